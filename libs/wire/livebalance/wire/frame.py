@@ -1,0 +1,269 @@
+"""The frames of the socket `/ws`, subprotocol livebalance.v1: JSON text, each with a `type`.
+
+Unknown fields are ignored on both sides. An absent field is UNSET here; null is null.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from livebalance.wire.delta import Delta
+from livebalance.wire.errors import DecodeError
+from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revision, channel_name, epoch
+from livebalance.wire.instant import rfc3339
+from livebalance.wire.view import BalanceView, TransferView
+
+SUBPROTOCOL = "livebalance.v1"
+MAX_CLIENT_FRAME = 16 * 1024  # bytes
+
+RequestId = str | int
+SnapshotReason = Literal["subscribed", "too_far", "ahead", "epoch"]
+
+
+class _Frame(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True):
+    pass
+
+
+# --- what a client sends
+
+
+class At(Struct, frozen=True):
+    """A position as a client names it. `position` checks it: a strange one is answered, never an error."""
+
+    epoch: str
+    revision: int
+
+
+class Following(Struct, frozen=True):
+    channel: str
+    position: At | None = None
+
+
+class Subscribe(_Frame, frozen=True):
+    id: RequestId
+    channels: list[Following]
+
+
+class Unsubscribe(_Frame, frozen=True):
+    id: RequestId
+    channels: list[str]
+
+
+class Ping(_Frame, frozen=True):
+    id: RequestId
+
+
+ClientFrame = Subscribe | Unsubscribe | Ping
+
+
+# --- what a gateway sends
+
+
+class Limits(Struct, frozen=True):
+    message_bytes: int
+    subscriptions: int
+    resume_max: int  # revisions a position may be behind and still be answered with deltas
+
+
+class Welcome(_Frame, frozen=True):
+    session: str
+    gateway: str
+    version: str
+    features: list[str]
+    epoch: str | None  # null while Postgres cannot be asked
+    server_time: str
+    heartbeat_ms: int
+    limits: Limits
+    expires_at: str | UnsetType = UNSET
+
+
+class Gap(Struct, frozen=True, rename={"from_": "from"}):
+    """Revisions left out by a snapshot; REST fills them by `after_revision`."""
+
+    from_: Revision
+    to: Revision
+
+
+class Snapshot(_Frame, frozen=True):
+    """The whole state at a revision; `transfers` newest first, `cursor` for older ones."""
+
+    channel: str
+    epoch: str
+    revision: Revision
+    reason: SnapshotReason
+    balance: BalanceView | None
+    transfers: list[TransferView]
+    cursor: str | None
+    as_of: str | None
+    gap: Gap | UnsetType = UNSET
+
+
+class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
+    """Applies only to a state at `from`; `transfers` in order. A page with `more` carries no balance."""
+
+    channel: str
+    epoch: str
+    from_: Revision
+    to: Revision
+    transfers: list[TransferView]
+    recorded_at: str
+    more: bool = False
+    balance: BalanceView | UnsetType | None = UNSET
+
+
+class Heartbeat(_Frame, frozen=True):
+    server_time: str
+    as_of: str | None
+
+
+class Status(_Frame, frozen=True):
+    state: Literal["live", "catching_up", "stalled"]
+    since: str
+    reason: str | UnsetType = UNSET
+
+
+class Ok(_Frame, frozen=True):
+    id: RequestId
+
+
+class Error(_Frame, frozen=True):
+    code: str
+    message: str
+    temporary: bool
+    id: RequestId | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
+    retry_after_ms: int | UnsetType = UNSET
+
+
+class Unsubscribed(_Frame, frozen=True):
+    channel: str
+    code: str
+    message: str
+
+
+class AuthExpiring(_Frame, frozen=True, tag="auth_expiring"):
+    expires_at: str
+
+
+class Goaway(_Frame, frozen=True):
+    reason: str
+    reconnect_within_ms: int
+
+
+ServerFrame = (
+    Welcome | Snapshot | DeltaFrame | Heartbeat | Status | Ok | Error | Unsubscribed | AuthExpiring | Goaway
+)
+
+ErrorCode = Literal[
+    "bad_message",
+    "unknown_type",
+    "bad_account",
+    "no_access",
+    "limit",
+    "rate_limited",
+    "not_yet",
+    "unavailable",
+    "gone",
+    "token_in_url",
+]
+
+
+class FrameError(DecodeError):
+    """A client's frame that is refused; `code` is the error code it is answered with."""
+
+    def __init__(self, code: ErrorCode, message: str, id_: RequestId | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.id = id_
+
+
+class _Head(Struct, frozen=True):
+    type: str
+    id: RequestId | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_head = msgspec.json.Decoder(_Head)
+_client: dict[str, msgspec.json.Decoder[Any]] = {
+    "subscribe": msgspec.json.Decoder(Subscribe),
+    "unsubscribe": msgspec.json.Decoder(Unsubscribe),
+    "ping": msgspec.json.Decoder(Ping),
+}
+_server = msgspec.json.Decoder(ServerFrame)
+
+
+def decode_client(text: bytes | str) -> ClientFrame:
+    """Raises FrameError and nothing else."""
+    head: _Head | None = None
+    try:
+        head = _head.decode(text)
+        decoder = _client[head.type]
+        frame: ClientFrame = decoder.decode(text)
+    except KeyError as cause:
+        raise FrameError("unknown_type", "this type is not known", head.id if head else None) from cause
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as cause:
+        raise FrameError(
+            "bad_message", "not a message of this protocol", head.id if head else None
+        ) from cause
+    return frame
+
+
+def decode_server(text: bytes | str) -> ServerFrame | None:
+    """None for a type this client does not know (it is ignored). Raises DecodeError."""
+    try:
+        frame: ServerFrame = _server.decode(text)
+    except msgspec.ValidationError as cause:
+        if _is_unknown(text):
+            return None
+        raise DecodeError("not a frame of this protocol") from cause
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as cause:
+        raise DecodeError("not a frame of this protocol") from cause
+    return frame
+
+
+_SERVER_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in ServerFrame.__args__)
+
+
+def _is_unknown(text: bytes | str) -> bool:
+    try:
+        return _head.decode(text).type not in _SERVER_TYPES
+    except msgspec.DecodeError:
+        return False
+
+
+def encode(frame: ClientFrame | ServerFrame) -> bytes:
+    return _encoder.encode(frame)
+
+
+def position(at: At | None) -> Position | None:
+    """The position a client names, or None for one that could never have been given out."""
+    if at is None or not 0 <= at.revision <= MAX_REVISION:
+        return None
+    try:
+        return Position(epoch(at.epoch), Revision(at.revision))
+    except DecodeError:
+        return None
+
+
+def named(at: Position) -> At:
+    return At(at.epoch, at.revision)
+
+
+def delta_frame(account: AccountId, delta: Delta, more: bool = False) -> bytes:
+    """The frame of a delta from its ready parts; equal to encoding a DeltaFrame, without parsing anything."""
+    balance = b',"balance":' + delta.balance if delta.balance else b""
+    return (
+        b'{"type":"delta","channel":"%s","epoch":"%s","from":%d,"to":%d,"transfers":[%s],"recorded_at":"%s"%s%s}'
+        % (
+            channel_name(account).encode(),
+            delta.epoch.encode(),
+            delta.from_,
+            delta.to,
+            delta.transfers,
+            rfc3339(delta.recorded_at).encode(),
+            b',"more":true' if more else b"",
+            balance,
+        )
+    )

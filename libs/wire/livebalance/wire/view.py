@@ -1,0 +1,57 @@
+"""What a client is shown of a balance and of a transfer: the same JSON in frames, REST and Redis."""
+
+from msgspec import Struct, json
+
+from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
+
+
+class BalanceView(Struct, frozen=True):
+    """Amounts are decimal strings; `half_applied`, `drift` are null until the named transfer is in the list."""
+
+    amount: str
+    currency: str | None
+    version: int
+    revision: Revision  # of the account when this balance was shown
+    transfer_id: TransferId
+    client_id: str
+    opening: str | None
+    half_applied: str | None
+    drift: str | None
+    disputed_since: str | None  # RFC 3339
+
+
+class TransferView(Struct, frozen=True):
+    """`total` is the running sum in the account's order: the balance after it is opening + total."""
+
+    id: TransferId
+    amount: str
+    total: str
+    occurred_at: str  # RFC 3339, the producer's clock
+    revision: Revision
+    source: str  # "transfers/3@5512": topic, partition, offset
+
+
+class AccountView(Struct, frozen=True):
+    """A row of the list of accounts."""
+
+    account: AccountId
+    epoch: str
+    revision: Revision
+    balance: BalanceView | None
+
+
+_encoder = json.Encoder()
+
+
+def source(topic: str, lane: Lane, offset: Offset) -> str:
+    return f"{topic}/{lane}@{offset}"
+
+
+def balance_part(view: BalanceView | None) -> bytes:
+    """Ready JSON: an object, or `null`."""
+    return _encoder.encode(view)
+
+
+def transfers_part(views: list[TransferView]) -> bytes:
+    """Ready JSON objects joined by commas, without brackets: two parts are merged by joining them."""
+    return b",".join(map(_encoder.encode, views))
