@@ -34,7 +34,7 @@ _FINAL_RFC = frozenset({Close.UNSUPPORTED, Close.BAD_TEXT, Close.TOO_BIG, 1002, 
 class Reason(Struct, frozen=True):
     """The reason of a close, as JSON (at most 123 bytes)."""
 
-    code: str
+    code: str = ""
     retry_after_ms: int | None = None
 
 
@@ -47,6 +47,6 @@ def retry_after_ms(reason: str) -> int | None:
     """What the reason of a close asks for; None when it says nothing that can be read."""
     try:
         asked = json.decode(reason, type=Reason).retry_after_ms
-    except (_NotJson, UnicodeEncodeError):
+    except (_NotJson, UnicodeEncodeError, RecursionError):
         return None
     return asked if asked is None or 0 <= asked <= 3_600_000 else None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, account_id
-from livebalance.wire.instant import Millis
+from livebalance.wire.instant import MAX_MILLIS, Millis
 
 FORMAT = 1
 MAX_TRANSFERS = 16 * 1024  # bytes of transfers in one message; with more, the header goes alone
@@ -68,7 +68,10 @@ def encode_delta(delta: Delta) -> bytes:
 
 
 def decode_delta(message: bytes) -> Delta:
-    """Raises DecodeError for another format, wrong lengths or impossible revisions. Parts are not parsed."""
+    """Raises DecodeError for another format, wrong lengths, impossible revisions or times.
+
+    Parts are not parsed.
+    """
     if len(message) < _HEADER.size or message[0] != FORMAT:
         raise DecodeError("not a delta")
     _, flags, lane, epoch, from_, to, at, balance, transfers = _HEADER.unpack_from(message)
@@ -77,6 +80,8 @@ def decode_delta(message: bytes) -> Delta:
         raise DecodeError("lengths of a delta do not fit")
     if not from_ < to <= MAX_REVISION:
         raise DecodeError("revisions of a delta do not grow")
+    if not 0 <= at <= MAX_MILLIS:
+        raise DecodeError("time of a delta is not within 1970..9999")
     parts = message[_HEADER.size : middle], message[middle:]
     return Delta(
         Lane(lane), Epoch(epoch.hex()), Revision(from_), Revision(to), Millis(at), *parts, bool(flags & _GONE)
@@ -93,6 +98,8 @@ def decode_progress(message: bytes) -> Progress:
     if len(message) != _PROGRESS.size or message[0] != FORMAT:
         raise DecodeError("not a progress message")
     _, flags, lane, epoch, as_of = _PROGRESS.unpack(message)
+    if not 0 <= as_of <= MAX_MILLIS:
+        raise DecodeError("time of a progress message is not within 1970..9999")
     return Progress(Lane(lane), Epoch(epoch.hex()), Millis(as_of), bool(flags & _BEHIND))
 
 

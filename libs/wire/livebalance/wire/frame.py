@@ -3,10 +3,10 @@
 Unknown fields are ignored on both sides. An absent field is UNSET here; null is null.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from livebalance.wire.delta import Delta
 from livebalance.wire.errors import DecodeError
@@ -17,7 +17,8 @@ from livebalance.wire.view import BalanceView, TransferView
 SUBPROTOCOL = "livebalance.v1"
 MAX_CLIENT_FRAME = 16 * 1024  # bytes
 
-RequestId = str | int
+# Echoed, so it must be short and survive a JavaScript number.
+RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, le=MAX_REVISION)]
 SnapshotReason = Literal["subscribed", "too_far", "ahead", "epoch"]
 
 
@@ -35,7 +36,7 @@ class At(Struct, frozen=True):
     revision: int
 
 
-class Following(Struct, frozen=True):
+class Following(Struct, frozen=True, omit_defaults=True):
     channel: str
     position: At | None = None
 
@@ -229,7 +230,7 @@ _SERVER_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in ServerFram
 def _is_unknown(text: bytes | str) -> bool:
     try:
         return _head.decode(text).type not in _SERVER_TYPES
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
 
 

@@ -5,6 +5,8 @@ from typing import NewType
 
 Millis = NewType("Millis", int)  # ms since 1970-01-01T00:00:00Z
 
+MAX_MILLIS = Millis(253_402_300_799_999)  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can spell
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE = timedelta(milliseconds=1)
 

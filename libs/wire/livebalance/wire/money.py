@@ -7,6 +7,7 @@ from livebalance.wire.errors import DecodeError
 
 MAX_SCALE = 18
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_TEXT = 64  # characters; any sum of int64 amounts is shorter
 
 
 class Money(NamedTuple):
@@ -58,10 +59,13 @@ NOTHING = Money(0, 0)
 
 
 def money(text: str) -> Money:
-    """The amount a decimal string spells. Raises DecodeError for any other form ("1e3", "+1", "-0", " 1")."""
+    """The amount a decimal string spells. Raises DecodeError for any other form ("1e3", "+1", "-0", " 1").
+
+    A text over 64 characters is refused.
+    """
     whole, point, places = text.removeprefix("-").partition(".")
     plain = whole.isascii() and whole.isdigit() and (whole == "0" or whole[0] != "0")
-    if not plain or (point and not (places.isascii() and places.isdigit())):
+    if len(text) > MAX_TEXT or not plain or (point and not (places.isascii() and places.isdigit())):
         raise DecodeError("bad amount")
     found = Money(int(whole + places), len(places))
     if not text.startswith("-"):

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-from livebalance.wire.identity import AccountId, TransferId, is_id
+from livebalance.wire.identity import MAX_REVISION, AccountId, TransferId, is_id
+from livebalance.wire.instant import MAX_MILLIS
 from livebalance.wire.money import INT64_MAX, INT64_MIN, MAX_SCALE, Money
-
-MAX_TIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can spell
 
 
 class Transfer(NamedTuple):
@@ -49,13 +48,13 @@ def admissible(record: Record, key: bytes | None) -> str | None:
 def _transfer(record: Transfer) -> str | None:
     if not is_id(record.id):
         return "bad transfer id"
-    if not 0 <= record.time_ms <= MAX_TIME_MS:
+    if not 0 <= record.time_ms <= MAX_MILLIS:
         return "time is not within 1970..9999"
     return None
 
 
 def _balance(record: Balance) -> str | None:
-    if not 0 <= record.version <= INT64_MAX:
+    if not 0 <= record.version <= MAX_REVISION:  # frames carry it as a number
         return "bad version"
     if (record.version == 0) != (record.transfer_id == ""):
         return "only version 0 has no transfer id"
