@@ -1,7 +1,7 @@
 """Named points at which a proof has a process die as by `kill -9`: `crash.at("after_commit")`.
 
-LIVEBALANCE_CRASH_AT=after_commit:3 kills the process on its third pass of `after_commit`. Without the variable
-a point is one call of an empty function.
+LIVEBALANCE_CRASH_AT=after_commit:3 kills the process on its third pass of `after_commit`. Without the
+variable a point is one call of an empty function.
 """
 
 import os
