@@ -1,7 +1,7 @@
 """The doorbell of Redis: one message per changed account per batch, and one of progress per lane.
 
 A delta is a fixed header and the ready parts of its frame, so that relaying and merging are slicing and
-joining. A header alone (no parts) says only that the account moved: who follows it asks Postgres for the rest.
+joining. A header alone (no parts) says only that the account moved: who follows it asks Postgres for more.
 """
 
 import struct
@@ -122,6 +122,6 @@ def redis_lane(prefix: str, lane: Lane) -> str:
 
 
 def account_of(prefix: str, channel: str) -> AccountId | None:
-    """The account whose deltas `channel` carries; None for another channel. Raises DecodeError on a bad id."""
+    """The account whose deltas `channel` carries; None for another channel. Raises DecodeError."""
     start = f"{prefix}account:"
     return account_id(channel[len(start) :]) if channel.startswith(start) else None
