@@ -6,7 +6,7 @@ from livebalance.wire.identity import AccountId, Lane, Offset, Revision, Transfe
 
 
 class BalanceView(Struct, frozen=True):
-    """Amounts are decimal strings; `half_applied` and `drift` are null until the transfer it names is listed."""
+    """Amounts are decimal strings; `half_applied` and `drift` are null until the named transfer is listed."""
 
     amount: str
     currency: str | None

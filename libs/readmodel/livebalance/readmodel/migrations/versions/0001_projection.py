@@ -1,0 +1,67 @@
+"""The projection: its tables, its roles, and whether this Postgres is the one it knows."""
+
+from alembic import op
+
+from livebalance.readmodel.tables import metadata
+
+revision = "0001"
+down_revision = None
+
+# Roles belong to the server, not to the database: another database of it may have made them.
+_ROLES = """
+do $$
+declare role text;
+begin
+  foreach role in array array['owner', 'projector', 'gateway', 'operator', 'analyst'] loop
+    begin
+      execute format('create role %I login', role);
+    exception when duplicate_object or unique_violation then null;
+    end;
+  end loop;
+end $$;
+"""
+
+# A process stopped while it holds locks loses them after these times.
+_SETTINGS = """
+alter role projector set idle_in_transaction_session_timeout = '5s';
+alter role projector set tcp_user_timeout = '10s';
+alter role gateway set default_transaction_read_only = on;
+alter role gateway set statement_timeout = '5s';
+alter role analyst set default_transaction_read_only = on;
+alter role analyst set statement_timeout = '30s';
+"""
+
+# After a failover pg_control_checkpoint() still tells the old timeline; the name of the WAL file does not.
+_TRUTH = """
+create view server_identity as
+select (select system_identifier::text from pg_control_system()) as system_identifier,
+       case when pg_is_in_recovery() then 'standby'
+            else left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline;
+
+create view truth as
+select p.epoch, p.partitions,
+       p.system_identifier = s.system_identifier and p.timeline = s.timeline as known
+from projection p, server_identity s;
+
+comment on view truth is 'The epoch, and whether this server is the one the projection was written to';
+"""
+
+_GRANTS = """
+grant select, insert, update on balance, transfer, lane, projection, quarantine to projector;
+grant delete on transfer to projector;
+grant select on truth, server_identity to projector;
+grant select on balance, transfer, lane, projection, truth to gateway;
+grant select on all tables in schema public to operator;
+grant update (state) on quarantine to operator;
+"""
+
+
+def upgrade() -> None:
+    metadata.create_all(op.get_bind())
+    for statements in (_ROLES, _SETTINGS, _TRUTH, _GRANTS):
+        op.get_bind().exec_driver_sql(statements)
+
+
+def downgrade() -> None:
+    op.get_bind().exec_driver_sql("drop view truth, server_identity")
+    metadata.drop_all(op.get_bind())
