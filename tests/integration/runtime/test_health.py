@@ -1,0 +1,35 @@
+"""The doors of a service that has no other."""
+
+import socket
+
+import httpx
+
+from livebalance.runtime import health
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_live_ready_and_metrics() -> None:
+    trouble: str | None = None
+    port = free_port()
+    async with (
+        health.serving("127.0.0.1", port, live=lambda: None, ready=lambda: trouble),
+        httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=5)) as http,
+    ):
+        root = f"http://127.0.0.1:{port}"
+        assert (await http.get(f"{root}/livez")).status_code == 200
+        assert (await http.get(f"{root}/readyz")).status_code == 200
+        trouble = "Postgres is away"
+        answer = await http.get(f"{root}/readyz")
+        assert (answer.status_code, answer.text) == (503, "Postgres is away\n")
+        assert "python_info" in (await http.get(f"{root}/metrics")).text
+        assert (await http.get(f"{root}/other")).status_code == 404
+
+
+async def test_port_0_opens_nothing() -> None:
+    async with health.serving("127.0.0.1", 0, live=lambda: None, ready=lambda: None):
+        pass

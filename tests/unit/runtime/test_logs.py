@@ -1,0 +1,50 @@
+"""One line per event, and a library in trouble cannot fill the disk."""
+
+import json
+import logging
+
+import pytest
+
+from livebalance.runtime import logs
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> object:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_a_line_is_json_with_the_name_of_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("gateway-1", "json", "INFO")
+    logs.get("x").info("opened", sessions=3)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["sessions"], line["process"], line["level"]) == (
+        "opened",
+        3,
+        "gateway-1",
+        "info",
+    )
+
+
+def test_control_characters_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("x", "json", "INFO")
+    logs.get("x").info("got", text='a\r\n{"event": "forged"}')
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_library_that_floods_is_cut_and_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 10.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    logs.configure("x", "json", "INFO")
+    library = logging.getLogger("aiokafka")
+    for _ in range(100):
+        library.error("no broker")
+    assert len(capsys.readouterr().err.splitlines()) == 5
+    now = 11.0
+    library.error("no broker")
+    assert "(95 lines left out)" in capsys.readouterr().err
