@@ -1,0 +1,78 @@
+"""One followed account: its state at a position, and how a frame makes the next state of it."""
+
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from livebalance.wire.frame import DeltaFrame, Snapshot
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision, channel_account
+from livebalance.wire.view import BalanceView, TransferView
+
+KEPT = 500  # transfers held of an account, the newest; every frame is handed on whole, so none is lost by it
+
+
+class Account(NamedTuple):
+    """What is known of an account at `position`; `transfers` in the account's order, the newest last.
+
+    While pages of a catch-up arrive, transfers may be ahead of `balance`, which says its own revision.
+    """
+
+    account: AccountId
+    position: Position
+    balance: BalanceView | None = None
+    transfers: tuple[TransferView, ...] = ()
+
+
+class Hole(NamedTuple):
+    """A frame that does not apply to what is held: something before it is missing (or it goes back)."""
+
+    account: AccountId
+    held: Position | None
+    epoch: Epoch
+    from_: Revision
+    to: Revision
+
+
+class Repeated(NamedTuple):
+    """A frame whose change is held already."""
+
+    account: AccountId
+
+
+def apply(held: Account | None, frame: Snapshot | DeltaFrame) -> Account | Hole | Repeated:
+    """The state after `frame`, decided by position alone.
+
+    Rule (design): a delta applies only to a state at its `from`.
+    Raises DecodeError for a channel that is not an account's.
+    """
+    return _snapshot(held, frame) if isinstance(frame, Snapshot) else _delta(held, frame)
+
+
+def _snapshot(held: Account | None, frame: Snapshot) -> Account | Hole:
+    account, at = channel_account(frame.channel), Position(Epoch(frame.epoch), frame.revision)
+    if held and goes_back(held.position, at) and frame.reason != "ahead":
+        return Hole(account, held.position, at.epoch, at.revision, at.revision)
+    return Account(account, at, frame.balance, tuple(reversed(frame.transfers)))
+
+
+def _delta(held: Account | None, frame: DeltaFrame) -> Account | Hole | Repeated:
+    account, epoch = channel_account(frame.channel), Epoch(frame.epoch)
+    if held and held.position.epoch == epoch:
+        if frame.to <= held.position.revision:
+            return Repeated(account)
+        if frame.from_ == held.position.revision:
+            return _grown(held, frame)
+    return Hole(account, held.position if held else None, epoch, frame.from_, frame.to)
+
+
+def goes_back(held: Position, at: Position) -> bool:
+    """Inside one epoch a position only grows; across epochs there is no order."""
+    return held.epoch == at.epoch and at.revision < held.revision
+
+
+def _grown(held: Account, frame: DeltaFrame) -> Account:
+    return held._replace(
+        position=held.position._replace(revision=frame.to),
+        balance=held.balance if frame.balance is UNSET else frame.balance,
+        transfers=(held.transfers + tuple(frame.transfers))[-KEPT:],
+    )
