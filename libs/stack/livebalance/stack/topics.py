@@ -1,0 +1,63 @@
+"""The two topics, created as `deploy/topics.toml` says."""
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from livebalance.stack.place import PROJECT
+
+_TOPIC_EXISTS = 36
+_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Names of a pair of topics, and their number of partitions: that of lanes."""
+
+    transfers: str = "transfers"
+    balances: str = "account-balances"
+    partitions: int = 6
+
+    async def create(self, kafka: str) -> None:
+        """Create what is missing, and wait until every partition has a leader.
+
+        Raises:
+            RuntimeError: the broker refused.
+            TimeoutError: after 15 s.
+        """
+        rules = tomllib.loads((PROJECT / "deploy" / "topics.toml").read_text())
+        wanted = [
+            NewTopic(name, self.partitions, 1, topic_configs=rules[rule])
+            for name, rule in ((self.transfers, "transfers"), (self.balances, "account-balances"))
+        ]
+        async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
+            answer = await admin.create_topics(wanted)
+            for name, code, reason, *_ in answer.topic_errors:
+                if code not in (0, _TOPIC_EXISTS):
+                    raise RuntimeError(f"topic {name}: {reason} ({code})")
+            for name in (self.transfers, self.balances):
+                while not await self._is_led(admin, name):  # noqa: ASYNC110 - the broker tells nobody
+                    await asyncio.sleep(0.02)
+
+    async def delete(self, kafka: str) -> None:
+        """Delete both."""
+        async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
+            await admin.delete_topics([self.transfers, self.balances])
+
+    async def _is_led(self, admin: AIOKafkaAdminClient, name: str) -> bool:
+        [topic] = await admin.describe_topics([name])
+        return topic["error_code"] == 0 and all(part["leader"] >= 0 for part in topic["partitions"])
+
+
+@asynccontextmanager
+async def _admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()

@@ -1,0 +1,53 @@
+"""What stops the stack, told in one line."""
+
+import errno
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# A line of a server's log that names a cause, and what to do about it.
+_ADVICE = (
+    (
+        r"No space left on device|ENOSPC|Disk quota exceeded",
+        "the disk is full: free some space, then start again",
+    ),
+    (
+        r"[Aa]ddress already in use|Address in use|could not bind|Failed to bind",
+        "a port it was given is taken: stop what uses it, then start again",
+    ),
+    (
+        r"Failed to acquire lock|lock file .* already exists|already running",
+        "its data is in use by another process: stop that one (make down), then start again",
+    ),
+    (
+        r"database files are incompatible|Unsupported metadata|Can't handle RDB format",
+        "its data is of another version: `make reset` forgets it",
+    ),
+    (
+        r"OutOfMemoryError|Cannot allocate memory",
+        "there is not enough memory: close something, then start again",
+    ),
+)
+_CAUSE = re.compile(r"FATAL|ERROR|PANIC|Error|Exception|error:|failed", re.ASCII)
+
+
+class Trouble(Exception):  # noqa: N818 - the user is told trouble, not a mistake of the program
+    """Something outside the program must be put right; the text is one line and says what to do."""
+
+
+def from_log(name: str, what: str, tail: Sequence[str], log: Path) -> Trouble:
+    """The trouble of a server that stopped or never became ready, from the last lines it wrote."""
+    for pattern, advice in _ADVICE:
+        if any(re.search(pattern, line) for line in tail):
+            return Trouble(f"{name} {what}: {advice} ({log})")
+    causes = [line for line in tail if _CAUSE.search(line)] or list(tail[-1:])
+    return Trouble(f"{name} {what}: {causes[-1].strip() if causes else 'it wrote nothing'} ({log})")
+
+
+def from_os(error: OSError) -> Trouble:
+    """The trouble behind a file or network call of ours that failed."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Trouble(
+            f"the disk is full: free some space, then start again ({error.filename or 'no file name'})"
+        )
+    return Trouble(f"{error.strerror or error}: {error.filename or 'no file name'}")

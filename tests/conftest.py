@@ -1,0 +1,124 @@
+"""Real servers for every test that asks for one; each test gets topics, database and channels of its own.
+
+A server starts when the first test asks for it and serves all tests of its worker. Named in the environment
+(LIVEBALANCE_KAFKA and so on), it is used where it is.
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+
+from livebalance.stack.database import Database, make_template
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from livebalance.stack.topics import Topics
+
+_serial = itertools.count(1)
+
+MakeTopics = Callable[..., Awaitable[Topics]]
+
+
+def _unique(name: str) -> str:
+    return f"{name}-{os.getpid()}-{next(_serial)}"
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Place]:
+    """A state directory of this worker's own, empty; removed at the end unless KEEP_STATE is set."""
+    here = Place.of_environment()
+    mine = Place(here.home, here.home / "tests" / str(os.getpid()))
+    yield mine
+    if not os.environ.get("KEEP_STATE"):
+        shutil.rmtree(mine.state, ignore_errors=True)
+
+
+def _started(place: Place, part: str) -> Iterator[Servers]:
+    with Servers(Place(place.home, place.state / part), parts=[part], durable=False) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def kafka_server(place: Place) -> Iterator[Servers]:
+    """The broker of this worker."""
+    yield from _started(place, "kafka")
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_server: Servers) -> str:
+    """host:port of a Kafka broker."""
+    return kafka_server.kafka
+
+
+@pytest.fixture(scope="session")
+def postgres_server(place: Place) -> Iterator[Servers]:
+    """The Postgres server of this worker, with a migrated template."""
+    for servers in _started(place, "postgres"):
+        make_template(servers.postgres)
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def redis_server(place: Place) -> Iterator[Servers]:
+    """The Redis server of this worker."""
+    yield from _started(place, "redis")
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: Servers) -> str:
+    """redis://host:port/0."""
+    return redis_server.redis()
+
+
+@pytest.fixture
+def channel_prefix() -> str:
+    """A channel prefix no other test uses: pub/sub knows no databases."""
+    return _unique("test") + ":"
+
+
+@pytest.fixture
+async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
+    """`await make_topics(partitions=3)`: a fresh pair of topics, as often as wanted."""
+    made: list[Topics] = []
+
+    async def make(partitions: int = 3) -> Topics:
+        topics = Topics(_unique("transfers"), _unique("account-balances"), partitions)
+        await topics.create(kafka)
+        made.append(topics)
+        return topics
+
+    yield make
+    for topics in made:
+        await topics.delete(kafka)
+
+
+@pytest.fixture
+async def topics(make_topics: MakeTopics) -> Topics:
+    """A fresh pair of topics of three partitions."""
+    return await make_topics()
+
+
+@pytest.fixture
+async def database(postgres_server: Servers) -> AsyncIterator[Database]:
+    """A fresh database with the schema and no rows; `database.url("projector")` and so on."""
+    fresh = Database(postgres_server.postgres, _unique("test"))
+    await fresh.create()
+    yield fresh
+    await fresh.drop()
+
+
+@pytest.fixture
+def environment(
+    kafka: str, topics: Topics, database: Database, redis_url: str, channel_prefix: str
+) -> dict[str, str]:
+    """What a service needs to run against this test's servers; LIVEBALANCE_POSTGRES is added by role."""
+    return {
+        "LIVEBALANCE_KAFKA": kafka,
+        "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
+        "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
+        "LIVEBALANCE_POSTGRES_OWNER": database.url("owner"),
+        "LIVEBALANCE_REDIS": redis_url,
+        "LIVEBALANCE_CHANNEL_PREFIX": channel_prefix,
+    }

@@ -1,0 +1,45 @@
+"""The servers that every other test gets."""
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from redis.asyncio import Redis
+
+from livebalance.stack.database import Database
+from livebalance.stack.topics import Topics
+
+
+async def test_kafka_keeps_a_record(kafka: str, topics: Topics) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
+    await producer.start()
+    try:
+        sent = await producer.send_and_wait(topics.transfers, b"value", key=b"a", partition=2)
+    finally:
+        await producer.stop()
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partition = TopicPartition(topics.transfers, 2)
+        consumer.assign([partition])
+        consumer.seek(partition, sent.offset)
+        [record] = (await consumer.getmany(partition, timeout_ms=10_000))[partition]
+    finally:
+        await consumer.stop()
+    assert (record.offset, record.key, record.value) == (0, b"a", b"value")
+
+
+async def test_a_database_has_the_schema_and_no_rows(database: Database) -> None:
+    connection = await asyncpg.connect(database.url("gateway"))
+    try:
+        assert await connection.fetchval("select count(*) from balance") == 0
+    finally:
+        await connection.close()
+
+
+async def test_redis_relays(redis_url: str, channel_prefix: str) -> None:
+    async with Redis.from_url(redis_url) as redis, redis.pubsub() as pubsub:
+        await pubsub.subscribe(f"{channel_prefix}x")
+        await pubsub.get_message(timeout=5)  # the acknowledgement
+        assert await redis.publish(f"{channel_prefix}x", "hello") == 1
+        message = await pubsub.get_message(timeout=5)
+    assert message is not None
+    assert message["data"] == b"hello"
