@@ -1,0 +1,20 @@
+import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
+
+import { Account } from './store';
+import { TransferRow } from './transfer-row';
+
+/** The transfers, newest first, and the way to the older ones. */
+@Component({
+  selector: 'lb-transfers',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [TransferRow],
+  templateUrl: './transfers.html',
+})
+export class Transfers {
+  protected readonly account = inject(Account);
+  protected readonly ledger = this.account.ledger;
+  protected readonly rows = computed(() => this.ledger()?.rows ?? []);
+  protected readonly opening = computed(() => this.ledger()?.balance?.opening ?? null);
+  protected readonly currency = computed(() => this.ledger()?.balance?.currency ?? null);
+  protected readonly atEnd = computed(() => this.ledger()?.older.kind === 'none');
+}

@@ -1,0 +1,37 @@
+/** How the parts are put together. */
+
+import { APP_BASE_HREF } from '@angular/common';
+import {
+  provideBrowserGlobalErrorListeners,
+  provideZonelessChangeDetection,
+  type ApplicationConfig,
+} from '@angular/core';
+import {
+  provideRouter,
+  withComponentInputBinding,
+  withInMemoryScrolling,
+  type Routes,
+} from '@angular/router';
+
+import { AccountPage } from './account/page';
+import { Landing } from './account/landing';
+
+const routes: Routes = [
+  { path: '', pathMatch: 'full', component: Landing, title: 'Livebalance' },
+  { path: 'accounts/:id', component: AccountPage },
+  { path: '**', redirectTo: '' },
+];
+
+export const config: ApplicationConfig = {
+  providers: [
+    provideZonelessChangeDetection(),
+    provideBrowserGlobalErrorListeners(),
+    // The content security policy forbids a <base> element.
+    { provide: APP_BASE_HREF, useValue: '/' },
+    provideRouter(
+      routes,
+      withComponentInputBinding(),
+      withInMemoryScrolling({ scrollPositionRestoration: 'top' }),
+    ),
+  ],
+};
