@@ -1,0 +1,78 @@
+# `make` prints help. Needs Python 3.11 or newer with venv, and nothing else: the rest comes by `requirements.lock`
+# into .livebalance/. PYTHON=… chooses the Python it starts from.
+
+PYTHON ?= python3
+BIN := .livebalance/venv/bin
+READY := .livebalance/venv/ready
+MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+STACK := exec $(BIN)/python -m livebalance.stack
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status logs reset check check-lock test test-python test-web lock
+
+help: ## print this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' Makefile
+
+demo: $(READY) ## everything in the foreground, Ctrl-C ends it and the data is kept (ARGS="--rate 200")
+	@$(STACK) demo $(ARGS)
+
+up: $(READY) ## the same, detached
+	@$(STACK) up $(ARGS)
+
+down: $(READY) ## end what `up` started
+	@$(STACK) down
+
+status: $(READY) ## one JSON object: addresses and process ids
+	@$(STACK) status
+
+logs: $(READY) ## what the processes write
+	@$(STACK) logs
+
+reset: $(READY) ## forget the data
+	@$(STACK) reset
+
+check: $(READY) check-lock ## format, lint, types, import contracts, lock; no server
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy libs services tests
+	$(BIN)/lint-imports
+	$(BIN)/python -m livebalance.stack.node run check
+
+test: check test-python test-web ## check, and every test
+
+# The first part shares two cores; the second starts whole clusters, and runs alone.
+test-python: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/acceptance --ignore=tests/bench
+	$(if $(wildcard tests/acceptance/test_*.py),$(BIN)/python -m pytest tests/acceptance)
+
+test-web: $(READY)
+	$(BIN)/python -m livebalance.stack.node test
+
+# Resolving starts from what is locked: nothing moves that need not. `make lock ARGS=--upgrade` moves everything.
+RESOLVE := $(BIN)/uv pip compile pyproject.toml $(MEMBERS) --group dev --python-version 3.11 --universal \
+  --generate-hashes --no-header --no-annotate --quiet \
+  $(patsubst %,--no-emit-package=livebalance-%,$(notdir $(MEMBERS:/pyproject.toml=)))
+
+lock: $(READY) ## resolve the dependencies again into requirements.lock
+	@$(RESOLVE) $(ARGS) --output-file requirements.lock
+	@$(BIN)/python -m livebalance.stack.jars
+
+check-lock: $(READY)
+	@cp requirements.lock .livebalance/resolved.lock
+	@$(RESOLVE) --output-file .livebalance/resolved.lock
+	@diff -q requirements.lock .livebalance/resolved.lock >/dev/null \
+	  || { echo 'requirements.lock is not what the pyproject.toml files ask for: run `make lock`' >&2; exit 1; }
+
+# The members are not built: a .pth file names their folders, seen from site-packages.
+$(READY): requirements.lock $(MEMBERS)
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	  'Livebalance needs Python 3.11 or newer with venv: install it (Debian: python3-venv), or name one: make PYTHON=python3.12' >&2; exit 1; }
+	@test -x $(BIN)/python || { echo 'Making .livebalance/venv' && $(PYTHON) -m venv .livebalance/venv; }
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .livebalance/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .livebalance/uv.lock
+	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@for member in $(dir $(MEMBERS)); do echo "../../../../../$$member"; done \
+	  > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/livebalance.pth"
+	@touch $@
