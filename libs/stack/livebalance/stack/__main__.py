@@ -1,0 +1,143 @@
+"""`python -m livebalance.stack demo|up|down|status|logs|reset`."""
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from livebalance.stack.leash import on_parent_death
+from livebalance.stack.place import Place
+from livebalance.stack.state import State
+from livebalance.stack.trouble import Trouble, from_os
+
+_UP = 900.0  # seconds, downloads and the first build of the page included
+_DOWN = 60.0
+_POLL = 0.1
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code of a command; trouble is one line on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(Place.of_environment(), options) or 0)
+    except Trouble as trouble:
+        return _fail(trouble)
+    except OSError as error:
+        return _fail(from_os(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(trouble: Trouble) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"[red]✗[/] {trouble}", highlight=False)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="livebalance.stack", description="Livebalance on this machine.")
+    commands = parser.add_subparsers(required=True)
+    for run in (_demo, _up, _down, _status, _logs, _reset):
+        command = commands.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
+        command.set_defaults(run=run)
+        if run in (_demo, _up):
+            command.add_argument("--accounts", type=int, default=8)
+            command.add_argument(
+                "--rate", type=float, default=5.0, help="transfers a second; 0: as fast as can be"
+            )
+            command.add_argument("--seed", type=int)
+            command.add_argument("--limit", type=int, help="transfers, then the feed is done")
+            command.add_argument("--port", type=int, help="of the page; default: 8080 if free")
+    return parser
+
+
+def _demo(place: Place, options: argparse.Namespace) -> None:
+    """Everything in the foreground."""
+    from livebalance.stack.demo import demo  # noqa: PLC0415 - the other commands answer at once without it
+    from livebalance.stack.plan import Plan  # noqa: PLC0415
+
+    if not os.environ.get("LIVEBALANCE_DETACHED"):
+        on_parent_death(signal.SIGTERM)
+    given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port")}
+    asyncio.run(demo(place, Plan(**given), Console()))
+
+
+def _up(place: Place, options: argparse.Namespace) -> None:
+    """The demo, detached."""
+    if place.in_use():
+        raise Trouble(f"it is up already: {State.read(place).page or 'or coming up (make status)'}")
+    log = place.directory("logs") / "demo.log"
+    log.write_bytes(b"")
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "livebalance.stack", "demo", *sys.argv[2:]],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "LIVEBALANCE_DETACHED": "1"},
+        )
+    _follow_until_up(place, process, log)
+
+
+def _follow_until_up(place: Place, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline, shown = time.monotonic() + _UP, 0
+    while True:
+        is_up = State.read(place).page is not None
+        text = log.read_text(errors="replace")
+        print(text[shown:], end="", flush=True)  # noqa: T201 - what the demo says
+        shown = len(text)
+        if is_up:
+            return
+        if process.poll() is not None:
+            raise Trouble(f"it did not come up: see above, or {log}")
+        if time.monotonic() > deadline:
+            raise Trouble(f"it is not up after {_UP:.0f} s: make logs tells more, make down ends it")
+        time.sleep(_POLL)
+
+
+def _down(place: Place, options: argparse.Namespace) -> None:
+    """End what `up` or `demo` started."""
+    supervisor = State.read(place).supervisor
+    if supervisor is None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):  # its children die with it
+        os.kill(supervisor, number)
+        deadline = time.monotonic() + _DOWN
+        while place.in_use() and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        if not place.in_use():
+            return
+    raise Trouble(f"process {supervisor} does not end: kill it")
+
+
+def _status(place: Place, options: argparse.Namespace) -> int:
+    """One JSON object; exit code 1 when it is not up."""
+    state = State.read(place)
+    print(state.json())  # noqa: T201 - the answer
+    return 0 if state.page else 1
+
+
+def _logs(place: Place, options: argparse.Namespace) -> None:
+    """The last lines of every log, and on a terminal what comes after."""
+    logs = sorted(str(path) for path in place.directory("logs").glob("*.log"))
+    follow = ["-F"] if sys.stdout.isatty() else []
+    if logs:
+        os.execvp("tail", ["tail", "-n", "20", *follow, *logs])  # noqa: S606, S607 - coreutils
+
+
+def _reset(place: Place, options: argparse.Namespace) -> None:
+    """Forget the data."""
+    if place.in_use():
+        raise Trouble("it is up: make down first")
+    shutil.rmtree(place.state, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""The demo in the foreground: shows it come up, keeps it up, takes it down."""
+
+import asyncio
+import contextlib
+import signal
+
+from rich.console import Console
+
+from livebalance.stack.cluster import Cluster
+from livebalance.stack.place import Place
+from livebalance.stack.plan import Plan
+from livebalance.stack.steps import Steps
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def demo(place: Place, plan: Plan, console: Console) -> None:
+    """Run until a signal says stop.
+
+    Raises:
+        Trouble: it did not come up.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task
+    for number in _STOPS:
+        loop.add_signal_handler(number, task.cancel)
+    console.print("[bold]Livebalance[/]")
+    steps = Steps(console)
+    cluster = Cluster(place, plan, steps)
+    with contextlib.suppress(asyncio.CancelledError):
+        with steps:
+            await cluster.start()
+        try:
+            console.print(_what_to_see(cluster), highlight=False)
+            await asyncio.Event().wait()
+        finally:
+            with steps.step("Stopping"):
+                await cluster.stop()
+
+
+def _what_to_see(cluster: Cluster) -> str:
+    plan = cluster.plan
+    return (
+        f"\n  Open [bold cyan]{cluster.page}[/]\n"
+        f"  {plan.accounts} accounts, {plan.rate:g} transfers a second: the balance moves, "
+        "new transfers appear on top.\n"
+        f"  [dim]SQL: {cluster.postgres('analyst')}[/]\n"
+        "  [dim]Ctrl-C ends it and keeps the data; in another terminal: make status, make logs[/]\n"
+    )

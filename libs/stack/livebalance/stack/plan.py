@@ -1,0 +1,70 @@
+"""What a cluster consists of, and the services that follow from it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from livebalance.stack.page import BUILT
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from livebalance.stack.service import Service, service
+from livebalance.stack.topics import Topics
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cluster consists of.
+
+    `environment` adds variables to every process of a kind or to one of a name: {"gateway": {...}}.
+    """
+
+    accounts: int = 8
+    rate: float = 5.0  # transfers a second; 0: as fast as the broker takes them
+    seed: int | None = None
+    limit: int | None = None  # transfers, then the feed is done
+    feeds: int = 1
+    recorders: int = 1
+    projectors: int = 2
+    gateways: int = 2
+    topics: Topics = field(default_factory=Topics)
+    page: bool = True
+    port: int | None = None  # of the page; None: 8080 if it is free
+    durable: bool = True
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def feed_arguments(self) -> list[str]:
+        """The feed's command line."""
+        given = {"accounts": self.accounts, "rate": self.rate, "seed": self.seed, "limit": self.limit}
+        return [
+            word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))
+        ]
+
+
+def services(place: Place, plan: Plan, servers: Servers) -> Iterator[Service]:
+    """The services of a plan, none started yet, in the order of the path."""
+    common = {
+        "LIVEBALANCE_KAFKA": servers.kafka,
+        "LIVEBALANCE_REDIS": servers.redis(),
+        "LIVEBALANCE_TRANSFERS_TOPIC": plan.topics.transfers,
+        "LIVEBALANCE_BALANCES_TOPIC": plan.topics.balances,
+        "LIVEBALANCE_CURRENCY": "EUR",
+    }
+    own: dict[str, dict[str, str]] = {
+        "feed": {},
+        "recorder": {},
+        "projector": {"LIVEBALANCE_POSTGRES": servers.postgres("projector")},
+        "gateway": {
+            "LIVEBALANCE_POSTGRES": servers.postgres("gateway"),
+            **({"LIVEBALANCE_PAGE": str(BUILT)} if plan.page else {}),
+        },
+    }
+    counts = {
+        "gateway": plan.gateways,
+        "projector": plan.projectors,
+        "recorder": plan.recorders,
+        "feed": plan.feeds,
+    }
+    for kind, count in counts.items():
+        arguments = plan.feed_arguments() if kind == "feed" else []
+        for number in range(1, count + 1):
+            more = {**plan.environment.get(kind, {}), **plan.environment.get(f"{kind}-{number}", {})}
+            yield service(place, kind, number, {**common, **own[kind], **more}, arguments)
