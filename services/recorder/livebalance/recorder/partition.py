@@ -1,0 +1,131 @@
+"""One input partition and all that owning it means: the producer that fences, the ledger, the next offset."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from prometheus_client import Counter
+
+from livebalance.recorder.ledger import Entry, Ledger, Verdict
+from livebalance.recorder.restore import SOURCE_OFFSET, Restore
+from livebalance.recorder.settings import RecorderSettings
+from livebalance.runtime import crash, logs
+from livebalance.runtime.registry import BALANCE_ID, FileRegistry
+from livebalance.wire import avro
+from livebalance.wire.errors import DecodeError
+from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.record import Balance, Transfer
+
+_STOP_SECONDS = 3.0
+_TRANSACTION_MS = 10_000  # a dead owner holds back readers of committed records no longer than this
+
+_transfers = Counter("livebalance_recorder_transfers", "Transfer records by what became of them", ["verdict"])
+_log = logs.get("recorder")
+
+Committed = Callable[[], Awaitable[int | None]]
+Incoming = tuple[Offset, bytes | None, Transfer]
+Outgoing = tuple[Offset, Balance]
+
+
+def transactional_id(topic: str, lane: Lane) -> str:
+    """The same for every recorder: whoever starts a producer with it throws the one before out.
+
+    A Kafka transaction carries offsets without the member or generation of its consumer, so that the group
+    does not stop a paused owner when it wakes; this id does (design, rule of zombies).
+    """
+    return f"recorder-{topic}-{lane}"
+
+
+class Partition:
+    """Owned until `release`, or until another owner's claim makes every call raise ProducerFenced.
+
+    After any error it is good for nothing but `release`: the ledger may be ahead of the topic.
+    """
+
+    def __init__(self, settings: RecorderSettings, registry: FileRegistry, lane: Lane) -> None:
+        self._settings, self._writer, self._lane = settings, registry.writer, lane
+        self._source = TopicPartition(settings.transfers_topic, lane)
+        self._restore = Restore(settings, registry, lane)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka,
+            client_id=settings.name,
+            acks="all",
+            transactional_id=transactional_id(settings.transfers_topic, lane),
+            transaction_timeout_ms=_TRANSACTION_MS,
+            request_timeout_ms=_TRANSACTION_MS,
+        )
+        self._ledger = Ledger(0)
+        self.next = Offset(0)
+        self.sought = 0  # the number of the assignment under which the consumer was set to `next`
+
+    async def claim(self, committed: Committed) -> None:
+        """Becomes the only owner. `committed` asks for the group's offset, or the first offset there is.
+
+        The order is the rule: the producer first, which ends what an earlier owner left open; only then is
+        what Kafka says of offsets and balances the last word.
+        """
+        async with asyncio.timeout(self._settings.deadline):
+            await self._producer.start()
+            self.next = Offset(await committed() or 0)
+        self._ledger = await self._restore.ledger(self.next)
+
+    async def record(self, batch: list[ConsumerRecord]) -> None:
+        """Applies a batch in one Kafka transaction with its offset, and moves `next` behind it."""
+        transfers = list(self._decoded(batch))
+        if self._ledger.unknown(transfer for _, _, transfer in transfers):
+            await self._restore.read_on(self._ledger)  # before the transaction: it would wait for itself
+        entries = [(offset, self._ledger.apply(offset, key, transfer)) for offset, key, transfer in transfers]
+        behind = Offset(batch[-1].offset + 1)
+        async with asyncio.timeout(self._settings.deadline):
+            await self._commit([(o, balance) for o, entry in entries for balance in entry.balances], behind)
+        self.next = behind
+        self._count(entries)
+
+    def _decoded(self, batch: list[ConsumerRecord]) -> Iterator[Incoming]:
+        for record in batch:
+            try:
+                transfer = avro.decode_transfer(record.value or b"", self._writer)
+            except DecodeError as error:
+                self._refuse(record.offset, str(error), "undecodable")
+            else:
+                yield Offset(record.offset), record.key, transfer
+
+    async def _commit(self, balances: list[Outgoing], behind: Offset) -> None:
+        producer = self._producer
+        await producer.begin_transaction()
+        sent = [await self._send(offset, balance) for offset, balance in balances]
+        offsets = producer.send_offsets_to_transaction({self._source: behind}, self._settings.group)
+        await asyncio.gather(*sent, offsets)
+        crash.at("recorder_before_commit")
+        await producer.commit_transaction()
+        crash.at("recorder_after_commit")
+
+    async def _send(self, offset: Offset, balance: Balance) -> asyncio.Future[object]:
+        sent: asyncio.Future[object] = await self._producer.send(
+            self._settings.balances_topic,
+            avro.encode_balance(balance, BALANCE_ID),
+            balance.account.encode(),
+            self._lane,
+            headers=[(SOURCE_OFFSET, str(offset).encode())],
+        )
+        return sent
+
+    def _count(self, entries: list[tuple[Offset, Entry]]) -> None:
+        for offset, entry in entries:
+            if entry.verdict is Verdict.REFUSED:
+                self._refuse(offset, entry.reason, entry.verdict)
+            else:
+                _transfers.labels(entry.verdict).inc()
+
+    def _refuse(self, offset: int, reason: str, verdict: str) -> None:
+        _transfers.labels(verdict).inc()
+        _log.warning("transfer skipped", partition=self._lane, offset=offset, reason=reason)
+
+    async def release(self) -> None:
+        """Stops the producer, whatever state it is in; its open transaction ends with the next claim."""
+        sender = self._producer._sender  # stop() alone waits for ever when Kafka is away
+        for step in (self._producer.stop, sender.close, self._producer.client.close):
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await step()

@@ -1,0 +1,126 @@
+"""The loop: transfers in, balances out, each batch of a partition in one Kafka transaction."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Iterable
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from livebalance.recorder.assignments import Assignments
+from livebalance.recorder.fate import Fate, fate_of
+from livebalance.recorder.partition import Partition
+from livebalance.recorder.settings import RecorderSettings
+from livebalance.runtime import logs
+from livebalance.runtime.registry import FileRegistry
+from livebalance.runtime.run import RefusedError
+from livebalance.wire.identity import Lane
+
+_POLL_SECONDS = 0.2
+_MAX_BACKOFF = 5.0  # seconds
+
+_log = logs.get("recorder")
+
+Batches = dict[TopicPartition, list[ConsumerRecord]]
+
+
+class Recorder:
+    """Owns the partitions its group assigns to it, each by a producer and a ledger of its own."""
+
+    def __init__(
+        self, settings: RecorderSettings, consumer: AIOKafkaConsumer, assignments: Assignments
+    ) -> None:
+        self._settings, self._consumer, self._assignments = settings, consumer, assignments
+        self._registry = FileRegistry()
+        self._owned: dict[TopicPartition, Partition] = {}
+        self._failures = 0  # in a row
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until told to stop, or a bug. Raises RefusedError when Kafka no longer has what was promised."""
+        try:
+            while not stopping.is_set():
+                number, failures = self._assignments.number, self._failures
+                await self._own(number)
+                batches = await self._poll(number)
+                await asyncio.gather(*(self._record(at, batch) for at, batch in batches.items()))
+                if self._failures > failures:
+                    await self._back_off(stopping)
+                elif batches:
+                    self._failures = 0
+        finally:
+            await self._release(list(self._owned))
+
+    def unready(self) -> str | None:
+        """Why this process does not do all its work, for a probe."""
+        assigned = self._consumer.assignment() if self._assignments.settled else None
+        if assigned is None:
+            return "no assignment yet"
+        return None if assigned == self._owned.keys() else "partitions not claimed yet"
+
+    async def _own(self, number: int) -> None:
+        """Owns what is assigned and nothing else; the consumer stands at each partition's own next offset."""
+        if not self._assignments.are(number):
+            return
+        assigned: set[TopicPartition] = self._consumer.assignment()
+        await self._release(self._owned.keys() - assigned)
+        await asyncio.gather(*map(self._claim, assigned - self._owned.keys()))
+        for at, partition in self._owned.items():
+            if partition.sought != number and self._assignments.are(number):
+                self._consumer.seek(at, partition.next)
+                partition.sought = number
+
+    async def _poll(self, number: int) -> Batches:
+        """What the partitions ready under this assignment have; under another it is thrown away."""
+        ready = [at for at, partition in self._owned.items() if partition.sought == number]
+        if not ready or not self._assignments.are(number):
+            await asyncio.sleep(_POLL_SECONDS / 4)
+            return {}
+        wait, most = int(_POLL_SECONDS * 1000), self._settings.batch
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS * 2):  # a rebalance holds getmany back
+                batches: Batches = await self._consumer.getmany(*ready, timeout_ms=wait, max_records=most)
+                return batches if self._assignments.are(number) else {}
+        return {}
+
+    async def _claim(self, at: TopicPartition) -> None:
+        partition = self._owned[at] = Partition(self._settings, self._registry, Lane(at.partition))
+        if await self._succeeds(at, partition.claim(lambda: self._committed(at))):
+            _log.info("claimed", partition=at.partition, next=partition.next)
+
+    async def _record(self, at: TopicPartition, batch: list[ConsumerRecord]) -> None:
+        await self._succeeds(at, self._owned[at].record(batch))
+
+    async def _succeeds(self, at: TopicPartition, step: Awaitable[None]) -> bool:
+        """Decides the fate of an error: but for a bug, the partition is given up and claimed anew."""
+        try:
+            await step
+        except Exception as error:
+            fate = fate_of(error)
+            if fate is Fate.BUG:
+                raise
+            _log.warning("partition given up", partition=at.partition, fate=fate.value, error=repr(error))
+            self._failures += 1
+            await self._release([at])
+            return False
+        return True
+
+    async def _committed(self, at: TopicPartition) -> int:
+        """The group's offset, or the first there is. Raises RefusedError for one the topic does not have."""
+        committed: int | None = await self._consumer.committed(at)
+        first: int = (await self._consumer.beginning_offsets([at]))[at]
+        end: int = (await self._consumer.end_offsets([at]))[at]
+        if committed is None:
+            return first
+        if not first <= committed <= end:
+            raise RefusedError(
+                f"{at.topic}/{at.partition} holds {first}..{end} but {committed} comes next: history was lost"
+            )
+        return committed
+
+    async def _release(self, partitions: Iterable[TopicPartition]) -> None:
+        await asyncio.gather(*(self._owned.pop(at).release() for at in partitions))
+
+    async def _back_off(self, stopping: asyncio.Event) -> None:
+        most = min(_MAX_BACKOFF, 0.2 * 2 ** min(self._failures, 10))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), random.uniform(most / 4, most))
