@@ -58,8 +58,9 @@ grant update (state) on quarantine to operator;
 
 def upgrade() -> None:
     metadata.create_all(op.get_bind())
-    for statements in (_ROLES, _SETTINGS, _TRUTH, _GRANTS):
-        op.get_bind().exec_driver_sql(statements)
+    op.get_bind().exec_driver_sql(_ROLES)
+    for statements in (_SETTINGS, _TRUTH, _GRANTS):  # the driver takes one statement at a time
+        op.get_bind().exec_driver_sql(f"do $$ begin {statements} end $$")
 
 
 def downgrade() -> None:
