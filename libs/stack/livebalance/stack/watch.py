@@ -59,7 +59,8 @@ class Watch:
         await asyncio.to_thread(self.child.stop, seconds)
 
     async def _run(self) -> None:
-        pause, most = _PAUSE
+        shortest, longest = _PAUSE
+        ended = 0  # times in a row
         while True:
             began = time.monotonic()
             while self.child.pid is not None:  # noqa: ASYNC110 - a process tells nobody that it ended
@@ -67,7 +68,9 @@ class Watch:
             if self._once and self.child.exit_code == 0:
                 self._say(f"{self.child.name} is done")
                 return
-            pause = _PAUSE[0] if time.monotonic() - began > _SETTLED else min(2 * pause, most)
+            ended = 0 if time.monotonic() - began > _SETTLED else ended
+            pause = min(shortest * 2 ** min(ended, 10), longest)
+            ended += 1
             self._say(f"{self.child.name} {how_it_ended(self.child)}; again in {pause:.1f} s")
             await asyncio.sleep(pause)
             self.child.environment = self._environment

@@ -1,0 +1,111 @@
+"""Processes: watched, stopped, never left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.trouble import Trouble
+
+_STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(60)
+"""
+_PARENT = """
+import sys, time
+from pathlib import Path
+from livebalance.stack.child import Child, bare_environment
+child = Child("sleeper", ["sleep", "60"], Path(sys.argv[1]), bare_environment())
+child.start()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def _python(code: str, log: Path) -> Child:
+    return Child("python", [sys.executable, "-c", code], log, bare_environment())
+
+
+def _gone(pid: int, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not psutil.pid_exists(pid)
+
+
+def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    parent.stdout.close()
+    assert psutil.pid_exists(pid)
+    parent.kill()
+    parent.wait()
+    assert _gone(pid)
+
+
+def test_a_child_that_will_not_stop_is_killed(tmp_path: Path) -> None:
+    child = _python(_STUBBORN, tmp_path / "log")
+    child.start()
+    child.wait_for("up", 10)
+    pid = child.pid
+    child.stop(0.2)
+    assert child.exit_code == -signal.SIGKILL
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_paused_child_can_be_stopped(tmp_path: Path) -> None:
+    child = _python("import time; print('up', flush=True); time.sleep(60)", tmp_path / "log")
+    child.start()
+    child.wait_for("up", 10)
+    child.send(signal.SIGSTOP)
+    child.stop(5)
+    assert child.exit_code == -signal.SIGTERM
+
+
+def test_a_child_that_ends_before_it_is_ready_tells_why(tmp_path: Path) -> None:
+    child = _python("import sys; sys.exit('FATAL: no such luck')", tmp_path / "log")
+    child.start()
+    with pytest.raises(Trouble, match="python stopped with 1: FATAL: no such luck"):
+        child.wait_for("up", 10)
+
+
+def test_a_child_that_never_gets_ready_is_told_of(tmp_path: Path) -> None:
+    child = _python("import time; time.sleep(60)", tmp_path / "log")
+    child.start()
+    try:
+        with pytest.raises(Trouble, match="is not ready after 0 s"):
+            child.wait_for("up", 0.2)
+    finally:
+        child.kill()
+
+
+def test_only_this_start_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("up\n")
+    child = _python("print('other')", log)
+    child.start()
+    with pytest.raises(Trouble, match="other"):
+        child.wait_for("up", 10)
+    assert log.read_text().startswith("up\n")
+
+
+def test_a_child_is_in_a_session_of_its_own(tmp_path: Path) -> None:
+    child = Child("sleeper", ["sleep", "60"], tmp_path / "log", bare_environment())
+    child.start()
+    try:
+        assert child.pid is not None
+        assert os.getsid(child.pid) == child.pid  # Ctrl-C in the terminal does not reach it
+    finally:
+        child.kill()

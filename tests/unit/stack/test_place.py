@@ -1,0 +1,19 @@
+"""The unsupported platform, without starting anything."""
+
+import platform
+
+import pytest
+
+from livebalance.stack.place import check_platform
+from livebalance.stack.trouble import Trouble
+
+
+def test_a_platform_without_servers_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Plan9")
+    with pytest.raises(Trouble, match=r"no servers for Plan9 .*LIVEBALANCE_KAFKA") as caught:
+        check_platform()
+    assert "\n" not in str(caught.value)
+
+
+def test_this_platform_has_servers() -> None:
+    check_platform()
