@@ -40,7 +40,7 @@ check: $(READY) check-lock ## format, lint, types, import contracts, lock; no se
 	$(BIN)/lint-imports
 	$(BIN)/python -m livebalance.stack.node run check
 
-test: check test-python test-web ## check, and every test
+test: check test-web test-python ## check, and every test
 
 # The first part shares two cores; the second starts whole clusters, and runs alone.
 test-python: $(READY)

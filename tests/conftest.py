@@ -41,6 +41,18 @@ def _started(place: Place, part: str) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium. Without one the test is left out, and says so; in CI it fails."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("LIVEBALANCE_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "left out: no browser here (install Chromium, or name one in LIVEBALANCE_CHROMIUM)"
+        )
+    return found
+
+
+@pytest.fixture(scope="session")
 def kafka_server(place: Place) -> Iterator[Servers]:
     """The broker of this worker."""
     yield from _started(place, "kafka")
