@@ -1,24 +1,21 @@
 """One input partition and all that owning it means: the producer that fences, the ledger, the next offset."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from prometheus_client import Counter
 
 from livebalance.recorder.ledger import Entry, Ledger, Verdict
 from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import crash, logs
+from livebalance.runtime.producer import producer, stop
 from livebalance.runtime.registry import BALANCE_ID, FileRegistry
 from livebalance.wire import avro
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.record import Balance, Transfer
-
-_STOP_SECONDS = 3.0
-_TRANSACTION_MS = 10_000  # a dead owner holds back readers of committed records no longer than this
 
 _transfers = Counter("livebalance_recorder_transfers", "Transfer records by what became of them", ["verdict"])
 _log = logs.get("recorder")
@@ -47,14 +44,8 @@ class Partition:
         self._settings, self._writer, self._lane = settings, registry.writer, lane
         self._source = TopicPartition(settings.transfers_topic, lane)
         self._restore = Restore(settings, registry, lane)
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka,
-            client_id=settings.name,
-            acks="all",
-            transactional_id=transactional_id(settings.transfers_topic, lane),
-            transaction_timeout_ms=_TRANSACTION_MS,
-            request_timeout_ms=_TRANSACTION_MS,
-        )
+        name = transactional_id(settings.transfers_topic, lane)
+        self._producer = producer(settings.kafka, settings.name, name)
         self._ledger = Ledger(0)
         self.next = Offset(0)
         self.sought = 0  # the number of the assignment under which the consumer was set to `next`
@@ -92,13 +83,13 @@ class Partition:
                 yield Offset(record.offset), record.key, transfer
 
     async def _commit(self, balances: list[Outgoing], behind: Offset) -> None:
-        producer = self._producer
-        await producer.begin_transaction()
+        kafka = self._producer
+        await kafka.begin_transaction()
         sent = [await self._send(offset, balance) for offset, balance in balances]
-        offsets = producer.send_offsets_to_transaction({self._source: behind}, self._settings.group)
+        offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.group)
         await asyncio.gather(*sent, offsets)
         crash.at("recorder_before_commit")
-        await producer.commit_transaction()
+        await kafka.commit_transaction()
         crash.at("recorder_after_commit")
 
     async def _send(self, offset: Offset, balance: Balance) -> asyncio.Future[object]:
@@ -123,9 +114,5 @@ class Partition:
         _log.warning("transfer skipped", partition=self._lane, offset=offset, reason=reason)
 
     async def release(self) -> None:
-        """Stops the producer, whatever state it is in; its open transaction ends with the next claim."""
-        sender = self._producer._sender  # stop() alone waits for ever when Kafka is away
-        for step in (self._producer.stop, sender.close, self._producer.client.close):
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await step()
+        """Whatever state it is in; an open transaction ends with the next claim."""
+        await stop(self._producer)

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Iterable
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from livebalance.recorder.assignments import Assignments
-from livebalance.recorder.fate import Fate, fate_of
 from livebalance.recorder.partition import Partition
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
+from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.registry import FileRegistry
 from livebalance.runtime.run import RefusedError
 from livebalance.wire.identity import Lane

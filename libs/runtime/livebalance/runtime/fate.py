@@ -4,6 +4,7 @@ from enum import Enum
 
 from aiokafka.errors import (
     IllegalOperation,
+    IllegalStateError,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
@@ -22,6 +23,7 @@ _FENCED = (
     OutOfOrderSequenceNumber,
     UnknownProducerId,
     IllegalOperation,  # what a producer says after its transaction was taken from it
+    IllegalStateError,  # what a consumer says of a partition that is no longer assigned
 )
 _TRANSIENT = (TimeoutError, OSError, KafkaConnectionError, KafkaTimeoutError)
 

@@ -1,0 +1,27 @@
+"""When transfers are due."""
+
+import math
+
+UNLIMITED = math.inf
+_FORGIVEN = 1.0  # seconds
+
+
+class Pace:
+    """`per_second` transfers a second. What it is more than a second behind by is never made up for."""
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self._rate, self._next = per_second, now
+
+    def take(self, now: float, most: int) -> int:
+        """How many are due at `now`, up to `most`; they are not due again."""
+        if self._rate == UNLIMITED:
+            return most
+        if now < self._next:
+            return 0
+        due = min(most, 1 + int((now - self._next) * self._rate))
+        self._next = max(self._next + due / self._rate, now - _FORGIVEN)
+        return due
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next is due."""
+        return 0.0 if self._rate == UNLIMITED else max(0.0, self._next - now)
