@@ -35,7 +35,7 @@ export class Summary {
   protected readonly path = computed(() => sparkline((this.ledger()?.rows ?? []).slice(0, LINE_ROWS), LINE));
   protected readonly area = computed(() => {
     const path = this.path();
-    return path === '' ? '' : `${path}V${LINE.height}H0Z`;
+    return path === '' ? '' : `${path}V${LINE.height + 4}H0Z`;
   });
 
   protected readonly link = computed(() => {

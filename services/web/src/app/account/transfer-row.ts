@@ -7,7 +7,10 @@ import { direction } from './amount';
 import { Amount } from './amount-text';
 
 const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const date = new Intl.DateTimeFormat(undefined, { day: '2-digit', month: 'short' });
+const date = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+
+/** The day of a transfer, in words. */
+export const dayOf = (row: Transfer): string => date.format(millis(row.occurred_at));
 
 /** One transfer; attributes hold the raw values. */
 @Component({
@@ -22,28 +25,18 @@ const date = new Intl.DateTimeFormat(undefined, { day: '2-digit', month: 'short'
     '[attr.data-total]': 'row().total',
     '[attr.data-direction]': 'direction()',
   },
-  template: `
-    <time [attr.datetime]="row().occurred_at"
-      >{{ time() }} <small>{{ date() }}</small></time
-    >
-    <span class="id" [attr.title]="row().source">{{ row().id }}</span>
-    <lb-amount class="amount" [amount]="row().amount" [currency]="currency()" signs="always" />
-    @if (after(); as balance) {
-      <span class="after"
-        ><span class="visually-hidden">balance then: </span
-        ><lb-amount [amount]="balance" [currency]="currency()"
-      /></span>
-    }
-  `,
+  templateUrl: './transfer-row.html',
 })
 export class TransferRow {
   readonly row = input.required<Transfer>();
   readonly opening = input<Money | null>(null);
   readonly currency = input<Currency>(null);
+  /** The day that goes without saying. */
+  readonly today = input<string>();
 
   protected readonly direction = computed(() => direction(this.row().amount));
   protected readonly time = computed(() => time.format(millis(this.row().occurred_at)));
-  protected readonly date = computed(() => date.format(millis(this.row().occurred_at)));
+  protected readonly date = computed(() => dayOf(this.row()));
   protected readonly after = computed(() => {
     const opening = this.opening();
     return opening === null ? null : plus(opening, this.row().total);

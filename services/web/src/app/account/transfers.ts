@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 
 import { Account } from './store';
-import { TransferRow } from './transfer-row';
+import { TransferRow, dayOf } from './transfer-row';
 
 /** The transfers, newest first, and the way to the older ones. */
 @Component({
@@ -16,5 +16,6 @@ export class Transfers {
   protected readonly rows = computed(() => this.ledger()?.rows ?? []);
   protected readonly opening = computed(() => this.ledger()?.balance?.opening ?? null);
   protected readonly currency = computed(() => this.ledger()?.balance?.currency ?? null);
+  protected readonly today = computed(() => this.rows().slice(0, 1).map(dayOf)[0]);
   protected readonly atEnd = computed(() => this.ledger()?.older.kind === 'none');
 }
