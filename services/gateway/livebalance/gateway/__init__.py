@@ -1,0 +1,1 @@
+"""Snapshots and deltas to every browser."""

@@ -1,0 +1,87 @@
+"""What a read of Postgres means for a reader that has a position, and the one frame that tells it."""
+
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from livebalance.gateway.cursor import older_than
+from livebalance.gateway.outbox import Parcel, ready
+from livebalance.readmodel.reads import Asked, Found
+from livebalance.wire.delta import Delta
+from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, delta_frame, encode
+from livebalance.wire.identity import ZERO, AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.instant import Millis, rfc3339
+from livebalance.wire.view import balance_part, transfers_part
+
+
+class Answer(NamedTuple):
+    """Shared by every reader that asked with the same position."""
+
+    truth: Position  # of the account when it was read
+    at: Position  # of the reader once it has the parcel; before `truth` when more is to be read
+    parcel: Parcel | None  # None: the reader misses nothing
+    lane: Lane | None
+    as_of: Millis | None
+
+
+def answer(asked: Asked, found: Found) -> Answer:
+    truth = Position(found.epoch, found.revision)
+    if not found.follows or asked.after is None:
+        return _answered(found, truth, Parcel(asked.account, asked.after, truth, _snapshot(asked, found)))
+    if asked.after == truth:
+        return _answered(found, truth, None)
+    if found.erased:
+        return _answered(found, truth, Parcel(asked.account, asked.after, truth, gone(asked.account), True))
+    at = Position(found.epoch, found.transfers[-1].revision) if found.more else truth
+    return _answered(found, at, Parcel(asked.account, asked.after, at, _page(asked.after, at, asked, found)))
+
+
+def _answered(found: Found, at: Position, parcel: Parcel | None) -> Answer:
+    return Answer(Position(found.epoch, found.revision), at, parcel, found.lane, found.as_of)
+
+
+def gone(account: AccountId) -> bytes:
+    """The frame for an account that was erased."""
+    return ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
+
+
+def _page(after: Position, at: Position, asked: Asked, found: Found) -> bytes:
+    delta = Delta(
+        lane=found.lane or Lane(0),
+        epoch=found.epoch,
+        from_=after.revision,
+        to=at.revision,
+        recorded_at=found.recorded_at,
+        balance=b"" if found.more else balance_part(found.balance),
+        transfers=transfers_part(found.transfers),
+    )
+    return ready(delta_frame(asked.account, delta, more=found.more))
+
+
+def _snapshot(asked: Asked, found: Found) -> bytes:
+    return ready(encode(snapshot(asked, found)))
+
+
+def snapshot(asked: Asked, found: Found) -> Snapshot:
+    """The whole state, with the reason why a reader at `asked.after` gets it."""
+    reason = _reason(asked.after, found)
+    gap = Gap(asked.after.revision if asked.after else ZERO, found.revision)
+    return Snapshot(
+        channel=channel_name(asked.account),
+        epoch=found.epoch,
+        revision=Revision(found.revision),
+        reason=reason,
+        balance=found.balance,
+        transfers=found.transfers,
+        cursor=older_than(asked.account, found.transfers[-1].id) if found.more else None,
+        as_of=None if found.as_of is None else rfc3339(found.as_of),
+        gap=gap if reason == "too_far" else UNSET,
+    )
+
+
+def _reason(after: Position | None, found: Found) -> SnapshotReason:
+    if after is None:
+        return "subscribed"
+    if after.epoch != found.epoch:
+        return "epoch"
+    return "ahead" if after.revision > found.revision else "too_far"

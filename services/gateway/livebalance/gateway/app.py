@@ -1,0 +1,135 @@
+"""A gateway put together: Postgres, Redis, sockets, REST, the page; and how it goes away."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import asyncpg
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from uvicorn.server import ServerState
+
+from livebalance.gateway import problem, rest
+from livebalance.gateway.door import Door
+from livebalance.gateway.hub import Terms
+from livebalance.gateway.page import Guarded, Page
+from livebalance.gateway.relay import Relay
+from livebalance.gateway.settings import Settings
+from livebalance.gateway.socket import Patience, Socket
+from livebalance.runtime import logs
+from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
+
+_log = logs.get("gateway")
+
+Pool = "asyncpg.Pool[asyncpg.Record]"
+
+
+def terms(settings: Settings) -> Terms:
+    return Terms(
+        gateway=settings.name,
+        version=version("livebalance-gateway"),
+        heartbeat_ms=int(settings.heartbeat * 1000),
+        limits=Limits(MAX_CLIENT_FRAME, settings.subscriptions, settings.resume_max),
+        outbox_bytes=settings.outbox_bytes,
+    )
+
+
+def application(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay) -> FastAPI:
+    app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app.add_middleware(Guarded)
+    problem.install(app)
+    app.include_router(rest.routes(pool))
+
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        why = relay.not_ready()
+        return PlainTextResponse(f"{why}\n", 503) if why else PlainTextResponse("ok\n")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.api_route(
+        "/api/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
+    )
+    async def nothing(rest: str) -> Response:
+        raise HTTPException(404)
+
+    if settings.page:
+        app.mount("/", Page(directory=settings.page, html=True))
+    return app
+
+
+class Server(uvicorn.Server):
+    """`serving` is set once it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the service drains before it stops
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+    @property
+    def port(self) -> int:
+        number: int = self.servers[0].sockets[0].getsockname()[1]
+        return number
+
+
+def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
+    patience = Patience(settings.ping_period, settings.no_progress, send_buffer=settings.send_buffer_bytes)
+
+    def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
+        return Socket(relay, patience, server_state)
+
+    config = uvicorn.Config(
+        app,
+        host=settings.http_host,
+        port=settings.http_port,
+        http=Door,
+        ws=socket,  # type: ignore[arg-type]  # called like a class, and nothing else is asked of it
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    return Server(config)
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serves until `stopping`; then drains, and returns."""
+    async with asyncpg.create_pool(
+        settings.postgres,
+        min_size=0,
+        max_size=settings.connections,
+        timeout=settings.read_deadline,
+        command_timeout=settings.read_deadline,
+        # Reads of few rows: compiling a plan takes longer than running it.
+        server_settings={"application_name": settings.name, "jit": "off"},
+    ) as pool:
+        relay = Relay(settings, pool, terms(settings))
+        http = server(settings, application(settings, pool, relay), relay)
+        async with asyncio.TaskGroup() as group:
+            parts = group.create_task(relay.serve())
+            listening = group.create_task(http.serve())
+            await stopping.wait()
+            _log.info("draining")
+            await relay.drain(settings.drain)
+            http.should_exit = True
+            await listening
+            parts.cancel()

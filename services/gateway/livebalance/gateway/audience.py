@@ -1,0 +1,199 @@
+"""One account's channel and the sessions that follow it: who is sent what.
+
+Most are in step with the channel: they have no position of their own, and a delta goes to all of them as one
+shared parcel. The others are read for, from their own position, until they are in step again.
+"""
+
+from collections.abc import Iterable
+
+from livebalance.gateway.answer import Answer
+from livebalance.gateway.channel import Answers, Channel
+from livebalance.gateway.effects import Effects, Read
+from livebalance.gateway.follower import Follower, Step, fits
+from livebalance.gateway.outbox import Parcel
+from livebalance.gateway.session import Session
+from livebalance.wire.delta import Delta
+from livebalance.wire.frame import Error
+from livebalance.wire.identity import AccountId, Position, channel_name
+
+
+class Audience:
+    def __init__(self, account: AccountId, effects: Effects, since: float) -> None:
+        self.channel = Channel(account, since)
+        self.size = 0
+        self._effects = effects
+        self._in_step: set[Session] = set()
+        self._apart: set[Follower] = set()
+        self._readers: set[Follower] = set()
+        self._read: Read | None = None
+
+    # --- who follows
+
+    def join(self, session: Session, at: Position | None) -> None:
+        follower = Follower(session, self, at)
+        session.followers[self.channel.account] = follower
+        self.size += 1
+        self._step(follower, Step.BEHIND)
+
+    def leave(self, follower: Follower) -> None:
+        self._step(follower, Step.GONE)
+        del follower.session.followers[self.channel.account]
+        self.size -= 1
+
+    def fall(self, follower: Follower, at: Position | None) -> None:
+        """What its client had to be sent beyond `at` was forgotten."""
+        follower.at = at
+        self._step(follower, Step.BEHIND)
+
+    def _step(self, follower: Follower, step: Step) -> None:
+        """The one place where a follower changes its step."""
+        session, was = follower.session, follower.step
+        if was is Step.IN_STEP:
+            self._in_step.discard(session)
+        elif was is Step.APART:
+            self._apart.discard(follower)
+        elif was is Step.READING:
+            self._readers.discard(follower)
+            session.reading -= 1
+            self._effects.hungry.add(session)
+        follower.step = step
+        if step is Step.IN_STEP:
+            self._in_step.add(session)
+        elif step is Step.APART:
+            self._apart.add(follower)
+        elif step is Step.READING:
+            self._readers.add(follower)
+            session.reading += 1
+        elif step is Step.BEHIND and was is not Step.BEHIND:
+            session.behind.append(follower)
+            self._effects.hungry.add(session)
+
+    # --- reads
+
+    def read_for(self, follower: Follower) -> None:
+        self._step(follower, Step.READING)
+        self.channel.want(follower.at)
+        self._effects.unread.add(self)
+
+    def begin(self) -> None:
+        """Begins the next read, if there is one to begin."""
+        if afters := self.channel.begin():
+            self._read = Read(self.channel.account, afters)
+            self._effects.reads.append(self._read)
+
+    def is_reading(self, read: Read) -> bool:
+        """False: the read belongs to an audience that was here before."""
+        return self._read is read
+
+    def failed(self, retry_after_ms: int) -> None:
+        unanswered = self.channel.failed()
+        self._effects.unread.add(self)
+        for follower in [one for one in self._readers if one.at in unanswered]:
+            if follower.fresh:
+                self.refuse(follower, retry_after_ms)
+            else:
+                self._step(follower, Step.BEHIND)
+
+    def refuse(self, follower: Follower, retry_after_ms: int) -> None:
+        """Its client is told to ask again: it has had nothing of this account yet."""
+        channel = channel_name(self.channel.account)
+        text = "the truth cannot be asked now"
+        follower.session.say(
+            Error("unavailable", text, temporary=True, channel=channel, retry_after_ms=retry_after_ms)
+        )
+        self._effects.touched.add(follower.session)
+        self.leave(follower)
+
+    def refuse_fresh(self, retry_after_ms: int) -> None:
+        """Redis did not acknowledge in time."""
+        for follower in [one for one in self._readers if one.fresh]:
+            self.refuse(follower, retry_after_ms)
+
+    def answered(self, answers: Answers, now: float) -> None:
+        outcome = self.channel.answered(answers, now)
+        self._effects.unread.add(self)
+        self._relay(outcome.relayed)
+        for follower in list(self._readers):
+            # One that fell behind while others were served asks with another position.
+            if follower.step is Step.READING and follower.at in answers:
+                self._answer(follower, answers[follower.at], outcome.led)
+
+    def _answer(self, follower: Follower, answer: Answer, led: list[Parcel]) -> None:
+        parcels = [answer.parcel] if answer.parcel else []
+        if answer.at == answer.truth:
+            parcels += led
+        self._place(follower, parcels[-1].after if parcels else answer.at, more=answer.at != answer.truth)
+        follower.fresh = False
+        for parcel in parcels:
+            if not self._give(follower, parcel):
+                break
+
+    def _place(self, follower: Follower, at: Position, more: bool = False) -> None:
+        follower.at = at
+        mine = self.channel.at
+        if at == mine and not more:
+            self._step(follower, Step.IN_STEP)
+        elif more or (mine is not None and mine.epoch == at.epoch and mine.revision > at.revision):
+            self._step(follower, Step.BEHIND)
+        else:
+            self._step(follower, Step.APART)
+
+    # --- deltas
+
+    def delta(self, delta: Delta) -> None:
+        if parcel := self.channel.delta(delta):
+            self._relay([parcel])
+        elif self.channel.hole:
+            self._effects.unread.add(self)
+
+    def _relay(self, parcels: Iterable[Parcel]) -> None:
+        for parcel in parcels:
+            self._to_those_in_step(parcel)
+            for follower in list(self._apart):
+                self._to_one_apart(follower, parcel)
+
+    def _to_those_in_step(self, parcel: Parcel) -> None:
+        crossing = crosses(parcel)
+        refused: list[tuple[Session, Parcel]] = []
+        self._effects.touched |= self._in_step
+        for session in self._in_step:
+            mine = replacing(session, parcel) if crossing else parcel
+            if not session.outbox.put(mine):
+                refused.append((session, mine))
+        for session, mine in refused:
+            session.overflow(mine)
+        if parcel.last:
+            for session in list(self._in_step):
+                self.leave(session.followers[parcel.account])
+
+    def _to_one_apart(self, follower: Follower, parcel: Parcel) -> None:
+        fit = fits(follower.at, parcel)
+        if fit is None:
+            self._step(follower, Step.BEHIND)
+        elif fit:
+            follower.at = parcel.after
+            self._give(follower, parcel)
+        if follower.step is Step.APART and follower.at == self.channel.at:
+            self._step(follower, Step.IN_STEP)
+
+    def _give(self, follower: Follower, parcel: Parcel) -> bool:
+        session = follower.session
+        self._effects.touched.add(session)
+        mine = replacing(session, parcel) if crosses(parcel) else parcel
+        if not session.outbox.put(mine):
+            session.overflow(mine)
+            return False
+        if parcel.last:
+            self.leave(follower)
+        return True
+
+
+def crosses(parcel: Parcel) -> bool:
+    """From one epoch into another."""
+    return parcel.before is not None and parcel.before.epoch != parcel.after.epoch
+
+
+def replacing(session: Session, parcel: Parcel) -> Parcel:
+    """Clears what is queued of the epoch before; `parcel` then follows what the client was sent last."""
+    forgotten = session.outbox.forget(parcel.account)
+    return parcel if forgotten is None else parcel._replace(before=forgotten.before)

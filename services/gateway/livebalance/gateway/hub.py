@@ -1,0 +1,269 @@
+"""Channels and sessions: a delta in, frames in outboxes out. All that happens to a gateway happens here.
+
+It takes values and times, and returns nothing: what is to be done stands in `effects`.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from livebalance.gateway.answer import answer
+from livebalance.gateway.audience import Audience
+from livebalance.gateway.channel import Claim
+from livebalance.gateway.effects import Effects, Hangup, Read
+from livebalance.gateway.follower import Step
+from livebalance.gateway.outbox import Outbox
+from livebalance.gateway.session import Follow, Leave, Session
+from livebalance.readmodel.reads import Asked, Finding, Found
+from livebalance.wire.close import Close
+from livebalance.wire.delta import Delta
+from livebalance.wire.frame import Goaway, Heartbeat, Limits, ServerFrame, Status, Welcome
+from livebalance.wire.identity import AccountId, Epoch, Position
+from livebalance.wire.instant import Millis, rfc3339
+
+ACK_WITHIN = 5.0  # seconds; a client that waits longer for Redis is told to ask again
+PATIENCE = 0.4  # seconds a delta may be on its way after an audit saw its commit
+WORDS = 256  # frames that are no data, waiting for one client; one with more is closed
+RETRY_MS = 1000
+
+
+class Terms(NamedTuple):
+    """What this gateway tells each client in its welcome, and its bounds."""
+
+    gateway: str
+    version: str
+    heartbeat_ms: int
+    limits: Limits
+    outbox_bytes: int
+
+
+class Hub:
+    def __init__(self, terms: Terms) -> None:
+        self.effects = Effects()
+        self.sessions: set[Session] = set()
+        self.audiences: dict[AccountId, Audience] = {}
+        self.epoch: Epoch | None = None  # the newest that was read
+        self._terms = terms
+        self._status: Status | None = None
+        self._beats: deque[tuple[float, Session]] = deque()  # who is due when; all wait equally long
+        self._unacked: set[Audience] = set()
+        self._claims: set[Audience] = set()
+
+    def take(self) -> Effects:
+        """What is to be done since it was last asked."""
+        work = self.effects
+        while work.hungry or work.unread:
+            while work.hungry:
+                _feed(work.hungry.pop())
+            while work.unread:
+                work.unread.pop().begin()
+        return work.take()
+
+    # --- clients
+
+    def connect(self, name: str, now: float, wall: Millis) -> Session:
+        session = Session(name, Outbox(self._terms.outbox_bytes), self._terms.limits.subscriptions)
+        self.sessions.add(session)
+        terms = self._terms
+        session.say(
+            Welcome(
+                session=name,
+                gateway=terms.gateway,
+                version=terms.version,
+                features=[],
+                epoch=self.epoch,
+                server_time=rfc3339(wall),
+                heartbeat_ms=terms.heartbeat_ms,
+                limits=terms.limits,
+            )
+        )
+        if self._status:
+            session.say(self._status)
+        self._beats.append((now + terms.heartbeat_ms / 1000, session))
+        self.effects.touched.add(session)
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        """Its connection is gone, or is being closed: nothing is sent to it any more."""
+        if session not in self.sessions:
+            return
+        self.sessions.remove(session)
+        for account in list(session.followers):
+            self._leave(session, account)
+        self.effects.hungry.discard(session)
+
+    def receive(self, session: Session, text: bytes, now: float) -> None:
+        """A text frame of the client."""
+        for wish in session.receive(text):
+            if isinstance(wish, Follow):
+                self._follow(session, wish.account, wish.at, now)
+            elif isinstance(wish, Leave):
+                self._leave(session, wish.account)
+            else:
+                self._hang_up(session, wish)
+        self._said(session)
+
+    def writable(self, session: Session, writable: bool) -> None:
+        """Whether the transport takes bytes."""
+        session.outbox.writable = writable
+        if writable and session in self.sessions:
+            self.effects.touched.add(session)
+            self.effects.hungry.add(session)
+
+    def tell(self, status: Status) -> None:
+        """To everyone, and to each who comes."""
+        self._status = status
+        self._say_all(status)
+
+    def drain(self, within_ms: int) -> None:
+        """Everyone is asked to leave."""
+        self._say_all(Goaway("drain", within_ms))
+
+    def _say_all(self, frame: ServerFrame) -> None:
+        for session in list(self.sessions):
+            session.say(frame)
+            self._said(session)
+
+    def _said(self, session: Session) -> None:
+        self.effects.touched.add(session)
+        if session.outbox.words > WORDS and not session.outbox.writable:
+            self._hang_up(session, Hangup(Close.BUSY, "busy", RETRY_MS))
+
+    def _hang_up(self, session: Session, hangup: Hangup) -> None:
+        self.effects.hangups.append((session, hangup))
+
+    def _follow(self, session: Session, account: AccountId, at: Position | None, now: float) -> None:
+        """Anew if it is followed already: then the client lost its place."""
+        audience = self.audiences.get(account)
+        if audience is None:
+            audience = self.audiences[account] = Audience(account, self.effects, now)
+            self._unacked.add(audience)
+            self.effects.subscriptions[account] = True
+        if mine := session.followers.get(account):
+            session.outbox.forget(account)
+            audience.leave(mine)
+        audience.join(session, at)
+
+    def _leave(self, session: Session, account: AccountId) -> None:
+        if mine := session.followers.get(account):
+            session.outbox.forget(account)
+            mine.audience.leave(mine)
+            self._close_if_empty(mine.audience)
+
+    def _close_if_empty(self, audience: Audience) -> None:
+        account = audience.channel.account
+        if audience.size == 0 and self.audiences.get(account) is audience:
+            del self.audiences[account]
+            self._unacked.discard(audience)
+            self._claims.discard(audience)
+            self.effects.unread.discard(audience)
+            self.effects.subscriptions[account] = False
+
+    # --- Redis
+
+    def acked(self, account: AccountId) -> None:
+        """Redis acknowledged: from now on deltas of the account come."""
+        if audience := self.audiences.get(account):
+            audience.channel.subscribed = True
+            self._unacked.discard(audience)
+            self.effects.unread.add(audience)
+
+    def delta(self, account: AccountId, delta: Delta) -> None:
+        if audience := self.audiences.get(account):
+            audience.delta(delta)
+            if delta.gone:
+                self._close_if_empty(audience)
+
+    # --- Postgres
+
+    def answered(self, read: Read, found: Mapping[Position | None, Found], now: float) -> None:
+        """What was read of an account, for each of `read.afters`, at one moment."""
+        audience = self.audiences.get(read.account)
+        if audience is None or not audience.is_reading(read):
+            return
+        answers = {after: answer(Asked(read.account, after), one) for after, one in found.items()}
+        self.epoch = next(iter(found.values())).epoch
+        audience.answered(answers, now)
+        self._claimed(audience)
+        self._close_if_empty(audience)
+
+    def failed(self, read: Read, retry_after_ms: int) -> None:
+        """Postgres could not be asked: who has nothing yet is told to come back, the others are kept."""
+        audience = self.audiences.get(read.account)
+        if audience and audience.is_reading(read):
+            audience.failed(retry_after_ms)
+            self._close_if_empty(audience)
+
+    def positions(self, accounts: Iterable[AccountId]) -> dict[AccountId, Position]:
+        """Where those of `accounts` are that are followed and were read: what an audit is to check."""
+        followed = (self.audiences.get(account) for account in accounts)
+        return {one.channel.account: one.channel.at for one in followed if one and one.channel.at}
+
+    def audited(self, asked: Mapping[AccountId, Position], finding: Finding, now: float) -> None:
+        """What Postgres said of channels that were at `asked` when it was asked (design: audit)."""
+        self.epoch = finding.epoch
+        oldest = _oldest(finding)
+        for account, at in asked.items():
+            audience = self.audiences.get(account)
+            if audience is None:
+                continue
+            lane = finding.lanes.get(audience.channel.lane) if audience.channel.lane is not None else None
+            truth = Position(finding.epoch, finding.revisions.get(account, at.revision))
+            audience.channel.audited(at, Claim(truth, lane.as_of if lane else oldest, now))
+            self._claimed(audience)
+
+    def _claimed(self, audience: Audience) -> None:
+        if audience.channel.hole:
+            self.effects.unread.add(audience)
+        elif audience.channel.claim:
+            self._claims.add(audience)
+
+    # --- time
+
+    def tick(self, now: float, wall: Millis) -> None:
+        """At least twice a second."""
+        for audience in [one for one in self._unacked if one.channel.since < now - ACK_WITHIN]:
+            audience.refuse_fresh(RETRY_MS)
+            self._close_if_empty(audience)
+        for audience in list(self._claims):
+            if audience.channel.overdue(now - PATIENCE):
+                self.effects.unread.add(audience)
+            if audience.channel.hole or not audience.channel.claim:
+                self._claims.discard(audience)
+        while self._beats and self._beats[0][0] <= now:
+            _, session = self._beats.popleft()
+            if session in self.sessions:
+                self._beat(session, wall)
+                self._beats.append((now + self._terms.heartbeat_ms / 1000, session))
+
+    def _beat(self, session: Session, wall: Millis) -> None:
+        as_of = _complete_as_of(session)
+        told = None if as_of is None else rfc3339(as_of)
+        session.beat(Heartbeat(rfc3339(wall), told))
+        self.effects.touched.add(session)
+
+
+def _feed(session: Session) -> None:
+    """Begins reads for followers that are behind, in turn, as far as there is room for what they bring."""
+    while session.behind and session.has_room:
+        follower = session.behind.popleft()
+        if follower.step is Step.BEHIND:
+            follower.audience.read_for(follower)
+
+
+def _complete_as_of(session: Session) -> Millis | None:
+    """The oldest of all it follows. More is claimed only once all was sent; else it stays as it was."""
+    oldest: Millis | None = None
+    for follower in session.followers.values():
+        if follower.step is Step.IN_STEP and session.outbox.empty:
+            follower.as_of = follower.audience.channel.as_of
+        if follower.as_of is None:
+            return None
+        oldest = follower.as_of if oldest is None else min(oldest, follower.as_of)
+    return oldest
+
+
+def _oldest(finding: Finding) -> Millis | None:
+    """For an account that has no lane yet: complete as of the oldest lane, if every lane is there."""
+    as_of = [lane.as_of for lane in finding.lanes.values() if lane.as_of is not None]
+    return min(as_of) if as_of and len(as_of) == finding.partitions else None

@@ -1,0 +1,11 @@
+"""What /metrics shows of a gateway, beside what the process itself shows."""
+
+from prometheus_client import Counter, Gauge
+
+SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
+DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
+REFUSED = Counter("livebalance_gateway_refused_messages", "Messages of Redis that are no delta of ours")
+READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
+FAILED_READS = Counter("livebalance_gateway_failed_reads", "Reads of an account that brought nothing")
+DIFFERENCES = Counter("livebalance_gateway_differences", "Accounts an audit found at another revision")
+BYTES = Counter("livebalance_gateway_sent_bytes", "Bytes given to clients' transports")

@@ -1,0 +1,220 @@
+"""Performs what the hub decides: the one place where its effects meet Redis, Postgres and sockets."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import asyncpg
+
+from livebalance.gateway import metrics
+from livebalance.gateway.audit import Audit, Followed
+from livebalance.gateway.deltas import Deltas, Events
+from livebalance.gateway.effects import Read
+from livebalance.gateway.hub import Hub, Terms
+from livebalance.gateway.session import Session
+from livebalance.gateway.settings import Settings
+from livebalance.gateway.snapshots import Answers, Snapshots
+from livebalance.gateway.status import Pipeline
+from livebalance.readmodel.reads import Finding
+from livebalance.runtime import crash
+from livebalance.wire.close import Close
+from livebalance.wire.delta import Delta, Progress
+from livebalance.wire.identity import AccountId
+from livebalance.wire.instant import Millis
+
+TICK = 0.25  # seconds
+READERS = 2  # statements at once for accounts; audits have one of their own
+READY_WITHIN = 15.0  # seconds since the last audit
+RETRY_MS = (500, 2500)
+
+
+class Link(Protocol):
+    """The socket of one client."""
+
+    def flush(self) -> int:
+        """Write what its outbox holds, if the transport takes bytes; returns how many bytes that were."""
+
+    def hang_up(self, code: Close, reason: str, retry_after_ms: int | None) -> None: ...
+
+
+class Relay:
+    """`serve` runs until it is cancelled; meanwhile sockets call the methods for clients."""
+
+    def __init__(self, settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", terms: Terms) -> None:
+        self.draining = False
+        self._hub = Hub(terms)
+        self._pipeline = Pipeline()
+        self._links: dict[Session, Link] = {}
+        self._audited_at: float | None = None
+        self._redis_here = False
+        self._deltas = Deltas(
+            settings.redis,
+            settings.channel_prefix,
+            settings.name,
+            settings.probe_period,
+            Events(self._acked, self._heard, self._progress, self._connected, metrics.REFUSED.inc),
+        )
+        self._snapshots = Snapshots(
+            pool,
+            self._answered,
+            self._failed,
+            resume_max=settings.resume_max,
+            page_rows=settings.page_rows,
+            deadline=settings.read_deadline,
+            per_second=settings.reads_per_second,
+            waiting=settings.reads_waiting,
+            workers=READERS,
+        )
+        self._audit = Audit(
+            pool,
+            lambda: list(self._hub.audiences),
+            self._hub.positions,
+            self._audited,
+            self._audit_failed,
+            period=settings.audit_period,
+            deadline=settings.read_deadline,
+        )
+
+    async def serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for part in (self._deltas.run, self._snapshots.run, self._audit.run, self._tick):
+                group.create_task(part())
+
+    def not_ready(self) -> str | None:
+        """Why no new client should come here; None: one may."""
+        if self.draining:
+            return "draining"
+        if not self._redis_here:
+            return "redis is away"
+        if self._audited_at is None or self._audited_at < time.monotonic() - READY_WITHIN:
+            return "no audit of late"
+        return None
+
+    # --- clients
+
+    def connect(self, name: str, link: Link) -> Session:
+        session = self._hub.connect(name, time.monotonic(), _wall())
+        self._links[session] = link
+        metrics.SESSIONS.set(len(self._links))
+        self._perform()
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        self._links.pop(session, None)
+        self._hub.disconnect(session)
+        metrics.SESSIONS.set(len(self._links))
+        self._perform()
+
+    def receive(self, session: Session, text: bytes) -> None:
+        self._hub.receive(session, text, time.monotonic())
+        self._perform()
+
+    def writable(self, session: Session, writable: bool) -> None:
+        self._hub.writable(session, writable)
+        if writable:
+            self._perform()
+
+    async def drain(self, seconds: float) -> None:
+        """Asks every client to go elsewhere, and closes those that stay, spread over that time."""
+        self.draining = True
+        self._hub.drain(int(seconds * 1000))
+        self._perform()
+        ends = time.monotonic() + seconds
+        while self._links and (left := ends - time.monotonic()) > 0:
+            some = list(self._links.values())[: math.ceil(len(self._links) * TICK / left)]
+            for link in some:
+                link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
+            await asyncio.sleep(min(TICK, left))
+        for link in list(self._links.values()):
+            link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
+
+    # --- Redis
+
+    def _acked(self, accounts: Sequence[AccountId]) -> None:
+        for account in accounts:
+            self._hub.acked(account)
+        self._perform()
+
+    def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
+        for account, delta in deltas:
+            self._hub.delta(account, delta)
+        metrics.DELTAS.inc(len(deltas))
+        self._perform()
+
+    def _progress(self, progress: Progress) -> None:
+        self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
+
+    def _connected(self, here: bool) -> None:
+        self._redis_here = here
+        self._pipeline.redis(here)
+        self._say_status()
+        if here:
+            self._audit.now()  # what was published meanwhile is lost
+
+    # --- Postgres
+
+    def _answered(self, answers: Sequence[tuple[Read, Answers]]) -> None:
+        now = time.monotonic()
+        for read, found in answers:
+            self._hub.answered(read, found, now)
+        metrics.READS.inc(len(answers))
+        self._perform()
+
+    def _failed(self, reads: Sequence[Read]) -> None:
+        for read in reads:
+            self._hub.failed(read, random.randint(*RETRY_MS))
+        metrics.FAILED_READS.inc(len(reads))
+        self._perform()
+
+    def _audited(self, asked: Followed, finding: Finding) -> None:
+        now = time.monotonic()
+        self._audited_at = now
+        self._deltas.hear_lanes(finding.partitions)
+        self._hub.audited(asked, finding, now)
+        self._pipeline.audited(finding, now, _wall())
+        metrics.DIFFERENCES.inc(len(finding.revisions))
+        self._say_status()
+        self._perform()
+
+    def _audit_failed(self) -> None:
+        self._pipeline.postgres_away()
+        self._say_status()
+
+    # --- what is to be done
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._hub.tick(time.monotonic(), _wall())
+            self._say_status()
+            self._perform()
+
+    def _say_status(self) -> None:
+        if status := self._pipeline.changed(time.monotonic(), _wall()):
+            self._hub.tell(status)
+            self._perform()
+
+    def _perform(self) -> None:
+        done = self._hub.take()
+        if done.subscriptions:
+            wanted = done.subscriptions
+            self._deltas.subscribe([account for account, there in wanted.items() if there])
+            self._deltas.unsubscribe([account for account, there in wanted.items() if not there])
+        if done.reads:
+            self._snapshots.ask(done.reads)
+        sent = 0
+        for session in done.touched:
+            if link := self._links.get(session):
+                crash.at("while_delivering")
+                sent += link.flush()
+        metrics.BYTES.inc(sent)
+        for session, hangup in done.hangups:
+            if link := self._links.get(session):
+                link.hang_up(*hangup)
+
+
+def _wall() -> Millis:
+    return Millis(time.time_ns() // 1_000_000)

@@ -1,0 +1,30 @@
+"""Settings of a gateway; times in seconds, sizes in bytes."""
+
+from pathlib import Path
+
+from livebalance.runtime.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    name: str = "gateway"
+    http_port: int = 8000
+    postgres: str = "postgresql://gateway@127.0.0.1:5432/livebalance"
+    page: Path | None = None  # directory of the built page
+
+    heartbeat: float = 10.0
+    subscriptions: int = 128  # of one session
+    resume_max: int = 10_000  # revisions behind, beyond which a snapshot answers
+    page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
+    outbox_bytes: int = 64 * 1024
+    send_buffer_bytes: int = 128 * 1024  # the kernel's, of one socket
+    ping_period: float = 20.0
+    no_progress: float = 120.0  # while data waits, before a connection is aborted
+
+    audit_period: float = 5.0
+    probe_period: float = 5.0
+    read_deadline: float = 5.0
+    reads_per_second: int = 5_000  # accounts, repairs and joins together
+    reads_waiting: int = 50_000  # accounts; with more, joiners are told to come back
+    connections: int = 6  # to Postgres: two for reads of accounts, one for audits, the rest for REST
+
+    drain: float = 5.0  # over which clients are asked to come back elsewhere

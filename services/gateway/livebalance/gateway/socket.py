@@ -1,0 +1,270 @@
+"""The one file that touches a WebSocket: the handshake, frames in, ready frames out, and when to give up.
+
+A class for uvicorn's `ws` setting that starts no ASGI task: a session costs a few KiB, and a ready frame goes
+straight to the transport. While a client does not take bytes, nothing is read from it either.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+import time
+from http import HTTPStatus
+from secrets import token_urlsafe
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from msgspec import json
+from uvicorn.server import ServerState
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from livebalance.gateway.session import Session
+from livebalance.wire.close import Close, Reason
+from livebalance.wire.frame import MAX_CLIENT_FRAME, SUBPROTOCOL
+
+PATH = "/ws"
+CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
+FRAGMENTS = 64  # of one message
+POLICY = 1008  # RFC 6455
+_OUTQ = struct.Struct("i")
+
+
+class Gateway(Protocol):
+    """What a socket needs of the gateway behind it."""
+
+    draining: bool
+
+    def connect(self, name: str, link: Any) -> Session: ...
+    def disconnect(self, session: Session) -> None: ...
+    def receive(self, session: Session, text: bytes) -> None: ...
+    def writable(self, session: Session, writable: bool) -> None: ...
+
+
+class Patience(NamedTuple):
+    """How long a client may be silent, and how much may wait for it."""
+
+    ping_period: float = 20.0  # seconds; a pong must come within the next, unless data waits
+    no_progress: float = 120.0  # seconds in which data waits and none of it leaves
+    high_water: int = 64 * 1024  # bytes in the transport's buffer above which it takes no more
+    send_buffer: int = 128 * 1024  # bytes, the kernel's
+
+
+class Socket(asyncio.Protocol):
+    __slots__ = (
+        "_connections",
+        "_delivered",
+        "_fragments",
+        "_gateway",
+        "_heard",
+        "_patience",
+        "_protocol",
+        "_quiet_since",
+        "_session",
+        "_timer",
+        "_transport",
+        "_waited",
+        "_writable",
+        "_written",
+    )
+
+    def __init__(self, gateway: Gateway, patience: Patience, state: ServerState) -> None:
+        self._gateway = gateway
+        self._patience = patience
+        self._connections: set[Any] = state.connections
+        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_CLIENT_FRAME)
+        self._session: Session | None = None
+        self._transport: asyncio.Transport
+        self._fragments: list[bytes] = []
+        self._writable = True
+        self._written = 0  # bytes, ever
+        self._delivered = 0  # of them, those that had left this machine at the last check
+        self._heard = True  # anything, since the last check
+        self._waited = False  # something waited to leave at the last check
+        self._quiet_since = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+        transport.set_write_buffer_limits(high=self._patience.high_water)
+        with contextlib.suppress(OSError):
+            _raw(transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
+        self._wait(self._patience.ping_period, self._check)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        if self._timer:
+            self._timer.cancel()
+        self._leave()
+
+    def eof_received(self) -> bool:
+        self._leave()
+        return False  # the transport closes
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        if self._session:
+            self._gateway.writable(self._session, False)
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._session:
+            self._gateway.writable(self._session, True)
+
+    def shutdown(self) -> None:
+        """uvicorn is about to stop."""
+        if self._session:
+            self.hang_up(Close.GOING_AWAY, "stopping", None)
+        else:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Request):
+                self._shake_hands(event)
+            elif isinstance(event, Frame) and self._session:
+                self._frame(self._session, event)
+        if self._protocol.handshake_exc and not self._session and not self._written:
+            self._write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
+        self._write_protocol()
+
+    # --- the handshake
+
+    def _shake_hands(self, request: Request) -> None:
+        refused = self._refusal(request)
+        response = self._protocol.reject(*refused) if refused else self._protocol.accept(request)
+        self._protocol.send_response(response)
+        self._write_protocol()
+        if self._protocol.state is OPEN:
+            self._session = self._gateway.connect(token_urlsafe(9), self)
+            self.flush()
+
+    def _refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+        if request.path.partition("?")[0] != PATH:
+            return HTTPStatus.NOT_FOUND, "no WebSocket here\n"
+        if self._gateway.draining:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "draining\n"
+        # A page of another origin could use what its visitor may see.
+        hosts = [host.lower() for host in request.headers.get_all("Host")]
+        if any([urlsplit(origin).netloc.lower()] != hosts for origin in request.headers.get_all("Origin")):
+            return HTTPStatus.FORBIDDEN, "origin not allowed\n"
+        return None
+
+    # --- frames in
+
+    def _frame(self, session: Session, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self._leave()
+        elif frame.opcode is Opcode.BINARY:
+            self._fail(Close.UNSUPPORTED)
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                text, self._fragments = b"".join(self._fragments), []
+                self._text(session, text)
+            elif len(self._fragments) >= FRAGMENTS:
+                self._fail(POLICY)
+
+    def _text(self, session: Session, text: bytes) -> None:
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            self._fail(Close.BAD_TEXT)
+        else:
+            self._gateway.receive(session, text)
+
+    # --- frames out
+
+    def flush(self) -> int:
+        """Writes what waits for this client, at once; returns how many bytes. Nothing while it takes none."""
+        if self._session is None or not self._writable:
+            return 0
+        frames = self._session.outbox.take()
+        if frames:
+            self._write(frames)
+        return len(frames)
+
+    def _write(self, data: bytes) -> None:
+        self._written += len(data)
+        self._transport.write(data)
+
+    def _write_protocol(self) -> None:
+        for data in self._protocol.data_to_send():
+            if self._transport.is_closing():
+                return
+            if data:
+                self._write(data)
+            else:  # nothing more from us
+                self._leave()
+                self._transport.write_eof()
+                self._wait(CLOSE_WITHIN, self._transport.abort)
+
+    # --- the end
+
+    def hang_up(self, code: Close, reason: str, retry_after_ms: int | None) -> None:
+        self.flush()
+        self._leave()
+        if self._protocol.state is OPEN:
+            self._protocol.send_close(code, json.encode(Reason(reason, retry_after_ms)).decode())
+            self._write_protocol()
+            self._wait(CLOSE_WITHIN, self._transport.abort)
+
+    def _fail(self, code: int) -> None:
+        self._leave()
+        self._protocol.fail(code)
+
+    def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session:
+            self._gateway.disconnect(session)
+
+    # --- silence
+
+    def _wait(self, seconds: float, then: Any) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _check(self) -> None:
+        """Who answers no ping is gone. Who is sent more than it takes may answer late: progress is enough."""
+        now, waiting = time.monotonic(), self._waiting()
+        delivered = self._written - waiting
+        if self._heard or delivered > self._delivered:
+            self._quiet_since = now
+        no_pong = not self._heard and not self._waited
+        if no_pong or now - self._quiet_since >= self._patience.no_progress:
+            self._transport.abort()
+            return
+        self._delivered, self._waited, self._heard = delivered, waiting > 0, False
+        if not waiting and self._protocol.state is OPEN:
+            self._protocol.send_ping(b"")
+            self._write_protocol()
+        self._wait(self._patience.ping_period, self._check)
+
+    def _waiting(self) -> int:
+        """Bytes the other side has not acknowledged, as far as this system tells."""
+        waiting = self._transport.get_write_buffer_size()
+        with contextlib.suppress(OSError):
+            answer = fcntl.ioctl(_raw(self._transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
+            waiting += _OUTQ.unpack(answer)[0]
+        return waiting
+
+
+def _raw(transport: asyncio.Transport) -> socket.socket:
+    found: socket.socket = transport.get_extra_info("socket")
+    return found

@@ -1,0 +1,81 @@
+"""A gateway in the test's own loop, on real Postgres and Redis, and a book that writes what it shows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from livebalance.gateway.app import serve
+from livebalance.gateway.settings import Settings
+from livebalance.stack.database import Database
+from livebalance.stack.place import free_port
+from tests.integration.gateway.book import Book
+
+
+class Running:
+    """A gateway that serves until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.http = f"http://127.0.0.1:{settings.http_port}"
+        self.ws = f"ws://127.0.0.1:{settings.http_port}/ws"
+        self._stopping = asyncio.Event()
+        self.task = asyncio.create_task(serve(settings, self._stopping))
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(10), httpx.AsyncClient() as client:
+            while True:
+                if self.task.done():
+                    self.task.result()
+                try:
+                    if (await client.get(f"{self.http}/readyz")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        async with asyncio.timeout(15):
+            await self.task
+
+
+StartGateway = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+async def book(database: Database, redis_url: str, channel_prefix: str) -> AsyncIterator[Book]:
+    async with Book(database.url("projector"), redis_url, channel_prefix) as one:
+        yield one
+
+
+@pytest.fixture
+async def start_gateway(
+    book: Book, database: Database, redis_url: str, channel_prefix: str
+) -> AsyncIterator[StartGateway]:
+    """`await start_gateway(audit_period=0.3)`: as many as wanted, ready."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changed: Any) -> Running:
+            given: dict[str, Any] = {
+                "name": "gateway-test",
+                "http_port": free_port(),
+                "postgres": database.url("gateway"),
+                "redis": redis_url,
+                "channel_prefix": channel_prefix,
+                "drain": 0.2,
+            }
+            running = Running(Settings(**{**given, **changed}))
+            stack.push_async_callback(running.stop)
+            await running.ready()
+            return running
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Running:
+    return await start_gateway()

@@ -1,0 +1,128 @@
+"""A client that keeps every frame it got and the state they make; one that does not chain fails the test."""
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin, Subprotocol
+
+from livebalance.wire.frame import SUBPROTOCOL
+
+Frame = dict[str, Any]
+WITHIN = 10.0
+
+
+class Shown:
+    """One account on screen."""
+
+    def __init__(self) -> None:
+        self.position: dict[str, Any] | None = None
+        self.balance: Frame | None = None
+        self.transfers: list[Frame] = []  # oldest first
+
+    def take(self, frame: Frame) -> None:
+        if frame["type"] == "snapshot":
+            self.transfers = frame["transfers"][::-1]
+            self.balance = frame["balance"]
+            self.position = {"epoch": frame["epoch"], "revision": frame["revision"]}
+            return
+        assert self.position == {"epoch": frame["epoch"], "revision": frame["from"]}, "frames must chain"
+        assert ("balance" in frame) is not frame.get("more", False)
+        self.transfers = self.transfers + frame["transfers"]
+        self.balance = frame.get("balance", self.balance)
+        self.position = {"epoch": frame["epoch"], "revision": frame["to"]}
+
+
+class Viewer:
+    def __init__(self, url: str, **options: Any) -> None:
+        self._url, self._options = url, options
+        self.frames: list[Frame] = []
+        self.shown: dict[str, Shown] = {}
+        self.closed: tuple[int, str] | None = None
+        self._news = asyncio.Condition()
+        self._socket: ClientConnection
+        self._reader: asyncio.Task[None]
+        self._requests = 0
+
+    async def __aenter__(self) -> Self:
+        self._socket = await connect(
+            self._url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            proxy=None,
+            max_size=None,
+            **self._options,
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.cancel()
+        self._socket.transport.abort()
+        await asyncio.wait({self._reader})
+        if not self._reader.cancelled() and (failed := self._reader.exception()) and error is None:
+            raise failed
+
+    async def _read(self) -> None:
+        try:
+            async for text in self._socket:
+                await self._hear(json.loads(text))
+        finally:
+            closed = self._socket.protocol
+            self.closed = (closed.close_code or 1006, closed.close_reason or "")
+            async with self._news:
+                self._news.notify_all()
+
+    async def _hear(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        if frame["type"] in ("snapshot", "delta"):
+            self.shown.setdefault(frame["channel"].removeprefix("account:"), Shown()).take(frame)
+        async with self._news:
+            self._news.notify_all()
+
+    async def send(self, text: str | bytes) -> None:
+        await self._socket.send(text)
+
+    async def ask(self, type_: str, **fields: Any) -> int:
+        self._requests += 1
+        await self.send(json.dumps({"type": type_, "id": self._requests, **fields}))
+        return self._requests
+
+    async def follow(self, *accounts: str, at: dict[str, Any] | None = None) -> int:
+        position = {"position": at} if at else {}
+        return await self.ask(
+            "subscribe", channels=[{"channel": f"account:{account}", **position} for account in accounts]
+        )
+
+    async def until(self, happened: Any, within: float = WITHIN) -> None:
+        """Waits until `happened()` is true, asked after every frame."""
+
+        def settled() -> bool:
+            return bool(happened()) or self._reader.done()
+
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(settled)
+        failed = self._reader.exception() if self._reader.done() else None
+        if failed and not isinstance(failed, ConnectionClosed):
+            raise failed
+        assert happened(), f"closed before it happened: {self.closed}"
+
+    async def until_at(self, account: str, revision: int, within: float = WITHIN) -> Shown:
+        await self.until(lambda: self.revision(account) == revision, within)
+        return self.shown[account]
+
+    def revision(self, account: str) -> int | None:
+        shown = self.shown.get(account)
+        return shown.position["revision"] if shown and shown.position else None
+
+    def of_type(self, type_: str) -> list[Frame]:
+        return [frame for frame in self.frames if frame["type"] == type_]
+
+
+def from_origin(origin: str) -> dict[str, Any]:
+    return {"origin": Origin(origin)}
