@@ -1,0 +1,271 @@
+"""The statements a projector writes with. Many rows go in one statement, as arrays, by `unnest`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from livebalance.readmodel.rows import (
+    BalanceRow,
+    LaneMove,
+    LaneRow,
+    ListedTransfer,
+    Projection,
+    QuarantineRow,
+    ServerIdentity,
+    StoredBalance,
+    TransferRow,
+)
+from livebalance.wire.identity import AccountId, Epoch, Lane, TransferId
+from livebalance.wire.money import money
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+def _at(name: str) -> str:
+    """A timestamptz of ms, exact over 1970..9999: whole seconds as a double, the rest as an integer."""
+    return f"(to_timestamp({name} / 1000) + ({name} % 1000) * interval '1 millisecond')"
+
+
+def _ms(name: str) -> str:
+    return f"(extract(epoch from {name}) * 1000)::bigint"
+
+
+def _arrays(types: str) -> str:
+    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types.split(), 1))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    return zip(*rows, strict=True)
+
+
+def _count(status: str) -> int:
+    """The rows a command's tag tells of: "UPDATE 3", "INSERT 0 3"."""
+    return int(status.rpartition(" ")[2])
+
+
+async def prepare(connection: Connection) -> None:
+    """To be done once on a new connection: amounts are read exactly, with their scale."""
+    await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=money, format="text")
+
+
+# --- lanes ---
+
+_CLAIM = """
+update lane set generation = generation + 1, owner = $2 where lane = $1
+returning lane, generation, epoch, transfers_next, balances_next, transfers_last, transfers_fingerprint,
+          balances_last, balances_fingerprint, halted_why
+"""
+
+
+async def claim_lane(connection: Connection, lane: Lane, owner: str) -> LaneRow:
+    """Takes the lane from whoever had it. Waits for the row's lock: see `evict_holder`."""
+    row = await connection.fetchrow(_CLAIM, lane, owner)
+    assert row is not None, "lanes are made before they are claimed"
+    return LaneRow(*row)
+
+
+# The holder of a row's lock is the transaction its xmax names.
+_EVICT = """
+select pg_terminate_backend(a.pid)
+from lane join pg_locks k on k.locktype = 'transactionid' and k.transactionid = lane.xmax and k.granted
+join pg_stat_activity a on a.pid = k.pid and a.usename = current_user
+where lane.lane = $1 and a.pid <> pg_backend_pid()
+"""
+
+
+async def evict_holder(connection: Connection, lane: Lane) -> int:
+    """Ends the backend that holds the lane's lock, if it is of this role; says how many were ended."""
+    return len(await connection.fetch(_EVICT, lane))
+
+
+_MOVE = f"""
+update lane l set
+  transfers_next = m.transfers_to, balances_next = m.balances_to,
+  transfers_last = coalesce(m.transfers_last, l.transfers_last),
+  transfers_fingerprint = coalesce(m.transfers_fingerprint, l.transfers_fingerprint),
+  balances_last = coalesce(m.balances_last, l.balances_last),
+  balances_fingerprint = coalesce(m.balances_fingerprint, l.balances_fingerprint),
+  last_event_at = greatest(l.last_event_at, {_at("m.event_ms")}),
+  as_of = greatest(l.as_of, {_at("m.as_of_ms")}),
+  halted_why = m.halted_why
+from unnest({_arrays("int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text")})
+  as m (lane, generation, epoch, transfers_from, balances_from, transfers_to, balances_to, transfers_last,
+        transfers_fingerprint, balances_last, balances_fingerprint, event_ms, as_of_ms, halted_why)
+where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
+  and l.transfers_next = m.transfers_from and l.balances_next = m.balances_from
+"""
+
+
+async def move_lanes(connection: Connection, moves: Sequence[LaneMove]) -> int:
+    """The fence. Rows written: fewer than `moves` means that somebody else owns a lane now."""
+    return _count(await connection.execute(_MOVE, *_columns(moves)))
+
+
+# --- accounts and transfers ---
+
+_COLUMNS = [
+    "revision",
+    "lane",
+    "balance",
+    "scale",
+    "currency",
+    "version",
+    "transfer_id",
+    "client_id",
+    "opening",
+    "posted_total",
+    "transfer_count",
+    "half_applied",
+    "drift",
+    "unverified_since",
+    "disputed_since",
+    "disputed_why",
+    "transfers_offset",
+    "balances_offset",
+    "recorded_at",
+]
+_TYPES = (
+    "text int8 int8 int text int2 text int8 text text text text int8 text text int8 int8 text int8 int8 int8"
+)
+_AMOUNTS = {"balance", "opening", "posted_total", "half_applied", "drift"}
+_TIMES = {"unverified_since", "disputed_since", "recorded_at"}
+
+
+def _value(column: str) -> str:
+    if column in _AMOUNTS:
+        return f"x.{column}::numeric"
+    return _at(f"x.{column}") if column in _TIMES else f"x.{column}"
+
+
+_GIVEN = f"unnest({_arrays(_TYPES)}) as x (account_id, from_revision, {', '.join(_COLUMNS)})"
+
+_UPDATE = f"""
+update balance b set {", ".join(f"{column} = {_value(column)}" for column in _COLUMNS)}, updated_at = now()
+from {_GIVEN} where b.account_id = x.account_id and b.revision = x.from_revision
+"""
+
+_INSERT = f"""
+insert into balance (account_id, {", ".join(_COLUMNS)})
+select x.account_id, {", ".join(map(_value, _COLUMNS))} from {_GIVEN}
+on conflict (account_id) do nothing
+"""
+
+
+async def write_balances(connection: Connection, rows: Sequence[BalanceRow]) -> int:
+    """Rows written: fewer than `rows` means that an account is not at the revision it was read at."""
+    fresh, known = [row for row in rows if row.from_ == 0], [row for row in rows if row.from_ != 0]
+    written = 0
+    if known:
+        written += _count(await connection.execute(_UPDATE, *_columns(known)))
+    if fresh:
+        written += _count(await connection.execute(_INSERT, *_columns(fresh)))
+    return written
+
+
+_LIST = f"""
+insert into transfer (account_id, revision, transfer_id, amount, total, occurred_at, recorded_at, topic, lane,
+                      source_offset)
+select x.account_id, x.revision, x.transfer_id, x.amount::numeric, x.total::numeric, {_at("x.occurred_ms")},
+       {_at("x.recorded_ms")}, $10, x.lane, x.source_offset
+from unnest({_arrays("text int8 text text text int8 int8 int int8")})
+  as x (account_id, revision, transfer_id, amount, total, occurred_ms, recorded_ms, lane, source_offset)
+"""
+
+
+async def list_transfers(connection: Connection, topic: str, rows: Sequence[TransferRow]) -> None:
+    await connection.execute(_LIST, *_columns(rows), topic)
+
+
+async def erase_transfers(connection: Connection, accounts: Iterable[AccountId]) -> None:
+    await connection.execute("delete from transfer where account_id = any($1)", list(accounts))
+
+
+_HOLD = f"""
+insert into quarantine (topic, partition, source_offset, key, value, headers, kafka_time, reason)
+select x.topic, x.partition, x.source_offset, x.key, x.value, x.headers::jsonb, {_at("x.kafka_ms")}, x.reason
+from unnest({_arrays("text int int8 bytea bytea text int8 text")})
+  as x (topic, partition, source_offset, key, value, headers, kafka_ms, reason)
+"""
+
+
+async def quarantine(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
+    await connection.execute(_HOLD, *_columns(rows))
+
+
+# --- what the fold goes on from ---
+
+_STORED = f"""
+select account_id, revision, lane, balance, version, transfer_id, client_id, opening, posted_total,
+       transfer_count, half_applied, {_ms("unverified_since")}, {_ms("disputed_since")}, disputed_why,
+       transfers_offset, balances_offset, {_ms("recorded_at")}
+from balance where account_id = any($1)
+"""
+
+
+async def stored_balances(connection: Connection, accounts: list[AccountId]) -> list[StoredBalance]:
+    return [StoredBalance(*row) for row in await connection.fetch(_STORED, accounts)]
+
+
+_LISTED = f"""
+select t.account_id, t.transfer_id, t.amount, t.total, {_ms("t.occurred_at")}
+from unnest($1::text[], $2::text[]) as x (account_id, transfer_id)
+join transfer t on t.account_id = x.account_id and t.transfer_id = x.transfer_id
+"""
+
+Named = tuple[AccountId, TransferId]
+
+
+async def listed_transfers(connection: Connection, named: Sequence[Named]) -> dict[Named, ListedTransfer]:
+    found = await connection.fetch(_LISTED, *_columns(named))
+    return {(account, id_): ListedTransfer(amount, at, total) for account, id_, amount, total, at in found}
+
+
+# --- the projection itself ---
+
+
+async def server_identity(connection: Connection) -> ServerIdentity:
+    row = await connection.fetchrow("select system_identifier, timeline from server_identity")
+    assert row is not None
+    return ServerIdentity(*row)
+
+
+async def projection(connection: Connection) -> Projection:
+    """After `open_projection`."""
+    row = await connection.fetchrow("select epoch, known, partitions from truth")
+    assert row is not None
+    return Projection(*row)
+
+
+async def open_projection(
+    connection: Connection, epoch: Epoch, server: ServerIdentity, partitions: int
+) -> None:
+    """Makes the projection's row, and after it its lanes, unless they are there."""
+    await connection.execute(
+        "insert into projection (epoch, system_identifier, timeline, partitions) values ($1, $2, $3, $4)"
+        " on conflict (one) do nothing",
+        epoch,
+        *server,
+        partitions,
+    )
+    # The share lock: a lane is not born into an epoch that ends at this moment.
+    await connection.execute(
+        "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start)"
+        " select lane, 0, 0, 0, p.epoch, true from projection p, generate_series(0, p.partitions - 1) lane"
+        " for share of p on conflict (lane) do nothing"
+    )
+
+
+async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: ServerIdentity) -> bool:
+    """Compare and set; False when another process was first."""
+    async with connection.transaction():
+        changed = await connection.execute(
+            "update projection set epoch = $2, system_identifier = $3, timeline = $4 where epoch = $1",
+            old,
+            new,
+            *server,
+        )
+        if _count(changed) == 0:
+            return False
+        await connection.execute("update lane set epoch = $1, as_of = null", new)
+        return True

@@ -1,0 +1,163 @@
+"""What a batch makes of the accounts it touches. A record is applied, counted or quarantined."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from livebalance.projector.account import Account
+from livebalance.projector.records import Arrived, Erasure, Refused, quarantined
+from livebalance.readmodel.rows import ListedTransfer, QuarantineRow, TransferRow
+from livebalance.wire.identity import AccountId, Revision, TransferId
+from livebalance.wire.instant import Millis
+from livebalance.wire.money import NOTHING, Money
+from livebalance.wire.record import Balance, Transfer
+
+Named = tuple[AccountId, TransferId]
+
+OTHER_TRANSFER = "this transfer id stands for another transfer"
+OTHER_BALANCE = "this version has another balance"
+OLD_BALANCE = "a lower version names a transfer that is not listed"
+
+
+@dataclass(slots=True)
+class Change:
+    """One account's part of a batch: from `from_` to `account.revision`."""
+
+    from_: Revision
+    account: Account
+    transfers: list[TransferRow] = field(default_factory=list)
+    erased: bool = False
+
+
+@dataclass(slots=True)
+class Folded:
+    """`changes` holds every account whose revision moved, and no other."""
+
+    changes: dict[AccountId, Change]
+    quarantined: list[QuarantineRow]
+    applied: int
+    duplicates: int
+    disputed: int  # accounts that were not before
+
+
+def accounts_of(batch: Iterable[Arrived]) -> set[AccountId]:
+    return {one.what.account for one in batch if not isinstance(one.what, Refused)}
+
+
+def named_by(batch: Iterable[Arrived]) -> set[Named]:
+    """The transfers whose listing decides what the batch does."""
+    named: set[Named] = set()
+    for one in batch:
+        what = one.what
+        if isinstance(what, Transfer):
+            named.add((what.account, what.id))
+        elif isinstance(what, Balance) and what.transfer_id:
+            named.add((what.account, what.transfer_id))
+    return named
+
+
+def fold(
+    batch: Iterable[Arrived], accounts: Mapping[AccountId, Account], listed: Mapping[Named, ListedTransfer]
+) -> Folded:
+    """`accounts` and `listed`: those of the batch that exist; neither is changed."""
+    return _Fold(accounts, dict(listed)).over(batch)
+
+
+class _Fold:
+    def __init__(self, accounts: Mapping[AccountId, Account], listed: dict[Named, ListedTransfer]) -> None:
+        self._accounts = accounts
+        self._listed = listed
+        self._touched: dict[AccountId, Change] = {}
+        self._quarantined: list[QuarantineRow] = []
+        self._duplicates = 0
+
+    def over(self, batch: Iterable[Arrived]) -> Folded:
+        for one in batch:
+            self._take(one)
+        changes = {
+            id_: change for id_, change in self._touched.items() if change.account.revision != change.from_
+        }
+        applied = sum(change.account.revision - change.from_ for change in changes.values())
+        disputed = sum(map(self._is_newly_disputed, changes.values()))
+        return Folded(changes, self._quarantined, applied, self._duplicates, disputed)
+
+    def _is_newly_disputed(self, change: Change) -> bool:
+        before = self._accounts.get(change.account.id)
+        was = before is not None and before.disputed_since is not None
+        return change.account.disputed_since is not None and not was
+
+    def _take(self, one: Arrived) -> None:
+        what = one.what
+        if isinstance(what, Refused):
+            self._quarantined.append(quarantined(one, what.reason))
+            return
+        change = self._change(what.account, one)
+        if change.account.lane != one.lane:
+            self._quarantined.append(quarantined(one, f"the account is of lane {change.account.lane}"))
+        elif isinstance(what, Transfer):
+            self._post(change, what, one)
+        elif isinstance(what, Balance):
+            self._show(change, what, one)
+        else:
+            self._erase(change, what, one)
+
+    def _change(self, id_: AccountId, one: Arrived) -> Change:
+        change = self._touched.get(id_)
+        if change is None:
+            known = self._accounts.get(id_)
+            account = Account(id_, one.lane) if known is None else known.clone()
+            change = self._touched[id_] = Change(account.revision, account)
+        return change
+
+    def _post(self, change: Change, transfer: Transfer, one: Arrived) -> None:
+        account = change.account
+        earlier = self._listed.get((transfer.account, transfer.id))
+        if earlier is None:
+            account.post(transfer, one.offset, one.at)
+            total, at = account.posted_total, Millis(transfer.time_ms)
+            self._listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
+            change.transfers.append(
+                TransferRow(
+                    account.id,
+                    account.revision,
+                    transfer.id,
+                    str(transfer.amount),
+                    str(total),
+                    at,
+                    account.recorded_at,
+                    account.lane,
+                    one.offset,
+                )
+            )
+        elif (earlier.amount, earlier.occurred_at) == (transfer.amount, transfer.time_ms):
+            self._duplicates += 1
+        else:
+            self._quarantined.append(quarantined(one, OTHER_TRANSFER))
+            account.contradict(OTHER_TRANSFER, one.at)
+
+    def _show(self, change: Change, balance: Balance, one: Arrived) -> None:
+        account = change.account
+        if account.version is None or balance.version > account.version:
+            account.show(balance, self._total(balance), one.offset, one.at)
+        elif balance.version == account.version:
+            if account.shows(balance):
+                self._duplicates += 1
+            else:
+                account.contradict(OTHER_BALANCE, one.at)
+        elif self._total(balance) is not None:
+            self._duplicates += 1
+        else:
+            account.contradict(OLD_BALANCE, one.at)
+
+    def _total(self, balance: Balance) -> Money | None:
+        """The running sum at the transfer the balance names; the opening names none and stands at nothing."""
+        if not balance.transfer_id:
+            return NOTHING
+        named = self._listed.get((balance.account, balance.transfer_id))
+        return None if named is None else named.total
+
+    def _erase(self, change: Change, erasure: Erasure, one: Arrived) -> None:
+        change.account.erase(one.offset, one.at)
+        change.erased = True
+        change.transfers.clear()
+        for named in [named for named in self._listed if named[0] == erasure.account]:
+            del self._listed[named]

@@ -1,0 +1,169 @@
+"""Kafka: one consumer of both topics, and what it says of where it stands."""
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from livebalance.projector.assignment import Assignment
+from livebalance.projector.lane import OwnedLane, Poll
+from livebalance.projector.settings import ProjectorSettings
+from livebalance.runtime import logs
+from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.instant import Millis
+
+_SECONDS = 5.0  # the longest wait for an answer of the broker
+_ASK_SECONDS = 2.0
+_COMMIT_SECONDS = 1.0
+_NO_LIMIT = 2**31 - 1
+
+_log = logs.get("intake")
+
+Records = list[ConsumerRecord]
+
+
+class Log(NamedTuple):
+    """What a broker tells of one partition: first offset, end of what is committed, the group's mark."""
+
+    first: Offset
+    end: Offset
+    committed: Offset | None
+    epoch: str  # the epoch the group's mark was made in
+
+
+class Intake:
+    """Owns the consumer. Errors are those of aiokafka, and TimeoutError."""
+
+    def __init__(self, settings: ProjectorSettings) -> None:
+        self._settings = settings
+        self._topics = settings.transfers_topic, settings.balances_topic
+        self._assignment = Assignment()
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            client_id=settings.name,
+            group_id=settings.group,
+            partition_assignment_strategy=[
+                RangePartitionAssignor
+            ],  # gives both sides of a lane to one member
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",  # never silently another place than the stored one
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=1500,
+            max_poll_interval_ms=_NO_LIMIT,  # the fence keeps owners apart, and a stalled loop ends itself
+            fetch_max_wait_ms=250,
+            retry_backoff_ms=250,
+        )
+
+    async def start(self) -> None:
+        self._consumer.subscribe(self._topics, listener=self._assignment)
+        await self._admin.start()
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    @property
+    def number(self) -> int:
+        """Of the assignment in force: what was read under another one is not to be used."""
+        return self._assignment.number
+
+    def assigned(self) -> list[Lane]:
+        """The lanes of which both sides are assigned, in order."""
+        transfers, balances = (
+            {at.partition for at in self._assignment.partitions if at.topic == topic}
+            for topic in self._topics
+        )
+        if transfers != balances:
+            _log.error("assigned one side only", lanes=sorted(transfers ^ balances))
+        return [Lane(number) for number in sorted(transfers & balances)]
+
+    async def logs(self, lanes: Iterable[Lane]) -> dict[TopicPartition, Log]:
+        """Both sides of each lane, as the broker knows them now."""
+        sides = [side for lane in lanes for side in self._sides(lane)]
+        async with asyncio.timeout(_SECONDS):
+            first = await self._consumer.beginning_offsets(sides)
+            end = await self._consumer.end_offsets(sides)
+            marks = await self._admin.list_consumer_group_offsets(self._settings.group, partitions=sides)
+        return {
+            at: Log(
+                first[at], end[at], None if marks[at].offset < 0 else marks[at].offset, marks[at].metadata
+            )
+            for at in sides
+        }
+
+    def seek(self, lane: OwnedLane) -> None:
+        """Reads on from where the lane stands."""
+        for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True):
+            self._consumer.seek(at, side.begin)
+
+    def leave_out(self, lane: Lane) -> None:
+        """Fetches nothing of it: what nobody takes would hold up the others."""
+        self._consumer.pause(*self._sides(lane))
+
+    async def fetch(self, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
+        """What these lanes have, waiting for a short time; maybe nothing."""
+        if not lanes:
+            await asyncio.sleep(self._settings.fetch_ms / 4000)
+            return {}
+        ready = [side for lane in lanes for side in self._sides(lane)]
+        try:
+            async with asyncio.timeout(self._settings.fetch_ms / 1000 + _COMMIT_SECONDS):
+                # A rebalance holds getmany back for as long as it takes.
+                found = await self._consumer.getmany(
+                    *ready, timeout_ms=self._settings.fetch_ms, max_records=self._settings.batch
+                )
+        except TimeoutError:
+            return {}
+        return {
+            lane: (found.get(sides[0], []), found.get(sides[1], []))
+            for lane in lanes
+            if not found.keys().isdisjoint(sides := self._sides(lane))
+        }
+
+    async def polls(self, lane: Lane) -> tuple[Poll, Poll]:
+        """How both sides stood at the last fetch. Waits for nothing while the assignment is in force."""
+        transfers, balances = self._sides(lane)
+        return await self._poll(transfers), await self._poll(balances)
+
+    async def _poll(self, at: TopicPartition) -> Poll:
+        end, answered = self._consumer.last_stable_offset(at), self._consumer.last_poll_timestamp(at)
+        if end is None or answered is None:
+            return Poll(False, None)
+        return Poll(await self._consumer.position(at) >= end, Millis(answered))
+
+    async def silence(self, lanes: Iterable[Lane]) -> float:
+        """Seconds since the broker last answered a fetch, of the partition where that is longest ago."""
+        answers = [poll.at for lane in lanes for poll in await self.polls(lane)]
+        now = time.time() * 1000
+        return max((now - (at or 0) for at in answers), default=0.0) / 1000
+
+    async def is_behind(self, lanes: Iterable[Lane]) -> bool:
+        """Whether the broker has more than was fetched, asked of the broker itself."""
+        sides = [side for lane in lanes for side in self._sides(lane)]
+        async with asyncio.timeout(_ASK_SECONDS):
+            end = await self._consumer.end_offsets(sides)
+        return any([end[at] > await self._consumer.position(at) for at in sides])
+
+    async def mark(self, lanes: Iterable[OwnedLane]) -> None:
+        """Commits where these lanes stand to the group: for lag tools, and as a witness."""
+        marks = {
+            at: (side.next, lane.epoch)
+            for lane in lanes
+            for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
+        }
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self._consumer.commit(marks)
+        except (KafkaError, TimeoutError) as error:
+            _log.warning("the group's offsets were not committed", error=repr(error))
+
+    def _sides(self, lane: Lane) -> tuple[TopicPartition, TopicPartition]:
+        return TopicPartition(self._topics[0], lane), TopicPartition(self._topics[1], lane)

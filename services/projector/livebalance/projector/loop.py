@@ -1,0 +1,205 @@
+"""The loop: fetch, decode, fold, one transaction, mark, publish. An error has one of four fates."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from livebalance.projector import metrics
+from livebalance.projector.account import restored
+from livebalance.projector.cache import Cache
+from livebalance.projector.claim import claim
+from livebalance.projector.delta import Message, messages
+from livebalance.projector.doorbell import Doorbell
+from livebalance.projector.fate import Fate, UnsureError, fate_of
+from livebalance.projector.fold import Folded, accounts_of, fold, named_by
+from livebalance.projector.intake import Intake, Records
+from livebalance.projector.lane import OwnedLane, Step, step
+from livebalance.projector.records import Arrived
+from livebalance.projector.settings import ProjectorSettings
+from livebalance.projector.stall import Watchdog
+from livebalance.projector.store import Store, Work
+from livebalance.readmodel.rows import LaneMove
+from livebalance.runtime import logs
+from livebalance.runtime.registry import FileRegistry
+from livebalance.wire.delta import Progress, encode_progress, redis_lane
+from livebalance.wire.identity import Lane
+
+_TELL_SECONDS = 1.0  # how often quiet lanes say how far they are complete
+_MAX_BACKOFF = 5.0
+
+_log = logs.get("projector")
+
+
+class Unsure(NamedTuple):
+    """A batch whose COMMIT may or may not have happened, and what is to be published if it did."""
+
+    moves: list[LaneMove]
+    messages: list[Message]
+
+
+class Projector:
+    """Owns the lanes its group assigns to it."""
+
+    def __init__(self, settings: ProjectorSettings, intake: Intake, store: Store, doorbell: Doorbell) -> None:
+        self._settings, self._intake, self._store, self._doorbell = settings, intake, store, doorbell
+        self._cache, self._watchdog = Cache(settings.cache), Watchdog(intake)
+        self._writers = FileRegistry().writer
+        self._lanes: dict[Lane, OwnedLane] | None = None  # None: to be claimed
+        self._number = -1  # of the assignment they were claimed under
+        self._unsure: Unsure | None = None
+        self._told = 0.0
+        self._failures = 0  # in a row
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until told to stop. Raises what is a bug."""
+        while not stopping.is_set():
+            try:
+                await self._turn()
+                self._failures = 0
+            except Exception as error:
+                await self._outlive(error, stopping)
+
+    def unready(self) -> str | None:
+        """Why this process does not do all its work, for a probe."""
+        return "no lanes claimed" if self._lanes is None else self._watchdog.reason
+
+    async def _turn(self) -> None:
+        if self._lanes is None or self._number != self._intake.number:
+            await self._claim()
+        running = self._running()
+        fetched = await self._intake.fetch(running)
+        if self._number != self._intake.number:
+            return  # read under another assignment (design): from offsets that may be anything
+        steps = [await self._step(running[lane], records) for lane, records in fetched.items()]
+        if steps:
+            await self._apply(steps)
+        if time.monotonic() - self._told >= _TELL_SECONDS and self._number == self._intake.number:
+            await self._tell()
+
+    async def _claim(self) -> None:
+        self._lanes, number = None, self._intake.number
+        self._cache.clear()
+        lanes = await claim(self._settings, self._intake, self._store)
+        self._lanes, self._number = lanes, number
+        await self._settle()
+
+    def _running(self) -> dict[Lane, OwnedLane]:
+        return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
+
+    async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> Step:
+        polls = await self._intake.polls(lane.lane)
+        return step(lane, records, polls, self._writers, self._settings.refused_in_a_row)
+
+    async def _apply(self, steps: Sequence[Step]) -> None:
+        folded = await self._fold([one for step in steps for one in step.arrived])
+        work = self._work(steps, folded)
+        news = self._news(steps, folded)
+        try:
+            with metrics.seconds.labels("write").time():
+                await self._store.write(work)
+        except UnsureError:
+            self._unsure = Unsure(work.moves, news)
+            raise
+        for one in steps:
+            one.taken()
+        self._cache.keep(change.account for change in folded.changes.values())
+        metrics.count(folded)
+        await self._intake.mark([one.lane for one in steps])
+        with metrics.seconds.labels("publish").time():
+            await self._doorbell.publish(news)
+
+    async def _fold(self, batch: Sequence[Arrived]) -> Folded:
+        with metrics.seconds.labels("load").time():
+            ids = accounts_of(batch)
+            accounts = self._cache.known(ids)
+            stored = await self._store.stored([id_ for id_ in ids if id_ not in accounts])
+            accounts.update((row.account, restored(row)) for row in stored)
+            listed = await self._store.listed(list(named_by(batch)))
+        with metrics.seconds.labels("fold").time():
+            return fold(batch, accounts, listed)
+
+    def _work(self, steps: Sequence[Step], folded: Folded) -> Work:
+        changes = folded.changes.values()
+        return Work(
+            [one.move for one in steps],
+            [change.account.row(change.from_, self._settings.currency) for change in changes],
+            [change.account.id for change in changes if change.erased],
+            [row for change in changes for row in change.transfers],
+            folded.quarantined,
+        )
+
+    def _news(self, steps: Sequence[Step], folded: Folded) -> list[Message]:
+        """What is published once it is true; a lane that is far behind only tells its progress."""
+        now = time.time() * 1000
+        epochs = {
+            one.lane.lane: one.lane.epoch
+            for one in steps
+            if one.move.as_of is None or now - one.move.as_of <= self._settings.behind_after * 1000
+        }
+        current = [
+            (change, epochs[change.account.lane])
+            for change in folded.changes.values()
+            if change.account.lane in epochs
+        ]
+        settings = self._settings
+        return messages(current, settings.channel_prefix, settings.transfers_topic, settings.currency)
+
+    async def _settle(self) -> None:
+        """A claim reads under the row's lock, so a doubtful COMMIT is known now: publish what it wrote."""
+        unsure, self._unsure = self._unsure, None
+        lanes = self._lanes or {}
+        if unsure is not None and all(_has_taken(lanes.get(move.lane), move) for move in unsure.moves):
+            await self._doorbell.publish(unsure.messages)
+
+    async def _tell(self) -> None:
+        """How far each lane is complete: to Postgres, fenced, and to whoever follows the lane."""
+        self._told = time.monotonic()
+        steps = [await self._step(lane, ([], [])) for lane in self._running().values()]
+        await self._store.move([one.move for one in steps])
+        now = time.time() * 1000
+        await self._doorbell.publish(
+            [
+                (
+                    redis_lane(self._settings.channel_prefix, one.lane.lane),
+                    encode_progress(
+                        Progress(
+                            one.lane.lane,
+                            one.lane.epoch,
+                            one.move.as_of,
+                            now - one.move.as_of > self._settings.behind_after * 1000,
+                        )
+                    ),
+                )
+                for one in steps
+                if one.move.as_of is not None
+            ]
+        )
+        await self._watchdog.look(self._running())
+
+    async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
+        """Whatever is not a bug: throw away what is known, wait, claim again; the batch is read again."""
+        fate = fate_of(error)
+        if fate is Fate.BUG:
+            raise error
+        metrics.failed.labels(fate.value).inc()
+        _log.warning("lanes given up", fate=fate.value, error=repr(error))
+        self._lanes = None
+        self._cache.clear()
+        if fate is Fate.TRANSIENT:
+            self._store.drop()
+        self._failures += 1
+        most = min(_MAX_BACKOFF, 0.1 * 2 ** min(self._failures, 10))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), random.uniform(most / 4, most))
+
+
+def _has_taken(lane: OwnedLane | None, move: LaneMove) -> bool:
+    """Whether the lane, claimed next by us, stands where `move` ends."""
+    return lane is not None and (lane.generation, lane.transfers.next, lane.balances.next) == (
+        move.generation + 1,
+        move.transfers_to,
+        move.balances_to,
+    )

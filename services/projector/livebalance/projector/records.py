@@ -1,0 +1,122 @@
+"""Kafka records of a lane, decoded and in the order they are applied."""
+
+import hashlib
+import heapq
+import json
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from livebalance.readmodel.rows import QuarantineRow
+from livebalance.wire.avro import Writers, decode_balance, decode_transfer
+from livebalance.wire.errors import DecodeError
+from livebalance.wire.identity import AccountId, Lane, Offset, account_id
+from livebalance.wire.instant import MAX_MILLIS, Millis
+from livebalance.wire.record import Balance, Transfer, admissible
+
+
+class KafkaRecord(Protocol):
+    """What a consumer hands out."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class Erasure(NamedTuple):
+    """A null on the topic of balances."""
+
+    account: AccountId
+
+
+class Refused(NamedTuple):
+    """A record that may not be applied, and why, for an operator to read."""
+
+    reason: str
+
+
+class Arrived(NamedTuple):
+    """One record and where it came from; `raw` for the quarantine."""
+
+    what: Transfer | Balance | Erasure | Refused
+    lane: Lane
+    offset: Offset
+    at: Millis  # Kafka's time
+    raw: KafkaRecord
+
+
+def kafka_time(record: KafkaRecord) -> Millis:
+    """Kafka's time within 1970..9999, whatever a producer wrote."""
+    return Millis(min(max(record.timestamp, 0), MAX_MILLIS))
+
+
+def _transfer(record: KafkaRecord, writers: Writers) -> Transfer | Refused:
+    if record.value is None:
+        return Refused("no value")
+    found = decode_transfer(record.value, writers)
+    reason = admissible(found, record.key)
+    return found if reason is None else Refused(reason)
+
+
+def _balance(record: KafkaRecord, writers: Writers) -> Balance | Erasure | Refused:
+    if record.value is None:
+        return Erasure(account_id((record.key or b"").decode("ascii", "replace")))
+    found = decode_balance(record.value, writers)
+    reason = admissible(found, record.key)
+    return found if reason is None else Refused(reason)
+
+
+def arrivals(
+    transfers: Sequence[KafkaRecord], balances: Sequence[KafkaRecord], writers: Writers
+) -> list[Arrived]:
+    """Both topics of one lane merged by Kafka's time; within a topic the order of offsets stands."""
+    heads = [(_transfer, transfers), (_balance, balances)]
+    marked = [[(kafka_time(record), read, record) for record in topic] for read, topic in heads]
+    merged = (
+        heapq.merge(*marked, key=lambda head: head[0]) if transfers and balances else [*marked[0], *marked[1]]
+    )
+    arrived: list[Arrived] = []
+    for at, read, record in merged:
+        what: Transfer | Balance | Erasure | Refused
+        try:
+            what = read(record, writers)
+        except DecodeError as error:
+            what = Refused(str(error))
+        arrived.append(Arrived(what, Lane(record.partition), Offset(record.offset), at, record))
+    return arrived
+
+
+def before_streak(arrived: Sequence[Arrived], streak: int, limit: int) -> tuple[Sequence[Arrived], int]:
+    """What may be taken before more than `limit` in a row are refused, and the new streak.
+
+    A streak over `limit` in the answer means that the lane halts. `streak` comes from the batch before.
+    """
+    for number, one in enumerate(arrived):
+        streak = streak + 1 if isinstance(one.what, Refused) else 0
+        if streak > limit:
+            return arrived[:number], streak
+    return arrived, streak
+
+
+def fingerprint(record: KafkaRecord) -> bytes:
+    """Tells a record from another one at the same offset of a topic made anew; 16 bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (record.key, record.value, str(record.timestamp).encode()):
+        digest.update(b"\x00" if part is None else b"\x01%d:" % len(part) + part)
+    return digest.digest()
+
+
+def quarantined(one: Arrived, reason: str) -> QuarantineRow:
+    raw = one.raw
+    headers = json.dumps([[name, None if value is None else value.hex()] for name, value in raw.headers])
+    return QuarantineRow(raw.topic, one.lane, one.offset, raw.key, raw.value, headers, one.at, reason)

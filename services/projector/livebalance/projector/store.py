@@ -1,0 +1,131 @@
+"""Postgres: one connection, on which lanes are claimed and batches written, each in one transaction."""
+
+import contextlib
+from typing import NamedTuple
+
+import asyncpg
+
+from livebalance.projector.fate import FencedError, UnsureError
+from livebalance.projector.truth import recognise
+from livebalance.readmodel import writes
+from livebalance.readmodel.rows import (
+    BalanceRow,
+    LaneMove,
+    LaneRow,
+    ListedTransfer,
+    QuarantineRow,
+    StoredBalance,
+    TransferRow,
+)
+from livebalance.runtime import crash, logs
+from livebalance.wire.identity import AccountId, Lane
+
+_CONNECT_SECONDS = 5.0
+_COMMAND_SECONDS = 15.0
+_LOCK_SECONDS = 2.0  # a claim waits so long before it ends the backend that is in its way
+
+_log = logs.get("store")
+
+
+class Work(NamedTuple):
+    """What one transaction writes."""
+
+    moves: list[LaneMove]
+    balances: list[BalanceRow]
+    erased: list[AccountId]
+    transfers: list[TransferRow]
+    quarantined: list[QuarantineRow]
+
+
+class Store:
+    """Every call may raise what the driver does; `fate_of` tells what that means."""
+
+    def __init__(self, url: str, name: str, partitions: int, transfers_topic: str) -> None:
+        self._url, self._name, self._partitions = url, name, partitions
+        self._transfers_topic = transfers_topic
+        self._open: writes.Connection | None = None
+
+    async def connection(self) -> writes.Connection:
+        """The one there is, or a new one to a server that was recognised."""
+        if self._open is None or self._open.is_closed():
+            fresh = await self._connect()
+            try:
+                await writes.prepare(fresh)
+                await recognise(fresh, self._partitions)
+            except BaseException:
+                fresh.terminate()
+                raise
+            self._open = fresh
+        return self._open
+
+    async def _connect(self) -> writes.Connection:
+        return await asyncpg.connect(
+            self._url,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_COMMAND_SECONDS,
+            server_settings={"application_name": self._name, "lock_timeout": f"{_LOCK_SECONDS}s"},
+        )
+
+    def drop(self) -> None:
+        """Forget a connection that may be in any state."""
+        if self._open is not None:
+            self._open.terminate()
+            self._open = None
+
+    async def close(self) -> None:
+        if self._open is not None:
+            await self._open.close(timeout=_CONNECT_SECONDS)
+
+    async def claim(self, lane: Lane) -> LaneRow:
+        """Owns the lane from now on: whoever had it is fenced.
+
+        The row's lock is waited for, so what a dying transaction did is known when this returns. A stopped
+        process keeps its locks for ever; its backend is ended (design, rule of locks).
+        """
+        connection = await self.connection()
+        try:
+            return await writes.claim_lane(connection, lane, self._name)
+        except asyncpg.LockNotAvailableError:
+            ended = await writes.evict_holder(connection, lane)
+            _log.warning("ended who held the lane's lock", lane=lane, backends=ended)
+            return await writes.claim_lane(connection, lane, self._name)
+
+    async def stored(self, accounts: list[AccountId]) -> list[StoredBalance]:
+        return await writes.stored_balances(await self.connection(), accounts) if accounts else []
+
+    async def listed(self, named: list[writes.Named]) -> dict[writes.Named, ListedTransfer]:
+        return await writes.listed_transfers(await self.connection(), named) if named else {}
+
+    async def move(self, moves: list[LaneMove]) -> None:
+        """Only the lanes: how far they are complete. Raises FencedError."""
+        if moves and await writes.move_lanes(await self.connection(), moves) < len(moves):
+            raise FencedError("a lane has another owner")
+
+    async def write(self, work: Work) -> None:
+        """All or nothing. Raises FencedError; UnsureError when the outcome of COMMIT is not known."""
+        transaction = (await self.connection()).transaction()
+        await transaction.start()
+        try:
+            await self._write(work)
+        except Exception:
+            with contextlib.suppress(Exception):  # the first error tells more
+                await transaction.rollback()
+            raise
+        crash.at("before_commit")
+        try:
+            await transaction.commit()
+        except Exception as error:
+            raise UnsureError("the connection died inside COMMIT") from error
+        crash.at("after_commit")
+
+    async def _write(self, work: Work) -> None:
+        connection = await self.connection()
+        await self.move(work.moves)
+        if await writes.write_balances(connection, work.balances) < len(work.balances):
+            raise FencedError("an account is not at the revision it was read at")
+        if work.erased:
+            await writes.erase_transfers(connection, work.erased)
+        if work.transfers:
+            await writes.list_transfers(connection, self._transfers_topic, work.transfers)
+        if work.quarantined:
+            await writes.quarantine(connection, work.quarantined)

@@ -1,0 +1,65 @@
+"""What the two topics must be, checked before anything is read."""
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from livebalance.projector.settings import ProjectorSettings
+from livebalance.runtime.run import RefusedError
+
+_SECONDS = 10.0
+
+
+async def partitions(settings: ProjectorSettings) -> int:
+    """How many lanes there are.
+
+    Raises RefusedError when a topic is missing, when they are not co-partitioned, when transfers are not kept
+    for ever or balances not compacted; and what aiokafka raises, TimeoutError among it.
+    """
+    transfers, balances = settings.transfers_topic, settings.balances_topic
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    async with asyncio.timeout(_SECONDS):
+        try:
+            await admin.start()
+            described = await admin.describe_topics([transfers, balances])
+            counts = {one["topic"]: len(one["partitions"]) for one in described if not one["error_code"]}
+            for name in (transfers, balances):
+                if not counts.get(name):
+                    raise RefusedError(
+                        f"there is no topic {name}: create it first, it is never created by itself"
+                    )
+            configs = {name: await _config(admin, name) for name in (transfers, balances)}
+        finally:
+            await admin.close()
+    if wrong := unfit(transfers, balances, counts, configs):
+        raise RefusedError(wrong)
+    return counts[transfers]
+
+
+def unfit(
+    transfers: str, balances: str, counts: dict[str, int], configs: dict[str, dict[str, str]]
+) -> str | None:
+    """What is wrong with the topics, in one line that says what to do; None if nothing is."""
+    if counts[transfers] != counts[balances]:
+        return (
+            f"{transfers} has {counts[transfers]} partitions and {balances} {counts[balances]}:"
+            " both must have the same number"
+        )
+    for setting in ("retention.ms", "retention.bytes"):
+        if configs[transfers].get(setting) != "-1":
+            return (
+                f"{transfers} has {setting}={configs[transfers].get(setting)}, but a projection is rebuilt"
+                f" from it: set {setting}=-1"
+            )
+    if "compact" in configs[transfers].get("cleanup.policy", ""):
+        return f"{transfers} is compacted and loses transfers: set cleanup.policy=delete"
+    if "compact" not in configs[balances].get("cleanup.policy", ""):
+        return f"{balances} is not compacted and would lose balances: set cleanup.policy=compact"
+    return None
+
+
+async def _config(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    [(_, _, _, _, entries)] = answer.resources
+    return {entry[0]: entry[1] for entry in entries}

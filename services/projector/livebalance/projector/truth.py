@@ -1,0 +1,46 @@
+"""Whether Postgres still holds what was written to it; if not, the epoch changes (design, rule of epoch)."""
+
+import secrets
+
+from livebalance.readmodel import writes
+from livebalance.runtime import logs
+from livebalance.runtime.run import RefusedError
+from livebalance.wire.identity import Epoch
+
+_log = logs.get("truth")
+
+
+def new_epoch() -> Epoch:
+    """Random, never a counter: compared for equality only."""
+    return Epoch(secrets.token_hex(8))
+
+
+class StandbyError(ConnectionError):
+    """This server is a standby that was not promoted yet."""
+
+
+async def recognise(connection: writes.Connection, partitions: int) -> None:
+    """Makes the projection known to be on this server, for a connection just opened.
+
+    Another system identifier or timeline than the stored ones: commits may be lost, so the epoch changes.
+    Raises RefusedError when the topics' partition count is not the projection's, StandbyError.
+    """
+    server = await writes.server_identity(connection)
+    if server.timeline == "standby":
+        raise StandbyError("this server is a standby")
+    await writes.open_projection(connection, new_epoch(), server, partitions)
+    found = await writes.projection(connection)
+    if found.partitions != partitions:
+        raise RefusedError(
+            f"the topics have {partitions} partitions, the projection was built from {found.partitions}:"
+            " go on with topics of that many, or rebuild into an empty database"
+        )
+    if not found.known:
+        await change_epoch(connection, found.epoch, "another server or timeline")
+
+
+async def change_epoch(connection: writes.Connection, old: Epoch, why: str) -> None:
+    """Ends epoch `old`, unless another process has done so already."""
+    new = new_epoch()
+    if await writes.change_epoch(connection, old, new, await writes.server_identity(connection)):
+        _log.warning("the epoch changed", old=old, new=new, why=why)

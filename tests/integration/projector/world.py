@@ -1,0 +1,166 @@
+"""One test's Kafka, Postgres and Redis, and the projectors that run on them."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from livebalance.projector.settings import ProjectorSettings
+from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
+from livebalance.stack.child import Child
+from livebalance.stack.database import Database
+from livebalance.stack.topics import Topics
+from livebalance.wire import avro
+from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.money import Money
+from livebalance.wire.record import Balance, Transfer
+
+Row = Any  # an asyncpg.Record; its columns are known to the statement that asked for it
+
+TIME_MS = 1_795_540_800_000
+
+
+def transfer(account: str, id_: str, unscaled: int, scale: int = 2) -> Transfer:
+    return Transfer(TransferId(id_), AccountId(account), Money(unscaled, scale), TIME_MS)
+
+
+def balance(account: str, version: int, id_: str, unscaled: int, scale: int = 2) -> Balance:
+    return Balance(AccountId(account), "client", TransferId(id_), Money(unscaled, scale), version)
+
+
+def history(account: str, amounts: Iterable[int], first: int = 1) -> list[Transfer | Balance]:
+    """Transfers of an account and the balance after each, as a recorder writes them; opened at 0."""
+    total, records = 0, list[Transfer | Balance]()
+    if first == 1:
+        records.append(balance(account, 0, "", 0))
+    for version, amount in enumerate(amounts, first):
+        total += amount
+        records.append(transfer(account, f"t-{version}", amount))
+        records.append(balance(account, version, f"t-{version}", total))
+    return records
+
+
+@dataclass
+class World:
+    """Addresses of this test's servers; what is asked here is asked of the real ones."""
+
+    kafka: str
+    topics: Topics
+    database: Database
+    redis: str
+    prefix: str
+    directory: Path
+    children: list[Child] = field(default_factory=list)
+
+    def settings(self, name: str = "projector-1", **changed: Any) -> ProjectorSettings:
+        given: dict[str, Any] = {
+            "name": name,
+            "kafka": self.kafka,
+            "transfers_topic": self.topics.transfers,
+            "balances_topic": self.topics.balances,
+            "postgres": self.database.url("projector"),
+            "redis": self.redis,
+            "channel_prefix": self.prefix,
+            "group": f"projector-{self.prefix}",
+            "currency": "EUR",
+        }
+        return ProjectorSettings(**{**given, **changed})
+
+    def start(self, name: str = "projector-1", crash_at: str = "", **changed: Any) -> Child:
+        """A projector in a process of its own."""
+        settings = self.settings(name, **changed).model_dump()
+        environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
+        if crash_at:
+            environment["LIVEBALANCE_CRASH_AT"] = crash_at
+        command = [sys.executable, "-m", "livebalance.projector"]
+        path = {"PATH": os.environ["PATH"]}
+        child = Child(name, command, self.directory / f"{name}.log", {**path, **environment})
+        child.start()
+        self.children.append(child)
+        return child
+
+    def stop(self) -> None:
+        for child in self.children:
+            child.send(signal.SIGCONT)
+            child.stop()
+
+    async def write(self, records: Iterable[Transfer | Balance], partition: int | None = None) -> None:
+        """To their topics, in their order; acknowledged when it returns."""
+        async with producing(self.kafka) as producer:
+            sent = []
+            for record in records:
+                topic, value = self._encoded(record)
+                sent.append(await producer.send(topic, value, record.account.encode(), partition))
+            await asyncio.gather(*sent)
+
+    def _encoded(self, record: Transfer | Balance) -> tuple[str, bytes]:
+        if isinstance(record, Transfer):
+            return self.topics.transfers, avro.encode_transfer(record, TRANSFER_ID)
+        return self.topics.balances, avro.encode_balance(record, BALANCE_ID)
+
+    async def write_raw(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
+    ) -> None:
+        async with producing(self.kafka) as producer:
+            await producer.send_and_wait(topic, value, key, partition, headers=[("h", b"\x00\xff")])
+
+    async def ask(self, query: str, *given: object) -> list[Row]:
+        """Of Postgres, as its owner."""
+        connection = await asyncpg.connect(self.database.url("owner"), timeout=10)
+        try:
+            return await connection.fetch(query, *given)
+        finally:
+            await connection.close()
+
+    async def accounts(self) -> dict[str, Row]:
+        return {row["account_id"]: row for row in await self.ask("select * from balance")}
+
+    async def transfer_ids(self, account: str) -> list[str]:
+        rows = await self.ask(
+            "select transfer_id from transfer where account_id = $1 order by revision", account
+        )
+        return [row["transfer_id"] for row in rows]
+
+    async def count(self) -> int:
+        """Transfers in the list."""
+        return int((await self.ask("select count(*) from transfer"))[0][0])
+
+    async def until(self, query: str, expected: object, seconds: float = 30.0, why: str = "") -> None:
+        """Asks until the first value of the answer is the expected one. Raises AssertionError."""
+        connection = await asyncpg.connect(self.database.url("owner"), timeout=10)
+        found: object = None
+        try:
+            async with asyncio.timeout(seconds):
+                while (found := await connection.fetchval(query)) != expected:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            logs = "\n".join(line for child in self.children for line in child.tail(15))
+            raise AssertionError(f"{query}: {found!r}, not {expected!r} {why}\n{logs}") from None
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def producing(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
+    """Without transactions."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", linger_ms=2)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def reached(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Looks until it is so. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
