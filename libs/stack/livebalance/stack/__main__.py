@@ -48,12 +48,13 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if run in (_demo, _up):
             command.add_argument("--accounts", type=int, default=8)
-            command.add_argument(
-                "--rate", type=float, default=5.0, help="transfers a second; 0: as fast as can be"
-            )
+            command.add_argument("--rate", default="5", help="transfers a second, or max")
             command.add_argument("--seed", type=int)
             command.add_argument("--limit", type=int, help="transfers, then the feed is done")
             command.add_argument("--port", type=int, help="of the page; default: 8080 if free")
+            command.add_argument(
+                "--no-page", dest="page", action="store_false", help="the API alone, no build"
+            )
     return parser
 
 
@@ -64,7 +65,7 @@ def _demo(place: Place, options: argparse.Namespace) -> None:
 
     if not os.environ.get("LIVEBALANCE_DETACHED"):
         on_parent_death(signal.SIGTERM)
-    given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port")}
+    given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
     asyncio.run(demo(place, Plan(**given), Console()))
 
 

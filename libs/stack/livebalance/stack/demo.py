@@ -42,7 +42,7 @@ def _what_to_see(cluster: Cluster) -> str:
     plan = cluster.plan
     return (
         f"\n  Open [bold cyan]{cluster.page}[/]\n"
-        f"  {plan.accounts} accounts, {plan.rate:g} transfers a second: the balance moves, "
+        f"  {plan.accounts} accounts, {plan.rate} transfers a second: the balance moves, "
         "new transfers appear on top.\n"
         f"  [dim]SQL: {cluster.postgres('analyst')}[/]\n"
         "  [dim]Ctrl-C ends it and keeps the data; in another terminal: make status, make logs[/]\n"

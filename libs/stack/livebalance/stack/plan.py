@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from livebalance.stack.page import BUILT
 from livebalance.stack.place import Place
@@ -18,7 +19,7 @@ class Plan:
     """
 
     accounts: int = 8
-    rate: float = 5.0  # transfers a second; 0: as fast as the broker takes them
+    rate: float | Literal["max"] = 5.0  # transfers a second; max: as fast as the broker takes them
     seed: int | None = None
     limit: int | None = None  # transfers, then the feed is done
     feeds: int = 1

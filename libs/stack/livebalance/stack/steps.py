@@ -46,7 +46,7 @@ class Steps:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
+        self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False, soft_wrap=True)
 
     def _fetched(self, task: TaskID, done: int, total: int) -> None:
         note = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
