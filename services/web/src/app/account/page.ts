@@ -3,6 +3,7 @@ import { Title } from '@angular/platform-browser';
 
 import { accountId } from '../wire/identity';
 import { AmountFormat } from './amount';
+import { Choose } from './choose';
 import { ConnectionState } from './connection-state';
 import { Account } from './store';
 import { Summary } from './summary';
@@ -13,22 +14,27 @@ const format = new AmountFormat();
 @Component({
   selector: 'lb-account-page',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [ConnectionState, Summary, Transfers],
+  imports: [Choose, ConnectionState, Summary, Transfers],
   template: `
     <main class="account">
       @if (known() === null) {
         <p class="notice" role="alert">
           “{{ id() }}” is no account id: 1 to 64 letters, digits, dots, dashes or underscores.
         </p>
+        <lb-choose [wide]="true" />
       } @else {
         <section class="card summary" aria-labelledby="account-title">
           <div class="top">
             <h1 id="account-title" data-testid="account">{{ id() }}</h1>
             <lb-connection-state />
           </div>
-          <lb-summary />
+          @if (!account.forbidden()) {
+            <lb-summary />
+          }
         </section>
-        <lb-transfers />
+        @if (!account.forbidden()) {
+          <lb-transfers />
+        }
       }
     </main>
   `,
@@ -38,8 +44,10 @@ export class AccountPage {
   readonly id = input.required<string>();
   protected readonly known = computed(() => accountId(this.id()));
 
+  protected readonly account = inject(Account);
+
   constructor() {
-    const account = inject(Account);
+    const account = this.account;
     const title = inject(Title);
     effect(() => {
       account.follow(this.known());

@@ -3,6 +3,7 @@
 import { Injectable, computed, inject, signal } from '@angular/core';
 
 import { Connection } from '../connection/connection';
+import { isForbidden } from '../connection/machine';
 import type { AccountId } from '../wire/identity';
 import {
   WINDOW,
@@ -27,8 +28,8 @@ export class Account {
   readonly older = signal<Loading>('idle');
   readonly missing = signal<Loading>('idle');
   /** Hidden as soon as the gateway says that it is not for this reader any more. */
-  readonly ledger = computed(() => (this.#refused() ? null : this.#ledger()));
-  readonly #refused = computed(() => this.#connection.state().channel?.phase.kind === 'refused');
+  readonly ledger = computed(() => (this.forbidden() ? null : this.#ledger()));
+  readonly forbidden = computed(() => isForbidden(this.#connection.state()));
 
   constructor() {
     this.#connection.shown.subscribe((frame) => {

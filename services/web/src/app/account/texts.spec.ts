@@ -111,9 +111,9 @@ describe('the connection in words', () => {
     });
     expect(words(refused('gone', ''), 0)).toEqual({ state: 'refused', text: 'this account was erased' });
     expect(words(refused('some_later_code', 'the message'), 0).text).toBe('the message');
-    expect(words({ ...machine, link: { kind: 'ended', why: 'access was revoked' } }, 0).text).toBe(
-      'closed: access was revoked',
-    );
+    expect(
+      words({ ...machine, link: { kind: 'ended', code: 4503, why: 'access was revoked' } }, 0).text,
+    ).toBe('closed: access was revoked');
   });
 
   it('tells the age by the clock of the gateway', () => {

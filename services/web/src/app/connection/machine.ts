@@ -5,7 +5,7 @@
  * moment; sockets, timers and reloads are effects that `connection.ts` performs.
  */
 
-import { closeWords, verdict } from '../wire/close';
+import { closeWords, takesAway, verdict } from '../wire/close';
 import type { Heartbeat, ServerFrame, Status, Welcome } from '../wire/frame';
 import { channelName, millis, type AccountId } from '../wire/identity';
 import { backoffMs, waitMs } from './backoff';
@@ -51,7 +51,7 @@ export type Link =
   | { readonly kind: 'greeting'; readonly attempt: number; readonly deadline: number }
   | Open
   | { readonly kind: 'waiting'; readonly attempt: number; readonly until: number; readonly why: string }
-  | { readonly kind: 'ended'; readonly why: string };
+  | { readonly kind: 'ended'; readonly code: number; readonly why: string };
 
 export type Machine = {
   readonly link: Link;
@@ -173,6 +173,11 @@ export function step(machine: Machine, event: Event, at: Moment): Step {
   // The table is checked cell by cell above; here link and event are only known to belong together.
   const cell = table[machine.link.kind][event.kind] as (m: Machine, e: Event, at: Moment) => Step;
   return cell(machine, event, at);
+}
+
+/** Whether what was shown is not for this reader any more. */
+export function isForbidden({ link, channel }: Machine): boolean {
+  return channel?.phase.kind === 'refused' || (link.kind === 'ended' && takesAway(link.code));
 }
 
 /** When the machine wants its next tick, or null. */
@@ -328,10 +333,12 @@ function hangUp(machine: Machine, why: string, at: Moment): Step {
 
 function lose(machine: Machine, close: Of<'closed'>, at: Moment): Step {
   const gone = parted(machine, at);
-  const why = closeWords(close.code);
-  const fate = verdict(close.code);
-  if (fate === 'stays away') return [{ ...gone, link: { kind: 'ended', why } }];
-  if (fate === 'reloads') return [{ ...gone, link: { kind: 'ended', why } }, { kind: 'reload' }];
+  const { code } = close;
+  const why = closeWords(code);
+  const ended: Machine = { ...gone, link: { kind: 'ended', code, why } };
+  const fate = verdict(code);
+  if (fate === 'stays away') return [ended];
+  if (fate === 'reloads') return [ended, { kind: 'reload' }];
   const attempt = attempts(machine.link, at);
   const until = at.now + waitMs(close, attempt, at);
   return [{ ...gone, link: { kind: 'waiting', attempt: attempt + 1, until, why } }];

@@ -32,6 +32,11 @@ export function verdict(code: number): Verdict {
   return FINAL_RFC.has(code) || (code >= 4500 && code <= 4999) ? 'stays away' : 'comes back';
 }
 
+/** Not (or no more) allowed to see what was shown. */
+export function takesAway(code: number): boolean {
+  return code === 4501 || code === 4503;
+}
+
 export function closeWords(code: number): string {
   return (
     WORDS[code] ?? (verdict(code) === 'stays away' ? 'the gateway ended the session' : 'connection lost')
