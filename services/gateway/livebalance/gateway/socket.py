@@ -13,7 +13,7 @@ import termios
 import time
 from http import HTTPStatus
 from secrets import token_urlsafe
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from msgspec import json
@@ -92,12 +92,11 @@ class Socket(asyncio.Protocol):
     # --- the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._connections.add(self)
-        transport.set_write_buffer_limits(high=self._patience.high_water)
+        self._transport.set_write_buffer_limits(high=self._patience.high_water)
         with contextlib.suppress(OSError):
-            _raw(transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
+            _raw(self._transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
         self._wait(self._patience.ping_period, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
