@@ -12,6 +12,7 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
+    UnknownError,
     UnknownProducerId,
 )
 
@@ -25,7 +26,13 @@ _FENCED = (
     IllegalOperation,  # what a producer says after its transaction was taken from it
     IllegalStateError,  # what a consumer says of a partition that is no longer assigned
 )
-_TRANSIENT = (TimeoutError, OSError, KafkaConnectionError, KafkaTimeoutError)
+_TRANSIENT = (
+    TimeoutError,
+    OSError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    UnknownError,  # an accident inside the broker: a commit may meet the fencing of its producer (seen)
+)
 
 
 class Fate(Enum):

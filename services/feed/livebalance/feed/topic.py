@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from livebalance.feed.settings import FeedSettings
 from livebalance.feed.stream import Pair
 from livebalance.runtime.history import replay
-from livebalance.runtime.producer import producer, stop
+from livebalance.runtime.producer import Outgoing, producer, stop, write
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
 from livebalance.wire import avro
 from livebalance.wire.record import Balance, Transfer
@@ -29,8 +29,7 @@ class Topic:
     async def feed(self, pairs: Iterable[Pair]) -> None:
         """Writes both records of each, where Java would put them: by the hash of the account."""
         async with self._transaction():
-            sent = [await self._transfer(record) for pair in pairs for record in pair]
-            await asyncio.gather(*sent)
+            await write(self._producer, (self._transfer(record) for pair in pairs for record in pair))
 
     async def open(self, wanted: Iterable[Balance]) -> int:
         """Opens the accounts that have no balance yet, and returns how many.
@@ -41,7 +40,7 @@ class Topic:
         missing = [balance for balance in wanted if balance.account.encode() not in known]
         if missing:
             async with self._transaction():
-                await asyncio.gather(*[await self._balance(balance) for balance in missing])
+                await write(self._producer, map(self._balance, missing))
         return len(missing)
 
     @contextlib.asynccontextmanager
@@ -54,19 +53,13 @@ class Topic:
                 yield
                 await self._producer.commit_transaction()
 
-    async def _transfer(self, record: Transfer) -> asyncio.Future[object]:
+    def _transfer(self, record: Transfer) -> Outgoing:
         value = avro.encode_transfer(record, TRANSFER_ID)
-        sent: asyncio.Future[object] = await self._producer.send(
-            self._settings.transfers_topic, value, record.account.encode()
-        )
-        return sent
+        return Outgoing(self._settings.transfers_topic, record.account.encode(), value)
 
-    async def _balance(self, record: Balance) -> asyncio.Future[object]:
+    def _balance(self, record: Balance) -> Outgoing:
         value = avro.encode_balance(record, BALANCE_ID)
-        sent: asyncio.Future[object] = await self._producer.send(
-            self._settings.balances_topic, value, record.account.encode()
-        )
-        return sent
+        return Outgoing(self._settings.balances_topic, record.account.encode(), value)
 
     async def _known(self) -> set[bytes]:
         """The accounts that have a balance, by their keys."""

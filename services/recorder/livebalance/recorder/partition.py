@@ -10,7 +10,7 @@ from livebalance.recorder.ledger import Entry, Ledger, Verdict
 from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import crash, logs
-from livebalance.runtime.producer import producer, stop
+from livebalance.runtime.producer import Outgoing, producer, stop, write
 from livebalance.runtime.registry import BALANCE_ID, FileRegistry
 from livebalance.wire import avro
 from livebalance.wire.errors import DecodeError
@@ -22,7 +22,7 @@ _log = logs.get("recorder")
 
 Committed = Callable[[], Awaitable[int | None]]
 Incoming = tuple[Offset, bytes | None, Transfer]
-Outgoing = tuple[Offset, Balance]
+Made = tuple[Offset, Balance]  # from the transfer at this offset
 
 
 def transactional_id(topic: str, lane: Lane) -> str:
@@ -82,25 +82,20 @@ class Partition:
             else:
                 yield Offset(record.offset), record.key, transfer
 
-    async def _commit(self, balances: list[Outgoing], behind: Offset) -> None:
+    async def _commit(self, balances: list[Made], behind: Offset) -> None:
         kafka = self._producer
         await kafka.begin_transaction()
-        sent = [await self._send(offset, balance) for offset, balance in balances]
         offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.group)
-        await asyncio.gather(*sent, offsets)
+        await asyncio.gather(write(kafka, map(self._outgoing, balances)), offsets)
         crash.at("recorder_before_commit")
         await kafka.commit_transaction()
         crash.at("recorder_after_commit")
 
-    async def _send(self, offset: Offset, balance: Balance) -> asyncio.Future[object]:
-        sent: asyncio.Future[object] = await self._producer.send(
-            self._settings.balances_topic,
-            avro.encode_balance(balance, BALANCE_ID),
-            balance.account.encode(),
-            self._lane,
-            headers=[(SOURCE_OFFSET, str(offset).encode())],
-        )
-        return sent
+    def _outgoing(self, made: Made) -> Outgoing:
+        offset, balance = made
+        value = avro.encode_balance(balance, BALANCE_ID)
+        headers = ((SOURCE_OFFSET, str(offset).encode()),)
+        return Outgoing(self._settings.balances_topic, balance.account.encode(), value, self._lane, headers)
 
     def _count(self, entries: list[tuple[Offset, Entry]]) -> None:
         for offset, entry in entries:
