@@ -52,7 +52,7 @@ def _read(value: bytes, writers: Writers, reader: Schema) -> dict[str, Any]:
     body = io.BytesIO(value)
     body.seek(_FRAME.size)
     try:
-        found = fastavro.schemaless_reader(body, writer, reader)
+        found = fastavro.schemaless_reader(body, writer, None if writer is reader else reader)
     except Exception as cause:  # fastavro raises a dozen kinds of its own and of Python's on bad bytes
         raise DecodeError("not a valid Avro body") from cause
     if body.tell() != len(value):

@@ -44,6 +44,8 @@ class Money(NamedTuple):
 
     def plus(self, other: "Money") -> "Money":
         """The sum, at the larger of both scales."""
+        if self.scale == other.scale:  # nearly always
+            return Money(self.unscaled + other.unscaled, self.scale)
         scale = max(self.scale, other.scale)
         return Money(self.at_scale(scale).unscaled + other.at_scale(scale).unscaled, scale)
 

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.fate import Fate, fate_of
+from livebalance.projector.fate import fate_of
 from livebalance.projector.intake import Intake
 from livebalance.projector.loop import Projector
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.projector.store import Store
 from livebalance.projector.topics import partitions
 from livebalance.runtime import health, logs
+from livebalance.runtime.fate import Fate
 from livebalance.runtime.run import main
 
 _RETRY_SECONDS = 1.0

@@ -1,28 +1,30 @@
-"""Accounts as they were last written, so that a batch need not read them again."""
+"""What was written last, kept so that the next batch need not read it again."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
 
-from livebalance.projector.account import Account
-from livebalance.wire.identity import AccountId
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-class Cache:
-    """At most `size` accounts; the longest unused go first. Cleared whenever an owner may have changed."""
+class Cache(Generic[K, V]):
+    """At most `size` values; the longest unused go first. Cleared whenever an owner may have changed."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._accounts: OrderedDict[AccountId, Account] = OrderedDict()
+        self._values: OrderedDict[K, V] = OrderedDict()
 
-    def known(self, ids: Iterable[AccountId]) -> dict[AccountId, Account]:
-        return {id_: account for id_ in ids if (account := self._accounts.get(id_)) is not None}
+    def known(self, keys: Iterable[K]) -> dict[K, V]:
+        """Those of `keys` that are here."""
+        return {key: value for key in keys if (value := self._values.get(key)) is not None}
 
-    def keep(self, accounts: Iterable[Account]) -> None:
-        for account in accounts:
-            self._accounts[account.id] = account
-            self._accounts.move_to_end(account.id)
-        while len(self._accounts) > self._size:
-            self._accounts.popitem(last=False)
+    def keep(self, values: Mapping[K, V]) -> None:
+        for key, value in values.items():
+            self._values[key] = value
+            self._values.move_to_end(key)
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
 
     def clear(self) -> None:
-        self._accounts.clear()
+        self._values.clear()

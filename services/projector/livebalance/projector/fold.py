@@ -33,6 +33,7 @@ class Folded:
     """`changes` holds every account whose revision moved, and no other."""
 
     changes: dict[AccountId, Change]
+    listed: dict[Named, ListedTransfer]  # by this batch
     quarantined: list[QuarantineRow]
     applied: int
     duplicates: int
@@ -59,13 +60,13 @@ def fold(
     batch: Iterable[Arrived], accounts: Mapping[AccountId, Account], listed: Mapping[Named, ListedTransfer]
 ) -> Folded:
     """`accounts` and `listed`: those of the batch that exist; neither is changed."""
-    return _Fold(accounts, dict(listed)).over(batch)
+    return _Fold(accounts, listed).over(batch)
 
 
 class _Fold:
-    def __init__(self, accounts: Mapping[AccountId, Account], listed: dict[Named, ListedTransfer]) -> None:
-        self._accounts = accounts
-        self._listed = listed
+    def __init__(self, accounts: Mapping[AccountId, Account], listed: Mapping[Named, ListedTransfer]) -> None:
+        self._accounts, self._before = accounts, listed
+        self._listed: dict[Named, ListedTransfer] = {}
         self._touched: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
         self._duplicates = 0
@@ -78,7 +79,7 @@ class _Fold:
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
         disputed = sum(map(self._is_newly_disputed, changes.values()))
-        return Folded(changes, self._quarantined, applied, self._duplicates, disputed)
+        return Folded(changes, self._listed, self._quarantined, applied, self._duplicates, disputed)
 
     def _is_newly_disputed(self, change: Change) -> bool:
         before = self._accounts.get(change.account.id)
@@ -110,7 +111,7 @@ class _Fold:
 
     def _post(self, change: Change, transfer: Transfer, one: Arrived) -> None:
         account = change.account
-        earlier = self._listed.get((transfer.account, transfer.id))
+        earlier = self._find(change, transfer.id)
         if earlier is None:
             account.post(transfer, one.offset, one.at)
             total, at = account.posted_total, Millis(transfer.time_ms)
@@ -137,22 +138,28 @@ class _Fold:
     def _show(self, change: Change, balance: Balance, one: Arrived) -> None:
         account = change.account
         if account.version is None or balance.version > account.version:
-            account.show(balance, self._total(balance), one.offset, one.at)
+            account.show(balance, self._total(change, balance), one.offset, one.at)
         elif balance.version == account.version:
             if account.shows(balance):
                 self._duplicates += 1
             else:
                 account.contradict(OTHER_BALANCE, one.at)
-        elif self._total(balance) is not None:
+        elif self._total(change, balance) is not None:
             self._duplicates += 1
         else:
             account.contradict(OLD_BALANCE, one.at)
 
-    def _total(self, balance: Balance) -> Money | None:
+    def _find(self, change: Change, id_: TransferId) -> ListedTransfer | None:
+        found = self._listed.get((change.account.id, id_))
+        if found is None and not change.erased:
+            return self._before.get((change.account.id, id_))
+        return found
+
+    def _total(self, change: Change, balance: Balance) -> Money | None:
         """The running sum at the transfer the balance names; the opening names none and stands at nothing."""
         if not balance.transfer_id:
             return NOTHING
-        named = self._listed.get((balance.account, balance.transfer_id))
+        named = self._find(change, balance.transfer_id)
         return None if named is None else named.total
 
     def _erase(self, change: Change, erasure: Erasure, one: Arrived) -> None:

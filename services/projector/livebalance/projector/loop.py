@@ -8,24 +8,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from livebalance.projector import metrics
-from livebalance.projector.account import restored
-from livebalance.projector.cache import Cache
 from livebalance.projector.claim import claim
-from livebalance.projector.delta import Message, messages
 from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.fate import Fate, UnsureError, fate_of
-from livebalance.projector.fold import Folded, accounts_of, fold, named_by
+from livebalance.projector.fate import UnsureError, fate_of
+from livebalance.projector.fold import Folded, fold
 from livebalance.projector.intake import Intake, Records
 from livebalance.projector.lane import OwnedLane, Step, step
-from livebalance.projector.records import Arrived
+from livebalance.projector.news import Message, Newsroom
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.projector.stall import Watchdog
-from livebalance.projector.store import Store, Work
+from livebalance.projector.standing import Standing
+from livebalance.projector.store import Store
+from livebalance.projector.work import work
 from livebalance.readmodel.rows import LaneMove
 from livebalance.runtime import logs
+from livebalance.runtime.fate import Fate
 from livebalance.runtime.registry import FileRegistry
-from livebalance.wire.delta import Progress, encode_progress, redis_lane
 from livebalance.wire.identity import Lane
+from livebalance.wire.instant import Millis
 
 _TELL_SECONDS = 1.0  # how often quiet lanes say how far they are complete
 _MAX_BACKOFF = 5.0
@@ -34,10 +34,10 @@ _log = logs.get("projector")
 
 
 class Unsure(NamedTuple):
-    """A batch whose COMMIT may or may not have happened, and what is to be published if it did."""
+    """A batch whose COMMIT may have happened, and what is to be published if it did."""
 
     moves: list[LaneMove]
-    messages: list[Message]
+    news: list[Message]
 
 
 class Projector:
@@ -45,7 +45,13 @@ class Projector:
 
     def __init__(self, settings: ProjectorSettings, intake: Intake, store: Store, doorbell: Doorbell) -> None:
         self._settings, self._intake, self._store, self._doorbell = settings, intake, store, doorbell
-        self._cache, self._watchdog = Cache(settings.cache), Watchdog(intake)
+        self._standing, self._watchdog = Standing(store, settings.cache), Watchdog(intake)
+        self._newsroom = Newsroom(
+            settings.channel_prefix,
+            settings.transfers_topic,
+            settings.currency,
+            int(settings.behind_after * 1000),
+        )
         self._writers = FileRegistry().writer
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: to be claimed
         self._number = -1  # of the assignment they were claimed under
@@ -81,10 +87,18 @@ class Projector:
 
     async def _claim(self) -> None:
         self._lanes, number = None, self._intake.number
-        self._cache.clear()
-        lanes = await claim(self._settings, self._intake, self._store)
-        self._lanes, self._number = lanes, number
+        self._standing.forget()
+        self._lanes = await claim(self._settings, self._intake, self._store)
+        self._number = number
+        self._count_lanes()
         await self._settle()
+
+    async def _settle(self) -> None:
+        """A claim reads under the row's lock, so a doubtful COMMIT is known now: publish what it wrote."""
+        unsure, self._unsure = self._unsure, None
+        lanes = self._lanes or {}
+        if unsure is not None and all(_has_taken(lanes.get(move.lane), move) for move in unsure.moves):
+            await self._doorbell.publish(unsure.news)
 
     def _running(self) -> dict[Lane, OwnedLane]:
         return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
@@ -94,89 +108,49 @@ class Projector:
         return step(lane, records, polls, self._writers, self._settings.refused_in_a_row)
 
     async def _apply(self, steps: Sequence[Step]) -> None:
-        folded = await self._fold([one for step in steps for one in step.arrived])
-        work = self._work(steps, folded)
-        news = self._news(steps, folded)
+        folded = await self._fold(steps)
+        done = work(steps, folded, self._settings.currency)
+        news = self._newsroom.deltas(steps, folded, _now())
         try:
             with metrics.seconds.labels("write").time():
-                await self._store.write(work)
+                await self._store.write(done)
         except UnsureError:
-            self._unsure = Unsure(work.moves, news)
+            self._unsure = Unsure(done.moves, news)
             raise
         for one in steps:
             one.taken()
-        self._cache.keep(change.account for change in folded.changes.values())
+        self._standing.keep(folded)
         metrics.count(folded)
-        await self._intake.mark([one.lane for one in steps])
+        with metrics.seconds.labels("mark").time():
+            await self._intake.mark([one.lane for one in steps])
         with metrics.seconds.labels("publish").time():
             await self._doorbell.publish(news)
+        self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
 
-    async def _fold(self, batch: Sequence[Arrived]) -> Folded:
+    def _leave_out(self, halted: Sequence[OwnedLane]) -> None:
+        for lane in halted:
+            _log.error("the lane is halted", lane=lane.lane, why=lane.halted_why)
+            self._intake.leave_out(lane.lane)
+        self._count_lanes()
+
+    def _count_lanes(self) -> None:
+        running = len(self._running())
+        metrics.lanes.labels("running").set(running)
+        metrics.lanes.labels("halted").set(len(self._lanes or {}) - running)
+
+    async def _fold(self, steps: Sequence[Step]) -> Folded:
+        batch = [one for step in steps for one in step.arrived]
         with metrics.seconds.labels("load").time():
-            ids = accounts_of(batch)
-            accounts = self._cache.known(ids)
-            stored = await self._store.stored([id_ for id_ in ids if id_ not in accounts])
-            accounts.update((row.account, restored(row)) for row in stored)
-            listed = await self._store.listed(list(named_by(batch)))
+            accounts, listed = await self._standing.accounts(batch), await self._standing.listed(batch)
         with metrics.seconds.labels("fold").time():
             return fold(batch, accounts, listed)
-
-    def _work(self, steps: Sequence[Step], folded: Folded) -> Work:
-        changes = folded.changes.values()
-        return Work(
-            [one.move for one in steps],
-            [change.account.row(change.from_, self._settings.currency) for change in changes],
-            [change.account.id for change in changes if change.erased],
-            [row for change in changes for row in change.transfers],
-            folded.quarantined,
-        )
-
-    def _news(self, steps: Sequence[Step], folded: Folded) -> list[Message]:
-        """What is published once it is true; a lane that is far behind only tells its progress."""
-        now = time.time() * 1000
-        epochs = {
-            one.lane.lane: one.lane.epoch
-            for one in steps
-            if one.move.as_of is None or now - one.move.as_of <= self._settings.behind_after * 1000
-        }
-        current = [
-            (change, epochs[change.account.lane])
-            for change in folded.changes.values()
-            if change.account.lane in epochs
-        ]
-        settings = self._settings
-        return messages(current, settings.channel_prefix, settings.transfers_topic, settings.currency)
-
-    async def _settle(self) -> None:
-        """A claim reads under the row's lock, so a doubtful COMMIT is known now: publish what it wrote."""
-        unsure, self._unsure = self._unsure, None
-        lanes = self._lanes or {}
-        if unsure is not None and all(_has_taken(lanes.get(move.lane), move) for move in unsure.moves):
-            await self._doorbell.publish(unsure.messages)
 
     async def _tell(self) -> None:
         """How far each lane is complete: to Postgres, fenced, and to whoever follows the lane."""
         self._told = time.monotonic()
         steps = [await self._step(lane, ([], [])) for lane in self._running().values()]
         await self._store.move([one.move for one in steps])
-        now = time.time() * 1000
-        await self._doorbell.publish(
-            [
-                (
-                    redis_lane(self._settings.channel_prefix, one.lane.lane),
-                    encode_progress(
-                        Progress(
-                            one.lane.lane,
-                            one.lane.epoch,
-                            one.move.as_of,
-                            now - one.move.as_of > self._settings.behind_after * 1000,
-                        )
-                    ),
-                )
-                for one in steps
-                if one.move.as_of is not None
-            ]
-        )
+        await self._doorbell.publish(self._newsroom.progress(steps, _now()))
         await self._watchdog.look(self._running())
 
     async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
@@ -187,13 +161,16 @@ class Projector:
         metrics.failed.labels(fate.value).inc()
         _log.warning("lanes given up", fate=fate.value, error=repr(error))
         self._lanes = None
-        self._cache.clear()
         if fate is Fate.TRANSIENT:
             self._store.drop()
         self._failures += 1
         most = min(_MAX_BACKOFF, 0.1 * 2 ** min(self._failures, 10))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), random.uniform(most / 4, most))
+
+
+def _now() -> Millis:
+    return Millis(time.time_ns() // 1_000_000)
 
 
 def _has_taken(lane: OwnedLane | None, move: LaneMove) -> bool:

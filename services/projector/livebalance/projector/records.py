@@ -1,9 +1,10 @@
 """Kafka records of a lane, decoded and in the order they are applied."""
 
 import hashlib
-import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from livebalance.readmodel.rows import QuarantineRow
@@ -45,14 +46,20 @@ class Refused(NamedTuple):
     reason: str
 
 
+What = Transfer | Balance | Erasure | Refused
+
+
 class Arrived(NamedTuple):
     """One record and where it came from; `raw` for the quarantine."""
 
-    what: Transfer | Balance | Erasure | Refused
+    what: What
     lane: Lane
     offset: Offset
     at: Millis  # Kafka's time
     raw: KafkaRecord
+
+
+Reader = Callable[[KafkaRecord, Writers], What]
 
 
 def kafka_time(record: KafkaRecord) -> Millis:
@@ -80,20 +87,23 @@ def arrivals(
     transfers: Sequence[KafkaRecord], balances: Sequence[KafkaRecord], writers: Writers
 ) -> list[Arrived]:
     """Both topics of one lane merged by Kafka's time; within a topic the order of offsets stands."""
-    heads = [(_transfer, transfers), (_balance, balances)]
-    marked = [[(kafka_time(record), read, record) for record in topic] for read, topic in heads]
-    merged = (
-        heapq.merge(*marked, key=lambda head: head[0]) if transfers and balances else [*marked[0], *marked[1]]
-    )
-    arrived: list[Arrived] = []
-    for at, read, record in merged:
-        what: Transfer | Balance | Erasure | Refused
-        try:
-            what = read(record, writers)
-        except DecodeError as error:
-            what = Refused(str(error))
-        arrived.append(Arrived(what, Lane(record.partition), Offset(record.offset), at, record))
+    arrived = [_arrived(record, _transfer, writers) for record in transfers]
+    arrived += [_arrived(record, _balance, writers) for record in balances]
+    if transfers and balances:
+        # A clock set back must not put a record before one of a lower offset: each topic's time only grows.
+        times = [*accumulate((one.at for one in arrived[: len(transfers)]), max)]
+        times += accumulate((one.at for one in arrived[len(transfers) :]), max)
+        arrived = [one for _, one in sorted(zip(times, arrived, strict=True), key=itemgetter(0))]
     return arrived
+
+
+def _arrived(record: KafkaRecord, read: Reader, writers: Writers) -> Arrived:
+    what: What
+    try:
+        what = read(record, writers)
+    except DecodeError as error:
+        what = Refused(str(error))
+    return Arrived(what, Lane(record.partition), Offset(record.offset), kafka_time(record), record)
 
 
 def before_streak(arrived: Sequence[Arrived], streak: int, limit: int) -> tuple[Sequence[Arrived], int]:

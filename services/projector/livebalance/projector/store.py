@@ -1,22 +1,14 @@
 """Postgres: one connection, on which lanes are claimed and batches written, each in one transaction."""
 
 import contextlib
-from typing import NamedTuple
 
 import asyncpg
 
 from livebalance.projector.fate import FencedError, UnsureError
 from livebalance.projector.truth import recognise
+from livebalance.projector.work import Work
 from livebalance.readmodel import writes
-from livebalance.readmodel.rows import (
-    BalanceRow,
-    LaneMove,
-    LaneRow,
-    ListedTransfer,
-    QuarantineRow,
-    StoredBalance,
-    TransferRow,
-)
+from livebalance.readmodel.rows import LaneMove, LaneRow, ListedTransfer, StoredBalance
 from livebalance.runtime import crash, logs
 from livebalance.wire.identity import AccountId, Lane
 
@@ -25,16 +17,6 @@ _COMMAND_SECONDS = 15.0
 _LOCK_SECONDS = 2.0  # a claim waits so long before it ends the backend that is in its way
 
 _log = logs.get("store")
-
-
-class Work(NamedTuple):
-    """What one transaction writes."""
-
-    moves: list[LaneMove]
-    balances: list[BalanceRow]
-    erased: list[AccountId]
-    transfers: list[TransferRow]
-    quarantined: list[QuarantineRow]
 
 
 class Store:

@@ -1,0 +1,46 @@
+"""Accounts and transfers as they stand in Postgres: remembered from the last batches, else read."""
+
+from collections.abc import Sequence
+
+from livebalance.projector.account import Account, restored
+from livebalance.projector.cache import Cache
+from livebalance.projector.fold import Folded, Named, accounts_of, named_by
+from livebalance.projector.records import Arrived
+from livebalance.projector.store import Store
+from livebalance.readmodel.rows import ListedTransfer
+from livebalance.wire.identity import AccountId
+
+
+class Standing:
+    """True only while nobody else writes: forgotten whenever a lane's owner may have changed."""
+
+    def __init__(self, store: Store, size: int) -> None:
+        self._store = store
+        self._accounts: Cache[AccountId, Account] = Cache(size)
+        self._listed: Cache[Named, ListedTransfer] = Cache(size)
+
+    async def accounts(self, batch: Sequence[Arrived]) -> dict[AccountId, Account]:
+        """Those of the batch that exist."""
+        ids = accounts_of(batch)
+        known = self._accounts.known(ids)
+        for row in await self._store.stored(list(ids - known.keys())):
+            known[row.account] = restored(row)
+        return known
+
+    async def listed(self, batch: Sequence[Arrived]) -> dict[Named, ListedTransfer]:
+        """Those of the transfers the batch names that are in the list."""
+        named = named_by(batch)
+        known = self._listed.known(named)
+        known.update(await self._store.listed(list(named - known.keys())))
+        return known
+
+    def keep(self, folded: Folded) -> None:
+        """Postgres has taken it."""
+        if any(change.erased for change in folded.changes.values()):
+            self._listed.clear()
+        self._accounts.keep({id_: change.account for id_, change in folded.changes.items()})
+        self._listed.keep(folded.listed)
+
+    def forget(self) -> None:
+        self._accounts.clear()
+        self._listed.clear()
