@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import asyncpg
@@ -14,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
-from livebalance.gateway import problem, rest
+from livebalance.gateway import VERSION, problem, rest
 from livebalance.gateway.door import Door
 from livebalance.gateway.hub import Terms
 from livebalance.gateway.page import Guarded, Page
@@ -32,7 +31,7 @@ Pool = "asyncpg.Pool[asyncpg.Record]"
 def terms(settings: Settings) -> Terms:
     return Terms(
         gateway=settings.name,
-        version=version("livebalance-gateway"),
+        version=VERSION,
         heartbeat_ms=int(settings.heartbeat * 1000),
         limits=Limits(MAX_CLIENT_FRAME, settings.subscriptions, settings.resume_max),
         outbox_bytes=settings.outbox_bytes,
