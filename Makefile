@@ -65,14 +65,19 @@ check-lock: $(READY)
 	@diff -q requirements.lock .livebalance/resolved.lock >/dev/null \
 	  || { echo 'requirements.lock is not what the pyproject.toml files ask for: run `make lock`' >&2; exit 1; }
 
-# The members are not built: a .pth file names their folders, seen from site-packages.
+# The members are installed editable, by uv itself: that needs no network. A moved checkout starts anew.
+ifneq ($(shell cat .livebalance/venv/place 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
 $(READY): requirements.lock $(MEMBERS)
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
 	  'Livebalance needs Python 3.11 or newer with venv: install it (Debian: python3-venv), or name one: make PYTHON=python3.12' >&2; exit 1; }
-	@test -x $(BIN)/python || { echo 'Making .livebalance/venv' && $(PYTHON) -m venv .livebalance/venv; }
+	@test "$$(cat .livebalance/venv/place 2>/dev/null)" = "$$PWD" \
+	  || { echo 'Making .livebalance/venv' && rm -rf .livebalance/venv && $(PYTHON) -m venv .livebalance/venv; }
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .livebalance/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .livebalance/uv.lock
 	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
-	@for member in $(dir $(MEMBERS)); do echo "../../../../../$$member"; done \
-	  > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/livebalance.pth"
+	@$(BIN)/uv pip install --python $(BIN)/python --offline --no-deps --quiet $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
+	@echo "$$PWD" > .livebalance/venv/place
 	@touch $@
