@@ -1,0 +1,49 @@
+"""A recorder as a process, and as a task of the test."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from livebalance.recorder.__main__ import serve
+from livebalance.recorder.settings import RecorderSettings
+from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.topics import Topics
+
+SESSION_MS = 6_000  # the shortest that brokers allow
+
+
+def settings(kafka: str, topics: Topics, window: int = 1_000) -> RecorderSettings:
+    return RecorderSettings(
+        kafka=kafka,
+        transfers_topic=topics.transfers,
+        balances_topic=topics.balances,
+        group=f"recorder-of-{topics.transfers}",
+        session_timeout_ms=SESSION_MS,
+        duplicate_window=window,
+    )
+
+
+@asynccontextmanager
+async def recording(chosen: RecorderSettings) -> AsyncIterator[None]:
+    """A recorder runs while the block does."""
+    stopping = asyncio.Event()
+    running = asyncio.create_task(serve(chosen, stopping))
+    try:
+        yield
+    finally:
+        stopping.set()
+        await running
+
+
+def recorder(
+    chosen: RecorderSettings,
+    log: Path,
+    command: tuple[str, ...] = ("-m", "livebalance.recorder"),
+    **more: str,
+) -> Child:
+    """Not started."""
+    told: dict[str, object] = chosen.model_dump(exclude_defaults=True) | more
+    environment = {f"LIVEBALANCE_{name}".upper(): str(value) for name, value in told.items()}
+    return Child(chosen.name, [sys.executable, *command], log, bare_environment() | environment)
