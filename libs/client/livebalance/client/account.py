@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from livebalance.wire.frame import DeltaFrame, Snapshot
+from livebalance.wire.frame import DeltaFrame, Gap, Snapshot
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, channel_account
 from livebalance.wire.view import BalanceView, TransferView
 
@@ -42,16 +42,20 @@ class Repeated(NamedTuple):
 def apply(held: Account | None, frame: Snapshot | DeltaFrame) -> Account | Hole | Repeated:
     """The state after `frame`, decided by position alone.
 
-    Rule (design): a delta applies only to a state at its `from`.
+    Rule (design): a delta applies only to a state at its `from`. Inside an epoch a state never goes back, and
+    nothing is skipped without a gap that says so, unless the truth itself is behind (`ahead`).
     Raises DecodeError for a channel that is not an account's.
     """
     return _snapshot(held, frame) if isinstance(frame, Snapshot) else _delta(held, frame)
 
 
-def _snapshot(held: Account | None, frame: Snapshot) -> Account | Hole:
+def _snapshot(held: Account | None, frame: Snapshot) -> Account | Hole | Repeated:
     account, at = channel_account(frame.channel), Position(Epoch(frame.epoch), frame.revision)
-    if held and goes_back(held.position, at) and frame.reason != "ahead":
-        return Hole(account, held.position, at.epoch, at.revision, at.revision)
+    if held and held.position.epoch == at.epoch and frame.reason != "ahead":
+        if held.position == at:
+            return Repeated(account)
+        if not (isinstance(frame.gap, Gap) and held.position.revision < at.revision):
+            return Hole(account, held.position, at.epoch, at.revision, at.revision)
     return Account(account, at, frame.balance, tuple(reversed(frame.transfers)))
 
 
@@ -63,11 +67,6 @@ def _delta(held: Account | None, frame: DeltaFrame) -> Account | Hole | Repeated
         if frame.from_ == held.position.revision:
             return _grown(held, frame)
     return Hole(account, held.position if held else None, epoch, frame.from_, frame.to)
-
-
-def goes_back(held: Position, at: Position) -> bool:
-    """Inside one epoch a position only grows; across epochs there is no order."""
-    return held.epoch == at.epoch and at.revision < held.revision
 
 
 def _grown(held: Account, frame: DeltaFrame) -> Account:

@@ -26,6 +26,14 @@ class Ledger:
     balance: BalanceView | None
     transfers: list[TransferView] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+
+    def add(self, transfers: list[TransferView], frame: Snapshot | DeltaFrame) -> None:
+        for transfer in transfers:
+            if transfer.id in self.ids:
+                raise Violation(f"{transfer.id} again: {frame}")
+            self.ids.add(transfer.id)
+            self.transfers.append(transfer)
 
 
 def replay(frames: Iterable[ServerFrame]) -> dict[str, Ledger]:
@@ -43,7 +51,8 @@ def replay(frames: Iterable[ServerFrame]) -> dict[str, Ledger]:
 
 def _snapshot(held: Ledger | None, frame: Snapshot) -> Ledger:
     shown = frame.transfers[::-1]
-    fresh = Ledger(frame.epoch, frame.revision, frame.balance, list(shown))
+    fresh = Ledger(frame.epoch, frame.revision, frame.balance)
+    fresh.add(shown, frame)
     _grows(frame, shown, -1, frame.revision)
     _adds_up(frame, fresh)
     if held is None or held.epoch != frame.epoch or frame.reason == "ahead":
@@ -52,10 +61,10 @@ def _snapshot(held: Ledger | None, frame: Snapshot) -> Ledger:
         raise Violation(f"goes back from {held.revision}: {frame}")
     if not isinstance(frame.gap, Gap):
         raise Violation(f"again a whole state after {held.revision}, and no gap is named: {frame}")
-    missed = [t for t in shown if t.revision > held.revision]
-    return Ledger(
-        frame.epoch, frame.revision, frame.balance, held.transfers + missed, [*held.gaps, frame.gap]
-    )
+    new = [transfer for transfer in shown if transfer.revision > held.revision]
+    held.revision, held.balance, held.gaps = frame.revision, frame.balance, [*held.gaps, frame.gap]
+    held.add(new, frame)
+    return held
 
 
 def _delta(held: Ledger | None, frame: DeltaFrame) -> None:
@@ -66,7 +75,7 @@ def _delta(held: Ledger | None, frame: DeltaFrame) -> None:
         raise Violation(f"does not grow: {frame}")
     _sums(frame, held.transfers[-1:] + frame.transfers)
     held.revision = frame.to
-    held.transfers += frame.transfers
+    held.add(frame.transfers, frame)
     if isinstance(frame.balance, BalanceView) or frame.balance is None:
         held.balance = frame.balance
     _adds_up(frame, held)
