@@ -1,0 +1,77 @@
+"""Postgres as a shelf in memory: it takes what a projector writes, strictly, and gives back what it reads."""
+
+from livebalance.projector.account import Account, restored
+from livebalance.projector.fold import Folded, Named, fold
+from livebalance.projector.records import Arrived
+from livebalance.projector.work import Work, work
+from livebalance.readmodel.rows import BalanceRow, ListedTransfer, QuarantineRow, StoredBalance, TransferRow
+from livebalance.wire.identity import AccountId
+from livebalance.wire.money import Money, money
+
+
+def _money(text: str | None) -> Money | None:
+    return None if text is None else money(text)
+
+
+def stored(row: BalanceRow) -> StoredBalance:
+    """What is read of a row that was written."""
+    return StoredBalance(
+        row.account,
+        row.revision,
+        row.lane,
+        _money(row.balance),
+        row.version,
+        row.transfer_id,
+        row.client_id,
+        _money(row.opening),
+        money(row.posted_total),
+        row.transfer_count,
+        _money(row.half_applied),
+        row.unverified_since,
+        row.disputed_since,
+        row.disputed_why,
+        row.transfers_offset,
+        row.balances_offset,
+        row.recorded_at,
+    )
+
+
+class Shelf:
+    """Refuses, by an AssertionError, what the constraints of the tables or the fence would."""
+
+    def __init__(self) -> None:
+        self.balances: dict[AccountId, BalanceRow] = {}
+        self.transfers: list[TransferRow] = []
+        self.quarantined: list[QuarantineRow] = []
+
+    def write(self, work: Work) -> None:
+        for row in work.balances:
+            before = self.balances.get(row.account)
+            assert row.from_ == (before.revision if before else 0)
+            assert row.revision > row.from_
+            self.balances[row.account] = row
+        self.transfers = [row for row in self.transfers if row.account not in work.erased]
+        for transfer in work.transfers:
+            others = [row for row in self.transfers if row.account == transfer.account]
+            assert transfer.transfer_id not in {row.transfer_id for row in others}
+            assert transfer.revision not in {row.revision for row in others}
+            self.transfers.append(transfer)
+        self.quarantined.extend(work.quarantined)
+
+    def accounts(self) -> dict[AccountId, Account]:
+        return {id_: restored(stored(row)) for id_, row in self.balances.items()}
+
+    def listed(self) -> dict[Named, ListedTransfer]:
+        return {
+            (row.account, row.transfer_id): ListedTransfer(
+                money(row.amount), row.occurred_at, money(row.total)
+            )
+            for row in self.transfers
+        }
+
+
+def shelved(shelf: Shelf, batch: list[Arrived]) -> Folded:
+    """One batch folded onto what stands on the shelf, and written there."""
+    folded = fold(batch, shelf.accounts(), shelf.listed())
+    shelf.write(work([], folded, "EUR"))
+    return folded
