@@ -15,14 +15,14 @@ from livebalance.wire.identity import Epoch, Position, channel_account, channel_
 from tests.simulation.client.law import Law
 
 RUN = settings(
-    max_examples=250,
+    max_examples=150,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 SEARCH = settings(
     RUN,
-    max_examples=2500,
+    max_examples=1500,
     derandomize=True,
     database=None,
     print_blob=False,

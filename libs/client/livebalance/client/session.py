@@ -1,7 +1,8 @@
 """The client's side of the socket as a machine: states x inputs, one table.
 
 It never sleeps and never calls back. What happened goes in, with the time and a chance in [0, 1); what is to
-be done comes out. Whoever drives it steps it again no later than `deadline`.
+be done comes out, events last: who waits on one may go away. Whoever drives it steps it again no later than
+`deadline`.
 """
 
 from collections.abc import Callable, Sequence
@@ -112,7 +113,7 @@ class Session:
             events = _FRAMES[type(frame)](self, frame, now, chance)
         except DecodeError:
             return self._nonsense(now, chance)
-        return [*map(Emit, events), *self._questions(now, chance)]
+        return [*self._questions(now, chance), *map(Emit, events)]
 
     def _lose(self, what: Lost, now: float, chance: float) -> list[Effect]:
         return self._gone(what.code, what.reason, after_close(*what, self._failures, chance), now)
@@ -130,7 +131,7 @@ class Session:
         self._silence = DEAD_AFTER * frame.heartbeat_ms / 1000
         self.state, self._until, self._leave_at = State.OPEN, now + self._silence, inf
         hello = Connected(self._urls[self._url], frame.gateway, frame.session, frame.epoch, frame.limits)
-        return [Emit(hello), *self._questions(now, chance)]
+        return [*self._questions(now, chance), Emit(hello)]
 
     def _questions(self, now: float, chance: float) -> list[Effect]:
         if now < self._channels.due:
