@@ -36,6 +36,8 @@ _TRANSIENT = (
 
 def fate_of(error: BaseException) -> Fate:
     """Of any exception that reached the loop."""
+    if isinstance(error, ValueError):  # asyncpg's InterfaceError of an argument it cannot encode, too
+        return Fate.BUG
     if isinstance(error, _FENCED):
         return Fate.FENCED
     return Fate.TRANSIENT if isinstance(error, _TRANSIENT) else fate.fate_of(error)

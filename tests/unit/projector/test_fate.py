@@ -1,0 +1,47 @@
+"""What an error means for the loop."""
+
+import asyncpg
+import pytest
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
+
+from livebalance.projector.fate import FencedError, UnsureError, fate_of
+from livebalance.projector.truth import StandbyError
+from livebalance.runtime.fate import Fate
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [
+        (FencedError(), Fate.FENCED),
+        (IllegalStateError(), Fate.FENCED),
+        (OffsetOutOfRangeError(), Fate.FENCED),
+        (UnsureError(), Fate.TRANSIENT),
+        (TimeoutError(), Fate.TRANSIENT),
+        (ConnectionResetError(), Fate.TRANSIENT),
+        (StandbyError(), Fate.TRANSIENT),
+        (KafkaConnectionError(), Fate.TRANSIENT),
+        (UnknownTopicOrPartitionError(), Fate.TRANSIENT),
+        (asyncpg.AdminShutdownError(""), Fate.TRANSIENT),
+        (asyncpg.CannotConnectNowError(""), Fate.TRANSIENT),
+        (asyncpg.DiskFullError(""), Fate.TRANSIENT),
+        (asyncpg.ConnectionDoesNotExistError(""), Fate.TRANSIENT),
+        (asyncpg.LockNotAvailableError(""), Fate.TRANSIENT),
+        (asyncpg.DeadlockDetectedError(""), Fate.TRANSIENT),
+        (asyncpg.InterfaceError(""), Fate.TRANSIENT),
+        (asyncpg.UniqueViolationError(""), Fate.BUG),
+        (asyncpg.UndefinedTableError(""), Fate.BUG),
+        (GroupAuthorizationFailedError(), Fate.BUG),
+        (AssertionError(), Fate.BUG),
+        (KeyError(), Fate.BUG),
+        (asyncpg.exceptions.DataError(""), Fate.BUG),
+        (type("Unencodable", (asyncpg.InterfaceError, ValueError), {})(""), Fate.BUG),
+    ],
+)
+def test_fates(error: Exception, fate: Fate) -> None:
+    assert fate_of(error) is fate
