@@ -54,8 +54,8 @@ class Intake:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",  # never silently another place than the stored one
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=1500,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.session_timeout_ms // 4,
             max_poll_interval_ms=_NO_LIMIT,  # the fence keeps owners apart, and a stalled loop ends itself
             fetch_max_wait_ms=250,
             retry_backoff_ms=250,
