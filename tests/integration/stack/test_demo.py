@@ -67,6 +67,7 @@ def demo(home: Path, command: Run) -> Iterator[Callable[..., subprocess.Popen[st
         while command("status").returncode != 0:
             assert process.poll() is None, (home / "output").read_text()
             assert time.monotonic() < deadline, (home / "output").read_text()
+            time.sleep(0.5)
         return process
 
     yield start

@@ -72,6 +72,6 @@ async def test_the_pause_grows_while_it_keeps_ending(tmp_path: Path) -> None:
     async with asyncio.timeout(10):
         await third.wait()
     await watch.stop()
-    assert said[0].startswith("python stopped with 1: no luck; again in ")
+    assert said[0].startswith("python stopped with 1: no luck (")
     pauses = [float(line.rsplit("again in ")[1].removesuffix(" s")) for line in said]
     assert pauses == [0.2, 0.4, 0.8]

@@ -15,6 +15,7 @@ _LOG = Path("kafka.log")
     [
         ("java.io.IOException: No space left on device", "the disk is full"),
         ('FATAL:  could not write to file "x": No space left on device', "the disk is full"),
+        ("HINT:  Check free disk space.", "the disk is full"),
         ("java.net.BindException: Address already in use", "a port it was given is taken"),
         (
             "Error: listening on tcp 127.0.0.1:8080: bind: address already in use",

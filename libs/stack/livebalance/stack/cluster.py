@@ -21,7 +21,7 @@ from livebalance.stack.trouble import Trouble, from_os
 from livebalance.stack.watch import REFUSED, Watch, how_it_ended
 
 _POLL = 0.05  # seconds
-_READY = 60.0  # seconds for the services to be ready
+_READY = 120.0  # seconds for the services to be ready
 _LABELS = {"kafka": "Kafka", "postgres": "PostgreSQL", "redis": "Redis (Valkey)"}
 # Who is stopped first loses nothing: what comes before in the path stands still by then.
 _STOP_ORDER = (("balancer", "feed"), ("gateway", "recorder", "projector"), ("kafka", "postgres", "redis"))
@@ -193,7 +193,7 @@ class Cluster:
     async def _wait_for(self, one: Service) -> None:
         while not await one.is_ready():
             if one.child.exit_code == REFUSED:
-                raise Trouble(f"{one.name} {how_it_ended(one.child)}")
+                raise Trouble(how_it_ended(one.child))
             if one.child.exit_code == 0:  # a feed with a limit may be done before anybody asks
                 return
             await asyncio.sleep(_POLL)

@@ -31,7 +31,7 @@ async def demo(place: Place, plan: Plan, console: Console) -> None:
         with steps:
             await cluster.start()
         try:
-            console.print(_what_to_see(cluster), highlight=False)
+            console.print(_what_to_see(cluster), highlight=False, soft_wrap=True)
             await asyncio.Event().wait()
         finally:
             with steps.step("Stopping"):

@@ -80,7 +80,7 @@ class Kafka:
 
     def ready(self) -> None:
         """Wait until it serves."""
-        self.child.wait_for(_READY, 60)
+        self.child.wait_for(_READY, 120)
 
     def stop(self) -> None:
         """Stop it cleanly."""

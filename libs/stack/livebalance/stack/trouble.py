@@ -2,15 +2,15 @@
 
 import errno
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+_DISK_FULL = "the disk is full: free some space, then start again"
+_FULL = 1_000_000  # bytes free, or fewer
 # A line of a server's log that names a cause, and what to do about it.
 _ADVICE = (
-    (
-        r"No space left on device|ENOSPC|Disk quota exceeded",
-        "the disk is full: free some space, then start again",
-    ),
+    (r"No space left on device|Check free disk space|ENOSPC|Disk quota exceeded", _DISK_FULL),
     (
         r"[Aa]ddress already in use|Address in use|could not bind|Failed to bind",
         "a port it was given is taken: stop what uses it, then start again",
@@ -37,6 +37,8 @@ class Trouble(Exception):  # noqa: N818 - the user is told trouble, not a mistak
 
 def from_log(name: str, what: str, tail: Sequence[str], log: Path) -> Trouble:
     """The trouble of a server that stopped or never became ready, from the last lines it wrote."""
+    if shutil.disk_usage(log.parent).free < _FULL:  # then the log could not say so
+        return Trouble(f"{name} {what}: {_DISK_FULL} ({log})")
     for pattern, advice in _ADVICE:
         if any(re.search(pattern, line) for line in tail):
             return Trouble(f"{name} {what}: {advice} ({log})")
@@ -47,7 +49,5 @@ def from_log(name: str, what: str, tail: Sequence[str], log: Path) -> Trouble:
 def from_os(error: OSError) -> Trouble:
     """The trouble behind a file or network call of ours that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Trouble(
-            f"the disk is full: free some space, then start again ({error.filename or 'no file name'})"
-        )
+        return Trouble(f"{_DISK_FULL} ({error.filename or 'no file name'})")
     return Trouble(f"{error.strerror or error}: {error.filename or 'no file name'}")

@@ -71,16 +71,15 @@ class Watch:
             ended = 0 if time.monotonic() - began > _SETTLED else ended
             pause = min(shortest * 2 ** min(ended, 10), longest)
             ended += 1
-            self._say(f"{self.child.name} {how_it_ended(self.child)}; again in {pause:.1f} s")
+            self._say(f"{how_it_ended(self.child)}; again in {pause:.1f} s")
             await asyncio.sleep(pause)
             self.child.environment = self._environment
             self.child.start()
 
 
 def how_it_ended(child: Child) -> str:
-    """In words, with the last thing it said unless a signal ended it."""
+    """In words: the signal that ended it, or the cause that its log gives."""
     code = child.exit_code or 0
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    last = child.tail(1)
-    return f"stopped with {code}" + (f": {last[0][:200]}" if code and last else "")
+        return f"{child.name} was ended by {signal.Signals(-code).name}"
+    return str(child.trouble(f"stopped with {code}"))
