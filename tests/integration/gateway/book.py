@@ -140,6 +140,11 @@ class Book:
             if not self.deaf:
                 await self.publish(account, delta)
 
+    async def commit(self, account: str, changes: list[int | None]) -> Delta:
+        """One transaction; its delta is for the caller to publish."""
+        async with self._sql.transaction():
+            return await self._write(self.page(account), changes)
+
     async def publish(self, account: str, delta: Delta) -> None:
         await self._redis.publish(redis_account(self._prefix, AccountId(account)), encode_delta(delta))
 
@@ -213,7 +218,7 @@ class Book:
             *row.values(),
         )
 
-    async def forge_epoch(self, epoch: str) -> None:
+    async def change_epoch(self, epoch: str) -> None:
         """Another epoch, as after a restore: every revision is counted anew."""
         self.epoch = Epoch(epoch)
         async with self._sql.transaction():
@@ -232,6 +237,10 @@ class Book:
         )
         if not self.deaf:
             await self.publish(account, gone)
+
+    async def kill_subscribers(self) -> None:
+        """Redis drops every connection that listens."""
+        await self._redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
     async def execute(self, statement: str, *values: Any) -> None:
         await self._sql.execute(statement, *values)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Subprotocol
 
 from livebalance.wire.frame import SUBPROTOCOL
 
@@ -46,6 +46,8 @@ class Viewer:
         self._socket: ClientConnection
         self._reader: asyncio.Task[None]
         self._requests = 0
+        self.reads = asyncio.Event()  # cleared: it stops reading, as a page in a sleeping tab may
+        self.reads.set()
 
     async def __aenter__(self) -> Self:
         self._socket = await connect(
@@ -53,8 +55,7 @@ class Viewer:
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
             proxy=None,
-            max_size=None,
-            **self._options,
+            **{"max_size": None, "max_queue": 1, **self._options},
         )
         self._reader = asyncio.create_task(self._read())
         return self
@@ -65,14 +66,15 @@ class Viewer:
         self._reader.cancel()
         self._socket.transport.abort()
         await asyncio.wait({self._reader})
-        if not self._reader.cancelled() and (failed := self._reader.exception()) and error is None:
-            raise failed
+        if not self._reader.cancelled() and error is None:
+            self._reader.result()
 
     async def _read(self) -> None:
         try:
-            async for text in self._socket:
-                await self._hear(json.loads(text))
-        finally:
+            while True:
+                await self.reads.wait()
+                await self._hear(json.loads(await self._socket.recv()))
+        except ConnectionClosed:
             closed = self._socket.protocol
             self.closed = (closed.close_code or 1006, closed.close_reason or "")
             async with self._news:
@@ -107,9 +109,8 @@ class Viewer:
 
         async with asyncio.timeout(within), self._news:
             await self._news.wait_for(settled)
-        failed = self._reader.exception() if self._reader.done() else None
-        if failed and not isinstance(failed, ConnectionClosed):
-            raise failed
+        if self._reader.done():
+            self._reader.result()
         assert happened(), f"closed before it happened: {self.closed}"
 
     async def until_at(self, account: str, revision: int, within: float = WITHIN) -> Shown:
@@ -120,9 +121,15 @@ class Viewer:
         shown = self.shown.get(account)
         return shown.position["revision"] if shown and shown.position else None
 
+    async def until_closed(self, within: float = WITHIN) -> tuple[int, str]:
+        await self.until(lambda: self.closed, within)
+        assert self.closed
+        return self.closed
+
     def of_type(self, type_: str) -> list[Frame]:
         return [frame for frame in self.frames if frame["type"] == type_]
 
 
-def from_origin(origin: str) -> dict[str, Any]:
-    return {"origin": Origin(origin)}
+def position(shown: Shown) -> Frame:
+    assert shown.position
+    return shown.position

@@ -75,7 +75,6 @@ class Channel:
         self.claim: Claim | None = None  # the newest that is not reached yet
         self._wanted: set[After] = set()  # to be read next
         self._reading: frozenset[After] | None = None
-        self._repairing = False  # the read on its way began after the hole did
         self._start: After = None  # where the channel was when the read began
         self._kept: list[Parcel] = []  # since the read began
         self._kept_bytes = 0
@@ -98,7 +97,7 @@ class Channel:
         rest = list(self._wanted - first)[: READ_AT_ONCE - len(first)]
         self._reading = frozenset(first.union(rest))
         self._wanted -= self._reading
-        self._repairing, self._start = self.hole, self.at
+        self._start = self.at
         return self._reading
 
     def failed(self) -> frozenset[After]:
@@ -111,7 +110,7 @@ class Channel:
 
     def answered(self, answers: Answers, now: float) -> Outcome:
         found = next(iter(answers.values()))
-        own = answers[self.at] if self._repairing else None
+        own = answers.get(self.at) if self.hole else None
         overflowed, kept = self._kept_bytes > KEPT_BYTES, self._kept
         start, led = self._start, lead(found.truth, kept)
         self._end()
@@ -128,7 +127,7 @@ class Channel:
         return Outcome(relayed, led)
 
     def _end(self) -> None:
-        self._reading, self._repairing, self._kept, self._kept_bytes = None, False, [], 0
+        self._reading, self._kept, self._kept_bytes = None, [], 0
 
     def _move(self, answer: Answer, overflowed: bool) -> list[Parcel]:
         if self.at is None or self.at.epoch != answer.at.epoch:

@@ -1,0 +1,142 @@
+"""The gateway's machines obey the law, and each of its rules is needed for that."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from livebalance.gateway import answer, audience, channel, hub, session
+from livebalance.gateway.answer import Answer
+from livebalance.gateway.channel import Channel
+from livebalance.gateway.outbox import Outbox, Parcel
+from livebalance.gateway.session import Session
+from livebalance.readmodel.reads import Asked, Found
+from livebalance.wire.identity import Position
+from tests.simulation.gateway.law import Faithful, Faulty
+
+RUN = settings(
+    max_examples=300,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+SEARCH = settings(
+    RUN, max_examples=3000, derandomize=True, database=None, print_blob=False, phases=[Phase.generate]
+)
+
+
+@pytest.fixture(autouse=True)
+def _bounds_that_are_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of production would not be reached by so few frames."""
+    monkeypatch.setattr(channel, "KEPT_BYTES", 1200)
+    monkeypatch.setattr(channel, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(session, "READS_AT_ONCE", 1)
+
+
+def test_the_gateway_obeys_the_law() -> None:
+    run_state_machine_as_test(Faulty, settings=RUN)
+
+
+def test_without_loss_it_needs_no_audit() -> None:
+    run_state_machine_as_test(Faithful, settings=RUN)
+
+
+TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER = Channel.begin, Channel._move, answer.answer
+
+
+def reads_before_the_acknowledgement(self: Channel) -> Any:
+    self.subscribed = True
+    return TRUE_BEGIN(self)
+
+
+def keeps_nothing(self: Channel, one: Parcel) -> None:
+    """While a read is on its way."""
+
+
+def lets_holes_be(self: Channel, one: Parcel) -> bool:
+    """Whatever comes is relayed."""
+    self.at = one.after
+    return True
+
+
+def ignores_the_epoch(self: Channel, one: Parcel) -> bool:
+    if self.at and one.before and one.before.revision == self.at.revision and one.frame:
+        self.at = one.after
+        self._settle()
+        return True
+    if self.at is None or one.after.revision > self.at.revision:
+        self._open_hole()
+    return False
+
+
+def forgets_that_much_was_dropped(self: Channel, answered: Answer, overflowed: bool) -> list[Parcel]:
+    return TRUE_MOVE(self, answered, False)
+
+
+def drops_without_remembering(self: Session, refused: Parcel) -> None:
+    self.outbox.forget_all()
+
+
+def is_never_full(self: Outbox, parcel: Parcel) -> bool:
+    self._frames.append(parcel)
+    self._size += len(parcel.frame)
+    return True
+
+
+def calls_a_page_the_whole(asked: Asked, found: Found) -> Answer:
+    right = TRUE_ANSWER(asked, found)
+    return right._replace(at=right.truth)
+
+
+def takes_a_straddling_delta_for_past(at: Position | None, parcel: Parcel) -> bool | None:
+    return at == parcel.before
+
+
+def claims_what_waits(session: Session) -> Any:
+    known = [one.audience.channel.as_of for one in session.followers.values()]
+    return None if not known or None in known else min(one for one in known if one is not None)
+
+
+def never(*_: object) -> bool:
+    return False
+
+
+# Each with the world in which it is needed: what an audit would heal shows only where none runs.
+MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
+    "the first read waits for the acknowledgement": (
+        Channel,
+        "begin",
+        reads_before_the_acknowledgement,
+        Faithful,
+    ),
+    "deltas are kept while a read is on its way": (Channel, "_keep", keeps_nothing, Faithful),
+    "after too much was kept another read follows": (
+        Channel,
+        "_move",
+        forgets_that_much_was_dropped,
+        Faithful,
+    ),
+    "only the next delta is relayed": (Channel, "_advance", lets_holes_be, Faulty),
+    "frames never cross epochs": (Channel, "_advance", ignores_the_epoch, Faulty),
+    "what an audit found and does not come is read": (Channel, "overdue", never, Faulty),
+    "what an outbox drops is remembered": (Session, "overflow", drops_without_remembering, Faithful),
+    "an outbox is bounded": (Outbox, "put", is_never_full, Faithful),
+    "a page ends at its last transfer": (hub, "answer", calls_a_page_the_whole, Faithful),
+    "who is apart takes no delta that straddles": (
+        audience,
+        "fits",
+        takes_a_straddling_delta_for_past,
+        Faulty,
+    ),
+    "only what was sent is claimed complete": (hub, "_complete_as_of", claims_what_waits, Faithful),
+}
+
+
+@pytest.mark.mutant
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_without_the_rule_the_law_is_broken(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, name, mutant, law = MUTANTS[rule]
+    monkeypatch.setattr(where, name, mutant)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(law, settings=SEARCH)

@@ -1,0 +1,365 @@
+"""The gateway's machines in a world that a test steers: Redis, Postgres, clients and time, and faults of each."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import json
+
+from livebalance.gateway.effects import Read
+from livebalance.gateway.hub import Hub, Terms
+from livebalance.gateway.session import Session
+from livebalance.readmodel.reads import Finding, Found, Progress
+from livebalance.wire.delta import Delta
+from livebalance.wire.frame import (
+    At,
+    DeltaFrame,
+    Error,
+    Following,
+    Heartbeat,
+    Limits,
+    Ok,
+    Snapshot,
+    Subscribe,
+    Unsubscribe,
+    Unsubscribed,
+    decode_server,
+    encode,
+)
+from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_account, channel_name
+from livebalance.wire.instant import Millis, rfc3339
+from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
+
+START = 1_795_000_000_000
+OUTBOX_BYTES = 1500  # of two or three frames
+TERMS = Terms("gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES)
+LANE = Lane(0)
+
+Answers = dict[Position | None, Found]
+
+
+@dataclass
+class Screen:
+    """What one client shows of one account. After the answer to its question every frame must chain."""
+
+    position: Position | None
+    transfers: list[TransferView] = field(default_factory=list)  # oldest first
+    balance: BalanceView | None = None
+    asked: int | None = None  # the question that has no ok yet: frames before it are of the time before
+
+    def take(self, frame: Snapshot | DeltaFrame) -> None:
+        if isinstance(frame, Snapshot):
+            self._agrees(frame)
+            self.transfers, self.balance = frame.transfers[::-1], frame.balance
+            self.position = Position(frame.epoch, frame.revision)  # type: ignore[arg-type]
+            return
+        assert self.position == (frame.epoch, frame.from_), "frames must chain"
+        self.transfers = self.transfers + frame.transfers
+        if not frame.more:
+            assert isinstance(frame.balance, BalanceView | None)
+            self.balance = frame.balance
+        self.position = Position(frame.epoch, frame.to)  # type: ignore[arg-type]
+
+    def _agrees(self, frame: Snapshot) -> None:
+        """A snapshot says why it comes, and only for such a reason may something be left out."""
+        if frame.reason == "subscribed":
+            assert self.position is None
+        elif frame.reason == "epoch":
+            assert self.position is not None
+            assert self.position.epoch != frame.epoch
+        elif frame.reason == "too_far":
+            assert frame.gap
+            assert self.position == (frame.epoch, frame.gap.from_)
+            assert frame.gap.to == frame.revision > frame.gap.from_ + RESUME_MAX
+        else:
+            assert self.position is not None
+            assert self.position.revision > frame.revision
+
+
+class Client:
+    """One socket. `wire` holds what the transport took and the client has not read yet."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.wire = bytearray()
+        self.screens: dict[AccountId, Screen] = {}
+        self.claims: list[tuple[Millis, dict[AccountId, Position | None]]] = []
+        self.refused = 0
+        self._requests = 0
+
+    def next_request(self) -> int:
+        self._requests += 1
+        return self._requests
+
+    def read(self) -> bool:
+        """The next frame, if there is one."""
+        frame = self._next()
+        if isinstance(frame, Ok):
+            for screen in self.screens.values():
+                screen.asked = None if screen.asked == frame.id else screen.asked
+        elif isinstance(frame, Snapshot | DeltaFrame):
+            screen = self.screens.get(channel_account(frame.channel))
+            if screen and screen.asked is None:
+                screen.take(frame)
+        elif isinstance(frame, Heartbeat) and frame.as_of:
+            shown = {account: one.position for account, one in self.screens.items() if one.asked is None}
+            self.claims.append((_millis(frame.as_of), shown))
+        elif isinstance(frame, Error):
+            assert isinstance(frame.channel, str)
+            assert frame.temporary
+            self.refused += 1
+            self.screens.pop(channel_account(frame.channel), None)
+        else:
+            assert not isinstance(frame, Unsubscribed)
+        return frame is not None
+
+    def _next(self) -> Any:
+        if not self.wire:
+            return None
+        assert self.wire[0] == 0x81
+        size, head = self.wire[1], 2
+        if size == 126:
+            size, head = int.from_bytes(self.wire[2:4], "big"), 4
+        text = bytes(self.wire[head : head + size])
+        del self.wire[: head + size]
+        assert json.decode(text)["type"]
+        return decode_server(text)
+
+
+class World:
+    """Times: `now` in s; every change of the truth is one ms of its own on the wall clock."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self.hub = Hub(TERMS)
+        self.now = 0.0
+        self.clients: list[Client] = []
+        self.changes: dict[AccountId, list[tuple[Millis, Position]]] = {a: [] for a in truth.accounts}
+        self.wall = Millis(START)
+        # Redis
+        self.subscribed: set[AccountId] = set()
+        self.commands: deque[tuple[AccountId, bool]] = deque()
+        self.incoming: deque[tuple[AccountId, Delta | None]] = deque()  # None: an acknowledgement
+        self.wanted: dict[AccountId, int] = {}  # as the shell has it: acknowledgements still to come
+        self.unpublished: list[tuple[AccountId, Delta]] = []
+        # Postgres
+        self.reads: list[Read] = []
+        self.answers: list[tuple[Read, Answers]] = []
+        self.audit: tuple[dict[AccountId, Position], Finding | None] | None = None
+        self.queries = 0
+
+    # --- the truth
+
+    def change(self, account: AccountId, kinds: list[bool], header_alone: bool) -> None:
+        """One batch: committed, and to be published."""
+        before = self.truth.now(account).revision
+        for number, transfer in enumerate(kinds):
+            self.truth.change(account, transfer, number - 1)
+        self._committed(account)
+        if self.truth.now(account).revision > before:
+            self.unpublished.append((account, self._delta(account, before, header_alone)))
+
+    def rebuild(self) -> None:
+        self.truth.rebuild()
+        for account in self.truth.accounts:
+            self._committed(account)
+
+    def _committed(self, account: AccountId) -> None:
+        self.wall = Millis(self.wall + 1)
+        self.changes[account].append((self.wall, self._at(account)))
+
+    def _at(self, account: AccountId) -> Position:
+        return Position(self.truth.epoch, self.truth.now(account).revision)
+
+    def _delta(self, account: AccountId, before: Revision, header_alone: bool) -> Delta:
+        frame = self.truth.delta(account, before)
+        assert isinstance(frame.balance, BalanceView | None)
+        parts = (balance_part(frame.balance), transfers_part(frame.transfers))
+        return Delta(
+            LANE,
+            self.truth.epoch,
+            before,
+            frame.to,
+            self.wall,
+            *((b"", b"") if header_alone else parts),
+        )
+
+    # --- Redis
+
+    def publish(self, place: int = 0) -> None:
+        if place < len(self.unpublished):
+            account, delta = self.unpublished.pop(place)
+            if account in self.subscribed:
+                self.incoming.append((account, delta))
+
+    def serve_command(self) -> None:
+        if self.commands:
+            account, there = self.commands.popleft()
+            (self.subscribed.add if there else self.subscribed.discard)(account)
+            if there:
+                self.incoming.append((account, None))
+
+    def deliver(self, count: int = 1) -> None:
+        for account, delta in [self.incoming.popleft() for _ in range(min(count, len(self.incoming)))]:
+            if delta:
+                self.hub.delta(account, delta)
+            elif account in self.wanted:
+                self.wanted[account] -= 1
+                if self.wanted[account] == 0:
+                    self.hub.acked(account)
+        self.perform()
+
+    def restart_redis(self) -> None:
+        """Nothing that was under way arrives; the shell subscribes again to all it wants."""
+        self.incoming.clear()
+        self.commands.clear()
+        self.subscribed.clear()
+        for account in self.hub.audiences:
+            self._subscribe(account, there=True, afresh=True)
+
+    def _subscribe(self, account: AccountId, there: bool, afresh: bool = False) -> None:
+        self.commands.append((account, there))
+        if there:
+            self.wanted[account] = 1 if afresh else self.wanted.get(account, 0) + 1
+
+    # --- Postgres
+
+    def run_read(self, place: int = 0) -> None:
+        """The statement sees the truth of this moment; its answer may come much later."""
+        if place < len(self.reads):
+            read = self.reads.pop(place)
+            self.queries += 1
+            self.answers.append((read, {after: self._found(read.account, after) for after in read.afters}))
+
+    def answer(self, place: int = 0) -> None:
+        if place < len(self.answers):
+            read, found = self.answers.pop(place)
+            self.hub.answered(read, found, self.now)
+            self.perform()
+
+    def fail_read(self, place: int = 0) -> None:
+        if place < len(self.reads):
+            self.hub.failed(self.reads.pop(place), 1000)
+            self.perform()
+
+    def begin_audit(self) -> None:
+        self.audit = self.hub.positions(self.hub.audiences), None
+
+    def run_audit(self) -> None:
+        if self.audit and self.audit[1] is None:
+            asked = self.audit[0]
+            revisions = {a: self.truth.now(a).revision for a in asked}
+            differing = {a: found for a, found in revisions.items() if found != asked[a].revision}
+            finding = Finding(self.truth.epoch, 1, {LANE: Progress(self.wall, None)}, differing)
+            self.audit = asked, finding
+
+    def end_audit(self) -> None:
+        if self.audit and self.audit[1]:
+            self.hub.audited(*self.audit, self.now)  # type: ignore[arg-type] # there is a finding
+            self.audit = None
+            self.perform()
+
+    def _found(self, account: AccountId, after: Position | None) -> Found:
+        history = self.truth.now(account)
+        behind = history.revision - after.revision if after else -1
+        follows = after is not None and after.epoch == self.truth.epoch and 0 <= behind <= RESUME_MAX
+        limit = PAGE_TRANSFERS if follows else SNAPSHOT_TRANSFERS
+        transfers = history.transfers(after.revision if follows and after else 0)
+        if not follows:
+            transfers = transfers[::-1]
+        return Found(
+            epoch=self.truth.epoch,
+            revision=history.revision,
+            lane=LANE if history.revision else None,
+            as_of=self.wall,
+            recorded_at=self.wall,
+            balance=history.balance(),
+            transfers=transfers[:limit],
+            follows=follows,
+            more=len(transfers) > limit,
+            erased=False,
+        )
+
+    # --- clients
+
+    def connect(self) -> Client:
+        client = Client(self.hub.connect(f"s{len(self.clients)}", self.now, self.wall))
+        self.clients.append(client)
+        self.perform()
+        return client
+
+    def disconnect(self, client: Client) -> None:
+        self.clients.remove(client)
+        self.hub.disconnect(client.session)
+        self.perform()
+
+    def follow(self, client: Client, account: AccountId, at: Position | None) -> None:
+        """Anew with the position it has, or with none."""
+        request = client.next_request()
+        old = client.screens.get(account)
+        client.screens[account] = Screen(at, asked=request)
+        if old and at == old.position:
+            client.screens[account] = Screen(at, old.transfers, old.balance, request)
+        named = At(at.epoch, at.revision) if at else None
+        self._say(client, Subscribe(request, [Following(channel_name(account), named)]))
+
+    def leave(self, client: Client, account: AccountId) -> None:
+        client.screens.pop(account, None)
+        self._say(client, Unsubscribe(client.next_request(), [channel_name(account)]))
+
+    def _say(self, client: Client, frame: Subscribe | Unsubscribe) -> None:
+        self.hub.receive(client.session, encode(frame), self.now)
+        self.perform()
+
+    def take_bytes(self, client: Client, writable: bool) -> None:
+        self.hub.writable(client.session, writable)
+        self.perform()
+
+    # --- the shell
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.hub.tick(self.now, self.wall)
+        self.perform()
+
+    def perform(self) -> None:
+        done = self.hub.take()
+        for account, there in done.subscriptions.items():
+            self._subscribe(account, there)
+        self.reads += done.reads
+        for client in self.clients:
+            if client.session in done.touched and client.session.outbox.writable:
+                client.wire += client.session.outbox.take()
+        assert not done.hangups
+
+    def settle(self, *, audits: bool) -> None:
+        """The faults are over: everything under way arrives, in order; with `audits`, those run too."""
+        for client in self.clients:
+            self.take_bytes(client, True)
+        for _ in range(60):
+            while self.unpublished:
+                self.publish()
+            while self.commands:
+                self.serve_command()
+            self.deliver(len(self.incoming))
+            for _ in range(len(self.reads)):
+                self.run_read()
+            for _ in range(len(self.answers)):
+                self.answer()
+            if audits:
+                self.begin_audit()
+                self.run_audit()
+                self.end_audit()
+            self.tick(1.0)
+        for client in self.clients:
+            while client.read():
+                pass
+
+
+def _millis(text: str) -> Millis:
+    """The inverse of rfc3339 within the run."""
+    at = START
+    while rfc3339(Millis(at)) != text:
+        at += 1
+    return Millis(at)
