@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 _STOP_SECONDS = 3.0
 _TRANSACTION_MS = 10_000  # a dead owner holds back readers of committed records no longer than this
 _BATCH_BYTES = 128 * 1024
+_RETRY_MS = 20  # brokers ask to try again while the transaction before is being written down
 
 
 class Outgoing(NamedTuple):
@@ -33,6 +34,7 @@ def producer(kafka: str, name: str, transactional_id: str | None) -> AIOKafkaPro
         transaction_timeout_ms=_TRANSACTION_MS,
         request_timeout_ms=_TRANSACTION_MS,
         max_batch_size=_BATCH_BYTES,
+        retry_backoff_ms=_RETRY_MS,
     )
 
 

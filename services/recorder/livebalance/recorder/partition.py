@@ -1,6 +1,7 @@
 """One input partition and all that owning it means: the producer that fences, the ledger, the next offset."""
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -78,7 +79,8 @@ class Partition:
             try:
                 transfer = avro.decode_transfer(record.value or b"", self._writer)
             except DecodeError as error:
-                self._refuse(record.offset, str(error), "undecodable")
+                _transfers.labels("undecodable").inc()
+                self._skipped(record.offset, str(error))
             else:
                 yield Offset(record.offset), record.key, transfer
 
@@ -98,14 +100,13 @@ class Partition:
         return Outgoing(self._settings.balances_topic, balance.account.encode(), value, self._lane, headers)
 
     def _count(self, entries: list[tuple[Offset, Entry]]) -> None:
+        for verdict, count in Tally(entry.verdict for _, entry in entries).items():
+            _transfers.labels(verdict).inc(count)
         for offset, entry in entries:
             if entry.verdict is Verdict.REFUSED:
-                self._refuse(offset, entry.reason, entry.verdict)
-            else:
-                _transfers.labels(entry.verdict).inc()
+                self._skipped(offset, entry.reason)
 
-    def _refuse(self, offset: int, reason: str, verdict: str) -> None:
-        _transfers.labels(verdict).inc()
+    def _skipped(self, offset: int, reason: str) -> None:
         _log.warning("transfer skipped", partition=self._lane, offset=offset, reason=reason)
 
     async def release(self) -> None:

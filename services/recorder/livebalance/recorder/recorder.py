@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -10,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from livebalance.recorder.assignments import Assignments
 from livebalance.recorder.partition import Partition
 from livebalance.recorder.settings import RecorderSettings
+from livebalance.recorder.watchdog import Watchdog
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.registry import FileRegistry
@@ -20,8 +22,11 @@ _POLL_SECONDS = 0.2
 _MAX_BACKOFF = 5.0  # seconds
 
 _log = logs.get("recorder")
-
 Batches = dict[TopicPartition, list[ConsumerRecord]]
+
+
+class StalledError(Exception):
+    """The consumer does not fetch and will not say so: only a new process helps."""
 
 
 class Recorder:
@@ -34,6 +39,7 @@ class Recorder:
         self._registry = FileRegistry()
         self._owned: dict[TopicPartition, Partition] = {}
         self._failures = 0  # in a row
+        self._watchdog = Watchdog[TopicPartition](settings.deadline, time.monotonic())
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until told to stop, or a bug. Raises RefusedError when Kafka no longer has what was promised."""
@@ -41,6 +47,7 @@ class Recorder:
             while not stopping.is_set():
                 number, failures = self._assignments.number, self._failures
                 await self._own(number)
+                await self._watch()
                 batches = await self._poll(number)
                 await asyncio.gather(*(self._record(at, batch) for at, batch in batches.items()))
                 if self._failures > failures:
@@ -81,6 +88,18 @@ class Recorder:
                 batches: Batches = await self._consumer.getmany(*ready, timeout_ms=wait, max_records=most)
                 return batches if self._assignments.are(number) else {}
         return {}
+
+    async def _watch(self) -> None:
+        """Raises StalledError when records wait that the consumer has stopped fetching, as aiokafka can."""
+        if not self._assignments.settled:
+            return
+        asked = {at for at, partition in self._owned.items() if partition.sought == self._assignments.number}
+        answers = {at: self._consumer.last_poll_timestamp(at) for at in asked}
+        for at in self._watchdog.silent(answers, time.monotonic()):
+            with contextlib.suppress(TimeoutError):  # Kafka itself is silent
+                async with asyncio.timeout(_POLL_SECONDS):
+                    if (await self._consumer.end_offsets([at]))[at] > self._owned[at].next:
+                        raise StalledError(f"{at.topic}/{at.partition} is no longer fetched")
 
     async def _claim(self, at: TopicPartition) -> None:
         partition = self._owned[at] = Partition(self._settings, self._registry, Lane(at.partition))
