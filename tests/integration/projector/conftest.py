@@ -11,7 +11,7 @@ from tests.integration.projector.world import World
 
 
 @pytest.fixture
-def world(
+def world(  # noqa: PLR0917 - a fixture names what it needs
     kafka: str, topics: Topics, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
 ) -> Iterator[World]:
     """Real servers; every projector started in it is stopped at the end."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
+from livebalance.projector.__main__ import started
+from livebalance.projector.loop import Projector
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.child import Child
@@ -101,6 +103,20 @@ class World:
                 sent.append(await producer.send(topic, value, record.account.encode(), partition))
             await asyncio.gather(*sent)
 
+    async def write_in_transactions(self, records: Iterable[Transfer | Balance], id_: str) -> None:
+        """As `write`, each record in a Kafka transaction of its own; every other one is aborted first."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.kafka, transactional_id=id_)
+        await producer.start()
+        try:
+            for number, record in enumerate(records):
+                topic, value = self._encoded(record)
+                for aborted in [True] * (number % 2) + [False]:
+                    await producer.begin_transaction()
+                    await producer.send_and_wait(topic, value, record.account.encode())
+                    await (producer.abort_transaction() if aborted else producer.commit_transaction())
+        finally:
+            await producer.stop()
+
     def _encoded(self, record: Transfer | Balance) -> tuple[str, bytes]:
         if isinstance(record, Transfer):
             return self.topics.transfers, avro.encode_transfer(record, TRANSFER_ID)
@@ -139,13 +155,53 @@ class World:
         found: object = None
         try:
             async with asyncio.timeout(seconds):
-                while (found := await connection.fetchval(query)) != expected:
+                while (found := await connection.fetchval(query)) != expected:  # noqa: ASYNC110 - SQL tells nobody
                     await asyncio.sleep(0.02)
         except TimeoutError:
             logs = "\n".join(line for child in self.children for line in child.tail(15))
             raise AssertionError(f"{query}: {found!r}, not {expected!r} {why}\n{logs}") from None
         finally:
             await connection.close()
+
+    @asynccontextmanager
+    async def running(self, name: str = "projector-1", **changed: Any) -> AsyncIterator[Projector]:
+        """A projector in the test's own loop; what ends it as a bug is raised at the end."""
+        stopping = asyncio.Event()
+        async with started(self.settings(name, **changed), self.topics.partitions) as projector:
+            task = asyncio.create_task(projector.run(stopping))
+            try:
+                yield projector
+            except BaseException:  # what the test found tells more than how the loop ended
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                raise
+            stopping.set()
+            async with asyncio.timeout(20):
+                await task
+
+    async def is_exact(self, fed: Iterable[Transfer | Balance]) -> None:
+        """Every record fed stands once, in order, with its revision; and the sums are right."""
+        records = list(fed)
+        accounts = await self.accounts()
+        assert accounts.keys() == {record.account for record in records}
+        for id_, row in accounts.items():
+            own = [record for record in records if record.account == id_]
+            moved = [record for record in own if isinstance(record, Transfer)]
+            assert await self.transfer_ids(id_) == [record.id for record in moved]
+            assert row["revision"] == len(own)
+            assert row["transfer_count"] == len(moved)
+            assert (row["drift"], row["half_applied"], row["disputed_since"]) == (0, 0, None)
+            shown = max((one for one in own if isinstance(one, Balance)), key=lambda one: one.version)
+            assert (row["version"], row["balance"]) == (shown.version, shown.amount.decimal)
+        totals = await self.ask(
+            "select count(*) from (select total, sum(amount) over (partition by account_id order by revision)"
+            " as summed from transfer) each where total <> summed"
+        )
+        assert totals[0][0] == 0
+
+    async def applied(self, records: Sized, seconds: float = 30.0) -> None:
+        """Waits until that many records moved a revision."""
+        await self.until("select coalesce(sum(revision), 0)::int from balance", len(records), seconds)
 
 
 @asynccontextmanager

@@ -230,30 +230,31 @@ async def server_identity(connection: Connection) -> ServerIdentity:
     return ServerIdentity(*row)
 
 
-async def projection(connection: Connection) -> Projection:
-    """After `open_projection`."""
+async def projection(connection: Connection) -> Projection | None:
+    """None before the first projector has opened it."""
     row = await connection.fetchrow("select epoch, known, partitions from truth")
-    assert row is not None
-    return Projection(*row)
+    return None if row is None else Projection(*row)
 
 
 async def open_projection(
     connection: Connection, epoch: Epoch, server: ServerIdentity, partitions: int
 ) -> None:
-    """Makes the projection's row, and after it its lanes, unless they are there."""
-    await connection.execute(
-        "insert into projection (epoch, system_identifier, timeline, partitions) values ($1, $2, $3, $4)"
-        " on conflict (one) do nothing",
-        epoch,
-        *server,
-        partitions,
-    )
-    # The share lock: a lane is not born into an epoch that ends at this moment.
-    await connection.execute(
-        "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start)"
-        " select lane, 0, 0, 0, p.epoch, true from projection p, generate_series(0, p.partitions - 1) lane"
-        " for share of p on conflict (lane) do nothing"
-    )
+    """Makes the projection's row and its lanes, unless another process was first."""
+    async with connection.transaction():
+        opened = await connection.execute(
+            "insert into projection (epoch, system_identifier, timeline, partitions) values ($1, $2, $3, $4)"
+            " on conflict (one) do nothing",
+            epoch,
+            *server,
+            partitions,
+        )
+        if _count(opened):
+            await connection.execute(
+                "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start)"
+                " select lane, 0, 0, 0, $1, true from generate_series(0, $2 - 1) lane",
+                epoch,
+                partitions,
+            )
 
 
 async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: ServerIdentity) -> bool:

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 from livebalance.projector.doorbell import Doorbell
 from livebalance.projector.fate import fate_of
@@ -19,29 +18,30 @@ from livebalance.runtime.run import main
 _RETRY_SECONDS = 1.0
 
 _log = logs.get("projector")
-T = TypeVar("T")
 
 
-async def _until_kafka(try_: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a first step until Kafka is there. Raises RefusedError, and what is a bug."""
-    while True:
+async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> int | None:
+    """How many there are, once Kafka is there; None when told to stop before. Raises RefusedError."""
+    while not stopping.is_set():
         try:
-            return await try_()
+            return await partitions(settings)
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
                 raise
             _log.warning("kafka is away", error=repr(error))
-        await asyncio.sleep(_RETRY_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _RETRY_SECONDS)
+    return None
 
 
 @contextlib.asynccontextmanager
-async def _started(settings: ProjectorSettings) -> AsyncIterator[Projector]:
-    count = await _until_kafka(lambda: partitions(settings))
-    store = Store(settings.postgres, settings.name, count, settings.transfers_topic)
+async def started(settings: ProjectorSettings, lanes: int) -> AsyncIterator[Projector]:
+    """All parts of the service, connected, for as long as the block runs."""
+    store = Store(settings.postgres, settings.name, lanes, settings.transfers_topic)
     intake, doorbell = Intake(settings), Doorbell(settings.redis)
     doorbell.start()
     try:
-        await _until_kafka(intake.start)
+        await intake.start()
         yield Projector(settings, intake, store, doorbell)
     finally:
         await intake.stop()
@@ -51,8 +51,11 @@ async def _started(settings: ProjectorSettings) -> AsyncIterator[Projector]:
 
 async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     """The whole service, until `stopping` is set."""
+    lanes = await _lanes(settings, stopping)
+    if lanes is None:
+        return
     door = settings.http_host, settings.http_port
-    async with _started(settings) as projector, health.serving(*door, lambda: None, projector.unready):
+    async with started(settings, lanes) as projector, health.serving(*door, lambda: None, projector.unready):
         _log.info("started", transfers=settings.transfers_topic, balances=settings.balances_topic)
         await projector.run(stopping)
 

@@ -28,8 +28,11 @@ async def recognise(connection: writes.Connection, partitions: int) -> None:
     server = await writes.server_identity(connection)
     if server.timeline == "standby":
         raise StandbyError("this server is a standby")
-    await writes.open_projection(connection, new_epoch(), server, partitions)
     found = await writes.projection(connection)
+    if found is None:
+        await writes.open_projection(connection, new_epoch(), server, partitions)
+        found = await writes.projection(connection)
+    assert found is not None
     if found.partitions != partitions:
         raise RefusedError(
             f"the topics have {partitions} partitions, the projection was built from {found.partitions}:"

@@ -1,0 +1,53 @@
+"""Hears what is published, as a gateway does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from redis.asyncio import Redis
+
+from livebalance.wire.delta import Delta, Progress, decode_delta, decode_progress
+from tests.integration.projector.world import reached
+
+
+class Bell:
+    """Everything heard, in order."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.deltas: list[tuple[str, Delta]] = []
+        self.progress: list[Progress] = []
+
+    def take(self, channel: str, payload: bytes) -> None:
+        kind, _, name = channel.removeprefix(self._prefix).partition(":")
+        if kind == "account":
+            self.deltas.append((name, decode_delta(payload)))
+        else:
+            self.progress.append(decode_progress(payload))
+
+    def chain(self, account: str) -> list[tuple[int, int]]:
+        return [(delta.from_, delta.to) for name, delta in self.deltas if name == account]
+
+    async def reaches(self, account: str, revision: int, seconds: float = 20.0) -> None:
+        await reached(lambda: any(to == revision for _, to in self.chain(account)), seconds)
+
+
+@asynccontextmanager
+async def hearing(url: str, prefix: str) -> AsyncIterator[Bell]:
+    """From the moment the block begins."""
+    bell = Bell(prefix)
+    async with Redis.from_url(url) as redis, redis.pubsub() as pubsub:
+        await pubsub.psubscribe(f"{prefix}*")
+        await pubsub.get_message(timeout=5)
+
+        async def listen() -> None:
+            async for message in pubsub.listen():
+                bell.take(message["channel"].decode(), message["data"])
+
+        task = asyncio.create_task(listen())
+        try:
+            yield bell
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
