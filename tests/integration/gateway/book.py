@@ -99,7 +99,9 @@ class Book:
 
     async def __aenter__(self) -> Self:
         self._sql = await asyncpg.connect(self._postgres)
-        self._redis = redis.asyncio.from_url(self._redis_url)
+        self._redis = redis.asyncio.from_url(
+            self._redis_url, retry_on_error=[redis.exceptions.ConnectionError]
+        )
         await self._sql.execute(
             "insert into projection select true, $1, system_identifier, timeline, $2 from server_identity",
             self.epoch,
@@ -240,7 +242,7 @@ class Book:
 
     async def kill_subscribers(self) -> None:
         """Redis drops every connection that listens."""
-        await self._redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await self._redis.client_kill_filter(_type="pubsub")
 
     async def execute(self, statement: str, *values: Any) -> None:
         await self._sql.execute(statement, *values)

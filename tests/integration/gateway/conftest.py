@@ -37,6 +37,15 @@ class Running:
                     pass
                 await asyncio.sleep(0.02)
 
+    async def until_sessions(self, count: int) -> None:
+        """Until so many clients are connected."""
+        async with asyncio.timeout(15), httpx.AsyncClient() as client:
+            while True:
+                shown = (await client.get(f"{self.http}/metrics")).text
+                if f"livebalance_gateway_sessions {count}.0" in shown:
+                    return
+                await asyncio.sleep(0.05)
+
     async def stop(self) -> None:
         self._stopping.set()
         async with asyncio.timeout(15):

@@ -52,10 +52,14 @@ class Viewer:
     async def __aenter__(self) -> Self:
         self._socket = await connect(
             self._url,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,
-            proxy=None,
-            **{"max_size": None, "max_queue": 1, **self._options},
+            **{
+                "subprotocols": [Subprotocol(SUBPROTOCOL)],
+                "compression": None,
+                "proxy": None,
+                "max_size": None,
+                "max_queue": 1,
+                **self._options,
+            },
         )
         self._reader = asyncio.create_task(self._read())
         return self
@@ -86,6 +90,10 @@ class Viewer:
             self.shown.setdefault(frame["channel"].removeprefix("account:"), Shown()).take(frame)
         async with self._news:
             self._news.notify_all()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self._socket.transport
 
     async def send(self, text: str | bytes) -> None:
         await self._socket.send(text)

@@ -110,8 +110,7 @@ class Client:
             assert frame.temporary
             self.refused += 1
             self.screens.pop(channel_account(frame.channel), None)
-        else:
-            assert not isinstance(frame, Unsubscribed)
+        assert not isinstance(frame, Unsubscribed)
         return frame is not None
 
     def _next(self) -> Any:
@@ -298,9 +297,8 @@ class World:
         """Anew with the position it has, or with none."""
         request = client.next_request()
         old = client.screens.get(account)
-        client.screens[account] = Screen(at, asked=request)
-        if old and at == old.position:
-            client.screens[account] = Screen(at, old.transfers, old.balance, request)
+        kept = old if old and old.position == at else Screen(at)
+        client.screens[account] = Screen(at, kept.transfers, kept.balance, request)
         named = At(at.epoch, at.revision) if at else None
         self._say(client, Subscribe(request, [Following(channel_name(account), named)]))
 

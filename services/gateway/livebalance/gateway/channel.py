@@ -72,7 +72,7 @@ class Channel:
         self.lane: Lane | None = None
         self.as_of: Millis | None = None
         self.hole = False
-        self.claim: Claim | None = None  # the newest that is not reached yet
+        self.claim: Claim | None = None  # the oldest that is not reached yet
         self._wanted: set[After] = set()  # to be read next
         self._reading: frozenset[After] | None = None
         self._start: After = None  # where the channel was when the read began
@@ -131,8 +131,8 @@ class Channel:
 
     def _move(self, answer: Answer, overflowed: bool) -> list[Parcel]:
         if self.at is None or self.at.epoch != answer.at.epoch:
-            self.as_of = self.claim = None
-        self.at, self.hole = answer.at, False
+            self.as_of = None
+        self.at, self.hole, self.claim = answer.at, False, None
         if overflowed or answer.at != answer.truth:  # or it was a page of many
             self._open_hole()
         return [answer.parcel] if answer.parcel else []
@@ -186,7 +186,8 @@ class Channel:
             return None
         if claim.at.epoch != self.at.epoch:
             return self._open_hole()
-        self.claim = claim
+        if self.claim is None:  # an older one is waited for first, however often audits come
+            self.claim = claim
         return self._settle()
 
     def _settle(self) -> None:

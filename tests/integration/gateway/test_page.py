@@ -1,0 +1,62 @@
+"""The built page: what browsers may keep of it, and what they may do with it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.gateway.conftest import StartGateway
+
+
+@pytest.fixture
+async def http(start_gateway: StartGateway, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    built = tmp_path / "browser"
+    built.mkdir()
+    (built / "index.html").write_text("<!doctype html><title>Livebalance</title>")
+    (built / "main-5QK3W7ZX.js").write_text("export {};")
+    (built / "favicon.svg").write_text("<svg/>")
+    (tmp_path / "secret.txt").write_text("not of the page")
+    gateway = await start_gateway(page=built)
+    async with httpx.AsyncClient(base_url=gateway.http) as client:
+        yield client
+
+
+async def test_hashed_files_never_change_and_the_rest_is_asked_for(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/main-5QK3W7ZX.js")).headers[
+        "cache-control"
+    ] == "public, max-age=31536000, immutable"
+    for path in ("/", "/index.html", "/favicon.svg"):
+        assert (await http.get(path)).headers["cache-control"] == "no-cache"
+    again = await http.get("/", headers={"if-none-match": (await http.get("/")).headers["etag"]})
+    assert again.status_code == 304
+    assert again.headers["cache-control"] == "no-cache"
+
+
+async def test_every_view_is_the_page_and_nothing_else_is(http: httpx.AsyncClient) -> None:
+    html = {"accept": "text/html,application/xhtml+xml"}
+    view = await http.get("/account/acc-0001", headers=html)
+    assert (view.status_code, view.headers["cache-control"]) == (200, "no-cache")
+    assert "Livebalance" in view.text
+    assert (await http.get("/main-GONE0000.js", headers={"accept": "*/*"})).status_code == 404
+    assert (await http.get("/api/v2/x", headers=html)).json()["code"] == "not_found"
+    assert "not of the page" not in (await http.get("/..%2fsecret.txt", headers=html)).text
+
+
+async def test_what_a_browser_may_do(http: httpx.AsyncClient) -> None:
+    for path in ("/", "/main-5QK3W7ZX.js", "/api/v1/accounts", "/missing"):
+        headers = (await http.get(path)).headers
+        policy = dict(one.strip().split(" ", 1) for one in headers["content-security-policy"].split(";"))
+        assert policy == {
+            "default-src": "'none'",
+            "script-src": "'self'",
+            "style-src": "'self'",
+            "img-src": "'self' data:",
+            "connect-src": "'self'",
+            "font-src": "'self'",
+            "base-uri": "'none'",
+            "form-action": "'self'",
+            "frame-ancestors": "'none'",
+        }
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"

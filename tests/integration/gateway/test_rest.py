@@ -1,0 +1,147 @@
+"""REST: lists, the snapshot of an account, transfers of any age, and errors with a stable code."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from livebalance.gateway.cursor import older_than
+from livebalance.wire.identity import AccountId, TransferId
+from tests.integration.gateway.book import Book
+from tests.integration.gateway.conftest import Running
+from tests.integration.gateway.viewer import Viewer
+
+
+@pytest.fixture
+async def http(gateway: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway.http) as client:
+        yield client
+
+
+async def all_of(http: httpx.AsyncClient, path: str, name: str, param: str) -> list[Any]:
+    """Every page, by `next`."""
+    found: list[Any] = []
+    page = (await http.get(path)).json()
+    while True:
+        found += page[name]
+        if page["next"] is None:
+            return found
+        page = (await http.get(path, params={param: page["next"], "limit": "7"})).json()
+
+
+async def test_accounts_by_prefix_and_page(http: httpx.AsyncClient, book: Book) -> None:
+    names = [f"acc-{number:02}" for number in range(20)] + ["bob", "zoe"]
+    await book.open(*names)
+    listed = await all_of(http, "/api/v1/accounts?limit=7", "accounts", "cursor")
+    assert [one["account"] for one in listed] == names
+    assert listed[0] == {
+        "account": "acc-00",
+        "epoch": book.epoch,
+        "revision": 1,
+        "balance": listed[0]["balance"],
+    }
+    assert listed[0]["balance"]["amount"] == "0.00"
+    some = await http.get("/api/v1/accounts", params={"prefix": "acc-1"})
+    assert [one["account"] for one in some.json()["accounts"]] == names[10:20]
+    assert some.json()["next"] is None
+    none = await http.get("/api/v1/accounts", params={"prefix": "nobody"})
+    assert none.json() == {"accounts": [], "next": None}
+
+
+async def test_an_account_is_the_body_of_a_snapshot(
+    http: httpx.AsyncClient, gateway: Running, book: Book
+) -> None:
+    await book.open("alice")
+    await book.move("alice", *range(1, 61))
+    body = (await http.get("/api/v1/accounts/alice")).json()
+    async with Viewer(gateway.ws) as viewer:
+        await viewer.follow("alice")
+        await viewer.until_at("alice", 121)
+        assert body == viewer.of_type("snapshot")[0]
+    empty = (await http.get("/api/v1/accounts/nobody")).json()
+    assert (empty["revision"], empty["balance"], empty["transfers"]) == (0, None, [])
+
+
+async def test_older_transfers_by_the_cursor_of_a_snapshot(http: httpx.AsyncClient, book: Book) -> None:
+    await book.open("alice")
+    await book.move("alice", *range(1, 101))
+    body = (await http.get("/api/v1/accounts/alice")).json()
+    older = await all_of(
+        http, f"/api/v1/accounts/alice/transfers?cursor={body['cursor']}", "transfers", "cursor"
+    )
+    shown = [one["id"] for one in body["transfers"] + older]
+    assert shown == [one.id for one in reversed(book.page("alice").transfers)]
+    newest = (await http.get("/api/v1/accounts/alice/transfers?limit=3")).json()
+    assert newest["transfers"] == body["transfers"][:3]
+
+
+async def test_transfers_after_a_revision(http: httpx.AsyncClient, book: Book) -> None:
+    await book.open("alice")
+    await book.move("alice", *range(1, 31))
+    found = await all_of(
+        http, "/api/v1/accounts/alice/transfers?after_revision=21", "transfers", "after_revision"
+    )
+    assert [one["id"] for one in found] == [one.id for one in book.page("alice").transfers[10:]]
+
+
+async def test_one_transfer(http: httpx.AsyncClient, book: Book) -> None:
+    await book.open("alice")
+    await book.move("alice", 1250)
+    one = (await http.get("/api/v1/accounts/alice/transfers/t-0")).json()
+    assert one == {
+        "id": "t-0",
+        "amount": "12.50",
+        "total": "12.50",
+        "occurred_at": book.page("alice").transfers[0].occurred_at,
+        "revision": 2,
+        "source": book.page("alice").transfers[0].source,
+    }
+    assert (await http.get("/api/v1/accounts/alice/transfers/t-1")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/accounts?limit=501", 422, "bad_parameter"),
+        ("/accounts?limit=0", 422, "bad_parameter"),
+        ("/accounts?prefix=a%27b", 422, "bad_parameter"),
+        ("/accounts/a%00b", 422, "bad_parameter"),
+        ("/accounts/alice/transfers?cursor=junk", 422, "bad_cursor"),
+        ("/accounts/alice/transfers?after_revision=-1", 422, "bad_parameter"),
+        ("/accounts/alice/transfers?after_revision=1&cursor=x", 422, "bad_parameter"),
+        ("/accounts/alice/transfers?after_revision=99999999999999999999", 422, "bad_parameter"),
+        ("/accounts/alice/transfers/none", 404, "not_found"),
+        ("/nothing/here", 404, "not_found"),
+    ],
+)
+async def test_errors_have_a_code_and_echo_nothing(
+    http: httpx.AsyncClient, path: str, status: int, code: str
+) -> None:
+    answer = await http.get(f"/api/v1{path}")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "junk" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_cursor_is_good_for_its_own_list_only(http: httpx.AsyncClient, book: Book) -> None:
+    await book.open("alice")
+    other = older_than(AccountId("bob"), TransferId("t-1"))
+    answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": other})
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor")
+    lost = older_than(AccountId("alice"), TransferId("never-there"))
+    answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": lost})
+    assert (answer.status_code, answer.json()["code"]) == (410, "cursor_gone")
+
+
+async def test_other_methods_are_refused(http: httpx.AsyncClient) -> None:
+    assert (await http.request("TRACE", "/api/v1/accounts")).status_code == 405
+    assert (await http.delete("/api/v1/accounts/alice")).status_code in (404, 405)
+
+
+async def test_the_doors_of_an_operator(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/livez")).text == "ok\n"
+    assert (await http.get("/readyz")).text == "ok\n"
+    assert "livebalance_gateway_sessions" in (await http.get("/metrics")).text
+    assert "/api/v1/accounts" in (await http.get("/api/openapi.json")).json()["paths"]
