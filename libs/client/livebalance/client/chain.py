@@ -36,9 +36,9 @@ class Ledger:
             self.transfers.append(transfer)
 
 
-def replay(frames: Iterable[ServerFrame]) -> dict[str, Ledger]:
-    """The ledger of each channel at the end of the log. Raises Violation."""
-    ledgers: dict[str, Ledger] = {}
+def replay(frames: Iterable[ServerFrame], before: dict[str, Ledger] | None = None) -> dict[str, Ledger]:
+    """The ledger of each channel at the end of the log, going on from those `before`. Raises Violation."""
+    ledgers = {} if before is None else before
     for frame in frames:
         if isinstance(frame, Snapshot):
             ledgers[frame.channel] = _snapshot(ledgers.get(frame.channel), frame)

@@ -1,0 +1,31 @@
+"""A whole cluster with short timeouts, so that what takes over does so soon."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from livebalance.stack.cluster import Cluster
+from livebalance.stack.place import Place, free_port
+from livebalance.stack.plan import Plan
+
+ACCOUNTS = 8
+QUICK = {
+    "projector": {"LIVEBALANCE_SESSION_TIMEOUT_MS": "2000"},
+    "gateway": {"LIVEBALANCE_AUDIT_PERIOD": "2", "LIVEBALANCE_DRAIN": "0.2"},
+}
+
+NewCluster = Callable[[], Cluster]
+
+
+@pytest.fixture(scope="module")
+def new_cluster(place: Place, request: pytest.FixtureRequest) -> NewCluster:
+    """Without a feed: each run has one of its own."""
+    serial = iter(range(1_000))
+
+    def make() -> Cluster:
+        name = f"{Path(str(request.path)).stem}-{next(serial)}"
+        plan = Plan(feeds=0, page=False, port=free_port(), durable=False, environment=QUICK)
+        return Cluster(Place(place.home, place.state / name), plan)
+
+    return make

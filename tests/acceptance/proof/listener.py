@@ -1,0 +1,74 @@
+"""A client at one door, and everything it was sent."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from livebalance.client.chain import Ledger, replay
+from livebalance.client.client import Client
+from livebalance.client.event import Changed, Connected
+from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
+from livebalance.wire.identity import AccountId
+
+
+class Listener:
+    """`url` is of the door's page. What it was sent is checked by a checker, not by the client."""
+
+    def __init__(self, name: str, url: str, accounts: Sequence[AccountId]) -> None:
+        self.name = name
+        self.accounts = accounts
+        self.client = Client(url.replace("http", "ws", 1) + "/ws", heard=self._hear)
+        self.connections = 0
+        self.deltas = 0
+        self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription
+        self._unchecked: list[bytes] = []
+        self._ledgers: dict[str, Ledger] = {}
+        self._moved = asyncio.Event()
+
+    def _hear(self, text: bytes) -> None:
+        self._unchecked.append(text)
+
+    async def listen(self) -> None:
+        """Until cancelled."""
+        async with self.client as client:
+            for account in self.accounts:
+                client.follow(account)
+            async for event in client.events():
+                self.connections += isinstance(event, Connected)
+                if isinstance(event, Changed):
+                    self._count(event.frame)
+                    self._moved.set()
+        raise AssertionError(f"{self.name} was told to stay away")
+
+    def _count(self, frame: Snapshot | DeltaFrame) -> None:
+        self.deltas += isinstance(frame, DeltaFrame)
+        if isinstance(frame, Snapshot) and frame.reason != "subscribed":
+            self.odd_snapshots.append(frame)
+
+    def revisions(self) -> dict[str, int]:
+        """Where each account is now; 0 until its first answer."""
+        shown = {account: self.client.shown(account) for account in self.accounts}
+        return {account: state.position.revision if state else 0 for account, state in shown.items()}
+
+    async def joined(self) -> None:
+        """Wait until every account was answered."""
+        while not all(self.client.shown(account) for account in self.accounts):
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def receive(self, deltas: int) -> None:
+        """Wait until so many were sent since the beginning."""
+        while self.deltas < deltas:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def reach(self, revisions: Mapping[str, int]) -> None:
+        """Wait until every account is there or beyond."""
+        while any(self.revisions()[account] < revision for account, revision in revisions.items()):
+            self._moved.clear()
+            await self._moved.wait()
+
+    def ledgers(self) -> dict[str, Ledger]:
+        """The log, replayed by the checker. Raises Violation."""
+        frames = [frame for text in self._unchecked if (frame := decode_server(text))]
+        self._unchecked.clear()
+        return replay(frames, self._ledgers)

@@ -1,0 +1,212 @@
+"""The proof: whatever is killed, records fed = rows of SQL = the log of each client."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from livebalance.client.chain import Ledger
+from livebalance.feed.stream import account
+from livebalance.runtime import crash
+from livebalance.stack.child import Child
+from livebalance.stack.cluster import Cluster
+from livebalance.stack.service import service
+from livebalance.wire.identity import channel_name
+from tests.acceptance.proof.books import (
+    Movement,
+    Row,
+    Run,
+    Standing,
+    first_difference,
+    in_kafka,
+    in_sql,
+    same_accounts,
+    standings,
+    totalled,
+)
+from tests.acceptance.proof.listener import Listener
+
+POLL = 0.05  # seconds
+WITNESS_EVERY = 0.1
+JOINED_WITHIN = 20.0
+FED_WITHIN = 30.0
+
+
+class Proof:
+    """A cluster under observation: one listener at each gateway, one at the balancer."""
+
+    def __init__(self, cluster: Cluster, accounts: int) -> None:
+        self.cluster = cluster
+        self.runs: list[Run] = []
+        self._accounts = [account(n) for n in range(1, accounts + 1)]
+        doors = {f"gateway-{n}": url for n, url in enumerate(cluster.gateways, 1)}
+        self.listeners = [Listener(name, url, self._accounts) for name, url in doors.items()]
+        self.listeners.append(Listener("balancer", cluster.page, self._accounts))
+
+    # --- load and faults
+
+    @asynccontextmanager
+    async def feeding(self, seed: int, rate: float) -> AsyncIterator[None]:
+        """Transfers a second, until the block ends; what Kafka has acknowledged of them is known then."""
+        feed = self._feed(seed, rate)
+        feed.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(feed.stop, FED_WITHIN)
+        assert feed.exit_code == 0, feed.tail()
+        said = json.loads(next(line for line in reversed(feed.tail()) if '"run"' in line))
+        self.runs.append(Run(said["run"], seed, said["transfers"], len(self._accounts)))
+
+    def _feed(self, seed: int, rate: float) -> Child:
+        cluster, topics = self.cluster, self.cluster.plan.topics
+        environment = {
+            "LIVEBALANCE_KAFKA": cluster.kafka,
+            "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
+            "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
+        }
+        order = {"accounts": len(self._accounts), "rate": rate, "seed": seed}
+        words = [word for name, value in order.items() for word in (f"--{name}", str(value))]
+        return service(cluster.place, "feed", len(self.runs) + 1, environment, [*words, "--json"]).child
+
+    async def arm(self, name: str, point: str) -> None:
+        """Start a process again so that it kills itself at a named point; nobody starts it after that."""
+        watch = self.cluster.watches[name]
+        await watch.stop()
+        watch.start({crash.VARIABLE: point})
+        watch.release()
+
+    async def died(self, name: str, within: float) -> None:
+        """Wait until it is dead by its own -9, and start it as ever."""
+        watch = self.cluster.watches[name]
+        try:
+            async with asyncio.timeout(within):
+                while watch.child.pid is not None:  # noqa: ASYNC110 - a process tells nobody that it ended
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            raise AssertionError(f"{name} did not pass {watch.child.environment[crash.VARIABLE]}") from None
+        assert watch.child.exit_code == -signal.SIGKILL, watch.child.tail()
+        watch.start()
+
+    async def delivered(self, deltas: int, within: float) -> None:
+        """Wait until every listener was sent so many more."""
+        wanted = {listener.name: listener.deltas + deltas for listener in self.listeners}
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.gather(
+                    *(listener.receive(wanted[listener.name]) for listener in self.listeners)
+                )
+        except TimeoutError:
+            counts = {listener.name: listener.deltas for listener in self.listeners}
+            raise AssertionError(f"not delivered after {within} s: {wanted} wanted, {counts} came") from None
+
+    # --- what must hold
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Listens, and sees all the while that no client shows what is not in SQL."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(listener.listen()) for listener in self.listeners]
+            tasks.append(group.create_task(self._witness()))
+            async with asyncio.timeout(JOINED_WITHIN):
+                await asyncio.gather(*(listener.joined() for listener in self.listeners))
+            yield
+            for task in tasks:
+                task.cancel()
+
+    async def _witness(self) -> None:
+        """Nothing invented: a position that a client has now is one that SQL has a moment later."""
+        async with self._sql() as sql:
+            while True:
+                shown = [(listener.name, listener.revisions()) for listener in self.listeners]
+                stored = {row.account: row.revision for row in await standings(sql)}
+                for name, revisions in shown:
+                    ahead = {a: r for a, r in revisions.items() if r > stored.get(a, 0)}
+                    assert not ahead, f"{name} shows what SQL does not have: {ahead}, {stored}"
+                await asyncio.sleep(WITNESS_EVERY)
+
+    async def settled(self, within: float) -> list[Standing]:
+        """Wait until SQL has all that was fed, verified, and every client is where SQL is."""
+        wanted = sum(2 * run.transfers for run in self.runs)
+        async with self._sql() as sql:
+            try:
+                async with asyncio.timeout(within):
+                    while not _complete(rows := await standings(sql), wanted):  # noqa: ASYNC110 - nor do rows
+                        await asyncio.sleep(POLL)
+                    at = {row.account: row.revision for row in rows}
+                    await asyncio.gather(*(listener.reach(at) for listener in self.listeners))
+            except TimeoutError:
+                raise AssertionError(
+                    f"not settled after {within} s: {wanted} fed, SQL {await standings(sql)}, clients"
+                    f" {[(one.name, one.revisions()) for one in self.listeners]}"
+                ) from None
+        return rows
+
+    async def compare(self, rows: Sequence[Standing]) -> None:
+        """Records fed = Kafka = rows of SQL = each client's log: ids, amounts, order, totals, balances."""
+        async with self._sql() as sql:
+            stored = await in_sql(sql)
+        kafka = await in_kafka(self.cluster.kafka, self.cluster.plan.topics)
+        self._compare_fed(kafka)
+        self._compare_sql(kafka, stored)
+        _conserved(rows)
+        for listener in self.listeners:
+            assert not listener.odd_snapshots, f"{listener.name} was reset: {listener.odd_snapshots[:1]}"
+            _compare_log(listener.name, listener.ledgers(), stored, rows)
+
+    def _compare_fed(self, kafka: dict[str, list[Movement]]) -> None:
+        fed: dict[str, list[Movement]] = {}
+        for run in self.runs:
+            for name, movements in run.movements().items():
+                fed.setdefault(name, []).extend(movements)
+        same_accounts(fed, kafka, "fed and Kafka")
+        for name, movements in fed.items():
+            assert movements == kafka[name], f"{name} fed/Kafka {first_difference(movements, kafka[name])}"
+
+    def _compare_sql(self, kafka: dict[str, list[Movement]], stored: dict[str, list[Row]]) -> None:
+        same_accounts(kafka, stored, "Kafka and SQL")
+        for name, movements in kafka.items():
+            expected, found = totalled(movements), [row[1:] for row in stored[name]]
+            assert expected == found, f"{name} Kafka/SQL {first_difference(expected, found)}"
+
+    @asynccontextmanager
+    async def _sql(self) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.cluster.postgres("owner"))
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(OSError):
+                await connection.close(timeout=5)
+
+
+def _complete(rows: Sequence[Standing], wanted: int) -> bool:
+    """All transfers are listed, and each account's balance names its last one."""
+    return sum(row.listed for row in rows) == wanted and all(row.version == row.listed for row in rows)
+
+
+def _conserved(rows: Sequence[Standing]) -> None:
+    """At rest nothing drifts, nothing is half applied, and money has only moved."""
+    for row in rows:
+        assert float(row.drift or "nan") == float(row.half_applied or "nan") == 0, row
+    assert sum(int(row.posted.replace(".", "")) for row in rows) == 0, rows
+
+
+def _compare_log(
+    name: str, ledgers: dict[str, Ledger], stored: dict[str, list[Row]], rows: Sequence[Standing]
+) -> None:
+    for row in rows:
+        ledger = ledgers[channel_name(row.account)]  # type: ignore[arg-type]  # SQL holds checked ids only
+        log = [Row(t.revision, t.id, t.amount, t.total) for t in ledger.transfers]
+        expected = stored.get(row.account, [])
+        assert log == expected, f"{name} {row.account} log/SQL {first_difference(log, expected)}"
+        assert (ledger.revision, ledger.balance and ledger.balance.amount) == (row.revision, row.balance)
+
+
+def planted(module: str, *words: str) -> list[str]:
+    """The command of a process that runs a module of the tests instead of its own."""
+    return [sys.executable, "-m", module, *words]
