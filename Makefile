@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .livebalance/venv/bin
 READY := .livebalance/venv/ready
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
-STACK := exec $(BIN)/python -m livebalance.stack
+STACK := LIVEBALANCE_PARENT=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from livebalance.stack.leash import on_parent_death
+from livebalance.stack import leash
 from livebalance.stack.place import Place
 from livebalance.stack.state import State
 from livebalance.stack.trouble import Trouble, from_os
 
+_PARENT = "LIVEBALANCE_PARENT"  # the demo in the foreground dies with this process, make
 _UP = 900.0  # seconds, downloads and the first build of the page included
 _DOWN = 60.0
 _POLL = 0.1
@@ -63,8 +64,8 @@ def _demo(place: Place, options: argparse.Namespace) -> None:
     from livebalance.stack.demo import demo  # noqa: PLC0415 - the other commands answer at once without it
     from livebalance.stack.plan import Plan  # noqa: PLC0415
 
-    if not os.environ.get("LIVEBALANCE_DETACHED"):
-        on_parent_death(signal.SIGTERM)
+    if parent := os.environ.get(_PARENT):
+        leash.hold(signal.SIGTERM, int(parent))
     given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
     asyncio.run(demo(place, Plan(**given), Console()))
 
@@ -82,7 +83,7 @@ def _up(place: Place, options: argparse.Namespace) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "LIVEBALANCE_DETACHED": "1"},
+            env={name: value for name, value in os.environ.items() if name != _PARENT},
         )
     _follow_until_up(place, process, log)
 

@@ -11,14 +11,19 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def on_parent_death(signal: int) -> None:
+def _on_parent_death(signal: int) -> None:
     """Send `signal` to this process when the thread that started it ends."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-if __name__ == "__main__":
-    on_parent_death(int(sys.argv[1]))
-    if os.getppid() != int(sys.argv[2]):  # it died before we asked
+def hold(signal: int, parent: int) -> None:
+    """Die with `parent`, which started this process; at once if it is gone already."""
+    _on_parent_death(signal)
+    if os.getppid() != parent:
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    hold(int(sys.argv[1]), int(sys.argv[2]))
     os.execvp(sys.argv[3], sys.argv[3:])  # noqa: S606 - the command it was given
