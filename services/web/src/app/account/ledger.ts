@@ -9,7 +9,7 @@ import type { Balance, Delta, Gap, Snapshot, Transfer, TransferPage } from '../w
 import { ZERO, type Epoch, type Revision } from '../wire/identity';
 
 /** Rows kept while watching; the oldest beyond are forgotten and remembered as a revision to read from again. */
-export const KEEP = 5_000;
+export const KEEP = 2_000;
 /** Revisions read at a time below a forgotten row: never more rows than one page of REST may hold. */
 export const WINDOW = 500;
 

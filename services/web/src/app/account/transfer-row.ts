@@ -14,10 +14,11 @@ export const dayOf = (row: Transfer): string => date.format(millis(row.occurred_
 
 /** One transfer; attributes hold the raw values. */
 @Component({
-  selector: 'li[lb-transfer]',
+  selector: 'lb-transfer',
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [Amount],
   host: {
+    role: 'listitem',
     class: 'row',
     '[attr.data-id]': 'row().id',
     '[attr.data-revision]': 'row().revision',

@@ -12,8 +12,9 @@ export type Words = {
   readonly detail?: string;
 };
 
-/** Beyond one and a half heartbeats and an audit, silence about completeness is told as a stall. */
-const AUDIT_MS = 5_000;
+/** Silence about completeness for longer than a few heartbeats and audits is told as a stall. */
+const SILENT_HEARTBEATS = 2.5;
+const SILENT_MS = 15_000;
 
 /** `now` is of the machine's clock, in ms. */
 export function words({ link, channel, skew }: Machine, now: number): Words {
@@ -43,7 +44,7 @@ function ofChannel(link: Open, channel: Channel | null, skew: number | null, now
   if (link.status.state === 'stalled') return { state: 'stalled', text: stalled(link.status.reason) };
   const age = ageMs(channel, skew, now);
   if (channel.phase.kind === 'following' && link.status.state === 'live') {
-    if (age !== null && age > 1.5 * link.heartbeatMs + AUDIT_MS) {
+    if (age !== null && age > Math.max(SILENT_HEARTBEATS * link.heartbeatMs, SILENT_MS)) {
       return { state: 'stalled', text: stalled('nothing was confirmed for a while') };
     }
     return { state: 'live', text: 'live' };
