@@ -90,6 +90,7 @@ class Projector:
         self._standing.forget()
         self._lanes = await claim(self._settings, self._intake, self._store)
         self._number = number
+        self._watchdog.begin()
         self._count_lanes()
         await self._settle()
 

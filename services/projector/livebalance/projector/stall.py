@@ -24,20 +24,26 @@ class Watchdog:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._heard = time.monotonic()
+        self._heard = 0.0
         self.reason: str | None = None  # why not all is well
+
+    def begin(self) -> None:
+        """Lanes were claimed: nothing can have been fetched yet."""
+        self._heard, self.reason = time.monotonic(), None
 
     async def look(self, lanes: Collection[Lane]) -> None:
         """Raises StalledError after a minute of it; a broker that is away is no stall."""
-        now = time.monotonic()
         if await self._intake.silence(lanes) < _SUSPECT:
-            self._heard, self.reason = now, None
+            self.begin()
+            return
+        silent = time.monotonic() - self._heard
+        if silent < _SUSPECT:
             return
         try:
             behind = await self._intake.is_behind(lanes)
         except (KafkaError, TimeoutError):
-            self._heard, self.reason = now, "kafka does not answer"
+            self.reason = "kafka does not answer"
             return
-        self.reason = f"nothing fetched for {_SUSPECT:.0f} s although there is more" if behind else None
-        if behind and now - self._heard > _GIVE_UP:
+        self.reason = f"nothing fetched for {silent:.0f} s although there is more" if behind else None
+        if behind and silent > _GIVE_UP:
             raise StalledError(self.reason)

@@ -1,0 +1,69 @@
+"""Redis away: the projector goes on committing, and rings again when it is back."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from tests.integration.projector.bell import hearing
+from tests.integration.projector.world import World, history, reached
+
+
+@pytest.fixture
+def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
+    """A Redis of this test's own."""
+    with Servers(Place(place.home, tmp_path / "own"), parts=["redis"], durable=False) as servers:
+        yield servers
+
+
+async def test_redis_killed_keeps_committing(world: World, own: Servers) -> None:
+    here = dataclasses.replace(world, redis=own.redis())
+    server = own.own["redis"].child
+    fed = history("alice", range(1, 8))
+    async with here.running():
+        async with hearing(here.redis, here.prefix) as bell:
+            await here.write(fed[:5])
+            await bell.reaches("alice", 5)
+        server.kill()
+        await here.write(fed[5:9])
+        await here.applied(fed[:9])
+        server.start()
+        server.wait_for("Ready to accept connections", 10)
+        async with hearing(here.redis, here.prefix) as bell:
+            await reached(lambda: len(bell.progress) > 0)
+            await here.write(fed[9:])
+            await bell.reaches("alice", len(fed))
+    await here.is_exact(fed)
+
+
+async def test_a_stopped_redis_holds_a_batch_up_for_a_second_at_most(world: World, own: Servers) -> None:
+    here = dataclasses.replace(world, redis=own.redis())
+    server = own.own["redis"].child
+    fed = history("alice", range(1, 5))
+    async with here.running():
+        async with hearing(here.redis, here.prefix) as bell:
+            await here.write(fed[:3])
+            await bell.reaches("alice", 3)
+        server.send(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            for number in range(3, len(fed)):
+                await here.write(fed[number : number + 1])
+                await here.applied(fed[: number + 1])
+            # The first one waits for a second, the others find the line hung up.
+            assert time.monotonic() - began < 15
+        finally:
+            server.send(signal.SIGCONT)
+    await here.is_exact(fed)
+
+
+async def test_redis_away_from_the_start(world: World) -> None:
+    fed = history("alice", [1])
+    async with world.running(redis="redis://127.0.0.1:1/0"):
+        await world.write(fed)
+        await world.applied(fed)
