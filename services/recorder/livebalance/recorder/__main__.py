@@ -10,7 +10,13 @@ from livebalance.recorder.lanes import check_lanes
 from livebalance.recorder.recorder import Recorder
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import health, logs
+from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.run import main
+
+_log = logs.get("recorder")
+
+_RETRY_SECONDS = 1.0
+_STOP_SECONDS = 5.0  # Kafka may be away; its client then waits, or raises what it cancels
 
 
 def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
@@ -29,9 +35,23 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     )
 
 
+async def _reachable(settings: RecorderSettings, stopping: asyncio.Event) -> None:
+    """Waits for Kafka. Raises RefusedError when it has not the topics it should have."""
+    while not stopping.is_set():
+        try:
+            await check_lanes(settings)
+        except Exception as error:
+            if fate_of(error) is not Fate.TRANSIENT:
+                raise
+            _log.warning("Kafka is away", error=repr(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     """The whole service, until `stopping` is set."""
-    await check_lanes(settings)
+    await _reachable(settings, stopping)
     assignments = Assignments()
     consumer = _consumer(settings)
     recorder = Recorder(settings, consumer, assignments)
@@ -39,10 +59,10 @@ async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
         consumer.subscribe([settings.transfers_topic], listener=assignments)
         try:
             await consumer.start()
-            logs.get("recorder").info("started", transfers=settings.transfers_topic)
+            _log.info("started", transfers=settings.transfers_topic)
             await recorder.run(stopping)
         finally:
-            await consumer.stop()
+            await asyncio.wait([asyncio.create_task(consumer.stop())], timeout=_STOP_SECONDS)
 
 
 if __name__ == "__main__":

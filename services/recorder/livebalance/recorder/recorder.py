@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from prometheus_client import Counter
 
 from livebalance.recorder.assignments import Assignments
 from livebalance.recorder.partition import Partition
@@ -21,6 +22,7 @@ from livebalance.wire.identity import Lane
 _POLL_SECONDS = 0.2
 _MAX_BACKOFF = 5.0  # seconds
 
+_given_up = Counter("livebalance_recorder_partitions_given_up", "To be claimed again, by fate", ["fate"])
 _log = logs.get("recorder")
 Batches = dict[TopicPartition, list[ConsumerRecord]]
 
@@ -118,6 +120,7 @@ class Recorder:
             if fate is Fate.BUG:
                 raise
             _log.warning("partition given up", partition=at.partition, fate=fate.value, error=repr(error))
+            _given_up.labels(fate.value).inc()
             self._failures += 1
             await self._release([at])
             return False
