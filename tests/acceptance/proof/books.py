@@ -12,7 +12,7 @@ from livebalance.runtime.history import replay
 from livebalance.runtime.registry import FileRegistry
 from livebalance.stack.topics import Topics
 from livebalance.wire.avro import decode_transfer
-from livebalance.wire.money import NOTHING, money
+from livebalance.wire.money import money
 
 Movement = tuple[str, str]  # transfer id, amount
 
@@ -57,26 +57,39 @@ class Run(NamedTuple):
         return dict(fed)
 
 
-async def in_kafka(kafka: str, topics: Topics) -> dict[str, list[Movement]]:
-    """Every committed transfer record, by account, in the order of the topic."""
-    found: dict[str, list[Movement]] = defaultdict(list)
-    writers = FileRegistry().writer
+class Log:
+    """The transfers topic, read on from where it was read before: committed records only."""
 
-    def take(record: ConsumerRecord) -> None:
-        transfer = decode_transfer(record.value or b"", writers)
-        found[transfer.account].append((transfer.id, str(transfer.amount)))
+    def __init__(self, kafka: str, topics: Topics) -> None:
+        self._kafka, self._topics = kafka, topics
+        self._next = [0] * topics.partitions
+        self._writers = FileRegistry().writer
 
-    for partition in range(topics.partitions):
-        await replay(kafka, TopicPartition(topics.transfers, partition), take)
-    return dict(found)
+    async def new(self) -> dict[str, list[Movement]]:
+        """What came since the last call, by account, in the order of the topic."""
+        found: dict[str, list[Movement]] = defaultdict(list)
+
+        def take(record: ConsumerRecord) -> None:
+            transfer = decode_transfer(record.value or b"", self._writers)
+            found[transfer.account].append((transfer.id, str(transfer.amount)))
+
+        for number, start in enumerate(self._next):
+            at = TopicPartition(self._topics.transfers, number)
+            self._next[number] = await replay(self._kafka, at, take, start)
+        return dict(found)
 
 
-async def in_sql(connection: asyncpg.Connection) -> dict[str, list[Row]]:
-    """Every row of `transfer`, by account, in the account's order."""
+_NEW = """
+select t.account_id, t.revision, t.transfer_id, t.amount::text, t.total::text
+from transfer t left join unnest($1::text[], $2::int8[]) as known (account_id, revision) using (account_id)
+where t.revision > coalesce(known.revision, 0) order by 1, 2
+"""
+
+
+async def in_sql(connection: asyncpg.Connection, after: Mapping[str, int]) -> dict[str, list[Row]]:
+    """The rows of `transfer` after these revisions, by account, in the account's order."""
     found: dict[str, list[Row]] = defaultdict(list)
-    for account, *row in await connection.fetch(
-        "select account_id, revision, transfer_id, amount::text, total::text from transfer order by 1, 2"
-    ):
+    for account, *row in await connection.fetch(_NEW, list(after), list(after.values())):
         found[account].append(Row(*row))
     return dict(found)
 
@@ -90,17 +103,13 @@ async def standings(connection: asyncpg.Connection) -> list[Standing]:
     return [Standing(*row) for row in rows]
 
 
-def totalled(movements: Sequence[Movement]) -> list[tuple[str, str, str]]:
-    """With the running sum in their order, at the amounts' scale."""
-    total, rows = NOTHING, []
+def totalled(movements: Sequence[Movement], total: str) -> list[tuple[str, str, str]]:
+    """With the running sum in their order, from `total` on."""
+    sum_, rows = money(total), []
     for id_, amount in movements:
-        total = total.plus(money(amount))
-        rows.append((id_, amount, str(total)))
+        sum_ = sum_.plus(money(amount))
+        rows.append((id_, amount, str(sum_)))
     return rows
-
-
-def same_accounts(left: Mapping[str, object], right: Mapping[str, object], what: str) -> None:
-    assert left.keys() == right.keys(), f"{what}: {sorted(left.keys() ^ right.keys())}"
 
 
 def first_difference(left: Sequence[object], right: Sequence[object]) -> str:

@@ -9,23 +9,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
+import psutil
 
-from livebalance.client.chain import Ledger
 from livebalance.feed.stream import account
 from livebalance.runtime import crash
 from livebalance.stack.child import Child
 from livebalance.stack.cluster import Cluster
+from livebalance.stack.place import PROJECT
 from livebalance.stack.service import service
-from livebalance.wire.identity import channel_name
+from tests.acceptance.proof import planted
 from tests.acceptance.proof.books import (
+    Log,
     Movement,
     Row,
     Run,
     Standing,
     first_difference,
-    in_kafka,
     in_sql,
-    same_accounts,
     standings,
     totalled,
 )
@@ -47,6 +47,7 @@ class Proof:
         doors = {f"gateway-{n}": url for n, url in enumerate(cluster.gateways, 1)}
         self.listeners = [Listener(name, url, self._accounts) for name, url in doors.items()]
         self.listeners.append(Listener("balancer", cluster.page, self._accounts))
+        self._forget()
 
     # --- load and faults
 
@@ -73,6 +74,11 @@ class Proof:
         order = {"accounts": len(self._accounts), "rate": rate, "seed": seed}
         words = [word for name, value in order.items() for word in (f"--{name}", str(value))]
         return service(cluster.place, "feed", len(self.runs) + 1, environment, [*words, "--json"]).child
+
+    def plant(self, name: str, *what: str) -> None:
+        """From its next start on, a projector is one with something done to it."""
+        child = self.cluster.watches[name].child
+        child.command, child.directory = [sys.executable, "-m", planted.__name__, *what], PROJECT
 
     async def arm(self, name: str, point: str) -> None:
         """Start a process again so that it kills itself at a named point; nobody starts it after that."""
@@ -104,6 +110,19 @@ class Proof:
         except TimeoutError:
             counts = {listener.name: listener.deltas for listener in self.listeners}
             raise AssertionError(f"not delivered after {within} s: {wanted} wanted, {counts} came") from None
+
+    async def stopped(self, name: str, within: float) -> None:
+        """Wait until a process has stopped itself (SIGSTOP)."""
+        process = psutil.Process(self.cluster.watches[name].child.pid)
+        async with asyncio.timeout(within):
+            while process.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - nor that it stopped
+                await asyncio.sleep(POLL)
+
+    async def overtaken(self, name: str, within: float) -> None:
+        """Wait until no lane is a projector's any more."""
+        async with self._sql() as sql, asyncio.timeout(within):
+            while await sql.fetchval("select count(*) from lane where owner = $1", name):  # noqa: ASYNC110
+                await asyncio.sleep(POLL)
 
     # --- what must hold
 
@@ -148,31 +167,63 @@ class Proof:
         return rows
 
     async def compare(self, rows: Sequence[Standing]) -> None:
-        """Records fed = Kafka = rows of SQL = each client's log: ids, amounts, order, totals, balances."""
+        """Records fed = Kafka = rows of SQL = each client's log: ids, amounts, order, totals, balances.
+
+        What was compared before is not compared again, unless `compare_again`.
+        """
         async with self._sql() as sql:
-            stored = await in_sql(sql)
-        kafka = await in_kafka(self.cluster.kafka, self.cluster.plan.topics)
-        self._compare_fed(kafka)
-        self._compare_sql(kafka, stored)
+            stored = await in_sql(sql, {name: last.revision for name, last in self._last.items()})
+        self._compare_sql(self._fed(), await self._log.new(), stored)
         _conserved(rows)
         for listener in self.listeners:
             assert not listener.odd_snapshots, f"{listener.name} was reset: {listener.odd_snapshots[:1]}"
-            _compare_log(listener.name, listener.ledgers(), stored, rows)
+            self._compare_log(listener, stored, rows)
+        for name, new in stored.items():
+            self._last[name] = new[-1]
+            self._compared[name] = self._compared.get(name, 0) + len(new)
+        self._runs_compared = len(self.runs)
 
-    def _compare_fed(self, kafka: dict[str, list[Movement]]) -> None:
+    async def compare_again(self, rows: Sequence[Standing]) -> None:
+        """From the beginning of everything."""
+        self._forget()
+        await self.compare(rows)
+
+    def _forget(self) -> None:
+        self._log = Log(self.cluster.kafka, self.cluster.plan.topics)
+        self._runs_compared = 0
+        self._last: dict[str, Row] = {}
+        self._compared: dict[str, int] = {}
+
+    def _fed(self) -> dict[str, list[Movement]]:
         fed: dict[str, list[Movement]] = {}
-        for run in self.runs:
+        for run in self.runs[self._runs_compared :]:
             for name, movements in run.movements().items():
                 fed.setdefault(name, []).extend(movements)
-        same_accounts(fed, kafka, "fed and Kafka")
+        return fed
+
+    def _compare_sql(
+        self, fed: dict[str, list[Movement]], kafka: dict[str, list[Movement]], stored: dict[str, list[Row]]
+    ) -> None:
+        assert fed.keys() == kafka.keys() == stored.keys()
         for name, movements in fed.items():
             assert movements == kafka[name], f"{name} fed/Kafka {first_difference(movements, kafka[name])}"
-
-    def _compare_sql(self, kafka: dict[str, list[Movement]], stored: dict[str, list[Row]]) -> None:
-        same_accounts(kafka, stored, "Kafka and SQL")
-        for name, movements in kafka.items():
-            expected, found = totalled(movements), [row[1:] for row in stored[name]]
+            before = self._last[name].total if name in self._last else "0"
+            expected, found = totalled(movements, before), [row[1:] for row in stored[name]]
             assert expected == found, f"{name} Kafka/SQL {first_difference(expected, found)}"
+
+    def _compare_log(
+        self, listener: Listener, stored: dict[str, list[Row]], rows: Sequence[Standing]
+    ) -> None:
+        ledgers = listener.ledgers()
+        for row in rows:
+            ledger = ledgers[f"account:{row.account}"]
+            log = [
+                Row(t.revision, t.id, t.amount, t.total)
+                for t in ledger.transfers[self._compared.get(row.account, 0) :]
+            ]
+            expected = stored.get(row.account, [])
+            assert log == expected, f"{listener.name} {row.account} log/SQL {first_difference(log, expected)}"
+            assert (ledger.revision, ledger.balance and ledger.balance.amount) == (row.revision, row.balance)
 
     @asynccontextmanager
     async def _sql(self) -> AsyncIterator[asyncpg.Connection]:
@@ -194,19 +245,3 @@ def _conserved(rows: Sequence[Standing]) -> None:
     for row in rows:
         assert float(row.drift or "nan") == float(row.half_applied or "nan") == 0, row
     assert sum(int(row.posted.replace(".", "")) for row in rows) == 0, rows
-
-
-def _compare_log(
-    name: str, ledgers: dict[str, Ledger], stored: dict[str, list[Row]], rows: Sequence[Standing]
-) -> None:
-    for row in rows:
-        ledger = ledgers[channel_name(row.account)]  # type: ignore[arg-type]  # SQL holds checked ids only
-        log = [Row(t.revision, t.id, t.amount, t.total) for t in ledger.transfers]
-        expected = stored.get(row.account, [])
-        assert log == expected, f"{name} {row.account} log/SQL {first_difference(log, expected)}"
-        assert (ledger.revision, ledger.balance and ledger.balance.amount) == (row.revision, row.balance)
-
-
-def planted(module: str, *words: str) -> list[str]:
-    """The command of a process that runs a module of the tests instead of its own."""
-    return [sys.executable, "-m", module, *words]

@@ -12,7 +12,7 @@ from tests.acceptance.proof.proof import Proof
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-RATE = 300  # transfers a second
+RATE = 150  # transfers a second
 PROJECTOR_POINTS = ("before_commit", "after_commit", "between_publishes")  # after: between commit and publish
 GATEWAY_POINTS = ("after_snapshot", "while_delivering")
 
@@ -36,5 +36,9 @@ async def test_records_fed_are_rows_of_sql_are_each_clients_log(proof: Proof, se
     async with proof.feeding(seed, RATE):
         await asyncio.gather(proof.arm(projector, stop), proof.arm(gateway, f"{point}:{fall[point]}"))
         await asyncio.gather(proof.died(projector, 30), proof.died(gateway, 30))
-        await proof.delivered(20, within=30)  # to the client of each gateway, and through the balancer
+        await proof.delivered(10, within=30)  # to the client of each gateway, and through the balancer
     await proof.compare(await proof.settled(within=30))
+
+
+async def test_all_of_it_compared_again_from_the_beginning(proof: Proof) -> None:
+    await proof.compare_again(await proof.settled(within=30))

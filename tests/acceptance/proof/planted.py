@@ -1,0 +1,71 @@
+"""A projector with something done to it, for the proof to notice: `python -m … WHAT…`.
+
+pause: it stops (SIGSTOP) in the middle of a batch, before it writes, and goes on when it is told to.
+no-fence: it writes whatever it has, whoever owns the lane by then.
+publish-first: it rings the doorbell before the commit.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from livebalance.projector.__main__ import serve
+from livebalance.projector.doorbell import Doorbell
+from livebalance.projector.news import Message, Newsroom
+from livebalance.projector.settings import ProjectorSettings
+from livebalance.projector.store import Store
+from livebalance.projector.work import Work
+from livebalance.readmodel import writes
+from livebalance.runtime.run import main
+
+PAUSE_AT = 5  # batches
+
+
+def pause() -> None:
+    """At the fifth batch of balances alone: nothing in it but rows that a later owner will have overtaken."""
+    write, left = Store.write, [PAUSE_AT]
+
+    async def paused(self: Store, work: Work) -> None:
+        if work.balances and not work.transfers:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
+        await write(self, work)
+
+    Store.write = paused  # type: ignore[method-assign]
+
+
+def no_fence() -> None:
+    """Neither the lane's generation and offsets nor the accounts' revisions are asked for."""
+    writes._MOVE = writes._MOVE.partition(" and l.generation")[0]
+    writes._UPDATE = writes._UPDATE.partition(" and b.revision")[0]
+
+
+def publish_first() -> None:
+    write, deltas, start = Store.write, Newsroom.deltas, Doorbell.start
+    bells: list[Doorbell] = []
+    news: list[Message] = []
+
+    def started(self: Doorbell) -> None:
+        bells.append(self)
+        start(self)
+
+    def noted(self: Newsroom, *what: Any) -> list[Message]:
+        news[:] = deltas(self, *what)
+        return news.copy()
+
+    async def rung(self: Store, work: Work) -> None:
+        await bells[0].publish(news)
+        await write(self, work)
+
+    Doorbell.start, Store.write = started, rung  # type: ignore[method-assign]
+    Newsroom.deltas = noted  # type: ignore[method-assign,assignment]
+
+
+PLANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}
+
+if __name__ == "__main__":
+    for what in sys.argv[1:]:
+        PLANTS[what]()
+    main(ProjectorSettings(), serve)
