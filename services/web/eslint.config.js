@@ -34,8 +34,8 @@ export default defineConfig(
     // Pure files decide: no clock, no chance, no network, no framework.
     files: [
       'src/app/wire/*.ts',
-      'src/app/connection/{machine,channel,backoff,clock}.ts',
-      'src/app/account/{ledger,words,sparkline}.ts',
+      'src/app/connection/{machine,channel,backoff,clock,moment}.ts',
+      'src/app/account/{ledger,groups,words,sparkline}.ts',
     ],
     rules: {
       'no-restricted-globals': [
