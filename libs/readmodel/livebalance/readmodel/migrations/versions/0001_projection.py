@@ -47,8 +47,9 @@ comment on view truth is 'The epoch, and whether this server is the one the proj
 """
 
 _GRANTS = """
-grant select, insert, update on balance, transfer, lane, projection, quarantine to projector;
-grant delete on transfer to projector;
+grant select, insert, update on balance, lane, projection to projector;
+grant select, insert, delete on transfer to projector;
+grant select, insert on quarantine to projector;
 grant select on truth, server_identity to projector;
 grant select on balance, transfer, lane, projection, truth to gateway;
 grant select on all tables in schema public to operator;

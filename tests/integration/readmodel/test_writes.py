@@ -1,0 +1,247 @@
+"""What a projector writes is what it reads; and the fence counts."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from livebalance.projector.account import restored
+from livebalance.projector.fold import Folded, fold
+from livebalance.projector.records import Arrived, Erasure, Refused, What
+from livebalance.projector.work import Work, work
+from livebalance.readmodel import writes
+from livebalance.readmodel.rows import BalanceRow, LaneMove, QuarantineRow, ServerIdentity, TransferRow
+from livebalance.stack.database import Database
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
+from livebalance.wire.instant import MAX_MILLIS, Millis
+from livebalance.wire.money import INT64_MIN, Money
+from livebalance.wire.record import Balance, Transfer
+from tests.unit.projector.histories import numbered
+from tests.unit.projector.shelf import Shelf
+
+EPOCH = Epoch("0123456789abcdef")
+A, B = AccountId("a"), AccountId("b")
+HERE = ServerIdentity("1", "00000001")
+
+
+@pytest.fixture
+async def connection(database: Database) -> AsyncIterator[writes.Connection]:
+    """As a projector, to an open projection of three lanes."""
+    one = await asyncpg.connect(database.url("projector"))
+    await writes.prepare(one)
+    await writes.open_projection(one, EPOCH, HERE, 3)
+    yield one
+    await one.close()
+
+
+# --- the shelf of the unit tests and Postgres are the same ---
+
+
+def drawn(chance: random.Random) -> list[Arrived]:
+    """Wild records, as the laws of the fold are tried with."""
+
+    def amount() -> Money:
+        return Money(chance.choice([chance.randint(-9, 9), INT64_MIN]), chance.choice([0, 2, 18]))
+
+    def what() -> What:
+        account, id_ = chance.choice([A, B]), TransferId(chance.choice("1234"))
+        kind, version = chance.randrange(12), chance.randrange(5)
+        if kind == 0:
+            return Erasure(account)
+        if kind == 1:
+            return Refused("bad")
+        if kind < 7:
+            return Transfer(id_, account, amount(), chance.choice([0, 1, MAX_MILLIS]))
+        return Balance(account, 'c"{},\\', id_ if version else TransferId(""), amount(), version)
+
+    records = [what() for _ in range(chance.randint(0, 12))]
+    return numbered(records, [chance.randrange(10**6) for _ in records])
+
+
+async def write(connection: writes.Connection, done: Work) -> None:
+    assert await writes.write_balances(connection, done.balances) == len(done.balances)
+    await writes.erase_transfers(connection, done.erased)
+    if done.transfers:
+        await writes.list_transfers(connection, "transfers", done.transfers)
+    if done.quarantined:
+        await writes.quarantine(connection, done.quarantined)
+
+
+async def onto(connection: writes.Connection, batch: list[Arrived]) -> Folded:
+    """Folded onto what is read of Postgres."""
+    accounts = {row.account: restored(row) for row in await writes.stored_balances(connection, [A, B])}
+    named = [(account, TransferId(id_)) for account in (A, B) for id_ in "1234"]
+    return fold(batch, accounts, await writes.listed_transfers(connection, named))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_shelf_is_true_to_postgres(connection: writes.Connection, seed: int) -> None:
+    chance, shelf = random.Random(seed), Shelf()
+    for _ in range(12):
+        batch = drawn(chance)
+        done = work([], await onto(connection, batch), "EUR")
+        assert done == work([], fold(batch, shelf.accounts(), shelf.listed()), "EUR")
+        await write(connection, done)
+        shelf.write(done)
+    rows = await connection.fetch("select * from transfer order by account_id, revision")
+    assert [(row["transfer_id"], str(row["amount"]), str(row["total"])) for row in rows] == [
+        (row.transfer_id, row.amount, row.total)
+        for row in sorted(shelf.transfers, key=lambda one: (one.account, one.revision))
+    ]
+    assert await connection.fetchval("select count(*) from quarantine") == len(shelf.quarantined)
+
+
+async def test_times_are_exact(connection: writes.Connection) -> None:
+    times = [0, 1, 999, 1_795_540_800_251, MAX_MILLIS - 1, MAX_MILLIS]
+    rows = [
+        TransferRow(
+            A, Revision(at), TransferId(f"t{at}"), "1", "1", Millis(at), Millis(at), Lane(0), Offset(0)
+        )
+        for at in times
+    ]
+    await writes.list_transfers(connection, "transfers", rows)
+    found = await writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
+    assert [found[A, row.transfer_id].occurred_at for row in rows] == times
+
+
+# --- the fence ---
+
+
+def move(**changed: Any) -> LaneMove:
+    one = LaneMove(
+        Lane(0), 1, EPOCH, Offset(0), Offset(0), Offset(5), Offset(6), Offset(4), b"t", None, None, Millis(9),
+        Millis(10), None,
+    )  # fmt: skip
+    return one._replace(**changed)
+
+
+async def test_a_claim_makes_the_old_generation_void(connection: writes.Connection) -> None:
+    first = await writes.claim_lane(connection, Lane(0), "one")
+    assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
+    assert await writes.move_lanes(connection, [move()]) == 1
+    second = await writes.claim_lane(connection, Lane(0), "two")
+    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None)
+    late = move(transfers_from=Offset(5), balances_from=Offset(6))
+    assert await writes.move_lanes(connection, [late]) == 0
+    assert await writes.move_lanes(connection, [late._replace(generation=2)]) == 1
+
+
+async def test_the_fence_counts_only_what_is_as_expected(connection: writes.Connection) -> None:
+    await writes.claim_lane(connection, Lane(0), "one")
+    wrongs: list[dict[str, Any]] = [
+        {"generation": 2},
+        {"epoch": "ffffffffffffffff"},
+        {"transfers_from": 1},
+        {"balances_from": 1},
+        {"lane": 7},
+    ]
+    for wrong in wrongs:
+        assert await writes.move_lanes(connection, [move(**wrong)]) == 0
+    assert await writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
+
+
+async def test_complete_as_of_never_goes_back_and_a_side_not_read_keeps_its_mark(
+    connection: writes.Connection,
+) -> None:
+    await writes.claim_lane(connection, Lane(0), "one")
+    await writes.move_lanes(connection, [move()])
+    still = move(transfers_from=Offset(5), balances_from=Offset(6), transfers_last=None)
+    await writes.move_lanes(
+        connection, [still._replace(transfers_fingerprint=None, as_of=Millis(3), last_event_at=None)]
+    )
+    row = await connection.fetchrow("select * from lane where lane = 0")
+    assert row is not None
+    assert (row["transfers_last"], row["transfers_fingerprint"]) == (4, b"t")
+    assert row["as_of"].microsecond == 10_000
+    assert row["last_event_at"].microsecond == 9_000
+
+
+def row(from_: int, revision: int, account: AccountId = A) -> BalanceRow:
+    return BalanceRow(
+        account, Revision(from_), Revision(revision), Lane(0), None, None, None, None, None, None, None,
+        "0", 0, None, None, None, None, None, None, None, Millis(0),
+    )  # fmt: skip
+
+
+async def test_an_account_is_written_only_from_the_revision_it_has(connection: writes.Connection) -> None:
+    assert await writes.write_balances(connection, [row(0, 2), row(0, 1, B)]) == 2
+    assert await writes.write_balances(connection, [row(0, 3)]) == 0
+    assert await writes.write_balances(connection, [row(1, 3), row(1, 2, B)]) == 1
+    assert await writes.write_balances(connection, [row(2, 3), row(0, 1, AccountId("c"))]) == 2
+    assert await connection.fetchval("select revision from balance where account_id = 'a'") == 3
+
+
+async def test_a_transfer_cannot_be_listed_twice(connection: writes.Connection) -> None:
+    one = TransferRow(A, Revision(1), TransferId("t"), "1", "1", Millis(0), Millis(0), Lane(0), Offset(0))
+    await writes.list_transfers(connection, "transfers", [one])
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await writes.list_transfers(connection, "transfers", [one._replace(revision=Revision(2))])
+
+
+# --- locks, epochs, quarantine ---
+
+
+async def test_only_a_backend_of_the_same_role_is_ended(
+    database: Database, connection: writes.Connection
+) -> None:
+    for role, ended in (("owner", 0), ("projector", 1)):
+        other = await asyncpg.connect(database.url(role))
+        await other.execute("begin")
+        await other.execute("update lane set owner = 'other'")
+        assert await writes.evict_holder(connection, Lane(0)) == ended
+        if role == "owner":
+            await other.execute("rollback")
+            await other.close()
+        else:
+            other.terminate()
+
+
+async def test_an_epoch_is_changed_by_one_only(connection: writes.Connection) -> None:
+    there = ServerIdentity("2", "00000002")
+    other = Epoch("f" * 16)
+    assert await writes.change_epoch(connection, EPOCH, other, there)
+    assert not await writes.change_epoch(connection, EPOCH, Epoch("e" * 16), there)
+    assert {one[0] for one in await connection.fetch("select epoch from lane")} == {other}
+    found = await writes.projection(connection)
+    assert found is not None
+    assert found.epoch == other
+
+
+async def test_many_open_one_projection(database: Database) -> None:
+    connections = await asyncio.gather(*(asyncpg.connect(database.url("projector")) for _ in range(4)))
+    try:
+        await asyncio.gather(
+            *(
+                writes.open_projection(one, Epoch(f"{number}" * 16), HERE, 3)
+                for number, one in enumerate(connections)
+            )
+        )
+        rows = await connections[0].fetch("select epoch from projection union all select epoch from lane")
+        assert len(rows) == 4
+        assert len({one["epoch"] for one in rows}) == 1
+    finally:
+        await asyncio.gather(*(one.close() for one in connections))
+
+
+async def test_the_server_knows_itself(connection: writes.Connection) -> None:
+    found = await writes.projection(connection)
+    assert found == (EPOCH, False, 3)
+    here = await writes.server_identity(connection)
+    assert len(here.timeline) == 8
+    await writes.change_epoch(connection, EPOCH, EPOCH, here)
+    assert await writes.projection(connection) == (EPOCH, True, 3)
+
+
+async def test_a_quarantined_record_keeps_its_bytes(connection: writes.Connection) -> None:
+    kept = QuarantineRow(
+        "transfers", Lane(2), Offset(7), None, b"\x00\xff", '[["h", "ff"]]', Millis(5), "bad"
+    )
+    await writes.quarantine(connection, [kept, kept._replace(key=b"", value=None)])
+    rows = await connection.fetch("select key, value, headers, state from quarantine order by id")
+    assert [tuple(one) for one in rows] == [
+        (None, b"\x00\xff", '[["h", "ff"]]', "held"),
+        (b"", None, '[["h", "ff"]]', "held"),
+    ]
