@@ -1,7 +1,7 @@
 """The law of the gateway: for any interleaving, loss, repetition and restart, what a client is sent is true.
 
-Every client's frames chain from the position it named; what they make stood in the truth at their position; "as
-of" claims no more than was sent; nothing that waits is over its bound. When the faults end, everyone has the truth.
+Every client's frames chain from the position it named; what they make stood in the truth at their position;
+"as of" claims no more than was sent; what waits is within its bound. Once the faults end, all have the truth.
 """
 
 from hypothesis import strategies as st
@@ -25,8 +25,8 @@ class Faithful(RuleBasedStateMachine):
 
     audits = False
 
-    @initialize(before=st.integers(0, 6))
-    def begin(self, before: int) -> None:
+    @initialize(before=st.integers(0, 6), at_rest=st.booleans())
+    def begin(self, before: int, at_rest: bool) -> None:
         self.truth = Truth(ACCOUNTS)
         self.world = World(self.truth)
         for account in ACCOUNTS:
@@ -36,6 +36,10 @@ class Faithful(RuleBasedStateMachine):
         for _ in range(CLIENTS):
             self.world.connect()
         self.world.follow(self.world.clients[0], ACCOUNTS[0], None)
+        if at_rest:
+            for client in self.world.clients:
+                self.world.follow(client, ACCOUNTS[1], None)
+            self.world.settle(audits=False)
 
     def client(self, number: int) -> Client:
         return self.world.clients[number]
@@ -56,6 +60,13 @@ class Faithful(RuleBasedStateMachine):
         while self.world.unpublished:
             self.world.publish()
         self.world.deliver(len(self.world.incoming))
+
+    @rule(number=who, account=accounts, times=st.integers(1, 6))
+    def burst(self, number: int, account: AccountId, times: int) -> None:
+        """For one whose transport takes nothing meanwhile."""
+        self.world.take_bytes(self.client(number), False)
+        for _ in range(times):
+            self.change_and_publish(account, [True])
 
     @rule()
     def serve_command(self) -> None:

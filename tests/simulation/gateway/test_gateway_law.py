@@ -16,7 +16,7 @@ from livebalance.wire.identity import Position
 from tests.simulation.gateway.law import Faithful, Faulty
 
 RUN = settings(
-    max_examples=300,
+    max_examples=200,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

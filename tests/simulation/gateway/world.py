@@ -1,4 +1,4 @@
-"""The gateway's machines in a world that a test steers: Redis, Postgres, clients and time, and faults of each."""
+"""The gateway's machines in a world that a test steers: Redis, Postgres, clients, time, and their faults."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ from livebalance.wire.instant import Millis, rfc3339
 from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
 from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
 
+QUIET = 3  # rounds of a second: an audit, its patience, a read
 START = 1_795_000_000_000
 OUTBOX_BYTES = 1500  # of two or three frames
 TERMS = Terms("gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES)
@@ -96,8 +97,8 @@ class Client:
         """The next frame, if there is one."""
         frame = self._next()
         if isinstance(frame, Ok):
-            for screen in self.screens.values():
-                screen.asked = None if screen.asked == frame.id else screen.asked
+            for one in self.screens.values():
+                one.asked = None if one.asked == frame.id else one.asked
         elif isinstance(frame, Snapshot | DeltaFrame):
             screen = self.screens.get(channel_account(frame.channel))
             if screen and screen.asked is None:
@@ -214,13 +215,14 @@ class World:
         self.incoming.clear()
         self.commands.clear()
         self.subscribed.clear()
+        self.wanted.clear()
         for account in self.hub.audiences:
-            self._subscribe(account, there=True, afresh=True)
+            self._subscribe(account, there=True)
 
-    def _subscribe(self, account: AccountId, there: bool, afresh: bool = False) -> None:
+    def _subscribe(self, account: AccountId, there: bool) -> None:
         self.commands.append((account, there))
         if there:
-            self.wanted[account] = 1 if afresh else self.wanted.get(account, 0) + 1
+            self.wanted[account] = self.wanted.get(account, 0) + 1
 
     # --- Postgres
 
@@ -335,24 +337,36 @@ class World:
         """The faults are over: everything under way arrives, in order; with `audits`, those run too."""
         for client in self.clients:
             self.take_bytes(client, True)
-        for _ in range(60):
-            while self.unpublished:
-                self.publish()
-            while self.commands:
-                self.serve_command()
-            self.deliver(len(self.incoming))
-            for _ in range(len(self.reads)):
-                self.run_read()
-            for _ in range(len(self.answers)):
-                self.answer()
+        quiet = 0
+        for _ in range(100):
+            busy = self._pass_everything()
             if audits:
                 self.begin_audit()
                 self.run_audit()
                 self.end_audit()
             self.tick(1.0)
+            quiet = 0 if busy or self.reads else quiet + 1
+            if quiet == QUIET:
+                break
+        else:
+            raise AssertionError("it never comes to rest")
         for client in self.clients:
             while client.read():
                 pass
+
+    def _pass_everything(self) -> bool:
+        """Whether anything was under way."""
+        busy = bool(self.unpublished or self.commands or self.incoming or self.reads or self.answers)
+        while self.unpublished:
+            self.publish()
+        while self.commands:
+            self.serve_command()
+        self.deliver(len(self.incoming))
+        for _ in range(len(self.reads)):
+            self.run_read()
+        for _ in range(len(self.answers)):
+            self.answer()
+        return busy
 
 
 def _millis(text: str) -> Millis:
