@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -13,10 +12,8 @@ import psutil
 
 from livebalance.feed.stream import account
 from livebalance.runtime import crash
-from livebalance.stack.child import Child
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.place import PROJECT
-from livebalance.stack.service import service
 from tests.acceptance.proof import planted
 from tests.acceptance.proof.books import (
     Log,
@@ -29,12 +26,12 @@ from tests.acceptance.proof.books import (
     standings,
     totalled,
 )
+from tests.acceptance.proof.feed import feeding
 from tests.acceptance.proof.listener import Listener
 
 POLL = 0.05  # seconds
 WITNESS_EVERY = 0.1
 JOINED_WITHIN = 20.0
-FED_WITHIN = 30.0
 
 
 class Proof:
@@ -54,26 +51,10 @@ class Proof:
     @asynccontextmanager
     async def feeding(self, seed: int, rate: float) -> AsyncIterator[None]:
         """Transfers a second, until the block ends; what Kafka has acknowledged of them is known then."""
-        feed = self._feed(seed, rate)
-        feed.start()
-        try:
+        number = len(self.runs) + 1
+        async with feeding(self.cluster, number, accounts=len(self._accounts), seed=seed, rate=rate) as feed:
             yield
-        finally:
-            await asyncio.to_thread(feed.stop, FED_WITHIN)
-        assert feed.exit_code == 0, feed.tail()
-        said = json.loads(next(line for line in reversed(feed.tail()) if '"run"' in line))
-        self.runs.append(Run(said["run"], seed, said["transfers"], len(self._accounts)))
-
-    def _feed(self, seed: int, rate: float) -> Child:
-        cluster, topics = self.cluster, self.cluster.plan.topics
-        environment = {
-            "LIVEBALANCE_KAFKA": cluster.kafka,
-            "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
-            "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
-        }
-        order = {"accounts": len(self._accounts), "rate": rate, "seed": seed}
-        words = [word for name, value in order.items() for word in (f"--{name}", str(value))]
-        return service(cluster.place, "feed", len(self.runs) + 1, environment, [*words, "--json"]).child
+        self.runs.append(feed.run)
 
     def plant(self, name: str, *what: str) -> None:
         """From its next start on, a projector is one with something done to it."""
