@@ -1,0 +1,175 @@
+"""Moments of the hub that the law does not tell apart: who is told what, and when."""
+
+from typing import Any
+
+from msgspec import json
+
+from livebalance.gateway.hub import ACK_WITHIN, WORDS, Hub, Terms
+from livebalance.gateway.session import READS_AT_ONCE, Session
+from livebalance.readmodel.reads import Found
+from livebalance.wire.close import Close
+from livebalance.wire.frame import Limits, Status
+from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
+from livebalance.wire.instant import Millis
+
+WALL = Millis(1_795_000_000_000)
+EPOCH = Epoch("00000000000000a1")
+ALICE = AccountId("alice")
+TERMS = Terms("gateway-1", "1.0", 10_000, Limits(16384, 128, 10_000), 1000)
+
+
+def frames(session: Session) -> list[dict[str, Any]]:
+    """What waits for a client, decoded."""
+    wire, found = session.outbox.take(), []
+    while wire:
+        size, head = (wire[1], 2) if wire[1] < 126 else (int.from_bytes(wire[2:4], "big"), 4)
+        found.append(json.decode(wire[head : head + size]))
+        wire = wire[head + size :]
+    return found
+
+
+def subscribe(*accounts: str) -> bytes:
+    return json.encode(
+        {"type": "subscribe", "id": 1, "channels": [{"channel": f"account:{one}"} for one in accounts]}
+    )
+
+
+def empty(revision: int = 1) -> Found:
+    return Found(EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False)
+
+
+def joined(hub: Hub, *accounts: str) -> Session:
+    session = hub.connect("s", 0.0, WALL)
+    frames(session)
+    hub.receive(session, subscribe(*accounts), 0.0)
+    return session
+
+
+def test_the_welcome_is_followed_by_the_status() -> None:
+    hub = Hub(TERMS)
+    hub.tell(Status("live", "2026-11-24T17:20:00.000Z"))
+    session = hub.connect("s-1", 0.0, WALL)
+    welcome, status = frames(session)
+    assert (welcome["session"], welcome["gateway"], welcome["epoch"]) == ("s-1", "gateway-1", None)
+    assert status["state"] == "live"
+
+
+def test_a_read_begins_only_after_the_acknowledgement() -> None:
+    hub = Hub(TERMS)
+    joined(hub, "alice")
+    done = hub.take()
+    assert (done.subscriptions, done.reads) == ({ALICE: True}, [])
+    hub.acked(ALICE)
+    (read,) = hub.take().reads
+    assert (read.account, read.afters) == (ALICE, frozenset({None}))
+
+
+def test_two_joiners_share_one_read() -> None:
+    hub = Hub(TERMS)
+    first = joined(hub, "alice")
+    hub.acked(ALICE)
+    (read,) = hub.take().reads
+    second = joined(hub, "alice")
+    assert not hub.take().reads
+    hub.answered(read, {None: empty()}, 0.0)
+    assert [one["type"] for one in frames(first)] == ["ok", "snapshot"]
+    assert [one["type"] for one in frames(second)] == ["ok", "snapshot"]
+
+
+def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came() -> None:
+    hub = Hub(TERMS)
+    first = joined(hub, "alice")
+    hub.acked(ALICE)
+    (old,) = hub.take().reads
+    hub.disconnect(first)
+    assert hub.take().subscriptions == {ALICE: False}
+    second = joined(hub, "alice")
+    hub.take()
+    hub.answered(old, {None: empty()}, 0.0)
+    assert [one["type"] for one in frames(second)] == ["ok"]
+
+
+def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_kept() -> None:
+    hub = Hub(TERMS)
+    old = joined(hub, "alice")
+    hub.acked(ALICE)
+    (read,) = hub.take().reads
+    hub.answered(read, {None: empty()}, 0.0)
+    frames(old)
+    new = joined(hub, "alice")
+    (read,) = hub.take().reads
+    hub.failed(read, 700)
+    _, error = frames(new)
+    assert (error["code"], error["channel"], error["retry_after_ms"]) == ("unavailable", "account:alice", 700)
+    assert frames(old) == []
+    assert old.followers
+    assert not new.followers
+
+
+def test_who_waits_too_long_for_redis_is_refused() -> None:
+    hub = Hub(TERMS)
+    session = joined(hub, "alice")
+    hub.take()
+    hub.tick(ACK_WITHIN - 1, WALL)
+    assert session.followers
+    hub.tick(ACK_WITHIN + 1, WALL)
+    assert [one["type"] for one in frames(session)] == ["ok", "error"]
+    assert hub.take().subscriptions == {ALICE: False}
+
+
+def test_one_session_is_read_for_little_by_little() -> None:
+    hub = Hub(TERMS)
+    accounts = [f"a-{number}" for number in range(40)]
+    joined(hub, *accounts)
+    for account in accounts:
+        hub.acked(AccountId(account))
+    first = hub.take().reads
+    assert len(first) == READS_AT_ONCE
+    for read in first:
+        hub.answered(read, {None: empty()}, 0.0)
+    assert len(hub.take().reads) == READS_AT_ONCE
+
+
+def test_while_the_transport_takes_nothing_nothing_is_read_for_it() -> None:
+    hub = Hub(TERMS)
+    session = joined(hub, "alice")
+    hub.writable(session, False)
+    hub.acked(ALICE)
+    assert not hub.take().reads
+    hub.writable(session, True)
+    assert len(hub.take().reads) == 1
+
+
+def test_a_client_that_asks_and_never_reads_is_closed() -> None:
+    hub = Hub(TERMS)
+    session = hub.connect("s", 0.0, WALL)
+    frames(session)
+    hub.writable(session, False)
+    for number in range(WORDS + 1):
+        hub.receive(session, json.encode({"type": "ping", "id": number}), 0.0)
+    ((who, hangup),) = hub.take().hangups
+    assert (who, hangup.code) == (session, Close.BUSY)
+
+
+def test_each_heartbeat_is_due_in_its_turn() -> None:
+    hub = Hub(TERMS)
+    early, late = hub.connect("s", 0.0, WALL), hub.connect("s", 5.0, WALL)
+    frames(early), frames(late)
+    hub.tick(10.0, WALL)
+    assert ([one["type"] for one in frames(early)], frames(late)) == (["heartbeat"], [])
+    hub.tick(15.0, WALL)
+    assert (frames(early), [one["type"] for one in frames(late)]) == ([], ["heartbeat"])
+    hub.disconnect(early)
+    hub.tick(20.0, WALL)
+    assert frames(early) == []
+
+
+def test_a_position_of_before_is_read_from_with_its_epoch() -> None:
+    hub = Hub(TERMS)
+    session = hub.connect("s", 0.0, WALL)
+    at = {"epoch": EPOCH, "revision": 7}
+    text = {"type": "subscribe", "id": 1, "channels": [{"channel": "account:alice", "position": at}]}
+    hub.receive(session, json.encode(text), 0.0)
+    hub.acked(ALICE)
+    (read,) = hub.take().reads
+    assert read.afters == {Position(EPOCH, Revision(7))}
