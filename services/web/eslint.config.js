@@ -34,7 +34,7 @@ export default defineConfig(
     // Pure files decide: no clock, no chance, no network, no framework.
     files: [
       'src/app/wire/*.ts',
-      'src/app/connection/{machine,channel,backoff,clock,moment}.ts',
+      'src/app/connection/{machine,state,channel,backoff,clock,moment}.ts',
       'src/app/account/{ledger,groups,words,sparkline}.ts',
     ],
     rules: {

@@ -3,7 +3,7 @@
 import { Injectable, computed, inject, signal } from '@angular/core';
 
 import { Connection } from '../connection/connection';
-import { isForbidden } from '../connection/machine';
+import { isForbidden } from '../connection/state';
 import type { AccountId } from '../wire/identity';
 import {
   WINDOW,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import type { Machine } from '../connection/machine';
+import type { Machine } from '../connection/state';
 import { ACCOUNT, World } from '../connection/world.fake';
 import type { Transfer } from '../wire/frame';
 import type { Instant } from '../wire/identity';

@@ -1,6 +1,6 @@
 /** The state of the connection in words: one short name for machines and styles, one text for people. */
 
-import type { Machine, Open } from '../connection/machine';
+import type { Machine, Open } from '../connection/state';
 import type { Channel } from '../connection/channel';
 import { millis } from '../wire/identity';
 

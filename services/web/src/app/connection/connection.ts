@@ -7,7 +7,8 @@ import { BROKEN, UNKNOWN, decode } from '../wire/decode';
 import { SUBPROTOCOL, type Delta, type Snapshot } from '../wire/frame';
 import type { AccountId } from '../wire/identity';
 import { advance, startClock } from './clock';
-import { START, step, wakeAt, type Effect, type Event } from './machine';
+import { step } from './machine';
+import { START, wakeAt, type Effect, type Event } from './state';
 
 /** How often texts that tell an age or a countdown are written anew. */
 const VIEW_EVERY_MS = 1_000;

@@ -3,7 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { backoffMs } from './backoff';
 import { HEARTBEAT_MS } from './gateway.fake';
-import { step, wakeAt, type Effect, type Event, type Machine } from './machine';
+import { step } from './machine';
+import { wakeAt, type Effect, type Event, type Machine } from './state';
 import { ACCOUNT, World } from './world.fake';
 
 /** A client that is welcomed, answered and live. */

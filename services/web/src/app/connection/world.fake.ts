@@ -5,7 +5,8 @@ import { decode, BROKEN, UNKNOWN } from '../wire/decode';
 import type { ClientFrame, Delta, ServerFrame } from '../wire/frame';
 import type { AccountId } from '../wire/identity';
 import { Gateway, Truth } from './gateway.fake';
-import { START, step, wakeAt, type Effect, type Event, type Machine } from './machine';
+import { step } from './machine';
+import { START, wakeAt, type Effect, type Event, type Machine } from './state';
 
 export const ACCOUNT = 'acc-1' as AccountId;
 
