@@ -52,6 +52,13 @@ def test_before_the_first_balance_it_is_null() -> None:
     assert decode_delta(payload).balance == b"null"
 
 
+def test_more_transfers_than_fit_are_a_header_alone() -> None:
+    for count, alone in ((60, False), (150, True), (400, True)):
+        [(_, payload)] = published(Shelf(), *[paid(f"t{number}", 1) for number in range(count)])
+        delta = decode_delta(payload)
+        assert (delta.from_, delta.to, delta.header_alone) == (0, count, alone)
+
+
 def test_an_erased_account_is_gone() -> None:
     shelf = Shelf()
     published(shelf, OPENED, paid("t", 5))

@@ -199,12 +199,22 @@ _STORED = f"""
 select account_id, revision, lane, balance, version, transfer_id, client_id, opening, posted_total,
        transfer_count, half_applied, {_ms("unverified_since")}, {_ms("disputed_since")}, disputed_why,
        transfers_offset, balances_offset, {_ms("recorded_at")}
-from balance where account_id = any($1)
+from balance
 """
 
 
 async def stored_balances(connection: Connection, accounts: list[AccountId]) -> list[StoredBalance]:
-    return [StoredBalance(*row) for row in await connection.fetch(_STORED, accounts)]
+    found = await connection.fetch(f"{_STORED} where account_id = any($1)", accounts)
+    return [StoredBalance(*row) for row in found]
+
+
+async def doubted_balances(connection: Connection, lanes: list[Lane]) -> list[StoredBalance]:
+    """Those that are disputed or wait for a transfer. Looks at every account: not for a hot path."""
+    found = await connection.fetch(
+        f"{_STORED} where lane = any($1) and (disputed_since is not null or unverified_since is not null)",
+        lanes,
+    )
+    return [StoredBalance(*row) for row in found]
 
 
 _LISTED = f"""

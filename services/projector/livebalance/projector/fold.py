@@ -37,7 +37,6 @@ class Folded:
     quarantined: list[QuarantineRow]
     applied: int
     duplicates: int
-    disputed: int  # accounts that were not before
 
 
 def accounts_of(batch: Iterable[Arrived]) -> set[AccountId]:
@@ -78,13 +77,7 @@ class _Fold:
             id_: change for id_, change in self._touched.items() if change.account.revision != change.from_
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
-        disputed = sum(map(self._is_newly_disputed, changes.values()))
-        return Folded(changes, self._listed, self._quarantined, applied, self._duplicates, disputed)
-
-    def _is_newly_disputed(self, change: Change) -> bool:
-        before = self._accounts.get(change.account.id)
-        was = before is not None and before.disputed_since is not None
-        return change.account.disputed_since is not None and not was
+        return Folded(changes, self._listed, self._quarantined, applied, self._duplicates)
 
     def _take(self, one: Arrived) -> None:
         what = one.what

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from livebalance.projector.assignment import Assignment
 from livebalance.projector.lane import OwnedLane, Poll
@@ -92,6 +92,8 @@ class Intake:
             first = await self._consumer.beginning_offsets(sides)
             end = await self._consumer.end_offsets(sides)
             marks = await self._admin.list_consumer_group_offsets(self._settings.group, partitions=sides)
+        if marks.keys() != set(sides):
+            raise KafkaConnectionError("the group's coordinator is not ready")
         return {
             at: Log(
                 first[at], end[at], None if marks[at].offset < 0 else marks[at].offset, marks[at].metadata

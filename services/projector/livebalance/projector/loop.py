@@ -87,9 +87,9 @@ class Projector:
 
     async def _claim(self) -> None:
         self._lanes, number = None, self._intake.number
-        self._standing.forget()
-        self._lanes = await claim(self._settings, self._intake, self._store)
-        self._number = number
+        lanes = await claim(self._settings, self._intake, self._store)
+        await self._standing.begin(list(lanes))
+        self._lanes, self._number = lanes, number
         self._watchdog.begin()
         self._count_lanes()
         await self._settle()
@@ -139,6 +139,10 @@ class Projector:
         metrics.lanes.labels("running").set(running)
         metrics.lanes.labels("halted").set(len(self._lanes or {}) - running)
 
+    def _count_doubts(self) -> None:
+        metrics.disputed.set(self._standing.doubts.disputed)
+        metrics.unverified.set(self._standing.doubts.waiting_ms(_now()) / 1000)
+
     async def _fold(self, steps: Sequence[Step]) -> Folded:
         batch = [one for step in steps for one in step.arrived]
         with metrics.seconds.labels("load").time():
@@ -153,6 +157,7 @@ class Projector:
         await self._store.move([one.move for one in steps])
         await self._doorbell.publish(self._newsroom.progress(steps, _now()))
         await self._watchdog.look(self._running())
+        self._count_doubts()
 
     async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
         """Whatever is not a bug: throw away what is known, wait, claim again; the batch is read again."""
@@ -162,6 +167,7 @@ class Projector:
         metrics.failed.labels(fate.value).inc()
         _log.warning("lanes given up", fate=fate.value, error=repr(error))
         self._lanes = None
+        self._count_lanes()
         if fate is Fate.TRANSIENT:
             self._store.drop()
         self._failures += 1

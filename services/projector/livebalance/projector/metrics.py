@@ -10,7 +10,10 @@ quarantined = Counter("livebalance_projector_quarantined", "Records kept aside w
 failed = Counter("livebalance_projector_failed", "Times the lanes were given up and claimed again", ["fate"])
 published = Counter("livebalance_projector_published", "Messages Redis took")
 unpublished = Counter("livebalance_projector_unpublished", "Messages not sent: Redis was away")
-disputed = Counter("livebalance_projector_disputed", "Accounts that became disputed")
+disputed = Gauge("livebalance_projector_disputed", "Accounts of the owned lanes that are disputed")
+unverified = Gauge(
+    "livebalance_projector_unverified_seconds", "How long an account has waited for the transfer it names"
+)
 lanes = Gauge("livebalance_projector_lanes", "Lanes owned", ["state"])  # running, halted
 seconds = Histogram(
     "livebalance_projector_batch_seconds",
@@ -25,4 +28,3 @@ def count(folded: Folded) -> None:
     applied.inc(folded.applied)
     duplicates.inc(folded.duplicates)
     quarantined.inc(len(folded.quarantined))
-    disputed.inc(folded.disputed)

@@ -6,10 +6,20 @@ from typing import NamedTuple
 from livebalance.projector.fold import Change, Folded
 from livebalance.projector.lane import Step
 from livebalance.readmodel.rows import TransferRow
-from livebalance.wire.delta import Delta, Progress, encode_delta, encode_progress, redis_account, redis_lane
+from livebalance.wire.delta import (
+    MAX_TRANSFERS,
+    Delta,
+    Progress,
+    encode_delta,
+    encode_progress,
+    redis_account,
+    redis_lane,
+)
 from livebalance.wire.identity import Epoch
 from livebalance.wire.instant import Millis, rfc3339
 from livebalance.wire.view import TransferView, balance_part, source, transfers_part
+
+_MANY = MAX_TRANSFERS // 100  # more cannot fit into one message, so they need not be written out
 
 Message = tuple[str, bytes]  # channel of Redis, payload
 
@@ -47,14 +57,19 @@ class Newsroom(NamedTuple):
     def delta(self, change: Change, epoch: Epoch) -> Delta:
         """From the revision the account had to the one it has."""
         account = change.account
+        parts = b"", b""
+        if len(change.transfers) <= _MANY:
+            parts = (
+                balance_part(account.view(self.currency)),
+                transfers_part([self._shown(row) for row in change.transfers]),
+            )
         return Delta(
             account.lane,
             epoch,
             change.from_,
             account.revision,
             account.recorded_at,
-            balance_part(account.view(self.currency)),
-            transfers_part([self._shown(row) for row in change.transfers]),
+            *parts,
             change.erased,
         )
 

@@ -4,20 +4,29 @@ from collections.abc import Sequence
 
 from livebalance.projector.account import Account, restored
 from livebalance.projector.cache import Cache
+from livebalance.projector.doubts import Doubts
 from livebalance.projector.fold import Folded, Named, accounts_of, named_by
 from livebalance.projector.records import Arrived
 from livebalance.projector.store import Store
 from livebalance.readmodel.rows import ListedTransfer
-from livebalance.wire.identity import AccountId
+from livebalance.wire.identity import AccountId, Lane
 
 
 class Standing:
-    """True only while nobody else writes: forgotten whenever a lane's owner may have changed."""
+    """True only while nobody else writes: it begins anew with each claim."""
 
     def __init__(self, store: Store, size: int) -> None:
         self._store = store
         self._accounts: Cache[AccountId, Account] = Cache(size)
         self._listed: Cache[Named, ListedTransfer] = Cache(size)
+        self.doubts = Doubts()
+
+    async def begin(self, lanes: list[Lane]) -> None:
+        """Anew, for lanes just claimed."""
+        self._accounts.clear()
+        self._listed.clear()
+        self.doubts.forget()
+        self.doubts.take(map(restored, await self._store.doubted(lanes)))
 
     async def accounts(self, batch: Sequence[Arrived]) -> dict[AccountId, Account]:
         """Those of the batch that exist."""
@@ -40,7 +49,4 @@ class Standing:
             self._listed.clear()
         self._accounts.keep({id_: change.account for id_, change in folded.changes.items()})
         self._listed.keep(folded.listed)
-
-    def forget(self) -> None:
-        self._accounts.clear()
-        self._listed.clear()
+        self.doubts.take(change.account for change in folded.changes.values())

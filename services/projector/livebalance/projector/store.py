@@ -75,6 +75,9 @@ class Store:
     async def stored(self, accounts: list[AccountId]) -> list[StoredBalance]:
         return await writes.stored_balances(await self.connection(), accounts) if accounts else []
 
+    async def doubted(self, lanes: list[Lane]) -> list[StoredBalance]:
+        return await writes.doubted_balances(await self.connection(), lanes) if lanes else []
+
     async def listed(self, named: list[writes.Named]) -> dict[writes.Named, ListedTransfer]:
         return await writes.listed_transfers(await self.connection(), named) if named else {}
 

@@ -1,9 +1,11 @@
 """What the two topics must be, checked before anything is read."""
 
 import asyncio
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime.run import RefusedError
@@ -23,12 +25,7 @@ async def partitions(settings: ProjectorSettings) -> int:
         try:
             await admin.start()
             described = await admin.describe_topics([transfers, balances])
-            counts = {one["topic"]: len(one["partitions"]) for one in described if not one["error_code"]}
-            for name in (transfers, balances):
-                if not counts.get(name):
-                    raise RefusedError(
-                        f"there is no topic {name}: create it first, it is never created by itself"
-                    )
+            counts = {one["topic"]: _partitions(one) for one in described}
             configs = {name: await _config(admin, name) for name in (transfers, balances)}
         finally:
             await admin.close()
@@ -57,6 +54,17 @@ def unfit(
     if "compact" not in configs[balances].get("cleanup.policy", ""):
         return f"{balances} is not compacted and would lose balances: set cleanup.policy=compact"
     return None
+
+
+def _partitions(topic: dict[str, Any]) -> int:
+    error = for_code(topic["error_code"])
+    if error is UnknownTopicOrPartitionError:
+        raise RefusedError(
+            f"there is no topic {topic['topic']}: create it first, it is never created by itself"
+        )
+    if error is not NoError:
+        raise error
+    return len(topic["partitions"])
 
 
 async def _config(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:

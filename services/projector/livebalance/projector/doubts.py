@@ -1,0 +1,40 @@
+"""The accounts of the owned lanes that are disputed, or wait for the transfer their balance names."""
+
+from collections.abc import Iterable
+
+from livebalance.projector.account import Account
+from livebalance.wire.identity import AccountId
+from livebalance.wire.instant import Millis
+
+
+class Doubts:
+    """Kept in step with what Postgres has taken; loaded when lanes are claimed."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[AccountId, Millis] = {}
+        self._disputed: set[AccountId] = set()
+
+    def take(self, accounts: Iterable[Account]) -> None:
+        """As they stand now."""
+        for account in accounts:
+            if account.unverified_since is None:
+                self._waiting.pop(account.id, None)
+            else:
+                self._waiting[account.id] = account.unverified_since
+            if account.disputed_since is None:
+                self._disputed.discard(account.id)
+            else:
+                self._disputed.add(account.id)
+
+    def forget(self) -> None:
+        self._waiting.clear()
+        self._disputed.clear()
+
+    @property
+    def disputed(self) -> int:
+        """How many accounts."""
+        return len(self._disputed)
+
+    def waiting_ms(self, now: Millis) -> int:
+        """How long the longest unverified account has been so; 0 when all are verified."""
+        return max(0, now - min(self._waiting.values(), default=now))

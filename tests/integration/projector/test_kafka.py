@@ -1,0 +1,27 @@
+"""Kafka killed and back again: the projector waits for it, and goes on."""
+
+import dataclasses
+from pathlib import Path
+
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from tests.integration.projector.world import World, history, reached
+
+
+async def test_kafka_killed(world: World, place: Place, tmp_path: Path) -> None:
+    with Servers(Place(place.home, tmp_path / "own"), parts=["kafka"], durable=False) as own:
+        here = dataclasses.replace(world, kafka=own.kafka)
+        await here.topics.create(here.kafka)
+        broker = own.own["kafka"].child
+        fed = history("alice", range(1, 6))
+        async with here.running() as projector:
+            await here.write(fed[:5])
+            await here.applied(fed[:5])
+            broker.kill()
+            await reached(lambda: projector.unready() == "kafka does not answer", 60)
+            broker.start()
+            broker.wait_for("Kafka Server started", 60)
+            await here.write(fed[5:])
+            await here.applied(fed, 60)
+            await reached(lambda: projector.unready() is None)
+        await here.is_exact(fed)
