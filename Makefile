@@ -45,7 +45,7 @@ test: check test-web test-python ## check, and every test
 # The first part shares two cores; the second starts whole clusters, and runs alone.
 test-python: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/acceptance --ignore=tests/bench
-	$(if $(wildcard tests/acceptance/test_*.py),$(BIN)/python -m pytest tests/acceptance)
+	$(BIN)/python -m pytest tests/acceptance
 
 test-web: $(READY)
 	$(BIN)/python -m livebalance.stack.node test
