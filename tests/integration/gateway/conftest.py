@@ -1,12 +1,13 @@
 """A gateway in the test's own loop, on real Postgres and Redis, and a book that writes what it shows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
@@ -50,6 +51,11 @@ class Running:
         self._stopping.set()
         async with asyncio.timeout(15):
             await self.task
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of production: its transports differ from asyncio's."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 StartGateway = Callable[..., Awaitable[Running]]

@@ -82,7 +82,7 @@ class _Connection(asyncio.Protocol):
             self.lost.set_result(None)
 
     def send(self, *command: str) -> None:
-        if self._transport:
+        if self._transport and not self._transport.is_closing():  # uvloop raises on a closed one
             packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub: one word
             self._transport.write(packed)
 

@@ -199,16 +199,15 @@ class Socket(asyncio.Protocol):
         return len(frames)
 
     def _write(self, data: bytes) -> None:
-        self._written += len(data)
-        self._transport.write(data)
+        if not self._transport.is_closing():  # uvloop raises on a closed one
+            self._written += len(data)
+            self._transport.write(data)
 
     def _write_protocol(self) -> None:
         for data in self._protocol.data_to_send():
-            if self._transport.is_closing():
-                return
             if data:
                 self._write(data)
-            else:  # nothing more from us
+            elif not self._transport.is_closing():  # nothing more from us
                 self._leave()
                 self._transport.write_eof()
                 self._wait(CLOSE_WITHIN, self._transport.abort)
