@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from livebalance.runtime import crash
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.plan import Plan
+from tests.acceptance.proof.proof import order_of
 
 ACCOUNTS = 8
 QUICK = {
@@ -20,12 +22,14 @@ NewCluster = Callable[[], Cluster]
 
 @pytest.fixture(scope="module")
 def new_cluster(place: Place, request: pytest.FixtureRequest) -> NewCluster:
-    """Without a feed: each run has one of its own."""
+    """Without a feed: each run has one of its own. Its processes can be told where to die."""
     serial = iter(range(1_000))
 
     def make() -> Cluster:
-        name = f"{Path(str(request.path)).stem}-{next(serial)}"
-        plan = Plan(feeds=0, page=False, port=free_port(), durable=False, environment=QUICK)
-        return Cluster(Place(place.home, place.state / name), plan)
+        here = Place(place.home, place.state / f"{Path(str(request.path)).stem}-{next(serial)}")
+        names = [f"{kind}-{number}" for kind in ("gateway", "projector") for number in (1, 2)]
+        orders = {name: {crash.VARIABLE: f"@{order_of(here, name)}"} for name in names}
+        plan = Plan(feeds=0, page=False, port=free_port(), durable=False, environment={**QUICK, **orders})
+        return Cluster(here, plan)
 
     return make

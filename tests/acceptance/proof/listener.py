@@ -16,7 +16,8 @@ class Listener:
     def __init__(self, name: str, url: str, accounts: Sequence[AccountId]) -> None:
         self.name = name
         self.accounts = accounts
-        self.client = Client(url.replace("http", "ws", 1) + "/ws", heard=self._hear)
+        self.url = url.replace("http", "ws", 1) + "/ws"
+        self.client = Client(self.url, heard=self._hear)
         self.connections = 0
         self.deltas = 0
         self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription

@@ -6,14 +6,16 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import psutil
 
+from livebalance.client.client import Client
+from livebalance.client.event import Changed, Disconnected
 from livebalance.feed.stream import account
-from livebalance.runtime import crash
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import PROJECT
+from livebalance.stack.place import PROJECT, Place
 from tests.acceptance.proof import planted
 from tests.acceptance.proof.books import (
     Log,
@@ -56,29 +58,44 @@ class Proof:
             yield
         self.runs.append(feed.run)
 
-    def plant(self, name: str, *what: str) -> None:
-        """From its next start on, a projector is one with something done to it."""
-        child = self.cluster.watches[name].child
-        child.command, child.directory = [sys.executable, "-m", planted.__name__, *what], PROJECT
-
-    async def arm(self, name: str, point: str) -> None:
-        """Start a process again so that it kills itself at a named point; nobody starts it after that."""
+    async def plant(self, name: str, *what: str) -> None:
+        """From now on a projector is one with something done to it."""
         watch = self.cluster.watches[name]
         await watch.stop()
-        watch.start({crash.VARIABLE: point})
-        watch.release()
+        watch.child.command = [sys.executable, "-m", planted.__name__, *what]
+        watch.child.directory = PROJECT
+        watch.start()
+
+    def arm(self, name: str, point: str) -> None:
+        """Have a running process kill itself at a named point; nobody starts it again after that."""
+        self.cluster.watches[name].release()
+        order = order_of(self.cluster.place, name)
+        written = order.with_suffix(".new")
+        written.write_text(point)
+        written.rename(order)
 
     async def died(self, name: str, within: float) -> None:
         """Wait until it is dead by its own -9, and start it as ever."""
-        watch = self.cluster.watches[name]
+        watch, order = self.cluster.watches[name], order_of(self.cluster.place, name)
         try:
             async with asyncio.timeout(within):
                 while watch.child.pid is not None:  # noqa: ASYNC110 - a process tells nobody that it ended
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            raise AssertionError(f"{name} did not pass {watch.child.environment[crash.VARIABLE]}") from None
+            raise AssertionError(f"{name} did not pass {order.read_text()}") from None
         assert watch.child.exit_code == -signal.SIGKILL, watch.child.tail()
+        order.unlink()
         watch.start()
+
+    async def visit(self, gateway: str, within: float) -> None:
+        """One more client follows every account there, until the first answer or the death of the gateway."""
+        url = next(one.url for one in self.listeners if one.name == gateway)
+        async with Client(url) as visitor, asyncio.timeout(within):
+            for name in self._accounts:
+                visitor.follow(name)
+            async for event in visitor.events():
+                if isinstance(event, Changed | Disconnected):
+                    return
 
     async def delivered(self, deltas: int, within: float) -> None:
         """Wait until every listener was sent so many more."""
@@ -214,6 +231,11 @@ class Proof:
         finally:
             with contextlib.suppress(OSError):
                 await connection.close(timeout=5)
+
+
+def order_of(place: Place, name: str) -> Path:
+    """The file that tells a process of a cluster where to die."""
+    return place.directory("orders") / name
 
 
 def _complete(rows: Sequence[Standing], wanted: int) -> bool:

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.acceptance.proof.conftest import ACCOUNTS, NewCluster
 from tests.acceptance.proof.proof import Proof
+from tests.acceptance.proof.zombie import zombie
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -29,14 +30,21 @@ async def proof(new_cluster: NewCluster) -> AsyncIterator[Proof]:
 async def test_records_fed_are_rows_of_sql_are_each_clients_log(proof: Proof, seed: int) -> None:
     chosen = Random(seed)
     projector, gateway = (f"{kind}-{chosen.randint(1, 2)}" for kind in ("projector", "gateway"))
-    stop = f"{PROJECTOR_POINTS[seed % 3]}:{chosen.randint(1, 10)}"
-    fall = {"after_snapshot": 1, "while_delivering": chosen.randint(5, 60)}
     point = GATEWAY_POINTS[seed % 2]
+    passes = 1 if point == "after_snapshot" else chosen.randint(1, 30)
 
     async with proof.feeding(seed, RATE):
-        await asyncio.gather(proof.arm(projector, stop), proof.arm(gateway, f"{point}:{fall[point]}"))
-        await asyncio.gather(proof.died(projector, 30), proof.died(gateway, 30))
+        await proof.delivered(10, within=30)
+        proof.arm(projector, f"{PROJECTOR_POINTS[seed % 3]}:{chosen.randint(1, 10)}")
+        proof.arm(gateway, f"{point}:{passes}")
+        await asyncio.gather(proof.died(projector, 30), proof.died(gateway, 30), proof.visit(gateway, 30))
         await proof.delivered(10, within=30)  # to the client of each gateway, and through the balancer
+
+    await proof.compare(await proof.settled(within=30))
+
+
+async def test_a_zombie_writes_nothing(proof: Proof) -> None:
+    await zombie(proof, seed=20)
     await proof.compare(await proof.settled(within=30))
 
 
