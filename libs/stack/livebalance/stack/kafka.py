@@ -100,7 +100,7 @@ class Kafka:
         ]
         child = Child(
             name="kafka-format",
-            command=[*tool, "format", "-t", cluster, "-c", str(self._properties), "--standalone"],
+            command=[*tool, "format", f"--cluster-id={cluster}", "-c", str(self._properties), "--standalone"],
             log=self._place.log("kafka-format"),
             environment=bare_environment(),
         )
