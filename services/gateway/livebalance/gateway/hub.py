@@ -139,6 +139,7 @@ class Hub:
             audience = self.audiences[account] = Audience(account, self.effects, now)
             self._unacked.add(audience)
             self.effects.subscriptions[account] = True
+        session.outbox.beat(b"")  # one that waits claims nothing of this account, and would seem to
         if mine := session.followers.get(account):
             session.outbox.forget(account)
             audience.leave(mine)

@@ -1,0 +1,65 @@
+"""The usual way to fan out, to compare with: a Starlette route, `send_text`, and redis-py's pub/sub.
+
+Started by `tests.bench.fanout`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX and LIVEBALANCE_HTTP_PORT.
+"""
+
+import asyncio
+import os
+from collections import defaultdict
+
+import redis.asyncio
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from livebalance.wire.delta import account_of, decode_delta, redis_account
+from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client, delta_frame
+from livebalance.wire.identity import AccountId, channel_account
+
+PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
+
+followers: dict[AccountId, set[WebSocket]] = defaultdict(set)
+pubsub = redis.asyncio.from_url(os.environ["LIVEBALANCE_REDIS"]).pubsub()
+
+
+async def serve(socket: WebSocket) -> None:
+    await socket.accept(subprotocol=SUBPROTOCOL)
+    frame = decode_client(await socket.receive_text())
+    assert isinstance(frame, Subscribe)
+    for one in frame.channels:
+        account = channel_account(one.channel)
+        if not followers[account]:
+            await pubsub.subscribe(redis_account(PREFIX, account))
+        followers[account].add(socket)
+    await socket.send_text('{"type":"ok","id":1}')
+    try:
+        await socket.receive_text()
+    except WebSocketDisconnect:
+        for sockets in followers.values():
+            sockets.discard(socket)
+
+
+async def relay() -> None:
+    await pubsub.subscribe(f"{PREFIX}nothing")
+    async for message in pubsub.listen():
+        account = account_of(PREFIX, message["channel"].decode())
+        if message["type"] == "message" and account:
+            text = delta_frame(account, decode_delta(message["data"])).decode()
+            for socket in list(followers[account]):
+                await socket.send_text(text)
+
+
+async def main() -> None:
+    app = Starlette(routes=[WebSocketRoute("/ws", serve)])
+    port = int(os.environ["LIVEBALANCE_HTTP_PORT"])
+    config = uvicorn.Config(app, port=port, ws_per_message_deflate=False, log_level="warning", lifespan="off")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(relay())
+        group.create_task(uvicorn.Server(config).serve())
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
