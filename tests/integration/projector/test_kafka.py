@@ -3,12 +3,18 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
+
+from livebalance.projector import stall
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 from tests.integration.projector.world import World, history, reached
 
 
-async def test_kafka_killed(world: World, place: Place, tmp_path: Path) -> None:
+async def test_kafka_killed(
+    world: World, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stall, "_SUSPECT", 2.0)
     with Servers(Place(place.home, tmp_path / "own"), parts=["kafka"], durable=False) as own:
         here = dataclasses.replace(world, kafka=own.kafka)
         await here.topics.create(here.kafka)

@@ -59,4 +59,4 @@ async def test_without_it_the_timeouts_of_the_role_do_not_help(
 
     monkeypatch.setattr(writes, "evict_holder", nobody)
     with pytest.raises(AssertionError, match="not 5"):
-        await claims_from_the_stopped(world, 12)
+        await claims_from_the_stopped(world, 8)

@@ -4,9 +4,11 @@ import json
 import time
 from decimal import Decimal
 
+import httpx
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from livebalance.stack.place import free_port
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.world import TIME_MS, World, balance, history, transfer
 
@@ -115,6 +117,20 @@ async def test_the_group_is_told_where_the_lane_stands(world: World) -> None:
         await admin.close()
     [epoch] = await world.ask("select epoch from projection")
     assert marks[at] == (2, epoch[0])
+
+
+async def test_its_door_tells_how_it_is(world: World) -> None:
+    fed, port = history("alice", [1]), free_port()
+    child = world.start(http_port=port)
+    await world.write(fed)
+    await world.applied(fed)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as door:
+        assert (await door.get("/readyz")).status_code == 200
+        said = (await door.get("/metrics")).text
+    assert "livebalance_projector_records_applied_total 3.0" in said
+    assert 'livebalance_projector_lanes{state="running"} 3.0' in said
+    child.stop()
+    assert child.exit_code == 0
 
 
 async def test_a_projector_that_starts_again_goes_on(world: World) -> None:

@@ -19,7 +19,7 @@ async def stops_fetching(world: World) -> None:
         assert projector.unready() is None  # there is nothing to fetch
         await world.write([transfer("alice", "u", 1)])
         await reached(lambda: "although there is more" in (projector.unready() or ""))
-        await asyncio.sleep(6)
+        await asyncio.sleep(5)
 
 
 async def test_a_consumer_that_stops_fetching_ends_the_process(

@@ -20,6 +20,7 @@ from livebalance.wire.instant import Millis
 _SECONDS = 5.0  # the longest wait for an answer of the broker
 _ASK_SECONDS = 2.0
 _COMMIT_SECONDS = 1.0
+_HELD_SECONDS = 1.0  # beyond its own time, before a fetch is given up
 _NO_LIMIT = 2**31 - 1
 
 _log = logs.get("intake")
@@ -117,8 +118,8 @@ class Intake:
             return {}
         ready = [side for lane in lanes for side in self._sides(lane)]
         try:
-            async with asyncio.timeout(self._settings.fetch_ms / 1000 + _COMMIT_SECONDS):
-                # A rebalance holds getmany back for as long as it takes.
+            # A rebalance holds getmany back for as long as it takes; cut off, it has handed out nothing.
+            async with asyncio.timeout(self._settings.fetch_ms / 1000 + _HELD_SECONDS):
                 found = await self._consumer.getmany(
                     *ready, timeout_ms=self._settings.fetch_ms, max_records=self._settings.batch
                 )

@@ -64,7 +64,8 @@ Reader = Callable[[KafkaRecord, Writers], What]
 
 def kafka_time(record: KafkaRecord) -> Millis:
     """Kafka's time within 1970..9999, whatever a producer wrote."""
-    return Millis(min(max(record.timestamp, 0), MAX_MILLIS))
+    at = record.timestamp
+    return Millis(at if 0 <= at <= MAX_MILLIS else min(max(at, 0), MAX_MILLIS))
 
 
 def _transfer(record: KafkaRecord, writers: Writers) -> Transfer | Refused:
