@@ -1,0 +1,1 @@
+"""Kafka in; Postgres rows and Redis deltas out."""
