@@ -31,8 +31,10 @@ Recoveries = list[float]
 async def kill_one_of_each(proof: Proof, chosen: Random) -> float:
     """Seconds until each client, of the killed gateway too, was sent deltas again."""
     began = time.monotonic()
-    for kind in ("gateway", "projector"):
-        proof.cluster.watches[f"{kind}-{chosen.randint(1, 2)}"].kill()
+    gateway, projector = (f"{kind}-{chosen.randint(1, 2)}" for kind in ("gateway", "projector"))
+    async with proof.reconnecting(gateway, BACK_WITHIN):
+        for name in (gateway, projector):
+            proof.cluster.watches[name].kill()
     await proof.delivered(10, BACK_WITHIN)
     return time.monotonic() - began
 

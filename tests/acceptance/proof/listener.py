@@ -1,7 +1,7 @@
 """A client at one door, and everything it was sent."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from livebalance.client.chain import Ledger, replay
 from livebalance.client.client import Client
@@ -37,7 +37,7 @@ class Listener:
                 self.connections += isinstance(event, Connected)
                 if isinstance(event, Changed):
                     self._count(event.frame)
-                    self._moved.set()
+                self._moved.set()
         raise AssertionError(f"{self.name} was told to stay away")
 
     def _count(self, frame: Snapshot | DeltaFrame) -> None:
@@ -52,19 +52,22 @@ class Listener:
 
     async def joined(self) -> None:
         """Wait until every account was answered."""
-        while not all(self.client.shown(account) for account in self.accounts):
-            self._moved.clear()
-            await self._moved.wait()
+        await self._until(lambda: all(self.client.shown(account) for account in self.accounts))
+
+    async def connected(self, times: int) -> None:
+        """Wait until it was welcomed so often since the beginning."""
+        await self._until(lambda: self.connections >= times)
 
     async def receive(self, deltas: int) -> None:
         """Wait until so many were sent since the beginning."""
-        while self.deltas < deltas:
-            self._moved.clear()
-            await self._moved.wait()
+        await self._until(lambda: self.deltas >= deltas)
 
     async def reach(self, revisions: Mapping[str, int]) -> None:
         """Wait until every account is there or beyond."""
-        while any(self.revisions()[account] < revision for account, revision in revisions.items()):
+        await self._until(lambda: all(self.revisions()[name] >= at for name, at in revisions.items()))
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not true():
             self._moved.clear()
             await self._moved.wait()
 

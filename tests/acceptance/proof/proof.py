@@ -46,6 +46,7 @@ class Proof:
         doors = {f"gateway-{n}": url for n, url in enumerate(cluster.gateways, 1)}
         self.listeners = [Listener(name, url, self._accounts) for name, url in doors.items()]
         self.listeners.append(Listener("balancer", cluster.page, self._accounts))
+        self._at_door = {listener.name: listener for listener in self.listeners}
         self._forget()
 
     # --- load and faults
@@ -89,13 +90,21 @@ class Proof:
 
     async def visit(self, gateway: str, within: float) -> None:
         """One more client follows every account there, until the first answer or the death of the gateway."""
-        url = next(one.url for one in self.listeners if one.name == gateway)
-        async with Client(url) as visitor, asyncio.timeout(within):
+        async with Client(self._at_door[gateway].url) as visitor, asyncio.timeout(within):
             for name in self._accounts:
                 visitor.follow(name)
             async for event in visitor.events():
                 if isinstance(event, Changed | Disconnected):
                     return
+
+    @asynccontextmanager
+    async def reconnecting(self, gateway: str, within: float) -> AsyncIterator[None]:
+        """The gateway dies in the block; at its end its own client has found it again."""
+        listener = self._at_door[gateway]
+        times = listener.connections + 1
+        yield
+        async with asyncio.timeout(within):
+            await listener.connected(times)
 
     async def delivered(self, deltas: int, within: float) -> None:
         """Wait until every listener was sent so many more."""

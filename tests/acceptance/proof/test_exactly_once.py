@@ -35,9 +35,10 @@ async def test_records_fed_are_rows_of_sql_are_each_clients_log(proof: Proof, se
 
     async with proof.feeding(seed, RATE):
         await proof.delivered(10, within=30)
-        proof.arm(projector, f"{PROJECTOR_POINTS[seed % 3]}:{chosen.randint(1, 10)}")
-        proof.arm(gateway, f"{point}:{passes}")
-        await asyncio.gather(proof.died(projector, 30), proof.died(gateway, 30), proof.visit(gateway, 30))
+        async with proof.reconnecting(gateway, within=30):
+            proof.arm(projector, f"{PROJECTOR_POINTS[seed % 3]}:{chosen.randint(1, 10)}")
+            proof.arm(gateway, f"{point}:{passes}")
+            await asyncio.gather(proof.died(projector, 30), proof.died(gateway, 30), proof.visit(gateway, 30))
         await proof.delivered(10, within=30)  # to the client of each gateway, and through the balancer
 
     await proof.compare(await proof.settled(within=30))
