@@ -2,10 +2,11 @@
 
 `python -m tests.bench.latency [--seconds 10]`
 
-One cluster of real servers (fsync on), one client at a gateway that follows every account. A transfer's clock
-starts with the timestamp that its producer gave it before sending; it ends when its frame was read from the
-socket, before it is understood. "Balance" is the same until the balance that names the transfer comes, by way
-of the recorder. Rates are of transfer records. The first row is measured twice: what differs is noise.
+Real servers (fsync on), two projectors, one client at a gateway that follows every account. The clock of a
+transfer starts with the timestamp that its producer gave it before sending; it ends when its frame was read
+from the socket, before it is understood. Without a transaction there is no recorder: the way of a transfer
+alone. With it, "balance" is the same until the balance that names the transfer comes. Rates are of transfer
+records. One row is measured twice: what differs is noise.
 """
 
 import argparse
@@ -41,12 +42,14 @@ class Way:
     plain: bool  # produced without a transaction
 
 
-WAYS = [
+ALONE = [
     Way("without a transaction", 10, plain=True),
     Way("without a transaction", 1_000, plain=True),
     Way("without a transaction, again", 1_000, plain=True),
-    Way("in Kafka transactions", 10, plain=False),
-    Way("in Kafka transactions", 1_000, plain=False),
+]
+RECORDED = [
+    Way("in Kafka transactions, recorded", 10, plain=False),
+    Way("in Kafka transactions, recorded", 1_000, plain=False),
 ]
 
 
@@ -145,16 +148,16 @@ async def listen(client: Client, stopwatch: Stopwatch) -> None:
             stopwatch.changed(event)
 
 
-async def run(place: Place, seconds: float) -> list[Row]:
+async def run(place: Place, recorders: int, ways: Sequence[Way], seconds: float) -> list[Row]:
     rows = []
-    async with Cluster(place, Plan(feeds=0, page=False, port=free_port())) as cluster:
+    async with Cluster(place, Plan(feeds=0, recorders=recorders, page=False, port=free_port())) as cluster:
         stopwatch = Stopwatch()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
         async with Client(url, heard=stopwatch.heard) as client, asyncio.TaskGroup() as group:
             for n in range(1, ACCOUNTS + 1):
                 client.follow(account(n))
             listening = group.create_task(listen(client, stopwatch))
-            for number, way in enumerate(WAYS, 1):
+            for number, way in enumerate(ways, 1):
                 rows.append(await measure(cluster, stopwatch, number, way, seconds))
                 print(line(rows[-1]), flush=True)
             listening.cancel()
@@ -174,7 +177,13 @@ def cpu_table(rows: Sequence[Row]) -> str:
     kinds = sorted({kind for row in measured for kind in row.cpu_us})
     head = f"{'CPU, us a transfer record':32}" + "".join(f"{kind:>10}" for kind in kinds)
     return "\n".join(
-        [head, *(f"{row.way:32}" + "".join(f"{row.cpu_us[kind]:>10}" for kind in kinds) for row in measured)]
+        [
+            head,
+            *(
+                f"{row.way:32}" + "".join(f"{row.cpu_us.get(kind, 0):>10}" for kind in kinds)
+                for row in measured
+            ),
+        ]
     )
 
 
@@ -184,9 +193,12 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f} before\n{HEAD}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="latency-") as state:
-        Path(state).chmod(0o755)  # Postgres may run as another user
-        rows = asyncio.run(run(Place(Place.of_environment().home, Path(state)), seconds))
+    rows = []
+    for recorders, ways in enumerate((ALONE, RECORDED)):
+        with tempfile.TemporaryDirectory(prefix="latency-") as state:
+            Path(state).chmod(0o755)  # Postgres may run as another user
+            place = Place(Place.of_environment().home, Path(state))
+            rows += asyncio.run(run(place, recorders, ways, seconds))
     print("\n" + cpu_table(rows))
     result = Place.of_environment("bench").directory("latency") / "result.json"
     result.write_text(
