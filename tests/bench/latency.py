@@ -13,13 +13,15 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import psutil
 
 from livebalance.client.client import Client
@@ -105,6 +107,7 @@ class Row:
     balances: Quantiles
     frames: int
     cpu_us: dict[str, int]  # of each kind of process, per transfer record
+    stages_ms: dict[str, float]  # of a projector's batch, on average
 
 
 def cpu_seconds(cluster: Cluster) -> dict[str, float]:
@@ -117,6 +120,32 @@ def cpu_seconds(cluster: Cluster) -> dict[str, float]:
     return spent
 
 
+Stages = dict[str, tuple[float, float]]  # seconds, batches
+
+_STAGE = re.compile(r'^livebalance_projector_batch_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
+
+
+async def stages(cluster: Cluster) -> Stages:
+    """What the projectors' batches took until now."""
+    found: Stages = {}
+    async with httpx.AsyncClient() as http:
+        for service in cluster.services.values():
+            if service.kind == "projector":
+                text = (await http.get(f"http://127.0.0.1:{service.port}/metrics")).text
+                for what, stage, value in _STAGE.findall(text):
+                    seconds, batches = found.get(stage, (0.0, 0.0))
+                    more = float(value)
+                    found[stage] = (seconds + more, batches) if what == "sum" else (seconds, batches + more)
+    return found
+
+
+def averages(before: Stages, after: Stages) -> dict[str, float]:
+    return {
+        stage: round((seconds - before[stage][0]) / max(batches - before[stage][1], 1) * 1000, 2)
+        for stage, (seconds, batches) in after.items()
+    }
+
+
 async def measure(cluster: Cluster, stopwatch: Stopwatch, number: int, way: Way, seconds: float) -> Row:
     stopwatch.first.clear()
     async with feeding(
@@ -126,6 +155,7 @@ async def measure(cluster: Cluster, stopwatch: Stopwatch, number: int, way: Way,
         await asyncio.sleep(WARM_UP)
         before = cpu_seconds(cluster)
         before["feed"] = sum(psutil.Process(feed.child.pid).cpu_times()[:2])
+        staged = await stages(cluster)
         stopwatch.clear()
         await asyncio.sleep(seconds)
         after = cpu_seconds(cluster)
@@ -139,6 +169,7 @@ async def measure(cluster: Cluster, stopwatch: Stopwatch, number: int, way: Way,
             Quantiles.of(stopwatch.balances),
             stopwatch.frames,
             spent if way.rate >= 100 else {},  # at a trickle only what is idle would be seen
+            averages(staged, await stages(cluster)),
         )
 
 
@@ -172,19 +203,15 @@ def line(row: Row) -> str:
     return f"{row.way:32}{row.rate:>7}{to.count:>8}{to.p50:>9}{to.p99:>9}{by.p50:>13}{by.p99:>8}"
 
 
-def cpu_table(rows: Sequence[Row]) -> str:
-    measured = [row for row in rows if row.cpu_us]
-    kinds = sorted({kind for row in measured for kind in row.cpu_us})
-    head = f"{'CPU, us a transfer record':32}" + "".join(f"{kind:>10}" for kind in kinds)
-    return "\n".join(
-        [
-            head,
-            *(
-                f"{row.way:32}" + "".join(f"{row.cpu_us.get(kind, 0):>10}" for kind in kinds)
-                for row in measured
-            ),
-        ]
-    )
+def table(title: str, rows: Sequence[tuple[Row, Mapping[str, float]]]) -> str:
+    """A column for each name that any row has."""
+    names = sorted({name for _, values in rows for name in values})
+    head = f"{title:32}{'/s':>7}" + "".join(f"{name:>10}" for name in names)
+    lines = [
+        f"{row.way:32}{row.rate:>7}" + "".join(f"{values.get(name, ''):>10}" for name in names)
+        for row, values in rows
+    ]
+    return "\n".join([head, *lines])
 
 
 def main() -> None:
@@ -199,7 +226,8 @@ def main() -> None:
             Path(state).chmod(0o755)  # Postgres may run as another user
             place = Place(Place.of_environment().home, Path(state))
             rows += asyncio.run(run(place, recorders, ways, seconds))
-    print("\n" + cpu_table(rows))
+    print("\n" + table("CPU, us a transfer record", [(row, row.cpu_us) for row in rows if row.cpu_us]))
+    print("\n" + table("a projector's batch, ms", [(row, row.stages_ms) for row in rows]))
     result = Place.of_environment("bench").directory("latency") / "result.json"
     result.write_text(
         json.dumps(
