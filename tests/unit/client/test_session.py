@@ -303,6 +303,14 @@ def test_unfollow_is_told_to_the_gateway_and_silences_the_account() -> None:
     assert hears(session, delta(3, 4)) == []
 
 
+def test_what_was_never_asked_for_needs_no_word() -> None:
+    session = Session([ONE])
+    session.follow(ACCOUNT)
+    session.unfollow(ACCOUNT)
+    session.step(Tick(), NOW, 0.5)
+    assert said(hears(session, welcome())) == []
+
+
 def test_follow_again_after_unfollow_unsubscribes_first() -> None:
     session = live()
     session.unfollow(ACCOUNT)

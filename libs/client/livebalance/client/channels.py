@@ -42,7 +42,8 @@ class Channels:
             self.due = 0.0
 
     def unfollow(self, account: AccountId) -> None:
-        if self._channels.pop(account, None):
+        channel = self._channels.pop(account, None)
+        if channel and channel.phase is not Phase.WANTED:
             self._unwanted.append(account)
             self.due = 0.0
 
