@@ -47,6 +47,14 @@ class Running:
                     return
                 await asyncio.sleep(0.05)
 
+    async def fell(self) -> BaseException:
+        """What it died of."""
+        async with asyncio.timeout(10):
+            await asyncio.wait({self.task})
+        died, self.task = self.task.exception(), asyncio.create_task(asyncio.sleep(0))
+        assert died
+        return died
+
     async def stop(self) -> None:
         self._stopping.set()
         async with asyncio.timeout(15):

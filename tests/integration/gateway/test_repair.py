@@ -163,3 +163,19 @@ async def test_a_joiner_is_told_when_redis_is_away(
         await viewer.follow("alice")
         await viewer.until(lambda: viewer.of_type("error"))
         assert viewer.of_type("error")[0]["code"] == "unavailable"
+
+
+async def test_a_bug_in_what_all_share_ends_the_process(
+    start_gateway: StartGateway, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor starts it anew, with a state that is right."""
+    gateway = await start_gateway()
+    await book.open("alice")
+    async with Viewer(gateway.ws) as viewer:
+        await viewer.follow("alice")
+        await viewer.until_at("alice", 1)
+        monkeypatch.setattr("livebalance.gateway.hub.Hub.delta", lambda *_: 1 / 0)
+        await book.move("alice", 1)
+        died = await gateway.fell()
+        assert isinstance(died, ExceptionGroup)
+        assert died.subgroup(ZeroDivisionError)

@@ -224,3 +224,17 @@ async def test_a_reader_that_never_reads_is_aborted(start_gateway: StartGateway,
         await quick.ask("ping")
         await quick.until(lambda: quick.of_type("ok"))
         dead.reads.set()
+
+
+async def test_a_bug_met_by_one_client_does_not_reach_the_others(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Viewer(gateway.ws) as unlucky, Viewer(gateway.ws) as other:
+        await other.until(lambda: other.of_type("welcome"))
+        monkeypatch.setattr("livebalance.gateway.session.Session.receive", lambda *_: 1 / 0)
+        await unlucky.ask("ping")
+        code, reason = await unlucky.until_closed()
+        assert (code, set(json.loads(reason))) == (1011, {"code", "error_id"})
+        monkeypatch.undo()
+        await other.ask("ping")
+        await other.until(lambda: other.of_type("ok"))

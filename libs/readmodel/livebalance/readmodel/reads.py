@@ -226,7 +226,7 @@ _LIST = f"""
 select n.epoch, n.known, b.account_id, {_BALANCE}
   from truth n left join lateral (
        select * from balance
-        where account_id > $1 and starts_with(account_id, $2) and account_id >= $2
+        where account_id > $1 and account_id >= $2 and account_id < $2 || '~' -- beyond every id
         order by account_id limit $3) b on true
  order by b.account_id
 """

@@ -69,24 +69,16 @@ def application(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay:
 
 
 class Server(uvicorn.Server):
-    """`serving` is set once it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.serving = asyncio.Event()
-
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service drains before it stops
 
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.serving.set()
-
-    @property
-    def port(self) -> int:
-        number: int = self.servers[0].sockets[0].getsockname()[1]
-        return number
+    def abandon(self) -> None:
+        """Drops whoever is still connected. A loop does not close while something of it is open."""
+        for listener in self.servers if self.started else ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
@@ -123,12 +115,15 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     ) as pool:
         relay = Relay(settings, pool, terms(settings))
         http = server(settings, application(settings, pool, relay), relay)
-        async with asyncio.TaskGroup() as group:
-            parts = group.create_task(relay.serve())
-            listening = group.create_task(http.serve())
-            await stopping.wait()
-            _log.info("draining")
-            await relay.drain(settings.drain)
-            http.should_exit = True
-            await listening
-            parts.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                parts = group.create_task(relay.serve())
+                listening = group.create_task(http.serve())
+                await stopping.wait()
+                _log.info("draining")
+                await relay.drain(settings.drain)
+                http.should_exit = True
+                await listening
+                parts.cancel()
+        finally:
+            http.abandon()

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import asyncpg
 
-from livebalance.gateway.snapshots import TRANSIENT
+from livebalance.gateway.away import AWAY
 from livebalance.readmodel import reads
 from livebalance.readmodel.reads import Finding
 from livebalance.runtime import logs
@@ -60,7 +60,7 @@ class Audit:
         while True:
             try:
                 await self._round()
-            except TRANSIENT as reason:
+            except AWAY as reason:
                 _log.warning("postgres is away", reason=type(reason).__name__)
                 self._failed()
                 await self._pause(RETRY)

@@ -58,13 +58,14 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-            pushes = self._pushes()
+            if pushes := self._pushes():
+                self._pushed(pushes)
         except hiredis.ProtocolError:
             _log.warning("redis speaks another protocol")
             self.abort()
-        else:
-            if pushes:
-                self._pushed(pushes)
+        except Exception as bug:  # the loop would only log it: whoever waits is to fall with it
+            if not self.lost.done():
+                self.lost.set_exception(bug)
 
     def _pushes(self) -> list[list[Any]]:
         pushes: list[list[Any]] = []
@@ -104,7 +105,7 @@ class Deltas:
         self._lanes: set[bytes] = set()
         self._connection: _Connection | None = None
         self._unacked: Counter[bytes] = Counter()  # subscriptions sent
-        self._all_acked = asyncio.Event()
+        self._some_acked = asyncio.Event()
         self._missed = 0
 
     # --- what is to be heard
@@ -134,7 +135,6 @@ class Deltas:
         for some in _in_batches(channels):
             if command == "SUBSCRIBE":
                 self._unacked.update(some)
-                self._all_acked.clear()
             self._connection.send(command, *(channel.decode() for channel in some))
 
     # --- what is heard
@@ -154,6 +154,7 @@ class Deltas:
                         self._events.refused()
             elif kind == b"subscribe":
                 self._acknowledged(channel, acked)
+        self._some_acked.set()
         if acked:
             self._events.acked(acked)
         if deltas:
@@ -166,8 +167,6 @@ class Deltas:
             del self._unacked[channel]
             if account := self._accounts.get(channel):
                 acked.append(account)
-            if not self._unacked:
-                self._all_acked.set()
 
     def _other(self, channel: bytes, message: bytes) -> None:
         if channel == self._probe.encode():
@@ -204,6 +203,10 @@ class Deltas:
             await self._subscribe_again()
             self._events.connected(True)
             await self._listen(connection)
+        except TimeoutError:
+            if connection.lost.done():
+                connection.lost.result()
+            raise
         finally:
             connection.abort()
 
@@ -227,7 +230,9 @@ class Deltas:
         for some in _in_batches([self._probe.encode(), *self._lanes, *self._accounts]):
             self._send("SUBSCRIBE", some)
             async with asyncio.timeout(CONNECT_WITHIN):
-                await self._all_acked.wait()
+                while some[-1] in self._unacked:  # Redis answers in order
+                    self._some_acked.clear()
+                    await self._some_acked.wait()
 
     async def _listen(self, connection: _Connection) -> None:
         self._missed = 0
@@ -236,6 +241,7 @@ class Deltas:
             self._missed += 1
             await asyncio.wait({connection.lost}, timeout=self._probe_period)
             if connection.lost.done():
+                connection.lost.result()
                 raise LostError("closed")
         raise LostError("deaf")
 

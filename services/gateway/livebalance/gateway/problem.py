@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from msgspec import json
 from starlette.exceptions import HTTPException
 
-from livebalance.gateway.snapshots import TRANSIENT
+from livebalance.gateway.away import AWAY
 
 RETRY_AFTER = "1"  # seconds
 
@@ -52,5 +52,5 @@ def install(app: FastAPI) -> None:
     async def away(_: Request, __: Exception) -> Response:
         return Problem(503, "unavailable", "the truth cannot be asked now").response()
 
-    for kind in TRANSIENT:
+    for kind in AWAY:
         app.add_exception_handler(kind, away)

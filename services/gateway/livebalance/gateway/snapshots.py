@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 
+from livebalance.gateway.away import AWAY
 from livebalance.gateway.effects import Read
 from livebalance.readmodel import reads
-from livebalance.readmodel.reads import Asked, Found, UnavailableError
+from livebalance.readmodel.reads import Asked, Found
 from livebalance.runtime import crash, logs
 from livebalance.wire.identity import Position
 
 PAIRS = 200  # of account and position in one statement
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds at most after a failure
-TRANSIENT = (OSError, TimeoutError, UnavailableError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _log = logs.get("snapshots")
 
@@ -79,7 +79,7 @@ class Snapshots:
             try:
                 async with asyncio.timeout(self._deadline):
                     found = await self._read(some)
-            except TRANSIENT as reason:
+            except AWAY as reason:
                 _log.warning("postgres is away", reason=type(reason).__name__, reads=len(some))
                 self._failed(some)
                 await asyncio.sleep(random.uniform(0, pause))

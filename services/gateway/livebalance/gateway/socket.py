@@ -25,6 +25,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from livebalance.gateway.session import Session
+from livebalance.runtime import logs
 from livebalance.wire.close import Close, Reason
 from livebalance.wire.frame import MAX_CLIENT_FRAME, SUBPROTOCOL
 
@@ -32,6 +33,8 @@ PATH = "/ws"
 CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
 POLICY = 1008  # RFC 6455
+
+_log = logs.get("socket")
 _OUTQ = struct.Struct("i")
 
 
@@ -67,10 +70,10 @@ class Socket(asyncio.Protocol):
         "_quiet_since",
         "_session",
         "_timer",
-        "_transport",
         "_waited",
         "_writable",
         "_written",
+        "transport",
     )
 
     def __init__(self, gateway: Gateway, patience: Patience, state: ServerState) -> None:
@@ -79,7 +82,7 @@ class Socket(asyncio.Protocol):
         self._connections: set[Any] = state.connections
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_CLIENT_FRAME)
         self._session: Session | None = None
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
         self._fragments: list[bytes] = []
         self._writable = True
         self._written = 0  # bytes, ever
@@ -92,11 +95,11 @@ class Socket(asyncio.Protocol):
     # --- the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._connections.add(self)
-        self._transport.set_write_buffer_limits(high=self._patience.high_water)
+        self.transport.set_write_buffer_limits(high=self._patience.high_water)
         with contextlib.suppress(OSError):
-            _raw(self._transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
+            _raw(self.transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
         self._wait(self._patience.ping_period, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -113,13 +116,13 @@ class Socket(asyncio.Protocol):
         self._writable = False
         if self._session:
             self._gateway.writable(self._session, False)
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._writable = True
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
         if self._session:
             self._gateway.writable(self._session, True)
 
@@ -128,10 +131,21 @@ class Socket(asyncio.Protocol):
         if self._session:
             self.hang_up(Close.GOING_AWAY, "stopping", None)
         else:
-            self._transport.close()
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        try:
+            self._receive(data)
+        except Exception:
+            # What one client sent must not end the others. The log has the traceback, the client its name.
+            id_ = token_urlsafe(6)
+            _log.exception("a client met a bug", error_id=id_)
+            self._protocol.fail(Close.INTERNAL, f'{{"code":"internal","error_id":"{id_}"}}')
+            self._leave()
+        self._write_protocol()
+
+    def _receive(self, data: bytes) -> None:
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Request):
@@ -140,7 +154,6 @@ class Socket(asyncio.Protocol):
                 self._frame(self._session, event)
         if self._protocol.handshake_exc and not self._session and not self._written:
             self._write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
-        self._write_protocol()
 
     # --- the handshake
 
@@ -199,18 +212,18 @@ class Socket(asyncio.Protocol):
         return len(frames)
 
     def _write(self, data: bytes) -> None:
-        if not self._transport.is_closing():  # uvloop raises on a closed one
+        if not self.transport.is_closing():  # uvloop raises on a closed one
             self._written += len(data)
-            self._transport.write(data)
+            self.transport.write(data)
 
     def _write_protocol(self) -> None:
         for data in self._protocol.data_to_send():
             if data:
                 self._write(data)
-            elif not self._transport.is_closing():  # nothing more from us
+            elif not self.transport.is_closing():  # nothing more from us
                 self._leave()
-                self._transport.write_eof()
-                self._wait(CLOSE_WITHIN, self._transport.abort)
+                self.transport.write_eof()
+                self._wait(CLOSE_WITHIN, self.transport.abort)
 
     # --- the end
 
@@ -220,7 +233,7 @@ class Socket(asyncio.Protocol):
         if self._protocol.state is OPEN:
             self._protocol.send_close(code, json.encode(Reason(reason, retry_after_ms)).decode())
             self._write_protocol()
-            self._wait(CLOSE_WITHIN, self._transport.abort)
+            self._wait(CLOSE_WITHIN, self.transport.abort)
 
     def _fail(self, code: int) -> None:
         self._leave()
@@ -246,7 +259,7 @@ class Socket(asyncio.Protocol):
             self._quiet_since = now
         no_pong = not self._heard and not self._waited
         if no_pong or now - self._quiet_since >= self._patience.no_progress:
-            self._transport.abort()
+            self.transport.abort()
             return
         self._delivered, self._waited, self._heard = delivered, waiting > 0, False
         if not waiting and self._protocol.state is OPEN:
@@ -256,9 +269,9 @@ class Socket(asyncio.Protocol):
 
     def _waiting(self) -> int:
         """Bytes the other side has not acknowledged, as far as this system tells."""
-        waiting = self._transport.get_write_buffer_size()
+        waiting = self.transport.get_write_buffer_size()
         with contextlib.suppress(OSError):
-            answer = fcntl.ioctl(_raw(self._transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
+            answer = fcntl.ioctl(_raw(self.transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
             waiting += _OUTQ.unpack(answer)[0]
         return waiting
 
