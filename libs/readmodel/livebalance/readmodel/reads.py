@@ -21,6 +21,10 @@ from livebalance.wire.view import AccountView, BalanceView, TransferView, source
 
 SNAPSHOT_TRANSFERS = 50
 
+# What the connections for these statements are to be set to. Each reads few rows, in the order of an index:
+# compiling takes longer than running, and a bitmap would read all transfers of an account to sort out 50.
+SETTINGS = {"jit": "off", "enable_bitmapscan": "off"}
+
 
 class Row(Protocol):
     def __getitem__(self, column: str) -> Any: ...

@@ -20,6 +20,7 @@ from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.socket import Patience, Socket
+from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
@@ -110,8 +111,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         max_size=settings.connections,
         timeout=settings.read_deadline,
         command_timeout=settings.read_deadline,
-        # Reads of few rows: compiling a plan takes longer than running it.
-        server_settings={"application_name": settings.name, "jit": "off"},
+        server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
         relay = Relay(settings, pool, terms(settings))
         http = server(settings, application(settings, pool, relay), relay)

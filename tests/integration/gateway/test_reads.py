@@ -1,0 +1,65 @@
+"""The statements read no more of an account than they show, however much there is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+from msgspec import json
+
+from livebalance.readmodel import reads, writes
+from livebalance.stack.database import Database
+from livebalance.wire.identity import Epoch, Position, Revision
+from tests.integration.gateway.book import Book
+
+MANY = 5000
+
+
+async def fill(book: Book) -> None:
+    """One account with many transfers among a hundred with few: what misleads a planner most."""
+    await book.open("hot", *(f"cold-{number}" for number in range(100)))
+    await book.execute(
+        "insert into transfer select 'hot', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
+        " from generate_series(2, $1::int) n",
+        MANY,
+    )
+    await book.execute(
+        "insert into transfer select 'cold-' || a, n, 't-' || n, 1.5, 1.5, now(), now(), 'transfers', 0, n"
+        " from generate_series(0, 99) a, generate_series(2, 40) n"
+    )
+    await book.execute("update balance set revision = $1 where account_id = 'hot'", MANY)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+async def most_rows(connection: writes.Connection, after: Position | None) -> float:
+    """That any one step of the plan read of the transfers, as it was run."""
+    statement = reads._ACCOUNTS  # the statement itself is what is looked at
+    epoch, revision = (f"'{after.epoch}'", after.revision) if after else ("null", "null")
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    await connection.execute("deallocate all")
+    await connection.execute(f"prepare s (text[], text[], int8[], int8, int8) as {statement}")
+    asked = f"array['hot'], array[{epoch}]::text[], array[{revision}]::int8[], 10000, 200"
+    (row,) = await connection.fetch(f"explain (analyze, format json) execute s({asked})")
+    plan = json.decode(row[0])[0]["Plan"]
+    scans = [node for node in nodes(plan) if node.get("Relation Name") == "transfer"]
+    assert scans, plan
+    return max(float(node["Actual Rows"]) for node in scans)
+
+
+async def test_a_snapshot_reads_no_more_than_it_shows(book: Book, database: Database) -> None:
+    await fill(book)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute("analyze")
+    await owner.close()
+    connection = await asyncpg.connect(database.url("gateway"), server_settings=reads.SETTINGS)
+    near = Position(Epoch(book.epoch), Revision(MANY - 20))
+    try:
+        assert await most_rows(connection, None) <= reads.SNAPSHOT_TRANSFERS + 1
+        assert await most_rows(connection, near) <= 20
+        assert await most_rows(connection, near._replace(revision=Revision(10))) <= 201
+    finally:
+        await connection.close()
