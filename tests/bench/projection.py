@@ -11,16 +11,16 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import uvloop
 
 from livebalance.projector import metrics
 from livebalance.readmodel import writes
+from livebalance.readmodel.rows import Work
 from livebalance.runtime import logs
 from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import Place
@@ -53,17 +53,17 @@ class Measured:
 
 
 def row_by_row() -> Patch:
-    """The same statements, each with one row."""
-    balances, transfers = writes.write_balances, writes.list_transfers
+    """The same statement, each time with one row."""
+    write = writes.write_batch
 
-    async def each_balance(connection: writes.Connection, rows: Sequence[Any]) -> int:
-        return sum([await balances(connection, [row]) for row in rows])
+    async def each(connection: writes.Connection, topic: str, work: Work) -> writes.Written:
+        works = [Work(moves=work.moves, erased=work.erased)]
+        works += [Work(balances=[row]) for row in work.balances]
+        works += [Work(transfers=[row]) for row in work.transfers]
+        found = [await write(connection, topic, one) for one in works]
+        return writes.Written(*map(sum, zip(*found, strict=True)))
 
-    async def each_transfer(connection: writes.Connection, topic: str, rows: Sequence[Any]) -> None:
-        for row in rows:
-            await transfers(connection, topic, [row])
-
-    return mock.patch.multiple(writes, write_balances=each_balance, list_transfers=each_transfer)
+    return mock.patch.object(writes, "write_batch", each)
 
 
 WAYS = [

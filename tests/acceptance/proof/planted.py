@@ -15,8 +15,8 @@ from livebalance.projector.doorbell import Doorbell
 from livebalance.projector.news import Message, Newsroom
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.projector.store import Store
-from livebalance.projector.work import Work
 from livebalance.readmodel import writes
+from livebalance.readmodel.rows import Work
 from livebalance.runtime.run import main
 
 PAUSE_AT = 5  # batches
@@ -38,8 +38,11 @@ def pause() -> None:
 
 def no_fence() -> None:
     """Neither the lane's generation and offsets nor the accounts' revisions are asked for."""
-    writes._MOVE = writes._MOVE.partition(" and l.generation")[0]
-    writes._UPDATE = writes._UPDATE.partition(" and b.revision")[0]
+    move, bare = writes._MOVE, writes._MOVE.partition(" and l.generation")[0]
+    assert move in writes._WRITE
+    assert " and b.revision = x.was" in writes._WRITE
+    writes._MOVE = bare
+    writes._WRITE = writes._WRITE.replace(move, bare).replace(" and b.revision = x.was", "")
 
 
 def publish_first() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from livebalance.projector.store import Store
-from livebalance.projector.work import Work
 from livebalance.readmodel import writes
+from livebalance.readmodel.rows import Work
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.projector.world import World, balance, history
 
@@ -95,14 +95,14 @@ async def test_the_fence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_fence() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        move = writes._MOVE.partition("and l.generation")[0]
-        update = writes._UPDATE.partition("and b.revision")[0]
-        insert = writes._INSERT.replace(
-            "do nothing", "do update set revision = excluded.revision, version = excluded.version"
-        )
-        for name, statement in (("_MOVE", move), ("_UPDATE", update), ("_INSERT", insert)):
-            assert statement != getattr(writes, name)
-            patch.setattr(writes, name, statement)
+        statement = writes._WRITE
+        for part, without in (
+            (writes._MOVE, writes._MOVE.partition("and l.generation")[0]),
+            ("and b.revision = x.was", ""),
+        ):
+            assert part in statement
+            statement = statement.replace(part, without, 1)
+        patch.setattr(writes, "_WRITE", statement)
         yield patch
 
 

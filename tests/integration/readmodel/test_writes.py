@@ -11,9 +11,9 @@ import pytest
 from livebalance.projector.account import restored
 from livebalance.projector.fold import Folded, fold
 from livebalance.projector.records import Arrived, Erasure, Refused, What
-from livebalance.projector.work import Work, work
+from livebalance.projector.work import work
 from livebalance.readmodel import writes
-from livebalance.readmodel.rows import BalanceRow, LaneMove, QuarantineRow, ServerIdentity, TransferRow
+from livebalance.readmodel.rows import BalanceRow, LaneMove, QuarantineRow, ServerIdentity, TransferRow, Work
 from livebalance.stack.database import Database
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.instant import MAX_MILLIS, Millis
@@ -62,10 +62,8 @@ def drawn(chance: random.Random) -> list[Arrived]:
 
 
 async def write(connection: writes.Connection, done: Work) -> None:
-    assert await writes.write_balances(connection, done.balances) == len(done.balances)
-    await writes.erase_transfers(connection, done.erased)
-    if done.transfers:
-        await writes.list_transfers(connection, "transfers", done.transfers)
+    written = await writes.write_batch(connection, "transfers", done)
+    assert written == (len(done.moves), len(done.balances), len(done.transfers))
     if done.quarantined:
         await writes.quarantine(connection, done.quarantined)
 
@@ -102,7 +100,7 @@ async def test_times_are_exact(connection: writes.Connection) -> None:
         )
         for at in times
     ]
-    await writes.list_transfers(connection, "transfers", rows)
+    await writes.write_batch(connection, "transfers", Work(transfers=rows))
     found = await writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
     assert [found[A, row.transfer_id].occurred_at for row in rows] == times
 
@@ -166,19 +164,46 @@ def row(from_: int, revision: int, account: AccountId = A) -> BalanceRow:
     )  # fmt: skip
 
 
+async def balances(connection: writes.Connection, *rows: BalanceRow) -> int:
+    return (await writes.write_batch(connection, "transfers", Work(balances=rows))).balances
+
+
 async def test_an_account_is_written_only_from_the_revision_it_has(connection: writes.Connection) -> None:
-    assert await writes.write_balances(connection, [row(0, 2), row(0, 1, B)]) == 2
-    assert await writes.write_balances(connection, [row(0, 3)]) == 0
-    assert await writes.write_balances(connection, [row(1, 3), row(1, 2, B)]) == 1
-    assert await writes.write_balances(connection, [row(2, 3), row(0, 1, AccountId("c"))]) == 2
+    assert await balances(connection, row(0, 2), row(0, 1, B)) == 2
+    assert await balances(connection, row(0, 3)) == 0
+    assert await balances(connection, row(1, 3), row(1, 2, B)) == 1
+    assert await balances(connection, row(2, 3), row(0, 1, AccountId("c"))) == 2
     assert await connection.fetchval("select revision from balance where account_id = 'a'") == 3
 
 
+def listed(revision: int, id_: str) -> TransferRow:
+    return TransferRow(
+        A, Revision(revision), TransferId(id_), "1", "1", Millis(0), Millis(0), Lane(0), Offset(0)
+    )
+
+
 async def test_a_transfer_cannot_be_listed_twice(connection: writes.Connection) -> None:
-    one = TransferRow(A, Revision(1), TransferId("t"), "1", "1", Millis(0), Millis(0), Lane(0), Offset(0))
-    await writes.list_transfers(connection, "transfers", [one])
+    async def transfers(*rows: TransferRow, erased: tuple[AccountId, ...] = ()) -> int:
+        done = Work(erased=erased, transfers=rows)
+        return (await writes.write_batch(connection, "transfers", done)).transfers
+
+    assert await transfers(listed(1, "t")) == 1
+    assert await transfers(listed(2, "t"), listed(3, "u")) == 1
     with pytest.raises(asyncpg.UniqueViolationError):
-        await writes.list_transfers(connection, "transfers", [one._replace(revision=Revision(2))])
+        await transfers(listed(3, "v"))
+    assert await transfers(listed(5, "t"), listed(6, "u"), erased=(A, B)) == 2
+    assert await connection.fetchval("select count(*) from transfer") == 2
+
+
+async def test_where_the_fence_does_not_hold_nothing_is_written(connection: writes.Connection) -> None:
+    await writes.claim_lane(connection, Lane(0), "one")
+    before = Work(balances=[row(0, 2)], transfers=[listed(1, "t")])
+    await writes.write_batch(connection, "transfers", before)
+    one_of_two = [move(), move(lane=Lane(1))]
+    late = Work(one_of_two, [row(2, 3), row(0, 1, B)], [A], [listed(2, "u")])
+    assert await writes.write_batch(connection, "transfers", late) == (1, 0, 0)
+    assert await connection.fetchval("select max(revision) from balance") == 2
+    assert await connection.fetchval("select transfer_id from transfer") == "t"
 
 
 # --- locks, epochs, quarantine ---

@@ -3,8 +3,15 @@
 from livebalance.projector.account import Account, restored
 from livebalance.projector.fold import Folded, Named, fold
 from livebalance.projector.records import Arrived
-from livebalance.projector.work import Work, work
-from livebalance.readmodel.rows import BalanceRow, ListedTransfer, QuarantineRow, StoredBalance, TransferRow
+from livebalance.projector.work import work
+from livebalance.readmodel.rows import (
+    BalanceRow,
+    ListedTransfer,
+    QuarantineRow,
+    StoredBalance,
+    TransferRow,
+    Work,
+)
 from livebalance.wire.identity import AccountId
 from livebalance.wire.money import Money, money
 

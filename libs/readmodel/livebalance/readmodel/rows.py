@@ -3,6 +3,7 @@
 Amounts to be written are decimal strings: they keep their scale and are what a client is shown.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
@@ -121,6 +122,16 @@ class QuarantineRow(NamedTuple):
     headers: str  # JSON: [[name, hex of the value], ...]
     kafka_time: Millis
     reason: str
+
+
+class Work(NamedTuple):
+    """Rows and offsets of one batch: all or nothing."""
+
+    moves: Sequence[LaneMove] = ()
+    balances: Sequence[BalanceRow] = ()
+    erased: Sequence[AccountId] = ()  # whose transfers are to go, before those below come
+    transfers: Sequence[TransferRow] = ()
+    quarantined: Sequence[QuarantineRow] = ()
 
 
 class ServerIdentity(NamedTuple):

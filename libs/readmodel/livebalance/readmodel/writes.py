@@ -1,7 +1,7 @@
 """The statements a projector writes with. Many rows go in one statement, as arrays, by `unnest`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 
@@ -15,9 +15,21 @@ from livebalance.readmodel.rows import (
     ServerIdentity,
     StoredBalance,
     TransferRow,
+    Work,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, TransferId
 from livebalance.wire.money import money
+
+# What the connections for these statements are to be set to. All find rows by keys, however many there are:
+# planned once, not for each batch anew (which takes longer than running it), and never as a scan of a table
+# that was small when it was planned.
+SETTINGS = {
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -31,12 +43,12 @@ def _ms(name: str) -> str:
     return f"(extract(epoch from {name}) * 1000)::bigint"
 
 
-def _arrays(types: str) -> str:
-    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types.split(), 1))
+def _arrays(types: str, first: int = 1) -> str:
+    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types.split(), first))
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    return zip(*rows, strict=True)
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> Iterable[Sequence[Any]]:
+    return zip(*rows, strict=True) if rows else [()] * count
 
 
 def _count(status: str) -> int:
@@ -79,6 +91,7 @@ async def evict_holder(connection: Connection, lane: Lane) -> int:
     return len(await connection.fetch(_EVICT, lane))
 
 
+_LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text"
 _MOVE = f"""
 update lane l set
   transfers_next = m.transfers_to, balances_next = m.balances_to,
@@ -89,7 +102,7 @@ update lane l set
   last_event_at = greatest(l.last_event_at, {_at("m.event_ms")}),
   as_of = greatest(l.as_of, {_at("m.as_of_ms")}),
   halted_why = m.halted_why
-from unnest({_arrays("int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text")})
+from unnest({_arrays(_LANE_TYPES)})
   as m (lane, generation, epoch, transfers_from, balances_from, transfers_to, balances_to, transfers_last,
         transfers_fingerprint, balances_last, balances_fingerprint, event_ms, as_of_ms, halted_why)
 where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
@@ -99,10 +112,10 @@ where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
 
 async def move_lanes(connection: Connection, moves: Sequence[LaneMove]) -> int:
     """The fence. Rows written: fewer than `moves` means that somebody else owns a lane now."""
-    return _count(await connection.execute(_MOVE, *_columns(moves)))
+    return _count(await connection.execute(_MOVE, *_columns(moves, len(LaneMove._fields))))
 
 
-# --- accounts and transfers ---
+# --- a batch ---
 
 _COLUMNS = [
     "revision",
@@ -125,9 +138,10 @@ _COLUMNS = [
     "balances_offset",
     "recorded_at",
 ]
-_TYPES = (
+_BALANCE_TYPES = (
     "text int8 int8 int text int2 text int8 text text text text int8 text text int8 int8 text int8 int8 int8"
 )
+_TRANSFER_TYPES = "text int8 text text text int8 int8 int int8"
 _AMOUNTS = {"balance", "opening", "posted_total", "half_applied", "drift"}
 _TIMES = {"unverified_since", "disputed_since", "recorded_at"}
 
@@ -138,47 +152,57 @@ def _value(column: str) -> str:
     return _at(f"x.{column}") if column in _TIMES else f"x.{column}"
 
 
-_GIVEN = f"unnest({_arrays(_TYPES)}) as x (account_id, from_revision, {', '.join(_COLUMNS)})"
-
-_UPDATE = f"""
-update balance b set {", ".join(f"{column} = {_value(column)}" for column in _COLUMNS)}, updated_at = now()
-from {_GIVEN} where b.account_id = x.account_id and b.revision = x.from_revision
-"""
-
-_INSERT = f"""
-insert into balance (account_id, {", ".join(_COLUMNS)})
-select x.account_id, {", ".join(map(_value, _COLUMNS))} from {_GIVEN}
-on conflict (account_id) do nothing
-"""
-
-
-async def write_balances(connection: Connection, rows: Sequence[BalanceRow]) -> int:
-    """Rows written: fewer than `rows` means that an account is not at the revision it was read at."""
-    fresh, known = [row for row in rows if row.from_ == 0], [row for row in rows if row.from_ != 0]
-    written = 0
-    if known:
-        written += _count(await connection.execute(_UPDATE, *_columns(known)))
-    if fresh:
-        written += _count(await connection.execute(_INSERT, *_columns(fresh)))
-    return written
-
-
-_LIST = f"""
-insert into transfer (account_id, revision, transfer_id, amount, total, occurred_at, recorded_at, topic, lane,
-                      source_offset)
-select x.account_id, x.revision, x.transfer_id, x.amount::numeric, x.total::numeric, {_at("x.occurred_ms")},
-       {_at("x.recorded_ms")}, $10, x.lane, x.source_offset
-from unnest({_arrays("text int8 text text text int8 int8 int int8")})
-  as x (account_id, revision, transfer_id, amount, total, occurred_ms, recorded_ms, lane, source_offset)
+# A part waits for what it selects from: nothing is touched before the fence holds, no transfer is listed
+# before those of erased accounts are gone.
+_WRITE = f"""
+with moved as ({_MOVE} returning l.lane),
+fence as materialized (select count(*) = cardinality($1) as holds from moved),
+account as materialized (
+  select x.* from fence, unnest({_arrays(_BALANCE_TYPES, 15)}) as x (account_id, was, {", ".join(_COLUMNS)})
+   where fence.holds),
+changed as (
+  update balance b set {", ".join(f"{column} = {_value(column)}" for column in _COLUMNS)}, updated_at = now()
+    from account x where b.account_id = x.account_id and b.revision = x.was returning 1),
+opened as (
+  insert into balance (account_id, {", ".join(_COLUMNS)})
+  select x.account_id, {", ".join(map(_value, _COLUMNS))} from account x where x.was = 0
+  on conflict (account_id) do nothing returning 1),
+erased as (
+  delete from transfer t using fence where fence.holds and t.account_id = any($46::text[]) returning 1),
+listed as (
+  insert into transfer (account_id, revision, transfer_id, amount, total, occurred_at, recorded_at, topic,
+                        lane, source_offset)
+  select x.account_id, x.revision, x.transfer_id, x.amount::numeric, x.total::numeric, {_at("x.occurred_ms")},
+         {_at("x.recorded_ms")}, $45, x.lane, x.source_offset
+    from fence, (select count(*) as count from erased) gone, unnest({_arrays(_TRANSFER_TYPES, 36)})
+      as x (account_id, revision, transfer_id, amount, total, occurred_ms, recorded_ms, lane, source_offset)
+   where fence.holds and gone.count >= 0
+  on conflict (account_id, transfer_id) do nothing returning 1)
+select (select count(*) from moved), (select count(*) from changed) + (select count(*) from opened),
+       (select count(*) from listed)
 """
 
 
-async def list_transfers(connection: Connection, topic: str, rows: Sequence[TransferRow]) -> None:
-    await connection.execute(_LIST, *_columns(rows), topic)
+class Written(NamedTuple):
+    """Rows written of each kind; with fewer than were given, the transaction is to be rolled back."""
+
+    lanes: int  # fewer: somebody else owns a lane now, and nothing else was written
+    balances: int  # fewer: an account is not at the revision it was read at
+    transfers: int  # fewer: a transfer is in the list already
 
 
-async def erase_transfers(connection: Connection, accounts: Iterable[AccountId]) -> None:
-    await connection.execute("delete from transfer where account_id = any($1)", list(accounts))
+async def write_batch(connection: Connection, topic: str, work: Work) -> Written:
+    """All but what is quarantined, in one journey: the fence first. `topic` is that of the transfers."""
+    row = await connection.fetchrow(
+        _WRITE,
+        *_columns(work.moves, len(LaneMove._fields)),
+        *_columns(work.balances, len(BalanceRow._fields)),
+        *_columns(work.transfers, len(TransferRow._fields)),
+        topic,
+        work.erased,
+    )
+    assert row is not None
+    return Written(*row)
 
 
 _HOLD = f"""
@@ -190,7 +214,7 @@ from unnest({_arrays("text int int8 bytea bytea text int8 text")})
 
 
 async def quarantine(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
-    await connection.execute(_HOLD, *_columns(rows))
+    await connection.execute(_HOLD, *_columns(rows, len(QuarantineRow._fields)))
 
 
 # --- what the fold goes on from ---
@@ -227,7 +251,7 @@ Named = tuple[AccountId, TransferId]
 
 
 async def listed_transfers(connection: Connection, named: Sequence[Named]) -> dict[Named, ListedTransfer]:
-    found = await connection.fetch(_LISTED, *_columns(named))
+    found = await connection.fetch(_LISTED, *_columns(named, 2))
     return {(account, id_): ListedTransfer(amount, at, total) for account, id_, amount, total, at in found}
 
 

@@ -11,6 +11,10 @@ class FencedError(Exception):
     """Another process owns the lane or wrote the account: what this one knows is thrown away."""
 
 
+class ListedError(Exception):
+    """A transfer that was taken for new is in the list: nothing was written."""
+
+
 class UnsureError(Exception):
     """The connection died inside COMMIT: whether it happened is found out when the lane is claimed again."""
 

@@ -1,6 +1,6 @@
 """What a batch makes of the accounts it touches. A record is applied, counted or quarantined."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from livebalance.projector.account import Account
@@ -43,16 +43,17 @@ def accounts_of(batch: Iterable[Arrived]) -> set[AccountId]:
     return {one.what.account for one in batch if not isinstance(one.what, Refused)}
 
 
-def named_by(batch: Iterable[Arrived]) -> set[Named]:
+def named_by(batch: Sequence[Arrived]) -> set[Named]:
     """The transfers whose listing decides what the batch does."""
-    named: set[Named] = set()
-    for one in batch:
-        what = one.what
-        if isinstance(what, Transfer):
-            named.add((what.account, what.id))
-        elif isinstance(what, Balance) and what.transfer_id:
-            named.add((what.account, what.transfer_id))
-    return named
+    return shown_by(batch) | {
+        (one.what.account, one.what.id) for one in batch if isinstance(one.what, Transfer)
+    }
+
+
+def shown_by(batch: Iterable[Arrived]) -> set[Named]:
+    """The transfers that its balances name."""
+    balances = (one.what for one in batch if isinstance(one.what, Balance))
+    return {(balance.account, balance.transfer_id) for balance in balances if balance.transfer_id}
 
 
 def fold(

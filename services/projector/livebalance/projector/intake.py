@@ -14,13 +14,13 @@ from livebalance.projector.assignment import Assignment
 from livebalance.projector.lane import OwnedLane, Poll
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
+from livebalance.runtime.fetch import fetch
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.instant import Millis
 
 _SECONDS = 5.0  # the longest wait for an answer of the broker
 _ASK_SECONDS = 2.0
 _COMMIT_SECONDS = 1.0
-_HELD_SECONDS = 1.0  # beyond its own time, before a fetch is given up
 _NO_LIMIT = 2**31 - 1
 
 _log = logs.get("intake")
@@ -112,19 +112,12 @@ class Intake:
         self._consumer.pause(*self._sides(lane))
 
     async def fetch(self, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
-        """What these lanes have, waiting for a short time; maybe nothing."""
+        """What these lanes have by now, waiting for a short time; maybe nothing."""
         if not lanes:
             await asyncio.sleep(self._settings.fetch_ms / 4000)
             return {}
         ready = [side for lane in lanes for side in self._sides(lane)]
-        try:
-            # A rebalance holds getmany back for as long as it takes; cut off, it has handed out nothing.
-            async with asyncio.timeout(self._settings.fetch_ms / 1000 + _HELD_SECONDS):
-                found = await self._consumer.getmany(
-                    *ready, timeout_ms=self._settings.fetch_ms, max_records=self._settings.batch
-                )
-        except TimeoutError:
-            return {}
+        found = await fetch(self._consumer, ready, self._settings.fetch_ms, self._settings.batch)
         return {
             lane: (found.get(sides[0], []), found.get(sides[1], []))
             for lane in lanes

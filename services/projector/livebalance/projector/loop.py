@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from livebalance.projector import metrics
+from livebalance.projector.announcer import Announcer
 from livebalance.projector.claim import claim
 from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.fate import UnsureError, fate_of
-from livebalance.projector.fold import Folded, fold
+from livebalance.projector.fate import ListedError, UnsureError, fate_of
+from livebalance.projector.fold import Folded, Named, fold, named_by, shown_by
 from livebalance.projector.intake import Intake, Records
 from livebalance.projector.lane import OwnedLane, Step, step
 from livebalance.projector.news import Message, Newsroom
+from livebalance.projector.records import Arrived
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.projector.stall import Watchdog
 from livebalance.projector.standing import Standing
@@ -36,7 +38,7 @@ _log = logs.get("projector")
 class Unsure(NamedTuple):
     """A batch whose COMMIT may have happened, and what is to be published if it did."""
 
-    moves: list[LaneMove]
+    moves: Sequence[LaneMove]
     news: list[Message]
 
 
@@ -45,6 +47,7 @@ class Projector:
 
     def __init__(self, settings: ProjectorSettings, intake: Intake, store: Store, doorbell: Doorbell) -> None:
         self._settings, self._intake, self._store, self._doorbell = settings, intake, store, doorbell
+        self._announcer = Announcer(intake, doorbell)
         self._standing, self._watchdog = Standing(store, settings.cache), Watchdog(intake)
         self._newsroom = Newsroom(
             settings.channel_prefix,
@@ -67,6 +70,7 @@ class Projector:
                 self._failures = 0
             except Exception as error:
                 await self._outlive(error, stopping)
+        await self._announcer.done()
 
     def unready(self) -> str | None:
         """Why this process does not do all its work, for a probe."""
@@ -87,6 +91,7 @@ class Projector:
 
     async def _claim(self) -> None:
         self._lanes, number = None, self._intake.number
+        await self._announcer.done()
         lanes = await claim(self._settings, self._intake, self._store)
         await self._standing.begin(list(lanes))
         self._lanes, self._number = lanes, number
@@ -109,7 +114,14 @@ class Projector:
         return step(lane, records, polls, self._writers, self._settings.refused_in_a_row)
 
     async def _apply(self, steps: Sequence[Step]) -> None:
-        folded = await self._fold(steps)
+        batch = [one for step in steps for one in step.arrived]
+        try:  # as if every transfer were new, which nearly all are
+            await self._write(steps, await self._fold(batch, shown_by(batch)))
+        except ListedError:
+            await self._write(steps, await self._fold(batch, named_by(batch)))
+        self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
+
+    async def _write(self, steps: Sequence[Step], folded: Folded) -> None:
         done = work(steps, folded, self._settings.currency)
         news = self._newsroom.deltas(steps, folded, _now())
         try:
@@ -122,11 +134,7 @@ class Projector:
             one.taken()
         self._standing.keep(folded)
         metrics.count(folded)
-        with metrics.seconds.labels("mark").time():
-            await self._intake.mark([one.lane for one in steps])
-        with metrics.seconds.labels("publish").time():
-            await self._doorbell.publish(news)
-        self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
+        await self._announcer.announce([one.lane for one in steps], news)
 
     def _leave_out(self, halted: Sequence[OwnedLane]) -> None:
         for lane in halted:
@@ -143,16 +151,16 @@ class Projector:
         metrics.disputed.set(self._standing.doubts.disputed)
         metrics.unverified.set(self._standing.doubts.waiting_ms(_now()) / 1000)
 
-    async def _fold(self, steps: Sequence[Step]) -> Folded:
-        batch = [one for step in steps for one in step.arrived]
+    async def _fold(self, batch: Sequence[Arrived], named: set[Named]) -> Folded:
         with metrics.seconds.labels("load").time():
-            accounts, listed = await self._standing.accounts(batch), await self._standing.listed(batch)
+            accounts, listed = await self._standing.accounts(batch), await self._standing.listed(named)
         with metrics.seconds.labels("fold").time():
             return fold(batch, accounts, listed)
 
     async def _tell(self) -> None:
         """How far each lane is complete: to Postgres, fenced, and to whoever follows the lane."""
         self._told = time.monotonic()
+        await self._announcer.done()
         steps = [await self._step(lane, ([], [])) for lane in self._running().values()]
         await self._store.move([one.move for one in steps])
         await self._doorbell.publish(self._newsroom.progress(steps, _now()))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from livebalance.projector.account import Account, restored
 from livebalance.projector.cache import Cache
 from livebalance.projector.doubts import Doubts
-from livebalance.projector.fold import Folded, Named, accounts_of, named_by
+from livebalance.projector.fold import Folded, Named, accounts_of
 from livebalance.projector.records import Arrived
 from livebalance.projector.store import Store
 from livebalance.readmodel.rows import ListedTransfer
@@ -36,9 +36,8 @@ class Standing:
             known[row.account] = restored(row)
         return known
 
-    async def listed(self, batch: Sequence[Arrived]) -> dict[Named, ListedTransfer]:
-        """Those of the transfers the batch names that are in the list."""
-        named = named_by(batch)
+    async def listed(self, named: set[Named]) -> dict[Named, ListedTransfer]:
+        """Those that are in the list."""
         known = self._listed.known(named)
         known.update(await self._store.listed(list(named - known.keys())))
         return known

@@ -4,11 +4,10 @@ import contextlib
 
 import asyncpg
 
-from livebalance.projector.fate import FencedError, UnsureError
+from livebalance.projector.fate import FencedError, ListedError, UnsureError
 from livebalance.projector.truth import recognise
-from livebalance.projector.work import Work
 from livebalance.readmodel import writes
-from livebalance.readmodel.rows import LaneMove, LaneRow, ListedTransfer, StoredBalance
+from livebalance.readmodel.rows import LaneMove, LaneRow, ListedTransfer, StoredBalance, Work
 from livebalance.runtime import crash, logs
 from livebalance.wire.identity import AccountId, Lane
 
@@ -45,7 +44,11 @@ class Store:
             self._url,
             timeout=_CONNECT_SECONDS,
             command_timeout=_COMMAND_SECONDS,
-            server_settings={"application_name": self._name, "lock_timeout": f"{_LOCK_SECONDS}s"},
+            server_settings={
+                "application_name": self._name,
+                "lock_timeout": f"{_LOCK_SECONDS}s",
+                **writes.SETTINGS,
+            },
         )
 
     def drop(self) -> None:
@@ -87,7 +90,7 @@ class Store:
             raise FencedError("a lane has another owner")
 
     async def write(self, work: Work) -> None:
-        """All or nothing. Raises FencedError; UnsureError when the outcome of COMMIT is not known."""
+        """All or nothing. Raises FencedError, ListedError, or UnsureError of a COMMIT without an answer."""
         transaction = (await self.connection()).transaction()
         await transaction.start()
         try:
@@ -105,12 +108,12 @@ class Store:
 
     async def _write(self, work: Work) -> None:
         connection = await self.connection()
-        await self.move(work.moves)
-        if await writes.write_balances(connection, work.balances) < len(work.balances):
+        written = await writes.write_batch(connection, self._transfers_topic, work)
+        if written.lanes < len(work.moves):
+            raise FencedError("a lane has another owner")
+        if written.balances < len(work.balances):
             raise FencedError("an account is not at the revision it was read at")
-        if work.erased:
-            await writes.erase_transfers(connection, work.erased)
-        if work.transfers:
-            await writes.list_transfers(connection, self._transfers_topic, work.transfers)
+        if written.transfers < len(work.transfers):
+            raise ListedError("a transfer is in the list already")
         if work.quarantined:
             await writes.quarantine(connection, work.quarantined)

@@ -1,22 +1,10 @@
-"""What one transaction writes."""
+"""What one transaction writes of a batch."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from livebalance.projector.fold import Folded
 from livebalance.projector.lane import Step
-from livebalance.readmodel.rows import BalanceRow, LaneMove, QuarantineRow, TransferRow
-from livebalance.wire.identity import AccountId
-
-
-class Work(NamedTuple):
-    """Rows and offsets of one batch: all or nothing."""
-
-    moves: list[LaneMove]
-    balances: list[BalanceRow]
-    erased: list[AccountId]
-    transfers: list[TransferRow]
-    quarantined: list[QuarantineRow]
+from livebalance.readmodel.rows import Work
 
 
 def work(steps: Sequence[Step], folded: Folded, currency: str | None) -> Work:

@@ -15,16 +15,17 @@ from livebalance.recorder.settings import RecorderSettings
 from livebalance.recorder.watchdog import Watchdog
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
+from livebalance.runtime.fetch import Fetched, fetch
 from livebalance.runtime.registry import FileRegistry
 from livebalance.runtime.run import RefusedError
 from livebalance.wire.identity import Lane
 
 _POLL_SECONDS = 0.2
+_PAUSE_SECONDS = 0.02  # after each round: a transaction of few records costs the broker as much as of many
 _MAX_BACKOFF = 5.0  # seconds
 
 _given_up = Counter("livebalance_recorder_partitions_given_up", "To be claimed again, by fate", ["fate"])
 _log = logs.get("recorder")
-Batches = dict[TopicPartition, list[ConsumerRecord]]
 
 
 class StalledError(Exception):
@@ -56,6 +57,7 @@ class Recorder:
                     await self._back_off(stopping)
                 elif batches:
                     self._failures = 0
+                    await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             await self._release(list(self._owned))
 
@@ -78,18 +80,14 @@ class Recorder:
                 self._consumer.seek(at, partition.next)
                 partition.sought = number
 
-    async def _poll(self, number: int) -> Batches:
+    async def _poll(self, number: int) -> Fetched:
         """What the partitions ready under this assignment have; under another it is thrown away."""
         ready = [at for at, partition in self._owned.items() if partition.sought == number]
         if not ready or not self._assignments.are(number):
             await asyncio.sleep(_POLL_SECONDS / 4)
             return {}
-        wait, most = int(_POLL_SECONDS * 1000), self._settings.batch
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS * 2):  # a rebalance holds getmany back
-                batches: Batches = await self._consumer.getmany(*ready, timeout_ms=wait, max_records=most)
-                return batches if self._assignments.are(number) else {}
-        return {}
+        batches = await fetch(self._consumer, ready, int(_POLL_SECONDS * 1000), self._settings.batch)
+        return batches if self._assignments.are(number) else {}
 
     async def _watch(self) -> None:
         """Raises StalledError when records wait that the consumer has stopped fetching, as aiokafka can."""
