@@ -114,6 +114,10 @@ class Faithful(RuleBasedStateMachine):
     def take_bytes(self, number: int, writable: bool) -> None:
         self.world.take_bytes(self.client(number), writable)
 
+    @rule(number=who, per_second=st.sampled_from([0.2, 1.0, 8.0, None]))
+    def rate(self, number: int, per_second: float | None) -> None:
+        self.world.rate(self.client(number), per_second)
+
     @rule(number=who, count=st.integers(1, 5))
     def read(self, number: int, count: int) -> None:
         for _ in range(count):
@@ -142,7 +146,7 @@ class Faithful(RuleBasedStateMachine):
     def nothing_is_over_its_bound(self) -> None:
         for client in self.world.clients:
             outbox = client.session.outbox
-            assert outbox.writable or outbox.size <= OUTBOX_BYTES
+            assert (outbox.writable and not client.period) or outbox.size <= OUTBOX_BYTES
 
     @invariant()
     def what_is_shown_was_true(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from livebalance.gateway import answer, audience, channel, hub, session
+from livebalance.gateway import answer, audience, channel, hub, outbox, session
 from livebalance.gateway.answer import Answer
 from livebalance.gateway.channel import Channel
 from livebalance.gateway.outbox import Outbox, Parcel
@@ -42,7 +42,7 @@ def test_without_loss_it_needs_no_audit() -> None:
     run_state_machine_as_test(Faithful, settings=RUN)
 
 
-TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER = Channel.begin, Channel._move, answer.answer
+TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, answer.answer, Outbox.take
 
 
 def reads_before_the_acknowledgement(self: Channel) -> Any:
@@ -74,8 +74,18 @@ def forgets_that_much_was_dropped(self: Channel, answered: Answer, overflowed: b
     return TRUE_MOVE(self, answered, False)
 
 
-def drops_without_remembering(self: Session, refused: Parcel) -> None:
+def drops_without_remembering(self: Session) -> None:
     self.outbox.forget_all()
+
+
+def keeps_the_newest(run: list[Parcel]) -> Parcel:
+    """Of what becomes one."""
+    return run[-1]._replace(before=run[0].before)
+
+
+def is_in_a_hurry(self: Outbox, now: float) -> bytes:
+    self.due = now
+    return TRUE_TAKE(self, now)
 
 
 def is_never_full(self: Outbox, parcel: Parcel) -> bool:
@@ -121,6 +131,8 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
     "frames never cross epochs": (Channel, "_advance", ignores_the_epoch, Faulty),
     "what an audit found and does not come is read": (Channel, "overdue", never, Faulty),
     "what an outbox drops is remembered": (Session, "overflow", drops_without_remembering, Faithful),
+    "what becomes one says all": (outbox, "_joined", keeps_the_newest, Faithful),
+    "a client's rate is kept": (Outbox, "take", is_in_a_hurry, Faithful),
     "an outbox is bounded": (Outbox, "put", is_never_full, Faithful),
     "a page ends at its last transfer": (hub, "answer", calls_a_page_the_whole, Faithful),
     "who is apart takes no delta that straddles": (

@@ -19,6 +19,7 @@ from livebalance.wire.frame import (
     Heartbeat,
     Limits,
     Ok,
+    Rate,
     Snapshot,
     Subscribe,
     Unsubscribe,
@@ -33,7 +34,7 @@ from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFER
 
 QUIET = 3  # rounds of a second: an audit, its patience, a read
 START = 1_795_000_000_000
-OUTBOX_BYTES = 1500  # of two or three frames
+OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
 TERMS = Terms("gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES)
 LANE = Lane(0)
 
@@ -87,6 +88,8 @@ class Client:
         self.screens: dict[AccountId, Screen] = {}
         self.claims: list[tuple[Millis, dict[AccountId, Position | None]]] = []
         self.refused = 0
+        self.period = 0.0  # it wants data no more often
+        self.written = float("-inf")  # s; data, the last time
         self._requests = 0
 
     def next_request(self) -> int:
@@ -308,7 +311,12 @@ class World:
         client.screens.pop(account, None)
         self._say(client, Unsubscribe(client.next_request(), [channel_name(account)]))
 
-    def _say(self, client: Client, frame: Subscribe | Unsubscribe) -> None:
+    def rate(self, client: Client, per_second: float | None) -> None:
+        client.period = 1 / per_second if per_second else 0.0
+        client.written = float("-inf")
+        self._say(client, Rate(client.next_request(), per_second))
+
+    def _say(self, client: Client, frame: Subscribe | Unsubscribe | Rate) -> None:
         self.hub.receive(client.session, encode(frame), self.now)
         self.perform()
 
@@ -320,6 +328,8 @@ class World:
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
+        self.hub.release(self.now)
+        self.perform()
         self.hub.tick(self.now, self.wall)
         self.perform()
 
@@ -330,8 +340,17 @@ class World:
         self.reads += done.reads
         for client in self.clients:
             if client.session in done.touched and client.session.outbox.writable:
-                client.wire += client.session.outbox.take()
+                self._write(client)
         assert not done.hangups
+
+    def _write(self, client: Client) -> None:
+        outbox = client.session.outbox
+        if outbox.size and self.now >= outbox.due:
+            assert self.now >= client.written + client.period
+            client.written = self.now
+        client.wire += outbox.take(self.now)
+        if outbox.held:
+            self.hub.hold(client.session)
 
     def settle(self, *, audits: bool) -> None:
         """The faults are over: everything under way arrives, in order; with `audits`, those run too."""
@@ -345,7 +364,7 @@ class World:
                 self.run_audit()
                 self.end_audit()
             self.tick(1.0)
-            quiet = 0 if busy or self.reads else quiet + 1
+            quiet = 0 if busy or self.reads or self.hub.due else quiet + 1
             if quiet == QUIET:
                 break
         else:

@@ -20,7 +20,7 @@ TERMS = Terms("gateway-1", "1.0", 10_000, Limits(16384, 128, 10_000), 1000)
 
 def frames(session: Session) -> list[dict[str, Any]]:
     """What waits for a client, decoded."""
-    wire, found = session.outbox.take(), []
+    wire, found = session.outbox.take(0.0), []
     while wire:
         size, head = (wire[1], 2) if wire[1] < 126 else (int.from_bytes(wire[2:4], "big"), 4)
         found.append(json.decode(wire[head : head + size]))

@@ -1,9 +1,15 @@
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import json
 from websockets.frames import Frame, Opcode
 
+from livebalance.gateway.channel import parcel as relayed
 from livebalance.gateway.outbox import Outbox, Parcel, ready
-from livebalance.wire.identity import AccountId, Epoch, Position, Revision
+from livebalance.wire.delta import Delta
+from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
+from livebalance.wire.instant import Millis
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 
@@ -34,8 +40,8 @@ def test_everything_goes_out_in_order_and_the_newest_heartbeat_last() -> None:
     outbox.put(parcel(ALICE, 1, 1))
     outbox.beat(b"new;")
     outbox.say(b"later;")
-    assert outbox.take() == b"ok;1later;new;"
-    assert outbox.take() == b""
+    assert outbox.take(0.0) == b"ok;1later;new;"
+    assert outbox.take(0.0) == b""
     assert outbox.empty
 
 
@@ -51,10 +57,10 @@ def test_over_the_bound_positions_are_left_and_words_stay() -> None:
     outbox.say(b"ok;")
     assert outbox.put(parcel(ALICE, 6))
     assert not outbox.put(parcel(BOB, 1))
-    assert outbox.forget_all() == {ALICE: at(5)}
-    assert (outbox.size, outbox.words) == (0, 1)
+    assert outbox.forget_all() == {ALICE: at(5), BOB: at(1)}
+    assert (outbox.size, outbox.words, outbox.forgotten) == (0, 1, 1)
     assert outbox.put(parcel(BOB, 1))
-    assert outbox.take() == b"ok;" + parcel(BOB, 1).frame
+    assert outbox.take(0.0) == b"ok;" + parcel(BOB, 1).frame
 
 
 def test_one_account_can_be_forgotten_alone() -> None:
@@ -64,7 +70,61 @@ def test_one_account_can_be_forgotten_alone() -> None:
     assert outbox.forget(ALICE) == parcel(ALICE, 5)
     assert outbox.forget(ALICE) is None
     assert outbox.size == 10
-    assert outbox.take() == parcel(BOB, 1).frame
+    assert outbox.take(0.0) == parcel(BOB, 1).frame
+
+
+def moved(account: AccountId, revision: int) -> Parcel:
+    """A transfer, as the hub relays it."""
+    parts = b'{"revision":%d}' % (revision + 1), b'{"id":"t-%d"}' % (revision + 1)
+    delta = Delta(
+        Lane(0), at(0).epoch, Revision(revision), Revision(revision + 1), Millis(revision * 1000), *parts
+    )
+    return relayed(account, delta)
+
+
+def frames(taken: bytes) -> list[Any]:
+    """What stands in ready frames."""
+    found = []
+    while taken:
+        size, head = taken[1], 2
+        if size == 126:
+            size, head = int.from_bytes(taken[2:4], "big"), 4
+        found.append(json.decode(taken[head : head + size]))
+        taken = taken[head + size :]
+    return found
+
+
+def test_over_the_bound_each_account_becomes_one_delta_with_every_transfer_and_the_last_balance() -> None:
+    one = len(moved(ALICE, 5).frame)
+    outbox = blocked(4 * one)
+    for revision in (5, 6, 7):
+        assert outbox.put(moved(ALICE, revision))
+        assert outbox.put(moved(BOB, revision))
+    assert outbox.size < 4 * one
+    assert outbox.conflated == 3  # the last is not one with them yet
+    outbox.writable = True
+    first, second, third = frames(outbox.take(0.0))
+    assert (first["channel"], first["from"], first["to"]) == ("account:alice", 5, 8)
+    assert (first["transfers"], first["balance"]) == ([{"id": f"t-{n}"} for n in (6, 7, 8)], {"revision": 8})
+    assert (second["channel"], second["from"], second["to"]) == ("account:bob", 5, 7)
+    assert (third["channel"], third["from"], third["to"]) == ("account:bob", 7, 8)
+
+
+def test_a_client_that_wants_less_often_gets_one_delta_of_each_account_when_it_is_due() -> None:
+    outbox = Outbox(10_000)
+    outbox.pace(2.0)
+    outbox.put(moved(ALICE, 5))
+    assert len(frames(outbox.take(100.0))) == 1
+    for revision in (6, 7):
+        outbox.put(moved(ALICE, revision))
+    outbox.say(ready(b'{"type":"ok"}'))
+    assert (outbox.held, outbox.due) == (True, 102.0)
+    assert frames(outbox.take(101.9)) == [{"type": "ok"}]
+    assert not outbox.empty
+    assert [(one["from"], one["to"]) for one in frames(outbox.take(102.0))] == [(6, 8)]
+    outbox.put(moved(ALICE, 8))
+    outbox.pace(0.0)
+    assert [(one["from"], one["to"]) for one in frames(outbox.take(102.1))] == [(8, 9)]
 
 
 @given(st.lists(st.tuples(st.sampled_from([ALICE, BOB]), st.integers(1, 40), st.booleans()), max_size=60))
@@ -77,4 +137,4 @@ def test_the_bound_holds_whatever_comes(arrivals: list[tuple[AccountId, int, boo
             outbox.forget_all()
         assert outbox.size <= 100
     words = sum(size for _, size, word in arrivals if word)
-    assert len(outbox.take()) <= 100 + words
+    assert len(outbox.take(0.0)) <= 100 + words

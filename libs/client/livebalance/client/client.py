@@ -74,6 +74,11 @@ class Client:
         self._session.unfollow(account)
         self._wake()
 
+    def rate(self, max_per_second: float | None) -> None:
+        """Data at most so often (0 < it ≤ 1000), each time all that came meanwhile; None: as they come."""
+        self._session.rate(max_per_second)
+        self._wake()
+
     def shown(self, account: AccountId) -> Account | None:
         """The state now; None until the first answer."""
         return self._session.shown(account)

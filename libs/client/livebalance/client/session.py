@@ -23,6 +23,7 @@ from livebalance.wire.frame import (
     Goaway,
     Heartbeat,
     Ok,
+    Rate,
     ServerFrame,
     Status,
     Welcome,
@@ -57,11 +58,14 @@ class Session:
         self._until = 0.0  # WAITING: the next try; CONNECTING: given up; OPEN: dead of silence
         self._silence = inf  # seconds without a frame that mean death
         self._leave_at = inf
+        self._rate: float | None = None  # as wanted
+        self._rate_told: float | None = None  # to this connection
 
     @property
     def deadline(self) -> float:
         if self.state is State.OPEN:
-            return min(self._until, self._leave_at, self._channels.due)
+            due = self._channels.due if self._rate == self._rate_told else 0.0
+            return min(self._until, self._leave_at, due)
         return self._until
 
     def follow(self, account: AccountId, since: Position | None = None) -> None:
@@ -71,6 +75,10 @@ class Session:
     def unfollow(self, account: AccountId) -> None:
         """Told to the gateway at the next step; nothing of the account is emitted any more."""
         self._channels.unfollow(account)
+
+    def rate(self, max_per_second: float | None) -> None:
+        """How often data may come, told to the gateway at the next step and to each that follows it."""
+        self._rate = max_per_second
 
     def shown(self, account: AccountId) -> Account | None:
         return self._channels.shown(account)
@@ -130,13 +138,18 @@ class Session:
     def _open(self, frame: Welcome, now: float, chance: float) -> list[Effect]:
         self._silence = DEAD_AFTER * frame.heartbeat_ms / 1000
         self.state, self._until, self._leave_at = State.OPEN, now + self._silence, inf
+        self._rate_told = None
         hello = Connected(self._urls[self._url], frame.gateway, frame.session, frame.epoch, frame.limits)
         return [*self._questions(now, chance), Emit(hello)]
 
     def _questions(self, now: float, chance: float) -> list[Effect]:
+        asked: list[Effect] = []
+        if self._rate != self._rate_told:
+            self._rate_told = self._rate
+            asked = [Send(encode(Rate("rate", self._rate)))]
         if now < self._channels.due:
-            return []
-        return [Send(encode(frame)) for frame in self._channels.questions(now, chance)]
+            return asked
+        return asked + [Send(encode(frame)) for frame in self._channels.questions(now, chance)]
 
     def _dead(self, why: str, now: float, chance: float) -> list[Effect]:
         pause = after_close(BROKEN, why, self._failures, chance)

@@ -51,11 +51,18 @@ class Unsubscribe(_Frame, frozen=True):
     channels: list[str]
 
 
+class Rate(_Frame, frozen=True):
+    """Data at most so often; of each channel what came meanwhile in one delta. None: as they come."""
+
+    id: RequestId
+    max_per_second: Annotated[float, Meta(gt=0, le=1000)] | None
+
+
 class Ping(_Frame, frozen=True):
     id: RequestId
 
 
-ClientFrame = Subscribe | Unsubscribe | Ping
+ClientFrame = Subscribe | Unsubscribe | Rate | Ping
 
 
 # --- what a gateway sends
@@ -190,6 +197,7 @@ _head = msgspec.json.Decoder(_Head)
 _client: dict[str, msgspec.json.Decoder[Any]] = {
     "subscribe": msgspec.json.Decoder(Subscribe),
     "unsubscribe": msgspec.json.Decoder(Unsubscribe),
+    "rate": msgspec.json.Decoder(Rate),
     "ping": msgspec.json.Decoder(Ping),
 }
 _server = msgspec.json.Decoder(ServerFrame)

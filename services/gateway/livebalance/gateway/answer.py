@@ -33,7 +33,7 @@ def answer(asked: Asked, found: Found) -> Answer:
     if found.erased:
         return _answered(found, truth, Parcel(asked.account, asked.after, truth, gone(asked.account), True))
     at = Position(found.epoch, found.transfers[-1].revision) if found.more else truth
-    return _answered(found, at, Parcel(asked.account, asked.after, at, _page(asked.after, at, asked, found)))
+    return _answered(found, at, _page(asked.after, at, asked, found))
 
 
 def _answered(found: Found, at: Position, parcel: Parcel | None) -> Answer:
@@ -45,7 +45,7 @@ def gone(account: AccountId) -> bytes:
     return ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
 
 
-def _page(after: Position, at: Position, asked: Asked, found: Found) -> bytes:
+def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
     delta = Delta(
         lane=found.lane or Lane(0),
         epoch=found.epoch,
@@ -55,7 +55,8 @@ def _page(after: Position, at: Position, asked: Asked, found: Found) -> bytes:
         balance=b"" if found.more else balance_part(found.balance),
         transfers=transfers_part(found.transfers),
     )
-    return ready(delta_frame(asked.account, delta, more=found.more))
+    frame = ready(delta_frame(asked.account, delta, more=found.more))
+    return Parcel(asked.account, after, at, frame, delta=None if found.more else delta)
 
 
 def _snapshot(asked: Asked, found: Found) -> bytes:

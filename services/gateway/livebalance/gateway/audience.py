@@ -154,14 +154,14 @@ class Audience:
 
     def _to_those_in_step(self, parcel: Parcel) -> None:
         crossing = crosses(parcel)
-        refused: list[tuple[Session, Parcel]] = []
+        full: list[Session] = []
         self._effects.touched |= self._in_step
         for session in self._in_step:
             mine = replacing(session, parcel) if crossing else parcel
             if not session.outbox.put(mine):
-                refused.append((session, mine))
-        for session, mine in refused:
-            session.overflow(mine)
+                full.append(session)
+        for session in full:
+            session.overflow()
         if parcel.last:
             for session in list(self._in_step):
                 self.leave(session.followers[parcel.account])
@@ -181,7 +181,7 @@ class Audience:
         self._effects.touched.add(session)
         mine = replacing(session, parcel) if crosses(parcel) else parcel
         if not session.outbox.put(mine):
-            session.overflow(mine)
+            session.overflow()
             return False
         if parcel.last:
             self.leave(follower)

@@ -46,7 +46,9 @@ def parcel(account: AccountId, delta: Delta) -> Parcel:
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     if delta.gone:
         return Parcel(account, before, after, gone(account), last=True)
-    return Parcel(account, before, after, b"" if delta.header_alone else ready(delta_frame(account, delta)))
+    if delta.header_alone:
+        return Parcel(account, before, after, b"")
+    return Parcel(account, before, after, ready(delta_frame(account, delta)), delta=delta)
 
 
 def lead(truth: Position, kept: Iterable[Parcel]) -> list[Parcel]:

@@ -3,6 +3,7 @@
 It takes values and times, and returns nothing: what is to be done stands in `effects`.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -46,6 +47,8 @@ class Hub:
         self._terms = terms
         self._status: Status | None = None
         self._beats: deque[tuple[float, Session]] = deque()  # who is due when; all wait equally long
+        self._held: list[tuple[float, int, Session]] = []  # a heap of who may be written data when
+        self._holds = 0
         self._unacked: set[Audience] = set()
         self._claims: set[Audience] = set()
 
@@ -109,6 +112,28 @@ class Hub:
         if writable and session in self.sessions:
             self.effects.touched.add(session)
             self.effects.hungry.add(session)
+
+    def hold(self, session: Session) -> None:
+        """Its client wants data less often: those that wait are due later."""
+        if not session.held:
+            session.held = True
+            self._holds += 1
+            heapq.heappush(self._held, (session.outbox.due, self._holds, session))
+
+    @property
+    def due(self) -> float | None:
+        """When `release` has something to do."""
+        return self._held[0][0] if self._held else None
+
+    def release(self, now: float) -> None:
+        """Those whose data are due are to be written to."""
+        while self._held and self._held[0][0] <= now:
+            _, _, session = heapq.heappop(self._held)
+            session.held = False
+            if session in self.sessions:
+                self.effects.touched.add(session)
+                if session.outbox.writable:
+                    _note(session)
 
     def tell(self, status: Status) -> None:
         """To everyone, and to each who comes."""
@@ -252,12 +277,19 @@ def _feed(session: Session) -> None:
             follower.audience.read_for(follower)
 
 
+def _note(session: Session) -> None:
+    """All that waits for it is with its transport, or will be before anything else is said."""
+    for follower in session.followers.values():
+        if follower.step is Step.IN_STEP:
+            follower.as_of = follower.audience.channel.as_of
+
+
 def _complete_as_of(session: Session) -> Millis | None:
     """The oldest of all it follows. More is claimed only once all was sent; else it stays as it was."""
+    if session.outbox.empty:
+        _note(session)
     oldest: Millis | None = None
     for follower in session.followers.values():
-        if follower.step is Step.IN_STEP and session.outbox.empty:
-            follower.as_of = follower.audience.channel.as_of
         if follower.as_of is None:
             return None
         oldest = follower.as_of if oldest is None else min(oldest, follower.as_of)

@@ -1,11 +1,15 @@
 """What a client still has to be sent: ready frames in order, bounded in bytes.
 
-While the client's transport takes bytes, all that waits goes out at the end of each batch. Once it does not,
-data over the bound is forgotten and remembered as positions: Postgres has the rest.
+While the client's transport takes bytes, all that waits goes out at the end of each batch, unless the client
+wants less often. Data over the bound are conflated: of one account, its deltas become one. What is still over
+the bound then is forgotten and remembered as positions: Postgres has the rest.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
+from livebalance.wire.delta import Delta, merge
+from livebalance.wire.frame import delta_frame
 from livebalance.wire.identity import AccountId, Position
 
 
@@ -17,6 +21,7 @@ class Parcel(NamedTuple):
     after: Position
     frame: bytes
     last: bool = False  # nothing of this account follows: it was erased
+    delta: Delta | None = None  # what the frame says, if it can become one with the next
 
 
 def ready(text: bytes) -> bytes:
@@ -30,16 +35,33 @@ def ready(text: bytes) -> bytes:
 
 
 class Outbox:
-    __slots__ = ("_beat", "_frames", "_limit", "_size", "words", "writable")
+    """Times in seconds. Data are what belongs to an account; all else are words."""
+
+    __slots__ = (
+        "_beat",
+        "_frames",
+        "_limit",
+        "_period",
+        "_size",
+        "conflated",
+        "due",
+        "forgotten",
+        "words",
+        "writable",
+    )
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes of data that may wait while the transport takes none."""
+        """`limit`: bytes of data that may wait."""
         self._limit = limit
         self._frames: list[Parcel | bytes] = []  # bytes: a frame that belongs to no account
         self._size = 0
         self._beat = b""
+        self._period = 0.0  # between two writes of data
+        self.due = 0.0  # when data may be written next
         self.words = 0  # how many frames wait that are not data
         self.writable = True
+        self.conflated = 0  # frames that became part of another, ever
+        self.forgotten = 0  # times that all data were, ever
 
     @property
     def empty(self) -> bool:
@@ -47,20 +69,30 @@ class Outbox:
         return not self._frames
 
     @property
+    def held(self) -> bool:
+        """Data wait for `due`, and for nothing else."""
+        return self.writable and self._size > 0
+
+    @property
     def size(self) -> int:
         """Bytes of data that wait."""
         return self._size
 
+    def pace(self, period: float) -> None:
+        """Data are to be written at most once in `period`; 0: as they come."""
+        self._period, self.due = period, 0.0
+
     def put(self, parcel: Parcel) -> bool:
-        """False: there is no room, and the parcel was not kept; `forget_all` must follow."""
-        if not self.writable and self._size + len(parcel.frame) > self._limit:
-            return False
+        """False: there is no room, and `forget_all` must follow."""
         self._frames.append(parcel)
         self._size += len(parcel.frame)
-        return True
+        if self._size <= self._limit or (self.writable and not self._period):
+            return True
+        self._conflate()
+        return self._size <= self._limit
 
     def say(self, frame: bytes) -> None:
-        """A frame that is no data; kept in order, and never forgotten."""
+        """Words; kept in order, and never forgotten."""
         self._frames.append(frame)
         self.words += 1
 
@@ -74,8 +106,8 @@ class Outbox:
         for one in self._frames:
             if isinstance(one, Parcel):
                 left.setdefault(one.account, one.before)
-        self._frames = [one for one in self._frames if isinstance(one, bytes)]
-        self._size = 0
+        self._keep([one for one in self._frames if isinstance(one, bytes)])
+        self.forgotten += 1
         return left
 
     def forget(self, account: AccountId) -> Parcel | None:
@@ -83,13 +115,51 @@ class Outbox:
         found = [one for one in self._frames if isinstance(one, Parcel) and one.account == account]
         if not found:
             return None
-        self._frames = [one for one in self._frames if isinstance(one, bytes) or one.account != account]
-        self._size -= sum(len(one.frame) for one in found)
+        self._keep([one for one in self._frames if isinstance(one, bytes) or one.account != account])
         return found[0]
 
-    def take(self) -> bytes:
-        """Everything that waits, to be written now."""
+    def take(self, now: float) -> bytes:
+        """Everything that may be written now."""
+        later: list[Parcel | bytes] = []
+        if self._period and self._size:
+            if now < self.due:
+                later = [one for one in self._frames if isinstance(one, Parcel)]
+                self._frames = [one for one in self._frames if isinstance(one, bytes)]
+            else:
+                self.due = now + self._period
+                self._conflate()
         frames = [one if isinstance(one, bytes) else one.frame for one in self._frames]
         frames.append(self._beat)
-        self._frames, self._size, self.words, self._beat = [], 0, 0, b""
+        self._keep(later)
+        self.words, self._beat = 0, b""
         return b"".join(frames)
+
+    def _conflate(self) -> None:
+        """All deltas of an account that follow each other become one, in the place of the first."""
+        runs: list[list[Parcel]] = []
+        kept: list[list[Parcel] | bytes] = []
+        newest: dict[AccountId, list[Parcel]] = {}
+        for one in self._frames:
+            if isinstance(one, bytes):
+                kept.append(one)
+            elif one.delta and (run := newest.get(one.account)) and run[-1].delta:
+                run.append(one)
+            else:
+                newest[one.account] = [one]
+                runs.append(newest[one.account])
+                kept.append(newest[one.account])
+        self.conflated += sum(len(run) - 1 for run in runs)
+        self._keep([one if isinstance(one, bytes) else _joined(one) for one in kept])
+
+    def _keep(self, frames: list[Parcel | bytes]) -> None:
+        self._frames = frames
+        self._size = sum(len(one.frame) for one in frames if isinstance(one, Parcel))
+
+
+def _joined(run: list[Parcel]) -> Parcel:
+    if len(run) == 1:
+        return run[0]
+    delta = reduce(merge, [one.delta for one in run if one.delta])
+    first, last = run[0], run[-1]
+    frame = ready(delta_frame(first.account, delta))
+    return Parcel(first.account, first.before, last.after, frame, delta=delta)

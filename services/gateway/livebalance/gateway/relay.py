@@ -50,6 +50,8 @@ class Relay:
         self._links: dict[Session, Link] = {}
         self._audited_at: float | None = None
         self._redis_here = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarmed: float | None = None  # for when
         self._deltas = Deltas(
             settings.redis,
             settings.channel_prefix,
@@ -210,10 +212,29 @@ class Relay:
             if link := self._links.get(session):
                 crash.at("while_delivering")
                 sent += link.flush()
+                if session.outbox.held:
+                    self._hub.hold(session)
         metrics.BYTES.inc(sent)
+        self._wake_when_due()
         for session, hangup in done.hangups:
             if link := self._links.get(session):
                 link.hang_up(*hangup)
+
+    def _wake_when_due(self) -> None:
+        """Sets the one alarm for clients that want data less often than they come."""
+        due = self._hub.due
+        if due == self._alarmed:
+            return
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm, self._alarmed = None, due
+        if due is not None:
+            self._alarm = asyncio.get_running_loop().call_later(due - time.monotonic(), self._release)
+
+    def _release(self) -> None:
+        self._alarmed = None
+        self._hub.release(time.monotonic())
+        self._perform()
 
 
 def _wall() -> Millis:

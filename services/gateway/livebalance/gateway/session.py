@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from livebalance.gateway.effects import Hangup
 from livebalance.gateway.follower import Follower
-from livebalance.gateway.outbox import Outbox, Parcel, ready
+from livebalance.gateway.outbox import Outbox, ready
 from livebalance.wire.close import Close
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
     Error,
     FrameError,
     Ok,
+    Rate,
     RequestId,
     ServerFrame,
     Subscribe,
@@ -43,7 +44,7 @@ Wish = Follow | Leave | Hangup
 class Session:
     """`name` is unique among all gateways; `subscriptions` bounds what it may follow."""
 
-    __slots__ = ("_bad", "_subscriptions", "behind", "followers", "name", "outbox", "reading")
+    __slots__ = ("_bad", "_subscriptions", "behind", "followers", "held", "name", "outbox", "reading")
 
     def __init__(self, name: str, outbox: Outbox, subscriptions: int) -> None:
         self.name = name
@@ -51,6 +52,7 @@ class Session:
         self.followers: dict[AccountId, Follower] = {}
         self.behind: deque[Follower] = deque()  # may hold some that are not behind any more
         self.reading = 0
+        self.held = False  # the hub will remember when its data are due
         self._subscriptions = subscriptions
         self._bad = 0
 
@@ -67,11 +69,9 @@ class Session:
     def beat(self, frame: ServerFrame) -> None:
         self.outbox.beat(ready(encode(frame)))
 
-    def overflow(self, refused: Parcel) -> None:
-        """No room for `refused`: what waits is forgotten, and will be read again from where the client is."""
-        left = self.outbox.forget_all()
-        left.setdefault(refused.account, refused.before)
-        for account, at in left.items():
+    def overflow(self) -> None:
+        """No room: what waits is forgotten, and will be read again from where the client is."""
+        for account, at in self.outbox.forget_all().items():
             if follower := self.followers.get(account):
                 follower.audience.fall(follower, at)
 
@@ -92,6 +92,8 @@ class Session:
             wishes.extend(self._subscribe(frame))
         elif isinstance(frame, Unsubscribe):
             wishes.extend(Leave(_account(channel, frame.id)) for channel in frame.channels)
+        elif isinstance(frame, Rate):
+            self.outbox.pace(1 / frame.max_per_second if frame.max_per_second else 0.0)
         self.say(Ok(frame.id))
         return wishes
 

@@ -203,10 +203,10 @@ class Socket(asyncio.Protocol):
     # --- frames out
 
     def flush(self) -> int:
-        """Writes what waits for this client, at once; returns how many bytes. Nothing while it takes none."""
+        """Writes what is due to this client, at once; returns how many bytes. Nothing while it takes none."""
         if self._session is None or not self._writable:
             return 0
-        frames = self._session.outbox.take()
+        frames = self._session.outbox.take(time.monotonic())
         if frames:
             self._write(frames)
         return len(frames)

@@ -76,6 +76,7 @@ describe('the connection in words', () => {
     if (machine.link.kind !== 'open' || machine.channel === null) expect.fail('open');
     return {
       skew: 1_000_000,
+      hidden: false,
       link: {
         ...machine.link,
         status: { state: status, ...(status === 'stalled' ? { reason: 'history lost' } : {}) },

@@ -34,7 +34,10 @@ export class Connection {
     const woke = () => {
       if (document.visibilityState === 'visible') this.#dispatch({ kind: 'woke' });
     };
-    document.addEventListener('visibilitychange', woke);
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') woke();
+      else this.#dispatch({ kind: 'hid' });
+    });
     window.addEventListener('pageshow', woke);
     window.addEventListener('online', woke);
     setInterval(() => {

@@ -57,6 +57,9 @@ const ACTS = {
   'half open': (world) => {
     world.silent = true;
   },
+  hide: (world) => {
+    world.dispatch({ kind: 'hid' });
+  },
   wake: (world) => {
     world.dispatch({ kind: 'woke' });
   },

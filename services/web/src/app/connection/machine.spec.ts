@@ -61,6 +61,23 @@ describe('a dead socket', () => {
     expect(world.machine.link.kind).toBe('waiting');
   });
 
+  it('is asked for less while nobody sees the page, also after it was lost', () => {
+    const rates = () =>
+      world.sent.filter((frame) => frame.type === 'rate').map((rate) => rate.max_per_second);
+    world.dispatch({ kind: 'hid' });
+    expect(rates()).toEqual([1]);
+    world.cut(1006, '');
+    world.pass(20_000);
+    world.accept();
+    world.deliver();
+    expect(world.machine.link.kind).toBe('open');
+    expect(rates().at(-1)).toBe(1);
+    world.dispatch({ kind: 'woke' });
+    expect(rates().at(-1)).toBe(null);
+    world.dispatch({ kind: 'woke' });
+    expect(rates().filter((rate) => rate === null)).toHaveLength(1);
+  });
+
   it('has to answer a ping soon after a page woke up', () => {
     world.dispatch({ kind: 'woke' });
     expect(world.sent).toEqual([{ type: 'ping', id: expect.stringMatching(/^p\d+$/) as string }]);

@@ -11,7 +11,7 @@ import { channelName, millis } from '../wire/identity';
 import { backoffMs, waitMs } from './backoff';
 import { confirm, newChannel, stepChannel, type ChannelEvent } from './channel';
 import type { Moment } from './moment';
-import type { Event, Link, Machine, Open, Step } from './state';
+import type { Effect, Event, Link, Machine, Open, Step } from './state';
 
 /** From opening a socket to its welcome. */
 const WELCOME_MS = 10_000;
@@ -19,6 +19,8 @@ const WELCOME_MS = 10_000;
 const DEAD_AFTER_HEARTBEATS = 2.5;
 /** After a sleep a socket that seems open has to prove it within this time. */
 const PROOF_MS = 5_000;
+/** To a page that nobody sees. */
+const HIDDEN_PER_SECOND = 1;
 /** A connection that lived so long starts the backoff anew. */
 const SETTLED_MS = 5_000;
 
@@ -31,10 +33,12 @@ type Table = {
 };
 
 const stay = (machine: Machine): Step => [machine];
+const hide = (machine: Machine): Step => [{ ...machine, hidden: true }];
+const show = (machine: Machine): Step => [{ ...machine, hidden: false }];
 const connectAgain = (machine: Machine, _: Event, at: Moment): Step => connect(machine, 0, at);
 const hurry = (machine: In<'waiting'>, _: Event, at: Moment): Step => {
   const until = Math.min(machine.link.until, at.now + backoffMs(0, at.chance));
-  return [{ ...machine, link: { ...machine.link, until } }];
+  return [{ ...machine, link: { ...machine.link, until }, hidden: false }];
 };
 
 const table: Table = {
@@ -46,7 +50,8 @@ const table: Table = {
     garbled: stay,
     closed: stay,
     tick: stay,
-    woke: stay,
+    hid: hide,
+    woke: show,
     again: stay,
   },
   connecting: {
@@ -56,7 +61,8 @@ const table: Table = {
     garbled: stay,
     closed: lose,
     tick: checkDeadline,
-    woke: stay,
+    hid: hide,
+    woke: show,
     again: stay,
   },
   greeting: {
@@ -66,7 +72,8 @@ const table: Table = {
     garbled: (machine, _, at) => hangUp(machine, 'the gateway was not understood', at),
     closed: lose,
     tick: checkDeadline,
-    woke: stay,
+    hid: hide,
+    woke: show,
     again: stay,
   },
   open: {
@@ -76,6 +83,7 @@ const table: Table = {
     garbled: (machine, _, at) => hangUp(machine, 'the gateway was not understood', at),
     closed: lose,
     tick: watch,
+    hid: slowDown,
     woke: prove,
     again: prove,
   },
@@ -87,6 +95,7 @@ const table: Table = {
     closed: stay,
     tick: (machine, _, at) =>
       at.now < machine.link.until ? [machine] : connect(machine, machine.link.attempt, at),
+    hid: hide,
     woke: hurry,
     again: hurry,
   },
@@ -100,7 +109,8 @@ const table: Table = {
     garbled: stay,
     closed: stay,
     tick: stay,
-    woke: stay,
+    hid: hide,
+    woke: show,
     again: connectAgain,
   },
 };
@@ -150,7 +160,17 @@ function welcome(machine: In<'greeting'>, frame: Welcome, at: Moment): Step {
     leaveAt: null,
     status: { state: 'live' },
   };
-  return tell({ ...machine, link, skew: millis(frame.server_time) - at.now }, { kind: 'joined' }, at);
+  const open = { ...machine, link, skew: millis(frame.server_time) - at.now };
+  const step = tell(open, { kind: 'joined' }, at);
+  return machine.hidden ? [...step, rate(HIDDEN_PER_SECOND, at)] : step;
+}
+
+function rate(perSecond: number | null, at: Moment): Effect {
+  return { kind: 'send', frame: { type: 'rate', id: `r${at.serial}`, max_per_second: perSecond } };
+}
+
+function slowDown(machine: In<'open'>, _: Event, at: Moment): Step {
+  return [{ ...machine, hidden: true }, rate(HIDDEN_PER_SECOND, at)];
 }
 
 type Heard = {
@@ -223,9 +243,10 @@ function watch(machine: In<'open'>, _: Event, at: Moment): Step {
 /** What happened in the sleep is not known: asks, and gives it a short time. */
 function prove(machine: In<'open'>, _: Event, at: Moment): Step {
   const deadline = Math.min(machine.link.deadline, at.now + PROOF_MS);
-  if (at.now >= deadline) return hangUp(machine, 'connection lost', at);
-  const next = { ...machine, link: { ...machine.link, deadline } };
-  return [next, { kind: 'send', frame: { type: 'ping', id: `p${at.serial}` } }];
+  if (at.now >= deadline) return hangUp({ ...machine, hidden: false }, 'connection lost', at);
+  const next = { ...machine, link: { ...machine.link, deadline }, hidden: false };
+  const ping: Effect = { kind: 'send', frame: { type: 'ping', id: `p${at.serial}` } };
+  return machine.hidden ? [next, rate(null, at), ping] : [next, ping];
 }
 
 function leave(machine: In<'open'>, at: Moment): Step {

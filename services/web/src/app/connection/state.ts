@@ -34,6 +34,8 @@ export type Machine = {
   readonly channel: Channel | null;
   /** The gateway's clock minus ours, in milliseconds; null until it told. */
   readonly skew: number | null;
+  /** Nobody looks: data are wanted less often. */
+  readonly hidden: boolean;
 };
 
 export type Event =
@@ -46,6 +48,8 @@ export type Event =
   | { readonly kind: 'garbled' }
   | { readonly kind: 'closed'; readonly code: number; readonly reason: string }
   | { readonly kind: 'tick' }
+  /** Nobody sees the page any more. */
+  | { readonly kind: 'hid' }
   /** The page is visible again, or the network is back. */
   | { readonly kind: 'woke' }
   /** A person asked to try again now. */
@@ -60,7 +64,7 @@ export type Effect =
 
 export type Step = readonly [Machine, ...Effect[]];
 
-export const START: Machine = { link: { kind: 'idle' }, channel: null, skew: null };
+export const START: Machine = { link: { kind: 'idle' }, channel: null, skew: null, hidden: false };
 
 /** Whether what was shown is not for this reader any more. */
 export function isForbidden({ link, channel }: Machine): boolean {

@@ -127,9 +127,11 @@ export type Unsubscribe = {
   readonly id: string;
   readonly channels: readonly Channel[];
 };
+/** Data at most so often, of each channel in one delta; null: as they come. */
+export type Rate = { readonly type: 'rate'; readonly id: string; readonly max_per_second: number | null };
 export type Ping = { readonly type: 'ping'; readonly id: string };
 
-export type ClientFrame = Subscribe | Unsubscribe | Ping;
+export type ClientFrame = Subscribe | Unsubscribe | Rate | Ping;
 
 /** A row of the list of accounts (REST). */
 export type AccountRow = {
