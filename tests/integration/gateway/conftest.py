@@ -47,6 +47,12 @@ class Running:
                     return
                 await asyncio.sleep(0.05)
 
+    async def counted(self, name: str) -> float:
+        """A counter of /metrics; those of the gateways of one process are one."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{self.http}/metrics")).text
+        return float(text.partition(f"\nlivebalance_gateway_{name}_total ")[2].partition("\n")[0])
+
     async def fell(self) -> BaseException:
         """What it died of."""
         async with asyncio.timeout(10):

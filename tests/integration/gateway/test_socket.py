@@ -209,6 +209,60 @@ async def test_a_slow_reader_loses_nothing_and_costs_no_memory(
         await slow.until_at("busy", 2403)
 
 
+async def test_a_reader_a_little_too_slow_gets_many_deltas_as_one(
+    start_gateway: StartGateway, book: Book
+) -> None:
+    gateway = await start_gateway(send_buffer_bytes=8192)
+    await book.open("busy", "other")
+    async with Viewer(gateway.ws, sock=slow_socket(gateway)) as slow, Viewer(gateway.ws) as quick:
+        await slow.follow("busy", "other")
+        await quick.follow("busy", "other")
+        await slow.until(lambda: len(slow.shown) == 2)
+        slow.reads.clear()
+        for number in range(400):
+            await book.move("busy" if number % 4 else "other", number)
+        await quick.until_at("busy", 601)
+        await quick.until_at("other", 201)
+        assert len(quick.of_type("delta")) == 400
+        slow.reads.set()
+        await slow.until_at("busy", 601)
+        await slow.until_at("other", 201)
+        for account in ("busy", "other"):
+            assert slow.shown[account].transfers == quick.shown[account].transfers
+            assert slow.shown[account].balance == quick.shown[account].balance
+        assert len(slow.of_type("delta")) < 350
+        assert len(slow.of_type("snapshot")) == 2
+        assert not any("more" in one for one in slow.of_type("delta"))  # nothing had to be read again
+        assert await gateway.counted("conflated_frames") > 50
+
+
+async def test_a_client_may_want_data_less_often(gateway: Running, book: Book) -> None:
+    await book.open("busy", "other")
+    async with Viewer(gateway.ws) as viewer, Viewer(gateway.ws) as quick:
+        for one in (viewer, quick):
+            await one.follow("busy", "other")
+            await one.until(lambda one=one: len(one.shown) == 2)
+        await viewer.ask("rate", max_per_second=0.02)  # every 50 s: never again in this test
+        await book.move("busy", 1)
+        await viewer.until_at("busy", 3)
+        for number in range(10):
+            await book.move("busy", number)
+            await book.move("other", number)
+        await quick.until_at("other", 21)
+        await viewer.ask("ping")
+        await viewer.until(lambda: len(viewer.of_type("ok")) == 3)
+        assert (viewer.revision("busy"), viewer.revision("other")) == (3, 1)
+        await viewer.ask("rate", max_per_second=None)
+        await viewer.until_at("busy", 23)
+        await viewer.until_at("other", 21)
+        assert viewer.shown["busy"].transfers == quick.shown["busy"].transfers
+        assert len(viewer.of_type("delta")) == 3  # one of each account, when it was lifted
+        await viewer.ask("rate", max_per_second=5)
+        for number in (1, 2):
+            await book.move("busy", number)
+        await viewer.until_at("busy", 27)  # the second by itself, when it is due
+
+
 async def test_a_reader_that_never_reads_is_aborted(start_gateway: StartGateway, book: Book) -> None:
     gateway = await start_gateway(send_buffer_bytes=8192, ping_period=0.3, no_progress=1.5)
     await book.open("busy")

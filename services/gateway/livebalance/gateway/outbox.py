@@ -60,8 +60,8 @@ class Outbox:
         self.due = 0.0  # when data may be written next
         self.words = 0  # how many frames wait that are not data
         self.writable = True
-        self.conflated = 0  # frames that became part of another, ever
-        self.forgotten = 0  # times that all data were, ever
+        self.conflated = 0  # frames that became part of another, since somebody looked
+        self.forgotten = 0  # times that all data were, since then
 
     @property
     def empty(self) -> bool:
@@ -79,7 +79,9 @@ class Outbox:
         return self._size
 
     def pace(self, period: float) -> None:
-        """Data are to be written at most once in `period`; 0: as they come."""
+        """Data are to be written at most once in `period`; 0: as they come. What waits now is due now."""
+        if self._period:
+            self._conflate()
         self._period, self.due = period, 0.0
 
     def put(self, parcel: Parcel) -> bool:

@@ -212,13 +212,21 @@ class Relay:
             if link := self._links.get(session):
                 crash.at("while_delivering")
                 sent += link.flush()
-                if session.outbox.held:
-                    self._hub.hold(session)
+                self._look(session)
         metrics.BYTES.inc(sent)
         self._wake_when_due()
         for session, hangup in done.hangups:
             if link := self._links.get(session):
                 link.hang_up(*hangup)
+
+    def _look(self, session: Session) -> None:
+        """What a flush left, and what the outbox did until then."""
+        outbox = session.outbox
+        if outbox.held:
+            self._hub.hold(session)
+        metrics.CONFLATED.inc(outbox.conflated)
+        metrics.FORGOTTEN.inc(outbox.forgotten)
+        outbox.conflated = outbox.forgotten = 0
 
     def _wake_when_due(self) -> None:
         """Sets the one alarm for clients that want data less often than they come."""
