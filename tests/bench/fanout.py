@@ -259,6 +259,9 @@ async def run(servers: Servers, sessions: int, seconds: float) -> None:
         "LIVEBALANCE_REDIS": servers.redis(),
         "LIVEBALANCE_CHANNEL_PREFIX": PREFIX,
         "LIVEBALANCE_AUDIT_PERIOD": "3600",  # these deltas stand in no table
+        # All clients are of one address, and come at once.
+        **dict.fromkeys(("LIVEBALANCE_SOCKETS_PER_ADDRESS", "LIVEBALANCE_NEW_SOCKETS_PER_ADDRESS"), "100000"),
+        "LIVEBALANCE_NEW_SOCKETS": "100000",
     }
     await table(environment, sessions, seconds)
 

@@ -46,7 +46,13 @@ async def test_the_welcome_says_what_holds_here(gateway: Running, book: Book) ->
         welcome, status = viewer.frames[:2]
         assert welcome["gateway"] == "gateway-test"
         assert welcome["epoch"] == book.epoch
-        assert welcome["limits"] == {"message_bytes": 16384, "subscriptions": 128, "resume_max": 10000}
+        assert welcome["limits"] == {
+            "message_bytes": 16384,
+            "subscriptions": 128,
+            "resume_max": 10000,
+            "messages_per_second": 10.0,
+            "connections_per_address": 200,
+        }
         assert status["type"] == "status"
 
 

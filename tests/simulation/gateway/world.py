@@ -8,7 +8,7 @@ from msgspec import json
 
 from livebalance.gateway.effects import Read
 from livebalance.gateway.hub import Hub, Terms
-from livebalance.gateway.session import Session
+from livebalance.gateway.session import Manners, Session
 from livebalance.readmodel.reads import Finding, Found, Progress
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import (
@@ -35,7 +35,8 @@ from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFER
 QUIET = 3  # rounds of a second: an audit, its patience, a read
 START = 1_795_000_000_000
 OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
-TERMS = Terms("gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES)
+EAGER = Manners(*[1e9] * 4)  # nobody asks too often
+TERMS = Terms("gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES, manners=EAGER)
 LANE = Lane(0)
 
 Answers = dict[Position | None, Found]
@@ -288,7 +289,7 @@ class World:
     # --- clients
 
     def connect(self) -> Client:
-        client = Client(self.hub.connect(f"s{len(self.clients)}", self.now, self.wall))
+        client = Client(self.hub.connect(f"s{len(self.clients)}", "address", self.now, self.wall))
         self.clients.append(client)
         self.perform()
         return client

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import json
 
+from livebalance.gateway.doorman import STRIKES
 from livebalance.gateway.hub import ACK_WITHIN, WORDS, Hub, Terms
 from livebalance.gateway.session import READS_AT_ONCE, Session
 from livebalance.readmodel.reads import Found
@@ -34,12 +35,16 @@ def subscribe(*accounts: str) -> bytes:
     )
 
 
+def unsubscribe(*accounts: str) -> bytes:
+    return json.encode({"type": "unsubscribe", "id": 2, "channels": [f"account:{one}" for one in accounts]})
+
+
 def empty(revision: int = 1) -> Found:
     return Found(EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False)
 
 
 def joined(hub: Hub, *accounts: str) -> Session:
-    session = hub.connect("s", 0.0, WALL)
+    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
     frames(session)
     hub.receive(session, subscribe(*accounts), 0.0)
     return session
@@ -48,10 +53,66 @@ def joined(hub: Hub, *accounts: str) -> Session:
 def test_the_welcome_is_followed_by_the_status() -> None:
     hub = Hub(TERMS)
     hub.tell(Status("live", "2026-11-24T17:20:00.000Z"))
-    session = hub.connect("s-1", 0.0, WALL)
+    session = hub.connect("s-1", "10.0.0.1", 0.0, WALL)
     welcome, status = frames(session)
     assert (welcome["session"], welcome["gateway"], welcome["epoch"]) == ("s-1", "gateway-1", None)
     assert status["state"] == "live"
+
+
+PING = b'{"type":"ping","id":1}'
+
+
+def test_who_asks_too_often_is_told_then_closed_then_not_asked_back() -> None:
+    hub = Hub(TERMS)
+    for number in range(STRIKES):
+        session = hub.connect(f"s-{number}", "10.0.0.1", 0.0, WALL)
+        frames(session)
+        for _ in range(30):
+            hub.receive(session, PING, 0.0)
+        assert [one["type"] for one in frames(session)] == ["ok"] * 30
+        for _ in range(10):
+            hub.receive(session, PING, 0.0)
+        told = frames(session)
+        assert {(one["code"], one["temporary"]) for one in told} == {("rate_limited", True)}
+        assert all(100 <= one["retry_after_ms"] <= 101 for one in told)
+        assert not hub.take().hangups
+        hub.receive(session, PING, 0.0)
+        [(closed, hangup)] = hub.take().hangups
+        assert closed is session
+        last = number == STRIKES - 1
+        assert hangup.code is (Close.ABUSE if last else Close.BUSY)
+        assert last or hangup.retry_after_ms
+    other = hub.connect("s", "10.0.0.2", 0.0, WALL)
+    hub.receive(other, PING, 0.0)
+    assert frames(other)[-1]["type"] == "ok"
+
+
+def test_who_asks_as_often_as_it_may_hears_no_warning() -> None:
+    hub = Hub(TERMS)
+    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
+    frames(session)
+    for number in range(1000):
+        hub.receive(session, PING, number / 10)
+    assert [one["type"] for one in frames(session)] == ["ok"] * 1000
+
+
+def test_a_flood_of_errors_and_of_subscriptions_has_its_bound() -> None:
+    hub = Hub(TERMS)
+    session = joined(hub)
+    hangups, errors = hub.take().hangups, 0
+    while not hangups:
+        errors += 1
+        hub.receive(session, b'{"type":"hello"}', errors / 10)
+        hangups = hub.take().hangups
+    assert [hangup.code for _, hangup in hangups] == [Close.BUSY]
+    assert errors == 55  # 50, and those forgiven meanwhile
+    churning = joined(hub)
+    for number in range(3):
+        frames(churning)
+        hub.receive(churning, subscribe(*(f"a-{number}-{n}" for n in range(100))), 0.0)
+        hub.receive(churning, unsubscribe(*(f"a-{number}-{n}" for n in range(100))), 0.0)
+    refused, _ = frames(churning)
+    assert (refused["code"], refused["id"], refused["temporary"]) == ("rate_limited", 1, True)
 
 
 def test_a_read_begins_only_after_the_acknowledgement() -> None:
@@ -142,18 +203,18 @@ def test_while_the_transport_takes_nothing_nothing_is_read_for_it() -> None:
 
 def test_a_client_that_asks_and_never_reads_is_closed() -> None:
     hub = Hub(TERMS)
-    session = hub.connect("s", 0.0, WALL)
+    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
     frames(session)
     hub.writable(session, False)
     for number in range(WORDS + 1):
-        hub.receive(session, json.encode({"type": "ping", "id": number}), 0.0)
+        hub.receive(session, json.encode({"type": "ping", "id": number}), number / 10)
     ((who, hangup),) = hub.take().hangups
     assert (who, hangup.code) == (session, Close.BUSY)
 
 
 def test_each_heartbeat_is_due_in_its_turn() -> None:
     hub = Hub(TERMS)
-    early, late = hub.connect("s", 0.0, WALL), hub.connect("s", 5.0, WALL)
+    early, late = hub.connect("s", "10.0.0.1", 0.0, WALL), hub.connect("s", "10.0.0.1", 5.0, WALL)
     frames(early), frames(late)
     hub.tick(10.0, WALL)
     assert ([one["type"] for one in frames(early)], frames(late)) == (["heartbeat"], [])
@@ -166,7 +227,7 @@ def test_each_heartbeat_is_due_in_its_turn() -> None:
 
 def test_a_position_of_before_is_read_from_with_its_epoch() -> None:
     hub = Hub(TERMS)
-    session = hub.connect("s", 0.0, WALL)
+    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
     at = {"epoch": EPOCH, "revision": 7}
     text = {"type": "subscribe", "id": 1, "channels": [{"channel": "account:alice", "position": at}]}
     hub.receive(session, json.encode(text), 0.0)

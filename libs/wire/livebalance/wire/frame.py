@@ -72,6 +72,8 @@ class Limits(Struct, frozen=True):
     message_bytes: int
     subscriptions: int
     resume_max: int  # revisions a position may be behind and still be answered with deltas
+    messages_per_second: float | UnsetType = UNSET  # over time; three times as many at once
+    connections_per_address: int | UnsetType = UNSET
 
 
 class Welcome(_Frame, frozen=True):
@@ -178,13 +180,23 @@ ErrorCode = Literal[
 
 
 class FrameError(DecodeError):
-    """A client's frame that is refused; `code` is the error code it is answered with."""
+    """A client's frame that is refused; `code` is the error code it is answered with.
 
-    def __init__(self, code: ErrorCode, message: str, id_: RequestId | None = None) -> None:
+    `retry_after_ms`: the same frame may be taken then; None: never.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        id_: RequestId | None = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.id = id_
+        self.retry_after_ms = retry_after_ms
 
 
 class _Head(Struct, frozen=True):

@@ -15,9 +15,11 @@ from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION, problem, rest
 from livebalance.gateway.door import Door
+from livebalance.gateway.doorman import House
 from livebalance.gateway.hub import Terms
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.relay import Relay
+from livebalance.gateway.session import Manners
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.socket import Patience, Socket
 from livebalance.readmodel.reads import SETTINGS
@@ -34,8 +36,21 @@ def terms(settings: Settings) -> Terms:
         gateway=settings.name,
         version=VERSION,
         heartbeat_ms=int(settings.heartbeat * 1000),
-        limits=Limits(MAX_CLIENT_FRAME, settings.subscriptions, settings.resume_max),
+        limits=Limits(
+            MAX_CLIENT_FRAME,
+            settings.subscriptions,
+            settings.resume_max,
+            settings.messages_per_second,
+            settings.sockets_per_address,
+        ),
         outbox_bytes=settings.outbox_bytes,
+        house=House(
+            settings.sockets,
+            settings.new_sockets,
+            settings.sockets_per_address,
+            settings.new_sockets_per_address,
+        ),
+        manners=Manners(settings.messages_per_second),
     )
 
 
@@ -85,8 +100,10 @@ class Server(uvicorn.Server):
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     patience = Patience(settings.ping_period, settings.no_progress, send_buffer=settings.send_buffer_bytes)
 
+    proxies = frozenset(settings.proxies)
+
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
-        return Socket(relay, patience, server_state)
+        return Socket(relay, patience, server_state, proxies)
 
     config = uvicorn.Config(
         app,

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from livebalance.gateway.answer import answer
 from livebalance.gateway.audience import Audience
 from livebalance.gateway.channel import Claim
+from livebalance.gateway.doorman import Address, Doorman, House
 from livebalance.gateway.effects import Effects, Hangup, Read
 from livebalance.gateway.follower import Step
 from livebalance.gateway.outbox import Outbox
-from livebalance.gateway.session import Follow, Leave, Session
+from livebalance.gateway.session import TOO_FAST, Follow, Leave, Manners, Session
 from livebalance.readmodel.reads import Asked, Finding, Found
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta
@@ -36,11 +37,14 @@ class Terms(NamedTuple):
     heartbeat_ms: int
     limits: Limits
     outbox_bytes: int
+    house: House = House(20_000, 500, 200, 20)
+    manners: Manners = Manners()
 
 
 class Hub:
     def __init__(self, terms: Terms) -> None:
         self.effects = Effects()
+        self.doorman = Doorman(terms.house)
         self.sessions: set[Session] = set()
         self.audiences: dict[AccountId, Audience] = {}
         self.epoch: Epoch | None = None  # the newest that was read
@@ -64,10 +68,12 @@ class Hub:
 
     # --- clients
 
-    def connect(self, name: str, now: float, wall: Millis) -> Session:
-        session = Session(name, Outbox(self._terms.outbox_bytes), self._terms.limits.subscriptions)
-        self.sessions.add(session)
+    def connect(self, name: str, address: Address, now: float, wall: Millis) -> Session:
+        """A client at `address`, which the doorman has admitted."""
         terms = self._terms
+        outbox = Outbox(terms.outbox_bytes)
+        session = Session(name, address, outbox, terms.limits.subscriptions, terms.manners)
+        self.sessions.add(session)
         session.say(
             Welcome(
                 session=name,
@@ -97,11 +103,13 @@ class Hub:
 
     def receive(self, session: Session, text: bytes, now: float) -> None:
         """A text frame of the client."""
-        for wish in session.receive(text):
+        for wish in session.receive(text, now):
             if isinstance(wish, Follow):
                 self._follow(session, wish.account, wish.at, now)
             elif isinstance(wish, Leave):
                 self._leave(session, wish.account)
+            elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):
+                self._hang_up(session, Hangup(Close.ABUSE, "abuse"))
             else:
                 self._hang_up(session, wish)
         self._said(session)

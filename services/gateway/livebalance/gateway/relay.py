@@ -12,6 +12,7 @@ import asyncpg
 from livebalance.gateway import metrics
 from livebalance.gateway.audit import Audit, Followed
 from livebalance.gateway.deltas import Deltas, Events
+from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.effects import Read
 from livebalance.gateway.hub import Hub, Terms
 from livebalance.gateway.session import Session
@@ -97,8 +98,19 @@ class Relay:
 
     # --- clients
 
-    def connect(self, name: str, link: Link) -> Session:
-        session = self._hub.connect(name, time.monotonic(), _wall())
+    def admit(self, address: Address) -> Turned | None:
+        """None: a client of this address may connect, and counts until it has `left`."""
+        turned = self._hub.doorman.admit(address, time.monotonic())
+        if turned:
+            metrics.TURNED.labels(turned.why).inc()
+        return turned
+
+    def left(self, address: Address) -> None:
+        self._hub.doorman.leave(address)
+
+    def connect(self, name: str, address: Address, link: Link) -> Session:
+        """Of a client that was admitted."""
+        session = self._hub.connect(name, address, time.monotonic(), _wall())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
         self._perform()
@@ -217,7 +229,8 @@ class Relay:
         self._wake_when_due()
         for session, hangup in done.hangups:
             if link := self._links.get(session):
-                link.hang_up(*hangup)
+                metrics.CLOSED.labels(hangup.reason).inc()
+                link.hang_up(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
 
     def _look(self, session: Session) -> None:
         """What a flush left, and what the outbox did until then."""
@@ -243,6 +256,11 @@ class Relay:
         self._alarmed = None
         self._hub.release(time.monotonic())
         self._perform()
+
+
+def _spread(retry_after_ms: int | None) -> int | None:
+    """So that those who are closed at once do not come back at once."""
+    return None if retry_after_ms is None else random.randint(retry_after_ms, 2 * retry_after_ms)
 
 
 def _wall() -> Millis:

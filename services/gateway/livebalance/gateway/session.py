@@ -1,8 +1,13 @@
 """One client: what it follows, what it asks for, what it still has to be sent."""
 
 from collections import deque
-from typing import NamedTuple
+from math import ceil
+from typing import Final, NamedTuple
 
+from msgspec import UNSET
+
+from livebalance.gateway.bucket import Bucket
+from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup
 from livebalance.gateway.follower import Follower
 from livebalance.gateway.outbox import Outbox, ready
@@ -25,6 +30,17 @@ from livebalance.wire.identity import AccountId, Position, channel_account
 
 READS_AT_ONCE = 16  # for one session: what they bring comes at once, and must not be much
 BAD_MESSAGES = 3
+TOO_FAST: Final = "rate_limited"
+BUSY_MS = 10_000  # a client that will not be slowed down may come back then
+
+
+class Manners(NamedTuple):
+    """How often a client may ask, a second; in brackets, at once."""
+
+    messages: float = 10.0  # (three times as many)
+    subscriptions: float = 64.0  # (four times as many)
+    errors: float = 50 / 60  # (a minute's)
+    warnings: float = 10 / 60  # (a minute's) that it asks too often, before it is closed
 
 
 class Follow(NamedTuple):
@@ -44,10 +60,27 @@ Wish = Follow | Leave | Hangup
 class Session:
     """`name` is unique among all gateways; `subscriptions` bounds what it may follow."""
 
-    __slots__ = ("_bad", "_subscriptions", "behind", "followers", "held", "name", "outbox", "reading")
+    __slots__ = (
+        "_bad",
+        "_errors",
+        "_messages",
+        "_subscribing",
+        "_subscriptions",
+        "_warnings",
+        "address",
+        "behind",
+        "followers",
+        "held",
+        "name",
+        "outbox",
+        "reading",
+    )
 
-    def __init__(self, name: str, outbox: Outbox, subscriptions: int) -> None:
+    def __init__(
+        self, name: str, address: Address, outbox: Outbox, subscriptions: int, manners: Manners
+    ) -> None:
         self.name = name
+        self.address = address
         self.outbox = outbox
         self.followers: dict[AccountId, Follower] = {}
         self.behind: deque[Follower] = deque()  # may hold some that are not behind any more
@@ -55,6 +88,10 @@ class Session:
         self.held = False  # the hub will remember when its data are due
         self._subscriptions = subscriptions
         self._bad = 0
+        self._messages = Bucket(manners.messages, 3 * manners.messages)
+        self._subscribing = Bucket(manners.subscriptions, 4 * manners.subscriptions)
+        self._errors = Bucket(manners.errors, 60 * manners.errors)
+        self._warnings = Bucket(manners.warnings, 60 * manners.warnings)
 
     @property
     def has_room(self) -> bool:
@@ -77,19 +114,20 @@ class Session:
 
     # --- what it says
 
-    def receive(self, text: bytes) -> list[Wish]:
+    def receive(self, text: bytes, now: float) -> list[Wish]:
         """Answers what needs no one else; returns what does."""
         try:
-            wishes = self._read(text)
+            if wait := self._messages.take(now):
+                raise _too_fast(wait)
+            return self._read(text, now)
         except FrameError as refused:
-            return self._refuse(refused)
-        return wishes
+            return self._refuse(refused, now)
 
-    def _read(self, text: bytes) -> list[Wish]:
+    def _read(self, text: bytes, now: float) -> list[Wish]:
         frame = decode_client(text)
         wishes: list[Wish] = []
         if isinstance(frame, Subscribe):
-            wishes.extend(self._subscribe(frame))
+            wishes.extend(self._subscribe(frame, now))
         elif isinstance(frame, Unsubscribe):
             wishes.extend(Leave(_account(channel, frame.id)) for channel in frame.channels)
         elif isinstance(frame, Rate):
@@ -97,19 +135,35 @@ class Session:
         self.say(Ok(frame.id))
         return wishes
 
-    def _subscribe(self, frame: Subscribe) -> list[Follow]:
+    def _subscribe(self, frame: Subscribe, now: float) -> list[Follow]:
         wanted = {_account(one.channel, frame.id): position(one.position) for one in frame.channels}
         if len(wanted.keys() | self.followers.keys()) > self._subscriptions:
             raise FrameError("limit", f"at most {self._subscriptions} subscriptions", frame.id)
+        if wait := self._subscribing.take(now, len(wanted)):
+            raise _too_fast(wait, frame.id)
         return [Follow(account, at) for account, at in wanted.items()]
 
-    def _refuse(self, refused: FrameError) -> list[Wish]:
-        if refused.id is None:
-            self.say(Error(refused.code, refused.message, temporary=False))
-        else:
-            self.say(Error(refused.code, refused.message, temporary=False, id=refused.id))
+    def _refuse(self, refused: FrameError, now: float) -> list[Wish]:
+        again = refused.retry_after_ms
+        self.say(
+            Error(
+                refused.code,
+                refused.message,
+                temporary=again is not None,
+                id=UNSET if refused.id is None else refused.id,
+                retry_after_ms=UNSET if again is None else again,
+            )
+        )
         self._bad += refused.code == "bad_message"
-        return [Hangup(Close.BROKEN_PROTOCOL, "bad_message")] if self._bad == BAD_MESSAGES else []
+        if self._bad == BAD_MESSAGES:
+            return [Hangup(Close.BROKEN_PROTOCOL, "bad_message")]
+        if (self._errors if again is None else self._warnings).take(now):
+            return [Hangup(Close.BUSY, TOO_FAST, BUSY_MS)]
+        return []
+
+
+def _too_fast(wait: float, request: RequestId | None = None) -> FrameError:
+    return FrameError(TOO_FAST, "asked too often", request, ceil(wait * 1000))
 
 
 def _account(channel: str, request: RequestId) -> AccountId:

@@ -13,6 +13,12 @@ class Settings(ServiceSettings):
 
     heartbeat: float = 10.0
     subscriptions: int = 128  # of one session
+    messages_per_second: float = 10.0  # of one session, over time; three times as many at once
+    sockets: int = 20_000
+    new_sockets: float = 500.0  # a second, over time; twice as many at once
+    sockets_per_address: int = 200
+    new_sockets_per_address: float = 20.0  # a second, over time; twice as many at once
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # whose word (X-Forwarded-For) is taken for an address
     resume_max: int = 10_000  # revisions behind, beyond which a snapshot answers
     page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
     outbox_bytes: int = 64 * 1024

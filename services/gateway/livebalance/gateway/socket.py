@@ -11,7 +11,9 @@ import socket
 import struct
 import termios
 import time
+from collections.abc import Collection
 from http import HTTPStatus
+from math import ceil
 from secrets import token_urlsafe
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
@@ -19,11 +21,12 @@ from urllib.parse import urlsplit
 from msgspec import json
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
 from livebalance.wire.close import Close, Reason
@@ -43,7 +46,9 @@ class Gateway(Protocol):
 
     draining: bool
 
-    def connect(self, name: str, link: Any) -> Session: ...
+    def admit(self, address: Address) -> Turned | None: ...
+    def left(self, address: Address) -> None: ...
+    def connect(self, name: str, address: Address, link: Any) -> Session: ...
     def disconnect(self, session: Session) -> None: ...
     def receive(self, session: Session, text: bytes) -> None: ...
     def writable(self, session: Session, writable: bool) -> None: ...
@@ -60,6 +65,8 @@ class Patience(NamedTuple):
 
 class Socket(asyncio.Protocol):
     __slots__ = (
+        "_address",
+        "_admitted",
         "_connections",
         "_delivered",
         "_fragments",
@@ -67,6 +74,7 @@ class Socket(asyncio.Protocol):
         "_heard",
         "_patience",
         "_protocol",
+        "_proxies",
         "_quiet_since",
         "_session",
         "_timer",
@@ -76,8 +84,13 @@ class Socket(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, gateway: Gateway, patience: Patience, state: ServerState) -> None:
+    def __init__(
+        self, gateway: Gateway, patience: Patience, state: ServerState, proxies: Collection[Address]
+    ) -> None:
         self._gateway = gateway
+        self._proxies = proxies
+        self._address: Address = ""
+        self._admitted = False
         self._patience = patience
         self._connections: set[Any] = state.connections
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_CLIENT_FRAME)
@@ -107,6 +120,8 @@ class Socket(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
         self._leave()
+        if self._admitted:
+            self._gateway.left(self._address)
 
     def eof_received(self) -> bool:
         self._leave()
@@ -159,11 +174,11 @@ class Socket(asyncio.Protocol):
 
     def _shake_hands(self, request: Request) -> None:
         refused = self._refusal(request)
-        response = self._protocol.reject(*refused) if refused else self._protocol.accept(request)
-        self._protocol.send_response(response)
+        response = self._protocol.reject(*refused) if refused else self._turned(request)
+        self._protocol.send_response(response or self._protocol.accept(request))
         self._write_protocol()
         if self._protocol.state is OPEN:
-            self._session = self._gateway.connect(token_urlsafe(9), self)
+            self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
             self.flush()
 
     def _refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
@@ -176,6 +191,18 @@ class Socket(asyncio.Protocol):
         if any([urlsplit(origin).netloc.lower()] != hosts for origin in request.headers.get_all("Origin")):
             return HTTPStatus.FORBIDDEN, "origin not allowed\n"
         return None
+
+    def _turned(self, request: Request) -> Response | None:
+        """Away, for a while: there are too many, or they come too fast."""
+        self._address = _address(self.transport, request, self._proxies)
+        turned = self._gateway.admit(self._address)
+        if turned is None:
+            self._admitted = True
+            return None
+        status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
+        response = self._protocol.reject(status, f"{turned.why}\n")
+        response.headers["Retry-After"] = str(ceil(turned.seconds))
+        return response
 
     # --- frames in
 
@@ -274,6 +301,13 @@ class Socket(asyncio.Protocol):
             answer = fcntl.ioctl(_raw(self.transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
             waiting += _OUTQ.unpack(answer)[0]
         return waiting
+
+
+def _address(transport: asyncio.Transport, request: Request, proxies: Collection[Address]) -> Address:
+    """Of the client; a proxy of ours has put it last into X-Forwarded-For."""
+    peer: Address = transport.get_extra_info("peername")[0]
+    told = ",".join(request.headers.get_all("X-Forwarded-For")).rpartition(",")[2].strip()
+    return told if told and peer in proxies else peer
 
 
 def _raw(transport: asyncio.Transport) -> socket.socket:

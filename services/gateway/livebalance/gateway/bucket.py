@@ -1,0 +1,28 @@
+"""How often something may happen."""
+
+
+class Bucket:
+    """`burst` at once, and `per_second` over time: the generic cell rate algorithm (ITU-T I.371, annex A).
+
+    One number says all: when the bucket will be full again.
+    """
+
+    __slots__ = ("_depth", "_full_at", "_interval")
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._interval = 1 / per_second
+        self._depth = burst / per_second  # seconds
+        self._full_at = 0.0
+
+    def take(self, now: float, count: int = 1) -> float:
+        """0: there was enough, and it is taken. Else the seconds until there is, and nothing is taken."""
+        full_at = max(self._full_at, now) + count * self._interval
+        wait = full_at - now - self._depth
+        if wait > 1e-9:  # less is rounding
+            return wait
+        self._full_at = full_at
+        return 0.0
+
+    def is_full(self, now: float) -> bool:
+        """Nothing was taken that counts any more: a new one is as good."""
+        return self._full_at <= now

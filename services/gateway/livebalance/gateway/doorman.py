@@ -1,0 +1,98 @@
+"""Who may come in: bounds on connections of this gateway and of one address, and on how fast they come."""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from livebalance.gateway.bucket import Bucket
+
+Address = str  # of a client, as text
+
+SPARE = 10_000  # addresses that are remembered though nobody is connected from them
+STRIKES = 3  # a client that was closed for its rate this often, in
+STRIKES_WITHIN = 600.0  # seconds, is not asked to come back
+
+
+class House(NamedTuple):
+    """The bounds: how many at once, and new ones a second, with twice as many in a burst."""
+
+    connections: int
+    per_second: float
+    address_connections: int
+    address_per_second: float
+
+
+class Turned(NamedTuple):
+    """A client that may not come in now."""
+
+    why: Literal["full", "too_fast", "address_full", "address_too_fast"]
+    seconds: float  # until it is worth another try
+
+    @property
+    def by_address(self) -> bool:
+        """It is this address that is too many, not all of them."""
+        return self.why.startswith("address")
+
+
+@dataclass(slots=True)
+class _Known:
+    coming: Bucket
+    strikes: Bucket = field(default_factory=lambda: Bucket(STRIKES / STRIKES_WITHIN, STRIKES - 1))
+    connected: int = 0
+
+    def forgotten(self, now: float) -> bool:
+        return not self.connected and self.coming.is_full(now) and self.strikes.is_full(now)
+
+
+class Doorman:
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._coming = Bucket(house.per_second, 2 * house.per_second)
+        self._known: dict[Address, _Known] = {}
+        self._room = house.connections + SPARE  # addresses
+        self.connected = 0
+
+    def admit(self, address: Address, now: float) -> Turned | None:
+        """None: it is in, and counts until it leaves."""
+        known = self._of(address, now)
+        turned = self._turned(known, now)
+        if turned is None:
+            known.connected += 1
+            self.connected += 1
+        return turned
+
+    def _turned(self, known: _Known, now: float) -> Turned | None:
+        """An address that is turned away does not use up what the others may."""
+        house = self._house
+        if known.connected >= house.address_connections:
+            return Turned("address_full", 10.0)
+        if self.connected >= house.connections:
+            return Turned("full", 10.0)
+        if wait := known.coming.take(now):
+            return Turned("address_too_fast", wait)
+        if wait := self._coming.take(now):
+            return Turned("too_fast", wait)
+        return None
+
+    def leave(self, address: Address) -> None:
+        self._known[address].connected -= 1
+        self.connected -= 1
+
+    def strike(self, address: Address, now: float) -> bool:
+        """It was too much, and is asked to leave. Whether that was once too often."""
+        return self._of(address, now).strikes.take(now) > 0
+
+    def _of(self, address: Address, now: float) -> _Known:
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= self._room:
+                self._forget(now)
+            per_second = self._house.address_per_second
+            known = self._known[address] = _Known(Bucket(per_second, 2 * per_second))
+        return known
+
+    def _forget(self, now: float) -> None:
+        """Those of whom nothing counts any more; of a flood of addresses, all who are not connected."""
+        kept = {one: known for one, known in self._known.items() if not known.forgotten(now)}
+        if len(kept) >= self._room:
+            kept = {one: known for one, known in kept.items() if known.connected}
+        self._known = kept
