@@ -29,10 +29,11 @@ from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.servers import Servers
 from livebalance.wire.delta import Delta, encode_delta, redis_account
-from livebalance.wire.frame import Following, Subscribe, delta_frame, encode
+from livebalance.wire.frame import Auth, Following, Subscribe, delta_frame, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
 from livebalance.wire.instant import Millis
 from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from tests.tokens import SECRET, token
 
 EPOCH = Epoch("00000000000000a1")
 BASE = 1_000_000_000  # every account begins here: so all frames are of one length, and bytes count them
@@ -82,15 +83,19 @@ def delta(revision: int) -> Delta:
 FRAME = len(delta_frame(name(0), delta(BASE))) + 4
 
 
+def masked(text: bytes) -> bytes:
+    """A text frame of a client, with a mask of nothing."""
+    size = len(text)
+    head = bytes([0x81, 0x80 | size]) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
+    return head + b"\0\0\0\0" + text
+
+
 class Session(asyncio.Protocol):
     """Subscribes, then counts bytes."""
 
     def __init__(self, account: AccountId) -> None:
-        text = encode(Subscribe(1, [Following(channel_name(account))]))
-        head = (
-            bytes([0x81, 0x80 | len(text)]) if len(text) < 126 else b"\x81\xfe" + len(text).to_bytes(2, "big")
-        )
-        self._hello = head + b"\0\0\0\0" + text
+        wanted = encode(Subscribe(1, [Following(channel_name(account))]))
+        self._hello = masked(encode(Auth(token()))) + masked(wanted)
         self.received = 0
         self.transport: asyncio.Transport
 
@@ -262,6 +267,7 @@ async def run(servers: Servers, sessions: int, seconds: float) -> None:
         # All clients are of one address, and come at once.
         **dict.fromkeys(("LIVEBALANCE_SOCKETS_PER_ADDRESS", "LIVEBALANCE_NEW_SOCKETS_PER_ADDRESS"), "100000"),
         "LIVEBALANCE_NEW_SOCKETS": "100000",
+        "LIVEBALANCE_DEMO_SECRET": SECRET,
     }
     await table(environment, sessions, seconds)
 

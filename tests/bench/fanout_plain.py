@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections import defaultdict
 
+import jwt
 import redis.asyncio
 import uvicorn
 import uvloop
@@ -15,8 +16,9 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from livebalance.wire.delta import account_of, decode_delta, redis_account
-from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client, delta_frame
+from livebalance.wire.frame import SUBPROTOCOL, Auth, Subscribe, decode_client, delta_frame
 from livebalance.wire.identity import AccountId, channel_account
+from tests.tokens import AUDIENCE, ISSUER, SECRET
 
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
 
@@ -26,6 +28,9 @@ pubsub = redis.asyncio.from_url(os.environ["LIVEBALANCE_REDIS"]).pubsub()
 
 async def serve(socket: WebSocket) -> None:
     await socket.accept(subprotocol=SUBPROTOCOL)
+    hello = decode_client(await socket.receive_text())
+    assert isinstance(hello, Auth)
+    jwt.decode(hello.token, SECRET, ["HS256"], audience=AUDIENCE, issuer=ISSUER)
     frame = decode_client(await socket.receive_text())
     assert isinstance(frame, Subscribe)
     for one in frame.channels:

@@ -31,6 +31,7 @@ from livebalance.stack.cluster import Cluster, kind_of
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.plan import Plan
 from tests.acceptance.proof.feed import feeding
+from tests.tokens import tokens
 
 ACCOUNTS = 8
 WARM_UP = 3.0  # seconds of each row that do not count
@@ -184,7 +185,11 @@ async def run(place: Place, recorders: int, ways: Sequence[Way], seconds: float)
     async with Cluster(place, Plan(feeds=0, recorders=recorders, page=False, port=free_port())) as cluster:
         stopwatch = Stopwatch()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
-        async with Client(url, heard=stopwatch.heard) as client, asyncio.TaskGroup() as group:
+        token = tokens(cluster.demo_secret)
+        async with (
+            Client(url, token=token, heard=stopwatch.heard) as client,
+            asyncio.TaskGroup() as group,
+        ):
             for n in range(1, ACCOUNTS + 1):
                 client.follow(account(n))
             listening = group.create_task(listen(client, stopwatch))

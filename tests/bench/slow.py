@@ -33,6 +33,7 @@ from livebalance.wire.frame import SUBPROTOCOL, Following, Subscribe, encode
 from livebalance.wire.identity import channel_name
 from tests.acceptance.proof.feed import feeding
 from tests.bench.latency import Quantiles, Stopwatch
+from tests.tokens import tokens
 
 ACCOUNTS = 8
 RATE = 1_000  # transfer records a second
@@ -137,7 +138,11 @@ async def run(place: Place, seconds: float) -> None:
     async with Cluster(place, plan) as cluster:
         stopwatch, slow, hurry = Stopwatch(), Slow(), asyncio.Event()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
-        async with Client(url, heard=stopwatch.heard) as client, asyncio.TaskGroup() as group:
+        token = tokens(cluster.demo_secret)
+        async with (
+            Client(url, token=token, heard=stopwatch.heard) as client,
+            asyncio.TaskGroup() as group,
+        ):
             for n in range(1, ACCOUNTS + 1):
                 client.follow(account(n))
             listening = group.create_task(listen(client, stopwatch))

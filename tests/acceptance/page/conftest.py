@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import pytest_asyncio
@@ -53,15 +54,17 @@ def complaints() -> Iterator[list[str]]:
 
 @pytest.fixture
 def open_view(browser: Browser, complaints: list[str]) -> OpenView:
-    """`async with open_view(url, color_scheme="dark") as view`: a tab of its own.
+    """`async with open_view(url, color_scheme="dark") as view`: a tab of its own; `signed_in` by this token.
 
     Nothing moves for the eye's sake unless `reduced_motion="no-preference"`: without a GPU that costs a core.
     """
 
     @asynccontextmanager
-    async def open_(url: str, **context: Any) -> AsyncIterator[View]:
+    async def open_(url: str, signed_in: str | None = None, **context: Any) -> AsyncIterator[View]:
         look = {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce", **context}
         own = await browser.new_context(**look)
+        if signed_in:
+            await own.add_cookies([{"name": "livebalance", "value": signed_in, "url": urljoin(url, "/")}])
         tab = await own.new_page()
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on(

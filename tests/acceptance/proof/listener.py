@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from livebalance.client.chain import Ledger, replay
-from livebalance.client.client import Client
+from livebalance.client.client import Client, Token
 from livebalance.client.event import Changed, Connected
 from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
 from livebalance.wire.identity import AccountId
@@ -13,11 +13,11 @@ from livebalance.wire.identity import AccountId
 class Listener:
     """`url` is of the door's page. What it was sent is checked by a checker, not by the client."""
 
-    def __init__(self, name: str, url: str, accounts: Sequence[AccountId]) -> None:
+    def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: Token) -> None:
         self.name = name
         self.accounts = accounts
         self.url = url.replace("http", "ws", 1) + "/ws"
-        self.client = Client(self.url, heard=self._hear)
+        self.client = Client(self.url, token=token, heard=self._hear)
         self.connections = 0
         self.deltas = 0
         self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription

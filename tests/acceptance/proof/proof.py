@@ -30,6 +30,7 @@ from tests.acceptance.proof.books import (
 )
 from tests.acceptance.proof.feed import feeding
 from tests.acceptance.proof.listener import Listener
+from tests.tokens import tokens
 
 POLL = 0.05  # seconds
 WITNESS_EVERY = 0.1
@@ -44,8 +45,9 @@ class Proof:
         self.runs: list[Run] = []
         self._accounts = [account(n) for n in range(1, accounts + 1)]
         doors = {f"gateway-{n}": url for n, url in enumerate(cluster.gateways, 1)}
-        self.listeners = [Listener(name, url, self._accounts) for name, url in doors.items()]
-        self.listeners.append(Listener("balancer", cluster.page, self._accounts))
+        doors["balancer"] = cluster.page
+        token = tokens(cluster.demo_secret)
+        self.listeners = [Listener(name, url, self._accounts, token) for name, url in doors.items()]
         self._at_door = {listener.name: listener for listener in self.listeners}
         self._forget()
 
@@ -90,7 +92,10 @@ class Proof:
 
     async def visit(self, gateway: str, within: float) -> None:
         """One more client follows every account there, until the first answer or the death of the gateway."""
-        async with Client(self._at_door[gateway].url) as visitor, asyncio.timeout(within):
+        async with (
+            Client(self._at_door[gateway].url, token=tokens(self.cluster.demo_secret)) as visitor,
+            asyncio.timeout(within),
+        ):
             for name in self._accounts:
                 visitor.follow(name)
             async for event in visitor.events():

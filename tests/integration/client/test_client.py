@@ -10,7 +10,16 @@ from websockets.exceptions import InvalidURI
 from livebalance.client.chain import replay
 from livebalance.client.client import READ_AHEAD, Client
 from livebalance.client.event import Changed, Connected, Disconnected, Event
-from livebalance.wire.frame import At, DeltaFrame, Subscribe, Unsubscribe, decode_server
+from livebalance.wire.frame import (
+    At,
+    Auth,
+    AuthExpiring,
+    DeltaFrame,
+    Refresh,
+    Subscribe,
+    Unsubscribe,
+    decode_server,
+)
 from tests.integration.client.gateway import gateway, say
 from tests.unit.client.frames import ACCOUNT, CHANNEL, EPOCH, delta, snapshot
 
@@ -163,3 +172,44 @@ def test_an_address_that_cannot_be_one_is_refused_at_once() -> None:
         Client("http://127.0.0.1/ws")
     with pytest.raises(ValueError, match="address"):
         Client()
+
+
+class Issuer:
+    """Gives `t-1`, `t-2`, …; nothing while `away`."""
+
+    def __init__(self) -> None:
+        self.given, self.away = 0, False
+
+    async def token(self) -> str:
+        if self.away:
+            raise OSError("away")
+        self.given += 1
+        return f"t-{self.given}"
+
+
+async def test_it_says_who_it_is_and_renews_that_in_time() -> None:
+    issuer = Issuer()
+    async with gateway() as one, Client(one.url, token=issuer.token) as client:
+        client.follow(ACCOUNT)
+        await until(client, Connected)
+        assert await one.next() == Auth("t-1")
+        assert isinstance(await one.next(), Subscribe)
+        await say(await one.connected(), [AuthExpiring("2026-11-24T17:20:00.000Z"), snapshot(2)])
+        await until(client, Changed)
+        assert await one.next() == Refresh("refresh", "t-2")
+
+
+async def test_past_its_time_it_comes_back_with_another() -> None:
+    issuer = Issuer()
+    async with gateway() as one, Client(one.url, token=issuer.token) as client:
+        client.follow(ACCOUNT)
+        await until(client, Connected)
+        await (await one.connected()).close(4001, '{"code":"token_expired","retry_after_ms":0}')
+        gone = await until(client, Disconnected)
+        assert gone.retry_in is not None
+        issuer.away = True
+        await until(client, Disconnected)  # the next try finds no token
+        issuer.away = False
+        await until(client, Connected)
+        heard = [await one.next() for _ in range(3)]
+        assert [one for one in heard if isinstance(one, Auth)] == [Auth("t-1"), Auth("t-2")]

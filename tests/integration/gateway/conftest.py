@@ -14,6 +14,7 @@ from livebalance.gateway.settings import Settings
 from livebalance.stack.database import Database
 from livebalance.stack.place import free_port
 from tests.integration.gateway.book import Book
+from tests.tokens import SECRET
 
 
 class Running:
@@ -96,6 +97,7 @@ async def start_gateway(
                 "redis": redis_url,
                 "channel_prefix": channel_prefix,
                 "drain": 0.2,
+                "demo_secret": SECRET,
             }
             running = Running(Settings(**{**given, **changed}))
             stack.push_async_callback(running.stop)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -11,7 +12,7 @@ from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.viewer import Viewer
 
 
-def by(address: str) -> dict[str, dict[str, str]]:
+def by(address: str) -> dict[str, Any]:
     """What our balancer says of a client."""
     return {"additional_headers": {"X-Forwarded-For": f"203.0.113.99, {address}"}}
 

@@ -52,6 +52,7 @@ async def test_the_welcome_says_what_holds_here(gateway: Running, book: Book) ->
             "resume_max": 10000,
             "messages_per_second": 10.0,
             "connections_per_address": 200,
+            "connections_per_user": 10,
         }
         assert status["type"] == "status"
 

@@ -11,11 +11,12 @@ from livebalance.wire.identity import AccountId, TransferId
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running
 from tests.integration.gateway.viewer import Viewer
+from tests.tokens import bearer
 
 
 @pytest.fixture
 async def http(gateway: Running) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=gateway.http) as client:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
         yield client
 
 

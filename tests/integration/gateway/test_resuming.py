@@ -9,6 +9,7 @@ from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.viewer import Shown, Viewer
+from tests.tokens import bearer
 
 
 def resumed(viewer: Viewer, account: str, shown: Shown) -> dict[str, Any]:
@@ -16,6 +17,10 @@ def resumed(viewer: Viewer, account: str, shown: Shown) -> dict[str, Any]:
     viewer.shown[account] = shown
     assert shown.position
     return shown.position
+
+
+def asking(gateway: Running) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=gateway.http, headers=bearer())
 
 
 async def shown_at(gateway: Running, account: str, revision: int) -> Shown:
@@ -68,7 +73,10 @@ async def test_too_far_is_a_snapshot_whose_gap_rest_fills(start_gateway: StartGa
     await book.open("alice")
     shown = await shown_at(gateway, "alice", 1)
     await book.move("alice", *range(1, 71))
-    async with Viewer(gateway.ws) as viewer, httpx.AsyncClient(base_url=gateway.http) as http:
+    async with (
+        Viewer(gateway.ws) as viewer,
+        httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as http,
+    ):
         await viewer.follow("alice", at=resumed(viewer, "alice", shown))
         await viewer.until_at("alice", 141)
         snapshot = viewer.of_type("snapshot")[0]
@@ -128,7 +136,10 @@ async def test_an_unknown_server_is_unavailable(start_gateway: StartGateway, boo
     gateway = await start_gateway(audit_period=0.2)
     await book.open("alice")
     await book.execute("update projection set timeline = 'FFFFFFFF'")
-    async with Viewer(gateway.ws) as viewer, httpx.AsyncClient(base_url=gateway.http) as http:
+    async with (
+        Viewer(gateway.ws) as viewer,
+        httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as http,
+    ):
         await viewer.follow("alice")
         await viewer.until(lambda: viewer.of_type("error"))
         error = viewer.of_type("error")[0]

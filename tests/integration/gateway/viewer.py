@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from livebalance.wire.frame import SUBPROTOCOL
+from tests.tokens import token
 
 Frame = dict[str, Any]
 WITHIN = 10.0
@@ -37,7 +38,10 @@ class Shown:
 
 
 class Viewer:
-    def __init__(self, url: str, **options: Any) -> None:
+    """`shows`: its token, which is otherwise one for everything; None: it says nothing by itself."""
+
+    def __init__(self, url: str, *, shows: str | None = "", **options: Any) -> None:
+        self._shows = token() if shows == "" else shows
         self._url, self._options = url, options
         self.frames: list[Frame] = []
         self.shown: dict[str, Shown] = {}
@@ -62,6 +66,8 @@ class Viewer:
             },
         )
         self._reader = asyncio.create_task(self._read())
+        if self._shows is not None:
+            await self.send(json.dumps({"type": "auth", "token": self._shows}))
         return self
 
     async def __aexit__(

@@ -61,6 +61,10 @@ FORBIDDEN = [
     ("gateway", "select * from quarantine"),
     ("analyst", "select * from public.balance"),
     ("operator", "update balance set revision = 1"),
+    ("operator", "delete from revocation"),
+    ("operator", "insert into revocation (subject, at, why) values ('s', 'epoch', 'earlier')"),
+    ("gateway", "insert into revocation (subject, why) values ('s', 'by itself')"),
+    ("analyst", "select * from public.revocation"),
 ]
 
 

@@ -8,6 +8,8 @@ from msgspec import json
 
 from livebalance.gateway.effects import Read
 from livebalance.gateway.hub import Hub, Terms
+from livebalance.gateway.revocations import Revocations
+from livebalance.gateway.rights import EVERYTHING, Rights
 from livebalance.gateway.session import Manners, Session
 from livebalance.readmodel.reads import Finding, Found, Progress
 from livebalance.wire.delta import Delta
@@ -36,8 +38,11 @@ QUIET = 3  # rounds of a second: an audit, its patience, a read
 START = 1_795_000_000_000
 OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
 EAGER = Manners(*[1e9] * 4)  # nobody asks too often
-TERMS = Terms("gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES, manners=EAGER)
+TERMS = Terms(
+    "gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES, manners=EAGER, per_user=99
+)
 LANE = Lane(0)
+FOR_EVER = Rights("subject", "login", EVERYTHING, START // 1000, Millis(START * 2))
 
 Answers = dict[Position | None, Found]
 
@@ -136,7 +141,7 @@ class World:
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
-        self.hub = Hub(TERMS)
+        self.hub = Hub(TERMS, Revocations())
         self.now = 0.0
         self.clients: list[Client] = []
         self.changes: dict[AccountId, list[tuple[Millis, Position]]] = {a: [] for a in truth.accounts}
@@ -289,7 +294,9 @@ class World:
     # --- clients
 
     def connect(self) -> Client:
-        client = Client(self.hub.connect(f"s{len(self.clients)}", "address", self.now, self.wall))
+        session = self.hub.connect(f"s{len(self.clients)}", "address", self.now)
+        self.hub.vouched(session, None, FOR_EVER, self.now, self.wall)
+        client = Client(session)
         self.clients.append(client)
         self.perform()
         return client

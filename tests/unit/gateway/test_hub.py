@@ -6,6 +6,8 @@ from msgspec import json
 
 from livebalance.gateway.doorman import STRIKES
 from livebalance.gateway.hub import ACK_WITHIN, WORDS, Hub, Terms
+from livebalance.gateway.revocations import Revocations
+from livebalance.gateway.rights import Rights, scope
 from livebalance.gateway.session import READS_AT_ONCE, Session
 from livebalance.readmodel.reads import Found
 from livebalance.wire.close import Close
@@ -43,17 +45,35 @@ def empty(revision: int = 1) -> Found:
     return Found(EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False)
 
 
+def rights(subject: str, *accounts: str, seconds: int = 3600) -> Rights:
+    """For these accounts, or for all."""
+    return Rights(
+        subject,
+        f"login of {subject}",
+        scope(list(accounts or "*")),
+        WALL // 1000,
+        Millis(WALL + seconds * 1000),
+    )
+
+
+def connected(hub: Hub, name: str, address: str, now: float) -> Session:
+    """One that may see everything."""
+    session = hub.connect(name, address, now)
+    hub.vouched(session, None, rights(f"subject of {name}"), now, WALL)
+    return session
+
+
 def joined(hub: Hub, *accounts: str) -> Session:
-    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
+    session = connected(hub, "s", "10.0.0.1", 0.0)
     frames(session)
     hub.receive(session, subscribe(*accounts), 0.0)
     return session
 
 
 def test_the_welcome_is_followed_by_the_status() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     hub.tell(Status("live", "2026-11-24T17:20:00.000Z"))
-    session = hub.connect("s-1", "10.0.0.1", 0.0, WALL)
+    session = connected(hub, "s-1", "10.0.0.1", 0.0)
     welcome, status = frames(session)
     assert (welcome["session"], welcome["gateway"], welcome["epoch"]) == ("s-1", "gateway-1", None)
     assert status["state"] == "live"
@@ -63,9 +83,9 @@ PING = b'{"type":"ping","id":1}'
 
 
 def test_who_asks_too_often_is_told_then_closed_then_not_asked_back() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     for number in range(STRIKES):
-        session = hub.connect(f"s-{number}", "10.0.0.1", 0.0, WALL)
+        session = connected(hub, f"s-{number}", "10.0.0.1", 0.0)
         frames(session)
         for _ in range(30):
             hub.receive(session, PING, 0.0)
@@ -82,14 +102,14 @@ def test_who_asks_too_often_is_told_then_closed_then_not_asked_back() -> None:
         last = number == STRIKES - 1
         assert hangup.code is (Close.ABUSE if last else Close.BUSY)
         assert last or hangup.retry_after_ms
-    other = hub.connect("s", "10.0.0.2", 0.0, WALL)
+    other = connected(hub, "s", "10.0.0.2", 0.0)
     hub.receive(other, PING, 0.0)
     assert frames(other)[-1]["type"] == "ok"
 
 
 def test_who_asks_as_often_as_it_may_hears_no_warning() -> None:
-    hub = Hub(TERMS)
-    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
+    hub = Hub(TERMS, Revocations())
+    session = connected(hub, "s", "10.0.0.1", 0.0)
     frames(session)
     for number in range(1000):
         hub.receive(session, PING, number / 10)
@@ -97,7 +117,7 @@ def test_who_asks_as_often_as_it_may_hears_no_warning() -> None:
 
 
 def test_a_flood_of_errors_and_of_subscriptions_has_its_bound() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     session = joined(hub)
     hangups, errors = hub.take().hangups, 0
     while not hangups:
@@ -116,7 +136,7 @@ def test_a_flood_of_errors_and_of_subscriptions_has_its_bound() -> None:
 
 
 def test_a_read_begins_only_after_the_acknowledgement() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     joined(hub, "alice")
     done = hub.take()
     assert (done.subscriptions, done.reads) == ({ALICE: True}, [])
@@ -126,7 +146,7 @@ def test_a_read_begins_only_after_the_acknowledgement() -> None:
 
 
 def test_two_joiners_share_one_read() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     first = joined(hub, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
@@ -138,7 +158,7 @@ def test_two_joiners_share_one_read() -> None:
 
 
 def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     first = joined(hub, "alice")
     hub.acked(ALICE)
     (old,) = hub.take().reads
@@ -151,7 +171,7 @@ def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came() -> 
 
 
 def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_kept() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     old = joined(hub, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
@@ -168,7 +188,7 @@ def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_ke
 
 
 def test_who_waits_too_long_for_redis_is_refused() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     session = joined(hub, "alice")
     hub.take()
     hub.tick(ACK_WITHIN - 1, WALL)
@@ -179,7 +199,7 @@ def test_who_waits_too_long_for_redis_is_refused() -> None:
 
 
 def test_one_session_is_read_for_little_by_little() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     accounts = [f"a-{number}" for number in range(40)]
     joined(hub, *accounts)
     for account in accounts:
@@ -192,7 +212,7 @@ def test_one_session_is_read_for_little_by_little() -> None:
 
 
 def test_while_the_transport_takes_nothing_nothing_is_read_for_it() -> None:
-    hub = Hub(TERMS)
+    hub = Hub(TERMS, Revocations())
     session = joined(hub, "alice")
     hub.writable(session, False)
     hub.acked(ALICE)
@@ -202,8 +222,8 @@ def test_while_the_transport_takes_nothing_nothing_is_read_for_it() -> None:
 
 
 def test_a_client_that_asks_and_never_reads_is_closed() -> None:
-    hub = Hub(TERMS)
-    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
+    hub = Hub(TERMS, Revocations())
+    session = connected(hub, "s", "10.0.0.1", 0.0)
     frames(session)
     hub.writable(session, False)
     for number in range(WORDS + 1):
@@ -213,8 +233,8 @@ def test_a_client_that_asks_and_never_reads_is_closed() -> None:
 
 
 def test_each_heartbeat_is_due_in_its_turn() -> None:
-    hub = Hub(TERMS)
-    early, late = hub.connect("s", "10.0.0.1", 0.0, WALL), hub.connect("s", "10.0.0.1", 5.0, WALL)
+    hub = Hub(TERMS, Revocations())
+    early, late = connected(hub, "s", "10.0.0.1", 0.0), connected(hub, "s", "10.0.0.1", 5.0)
     frames(early), frames(late)
     hub.tick(10.0, WALL)
     assert ([one["type"] for one in frames(early)], frames(late)) == (["heartbeat"], [])
@@ -226,8 +246,8 @@ def test_each_heartbeat_is_due_in_its_turn() -> None:
 
 
 def test_a_position_of_before_is_read_from_with_its_epoch() -> None:
-    hub = Hub(TERMS)
-    session = hub.connect("s", "10.0.0.1", 0.0, WALL)
+    hub = Hub(TERMS, Revocations())
+    session = connected(hub, "s", "10.0.0.1", 0.0)
     at = {"epoch": EPOCH, "revision": 7}
     text = {"type": "subscribe", "id": 1, "channels": [{"channel": "account:alice", "position": at}]}
     hub.receive(session, json.encode(text), 0.0)

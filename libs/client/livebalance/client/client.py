@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import random
 from types import TracebackType
@@ -16,37 +16,58 @@ from websockets.uri import parse_uri
 from livebalance.client.account import Account
 from livebalance.client.event import Event
 from livebalance.client.session import BROKEN, Session, State
-from livebalance.client.signals import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Stop, Tick
-from livebalance.wire.frame import SUBPROTOCOL
+from livebalance.client.signals import (
+    Close,
+    Connect,
+    Effect,
+    Emit,
+    Input,
+    Lost,
+    Received,
+    Renew,
+    Renewed,
+    Send,
+    Stop,
+    Tick,
+)
+from livebalance.wire.frame import SUBPROTOCOL, Auth, encode
 from livebalance.wire.identity import AccountId, Position
 
 READ_AHEAD = 16  # frames
 LARGEST_FRAME = 4 * 1024 * 1024  # bytes
 SEND_WITHIN = 10.0  # seconds
+TOKEN_WITHIN = 10.0  # seconds
+
+Token = Callable[[], Awaitable[str]]  # a good one, for each connection anew; raises OSError or TimeoutError
 CLOSE_WITHIN = 1.0  # seconds for the other side to say goodbye as well
 
 
 class Client:
     """Follows accounts through the first gateway that answers, and comes back when the connection is lost.
 
-        async with Client("ws://127.0.0.1:8080/ws") as client:
+        async with Client("ws://127.0.0.1:8080/ws", token=token) as client:
             client.follow(AccountId("alice"))
             async for event in client.events():
                 ...
 
     Everything happens inside `events()`: whoever stops listening stops the reading. At most `READ_AHEAD`
     frames wait here then; the rest waits at the gateway, which conflates, and nothing is lost by it.
-    `heard` is called with each frame as it came, before it is understood: a log that a checker can replay.
+    `token` gives one for each connection, and another before that ends. `heard` is called with each frame as
+    it came, before it is understood: a log that a checker can replay.
     Raises websockets.exceptions.InvalidURI for an address that cannot be one.
     """
 
-    def __init__(self, *urls: str, heard: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, *urls: str, token: Token | None = None, heard: Callable[[bytes], None] | None = None
+    ) -> None:
         for url in urls:
             parse_uri(url)
         self._session = Session(urls)
+        self._token = token
         self._heard = heard
         self._effects: deque[Effect] = deque()  # of the last step, not performed yet
         self._dial: str | None = None
+        self._renew = False
         self._connection: ClientConnection | None = None
         self._alarm: asyncio.Timeout | None = None
 
@@ -102,11 +123,14 @@ class Client:
     async def _next(self) -> Input:
         if self._dial:
             return await self._connect(self._dial)
+        if self._renew:
+            return await self._renewed()
         return await (self._hear(self._connection) if self._connection else self._sleep())
 
     async def _connect(self, url: str) -> Input:
         try:
             async with asyncio.timeout_at(self._session.deadline):
+                token = await self._token() if self._token else None
                 self._connection = await connect(
                     url,
                     subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -122,7 +146,17 @@ class Client:
             self._dial = None
             return Lost(BROKEN, str(failed) or type(failed).__name__)
         self._dial = None
+        if token is not None:
+            await self._send(self._connection, encode(Auth(token)))
         return Tick()  # the welcome is still to come
+
+    async def _renewed(self) -> Input:
+        self._renew = False
+        try:
+            async with asyncio.timeout(TOKEN_WITHIN):
+                return Renewed(await self._token()) if self._token else Tick()
+        except (OSError, TimeoutError):
+            return Tick()  # the gateway will close with "expired", and the next connection asks again
 
     async def _hear(self, connection: ClientConnection) -> Input:
         try:
@@ -163,6 +197,8 @@ class Client:
         match effect:
             case Connect(url):
                 self._dial = url
+            case Renew():
+                self._renew = True
             case Send(text) if self._connection:
                 await self._send(self._connection, text)
             case Close(code, abort) if self._connection:

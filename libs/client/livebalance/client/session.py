@@ -14,7 +14,20 @@ from livebalance.client.account import Account
 from livebalance.client.backoff import after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
-from livebalance.client.signals import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Stop, Tick
+from livebalance.client.signals import (
+    Close,
+    Connect,
+    Effect,
+    Emit,
+    Input,
+    Lost,
+    Received,
+    Renew,
+    Renewed,
+    Send,
+    Stop,
+    Tick,
+)
 from livebalance.wire.close import Close as Code
 from livebalance.wire.close import comes_back
 from livebalance.wire.errors import DecodeError
@@ -24,6 +37,7 @@ from livebalance.wire.frame import (
     Heartbeat,
     Ok,
     Rate,
+    Refresh,
     ServerFrame,
     Status,
     Welcome,
@@ -121,7 +135,11 @@ class Session:
             events = _FRAMES[type(frame)](self, frame, now, chance)
         except DecodeError:
             return self._nonsense(now, chance)
-        return [*self._questions(now, chance), *map(Emit, events)]
+        renew: list[Effect] = [Renew()] if isinstance(frame, AuthExpiring) else []
+        return [*self._questions(now, chance), *renew, *map(Emit, events)]
+
+    def _refresh(self, what: Renewed, now: float, chance: float) -> list[Effect]:
+        return [Send(encode(Refresh("refresh", what.token)))]
 
     def _lose(self, what: Lost, now: float, chance: float) -> list[Effect]:
         return self._gone(what.code, what.reason, after_close(*what, self._failures, chance), now)
@@ -198,18 +216,22 @@ _TABLE: dict[tuple[State, type[Input]], _Cell] = {
     (State.WAITING, Tick): Session._connect,
     (State.WAITING, Received): Session._ignore,  # of the connection before
     (State.WAITING, Lost): Session._ignore,
+    (State.WAITING, Renewed): Session._ignore,
     (State.WAITING, Stop): Session._stop,
     (State.CONNECTING, Tick): Session._give_up,
     (State.CONNECTING, Received): Session._greet,
     (State.CONNECTING, Lost): Session._lose,
+    (State.CONNECTING, Renewed): Session._ignore,  # it was made with that one
     (State.CONNECTING, Stop): Session._stop,
     (State.OPEN, Tick): Session._time,
     (State.OPEN, Received): Session._hear,
     (State.OPEN, Lost): Session._lose,
+    (State.OPEN, Renewed): Session._refresh,
     (State.OPEN, Stop): Session._stop,
     (State.STOPPED, Tick): Session._ignore,
     (State.STOPPED, Received): Session._ignore,
     (State.STOPPED, Lost): Session._ignore,
+    (State.STOPPED, Renewed): Session._ignore,
     (State.STOPPED, Stop): Session._ignore,
 }
 

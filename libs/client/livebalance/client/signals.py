@@ -22,16 +22,24 @@ class Tick(NamedTuple):
     """Time passed; a tick too early changes nothing."""
 
 
+class Renewed(NamedTuple):
+    """Another token is there, for the connection that asked for one."""
+
+    token: str
+
+
 class Stop(NamedTuple):
     pass
 
 
-Input = Received | Lost | Tick | Stop
+Input = Received | Lost | Tick | Renewed | Stop
 
 # --- what is to be done
 
 
 class Connect(NamedTuple):
+    """Connect, and say who this is if there is a token."""
+
     url: str
 
 
@@ -46,8 +54,12 @@ class Close(NamedTuple):
     abort: bool = False
 
 
+class Renew(NamedTuple):
+    """Get another token: the one of this connection is about to end."""
+
+
 class Emit(NamedTuple):
     event: Event
 
 
-Effect = Connect | Send | Close | Emit
+Effect = Connect | Send | Close | Renew | Emit

@@ -229,16 +229,27 @@ async def audit(connection: Connection, followed: Mapping[AccountId, Position]) 
 _LIST = f"""
 select n.epoch, n.known, b.account_id, {_BALANCE}
   from truth n left join lateral (
-       select * from balance
-        where account_id > $1 and account_id >= $2 and account_id < $2 || '~' -- beyond every id
-        order by account_id limit $3) b on true
+       select account_id from balance where account_id = any($2) and account_id > $1
+       union
+       select k.account_id from unnest($3::text[] collate "C") as p (start) cross join lateral (
+              select account_id from balance
+               where account_id > $1 and account_id >= p.start
+                 and account_id < p.start || '~' -- beyond every id
+               order by account_id limit $4) k
+       order by account_id limit $4) l on true
+  left join balance b on b.account_id = l.account_id
  order by b.account_id
 """
 
 
-async def listed(connection: Connection, prefix: str, after: str, limit: int) -> list[AccountView]:
-    """Up to `limit` accounts whose ids start with `prefix`, by id, beyond `after`; or UnavailableError."""
-    rows = await connection.fetch(_LIST, after, prefix, limit)
+async def listed(
+    connection: Connection, ids: Sequence[AccountId], prefixes: Sequence[str], after: str, limit: int
+) -> list[AccountView]:
+    """Up to `limit` accounts that are one of `ids` or start with one of `prefixes`, by id, beyond `after`.
+
+    Raises UnavailableError.
+    """
+    rows = await connection.fetch(_LIST, after, ids, prefixes, limit)
     _check(rows)
     return [
         AccountView(AccountId(row["account_id"]), row["epoch"], Revision(row["revision"]), _balance(row))

@@ -124,3 +124,17 @@ quarantine = Table(
     Column("held_at", _TIME, nullable=False, server_default=text("now()")),
     Index("quarantine_source", "topic", "partition", "source_offset"),
 )
+
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("subject", Text),
+    Column("login", Text),  # a session of whoever issues tokens
+    Column("account_id", _ID),
+    Column("at", _TIME, nullable=False, server_default=text("clock_timestamp()")),
+    Column("by", Text, nullable=False, server_default=text("session_user")),
+    Column("why", Text, nullable=False),
+    CheckConstraint("num_nonnulls(subject, login, account_id) > 0", name="names_something"),
+    Index("revocation_at", "at"),
+)

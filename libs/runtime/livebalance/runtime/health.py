@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import uvicorn
@@ -11,12 +12,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 # None while all is well, else the reason in a few words.
 Probe = Callable[[], str | None]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service decides when it stops, not its health endpoint
+
+
+# What is answered to a POST with this body: status, content type, body.
+Post = Callable[[bytes], tuple[int, str, bytes]]
+LARGEST = 4096  # bytes of a body
 
 
 def _answer(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
@@ -29,15 +36,31 @@ def _answer(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
     return (200, "text/plain", b"ok\n") if reason is None else (503, "text/plain", f"{reason}\n".encode())
 
 
+async def _body(receive: Receive) -> bytes:
+    """As much of it as is looked at."""
+    body, more = b"", True
+    while more and len(body) <= LARGEST:
+        event = await receive()
+        body += event.get("body", b"")
+        more = event.get("more_body", False)
+    return body
+
+
 @contextlib.asynccontextmanager
-async def serving(host: str, port: int, live: Probe, ready: Probe) -> AsyncIterator[None]:
-    """Serves while the block runs; port 0 serves nothing."""
+async def serving(
+    host: str, port: int, live: Probe, ready: Probe, posts: Mapping[str, Post] = MappingProxyType({})
+) -> AsyncIterator[None]:
+    """Serves while the block runs; port 0 serves nothing. `posts`: by path, what else is answered."""
     if port == 0:
         yield
         return
 
-    async def app(scope: dict[str, Any], _receive: object, send: Send) -> None:
-        status, kind, body = _answer(scope["path"], live, ready)
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        post = posts.get(scope["path"]) if scope["method"] == "POST" else None
+        if post:
+            status, kind, body = post(await _body(receive))
+        else:
+            status, kind, body = _answer(scope["path"], live, ready)
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -22,8 +22,8 @@ def page_port(wanted: int | None) -> int:
     return wanted or (PREFERRED_PORT if is_free(PREFERRED_PORT) else free_port())
 
 
-def balancer(place: Place, port: int, gateways: Sequence[int]) -> Child:
-    """The process that listens on `port` and asks the gateways on theirs."""
+def balancer(place: Place, port: int, gateways: Sequence[int], feed: int | None) -> Child:
+    """The process that listens on `port` and asks the gateways on theirs, and the feed for tokens."""
     caddy = Path(sys.executable).with_name("caddy")
     state = str(place.directory("caddy"))
     return Child(
@@ -42,6 +42,7 @@ def balancer(place: Place, port: int, gateways: Sequence[int]) -> Child:
             "XDG_CONFIG_HOME": state,
             "XDG_DATA_HOME": state,
             "LIVEBALANCE_PAGE_PORT": str(port),
+            **({"LIVEBALANCE_DEMO": f"127.0.0.1:{feed}"} if feed else {}),
             "LIVEBALANCE_GATEWAYS": " ".join(f"127.0.0.1:{gateway}" for gateway in gateways),
         },
     )

@@ -13,6 +13,7 @@ from livebalance.stack.child import Child
 from livebalance.stack.page import Page
 from livebalance.stack.place import Place
 from livebalance.stack.plan import Plan, services
+from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers import Server, Servers
 from livebalance.stack.service import Service, answers
 from livebalance.stack.state import State
@@ -62,6 +63,11 @@ class Cluster:
     def postgres(self, role: str = "owner") -> str:
         """URL of the database for a role."""
         return self._servers.postgres(role)
+
+    @property
+    def demo_secret(self) -> str:
+        """What tokens are signed with."""
+        return demo_secret(self.place)
 
     @property
     def redis(self) -> str:
@@ -165,12 +171,13 @@ class Cluster:
                 raise
 
     def _start_services(self) -> None:
-        for one in services(self.place, self.plan, self._servers):
+        assert self._port
+        for one in services(self.place, self.plan, self._servers, self._port):
             self.services[one.name] = one
             self._watch(one.name, one.child, once=one.kind == "feed")
         ports = [one.port for one in self.services.values() if one.kind == "gateway"]
-        assert self._port
-        self._watch("balancer", balancer(self.place, self._port, ports))
+        feed = self.services.get("feed-1")
+        self._watch("balancer", balancer(self.place, self._port, ports, feed.port if feed else None))
 
     def _watch(self, name: str, child: Child, *, once: bool = False) -> None:
         self.watches[name] = Watch(child, self._say, once=once)

@@ -1,14 +1,18 @@
 """What a cluster consists of, and the services that follow from it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from livebalance.stack.page import BUILT
 from livebalance.stack.place import Place
+from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers import Servers
 from livebalance.stack.service import Service, service
 from livebalance.stack.topics import Topics
+
+_HOSTS = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ class Plan:
         ]
 
 
-def services(place: Place, plan: Plan, servers: Servers) -> Iterator[Service]:
+def services(place: Place, plan: Plan, servers: Servers, page_port: int) -> Iterator[Service]:
     """The services of a plan, none started yet, in the order of the path."""
+    demo = {"LIVEBALANCE_DEMO_SECRET": demo_secret(place)}
     common = {
         "LIVEBALANCE_KAFKA": servers.kafka,
         "LIVEBALANCE_REDIS": servers.redis(),
@@ -50,10 +55,12 @@ def services(place: Place, plan: Plan, servers: Servers) -> Iterator[Service]:
         "LIVEBALANCE_CURRENCY": "EUR",
     }
     own: dict[str, dict[str, str]] = {
-        "feed": {},
+        "feed": demo,
         "recorder": {},
         "projector": {"LIVEBALANCE_POSTGRES": servers.postgres("projector")},
         "gateway": {
+            **demo,
+            "LIVEBALANCE_ORIGINS": json.dumps([f"http://{host}:{page_port}" for host in _HOSTS]),
             "LIVEBALANCE_POSTGRES": servers.postgres("gateway"),
             **({"LIVEBALANCE_PAGE": str(BUILT)} if plan.page else {}),
         },

@@ -121,6 +121,11 @@ def redis_lane(prefix: str, lane: Lane) -> str:
     return f"{prefix}lane:{lane}"
 
 
+def redis_revoked(prefix: str) -> str:
+    """Where gateways are told that rights were taken back; what the message says is not read."""
+    return f"{prefix}revoked"
+
+
 def account_of(prefix: str, channel: str) -> AccountId | None:
     """The account whose deltas `channel` carries; None for another channel. Raises DecodeError."""
     start = f"{prefix}account:"

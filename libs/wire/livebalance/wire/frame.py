@@ -41,6 +41,19 @@ class Following(Struct, frozen=True, omit_defaults=True):
     position: At | None = None
 
 
+class Auth(_Frame, frozen=True):
+    """The first message, unless a cookie said it: who this is. Answered with `welcome`, or a close."""
+
+    token: str
+
+
+class Refresh(_Frame, frozen=True):
+    """Another token of the same subject; subscriptions and positions stay."""
+
+    id: RequestId
+    token: str
+
+
 class Subscribe(_Frame, frozen=True):
     id: RequestId
     channels: list[Following]
@@ -62,7 +75,7 @@ class Ping(_Frame, frozen=True):
     id: RequestId
 
 
-ClientFrame = Subscribe | Unsubscribe | Rate | Ping
+ClientFrame = Auth | Refresh | Subscribe | Unsubscribe | Rate | Ping
 
 
 # --- what a gateway sends
@@ -74,6 +87,7 @@ class Limits(Struct, frozen=True):
     resume_max: int  # revisions a position may be behind and still be answered with deltas
     messages_per_second: float | UnsetType = UNSET  # over time; three times as many at once
     connections_per_address: int | UnsetType = UNSET
+    connections_per_user: int | UnsetType = UNSET
 
 
 class Welcome(_Frame, frozen=True):
@@ -85,7 +99,7 @@ class Welcome(_Frame, frozen=True):
     server_time: str
     heartbeat_ms: int
     limits: Limits
-    expires_at: str | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET  # of the token
 
 
 class Gap(Struct, frozen=True, rename={"from_": "from"}):
@@ -207,6 +221,8 @@ class _Head(Struct, frozen=True):
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(_Head)
 _client: dict[str, msgspec.json.Decoder[Any]] = {
+    "auth": msgspec.json.Decoder(Auth),
+    "refresh": msgspec.json.Decoder(Refresh),
     "subscribe": msgspec.json.Decoder(Subscribe),
     "unsubscribe": msgspec.json.Decoder(Unsubscribe),
     "rate": msgspec.json.Decoder(Rate),

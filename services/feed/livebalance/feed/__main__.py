@@ -8,6 +8,7 @@ import sys
 import time
 from functools import partial
 
+from livebalance.feed.desk import PATH, Desk
 from livebalance.feed.feed import Feed, Order
 from livebalance.feed.pace import UNLIMITED
 from livebalance.feed.settings import FeedSettings
@@ -46,7 +47,8 @@ async def serve(chosen: argparse.Namespace, settings: FeedSettings, stopping: as
     limit = UNLIMITED if chosen.limit is None else chosen.limit
     feed = Feed(settings, Order(chosen.accounts, chosen.rate, chosen.seed, limit, chosen.plain))
     began = time.monotonic()
-    async with health.serving(settings.http_host, settings.http_port, lambda: None, lambda: None):
+    posts = {PATH: Desk(settings.demo_secret.get_secret_value()).post} if settings.demo_secret else {}
+    async with health.serving(settings.http_host, settings.http_port, lambda: None, lambda: None, posts):
         await feed.until(stopping)
     sys.stdout.write(summary(feed, time.monotonic() - began, chosen.json) + "\n")
 

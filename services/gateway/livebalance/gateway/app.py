@@ -14,8 +14,11 @@ from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION, problem, rest
+from livebalance.gateway.authority import Authority
+from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door
 from livebalance.gateway.doorman import House
+from livebalance.gateway.guard import Guard
 from livebalance.gateway.hub import Terms
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.relay import Relay
@@ -42,6 +45,7 @@ def terms(settings: Settings) -> Terms:
             settings.resume_max,
             settings.messages_per_second,
             settings.sockets_per_address,
+            settings.sockets_per_user,
         ),
         outbox_bytes=settings.outbox_bytes,
         house=House(
@@ -51,14 +55,25 @@ def terms(settings: Settings) -> Terms:
             settings.new_sockets_per_address,
         ),
         manners=Manners(settings.messages_per_second),
+        per_user=settings.sockets_per_user,
+        auth_within=settings.auth_within,
+        features=("demo",) if settings.demo_secret else (),
     )
 
 
-def application(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay) -> FastAPI:
+def credentialed(settings: Settings) -> Credentials:
+    """In a demo the page may also be looked at where this gateway itself listens."""
+    here = {f"http://127.0.0.1:{settings.http_port}"} if settings.demo_secret else set()
+    return Credentials(settings.cookie, here | set(settings.origins))
+
+
+def application(
+    settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authority
+) -> FastAPI:
     app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guarded)
     problem.install(app)
-    app.include_router(rest.routes(pool))
+    app.include_router(rest.routes(pool, Guard(credentialed(settings), authority)))
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -101,9 +116,10 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     patience = Patience(settings.ping_period, settings.no_progress, send_buffer=settings.send_buffer_bytes)
 
     proxies = frozenset(settings.proxies)
+    credentials = credentialed(settings)
 
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
-        return Socket(relay, patience, server_state, proxies)
+        return Socket(relay, patience, server_state, proxies, credentials)
 
     config = uvicorn.Config(
         app,
@@ -130,8 +146,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         command_timeout=settings.read_deadline,
         server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
-        relay = Relay(settings, pool, terms(settings))
-        http = server(settings, application(settings, pool, relay), relay)
+        authority = Authority(settings, pool)
+        relay = Relay(settings, pool, terms(settings), authority)
+        http = server(settings, application(settings, pool, relay, authority), relay)
         try:
             async with asyncio.TaskGroup() as group:
                 parts = group.create_task(relay.serve())

@@ -15,7 +15,15 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 
 from livebalance.runtime import logs
-from livebalance.wire.delta import Delta, Progress, decode_delta, decode_progress, redis_account, redis_lane
+from livebalance.wire.delta import (
+    Delta,
+    Progress,
+    decode_delta,
+    decode_progress,
+    redis_account,
+    redis_lane,
+    redis_revoked,
+)
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane
 
@@ -35,6 +43,7 @@ class Events(NamedTuple):
     progress: Callable[[Progress], None]
     connected: Callable[[bool], None]  # True once everything is subscribed again
     refused: Callable[[], None]  # a message was no delta of ours
+    rang: Callable[[], None]  # something was taken back from someone
 
 
 class LostError(Exception):
@@ -99,6 +108,7 @@ class Deltas:
         self._url = urlsplit(url)
         self._prefix = prefix
         self._probe = f"{prefix}probe:{name}"
+        self._revoked = redis_revoked(prefix)
         self._probe_period = probe_period
         self._events = events
         self._accounts: dict[bytes, AccountId] = {}  # by their channel
@@ -171,6 +181,8 @@ class Deltas:
     def _other(self, channel: bytes, message: bytes) -> None:
         if channel == self._probe.encode():
             self._missed = 0
+        elif channel == self._revoked.encode():
+            self._events.rang()
         elif channel in self._lanes:
             try:
                 self._events.progress(decode_progress(message))
@@ -227,7 +239,9 @@ class Deltas:
 
     async def _subscribe_again(self) -> None:
         self._unacked.clear()
-        for some in _in_batches([self._probe.encode(), *self._lanes, *self._accounts]):
+        for some in _in_batches(
+            [self._probe.encode(), self._revoked.encode(), *self._lanes, *self._accounts]
+        ):
             self._send("SUBSCRIBE", some)
             async with asyncio.timeout(CONNECT_WITHIN):
                 while some[-1] in self._unacked:  # Redis answers in order

@@ -7,7 +7,7 @@ from livebalance.wire.identity import AccountId, Position
 
 if TYPE_CHECKING:
     from livebalance.gateway.audience import Audience
-    from livebalance.gateway.session import Session
+    from livebalance.gateway.session import Present, Session
 
 
 class Read:
@@ -35,6 +35,7 @@ class Effects:
         self.subscriptions: dict[AccountId, bool] = {}  # in Redis: whether each is to be there
         self.reads: list[Read] = []
         self.touched: set[Session] = set()  # their outbox is to be sent
+        self.tokens: list[tuple[Session, Present]] = []  # to be checked
         self.hangups: list[tuple[Session, Hangup]] = []
         # These two the hub works off itself, before a shell sees anything.
         self.hungry: set[Session] = set()  # a follower of theirs is behind, and there may be room now

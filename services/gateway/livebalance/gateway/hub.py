@@ -14,19 +14,37 @@ from livebalance.gateway.channel import Claim
 from livebalance.gateway.doorman import Address, Doorman, House
 from livebalance.gateway.effects import Effects, Hangup, Read
 from livebalance.gateway.follower import Step
+from livebalance.gateway.members import Members
 from livebalance.gateway.outbox import Outbox
-from livebalance.gateway.session import TOO_FAST, Follow, Leave, Manners, Session
+from livebalance.gateway.revocations import Revocations
+from livebalance.gateway.rights import Rights
+from livebalance.gateway.session import STRANGER, TOO_FAST, Follow, Leave, Manners, Present, Session, Wish
 from livebalance.readmodel.reads import Asked, Finding, Found
+from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta
-from livebalance.wire.frame import Goaway, Heartbeat, Limits, ServerFrame, Status, Welcome
-from livebalance.wire.identity import AccountId, Epoch, Position
+from livebalance.wire.frame import (
+    AuthExpiring,
+    Goaway,
+    Heartbeat,
+    Limits,
+    Ok,
+    RequestId,
+    ServerFrame,
+    Status,
+    Unsubscribed,
+    Welcome,
+)
+from livebalance.wire.identity import AccountId, Epoch, Position, channel_name
 from livebalance.wire.instant import Millis, rfc3339
 
 ACK_WITHIN = 5.0  # seconds; a client that waits longer for Redis is told to ask again
 PATIENCE = 0.4  # seconds a delta may be on its way after an audit saw its commit
 WORDS = 256  # frames that are no data, waiting for one client; one with more is closed
 RETRY_MS = 1000
+EXPIRED = Hangup(Close.TOKEN_EXPIRED, "token_expired", 0)
+REVOKED = Hangup(Close.REVOKED, "revoked")
+TOO_MANY = Hangup(Close.TOO_MANY_CONNECTIONS, "too_many_connections")
 
 
 class Terms(NamedTuple):
@@ -39,17 +57,23 @@ class Terms(NamedTuple):
     outbox_bytes: int
     house: House = House(20_000, 500, 200, 20)
     manners: Manners = Manners()
+    per_user: int = 10  # sockets of one subject
+    auth_within: float = 5.0  # seconds for a stranger to say who it is
+    features: tuple[str, ...] = ()
 
 
 class Hub:
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, revocations: Revocations) -> None:
         self.effects = Effects()
         self.doorman = Doorman(terms.house)
+        self.members = Members(terms.per_user)
         self.sessions: set[Session] = set()
+        self.revocations = revocations
         self.audiences: dict[AccountId, Audience] = {}
         self.epoch: Epoch | None = None  # the newest that was read
         self._terms = terms
         self._status: Status | None = None
+        self._strangers: deque[tuple[float, Session]] = deque()  # until when each may be one
         self._beats: deque[tuple[float, Session]] = deque()  # who is due when; all wait equally long
         self._held: list[tuple[float, int, Session]] = []  # a heap of who may be written data when
         self._holds = 0
@@ -68,35 +92,97 @@ class Hub:
 
     # --- clients
 
-    def connect(self, name: str, address: Address, now: float, wall: Millis) -> Session:
-        """A client at `address`, which the doorman has admitted."""
+    def connect(self, name: str, address: Address, now: float) -> Session:
+        """A client at `address`, which the doorman has admitted. It has to say who it is."""
         terms = self._terms
         outbox = Outbox(terms.outbox_bytes)
         session = Session(name, address, outbox, terms.limits.subscriptions, terms.manners)
         self.sessions.add(session)
+        self._strangers.append((now + terms.auth_within, session))
+        return session
+
+    def vouched(
+        self, session: Session, request: RequestId | None, rights: Rights, now: float, wall: Millis
+    ) -> None:
+        """The token it showed is good, and gives it these rights."""
+        if session not in self.sessions:
+            return
+        if self.revocations.ended(rights):
+            self.refused(session, REVOKED)
+        elif request is None:
+            self._admit(session, rights, now, wall)
+        elif session.rights is None or session.rights.subject != rights.subject:
+            self.refused(session, STRANGER)
+        else:
+            self.members.renew(session, rights, now, wall)
+            self._leave_hidden(session)
+            session.say(Ok(request))
+            self._said(session)
+
+    def _admit(self, session: Session, rights: Rights, now: float, wall: Millis) -> None:
+        """A stranger; or one that a cookie let in, and whose first words are another token."""
+        is_new = session.rights is None
+        self.members.leave(session)
+        if not self.members.enter(session, rights, now, wall):
+            self.refused(session, TOO_MANY)
+        elif is_new:
+            self._welcome(session, rights, now, wall)
+
+    def refused(self, session: Session, hangup: Hangup) -> None:
+        """What its token was not: nothing that waits for it is sent any more."""
+        session.outbox.forget_all()
+        self._hang_up(session, hangup)
+
+    def _welcome(self, session: Session, rights: Rights, now: float, wall: Millis) -> None:
+        terms = self._terms
         session.say(
             Welcome(
-                session=name,
+                session=session.name,
                 gateway=terms.gateway,
                 version=terms.version,
-                features=[],
+                features=list(terms.features),
                 epoch=self.epoch,
                 server_time=rfc3339(wall),
                 heartbeat_ms=terms.heartbeat_ms,
                 limits=terms.limits,
+                expires_at=rfc3339(rights.expires),
             )
         )
         if self._status:
             session.say(self._status)
         self._beats.append((now + terms.heartbeat_ms / 1000, session))
         self.effects.touched.add(session)
-        return session
+
+    def revoked(self, some: Iterable[Revocation]) -> None:
+        """Taken back before its time: of sessions, and of accounts that sessions follow."""
+        if not self.revocations.add(some):
+            return
+        for session in list(self.sessions):
+            if session.rights and self.revocations.ended(session.rights):
+                self.refused(session, REVOKED)
+            elif session.rights:
+                self._leave_hidden(session)
+
+    def _leave_hidden(self, session: Session) -> None:
+        for account in list(session.followers):
+            if not self._may_see(session, account):
+                self._leave(session, account)
+                gone = Unsubscribed(channel_name(account), "revoked", "access to this account was revoked")
+                session.say(gone)
+                self._said(session)
+
+    def _may_see(self, session: Session, account: AccountId) -> bool:
+        rights = session.rights
+        if rights is None or not rights.scope.covers(account):
+            return False
+        return not self.revocations.hide(rights, account)
 
     def disconnect(self, session: Session) -> None:
         """Its connection is gone, or is being closed: nothing is sent to it any more."""
         if session not in self.sessions:
             return
         self.sessions.remove(session)
+        self.members.leave(session)
         for account in list(session.followers):
             self._leave(session, account)
         self.effects.hungry.discard(session)
@@ -104,15 +190,24 @@ class Hub:
     def receive(self, session: Session, text: bytes, now: float) -> None:
         """A text frame of the client."""
         for wish in session.receive(text, now):
-            if isinstance(wish, Follow):
-                self._follow(session, wish.account, wish.at, now)
-            elif isinstance(wish, Leave):
-                self._leave(session, wish.account)
-            elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):
-                self._hang_up(session, Hangup(Close.ABUSE, "abuse"))
-            else:
-                self._hang_up(session, wish)
+            self._grant(session, wish, now)
         self._said(session)
+
+    def _grant(self, session: Session, wish: Wish, now: float) -> None:
+        if isinstance(wish, Follow):
+            if self._may_see(session, wish.account):
+                self._follow(session, wish.account, wish.at, now)
+            else:
+                for consequence in session.no_access(wish.account, now):
+                    self._grant(session, consequence, now)
+        elif isinstance(wish, Leave):
+            self._leave(session, wish.account)
+        elif isinstance(wish, Present):
+            self.effects.tokens.append((session, wish))
+        elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):
+            self._hang_up(session, Hangup(Close.ABUSE, "abuse"))
+        else:
+            self._hang_up(session, wish)
 
     def writable(self, session: Session, writable: bool) -> None:
         """Whether the transport takes bytes."""
@@ -154,8 +249,9 @@ class Hub:
 
     def _say_all(self, frame: ServerFrame) -> None:
         for session in list(self.sessions):
-            session.say(frame)
-            self._said(session)
+            if session.rights:
+                session.say(frame)
+                self._said(session)
 
     def _said(self, session: Session) -> None:
         self.effects.touched.add(session)
@@ -264,6 +360,16 @@ class Hub:
                 self.effects.unread.add(audience)
             if audience.channel.hole or not audience.channel.claim:
                 self._claims.discard(audience)
+        while self._strangers and self._strangers[0][0] <= now:
+            _, session = self._strangers.popleft()
+            if session in self.sessions and session.rights is None:
+                self._hang_up(session, session.unwelcome)
+        for session in list(self.members.due(now)):
+            if session.ends <= now:
+                self.refused(session, EXPIRED)
+            elif session.rights:
+                session.say(AuthExpiring(rfc3339(session.rights.expires)))
+                self._said(session)
         while self._beats and self._beats[0][0] <= now:
             _, session = self._beats.popleft()
             if session in self.sessions:

@@ -1,5 +1,6 @@
 """Errors of HTTP: application/problem+json with a stable `code` (RFC 9457), without echoing anything."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -19,19 +20,29 @@ class Problem(NamedTuple):
     status: int
     code: str
     detail: str
+    headers: Mapping[str, str] = {}
 
     def response(self) -> Response:
-        body = {"type": "about:blank", "title": HTTPStatus(self.status).phrase, **self._asdict()}
-        headers = {"retry-after": RETRY_AFTER} if self.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        title = HTTPStatus(self.status).phrase
+        body = {
+            "type": "about:blank",
+            "title": title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        headers = dict(self.headers)
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["retry-after"] = RETRY_AFTER
         return Response(json.encode(body), self.status, headers, "application/problem+json")
 
 
 class ProblemError(Exception):
     """Is answered with its problem."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
-        self.problem = Problem(status, code, detail)
+        self.problem = Problem(status, code, detail, headers or {})
 
 
 def install(app: FastAPI) -> None:

@@ -4,22 +4,26 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import asyncpg
 
 from livebalance.gateway import metrics
 from livebalance.gateway.audit import Audit, Followed
+from livebalance.gateway.authority import Authority
 from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address, Turned
-from livebalance.gateway.effects import Read
-from livebalance.gateway.hub import Hub, Terms
-from livebalance.gateway.session import Session
+from livebalance.gateway.effects import Hangup, Read
+from livebalance.gateway.hub import EXPIRED, REVOKED, Hub, Terms
+from livebalance.gateway.rights import Rights
+from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.snapshots import Answers, Snapshots
 from livebalance.gateway.status import Pipeline
+from livebalance.gateway.tokens import Refusal
 from livebalance.readmodel.reads import Finding
+from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime import crash
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
@@ -30,6 +34,13 @@ TICK = 0.25  # seconds
 READERS = 2  # statements at once for accounts; audits have one of their own
 READY_WITHIN = 15.0  # seconds since the last audit
 RETRY_MS = (500, 2500)
+
+_REFUSED: dict[Refusal, Hangup] = {
+    "unauthenticated": STRANGER,
+    "token_expired": EXPIRED,
+    "revoked": REVOKED,
+    "keys_missing": Hangup(Close.BUSY, "keys_missing", 1000),
+}
 
 
 class Link(Protocol):
@@ -44,9 +55,17 @@ class Link(Protocol):
 class Relay:
     """`serve` runs until it is cancelled; meanwhile sockets call the methods for clients."""
 
-    def __init__(self, settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", terms: Terms) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        terms: Terms,
+        authority: Authority,
+    ) -> None:
         self.draining = False
-        self._hub = Hub(terms)
+        self._hub = Hub(terms, authority.revocations)
+        self._authority = authority
+        authority.told = self._revoked
         self._pipeline = Pipeline()
         self._links: dict[Session, Link] = {}
         self._audited_at: float | None = None
@@ -58,7 +77,9 @@ class Relay:
             settings.channel_prefix,
             settings.name,
             settings.probe_period,
-            Events(self._acked, self._heard, self._progress, self._connected, metrics.REFUSED.inc),
+            Events(
+                self._acked, self._heard, self._progress, self._connected, metrics.REFUSED.inc, authority.ring
+            ),
         )
         self._snapshots = Snapshots(
             pool,
@@ -83,7 +104,13 @@ class Relay:
 
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for part in (self._deltas.run, self._snapshots.run, self._audit.run, self._tick):
+            for part in (
+                self._deltas.run,
+                self._snapshots.run,
+                self._audit.run,
+                self._authority.run,
+                self._tick,
+            ):
                 group.create_task(part())
 
     def not_ready(self) -> str | None:
@@ -92,6 +119,8 @@ class Relay:
             return "draining"
         if not self._redis_here:
             return "redis is away"
+        if not self._authority.ready:
+            return "no keys or revocations yet"
         if self._audited_at is None or self._audited_at < time.monotonic() - READY_WITHIN:
             return "no audit of late"
         return None
@@ -110,7 +139,7 @@ class Relay:
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
         """Of a client that was admitted."""
-        session = self._hub.connect(name, address, time.monotonic(), _wall())
+        session = self._hub.connect(name, address, time.monotonic())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
         self._perform()
@@ -120,6 +149,15 @@ class Relay:
         self._links.pop(session, None)
         self._hub.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
+        self._perform()
+
+    def present(self, session: Session, token: str) -> None:
+        """A token that came with the request. If it is not good, the client may still show another."""
+        verdict = self._authority.check(token)
+        if isinstance(verdict, Rights):
+            self._hub.vouched(session, None, verdict, time.monotonic(), _wall())
+        else:
+            session.unwelcome = _REFUSED[verdict]
         self._perform()
 
     def receive(self, session: Session, text: bytes) -> None:
@@ -144,6 +182,19 @@ class Relay:
             await asyncio.sleep(min(TICK, left))
         for link in list(self._links.values()):
             link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
+
+    # --- rights
+
+    def _check(self, session: Session, shown: Present) -> None:
+        verdict = self._authority.check(shown.token)
+        if isinstance(verdict, Rights):
+            self._hub.vouched(session, shown.request, verdict, time.monotonic(), _wall())
+        else:
+            self._hub.refused(session, _REFUSED[verdict])
+
+    def _revoked(self, some: Iterable[Revocation]) -> None:
+        self._hub.revoked(some)
+        self._perform()
 
     # --- Redis
 
@@ -213,6 +264,10 @@ class Relay:
 
     def _perform(self) -> None:
         done = self._hub.take()
+        if done.tokens:
+            for session, shown in done.tokens:
+                self._check(session, shown)
+            self._perform()
         if done.subscriptions:
             wanted = done.subscriptions
             self._deltas.subscribe([account for account, there in wanted.items() if there])

@@ -11,13 +11,16 @@ from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup
 from livebalance.gateway.follower import Follower
 from livebalance.gateway.outbox import Outbox, ready
+from livebalance.gateway.rights import Rights
 from livebalance.wire.close import Close
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
+    Auth,
     Error,
     FrameError,
     Ok,
     Rate,
+    Refresh,
     RequestId,
     ServerFrame,
     Subscribe,
@@ -26,7 +29,7 @@ from livebalance.wire.frame import (
     encode,
     position,
 )
-from livebalance.wire.identity import AccountId, Position, channel_account
+from livebalance.wire.identity import AccountId, Position, channel_account, channel_name
 
 READS_AT_ONCE = 16  # for one session: what they bring comes at once, and must not be much
 BAD_MESSAGES = 3
@@ -54,7 +57,16 @@ class Leave(NamedTuple):
     account: AccountId
 
 
-Wish = Follow | Leave | Hangup
+class Present(NamedTuple):
+    """The client shows a token: its first, or (with the request's id) another."""
+
+    token: str
+    request: RequestId | None
+
+
+Wish = Follow | Leave | Present | Hangup
+
+STRANGER = Hangup(Close.NOT_AUTHENTICATED, "unauthenticated")
 
 
 class Session:
@@ -64,16 +76,21 @@ class Session:
         "_bad",
         "_errors",
         "_messages",
+        "_said",
         "_subscribing",
         "_subscriptions",
         "_warnings",
         "address",
         "behind",
+        "ends",
         "followers",
         "held",
         "name",
         "outbox",
         "reading",
+        "rights",
+        "slot",
+        "unwelcome",
     )
 
     def __init__(
@@ -81,6 +98,10 @@ class Session:
     ) -> None:
         self.name = name
         self.address = address
+        self.rights: Rights | None = None  # None: a stranger, who is told nothing
+        self.unwelcome = STRANGER  # how it ends if it stays one
+        self.ends = 0.0  # when they do, if it is no stranger
+        self.slot: int | None = None  # where `members` has it
         self.outbox = outbox
         self.followers: dict[AccountId, Follower] = {}
         self.behind: deque[Follower] = deque()  # may hold some that are not behind any more
@@ -88,6 +109,7 @@ class Session:
         self.held = False  # the hub will remember when its data are due
         self._subscriptions = subscriptions
         self._bad = 0
+        self._said = False  # anything at all
         self._messages = Bucket(manners.messages, 3 * manners.messages)
         self._subscribing = Bucket(manners.subscriptions, 4 * manners.subscriptions)
         self._errors = Bucket(manners.errors, 60 * manners.errors)
@@ -116,22 +138,31 @@ class Session:
 
     def receive(self, text: bytes, now: float) -> list[Wish]:
         """Answers what needs no one else; returns what does."""
+        first, self._said = not self._said, True
+        if self.rights is None:
+            return [_introduction(text)]
         try:
             if wait := self._messages.take(now):
                 raise _too_fast(wait)
-            return self._read(text, now)
+            return self._read(text, now, first)
         except FrameError as refused:
             return self._refuse(refused, now)
 
-    def _read(self, text: bytes, now: float) -> list[Wish]:
+    def _read(self, text: bytes, now: float, first: bool) -> list[Wish]:
         frame = decode_client(text)
         wishes: list[Wish] = []
         if isinstance(frame, Subscribe):
             wishes.extend(self._subscribe(frame, now))
         elif isinstance(frame, Unsubscribe):
             wishes.extend(Leave(_account(channel, frame.id)) for channel in frame.channels)
+        elif isinstance(frame, Refresh):
+            return [Present(frame.token, frame.id)]  # its ok comes once the token was checked
         elif isinstance(frame, Rate):
             self.outbox.pace(1 / frame.max_per_second if frame.max_per_second else 0.0)
+        elif isinstance(frame, Auth):
+            if first:  # a cookie was there as well: what is said goes before it
+                return [Present(frame.token, None)]
+            raise FrameError("bad_message", "auth is the first message only")
         self.say(Ok(frame.id))
         return wishes
 
@@ -142,6 +173,15 @@ class Session:
         if wait := self._subscribing.take(now, len(wanted)):
             raise _too_fast(wait, frame.id)
         return [Follow(account, at) for account, at in wanted.items()]
+
+    def no_access(self, account: AccountId, now: float) -> list[Wish]:
+        """The same for every account it may not see, whether there is one or not."""
+        channel = channel_name(account)
+        self.say(Error("no_access", "no access to this account", temporary=False, channel=channel))
+        return self._err(now)
+
+    def _err(self, now: float) -> list[Wish]:
+        return [Hangup(Close.BUSY, TOO_FAST, BUSY_MS)] if self._errors.take(now) else []
 
     def _refuse(self, refused: FrameError, now: float) -> list[Wish]:
         again = refused.retry_after_ms
@@ -157,9 +197,18 @@ class Session:
         self._bad += refused.code == "bad_message"
         if self._bad == BAD_MESSAGES:
             return [Hangup(Close.BROKEN_PROTOCOL, "bad_message")]
-        if (self._errors if again is None else self._warnings).take(now):
-            return [Hangup(Close.BUSY, TOO_FAST, BUSY_MS)]
-        return []
+        if again is None:
+            return self._err(now)
+        return [Hangup(Close.BUSY, TOO_FAST, BUSY_MS)] if self._warnings.take(now) else []
+
+
+def _introduction(text: bytes) -> Present | Hangup:
+    """What a stranger says is a token, or the last that is heard of it."""
+    try:
+        frame = decode_client(text)
+    except FrameError:
+        return STRANGER
+    return Present(frame.token, None) if isinstance(frame, Auth) else STRANGER
 
 
 def _too_fast(wait: float, request: RequestId | None = None) -> FrameError:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from livebalance.runtime.settings import ServiceSettings
 
 
@@ -10,6 +12,18 @@ class Settings(ServiceSettings):
     http_port: int = 8000
     postgres: str = "postgresql://gateway@127.0.0.1:5432/livebalance"
     page: Path | None = None  # directory of the built page
+
+    # Who may come: tokens are checked with these keys. Without any, a gateway does not start.
+    jwks: SecretStr | None = None  # a JSON Web Key Set: oct (HS256), RSA (RS256), EC (ES256)
+    jwks_url: str | None = None  # where more of it is published, without secrets
+    audience: str = "livebalance"
+    issuer: str | None = None
+    demo_secret: SecretStr | None = None  # demo mode: the feed gives a token to whoever asks
+    cookie: str = "livebalance"  # its value is a token
+    origins: tuple[str, ...] = ()  # of pages that may use the cookie, and open sockets from elsewhere
+    auth_within: float = 5.0
+    revocations_period: float = 2.0  # between looks at what was taken back
+    sockets_per_user: int = 10
 
     heartbeat: float = 10.0
     subscriptions: int = 128  # of one session

@@ -16,7 +16,6 @@ from http import HTTPStatus
 from math import ceil
 from secrets import token_urlsafe
 from typing import Any, NamedTuple, Protocol, cast
-from urllib.parse import urlsplit
 
 from msgspec import json
 from uvicorn.server import ServerState
@@ -26,6 +25,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from livebalance.gateway.credentials import Credentials, in_url
 from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
@@ -49,6 +49,7 @@ class Gateway(Protocol):
     def admit(self, address: Address) -> Turned | None: ...
     def left(self, address: Address) -> None: ...
     def connect(self, name: str, address: Address, link: Any) -> Session: ...
+    def present(self, session: Session, token: str) -> None: ...
     def disconnect(self, session: Session) -> None: ...
     def receive(self, session: Session, text: bytes) -> None: ...
     def writable(self, session: Session, writable: bool) -> None: ...
@@ -68,6 +69,7 @@ class Socket(asyncio.Protocol):
         "_address",
         "_admitted",
         "_connections",
+        "_credentials",
         "_delivered",
         "_fragments",
         "_gateway",
@@ -85,10 +87,16 @@ class Socket(asyncio.Protocol):
     )
 
     def __init__(
-        self, gateway: Gateway, patience: Patience, state: ServerState, proxies: Collection[Address]
+        self,
+        gateway: Gateway,
+        patience: Patience,
+        state: ServerState,
+        proxies: Collection[Address],
+        credentials: Credentials,
     ) -> None:
         self._gateway = gateway
         self._proxies = proxies
+        self._credentials = credentials
         self._address: Address = ""
         self._admitted = False
         self._patience = patience
@@ -178,17 +186,18 @@ class Socket(asyncio.Protocol):
         self._protocol.send_response(response or self._protocol.accept(request))
         self._write_protocol()
         if self._protocol.state is OPEN:
-            self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
-            self.flush()
+            session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
+            if token := self._credentials.cookie(request.headers.get_all("Cookie")):
+                self._gateway.present(session, token)
 
     def _refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
         if request.path.partition("?")[0] != PATH:
             return HTTPStatus.NOT_FOUND, "no WebSocket here\n"
         if self._gateway.draining:
             return HTTPStatus.SERVICE_UNAVAILABLE, "draining\n"
-        # A page of another origin could use what its visitor may see.
-        hosts = [host.lower() for host in request.headers.get_all("Host")]
-        if any([urlsplit(origin).netloc.lower()] != hosts for origin in request.headers.get_all("Origin")):
+        if in_url(request.path.partition("?")[2]):
+            return HTTPStatus.BAD_REQUEST, "token_in_url\n"
+        if not self._credentials.welcome(request.headers):
             return HTTPStatus.FORBIDDEN, "origin not allowed\n"
         return None
 

@@ -3,6 +3,7 @@ import { RouterLink, RouterOutlet } from '@angular/router';
 
 import { Choose } from './account/choose';
 import { Account } from './account/store';
+import { isDemo } from './connection/token';
 
 @Component({
   selector: 'lb-app',
@@ -13,6 +14,11 @@ import { Account } from './account/store';
       <a class="mark" routerLink="/" aria-label="Livebalance, all accounts">
         <img src="/favicon.svg" alt="" width="28" height="28" /><span>Livebalance</span>
       </a>
+      @if (isDemo()) {
+        <span class="demo" data-testid="demo" title="Whoever opens this page may see every account"
+          >Demo: everyone sees everything</span
+        >
+      }
       @if (account.id() !== null) {
         <lb-choose />
       }
@@ -22,4 +28,5 @@ import { Account } from './account/store';
 })
 export class App {
   protected readonly account = inject(Account);
+  protected readonly isDemo = isDemo;
 }

@@ -1,5 +1,6 @@
 /** The reads over REST. Each has a deadline; whatever goes wrong is one `Unavailable` with words for people. */
 
+import { renew, token } from '../connection/token';
 import { BROKEN, decodeAccounts, decodeTransfers } from '../wire/decode';
 import type { AccountPage, TransferPage } from '../wire/frame';
 import type { AccountId, Revision } from '../wire/identity';
@@ -41,9 +42,16 @@ async function read<T>(
   return found;
 }
 
+async function ask(url: string, signal: AbortSignal, shown: Promise<string | null>): Promise<Response> {
+  const mine = await shown;
+  const authorization = mine === null ? {} : { authorization: `Bearer ${mine}` };
+  return fetch(url, { signal, headers: { accept: 'application/json', ...authorization } });
+}
+
 async function body(url: string, signal: AbortSignal): Promise<unknown> {
   try {
-    const answer = await fetch(url, { signal, headers: { accept: 'application/json' } });
+    const first = await ask(url, signal, token());
+    const answer = first.status === 401 ? await ask(url, signal, renew()) : first;
     if (!answer.ok) throw new Unavailable(`the gateway answered ${answer.status}`);
     return await answer.json();
   } catch (cause) {

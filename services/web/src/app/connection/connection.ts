@@ -3,17 +3,22 @@
 import { Injectable, signal } from '@angular/core';
 import { Subject } from 'rxjs';
 
+import { refusesToken } from '../wire/close';
 import { BROKEN, UNKNOWN, decode } from '../wire/decode';
 import { SUBPROTOCOL, type Delta, type Snapshot } from '../wire/frame';
 import type { AccountId } from '../wire/identity';
 import { advance, startClock } from './clock';
 import { step } from './machine';
+import { forget, renew, token } from './token';
 import { START, wakeAt, type Effect, type Event } from './state';
 
 /** How often texts that tell an age or a countdown are written anew. */
 const VIEW_EVERY_MS = 1_000;
 /** Timers stand still while the machine sleeps, so none is longer than this. */
 const LONGEST_TIMER_MS = 5_000;
+/** What a browser says of a connection that never was. */
+const BROKE = 1006;
+const NO_TOKEN = Symbol('no token');
 const RELOADED = 'livebalance.reloaded';
 const RELOAD_EVERY_MS = 60_000;
 
@@ -28,6 +33,8 @@ export class Connection {
   #clock = startClock(performance.now(), Date.now());
   #serial = 0;
   #socket: WebSocket | null = null;
+  /** What is awaited before a socket is opened. */
+  #dial: object | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
@@ -72,13 +79,16 @@ export class Connection {
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'open':
-        this.#open();
+        void this.#open();
         return;
       case 'close':
         this.#drop()?.close(1000);
         return;
       case 'send':
         if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
+        return;
+      case 'renew':
+        void this.#renew();
         return;
       case 'show':
         this.shown.next(effect.frame);
@@ -89,19 +99,34 @@ export class Connection {
     }
   }
 
-  #open(): void {
+  async #open(): Promise<void> {
+    const dial = {};
+    this.#dial = dial;
+    const shown = await token().catch((): typeof NO_TOKEN => NO_TOKEN);
+    if (dial !== this.#dial) return; // closed meanwhile
+    if (shown === NO_TOKEN) this.#dispatch({ kind: 'closed', code: BROKE, reason: '' });
+    else this.#connect(shown);
+  }
+
+  async #renew(): Promise<void> {
+    const shown = await renew().catch(() => null); // without one, the gateway closes, and it is tried anew
+    if (shown !== null) this.#dispatch({ kind: 'renewed', token: shown });
+  }
+
+  #connect(shown: string | null): void {
     const { protocol, host } = location;
     const socket = new WebSocket(`${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws`, SUBPROTOCOL);
     const heard = (event: Event) => {
       if (socket === this.#socket) this.#dispatch(event);
     };
     socket.onopen = () => {
-      heard({ kind: 'opened' });
+      heard({ kind: 'opened', token: shown });
     };
     socket.onmessage = ({ data }: MessageEvent<unknown>) => {
       heard(frameEvent(data));
     };
     socket.onclose = ({ code, reason }) => {
+      if (refusesToken(code)) forget();
       heard({ kind: 'closed', code, reason });
     };
     this.#socket = socket;
@@ -111,6 +136,7 @@ export class Connection {
   #drop(): WebSocket | null {
     const socket = this.#socket;
     this.#socket = null;
+    this.#dial = null;
     return socket;
   }
 

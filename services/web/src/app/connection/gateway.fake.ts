@@ -143,12 +143,20 @@ export class Gateway {
 
   /** `okFirst`: clients must not care whether "ok" comes before or after the answer. */
   answer(frame: ClientFrame, okFirst: boolean): void {
+    if (frame.type === 'auth') {
+      this.welcome();
+      return;
+    }
     if (okFirst) this.#send({ type: 'ok', id: frame.id });
     if (frame.type === 'subscribe') this.#catchUp(frame);
     if (!okFirst) this.#send({ type: 'ok', id: frame.id });
   }
 
   refuse(frame: ClientFrame): void {
+    if (frame.type === 'auth') {
+      this.welcome(); // a refused token ends the connection; that is told by a close
+      return;
+    }
     this.#send({
       type: 'error',
       id: frame.id,

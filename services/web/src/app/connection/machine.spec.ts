@@ -3,8 +3,9 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { backoffMs } from './backoff';
 import { HEARTBEAT_MS } from './gateway.fake';
+import type { Instant } from '../wire/identity';
 import { step } from './machine';
-import { wakeAt, type Effect, type Event, type Machine } from './state';
+import { isForbidden, wakeAt, type Effect, type Event, type Machine } from './state';
 import { ACCOUNT, World } from './world.fake';
 
 /** A client that is welcomed, answered and live. */
@@ -37,6 +38,37 @@ function effectsOf(machine: Machine, event: Event, now: number, chance = 0.5): E
 let world: World;
 beforeEach(() => {
   world = live();
+});
+
+describe('a token', () => {
+  it('is the first thing that is said', () => {
+    const fresh = new World();
+    const effects = effectsOf(fresh.machine, { kind: 'opened', token: 'a.b.c' }, fresh.now);
+    expect(effects).toEqual([{ kind: 'send', frame: { type: 'auth', token: 'a.b.c' } }]);
+    expect(effectsOf(fresh.machine, { kind: 'opened', token: null }, fresh.now)).toEqual([]);
+  });
+
+  it('is replaced before it ends, and nothing else changes', () => {
+    const before = world.machine;
+    const frame = { type: 'auth_expiring', expires_at: '2026-11-24T17:20:00.000Z' as Instant } as const;
+    expect(effectsOf(world.machine, { kind: 'heard', frame }, world.now)).toEqual([{ kind: 'renew' }]);
+    expect(effectsOf(world.machine, { kind: 'renewed', token: 'd.e.f' }, world.now)).toEqual([
+      { kind: 'send', frame: { type: 'refresh', id: 'a999', token: 'd.e.f' } },
+    ]);
+    world.dispatch({ kind: 'renewed', token: 'd.e.f' });
+    expect(world.machine).toEqual(before);
+  });
+
+  it('that is past its time brings the page back with another', () => {
+    world.cut(4001, '{"code":"token_expired","retry_after_ms":0}');
+    expect(world.machine.link).toMatchObject({ kind: 'waiting', why: 'the session expired' });
+  });
+
+  it('that is not taken ends it, and what was shown is hidden', () => {
+    world.cut(4501, '{"code":"unauthenticated"}');
+    expect(world.machine.link).toMatchObject({ kind: 'ended', why: 'not signed in' });
+    expect(isForbidden(world.machine)).toBe(true);
+  });
 });
 
 describe('a dead socket', () => {

@@ -46,6 +46,7 @@ const table: Table = {
     follow: (machine, { account }, at) =>
       account === null ? [machine] : connect({ ...machine, channel: newChannel(account) }, 0, at),
     opened: stay,
+    renewed: stay,
     heard: stay,
     garbled: stay,
     closed: stay,
@@ -56,7 +57,8 @@ const table: Table = {
   },
   connecting: {
     follow: choose,
-    opened: (machine) => [{ ...machine, link: { ...machine.link, kind: 'greeting' } }],
+    opened: introduce,
+    renewed: stay,
     heard: stay,
     garbled: stay,
     closed: lose,
@@ -68,6 +70,7 @@ const table: Table = {
   greeting: {
     follow: choose,
     opened: stay,
+    renewed: stay,
     heard: (machine, { frame }, at) => (frame?.type === 'welcome' ? welcome(machine, frame, at) : [machine]),
     garbled: (machine, _, at) => hangUp(machine, 'the gateway was not understood', at),
     closed: lose,
@@ -79,6 +82,7 @@ const table: Table = {
   open: {
     follow: swap,
     opened: stay,
+    renewed: refresh,
     heard: hear,
     garbled: (machine, _, at) => hangUp(machine, 'the gateway was not understood', at),
     closed: lose,
@@ -90,6 +94,7 @@ const table: Table = {
   waiting: {
     follow: choose,
     opened: stay,
+    renewed: stay,
     heard: stay,
     garbled: stay,
     closed: stay,
@@ -105,6 +110,7 @@ const table: Table = {
         ? [{ ...machine, channel: null }]
         : connect({ ...machine, channel: newChannel(account) }, 0, at),
     opened: stay,
+    renewed: stay,
     heard: stay,
     garbled: stay,
     closed: stay,
@@ -126,6 +132,15 @@ function connect(machine: Machine, attempt: number, at: Moment): Step {
     { ...machine, link: { kind: 'connecting', attempt, deadline: at.now + WELCOME_MS } },
     { kind: 'open' },
   ];
+}
+
+function introduce(machine: In<'connecting'>, { token }: Of<'opened'>): Step {
+  const next: Machine = { ...machine, link: { ...machine.link, kind: 'greeting' } };
+  return token === null ? [next] : [next, { kind: 'send', frame: { type: 'auth', token } }];
+}
+
+function refresh(machine: In<'open'>, { token }: Of<'renewed'>, at: Moment): Step {
+  return [machine, { kind: 'send', frame: { type: 'refresh', id: `a${at.serial}`, token } }];
 }
 
 /** Another account while no gateway listens: it is asked for after the welcome. */
@@ -193,7 +208,7 @@ const heard: Heard = {
     const leaveAt = at.now + at.chance * frame.reconnect_within_ms;
     return [{ ...machine, link: { ...machine.link, leaveAt } }];
   },
-  auth_expiring: stay, // this page holds no token
+  auth_expiring: (machine) => [machine, { kind: 'renew' }],
 };
 
 /** Any frame, also one of an unknown type, shows that the socket lives. */

@@ -41,7 +41,10 @@ export type Machine = {
 export type Event =
   /** Which account to show; null for none. */
   | { readonly kind: 'follow'; readonly account: AccountId | null }
-  | { readonly kind: 'opened' }
+  /** The socket is open; with the token to show, or null where a cookie does. */
+  | { readonly kind: 'opened'; readonly token: string | null }
+  /** Another token is there. */
+  | { readonly kind: 'renewed'; readonly token: string }
   /** Any frame; null for a type not known here. */
   | { readonly kind: 'heard'; readonly frame: ServerFrame | null }
   /** What came was no frame of this protocol. */
@@ -60,6 +63,8 @@ export type Effect =
   | { readonly kind: 'open' }
   /** Closes the socket and hears no more of it. */
   | { readonly kind: 'close' }
+  /** Gets another token: this one is about to end. */
+  | { readonly kind: 'renew' }
   | { readonly kind: 'reload' };
 
 export type Step = readonly [Machine, ...Effect[]];

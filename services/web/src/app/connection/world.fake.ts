@@ -50,7 +50,7 @@ export class World {
     this.#dialling = false;
     this.silent = false;
     this.#gateway = new Gateway(this.truth, ACCOUNT);
-    this.dispatch({ kind: 'opened' });
+    this.dispatch({ kind: 'opened', token: null });
     this.#gateway.welcome();
   }
 

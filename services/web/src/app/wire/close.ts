@@ -32,6 +32,11 @@ export function verdict(code: number): Verdict {
   return FINAL_RFC.has(code) || (code >= 4500 && code <= 4999) ? 'stays away' : 'comes back';
 }
 
+/** Another token may be taken. */
+export function refusesToken(code: number): boolean {
+  return code === 4001 || code === 4501;
+}
+
 /** Not (or no more) allowed to see what was shown. */
 export function takesAway(code: number): boolean {
   return code === 4501 || code === 4503;

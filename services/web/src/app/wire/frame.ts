@@ -117,6 +117,10 @@ export type Goaway = {
 export type ServerFrame =
   Welcome | Snapshot | Delta | Heartbeat | Status | Ok | Refusal | Unsubscribed | AuthExpiring | Goaway;
 
+/** The first message, unless a cookie said it: who this is. */
+export type Auth = { readonly type: 'auth'; readonly token: string };
+/** Another token of the same subject; subscriptions stay. */
+export type Refresh = { readonly type: 'refresh'; readonly id: string; readonly token: string };
 export type Subscribe = {
   readonly type: 'subscribe';
   readonly id: string;
@@ -131,7 +135,7 @@ export type Unsubscribe = {
 export type Rate = { readonly type: 'rate'; readonly id: string; readonly max_per_second: number | null };
 export type Ping = { readonly type: 'ping'; readonly id: string };
 
-export type ClientFrame = Subscribe | Unsubscribe | Rate | Ping;
+export type ClientFrame = Auth | Refresh | Subscribe | Unsubscribe | Rate | Ping;
 
 /** A row of the list of accounts (REST). */
 export type AccountRow = {

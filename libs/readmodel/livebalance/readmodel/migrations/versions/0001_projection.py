@@ -2,10 +2,12 @@
 
 from alembic import op
 
-from livebalance.readmodel.tables import metadata
+from livebalance.readmodel.tables import balance, lane, metadata, projection, quarantine, transfer
 
 revision = "0001"
 down_revision = None
+
+_TABLES = [balance, transfer, lane, projection, quarantine]
 
 # Roles belong to the server, not to the database: another database of it may have made them.
 _ROLES = """
@@ -58,7 +60,7 @@ grant update (state) on quarantine to operator;
 
 
 def upgrade() -> None:
-    metadata.create_all(op.get_bind())
+    metadata.create_all(op.get_bind(), _TABLES)
     op.get_bind().exec_driver_sql(_ROLES)
     for statements in (_SETTINGS, _TRUTH, _GRANTS):  # the driver takes one statement at a time
         op.get_bind().exec_driver_sql(f"do $$ begin {statements} end $$")
@@ -66,4 +68,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.get_bind().exec_driver_sql("drop view truth, server_identity")
-    metadata.drop_all(op.get_bind())
+    metadata.drop_all(op.get_bind(), _TABLES)

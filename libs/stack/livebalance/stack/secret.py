@@ -1,0 +1,21 @@
+"""The secret that a demo signs tokens with; kept, so that pages stay signed in when it starts again."""
+
+import os
+import secrets
+
+from livebalance.stack.place import Place
+
+_NAME = "demo-secret"
+
+
+def demo_secret(place: Place) -> str:
+    """The one of this place, made the first time; only its owner may read it."""
+    place.state.mkdir(parents=True, exist_ok=True)
+    path = place.state / _NAME
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(file, "w") as new:
+        new.write(secrets.token_urlsafe(32))
+    return path.read_text()

@@ -1,0 +1,1 @@
+"""The command line of an operator: every trouble is one line, and says what to do."""

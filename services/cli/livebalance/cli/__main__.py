@@ -1,0 +1,19 @@
+"""`livebalance …`."""
+
+import sys
+
+from livebalance.cli.commands import app
+from livebalance.stack.trouble import Trouble
+
+
+def main() -> None:
+    """Exit 1 and one line for what failed, 2 for what was asked wrongly."""
+    try:
+        app(prog_name="livebalance")
+    except Trouble as trouble:
+        sys.stderr.write(f"livebalance: {trouble}\n")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

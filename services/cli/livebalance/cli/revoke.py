@@ -1,0 +1,64 @@
+"""Takes rights back: a row that every gateway reads, and a ring so that it reads it now."""
+
+import asyncio
+from typing import NamedTuple
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from livebalance.cli import place
+from livebalance.readmodel.revocations import Revocation
+from livebalance.readmodel.revocations import revoke as write
+from livebalance.stack.trouble import Trouble
+from livebalance.wire.delta import redis_revoked
+from livebalance.wire.errors import DecodeError
+from livebalance.wire.identity import AccountId, account_id
+
+WITHIN = 5.0  # seconds for each server
+
+
+class Revoked(NamedTuple):
+    """`rang`: gateways were told; without it they see it by themselves within seconds."""
+
+    revocation: Revocation
+    rang: bool
+
+
+async def revoke(subject: str | None, session: str | None, account: str | None, why: str) -> Revoked:
+    """Raises Trouble."""
+    if not (subject or session or account):
+        raise Trouble("whose rights? name --subject, --session, --account, or several of them")
+    revocation = await _write(subject, session, _account(account), why)
+    return Revoked(revocation, await _ring())
+
+
+def _account(text: str | None) -> AccountId | None:
+    try:
+        return None if text is None else account_id(text)
+    except DecodeError:
+        raise Trouble("--account is 1 to 64 of A-Z a-z 0-9 . _ -") from None
+
+
+async def _write(subject: str | None, session: str | None, account: AccountId | None, why: str) -> Revocation:
+    try:
+        async with asyncio.timeout(WITHIN):
+            connection = await asyncpg.connect(place.postgres("operator"))
+            try:
+                return await write(connection, subject, session, account, why)
+            finally:
+                connection.terminate()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
+        raise Trouble(f"nothing was revoked: Postgres: {str(cause) or type(cause).__name__}") from cause
+
+
+async def _ring() -> bool:
+    url = place.redis()
+    if url is None:
+        return False
+    try:
+        async with asyncio.timeout(WITHIN), redis.asyncio.from_url(url) as client:
+            await client.publish(redis_revoked(place.channel_prefix()), "")
+    except (OSError, TimeoutError, RedisError):
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""Who is let in, and who no longer: tokens checked here, and what operators took back, read from Postgres."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import asyncpg
+from msgspec import json
+
+from livebalance.gateway.away import AWAY
+from livebalance.gateway.keys import Keys, keys, secret
+from livebalance.gateway.revocations import Revocations
+from livebalance.gateway.rights import Rights
+from livebalance.gateway.settings import Settings
+from livebalance.gateway.tokens import Expected, Refusal, Tokens
+from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
+from livebalance.runtime import logs
+from livebalance.runtime.run import RefusedError
+from livebalance.wire.identity import AccountId
+
+DEMO_ISSUER = "livebalance-demo"
+
+_log = logs.get("authority")
+
+
+class Authority:
+    """`run` serves until it is cancelled; `told` is called with what was taken back, perhaps again."""
+
+    def __init__(self, settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        """Raises RefusedError when the settings have no keys, or keys that are none."""
+        self.revocations = Revocations()
+        self.told: Callable[[Iterable[Revocation]], object] = self.revocations.add
+        self._keys, expected = _keys(settings)
+        self._tokens = Tokens(self._keys, expected)
+        self._pool = pool
+        self._period = settings.revocations_period
+        self._deadline = settings.read_deadline
+        self._rang = asyncio.Event()
+        self._read = False  # what was taken back, ever
+        self._gapless = False  # and since then without a pause
+
+    @property
+    def ready(self) -> bool:
+        return self._keys.ready and self._read
+
+    def check(self, token: str) -> Rights | Refusal:
+        rights = self._tokens.check(token, asyncio.get_running_loop().time())
+        return "revoked" if isinstance(rights, Rights) and self.revocations.ended(rights) else rights
+
+    def may_see(self, rights: Rights, account: AccountId) -> bool:
+        return rights.scope.covers(account) and not self.revocations.hide(rights, account)
+
+    def ring(self) -> None:
+        """Redis said that something was taken back."""
+        self._rang.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keys.run())
+            group.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            self._rang.clear()
+            try:
+                async with asyncio.timeout(self._deadline):
+                    self.told(await revoked(self._pool, OVERLAP if self._gapless else KEPT))
+                self._read = self._gapless = True
+            except AWAY as reason:
+                self._gapless = False
+                _log.warning("revocations cannot be read", reason=type(reason).__name__)
+                await asyncio.sleep(self._period)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._period):
+                    await self._rang.wait()
+
+
+def _keys(settings: Settings) -> tuple[Keys, Expected]:
+    if settings.demo_secret:
+        return _of_the_demo(settings, settings.demo_secret.get_secret_value())
+    if not (settings.jwks or settings.jwks_url):
+        raise RefusedError("no keys to check tokens with: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL")
+    if not settings.issuer:
+        raise RefusedError("whose tokens are taken? set LIVEBALANCE_ISSUER")
+    try:
+        own = keys(json.decode(settings.jwks.get_secret_value())) if settings.jwks else []
+    except ValueError as reason:
+        raise RefusedError(f"LIVEBALANCE_JWKS is no JSON Web Key Set with good keys: {reason}") from None
+    return Keys(own, settings.jwks_url), Expected(settings.audience, settings.issuer)
+
+
+def _of_the_demo(settings: Settings, text: str) -> tuple[Keys, Expected]:
+    if settings.jwks or settings.jwks_url:
+        raise RefusedError(
+            "LIVEBALANCE_DEMO_SECRET is for demos: it does not go with LIVEBALANCE_JWKS or its URL"
+        )
+    _log.warning("demo mode: whoever asks is given a token for every account")
+    try:
+        return Keys([secret(text, "demo")], None), Expected(settings.audience, DEMO_ISSUER)
+    except ValueError as reason:
+        raise RefusedError(f"LIVEBALANCE_DEMO_SECRET: {reason}") from None
