@@ -66,7 +66,7 @@ def ignores_the_epoch(self: Channel, one: Parcel) -> bool:
         self._settle()
         return True
     if self.at is None or one.after.revision > self.at.revision:
-        self._open_hole()
+        self._open_hole("gap")
     return False
 
 

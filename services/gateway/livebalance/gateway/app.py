@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -14,8 +15,9 @@ from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION, problem, rest
-from livebalance.gateway.door import Door
+from livebalance.gateway.door import Door, Threshold
 from livebalance.gateway.doorman import House
+from livebalance.gateway.head import Rules
 from livebalance.gateway.hub import Terms
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.relay import Relay
@@ -98,9 +100,15 @@ class Server(uvicorn.Server):
 
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
-    patience = Patience(settings.ping_period, settings.no_progress, send_buffer=settings.send_buffer_bytes)
-
+    patience = Patience(
+        settings.ping_period,
+        settings.no_progress,
+        send_buffer=settings.send_buffer_bytes,
+        assembly=settings.assembly,
+    )
     proxies = frozenset(settings.proxies)
+    hosts = frozenset(host.lower() for host in settings.hosts)
+    threshold = Threshold(Rules(hosts, settings.tls_only, proxies), settings.head_within)
 
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
         return Socket(relay, patience, server_state, proxies)
@@ -109,8 +117,8 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         app,
         host=settings.http_host,
         port=settings.http_port,
-        http=Door,
-        ws=socket,  # type: ignore[arg-type]  # called like a class, and nothing else is asked of it
+        http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
+        ws=socket,  # type: ignore[arg-type]
         lifespan="off",
         log_config=None,
         access_log=False,

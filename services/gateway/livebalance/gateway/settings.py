@@ -11,6 +11,10 @@ class Settings(ServiceSettings):
     postgres: str = "postgresql://gateway@127.0.0.1:5432/livebalance"
     page: Path | None = None  # directory of the built page
 
+    hosts: tuple[str, ...] = ()  # names (and ports) that are ours, in the Host of a request; none: any
+    tls_only: bool = False  # only what a proxy of ours got by TLS (X-Forwarded-Proto)
+    head_within: float = 5.0  # a request's head must have come
+
     heartbeat: float = 10.0
     subscriptions: int = 128  # of one session
     messages_per_second: float = 10.0  # of one session, over time; three times as many at once
@@ -23,6 +27,7 @@ class Settings(ServiceSettings):
     page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
     outbox_bytes: int = 64 * 1024
     send_buffer_bytes: int = 128 * 1024  # the kernel's, of one socket
+    assembly: float = 10.0  # a message that began must have ended
     ping_period: float = 20.0
     no_progress: float = 120.0  # while data waits, before a connection is aborted
 
