@@ -24,6 +24,7 @@ from livebalance.gateway.relay import Relay
 from livebalance.gateway.session import Manners
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.socket import Patience, Socket
+from livebalance.gateway.tally import Tally
 from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
@@ -59,6 +60,7 @@ def terms(settings: Settings) -> Terms:
 def application(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay) -> FastAPI:
     app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guarded)
+    app.add_middleware(Tally)
     problem.install(app)
     app.include_router(rest.routes(pool))
 
@@ -75,9 +77,7 @@ def application(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay:
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.api_route(
-        "/api/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
-    )
+    @app.get("/api/{rest:path}", include_in_schema=False)
     async def nothing(rest: str) -> Response:
         raise HTTPException(404)
 

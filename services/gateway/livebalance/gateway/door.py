@@ -54,7 +54,7 @@ class Door(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
         except httptools.HttpParserInvalidMethodError:
-            self._refuse(head.BAD_METHOD)
+            self._refuse(head.BAD_METHOD if data[:1].isalpha() else head.BAD_REQUEST)
         except httptools.HttpParserError:
             self._refuse(self._why or head.BAD_REQUEST)
         else:

@@ -11,6 +11,7 @@ FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit foun
 REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])
 TURNED = Counter("livebalance_gateway_turned_away", "Requests refused before they were served", ["reason"])
 CLOSED = Counter("livebalance_gateway_closed", "Sockets that ended, and why", ["code", "reason"])
+ANSWERS = Counter("livebalance_gateway_http_answers", "Answers of HTTP", ["status"])
 ERRORS = Counter("livebalance_gateway_errors", "Error frames", ["reason"])
 SNAPSHOTS = Counter("livebalance_gateway_snapshots", "Snapshots for clients", ["reason"])
 UNSUBSCRIBED = Counter("livebalance_gateway_unsubscribed", "Subscriptions ended by us", ["reason"])
