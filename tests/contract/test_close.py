@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from livebalance.wire.close import Close, comes_back, retry_after_ms
+from livebalance.wire.close import _MESSAGES, MAX_REASON, Close, comes_back, reason, retry_after_ms
 from tests.contract.vectors import Vector, label, vectors
 
 VECTORS = vectors("close")
@@ -19,3 +21,17 @@ def test_every_code_we_close_with_is_in_the_vectors() -> None:
 @pytest.mark.parametrize("case", VECTORS["reasons"], ids=label)
 def test_a_reason_says_how_long_to_wait(case: Vector) -> None:
     assert retry_after_ms(case["reason"]) == case["retry_after_ms"]
+
+
+@pytest.mark.parametrize("word", [*_MESSAGES, "a_word_without_a_message"])
+def test_a_reason_of_ours_fits_and_says_how_long_to_wait(word: str) -> None:
+    for wait in (None, 0, 3_600_000):
+        text = reason(word, wait)
+        assert len(text.encode()) <= MAX_REASON
+        assert json.loads(text)["code"] == word
+        assert json.loads(text).get("message", "") == _MESSAGES.get(word, "")
+        assert retry_after_ms(text) == wait
+
+
+def test_a_message_that_does_not_fit_is_left_out() -> None:
+    assert json.loads(reason("busy", 5, "\u00fc" * 100)) == {"code": "busy", "retry_after_ms": 5}

@@ -48,11 +48,13 @@ class Running:
                     return
                 await asyncio.sleep(0.05)
 
-    async def counted(self, name: str) -> float:
-        """A counter of /metrics; those of the gateways of one process are one."""
+    async def counted(self, name: str, **labels: str) -> float:
+        """A counter of /metrics, 0 if it is not there; those of the gateways of one process are one."""
         async with httpx.AsyncClient() as client:
             text = (await client.get(f"{self.http}/metrics")).text
-        return float(text.partition(f"\nlivebalance_gateway_{name}_total ")[2].partition("\n")[0])
+        told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        series = f"livebalance_gateway_{name}_total" + (f"{{{told}}} " if told else " ")
+        return float(text.partition(f"\n{series}")[2].partition("\n")[0] or 0)
 
     async def fell(self) -> BaseException:
         """What it died of."""

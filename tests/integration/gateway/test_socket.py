@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from livebalance.gateway import door
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.viewer import Viewer
@@ -122,10 +121,10 @@ UPGRADE = (
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (UPGRADE.replace(b"Version: 13", b"Version: 12") + b"\r\n", 400),
+        (UPGRADE.replace(b"Version: 13", b"Version: 12") + b"\r\n", 426),
         (UPGRADE.replace(b"AAAAAAAA", b"A") + b"\r\n", 400),
         (UPGRADE + b"X-Long: " + b"a" * 9000 + b"\r\n\r\n", 431),
-        (UPGRADE + b"X-Longer: " + b"a" * 40_000 + b"\r\n\r\n", 400),
+        (UPGRADE + b"X-Longer: " + b"a" * 40_000 + b"\r\n\r\n", 431),
     ],
     ids=["version", "key", "long header", "too long a head"],
 )
@@ -133,8 +132,8 @@ async def test_a_bad_handshake_is_answered(gateway: Running, request_: bytes, st
     assert (await talk(gateway, request_)).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-async def test_who_says_nothing_is_cut_off(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "HEAD_WITHIN", 0.2)
+async def test_who_says_nothing_is_cut_off(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(head_within=0.2)
     assert await talk(gateway, b"") == b""
     assert await talk(gateway, b"GET / HTTP/1.1\r\nHost:") == b""
 
@@ -233,7 +232,7 @@ async def test_a_reader_a_little_too_slow_gets_many_deltas_as_one(
         assert len(slow.of_type("delta")) < 350
         assert len(slow.of_type("snapshot")) == 2
         assert not any("more" in one for one in slow.of_type("delta"))  # nothing had to be read again
-        assert await gateway.counted("conflated_frames") > 50
+        assert await gateway.counted("conflated_frames", reason="slow") > 50
 
 
 async def test_a_client_may_want_data_less_often(gateway: Running, book: Book) -> None:

@@ -22,7 +22,13 @@ RUN = settings(
     suppress_health_check=list(HealthCheck),
 )
 SEARCH = settings(
-    RUN, max_examples=3000, derandomize=True, database=None, print_blob=False, phases=[Phase.generate]
+    RUN,
+    max_examples=3000,
+    derandomize=True,
+    database=None,
+    print_blob=False,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,  # they would come as a group
 )
 
 
@@ -66,7 +72,7 @@ def ignores_the_epoch(self: Channel, one: Parcel) -> bool:
         self._settle()
         return True
     if self.at is None or one.after.revision > self.at.revision:
-        self._open_hole()
+        self._open_hole("gap")
     return False
 
 

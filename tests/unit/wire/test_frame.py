@@ -28,6 +28,7 @@ from livebalance.wire.frame import (
 )
 from livebalance.wire.identity import MAX_REVISION, Epoch, Position, Revision, channel_account, channel_name
 from livebalance.wire.instant import rfc3339
+from livebalance.wire.strict import check
 from tests.unit.wire import samples
 
 request_ids = st.integers(0, MAX_REVISION) | st.text(max_size=64)
@@ -64,6 +65,7 @@ types = st.sampled_from(["subscribe", "unsubscribe", "ping", "delta", "snapshot"
 others = {"id": json_values, "channels": json_values, "x": json_values}
 objects = st.fixed_dictionaries({"type": types}, optional=others)
 deep = st.sampled_from(["[" * 9999, '{"a":' * 9999])
+json_texts = json_values.map(json.dumps)
 surrogates = [
     '{"type":"ping","id":"\ud800"}',
     '{"type":"later","x":"\ud800"}',
@@ -76,6 +78,7 @@ anything = (
     | samples.spoiled(servers.map(encode))
     | objects.map(json.dumps)
     | st.builds('{{"type":"{}","id":1,"x":{}'.format, types, deep)
+    | st.builds('{{"type":"ping","id":1,"{}":{}}}'.format, st.sampled_from(["id", "x", "y:"]), json_texts)
     | st.sampled_from(surrogates)
 )
 
@@ -101,6 +104,7 @@ def test_whatever_a_client_sends_is_a_frame_or_a_frame_error_that_can_be_answere
     else:
         if not isinstance(frame, Auth):
             encode(Ok(frame.id))
+        check(text)  # however it was read, it is what every reader reads alike
 
 
 @given(anything)

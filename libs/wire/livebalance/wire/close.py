@@ -13,8 +13,12 @@ class Close(IntEnum):
     """The codes a gateway closes with, and what the client does about each."""
 
     GOING_AWAY = 1001  # comes back
+    PROTOCOL_ERROR = 1002  # RFC 6455 broken; does not come back
     UNSUPPORTED = 1003  # a binary frame; does not come back
     BAD_TEXT = 1007  # does not come back
+    POLICY = (
+        1008  # more control frames, fragments or time for a message than anyone needs; does not come back
+    )
     TOO_BIG = 1009  # does not come back
     INTERNAL = 1011  # comes back
     GOODBYE = 4000  # drain or age: comes back within the time given, resumes
@@ -28,11 +32,54 @@ class Close(IntEnum):
     ABUSE = 4509
 
 
-_FINAL_RFC = frozenset({Close.UNSUPPORTED, Close.BAD_TEXT, Close.TOO_BIG, 1002, 1008, 1010})
+_FINAL_RFC = frozenset(
+    {Close.PROTOCOL_ERROR, Close.UNSUPPORTED, Close.BAD_TEXT, Close.POLICY, Close.TOO_BIG, 1010}
+)
+
+MAX_REASON = 123  # bytes (RFC 6455, 5.5)
+
+# What a person may be shown, by the word of a reason.
+_MESSAGES = {
+    "abuse": "asked too often, again and again",
+    "assembly": "a message took too long to come",
+    "bad_message": "three messages were not of this protocol",
+    "bad_text": "a message was not UTF-8",
+    "binary": "messages are text here",
+    "busy": "the gateway is busy",
+    "controls": "too many pings",
+    "drain": "the gateway is restarting",
+    "fragments": "a message in too many pieces",
+    "protocol_error": "a frame was not of WebSocket",
+    "rate_limited": "asked too often",
+    "stopping": "the gateway is stopping",
+    "keys_missing": "the keys to check this token with are being read",
+    "revoked": "access was revoked",
+    "token_expired": "the session expired",
+    "too_big": "a message was too big",
+    "too_many_connections": "too many connections of this user",
+    "unauthenticated": "not signed in",
+}
 
 
-class Reason(Struct, frozen=True):
+class Reason(Struct, frozen=True, omit_defaults=True):
     """The reason of a close, as JSON (at most 123 bytes)."""
+
+    code: str = ""
+    message: str = ""
+    retry_after_ms: int | None = None
+
+
+def reason(word: str, retry_after_ms: int | None = None, message: str = "") -> str:
+    """The reason of a close as it is sent; without its message if that is too long."""
+    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+    text = json.encode(found)
+    if len(text) > MAX_REASON:
+        text = json.encode(Reason(word, "", retry_after_ms))
+    return text.decode()
+
+
+class _Asked(Struct, frozen=True):
+    """What a client needs of a reason, whoever wrote it."""
 
     code: str = ""
     retry_after_ms: int | None = None
@@ -46,7 +93,7 @@ def comes_back(code: int) -> bool:
 def retry_after_ms(reason: str) -> int | None:
     """What the reason of a close asks for; None when it says nothing that can be read."""
     try:
-        asked = json.decode(reason, type=Reason).retry_after_ms
+        asked = json.decode(reason, type=_Asked).retry_after_ms
     except (_NotJson, UnicodeEncodeError, RecursionError):
         return None
     return asked if asked is None or 0 <= asked <= 3_600_000 else None

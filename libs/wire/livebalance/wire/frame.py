@@ -12,6 +12,7 @@ from livebalance.wire.delta import Delta
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revision, channel_name, epoch
 from livebalance.wire.instant import rfc3339
+from livebalance.wire.strict import StrictError, check
 from livebalance.wire.view import BalanceView, TransferView
 
 SUBPROTOCOL = "livebalance.v1"
@@ -33,7 +34,7 @@ class At(Struct, frozen=True):
     """A position as a client names it. `position` checks it: a strange one is answered, never an error."""
 
     epoch: str
-    revision: int
+    revision: Annotated[int, Meta(ge=-MAX_REVISION, le=MAX_REVISION)]
 
 
 class Following(Struct, frozen=True, omit_defaults=True):
@@ -236,15 +237,33 @@ def decode_client(text: bytes | str) -> ClientFrame:
     head: _Head | None = None
     try:
         head = _head.decode(text)
-        decoder = _client[head.type]
-        frame: ClientFrame = decoder.decode(text)
+        frame: ClientFrame = _client[head.type].decode(text)
+        if not _is_plain(text, frame):
+            check(text)
     except KeyError as cause:
-        raise FrameError("unknown_type", "this type is not known", head.id if head else None) from cause
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as cause:
-        raise FrameError(
-            "bad_message", "not a message of this protocol", head.id if head else None
-        ) from cause
+        raise _refused(text, head, "unknown_type", "this type is not known") from cause
+    except (StrictError, msgspec.DecodeError, UnicodeError, RecursionError) as cause:
+        raise _refused(text, head, "bad_message", "not a message of this protocol") from cause
     return frame
+
+
+def _is_plain(text: bytes | str, frame: ClientFrame) -> bool:
+    """Every field stands in it once and no other does: then each reader sees the same, and nothing is deep.
+
+    As many colons as it has when we write it: an equal key, or a field we do not know, would add one.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    return b"\\" not in data and data.count(b":") == _encoder.encode(frame).count(b":")
+
+
+def _refused(text: bytes | str, head: _Head | None, code: ErrorCode, message: str) -> FrameError:
+    """A message of a type we do not know has to be JSON that every reader reads alike, too."""
+    if code == "unknown_type":
+        try:
+            check(text)
+        except (StrictError, UnicodeError):
+            code, message = "bad_message", "not a message of this protocol"
+    return FrameError(code, message, head.id if head else None)
 
 
 def decode_server(text: bytes | str) -> ServerFrame | None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from livebalance.gateway.cursor import older_than
-from livebalance.gateway.outbox import Parcel, ready
+from livebalance.gateway.outbox import Note, Parcel, ready
 from livebalance.readmodel.reads import Asked, Found
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, delta_frame, encode
@@ -27,11 +27,15 @@ class Answer(NamedTuple):
 def answer(asked: Asked, found: Found) -> Answer:
     truth = Position(found.epoch, found.revision)
     if not found.follows or asked.after is None:
-        return _answered(found, truth, Parcel(asked.account, asked.after, truth, _snapshot(asked, found)))
+        whole = snapshot(asked, found)
+        note = Note("snapshot", whole.reason)
+        return _answered(
+            found, truth, Parcel(asked.account, asked.after, truth, ready(encode(whole)), note=note)
+        )
     if asked.after == truth:
         return _answered(found, truth, None)
     if found.erased:
-        return _answered(found, truth, Parcel(asked.account, asked.after, truth, gone(asked.account), True))
+        return _answered(found, truth, farewell(asked.account, asked.after, truth))
     at = Position(found.epoch, found.transfers[-1].revision) if found.more else truth
     return _answered(found, at, _page(asked.after, at, asked, found))
 
@@ -40,9 +44,10 @@ def _answered(found: Found, at: Position, parcel: Parcel | None) -> Answer:
     return Answer(Position(found.epoch, found.revision), at, parcel, found.lane, found.as_of)
 
 
-def gone(account: AccountId) -> bytes:
-    """The frame for an account that was erased."""
-    return ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
+def farewell(account: AccountId, before: Position, after: Position) -> Parcel:
+    """For an account that was erased."""
+    frame = ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
+    return Parcel(account, before, after, frame, last=True, note=Note("unsubscribed", "gone"))
 
 
 def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
@@ -57,10 +62,6 @@ def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
     )
     frame = ready(delta_frame(asked.account, delta, more=found.more))
     return Parcel(asked.account, after, at, frame, delta=None if found.more else delta)
-
-
-def _snapshot(asked: Asked, found: Found) -> bytes:
-    return ready(encode(snapshot(asked, found)))
 
 
 def snapshot(asked: Asked, found: Found) -> Snapshot:

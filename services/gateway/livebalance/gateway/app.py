@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -16,15 +17,17 @@ from uvicorn.server import ServerState
 from livebalance.gateway import VERSION, problem, rest
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.credentials import Credentials
-from livebalance.gateway.door import Door
+from livebalance.gateway.door import Door, Threshold
 from livebalance.gateway.doorman import House
 from livebalance.gateway.guard import Guard
+from livebalance.gateway.head import Rules
 from livebalance.gateway.hub import Terms
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.session import Manners
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.socket import Patience, Socket
+from livebalance.gateway.tally import Tally
 from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
@@ -72,6 +75,7 @@ def application(
 ) -> FastAPI:
     app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guarded)
+    app.add_middleware(Tally)
     problem.install(app)
     app.include_router(rest.routes(pool, Guard(credentialed(settings), authority)))
 
@@ -88,9 +92,7 @@ def application(
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.api_route(
-        "/api/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
-    )
+    @app.get("/api/{rest:path}", include_in_schema=False)
     async def nothing(rest: str) -> Response:
         raise HTTPException(404)
 
@@ -113,10 +115,16 @@ class Server(uvicorn.Server):
 
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
-    patience = Patience(settings.ping_period, settings.no_progress, send_buffer=settings.send_buffer_bytes)
-
+    patience = Patience(
+        settings.ping_period,
+        settings.no_progress,
+        send_buffer=settings.send_buffer_bytes,
+        assembly=settings.assembly,
+    )
     proxies = frozenset(settings.proxies)
     credentials = credentialed(settings)
+    hosts = frozenset(host.lower() for host in settings.hosts)
+    threshold = Threshold(Rules(hosts, settings.tls_only, proxies), settings.head_within)
 
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
         return Socket(relay, patience, server_state, proxies, credentials)
@@ -125,8 +133,8 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         app,
         host=settings.http_host,
         port=settings.http_port,
-        http=Door,
-        ws=socket,  # type: ignore[arg-type]  # called like a class, and nothing else is asked of it
+        http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
+        ws=socket,  # type: ignore[arg-type]
         lifespan="off",
         log_config=None,
         access_log=False,

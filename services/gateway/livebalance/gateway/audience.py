@@ -77,6 +77,9 @@ class Audience:
 
     def begin(self) -> None:
         """Begins the next read, if there is one to begin."""
+        if self.channel.why:
+            self._effects.repairs.append(self.channel.why)
+            self.channel.why = None
         if afters := self.channel.begin():
             self._read = Read(self.channel.account, afters)
             self._effects.reads.append(self._read)

@@ -12,7 +12,7 @@ from livebalance.gateway.keys import Keys, keys, secret
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.tokens import Expected, Refusal, Tokens
+from livebalance.gateway.tokens import Denial, Expected, Tokens
 from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
 from livebalance.runtime import logs
 from livebalance.runtime.run import RefusedError
@@ -43,7 +43,7 @@ class Authority:
     def ready(self) -> bool:
         return self._keys.ready and self._read
 
-    def check(self, token: str) -> Rights | Refusal:
+    def check(self, token: str) -> Rights | Denial:
         rights = self._tokens.check(token, asyncio.get_running_loop().time())
         return "revoked" if isinstance(rights, Rights) and self.revocations.ended(rights) else rights
 

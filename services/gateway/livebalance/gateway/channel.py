@@ -8,9 +8,9 @@ a read says is completed by what was kept. Hence a read is shared by whoever ask
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from livebalance.gateway.answer import Answer, gone
+from livebalance.gateway.answer import Answer, farewell
 from livebalance.gateway.outbox import Parcel, ready
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import delta_frame
@@ -24,6 +24,11 @@ KEPT_BYTES = (
     256 * 1024
 )  # of deltas while a read is on its way; with more they are dropped: a read must follow
 READ_AT_ONCE = 64  # positions of one account in one read; the others wait for the next
+
+
+# Why a hole opened: a delta beyond the next; one that says only that there is more; another epoch; Postgres
+# went back; too much came while it was read; a read brought one page of many; an audit found what was lost.
+Why = Literal["gap", "header_alone", "epoch", "back", "overflow", "pages", "audit"]
 
 
 class Claim(NamedTuple):
@@ -45,7 +50,7 @@ def parcel(account: AccountId, delta: Delta) -> Parcel:
     """Built once for all who follow; without a frame when the delta is a header alone."""
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     if delta.gone:
-        return Parcel(account, before, after, gone(account), last=True)
+        return farewell(account, before, after)
     if delta.header_alone:
         return Parcel(account, before, after, b"")
     return Parcel(account, before, after, ready(delta_frame(account, delta)), delta=delta)
@@ -74,6 +79,7 @@ class Channel:
         self.lane: Lane | None = None
         self.as_of: Millis | None = None
         self.hole = False
+        self.why: Why | None = None  # what opened a hole that nobody has counted yet
         self.claim: Claim | None = None  # the oldest that is not reached yet
         self._wanted: set[After] = set()  # to be read next
         self._reading: frozenset[After] | None = None
@@ -122,7 +128,8 @@ class Channel:
         elif self.at is None:
             self._move(found._replace(at=found.truth), overflowed)
         elif start is None or found.truth.epoch != start.epoch or found.truth.revision < start.revision:
-            self._open_hole()  # another epoch, or Postgres is behind what was relayed before it was asked
+            # Another epoch, or Postgres is behind what was relayed before it was asked.
+            self._open_hole("back" if start and found.truth.epoch == start.epoch else "epoch")
         self._learn(found, now)
         if not self.hole:
             relayed += [one for one in kept if self._advance(one)]
@@ -135,8 +142,8 @@ class Channel:
         if self.at is None or self.at.epoch != answer.at.epoch:
             self.as_of = None
         self.at, self.hole, self.claim = answer.at, False, None
-        if overflowed or answer.at != answer.truth:  # or it was a page of many
-            self._open_hole()
+        if overflowed or answer.at != answer.truth:
+            self._open_hole("overflow" if overflowed else "pages")
         return [answer.parcel] if answer.parcel else []
 
     def _learn(self, found: Answer, now: float) -> None:
@@ -170,10 +177,12 @@ class Channel:
             self._settle()
             return True
         if self.at is None or one.after.epoch != self.at.epoch or one.after.revision > self.at.revision:
-            self._open_hole()
+            self._open_hole("gap" if one.frame else "header_alone")
         return False
 
-    def _open_hole(self) -> None:
+    def _open_hole(self, why: Why) -> None:
+        if not self.hole:
+            self.why = why
         self.hole = True
         self._wanted.add(self.at)
 
@@ -187,7 +196,7 @@ class Channel:
         if self.at is None:
             return None
         if claim.at.epoch != self.at.epoch:
-            return self._open_hole()
+            return self._open_hole("epoch")
         if self.claim is None:  # an older one is waited for first, however often audits come
             self.claim = claim
         return self._settle()
@@ -203,7 +212,7 @@ class Channel:
     def audited(self, asked: Position, claim: Claim) -> None:
         """`asked`: where the channel was when the audit began. Behind that, Postgres went back."""
         if claim.at.epoch == asked.epoch and claim.at.revision < asked.revision:
-            self._open_hole()
+            self._open_hole("back")
         else:
             self.claimed(claim)
 
@@ -211,5 +220,5 @@ class Channel:
         """Whether what was found before that time (s) has not come by itself: then it is a hole."""
         if self.claim is None or self.claim.since > before or self.hole:
             return False
-        self._open_hole()
+        self._open_hole("audit")
         return True

@@ -9,6 +9,7 @@ import random
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from secrets import token_urlsafe
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
@@ -42,7 +43,7 @@ class Events(NamedTuple):
     deltas: Callable[[Sequence[tuple[AccountId, Delta]]], None]
     progress: Callable[[Progress], None]
     connected: Callable[[bool], None]  # True once everything is subscribed again
-    refused: Callable[[], None]  # a message was no delta of ours
+    dropped: Callable[[str], None]  # a message was none of ours; the word says which
     rang: Callable[[], None]  # something was taken back from someone
 
 
@@ -109,6 +110,7 @@ class Deltas:
         self._prefix = prefix
         self._probe = f"{prefix}probe:{name}"
         self._revoked = redis_revoked(prefix)
+        self._token = token_urlsafe(9).encode()  # of our own probes
         self._probe_period = probe_period
         self._events = events
         self._accounts: dict[bytes, AccountId] = {}  # by their channel
@@ -160,8 +162,8 @@ class Deltas:
                 else:
                     try:
                         deltas.append((account, decode_delta(what)))
-                    except DecodeError:
-                        self._events.refused()
+                    except DecodeError as why:
+                        self._drop("delta", why)
             elif kind == b"subscribe":
                 self._acknowledged(channel, acked)
         self._some_acked.set()
@@ -180,14 +182,20 @@ class Deltas:
 
     def _other(self, channel: bytes, message: bytes) -> None:
         if channel == self._probe.encode():
-            self._missed = 0
+            if message == self._token:  # who else publishes here proves nothing
+                self._missed = 0
         elif channel == self._revoked.encode():
             self._events.rang()
         elif channel in self._lanes:
             try:
                 self._events.progress(decode_progress(message))
-            except DecodeError:
-                self._events.refused()
+            except DecodeError as why:
+                self._drop("progress", why)
+
+    def _drop(self, reason: str, why: DecodeError) -> None:
+        """Whoever may publish here should be looked at."""
+        _log.warning("a message of redis is none of ours", reason=reason, why=str(why))
+        self._events.dropped(reason)
 
     # --- the connection
 
@@ -251,7 +259,7 @@ class Deltas:
     async def _listen(self, connection: _Connection) -> None:
         self._missed = 0
         while self._missed < MISSES:
-            connection.send("PUBLISH", self._probe, "")
+            connection.send("PUBLISH", self._probe, self._token.decode())
             self._missed += 1
             await asyncio.wait({connection.lost}, timeout=self._probe_period)
             if connection.lost.done():

@@ -1,23 +1,40 @@
-"""HTTP in, with the limits uvicorn leaves out: how long a request's head may take, and how big it may be."""
+"""HTTP in, with what uvicorn leaves out: how long a head may take, how big it may be, and for whom it is."""
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_WITHIN = 5.0  # seconds, from the connection or the first byte of the next request
-HEAD_BYTES = 32 * 1024
+from livebalance.gateway import head, metrics
+from livebalance.gateway.head import Head, Rules, Size
+from livebalance.gateway.refusal import Refusal
+from livebalance.runtime import logs
+
+LINGER = 2.0  # seconds in which who was refused may read why, and close
+
+_log = logs.get("door")
 
 
-class TooBigError(Exception):
-    """A request's head is over the limit; uvicorn answers 400 and closes."""
+class Threshold(NamedTuple):
+    rules: Rules = Rules()
+    head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
+
+
+class _RefusedError(Exception):
+    """Ends the parser; what is to be said stands in the door."""
 
 
 class Door(HttpToolsProtocol):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, threshold: Threshold, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head = 0
+        self._threshold = threshold
+        self._size = Size()
+        self._came = 0  # bytes of an unfinished head
         self._deadline: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._why: Refusal | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -27,33 +44,93 @@ class Door(HttpToolsProtocol):
         self._stop()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse(head.BAD_METHOD if data[:1].isalpha() else head.BAD_REQUEST)
+        except httptools.HttpParserError:
+            self._refuse(self._why or head.BAD_REQUEST)
+        else:
+            self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        """A header that does not end is told to nobody until it does."""
+        self._came = self._came + size if self._in_head else 0
+        if self._came > head.HEAD_BYTES:
+            self._refuse(head.TOO_LARGE)
+
+    # --- what the parser finds
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._size = Size()
         self._start()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._judge(self._size.target(len(url)))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._judge(self._size.header(len(name) + len(value) + len(b": \r\n")))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop()
+        found = Head(
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version(),
+            self.headers,
+            self.parser.should_upgrade() and self._should_upgrade(),
+            self.client[0] if self.client else "",
+        )
+        self._judge(head.refusal(found, self._threshold.rules))
         super().on_headers_complete()
+
+    def _judge(self, refusal: Refusal | None) -> None:
+        if refusal:
+            self._why = refusal
+            raise _RefusedError
+
+    # --- the end
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Said before it is closed: what it still sends is read, or its system would drop our answer."""
+        self._stop()
+        self._refused = True
+        metrics.TURNED.labels(refusal.reason).inc()
+        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self._address)
+        if self.cycle and not self.cycle.response_complete:
+            self.transport.abort()  # it is in the middle of another answer
+            return
+        self.transport.write(refusal.response())
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(LINGER, self.transport.abort)
 
     def _start(self) -> None:
         self._stop()
-        self._head = 0
-        self._deadline = self.loop.call_later(HEAD_WITHIN, self.transport.abort)
+        self._in_head = True
+        self._deadline = self.loop.call_later(self._threshold.head_within, self._too_slow)
 
     def _stop(self) -> None:
+        self._in_head = False
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None
 
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > HEAD_BYTES:
-            raise TooBigError
+    def _too_slow(self) -> None:
+        reason = "slow_head" if self._came else "silent"
+        metrics.TURNED.labels(reason).inc()
+        _log.info("cut off", reason=reason, address=self._address)
+        self.transport.abort()
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""

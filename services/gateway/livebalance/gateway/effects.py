@@ -37,6 +37,7 @@ class Effects:
         self.touched: set[Session] = set()  # their outbox is to be sent
         self.tokens: list[tuple[Session, Present]] = []  # to be checked
         self.hangups: list[tuple[Session, Hangup]] = []
+        self.repairs: list[str] = []  # why holes opened; to be counted
         # These two the hub works off itself, before a shell sees anything.
         self.hungry: set[Session] = set()  # a follower of theirs is behind, and there may be room now
         self.unread: set[Audience] = set()  # a read of theirs may begin now

@@ -6,11 +6,11 @@ from livebalance.gateway.authority import Authority
 from livebalance.gateway.credentials import Credentials, in_url
 from livebalance.gateway.problem import Problem, ProblemError
 from livebalance.gateway.rights import Rights
-from livebalance.gateway.tokens import Refusal
+from livebalance.gateway.tokens import Denial
 from livebalance.wire.identity import AccountId
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="livebalance"'}
-_REFUSED: dict[Refusal, Problem] = {
+_REFUSED: dict[Denial, Problem] = {
     "unauthenticated": Problem(401, "unauthenticated", "a token is needed", _CHALLENGE),
     "token_expired": Problem(401, "token_expired", "the token is past its time", _CHALLENGE),
     "revoked": Problem(401, "revoked", "access was revoked", _CHALLENGE),

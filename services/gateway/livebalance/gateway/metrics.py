@@ -4,14 +4,29 @@ from prometheus_client import Counter, Gauge
 
 SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
 DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
-REFUSED = Counter("livebalance_gateway_refused_messages", "Messages of Redis that are no delta of ours")
+DROPPED = Counter("livebalance_gateway_dropped_messages", "Messages of Redis that were not taken", ["reason"])
 READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
 FAILED_READS = Counter("livebalance_gateway_failed_reads", "Reads of an account that brought nothing")
-DIFFERENCES = Counter("livebalance_gateway_differences", "Accounts an audit found at another revision")
-TURNED = Counter("livebalance_gateway_turned_away", "Clients that were not let in", ["why"])
-CLOSED = Counter("livebalance_gateway_closed", "Clients closed for what they did", ["reason"])
-CONFLATED = Counter("livebalance_gateway_conflated_frames", "Frames that became part of another for a client")
+FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit found elsewhere", ["reason"])
+REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])
+TURNED = Counter("livebalance_gateway_turned_away", "Requests refused before they were served", ["reason"])
+CLOSED = Counter("livebalance_gateway_closed", "Sockets that ended, and why", ["code", "reason"])
+ANSWERS = Counter("livebalance_gateway_http_answers", "Answers of HTTP", ["status"])
+ERRORS = Counter("livebalance_gateway_errors", "Error frames", ["reason"])
+SNAPSHOTS = Counter("livebalance_gateway_snapshots", "Snapshots for clients", ["reason"])
+UNSUBSCRIBED = Counter("livebalance_gateway_unsubscribed", "Subscriptions ended by us", ["reason"])
+CONFLATED = Counter(
+    "livebalance_gateway_conflated_frames", "Frames that became part of another for a client", ["reason"]
+)
 FORGOTTEN = Counter(
     "livebalance_gateway_forgotten_outboxes", "Times a client's data were left to be read from Postgres"
 )
 BYTES = Counter("livebalance_gateway_sent_bytes", "Bytes given to clients' transports")
+
+_OF_CLIENTS = frozenset({1000, 1001, 1005, 1006})
+
+
+def closed(code: int, reason: str) -> None:
+    """A client may close with any code: those are not worth a series each."""
+    known = reason != "client" or code in _OF_CLIENTS
+    CLOSED.labels(int(code) if known else "other", reason).inc()

@@ -6,11 +6,18 @@ the bound then is forgotten and remembered as positions: Postgres has the rest.
 """
 
 from functools import reduce
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from livebalance.wire.delta import Delta, merge
 from livebalance.wire.frame import delta_frame
 from livebalance.wire.identity import AccountId, Position
+
+
+class Note(NamedTuple):
+    """Something said to a client that is counted."""
+
+    kind: Literal["error", "snapshot", "unsubscribed"]
+    reason: str
 
 
 class Parcel(NamedTuple):
@@ -21,6 +28,7 @@ class Parcel(NamedTuple):
     after: Position
     frame: bytes
     last: bool = False  # nothing of this account follows: it was erased
+    note: "Note | None" = None  # what it is counted as, for each client that is sent it
     delta: Delta | None = None  # what the frame says, if it can become one with the next
 
 
@@ -46,6 +54,7 @@ class Outbox:
         "conflated",
         "due",
         "forgotten",
+        "notes",
         "words",
         "writable",
     )
@@ -62,11 +71,17 @@ class Outbox:
         self.writable = True
         self.conflated = 0  # frames that became part of another, since somebody looked
         self.forgotten = 0  # times that all data were, since then
+        self.notes: tuple[Note, ...] = ()  # of what was put or said, since then
 
     @property
     def empty(self) -> bool:
         """Everything the client was to be sent is with its transport."""
         return not self._frames
+
+    @property
+    def paced(self) -> bool:
+        """Its client wants data less often than they come."""
+        return self._period > 0
 
     @property
     def held(self) -> bool:
@@ -86,6 +101,8 @@ class Outbox:
 
     def put(self, parcel: Parcel) -> bool:
         """False: there is no room, and `forget_all` must follow."""
+        if parcel.note:
+            self.notes += (parcel.note,)
         self._frames.append(parcel)
         self._size += len(parcel.frame)
         if self._size <= self._limit or (self.writable and not self._period):
@@ -93,8 +110,10 @@ class Outbox:
         self._conflate()
         return self._size <= self._limit
 
-    def say(self, frame: bytes) -> None:
+    def say(self, frame: bytes, note: Note | None = None) -> None:
         """Words; kept in order, and never forgotten."""
+        if note:
+            self.notes += (note,)
         self._frames.append(frame)
         self.words += 1
 

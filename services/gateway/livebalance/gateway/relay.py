@@ -16,18 +16,19 @@ from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.hub import EXPIRED, REVOKED, Hub, Terms
+from livebalance.gateway.outbox import Note
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.snapshots import Answers, Snapshots
 from livebalance.gateway.status import Pipeline
-from livebalance.gateway.tokens import Refusal
+from livebalance.gateway.tokens import Denial
 from livebalance.readmodel.reads import Finding
 from livebalance.readmodel.revocations import Revocation
-from livebalance.runtime import crash
+from livebalance.runtime import crash, logs
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
-from livebalance.wire.identity import AccountId
+from livebalance.wire.identity import AccountId, Position, Revision
 from livebalance.wire.instant import Millis
 
 TICK = 0.25  # seconds
@@ -35,12 +36,18 @@ READERS = 2  # statements at once for accounts; audits have one of their own
 READY_WITHIN = 15.0  # seconds since the last audit
 RETRY_MS = (500, 2500)
 
-_REFUSED: dict[Refusal, Hangup] = {
+_REFUSED: dict[Denial, Hangup] = {
     "unauthenticated": STRANGER,
     "token_expired": EXPIRED,
     "revoked": REVOKED,
     "keys_missing": Hangup(Close.BUSY, "keys_missing", 1000),
 }
+
+
+_COUNTED = {"error": metrics.ERRORS, "snapshot": metrics.SNAPSHOTS, "unsubscribed": metrics.UNSUBSCRIBED}
+_TEMPORARY = frozenset({"rate_limited", "unavailable", "not_yet"})  # errors that say nothing of what was sent
+
+_log = logs.get("relay")
 
 
 class Link(Protocol):
@@ -77,9 +84,7 @@ class Relay:
             settings.channel_prefix,
             settings.name,
             settings.probe_period,
-            Events(
-                self._acked, self._heard, self._progress, self._connected, metrics.REFUSED.inc, authority.ring
-            ),
+            Events(self._acked, self._heard, self._progress, self._connected, self._dropped, authority.ring),
         )
         self._snapshots = Snapshots(
             pool,
@@ -129,10 +134,7 @@ class Relay:
 
     def admit(self, address: Address) -> Turned | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        turned = self._hub.doorman.admit(address, time.monotonic())
-        if turned:
-            metrics.TURNED.labels(turned.why).inc()
-        return turned
+        return self._hub.doorman.admit(address, time.monotonic())
 
     def left(self, address: Address) -> None:
         self._hub.doorman.leave(address)
@@ -212,6 +214,9 @@ class Relay:
     def _progress(self, progress: Progress) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
 
+    def _dropped(self, reason: str) -> None:
+        metrics.DROPPED.labels(reason).inc()
+
     def _connected(self, here: bool) -> None:
         self._redis_here = here
         self._pipeline.redis(here)
@@ -240,7 +245,8 @@ class Relay:
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
-        metrics.DIFFERENCES.inc(len(finding.revisions))
+        for account, revision in finding.revisions.items():
+            metrics.FINDINGS.labels(_finding(asked.get(account), finding, revision)).inc()
         self._say_status()
         self._perform()
 
@@ -281,10 +287,11 @@ class Relay:
                 sent += link.flush()
                 self._look(session)
         metrics.BYTES.inc(sent)
+        for why in done.repairs:
+            metrics.REPAIRS.labels(why).inc()
         self._wake_when_due()
         for session, hangup in done.hangups:
             if link := self._links.get(session):
-                metrics.CLOSED.labels(hangup.reason).inc()
                 link.hang_up(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
 
     def _look(self, session: Session) -> None:
@@ -292,9 +299,19 @@ class Relay:
         outbox = session.outbox
         if outbox.held:
             self._hub.hold(session)
-        metrics.CONFLATED.inc(outbox.conflated)
-        metrics.FORGOTTEN.inc(outbox.forgotten)
-        outbox.conflated = outbox.forgotten = 0
+        if outbox.notes:
+            self._count(session, outbox.notes)
+            outbox.notes = ()
+        if outbox.conflated or outbox.forgotten:
+            metrics.CONFLATED.labels("rate" if outbox.paced else "slow").inc(outbox.conflated)
+            metrics.FORGOTTEN.inc(outbox.forgotten)
+            outbox.conflated = outbox.forgotten = 0
+
+    def _count(self, session: Session, notes: Sequence[Note]) -> None:
+        for kind, reason in notes:
+            _COUNTED[kind].labels(reason).inc()
+            if kind == "error" and reason not in _TEMPORARY:
+                _log.info("message refused", code=reason, session=session.name, address=session.address)
 
     def _wake_when_due(self) -> None:
         """Sets the one alarm for clients that want data less often than they come."""
@@ -311,6 +328,12 @@ class Relay:
         self._alarmed = None
         self._hub.release(time.monotonic())
         self._perform()
+
+
+def _finding(at: Position | None, finding: Finding, revision: Revision) -> str:
+    if at is None or at.epoch != finding.epoch:
+        return "epoch"
+    return "ahead" if revision > at.revision else "back"
 
 
 def _spread(retry_after_ms: int | None) -> int | None:

@@ -10,7 +10,7 @@ from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup
 from livebalance.gateway.follower import Follower
-from livebalance.gateway.outbox import Outbox, ready
+from livebalance.gateway.outbox import Note, Outbox, ready
 from livebalance.gateway.rights import Rights
 from livebalance.wire.close import Close
 from livebalance.wire.errors import DecodeError
@@ -25,6 +25,7 @@ from livebalance.wire.frame import (
     ServerFrame,
     Subscribe,
     Unsubscribe,
+    Unsubscribed,
     decode_client,
     encode,
     position,
@@ -123,7 +124,7 @@ class Session:
     # --- what it is told
 
     def say(self, frame: ServerFrame) -> None:
-        self.outbox.say(ready(encode(frame)))
+        self.outbox.say(ready(encode(frame)), _note(frame))
 
     def beat(self, frame: ServerFrame) -> None:
         self.outbox.beat(ready(encode(frame)))
@@ -209,6 +210,12 @@ def _introduction(text: bytes) -> Present | Hangup:
     except FrameError:
         return STRANGER
     return Present(frame.token, None) if isinstance(frame, Auth) else STRANGER
+
+
+def _note(frame: ServerFrame) -> Note | None:
+    if isinstance(frame, Error):
+        return Note("error", frame.code)
+    return Note("unsubscribed", frame.code) if isinstance(frame, Unsubscribed) else None
 
 
 def _too_fast(wait: float, request: RequestId | None = None) -> FrameError:

@@ -24,6 +24,9 @@ class Settings(ServiceSettings):
     auth_within: float = 5.0
     revocations_period: float = 2.0  # between looks at what was taken back
     sockets_per_user: int = 10
+    hosts: tuple[str, ...] = ()  # names (and ports) that are ours, in the Host of a request; none: any
+    tls_only: bool = False  # only what a proxy of ours got by TLS (X-Forwarded-Proto)
+    head_within: float = 5.0  # a request's head must have come
 
     heartbeat: float = 10.0
     subscriptions: int = 128  # of one session
@@ -37,6 +40,7 @@ class Settings(ServiceSettings):
     page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
     outbox_bytes: int = 64 * 1024
     send_buffer_bytes: int = 128 * 1024  # the kernel's, of one socket
+    assembly: float = 10.0  # a message that began must have ended
     ping_period: float = 20.0
     no_progress: float = 120.0  # while data waits, before a connection is aborted
 

@@ -7,6 +7,7 @@ straight to the transport. While a client does not take bytes, nothing is read f
 import asyncio
 import contextlib
 import fcntl
+import logging
 import socket
 import struct
 import termios
@@ -17,35 +18,43 @@ from math import ceil
 from secrets import token_urlsafe
 from typing import Any, NamedTuple, Protocol, cast
 
-from msgspec import json
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from livebalance.gateway.credentials import Credentials, in_url
+from livebalance.gateway import handshake, metrics
+from livebalance.gateway.bucket import Bucket
+from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.refusal import Refusal
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
-from livebalance.wire.close import Close, Reason
+from livebalance.wire.close import Close, reason
 from livebalance.wire.frame import MAX_CLIENT_FRAME, SUBPROTOCOL
 
-PATH = "/ws"
 CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
-POLICY = 1008  # RFC 6455
+CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a second, and in a burst
+BROKEN = 1006  # RFC 6455: it ended without a close
+NOT_READY_FOR = "5"  # seconds a client is asked to stay away
 
 _log = logs.get("socket")
+_quiet = logging.getLogger(
+    "livebalance.websockets"
+)  # its machine would tell of every connection, and of frames
+_quiet.setLevel(logging.ERROR)
+_FAILED = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
+_USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
 _OUTQ = struct.Struct("i")
 
 
 class Gateway(Protocol):
     """What a socket needs of the gateway behind it."""
 
-    draining: bool
-
+    def not_ready(self) -> str | None: ...
     def admit(self, address: Address) -> Turned | None: ...
     def left(self, address: Address) -> None: ...
     def connect(self, name: str, address: Address, link: Any) -> Session: ...
@@ -62,22 +71,39 @@ class Patience(NamedTuple):
     no_progress: float = 120.0  # seconds in which data waits and none of it leaves
     high_water: int = 64 * 1024  # bytes in the transport's buffer above which it takes no more
     send_buffer: int = 128 * 1024  # bytes, the kernel's
+    assembly: float = 10.0  # seconds in which a message that began must end
+
+
+class _Machine(ServerProtocol):
+    """RFC 6455 as `websockets` has it; but what it closes with says why in our words."""
+
+    def __init__(self) -> None:
+        offered = [Subprotocol(SUBPROTOCOL)]
+        super().__init__(subprotocols=offered, max_size=MAX_CLIENT_FRAME, logger=_quiet)
+
+    def fail(self, code: int, reason_: str = "") -> None:
+        ours = reason_.startswith("{")
+        super().fail(code, reason_ if ours else reason(_FAILED.get(code, "internal")))
 
 
 class Socket(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_admitted",
+        "_assembling",
         "_connections",
+        "_controls",
         "_credentials",
         "_delivered",
         "_fragments",
         "_gateway",
         "_heard",
+        "_open",
         "_patience",
         "_protocol",
         "_proxies",
         "_quiet_since",
+        "_refused",
         "_session",
         "_timer",
         "_waited",
@@ -101,8 +127,12 @@ class Socket(asyncio.Protocol):
         self._admitted = False
         self._patience = patience
         self._connections: set[Any] = state.connections
-        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_CLIENT_FRAME)
+        self._protocol = _Machine()
         self._session: Session | None = None
+        self._open = False  # it was greeted, and how it ended was not told yet
+        self._refused = False
+        self._controls = Bucket(CONTROLS, CONTROLS_AT_ONCE)
+        self._assembling: asyncio.TimerHandle | None = None  # runs while a message or a frame is incomplete
         self.transport: asyncio.Transport
         self._fragments: list[bytes] = []
         self._writable = True
@@ -127,12 +157,12 @@ class Socket(asyncio.Protocol):
         self._connections.discard(self)
         if self._timer:
             self._timer.cancel()
-        self._leave()
+        self._ended(BROKEN, "lost")
         if self._admitted:
             self._gateway.left(self._address)
 
     def eof_received(self) -> bool:
-        self._leave()
+        self._ended(BROKEN, "lost")
         return False  # the transport closes
 
     def pause_writing(self) -> None:
@@ -158,6 +188,8 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        if self._refused:
+            return
         try:
             self._receive(data)
         except Exception:
@@ -165,43 +197,51 @@ class Socket(asyncio.Protocol):
             id_ = token_urlsafe(6)
             _log.exception("a client met a bug", error_id=id_)
             self._protocol.fail(Close.INTERNAL, f'{{"code":"internal","error_id":"{id_}"}}')
-            self._leave()
+            self._ended(Close.INTERNAL, "internal", told=True)
         self._write_protocol()
 
     def _receive(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
+        protocol, whole = self._protocol, False
+        protocol.receive_data(data)
+        events = protocol.events_received()
+        for event in events:
             if isinstance(event, Request):
                 self._shake_hands(event)
             elif isinstance(event, Frame) and self._session:
-                self._frame(self._session, event)
-        if self._protocol.handshake_exc and not self._session and not self._written:
-            self._write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
+                whole |= self._frame(self._session, event)
+        if self._open and protocol.parser_exc and protocol.close_sent:
+            self._ended(protocol.close_sent.code, _FAILED.get(protocol.close_sent.code, "internal"))
+        elif protocol.handshake_exc and not self._session and not self._refused:
+            self._refuse(handshake.BAD)
+        self._watch_assembly(whole or (bool(events) and not self._fragments))
 
     # --- the handshake
 
     def _shake_hands(self, request: Request) -> None:
-        refused = self._refusal(request)
-        response = self._protocol.reject(*refused) if refused else self._turned(request)
-        self._protocol.send_response(response or self._protocol.accept(request))
+        refused = handshake.refusal(request, self._credentials) or self._away() or self._turned(request)
+        if refused:
+            self._refuse(refused)
+            return
+        response = self._protocol.accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._refuse(handshake.BAD)
+            return
+        self._protocol.send_response(response)
         self._write_protocol()
-        if self._protocol.state is OPEN:
-            session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
-            if token := self._credentials.cookie(request.headers.get_all("Cookie")):
-                self._gateway.present(session, token)
+        self._open = True
+        session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
+        if token := self._credentials.cookie(request.headers.get_all("Cookie")):
+            self._gateway.present(session, token)
 
-    def _refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
-        if request.path.partition("?")[0] != PATH:
-            return HTTPStatus.NOT_FOUND, "no WebSocket here\n"
-        if self._gateway.draining:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "draining\n"
-        if in_url(request.path.partition("?")[2]):
-            return HTTPStatus.BAD_REQUEST, "token_in_url\n"
-        if not self._credentials.welcome(request.headers):
-            return HTTPStatus.FORBIDDEN, "origin not allowed\n"
-        return None
+    def _away(self) -> Refusal | None:
+        """What this gateway would show is not to be had now: another one may do better."""
+        why = self._gateway.not_ready()
+        if why is None:
+            return None
+        word = why if why == "draining" else "not_ready"
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
 
-    def _turned(self, request: Request) -> Response | None:
+    def _turned(self, request: Request) -> Refusal | None:
         """Away, for a while: there are too many, or they come too fast."""
         self._address = _address(self.transport, request, self._proxies)
         turned = self._gateway.admit(self._address)
@@ -209,32 +249,70 @@ class Socket(asyncio.Protocol):
             self._admitted = True
             return None
         status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
-        response = self._protocol.reject(status, f"{turned.why}\n")
-        response.headers["Retry-After"] = str(ceil(turned.seconds))
-        return response
+        words = "too many connections, or too fast"
+        return Refusal(status, turned.why, words, {"retry-after": str(ceil(turned.seconds))})
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._refused = True
+        metrics.TURNED.labels(refusal.reason).inc()
+        address = self._address or _peer(self.transport)
+        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=address)
+        self._write(refusal.response())
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+        self._wait(CLOSE_WITHIN, self.transport.abort)
 
     # --- frames in
 
-    def _frame(self, session: Session, frame: Frame) -> None:
+    def _frame(self, session: Session, frame: Frame) -> bool:
+        """Whether a message was complete."""
         if frame.opcode is Opcode.CLOSE:
-            self._leave()
+            self._closed_by_client()
+        elif frame.opcode in (Opcode.PING, Opcode.PONG):
+            if self._controls.take(time.monotonic()):
+                self._fail(Close.POLICY, "controls")
         elif frame.opcode is Opcode.BINARY:
-            self._fail(Close.UNSUPPORTED)
-        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._fail(Close.UNSUPPORTED, "binary")
+        else:
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 text, self._fragments = b"".join(self._fragments), []
                 self._text(session, text)
-            elif len(self._fragments) >= FRAGMENTS:
-                self._fail(POLICY)
+                return True
+            if len(self._fragments) >= FRAGMENTS:
+                self._fail(Close.POLICY, "fragments")
+        return False
 
     def _text(self, session: Session, text: bytes) -> None:
         try:
             text.decode()
         except UnicodeDecodeError:
-            self._fail(Close.BAD_TEXT)
+            self._fail(Close.BAD_TEXT, "bad_text")
         else:
             self._gateway.receive(session, text)
+
+    def _closed_by_client(self) -> None:
+        received = self._protocol.close_rcvd
+        self._ended(received.code if received else BROKEN, "client")
+
+    def _watch_assembly(self, anew: bool) -> None:
+        """A message, or a frame of one, that began and has not ended: it has some seconds in all.
+
+        A frame is incomplete if bytes wait for more of them, or if what came just now completed none.
+        """
+        if self._assembling and anew:
+            self._assembling.cancel()
+            self._assembling = None
+        if self._open and not self._assembling and self._is_incomplete(anew):
+            loop = asyncio.get_running_loop()
+            self._assembling = loop.call_later(self._patience.assembly, self._too_slow)
+
+    def _is_incomplete(self, anew: bool) -> bool:
+        return not anew or bool(self._fragments) or bool(self._protocol.reader.buffer)
+
+    def _too_slow(self) -> None:
+        self._fail(Close.POLICY, "assembly")
+        self._write_protocol()
 
     # --- frames out
 
@@ -263,17 +341,38 @@ class Socket(asyncio.Protocol):
 
     # --- the end
 
-    def hang_up(self, code: Close, reason: str, retry_after_ms: int | None) -> None:
+    def hang_up(self, code: Close, word: str, retry_after_ms: int | None) -> None:
         self.flush()
-        self._leave()
+        self._ended(code, word)
         if self._protocol.state is OPEN:
-            self._protocol.send_close(code, json.encode(Reason(reason, retry_after_ms)).decode())
+            self._protocol.send_close(code, reason(word, retry_after_ms))
             self._write_protocol()
             self._wait(CLOSE_WITHIN, self.transport.abort)
 
-    def _fail(self, code: int) -> None:
+    def _fail(self, code: Close, word: str) -> None:
+        self._ended(code, word)
+        self._protocol.fail(code, reason(word))
+
+    def _cut(self, word: str) -> None:
+        self._ended(BROKEN, word)
+        self.transport.abort()
+
+    def _ended(self, code: int, word: str, told: bool = False) -> None:
+        """However it ends, it is counted and told once, and its session leaves."""
+        session = self._session
+        if self._assembling:
+            self._assembling.cancel()
+            self._assembling = None
         self._leave()
-        self._protocol.fail(code)
+        if not self._open:
+            return
+        self._open = False
+        metrics.closed(code, word)
+        if not told:
+            log = _log.debug if word in _USUAL else _log.info
+            log(
+                "closed", code=int(code), reason=word, session=session and session.name, address=self._address
+            )
 
     def _leave(self) -> None:
         session, self._session = self._session, None
@@ -293,9 +392,11 @@ class Socket(asyncio.Protocol):
         delivered = self._written - waiting
         if self._heard or delivered > self._delivered:
             self._quiet_since = now
-        no_pong = not self._heard and not self._waited
-        if no_pong or now - self._quiet_since >= self._patience.no_progress:
-            self.transport.abort()
+        if not self._heard and not self._waited:
+            self._cut("silent")
+            return
+        if now - self._quiet_since >= self._patience.no_progress:
+            self._cut("no_progress")
             return
         self._delivered, self._waited, self._heard = delivered, waiting > 0, False
         if not waiting and self._protocol.state is OPEN:
@@ -314,9 +415,14 @@ class Socket(asyncio.Protocol):
 
 def _address(transport: asyncio.Transport, request: Request, proxies: Collection[Address]) -> Address:
     """Of the client; a proxy of ours has put it last into X-Forwarded-For."""
-    peer: Address = transport.get_extra_info("peername")[0]
+    peer = _peer(transport)
     told = ",".join(request.headers.get_all("X-Forwarded-For")).rpartition(",")[2].strip()
     return told if told and peer in proxies else peer
+
+
+def _peer(transport: asyncio.Transport) -> Address:
+    peer: Address = transport.get_extra_info("peername")[0]
+    return peer
 
 
 def _raw(transport: asyncio.Transport) -> socket.socket:

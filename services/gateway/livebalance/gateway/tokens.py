@@ -14,7 +14,7 @@ LONGEST = 8 * 1024  # characters
 LONGEST_NAME = 256  # of a subject or login
 
 # What a key is missing for may be right in a moment; whatever else is wrong has one name.
-Refusal = Literal["unauthenticated", "token_expired", "revoked", "keys_missing"]
+Denial = Literal["unauthenticated", "token_expired", "revoked", "keys_missing"]
 
 _REQUIRED = ["exp", "iat", "sub", "aud", "iss", "accounts"]
 _TYPES = (None, "JWT", "at+jwt", "application/at+jwt")
@@ -31,7 +31,7 @@ class Tokens:
         self._keys = keys
         self._expected = expected
 
-    def check(self, token: str, now: float) -> Rights | Refusal:
+    def check(self, token: str, now: float) -> Rights | Denial:
         """`now` is of the loop's clock."""
         if len(token) > LONGEST:
             return "unauthenticated"

@@ -1,0 +1,48 @@
+"""The request to become a WebSocket: whether it is one of this protocol, and from a page of ours."""
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from websockets.http11 import Request
+
+from livebalance.gateway.credentials import Credentials, in_url
+from livebalance.gateway.refusal import Refusal
+from livebalance.wire.frame import SUBPROTOCOL
+
+PATH = "/ws"
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
+
+BAD = Refusal(HTTPStatus.BAD_REQUEST, "handshake", "this is no handshake of a WebSocket (RFC 6455)")
+_ELSEWHERE = Refusal(HTTPStatus.NOT_FOUND, "not_found", "no WebSocket here")
+_METHOD = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method", "a WebSocket begins with GET", {"allow": "GET"})
+_TOKEN_IN_URL = Refusal(HTTPStatus.BAD_REQUEST, "token_in_url", "a token belongs into the first message")
+_ORIGIN = Refusal(HTTPStatus.FORBIDDEN, "origin", "origin not allowed")
+_VERSION = Refusal(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "websocket_version",
+    "WebSocket of version 13 (RFC 6455) is spoken here",
+    {"upgrade": "websocket", "connection": "Upgrade, close", "sec-websocket-version": "13"},
+)
+_SUBPROTOCOL = Refusal(HTTPStatus.BAD_REQUEST, "subprotocol", f"ask for the subprotocol {SUBPROTOCOL}")
+
+
+def refusal(request: Request, credentials: Credentials) -> Refusal | None:
+    """None: the rest of the handshake is as RFC 6455 says."""
+    path, _, query = request.path.partition("?")
+    judged = (
+        (_ELSEWHERE, path != PATH),
+        (_METHOD, request.method != "GET"),
+        (_TOKEN_IN_URL, in_url(query)),
+        (_ORIGIN, not credentials.welcome(request.headers)),
+        (_VERSION, request.headers.get_all("Sec-WebSocket-Version") not in ([], ["13"])),
+        (_SUBPROTOCOL, not _speaks(request.headers.get_all("Sec-WebSocket-Protocol"))),
+    )
+    return next((refusal for refusal, holds in judged if holds), None)
+
+
+def _speaks(headers: Iterable[str]) -> bool:
+    """Whether our protocol is offered, and everything offered may be the name of one."""
+    offered = [one.strip() for header in headers for one in header.split(",")]
+    return SUBPROTOCOL in offered and all(map(_TOKEN.fullmatch, offered))

@@ -1,0 +1,176 @@
+"""Who does not come in: refused before the upgrade, with a status, a word and one line in the log."""
+
+import asyncio
+
+import pytest
+
+from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
+from tests.integration.gateway.bad_input.raw import BROWSE, KEY, UPGRADE
+
+PROBE = b"GET /livez HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n"
+END = b"\r\n"
+
+
+async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) -> None:
+    scene = await make_scene({"X-Forwarded-Proto": "https"}, tls_only=True)
+    for request in (UPGRADE, BROWSE, UPGRADE + b"X-Forwarded-Proto: https, http\r\n"):
+        answer = await scene.talk(request + END)
+        assert (answer.status, answer.code) == (426, "not_secure")
+        assert answer.headers["upgrade"] == "TLS/1.2, HTTP/1.1"
+        assert "location" not in answer.headers  # what was sent in clear text is not sent again by itself
+        await scene.told("refused", reason="not_secure", status=426)
+    assert (await scene.talk(BROWSE + b"X-Forwarded-Proto: https\r\n\r\n")).status == 200
+    assert (await scene.talk(PROBE + END)).status == 200
+    scene.untold()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"Host: evil.example\r\n",
+        b"Host: here.evil.example\r\n",
+        b"Host: here@evil.example\r\n",
+        b"Host: here/../x\r\n",
+        b"Host: here\r\nHost: here\r\n",
+        b"Host: here:8000, evil.example\r\n",
+        b"",
+    ],
+)
+async def test_row_03_a_host_that_is_not_ours(make_scene: MakeScene, host: bytes) -> None:
+    scene = await make_scene(hosts=("here", "127.0.0.1"))
+    for request in (UPGRADE, BROWSE):
+        answer = await scene.talk(request.replace(b"Host: here\r\n", host) + END)
+        assert (answer.status, answer.code) == (400, "host")
+        await scene.told("refused", "evil", reason="host", status=400)
+    for ours in (b"here", b"HERE:8000", b"127.0.0.1:1"):
+        assert (await scene.talk(BROWSE.replace(b"here", ours) + END)).status == 200
+        async with await scene.open(UPGRADE.replace(b"here", ours) + END):
+            pass
+    assert (await scene.talk(PROBE + END)).status == 200
+
+
+async def test_row_03_without_a_list_a_host_still_is_one(scene: Scene) -> None:
+    answer = await scene.talk(BROWSE.replace(b"here", b"a b") + END)
+    assert (answer.status, answer.code) == (400, "host")
+    await scene.told("refused", "a b", reason="host")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (UPGRADE.replace(b"Version: 13", b"Version: 12"), 426, "websocket_version"),
+        (UPGRADE.replace(b"Version: 13", b"Version: 13, 8"), 426, "websocket_version"),
+        (UPGRADE.replace(b"Sec-WebSocket-Version: 13\r\n", b""), 400, "handshake"),
+        (UPGRADE.replace(KEY, b"AAAA"), 400, "handshake"),
+        (UPGRADE.replace(KEY, b"not in base64 at all"), 400, "handshake"),
+        (UPGRADE.replace(b"Sec-WebSocket-Key: " + KEY + b"\r\n", b""), 400, "handshake"),
+        (UPGRADE + b"Sec-WebSocket-Key: " + KEY + b"\r\n", 400, "handshake"),
+        (UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"), 400, "http_version"),
+        (UPGRADE.replace(b"HTTP/1.1", b"HTTP/3.7"), 400, "bad_request"),
+        (UPGRADE.replace(b"GET /ws", b"POST /ws"), 405, "method"),
+        (UPGRADE.replace(b"/ws", b"/elsewhere"), 404, "not_found"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "bad_request"),  # TLS
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
+    ],
+)
+async def test_row_04_not_a_handshake(scene: Scene, request_: bytes, status: int, code: str) -> None:
+    answer = await scene.talk(request_ + END)
+    assert (answer.status, answer.code) == (status, code)
+    if status == 426:
+        assert answer.headers["sec-websocket-version"] == "13"
+    await scene.told("refused", "elsewhere", "base64", reason=code, status=status)
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        "livebalance.v1, \u00fcber".encode(),
+        b"\xff\xfe",
+        b"livebalance.v1, a b",
+        b"graphql-ws",
+        b"LIVEBALANCE.V1",
+        b"",
+    ],
+)
+async def test_row_05_a_subprotocol_that_is_none_of_ours(scene: Scene, offered: bytes) -> None:
+    answer = await scene.talk(UPGRADE.replace(b"livebalance.v1", offered) + END)
+    assert (answer.status, answer.code) == (400, "subprotocol")
+    assert b"ask for the subprotocol livebalance.v1" in answer.body
+    await scene.told("refused", "graphql", "\u00fc", "a b", reason="subprotocol", status=400)
+
+
+@pytest.mark.parametrize("request_", [UPGRADE, BROWSE], ids=["upgrade", "request"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Long: " + b"a" * 8300 + b"\r\n",
+        b"".join(b"X-%d: a\r\n" % number for number in range(101)),
+        b"".join(b"X-%d: " % number + b"a" * 4000 + b"\r\n" for number in range(9)),
+        b"X-Endless: " + b"a" * 200_000,
+    ],
+    ids=["long", "many", "much", "endless"],
+)
+async def test_row_06_too_large_a_head(scene: Scene, request_: bytes, headers: bytes) -> None:
+    async with await scene.connect() as one:
+        one.send(request_ + headers + END * 2)
+        answer = await one.answer()
+    assert (answer.status, answer.code) == (431, "head_too_large")
+    await scene.told("refused", "aaaa", reason="head_too_large", status=431)
+
+
+async def test_row_06_too_long_a_target(scene: Scene) -> None:
+    answer = await scene.talk(BROWSE.replace(b"accounts", b"accounts?prefix=" + b"a" * 9000) + END)
+    assert (answer.status, answer.code) == (414, "target_too_long")
+    await scene.told("refused", "aaaa", reason="target_too_long", status=414)
+
+
+async def test_row_06_what_just_fits_is_served(scene: Scene) -> None:
+    fits = b"".join(b"X-%d: a\r\n" % number for number in range(90)) + b"X: " + b"a" * 8000 + b"\r\n"
+    assert (await scene.talk(BROWSE + fits + END)).status == 200
+    async with await scene.open(UPGRADE + fits + END):
+        pass
+    scene.untold()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [(b"", "silent"), (UPGRADE, "slow_head"), (b"GET /", "slow_head")]
+)
+async def test_row_07_silence(make_scene: MakeScene, said: bytes, reason: str) -> None:
+    scene = await make_scene(head_within=0.4)
+    began = asyncio.get_running_loop().time()
+    async with await scene.connect() as one:
+        one.send(said)
+        assert await one.rest() == b""
+    assert 0.3 < asyncio.get_running_loop().time() - began < 2
+    await scene.told("cut off", reason=reason)
+
+
+async def test_row_07_a_head_that_comes_byte_by_byte(make_scene: MakeScene) -> None:
+    """Every byte is progress; the whole has its time all the same."""
+    scene = await make_scene(head_within=0.4)
+    async with await scene.connect() as one:
+        rest = asyncio.create_task(one.rest())
+        for byte in UPGRADE:
+            if rest.done():
+                break
+            one.send(bytes([byte]))
+            await asyncio.wait({rest}, timeout=0.02)
+        assert rest.done()
+        assert await rest == b""
+    await scene.told("cut off", reason="slow_head")
+
+
+async def test_row_27_a_gateway_that_is_full(make_scene: MakeScene) -> None:
+    scene = await make_scene(sockets=2)
+    async with await scene.open():
+        answer = await scene.talk(UPGRADE + END)
+        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "full", "10")
+        await scene.told("refused", reason="full", status=503)
+
+
+async def test_row_27_a_gateway_that_is_not_ready(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livebalance.gateway.relay.READY_WITHIN", -1.0)  # no audit ever was of late
+    answer = await scene.talk(UPGRADE + END)
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "not_ready", "5")
+    monkeypatch.undo()
+    await scene.told("refused", reason="not_ready", status=503)

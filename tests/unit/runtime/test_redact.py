@@ -1,0 +1,115 @@
+"""Seeded secrets, in every dress they could come in, are in no line of a log."""
+
+import json
+import logging
+
+import pytest
+
+from livebalance.runtime import logs, redact
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2VjcmV0LXNpZ25hdHVyZQ"
+SEED = "s33ded-secret"
+
+DRESSES = [
+    f"Authorization: Bearer {SEED}",
+    f"authorization: Basic {SEED}",
+    f"Cookie: session={SEED}; other=1",
+    f"Set-Cookie: session={SEED}; Path=/",
+    f"[(b'authorization', b'Bearer {SEED}'), (b'x', b'y')]",
+    f"[(b'cookie', b'a=b; session={SEED}')]",
+    f"{{'Cookie': 'session={SEED}'}}",
+    f"GET /ws?token={SEED} HTTP/1.1",
+    f"GET /ws?a=1&x={SEED}#f HTTP/1.1",
+    f"could not connect to postgresql://gateway:{SEED}@127.0.0.1:5432/db",
+    f"redis://:{SEED}@127.0.0.1:6379/0 is away",
+    f"token={SEED}",
+    f'{{"type":"auth","token":"{SEED}"}}',
+    f"password = {SEED}",
+    "got " + JWT.replace("c2VjcmV0LXNpZ25hdHVyZQ", SEED),
+    "x" * (redact.MAX_TEXT - 10) + f" token={SEED}",
+    "y" * 100_000 + f" token={SEED}",
+]
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> object:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("dress", DRESSES)
+def test_no_secret_is_in_any_line(capsys: pytest.CaptureFixture[str], dress: str, form: str) -> None:
+    logs.configure("x", "json" if form == "json" else "text", "DEBUG")
+    ours, library = logs.get("x"), logging.getLogger("library")
+    ours.info(dress)
+    ours.info("got", what=dress, headers={"deep": [dress]}, bytes=dress.encode())
+    library.warning("%s", dress)
+    library.warning(dress)
+    for log in (ours, library):
+        try:
+            raise ValueError(dress)
+        except ValueError:
+            log.exception("failed")
+    said = capsys.readouterr().err
+    assert said.count("failed") >= 2
+    assert SEED not in said
+    assert "c2VjcmV0" not in said
+
+
+def test_a_secret_by_its_name_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("x", "json", "INFO")
+    logs.get("x").info("got", token=SEED, Cookie=SEED, headers={"Authorization": SEED, "host": "here"})
+    line = json.loads(capsys.readouterr().err)
+    assert SEED not in str(line)
+    assert line["headers"] == {"Authorization": redact.HIDDEN, "host": "here"}
+
+
+def test_what_is_no_secret_stays() -> None:
+    for plain in (
+        "livebalance.gateway.session.Session.receive",
+        "transfers/3@5512",
+        "why not? because",
+        "2026-11-24T17:20:00.250Z",
+        "session closed: code=4000 reason=drain",
+        "127.0.0.1:8000",
+    ):
+        assert redact.text(plain) == plain
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_control_characters_forge_no_line_and_no_colour(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    logs.configure("x", "json" if form == "json" else "text", "INFO")
+    logs.get("x").info("got\r\n[info] forged", what='\x1b[31mred\u2028x\x07\n{"event":"forged"}')
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert not {"\x1b", "\x07", "\u2028", "\r"} & set(said)
+
+
+def test_a_value_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("x", "json", "INFO")
+    logs.get("x").info("got", what="a" * 1000, bytes=b"\xff" * 1000, list=["b" * 1000])
+    logging.getLogger("library").warning("c" * 1000)
+    for line in capsys.readouterr().err.splitlines():
+        for value in json.loads(line).values():
+            assert len(value if isinstance(value, str) else value[0]) <= redact.MAX_TEXT
+
+
+def test_strangers_cannot_fill_the_disk(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 10.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    logs.configure("x", "json", "INFO")
+    for number in range(1000):
+        logs.get("socket").info("closed", number=number)
+    logs.get("gateway").info("something else")
+    assert len(capsys.readouterr().err.splitlines()) == 21
+    now = 11.0
+    logs.get("socket").info("closed")
+    assert json.loads(capsys.readouterr().err)["left_out"] == 980
