@@ -60,7 +60,7 @@ def terms(settings: Settings) -> Terms:
 def application(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay) -> FastAPI:
     app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guarded)
-    app.add_middleware(Tally)
+    app.add_middleware(Tally, proxies=frozenset(settings.proxies))
     problem.install(app)
     app.include_router(rest.routes(pool))
 
@@ -123,6 +123,7 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # who a client is, is told from the settings' proxies alone
         timeout_graceful_shutdown=2,
     )
     return Server(config)

@@ -13,7 +13,7 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n"
     b"Sec-WebSocket-Protocol: livebalance.v1\r\n"
 )
-TEXT, CONT, BINARY, CLOSE, PING = 1, 0, 2, 8, 9
+TEXT, CONT, BINARY, CLOSE, PING, PONG = 1, 0, 2, 8, 9, 10
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
@@ -61,6 +61,8 @@ class Raw:
     @classmethod
     async def connect(cls, url: str, **options: Any) -> Self:
         at = urlsplit(url)
+        if "sock" in options:
+            return cls(*await asyncio.open_connection(**options))
         return cls(*await asyncio.open_connection(at.hostname, at.port, **options))
 
     @classmethod
