@@ -24,8 +24,8 @@ END = b"\r\n"
 class Door:
     """A Caddy before gateways."""
 
-    def __init__(self, child: Child, port: int, authority: Path) -> None:
-        self.child, self.port, self._authority = child, port, authority
+    def __init__(self, child: Child, port: int, authority: Path, secure: bool) -> None:
+        self.child, self.port, self._authority, self._secure = child, port, authority, secure
         self.http = f"http://127.0.0.1:{port}"
 
     def trust(self) -> ssl.SSLContext:
@@ -33,18 +33,21 @@ class Door:
         return ssl.create_default_context(cafile=str(self._authority))
 
     async def ready(self) -> None:
-        """Until it has seen its gateways."""
+        """Until it has seen its gateways; by TLS, until it has a certificate."""
         async with asyncio.timeout(10):
-            while True:
-                try:
-                    answer = await talk(
-                        self.http, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-                    )
-                except OSError:
-                    answer = None
-                if answer and answer.status in (200, 400):  # 400: it wants TLS
-                    return
+            while not await self._is_ready():
                 await asyncio.sleep(0.05)
+
+    async def _is_ready(self) -> bool:
+        try:
+            if self._secure:
+                _, writer = await asyncio.open_connection("localhost", self.port, ssl=self.trust())
+                writer.transport.abort()
+                return True
+            answer = await talk(self.http, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        except OSError:  # an error of TLS is one
+            return False
+        return answer.status == 200
 
 
 MakeDoor = Callable[..., Door]
@@ -59,7 +62,8 @@ def make_door(place: Place, tmp_path: Path) -> Iterator[MakeDoor]:
         child = balancer(here, port, [gateway.settings.http_port for gateway in gateways])
         child = dataclasses.replace(child, environment={**child.environment, **environment})
         child.start()
-        doors.append(Door(child, port, here.directory("caddy") / "caddy/pki/authorities/local/root.crt"))
+        authority = here.directory("caddy") / "caddy/pki/authorities/local/root.crt"
+        doors.append(Door(child, port, authority, "LIVEBALANCE_PAGE_TLS" in environment))
         return doors[-1]
 
     yield make
