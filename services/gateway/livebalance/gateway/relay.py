@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from livebalance.readmodel.reads import Finding
 from livebalance.runtime import crash, logs
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
-from livebalance.wire.identity import AccountId, Position, Revision
+from livebalance.wire.identity import AccountId
 from livebalance.wire.instant import Millis
 
 TICK = 0.25  # seconds
@@ -196,8 +197,8 @@ class Relay:
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
-        for account, revision in finding.revisions.items():
-            metrics.FINDINGS.labels(_finding(asked.get(account), finding, revision)).inc()
+        for reason, count in _findings(asked, finding).items():
+            metrics.FINDINGS.labels(reason).inc(count)
         self._say_status()
         self._perform()
 
@@ -249,10 +250,11 @@ class Relay:
         if outbox.notes:
             self._count(session, outbox.notes)
             outbox.notes = ()
-        if outbox.conflated or outbox.forgotten:
-            metrics.CONFLATED.labels("rate" if outbox.paced else "slow").inc(outbox.conflated)
+        if outbox.conflated or outbox.gathered or outbox.forgotten:
+            metrics.CONFLATED.labels("slow").inc(outbox.conflated)
+            metrics.CONFLATED.labels("rate").inc(outbox.gathered)
             metrics.FORGOTTEN.inc(outbox.forgotten)
-            outbox.conflated = outbox.forgotten = 0
+            outbox.conflated = outbox.gathered = outbox.forgotten = 0
 
     def _count(self, session: Session, notes: Sequence[Note]) -> None:
         for kind, reason in notes:
@@ -277,10 +279,14 @@ class Relay:
         self._perform()
 
 
-def _finding(at: Position | None, finding: Finding, revision: Revision) -> str:
-    if at is None or at.epoch != finding.epoch:
-        return "epoch"
-    return "ahead" if revision > at.revision else "back"
+def _findings(asked: Followed, finding: Finding) -> Counter[str]:
+    """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
+    found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
+    for account, revision in finding.revisions.items():
+        at = asked[account]
+        if at.epoch == finding.epoch:
+            found["ahead" if revision > at.revision else "back"] += 1
+    return found
 
 
 def _spread(retry_after_ms: int | None) -> int | None:
