@@ -1,7 +1,6 @@
 """Performs what the hub decides: the one place where its effects meet Redis, Postgres and sockets."""
 
 import asyncio
-import math
 import random
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from livebalance.gateway.audit import Audit, Followed
 from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.effects import Read
+from livebalance.gateway.farewell import farewells
 from livebalance.gateway.hub import Hub, Terms
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.session import Session
@@ -32,6 +32,7 @@ TICK = 0.25  # seconds
 READERS = 2  # statements at once for accounts; audits have one of their own
 READY_WITHIN = 15.0  # seconds since the last audit
 RETRY_MS = (500, 2500)
+CLOSES_EVERY = 0.005  # seconds, at a drain: those due within are closed together
 
 
 _COUNTED = {"error": metrics.ERRORS, "snapshot": metrics.SNAPSHOTS, "unsubscribed": metrics.UNSUBSCRIBED}
@@ -59,6 +60,7 @@ class Relay:
         self._links: dict[Session, Link] = {}
         self._audited_at: float | None = None
         self._redis_here = False
+        self._new_per_second = settings.new_sockets
         self._alarm: asyncio.TimerHandle | None = None
         self._alarmed: float | None = None  # for when
         self._deltas = Deltas(
@@ -137,18 +139,24 @@ class Relay:
             self._perform()
 
     async def drain(self, seconds: float) -> None:
-        """Asks every client to go elsewhere, and closes those that stay, spread over that time."""
+        """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
+
+        They come back over the same time, or over as long as one gateway needs to let them all in.
+        """
         self.draining = True
         self._hub.drain(int(seconds * 1000))
         self._perform()
-        ends = time.monotonic() + seconds
-        while self._links and (left := ends - time.monotonic()) > 0:
-            some = list(self._links.values())[: math.ceil(len(self._links) * TICK / left)]
-            for link in some:
-                link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
-            await asyncio.sleep(min(TICK, left))
-        for link in list(self._links.values()):
-            link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
+        links = list(self._links.values())  # nobody comes in any more
+        window = max(seconds, len(links) / self._new_per_second)
+        began = time.monotonic()
+        for link, (at, retry_after_ms) in zip(
+            links, farewells(seconds, window, [random.random() for _ in links]), strict=True
+        ):
+            if (wait := began + at - time.monotonic()) > CLOSES_EVERY:
+                await asyncio.sleep(wait)
+            if not self._links:
+                break  # all have gone by themselves
+            link.hang_up(Close.GOODBYE, "drain", retry_after_ms)
 
     # --- Redis
 
