@@ -153,6 +153,9 @@ class Book:
     async def publish_raw(self, account: str, message: bytes) -> None:
         await self._redis.publish(redis_account(self._prefix, AccountId(account)), message)
 
+    async def publish_to_lane(self, lane: int, message: bytes) -> None:
+        await self._redis.publish(redis_lane(self._prefix, Lane(lane)), message)
+
     async def progress(self, lane: int, *, behind: bool) -> None:
         message = encode_progress(Progress(Lane(lane), self.epoch, self.as_of, behind))
         await self._redis.publish(redis_lane(self._prefix, Lane(lane)), message)

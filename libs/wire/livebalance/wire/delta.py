@@ -7,6 +7,9 @@ joining. A header alone (no parts) says only that the account moved: who follows
 import struct
 from typing import NamedTuple
 
+from msgspec import DecodeError as _NotJson
+from msgspec import Struct, json
+
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, account_id
 from livebalance.wire.instant import MAX_MILLIS, Millis
@@ -68,9 +71,8 @@ def encode_delta(delta: Delta) -> bytes:
 
 
 def decode_delta(message: bytes) -> Delta:
-    """Raises DecodeError for another format, wrong lengths, impossible revisions or times.
-
-    Parts are not parsed.
+    """Raises DecodeError for another format, wrong lengths, impossible revisions or times, and for parts that
+    would break the frame they become a part of: whatever they say, they say it of this account.
     """
     if len(message) < _HEADER.size or message[0] != FORMAT:
         raise DecodeError("not a delta")
@@ -83,9 +85,31 @@ def decode_delta(message: bytes) -> Delta:
     if not 0 <= at <= MAX_MILLIS:
         raise DecodeError("time of a delta is not within 1970..9999")
     parts = message[_HEADER.size : middle], message[middle:]
+    _check_parts(*parts)
     return Delta(
         Lane(lane), Epoch(epoch.hex()), Revision(from_), Revision(to), Millis(at), *parts, bool(flags & _GONE)
     )
+
+
+class _Object(Struct):
+    """Any object: its fields are passed over, and nothing is made of them."""
+
+
+_balance = json.Decoder(_Object | None)
+_transfers = json.Decoder(list[_Object])
+
+
+def _check_parts(balance: bytes, transfers: bytes) -> None:
+    """An object or null; objects with commas between them; UTF-8."""
+    try:
+        if balance:
+            _balance.decode(balance)
+            balance.decode()
+        if transfers:
+            _transfers.decode(b"[%b]" % transfers)
+            transfers.decode()
+    except (_NotJson, UnicodeDecodeError, RecursionError) as cause:
+        raise DecodeError("parts of a delta are no objects") from cause
 
 
 def encode_progress(progress: Progress) -> bytes:

@@ -75,7 +75,7 @@ def application(
 ) -> FastAPI:
     app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guarded)
-    app.add_middleware(Tally)
+    app.add_middleware(Tally, proxies=frozenset(settings.proxies))
     problem.install(app)
     app.include_router(rest.routes(pool, Guard(credentialed(settings), authority)))
 
@@ -139,6 +139,7 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # who a client is, is told from the settings' proxies alone
         timeout_graceful_shutdown=2,
     )
     return Server(config)

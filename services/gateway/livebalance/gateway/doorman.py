@@ -1,11 +1,28 @@
 """Who may come in: bounds on connections of this gateway and of one address, and on how fast they come."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal, NamedTuple
 
 from livebalance.gateway.bucket import Bucket
 
 Address = str  # of a client, as text
+
+
+def address(peer: Address, forwarded: str, proxies: Collection[Address]) -> Address:
+    """Of a client: who is connected, or whom a proxy of ours put last into X-Forwarded-For.
+
+    Whatever is no address is not believed either: it would be counted, and told in the log.
+    """
+    told = forwarded.rpartition(",")[2].strip()
+    if peer not in proxies or not told:
+        return peer
+    try:
+        return str(ip_address(told))
+    except ValueError:
+        return peer
+
 
 SPARE = 10_000  # addresses that are remembered though nobody is connected from them
 STRIKES = 3  # a client that was closed for its rate this often, in

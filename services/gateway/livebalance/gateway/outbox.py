@@ -54,6 +54,7 @@ class Outbox:
         "conflated",
         "due",
         "forgotten",
+        "gathered",
         "notes",
         "words",
         "writable",
@@ -69,7 +70,8 @@ class Outbox:
         self.due = 0.0  # when data may be written next
         self.words = 0  # how many frames wait that are not data
         self.writable = True
-        self.conflated = 0  # frames that became part of another, since somebody looked
+        self.conflated = 0  # frames that became part of another for want of room, since somebody looked
+        self.gathered = 0  # and because data are wanted less often
         self.forgotten = 0  # times that all data were, since then
         self.notes: tuple[Note, ...] = ()  # of what was put or said, since then
 
@@ -77,11 +79,6 @@ class Outbox:
     def empty(self) -> bool:
         """Everything the client was to be sent is with its transport."""
         return not self._frames
-
-    @property
-    def paced(self) -> bool:
-        """Its client wants data less often than they come."""
-        return self._period > 0
 
     @property
     def held(self) -> bool:
@@ -169,7 +166,11 @@ class Outbox:
                 newest[one.account] = [one]
                 runs.append(newest[one.account])
                 kept.append(newest[one.account])
-        self.conflated += sum(len(run) - 1 for run in runs)
+        fewer = sum(len(run) - 1 for run in runs)
+        if self._period:
+            self.gathered += fewer
+        else:
+            self.conflated += fewer
         self._keep([one if isinstance(one, bytes) else _joined(one) for one in kept])
 
     def _keep(self, frames: list[Parcel | bytes]) -> None:

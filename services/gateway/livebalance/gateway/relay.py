@@ -1,9 +1,9 @@
 """Performs what the hub decides: the one place where its effects meet Redis, Postgres and sockets."""
 
 import asyncio
-import math
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from livebalance.gateway.authority import Authority
 from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.effects import Hangup, Read
+from livebalance.gateway.farewell import farewells
 from livebalance.gateway.hub import EXPIRED, REVOKED, Hub, Terms
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.rights import Rights
@@ -28,13 +29,14 @@ from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime import crash, logs
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
-from livebalance.wire.identity import AccountId, Position, Revision
+from livebalance.wire.identity import AccountId
 from livebalance.wire.instant import Millis
 
 TICK = 0.25  # seconds
 READERS = 2  # statements at once for accounts; audits have one of their own
 READY_WITHIN = 15.0  # seconds since the last audit
 RETRY_MS = (500, 2500)
+CLOSES_EVERY = 0.005  # seconds, at a drain: those due within are closed together
 
 _REFUSED: dict[Denial, Hangup] = {
     "unauthenticated": STRANGER,
@@ -77,6 +79,7 @@ class Relay:
         self._links: dict[Session, Link] = {}
         self._audited_at: float | None = None
         self._redis_here = False
+        self._new_per_second = settings.new_sockets
         self._alarm: asyncio.TimerHandle | None = None
         self._alarmed: float | None = None  # for when
         self._deltas = Deltas(
@@ -172,18 +175,24 @@ class Relay:
             self._perform()
 
     async def drain(self, seconds: float) -> None:
-        """Asks every client to go elsewhere, and closes those that stay, spread over that time."""
+        """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
+
+        They come back over the same time, or over as long as one gateway needs to let them all in.
+        """
         self.draining = True
         self._hub.drain(int(seconds * 1000))
         self._perform()
-        ends = time.monotonic() + seconds
-        while self._links and (left := ends - time.monotonic()) > 0:
-            some = list(self._links.values())[: math.ceil(len(self._links) * TICK / left)]
-            for link in some:
-                link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
-            await asyncio.sleep(min(TICK, left))
-        for link in list(self._links.values()):
-            link.hang_up(Close.GOODBYE, "drain", random.randint(0, 500))
+        links = list(self._links.values())  # nobody comes in any more
+        window = max(seconds, len(links) / self._new_per_second)
+        began = time.monotonic()
+        for link, (at, retry_after_ms) in zip(
+            links, farewells(seconds, window, [random.random() for _ in links]), strict=True
+        ):
+            if (wait := began + at - time.monotonic()) > CLOSES_EVERY:
+                await asyncio.sleep(wait)
+            if not self._links:
+                break  # all have gone by themselves
+            link.hang_up(Close.GOODBYE, "drain", retry_after_ms)
 
     # --- rights
 
@@ -245,8 +254,8 @@ class Relay:
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
-        for account, revision in finding.revisions.items():
-            metrics.FINDINGS.labels(_finding(asked.get(account), finding, revision)).inc()
+        for reason, count in _findings(asked, finding).items():
+            metrics.FINDINGS.labels(reason).inc(count)
         self._say_status()
         self._perform()
 
@@ -302,10 +311,11 @@ class Relay:
         if outbox.notes:
             self._count(session, outbox.notes)
             outbox.notes = ()
-        if outbox.conflated or outbox.forgotten:
-            metrics.CONFLATED.labels("rate" if outbox.paced else "slow").inc(outbox.conflated)
+        if outbox.conflated or outbox.gathered or outbox.forgotten:
+            metrics.CONFLATED.labels("slow").inc(outbox.conflated)
+            metrics.CONFLATED.labels("rate").inc(outbox.gathered)
             metrics.FORGOTTEN.inc(outbox.forgotten)
-            outbox.conflated = outbox.forgotten = 0
+            outbox.conflated = outbox.gathered = outbox.forgotten = 0
 
     def _count(self, session: Session, notes: Sequence[Note]) -> None:
         for kind, reason in notes:
@@ -330,10 +340,14 @@ class Relay:
         self._perform()
 
 
-def _finding(at: Position | None, finding: Finding, revision: Revision) -> str:
-    if at is None or at.epoch != finding.epoch:
-        return "epoch"
-    return "ahead" if revision > at.revision else "back"
+def _findings(asked: Followed, finding: Finding) -> Counter[str]:
+    """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
+    found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
+    for account, revision in finding.revisions.items():
+        at = asked[account]
+        if at.epoch == finding.epoch:
+            found["ahead" if revision > at.revision else "back"] += 1
+    return found
 
 
 def _spread(retry_after_ms: int | None) -> int | None:

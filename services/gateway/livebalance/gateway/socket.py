@@ -28,7 +28,7 @@ from websockets.typing import Subprotocol
 from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
-from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.doorman import Address, Turned, address
 from livebalance.gateway.refusal import Refusal
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
@@ -123,7 +123,7 @@ class Socket(asyncio.Protocol):
         self._gateway = gateway
         self._proxies = proxies
         self._credentials = credentials
-        self._address: Address = ""
+        self._address: Address = ""  # known from the handshake on
         self._admitted = False
         self._patience = patience
         self._connections: set[Any] = state.connections
@@ -218,7 +218,9 @@ class Socket(asyncio.Protocol):
     # --- the handshake
 
     def _shake_hands(self, request: Request) -> None:
-        refused = handshake.refusal(request, self._credentials) or self._away() or self._turned(request)
+        forwarded = ",".join(request.headers.get_all("X-Forwarded-For"))
+        self._address = address(_peer(self.transport), forwarded, self._proxies)
+        refused = handshake.refusal(request, self._credentials) or self._away() or self._turned()
         if refused:
             self._refuse(refused)
             return
@@ -241,9 +243,8 @@ class Socket(asyncio.Protocol):
         word = why if why == "draining" else "not_ready"
         return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
 
-    def _turned(self, request: Request) -> Refusal | None:
+    def _turned(self) -> Refusal | None:
         """Away, for a while: there are too many, or they come too fast."""
-        self._address = _address(self.transport, request, self._proxies)
         turned = self._gateway.admit(self._address)
         if turned is None:
             self._admitted = True
@@ -255,8 +256,7 @@ class Socket(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True
         metrics.TURNED.labels(refusal.reason).inc()
-        address = self._address or _peer(self.transport)
-        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=address)
+        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self._address)
         self._write(refusal.response())
         if not self.transport.is_closing():
             self.transport.write_eof()
@@ -411,13 +411,6 @@ class Socket(asyncio.Protocol):
             answer = fcntl.ioctl(_raw(self.transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
             waiting += _OUTQ.unpack(answer)[0]
         return waiting
-
-
-def _address(transport: asyncio.Transport, request: Request, proxies: Collection[Address]) -> Address:
-    """Of the client; a proxy of ours has put it last into X-Forwarded-For."""
-    peer = _peer(transport)
-    told = ",".join(request.headers.get_all("X-Forwarded-For")).rpartition(",")[2].strip()
-    return told if told and peer in proxies else peer
 
 
 def _peer(transport: asyncio.Transport) -> Address:

@@ -1,11 +1,13 @@
 """Every answer of HTTP is counted; one that says no is told in the log, without what was asked."""
 
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from livebalance.gateway import metrics
+from livebalance.gateway.doorman import Address, address
 from livebalance.gateway.head import PROBES
 from livebalance.runtime import logs
 
@@ -16,8 +18,8 @@ _NEAR = {probe.decode() for probe in PROBES}  # who asks for these is answered n
 class Tally:
     """Around `app`."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, proxies: Collection[Address]) -> None:
+        self._app, self._proxies = app, proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: MutableMapping[str, Any]) -> None:
@@ -25,9 +27,11 @@ class Tally:
                 status = message["status"]
                 metrics.ANSWERS.labels(status).inc()
                 if status >= 400 and scope["path"] not in _NEAR:
-                    client = scope.get("client")
-                    address = client[0] if client else ""
-                    _log.info("answered no", status=status, method=scope["method"], address=address)
+                    _log.info("answered no", status=status, method=scope["method"], address=self._who(scope))
             await send(message)
 
         await self._app(scope, receive, told)
+
+    def _who(self, scope: Scope) -> Address:
+        peer = scope["client"][0] if scope["client"] else ""
+        return address(peer, ",".join(Headers(scope=scope).getlist("x-forwarded-for")), self._proxies)

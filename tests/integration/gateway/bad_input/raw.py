@@ -19,7 +19,7 @@ BROWSE = (
     b"GET /api/v1/accounts HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
     b"Authorization: Bearer " + token().encode() + b"\r\n"
 )
-TEXT, CONT, BINARY, CLOSE, PING = 1, 0, 2, 8, 9
+TEXT, CONT, BINARY, CLOSE, PING, PONG = 1, 0, 2, 8, 9, 10
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
@@ -67,6 +67,8 @@ class Raw:
     @classmethod
     async def connect(cls, url: str, **options: Any) -> Self:
         at = urlsplit(url)
+        if "sock" in options:
+            return cls(*await asyncio.open_connection(**options))
         return cls(*await asyncio.open_connection(at.hostname, at.port, **options))
 
     @classmethod

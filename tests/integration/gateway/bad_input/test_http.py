@@ -1,0 +1,121 @@
+"""Bad requests beside the socket: methods, ranges, parameters; and what a log may show of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
+from tests.integration.gateway.bad_input.raw import UPGRADE
+from tests.tokens import token
+
+SIZE = 20_000  # bytes of the script
+
+
+def request(method: str, path: str, headers: str = "") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n".encode()
+
+
+@pytest.fixture
+async def paged(make_scene: MakeScene, tmp_path: Path) -> Scene:
+    """With a built page."""
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    (tmp_path / "main-5QK3W7ZX.js").write_text("x" * SIZE)
+    return await make_scene(page=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/v1/accounts?limit=501&x=payload", "bad_parameter"),
+        ("/api/v1/accounts?limit=payload", "bad_parameter"),
+        ("/api/v1/accounts?prefix=payload%27%20or%201", "bad_parameter"),
+        ("/api/v1/accounts/alice/transfers?cursor=payload", "bad_cursor"),
+        ("/api/v1/accounts/alice/transfers?after_revision=-1&x=payload", "bad_parameter"),
+        ("/api/v1/accounts/payload%00", "bad_parameter"),
+    ],
+)
+async def test_row_31_a_bad_parameter(scene: Scene, path: str, code: str) -> None:
+    answer = await scene.talk(request("GET", path, f"Authorization: Bearer {token()}\r\n"))
+    assert (answer.status, answer.code) == (422, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert b"payload" not in answer.body
+    await scene.told("answered no", "payload", status=422)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/accounts", "/livez", "/metrics", "/", "/main-5QK3W7ZX.js"])
+@pytest.mark.parametrize("method", ["POST", "DELETE", "TRACE", "PROPFIND", "M-SEARCH", "SOURCE"])
+async def test_row_34_a_method_that_is_not_served(paged: Scene, method: str, path: str) -> None:
+    answer = await paged.talk(request(method, path, "X-Payload: payload\r\n"))
+    assert answer.status == 405
+    assert b"payload" not in answer.body
+    if path == "/livez":
+        await paged.undisturbed()
+        paged.untold("payload")
+    else:
+        await paged.told("answered no", "payload", status=405, method=method)
+
+
+@pytest.mark.parametrize("method", ["PAYLOAD", "get", "CONNECT"])
+async def test_row_34_a_method_that_is_none(scene: Scene, method: str) -> None:
+    answer = await scene.talk(request(method, "here:80" if method == "CONNECT" else "/"))
+    assert (answer.status, answer.code) == (405, "method")
+    assert answer.headers["allow"] == "GET, HEAD"
+    await scene.told("refused", "PAYLOAD", reason="method", status=405)
+
+
+async def test_row_34_a_socket_begins_with_get(scene: Scene) -> None:
+    answer = await scene.talk(UPGRADE.replace(b"GET", b"DELETE") + b"\r\n")
+    assert (answer.status, answer.code) == (405, "method")
+    await scene.told("refused", reason="method", status=405)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "status"),
+    [
+        ("bytes=0-9", 206),
+        ("bytes=-5", 206),
+        ("bytes=" + ",".join(["0-"] * 8), 206),
+        ("bytes=" + ",".join(f"{2 * one}-{2 * one}" for one in range(8)), 206),
+        ("bytes=" + ",".join(["0-"] * 9), 416),
+        ("bytes=" + ",".join(f"{2 * one}-{2 * one}" for one in range(900)), 416),
+        (f"bytes={SIZE}-", 416),
+        (f"bytes={SIZE * 10}-{SIZE * 20}", 416),
+    ],
+)
+async def test_row_35_ranges(paged: Scene, ranges: str, status: int) -> None:
+    """No answer is more than the file and a few heads."""
+    answer = await paged.talk(request("GET", "/main-5QK3W7ZX.js", f"Range: {ranges}\r\n"))
+    assert answer.status == status
+    assert len(answer.body) < SIZE + 2_000
+    if status == 206:
+        await paged.undisturbed()
+        paged.untold()
+    elif ranges.count(",") > 7:
+        await paged.told("refused", ranges, reason="ranges", status=416)
+    else:
+        await paged.told("answered no", ranges, status=416)
+
+
+@pytest.mark.parametrize("ranges", ["bytes=9-1", "bytes=a-b", "lines=1-2", "bytes=", "=", "bytes=1-2-3"])
+async def test_row_35_what_is_no_range(paged: Scene, ranges: str) -> None:
+    answer = await paged.talk(request("GET", "/main-5QK3W7ZX.js", f"Range: {ranges}\r\n"))
+    assert answer.status in (200, 400, 416)
+    assert len(answer.body) <= SIZE
+    await paged.undisturbed()
+    paged.untold(ranges, lines=0 if answer.status == 200 else 1)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request("GET", "/api/v1/%0d%0aforged%1b[31m?token=payload"),
+        request("GET", "/api/v1/x", 'User-Agent: \x1b[31m{"event":"forged"}\r\nCookie: payload\r\n'),
+        request("GET", "/api/v1/x", "X-Forwarded-For: 1.2.3.4\tforged payload\r\n"),
+        b"GET /api/v1/x HTTP/1.1\r\nHost: here\r\nX: a\nforged: payload\r\nConnection: close\r\n\r\n",
+        b"GET /api/v1/x\x0bforged HTTP/1.1\r\nHost: payload\r\n\r\n",
+    ],
+)
+async def test_row_36_nothing_forges_a_line(scene: Scene, sent: bytes) -> None:
+    answer = await scene.talk(sent)
+    assert answer.status in (400, 404)
+    await scene.told("answered no" if answer.status == 404 else "refused", "forged", "payload", "[31m")

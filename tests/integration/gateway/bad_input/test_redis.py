@@ -1,0 +1,104 @@
+"""Messages of Redis that no projector of ours wrote: dropped, counted, told; nobody sees them."""
+
+import pytest
+import redis.asyncio
+
+from livebalance.wire.delta import Delta, Progress, encode_delta, encode_progress, redis_account, redis_lane
+from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
+from livebalance.wire.view import balance_part
+from tests.integration.gateway.bad_input.conftest import Scene
+from tests.integration.gateway.bad_input.raw import message
+from tests.integration.gateway.book import START
+
+
+def forged(**changed: object) -> Delta:
+    one = Delta(Lane(0), Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
+    return one._replace(**changed)  # type: ignore[arg-type]
+
+
+FORGED = {
+    "nothing": b"",
+    "text": b"payload",
+    "JSON": b'{"type":"snapshot","channel":"account:alice","payload":1}',
+    "another format": b"\x02" + encode_delta(forged())[1:],
+    "too short": encode_delta(forged())[:-1],
+    "too long": encode_delta(forged()) + b"payload",
+    "revisions that do not grow": encode_delta(forged(from_=Revision(2))),
+    "a time of no calendar": encode_delta(forged(recorded_at=-1)),
+    "a balance that is no JSON": encode_delta(forged(balance=b"payload")),
+    "a balance that goes on": encode_delta(forged(balance=b'{},"channel":"account:payload"')),
+    "a balance that ends the frame": encode_delta(forged(balance=b'{}}{"type":"goaway"}')),
+    "a balance that is no object": encode_delta(forged(balance=b"[1]")),
+    "transfers that are no JSON": encode_delta(forged(transfers=b"payload")),
+    "transfers that end the list": encode_delta(forged(transfers=b'{}],"payload":[{}')),
+    "transfers that are no objects": encode_delta(forged(transfers=b'"payload"')),
+    "no UTF-8": encode_delta(forged(balance=b'{"payload":"\xff"}')),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+async def test_row_37_no_delta_of_ours(scene: Scene, name: str) -> None:
+    await scene.book.open("alice")
+    before = await scene.gateway.counted("dropped_messages", reason="delta")
+    async with await scene.open() as one:
+        one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
+        await one.until("snapshot")
+        await scene.book.publish_raw("alice", FORGED[name])
+        await scene.told("a message of redis is none of ours", "payload", "alice", reason="delta")
+        await scene.book.move("alice", 5)
+        delta = await one.until("delta")
+        assert (delta["from"], delta["to"], delta["balance"]["amount"]) == (1, 3, "0.05")
+    assert await scene.gateway.counted("dropped_messages", reason="delta") == before + 1
+
+
+async def test_row_37_another_epoch_or_place_shows_nothing_that_is_not_true(scene: Scene) -> None:
+    """It looks like a delta, and fits nowhere: Postgres is asked, and has the last word."""
+    await scene.book.open("alice")
+    lie = balance_part(scene.book.page("alice").balance()).replace(b"0.00", b"6.66")
+    async with await scene.open() as one:
+        one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
+        await one.until("snapshot")
+        for strange in (
+            forged(epoch=Epoch("ffffffffffffffff"), from_=Revision(0), balance=lie),
+            forged(from_=Revision(40), to=Revision(41), balance=lie),
+            forged(from_=Revision(0), to=Revision(1), balance=lie),
+        ):
+            await scene.book.publish("alice", strange)
+        await scene.book.move("alice", 5)
+        while (delta := await one.until("delta"))["to"] != 3:
+            pass
+        assert delta["balance"]["amount"] == "0.05"
+        assert "6.66" not in str(one.frames)
+    await scene.undisturbed()
+
+
+async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url: str) -> None:
+    await scene.book.open("alice", "bob")
+    async with await scene.open() as one, redis.asyncio.from_url(redis_url) as stranger:
+        one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
+        await one.until("snapshot")
+        for channel in (
+            redis_account(scene.gateway.settings.channel_prefix, AccountId("bob")),
+            redis_account("livebalance-of-others:", AccountId("alice")),
+        ):
+            await stranger.publish(channel, encode_delta(forged(balance=b'{"amount":"6.66"}')))
+        await scene.book.move("alice", 5)
+        delta = await one.until("delta")
+        assert delta["balance"]["amount"] == "0.05"
+        assert [frame["type"] for frame in one.frames if frame["type"] != "status"] == [
+            "welcome",
+            "ok",
+            "snapshot",
+            "delta",
+        ]
+    await scene.undisturbed()
+    scene.untold()
+
+
+async def test_row_37_no_progress_of_ours(scene: Scene, redis_url: str) -> None:
+    channel = redis_lane(scene.gateway.settings.channel_prefix, Lane(1))
+    whole = encode_progress(Progress(Lane(1), scene.book.epoch, START, behind=True))
+    async with redis.asyncio.from_url(redis_url) as stranger:
+        for message_ in (b"payload", whole[:-1], whole + b"payload"):
+            await stranger.publish(channel, message_)
+            await scene.told("a message of redis is none of ours", "payload", reason="progress")

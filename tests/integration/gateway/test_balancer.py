@@ -1,0 +1,167 @@
+"""What stands before the gateways guards what they cannot: TLS, slow heads and bodies, and sizes."""
+
+import asyncio
+import dataclasses
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from livebalance.stack.balancer import balancer
+from livebalance.stack.child import Child
+from livebalance.stack.place import Place, free_port
+from tests.integration.gateway.bad_input.raw import UPGRADE, Raw, talk
+from tests.integration.gateway.book import Book
+from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.viewer import Viewer
+
+END = b"\r\n"
+
+
+class Door:
+    """A Caddy before gateways."""
+
+    def __init__(self, child: Child, port: int, authority: Path, secure: bool) -> None:
+        self.child, self.port, self._authority, self._secure = child, port, authority, secure
+        self.http = f"http://127.0.0.1:{port}"
+
+    def trust(self) -> ssl.SSLContext:
+        """Its own authority, and no other."""
+        return ssl.create_default_context(cafile=str(self._authority))
+
+    async def ready(self) -> None:
+        """Until it has seen its gateways; by TLS, until it has a certificate."""
+        async with asyncio.timeout(10):
+            while not await self._is_ready():  # noqa: ASYNC110 - another process has no event of ours
+                await asyncio.sleep(0.05)
+
+    async def _is_ready(self) -> bool:
+        try:
+            if self._secure:
+                _, writer = await asyncio.open_connection("localhost", self.port, ssl=self.trust())
+                writer.transport.abort()
+                return True
+            answer = await talk(self.http, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        except OSError:  # an error of TLS is one
+            return False
+        return answer.status == 200
+
+
+MakeDoor = Callable[..., Door]
+
+
+@pytest.fixture
+def make_door(place: Place, tmp_path: Path) -> Iterator[MakeDoor]:
+    doors: list[Door] = []
+
+    def make(*gateways: Running, **environment: str) -> Door:
+        here, port = Place(place.home, tmp_path / "door"), free_port()
+        child = balancer(here, port, [gateway.settings.http_port for gateway in gateways], None)
+        child = dataclasses.replace(child, environment={**child.environment, **environment})
+        child.start()
+        authority = here.directory("caddy") / "caddy/pki/authorities/local/root.crt"
+        doors.append(Door(child, port, authority, "LIVEBALANCE_PAGE_TLS" in environment))
+        return doors[-1]
+
+    yield make
+    for door in doors:
+        door.child.stop()
+
+
+@pytest.fixture
+async def plain(gateway: Running, make_door: MakeDoor) -> Door:
+    door = make_door(gateway)
+    await door.ready()
+    return door
+
+
+async def test_by_tls_alone(start_gateway: StartGateway, book: Book, make_door: MakeDoor) -> None:
+    gateway = await start_gateway(tls_only=True)
+    await book.open("alice")
+    door = make_door(
+        gateway,
+        LIVEBALANCE_PAGE_SCHEME="https",
+        LIVEBALANCE_PAGE_NAME="localhost",
+        LIVEBALANCE_PAGE_TLS="tls internal",
+    )
+    await door.ready()
+    async with Viewer(f"wss://localhost:{door.port}/ws", ssl=door.trust()) as viewer:
+        await viewer.follow("alice")
+        await viewer.until_at("alice", 1)
+        tls = viewer.transport.get_extra_info("ssl_object")
+        assert tls.version() in ("TLSv1.2", "TLSv1.3")
+    answer = await talk(door.http, UPGRADE + END)
+    assert answer.status == 400  # nobody here speaks without
+    assert (await talk(gateway.http, UPGRADE + END)).status == 426  # nor here, past the door
+
+
+async def test_a_slow_head_is_cut_off(plain: Door) -> None:
+    began = time.monotonic()
+    async with await Raw.connect(plain.http) as one:
+        one.send(UPGRADE)
+        await one.rest()
+    assert 4 < time.monotonic() - began < 8
+
+
+async def test_a_slow_body_is_cut_off(plain: Door) -> None:
+    began = time.monotonic()
+    async with await Raw.connect(plain.http) as one:
+        one.send(b"POST /api/v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        rest = asyncio.create_task(one.rest())
+        while not rest.done() and time.monotonic() - began < 20:
+            one.send(b"x")
+            await asyncio.wait({rest}, timeout=0.2)
+        assert rest.done()
+    assert time.monotonic() - began < 13
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (UPGRADE + b"X: " + b"a" * 9_000 + END, 431),  # says the gateway
+        (UPGRADE + b"X: " + b"a" * 30_000 + END, 431),  # says the door
+        (
+            b"POST /api/v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n" + END + b"x" * 70_000,
+            None,
+        ),
+    ],
+    ids=["header", "huge header", "body"],
+)
+async def test_what_is_too_big_is_refused(plain: Door, request_: bytes, status: int | None) -> None:
+    async with await Raw.connect(plain.http) as one:
+        one.send(request_ + END)
+        head = await asyncio.wait_for(one.reader.readline(), 5)
+    assert head.split(b" ")[1] in ([b"%d" % status] if status else [b"405", b"413"])
+
+
+async def test_what_a_client_says_of_its_address_is_not_passed_on(
+    start_gateway: StartGateway, make_door: MakeDoor
+) -> None:
+    gateway = await start_gateway(sockets_per_address=1)
+    door = make_door(gateway)
+    await door.ready()
+    url = f"ws://127.0.0.1:{door.port}/ws"
+
+    def by(address: str) -> Viewer:
+        return Viewer(url, additional_headers={"X-Forwarded-For": address, "X-Real-IP": address})
+
+    async with by("192.0.2.1"):
+        with pytest.raises(InvalidStatus) as refused:
+            await by("192.0.2.2").__aenter__()
+        assert refused.value.response.status_code == 429
+        assert refused.value.response.headers["Retry-After"] == "10"
+
+
+async def test_its_log_has_no_secrets(gateway: Running, make_door: MakeDoor) -> None:
+    door = make_door(gateway)
+    await door.ready()
+    await gateway.stop()
+    seeded = b"Cookie: a=s33d\r\nAuthorization: Bearer s33d\r\nX: s33d\r\nConnection: close\r\n"
+    answer = await talk(door.http, b"GET /ws?token=s33d HTTP/1.1\r\nHost: x\r\n" + seeded + END)
+    assert answer.status in (502, 503)
+    said = door.child.log.read_text()
+    assert "?redacted" in said
+    assert "s33d" not in said

@@ -1,0 +1,170 @@
+"""SIGTERM at a gateway full of clients: all are told first, and none of them comes back with another."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.database import Database
+from livebalance.stack.place import free_port
+from tests.integration.gateway.bad_input.raw import CLOSE, UPGRADE, Raw, message, talk
+from tests.integration.gateway.book import Book
+from tests.tokens import SECRET
+
+DRAIN = 4.0
+CLIENTS, DEAF, STUCK = 240, 12, 4
+WITHIN = 5.0  # seconds that the exit may take beyond the drain
+
+
+class Gateway:
+    def __init__(self, child: Child, port: int) -> None:
+        self.child, self.http = child, f"http://127.0.0.1:{port}"
+
+    async def status(self, path: str) -> int:
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        return (await talk(self.http, request)).status
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(20), httpx.AsyncClient() as client:
+            while True:
+                assert self.child.pid, self.child.tail()
+                try:
+                    if (await client.get(f"{self.http}/readyz")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def process(
+    book: Book, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
+) -> AsyncIterator[Gateway]:
+    """A process of its own."""
+    port = free_port()
+    child = Child(
+        name="gateway",
+        command=[sys.executable, "-m", "livebalance.gateway"],
+        log=tmp_path / "gateway.log",
+        environment={
+            **bare_environment(),
+            "LIVEBALANCE_NAME": "gateway-drained",
+            "LIVEBALANCE_HTTP_PORT": str(port),
+            "LIVEBALANCE_POSTGRES": database.url("gateway"),
+            "LIVEBALANCE_REDIS": redis_url,
+            "LIVEBALANCE_CHANNEL_PREFIX": channel_prefix,
+            "LIVEBALANCE_DRAIN": str(DRAIN),
+            "LIVEBALANCE_DEMO_SECRET": SECRET,
+            "LIVEBALANCE_SOCKETS_PER_ADDRESS": "1000",
+            "LIVEBALANCE_NEW_SOCKETS_PER_ADDRESS": "1000",
+            "LIVEBALANCE_SEND_BUFFER_BYTES": "8192",
+        },
+    )
+    child.start()
+    gateway = Gateway(child, port)
+    await gateway.ready()
+    yield gateway
+    child.kill()
+
+
+class Client:
+    """It stays until it is closed, and remembers when it was told what."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+        self.told = self.closed = 0.0
+        self.code = self.retry_after_ms = -1
+
+    async def stay(self) -> None:
+        goaway = await self._raw.until("goaway")
+        self.told = time.monotonic()
+        assert goaway["reconnect_within_ms"] == DRAIN * 1000
+        async with asyncio.timeout(DRAIN + WITHIN):
+            while (frame := await self._raw.frame())[0] != CLOSE:
+                pass
+        self.closed = time.monotonic()
+        self.code = int.from_bytes(frame[1][:2], "big")
+        closed = self._raw
+        closed.send(b"\x88\x82\0\0\0\0" + frame[1][:2])
+        self.retry_after_ms = reason(frame[1])
+
+
+def reason(payload: bytes) -> int:
+    told = json.loads(payload[2:])
+    assert told["code"] == "drain"
+    assert told["message"]
+    wait: int = told["retry_after_ms"]
+    return wait
+
+
+async def deaf(gateway: Gateway) -> Raw:
+    """It does not answer the close either."""
+    at = urlsplit(gateway.http)
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.connect((at.hostname, at.port))
+    one.setblocking(False)
+    raw = await Raw.open(gateway.http, sock=one, limit=1024)
+    raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    return raw
+
+
+def shares(values: list[float], end: float) -> list[float]:
+    """How much of them lies in each quarter of 0..end."""
+    counts = [0] * 4
+    for value in values:
+        counts[min(int(value / end * 4), 3)] += 1
+    return [count / len(values) for count in counts]
+
+
+async def test_a_drain(process: Gateway, book: Book) -> None:
+    await book.open("busy")
+    async with AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(await Raw.open(process.http)) for _ in range(CLIENTS)]
+        clients = [Client(raw) for raw in raws]
+        for number in range(DEAF + STUCK):
+            one = await stack.enter_async_context(await deaf(process))
+            if number < STUCK:
+                one.send(message("subscribe", channels=[{"channel": "account:busy"}]))
+        for number in range(40):  # more than waits anywhere for the stuck ones
+            await book.move("busy", *[number] * 20)
+        staying = asyncio.gather(*(client.stay() for client in clients))
+        began = time.monotonic()
+        process.child.send(signal.SIGTERM)
+        while await process.status("/readyz") != 503:
+            assert time.monotonic() - began < 0.5
+        newcomer = await talk(process.http, UPGRADE + b"\r\n")
+        assert (newcomer.status, newcomer.code, newcomer.headers["retry-after"]) == (503, "draining", "5")
+        await staying
+        while process.child.pid:
+            assert time.monotonic() - began < DRAIN + WITHIN
+            await asyncio.sleep(0.02)
+    assert process.child.exit_code == 0
+
+    assert {client.code for client in clients} == {4000}
+    assert max(client.told for client in clients) < min(client.closed for client in clients)  # everyone first
+    assert max(client.told for client in clients) - began < 1
+
+    closes = sorted(client.closed - began for client in clients)
+    assert closes[-1] < DRAIN + 1
+    assert all(0.18 < share < 0.32 for share in shares(closes, DRAIN))
+    assert max(later - earlier for earlier, later in pairwise(closes)) < DRAIN / 10
+
+    waits = [client.retry_after_ms for client in clients]
+    assert len(set(waits)) == CLIENTS
+    assert all(0.18 < share < 0.32 for share in shares([float(wait) for wait in waits], DRAIN * 1000))
+    back = sorted(client.closed - began + client.retry_after_ms / 1000 for client in clients)
+    assert all(0.15 < share < 0.35 for share in shares(back, 2 * DRAIN))
+    # Nowhere do more come back at once than by chance would if each had its own moment.
+    per_tenth = [sum(1 for one in back if start / 10 <= one < (start + 1) / 10) for start in range(100)]
+    assert max(per_tenth) <= 3 * CLIENTS / (2 * DRAIN * 10)
