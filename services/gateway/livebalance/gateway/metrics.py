@@ -6,6 +6,9 @@ SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
 DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
 DROPPED = Counter("livebalance_gateway_dropped_messages", "Messages of Redis that were not taken", ["reason"])
 READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
+SPARED = Counter(
+    "livebalance_gateway_spared_reads", "Times a client was answered from what was relayed lately"
+)
 FAILED_READS = Counter("livebalance_gateway_failed_reads", "Reads of an account that brought nothing")
 FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit found elsewhere", ["reason"])
 REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])

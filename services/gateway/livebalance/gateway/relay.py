@@ -296,6 +296,8 @@ class Relay:
                 sent += link.flush()
                 self._look(session)
         metrics.BYTES.inc(sent)
+        metrics.SPARED.inc(self._hub.trail.spared)
+        self._hub.trail.spared = 0
         for why in done.repairs:
             metrics.REPAIRS.labels(why).inc()
         self._wake_when_due()

@@ -39,6 +39,7 @@ class Settings(ServiceSettings):
     resume_max: int = 10_000  # revisions behind, beyond which a snapshot answers
     page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
     outbox_bytes: int = 64 * 1024
+    trail_bytes: int = 64 * 1024 * 1024  # of what was relayed lately, for those who come back
     send_buffer_bytes: int = 128 * 1024  # the kernel's, of one socket
     assembly: float = 10.0  # a message that began must have ended
     ping_period: float = 20.0
