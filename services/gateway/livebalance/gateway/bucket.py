@@ -23,6 +23,10 @@ class Bucket:
         self._full_at = full_at
         return 0.0
 
+    def owe(self, now: float, count: int) -> None:
+        """Takes it though there may not be so much: the next waits the longer."""
+        self._full_at = max(self._full_at, now) + count * self._interval
+
     def is_full(self, now: float) -> bool:
         """Nothing was taken that counts any more: a new one is as good."""
         return self._full_at <= now

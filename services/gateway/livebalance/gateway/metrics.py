@@ -9,7 +9,9 @@ READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
 SPARED = Counter(
     "livebalance_gateway_spared_reads", "Times a client was answered from what was relayed lately"
 )
-FAILED_READS = Counter("livebalance_gateway_failed_reads", "Reads of an account that brought nothing")
+FAILED_READS = Counter(
+    "livebalance_gateway_failed_reads", "Reads of an account that brought nothing", ["reason"]
+)
 FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit found elsewhere", ["reason"])
 REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])
 TURNED = Counter("livebalance_gateway_turned_away", "Requests refused before they were served", ["reason"])

@@ -21,9 +21,10 @@ from livebalance.gateway.outbox import Note
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.snapshots import Answers, Snapshots
+from livebalance.gateway.snapshots import Answers, Failure, Snapshots
 from livebalance.gateway.status import Pipeline
 from livebalance.gateway.tokens import Denial
+from livebalance.gateway.turns import Turns
 from livebalance.readmodel.reads import Finding
 from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime import crash, logs
@@ -93,11 +94,10 @@ class Relay:
             pool,
             self._answered,
             self._failed,
+            Turns(settings.reads_per_second, settings.reads_waiting),
             resume_max=settings.resume_max,
             page_rows=settings.page_rows,
             deadline=settings.read_deadline,
-            per_second=settings.reads_per_second,
-            waiting=settings.reads_waiting,
             workers=READERS,
         )
         self._audit = Audit(
@@ -242,10 +242,10 @@ class Relay:
         metrics.READS.inc(len(answers))
         self._perform()
 
-    def _failed(self, reads: Sequence[Read]) -> None:
+    def _failed(self, reads: Sequence[Read], why: Failure) -> None:
         for read in reads:
             self._hub.failed(read, random.randint(*RETRY_MS))
-        metrics.FAILED_READS.inc(len(reads))
+        metrics.FAILED_READS.labels(why).inc(len(reads))
         self._perform()
 
     def _audited(self, asked: Followed, finding: Finding) -> None:

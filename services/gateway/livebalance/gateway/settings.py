@@ -48,8 +48,8 @@ class Settings(ServiceSettings):
     audit_period: float = 5.0
     probe_period: float = 5.0
     read_deadline: float = 5.0
-    reads_per_second: int = 5_000  # accounts, repairs and joins together
-    reads_waiting: int = 50_000  # accounts; with more, joiners are told to come back
+    reads_per_second: int = 5_000  # of accounts: repairs, resumes and joins together
+    reads_waiting: int = 20_000  # resumes, and as many joins; who would be one more is told to come back
     connections: int = 6  # to Postgres: two for reads of accounts, one for audits, the rest for REST
 
     drain: float = 5.0  # over which clients are asked to come back elsewhere
