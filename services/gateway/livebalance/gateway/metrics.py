@@ -6,6 +6,7 @@ SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
 DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
 DROPPED = Counter("livebalance_gateway_dropped_messages", "Messages of Redis that were not taken", ["reason"])
 READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
+STATEMENTS = Counter("livebalance_gateway_read_statements", "Statements that read accounts, many in one")
 SPARED = Counter(
     "livebalance_gateway_spared_reads", "Times a client was answered from what was relayed lately"
 )

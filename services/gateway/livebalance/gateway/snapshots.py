@@ -13,6 +13,7 @@ from typing import Literal
 
 import asyncpg
 
+from livebalance.gateway import metrics
 from livebalance.gateway.away import AWAY
 from livebalance.gateway.effects import Read
 from livebalance.gateway.turns import Turns
@@ -94,6 +95,7 @@ class Snapshots:
                     await self._some.wait()
 
     async def _read(self, some: list[Read]) -> list[tuple[Read, Answers]]:
+        metrics.STATEMENTS.inc()
         asked = [Asked(one.account, after) for one in some for after in one.afters]
         found = iter(await reads.accounts(self._pool, asked, self._resume_max, self._page_rows))
         return [(one, dict(zip(one.afters, found, strict=False))) for one in some]
