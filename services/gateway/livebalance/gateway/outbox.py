@@ -147,10 +147,11 @@ class Outbox:
                 self.due = now + self._period
                 self._conflate()
         frames = [one if isinstance(one, bytes) else one.frame for one in self._frames]
-        frames.append(self._beat)
-        self._keep(later)
+        if self._beat:
+            frames.append(self._beat)
+        self._frames, self._size = later, self._size if later else 0
         self.words, self._beat = 0, b""
-        return b"".join(frames)
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _conflate(self) -> None:
         """All deltas of an account that follow each other become one, in the place of the first."""
