@@ -43,6 +43,7 @@ class Events(NamedTuple):
     deltas: Callable[[Sequence[tuple[AccountId, Delta]]], None]
     progress: Callable[[Progress], None]
     connected: Callable[[bool], None]  # True once everything is subscribed again
+    lost: Callable[[str], None]  # a connection, or a try to have one; the word says why
     dropped: Callable[[str], None]  # a message was none of ours; the word says which
     rang: Callable[[], None]  # something was taken back from someone
 
@@ -206,6 +207,7 @@ class Deltas:
                 await self._serve()
             except (OSError, TimeoutError, LostError) as reason:
                 _log.warning("redis is away", reason=str(reason)[:200] or type(reason).__name__)
+                self._events.lost(_word(reason))
             pause = FIRST_PAUSE if self._connection else min(pause * 2, LONGEST_PAUSE)
             self._close()
             await asyncio.sleep(random.uniform(0, pause))
@@ -266,6 +268,12 @@ class Deltas:
                 connection.lost.result()
                 raise LostError("closed")
         raise LostError("deaf")
+
+
+def _word(reason: Exception) -> str:
+    if isinstance(reason, LostError):
+        return str(reason)
+    return "timeout" if isinstance(reason, TimeoutError) else "unreachable"
 
 
 def _in_batches(channels: Iterable[bytes]) -> Iterable[list[bytes]]:

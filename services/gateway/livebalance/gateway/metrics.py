@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge
 SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
 DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
 DROPPED = Counter("livebalance_gateway_dropped_messages", "Messages of Redis that were not taken", ["reason"])
+REDIS_LOST = Counter("livebalance_gateway_redis_lost", "Connections to Redis lost, or not had", ["reason"])
 READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
 STATEMENTS = Counter("livebalance_gateway_read_statements", "Statements that read accounts, many in one")
 SPARED = Counter(

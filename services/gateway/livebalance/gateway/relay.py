@@ -88,7 +88,15 @@ class Relay:
             settings.channel_prefix,
             settings.name,
             settings.probe_period,
-            Events(self._acked, self._heard, self._progress, self._connected, self._dropped, authority.ring),
+            Events(
+                self._acked,
+                self._heard,
+                self._progress,
+                self._connected,
+                self._lost,
+                self._dropped,
+                authority.ring,
+            ),
         )
         self._snapshots = Snapshots(
             pool,
@@ -225,6 +233,9 @@ class Relay:
 
     def _dropped(self, reason: str) -> None:
         metrics.DROPPED.labels(reason).inc()
+
+    def _lost(self, reason: str) -> None:
+        metrics.REDIS_LOST.labels(reason).inc()
 
     def _connected(self, here: bool) -> None:
         self._redis_here = here
