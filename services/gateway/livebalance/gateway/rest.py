@@ -1,6 +1,7 @@
 """REST beside the socket: lists, the snapshot of an account, and transfers of any age."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import asyncpg
@@ -71,20 +72,22 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
         """Newest first, older than `cursor`; or oldest first, after `after_revision`: what `next` is for."""
         if after_revision is not None:
             if cursor is not None:
-                raise ProblemError(422, "bad_parameter", "cursor or after_revision, not both")
+                raise ProblemError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "cursor or after_revision, not both"
+                )
             found = await ask(reads.newer(pool, account, Revision(after_revision), limit + 1))
             return _page("transfers", found, limit, lambda last: str(last.revision))
         before = None if cursor is None else _before(cursor, account)
         found = await ask(reads.older(pool, account, before, limit + 1))
         if before and not found and not await ask(reads.transfer(pool, account, before)):
-            raise ProblemError(410, "cursor_gone", "the transfer it names is not there any more")
+            raise ProblemError(HTTPStatus.GONE, "cursor_gone", "the transfer it names is not there any more")
         return _page("transfers", found, limit, lambda last: older_than(account, last.id))
 
     @router.get("/accounts/{account}/transfers/{transfer}")
     async def transfer(account: Account, transfer: Annotated[str, Path(pattern=ID)]) -> Response:
         found = await ask(reads.transfer(pool, account, TransferId(transfer)))
         if found is None:
-            raise ProblemError(404, "not_found", "no such transfer")
+            raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "no such transfer")
         return _json(found)
 
     return router
@@ -94,7 +97,9 @@ def _before(cursor: str, account: AccountId) -> TransferId:
     try:
         return transfer_of(cursor, account)
     except DecodeError as cause:
-        raise ProblemError(422, "bad_cursor", "not a cursor of this list") from cause
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", "not a cursor of this list"
+        ) from cause
 
 
 def _page(name: str, found: list[Any], limit: int, cursor: Any) -> Response:
