@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
-from livebalance.gateway import VERSION, problem, rest
+from livebalance.gateway import VERSION, openapi, problem, rest
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
@@ -75,7 +75,14 @@ def credentialed(settings: Settings) -> Credentials:
 def application(
     settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authority
 ) -> FastAPI:
-    app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Livebalance",
+        version=VERSION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    openapi.install(app, settings.cookie)
     problem.install(app)
     app.add_middleware(Guarded)
     app.add_middleware(Tally, proxies=frozenset(settings.proxies))
