@@ -19,14 +19,16 @@ PREFIX = r"^[A-Za-z0-9._-]{0,64}$"
 CURSOR = r"^[A-Za-z0-9_-]{1,256}$"
 ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
+ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
+
 _SHAPES = (AccountsView, Snapshot, TransfersView, TransferView, Problem)
 
 # --- the examples
 
 _EPOCH = "9f3a1c0b7d52e846"
-_ACCOUNT = AccountId("acc-0001")
+_ACCOUNT = AccountId(ACCOUNT)
 _TRANSFER = TransferView(
-    TransferId("t-000042"),
+    TransferId(TRANSFER),
     "-12.50",
     "237.50",
     "2026-11-24T17:20:00.000Z",
@@ -73,10 +75,7 @@ _HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 503: "Ret
 
 def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[str, Any]:
     """For a route: its answer of that shape, the problems it may be instead, and 304 if it is tagged."""
-    ok: dict[str, Any] = {
-        "description": "As asked",
-        "content": {"application/json": _content(shape, to_builtins(_EXAMPLES[shape]))},
-    }
+    ok: dict[str, Any] = {"description": "As asked", "content": {"application/json": _content(shape)}}
     tag = {"ETag": {"description": "The position", "required": True, "schema": _text(ETAG)}}
     found: dict[int | str, Any] = {200: {**ok, "headers": tag} if tagged else ok}
     if tagged:
@@ -89,18 +88,18 @@ def _text(pattern: str) -> dict[str, str]:
     return {"type": "string", "pattern": pattern}
 
 
-def _content(shape: type[Struct], example: object) -> dict[str, Any]:
-    return {"schema": {"$ref": f"#/components/schemas/{shape.__name__}"}, "example": example}
+def _content(shape: type[Struct], **examples: object) -> dict[str, Any]:
+    told = {name: {"value": value} for name, value in examples.items()}
+    return {
+        "schema": {"$ref": f"#/components/schemas/{shape.__name__}"},
+        **({"examples": told} if told else {}),
+    }
 
 
 def _problems(status: int) -> dict[str, Any]:
     words, codes = _PROBLEMS[status]
-    content = _content(Problem, None)
-    del content["example"]
-    content["examples"] = {
-        code: {"value": to_builtins(problem(HTTPStatus(status), code, words))} for code in codes
-    }
-    told: dict[str, Any] = {"description": words, "content": {MEDIA_TYPE: content}}
+    examples = {code: to_builtins(problem(HTTPStatus(status), code, words)) for code in codes}
+    told: dict[str, Any] = {"description": words, "content": {MEDIA_TYPE: _content(Problem, **examples)}}
     if name := _HEADERS.get(status):
         told["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
     return told
@@ -120,6 +119,8 @@ def install(app: FastAPI, cookie: str) -> None:
 def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
     whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_ABOUT)
     _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
+    for shape, example in _EXAMPLES.items():  # here: FastAPI would drop what is null in them
+        shapes[shape.__name__]["examples"] = [to_builtins(example)]
     shapes["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
     whole["components"] = {
         "schemas": shapes,

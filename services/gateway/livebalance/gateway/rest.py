@@ -13,7 +13,7 @@ from livebalance.gateway.answer import snapshot
 from livebalance.gateway.cursor import older_than, transfer_of
 from livebalance.gateway.etag import etag, has, weak
 from livebalance.gateway.guard import Guard
-from livebalance.gateway.openapi import CURSOR, ID, PREFIX
+from livebalance.gateway.openapi import ACCOUNT, CURSOR, ID, PREFIX, TRANSFER
 from livebalance.gateway.problem import ProblemError
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.truth import Truth
@@ -34,7 +34,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
     truth = Truth(pool)
     Who = Annotated[Rights, Depends(guard.rights)]  # noqa: N806 - a type
 
-    async def named(account: Annotated[str, Path(pattern=ID)], who: Who) -> AccountId:
+    async def named(account: Annotated[str, Path(pattern=ID, examples=[ACCOUNT])], who: Who) -> AccountId:
         """The account of a request that may have it."""
         guard.check(who, AccountId(account))
         return AccountId(account)
@@ -95,7 +95,9 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
 
     @router.get("/accounts/{account}/transfers/{transfer}", **openapi.answers(TransferView, 403, tagged=True))
     async def transfer(
-        account: Account, transfer: Annotated[str, Path(pattern=ID)], if_none_match: Tags = None
+        account: Account,
+        transfer: Annotated[str, Path(pattern=ID, examples=[TRANSFER])],
+        if_none_match: Tags = None,
     ) -> Response:
         found = await truth.ask(reads.transfer(pool, account, TransferId(transfer)))
         if not found.transfers:
