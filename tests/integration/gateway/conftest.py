@@ -64,8 +64,11 @@ class Running:
         assert died
         return died
 
-    async def stop(self) -> None:
+    def begin_to_stop(self) -> None:
         self._stopping.set()
+
+    async def stop(self) -> None:
+        self.begin_to_stop()
         async with asyncio.timeout(15):
             await self.task
 

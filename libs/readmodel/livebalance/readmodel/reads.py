@@ -258,8 +258,17 @@ async def listed(
     ]
 
 
+class Listed(NamedTuple):
+    """Some transfers of an account, and the position it was at."""
+
+    at: Position
+    transfers: list[TransferView]
+
+
+_NOW = "select n.epoch, n.known, b.revision as at, t.* from truth n left join balance b on b.account_id = $1"
+
 _OLDER = f"""
-select n.epoch, n.known, t.* from truth n left join lateral (
+{_NOW} left join lateral (
        select {_TRANSFER} from transfer
         where account_id = $1 and revision < coalesce(
               (select revision from transfer where account_id = $1 and transfer_id = $2),
@@ -268,43 +277,48 @@ select n.epoch, n.known, t.* from truth n left join lateral (
  order by t.revision desc
 """
 _NEWER = f"""
-select n.epoch, n.known, t.* from truth n left join lateral (
+{_NOW} left join lateral (
        select {_TRANSFER} from transfer where account_id = $1 and revision > $2
         order by revision limit $3) t on true
  order by t.revision
 """
 _ONE = f"""
-select n.epoch, n.known, t.* from truth n left join lateral (
+{_NOW} left join lateral (
        select {_TRANSFER} from transfer where account_id = $1 and transfer_id = $2) t on true
+"""
+_REVISIONS = """
+select n.epoch, n.known, b.account_id, b.revision from truth n left join balance b on b.account_id = any($1)
 """
 
 
-async def older(
-    connection: Connection, account: AccountId, before: TransferId | None, limit: int
-) -> list[TransferView]:
+async def older(connection: Connection, account: AccountId, before: TransferId | None, limit: int) -> Listed:
     """Up to `limit` transfers, newest first, older than transfer `before`; None: the newest.
 
     Raises UnavailableError.
     """
-    return _views(await connection.fetch(_OLDER, account, before, limit))
+    return _listed(await connection.fetch(_OLDER, account, before, limit))
 
 
-async def newer(
-    connection: Connection, account: AccountId, after: Revision, limit: int
-) -> list[TransferView]:
+async def newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> Listed:
     """Up to `limit` transfers with a revision above `after`, oldest first. Raises UnavailableError."""
-    return _views(await connection.fetch(_NEWER, account, after, limit))
+    return _listed(await connection.fetch(_NEWER, account, after, limit))
 
 
-async def transfer(connection: Connection, account: AccountId, id_: TransferId) -> TransferView | None:
-    """Raises UnavailableError."""
-    found = _views(await connection.fetch(_ONE, account, id_))
-    return found[0] if found else None
+async def transfer(connection: Connection, account: AccountId, id_: TransferId) -> Listed:
+    """One transfer, or none. Raises UnavailableError."""
+    return _listed(await connection.fetch(_ONE, account, id_))
 
 
-def _views(rows: Sequence[Row]) -> list[TransferView]:
+async def revisions(connection: Connection, accounts: Sequence[AccountId]) -> dict[AccountId, Revision]:
+    """Of those that are there. Raises UnavailableError."""
+    rows = await connection.fetch(_REVISIONS, accounts)
     _check(rows)
-    return [
+    return {row["account_id"]: Revision(row["revision"]) for row in rows if row["account_id"] is not None}
+
+
+def _listed(rows: Sequence[Row]) -> Listed:
+    first = _check(rows)
+    views = [
         TransferView(
             id=TransferId(row["transfer_id"]),
             amount=row["amount"],
@@ -316,3 +330,4 @@ def _views(rows: Sequence[Row]) -> list[TransferView]:
         for row in rows
         if row["transfer_id"] is not None
     ]
+    return Listed(Position(Epoch(first["epoch"]), Revision(first["at"] or ZERO)), views)

@@ -40,6 +40,22 @@ class AccountView(Struct, frozen=True):
     balance: BalanceView | None
 
 
+class AccountsView(Struct, frozen=True):
+    """A page of the list of accounts; `next` is the cursor of the next one, null on the last."""
+
+    accounts: list[AccountView]
+    next: str | None
+
+
+class TransfersView(Struct, frozen=True):
+    """A page of transfers of an account, which was at `revision` of `epoch`; `next` is null on the last."""
+
+    epoch: str
+    revision: Revision
+    transfers: list[TransferView]
+    next: str | None
+
+
 _encoder = json.Encoder()
 
 

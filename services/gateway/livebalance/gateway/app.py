@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import asyncpg
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
-from livebalance.gateway import VERSION, problem, rest
+from livebalance.gateway import VERSION, openapi, problem, rest
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
@@ -23,6 +24,7 @@ from livebalance.gateway.guard import Guard
 from livebalance.gateway.head import Rules
 from livebalance.gateway.hub import Terms
 from livebalance.gateway.page import Guarded, Page
+from livebalance.gateway.problem import ProblemError
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.session import Manners
 from livebalance.gateway.settings import Settings
@@ -74,10 +76,17 @@ def credentialed(settings: Settings) -> Credentials:
 def application(
     settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authority
 ) -> FastAPI:
-    app = FastAPI(title="Livebalance", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Livebalance",
+        version=VERSION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    openapi.install(app, settings.cookie)
+    problem.install(app)
     app.add_middleware(Guarded)
     app.add_middleware(Tally, proxies=frozenset(settings.proxies))
-    problem.install(app)
     app.include_router(rest.routes(pool, Guard(credentialed(settings), authority)))
 
     @app.get("/livez", include_in_schema=False)
@@ -86,8 +95,9 @@ def application(
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        why = relay.not_ready()
-        return PlainTextResponse(f"{why}\n", 503) if why else PlainTextResponse("ok\n")
+        if why := relay.not_ready():
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", why)
+        return PlainTextResponse("ok\n")
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

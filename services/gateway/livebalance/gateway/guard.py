@@ -1,20 +1,21 @@
 """Rights at the door of HTTP: whose request it is, and whether it may have the account it names."""
 
+from http import HTTPStatus
+
 from fastapi import Request
 
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.credentials import Credentials, in_url
-from livebalance.gateway.problem import Problem, ProblemError
+from livebalance.gateway.problem import ProblemError
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.tokens import Denial
 from livebalance.wire.identity import AccountId
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="livebalance"'}
-_REFUSED: dict[Denial, Problem] = {
-    "unauthenticated": Problem(401, "unauthenticated", "a token is needed", _CHALLENGE),
-    "token_expired": Problem(401, "token_expired", "the token is past its time", _CHALLENGE),
-    "revoked": Problem(401, "revoked", "access was revoked", _CHALLENGE),
-    "keys_missing": Problem(503, "unavailable", "the keys to check tokens with are being read"),
+_WORDS: dict[Denial, str] = {
+    "unauthenticated": "a token is needed",
+    "token_expired": "the token is past its time",
+    "revoked": "access was revoked",
 }
 
 
@@ -26,11 +27,12 @@ class Guard:
     async def rights(self, request: Request) -> Rights:
         """Raises ProblemError for a request without a good token."""
         if in_url(request.url.query):
-            raise ProblemError(400, "token_in_url", "a token belongs into the Authorization header")
+            words = "a token belongs into the Authorization header"
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "token_in_url", words)
         token = self.token(request)
         verdict = self._authority.check(token) if token else "unauthenticated"
         if not isinstance(verdict, Rights):
-            raise ProblemError(*_REFUSED[verdict])
+            raise _refused(verdict)
         return verdict
 
     def token(self, request: Request) -> str | None:
@@ -45,4 +47,11 @@ class Guard:
     def check(self, rights: Rights, account: AccountId) -> None:
         """The same ProblemError for every account that may not be seen, whether there is one or not."""
         if not self.may_see(rights, account):
-            raise ProblemError(403, "no_access", "no access to this account")
+            raise ProblemError(HTTPStatus.FORBIDDEN, "no_access", "no access to this account")
+
+
+def _refused(denial: Denial) -> ProblemError:
+    if denial == "keys_missing":
+        words = "the keys to check tokens with are being read"
+        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", words)
+    return ProblemError(HTTPStatus.UNAUTHORIZED, denial, _WORDS[denial], _CHALLENGE)

@@ -4,29 +4,22 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from msgspec import json
+from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode, problem
 
 
 class Refusal(NamedTuple):
     """`reason` is one of few words, for machines; `words` are for people. Neither holds what was sent."""
 
     status: HTTPStatus
-    reason: str
+    reason: ProblemCode
     words: str
     headers: Mapping[str, str] = {}
 
     def response(self) -> bytes:
-        """HTTP/1.1, problem+json (RFC 9457); the connection is closed after it."""
-        problem = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": self.status.value,
-            "code": self.reason,
-            "detail": self.words,
-        }
-        body = json.encode(problem)
+        """HTTP/1.1, problem+json; the connection is closed after it."""
+        body = encode(problem(self.status, self.reason, self.words))
         headers = {
-            "content-type": "application/problem+json",
+            "content-type": MEDIA_TYPE,
             "content-length": str(len(body)),
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",

@@ -1,47 +1,47 @@
 """REST beside the socket: lists, the snapshot of an account, and transfers of any age."""
 
-import asyncio
-from typing import Annotated, Any
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Annotated
 
 import asyncpg
-from fastapi import APIRouter, Depends, Path, Query, Response
-from msgspec import json
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from msgspec import Struct, json
 
+from livebalance.gateway import openapi
 from livebalance.gateway.answer import snapshot
 from livebalance.gateway.cursor import older_than, transfer_of
+from livebalance.gateway.etag import etag, has, weak
 from livebalance.gateway.guard import Guard
+from livebalance.gateway.openapi import ACCOUNT, CURSOR, ID, PREFIX, TRANSFER
 from livebalance.gateway.problem import ProblemError
 from livebalance.gateway.rights import Rights
+from livebalance.gateway.truth import Truth
 from livebalance.readmodel import reads
-from livebalance.readmodel.reads import Asked
+from livebalance.readmodel.reads import Asked, Found, Listed
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import MAX_REVISION, AccountId, Revision, TransferId
-
-ID = r"^[A-Za-z0-9._-]{1,64}$"
-PREFIX = r"^[A-Za-z0-9._-]{0,64}$"
-DEADLINE = 3.0  # seconds, for a connection and the statement
-AT_ONCE = 3  # statements; others wait within their deadline
+from livebalance.wire.frame import Snapshot
+from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revision, TransferId
+from livebalance.wire.view import AccountsView, TransfersView, TransferView
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+AtLeast = Annotated[int, Query(ge=0, le=MAX_REVISION)]
+Tags = Annotated[list[str] | None, Header(alias="If-None-Match")]
 
 
 def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
-    router = APIRouter(prefix="/api/v1")
-    turns = asyncio.Semaphore(AT_ONCE)
+    router = APIRouter(prefix="/api/v1", tags=["accounts"])
+    truth = Truth(pool)
     Who = Annotated[Rights, Depends(guard.rights)]  # noqa: N806 - a type
 
-    async def named(account: Annotated[str, Path(pattern=ID)], who: Who) -> AccountId:
+    async def named(account: Annotated[str, Path(pattern=ID, examples=[ACCOUNT])], who: Who) -> AccountId:
         """The account of a request that may have it."""
         guard.check(who, AccountId(account))
         return AccountId(account)
 
     Account = Annotated[AccountId, Depends(named)]  # noqa: N806 - a type
 
-    async def ask(question: Any) -> Any:
-        async with asyncio.timeout(DEADLINE), turns:
-            return await question
-
-    @router.get("/accounts")
+    @router.get("/accounts", **openapi.answers(AccountsView))
     async def accounts(
         who: Who,
         prefix: Annotated[str, Query(pattern=PREFIX)] = "",
@@ -50,42 +50,60 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
     ) -> Response:
         """Those that may be seen. `next`, the cursor of the next page, is null on the last."""
         ids, prefixes = who.scope.within(prefix)
-        found = await ask(reads.listed(pool, ids, prefixes, cursor, limit + 1))
+        found = await truth.ask(reads.listed(pool, ids, prefixes, cursor, limit + 1))
         shown = [one for one in found[:limit] if guard.may_see(who, one.account)]
-        return _json({"accounts": shown, "next": found[limit - 1].account if len(found) > limit else None})
+        return _json(AccountsView(shown, found[limit - 1].account if len(found) > limit else None))
 
-    @router.get("/accounts/{account}")
-    async def account(account: Account) -> Response:
+    @router.get("/accounts/{account}", **openapi.answers(Snapshot, 403, 409, tagged=True))
+    async def account(account: Account, if_none_match: Tags = None, min_revision: AtLeast = 0) -> Response:
         """The fields of a snapshot of the socket; revision 0 for an account that does not exist yet."""
         asked = Asked(account, None)
-        found = await ask(reads.accounts(pool, [asked], 0, 1))
-        return _json(snapshot(asked, found[0]))
 
-    @router.get("/accounts/{account}/transfers")
+        async def read() -> Found:
+            return (await reads.accounts(pool, [asked], 0, 1))[0]
+
+        found = await truth.at_least(account, min_revision, read, lambda one: one.revision)
+        tag = weak(etag(Position(found.epoch, found.revision)))
+        return _tagged(tag, if_none_match, snapshot(asked, found))
+
+    @router.get("/accounts/{account}/transfers", **openapi.answers(TransfersView, 403, 409, 410))
     async def transfers(
         account: Account,
-        cursor: Annotated[str | None, Query(max_length=256)] = None,
+        cursor: Annotated[str | None, Query(pattern=CURSOR)] = None,
         after_revision: Annotated[int | None, Query(ge=0, le=MAX_REVISION)] = None,
+        min_revision: AtLeast = 0,
         limit: Limit = 50,
     ) -> Response:
         """Newest first, older than `cursor`; or oldest first, after `after_revision`: what `next` is for."""
-        if after_revision is not None:
-            if cursor is not None:
-                raise ProblemError(422, "bad_parameter", "cursor or after_revision, not both")
-            found = await ask(reads.newer(pool, account, Revision(after_revision), limit + 1))
-            return _page("transfers", found, limit, lambda last: str(last.revision))
+        if after_revision is not None and cursor is not None:
+            words = "cursor or after_revision, not both"
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", words)
         before = None if cursor is None else _before(cursor, account)
-        found = await ask(reads.older(pool, account, before, limit + 1))
-        if before and not found and not await ask(reads.transfer(pool, account, before)):
-            raise ProblemError(410, "cursor_gone", "the transfer it names is not there any more")
-        return _page("transfers", found, limit, lambda last: older_than(account, last.id))
 
-    @router.get("/accounts/{account}/transfers/{transfer}")
-    async def transfer(account: Account, transfer: Annotated[str, Path(pattern=ID)]) -> Response:
-        found = await ask(reads.transfer(pool, account, TransferId(transfer)))
-        if found is None:
-            raise ProblemError(404, "not_found", "no such transfer")
-        return _json(found)
+        def read() -> Awaitable[Listed]:
+            if after_revision is not None:
+                return reads.newer(pool, account, Revision(after_revision), limit + 1)
+            return reads.older(pool, account, before, limit + 1)
+
+        found = await truth.at_least(account, min_revision, read, lambda one: one.at.revision)
+        if before and not found.transfers:
+            here = await truth.ask(reads.transfer(pool, account, before))
+            if not here.transfers:
+                words = "the transfer it names is not there any more"
+                raise ProblemError(HTTPStatus.GONE, "cursor_gone", words)
+        return _json(_page(account, found, limit, in_order=after_revision is not None))
+
+    @router.get("/accounts/{account}/transfers/{transfer}", **openapi.answers(TransferView, 403, tagged=True))
+    async def transfer(
+        account: Account,
+        transfer: Annotated[str, Path(pattern=ID, examples=[TRANSFER])],
+        if_none_match: Tags = None,
+    ) -> Response:
+        found = await truth.ask(reads.transfer(pool, account, TransferId(transfer)))
+        if not found.transfers:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "no such transfer")
+        one = found.transfers[0]
+        return _tagged(etag(found.at._replace(revision=one.revision)), if_none_match, one)
 
     return router
 
@@ -94,14 +112,26 @@ def _before(cursor: str, account: AccountId) -> TransferId:
     try:
         return transfer_of(cursor, account)
     except DecodeError as cause:
-        raise ProblemError(422, "bad_cursor", "not a cursor of this list") from cause
+        words = "not a cursor of this list"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", words) from cause
 
 
-def _page(name: str, found: list[Any], limit: int, cursor: Any) -> Response:
+def _page(account: AccountId, found: Listed, limit: int, in_order: bool) -> TransfersView:
     """`found` holds one more than the page when there is another."""
-    page = found[:limit]
-    return _json({name: page, "next": cursor(page[-1]) if len(found) > limit else None})
+    page, next_ = found.transfers[:limit], None
+    if len(found.transfers) > limit:
+        next_ = str(page[-1].revision) if in_order else older_than(account, page[-1].id)
+    return TransfersView(found.at.epoch, found.at.revision, page, next_)
 
 
-def _json(body: Any) -> Response:
-    return Response(json.encode(body), media_type="application/json", headers={"cache-control": "no-store"})
+def _tagged(tag: str, if_none_match: list[str] | None, body: Struct) -> Response:
+    if has(if_none_match or (), tag):
+        return Response(
+            status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag, "cache-control": "no-store"}
+        )
+    return _json(body, tag)
+
+
+def _json(body: Struct, tag: str | None = None) -> Response:
+    headers = {"cache-control": "no-store", **({"etag": tag} if tag else {})}
+    return Response(json.encode(body), media_type="application/json", headers=headers)

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 from math import ceil
 from secrets import token_urlsafe
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
@@ -240,7 +240,7 @@ class Socket(asyncio.Protocol):
         why = self._gateway.not_ready()
         if why is None:
             return None
-        word = why if why == "draining" else "not_ready"
+        word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"
         return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
 
     def _turned(self) -> Refusal | None:

@@ -275,12 +275,13 @@ async def test_row_38_a_bug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_row_38_a_bug_of_a_request(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def bug(*_: object) -> None:
-        raise ValueError("payload")
+        raise ValueError("token=payload")
 
     monkeypatch.setattr("livebalance.readmodel.reads.listed", bug)
     answer = await scene.talk(BROWSE + b"\r\n")
-    assert answer.status == 500
+    assert (answer.status, answer.code) == (500, "internal")
     assert b"payload" not in answer.body
     assert b"ValueError" not in answer.body
-    await scene.log.until(lambda: any("ValueError" in line for line in scene.log.lines))
-    await scene.undisturbed()
+    named = json.loads(answer.body)["error_id"]
+    line = await scene.told("a request met a bug", "payload", others=1, error_id=named)
+    assert "ValueError" in line["exception"]

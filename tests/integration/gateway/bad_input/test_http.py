@@ -1,5 +1,7 @@
 """Bad requests beside the socket: methods, ranges, parameters; and what a log may show of them."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,43 @@ async def test_row_36_nothing_forges_a_line(scene: Scene, sent: bytes) -> None:
     answer = await scene.talk(sent)
     assert answer.status in (400, 404)
     await scene.told("answered no" if answer.status == 404 else "refused", "forged", "payload", "[31m")
+
+
+@pytest.mark.parametrize("path", ["alice", "alice/transfers"])
+@pytest.mark.parametrize("seats", [64, 0])
+async def test_row_32_a_revision_far_ahead(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, path: str, seats: int
+) -> None:
+    """It is waited for, a short time; with every seat taken, not at all."""
+    monkeypatch.setattr("livebalance.gateway.lounge.SEATS", seats)
+    began = time.monotonic()
+    far = f"/api/v1/accounts/{path}?min_revision={2**53 - 1}&x=payload"
+    answer = await scene.talk(request("GET", far, f"Authorization: Bearer {token()}\r\n"))
+    took = time.monotonic() - began
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (409, "not_yet", "1")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert b"payload" not in answer.body
+    assert (took > 1) == bool(seats)
+    await scene.told("answered no", "payload", status=409)
+
+
+@pytest.mark.parametrize("revision", ["-1", "payload", str(2**53), "1.5", "1e3", ""])
+async def test_row_32_what_is_no_revision(scene: Scene, revision: str) -> None:
+    path = f"/api/v1/accounts/alice?min_revision={revision}&x=payload"
+    answer = await scene.talk(request("GET", path, f"Authorization: Bearer {token()}\r\n"))
+    assert (answer.status, answer.code) == (422, "bad_parameter")
+    assert b"payload" not in answer.body
+    await scene.told("answered no", "payload", status=422)
+
+
+async def test_row_32_who_waits_keeps_nobody_else(scene: Scene) -> None:
+    """Many wait for what does not come; another one is answered at once."""
+    far = request(
+        "GET", f"/api/v1/accounts/alice?min_revision={10**6}", f"Authorization: Bearer {token()}\r\n"
+    )
+    waiting = [asyncio.create_task(scene.talk(far)) for _ in range(100)]
+    near = request("GET", "/api/v1/accounts", f"Authorization: Bearer {token()}\r\n")
+    assert (await scene.talk(near)).status == 200
+    assert sum(one.done() for one in waiting) < 100
+    assert {(await one).status for one in waiting} == {409}
+    await scene.undisturbed()

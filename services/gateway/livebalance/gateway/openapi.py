@@ -1,0 +1,140 @@
+"""/api/openapi.json: what FastAPI knows of the routes, and the shapes, examples and problems it does not."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, get_args
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from msgspec import Struct, json, to_builtins
+
+from livebalance.gateway.cursor import older_than
+from livebalance.wire.frame import Snapshot
+from livebalance.wire.identity import AccountId, Revision, TransferId, channel_name
+from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, problem
+from livebalance.wire.view import AccountsView, AccountView, BalanceView, TransfersView, TransferView
+
+ID = r"^[A-Za-z0-9._-]{1,64}$"
+PREFIX = r"^[A-Za-z0-9._-]{0,64}$"
+CURSOR = r"^[A-Za-z0-9_-]{1,256}$"
+ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
+
+ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
+
+_SHAPES = (AccountsView, Snapshot, TransfersView, TransferView, Problem)
+
+# --- the examples
+
+_EPOCH = "9f3a1c0b7d52e846"
+_ACCOUNT = AccountId(ACCOUNT)
+_TRANSFER = TransferView(
+    TransferId(TRANSFER),
+    "-12.50",
+    "237.50",
+    "2026-11-24T17:20:00.000Z",
+    Revision(57),
+    "transfers/3@5512",
+)
+_BALANCE = BalanceView(
+    "1237.50", "EUR", 29, Revision(58), _TRANSFER.id, "client-7", "1000.00", "0.00", "0.00", None
+)
+_CURSOR = older_than(_ACCOUNT, _TRANSFER.id)
+_EXAMPLES: dict[type[Struct], Struct] = {
+    AccountsView: AccountsView([AccountView(_ACCOUNT, _EPOCH, Revision(58), _BALANCE)], _ACCOUNT),
+    Snapshot: Snapshot(
+        channel_name(_ACCOUNT),
+        _EPOCH,
+        Revision(58),
+        "subscribed",
+        _BALANCE,
+        [_TRANSFER],
+        _CURSOR,
+        "2026-11-24T17:20:01.250Z",
+    ),
+    TransfersView: TransfersView(_EPOCH, Revision(58), [_TRANSFER], _CURSOR),
+    TransferView: _TRANSFER,
+}
+
+# --- the problems, by status
+
+_PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
+    400: ("Not a request that can be served", ("token_in_url", "bad_request")),
+    401: ("No token, or one that is not good", ("unauthenticated", "token_expired", "revoked")),
+    403: ("Not an account you may see, whether there is one or not", ("no_access",)),
+    404: ("Nothing here", ("not_found",)),
+    405: ("Another method", ("method",)),
+    409: ("The revision asked for was not reached in time; ask again", ("not_yet",)),
+    410: ("What the cursor names was erased; begin anew", ("cursor_gone",)),
+    422: ("A parameter is not what it should be", ("bad_parameter", "bad_cursor")),
+    500: ("A bug of ours; error_id names it in the log", ("internal",)),
+    503: ("The truth cannot be asked now; come back", ("unavailable",)),
+}
+_ALWAYS = (400, 401, 404, 405, 422, 500, 503)
+_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 503: "Retry-After"}
+
+
+def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[str, Any]:
+    """For a route: its answer of that shape, the problems it may be instead, and 304 if it is tagged."""
+    ok: dict[str, Any] = {"description": "As asked", "content": {"application/json": _content(shape)}}
+    tag = {"ETag": {"description": "The position", "required": True, "schema": _text(ETAG)}}
+    found: dict[int | str, Any] = {200: {**ok, "headers": tag} if tagged else ok}
+    if tagged:
+        found[304] = {"description": "You have it: its tag is in If-None-Match", "headers": tag}
+    found.update({status: _problems(status) for status in sorted({*_ALWAYS, *statuses})})
+    return {"responses": found}
+
+
+def _text(pattern: str) -> dict[str, str]:
+    return {"type": "string", "pattern": pattern}
+
+
+def _content(shape: type[Struct], **examples: object) -> dict[str, Any]:
+    told = {name: {"value": value} for name, value in examples.items()}
+    return {
+        "schema": {"$ref": f"#/components/schemas/{shape.__name__}"},
+        **({"examples": told} if told else {}),
+    }
+
+
+def _problems(status: int) -> dict[str, Any]:
+    words, codes = _PROBLEMS[status]
+    examples = {code: to_builtins(problem(HTTPStatus(status), code, words)) for code in codes}
+    told: dict[str, Any] = {"description": words, "content": {MEDIA_TYPE: _content(Problem, **examples)}}
+    if name := _HEADERS.get(status):
+        told["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
+    return told
+
+
+def install(app: FastAPI, cookie: str) -> None:
+    """`cookie`: the name of the one that holds a token."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app, cookie)
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it
+
+
+def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
+    whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_ABOUT)
+    _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
+    for shape, example in _EXAMPLES.items():  # here: FastAPI would drop what is null in them
+        shapes[shape.__name__]["examples"] = [to_builtins(example)]
+    shapes["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
+    whole["components"] = {
+        "schemas": shapes,
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "cookie": {"type": "apiKey", "in": "cookie", "name": cookie},
+        },
+    }
+    whole["security"] = [{"bearer": []}, {"cookie": []}]
+    return whole
+
+
+_ABOUT = (
+    "Account balances and money transfers, as they stand. Amounts are decimal strings. "
+    "A position is (epoch, revision): revisions grow by one with each change, and compare in one epoch only. "
+    "docs/protocol.md says the rest, and how the same comes live."
+)

@@ -1,0 +1,93 @@
+"""The description of REST is true: its examples are of its shapes, and a fuzzer finds no answer beside it."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+
+from tests.integration.gateway.book import Book
+from tests.integration.gateway.conftest import Running
+from tests.tokens import token
+
+
+@pytest.fixture
+async def described(gateway: Running) -> dict[str, Any]:
+    async with httpx.AsyncClient() as http:
+        found: dict[str, Any] = (await http.get(f"{gateway.http}/api/openapi.json")).json()
+    return found
+
+
+def contents(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of every answer of every operation."""
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                for content in answer.get("content", {}).values():
+                    yield f"{path} {status}", content
+
+
+async def test_every_answer_has_an_example_of_its_shape(described: dict[str, Any]) -> None:
+    count = 0
+    for where, content in contents(described):
+        shape = described["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        examples = [one["value"] for one in content.get("examples", {}).values()] or shape["examples"]
+        assert examples, where
+        for example in examples:
+            schema = {**content["schema"], "components": described["components"]}
+            jsonschema_rs.validate(schema, example)
+            count += 1
+    assert count > 40
+
+
+# What a schema cannot say of a cursor: it is one of this list, and does not go with after_revision.
+CONFIG = """
+[[operations]]
+include-name = "GET /api/v1/accounts/{account}/transfers"
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "304", "401", "403", "404", "409", "410", "422"]
+"""
+
+
+async def hammer(gateway: Running, here: Path, *options: str) -> str:
+    """Every check of schemathesis, with the same requests each time. Returns its report."""
+    (here / "schemathesis.toml").write_text(CONFIG)
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("schemathesis")),
+        "run",
+        f"{gateway.http}/api/openapi.json",
+        "--checks=all",
+        "--generation-deterministic",
+        "--no-shrink",
+        "--no-color",
+        *options,
+        cwd=here,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+@pytest.fixture
+async def quick(gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """It waits for no revision, and has something to show."""
+    monkeypatch.setattr("livebalance.gateway.lounge.WITHIN", 0.02)
+    await book.open("acc-0001", "acc-0002")
+    await book.move("acc-0001", *range(1, 61))
+    return gateway
+
+
+async def test_no_answer_beside_it(quick: Running, tmp_path: Path) -> None:
+    report = await hammer(quick, tmp_path, f"--header=Authorization: Bearer {token()}", "--max-examples=20")
+    assert "WARNINGS" not in report, report
+
+
+async def test_nor_for_who_shows_no_token(quick: Running, tmp_path: Path) -> None:
+    report = await hammer(quick, tmp_path, "--max-examples=3", "--phases=coverage,fuzzing")
+    assert "4 operations returned only 401/403 responses" in report

@@ -1,0 +1,104 @@
+"""REST by position: what has not changed is not sent again; a read waits for a revision, within bounds."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from livebalance.readmodel import reads
+from tests.integration.gateway.book import Book
+from tests.integration.gateway.conftest import Running
+from tests.integration.gateway.test_problem import assert_problem
+from tests.tokens import bearer
+
+ALICE = "/api/v1/accounts/alice"
+
+
+@pytest.fixture
+async def http(gateway: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
+        yield client
+
+
+async def test_what_a_client_has_is_not_sent_again(http: httpx.AsyncClient, book: Book) -> None:
+    await book.open("alice")
+    await book.move("alice", 5)
+    first = await http.get(ALICE)
+    tag = first.headers["etag"]
+    assert tag == f'W/"{book.epoch}:3"'
+    for known in (tag, tag.removeprefix("W/"), "*", f'"x", {tag},"y"'):
+        again = await http.get(ALICE, headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    several = [("if-none-match", '"x"'), ("if-none-match", tag)]
+    assert (await http.get(ALICE, headers=several)).status_code == 304
+    assert (await http.get(ALICE, headers={"if-none-match": '"x"'})).json() == first.json()
+
+    await book.move("alice", 5)
+    moved = await http.get(ALICE, headers={"if-none-match": tag})
+    assert (moved.status_code, moved.headers["etag"]) == (200, f'W/"{book.epoch}:5"')
+    await book.change_epoch("00000000000000b2")
+    anew = await http.get(ALICE, headers={"if-none-match": moved.headers["etag"]})
+    assert (anew.status_code, anew.headers["etag"]) == (200, 'W/"00000000000000b2:5"')
+
+
+async def test_a_transfer_has_a_tag_and_lists_a_position(http: httpx.AsyncClient, book: Book) -> None:
+    await book.open("alice")
+    await book.move("alice", 5, 6)
+    one = await http.get(f"{ALICE}/transfers/t-0")
+    assert one.headers["etag"] == f'"{book.epoch}:2"'
+    again = await http.get(f"{ALICE}/transfers/t-0", headers={"if-none-match": one.headers["etag"]})
+    assert again.status_code == 304
+    for query in ("", "?after_revision=0", "?limit=1", "?after_revision=5"):
+        listed = (await http.get(f"{ALICE}/transfers{query}")).json()
+        assert (listed["epoch"], listed["revision"]) == (book.epoch, 5)
+    empty = (await http.get("/api/v1/accounts/nobody/transfers")).json()
+    assert empty == {"epoch": book.epoch, "revision": 0, "transfers": [], "next": None}
+
+
+@pytest.mark.parametrize("path", [ALICE, f"{ALICE}/transfers"])
+async def test_a_read_waits_until_the_account_is_there(
+    http: httpx.AsyncClient, book: Book, path: str
+) -> None:
+    await book.open("alice")
+    at_once = await http.get(path, params={"min_revision": 1})
+    assert at_once.json()["revision"] == 1
+    waiting = asyncio.create_task(http.get(path, params={"min_revision": 5}))
+    await book.move("alice", 5)
+    assert not waiting.done()
+    await book.move("alice", 6)
+    found = (await waiting).json()
+    assert (found["revision"], len(found["transfers"])) == (5, 2)
+    cut = await http.get(path, params={"min_revision": 6}, headers={"if-none-match": "*"})
+    assert_problem(cut, 409, "not_yet")
+
+
+async def test_those_who_wait_cost_few_statements_and_hold_nobody(
+    http: httpx.AsyncClient, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await book.open("alice", "bob")
+    statements = []
+
+    async def counted(connection: Any, accounts: Any) -> Any:
+        statements.append(sorted(accounts))
+        return await real(connection, accounts)
+
+    real = reads.revisions
+    monkeypatch.setattr(reads, "revisions", counted)
+    monkeypatch.setattr("livebalance.gateway.lounge.SEATS", 8)
+    began = time.monotonic()
+    waiting = [
+        asyncio.create_task(http.get(f"/api/v1/accounts/{name}", params={"min_revision": 99}))
+        for name in ("alice", "bob") * 20
+    ]
+    refused, seated = await asyncio.wait(waiting, timeout=1.2)
+    assert (len(refused), len(seated)) == (32, 8)
+    assert (await http.get(ALICE)).status_code == 200
+    for one in [await answer for answer in waiting]:
+        assert_problem(one, 409, "not_yet")
+        assert one.headers["retry-after"] == "1"
+    assert 1.4 < time.monotonic() - began < 4
+    assert 1 < len(statements) <= 31
+    assert ["alice", "bob"] in statements

@@ -1,0 +1,43 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livebalance.gateway.etag import etag, has, weak
+from livebalance.wire.identity import Epoch, Position, Revision
+from tests.unit.wire.samples import epochs, revisions
+
+HERE = etag(Position(Epoch("00000000000000a1"), Revision(57)))
+positions = st.builds(Position, epochs, revisions)
+others = st.text(
+    st.characters(codec="latin-1", exclude_characters='"\x7f', min_codepoint=33), max_size=20
+).map(lambda text: f'"{text}"')
+
+
+def test_it_is_the_position() -> None:
+    assert HERE == '"00000000000000a1:57"'
+    assert weak(HERE) == 'W/"00000000000000a1:57"'
+
+
+@given(positions, positions)
+def test_another_position_has_another(one: Position, other: Position) -> None:
+    assert has([etag(one)], etag(other)) == (one == other)
+    assert has([weak(etag(one))], etag(other)) == has([etag(one)], weak(etag(other))) == (one == other)
+
+
+@given(st.lists(others.filter(lambda one: one != HERE)), st.lists(others), st.booleans(), st.booleans())
+def test_it_is_found_in_a_list_and_only_if_it_is_there(
+    before: list[str], after: list[str], in_one: bool, weakly: bool
+) -> None:
+    told = [*before, weak(HERE) if weakly else HERE, *after]
+    assert has([", ".join(told)] if in_one else told, HERE)
+    assert not has([",".join(before)], HERE)
+
+
+@given(st.lists(st.text(max_size=40)))
+def test_whatever_else_is_told_is_not_it(told: list[str]) -> None:
+    assert not has([one for one in told if "*" not in one], HERE)
+
+
+@pytest.mark.parametrize(("told", "found"), [("*", True), (" * ", True), ("", False), (HERE[1:-1], False)])
+def test_any_or_none(told: str, found: bool) -> None:
+    assert has([told], HERE) == found
