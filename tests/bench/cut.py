@@ -4,8 +4,8 @@
 
 Two gateways with the settings of production; rows are written to real Postgres and published to real Redis,
 all the time. First the network cuts everyone and they come back to their gateway; then that is killed, and
-they come to one that knows nothing of them. A hundred clients of another process stay with the second gateway,
-and a hundred with the first until it is killed; "usual" is what they see before, twice: that is the noise.
+they come to one that knows nothing of them. A hundred clients of another process stay with the second, and a
+hundred with the first until it is killed; "usual" is what they see before, twice: that is the noise.
 """
 
 import argparse
