@@ -28,7 +28,7 @@ async def _until_told(settings: Settings, service: Service[Settings]) -> None:
 
 
 def _collect_seldom() -> None:
-    """Thousands of sessions are no garbage: to look for some among them took a quarter of a gateway's time."""
+    """Thousands of sessions are no garbage: to look for some took a quarter of a gateway's time."""
     gc.freeze()
     gc.set_threshold(*GARBAGE)
 

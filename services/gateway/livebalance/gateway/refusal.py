@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import NamedTuple
 
+from livebalance.gateway.doorman import Turned
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode, problem
 
 
@@ -29,3 +31,10 @@ class Refusal(NamedTuple):
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def of_turned(turned: Turned) -> Refusal:
+    """Away, for a while: there are too many, or they come too fast."""
+    status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
+    words = "too many connections, or too fast"
+    return Refusal(status, turned.why, words, {"retry-after": str(ceil(turned.seconds))})

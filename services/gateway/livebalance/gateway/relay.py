@@ -147,6 +147,10 @@ class Relay:
         """None: a client of this address may connect, and counts until it has `left`."""
         return self._hub.doorman.admit(address, time.monotonic())
 
+    def crowded(self) -> Turned | None:
+        """Nobody may come in now, whoever it is."""
+        return self._hub.doorman.crowded(time.monotonic())
+
     def left(self, address: Address) -> None:
         self._hub.doorman.leave(address)
 

@@ -14,7 +14,6 @@ import termios
 import time
 from collections.abc import Collection
 from http import HTTPStatus
-from math import ceil
 from secrets import token_urlsafe
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
@@ -29,7 +28,7 @@ from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned, address
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, of_turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
 from livebalance.wire.close import Close, reason
@@ -244,14 +243,10 @@ class Socket(asyncio.Protocol):
         return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
 
     def _turned(self) -> Refusal | None:
-        """Away, for a while: there are too many, or they come too fast."""
-        turned = self._gateway.admit(self._address)
-        if turned is None:
-            self._admitted = True
-            return None
-        status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
-        words = "too many connections, or too fast"
-        return Refusal(status, turned.why, words, {"retry-after": str(ceil(turned.seconds))})
+        if turned := self._gateway.admit(self._address):
+            return of_turned(turned)
+        self._admitted = True
+        return None
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True

@@ -14,7 +14,7 @@ from livebalance.gateway.effects import Read
 
 PAIRS = 256  # of account and position in one statement
 GATHER = 0.002  # seconds
-RESUMES, RESUMES_AT_ONCE = 4, 16  # statements that are not full, a second
+RESUMES, RESUMES_AT_ONCE = 4, 8  # statements that are not full, a second
 
 
 class _Line:
@@ -77,7 +77,7 @@ class Turns:
         """0: a statement may go."""
         if (first := _first(self._joins.since, self._resumes.since)) is None:
             return None
-        if wait := self._reads.take(now, 0):
+        if wait := self._reads.wait(now, 0):
             return wait
         if self._joins.pairs + self._resumes.pairs >= PAIRS:
             return 0.0

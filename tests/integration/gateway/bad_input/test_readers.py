@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
-from livebalance.gateway import rest
+from livebalance.gateway import truth
 from livebalance.readmodel import reads
 from livebalance.stack.database import Database
 from tests.integration.gateway.bad_input.conftest import Scene
@@ -49,7 +49,7 @@ async def page_through(http: httpx.AsyncClient) -> list[dict[str, Any]]:
 async def test_row_33_many_readers_of_many_pages_hold_nobody_up(years: Scene) -> None:
     """More of them than statements at once."""
     async with client(years) as http, client(years) as other:
-        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * rest.AT_ONCE)]
+        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * truth.AT_ONCE)]
         answered = 0
         while not all(one.done() for one in reading):
             assert (await other.get("/accounts/neighbour")).status_code == 200
@@ -65,7 +65,7 @@ async def test_row_33_a_page_has_its_time(
     years: Scene, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that does not come is given up, in Postgres too; meanwhile all else is answered."""
-    monkeypatch.setattr(rest, "DEADLINE", 0.5)
+    monkeypatch.setattr(truth, "DEADLINE", 0.5)
     owner = await asyncpg.connect(database.url("owner"))
     async with client(years) as http, owner.transaction():
         await owner.execute("lock table transfer in access exclusive mode")
