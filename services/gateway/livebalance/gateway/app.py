@@ -34,6 +34,8 @@ from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
+BACKLOG = 256  # connections; accepted in one go, so who is inside waits for them. The others knock again
+
 _log = logs.get("gateway")
 
 Pool = "asyncpg.Pool[asyncpg.Record]"
@@ -147,6 +149,7 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
         ws=socket,  # type: ignore[arg-type]
         lifespan="off",
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -154,6 +157,10 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         timeout_graceful_shutdown=2,
     )
     return Server(config)
+
+
+async def _as_it_is(_: object) -> None:
+    """What a gateway says to Postgres leaves nothing behind on a connection; to reset it is a round trip."""
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
@@ -164,6 +171,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         max_size=settings.connections,
         timeout=settings.read_deadline,
         command_timeout=settings.read_deadline,
+        reset=_as_it_is,
         server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
         authority = Authority(settings, pool)
