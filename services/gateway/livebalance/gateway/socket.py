@@ -203,6 +203,8 @@ class Socket(asyncio.Protocol):
         protocol, whole = self._protocol, False
         protocol.receive_data(data)
         events = protocol.events_received()
+        if protocol.state is OPEN:
+            self._write_protocol()  # a pong goes before what answers a later frame
         for event in events:
             if isinstance(event, Request):
                 self._shake_hands(event)
