@@ -1,16 +1,26 @@
 """A gateway is killed, deployed, paused or told a wrong time: its clients miss nothing."""
 
 import asyncio
+import json
+import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
+from livebalance.client.event import Changed, Connected, Disconnected
+from livebalance.wire.frame import Goaway, Snapshot
+from livebalance.wire.instant import rfc3339
 from tests.bench.crowd import Crowd
 from tests.integration.gateway.book import Book, paying
 from tests.integration.gateway.conftest import StartProcess
 from tests.integration.gateway.process import Process
+from tests.integration.gateway.test_following import assert_shows
+from tests.integration.gateway.viewer import Frame, Viewer
+from tests.integration.gateway.watcher import Watcher
 
 CLIENTS, ACCOUNTS = 300, [f"acc-{number:05}" for number in range(100)]
 HEALTH_WITHIN = 2.0  # seconds
+WATCHERS, DRAIN, GRACE = 30, 1.5, 5.0  # seconds; a deployment kills after the grace
 
 
 def few(seconds: float) -> float:
@@ -93,3 +103,99 @@ async def test_f36_everyone_is_cut_at_once(start_process: StartProcess, book: Bo
     assert told["last"] < 60
     assert not crowd.snapshots
     assert statements <= few(told["last"])
+
+
+async def test_f27_one_gateway_after_the_other_is_deployed(start_process: StartProcess, book: Book) -> None:
+    """All are told first and leave over the drain's time; who stays is closed with a time of its own."""
+    accounts = ACCOUNTS[:3]
+    await book.open(*accounts)
+    gateways = [await start_process(f"gateway-{n}", drain=DRAIN) for n in (1, 2)]
+    async with AsyncExitStack() as stack:
+        urls = [gateway.ws for gateway in gateways]
+        watchers = [await stack.enter_async_context(Watcher(urls, accounts)) for _ in range(WATCHERS)]
+        for watcher in watchers:
+            await watcher.until(partial(watcher.of, Changed))
+        async with paying(book, accounts, pause=0.02):
+            for goes, stays in (gateways, gateways[::-1]):
+                await deployed(goes, watchers, accounts)
+                for watcher in watchers:
+                    await watcher.until(partial(is_at, watcher, stays))
+        for watcher in watchers:
+            await watcher.until_current(book)
+            watcher.assert_exact(book)
+            assert lives(watcher) == [Connected, Goaway, 4000, Connected, Goaway, 4000, Connected]
+            assert [one.reason for one in watcher.frames if isinstance(one, Snapshot)] == ["subscribed"] * 3
+
+
+async def deployed(gateway: Process, watchers: list[Watcher], accounts: list[str]) -> None:
+    """It is ended and started again. Some of its clients do not go by themselves."""
+    async with AsyncExitStack() as stack:
+        lazy = [await stack.enter_async_context(Viewer(gateway.ws)) for _ in range(10)]
+        for viewer in lazy:
+            await viewer.follow(*accounts)
+            await viewer.until(lambda viewer=viewer: len(viewer.shown) == len(accounts))
+        gateway.child.send(signal.SIGTERM)
+        for viewer in lazy:
+            await viewer.until_closed(DRAIN + 5)
+            assert viewer.of_type("goaway")[0]["reconnect_within_ms"] == DRAIN * 1000
+        assert await gateway.exited(within=GRACE) == 0
+        assert {viewer.closed and viewer.closed[0] for viewer in lazy} == {4000}
+        waits = {json.loads(viewer.closed[1])["retry_after_ms"] for viewer in lazy if viewer.closed}
+        assert len(waits) == len(lazy)
+        assert max(waits) <= DRAIN * 1000
+    await gateway.start()
+
+
+def is_at(watcher: Watcher, gateway: Process) -> bool:
+    return watcher.of(Connected)[-1].url == gateway.ws and not isinstance(watcher.events[-1], Disconnected)
+
+
+def lives(watcher: Watcher) -> list[object]:
+    """What became of its connections, in order; of one that ended, the code."""
+    told = [one for one in watcher.events if isinstance(one, Connected | Goaway | Disconnected)]
+    return [one.code if isinstance(one, Disconnected) else type(one) for one in told]
+
+
+async def test_f28_a_gateway_is_paused(start_process: StartProcess, book: Book) -> None:
+    """Longer than its clients wait for a word. One that stays all the same is told nothing that is not so."""
+    first = await start_process("gateway-1", heartbeat=0.4, audit_period=1.0)
+    second = await start_process("gateway-2", heartbeat=0.4)
+    await book.open("heard", "lost")
+    async with Watcher([first.ws, second.ws], ["heard", "lost"]) as watcher, Viewer(first.ws) as stays:
+        await stays.follow("heard", "lost")
+        await stays.until(lambda: beats(stays)[-1:] == [rfc3339(book.as_of)])
+        await watcher.until_current(book)
+        first.child.send(signal.SIGSTOP)
+        commits = []
+        for account, deaf in [("heard", False), ("lost", True)] * 10:
+            book.deaf = deaf
+            await book.move(account, 5)
+            commits.append((rfc3339(book.as_of), account, book.page(account).revision))
+        await watcher.until(lambda: watcher.of(Disconnected))
+        assert watcher.of(Disconnected)[0][:2] == (1006, "silent")
+        await watcher.until_current(book)
+        assert is_at(watcher, second)
+        first.child.send(signal.SIGCONT)
+        await stays.until(lambda: beats(stays)[-1] == rfc3339(book.as_of))
+        for account in ("heard", "lost"):
+            assert_shows(stays.shown[account], book.page(account))
+        assert_claims_no_more_than_was_sent(stays.frames, commits)
+        assert await first.counted("audit_findings_total", reason="ahead") >= 1
+        watcher.assert_exact(book)
+
+
+def beats(viewer: Viewer) -> list[str | None]:
+    return [frame["as_of"] for frame in viewer.of_type("heartbeat")]
+
+
+def assert_claims_no_more_than_was_sent(frames: list[Frame], commits: list[tuple[str, str, int]]) -> None:
+    """`commits`: as of when, of which account, which revision."""
+    at: dict[str, int] = {}
+    for frame in frames:
+        if frame["type"] in ("snapshot", "delta"):
+            at[frame["channel"].removeprefix("account:")] = frame[
+                "to" if frame["type"] == "delta" else "revision"
+            ]
+        elif frame["type"] == "heartbeat" and frame["as_of"]:
+            for as_of, account, revision in commits:
+                assert as_of > frame["as_of"] or at[account] >= revision
