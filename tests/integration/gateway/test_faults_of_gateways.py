@@ -3,20 +3,26 @@
 import asyncio
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime, tzinfo
 from functools import partial
+from typing import Self
+
+import pytest
 
 from livebalance.client.event import Changed, Connected, Disconnected
 from livebalance.wire.frame import Goaway, Snapshot
-from livebalance.wire.instant import rfc3339
+from livebalance.wire.instant import Millis, rfc3339
 from tests.bench.crowd import Crowd
 from tests.integration.gateway.book import Book, paying
-from tests.integration.gateway.conftest import StartProcess
+from tests.integration.gateway.conftest import Running, StartGateway, StartProcess
 from tests.integration.gateway.process import Process
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.viewer import Frame, Viewer
 from tests.integration.gateway.watcher import Watcher
+from tests.tokens import token
 
 CLIENTS, ACCOUNTS = 300, [f"acc-{number:05}" for number in range(100)]
 HEALTH_WITHIN = 2.0  # seconds
@@ -163,7 +169,7 @@ async def test_f28_a_gateway_is_paused(start_process: StartProcess, book: Book) 
     await book.open("heard", "lost")
     async with Watcher([first.ws, second.ws], ["heard", "lost"]) as watcher, Viewer(first.ws) as stays:
         await stays.follow("heard", "lost")
-        await stays.until(lambda: beats(stays)[-1:] == [rfc3339(book.as_of)])
+        await stays.until(partial(is_told, stays, book))
         await watcher.until_current(book)
         first.child.send(signal.SIGSTOP)
         commits = []
@@ -176,7 +182,7 @@ async def test_f28_a_gateway_is_paused(start_process: StartProcess, book: Book) 
         await watcher.until_current(book)
         assert is_at(watcher, second)
         first.child.send(signal.SIGCONT)
-        await stays.until(lambda: beats(stays)[-1] == rfc3339(book.as_of))
+        await stays.until(partial(is_told, stays, book))
         for account in ("heard", "lost"):
             assert_shows(stays.shown[account], book.page(account))
         assert_claims_no_more_than_was_sent(stays.frames, commits)
@@ -199,3 +205,70 @@ def assert_claims_no_more_than_was_sent(frames: list[Frame], commits: list[tuple
         elif frame["type"] == "heartbeat" and frame["as_of"]:
             for as_of, account, revision in commits:
                 assert as_of > frame["as_of"] or at[account] >= revision
+
+
+class Clock:
+    """The wall clock of this process, for all that looks at it. `ahead`: seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._true = time.time_ns
+        self.ahead = 0
+
+        class Jumping(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return cls.fromtimestamp(time.time(), tz)
+
+        monkeypatch.setattr(time, "time_ns", self._now)
+        monkeypatch.setattr(time, "time", lambda: self._now() / 1e9)
+        monkeypatch.setattr("jwt.api_jwt.datetime", Jumping)  # the checker of tokens looks there
+
+    def _now(self) -> int:
+        return self._true() + self.ahead * 1_000_000_000
+
+    def millis(self) -> Millis:
+        return Millis(self._now() // 1_000_000)
+
+
+@pytest.mark.parametrize("jump", [3600, -3600])
+async def test_f33_the_clock_jumps(
+    start_gateway: StartGateway, book: Book, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    """And back. What is told of the time changes, and which tokens are too old: nothing else does."""
+    clock = Clock(monkeypatch)
+    gateway = await start_gateway(
+        heartbeat=0.2, ping_period=0.5, no_progress=1.0, audit_period=0.2, revocations_period=0.2
+    )
+    book.as_of = clock.millis()
+    await book.open("alice")
+    async with AsyncExitStack() as stack:
+        shown = token(seconds=600)  # when the clock has jumped it is past that
+        viewers = [await stack.enter_async_context(Viewer(gateway.ws, shows=shown)) for _ in range(5)]
+        for viewer in viewers:
+            await viewer.follow("alice")
+            await viewer.until(partial(is_told, viewer, book))
+            assert viewer.of_type("status")[-1]["state"] == "live"
+        for clock.ahead in (jump, 0):
+            for viewer in viewers:
+                viewer.frames.clear()
+            await book.move("alice", 5)
+            for viewer in viewers:
+                assert_shows(await viewer.until_at("alice", book.page("alice").revision), book.page("alice"))
+                await viewer.until(lambda viewer=viewer: len(beats(viewer)) >= 8)  # and some pings
+                await viewer.until(partial(is_told, viewer, book))
+                assert {frame["type"] for frame in viewer.frames} == {"heartbeat", "delta"}
+                told = viewer.of_type("heartbeat")[-1]["server_time"]
+                assert rfc3339(Millis(clock.millis() - 5000)) <= told <= rfc3339(clock.millis())
+            await assert_knows_how_old_tokens_are(gateway)
+
+
+def is_told(viewer: Viewer, book: Book) -> bool:
+    return beats(viewer)[-1:] == [rfc3339(book.as_of)]
+
+
+async def assert_knows_how_old_tokens_are(gateway: Running) -> None:
+    """By its clock, and a minute more."""
+    async with Viewer(gateway.ws, shows=token(seconds=-50)) as viewer:
+        await viewer.until(lambda: viewer.of_type("welcome"))
+    async with Viewer(gateway.ws, shows=token(seconds=-70)) as viewer:
+        assert (await viewer.until_closed())[0] == 4001
