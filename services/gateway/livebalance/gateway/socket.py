@@ -48,6 +48,7 @@ _quiet.setLevel(logging.ERROR)
 _FAILED = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
 _USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
 _OUTQ = struct.Struct("i")
+_ACKED = struct.Struct("56xI")  # of tcp_info: ms since the other side acknowledged anything
 
 
 class Gateway(Protocol):
@@ -66,7 +67,7 @@ class Gateway(Protocol):
 class Patience(NamedTuple):
     """How long a client may be silent, and how much may wait for it."""
 
-    ping_period: float = 20.0  # seconds; a pong must come within the next, unless data waits
+    ping_period: float = 20.0  # seconds; a pong must come within the next, or bytes be acknowledged
     no_progress: float = 120.0  # seconds in which data waits and none of it leaves
     high_water: int = 64 * 1024  # bytes in the transport's buffer above which it takes no more
     send_buffer: int = 128 * 1024  # bytes, the kernel's
@@ -389,10 +390,11 @@ class Socket(asyncio.Protocol):
         delivered = self._written - waiting
         if self._heard or delivered > self._delivered:
             self._quiet_since = now
-        if not self._heard and not self._waited:
+        quiet = now - self._quiet_since
+        if not self._heard and (not self._waited or self._is_cut_off(quiet)):
             self._cut("silent")
             return
-        if now - self._quiet_since >= self._patience.no_progress:
+        if quiet >= self._patience.no_progress:
             self._cut("no_progress")
             return
         self._delivered, self._waited, self._heard = delivered, waiting > 0, False
@@ -400,6 +402,18 @@ class Socket(asyncio.Protocol):
             self._protocol.send_ping(b"")
             self._write_protocol()
         self._wait(self._patience.ping_period, self._check)
+
+    def _is_cut_off(self, quiet: float) -> bool:
+        """Not the client alone is silent, but its system, for all those seconds.
+
+        While it lives it answers whatever ours repeats to it, even if it takes nothing. Each of these comes
+        after twice the time, so the last answer is never much older than half of the silence.
+        """
+        unanswered = 0.0
+        with contextlib.suppress(OSError):
+            told = _raw(self.transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+            unanswered = _ACKED.unpack(told)[0] / 1000
+        return unanswered >= max(1.5 * self._patience.ping_period, 0.9 * quiet)
 
     def _waiting(self) -> int:
         """Bytes the other side has not acknowledged, as far as this system tells."""
