@@ -3,12 +3,17 @@
 import ctypes
 import socket
 import struct
+from typing import Any
+
+import pytest
 
 from livebalance.client.event import Connected, Disconnected
+from livebalance.gateway.socket import Patience, Socket
 from tests.integration.gateway.book import Book
-from tests.integration.gateway.conftest import StartGateway
+from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.hole import hole
 from tests.integration.gateway.test_following import assert_shows
+from tests.integration.gateway.test_socket import slow_socket
 from tests.integration.gateway.viewer import Viewer
 from tests.integration.gateway.watcher import Watcher
 
@@ -54,3 +59,80 @@ async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGat
         await book.move("alice", 5)
         assert_shows(await neighbour.until_at("alice", 5), book.page("alice"))
         assert len(neighbour.of_type("delta")) == 2
+
+
+# --- slow, then dead
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> list[Socket]:
+    """Of gateways that start from now on, in the order they were opened."""
+    found: list[Socket] = []
+
+    class Kept(Socket):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            found.append(self)
+
+    monkeypatch.setattr("livebalance.gateway.app.Socket", Kept)
+    return found
+
+
+def waiting(one: Socket) -> int:
+    """Bytes that wait for its client here."""
+    outbox = one._session.outbox.size if one._session else 0
+    return outbox + one.transport.get_write_buffer_size()
+
+
+async def read_on(viewer: Viewer) -> None:
+    """One more frame, or a few."""
+    seen = len(viewer.frames)
+    viewer.reads.set()
+    await viewer.until(lambda: len(viewer.frames) > seen)
+
+
+async def counters(gateway: Running) -> dict[str, float]:
+    return {
+        "conflated": await gateway.counted("conflated_frames", reason="slow"),
+        "forgotten": await gateway.counted("forgotten_outboxes"),
+        "aborted": await gateway.counted("closed", code="1006", reason="no_progress"),
+    }
+
+
+async def test_f29_a_reader_that_is_slow_and_then_dead(
+    start_gateway: StartGateway, book: Book, sockets: list[Socket]
+) -> None:
+    """It gets every transfer, in fewer frames; what waits for it is bounded; its neighbour gets all."""
+    gateway = await start_gateway(send_buffer_bytes=8192, page_rows=50, ping_period=1.0, no_progress=2.0)
+    bound = 2 * gateway.settings.outbox_bytes + Patience().high_water  # one that waits, one that was written
+    await book.open("busy")
+    page = book.page("busy")
+    async with Viewer(gateway.ws, sock=slow_socket(gateway)) as slow, Viewer(gateway.ws) as neighbour:
+        for viewer in (slow, neighbour):
+            await viewer.follow("busy")
+            await viewer.until_at("busy", 1)
+        before = await counters(gateway)
+
+        async def write(batches: int) -> None:
+            for number in range(batches):
+                await book.move("busy", *[number] * 20)
+                await neighbour.until_at("busy", page.revision)
+                assert max(waiting(one) for one in sockets) <= bound
+
+        for _ in range(2):
+            slow.reads.clear()
+            await write(50)
+            await read_on(slow)
+        slow.reads.set()
+        assert_shows(await slow.until_at("busy", page.revision, within=20), page)
+        assert len(slow.of_type("delta")) < 80
+        slow.reads.clear()
+        await write(60)
+        await gateway.until_sessions(1)
+        assert_shows(neighbour.shown["busy"], page)
+        assert len(neighbour.of_type("delta")) == 160
+        grown = {name: count - before[name] for name, count in (await counters(gateway)).items()}
+        assert grown["conflated"] > 10
+        assert grown["forgotten"] > 0
+        assert grown["aborted"] == 1
+        slow.reads.set()
