@@ -1,21 +1,30 @@
 """Clients that are slow, dead, cut off without a word, or ask for everything at once: nobody else notices."""
 
+import asyncio
 import ctypes
 import socket
 import struct
+from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 
 from livebalance.client.event import Connected, Disconnected
 from livebalance.gateway.socket import Patience, Socket
-from tests.integration.gateway.book import Book
+from livebalance.readmodel.revocations import revoke
+from livebalance.stack.database import Database
+from livebalance.wire.identity import AccountId
+from tests.integration.gateway.book import Book, paying
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.hole import hole
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.test_socket import slow_socket
-from tests.integration.gateway.viewer import Viewer
+from tests.integration.gateway.viewer import Frame, Shown, Viewer
 from tests.integration.gateway.watcher import Watcher
+from tests.tokens import token
 
 SO_ATTACH_FILTER = 26  # of Linux
 
@@ -136,3 +145,87 @@ async def test_f29_a_reader_that_is_slow_and_then_dead(
         assert grown["forgotten"] > 0
         assert grown["aborted"] == 1
         slow.reads.set()
+
+
+# --- everything at once
+
+
+class Racer(Viewer):
+    """Frames of an account chain from the answer to its last question; after its end none of it may come."""
+
+    def __init__(self, url: str, subject: str) -> None:
+        super().__init__(url, shows=token(sub=subject))
+        self.subject = subject
+        self.asked: dict[str, int] = {}  # of an account, the last question, until its ok
+        self.following: set[str] = set()
+        self.ended: set[str] = set()
+        self.taken_back: set[str] = set()  # as it was told
+
+    async def ask_for(self, account: str, how: str) -> None:
+        shown = self.shown.setdefault(account, Shown())
+        if how == "off":
+            self.following.discard(account)
+            self.asked[account] = await self.ask("unsubscribe", channels=[f"account:{account}"])
+            return
+        if how == "anew":
+            shown.position = None
+        self.following.add(account)
+        self.ended.discard(account)
+        self.asked[account] = await self.follow(account, at=shown.position)
+
+    async def _hear(self, frame: Frame) -> None:
+        account = frame.get("channel", "").removeprefix("account:")
+        if frame["type"] == "ok":
+            answered = {one for one, request in self.asked.items() if request == frame["id"]}
+            self.asked = {one: request for one, request in self.asked.items() if one not in answered}
+            self.ended |= answered - self.following
+        elif frame["type"] in ("unsubscribed", "error"):
+            assert frame["code"] == {"unsubscribed": "revoked", "error": "no_access"}[frame["type"]]
+            self.following.discard(account)
+            self.ended.add(account)
+            self.taken_back.add(account)
+        elif account:
+            assert account not in self.ended | self.taken_back
+            if account in self.asked:
+                return  # sent before the question was heard
+        await super()._hear(frame)
+
+    def is_current(self, book: Book) -> bool:
+        return all(self.revision(one) == book.page(one).revision for one in self.following)
+
+
+async def test_f32_clients_ask_for_everything_at_once(
+    start_gateway: StartGateway, book: Book, database: Database
+) -> None:
+    """For an account, for no more of it, and again, while money moves and rights are taken back."""
+    random = Random(32)
+    gateway = await start_gateway(messages_per_second=1000, revocations_period=0.5, page_rows=5)
+    accounts = [f"a-{number}" for number in range(8)]
+    await book.open(*accounts)
+    operator = await asyncpg.connect(database.url("operator"))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(operator.close)
+        some = [Racer(gateway.ws, f"racer-{number}") for number in range(4)]
+        for racer in some:
+            await stack.enter_async_context(racer)
+        taken: dict[Racer, set[str]] = {racer: set() for racer in some}
+        async with paying(book, accounts):
+            for _ in range(500):
+                racer, account = random.choice(some), random.choice(accounts)
+                if random.random() < 0.02:
+                    await revoke(operator, racer.subject, None, AccountId(account), "a test")
+                    taken[racer].add(account)
+                await racer.ask_for(account, random.choice(("anew", "on", "on", "off")))
+                await asyncio.sleep(random.random() * 0.01)
+            for racer in some:
+                await racer.until(partial(taken[racer].isdisjoint, racer.following), within=5)
+        for racer in some:
+            assert racer.taken_back <= taken[racer]
+            assert racer.following
+            await racer.until(lambda racer=racer: not racer.asked and racer.is_current(book))
+            for account in racer.following:
+                page, shown = book.page(account), racer.shown[account]
+                ids = [one["id"] for one in shown.transfers]
+                assert ids == [one.id for one in page.transfers[-len(ids) :]]
+                assert shown.balance
+                assert shown.balance["transfer_id"] == page.named
