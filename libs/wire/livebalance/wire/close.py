@@ -49,6 +49,7 @@ _MESSAGES = {
     "controls": "too many pings",
     "drain": "the gateway is restarting",
     "fragments": "a message in too many pieces",
+    "internal": "the gateway failed",
     "protocol_error": "a frame was not of WebSocket",
     "rate_limited": "asked too often",
     "stopping": "the gateway is stopping",
@@ -67,14 +68,15 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     code: str = ""
     message: str = ""
     retry_after_ms: int | None = None
+    error_id: str = ""  # of a bug: it names it in the log
 
 
-def reason(word: str, retry_after_ms: int | None = None, message: str = "") -> str:
+def reason(word: str, retry_after_ms: int | None = None, message: str = "", *, error_id: str = "") -> str:
     """The reason of a close as it is sent; without its message if that is too long."""
-    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms, error_id)
     text = json.encode(found)
     if len(text) > MAX_REASON:
-        text = json.encode(Reason(word, "", retry_after_ms))
+        text = json.encode(Reason(word, "", retry_after_ms, error_id))
     return text.decode()
 
 

@@ -15,7 +15,7 @@ from livebalance.gateway.doorman import Address, Doorman, House
 from livebalance.gateway.effects import Effects, Hangup, Read
 from livebalance.gateway.follower import Step
 from livebalance.gateway.members import Members
-from livebalance.gateway.outbox import Outbox
+from livebalance.gateway.outbox import Note, Outbox
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, TOO_FAST, Follow, Leave, Manners, Present, Session, Wish
@@ -204,7 +204,9 @@ class Hub:
                 for consequence in session.no_access(wish.account, now):
                     self._grant(session, consequence, now)
         elif isinstance(wish, Leave):
-            self._leave(session, wish.account)
+            if wish.account in session.followers:
+                session.outbox.count(Note("unsubscribed", "client"))
+                self._leave(session, wish.account)
         elif isinstance(wish, Present):
             self.effects.tokens.append((session, wish))
         elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):

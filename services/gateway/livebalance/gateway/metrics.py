@@ -18,10 +18,13 @@ FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit foun
 REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])
 TURNED = Counter("livebalance_gateway_turned_away", "Requests refused before they were served", ["reason"])
 CLOSED = Counter("livebalance_gateway_closed", "Sockets that ended, and why", ["code", "reason"])
+PROBLEMS = Counter("livebalance_gateway_problems", "Answers of HTTP that say no, and why", ["reason"])
 ANSWERS = Counter("livebalance_gateway_http_answers", "Answers of HTTP", ["status"])
 ERRORS = Counter("livebalance_gateway_errors", "Error frames", ["reason"])
 SNAPSHOTS = Counter("livebalance_gateway_snapshots", "Snapshots for clients", ["reason"])
-UNSUBSCRIBED = Counter("livebalance_gateway_unsubscribed", "Subscriptions ended by us", ["reason"])
+UNSUBSCRIBED = Counter(
+    "livebalance_gateway_unsubscribed", "Subscriptions that ended before their socket", ["reason"]
+)
 CONFLATED = Counter(
     "livebalance_gateway_conflated_frames", "Frames that became part of another for a client", ["reason"]
 )

@@ -14,7 +14,7 @@ from livebalance.wire.identity import AccountId, Position
 
 
 class Note(NamedTuple):
-    """Something said to a client that is counted."""
+    """Something that happened to a client's subscriptions, or an error it was told: to be counted."""
 
     kind: Literal["error", "snapshot", "unsubscribed"]
     reason: str
@@ -99,7 +99,7 @@ class Outbox:
     def put(self, parcel: Parcel) -> bool:
         """False: there is no room, and `forget_all` must follow."""
         if parcel.note:
-            self.notes += (parcel.note,)
+            self.count(parcel.note)
         self._frames.append(parcel)
         self._size += len(parcel.frame)
         if self._size <= self._limit or (self.writable and not self._period):
@@ -110,9 +110,12 @@ class Outbox:
     def say(self, frame: bytes, note: Note | None = None) -> None:
         """Words; kept in order, and never forgotten."""
         if note:
-            self.notes += (note,)
+            self.count(note)
         self._frames.append(frame)
         self.words += 1
+
+    def count(self, note: Note) -> None:
+        self.notes += (note,)
 
     def beat(self, frame: bytes) -> None:
         """A heartbeat; only the newest is kept."""

@@ -195,7 +195,7 @@ class Socket(asyncio.Protocol):
             # What one client sent must not end the others. The log has the traceback, the client its name.
             id_ = token_urlsafe(6)
             _log.exception("a client met a bug", error_id=id_)
-            self._protocol.fail(Close.INTERNAL, f'{{"code":"internal","error_id":"{id_}"}}')
+            self._protocol.fail(Close.INTERNAL, reason("internal", error_id=id_))
             self._ended(Close.INTERNAL, "internal", told=True)
         self._write_protocol()
 
