@@ -52,6 +52,7 @@ _MESSAGES = {
     "protocol_error": "a frame was not of WebSocket",
     "rate_limited": "asked too often",
     "stopping": "the gateway is stopping",
+    "nothing_left": "no account of this stream may be seen, or it was erased",
     "keys_missing": "the keys to check this token with are being read",
     "revoked": "access was revoked",
     "token_expired": "the session expired",
@@ -69,10 +70,13 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     retry_after_ms: int | None = None
 
 
+def told(word: str, retry_after_ms: int | None = None, message: str = "") -> Reason:
+    return Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+
+
 def reason(word: str, retry_after_ms: int | None = None, message: str = "") -> str:
     """The reason of a close as it is sent; without its message if that is too long."""
-    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
-    text = json.encode(found)
+    text = json.encode(told(word, retry_after_ms, message))
     if len(text) > MAX_REASON:
         text = json.encode(Reason(word, "", retry_after_ms))
     return text.decode()

@@ -1,16 +1,18 @@
 """HTTP in, with what uvicorn leaves out: how long a head may take, how big it may be, and for whom it is."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from livebalance.gateway import head, metrics
+from livebalance.gateway.doorman import Address
 from livebalance.gateway.head import Head, Rules, Size
 from livebalance.gateway.refusal import Refusal
 from livebalance.runtime import logs
 
+STATE = "door"  # where an answer finds the door it leaves by, in the state of its request
 LINGER = 2.0  # seconds in which who was refused may read why, and close
 
 _log = logs.get("door")
@@ -19,6 +21,15 @@ _log = logs.get("door")
 class Threshold(NamedTuple):
     rules: Rules = Rules()
     head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
+
+
+class Staying(Protocol):
+    """An answer that goes on for long, and is told of its connection."""
+
+    def writable(self, writable: bool) -> None: ...
+    def lost(self) -> None: ...
+    def stop(self) -> None:
+        """The server is about to stop."""
 
 
 class _RefusedError(Exception):
@@ -35,6 +46,15 @@ class Door(HttpToolsProtocol):
         self._in_head = False
         self._why: Refusal | None = None
         self._refused = False
+        self._staying: Staying | None = None
+
+    def keep(self, answer: Staying) -> None:
+        """The one that is being given; nothing more is answered on this connection."""
+        self._staying = answer
+
+    @property
+    def peer(self) -> Address:
+        return self.client[0] if self.client else ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -42,7 +62,24 @@ class Door(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        if self._staying:
+            self._staying.lost()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._staying:
+            self._staying.writable(False)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._staying:
+            self._staying.writable(True)
+
+    def shutdown(self) -> None:
+        if self._staying:
+            self._staying.stop()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -70,6 +107,7 @@ class Door(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"][STATE] = self
         self._size = Size()
         self._start()
 
@@ -106,7 +144,7 @@ class Door(HttpToolsProtocol):
         self._stop()
         self._refused = True
         metrics.TURNED.labels(refusal.reason).inc()
-        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self._address)
+        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self.peer)
         if self.cycle and not self.cycle.response_complete:
             self.transport.abort()  # it is in the middle of another answer
             return
@@ -128,9 +166,5 @@ class Door(HttpToolsProtocol):
     def _too_slow(self) -> None:
         reason = "slow_head" if self._came else "silent"
         metrics.TURNED.labels(reason).inc()
-        _log.info("cut off", reason=reason, address=self._address)
+        _log.info("cut off", reason=reason, address=self.peer)
         self.transport.abort()
-
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""

@@ -35,6 +35,12 @@ class Guard:
             raise _refused(verdict)
         return verdict
 
+    async def rights_of_reader(self, request: Request) -> Rights:
+        """As `rights`, for what any page may have a browser open with our cookie: it has to be ours."""
+        if "authorization" not in request.headers and not self._credentials.ours(request.headers):
+            raise ProblemError(HTTPStatus.FORBIDDEN, "origin", "origin not allowed")
+        return await self.rights(request)
+
     def token(self, request: Request) -> str | None:
         """The one of the header, else that of the cookie."""
         if header := request.headers.get("authorization"):

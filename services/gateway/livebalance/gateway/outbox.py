@@ -42,6 +42,12 @@ def ready(text: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + text
 
 
+def text(frame: bytes) -> bytes:
+    """What stands in a ready one."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
 class Outbox:
     """Times in seconds. Data are what belongs to an account; all else are words."""
 
@@ -138,6 +144,10 @@ class Outbox:
 
     def take(self, now: float) -> bytes:
         """Everything that may be written now."""
+        return b"".join([one if isinstance(one, bytes) else one.frame for one in self.take_apart(now)])
+
+    def take_apart(self, now: float) -> list[Parcel | bytes]:
+        """The same, frame by frame."""
         later: list[Parcel | bytes] = []
         if self._period and self._size:
             if now < self.due:
@@ -146,11 +156,10 @@ class Outbox:
             else:
                 self.due = now + self._period
                 self._conflate()
-        frames = [one if isinstance(one, bytes) else one.frame for one in self._frames]
-        frames.append(self._beat)
+        frames = [*self._frames, self._beat] if self._beat else self._frames
         self._keep(later)
         self.words, self._beat = 0, b""
-        return b"".join(frames)
+        return frames
 
     def _conflate(self) -> None:
         """All deltas of an account that follow each other become one, in the place of the first."""
