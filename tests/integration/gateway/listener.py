@@ -144,7 +144,7 @@ class Listener:
         """And until the response is whole."""
         await self.until(lambda: self.end, within)
         async with asyncio.timeout(within):
-            assert await self._reader.read() == b"0\r\n\r\n"
+            assert await self._reader.readexactly(5) == b"0\r\n\r\n"
         assert self.end
         return self.end
 

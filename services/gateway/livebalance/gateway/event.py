@@ -26,15 +26,17 @@ class Story:
         return b"id: %b\n%b" % (bookmark(self._at).encode(), _data(text(frame.frame)))
 
 
-class _End(Struct, frozen=True):
+class End(Struct, frozen=True):
+    """The data of the last event: how a socket would have been closed."""
+
     code: int
     reason: Reason
 
 
 def end(code: Close, word: str, retry_after_ms: int | None = None) -> bytes:
-    """The last event: how the socket would have been closed; and when a browser comes back by itself."""
+    """The last event; it also says when a browser comes back by itself."""
     retry = b"" if retry_after_ms is None else b"retry: %d\n" % retry_after_ms
-    return retry + b"event: close\n" + _data(json.encode(_End(code, told(word, retry_after_ms))))
+    return retry + b"event: close\n" + _data(json.encode(End(code, told(word, retry_after_ms))))
 
 
 def _data(words: bytes) -> bytes:

@@ -37,7 +37,8 @@ class Guard:
 
     async def rights_of_reader(self, request: Request) -> Rights:
         """As `rights`, for what any page may have a browser open with our cookie: it has to be ours."""
-        if "authorization" not in request.headers and not self._credentials.ours(request.headers):
+        by_cookie = "authorization" not in request.headers and self.token(request) is not None
+        if by_cookie and not self._credentials.ours(request.headers):
             raise ProblemError(HTTPStatus.FORBIDDEN, "origin", "origin not allowed")
         return await self.rights(request)
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, get_args
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json, to_builtins
 
 from livebalance.gateway.cursor import older_than
-from livebalance.gateway.event import end
+from livebalance.gateway.event import End, end
 from livebalance.wire.close import Close
-from livebalance.wire.frame import Snapshot
+from livebalance.wire.frame import ServerFrame, Snapshot
 from livebalance.wire.identity import AccountId, Revision, TransferId, channel_name
 from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, problem
 from livebalance.wire.view import AccountsView, AccountView, BalanceView, TransfersView, TransferView
@@ -24,7 +24,8 @@ ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
 ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
 
-_SHAPES = (AccountsView, Snapshot, TransfersView, TransferView, Problem)
+_FRAMES = (*get_args(ServerFrame), End)
+_SHAPES = (AccountsView, TransfersView, TransferView, Problem, *_FRAMES)
 
 # --- the examples
 
@@ -96,10 +97,10 @@ def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[s
 
 def streamed() -> dict[str, Any]:
     """For the route of events."""
-    events = end(Close.GOODBYE, "drain", 1800).decode()
-    content = {"text/event-stream": {"schema": {"type": "string"}, "example": events}}
+    content = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
     ok = {"description": "Events until one of the type close", "content": content}
-    return {"responses": {200: ok, **{status: _problems(status) for status in sorted({*_ALWAYS, 403, 429})}}}
+    problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403, 429})}
+    return {"responses": {200: ok, **problems}, "response_class": Response}
 
 
 def _text(pattern: str) -> dict[str, str]:
@@ -134,11 +135,30 @@ def install(app: FastAPI, cookie: str) -> None:
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
+def _event(frames: list[dict[str, str]]) -> dict[str, Any]:
+    """One of a stream, as HTML, 9.2.6, reads it."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": frames}}
+    *_, last = end(Close.GOODBYE, "drain", 1800).decode().split("data: ")
+    return {
+        "description": "A frame of the socket; the last one is of the type close",
+        "type": "object",
+        "properties": {
+            "event": {"enum": ["message", "close"]},
+            "id": _text(BOOKMARK),
+            "retry": {"type": "integer"},
+            "data": data,
+        },
+        "required": ["data"],
+        "examples": [{"event": "close", "retry": 1800, "data": last.strip()}],
+    }
+
+
 def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
     whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_ABOUT)
     _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
     for shape, example in _EXAMPLES.items():  # here: FastAPI would drop what is null in them
         shapes[shape.__name__]["examples"] = [to_builtins(example)]
+    shapes["Event"] = _event([{"$ref": f"#/components/schemas/{one.__name__}"} for one in _FRAMES])
     shapes["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
     whole["components"] = {
         "schemas": shapes,
