@@ -10,7 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.gateway.bad_input.raw import BINARY, TEXT, UPGRADE, Raw, frame, message, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.listener import Listener
 from tests.integration.gateway.viewer import Viewer, position
+from tests.tokens import token
 
 END = b"\r\n"
 Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -65,6 +67,34 @@ async def test_refusals(start_gateway: StartGateway) -> None:
         refused,
         *(series("turned_away", reason=word) for word in words),
         series("http_answers", status="404"),
+    )
+
+
+async def test_streams(start_gateway: StartGateway, book: Book) -> None:
+    gateway = await start_gateway(sockets_per_address=1)
+    await book.open("alice")
+
+    async def streamed() -> None:
+        async with Listener(gateway.http, "alice") as one:
+            await one.until_at("alice", 1)
+            assert (await shown(gateway))[series("streams")] == 1
+            async with Listener(gateway.http, "alice") as other:
+                assert other.status == 429
+        await gateway.until_sessions(0)
+        assert (await shown(gateway))[series("streams")] == 0
+        async with Listener(gateway.http, "alice", shows=token([])) as nothing:
+            await nothing.until_end()
+
+    await moves(
+        gateway,
+        streamed,
+        series("turned_away", reason="address_full"),
+        series("http_answers", status="429"),
+        series("closed", code="1006", reason="lost"),
+        series("closed", code="4503", reason="nothing_left"),
+        series("errors", reason="no_access"),
+        series("sent_bytes"),
+        series("snapshots", reason="subscribed"),
     )
 
 

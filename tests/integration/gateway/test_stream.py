@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from livebalance.gateway.bookmark import bookmark
+from livebalance.readmodel import reads
+from livebalance.readmodel.reads import UnavailableError
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
@@ -149,6 +151,29 @@ async def test_a_reader_that_takes_nothing_is_aborted(start_gateway: StartGatewa
             while await gateway.counted("closed", code="1006", reason="no_progress") == before:
                 await book.move("alice", *range(50))
         await gateway.until_sessions(0)
+
+
+async def test_what_cannot_be_read_now_is_asked_for_again(
+    gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream cannot subscribe again: it comes back, with what it has of the others."""
+    await book.open("alice", "bob")
+    async with Listener(gateway.http, "alice") as before:
+        await before.until_at("alice", 1)
+    with monkeypatch.context() as away:
+
+        async def fails(*_: object) -> None:
+            raise UnavailableError
+
+        away.setattr(reads, "accounts", fails)
+        async with Listener(gateway.http, "alice", "bob", mark=before.mark) as one:
+            end = await one.until_end()
+            assert (end.code, end.word) == (4013, "busy")
+            assert one.retry == end.retry_after_ms
+            assert {error["code"] for error in one.of_type("error")} == {"unavailable"}
+    async with Listener(gateway.http, "alice", "bob", mark=before.mark, shown=before.shown) as again:
+        await again.until_at("bob", 1)
+        assert len(again.of_type("snapshot")) == 1
 
 
 # --- rights

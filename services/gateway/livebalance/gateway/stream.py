@@ -144,10 +144,13 @@ class Stream(StreamingResponse):
         return admission.crowded(turned) if turned else None
 
     def _begin(self) -> None:
+        self._door.keep(self)
+        if self._door.transport.is_closing():  # it may be gone already, and nobody would tell
+            self._over.set()
+            return
         relay, wanted = self._relay, self._wanted
         session = self._session = relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
-        self._door.keep(self)
         bound(self._door.transport, self._patience)
         self._wait(self._patience.ping_period, self._check)
         relay.vouch(session, wanted.rights)
