@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from livebalance.gateway.bookmark import bookmark
@@ -16,7 +17,7 @@ from tests.integration.gateway.listener import Listener
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.test_rights import Operator, operator  # noqa: F401 - a fixture
 from tests.integration.gateway.viewer import Viewer
-from tests.tokens import token
+from tests.tokens import bearer, token
 
 ORIGIN = "https://bank.example"
 
@@ -314,6 +315,20 @@ async def test_sockets_and_streams_are_counted_together(start_gateway: StartGate
     await gateway.until_sessions(0)
     async with Listener(gateway.http, "alice", shows=mine) as again:
         await again.until_at("alice", 0)
+
+
+async def test_a_browser_that_is_too_many_comes_back(start_gateway: StartGateway, book: Book) -> None:
+    gateway = await start_gateway(sockets_per_address=1)
+    async with Listener(gateway.http, "alice") as one, httpx.AsyncClient() as http:
+        await one.until_at("alice", 0)
+        given = {**bearer(), "Accept": "text/event-stream"}
+        answer = await http.get(f"{gateway.http}/api/v1/events?account=alice", headers=given)
+    assert (answer.status_code, answer.headers["content-type"][:17]) == (200, "text/event-stream")
+    retry, event, data = answer.text.strip().split("\n")
+    end = json.loads(data.removeprefix("data: "))
+    assert (end["code"], end["reason"]["code"], event) == (4013, "busy", "event: close")
+    assert retry == f"retry: {end['reason']['retry_after_ms']}"
+    assert 10_000 <= end["reason"]["retry_after_ms"] <= 20_000
 
 
 async def test_a_drain_tells_when_to_come_back(start_gateway: StartGateway, book: Book) -> None:

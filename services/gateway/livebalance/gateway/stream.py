@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import StringConstraints
 from starlette.datastructures import Headers
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from livebalance.gateway import admission, metrics, openapi, problem
@@ -46,6 +46,7 @@ BROKEN = 1006  # as of a socket: it ended without a close
 
 _UNAVAILABLE = Note("error", "unavailable")
 _USUAL = frozenset({"lost", "drain", "stopping"})  # ends that nobody need look at
+_TYPE = "text/event-stream"
 _HEADERS = {
     "cache-control": "no-store",
     "connection": "close",
@@ -101,11 +102,21 @@ def _resumed(mark: str) -> Positions:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", words) from cause
 
 
+def _refused(refusal: Refusal, accept: str) -> Response:
+    """A browser's EventSource comes back from a stream that ended, and from no other answer."""
+    if _TYPE not in accept:
+        return problem.refused(refusal)
+    wait = int(refusal.headers["retry-after"]) * 1000
+    return Response(
+        end(Close.BUSY, "busy", random.randint(wait, 2 * wait)), headers=_HEADERS, media_type=_TYPE
+    )
+
+
 class Stream(StreamingResponse):
     """The answer to one request, and the link of its session."""
 
     def __init__(self, hall: Hall, wanted: Wanted) -> None:
-        super().__init__((), headers=_HEADERS, media_type="text/event-stream")
+        super().__init__((), headers=_HEADERS, media_type=_TYPE)
         self._relay, self._patience, self._proxies = hall
         self._wanted = wanted
         self._story = Story(wanted.at)
@@ -122,11 +133,12 @@ class Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._door = scope["state"][STATE]
-        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+        headers = Headers(scope=scope)
+        forwarded = ",".join(headers.getlist("x-forwarded-for"))
         self._address = address(self._door.peer, forwarded, self._proxies)
         if refusal := self._refusal():
             metrics.TURNED.labels(refusal.reason).inc()
-            await problem.refused(refusal)(scope, receive, send)
+            await _refused(refusal, headers.get("accept", ""))(scope, receive, send)
             return
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
