@@ -138,7 +138,8 @@ async def serving(module: str, environment: dict[str, str]) -> AsyncIterator[Ser
         await listening(port)
         yield Server(port, psutil.Process(child.pid))
     finally:
-        child.terminate()
+        if child.returncode is None:
+            child.terminate()
         await child.wait()
 
 

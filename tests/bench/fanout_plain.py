@@ -16,14 +16,20 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from livebalance.wire.delta import account_of, decode_delta, redis_account
-from livebalance.wire.frame import SUBPROTOCOL, Auth, Subscribe, decode_client, delta_frame
-from livebalance.wire.identity import AccountId, channel_account
+from livebalance.wire.frame import SUBPROTOCOL, Auth, Snapshot, Subscribe, decode_client, delta_frame, encode
+from livebalance.wire.identity import AccountId, Epoch, Revision, channel_account
 from tests.tokens import AUDIENCE, ISSUER, SECRET
 
+EPOCH = Epoch("00000000000000a1")
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
 
 followers: dict[AccountId, set[WebSocket]] = defaultdict(set)
 pubsub = redis.asyncio.from_url(os.environ["LIVEBALANCE_REDIS"]).pubsub()
+
+
+def nothing(channel: str) -> Snapshot:
+    """It has no database to read."""
+    return Snapshot(channel, EPOCH, Revision(0), "subscribed", None, [], None, None)
 
 
 async def serve(socket: WebSocket) -> None:
@@ -39,6 +45,7 @@ async def serve(socket: WebSocket) -> None:
             await pubsub.subscribe(redis_account(PREFIX, account))
         followers[account].add(socket)
     await socket.send_text('{"type":"ok","id":1}')
+    await socket.send_text(encode(nothing(frame.channels[0].channel)).decode())
     try:
         await socket.receive_text()
     except WebSocketDisconnect:

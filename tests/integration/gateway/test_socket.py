@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.integration.gateway.bad_input.raw import CONT, PING, PONG, TEXT, WITHIN, Raw, frame
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.viewer import Viewer
@@ -72,6 +73,17 @@ async def test_a_message_may_come_in_fragments(gateway: Running) -> None:
 def raw_frame(opcode: int, payload: bytes) -> bytes:
     """Masked with zeros."""
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+async def test_a_pong_goes_before_what_answers_a_later_frame(gateway: Running) -> None:
+    """The ping lies between the fragments of a message, and all of it comes at once."""
+    text = b'{"type":"ping","id":1}'
+    async with await Raw.open(gateway.http) as one:
+        one.send(frame(TEXT, text[:5], fin=False) + frame(PING, b"hello") + frame(CONT, text[5:]))
+        async with asyncio.timeout(WITHIN):
+            while (heard := await one.frame()) != (PONG, b"hello"):
+                assert b'"ok"' not in heard[1]
+        assert (await one.until("ok"))["id"] == 1
 
 
 async def test_text_that_is_no_utf8_ends_it(gateway: Running) -> None:

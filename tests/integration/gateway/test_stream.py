@@ -11,11 +11,11 @@ from livebalance.gateway.bookmark import bookmark
 from livebalance.readmodel import reads
 from livebalance.readmodel.reads import UnavailableError
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
+from tests.integration.gateway.bad_input.test_access import Operator, operator  # noqa: F401 - a fixture
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.listener import Listener
 from tests.integration.gateway.test_following import assert_shows
-from tests.integration.gateway.test_rights import Operator, operator  # noqa: F401 - a fixture
 from tests.integration.gateway.viewer import Viewer
 from tests.tokens import bearer, token
 

@@ -11,8 +11,9 @@ from livebalance.gateway.answer import Answer
 from livebalance.gateway.channel import Channel
 from livebalance.gateway.outbox import Outbox, Parcel
 from livebalance.gateway.session import Session
+from livebalance.gateway.trail import Trail
 from livebalance.readmodel.reads import Asked, Found
-from livebalance.wire.identity import Position
+from livebalance.wire.identity import AccountId, Position
 from tests.simulation.gateway.law import Faithful, Faulty
 
 RUN = settings(
@@ -49,6 +50,7 @@ def test_without_loss_it_needs_no_audit() -> None:
 
 
 TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, answer.answer, Outbox.take
+TRUE_CHAIN = Trail.chain
 
 
 def reads_before_the_acknowledgement(self: Channel) -> Any:
@@ -114,6 +116,11 @@ def claims_what_waits(session: Session) -> Any:
     return None if not known or None in known else min(one for one in known if one is not None)
 
 
+def leads_anywhere(self: Trail, account: AccountId, at: Position | None, to: Position) -> list[Parcel]:
+    """As if nothing of it were ever dropped."""
+    return TRUE_CHAIN(self, account, at, to) or []
+
+
 def never(*_: object) -> bool:
     return False
 
@@ -147,6 +154,7 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
         takes_a_straddling_delta_for_past,
         Faulty,
     ),
+    "what was relayed lately leads to where the channel is": (Trail, "chain", leads_anywhere, Faithful),
     "only what was sent is claimed complete": (hub, "_complete_as_of", claims_what_waits, Faithful),
 }
 

@@ -38,8 +38,16 @@ QUIET = 3  # rounds of a second: an audit, its patience, a read
 START = 1_795_000_000_000
 OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
 EAGER = Manners(*[1e9] * 4)  # nobody asks too often
+TRAIL_BYTES = 2500  # so little that links of its chains go
 TERMS = Terms(
-    "gateway-1", "0", 10_000, Limits(16384, 128, RESUME_MAX), OUTBOX_BYTES, manners=EAGER, per_user=99
+    "gateway-1",
+    "0",
+    10_000,
+    Limits(16384, 128, RESUME_MAX),
+    OUTBOX_BYTES,
+    manners=EAGER,
+    per_user=99,
+    trail_bytes=TRAIL_BYTES,
 )
 LANE = Lane(0)
 FOR_EVER = Rights("subject", "login", EVERYTHING, START // 1000, Millis(START * 2))

@@ -9,8 +9,10 @@ from livebalance.gateway.hub import ACK_WITHIN, WORDS, Hub, Terms
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights, scope
 from livebalance.gateway.session import READS_AT_ONCE, Session
+from livebalance.gateway.trail import FRESH
 from livebalance.readmodel.reads import Found
 from livebalance.wire.close import Close
+from livebalance.wire.delta import Delta
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.instant import Millis
@@ -35,6 +37,12 @@ def subscribe(*accounts: str) -> bytes:
     return json.encode(
         {"type": "subscribe", "id": 1, "channels": [{"channel": f"account:{one}"} for one in accounts]}
     )
+
+
+def subscribe_at(account: str, revision: int) -> bytes:
+    at = {"epoch": EPOCH, "revision": revision}
+    channels = [{"channel": f"account:{account}", "position": at}]
+    return json.encode({"type": "subscribe", "id": 1, "channels": channels})
 
 
 def unsubscribe(*accounts: str) -> bytes:
@@ -177,6 +185,7 @@ def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_ke
     (read,) = hub.take().reads
     hub.answered(read, {None: empty()}, 0.0)
     frames(old)
+    hub.tick(FRESH + 1, WALL)
     new = joined(hub, "alice")
     (read,) = hub.take().reads
     hub.failed(read, 700)
@@ -185,6 +194,29 @@ def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_ke
     assert frames(old) == []
     assert old.followers
     assert not new.followers
+
+
+def test_who_comes_from_where_another_was_is_answered_without_a_read() -> None:
+    hub = Hub(TERMS, Revocations())
+    joined(hub, "alice")
+    hub.acked(ALICE)
+    (read,) = hub.take().reads
+    hub.answered(read, {None: empty(1)}, 0.0)
+    for at in (1, 3):
+        hub.delta(ALICE, Delta(Lane(0), EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b""))
+    fresh = joined(hub, "alice")
+    assert not hub.take().reads
+    assert [one["type"] for one in frames(fresh)] == ["ok", "snapshot", "delta", "delta"]
+    back = connected(hub, "back", "10.0.0.1", 0.0)
+    frames(back)
+    hub.receive(back, subscribe_at("alice", 3), 0.0)
+    hub.receive(back, subscribe_at("alice", 3), 0.0)  # anew
+    assert not hub.take().reads
+    told = frames(back)
+    assert [(one["type"], one.get("from")) for one in told] == [("ok", None), ("ok", None), ("delta", 3)]
+    lost = connected(hub, "lost", "10.0.0.1", 0.0)
+    hub.receive(lost, subscribe_at("alice", 2), 0.0)  # inside a delta
+    assert len(hub.take().reads) == 1
 
 
 def test_who_waits_too_long_for_redis_is_refused() -> None:

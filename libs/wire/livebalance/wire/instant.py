@@ -1,6 +1,7 @@
 """An instant as the wire writes it: RFC 3339, UTC, milliseconds."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NewType
 
 Millis = NewType("Millis", int)  # ms since 1970-01-01T00:00:00Z
@@ -11,6 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE = timedelta(milliseconds=1)
 
 
+@lru_cache(maxsize=256)  # what is of one batch has one time
 def rfc3339(at: Millis) -> str:
     """`2026-11-24T17:20:00.000Z`. Raises OverflowError outside the years 1..9999."""
     return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -36,6 +36,8 @@ from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
+BACKLOG = 256  # connections; accepted in one go, so who is inside waits for them. The others knock again
+
 _log = logs.get("gateway")
 
 Pool = "asyncpg.Pool[asyncpg.Record]"
@@ -64,6 +66,7 @@ def terms(settings: Settings) -> Terms:
         manners=Manners(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
+        trail_bytes=settings.trail_bytes,
         features=("demo",) if settings.demo_secret else (),
     )
 
@@ -142,7 +145,7 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     proxies = frozenset(settings.proxies)
     credentials = credentialed(settings)
     hosts = frozenset(host.lower() for host in settings.hosts)
-    threshold = Threshold(Rules(hosts, settings.tls_only, proxies), settings.head_within)
+    threshold = Threshold(Rules(hosts, settings.tls_only, proxies), settings.head_within, relay.crowded)
 
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
         return Socket(relay, patience, server_state, proxies, credentials)
@@ -154,6 +157,7 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
         ws=socket,  # type: ignore[arg-type]
         lifespan="off",
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -161,6 +165,10 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         timeout_graceful_shutdown=2,
     )
     return Server(config)
+
+
+async def _as_it_is(_: object) -> None:
+    """What a gateway says to Postgres leaves nothing behind on a connection; to reset it is a round trip."""
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
@@ -171,6 +179,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         max_size=settings.connections,
         timeout=settings.read_deadline,
         command_timeout=settings.read_deadline,
+        reset=_as_it_is,
         server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
         authority = Authority(settings, pool)

@@ -12,14 +12,19 @@ from livebalance.gateway.effects import Effects, Read
 from livebalance.gateway.follower import Follower, Step, fits
 from livebalance.gateway.outbox import Parcel
 from livebalance.gateway.session import Session
+from livebalance.gateway.trail import Trail
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import Error
 from livebalance.wire.identity import AccountId, Position, channel_name
 
 
 class Audience:
-    def __init__(self, account: AccountId, effects: Effects, since: float) -> None:
+    def __init__(
+        self, account: AccountId, effects: Effects, trail: Trail, resume_max: int, since: float
+    ) -> None:
         self.channel = Channel(account, since)
+        self._trail = trail
+        self._resume_max = resume_max
         self.size = 0
         self._effects = effects
         self._in_step: set[Session] = set()
@@ -71,9 +76,31 @@ class Audience:
     # --- reads
 
     def read_for(self, follower: Follower) -> None:
+        """Unless it has just come, and what it misses was relayed just now."""
+        if follower.fresh and (missed := self._missed_by(follower)) is not None:
+            self._trail.spared += 1
+            self._hand(follower, missed)
+            return
         self._step(follower, Step.READING)
         self.channel.want(follower.at)
         self._effects.unread.add(self)
+
+    def _missed_by(self, follower: Follower) -> list[Parcel] | None:
+        """None: only Postgres can tell."""
+        channel, at = self.channel, follower.at
+        if channel.at is None or channel.hole:
+            return None
+        if at and at.epoch == channel.at.epoch and channel.at.revision - at.revision > self._resume_max:
+            return None
+        return self._trail.chain(channel.account, at, channel.at)
+
+    def _hand(self, follower: Follower, parcels: list[Parcel]) -> None:
+        assert self.channel.at
+        self._place(follower, self.channel.at)
+        follower.fresh = False
+        for parcel in parcels:
+            if not self._give(follower, parcel):
+                break
 
     def begin(self) -> None:
         """Begins the next read, if there is one to begin."""
@@ -116,6 +143,9 @@ class Audience:
         outcome = self.channel.answered(answers, now)
         self._effects.unread.add(self)
         self._relay(outcome.relayed)
+        for answer in answers.values():
+            if answer.parcel and answer.at == answer.truth:
+                self._trail.keep(answer.parcel)
         for follower in list(self._readers):
             # One that fell behind while others were served asks with another position.
             if follower.step is Step.READING and follower.at in answers:
@@ -151,23 +181,19 @@ class Audience:
 
     def _relay(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:
+            self._trail.keep(parcel)
             self._to_those_in_step(parcel)
             for follower in list(self._apart):
                 self._to_one_apart(follower, parcel)
 
     def _to_those_in_step(self, parcel: Parcel) -> None:
-        crossing = crosses(parcel)
-        full: list[Session] = []
-        self._effects.touched |= self._in_step
-        for session in self._in_step:
-            mine = replacing(session, parcel) if crossing else parcel
-            if not session.outbox.put(mine):
-                full.append(session)
-        for session in full:
-            session.overflow()
-        if parcel.last:
+        if crosses(parcel) or parcel.last:
             for session in list(self._in_step):
-                self.leave(session.followers[parcel.account])
+                self._give(session.followers[parcel.account], parcel)
+            return
+        self._effects.touched |= self._in_step
+        for session in [one for one in self._in_step if not one.outbox.put(parcel)]:
+            session.overflow()
 
     def _to_one_apart(self, follower: Follower, parcel: Parcel) -> None:
         fit = fits(follower.at, parcel)
@@ -182,8 +208,12 @@ class Audience:
     def _give(self, follower: Follower, parcel: Parcel) -> bool:
         session = follower.session
         self._effects.touched.add(session)
-        mine = replacing(session, parcel) if crosses(parcel) else parcel
-        if not session.outbox.put(mine):
+        if crosses(parcel) and (forgotten := session.outbox.forget(parcel.account)):
+            if forgotten.before is None:  # a client that has nothing is not told what became of it
+                self.fall(follower, None)
+                return False
+            parcel = parcel._replace(before=forgotten.before)
+        if not session.outbox.put(parcel):
             session.overflow()
             return False
         if parcel.last:
@@ -192,11 +222,5 @@ class Audience:
 
 
 def crosses(parcel: Parcel) -> bool:
-    """From one epoch into another."""
+    """From one epoch into another: what is queued of the one before is cleared."""
     return parcel.before is not None and parcel.before.epoch != parcel.after.epoch
-
-
-def replacing(session: Session, parcel: Parcel) -> Parcel:
-    """Clears what is queued of the epoch before; `parcel` then follows what the client was sent last."""
-    forgotten = session.outbox.forget(parcel.account)
-    return parcel if forgotten is None else parcel._replace(before=forgotten.before)

@@ -14,14 +14,21 @@ class Bucket:
         self._depth = burst / per_second  # seconds
         self._full_at = 0.0
 
+    def wait(self, now: float, count: int = 1) -> float:
+        """Seconds until there is enough; 0: there is."""
+        wait = max(self._full_at, now) + count * self._interval - now - self._depth
+        return wait if wait > 1e-9 else 0.0  # less is rounding
+
     def take(self, now: float, count: int = 1) -> float:
         """0: there was enough, and it is taken. Else the seconds until there is, and nothing is taken."""
-        full_at = max(self._full_at, now) + count * self._interval
-        wait = full_at - now - self._depth
-        if wait > 1e-9:  # less is rounding
+        if wait := self.wait(now, count):
             return wait
-        self._full_at = full_at
+        self.owe(now, count)
         return 0.0
+
+    def owe(self, now: float, count: int) -> None:
+        """Takes it though there may not be so much: the next waits the longer."""
+        self._full_at = max(self._full_at, now) + count * self._interval
 
     def is_full(self, now: float) -> bool:
         """Nothing was taken that counts any more: a new one is as good."""

@@ -43,6 +43,7 @@ class Events(NamedTuple):
     deltas: Callable[[Sequence[tuple[AccountId, Delta]]], None]
     progress: Callable[[Progress], None]
     connected: Callable[[bool], None]  # True once everything is subscribed again
+    lost: Callable[[str], None]  # a connection, or a try to have one; the word says why
     dropped: Callable[[str], None]  # a message was none of ours; the word says which
     rang: Callable[[], None]  # something was taken back from someone
 
@@ -115,6 +116,7 @@ class Deltas:
         self._events = events
         self._accounts: dict[bytes, AccountId] = {}  # by their channel
         self._lanes: set[bytes] = set()
+        self._commands: dict[bytes, bool] = {}  # to be sent: whether each channel is to be heard
         self._connection: _Connection | None = None
         self._unacked: Counter[bytes] = Counter()  # subscriptions sent
         self._some_acked = asyncio.Event()
@@ -126,20 +128,31 @@ class Deltas:
         """Each is told by `acked` once Redis has acknowledged the last subscription to it."""
         channels = {redis_account(self._prefix, account).encode(): account for account in accounts}
         self._accounts.update(channels)
-        self._send("SUBSCRIBE", channels)
+        self._command(channels, there=True)
 
     def unsubscribe(self, accounts: Iterable[AccountId]) -> None:
         channels = [redis_account(self._prefix, account).encode() for account in accounts]
         for channel in channels:
             self._accounts.pop(channel, None)
-        self._send("UNSUBSCRIBE", channels)
+        self._command(channels, there=False)
 
     def hear_lanes(self, count: int) -> None:
         """The progress of lanes 0..count-1."""
         lanes = {redis_lane(self._prefix, Lane(lane)).encode() for lane in range(count)}
         if new := lanes - self._lanes:
             self._lanes |= new
-            self._send("SUBSCRIBE", new)
+            self._command(new, there=True)
+
+    def _command(self, channels: Iterable[bytes], *, there: bool) -> None:
+        """Together with what else is wanted until the loop turns; of a channel, the last word counts."""
+        if not self._commands:
+            asyncio.get_running_loop().call_soon(self._send_commands)
+        self._commands.update(dict.fromkeys(channels, there))
+
+    def _send_commands(self) -> None:
+        commands, self._commands = self._commands, {}
+        self._send("SUBSCRIBE", [channel for channel, there in commands.items() if there])
+        self._send("UNSUBSCRIBE", [channel for channel, there in commands.items() if not there])
 
     def _send(self, command: str, channels: Iterable[bytes]) -> None:
         if self._connection is None:  # it subscribes to all of them once there is one
@@ -206,6 +219,7 @@ class Deltas:
                 await self._serve()
             except (OSError, TimeoutError, LostError) as reason:
                 _log.warning("redis is away", reason=str(reason)[:200] or type(reason).__name__)
+                self._events.lost(_word(reason))
             pause = FIRST_PAUSE if self._connection else min(pause * 2, LONGEST_PAUSE)
             self._close()
             await asyncio.sleep(random.uniform(0, pause))
@@ -266,6 +280,12 @@ class Deltas:
                 connection.lost.result()
                 raise LostError("closed")
         raise LostError("deaf")
+
+
+def _word(reason: Exception) -> str:
+    if isinstance(reason, LostError):
+        return str(reason)
+    return "timeout" if isinstance(reason, TimeoutError) else "unreachable"
 
 
 def _in_batches(channels: Iterable[bytes]) -> Iterable[list[bytes]]:

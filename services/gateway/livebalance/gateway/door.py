@@ -1,18 +1,20 @@
 """HTTP in, with what uvicorn leaves out: how long a head may take, how big it may be, and for whom it is."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from livebalance.gateway import head, metrics
-from livebalance.gateway.doorman import Address
+from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.head import Head, Rules, Size
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, of_turned
 from livebalance.runtime import logs
 
 STATE = "door"  # where an answer finds the door it leaves by, in the state of its request
+_SOCKET = b"GET /ws "  # so begin those who come by the thousand; who begins otherwise is looked at longer
 LINGER = 2.0  # seconds in which who was refused may read why, and close
 
 _log = logs.get("door")
@@ -21,6 +23,7 @@ _log = logs.get("door")
 class Threshold(NamedTuple):
     rules: Rules = Rules()
     head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
+    crowded: Callable[[], Turned | None] = lambda: None  # whether no socket may come in now, whose ever
 
 
 class Staying(Protocol):
@@ -85,6 +88,9 @@ class Door(HttpToolsProtocol):
         if self._refused:
             return
         self._unset_keepalive_if_required()
+        if data.startswith(_SOCKET) and self._is_between and (turned := self._threshold.crowded()):
+            self._refuse(of_turned(turned))
+            return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -96,6 +102,11 @@ class Door(HttpToolsProtocol):
             self._refuse(self._why or head.BAD_REQUEST)
         else:
             self._count(len(data))
+
+    @property
+    def _is_between(self) -> bool:
+        """No request has begun that has not been answered."""
+        return not self._came and (self.cycle is None or self.cycle.response_complete)
 
     def _count(self, size: int) -> None:
         """A header that does not end is told to nobody until it does."""

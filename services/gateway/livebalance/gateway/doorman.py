@@ -29,8 +29,11 @@ STRIKES = 3  # a client that was closed for its rate this often, in
 STRIKES_WITHIN = 600.0  # seconds, is not asked to come back
 
 
+AT_ONCE = 64  # handshakes of a gateway, whatever it bears in a second: those it has wait while it does them
+
+
 class House(NamedTuple):
-    """The bounds: how many at once, and new ones a second, with twice as many in a burst."""
+    """The bounds: how many may be here, and new ones a second; of an address twice as many at once."""
 
     connections: int
     per_second: float
@@ -63,7 +66,7 @@ class _Known:
 class Doorman:
     def __init__(self, house: House) -> None:
         self._house = house
-        self._coming = Bucket(house.per_second, 2 * house.per_second)
+        self._coming = Bucket(house.per_second, min(AT_ONCE, 2 * house.per_second))
         self._known: dict[Address, _Known] = {}
         self._room = house.connections + SPARE  # addresses
         self.connected = 0
@@ -77,17 +80,23 @@ class Doorman:
             self.connected += 1
         return turned
 
+    def crowded(self, now: float) -> Turned | None:
+        """Whoever it were could not come in: that is cheaper to say before anything is known of it."""
+        if self.connected >= self._house.connections:
+            return Turned("full", 10.0)
+        if wait := self._coming.wait(now):
+            return Turned("too_fast", wait)
+        return None
+
     def _turned(self, known: _Known, now: float) -> Turned | None:
         """An address that is turned away does not use up what the others may."""
-        house = self._house
-        if known.connected >= house.address_connections:
+        if known.connected >= self._house.address_connections:
             return Turned("address_full", 10.0)
-        if self.connected >= house.connections:
-            return Turned("full", 10.0)
+        if crowded := self.crowded(now):
+            return crowded
         if wait := known.coming.take(now):
             return Turned("address_too_fast", wait)
-        if wait := self._coming.take(now):
-            return Turned("too_fast", wait)
+        self._coming.owe(now, 1)
         return None
 
     def leave(self, address: Address) -> None:

@@ -19,6 +19,7 @@ from livebalance.gateway.outbox import Outbox
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, TOO_FAST, Follow, Leave, Manners, Present, Session, Wish
+from livebalance.gateway.trail import Trail
 from livebalance.readmodel.reads import Asked, Finding, Found
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import Close
@@ -60,6 +61,7 @@ class Terms(NamedTuple):
     per_user: int = 10  # sockets of one subject
     auth_within: float = 5.0  # seconds for a stranger to say who it is
     features: tuple[str, ...] = ()
+    trail_bytes: int = 64 * 1024 * 1024
 
 
 class Hub:
@@ -69,6 +71,7 @@ class Hub:
         self.members = Members(terms.per_user)
         self.sessions: set[Session] = set()
         self.revocations = revocations
+        self.trail = Trail(terms.trail_bytes)
         self.audiences: dict[AccountId, Audience] = {}
         self.epoch: Epoch | None = None  # the newest that was read
         self._terms = terms
@@ -265,7 +268,9 @@ class Hub:
         """Anew if it is followed already: then the client lost its place."""
         audience = self.audiences.get(account)
         if audience is None:
-            audience = self.audiences[account] = Audience(account, self.effects, now)
+            resume_max = self._terms.limits.resume_max
+            audience = Audience(account, self.effects, self.trail, resume_max, now)
+            self.audiences[account] = audience
             self._unacked.add(audience)
             self.effects.subscriptions[account] = True
         session.outbox.beat(b"")  # one that waits claims nothing of this account, and would seem to
@@ -352,6 +357,7 @@ class Hub:
 
     def tick(self, now: float, wall: Millis) -> None:
         """At least twice a second."""
+        self.trail.now = now
         for audience in [one for one in self._unacked if one.channel.since < now - ACK_WITHIN]:
             audience.refuse_fresh(RETRY_MS)
             self._close_if_empty(audience)

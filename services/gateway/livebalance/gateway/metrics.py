@@ -6,8 +6,15 @@ SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
 STREAMS = Gauge("livebalance_gateway_streams", "Of them, those that read server-sent events")
 DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
 DROPPED = Counter("livebalance_gateway_dropped_messages", "Messages of Redis that were not taken", ["reason"])
+REDIS_LOST = Counter("livebalance_gateway_redis_lost", "Connections to Redis lost, or not had", ["reason"])
 READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres")
-FAILED_READS = Counter("livebalance_gateway_failed_reads", "Reads of an account that brought nothing")
+STATEMENTS = Counter("livebalance_gateway_read_statements", "Statements that read accounts, many in one")
+SPARED = Counter(
+    "livebalance_gateway_spared_reads", "Times a client was answered from what was relayed lately"
+)
+FAILED_READS = Counter(
+    "livebalance_gateway_failed_reads", "Reads of an account that brought nothing", ["reason"]
+)
 FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit found elsewhere", ["reason"])
 REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])
 TURNED = Counter("livebalance_gateway_turned_away", "Requests refused before they were served", ["reason"])

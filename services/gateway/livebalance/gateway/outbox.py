@@ -144,7 +144,8 @@ class Outbox:
 
     def take(self, now: float) -> bytes:
         """Everything that may be written now."""
-        return b"".join([one if isinstance(one, bytes) else one.frame for one in self.take_apart(now)])
+        frames = [one if isinstance(one, bytes) else one.frame for one in self.take_apart(now)]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def take_apart(self, now: float) -> list[Parcel | bytes]:
         """The same, frame by frame."""
@@ -156,8 +157,10 @@ class Outbox:
             else:
                 self.due = now + self._period
                 self._conflate()
-        frames = [*self._frames, self._beat] if self._beat else self._frames
-        self._keep(later)
+        frames = self._frames
+        if self._beat:
+            frames.append(self._beat)
+        self._frames, self._size = later, self._size if later else 0
         self.words, self._beat = 0, b""
         return frames
 

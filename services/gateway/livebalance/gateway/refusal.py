@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from math import ceil
+from typing import Literal, NamedTuple
 
+from livebalance.gateway.doorman import Turned
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode, problem
+
+NOT_READY_FOR = "5"  # seconds a client is asked to stay away
 
 
 class Refusal(NamedTuple):
@@ -29,3 +33,16 @@ class Refusal(NamedTuple):
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def of_away(why: str) -> Refusal:
+    """What this gateway would show is not to be had now: another one may do better."""
+    word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
+
+
+def of_turned(turned: Turned) -> Refusal:
+    """Away, for a while: there are too many, or they come too fast."""
+    status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
+    words = "too many connections, or too fast"
+    return Refusal(status, turned.why, words, {"retry-after": str(ceil(turned.seconds))})

@@ -21,9 +21,10 @@ from livebalance.gateway.outbox import Note
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.snapshots import Answers, Snapshots
+from livebalance.gateway.snapshots import Answers, Failure, Snapshots
 from livebalance.gateway.status import Pipeline
 from livebalance.gateway.tokens import Denial
+from livebalance.gateway.turns import Turns
 from livebalance.readmodel.reads import Finding
 from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime import crash, logs
@@ -87,17 +88,24 @@ class Relay:
             settings.channel_prefix,
             settings.name,
             settings.probe_period,
-            Events(self._acked, self._heard, self._progress, self._connected, self._dropped, authority.ring),
+            Events(
+                self._acked,
+                self._heard,
+                self._progress,
+                self._connected,
+                self._lost,
+                self._dropped,
+                authority.ring,
+            ),
         )
         self._snapshots = Snapshots(
             pool,
             self._answered,
             self._failed,
+            Turns(settings.reads_per_second, settings.reads_waiting),
             resume_max=settings.resume_max,
             page_rows=settings.page_rows,
             deadline=settings.read_deadline,
-            per_second=settings.reads_per_second,
-            waiting=settings.reads_waiting,
             workers=READERS,
         )
         self._audit = Audit(
@@ -138,6 +146,10 @@ class Relay:
     def admit(self, address: Address) -> Turned | None:
         """None: a client of this address may connect, and counts until it has `left`."""
         return self._hub.doorman.admit(address, time.monotonic())
+
+    def crowded(self) -> Turned | None:
+        """Nobody may come in now, whoever it is."""
+        return self._hub.doorman.crowded(time.monotonic())
 
     def left(self, address: Address) -> None:
         self._hub.doorman.leave(address)
@@ -230,6 +242,9 @@ class Relay:
     def _dropped(self, reason: str) -> None:
         metrics.DROPPED.labels(reason).inc()
 
+    def _lost(self, reason: str) -> None:
+        metrics.REDIS_LOST.labels(reason).inc()
+
     def _connected(self, here: bool) -> None:
         self._redis_here = here
         self._pipeline.redis(here)
@@ -246,10 +261,10 @@ class Relay:
         metrics.READS.inc(len(answers))
         self._perform()
 
-    def _failed(self, reads: Sequence[Read]) -> None:
+    def _failed(self, reads: Sequence[Read], why: Failure) -> None:
         for read in reads:
             self._hub.failed(read, random.randint(*RETRY_MS))
-        metrics.FAILED_READS.inc(len(reads))
+        metrics.FAILED_READS.labels(why).inc(len(reads))
         self._perform()
 
     def _audited(self, asked: Followed, finding: Finding) -> None:
@@ -300,6 +315,8 @@ class Relay:
                 sent += link.flush()
                 self._look(session)
         metrics.BYTES.inc(sent)
+        metrics.SPARED.inc(self._hub.trail.spared)
+        self._hub.trail.spared = 0
         for why in done.repairs:
             metrics.REPAIRS.labels(why).inc()
         self._wake_when_due()

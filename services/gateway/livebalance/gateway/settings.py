@@ -32,13 +32,14 @@ class Settings(ServiceSettings):
     subscriptions: int = 128  # of one session
     messages_per_second: float = 10.0  # of one session, over time; three times as many at once
     sockets: int = 20_000
-    new_sockets: float = 500.0  # a second, over time; twice as many at once
+    new_sockets: float = 800.0  # a second, over time; so many at once would stop the others
     sockets_per_address: int = 200
     new_sockets_per_address: float = 20.0  # a second, over time; twice as many at once
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # whose word (X-Forwarded-For) is taken for an address
     resume_max: int = 10_000  # revisions behind, beyond which a snapshot answers
     page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
     outbox_bytes: int = 64 * 1024
+    trail_bytes: int = 64 * 1024 * 1024  # of what was relayed lately, for those who come back
     send_buffer_bytes: int = 128 * 1024  # the kernel's, of one socket
     assembly: float = 10.0  # a message that began must have ended
     ping_period: float = 20.0
@@ -47,8 +48,8 @@ class Settings(ServiceSettings):
     audit_period: float = 5.0
     probe_period: float = 5.0
     read_deadline: float = 5.0
-    reads_per_second: int = 5_000  # accounts, repairs and joins together
-    reads_waiting: int = 50_000  # accounts; with more, joiners are told to come back
+    reads_per_second: int = 5_000  # of accounts: repairs, resumes and joins together
+    reads_waiting: int = 20_000  # resumes, and as many joins; who would be one more is told to come back
     connections: int = 6  # to Postgres: two for reads of accounts, one for audits, the rest for REST
 
     drain: float = 5.0  # over which clients are asked to come back elsewhere

@@ -19,12 +19,12 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from livebalance.gateway import admission, handshake, metrics
+from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned, address
 from livebalance.gateway.line import Patience, bound, waiting
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
 from livebalance.wire.close import Close, reason
@@ -185,6 +185,8 @@ class Socket(asyncio.Protocol):
         protocol, whole = self._protocol, False
         protocol.receive_data(data)
         events = protocol.events_received()
+        if protocol.state is OPEN:
+            self._write_protocol()  # a pong goes before what answers a later frame
         for event in events:
             if isinstance(event, Request):
                 self._shake_hands(event)
@@ -218,13 +220,13 @@ class Socket(asyncio.Protocol):
 
     def _away(self) -> Refusal | None:
         why = self._gateway.not_ready()
-        return admission.away(why) if why else None
+        return of_away(why) if why else None
 
     def _turned(self) -> Refusal | None:
-        """None: it is in, and counts until its connection is gone."""
-        turned = self._gateway.admit(self._address)
-        self._admitted = turned is None
-        return admission.crowded(turned) if turned else None
+        if turned := self._gateway.admit(self._address):
+            return of_turned(turned)
+        self._admitted = True
+        return None
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from livebalance.gateway import admission, metrics, openapi, problem
+from livebalance.gateway import metrics, openapi, problem
 from livebalance.gateway.bookmark import ACCOUNTS, Positions, positions
 from livebalance.gateway.door import STATE, Door
 from livebalance.gateway.doorman import Address, address
@@ -30,7 +30,7 @@ from livebalance.gateway.line import Patience, bound, waiting
 from livebalance.gateway.openapi import BOOKMARK, ID
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.problem import ProblemError
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import Session
@@ -151,9 +151,9 @@ class Stream(StreamingResponse):
 
     def _refusal(self) -> Refusal | None:
         if why := self._relay.not_ready():
-            return admission.away(why)
+            return of_away(why)
         turned = self._relay.admit(self._address)
-        return admission.crowded(turned) if turned else None
+        return of_turned(turned) if turned else None
 
     def _begin(self) -> None:
         self._door.keep(self)

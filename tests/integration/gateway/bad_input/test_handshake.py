@@ -160,6 +160,42 @@ async def test_row_07_a_head_that_comes_byte_by_byte(make_scene: MakeScene) -> N
     await scene.told("cut off", reason="slow_head")
 
 
+def by(address: str) -> bytes:
+    """What our balancer says of a client."""
+    return f"X-Forwarded-For: 203.0.113.99, {address}\r\n\r\n".encode()
+
+
+async def turned_away(scene: Scene, address: str, reason: str, seconds: int, told: str = "") -> None:
+    answer = await scene.talk(UPGRADE + by(address))
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, reason, str(seconds))
+    await scene.told("refused", reason=reason, status=429, address=told or address)
+
+
+async def test_row_26_an_address_has_its_number_and_the_others_come_in(make_scene: MakeScene) -> None:
+    scene = await make_scene(sockets_per_address=2)
+    async with await scene.open(UPGRADE + by("10.0.0.1")), await scene.open(UPGRADE + by("10.0.0.1")):
+        await turned_away(scene, "10.0.0.1", "address_full", 10)
+        async with await scene.open(UPGRADE + by("10.0.0.2")):
+            pass
+    await scene.gateway.until_sessions(1)  # the neighbour
+    async with await scene.open(UPGRADE + by("10.0.0.1")):
+        pass
+
+
+async def test_row_26_only_a_proxy_of_ours_is_believed(make_scene: MakeScene) -> None:
+    scene = await make_scene(sockets_per_address=2, proxies=())
+    async with await scene.open(UPGRADE + by("10.0.0.1")):
+        await turned_away(scene, "10.0.0.2", "address_full", 10, told="127.0.0.1")
+
+
+async def test_row_26_an_address_that_comes_too_fast(make_scene: MakeScene) -> None:
+    scene = await make_scene(new_sockets_per_address=0.5)
+    async with await scene.open(UPGRADE + by("10.0.0.1")):
+        await turned_away(scene, "10.0.0.1", "address_too_fast", 2)
+        async with await scene.open(UPGRADE + by("10.0.0.2")):
+            pass
+
+
 async def test_row_27_a_gateway_that_is_full(make_scene: MakeScene) -> None:
     scene = await make_scene(sockets=2)
     async with await scene.open():

@@ -1,0 +1,47 @@
+"""What was relayed lately, of all accounts: who missed no more than that is answered without a read.
+
+After a cut thousands come back from the same few positions. Each parcel says from where to where it leads: a
+chain of them that ends where the channel is misses nothing; if one was dropped meanwhile, there is none.
+"""
+
+from livebalance.gateway.outbox import Parcel
+from livebalance.wire.identity import AccountId, Position
+
+LONGEST = 64  # parcels in a chain
+FRESH = 5.0  # seconds a snapshot is handed on: it says as of when it is complete
+
+_From = tuple[AccountId, Position | None]
+
+
+class Trail:
+    """Bounded in bytes; over it the oldest parcels go."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._steps: dict[_From, tuple[Parcel, float]] = {}  # in the order they came
+        self._size = 0
+        self.now = 0.0  # seconds; set often
+        self.spared = 0  # reads, since somebody looked
+
+    def keep(self, parcel: Parcel) -> None:
+        if parcel.last or not parcel.frame:
+            return
+        key = (parcel.account, parcel.before)
+        if was := self._steps.pop(key, None):
+            self._size -= len(was[0].frame)
+        self._steps[key] = parcel, self.now
+        self._size += len(parcel.frame)
+        while self._size > self._limit:
+            oldest = next(iter(self._steps))
+            self._size -= len(self._steps.pop(oldest)[0].frame)
+
+    def chain(self, account: AccountId, at: Position | None, to: Position) -> list[Parcel] | None:
+        """What leads from `at` to `to`; None: not known."""
+        found: list[Parcel] = []
+        while at != to:
+            step = self._steps.get((account, at))
+            if step is None or len(found) == LONGEST or (at is None and step[1] < self.now - FRESH):
+                return None
+            found.append(step[0])
+            at = step[0].after
+        return found

@@ -1,0 +1,123 @@
+"""The gateway's socket, saying back what it hears: for a fuzzing client that judges how it speaks RFC 6455.
+
+`python -m tests.bench.echo PORT` takes what a judge needs and a gateway refuses: binary messages, large ones,
+no subprotocol, any path. With `--as-it-is` only the subprotocol and the path are free. `--plain` is the echo
+of the library alone, to compare with. docs/decisions/0010 has what came of it.
+"""
+
+import argparse
+import asyncio
+from typing import Any
+
+import uvicorn
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+
+from livebalance.gateway import socket
+from livebalance.gateway.credentials import Credentials
+from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.line import Patience
+from livebalance.gateway.outbox import Outbox, ready
+from livebalance.gateway.session import Manners, Session
+from livebalance.gateway.socket import Socket
+
+LARGEST = 32 * 1024 * 1024  # bytes
+
+
+class Mirror:
+    """A gateway that says what it was told."""
+
+    def not_ready(self) -> str | None:
+        return None
+
+    def admit(self, _: Address) -> Turned | None:
+        return None
+
+    def left(self, _: Address) -> None: ...
+    def present(self, *_: Any) -> None: ...
+    def disconnect(self, *_: Any) -> None: ...
+
+    def connect(self, name: str, address: Address, _: Any) -> Session:
+        return Session(name, address, Outbox(LARGEST), 0, Manners())
+
+    def writable(self, session: Session, writable: bool) -> None:
+        session.outbox.writable = writable
+
+    def receive(self, session: Session, text: bytes) -> None:
+        session.outbox.say(ready(text))
+
+
+class Echo(Socket):
+    """It flushes as a relay would."""
+
+    def _shake_hands(self, request: Request) -> None:
+        self._protocol.available_subprotocols = None
+        self._protocol.send_response(self._protocol.accept(request))
+        self._write_protocol()
+        self._open = self._protocol.handshake_exc is None
+        self._session = self._gateway.connect("echo", "", self) if self._open else None
+
+    def _text(self, session: Session, text: bytes) -> None:
+        super()._text(session, text)
+        self.flush()
+
+
+class Tolerant(Echo):
+    _binary = False
+
+    def _shake_hands(self, request: Request) -> None:
+        super()._shake_hands(request)
+        self._protocol.max_message_size = LARGEST
+
+    def _frame(self, session: Session, frame: Frame) -> bool:
+        if frame.opcode is Opcode.BINARY:
+            self._binary = True
+            frame = Frame(Opcode.TEXT, frame.data, frame.fin)
+        return super()._frame(session, frame)
+
+    def _text(self, session: Session, text: bytes) -> None:
+        if not self._binary:
+            super()._text(session, text)
+            return
+        self._binary = False
+        told = ready(text)
+        session.outbox.say(bytes([told[0] + 1]) + told[1:])
+        self.flush()
+
+
+async def plain(port: int) -> None:
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo, "127.0.0.1", port, max_size=LARGEST, compression=None, ping_interval=None):
+        await asyncio.get_running_loop().create_future()
+
+
+def ours(port: int, kind: type[Echo]) -> None:
+    def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> Socket:
+        return kind(Mirror(), Patience(), server_state, (), Credentials("", frozenset()))
+
+    async def nothing(*_: Any) -> None: ...
+
+    uvicorn.run(nothing, port=port, ws=made, lifespan="off", log_level="warning")  # type: ignore[arg-type]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--as-it-is", action="store_true")
+    parser.add_argument("--plain", action="store_true")
+    asked = parser.parse_args()
+    if asked.plain:
+        asyncio.run(plain(asked.port))
+    elif asked.as_it_is:
+        ours(asked.port, Echo)
+    else:
+        socket.FRAGMENTS = socket.CONTROLS_AT_ONCE = LARGEST
+        ours(asked.port, Tolerant)
+
+
+if __name__ == "__main__":
+    main()

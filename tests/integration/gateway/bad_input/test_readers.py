@@ -1,0 +1,96 @@
+"""Who reads for years: page by page, each bounded in rows and in time; nobody waits for it."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from livebalance.gateway import truth
+from livebalance.readmodel import reads
+from livebalance.stack.database import Database
+from tests.integration.gateway.bad_input.conftest import Scene
+from tests.tokens import bearer
+
+MANY = 6_000
+
+
+@pytest.fixture
+async def years(scene: Scene) -> Scene:
+    """With an account of many transfers."""
+    await scene.book.open("years")
+    await scene.book.execute(
+        "insert into transfer select 'years', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
+        " from generate_series(2, $1::int) n",
+        MANY,
+    )
+    await scene.book.execute("update balance set revision = $1 where account_id = 'years'", MANY)
+    return scene
+
+
+def client(scene: Scene) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"{scene.gateway.http}/api/v1", headers=bearer())
+
+
+async def page_through(http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """All of it, by pages of the biggest size there is."""
+    found: list[dict[str, Any]] = []
+    after: str | None = "0"
+    while after is not None:
+        params = {"after_revision": after, "limit": "500"}
+        page = (await http.get("/accounts/years/transfers", params=params)).json()
+        assert len(page["transfers"]) <= 500
+        found += page["transfers"]
+        after = page["next"]
+    return found
+
+
+async def test_row_33_many_readers_of_many_pages_hold_nobody_up(years: Scene) -> None:
+    """More of them than statements at once."""
+    async with client(years) as http, client(years) as other:
+        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * truth.AT_ONCE)]
+        answered = 0
+        while not all(one.done() for one in reading):
+            assert (await other.get("/accounts/neighbour")).status_code == 200
+            answered += 1
+        for one in reading:
+            assert [row["revision"] for row in await one] == list(range(2, MANY + 1))
+        assert answered > 10
+    await years.undisturbed()
+    years.untold()
+
+
+async def test_row_33_a_page_has_its_time(
+    years: Scene, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not come is given up, in Postgres too; meanwhile all else is answered."""
+    monkeypatch.setattr(truth, "DEADLINE", 0.5)
+    owner = await asyncpg.connect(database.url("owner"))
+    async with client(years) as http, owner.transaction():
+        await owner.execute("lock table transfer in access exclusive mode")
+        held = asyncio.create_task(http.get("/accounts/years/transfers"))
+        async with asyncio.timeout(5):
+            while not held.done():
+                assert (await http.get("/accounts")).status_code == 200
+        answer = await held
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert answer.headers["retry-after"]
+        waiting = "select count(*) from pg_locks where relation = 'transfer'::regclass and not granted"
+        async with asyncio.timeout(5):
+            while await owner.fetchval(waiting):
+                pass
+    await owner.close()
+    async with client(years) as http:
+        assert len((await http.get("/accounts/years/transfers")).json()["transfers"]) == 50
+    await years.told("answered no", "years", status=503)
+
+
+async def test_row_33_the_server_ends_a_statement_by_itself(database: Database) -> None:
+    """Also one whose gateway is stopped, and gives up nothing."""
+    connection = await asyncpg.connect(database.url("gateway"), server_settings=reads.SETTINGS)
+    assert await connection.fetchval("show statement_timeout") == "5s"
+    await connection.execute("set statement_timeout = '50ms'")
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await connection.execute("select pg_sleep(10)")
+    await connection.close()
