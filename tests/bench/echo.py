@@ -17,9 +17,10 @@ from websockets.http11 import Request
 from livebalance.gateway import socket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.line import Patience
 from livebalance.gateway.outbox import Outbox, ready
 from livebalance.gateway.session import Manners, Session
-from livebalance.gateway.socket import Patience, Socket
+from livebalance.gateway.socket import Socket
 
 LARGEST = 32 * 1024 * 1024  # bytes
 

@@ -39,6 +39,7 @@ from tests.integration.gateway.bad_input.raw import (
 from tests.integration.gateway.bad_input.test_flood import narrow
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.listener import Listener
 from tests.integration.gateway.viewer import Viewer, position
 from tests.tokens import bearer, claims, signed, token
 
@@ -118,6 +119,17 @@ Act = Callable[[Stage], Awaitable[object]]
 
 
 # --- how each thing happens
+
+
+async def streamed(stage: Stage) -> None:
+    await stage.book.open("alice")
+    async with Listener(stage.gateway.http, "alice") as one:
+        await one.until_at("alice", 1)
+
+
+async def stream_of_nothing(stage: Stage) -> None:
+    async with Listener(stage.gateway.http, "alice", shows=token([])) as one:
+        await one.until_end()
 
 
 def asks(request: bytes) -> Act:
@@ -566,6 +578,11 @@ EVENTS: dict[str, Event] = {
     "in vain": problem("not_yet", in_vain),
     "away": problem("unavailable", locked_request),
     "a bug of a request": problem("internal", a_bug_of_a_request),
+    # a stream of events
+    "a stream that is lost": Event(streamed, {SUBSCRIBED, ("closed", "1006", "lost")}),
+    "a stream of nothing": Event(
+        stream_of_nothing, {("errors", "no_access"), ("closed", "4503", "nothing_left")}
+    ),
     # subscriptions
     "left": Event(left, {SUBSCRIBED, ("unsubscribed", "client")}),
     "erased": Event(erased, {SUBSCRIBED, ("unsubscribed", "gone")}),

@@ -53,6 +53,7 @@ _MESSAGES = {
     "protocol_error": "a frame was not of WebSocket",
     "rate_limited": "asked too often",
     "stopping": "the gateway is stopping",
+    "nothing_left": "no account of this stream may be seen, or it was erased",
     "keys_missing": "the keys to check this token with are being read",
     "revoked": "access was revoked",
     "token_expired": "the session expired",
@@ -69,6 +70,10 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     message: str = ""
     retry_after_ms: int | None = None
     error_id: str = ""  # of a bug: it names it in the log
+
+
+def told(word: str, retry_after_ms: int | None = None, message: str = "") -> Reason:
+    return Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
 
 
 def reason(word: str, retry_after_ms: int | None = None, message: str = "", *, error_id: str = "") -> str:

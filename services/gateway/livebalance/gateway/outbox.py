@@ -42,6 +42,12 @@ def ready(text: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + text
 
 
+def text(frame: bytes) -> bytes:
+    """What stands in a ready one."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
 class Outbox:
     """Times in seconds. Data are what belongs to an account; all else are words."""
 
@@ -141,6 +147,11 @@ class Outbox:
 
     def take(self, now: float) -> bytes:
         """Everything that may be written now."""
+        frames = [one if isinstance(one, bytes) else one.frame for one in self.take_apart(now)]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def take_apart(self, now: float) -> list[Parcel | bytes]:
+        """The same, frame by frame."""
         later: list[Parcel | bytes] = []
         if self._period and self._size:
             if now < self.due:
@@ -149,12 +160,12 @@ class Outbox:
             else:
                 self.due = now + self._period
                 self._conflate()
-        frames = [one if isinstance(one, bytes) else one.frame for one in self._frames]
+        frames = self._frames
         if self._beat:
             frames.append(self._beat)
         self._frames, self._size = later, self._size if later else 0
         self.words, self._beat = 0, b""
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        return frames
 
     def _conflate(self) -> None:
         """All deltas of an account that follow each other become one, in the place of the first."""

@@ -172,9 +172,13 @@ class Relay:
         """A token that came with the request. If it is not good, the client may still show another."""
         verdict = self._authority.check(token)
         if isinstance(verdict, Rights):
-            self._hub.vouched(session, None, verdict, time.monotonic(), _wall())
+            self.vouch(session, verdict)
         else:
             session.unwelcome = _REFUSED[verdict]
+
+    def vouch(self, session: Session, rights: Rights) -> None:
+        """Its token is good, and gives it these."""
+        self._hub.vouched(session, None, rights, time.monotonic(), _wall())
         self._perform()
 
     def receive(self, session: Session, text: bytes) -> None:

@@ -5,17 +5,12 @@ straight to the transport. While a client does not take bytes, nothing is read f
 """
 
 import asyncio
-import contextlib
-import fcntl
 import logging
-import socket
-import struct
-import termios
 import time
 from collections.abc import Collection
 from http import HTTPStatus
 from secrets import token_urlsafe
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
@@ -28,7 +23,8 @@ from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned, address
-from livebalance.gateway.refusal import Refusal, of_turned
+from livebalance.gateway.line import Patience, bound, waiting
+from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
 from livebalance.wire.close import Close, reason
@@ -38,7 +34,6 @@ CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
 CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a second, and in a burst
 BROKEN = 1006  # RFC 6455: it ended without a close
-NOT_READY_FOR = "5"  # seconds a client is asked to stay away
 
 _log = logs.get("socket")
 _quiet = logging.getLogger(
@@ -47,7 +42,6 @@ _quiet = logging.getLogger(
 _quiet.setLevel(logging.ERROR)
 _FAILED = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
 _USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
-_OUTQ = struct.Struct("i")
 
 
 class Gateway(Protocol):
@@ -61,16 +55,6 @@ class Gateway(Protocol):
     def disconnect(self, session: Session) -> None: ...
     def receive(self, session: Session, text: bytes) -> None: ...
     def writable(self, session: Session, writable: bool) -> None: ...
-
-
-class Patience(NamedTuple):
-    """How long a client may be silent, and how much may wait for it."""
-
-    ping_period: float = 20.0  # seconds; a pong must come within the next, unless data waits
-    no_progress: float = 120.0  # seconds in which data waits and none of it leaves
-    high_water: int = 64 * 1024  # bytes in the transport's buffer above which it takes no more
-    send_buffer: int = 128 * 1024  # bytes, the kernel's
-    assembly: float = 10.0  # seconds in which a message that began must end
 
 
 class _Machine(ServerProtocol):
@@ -147,9 +131,7 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._connections.add(self)
-        self.transport.set_write_buffer_limits(high=self._patience.high_water)
-        with contextlib.suppress(OSError):
-            _raw(self.transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
+        bound(self.transport, self._patience)
         self._wait(self._patience.ping_period, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -237,12 +219,8 @@ class Socket(asyncio.Protocol):
             self._gateway.present(session, token)
 
     def _away(self) -> Refusal | None:
-        """What this gateway would show is not to be had now: another one may do better."""
         why = self._gateway.not_ready()
-        if why is None:
-            return None
-        word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"
-        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
+        return of_away(why) if why else None
 
     def _turned(self) -> Refusal | None:
         if turned := self._gateway.admit(self._address):
@@ -385,8 +363,8 @@ class Socket(asyncio.Protocol):
 
     def _check(self) -> None:
         """Who answers no ping is gone. Who is sent more than it takes may answer late: progress is enough."""
-        now, waiting = time.monotonic(), self._waiting()
-        delivered = self._written - waiting
+        now, waits = time.monotonic(), waiting(self.transport)
+        delivered = self._written - waits
         if self._heard or delivered > self._delivered:
             self._quiet_since = now
         if not self._heard and not self._waited:
@@ -395,26 +373,13 @@ class Socket(asyncio.Protocol):
         if now - self._quiet_since >= self._patience.no_progress:
             self._cut("no_progress")
             return
-        self._delivered, self._waited, self._heard = delivered, waiting > 0, False
-        if not waiting and self._protocol.state is OPEN:
+        self._delivered, self._waited, self._heard = delivered, waits > 0, False
+        if not waits and self._protocol.state is OPEN:
             self._protocol.send_ping(b"")
             self._write_protocol()
         self._wait(self._patience.ping_period, self._check)
-
-    def _waiting(self) -> int:
-        """Bytes the other side has not acknowledged, as far as this system tells."""
-        waiting = self.transport.get_write_buffer_size()
-        with contextlib.suppress(OSError):
-            answer = fcntl.ioctl(_raw(self.transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
-            waiting += _OUTQ.unpack(answer)[0]
-        return waiting
 
 
 def _peer(transport: asyncio.Transport) -> Address:
     peer: Address = transport.get_extra_info("peername")[0]
     return peer
-
-
-def _raw(transport: asyncio.Transport) -> socket.socket:
-    found: socket.socket = transport.get_extra_info("socket")
-    return found
