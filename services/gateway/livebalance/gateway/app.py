@@ -36,8 +36,6 @@ from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
-BACKLOG = 256  # connections; accepted in one go, so who is inside waits for them. The others knock again
-
 _log = logs.get("gateway")
 
 Pool = "asyncpg.Pool[asyncpg.Record]"
@@ -157,7 +155,6 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
         ws=socket,  # type: ignore[arg-type]
         lifespan="off",
-        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
