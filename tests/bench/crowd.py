@@ -8,6 +8,7 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from typing import Any, cast
 
 import uvloop
@@ -97,6 +98,7 @@ class Member(asyncio.Protocol):
         self._buffer = rest
         if not head.startswith(b"HTTP/1.1 101"):
             self._crowd.turned += 1
+            self._crowd.refusals.add(bytes(head))
             return False  # its connection is about to be lost
         self._greeted, self._failures = True, 0
         at = At(self.position.epoch, self.position.revision) if self.position else None
@@ -127,6 +129,7 @@ class Member(asyncio.Protocol):
             return
         frame = decode_server(text)
         if isinstance(frame, Snapshot):
+            self._crowd.snapshots[frame.reason] += 1
             self._at(Position(frame.epoch, frame.revision))  # type: ignore[arg-type]
         elif isinstance(frame, DeltaFrame):
             if self.position != (frame.epoch, frame.from_):
@@ -136,6 +139,8 @@ class Member(asyncio.Protocol):
             self._crowd.heartbeats += 1
 
     def _at(self, position: Position) -> None:
+        if self.position and self.position.epoch == position.epoch:
+            self._crowd.back += position.revision < self.position.revision
         self.position = position
         if self.answered is None:
             self.answered = time.perf_counter()
@@ -146,7 +151,9 @@ class Crowd:
         self.port = 0
         self.members: list[Member] = []
         self.leaving = False
-        self.turned = self.holes = self.heartbeats = 0
+        self.turned = self.holes = self.back = self.heartbeats = 0
+        self.snapshots: Counter[str] = Counter()  # by reason
+        self.refusals: set[bytes] = set()  # heads of the answers to those who were turned away
         self._tasks: set[asyncio.Task[None]] = set()
 
     def later(self, seconds: float, member: Member) -> None:

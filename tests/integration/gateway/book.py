@@ -1,6 +1,10 @@
 """Writes accounts as a projector does: rows in one transaction, then one delta per account to Redis."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from types import TracebackType
 from typing import Any, Self
 
@@ -247,5 +251,30 @@ class Book:
         """Redis drops every connection that listens."""
         await self._redis.client_kill_filter(_type="pubsub")
 
+    async def revisions(self) -> dict[str, int]:
+        """Of every account, as SQL has them."""
+        rows = await self._sql.fetch("select account_id, revision from balance")
+        return {row["account_id"]: row["revision"] for row in rows}
+
     async def execute(self, statement: str, *values: Any) -> None:
         await self._sql.execute(statement, *values)
+
+
+@asynccontextmanager
+async def paying(book: Book, accounts: Sequence[str], pause: float = 0.003) -> AsyncIterator[None]:
+    """Money moves all the time, on one account after the other; what was begun is written at the end."""
+    done = asyncio.Event()
+
+    async def pay() -> None:
+        for account in cycle(accounts):
+            if done.is_set():
+                return
+            await book.move(account, 125)
+            await asyncio.sleep(pause)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pay())
+        try:
+            yield
+        finally:
+            done.set()

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from livebalance.gateway.settings import Settings
 from livebalance.stack.database import Database
 from livebalance.stack.place import free_port
 from tests.integration.gateway.book import Book
+from tests.integration.gateway.process import Process
 from tests.tokens import SECRET
 
 
@@ -115,3 +117,32 @@ async def start_gateway(
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> Running:
     return await start_gateway()
+
+
+StartProcess = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start_process(
+    book: Book, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
+) -> AsyncIterator[StartProcess]:
+    """`await start_process("gateway-1", drain=2.0)`: a gateway in a process of its own, ready."""
+    with ExitStack() as stack:
+
+        async def start(name: str, **changed: float | str) -> Process:
+            settings: dict[str, float | str] = {
+                "postgres": database.url("gateway"),
+                "redis": redis_url,
+                "channel_prefix": channel_prefix,
+                "demo_secret": SECRET,
+                "new_sockets_per_address": 1000,
+                "sockets_per_address": 1000,
+                **changed,
+            }
+            environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
+            process = Process(name, free_port(), tmp_path / f"{name}.log", environment)
+            stack.callback(process.end)
+            await process.start()
+            return process
+
+        yield start

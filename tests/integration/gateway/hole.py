@@ -1,4 +1,4 @@
-"""A wire to Redis that may swallow all it is given, and stays open all the same."""
+"""A wire that may swallow all it is given and stays open all the same, or be slow."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,13 +9,17 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Hole:
-    """Forwards bytes in both directions. `deaf`: connections made from now on swallow them."""
+    """Forwards bytes in both directions. `deaf`: connections made from now on swallow them.
+
+    `delay`: seconds by which all that is asked comes later.
+    """
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
         self._open: list[asyncio.Event] = []  # one for each connection; set: it swallows, until its end
         self._pumps: set[asyncio.Task[None]] = set()
         self.deaf = False
+        self.delay = 0.0
         self.connections = 0
 
     def swallow(self) -> None:
@@ -30,14 +34,15 @@ class Hole:
         if self.deaf:
             swallows.set()
         self._open.append(swallows)
-        for reader, writer in ((client[0], server[1]), (server[0], client[1])):
-            self._pumps.add(asyncio.create_task(self._pump(reader, writer, swallows)))
+        for reader, writer, asks in ((client[0], server[1], True), (server[0], client[1], False)):
+            self._pumps.add(asyncio.create_task(self._pump((reader, writer), swallows, asks)))
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallows: asyncio.Event
-    ) -> None:
+    async def _pump(self, streams: Streams, swallows: asyncio.Event, asks: bool) -> None:
+        reader, writer = streams
         try:
             while chunk := await reader.read(65536):
+                if asks and self.delay:
+                    await asyncio.sleep(self.delay)
                 if not swallows.is_set():
                     writer.write(chunk)
         except ConnectionError:
@@ -56,9 +61,10 @@ async def hole(target: str) -> AsyncIterator[tuple[Hole, str]]:
     """The hole, and the URL through it."""
     one = Hole(target)
     server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    parts = urlsplit(target)
+    user = f"{parts.username}@" if parts.username else ""
     try:
-        yield one, urlunsplit(urlsplit(target)._replace(netloc=f"127.0.0.1:{port}"))
+        yield one, urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{server.sockets[0].getsockname()[1]}"))
     finally:
         server.close()
         await one.stop()

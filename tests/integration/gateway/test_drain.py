@@ -4,77 +4,26 @@ import asyncio
 import json
 import signal
 import socket
-import sys
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.database import Database
-from livebalance.stack.place import free_port
 from tests.integration.gateway.bad_input.raw import CLOSE, UPGRADE, Raw, message, talk
 from tests.integration.gateway.book import Book
-from tests.tokens import SECRET
+from tests.integration.gateway.conftest import StartProcess
+from tests.integration.gateway.process import Process
 
 DRAIN = 4.0
 CLIENTS, DEAF, STUCK = 240, 12, 4
 WITHIN = 5.0  # seconds that the exit may take beyond the drain
 
 
-class Gateway:
-    def __init__(self, child: Child, port: int) -> None:
-        self.child, self.http = child, f"http://127.0.0.1:{port}"
-
-    async def status(self, path: str) -> int:
-        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-        return (await talk(self.http, request)).status
-
-    async def ready(self) -> None:
-        async with asyncio.timeout(20), httpx.AsyncClient() as client:
-            while True:
-                assert self.child.pid, self.child.tail()
-                try:
-                    if (await client.get(f"{self.http}/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.05)
-
-
 @pytest.fixture
-async def process(
-    book: Book, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
-) -> AsyncIterator[Gateway]:
-    """A process of its own."""
-    port = free_port()
-    child = Child(
-        name="gateway",
-        command=[sys.executable, "-m", "livebalance.gateway"],
-        log=tmp_path / "gateway.log",
-        environment={
-            **bare_environment(),
-            "LIVEBALANCE_NAME": "gateway-drained",
-            "LIVEBALANCE_HTTP_PORT": str(port),
-            "LIVEBALANCE_POSTGRES": database.url("gateway"),
-            "LIVEBALANCE_REDIS": redis_url,
-            "LIVEBALANCE_CHANNEL_PREFIX": channel_prefix,
-            "LIVEBALANCE_DRAIN": str(DRAIN),
-            "LIVEBALANCE_DEMO_SECRET": SECRET,
-            "LIVEBALANCE_SOCKETS_PER_ADDRESS": "1000",
-            "LIVEBALANCE_NEW_SOCKETS_PER_ADDRESS": "1000",
-            "LIVEBALANCE_SEND_BUFFER_BYTES": "8192",
-        },
-    )
-    child.start()
-    gateway = Gateway(child, port)
-    await gateway.ready()
-    yield gateway
-    child.kill()
+async def process(start_process: StartProcess) -> Process:
+    return await start_process("gateway-drained", drain=DRAIN, send_buffer_bytes=8192)
 
 
 class Client:
@@ -107,7 +56,7 @@ def reason(payload: bytes) -> int:
     return wait
 
 
-async def deaf(gateway: Gateway) -> Raw:
+async def deaf(gateway: Process) -> Raw:
     """It does not answer the close either."""
     at = urlsplit(gateway.http)
     one = socket.socket()
@@ -127,7 +76,7 @@ def shares(values: list[float], end: float) -> list[float]:
     return [count / len(values) for count in counts]
 
 
-async def test_a_drain(process: Gateway, book: Book) -> None:
+async def test_a_drain(process: Process, book: Book) -> None:
     await book.open("busy")
     async with AsyncExitStack() as stack:
         raws = [await stack.enter_async_context(await Raw.open(process.http)) for _ in range(CLIENTS)]
@@ -146,10 +95,7 @@ async def test_a_drain(process: Gateway, book: Book) -> None:
         newcomer = await talk(process.http, UPGRADE + b"\r\n")
         assert (newcomer.status, newcomer.code, newcomer.headers["retry-after"]) == (503, "draining", "5")
         await staying
-        while process.child.pid:
-            assert time.monotonic() - began < DRAIN + WITHIN
-            await asyncio.sleep(0.02)
-    assert process.child.exit_code == 0
+        assert await process.exited(began + DRAIN + WITHIN - time.monotonic()) == 0
 
     assert {client.code for client in clients} == {4000}
     assert max(client.told for client in clients) < min(client.closed for client in clients)  # everyone first

@@ -50,7 +50,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
     ) -> Response:
         """Those that may be seen. `next`, the cursor of the next page, is null on the last."""
         ids, prefixes = who.scope.within(prefix)
-        found = await truth.ask(reads.listed(pool, ids, prefixes, cursor, limit + 1))
+        found = await truth.ask(lambda: reads.listed(pool, ids, prefixes, cursor, limit + 1))
         shown = [one for one in found[:limit] if guard.may_see(who, one.account)]
         return _json(AccountsView(shown, found[limit - 1].account if len(found) > limit else None))
 
@@ -87,7 +87,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
 
         found = await truth.at_least(account, min_revision, read, lambda one: one.at.revision)
         if before and not found.transfers:
-            here = await truth.ask(reads.transfer(pool, account, before))
+            here = await truth.ask(lambda: reads.transfer(pool, account, before))
             if not here.transfers:
                 words = "the transfer it names is not there any more"
                 raise ProblemError(HTTPStatus.GONE, "cursor_gone", words)
@@ -99,7 +99,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
         transfer: Annotated[str, Path(pattern=ID, examples=[TRANSFER])],
         if_none_match: Tags = None,
     ) -> Response:
-        found = await truth.ask(reads.transfer(pool, account, TransferId(transfer)))
+        found = await truth.ask(lambda: reads.transfer(pool, account, TransferId(transfer)))
         if not found.transfers:
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "no such transfer")
         one = found.transfers[0]

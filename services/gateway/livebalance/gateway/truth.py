@@ -24,9 +24,10 @@ class Truth:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._lounge = Lounge(self._revisions)
 
-    async def ask(self, question: Awaitable[T]) -> T:
+    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Not asked at all if its turn does not come in time."""
         async with asyncio.timeout(DEADLINE), self._turns:
-            return await question
+            return await question()
 
     async def at_least(
         self,
@@ -39,13 +40,13 @@ class Truth:
 
         Raises ProblemError unless it comes there within seconds.
         """
-        found = await self.ask(question())
+        found = await self.ask(question)
         if at(found) < revision and await self._lounge.until(account, Revision(revision)):
-            found = await self.ask(question())
+            found = await self.ask(question)
         if at(found) < revision:
             words = "this revision was not reached in time"
             raise ProblemError(HTTPStatus.CONFLICT, "not_yet", words, {"retry-after": "1"})
         return found
 
     async def _revisions(self, accounts: Collection[AccountId]) -> dict[AccountId, Revision]:
-        return await self.ask(reads.revisions(self._pool, list(accounts)))
+        return await self.ask(lambda: reads.revisions(self._pool, list(accounts)))

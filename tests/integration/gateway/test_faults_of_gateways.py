@@ -1,0 +1,274 @@
+"""A gateway is killed, deployed, paused or told a wrong time: its clients miss nothing."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime, tzinfo
+from functools import partial
+from typing import Self
+
+import pytest
+
+from livebalance.client.event import Changed, Connected, Disconnected
+from livebalance.wire.frame import Goaway, Snapshot
+from livebalance.wire.instant import Millis, rfc3339
+from tests.bench.crowd import Crowd
+from tests.integration.gateway.book import Book, paying
+from tests.integration.gateway.conftest import Running, StartGateway, StartProcess
+from tests.integration.gateway.process import Process
+from tests.integration.gateway.test_following import assert_shows
+from tests.integration.gateway.viewer import Frame, Viewer
+from tests.integration.gateway.watcher import Watcher
+from tests.tokens import token
+
+CLIENTS, ACCOUNTS = 300, [f"acc-{number:05}" for number in range(100)]
+HEALTH_WITHIN = 2.0  # seconds
+WATCHERS, DRAIN, GRACE = 30, 1.5, 5.0  # seconds; a deployment kills after the grace
+
+
+def few(seconds: float) -> float:
+    """Statements for all who come back within that time; each account alone would be one."""
+    return 12 + 5 * seconds
+
+
+@contextmanager
+def gathered() -> Iterator[Crowd]:
+    """A crowd that goes home at the end."""
+    crowd = Crowd()
+    yield crowd
+    crowd.leaving = True
+    for member in crowd.members:
+        if member.transport:
+            member.transport.abort()
+
+
+@asynccontextmanager
+async def healthy(process: Process) -> AsyncIterator[None]:
+    """It says so meanwhile, whenever it is asked, and soon."""
+    done = asyncio.Event()
+
+    async def look() -> None:
+        while not done.is_set():
+            for path in ("/livez", "/readyz"):
+                async with asyncio.timeout(HEALTH_WITHIN):
+                    assert await process.status(path) == 200
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(look())
+        yield
+        done.set()
+
+
+async def assert_exact(crowd: Crowd, book: Book) -> None:
+    """Everyone is where SQL is; nobody was ever sent back, or past a hole."""
+    truth = {f"account:{account}": [revision] for account, revision in (await book.revisions()).items()}
+    async with asyncio.timeout(15):
+        while await crowd.where() != truth:  # noqa: ASYNC110 - they tell nobody
+            await asyncio.sleep(0.1)
+    assert (crowd.holes, crowd.back) == (0, 0)
+
+
+async def test_f26_a_gateway_is_killed(start_process: StartProcess, book: Book) -> None:
+    """Its clients resume at one that knows nothing of them, from their positions: few statements for all."""
+    await book.open(*ACCOUNTS)
+    first, second = await start_process("gateway-1"), await start_process("gateway-2")
+    with gathered() as crowd:
+        async with paying(book, ACCOUNTS):
+            await crowd.come(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
+            crowd.snapshots.clear()
+            before = await second.counted("read_statements_total")
+            async with healthy(second):
+                first.child.kill()
+                told = await crowd.cut(second.port)
+            statements = await second.counted("read_statements_total") - before
+        await assert_exact(crowd, book)
+    assert told["last"] < 30
+    assert not crowd.snapshots
+    assert statements <= few(told["last"])
+
+
+async def test_f36_everyone_is_cut_at_once(start_process: StartProcess, book: Book) -> None:
+    """They find one that knows nothing. Who is too many there is turned away at the door, and comes again."""
+    await book.open(*ACCOUNTS)
+    first, second = await start_process("gateway-1"), await start_process("gateway-2", new_sockets=100)
+    with gathered() as crowd:
+        async with paying(book, ACCOUNTS):
+            await crowd.come(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
+            crowd.snapshots.clear()
+            before = await second.counted("read_statements_total")
+            async with healthy(second):
+                told = await crowd.cut(second.port)
+            statements = await second.counted("read_statements_total") - before
+        await assert_exact(crowd, book)
+    assert crowd.turned > CLIENTS / 10
+    assert crowd.turned == await second.counted("turned_away_total", reason="too_fast")
+    assert all(one.startswith(b"HTTP/1.1 503 ") and b"\nretry-after: " in one for one in crowd.refusals)
+    assert told["last"] < 60
+    assert not crowd.snapshots
+    assert statements <= few(told["last"])
+
+
+async def test_f27_one_gateway_after_the_other_is_deployed(start_process: StartProcess, book: Book) -> None:
+    """All are told first and leave over the drain's time; who stays is closed with a time of its own."""
+    accounts = ACCOUNTS[:3]
+    await book.open(*accounts)
+    gateways = [await start_process(f"gateway-{n}", drain=DRAIN) for n in (1, 2)]
+    async with AsyncExitStack() as stack:
+        urls = [gateway.ws for gateway in gateways]
+        watchers = [await stack.enter_async_context(Watcher(urls, accounts)) for _ in range(WATCHERS)]
+        for watcher in watchers:
+            await watcher.until(partial(watcher.of, Changed))
+        async with paying(book, accounts, pause=0.02):
+            for goes, stays in (gateways, gateways[::-1]):
+                await deployed(goes, watchers, accounts)
+                for watcher in watchers:
+                    await watcher.until(partial(is_at, watcher, stays))
+        for watcher in watchers:
+            await watcher.until_current(book)
+            watcher.assert_exact(book)
+            assert lives(watcher) == [Connected, Goaway, 4000, Connected, Goaway, 4000, Connected]
+            assert [one.reason for one in watcher.frames if isinstance(one, Snapshot)] == ["subscribed"] * 3
+
+
+async def deployed(gateway: Process, watchers: list[Watcher], accounts: list[str]) -> None:
+    """It is ended and started again. Some of its clients do not go by themselves."""
+    async with AsyncExitStack() as stack:
+        lazy = [await stack.enter_async_context(Viewer(gateway.ws)) for _ in range(10)]
+        for viewer in lazy:
+            await viewer.follow(*accounts)
+            await viewer.until(lambda viewer=viewer: len(viewer.shown) == len(accounts))
+        gateway.child.send(signal.SIGTERM)
+        for viewer in lazy:
+            await viewer.until_closed(DRAIN + 5)
+            assert viewer.of_type("goaway")[0]["reconnect_within_ms"] == DRAIN * 1000
+        assert await gateway.exited(within=GRACE) == 0
+        assert {viewer.closed and viewer.closed[0] for viewer in lazy} == {4000}
+        waits = {json.loads(viewer.closed[1])["retry_after_ms"] for viewer in lazy if viewer.closed}
+        assert len(waits) == len(lazy)
+        assert max(waits) <= DRAIN * 1000
+    await gateway.start()
+
+
+def is_at(watcher: Watcher, gateway: Process) -> bool:
+    return watcher.of(Connected)[-1].url == gateway.ws and not isinstance(watcher.events[-1], Disconnected)
+
+
+def lives(watcher: Watcher) -> list[object]:
+    """What became of its connections, in order; of one that ended, the code."""
+    told = [one for one in watcher.events if isinstance(one, Connected | Goaway | Disconnected)]
+    return [one.code if isinstance(one, Disconnected) else type(one) for one in told]
+
+
+async def test_f28_a_gateway_is_paused(start_process: StartProcess, book: Book) -> None:
+    """Longer than its clients wait for a word. One that stays all the same is told nothing that is not so."""
+    first = await start_process("gateway-1", heartbeat=0.4, audit_period=1.0)
+    second = await start_process("gateway-2", heartbeat=0.4)
+    await book.open("heard", "lost")
+    async with Watcher([first.ws, second.ws], ["heard", "lost"]) as watcher, Viewer(first.ws) as stays:
+        await stays.follow("heard", "lost")
+        await stays.until(partial(is_told, stays, book))
+        await watcher.until_current(book)
+        first.child.send(signal.SIGSTOP)
+        commits = []
+        for account, deaf in [("heard", False), ("lost", True)] * 10:
+            book.deaf = deaf
+            await book.move(account, 5)
+            commits.append((rfc3339(book.as_of), account, book.page(account).revision))
+        await watcher.until(lambda: watcher.of(Disconnected))
+        assert watcher.of(Disconnected)[0][:2] == (1006, "silent")
+        await watcher.until_current(book)
+        assert is_at(watcher, second)
+        first.child.send(signal.SIGCONT)
+        await stays.until(partial(is_told, stays, book))
+        for account in ("heard", "lost"):
+            assert_shows(stays.shown[account], book.page(account))
+        assert_claims_no_more_than_was_sent(stays.frames, commits)
+        assert await first.counted("audit_findings_total", reason="ahead") >= 1
+        watcher.assert_exact(book)
+
+
+def beats(viewer: Viewer) -> list[str | None]:
+    return [frame["as_of"] for frame in viewer.of_type("heartbeat")]
+
+
+def assert_claims_no_more_than_was_sent(frames: list[Frame], commits: list[tuple[str, str, int]]) -> None:
+    """`commits`: as of when, of which account, which revision."""
+    at: dict[str, int] = {}
+    for frame in frames:
+        if frame["type"] in ("snapshot", "delta"):
+            at[frame["channel"].removeprefix("account:")] = frame[
+                "to" if frame["type"] == "delta" else "revision"
+            ]
+        elif frame["type"] == "heartbeat" and frame["as_of"]:
+            for as_of, account, revision in commits:
+                assert as_of > frame["as_of"] or at[account] >= revision
+
+
+class Clock:
+    """The wall clock of this process, for all that looks at it. `ahead`: seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._true = time.time_ns
+        self.ahead = 0
+
+        class Jumping(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return cls.fromtimestamp(time.time(), tz)
+
+        monkeypatch.setattr(time, "time_ns", self._now)
+        monkeypatch.setattr(time, "time", lambda: self._now() / 1e9)
+        monkeypatch.setattr("jwt.api_jwt.datetime", Jumping)  # the checker of tokens looks there
+
+    def _now(self) -> int:
+        return self._true() + self.ahead * 1_000_000_000
+
+    def millis(self) -> Millis:
+        return Millis(self._now() // 1_000_000)
+
+
+@pytest.mark.parametrize("jump", [3600, -3600])
+async def test_f33_the_clock_jumps(
+    start_gateway: StartGateway, book: Book, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    """And back. What is told of the time changes, and which tokens are too old: nothing else does."""
+    clock = Clock(monkeypatch)
+    gateway = await start_gateway(
+        heartbeat=0.2, ping_period=0.5, no_progress=1.0, audit_period=0.2, revocations_period=0.2
+    )
+    book.as_of = clock.millis()
+    await book.open("alice")
+    async with AsyncExitStack() as stack:
+        shown = token(seconds=600)  # when the clock has jumped it is past that
+        viewers = [await stack.enter_async_context(Viewer(gateway.ws, shows=shown)) for _ in range(5)]
+        for viewer in viewers:
+            await viewer.follow("alice")
+            await viewer.until(partial(is_told, viewer, book))
+            assert viewer.of_type("status")[-1]["state"] == "live"
+        for clock.ahead in (jump, 0):
+            for viewer in viewers:
+                viewer.frames.clear()
+            await book.move("alice", 5)
+            for viewer in viewers:
+                assert_shows(await viewer.until_at("alice", book.page("alice").revision), book.page("alice"))
+                await viewer.until(lambda viewer=viewer: len(beats(viewer)) >= 8)  # and some pings
+                await viewer.until(partial(is_told, viewer, book))
+                assert {frame["type"] for frame in viewer.frames} == {"heartbeat", "delta"}
+                told = viewer.of_type("heartbeat")[-1]["server_time"]
+                assert rfc3339(Millis(clock.millis() - 5000)) <= told <= rfc3339(clock.millis())
+            await assert_knows_how_old_tokens_are(gateway)
+
+
+def is_told(viewer: Viewer, book: Book) -> bool:
+    return beats(viewer)[-1:] == [rfc3339(book.as_of)]
+
+
+async def assert_knows_how_old_tokens_are(gateway: Running) -> None:
+    """By its clock, and a minute more."""
+    async with Viewer(gateway.ws, shows=token(seconds=-50)) as viewer:
+        await viewer.until(lambda: viewer.of_type("welcome"))
+    async with Viewer(gateway.ws, shows=token(seconds=-70)) as viewer:
+        assert (await viewer.until_closed())[0] == 4001
