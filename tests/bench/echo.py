@@ -44,8 +44,10 @@ class Mirror:
     def writable(self, session: Session, writable: bool) -> None:
         session.outbox.writable = writable
 
-    def receive(self, session: Session, text: bytes) -> None:
+    def hear(self, session: Session, text: bytes) -> None:
         session.outbox.say(ready(text))
+
+    def answer(self) -> None: ...
 
 
 class Echo(Socket):

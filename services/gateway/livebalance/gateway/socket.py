@@ -53,7 +53,8 @@ class Gateway(Protocol):
     def connect(self, name: str, address: Address, link: Any) -> Session: ...
     def present(self, session: Session, token: str) -> None: ...
     def disconnect(self, session: Session) -> None: ...
-    def receive(self, session: Session, text: bytes) -> None: ...
+    def hear(self, session: Session, text: bytes) -> None: ...
+    def answer(self) -> None: ...
     def writable(self, session: Session, writable: bool) -> None: ...
 
 
@@ -89,6 +90,7 @@ class Socket(asyncio.Protocol):
         "_refused",
         "_session",
         "_timer",
+        "_unanswered",
         "_waited",
         "_writable",
         "_written",
@@ -122,6 +124,7 @@ class Socket(asyncio.Protocol):
         self._written = 0  # bytes, ever
         self._delivered = 0  # of them, those that had left this machine at the last check
         self._heard = True  # anything, since the last check
+        self._unanswered = False  # texts of this read
         self._waited = False  # something waited to leave at the last check
         self._quiet_since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -192,6 +195,7 @@ class Socket(asyncio.Protocol):
                 self._shake_hands(event)
             elif isinstance(event, Frame) and self._session:
                 whole |= self._frame(self._session, event)
+        self._answer()
         if self._open and protocol.parser_exc and protocol.close_sent:
             self._ended(protocol.close_sent.code, _FAILED.get(protocol.close_sent.code, "internal"))
         elif protocol.handshake_exc and not self._session and not self._refused:
@@ -264,9 +268,17 @@ class Socket(asyncio.Protocol):
         except UnicodeDecodeError:
             self._fail(Close.BAD_TEXT, "bad_text")
         else:
-            self._gateway.receive(session, text)
+            self._unanswered = True
+            self._gateway.hear(session, text)
+
+    def _answer(self) -> None:
+        """All that was said in one read, in one write."""
+        if self._unanswered:
+            self._unanswered = False
+            self._gateway.answer()
 
     def _closed_by_client(self) -> None:
+        self._answer()
         received = self._protocol.close_rcvd
         self._ended(received.code if received else BROKEN, "client")
 
@@ -325,6 +337,7 @@ class Socket(asyncio.Protocol):
             self._wait(CLOSE_WITHIN, self.transport.abort)
 
     def _fail(self, code: Close, word: str) -> None:
+        self._answer()
         self._ended(code, word)
         self._protocol.fail(code, reason(word))
 
