@@ -17,9 +17,10 @@ from websockets.http11 import Request
 from livebalance.gateway import socket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.line import Patience
 from livebalance.gateway.outbox import Outbox, ready
 from livebalance.gateway.session import Manners, Session
-from livebalance.gateway.socket import Patience, Socket
+from livebalance.gateway.socket import Socket
 
 LARGEST = 32 * 1024 * 1024  # bytes
 
@@ -43,8 +44,10 @@ class Mirror:
     def writable(self, session: Session, writable: bool) -> None:
         session.outbox.writable = writable
 
-    def receive(self, session: Session, text: bytes) -> None:
+    def hear(self, session: Session, text: bytes) -> None:
         session.outbox.say(ready(text))
+
+    def answer(self) -> None: ...
 
 
 class Echo(Socket):

@@ -122,7 +122,7 @@ async def listen(client: Client, stopwatch: Stopwatch) -> None:
 
 
 async def truth(cluster: Cluster) -> dict[str, list[str]]:
-    connection = await asyncpg.connect(cluster.postgres("gateway"))
+    connection = await asyncpg.connect(cluster.postgres("operator"))
     try:
         rows = await connection.fetch("select account_id, transfer_id from transfer order by revision")
     finally:

@@ -175,7 +175,7 @@ class Gateway:
                 self._hub.acked(account)
         for read in sorted(done.reads, key=lambda one: one.account):
             self._answer(read)
-        if self._session in done.touched and self._session.outbox.writable:
+        if self._session and self._session in done.touched and self._session.outbox.writable:
             self._said += _frames(self._session.outbox.take(self._now))
             if self._session.outbox.held:
                 self._hub.hold(self._session)

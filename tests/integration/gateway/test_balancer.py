@@ -16,6 +16,7 @@ from livebalance.stack.place import Place, free_port
 from tests.integration.gateway.bad_input.raw import UPGRADE, Raw, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.listener import Listener
 from tests.integration.gateway.viewer import Viewer
 
 END = b"\r\n"
@@ -165,3 +166,28 @@ async def test_its_log_has_no_secrets(gateway: Running, make_door: MakeDoor) -> 
     said = door.child.log.read_text()
     assert "?redacted" in said
     assert "s33d" not in said
+
+
+async def test_events_come_as_they_happen_and_go_on_at_another_gateway(
+    start_gateway: StartGateway, book: Book, make_door: MakeDoor
+) -> None:
+    first = await start_gateway(heartbeat=60.0, name="one")
+    second = await start_gateway(heartbeat=60.0, name="two")
+    door = make_door(first, second)
+    await door.ready()
+    await book.open("alice", "bob")
+    async with Listener(door.http, "alice", "bob") as one:
+        await one.until_at("alice", 1)
+        await one.until_at("bob", 1)
+        for number in range(1, 4):  # one event each, and nothing after it that would push it on
+            await book.move("alice", number)
+            await one.until_at("alice", 2 * number + 1, 3)
+        serves = first if one.of_type("welcome")[0]["gateway"] == "one" else second
+        stopping = asyncio.create_task(serves.stop())
+        end = await one.until_end()
+        assert (end.code, end.word) == (4000, "drain")
+        await stopping
+    await book.move("bob", 5)
+    async with Listener(door.http, "alice", "bob", mark=one.mark, shown=one.shown) as again:
+        await again.until_at("bob", 3)
+        assert not again.of_type("snapshot")

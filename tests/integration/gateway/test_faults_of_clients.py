@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from livebalance.client.event import Connected, Disconnected
-from livebalance.gateway.socket import Patience, Socket
+from livebalance.gateway.line import Patience
+from livebalance.gateway.socket import Socket
 from livebalance.readmodel.revocations import revoke
 from livebalance.stack.database import Database
 from livebalance.wire.identity import AccountId

@@ -299,7 +299,7 @@ async def test_a_bug_met_by_one_client_does_not_reach_the_others(
         monkeypatch.setattr("livebalance.gateway.session.Session.receive", lambda *_: 1 / 0)
         await unlucky.ask("ping")
         code, reason = await unlucky.until_closed()
-        assert (code, set(json.loads(reason))) == (1011, {"code", "error_id"})
+        assert (code, set(json.loads(reason))) == (1011, {"code", "message", "error_id"})
         monkeypatch.undo()
         await other.ask("ping")
         await other.until(lambda: other.of_type("ok"))

@@ -1,7 +1,9 @@
 """The migrated schema, and who may do what in it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -55,12 +57,32 @@ FORBIDDEN = [
     ("projector", "delete from quarantine"),
     ("projector", "update transfer set amount = 0"),
     ("projector", "truncate transfer"),
+    ("projector", "delete from lane"),
     ("projector", "create table mine (x int)"),
+    ("projector", "create schema mine"),
+    ("projector", "create index on balance (lane)"),
+    ("projector", "alter table balance add column mine int"),
+    ("projector", "alter table balance disable row level security"),
+    ("projector", "drop table transfer"),
+    ("projector", "drop policy named on balance"),
+    ("projector", "create role mine"),
+    ("projector", "select * from revocation"),
     ("gateway", "update balance set revision = 1"),
     ("gateway", "delete from transfer"),
+    ("gateway", "insert into projection values (true, 'e', 's', 't', 1)"),
+    ("gateway", "update lane set as_of = now()"),
+    ("gateway", "create table mine (x int)"),
+    ("gateway", "create policy mine on balance using (true)"),
+    ("gateway", "alter table balance no force row level security"),
+    ("gateway", "alter role gateway bypassrls"),
+    ("gateway", "set role projector"),
+    ("gateway", "select * from reporting.balances"),
     ("gateway", "select * from quarantine"),
     ("analyst", "select * from public.balance"),
     ("operator", "update balance set revision = 1"),
+    ("operator", "insert into lane select * from lane"),
+    ("operator", "update quarantine set value = null"),
+    ("operator", "create table mine (x int)"),
     ("operator", "delete from revocation"),
     ("operator", "insert into revocation (subject, at, why) values ('s', 'epoch', 'earlier')"),
     ("gateway", "insert into revocation (subject, why) values ('s', 'by itself')"),
@@ -79,6 +101,19 @@ async def test_a_role_may_do_no_more_than_it_needs(database: Database) -> None:
             await connection.close()
 
 
+async def test_no_role_is_above_its_rights(database: Database) -> None:
+    connection = await asyncpg.connect(database.url("owner"))
+    above = "rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication"
+    roles = "rolname in ('projector', 'gateway', 'operator', 'analyst')"
+    forced = "select relname from pg_class where relrowsecurity and relforcerowsecurity order by 1"
+    try:
+        assert await connection.fetch(f"select rolname from pg_roles where {roles} and ({above})") == []
+        assert await connection.fetchval(f"select count(*) from pg_roles where {roles}") == 4
+        assert [row[0] for row in await connection.fetch(forced)] == ["balance", "transfer"]
+    finally:
+        await connection.close()
+
+
 LIMITS = [
     ("projector", "idle_in_transaction_session_timeout", "5s"),
     ("projector", "tcp_user_timeout", "10000"),
@@ -94,5 +129,43 @@ async def test_a_role_brings_its_limits(database: Database) -> None:
         connection = await asyncpg.connect(database.url(role))
         try:
             assert await connection.fetchval(f"show {setting}") == value
+        finally:
+            await connection.close()
+
+
+DEVELOPMENT = Path(__file__).parents[3] / "docs" / "development.md"
+
+
+@pytest.fixture
+async def members(database: Database) -> AsyncIterator[str]:
+    """What our page tells operators to do was done; roles are of the server, and are dropped again."""
+    block = re.search(r"```sql\n(.*?)```", DEVELOPMENT.read_text(), re.DOTALL)
+    assert block
+    connection = await asyncpg.connect(database.url("owner"))
+    await connection.execute(block[1])
+    yield database.name
+    await connection.execute("drop role projector_a, gateway_a")
+    await connection.close()
+
+
+async def test_a_user_that_is_a_member_has_the_rights_and_limits_of_its_role(
+    database: Database, members: str
+) -> None:
+    for role, user in (("projector", "projector_a"), ("gateway", "gateway_a")):
+        connection = await asyncpg.connect(database.address(user, members))
+        try:
+            for name, setting, value in LIMITS:
+                if name == role:
+                    assert await connection.fetchval(f"show {setting}") == value
+            await connection.execute("set default_transaction_read_only = off")
+            for name, statement in FORBIDDEN:
+                if name == role:
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                        await connection.execute(statement)
+            listed = "insert into transfer values ('a', 1, 't', 1, 1, now(), now(), 'x', 0, 0)"
+            if role == "projector":
+                await connection.execute(listed)
+            seen = await connection.fetchval("select count(*) from transfer")
+            assert seen == (1 if role == "projector" else 0)
         finally:
             await connection.close()

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
 from livebalance.stack.place import Place, free_port
+from livebalance.stack.secret import demo_secret
+from tests.tokens import bearer, claims, signed
 
 _UP = 90.0  # seconds
 _GONE = 30.0
@@ -100,15 +102,17 @@ def _left_of(pids: list[int]) -> list[int]:
     return [process.pid for process in alive]
 
 
-def _balances(status: dict[str, object]) -> dict[str, int]:
+def _balances(status: dict[str, object], home: Path) -> dict[str, int]:
     """Revision of each account, by one of the gateways."""
-    with urlopen(f"{status['page']}/api/v1/accounts", timeout=10) as response:
+    mine = bearer(signed(claims(), demo_secret(Place(home, home / "demo"))))
+    request = Request(f"{status['page']}/api/v1/accounts", headers=mine)
+    with urlopen(request, timeout=10) as response:
         return {one["account"]: one["revision"] for one in json.load(response)["accounts"]}
 
 
 @pytest.mark.timeout(300)
 def test_killed_it_leaves_nothing_and_comes_back_with_its_data(
-    demo: Callable[..., subprocess.Popen[str]], command: Run
+    demo: Callable[..., subprocess.Popen[str]], command: Run, home: Path
 ) -> None:
     process = demo("--limit", "40", "--rate", "max")
     status = _status(command)
@@ -127,7 +131,7 @@ def test_killed_it_leaves_nothing_and_comes_back_with_its_data(
         kind: count for kind, count in kinds.items() if kind != "feed"
     }
     deadline = time.monotonic() + 30
-    while sum((before := _balances(status)).values()) < 8 + 2 * 40 * 2:  # opened, transfers, balances
+    while sum((before := _balances(status, home)).values()) < 8 + 2 * 40 * 2:  # opened, transfers, balances
         assert time.monotonic() < deadline, before
         time.sleep(0.1)
 
@@ -138,7 +142,7 @@ def test_killed_it_leaves_nothing_and_comes_back_with_its_data(
 
     again = demo("--limit", "1", "--rate", "max")
     status = _status(command)
-    after = _balances(status)
+    after = _balances(status, home)
     assert all(after[account] >= revision for account, revision in before.items())
 
     again.send_signal(signal.SIGINT)

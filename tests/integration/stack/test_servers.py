@@ -28,7 +28,7 @@ async def test_kafka_keeps_a_record(kafka: str, topics: Topics) -> None:
 
 
 async def test_a_database_has_the_schema_and_no_rows(database: Database) -> None:
-    connection = await asyncpg.connect(database.url("gateway"))
+    connection = await asyncpg.connect(database.url("owner"))
     try:
         assert await connection.fetchval("select count(*) from balance") == 0
     finally:

@@ -2,7 +2,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livebalance.gateway.doorman import STRIKES, STRIKES_WITHIN, Doorman, House, Turned
+from livebalance.gateway.doorman import AT_ONCE, STRIKES, STRIKES_WITHIN, Doorman, House, Turned
 
 HOUSE = House(connections=6, per_second=50, address_connections=3, address_per_second=10)
 ROOM = 10
@@ -18,15 +18,25 @@ def test_each_bound_has_its_word() -> None:
 
 
 def test_who_comes_too_fast_waits_and_does_not_use_up_what_the_others_may() -> None:
-    door = Doorman(House(1000, 15, 1000, 10))
+    door = Doorman(House(1000, 8, 1000, 5))
     turned = [door.admit("a", 0.0) for _ in range(500)]
-    assert turned.count(None) == 20
+    assert turned.count(None) == 10
     assert {one.why for one in turned if one} == {"address_too_fast"}
-    assert [door.admit("b", 0.0) for _ in range(11)].count(None) == 10
+    assert [door.admit("b", 0.0) for _ in range(7)].count(None) == 6
     last = door.admit("c", 0.0)
     assert last is not None
     assert (last.why, last.by_address) == ("too_fast", False)
     assert door.admit("c", last.seconds + 1e-6) is None
+
+
+def test_handshakes_of_a_moment_are_few_however_many_a_second_may_be() -> None:
+    door = Doorman(House(1000, 800, 1000, 800))
+    assert door.crowded(0.0) is None
+    assert [door.admit(f"a{one}", 0.0) for one in range(100)].count(None) == AT_ONCE
+    crowded = door.crowded(0.0)
+    assert crowded is not None
+    assert crowded == door.admit("c", 0.0)
+    assert door.crowded(crowded.seconds + 1e-6) is None
 
 
 def test_the_third_strike_within_ten_minutes_is_once_too_often() -> None:

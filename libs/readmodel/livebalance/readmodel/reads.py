@@ -1,6 +1,10 @@
 """What a gateway asks of the projection. Each statement also tells the epoch and if this server is known.
 
 An answer of a server that `projection` does not know is never data: `UnavailableError` (design: epoch).
+
+A gateway's role sees rows of no account but those that were named to Postgres before in its transaction
+(migration 0004). So every statement begins with `seen`, and takes what it looks for out of what that has set:
+a lateral part with a limit runs after what it refers to, whatever the planner thinks of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,6 +86,11 @@ class Finding(NamedTuple):
     revisions: dict[AccountId, Revision]  # only of accounts that are not at the revision asked with
 
 
+# Of this statement's transaction; ids have no comma.
+_SEEN = "seen as materialized (select set_config('livebalance.accounts', {0}, true) as accounts)"
+_SEEN_ONE = _SEEN.format("$1")
+_SEEN_ALL = _SEEN.format("array_to_string($1::text[], ',')")
+
 _MS = "(extract(epoch from {0}) * 1000)::int8"
 
 _BALANCE = f"""
@@ -95,15 +104,17 @@ _TRANSFER = f"""
 
 # The oldest of all lanes stands for an account that has no lane yet; with a lane missing, none does.
 _ACCOUNTS = f"""
-with now as materialized (select epoch, partitions, known from truth),
+with {_SEEN_ALL},
+     now as materialized (select epoch, partitions, known from truth),
      lanes as materialized (
        select case when count(as_of) = (select partitions from now) then min(as_of) end as as_of from lane)
 select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
        {_MS.format("case when b.lane is null then a.as_of else l.as_of end")} as as_of,
        {_MS.format("b.recorded_at")} as recorded_at, f.follows, t.*
-  from now n cross join lanes a
- cross join unnest($1::text[], $2::text[], $3::int8[]) with ordinality as w (account, epoch, after, n)
-  left join balance b on b.account_id = w.account
+  from now n cross join lanes a cross join seen
+ cross join unnest(string_to_array(seen.accounts, ','), $2::text[], $3::int8[])
+       with ordinality as w (account, epoch, after, n)
+  left join lateral (select * from balance where account_id = w.account limit 1) b on true
   left join lane l on l.lane = b.lane
  cross join lateral (
        select coalesce(w.epoch = n.epoch and coalesce(b.revision, 0) - w.after between 0 and $4, false)
@@ -199,13 +210,15 @@ def _balance(row: Row) -> BalanceView | None:
 
 
 _AUDIT = f"""
+with {_SEEN_ALL}
 select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.accounts, d.revisions
   from truth n
  cross join (select array_agg(lane) as lanes, array_agg({_MS.format("as_of")}) as as_of,
                     array_agg(halted_why) as halted_why from lane) l
  cross join (select array_agg(w.account) as accounts, array_agg(coalesce(b.revision, 0)) as revisions
-               from unnest($1::text[], $2::int8[]) as w (account, revision)
-               left join balance b on b.account_id = w.account
+               from seen cross join unnest(string_to_array(seen.accounts, ','), $2::int8[])
+                    as w (account, revision)
+               left join lateral (select revision from balance where account_id = w.account limit 1) b on true
               where coalesce(b.revision, 0) <> w.revision) d
 """
 
@@ -226,18 +239,26 @@ async def audit(connection: Connection, followed: Mapping[AccountId, Position]) 
     )
 
 
+# A prefix is told as the claim of a token has it, with a star: the empty one would be none.
 _LIST = f"""
+with {_SEEN.format("array_to_string($2::text[], ',')")},
+     seen_too as materialized (
+       select set_config('livebalance.prefixes', array_to_string(stars.of_all, ','), true) as prefixes
+         from (select array(select prefix || '*' from unnest($3::text[]) as p (prefix))) as stars (of_all))
 select n.epoch, n.known, b.account_id, {_BALANCE}
-  from truth n left join lateral (
-       select account_id from balance where account_id = any($2) and account_id > $1
+  from truth n cross join seen cross join seen_too left join lateral (
+       (select account_id from balance
+         where account_id = any(string_to_array(seen.accounts, ',')) and account_id > $1
+         order by account_id limit $4)
        union
-       select k.account_id from unnest($3::text[] collate "C") as p (start) cross join lateral (
+       select k.account_id
+         from unnest(string_to_array(seen_too.prefixes, ',') collate "C") as p (prefix) cross join lateral (
               select account_id from balance
-               where account_id > $1 and account_id >= p.start
-                 and account_id < p.start || '~' -- beyond every id
+               where account_id > $1 and account_id >= left(p.prefix, -1)
+                 and account_id < left(p.prefix, -1) || '~' -- beyond every id
                order by account_id limit $4) k
        order by account_id limit $4) l on true
-  left join balance b on b.account_id = l.account_id
+  left join lateral (select * from balance where account_id = l.account_id limit 1) b on true
  order by b.account_id
 """
 
@@ -265,29 +286,38 @@ class Listed(NamedTuple):
     transfers: list[TransferView]
 
 
-_NOW = "select n.epoch, n.known, b.revision as at, t.* from truth n left join balance b on b.account_id = $1"
+_NOW = f"""
+with {_SEEN_ONE}
+select n.epoch, n.known, b.revision as at, t.*
+  from truth n cross join seen
+  left join lateral (select revision from balance where account_id = seen.accounts limit 1) b on true"""
 
 _OLDER = f"""
 {_NOW} left join lateral (
        select {_TRANSFER} from transfer
-        where account_id = $1 and revision < coalesce(
-              (select revision from transfer where account_id = $1 and transfer_id = $2),
+        where account_id = seen.accounts and revision < coalesce(
+              (select revision from transfer where account_id = seen.accounts and transfer_id = $2),
               case when $2 is null then 9223372036854775807 end)
         order by revision desc limit $3) t on true
  order by t.revision desc
 """
 _NEWER = f"""
 {_NOW} left join lateral (
-       select {_TRANSFER} from transfer where account_id = $1 and revision > $2
+       select {_TRANSFER} from transfer where account_id = seen.accounts and revision > $2
         order by revision limit $3) t on true
  order by t.revision
 """
 _ONE = f"""
 {_NOW} left join lateral (
-       select {_TRANSFER} from transfer where account_id = $1 and transfer_id = $2) t on true
+       select {_TRANSFER} from transfer
+        where account_id = seen.accounts and transfer_id = $2 limit 1) t on true
 """
-_REVISIONS = """
-select n.epoch, n.known, b.account_id, b.revision from truth n left join balance b on b.account_id = any($1)
+_REVISIONS = f"""
+with {_SEEN_ALL}
+select n.epoch, n.known, b.account_id, b.revision
+  from truth n cross join seen
+  left join unnest(string_to_array(seen.accounts, ',')) as w (account) on true
+  left join lateral (select account_id, revision from balance where account_id = w.account limit 1) b on true
 """
 
 

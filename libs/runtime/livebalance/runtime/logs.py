@@ -9,7 +9,7 @@ import structlog
 
 from livebalance.runtime import redact
 
-STRANGERS = ("socket", "door", "relay", "deltas", "http")  # loggers that tell what strangers do
+STRANGERS = ("socket", "stream", "door", "relay", "deltas", "http")  # loggers that tell what strangers do
 _PER_SECOND = 5  # lines a library's logger may write; a broker that is down makes aiokafka write 80
 
 

@@ -49,9 +49,11 @@ _MESSAGES = {
     "controls": "too many pings",
     "drain": "the gateway is restarting",
     "fragments": "a message in too many pieces",
+    "internal": "the gateway failed",
     "protocol_error": "a frame was not of WebSocket",
     "rate_limited": "asked too often",
     "stopping": "the gateway is stopping",
+    "nothing_left": "no account of this stream may be seen, or it was erased",
     "keys_missing": "the keys to check this token with are being read",
     "revoked": "access was revoked",
     "token_expired": "the session expired",
@@ -67,14 +69,19 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     code: str = ""
     message: str = ""
     retry_after_ms: int | None = None
+    error_id: str = ""  # of a bug: it names it in the log
 
 
-def reason(word: str, retry_after_ms: int | None = None, message: str = "") -> str:
+def told(word: str, retry_after_ms: int | None = None, message: str = "") -> Reason:
+    return Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+
+
+def reason(word: str, retry_after_ms: int | None = None, message: str = "", *, error_id: str = "") -> str:
     """The reason of a close as it is sent; without its message if that is too long."""
-    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms, error_id)
     text = json.encode(found)
     if len(text) > MAX_REASON:
-        text = json.encode(Reason(word, "", retry_after_ms))
+        text = json.encode(Reason(word, "", retry_after_ms, error_id))
     return text.decode()
 
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
-from livebalance.gateway import VERSION, openapi, problem, rest
+from livebalance.gateway import VERSION, openapi, problem, rest, stream
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
@@ -23,18 +23,18 @@ from livebalance.gateway.doorman import House
 from livebalance.gateway.guard import Guard
 from livebalance.gateway.head import Rules
 from livebalance.gateway.hub import Terms
+from livebalance.gateway.line import Patience
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.problem import ProblemError
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.session import Manners
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.socket import Patience, Socket
+from livebalance.gateway.socket import Socket
+from livebalance.gateway.stream import Hall
 from livebalance.gateway.tally import Tally
 from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
-
-BACKLOG = 256  # connections; accepted in one go, so who is inside waits for them. The others knock again
 
 _log = logs.get("gateway")
 
@@ -75,6 +75,15 @@ def credentialed(settings: Settings) -> Credentials:
     return Credentials(settings.cookie, here | set(settings.origins))
 
 
+def patient(settings: Settings) -> Patience:
+    return Patience(
+        settings.ping_period,
+        settings.no_progress,
+        send_buffer=settings.send_buffer_bytes,
+        assembly=settings.assembly,
+    )
+
+
 def application(
     settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authority
 ) -> FastAPI:
@@ -89,7 +98,9 @@ def application(
     problem.install(app)
     app.add_middleware(Guarded)
     app.add_middleware(Tally, proxies=frozenset(settings.proxies))
-    app.include_router(rest.routes(pool, Guard(credentialed(settings), authority)))
+    guard = Guard(credentialed(settings), authority)
+    app.include_router(rest.routes(pool, guard))
+    app.include_router(stream.routes(Hall(relay, patient(settings), frozenset(settings.proxies)), guard))
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -128,12 +139,7 @@ class Server(uvicorn.Server):
 
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
-    patience = Patience(
-        settings.ping_period,
-        settings.no_progress,
-        send_buffer=settings.send_buffer_bytes,
-        assembly=settings.assembly,
-    )
+    patience = patient(settings)
     proxies = frozenset(settings.proxies)
     credentials = credentialed(settings)
     hosts = frozenset(host.lower() for host in settings.hosts)
@@ -149,7 +155,6 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
         ws=socket,  # type: ignore[arg-type]
         lifespan="off",
-        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,

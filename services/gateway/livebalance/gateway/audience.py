@@ -11,6 +11,7 @@ from livebalance.gateway.channel import Answers, Channel
 from livebalance.gateway.effects import Effects, Read
 from livebalance.gateway.follower import Follower, Step, fits
 from livebalance.gateway.outbox import Parcel
+from livebalance.gateway.roll import Roll
 from livebalance.gateway.session import Session
 from livebalance.gateway.trail import Trail
 from livebalance.wire.delta import Delta
@@ -27,9 +28,9 @@ class Audience:
         self._resume_max = resume_max
         self.size = 0
         self._effects = effects
-        self._in_step: set[Session] = set()
-        self._apart: set[Follower] = set()
-        self._readers: set[Follower] = set()
+        self._in_step: Roll[Session] = Roll()
+        self._apart: Roll[Follower] = Roll()
+        self._readers: Roll[Follower] = Roll()
         self._read: Read | None = None
 
     # --- who follows

@@ -1,7 +1,7 @@
 """Where a request may carry a token: a header, a cookie, never its address; and whose pages may ask."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -50,6 +50,14 @@ class Credentials:
             return False
         hosts = [host.lower() for host in headers.get_all("Host")]
         return not origins or [urlsplit(origins[0]).netloc.lower()] == hosts
+
+    def ours(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request is of a page of ours, by its origin.
+
+        A browser names none to where its page is from, but says that it is (Fetch Metadata); no page can.
+        """
+        origin = headers.get("origin")
+        return headers.get("sec-fetch-site") == "same-origin" if origin is None else origin in self._origins
 
 
 def in_url(query: str) -> bool:

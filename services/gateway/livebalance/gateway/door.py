@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from livebalance.gateway import head, metrics
-from livebalance.gateway.doorman import Turned
+from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.head import Head, Rules, Size
 from livebalance.gateway.refusal import Refusal, of_turned
 from livebalance.runtime import logs
 
+STATE = "door"  # where an answer finds the door it leaves by, in the state of its request
 _SOCKET = b"GET /ws "  # so begin those who come by the thousand; who begins otherwise is looked at longer
 LINGER = 2.0  # seconds in which who was refused may read why, and close
 
@@ -23,6 +24,15 @@ class Threshold(NamedTuple):
     rules: Rules = Rules()
     head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
     crowded: Callable[[], Turned | None] = lambda: None  # whether no socket may come in now, whose ever
+
+
+class Staying(Protocol):
+    """An answer that goes on for long, and is told of its connection."""
+
+    def writable(self, writable: bool) -> None: ...
+    def lost(self) -> None: ...
+    def stop(self) -> None:
+        """The server is about to stop."""
 
 
 class _RefusedError(Exception):
@@ -39,6 +49,15 @@ class Door(HttpToolsProtocol):
         self._in_head = False
         self._why: Refusal | None = None
         self._refused = False
+        self._staying: Staying | None = None
+
+    def keep(self, answer: Staying) -> None:
+        """The one that is being given; nothing more is answered on this connection."""
+        self._staying = answer
+
+    @property
+    def peer(self) -> Address:
+        return self.client[0] if self.client else ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -46,7 +65,24 @@ class Door(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        if self._staying:
+            self._staying.lost()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._staying:
+            self._staying.writable(False)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._staying:
+            self._staying.writable(True)
+
+    def shutdown(self) -> None:
+        if self._staying:
+            self._staying.stop()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -82,6 +118,7 @@ class Door(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"][STATE] = self
         self._size = Size()
         self._start()
 
@@ -118,7 +155,7 @@ class Door(HttpToolsProtocol):
         self._stop()
         self._refused = True
         metrics.TURNED.labels(refusal.reason).inc()
-        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self._address)
+        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self.peer)
         if self.cycle and not self.cycle.response_complete:
             self.transport.abort()  # it is in the middle of another answer
             return
@@ -140,9 +177,5 @@ class Door(HttpToolsProtocol):
     def _too_slow(self) -> None:
         reason = "slow_head" if self._came else "silent"
         metrics.TURNED.labels(reason).inc()
-        _log.info("cut off", reason=reason, address=self._address)
+        _log.info("cut off", reason=reason, address=self.peer)
         self.transport.abort()
-
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""

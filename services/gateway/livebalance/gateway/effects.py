@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from livebalance.gateway.roll import Roll
 from livebalance.wire.close import Close
 from livebalance.wire.identity import AccountId, Position
 
@@ -34,13 +35,13 @@ class Effects:
     def __init__(self) -> None:
         self.subscriptions: dict[AccountId, bool] = {}  # in Redis: whether each is to be there
         self.reads: list[Read] = []
-        self.touched: set[Session] = set()  # their outbox is to be sent
+        self.touched: Roll[Session] = Roll()  # their outbox is to be sent
         self.tokens: list[tuple[Session, Present]] = []  # to be checked
         self.hangups: list[tuple[Session, Hangup]] = []
         self.repairs: list[str] = []  # why holes opened; to be counted
         # These two the hub works off itself, before a shell sees anything.
-        self.hungry: set[Session] = set()  # a follower of theirs is behind, and there may be room now
-        self.unread: set[Audience] = set()  # a read of theirs may begin now
+        self.hungry: Roll[Session] = Roll()  # a follower of theirs is behind, and there may be room now
+        self.unread: Roll[Audience] = Roll()  # a read of theirs may begin now
 
     def take(self) -> "Effects":
         """All of them; this object then has none."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+MOMENT = 0.25  # seconds in which everyone may hear that it is asked to go, and go
+
 
 class Farewell(NamedTuple):
     at: float  # seconds from the beginning
@@ -10,13 +12,16 @@ class Farewell(NamedTuple):
 
 
 def farewells(within: float, window: float, chances: Sequence[float]) -> list[Farewell]:
-    """One for each of `chances`, which are in [0, 1): evenly spread over `within` seconds.
+    """One for each of `chances`, which are in [0, 1): evenly spread over `within` seconds, but for a moment.
 
     Who comes back after the time given comes alone: each has a slot of the window (s), and a chance in its
     first half, so that neighbours stay apart.
     """
-    count = len(chances)
+    count, moment = len(chances), min(MOMENT, within / 10)
     return [
-        Farewell((place + 0.5) / count * within, int((place + chance / 2) / count * window * 1000))
+        Farewell(
+            moment + (place + 0.5) / count * (within - moment),
+            int((place + chance / 2) / count * window * 1000),
+        )
         for place, chance in enumerate(chances)
     ]

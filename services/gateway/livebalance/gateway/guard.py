@@ -35,6 +35,13 @@ class Guard:
             raise _refused(verdict)
         return verdict
 
+    async def rights_of_reader(self, request: Request) -> Rights:
+        """As `rights`, for what any page may have a browser open with our cookie: it has to be ours."""
+        by_cookie = "authorization" not in request.headers and self.token(request) is not None
+        if by_cookie and not self._credentials.ours(request.headers):
+            raise ProblemError(HTTPStatus.FORBIDDEN, "origin", "origin not allowed")
+        return await self.rights(request)
+
     def token(self, request: Request) -> str | None:
         """The one of the header, else that of the cookie."""
         if header := request.headers.get("authorization"):

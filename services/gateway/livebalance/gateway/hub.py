@@ -15,9 +15,10 @@ from livebalance.gateway.doorman import Address, Doorman, House
 from livebalance.gateway.effects import Effects, Hangup, Read
 from livebalance.gateway.follower import Step
 from livebalance.gateway.members import Members
-from livebalance.gateway.outbox import Outbox
+from livebalance.gateway.outbox import Note, Outbox
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights
+from livebalance.gateway.roll import Roll
 from livebalance.gateway.session import STRANGER, TOO_FAST, Follow, Leave, Manners, Present, Session, Wish
 from livebalance.gateway.trail import Trail
 from livebalance.readmodel.reads import Asked, Finding, Found
@@ -69,7 +70,7 @@ class Hub:
         self.effects = Effects()
         self.doorman = Doorman(terms.house)
         self.members = Members(terms.per_user)
-        self.sessions: set[Session] = set()
+        self.sessions: Roll[Session] = Roll()
         self.revocations = revocations
         self.trail = Trail(terms.trail_bytes)
         self.audiences: dict[AccountId, Audience] = {}
@@ -80,17 +81,17 @@ class Hub:
         self._beats: deque[tuple[float, Session]] = deque()  # who is due when; all wait equally long
         self._held: list[tuple[float, int, Session]] = []  # a heap of who may be written data when
         self._holds = 0
-        self._unacked: set[Audience] = set()
-        self._claims: set[Audience] = set()
+        self._unacked: Roll[Audience] = Roll()
+        self._claims: Roll[Audience] = Roll()
 
     def take(self) -> Effects:
         """What is to be done since it was last asked."""
         work = self.effects
         while work.hungry or work.unread:
             while work.hungry:
-                _feed(work.hungry.pop())
+                _feed(work.hungry.last())
             while work.unread:
-                work.unread.pop().begin()
+                work.unread.last().begin()
         return work.take()
 
     # --- clients
@@ -184,7 +185,7 @@ class Hub:
         """Its connection is gone, or is being closed: nothing is sent to it any more."""
         if session not in self.sessions:
             return
-        self.sessions.remove(session)
+        self.sessions.discard(session)
         self.members.leave(session)
         for account in list(session.followers):
             self._leave(session, account)
@@ -204,7 +205,9 @@ class Hub:
                 for consequence in session.no_access(wish.account, now):
                     self._grant(session, consequence, now)
         elif isinstance(wish, Leave):
-            self._leave(session, wish.account)
+            if wish.account in session.followers:
+                session.outbox.count(Note("unsubscribed", "client"))
+                self._leave(session, wish.account)
         elif isinstance(wish, Present):
             self.effects.tokens.append((session, wish))
         elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):

@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected")
+STREAMS = Gauge("livebalance_gateway_streams", "Of them, those that read server-sent events")
 DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis")
 DROPPED = Counter("livebalance_gateway_dropped_messages", "Messages of Redis that were not taken", ["reason"])
 REDIS_LOST = Counter("livebalance_gateway_redis_lost", "Connections to Redis lost, or not had", ["reason"])
@@ -17,11 +18,14 @@ FAILED_READS = Counter(
 FINDINGS = Counter("livebalance_gateway_audit_findings", "Accounts an audit found elsewhere", ["reason"])
 REPAIRS = Counter("livebalance_gateway_repairs", "Holes in what was heard of an account", ["reason"])
 TURNED = Counter("livebalance_gateway_turned_away", "Requests refused before they were served", ["reason"])
-CLOSED = Counter("livebalance_gateway_closed", "Sockets that ended, and why", ["code", "reason"])
+CLOSED = Counter("livebalance_gateway_closed", "Sockets and streams that ended, and why", ["code", "reason"])
+PROBLEMS = Counter("livebalance_gateway_problems", "Answers of HTTP that say no, and why", ["reason"])
 ANSWERS = Counter("livebalance_gateway_http_answers", "Answers of HTTP", ["status"])
 ERRORS = Counter("livebalance_gateway_errors", "Error frames", ["reason"])
 SNAPSHOTS = Counter("livebalance_gateway_snapshots", "Snapshots for clients", ["reason"])
-UNSUBSCRIBED = Counter("livebalance_gateway_unsubscribed", "Subscriptions ended by us", ["reason"])
+UNSUBSCRIBED = Counter(
+    "livebalance_gateway_unsubscribed", "Subscriptions that ended before their socket", ["reason"]
+)
 CONFLATED = Counter(
     "livebalance_gateway_conflated_frames", "Frames that became part of another for a client", ["reason"]
 )

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, get_args
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json, to_builtins
 
 from livebalance.gateway.cursor import older_than
-from livebalance.wire.frame import Snapshot
+from livebalance.gateway.event import End, end
+from livebalance.wire.close import Close
+from livebalance.wire.frame import ServerFrame, Snapshot
 from livebalance.wire.identity import AccountId, Revision, TransferId, channel_name
 from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, problem
 from livebalance.wire.view import AccountsView, AccountView, BalanceView, TransfersView, TransferView
@@ -17,11 +19,13 @@ from livebalance.wire.view import AccountsView, AccountView, BalanceView, Transf
 ID = r"^[A-Za-z0-9._-]{1,64}$"
 PREFIX = r"^[A-Za-z0-9._-]{0,64}$"
 CURSOR = r"^[A-Za-z0-9_-]{1,256}$"
+BOOKMARK = r"^[A-Za-z0-9_-]{1,4096}$"
 ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
 ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
 
-_SHAPES = (AccountsView, Snapshot, TransfersView, TransferView, Problem)
+_FRAMES = (*get_args(ServerFrame), End)
+_SHAPES = (AccountsView, TransfersView, TransferView, Problem, *_FRAMES)
 
 # --- the examples
 
@@ -60,17 +64,24 @@ _EXAMPLES: dict[type[Struct], Struct] = {
 _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
     400: ("Not a request that can be served", ("token_in_url", "bad_request")),
     401: ("No token, or one that is not good", ("unauthenticated", "token_expired", "revoked")),
-    403: ("Not an account you may see, whether there is one or not", ("no_access",)),
+    403: (
+        "Not an account you may see, whether there is one or not; or not your page",
+        ("no_access", "origin"),
+    ),
     404: ("Nothing here", ("not_found",)),
     405: ("Another method", ("method",)),
     409: ("The revision asked for was not reached in time; ask again", ("not_yet",)),
     410: ("What the cursor names was erased; begin anew", ("cursor_gone",)),
     422: ("A parameter is not what it should be", ("bad_parameter", "bad_cursor")),
+    429: ("Too many of your address", ("address_full", "address_too_fast")),
     500: ("A bug of ours; error_id names it in the log", ("internal",)),
-    503: ("The truth cannot be asked now; come back", ("unavailable",)),
+    503: (
+        "The truth cannot be asked now; come back",
+        ("unavailable", "not_ready", "draining", "full", "too_fast"),
+    ),
 }
 _ALWAYS = (400, 401, 404, 405, 422, 500, 503)
-_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 503: "Retry-After"}
+_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 429: "Retry-After", 503: "Retry-After"}
 
 
 def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[str, Any]:
@@ -82,6 +93,14 @@ def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[s
         found[304] = {"description": "You have it: its tag is in If-None-Match", "headers": tag}
     found.update({status: _problems(status) for status in sorted({*_ALWAYS, *statuses})})
     return {"responses": found}
+
+
+def streamed() -> dict[str, Any]:
+    """For the route of events."""
+    content = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
+    ok = {"description": "Events until one of the type close", "content": content}
+    problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403, 429})}
+    return {"responses": {200: ok, **problems}, "response_class": Response}
 
 
 def _text(pattern: str) -> dict[str, str]:
@@ -116,11 +135,30 @@ def install(app: FastAPI, cookie: str) -> None:
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
+def _event(frames: list[dict[str, str]]) -> dict[str, Any]:
+    """One of a stream, as HTML, 9.2.6, reads it."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": frames}}
+    *_, last = end(Close.GOODBYE, "drain", 1800).decode().split("data: ")
+    return {
+        "description": "A frame of the socket; the last one is of the type close",
+        "type": "object",
+        "properties": {
+            "event": {"enum": ["message", "close"]},
+            "id": _text(BOOKMARK),
+            "retry": {"type": "integer"},
+            "data": data,
+        },
+        "required": ["data"],
+        "examples": [{"event": "close", "retry": 1800, "data": last.strip()}],
+    }
+
+
 def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
     whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_ABOUT)
     _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
     for shape, example in _EXAMPLES.items():  # here: FastAPI would drop what is null in them
         shapes[shape.__name__]["examples"] = [to_builtins(example)]
+    shapes["Event"] = _event([{"$ref": f"#/components/schemas/{one.__name__}"} for one in _FRAMES])
     shapes["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
     whole["components"] = {
         "schemas": shapes,

@@ -14,7 +14,7 @@ from livebalance.wire.identity import AccountId, Position
 
 
 class Note(NamedTuple):
-    """Something said to a client that is counted."""
+    """Something that happened to a client's subscriptions, or an error it was told: to be counted."""
 
     kind: Literal["error", "snapshot", "unsubscribed"]
     reason: str
@@ -40,6 +40,12 @@ def ready(text: bytes) -> bytes:
     if size < 1 << 16:
         return b"\x81\x7e" + size.to_bytes(2, "big") + text
     return b"\x81\x7f" + size.to_bytes(8, "big") + text
+
+
+def text(frame: bytes) -> bytes:
+    """What stands in a ready one."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
 
 
 class Outbox:
@@ -99,7 +105,7 @@ class Outbox:
     def put(self, parcel: Parcel) -> bool:
         """False: there is no room, and `forget_all` must follow."""
         if parcel.note:
-            self.notes += (parcel.note,)
+            self.count(parcel.note)
         self._frames.append(parcel)
         self._size += len(parcel.frame)
         if self._size <= self._limit or (self.writable and not self._period):
@@ -110,9 +116,12 @@ class Outbox:
     def say(self, frame: bytes, note: Note | None = None) -> None:
         """Words; kept in order, and never forgotten."""
         if note:
-            self.notes += (note,)
+            self.count(note)
         self._frames.append(frame)
         self.words += 1
+
+    def count(self, note: Note) -> None:
+        self.notes += (note,)
 
     def beat(self, frame: bytes) -> None:
         """A heartbeat; only the newest is kept."""
@@ -138,6 +147,11 @@ class Outbox:
 
     def take(self, now: float) -> bytes:
         """Everything that may be written now."""
+        frames = [one if isinstance(one, bytes) else one.frame for one in self.take_apart(now)]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def take_apart(self, now: float) -> list[Parcel | bytes]:
+        """The same, frame by frame."""
         later: list[Parcel | bytes] = []
         if self._period and self._size:
             if now < self.due:
@@ -146,12 +160,12 @@ class Outbox:
             else:
                 self.due = now + self._period
                 self._conflate()
-        frames = [one if isinstance(one, bytes) else one.frame for one in self._frames]
+        frames = self._frames
         if self._beat:
             frames.append(self._beat)
         self._frames, self._size = later, self._size if later else 0
         self.words, self._beat = 0, b""
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        return frames
 
     def _conflate(self) -> None:
         """All deltas of an account that follow each other become one, in the place of the first."""

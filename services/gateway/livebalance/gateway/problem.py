@@ -10,7 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from livebalance.gateway import metrics
 from livebalance.gateway.away import AWAY
+from livebalance.gateway.refusal import Refusal
 from livebalance.runtime import logs
 from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, encode, problem
 
@@ -23,10 +25,15 @@ _log = logs.get("http")
 
 
 def answer(one: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    metrics.PROBLEMS.labels(one.code).inc()
     told = dict(headers or {})
     if one.status == HTTPStatus.SERVICE_UNAVAILABLE:
         told.setdefault("retry-after", RETRY_AFTER)
     return Response(encode(one), one.status, {"cache-control": "no-store", **told}, MEDIA_TYPE)
+
+
+def refused(refusal: Refusal) -> Response:
+    return answer(problem(refusal.status, refusal.reason, refusal.words), refusal.headers)
 
 
 class ProblemError(Exception):

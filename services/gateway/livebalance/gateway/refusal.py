@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from livebalance.gateway.doorman import Turned
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode, problem
+
+NOT_READY_FOR = "5"  # seconds a client is asked to stay away
 
 
 class Refusal(NamedTuple):
@@ -31,6 +33,12 @@ class Refusal(NamedTuple):
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def of_away(why: str) -> Refusal:
+    """What this gateway would show is not to be had now: another one may do better."""
+    word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
 
 
 def of_turned(turned: Turned) -> Refusal:

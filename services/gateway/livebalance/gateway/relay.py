@@ -172,13 +172,27 @@ class Relay:
         """A token that came with the request. If it is not good, the client may still show another."""
         verdict = self._authority.check(token)
         if isinstance(verdict, Rights):
-            self._hub.vouched(session, None, verdict, time.monotonic(), _wall())
+            self.vouch(session, verdict)
         else:
             session.unwelcome = _REFUSED[verdict]
+
+    def vouch(self, session: Session, rights: Rights) -> None:
+        """Its token is good, and gives it these."""
+        self._hub.vouched(session, None, rights, time.monotonic(), _wall())
         self._perform()
 
     def receive(self, session: Session, text: bytes) -> None:
+        self.hear(session, text)
+        self.answer()
+
+    def hear(self, session: Session, text: bytes) -> None:
+        """What it asks for is done with `answer`: who says several things at once is answered at once."""
         self._hub.receive(session, text, time.monotonic())
+        self._check_tokens()
+        if self._hub.effects.hangups:
+            self.answer()
+
+    def answer(self) -> None:
         self._perform()
 
     def writable(self, session: Session, writable: bool) -> None:
@@ -207,6 +221,11 @@ class Relay:
             link.hang_up(Close.GOODBYE, "drain", retry_after_ms)
 
     # --- rights
+
+    def _check_tokens(self) -> None:
+        shown, self._hub.effects.tokens = self._hub.effects.tokens, []
+        for session, token in shown:
+            self._check(session, token)
 
     def _check(self, session: Session, shown: Present) -> None:
         verdict = self._authority.check(shown.token)
@@ -293,11 +312,8 @@ class Relay:
             self._perform()
 
     def _perform(self) -> None:
+        self._check_tokens()
         done = self._hub.take()
-        if done.tokens:
-            for session, shown in done.tokens:
-                self._check(session, shown)
-            self._perform()
         if done.subscriptions:
             wanted = done.subscriptions
             self._deltas.subscribe([account for account, there in wanted.items() if there])

@@ -5,17 +5,12 @@ straight to the transport. While a client does not take bytes, nothing is read f
 """
 
 import asyncio
-import contextlib
-import fcntl
 import logging
-import socket
-import struct
-import termios
 import time
 from collections.abc import Collection
 from http import HTTPStatus
 from secrets import token_urlsafe
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
@@ -28,7 +23,8 @@ from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned, address
-from livebalance.gateway.refusal import Refusal, of_turned
+from livebalance.gateway.line import Patience, bound, is_cut_off, waiting
+from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
 from livebalance.wire.close import Close, reason
@@ -38,7 +34,6 @@ CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
 CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a second, and in a burst
 BROKEN = 1006  # RFC 6455: it ended without a close
-NOT_READY_FOR = "5"  # seconds a client is asked to stay away
 
 _log = logs.get("socket")
 _quiet = logging.getLogger(
@@ -47,8 +42,6 @@ _quiet = logging.getLogger(
 _quiet.setLevel(logging.ERROR)
 _FAILED = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
 _USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
-_OUTQ = struct.Struct("i")
-_ACKED = struct.Struct("56xI")  # of tcp_info: ms since the other side acknowledged anything
 
 
 class Gateway(Protocol):
@@ -60,18 +53,9 @@ class Gateway(Protocol):
     def connect(self, name: str, address: Address, link: Any) -> Session: ...
     def present(self, session: Session, token: str) -> None: ...
     def disconnect(self, session: Session) -> None: ...
-    def receive(self, session: Session, text: bytes) -> None: ...
+    def hear(self, session: Session, text: bytes) -> None: ...
+    def answer(self) -> None: ...
     def writable(self, session: Session, writable: bool) -> None: ...
-
-
-class Patience(NamedTuple):
-    """How long a client may be silent, and how much may wait for it."""
-
-    ping_period: float = 20.0  # seconds; a pong must come within the next, or bytes be acknowledged
-    no_progress: float = 120.0  # seconds in which data waits and none of it leaves
-    high_water: int = 64 * 1024  # bytes in the transport's buffer above which it takes no more
-    send_buffer: int = 128 * 1024  # bytes, the kernel's
-    assembly: float = 10.0  # seconds in which a message that began must end
 
 
 class _Machine(ServerProtocol):
@@ -106,6 +90,7 @@ class Socket(asyncio.Protocol):
         "_refused",
         "_session",
         "_timer",
+        "_unanswered",
         "_waited",
         "_writable",
         "_written",
@@ -139,6 +124,7 @@ class Socket(asyncio.Protocol):
         self._written = 0  # bytes, ever
         self._delivered = 0  # of them, those that had left this machine at the last check
         self._heard = True  # anything, since the last check
+        self._unanswered = False  # texts of this read
         self._waited = False  # something waited to leave at the last check
         self._quiet_since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -148,9 +134,7 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._connections.add(self)
-        self.transport.set_write_buffer_limits(high=self._patience.high_water)
-        with contextlib.suppress(OSError):
-            _raw(self.transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._patience.send_buffer)
+        bound(self.transport, self._patience)
         self._wait(self._patience.ping_period, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -196,7 +180,7 @@ class Socket(asyncio.Protocol):
             # What one client sent must not end the others. The log has the traceback, the client its name.
             id_ = token_urlsafe(6)
             _log.exception("a client met a bug", error_id=id_)
-            self._protocol.fail(Close.INTERNAL, f'{{"code":"internal","error_id":"{id_}"}}')
+            self._protocol.fail(Close.INTERNAL, reason("internal", error_id=id_))
             self._ended(Close.INTERNAL, "internal", told=True)
         self._write_protocol()
 
@@ -211,6 +195,7 @@ class Socket(asyncio.Protocol):
                 self._shake_hands(event)
             elif isinstance(event, Frame) and self._session:
                 whole |= self._frame(self._session, event)
+        self._answer()
         if self._open and protocol.parser_exc and protocol.close_sent:
             self._ended(protocol.close_sent.code, _FAILED.get(protocol.close_sent.code, "internal"))
         elif protocol.handshake_exc and not self._session and not self._refused:
@@ -238,12 +223,8 @@ class Socket(asyncio.Protocol):
             self._gateway.present(session, token)
 
     def _away(self) -> Refusal | None:
-        """What this gateway would show is not to be had now: another one may do better."""
         why = self._gateway.not_ready()
-        if why is None:
-            return None
-        word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"
-        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
+        return of_away(why) if why else None
 
     def _turned(self) -> Refusal | None:
         if turned := self._gateway.admit(self._address):
@@ -287,9 +268,17 @@ class Socket(asyncio.Protocol):
         except UnicodeDecodeError:
             self._fail(Close.BAD_TEXT, "bad_text")
         else:
-            self._gateway.receive(session, text)
+            self._unanswered = True
+            self._gateway.hear(session, text)
+
+    def _answer(self) -> None:
+        """All that was said in one read, in one write."""
+        if self._unanswered:
+            self._unanswered = False
+            self._gateway.answer()
 
     def _closed_by_client(self) -> None:
+        self._answer()
         received = self._protocol.close_rcvd
         self._ended(received.code if received else BROKEN, "client")
 
@@ -348,6 +337,7 @@ class Socket(asyncio.Protocol):
             self._wait(CLOSE_WITHIN, self.transport.abort)
 
     def _fail(self, code: Close, word: str) -> None:
+        self._answer()
         self._ended(code, word)
         self._protocol.fail(code, reason(word))
 
@@ -386,49 +376,24 @@ class Socket(asyncio.Protocol):
 
     def _check(self) -> None:
         """Who answers no ping is gone. Who is sent more than it takes may answer late: progress is enough."""
-        now, waiting = time.monotonic(), self._waiting()
-        delivered = self._written - waiting
+        now, waits = time.monotonic(), waiting(self.transport)
+        delivered = self._written - waits
         if self._heard or delivered > self._delivered:
             self._quiet_since = now
         quiet = now - self._quiet_since
-        if not self._heard and (not self._waited or self._is_cut_off(quiet)):
+        if not self._heard and (not self._waited or is_cut_off(self.transport, self._patience, quiet)):
             self._cut("silent")
             return
         if quiet >= self._patience.no_progress:
             self._cut("no_progress")
             return
-        self._delivered, self._waited, self._heard = delivered, waiting > 0, False
-        if not waiting and self._protocol.state is OPEN:
+        self._delivered, self._waited, self._heard = delivered, waits > 0, False
+        if not waits and self._protocol.state is OPEN:
             self._protocol.send_ping(b"")
             self._write_protocol()
         self._wait(self._patience.ping_period, self._check)
-
-    def _is_cut_off(self, quiet: float) -> bool:
-        """Not the client alone is silent, but its system, for all those seconds.
-
-        While it lives it answers whatever ours repeats to it, even if it takes nothing. Each of these comes
-        after twice the time, so the last answer is never much older than half of the silence.
-        """
-        unanswered = 0.0
-        with contextlib.suppress(OSError):
-            told = _raw(self.transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
-            unanswered = _ACKED.unpack(told)[0] / 1000
-        return unanswered >= max(1.5 * self._patience.ping_period, 0.9 * quiet)
-
-    def _waiting(self) -> int:
-        """Bytes the other side has not acknowledged, as far as this system tells."""
-        waiting = self.transport.get_write_buffer_size()
-        with contextlib.suppress(OSError):
-            answer = fcntl.ioctl(_raw(self.transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
-            waiting += _OUTQ.unpack(answer)[0]
-        return waiting
 
 
 def _peer(transport: asyncio.Transport) -> Address:
     peer: Address = transport.get_extra_info("peername")[0]
     return peer
-
-
-def _raw(transport: asyncio.Transport) -> socket.socket:
-    found: socket.socket = transport.get_extra_info("socket")
-    return found

@@ -4,6 +4,8 @@ After a cut thousands come back from the same few positions. Each parcel says fr
 chain of them that ends where the channel is misses nothing; if one was dropped meanwhile, there is none.
 """
 
+from collections import OrderedDict
+
 from livebalance.gateway.outbox import Parcel
 from livebalance.wire.identity import AccountId, Position
 
@@ -18,7 +20,7 @@ class Trail:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._steps: dict[_From, tuple[Parcel, float]] = {}  # in the order they came
+        self._steps: OrderedDict[_From, tuple[Parcel, float]] = OrderedDict()  # as they came
         self._size = 0
         self.now = 0.0  # seconds; set often
         self.spared = 0  # reads, since somebody looked
@@ -32,8 +34,8 @@ class Trail:
         self._steps[key] = parcel, self.now
         self._size += len(parcel.frame)
         while self._size > self._limit:
-            oldest = next(iter(self._steps))
-            self._size -= len(self._steps.pop(oldest)[0].frame)
+            _, (oldest, _) = self._steps.popitem(last=False)
+            self._size -= len(oldest.frame)
 
     def chain(self, account: AccountId, at: Position | None, to: Position) -> list[Parcel] | None:
         """What leads from `at` to `to`; None: not known."""

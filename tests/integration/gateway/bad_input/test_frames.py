@@ -268,7 +268,8 @@ async def test_row_38_a_bug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> No
         one.send(message("ping"))
         closed = await one.closed()
         monkeypatch.undo()
-    assert (closed.code, set(closed.reason)) == (1011, {"code", "error_id"})
+    assert (closed.code, set(closed.reason)) == (1011, {"code", "message", "error_id"})
+    assert closed.reason["message"] == "the gateway failed"
     line = await scene.told("a client met a bug", "payload", error_id=closed.reason["error_id"])
     assert "ValueError" in line["exception"]
 

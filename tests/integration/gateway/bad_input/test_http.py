@@ -34,6 +34,9 @@ async def paged(make_scene: MakeScene, tmp_path: Path) -> Scene:
         ("/api/v1/accounts/alice/transfers?cursor=payload", "bad_cursor"),
         ("/api/v1/accounts/alice/transfers?after_revision=-1&x=payload", "bad_parameter"),
         ("/api/v1/accounts/payload%00", "bad_parameter"),
+        ("/api/v1/events?x=payload", "bad_parameter"),
+        ("/api/v1/events?account=alice&account=payload%0a", "bad_parameter"),
+        ("/api/v1/events?" + "&".join(f"account=payload-{one}" for one in range(17)), "bad_parameter"),
     ],
 )
 async def test_row_31_a_bad_parameter(scene: Scene, path: str, code: str) -> None:

@@ -1,0 +1,93 @@
+"""What a gateway's reads cost, as the role that it has.
+
+`python -m tests.bench.reads [--accounts 20000]`
+
+One Postgres (without fsync), so many accounts of 60 transfers, one connection. Times are of whole journeys in
+ms, the median of 30; "plain" is the same connection asked for nothing.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+
+import asyncpg
+
+from livebalance.readmodel import reads
+from livebalance.readmodel.reads import Asked
+from livebalance.stack.database import Database, make_template
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision
+
+EPOCH = Epoch("00000000000000a1")
+TRANSFERS = 60
+TIMES = 30
+
+FILL = f"""
+insert into projection select true, '{EPOCH}', system_identifier, timeline, 1 from server_identity;
+insert into lane values (0, 0, 0, 1, '{EPOCH}', true, null, null, null, null, null, now());
+insert into balance (account_id, revision, lane, balance, scale, currency, version, transfer_id, client_id,
+                     opening, posted_total, transfer_count, half_applied, drift, recorded_at)
+select 'acc-' || lpad(a::text, 6, '0'), {TRANSFERS}, 0, 1.50, 2, 'EUR', 0, 't-1', 'c', 0, 1.5, 1, 0, 0, now()
+  from generate_series(1, $accounts) a;
+insert into transfer select account_id, n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n
+  from balance, generate_series(1, {TRANSFERS}) n;
+analyze;
+"""
+
+
+async def timed(ask: Callable[[], Awaitable[object]]) -> float:
+    """Milliseconds."""
+    found = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        await ask()
+        found.append(1000 * (time.perf_counter() - began))
+    return median(found)
+
+
+async def measure(database: Database, count: int) -> None:
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(FILL.replace("$accounts", str(count)))
+    await owner.close()
+    gateway = await asyncpg.connect(database.url("gateway"), server_settings=reads.SETTINGS)
+    names = [AccountId(f"acc-{number:06}") for number in range(1, count + 1)]
+    here, behind = Position(EPOCH, Revision(TRANSFERS)), Position(EPOCH, Revision(TRANSFERS - 5))
+    known = dict.fromkeys(names, here)
+    some = names[:: count // 200][:200]
+    rows: dict[str, Callable[[], Awaitable[object]]] = {
+        "plain": lambda: gateway.fetch("select 1"),
+        f"audit of {count}": lambda: reads.audit(gateway, known),
+        "audit of 1,000": lambda: reads.audit(gateway, dict.fromkeys(names[:1000], here)),
+        "snapshot of 1": lambda: reads.accounts(gateway, [Asked(names[7], None)], 10_000, 200),
+        "snapshots of 200": lambda: reads.accounts(gateway, [Asked(n, None) for n in some], 10_000, 200),
+        "resumes of 200": lambda: reads.accounts(gateway, [Asked(n, behind) for n in some], 10_000, 200),
+        "a page of 50": lambda: reads.older(gateway, names[7], None, 50),
+        "a list of all, 50": lambda: reads.listed(gateway, [], [""], names[count // 2], 50),
+        "a list of 100 ids, 50": lambda: reads.listed(gateway, names[:100], [], "", 50),
+    }
+    for name, ask in rows.items():
+        print(f"{name:24} {await timed(ask):8.2f}")
+    await gateway.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--accounts", type=int, default=20_000)
+    count = parser.parse_args().accounts
+    with tempfile.TemporaryDirectory(prefix="reads-") as directory:
+        Path(directory).chmod(0o755)  # Postgres may run as another user
+        place = Place(Place.of_environment().home, Path(directory))
+        with Servers(place, parts=["postgres"], durable=False) as servers:
+            make_template(servers.postgres)
+            database = Database(servers.postgres, "bench")
+            asyncio.run(database.create())
+            asyncio.run(measure(database, count))
+
+
+if __name__ == "__main__":
+    main()

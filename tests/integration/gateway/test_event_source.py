@@ -1,0 +1,56 @@
+"""A browser's own EventSource: with the cookie of its page, it reads events and resumes by itself."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Page, async_playwright
+
+from tests.integration.gateway.book import Book
+from tests.integration.gateway.conftest import StartGateway
+from tests.tokens import token
+
+_FOLLOW = """() => {
+  window.frames_ = []; window.opens = 0; window.ends = [];
+  const events = new EventSource("/api/v1/events?account=alice&account=bob");
+  events.onopen = () => window.opens++;
+  events.onmessage = (message) => window.frames_.push(JSON.parse(message.data));
+  events.addEventListener("close", (message) => window.ends.push(JSON.parse(message.data)));
+}"""
+
+
+async def until(page: Page, condition: str) -> None:
+    """The page's policy forbids it to be asked by `wait_for_function`."""
+    async with asyncio.timeout(30):
+        while not await page.evaluate(f"() => {condition}"):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+
+
+async def test_it_reads_and_resumes(
+    start_gateway: StartGateway, book: Book, tmp_path: Path, chromium: str
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html><title>x</title>")
+    first = await start_gateway(page=tmp_path)
+    await book.open("alice", "bob")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = await browser.new_context()
+        await context.add_cookies([{"name": "livebalance", "value": token(), "url": first.http}])
+        page = await context.new_page()
+        await page.goto(first.http)
+        await page.evaluate(_FOLLOW)
+        await until(page, "frames_.filter((one) => one.type === 'snapshot').length === 2")
+        await book.move("alice", 1)
+        await until(page, "frames_.some((one) => one.type === 'delta')")
+        await first.stop()
+        await book.move("alice", 2)
+        await start_gateway(page=tmp_path, http_port=first.settings.http_port)
+        await until(page, "opens > 1 && frames_.at(-1).to === 5")
+        frames: list[dict[str, Any]] = await page.evaluate("() => frames_")
+        ends: list[dict[str, Any]] = await page.evaluate("() => ends")
+        await browser.close()
+    assert ends[0]["code"] == 4000
+    assert all(one["code"] == 4013 for one in ends[1:])  # it came back too soon
+    moves = [one for one in frames if one["type"] in ("snapshot", "delta")]
+    assert [one["type"] for one in moves] == ["snapshot", "snapshot", "delta", "delta"]
+    assert [(one["from"], one["to"]) for one in moves[2:]] == [(1, 3), (3, 5)]
