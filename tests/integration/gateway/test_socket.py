@@ -275,7 +275,7 @@ async def test_a_client_may_want_data_less_often(gateway: Running, book: Book) -
 
 
 async def test_a_reader_that_never_reads_is_aborted(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(send_buffer_bytes=8192, ping_period=0.3, no_progress=1.5)
+    gateway = await start_gateway(send_buffer_bytes=8192, ping_period=1.0, no_progress=2.0)
     await book.open("busy")
     async with Viewer(gateway.ws, sock=slow_socket(gateway)) as dead, Viewer(gateway.ws) as quick:
         await dead.follow("busy")

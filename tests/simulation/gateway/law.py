@@ -1,7 +1,8 @@
 """The law of the gateway: for any interleaving, loss, repetition and restart, what a client is sent is true.
 
 Every client's frames chain from the position it named; what they make stood in the truth at their position;
-"as of" claims no more than was sent; what waits is within its bound. Once the faults end, all have the truth.
+"as of" claims no more than was sent; of an account whose right was taken back nothing is written; what waits
+is within its bound. Once the faults end, all have the truth.
 """
 
 from hypothesis import strategies as st
@@ -229,6 +230,15 @@ class Faulty(Faithful):
 
     def stood(self, account: AccountId, at: Position) -> bool:
         return at.epoch != "f" * 16 and super().stood(account, at)
+
+
+class Distrustful(Faulty):
+    """And rights are taken back."""
+
+    @rule(number=who, account=accounts)
+    def revoke(self, number: int, account: AccountId) -> None:
+        """From now on no byte of it is written to that client, until it comes back as another."""
+        self.world.revoke(self.client(number), account)
 
 
 def reaches(mine: Position, then: Position) -> bool:

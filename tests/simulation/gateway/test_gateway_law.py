@@ -9,12 +9,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from livebalance.gateway import answer, audience, channel, hub, outbox, session
 from livebalance.gateway.answer import Answer
 from livebalance.gateway.channel import Channel
+from livebalance.gateway.hub import Hub
 from livebalance.gateway.outbox import Outbox, Parcel
 from livebalance.gateway.session import Session
 from livebalance.gateway.trail import Trail
 from livebalance.readmodel.reads import Asked, Found
 from livebalance.wire.identity import AccountId, Position
-from tests.simulation.gateway.law import Faithful, Faulty
+from tests.simulation.gateway.law import Distrustful, Faithful, Faulty
 
 RUN = settings(
     max_examples=200,
@@ -47,6 +48,10 @@ def test_the_gateway_obeys_the_law() -> None:
 
 def test_without_loss_it_needs_no_audit() -> None:
     run_state_machine_as_test(Faithful, settings=RUN)
+
+
+def test_what_was_taken_back_is_not_sent() -> None:
+    run_state_machine_as_test(Distrustful, settings=RUN)
 
 
 TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, answer.answer, Outbox.take
@@ -121,6 +126,12 @@ def leads_anywhere(self: Trail, account: AccountId, at: Position | None, to: Pos
     return TRUE_CHAIN(self, account, at, to) or []
 
 
+def leaves_what_waits(self: Hub, session: Session, account: AccountId) -> None:
+    if mine := session.followers.get(account):
+        mine.audience.leave(mine)
+        self._close_if_empty(mine.audience)
+
+
 def never(*_: object) -> bool:
     return False
 
@@ -155,6 +166,8 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
         Faulty,
     ),
     "what was relayed lately leads to where the channel is": (Trail, "chain", leads_anywhere, Faithful),
+    "who may see an account no longer is left": (Hub, "_leave_hidden", never, Distrustful),
+    "of an account that is left nothing waits": (Hub, "_leave", leaves_what_waits, Distrustful),
     "only what was sent is claimed complete": (hub, "_complete_as_of", claims_what_waits, Faithful),
 }
 

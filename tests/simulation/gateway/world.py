@@ -12,6 +12,7 @@ from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import EVERYTHING, Rights
 from livebalance.gateway.session import Manners, Session
 from livebalance.readmodel.reads import Finding, Found, Progress
+from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import (
     At,
@@ -50,7 +51,7 @@ TERMS = Terms(
     trail_bytes=TRAIL_BYTES,
 )
 LANE = Lane(0)
-FOR_EVER = Rights("subject", "login", EVERYTHING, START // 1000, Millis(START * 2))
+FOR_EVER = Millis(START * 2)
 
 Answers = dict[Position | None, Found]
 
@@ -96,8 +97,10 @@ class Screen:
 class Client:
     """One socket. `wire` holds what the transport took and the client has not read yet."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, subject: str) -> None:
         self.session = session
+        self.subject = subject
+        self.taken_back: set[AccountId] = set()
         self.wire = bytearray()
         self.screens: dict[AccountId, Screen] = {}
         self.claims: list[tuple[Millis, dict[AccountId, Position | None]]] = []
@@ -125,10 +128,13 @@ class Client:
             self.claims.append((_millis(frame.as_of), shown))
         elif isinstance(frame, Error):
             assert isinstance(frame.channel, str)
-            assert frame.temporary
+            account = channel_account(frame.channel)
+            assert frame.temporary or (frame.code == "no_access" and account in self.taken_back)
             self.refused += 1
+            self.screens.pop(account, None)
+        elif isinstance(frame, Unsubscribed):
+            assert frame.code == "revoked"
             self.screens.pop(channel_account(frame.channel), None)
-        assert not isinstance(frame, Unsubscribed)
         return frame is not None
 
     def _next(self) -> Any:
@@ -152,6 +158,7 @@ class World:
         self.hub = Hub(TERMS, Revocations())
         self.now = 0.0
         self.clients: list[Client] = []
+        self._subjects = 0
         self.changes: dict[AccountId, list[tuple[Millis, Position]]] = {a: [] for a in truth.accounts}
         self.wall = Millis(START)
         # Redis
@@ -302,9 +309,12 @@ class World:
     # --- clients
 
     def connect(self) -> Client:
+        self._subjects += 1
+        subject = f"subject-{self._subjects}"
         session = self.hub.connect(f"s{len(self.clients)}", "address", self.now)
-        self.hub.vouched(session, None, FOR_EVER, self.now, self.wall)
-        client = Client(session)
+        rights = Rights(subject, "login", EVERYTHING, START // 1000, FOR_EVER)
+        self.hub.vouched(session, None, rights, self.now, self.wall)
+        client = Client(session, subject)
         self.clients.append(client)
         self.perform()
         return client
@@ -326,6 +336,12 @@ class World:
     def leave(self, client: Client, account: AccountId) -> None:
         client.screens.pop(account, None)
         self._say(client, Unsubscribe(client.next_request(), [channel_name(account)]))
+
+    def revoke(self, client: Client, account: AccountId) -> None:
+        """What its transport took before it may still come."""
+        client.taken_back.add(account)
+        self.hub.revoked([Revocation(client.subject, None, account, self.wall)])
+        self.perform()
 
     def rate(self, client: Client, per_second: float | None) -> None:
         client.period = 1 / per_second if per_second else 0.0
@@ -364,7 +380,10 @@ class World:
         if outbox.size and self.now >= outbox.due:
             assert self.now >= client.written + client.period
             client.written = self.now
-        client.wire += outbox.take(self.now)
+        frames = outbox.take(self.now)
+        for account in client.taken_back:
+            assert b'"%s","epoch"' % channel_name(account).encode() not in frames, "it was taken back"
+        client.wire += frames
         if outbox.held:
             self.hub.hold(client.session)
 

@@ -9,12 +9,13 @@ import termios
 from typing import NamedTuple
 
 _OUTQ = struct.Struct("i")
+_ACKED = struct.Struct("56xI")  # of tcp_info: ms since the other side acknowledged anything
 
 
 class Patience(NamedTuple):
     """How long a client may be silent, and how much may wait for it."""
 
-    ping_period: float = 20.0  # seconds; a pong must come within the next, unless data waits
+    ping_period: float = 20.0  # seconds; a pong must come within the next, or bytes be acknowledged
     no_progress: float = 120.0  # seconds in which data waits and none of it leaves
     high_water: int = 64 * 1024  # bytes in the transport's buffer above which it takes no more
     send_buffer: int = 128 * 1024  # bytes, the kernel's
@@ -35,6 +36,19 @@ def waiting(transport: asyncio.Transport) -> int:
         answer = fcntl.ioctl(_raw(transport).fileno(), termios.TIOCOUTQ, b"\0" * _OUTQ.size)
         size += _OUTQ.unpack(answer)[0]
     return size
+
+
+def is_cut_off(transport: asyncio.Transport, patience: Patience, quiet: float) -> bool:
+    """Not the client alone is silent, but its system, for all those seconds.
+
+    While it lives it answers whatever ours repeats to it, even if it takes nothing. Each of these comes
+    after twice the time, so the last answer is never much older than half of the silence.
+    """
+    unanswered = 0.0
+    with contextlib.suppress(OSError):
+        told = _raw(transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+        unanswered = _ACKED.unpack(told)[0] / 1000
+    return unanswered >= max(1.5 * patience.ping_period, 0.9 * quiet)
 
 
 def _raw(transport: asyncio.Transport) -> socket.socket:

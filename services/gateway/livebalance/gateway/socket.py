@@ -23,7 +23,7 @@ from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned, address
-from livebalance.gateway.line import Patience, bound, waiting
+from livebalance.gateway.line import Patience, bound, is_cut_off, waiting
 from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
@@ -380,10 +380,11 @@ class Socket(asyncio.Protocol):
         delivered = self._written - waits
         if self._heard or delivered > self._delivered:
             self._quiet_since = now
-        if not self._heard and not self._waited:
+        quiet = now - self._quiet_since
+        if not self._heard and (not self._waited or is_cut_off(self.transport, self._patience, quiet)):
             self._cut("silent")
             return
-        if now - self._quiet_since >= self._patience.no_progress:
+        if quiet >= self._patience.no_progress:
             self._cut("no_progress")
             return
         self._delivered, self._waited, self._heard = delivered, waits > 0, False

@@ -225,7 +225,7 @@ def whole(heard: bytearray) -> tuple[int, bytes] | None:
 
 
 async def test_row_30_a_reader_that_does_not_read(make_scene: MakeScene) -> None:
-    scene = await make_scene(send_buffer_bytes=8192, ping_period=0.2, no_progress=1.0)
+    scene = await make_scene(send_buffer_bytes=8192, ping_period=1.0, no_progress=2.0)
     await scene.book.open("busy")
     async with await scene.open(sock=narrow(scene), limit=1024) as dead:
         dead.send(message("subscribe", channels=[{"channel": "account:busy"}]))
