@@ -108,7 +108,9 @@ class Staying(Member):
         return True
 
     def _take(self, opcode: int, text: bytes) -> None:
-        if opcode == 1 and isinstance(frame := decode_server(text), DeltaFrame):
+        if opcode != 1:
+            super()._take(opcode, text)
+        elif isinstance(frame := decode_server(text), DeltaFrame):
             self.answered = now = time.perf_counter()
             if began := self.watch.published.get((channel_account(frame.channel), frame.to)):
                 self.watch.seen.append((now - began) * 1000)

@@ -32,7 +32,7 @@ class Settings(ServiceSettings):
     subscriptions: int = 128  # of one session
     messages_per_second: float = 10.0  # of one session, over time; three times as many at once
     sockets: int = 20_000
-    new_sockets: float = 800.0  # a second, over time; so many at once would stop the others
+    new_sockets: float = 1000.0  # a second, over time; so many at once would stop the others
     sockets_per_address: int = 200
     new_sockets_per_address: float = 20.0  # a second, over time; twice as many at once
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # whose word (X-Forwarded-For) is taken for an address

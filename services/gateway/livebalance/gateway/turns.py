@@ -2,7 +2,7 @@
 
 Joins and resumes wait apart, each up to a bound, and resumes go first: their clients already show something,
 and only they come by the thousand at once. A full statement goes at once. One that is not waits a moment for
-more; one of resumes alone longer, once many have gone: who comes back half a second later than it could
+more; one of resumes alone longer, once many have gone: who comes back a quarter of a second later than it could
 does not see it, and Postgres answers a gateway's worth of clients with a few dozen statements.
 """
 
@@ -14,7 +14,7 @@ from livebalance.gateway.effects import Read
 
 PAIRS = 256  # of account and position in one statement
 GATHER = 0.002  # seconds
-RESUMES, RESUMES_AT_ONCE = 2.5, 8  # statements that are not full, a second
+RESUMES, RESUMES_AT_ONCE = 4, 16  # statements that are not full, a second
 
 
 class _Line:
