@@ -2,8 +2,8 @@
 
 Joins and resumes wait apart, each up to a bound, and resumes go first: their clients already show something,
 and only they come by the thousand at once. A full statement goes at once. One that is not waits a moment for
-more; one of resumes alone longer, once many have gone: who comes back a quarter of a second later than it could
-does not see it, and Postgres answers a gateway's worth of clients with a few dozen statements.
+more; one of resumes alone longer, once many have gone: who comes back a quarter of a second later than it
+could does not see it, and Postgres answers a gateway's worth of clients with a few dozen statements.
 """
 
 from collections import deque
