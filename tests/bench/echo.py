@@ -17,6 +17,7 @@ from websockets.http11 import Request
 from livebalance.gateway import socket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.head import Rules
 from livebalance.gateway.line import Patience
 from livebalance.gateway.outbox import Outbox, ready
 from livebalance.gateway.session import Manners, Session
@@ -99,7 +100,7 @@ async def plain(port: int) -> None:
 
 def ours(port: int, kind: type[Echo]) -> None:
     def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> Socket:
-        return kind(Mirror(), Patience(), server_state, (), Credentials("", frozenset()))
+        return kind(Mirror(), Patience(), server_state, Rules(), Credentials("", frozenset()))
 
     async def nothing(*_: Any) -> None: ...
 

@@ -13,6 +13,7 @@ from typing import Self
 import pytest
 
 from livebalance.client.event import Changed, Connected, Disconnected
+from livebalance.gateway.turns import RESUMES, RESUMES_AT_ONCE
 from livebalance.wire.frame import Goaway, Snapshot
 from livebalance.wire.instant import Millis, rfc3339
 from tests.bench.crowd import Crowd
@@ -31,7 +32,7 @@ WATCHERS, DRAIN, GRACE = 30, 1.5, 5.0  # seconds; a deployment kills after the g
 
 def few(seconds: float) -> float:
     """Statements for all who come back within that time; each account alone would be one."""
-    return 12 + 5 * seconds
+    return 2 + RESUMES_AT_ONCE + (1 + RESUMES) * seconds
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -56,6 +57,15 @@ def test_what_is_missing_is_fetched_once(repository: type[_Repository], tmp_path
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == _CONTENT
     assert heard[-1] == (250_000, 250_000)
     jars.fetch(tmp_path)
+    assert sorted(repository.served) == ["a-1.jar", "b-2.jar"]
+
+
+def test_two_at_once_fetch_once(repository: type[_Repository], tmp_path: Path) -> None:
+    """Each would take the half of the other for a stray."""
+    with ThreadPoolExecutor() as pool:
+        for one in [pool.submit(jars.fetch, tmp_path) for _ in range(4)]:
+            assert one.result() == tmp_path
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == _CONTENT
     assert sorted(repository.served) == ["a-1.jar", "b-2.jar"]
 
 

@@ -3,13 +3,15 @@
 `python -m livebalance.stack.jars` writes the lock anew from the endpoint below.
 """
 
+import fcntl
 import hashlib
 import os
 import tempfile
 import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -64,6 +66,27 @@ def fetch(directory: Path, progress: Progress = silent) -> Path:
     Raises:
         Trouble: a download was cut, is not what the lock says, or does not fit on the disk.
     """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _alone(directory):
+            _complete(directory, progress)
+    except OSError as error:
+        raise from_os(error) from error
+    return directory
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Who comes second waits, and finds everything there; the end of the first lets it go on."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _complete(directory: Path, progress: Progress) -> None:
     jars = locked()
     missing = [jar for jar in jars if not _is_there(directory / jar.name, jar)]
     total, done = sum(jar.size for jar in missing), 0
@@ -73,17 +96,14 @@ def fetch(directory: Path, progress: Progress = silent) -> Path:
         done += size
         progress(done, total)
 
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if missing:
-            repository = _repository()
-            with ThreadPoolExecutor(8) as pool:
-                list(pool.map(lambda jar: _download(jar, repository, directory, received), missing))
-    except OSError as error:
-        raise from_os(error) from error
+    if missing:
+        repository = _repository()
+        with ThreadPoolExecutor(8) as pool:
+            coming = [pool.submit(_download, jar, repository, directory, received) for jar in missing]
+        for one in coming:  # all have come, or not: one that did not takes nothing from the others
+            one.result()
     for stray in {path.name for path in directory.iterdir()} - {jar.name for jar in jars}:
         (directory / stray).unlink()
-    return directory
 
 
 def _is_there(path: Path, jar: Jar) -> bool:

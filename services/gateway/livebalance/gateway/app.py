@@ -143,10 +143,11 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     proxies = frozenset(settings.proxies)
     credentials = credentialed(settings)
     hosts = frozenset(host.lower() for host in settings.hosts)
-    threshold = Threshold(Rules(hosts, settings.tls_only, proxies), settings.head_within, relay.crowded)
+    rules = Rules(hosts, settings.tls_only, proxies)
+    threshold = Threshold(rules, settings.head_within, relay.crowded)
 
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
-        return Socket(relay, patience, server_state, proxies, credentials)
+        return Socket(relay, patience, server_state, rules, credentials)
 
     config = uvicorn.Config(
         app,

@@ -29,7 +29,7 @@ STRIKES = 3  # a client that was closed for its rate this often, in
 STRIKES_WITHIN = 600.0  # seconds, is not asked to come back
 
 
-AT_ONCE = 16  # handshakes of a gateway, whatever it bears in a second: those it has wait while it does them
+AT_ONCE = 64  # handshakes of a gateway, whatever it bears in a second: those it has wait while it does them
 
 
 class House(NamedTuple):

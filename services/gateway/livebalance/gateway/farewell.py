@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MOMENT = 0.25  # seconds in which everyone may hear that it is asked to go, and go
+MOMENT = 1.0  # seconds in which everyone may hear that it is asked to go, and go
 
 
 class Farewell(NamedTuple):
@@ -17,7 +17,7 @@ def farewells(within: float, window: float, chances: Sequence[float]) -> list[Fa
     Who comes back after the time given comes alone: each has a slot of the window (s), and a chance in its
     first half, so that neighbours stay apart.
     """
-    count, moment = len(chances), min(MOMENT, within / 10)
+    count, moment = len(chances), min(MOMENT, within / 5)
     return [
         Farewell(
             moment + (place + 0.5) / count * (within - moment),

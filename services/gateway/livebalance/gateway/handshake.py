@@ -6,7 +6,10 @@ from http import HTTPStatus
 
 from websockets.http11 import Request
 
+from livebalance.gateway import head
 from livebalance.gateway.credentials import Credentials, in_url
+from livebalance.gateway.doorman import Address
+from livebalance.gateway.head import Head, Rules
 from livebalance.gateway.refusal import Refusal
 from livebalance.wire.frame import SUBPROTOCOL
 
@@ -28,8 +31,19 @@ _VERSION = Refusal(
 _SUBPROTOCOL = Refusal(HTTPStatus.BAD_REQUEST, "subprotocol", f"ask for the subprotocol {SUBPROTOCOL}")
 
 
-def refusal(request: Request, credentials: Credentials) -> Refusal | None:
+def refusal(request: Request, credentials: Credentials, rules: Rules, peer: Address) -> Refusal | None:
     """None: the rest of the handshake is as RFC 6455 says."""
+    return head.refusal(_head(request, peer), rules) or _refusal(request, credentials)
+
+
+def _head(request: Request, peer: Address) -> Head:
+    headers = [
+        (name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()
+    ]
+    return Head(request.method.encode(), request.path.encode(), "1.1", headers, True, peer)
+
+
+def _refusal(request: Request, credentials: Credentials) -> Refusal | None:
     path, _, query = request.path.partition("?")
     judged = (
         (_ELSEWHERE, path != PATH),

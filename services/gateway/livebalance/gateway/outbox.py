@@ -134,7 +134,6 @@ class Outbox:
             if isinstance(one, Parcel):
                 left.setdefault(one.account, one.before)
         self._keep([one for one in self._frames if isinstance(one, bytes)])
-        self.forgotten += 1
         return left
 
     def forget(self, account: AccountId) -> Parcel | None:

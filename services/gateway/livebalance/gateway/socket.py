@@ -7,7 +7,6 @@ straight to the transport. While a client does not take bytes, nothing is read f
 import asyncio
 import logging
 import time
-from collections.abc import Collection
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any, Protocol, cast
@@ -23,6 +22,7 @@ from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.doorman import Address, Turned, address
+from livebalance.gateway.head import Rules
 from livebalance.gateway.line import Patience, bound, is_cut_off, waiting
 from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.session import Session
@@ -85,9 +85,9 @@ class Socket(asyncio.Protocol):
         "_open",
         "_patience",
         "_protocol",
-        "_proxies",
         "_quiet_since",
         "_refused",
+        "_rules",
         "_session",
         "_timer",
         "_unanswered",
@@ -102,11 +102,11 @@ class Socket(asyncio.Protocol):
         gateway: Gateway,
         patience: Patience,
         state: ServerState,
-        proxies: Collection[Address],
+        rules: Rules,
         credentials: Credentials,
     ) -> None:
         self._gateway = gateway
-        self._proxies = proxies
+        self._rules = rules
         self._credentials = credentials
         self._address: Address = ""  # known from the handshake on
         self._admitted = False
@@ -206,8 +206,11 @@ class Socket(asyncio.Protocol):
 
     def _shake_hands(self, request: Request) -> None:
         forwarded = ",".join(request.headers.get_all("X-Forwarded-For"))
-        self._address = address(_peer(self.transport), forwarded, self._proxies)
-        refused = handshake.refusal(request, self._credentials) or self._away() or self._turned()
+        peer = _peer(self.transport)
+        self._address = address(peer, forwarded, self._rules.proxies)
+        refused = (
+            handshake.refusal(request, self._credentials, self._rules, peer) or self._away() or self._turned()
+        )
         if refused:
             self._refuse(refused)
             return
