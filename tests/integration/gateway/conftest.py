@@ -105,6 +105,7 @@ async def start_gateway(
                 "channel_prefix": channel_prefix,
                 "drain": 0.2,
                 "demo_secret": SECRET,
+                "new_sockets": 100_000.0,  # a test opens as many as it needs
             }
             running = Running(Settings(**{**given, **changed}))
             stack.push_async_callback(running.stop)
@@ -135,6 +136,7 @@ async def start_process(
                 "redis": redis_url,
                 "channel_prefix": channel_prefix,
                 "demo_secret": SECRET,
+                "new_sockets": 100_000,
                 "new_sockets_per_address": 1000,
                 "sockets_per_address": 1000,
                 **changed,
