@@ -16,6 +16,7 @@ from livebalance.client.event import Changed, Disconnected
 from livebalance.feed.stream import account
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.place import PROJECT, Place
+from livebalance.wire.identity import AccountId, channel_name
 from tests.acceptance.proof import planted
 from tests.acceptance.proof.books import (
     Log,
@@ -91,15 +92,21 @@ class Proof:
         watch.start()
 
     async def visit(self, gateway: str, within: float) -> None:
-        """One more client follows every account there, until the first answer or the death of the gateway."""
+        """One more client follows every account there, until it is answered or the gateway is dead.
+
+        One of them nobody follows: of the others the gateway remembers enough, and asks Postgres for nothing.
+        """
+        unknown = AccountId("nobody")
         async with (
             Client(self._at_door[gateway].url, token=tokens(self.cluster.demo_secret)) as visitor,
             asyncio.timeout(within),
         ):
-            for name in self._accounts:
+            for name in (*self._accounts, unknown):
                 visitor.follow(name)
             async for event in visitor.events():
-                if isinstance(event, Changed | Disconnected):
+                if isinstance(event, Disconnected) or (
+                    isinstance(event, Changed) and event.frame.channel == channel_name(unknown)
+                ):
                     return
 
     @asynccontextmanager
