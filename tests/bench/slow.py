@@ -29,7 +29,7 @@ from livebalance.feed.stream import account
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.plan import Plan
-from livebalance.wire.frame import SUBPROTOCOL, Following, Subscribe, encode
+from livebalance.wire.frame import SUBPROTOCOL, Auth, Following, Subscribe, encode
 from livebalance.wire.identity import channel_name
 from tests.acceptance.proof.feed import feeding
 from tests.bench.latency import Quantiles, Stopwatch
@@ -74,7 +74,7 @@ def narrow(url: str) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def reading_slowly(url: str, slow: Slow, hurry: asyncio.Event) -> AsyncIterator[None]:
+async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event) -> AsyncIterator[None]:
     """Until `hurry` is set no more than 20 kB a second; then as fast as they come."""
     options = {"compression": None, "max_queue": 1, "max_size": None, "proxy": None, "ping_interval": None}
     async with connect(url, sock=narrow(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options) as one:  # type: ignore[arg-type]
@@ -88,6 +88,7 @@ async def reading_slowly(url: str, slow: Slow, hurry: asyncio.Event) -> AsyncIte
                         await asyncio.wait_for(hurry.wait(), len(text) / BYTES_PER_SECOND)
 
         channels = [Following(channel_name(account(n))) for n in range(1, ACCOUNTS + 1)]
+        await one.send(encode(Auth(given)).decode())
         await one.send(encode(Subscribe(1, channels)).decode())
         reader = asyncio.create_task(read())
         yield
@@ -146,7 +147,7 @@ async def run(place: Place, seconds: float) -> None:
             for n in range(1, ACCOUNTS + 1):
                 client.follow(account(n))
             listening = group.create_task(listen(client, stopwatch))
-            async with reading_slowly(url, slow, hurry):
+            async with reading_slowly(url, await token(), slow, hurry):
                 hurry.set()
                 async with feeding(cluster, 1, accounts=ACCOUNTS, seed=1, rate=RATE / 2, plain=True):
                     await asyncio.wait_for(stopwatch.first.wait(), 30)
