@@ -12,27 +12,24 @@ import argparse
 import asyncio
 import re
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
-import uvloop
 from msgspec import json
 
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
+from livebalance.stack.database import Database
 from livebalance.stack.servers import Servers
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import DeltaFrame, Following, Subscribe, decode_server, encode
 from livebalance.wire.identity import AccountId, channel_account, channel_name
 from tests.bench.crowd import Crowd, Member, masked
 from tests.bench.fanout import Server, serving
+from tests.bench.ground import on_servers
 from tests.integration.gateway.book import Book
 from tests.tokens import SECRET
 
@@ -213,14 +210,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--accounts", type=int, default=1_000)
     given = parser.parse_args()
-    home = Place.of_environment().home
-    with (
-        tempfile.TemporaryDirectory() as state,
-        Servers(Place(home, Path(state)), parts=["postgres", "redis"], durable=False) as servers,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        make_template(servers.postgres)
-        runner.run(run(servers, given.clients, given.accounts))
+    on_servers(lambda servers: run(servers, given.clients, given.accounts))
 
 
 if __name__ == "__main__":

@@ -11,28 +11,26 @@ import argparse
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
 import hiredis
 import psutil
-import uvloop
 
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.database import Database
+from livebalance.stack.place import free_port
 from livebalance.stack.servers import Servers
 from livebalance.wire.delta import Delta, encode_delta, redis_account
 from livebalance.wire.frame import Auth, Following, Subscribe, delta_frame, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
 from livebalance.wire.instant import Millis
 from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from tests.bench.ground import on_servers
 from tests.tokens import SECRET, token
 
 EPOCH = Epoch("00000000000000a1")
@@ -299,14 +297,7 @@ def arguments() -> Any:
 
 def main() -> None:
     given = arguments()
-    home = Place.of_environment().home
-    with (
-        tempfile.TemporaryDirectory() as state,
-        Servers(Place(home, Path(state)), parts=["postgres", "redis"], durable=False) as servers,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        make_template(servers.postgres)
-        runner.run(run(servers, given.sessions, given.seconds))
+    on_servers(lambda servers: run(servers, given.sessions, given.seconds))
 
 
 if __name__ == "__main__":

@@ -11,16 +11,12 @@ pings (every 20 s). The usual way beside it sends pings alone, and reads no snap
 import argparse
 import asyncio
 import statistics
-import tempfile
-from pathlib import Path
 
-import uvloop
-
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
+from livebalance.stack.database import Database
 from livebalance.stack.servers import Servers
 from tests.bench.cut import crowd
 from tests.bench.fanout import PREFIX, WAYS, Server, fill, serving
+from tests.bench.ground import on_servers
 from tests.tokens import SECRET
 
 ACCOUNTS = 1_000
@@ -69,14 +65,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[2_000, 5_000, 10_000])
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
-    home = Place.of_environment().home
-    with (
-        tempfile.TemporaryDirectory() as state,
-        Servers(Place(home, Path(state)), parts=["postgres", "redis"], durable=False) as servers,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        make_template(servers.postgres)
-        runner.run(run(servers, given.counts, given.seconds))
+    on_servers(lambda servers: run(servers, given.counts, given.seconds))
 
 
 if __name__ == "__main__":

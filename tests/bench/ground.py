@@ -1,0 +1,25 @@
+"""What a bench of the gateway stands on: real Postgres and Redis of its own, gone when it ends."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from livebalance.stack.database import make_template
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+
+
+def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]]) -> None:
+    """Runs `work` to its end; databases are copies of a migrated template."""
+    home = Place.of_environment().home
+    with (
+        tempfile.TemporaryDirectory() as state,
+        Servers(Place(home, Path(state)), parts=["postgres", "redis"], durable=False) as servers,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        make_template(servers.postgres)
+        runner.run(work(servers))
