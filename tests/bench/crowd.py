@@ -26,7 +26,7 @@ from livebalance.wire.frame import (
     decode_server,
     encode,
 )
-from livebalance.wire.identity import AccountId, Position, channel_name
+from livebalance.wire.identity import AccountId, Epoch, Position, channel_name
 from tests.tokens import token
 
 HANDSHAKE = (
@@ -130,11 +130,11 @@ class Member(asyncio.Protocol):
         frame = decode_server(text)
         if isinstance(frame, Snapshot):
             self._crowd.snapshots[frame.reason] += 1
-            self._at(Position(frame.epoch, frame.revision))  # type: ignore[arg-type]
+            self._at(Position(Epoch(frame.epoch), frame.revision))
         elif isinstance(frame, DeltaFrame):
-            if self.position != (frame.epoch, frame.from_):
+            if self.position != Position(Epoch(frame.epoch), frame.from_):
                 self._crowd.holes += 1
-            self._at(Position(frame.epoch, frame.to))  # type: ignore[arg-type]
+            self._at(Position(Epoch(frame.epoch), frame.to))
         elif isinstance(frame, Heartbeat):
             self._crowd.heartbeats += 1
 

@@ -63,7 +63,7 @@ class Echo(Socket):
 
     def _text(self, session: Session, text: bytes) -> None:
         super()._text(session, text)
-        self.flush()
+        self.flush(0.0)
 
 
 class Tolerant(Echo):
@@ -86,7 +86,7 @@ class Tolerant(Echo):
         self._binary = False
         told = ready(text)
         session.outbox.say(bytes([told[0] + 1]) + told[1:])
-        self.flush()
+        self.flush(0.0)
 
 
 async def plain(port: int) -> None:

@@ -25,8 +25,8 @@ import psutil
 from livebalance.stack.database import Database
 from livebalance.stack.place import free_port
 from livebalance.stack.servers import Servers
-from livebalance.wire.delta import Delta, encode_delta, redis_account
-from livebalance.wire.frame import Auth, Following, Subscribe, delta_frame, encode
+from livebalance.wire.delta import Delta, Parts, encode_delta, redis_account, written
+from livebalance.wire.frame import Auth, Following, Subscribe, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
 from livebalance.wire.instant import Millis
 from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
@@ -49,7 +49,7 @@ def name(number: int) -> AccountId:
     return AccountId(f"acc-{number:05}")
 
 
-def delta(revision: int) -> Delta:
+def delta(account: AccountId, revision: int) -> Delta:
     """A transfer and its balance, as the projector publishes them; 259 bytes more or less, like real ones."""
     at = "2026-11-24T17:20:00.000Z"
     transfer = TransferView(
@@ -67,8 +67,7 @@ def delta(revision: int) -> Delta:
         "0.00",
         None,
     )
-    return Delta(
-        Lane(0),
+    parts = Parts(
         EPOCH,
         Revision(revision),
         Revision(revision + 2),
@@ -76,9 +75,10 @@ def delta(revision: int) -> Delta:
         balance_part(balance),
         transfers_part([transfer]),
     )
+    return written(account, Lane(0), parts)
 
 
-FRAME = len(delta_frame(name(0), delta(BASE))) + 4
+FRAME = len(delta(name(0), BASE).text) + 4
 
 
 def masked(text: bytes) -> bytes:
@@ -221,7 +221,7 @@ async def publish(redis_url: str, scene: Scene) -> None:
         due = int(elapsed * scene.deltas)
         for number in range(sent, due):
             account = accounts[number % len(accounts)]
-            message = encode_delta(delta(revisions[account]))
+            message = encode_delta(delta(account, revisions[account]))
             revisions[account] += 2
             command: Any = ("PUBLISH", redis_account(PREFIX, account), message)
             writer.write(hiredis.pack_command(command))

@@ -16,7 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from livebalance.wire.delta import account_of, decode_delta, redis_account
-from livebalance.wire.frame import SUBPROTOCOL, Auth, Snapshot, Subscribe, decode_client, delta_frame, encode
+from livebalance.wire.frame import SUBPROTOCOL, Auth, Snapshot, Subscribe, decode_client, encode
 from livebalance.wire.identity import AccountId, Epoch, Revision, channel_account
 from tests.tokens import AUDIENCE, ISSUER, SECRET
 
@@ -58,7 +58,7 @@ async def relay() -> None:
     async for message in pubsub.listen():
         account = account_of(PREFIX, message["channel"].decode())
         if message["type"] == "message" and account:
-            text = delta_frame(account, decode_delta(message["data"])).decode()
+            text = decode_delta(account, message["data"]).text.decode()
             for socket in list(followers[account]):
                 await socket.send_text(text)
 

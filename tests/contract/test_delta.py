@@ -2,15 +2,18 @@ import pytest
 
 from livebalance.wire.delta import (
     Delta,
+    Parts,
     Progress,
     decode_delta,
     decode_progress,
     encode_delta,
     encode_progress,
     merge,
+    parts_of,
+    written,
 )
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.frame import DeltaFrame, decode_server, delta_frame, encode
+from livebalance.wire.frame import DeltaFrame, decode_server, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
 from livebalance.wire.instant import Millis
 from tests.contract.vectors import Vector, label, vectors
@@ -19,30 +22,32 @@ VECTORS = vectors("delta")
 ACCOUNT = AccountId("acc-0001")
 
 
-def delta(case: Vector) -> Delta:
-    return Delta(
-        Lane(case["lane"]),
+def parts(case: Vector) -> Parts:
+    return Parts(
         Epoch(case["epoch"]),
         Revision(case["from"]),
         Revision(case["to"]),
         Millis(case["recorded_at"]),
         case["balance"].encode(),
         case["transfers"].encode(),
-        case["gone"],
     )
+
+
+def delta(case: Vector) -> Delta:
+    return written(ACCOUNT, Lane(case["lane"]), parts(case), gone=case["gone"])
 
 
 @pytest.mark.parametrize("case", VECTORS["deltas"], ids=label)
 def test_a_delta_is_its_bytes_and_back(case: Vector) -> None:
     message = bytes.fromhex(case["hex"])
     assert encode_delta(delta(case)) == message
-    assert decode_delta(message) == delta(case)
-    assert delta(case).size == len(message)
+    assert decode_delta(ACCOUNT, message) == delta(case)
+    assert parts_of(delta(case).text) == parts(case)
 
 
 @pytest.mark.parametrize("case", [case for case in VECTORS["deltas"] if case["frame"]], ids=label)
-def test_a_delta_becomes_its_frame_without_being_parsed(case: Vector) -> None:
-    text = delta_frame(ACCOUNT, decode_delta(bytes.fromhex(case["hex"])))
+def test_a_delta_holds_its_frame(case: Vector) -> None:
+    text = decode_delta(ACCOUNT, bytes.fromhex(case["hex"])).text
     assert text.decode() == case["frame"]
     frame = decode_server(text)
     assert isinstance(frame, DeltaFrame)
@@ -51,16 +56,16 @@ def test_a_delta_becomes_its_frame_without_being_parsed(case: Vector) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["merges"], ids=label)
 def test_deltas_that_touch_are_one(case: Vector) -> None:
-    first, second = (decode_delta(bytes.fromhex(case[name])) for name in ("first", "second"))
-    assert encode_delta(merge(first, second)).hex() == case["merged"]
+    first, second = case["first"].encode(), case["second"].encode()
+    assert merge(ACCOUNT, [first, second]).decode() == case["merged"]
     with pytest.raises(ValueError, match="do not touch"):
-        merge(second, first)
+        merge(ACCOUNT, [second, first])
 
 
 @pytest.mark.parametrize("case", VECTORS["delta_invalid"], ids=label)
 def test_other_bytes_are_no_delta(case: Vector) -> None:
     with pytest.raises(DecodeError):
-        decode_delta(bytes.fromhex(case["hex"]))
+        decode_delta(ACCOUNT, bytes.fromhex(case["hex"]))
 
 
 @pytest.mark.parametrize("case", VECTORS["progress"], ids=label)

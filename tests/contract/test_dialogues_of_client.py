@@ -5,6 +5,7 @@ from collections import deque
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from livebalance.client.event import Disconnected, Ended, Event
 from livebalance.client.session import Session, State
@@ -121,7 +122,7 @@ class Player:
     def shows(self, shown: dict[str, Any]) -> None:
         held = self._session.shown(AccountId(shown["account"]))
         assert held
-        assert held.position._asdict() == shown["position"]
+        assert asdict(held.position) == shown["position"]
         assert (held.balance.amount if held.balance else None) == shown["amount"]
         transfers = [one.id for one in reversed(held.transfers)]
         newest = shown.get("newest", transfers)

@@ -19,7 +19,7 @@ from livebalance.gateway.session import STRANGER, Manners, Present, Session
 from livebalance.readmodel.reads import Finding, Found, Progress
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import Close, reason
-from livebalance.wire.delta import Delta
+from livebalance.wire.delta import Parts, written
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Lane, Position, Revision
 from livebalance.wire.instant import Millis
@@ -121,10 +121,10 @@ class Gateway:
         assert not found.more
         self._hub.delta(
             truth["account"],
-            Delta(
-                LANE, found.epoch, from_, found.revision, found.recorded_at, balance_part(found.balance),
-                transfers_part(found.transfers), found.erased,
-            ),
+            written(truth["account"], LANE, Parts(
+                found.epoch, from_, found.revision, found.recorded_at, balance_part(found.balance),
+                transfers_part(found.transfers),
+            ), gone=found.erased),
         )  # fmt: skip
 
     def audit(self, audit: dict[str, str]) -> None:

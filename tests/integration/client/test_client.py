@@ -20,6 +20,7 @@ from livebalance.wire.frame import (
     Unsubscribe,
     decode_server,
 )
+from livebalance.wire.identity import Epoch, Position, Revision
 from tests.integration.client.gateway import gateway, say
 from tests.unit.client.frames import ACCOUNT, CHANNEL, EPOCH, delta, snapshot
 
@@ -42,7 +43,7 @@ async def test_it_follows_an_account() -> None:
         await say(connection, [snapshot(2), delta(2, 3)])
         await until(client, Changed)
         changed = await until(client, Changed)
-        assert changed.account.position == (EPOCH, 3)
+        assert changed.account.position == Position(Epoch(EPOCH), Revision(3))
         assert client.shown(ACCOUNT) == changed.account
         assert isinstance(await one.next(), Subscribe)
 

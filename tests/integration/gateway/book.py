@@ -13,11 +13,13 @@ import redis.asyncio
 
 from livebalance.wire.delta import (
     Delta,
+    Parts,
     Progress,
     encode_delta,
     encode_progress,
     redis_account,
     redis_lane,
+    written,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.instant import Millis, as_datetime, rfc3339
@@ -189,8 +191,7 @@ class Book:
             ],
         )
         await self._write_balance(page)
-        return Delta(
-            lane=page.lane,
+        parts = Parts(
             epoch=self.epoch,
             from_=Revision(before),
             to=Revision(page.revision),
@@ -198,6 +199,7 @@ class Book:
             balance=balance_part(page.balance()),
             transfers=transfers_part(new),
         )
+        return written(page.account, page.lane, parts)
 
     async def _write_balance(self, page: Page) -> None:
         view = page.balance()
@@ -241,11 +243,9 @@ class Book:
         async with self._sql.transaction():
             await self._sql.execute("delete from transfer where account_id = $1", account)
             await self._write_balance(fresh)
-        gone = Delta(
-            page.lane, self.epoch, Revision(before), Revision(before + 1), self.as_of, b"null", b"", True
-        )
+        parts = Parts(self.epoch, Revision(before), Revision(before + 1), self.as_of, b"null", b"")
         if not self.deaf:
-            await self.publish(account, gone)
+            await self.publish(account, written(page.account, page.lane, parts, gone=True))
 
     async def kill_subscribers(self) -> None:
         """Redis drops every connection that listens."""

@@ -20,6 +20,7 @@ from livebalance.gateway.cursor import older_than
 from livebalance.readmodel.revocations import revoke
 from livebalance.stack.database import Database
 from livebalance.wire.close import Close, reason
+from livebalance.wire.delta import parts_of, written
 from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.problem import ProblemCode
@@ -360,7 +361,8 @@ async def a_gap(stage: Stage) -> None:
 async def a_header(stage: Stage) -> None:
     viewer = await stage.following("alice")
     delta = await stage.book.commit("alice", [1, None])
-    await stage.book.publish("alice", delta._replace(balance=b"", transfers=b""))
+    alone = parts_of(delta.text)._replace(balance=b"", transfers=b"")
+    await stage.book.publish("alice", written(AccountId("alice"), delta.lane, alone))
     await viewer.until_at("alice", 3)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 from msgspec import json
+from msgspec.structs import replace
 
 from livebalance.readmodel import reads, writes
 from livebalance.stack.database import Database
@@ -60,6 +61,6 @@ async def test_a_snapshot_reads_no_more_than_it_shows(book: Book, database: Data
     try:
         assert await most_rows(connection, None) <= reads.SNAPSHOT_TRANSFERS + 1
         assert await most_rows(connection, near) <= 20
-        assert await most_rows(connection, near._replace(revision=Revision(10))) <= 201
+        assert await most_rows(connection, replace(near, revision=Revision(10))) <= 201
     finally:
         await connection.close()

@@ -9,8 +9,8 @@ import pytest
 
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
-from livebalance.wire.delta import Delta, encode_delta
-from livebalance.wire.identity import Lane, Revision
+from livebalance.wire.delta import Parts, encode_delta, written
+from livebalance.wire.identity import AccountId, Lane, Revision
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.test_following import assert_shows
@@ -50,8 +50,8 @@ async def test_a_header_alone_is_read(start_gateway: StartGateway, book: Book) -
         await viewer.until_at("alice", 1)
         book.deaf = True
         await book.move("alice", 1, 2)
-        header = Delta(Lane(0), book.epoch, Revision(1), Revision(5), book.as_of, b"", b"")
-        await book.publish("alice", header)
+        header = Parts(book.epoch, Revision(1), Revision(5), book.as_of, b"", b"")
+        await book.publish("alice", written(AccountId("alice"), Lane(0), header))
         assert_shows(await viewer.until_at("alice", 5), book.page("alice"))
 
 
@@ -70,7 +70,7 @@ async def test_repeated_reordered_and_forged_messages_harm_nobody(gateway: Runni
             b"\x01",
             b"{}",
             encode_delta(deltas[0])[:-1],
-            b"\x02" + encode_delta(deltas[0])[1:],
+            b"\x01" + encode_delta(deltas[0])[1:],
         ):
             await book.publish_raw("alice", forged)
         assert_shows(await viewer.until_at("alice", page.revision), page)

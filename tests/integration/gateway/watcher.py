@@ -9,7 +9,7 @@ from livebalance.client.chain import Ledger, replay
 from livebalance.client.client import Client
 from livebalance.client.event import Event
 from livebalance.wire.frame import ServerFrame, decode_server
-from livebalance.wire.identity import AccountId, channel_name
+from livebalance.wire.identity import AccountId, Position, Revision, channel_name
 from tests.integration.gateway.book import Book
 from tests.tokens import tokens
 
@@ -60,7 +60,9 @@ class Watcher:
 
     def _is_current(self, book: Book, account: str) -> bool:
         shown = self._client.shown(AccountId(account))
-        return shown is not None and shown.position == (book.epoch, book.page(account).revision)
+        return shown is not None and shown.position == Position(
+            book.epoch, Revision(book.page(account).revision)
+        )
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         return [event for event in self.events if isinstance(event, kind)]

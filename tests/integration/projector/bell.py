@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from redis.asyncio import Redis
 
 from livebalance.wire.delta import Delta, Progress, decode_delta, decode_progress
+from livebalance.wire.identity import AccountId
 from tests.integration.projector.world import reached
 
 
@@ -21,7 +22,7 @@ class Bell:
     def take(self, channel: str, payload: bytes) -> None:
         kind, _, name = channel.removeprefix(self._prefix).partition(":")
         if kind == "account":
-            self.deltas.append((name, decode_delta(payload)))
+            self.deltas.append((name, decode_delta(AccountId(name), payload)))
         else:
             self.progress.append(decode_progress(payload))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from livebalance.readmodel import reads
 from livebalance.readmodel.reads import Asked
@@ -101,7 +102,7 @@ async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
 READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     "accounts": (
         lambda sql: reads.accounts(
-            sql, [Asked(BOB, None), Asked(ALICE, HERE._replace(revision=Revision(2)))], 9, 9
+            sql, [Asked(BOB, None), Asked(ALICE, replace(HERE, revision=Revision(2)))], 9, 9
         ),
         lambda found: [
             (one.balance and one.balance.client_id, [row.id for row in one.transfers]) for one in found
@@ -109,7 +110,7 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         [(BOB, ["bob-3", "bob-2", "bob-1"]), (ALICE, ["alice-3"])],
     ),
     "audit": (
-        lambda sql: reads.audit(sql, {ALICE: HERE, BOB: HERE._replace(revision=Revision(2))}),
+        lambda sql: reads.audit(sql, {ALICE: HERE, BOB: replace(HERE, revision=Revision(2))}),
         lambda found: found.revisions,
         {BOB: 3},
     ),
@@ -225,7 +226,7 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
     assert before != [getattr(reads, name) for name in STATEMENTS]
     alone: list[tuple[AccountId, Read]] = [
         (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, None)], 9, 9)),
-        (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, HERE._replace(revision=Revision(1)))], 9, 9)),
+        (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, replace(HERE, revision=Revision(1)))], 9, 9)),
         (BOB, lambda sql: reads.older(sql, BOB, None, 9)),
         (BOB, lambda sql: reads.newer(sql, BOB, Revision(0), 9)),
         (ALICE, lambda sql: reads.transfer(sql, ALICE, TransferId("bob-1"))),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from livebalance.client.chain import replay
-from livebalance.wire.identity import AccountId, channel_name
+from livebalance.wire.identity import AccountId, Position, channel_name
 from tests.simulation.client.world import World
 from tests.simulation.truth import Truth
 
@@ -131,7 +131,7 @@ class Law(RuleBasedStateMachine):
                 assert account != ACCOUNTS[0]
                 assert channel_name(account) not in ledgers
                 continue
-            assert shown.position == (self.truth.epoch, history.revision)
+            assert shown.position == Position(self.truth.epoch, history.revision)
             assert shown.balance == history.balance()
             ledger = ledgers[channel_name(account)]
             if not ledger.gaps:

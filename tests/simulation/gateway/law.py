@@ -179,7 +179,7 @@ class Faithful(RuleBasedStateMachine):
             for account, screen in client.screens.items():
                 history = self.truth.now(account)
                 assert screen.asked is None
-                assert screen.position == (self.truth.epoch, history.revision)
+                assert screen.position == Position(self.truth.epoch, history.revision)
                 assert screen.balance == history.balance()
         self.no_more_is_claimed_than_was_sent()
         self.what_is_shown_was_true()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
 
 from livebalance.gateway import answer, audience, channel, hub, outbox, session
 from livebalance.gateway.answer import Answer
@@ -93,7 +94,7 @@ def drops_without_remembering(self: Session) -> None:
 
 def keeps_the_newest(run: list[Parcel]) -> Parcel:
     """Of what becomes one."""
-    return run[-1]._replace(before=run[0].before)
+    return replace(run[-1], before=run[0].before)
 
 
 def is_in_a_hurry(self: Outbox, now: float) -> bytes:

@@ -13,7 +13,7 @@ from livebalance.gateway.rights import EVERYTHING, Rights
 from livebalance.gateway.session import Manners, Session
 from livebalance.readmodel.reads import Finding, Found, Progress
 from livebalance.readmodel.revocations import Revocation
-from livebalance.wire.delta import Delta
+from livebalance.wire.delta import Delta, Parts, written
 from livebalance.wire.frame import (
     At,
     DeltaFrame,
@@ -30,7 +30,15 @@ from livebalance.wire.frame import (
     decode_server,
     encode,
 )
-from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_account, channel_name
+from livebalance.wire.identity import (
+    AccountId,
+    Epoch,
+    Lane,
+    Position,
+    Revision,
+    channel_account,
+    channel_name,
+)
 from livebalance.wire.instant import Millis, rfc3339
 from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
 from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
@@ -69,14 +77,14 @@ class Screen:
         if isinstance(frame, Snapshot):
             self._agrees(frame)
             self.transfers, self.balance = frame.transfers[::-1], frame.balance
-            self.position = Position(frame.epoch, frame.revision)  # type: ignore[arg-type]
+            self.position = Position(Epoch(frame.epoch), frame.revision)
             return
-        assert self.position == (frame.epoch, frame.from_), "frames must chain"
+        assert self.position == Position(Epoch(frame.epoch), frame.from_), "frames must chain"
         self.transfers = self.transfers + frame.transfers
         if not frame.more:
             assert isinstance(frame.balance, BalanceView | None)
             self.balance = frame.balance
-        self.position = Position(frame.epoch, frame.to)  # type: ignore[arg-type]
+        self.position = Position(Epoch(frame.epoch), frame.to)
 
     def _agrees(self, frame: Snapshot) -> None:
         """A snapshot says why it comes, and only for such a reason may something be left out."""
@@ -87,7 +95,7 @@ class Screen:
             assert self.position.epoch != frame.epoch
         elif frame.reason == "too_far":
             assert frame.gap
-            assert self.position == (frame.epoch, frame.gap.from_)
+            assert self.position == Position(Epoch(frame.epoch), frame.gap.from_)
             assert frame.gap.to == frame.revision > frame.gap.from_ + RESUME_MAX
         else:
             assert self.position is not None
@@ -199,15 +207,15 @@ class World:
     def _delta(self, account: AccountId, before: Revision, header_alone: bool) -> Delta:
         frame = self.truth.delta(account, before)
         assert isinstance(frame.balance, BalanceView | None)
-        parts = (balance_part(frame.balance), transfers_part(frame.transfers))
-        return Delta(
-            LANE,
+        ready = (balance_part(frame.balance), transfers_part(frame.transfers))
+        parts = Parts(
             self.truth.epoch,
             before,
             frame.to,
             self.wall,
-            *((b"", b"") if header_alone else parts),
+            *((b"", b"") if header_alone else ready),
         )
+        return written(account, LANE, parts)
 
     # --- Redis
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from livebalance.client.account import KEPT, Account, Hole, Repeated, apply
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import DeltaFrame, Snapshot
-from livebalance.wire.identity import AccountId
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.unit.client.frames import ACCOUNT, EPOCH, OTHER, balance, delta, snapshot, transfer
 
 
@@ -17,7 +17,9 @@ def at(revision: int) -> Account:
 
 
 def test_a_snapshot_is_the_whole_state_the_newest_transfer_last() -> None:
-    assert at(2) == Account(ACCOUNT, (EPOCH, 2), balance(2), (transfer(1), transfer(2)))  # type: ignore[arg-type]
+    assert at(2) == Account(
+        ACCOUNT, Position(Epoch(EPOCH), Revision(2)), balance(2), (transfer(1), transfer(2))
+    )
 
 
 def test_a_delta_at_its_from_makes_the_state_at_its_to() -> None:
@@ -53,7 +55,7 @@ def test_what_is_held_already_changes_nothing(frame: Snapshot | DeltaFrame) -> N
 def test_what_does_not_follow_is_a_hole(frame: Snapshot | DeltaFrame) -> None:
     found = apply(at(2), frame)
     assert isinstance(found, Hole)
-    assert found.held == (EPOCH, 2)
+    assert found.held == Position(Epoch(EPOCH), Revision(2))
 
 
 def test_a_delta_without_a_state_is_a_hole() -> None:

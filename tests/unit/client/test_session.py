@@ -88,7 +88,7 @@ def test_a_frame_changes_the_account_and_is_handed_on() -> None:
     [event] = told(hears(session, delta(2, 3)))
     assert event == Changed(event.account, delta(2, 3))
     assert session.shown(ACCOUNT) == event.account
-    assert event.account.position == (EPOCH, 3)
+    assert event.account.position == Position(Epoch(EPOCH), Revision(3))
 
 
 def test_a_reconnect_names_the_position_and_keeps_what_is_shown() -> None:

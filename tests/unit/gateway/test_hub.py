@@ -12,7 +12,7 @@ from livebalance.gateway.session import READS_AT_ONCE, Session
 from livebalance.gateway.trail import FRESH
 from livebalance.readmodel.reads import Found
 from livebalance.wire.close import Close
-from livebalance.wire.delta import Delta
+from livebalance.wire.delta import Parts, written
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.instant import Millis
@@ -203,7 +203,8 @@ def test_who_comes_from_where_another_was_is_answered_without_a_read() -> None:
     (read,) = hub.take().reads
     hub.answered(read, {None: empty(1)}, 0.0)
     for at in (1, 3):
-        hub.delta(ALICE, Delta(Lane(0), EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b""))
+        parts = Parts(EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b"")
+        hub.delta(ALICE, written(ALICE, Lane(0), parts))
     fresh = joined(hub, "alice")
     assert not hub.take().reads
     assert [one["type"] for one in frames(fresh)] == ["ok", "snapshot", "delta", "delta"]

@@ -7,7 +7,7 @@ from websockets.frames import Frame, Opcode
 
 from livebalance.gateway.channel import parcel as relayed
 from livebalance.gateway.outbox import Outbox, Parcel, ready
-from livebalance.wire.delta import Delta
+from livebalance.wire.delta import Parts, written
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.instant import Millis
 
@@ -75,11 +75,9 @@ def test_one_account_can_be_forgotten_alone() -> None:
 
 def moved(account: AccountId, revision: int) -> Parcel:
     """A transfer, as the hub relays it."""
-    parts = b'{"revision":%d}' % (revision + 1), b'{"id":"t-%d"}' % (revision + 1)
-    delta = Delta(
-        Lane(0), at(0).epoch, Revision(revision), Revision(revision + 1), Millis(revision * 1000), *parts
-    )
-    return relayed(account, delta)
+    texts = b'{"revision":%d}' % (revision + 1), b'{"id":"t-%d"}' % (revision + 1)
+    parts = Parts(at(0).epoch, Revision(revision), Revision(revision + 1), Millis(revision * 1000), *texts)
+    return relayed(account, written(account, Lane(0), parts))
 
 
 def frames(taken: bytes) -> list[Any]:

@@ -4,7 +4,7 @@ import json
 
 from livebalance.projector.news import Newsroom
 from livebalance.projector.records import Erasure, What
-from livebalance.wire.delta import decode_delta, decode_progress
+from livebalance.wire.delta import decode_delta, decode_progress, parts_of
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money
@@ -32,30 +32,31 @@ def test_one_message_per_account_with_its_parts_ready() -> None:
     shelf = Shelf()
     published(shelf, OPENED)
     [(channel, payload)] = published(shelf, paid("t", 5), paid("u", 7))
-    delta = decode_delta(payload)
+    delta = decode_delta(A, payload)
     assert channel == "live:account:a"
     assert (delta.lane, delta.epoch, delta.from_, delta.to) == (3, EPOCH, 1, 3)
-    assert (delta.recorded_at, delta.gone) == (20, False)
-    transfers = json.loads(b"[" + delta.transfers + b"]")
+    parts = parts_of(delta.text)
+    assert (parts.recorded_at, delta.gone) == (20, False)
+    transfers = json.loads(b"[" + parts.transfers + b"]")
     assert [(one["id"], one["total"], one["revision"]) for one in transfers] == [
         ("t", "0.05", 2),
         ("u", "0.12", 3),
     ]
     assert transfers[0]["source"] == "transfers/3@0"
-    balance = json.loads(delta.balance)
+    balance = json.loads(parts.balance)
     assert (balance["amount"], balance["opening"], balance["half_applied"]) == ("1.00", "1.00", "0.12")
     assert (balance["revision"], balance["currency"]) == (3, "EUR")
 
 
 def test_before_the_first_balance_it_is_null() -> None:
     [(_, payload)] = published(Shelf(), paid("t", 5))
-    assert decode_delta(payload).balance == b"null"
+    assert parts_of(decode_delta(A, payload).text).balance == b"null"
 
 
 def test_more_transfers_than_fit_are_a_header_alone() -> None:
     for count, alone in ((60, False), (150, True), (400, True)):
         [(_, payload)] = published(Shelf(), *[paid(f"t{number}", 1) for number in range(count)])
-        delta = decode_delta(payload)
+        delta = decode_delta(A, payload)
         assert (delta.from_, delta.to, delta.header_alone) == (0, count, alone)
 
 
@@ -63,8 +64,9 @@ def test_an_erased_account_is_gone() -> None:
     shelf = Shelf()
     published(shelf, OPENED, paid("t", 5))
     [(_, payload)] = published(shelf, Erasure(A))
-    delta = decode_delta(payload)
-    assert (delta.gone, delta.balance, delta.transfers) == (True, b"null", b"")
+    delta = decode_delta(A, payload)
+    parts = parts_of(delta.text)
+    assert (delta.gone, parts.balance, parts.transfers) == (True, b"null", b"")
 
 
 def test_a_duplicate_is_no_news() -> None:

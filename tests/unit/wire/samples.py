@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from livebalance.wire.delta import Delta, Progress
+from livebalance.wire.delta import Parts, Progress
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, TransferId
 from livebalance.wire.instant import MAX_MILLIS, Millis, rfc3339
 from livebalance.wire.money import INT64_MAX, INT64_MIN, Money
@@ -52,17 +52,15 @@ transfer_views = st.builds(
 
 
 @st.composite
-def deltas(draw: st.DrawFn) -> Delta:
+def parts(draw: st.DrawFn) -> Parts:
     start = draw(st.integers(0, MAX_REVISION - 1))
-    return Delta(
-        draw(lanes),
+    return Parts(
         draw(epochs),
         Revision(start),
         Revision(draw(st.integers(start + 1, MAX_REVISION))),
         draw(times),
         balance_part(draw(st.none() | balance_views)),
         transfers_part(draw(st.lists(transfer_views, max_size=3))),
-        draw(st.booleans()),
     )
 
 

@@ -1,9 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.wire.delta import (
-    MAX_TRANSFERS,
-    Delta,
+    Parts,
     Progress,
     account_of,
     decode_delta,
@@ -11,20 +11,28 @@ from livebalance.wire.delta import (
     encode_delta,
     encode_progress,
     merge,
+    parts_of,
     redis_account,
+    text_of,
+    written,
 )
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.frame import DeltaFrame, decode_server, delta_frame, encode
+from livebalance.wire.frame import DeltaFrame, decode_server, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
 from livebalance.wire.instant import Millis
 from tests.unit.wire import samples
 
 ACCOUNT = AccountId("acc-0001")
+LANE = Lane(3)
+ALONE = Parts(Epoch("9f86d081884c7d65"), Revision(1), Revision(2), Millis(0), b"", b"")
 
 
-@given(samples.deltas())
-def test_a_delta_comes_back(delta: Delta) -> None:
-    assert decode_delta(encode_delta(delta)) == delta
+@given(samples.parts())
+def test_a_delta_comes_back_and_so_do_its_parts(parts: Parts) -> None:
+    for gone in (False, True):
+        delta = written(ACCOUNT, LANE, parts, gone=gone)
+        assert decode_delta(ACCOUNT, encode_delta(delta)) == delta
+        assert parts_of(delta.text) == parts
 
 
 @given(samples.progresses)
@@ -32,68 +40,77 @@ def test_progress_comes_back(progress: Progress) -> None:
     assert decode_progress(encode_progress(progress)) == progress
 
 
-@given(samples.deltas())
-def test_the_frame_of_a_delta_is_the_frame_a_codec_would_write(delta: Delta) -> None:
-    text = delta_frame(ACCOUNT, delta)
+@given(samples.parts())
+def test_the_text_of_a_delta_is_the_frame_a_codec_would_write(parts: Parts) -> None:
+    text = text_of(ACCOUNT, parts)
     frame = decode_server(text)
     assert isinstance(frame, DeltaFrame)
     assert encode(frame) == text
 
 
 def test_a_page_with_more_to_come_carries_no_balance() -> None:
-    delta = Delta(*_HEAD, balance=b"", transfers=b"")
-    frame = decode_server(delta_frame(ACCOUNT, delta, more=True))
+    text = text_of(ACCOUNT, ALONE, more=True)
+    frame = decode_server(text)
     assert isinstance(frame, DeltaFrame)
     assert frame.more
-    assert encode(frame) == delta_frame(ACCOUNT, delta, more=True)
+    assert encode(frame) == text
 
 
-def test_too_many_transfers_leave_the_header_alone() -> None:
-    whole = Delta(*_HEAD, balance=b"null", transfers=b'{"x":"%b"}' % (b"x" * (MAX_TRANSFERS - 8)))
-    assert decode_delta(encode_delta(whole)) == whole
-    over = whole._replace(transfers=whole.transfers + b" ")
-    alone = decode_delta(encode_delta(over))
-    assert alone.header_alone
-    assert alone == over._replace(balance=b"", transfers=b"")
+def test_without_a_balance_it_is_a_header_alone() -> None:
+    for balance in (b"", b"null"):
+        message = encode_delta(written(ACCOUNT, LANE, ALONE._replace(balance=balance)))
+        assert decode_delta(ACCOUNT, message).header_alone is (not balance)
 
 
-@given(samples.deltas(), samples.deltas(), samples.deltas())
-def test_merging_does_not_depend_on_the_order(a: Delta, b: Delta, c: Delta) -> None:
+@given(samples.parts(), samples.parts(), samples.parts())
+def test_merging_does_not_depend_on_the_order(a: Parts, b: Parts, c: Parts) -> None:
     a = a._replace(from_=Revision(1), to=Revision(5))
     b = b._replace(epoch=a.epoch, from_=a.to, to=Revision(6))
     c = c._replace(epoch=a.epoch, from_=b.to, to=Revision(9))
-    left, right = merge(merge(a, b), c), merge(a, merge(b, c))
-    assert left == right
-    assert (left.from_, left.to, left.balance) == (a.from_, c.to, c.balance)
+    first, second, third = (text_of(ACCOUNT, one) for one in (a, b, c))
+    whole = merge(ACCOUNT, [first, second, third])
+    assert merge(ACCOUNT, [merge(ACCOUNT, [first, second]), third]) == whole
+    assert merge(ACCOUNT, [first, merge(ACCOUNT, [second, third])]) == whole
+    parts = parts_of(whole)
+    assert (parts.from_, parts.to, parts.balance) == (a.from_, c.to, c.balance)
 
 
 @given(
     st.binary(max_size=80)
-    | samples.spoiled(samples.deltas().map(encode_delta))
-    | samples.spoiled(samples.progresses.map(encode_progress))
+    | samples.spoiled(samples.parts().map(lambda parts: encode_delta(written(ACCOUNT, LANE, parts))))
 )
-def test_any_bytes_decode_or_raise_decode_error(message: bytes) -> None:
-    for decode, reencode in ((decode_delta, encode_delta), (decode_progress, encode_progress)):
-        try:
-            found = decode(message)
-        except DecodeError:
-            continue
-        again = decode(reencode(found))  # type: ignore[arg-type]  # each with its own
-        assert again == found or len(message) > MAX_TRANSFERS
-        if isinstance(found, Delta):
-            delta_frame(ACCOUNT, found)
+def test_any_bytes_are_a_delta_or_raise_decode_error(message: bytes) -> None:
+    try:
+        delta = decode_delta(ACCOUNT, message)
+    except DecodeError:
+        return
+    assert decode_delta(ACCOUNT, encode_delta(delta)) == delta
+    frame = decode_server(delta.text)
+    assert isinstance(frame, DeltaFrame)
+    assert (frame.channel, frame.epoch, frame.from_, frame.to) == (
+        "account:acc-0001",
+        delta.epoch,
+        delta.from_,
+        delta.to,
+    )
+
+
+@given(samples.accounts)
+def test_a_delta_of_another_account_is_none(account: AccountId) -> None:
+    with pytest.raises(DecodeError, match="another account"):
+        decode_delta(account, encode_delta(written(ACCOUNT, LANE, ALONE)))
+
+
+@given(st.binary(max_size=80) | samples.spoiled(samples.progresses.map(encode_progress)))
+def test_any_bytes_are_progress_or_raise_decode_error(message: bytes) -> None:
+    try:
+        progress = decode_progress(message)
+    except DecodeError:
+        return
+    assert decode_progress(encode_progress(progress)) == progress
 
 
 @given(samples.accounts)
 def test_a_channel_names_its_account(account: AccountId) -> None:
     assert account_of("live:", redis_account("live:", account)) == account
     assert account_of("other:", redis_account("live:", account)) is None
-
-
-_HEAD = (
-    Lane(3),
-    Epoch("9f86d081884c7d65"),
-    Revision(1),
-    Revision(2),
-    Millis(0),
-)

@@ -71,7 +71,7 @@ def _delta(held: Account | None, frame: DeltaFrame) -> Account | Hole | Repeated
 
 def _grown(held: Account, frame: DeltaFrame) -> Account:
     return held._replace(
-        position=held.position._replace(revision=frame.to),
+        position=Position(held.position.epoch, frame.to),
         balance=held.balance if frame.balance is UNSET else frame.balance,
         transfers=(held.transfers + tuple(frame.transfers))[-KEPT:],
     )

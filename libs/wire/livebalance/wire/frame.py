@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from livebalance.wire.delta import Delta
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revision, channel_name, epoch
-from livebalance.wire.instant import rfc3339
+from livebalance.wire.identity import MAX_REVISION, Position, Revision, epoch
 from livebalance.wire.strict import StrictError, check
 from livebalance.wire.view import BalanceView, TransferView
 
@@ -305,21 +303,3 @@ def position(at: At | None) -> Position | None:
 
 def named(at: Position) -> At:
     return At(at.epoch, at.revision)
-
-
-def delta_frame(account: AccountId, delta: Delta, more: bool = False) -> bytes:
-    """The frame of a delta from its ready parts; equal to encoding a DeltaFrame, without parsing anything."""
-    balance = b',"balance":' + delta.balance if delta.balance else b""
-    return (
-        b'{"type":"delta","channel":"%s","epoch":"%s","from":%d,"to":%d,"transfers":[%s],"recorded_at":"%s"%s%s}'
-        % (
-            channel_name(account).encode(),
-            delta.epoch.encode(),
-            delta.from_,
-            delta.to,
-            delta.transfers,
-            rfc3339(delta.recorded_at).encode(),
-            b',"more":true' if more else b"",
-            balance,
-        )
-    )

@@ -1,7 +1,9 @@
 """The names of things: accounts, transfers, lanes, offsets, and the position of a state."""
 
 import re
-from typing import NamedTuple, NewType
+from typing import NewType
+
+from msgspec import Struct
 
 from livebalance.wire.errors import DecodeError
 
@@ -20,7 +22,7 @@ _EPOCH = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _CHANNEL = "account:"
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True, gc=False):
     """A state of one account: the projection's epoch and the account's revision in it."""
 
     epoch: Epoch

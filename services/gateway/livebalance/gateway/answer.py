@@ -7,8 +7,8 @@ from msgspec import UNSET
 from livebalance.gateway.cursor import older_than
 from livebalance.gateway.outbox import Note, Parcel, ready
 from livebalance.readmodel.reads import Asked, Found
-from livebalance.wire.delta import Delta
-from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, delta_frame, encode
+from livebalance.wire.delta import Parts, text_of
+from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, encode
 from livebalance.wire.identity import ZERO, AccountId, Lane, Position, Revision, channel_name
 from livebalance.wire.instant import Millis, rfc3339
 from livebalance.wire.view import balance_part, transfers_part
@@ -51,8 +51,7 @@ def farewell(account: AccountId, before: Position, after: Position) -> Parcel:
 
 
 def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
-    delta = Delta(
-        lane=found.lane or Lane(0),
+    parts = Parts(
         epoch=found.epoch,
         from_=after.revision,
         to=at.revision,
@@ -60,8 +59,8 @@ def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
         balance=b"" if found.more else balance_part(found.balance),
         transfers=transfers_part(found.transfers),
     )
-    frame = ready(delta_frame(asked.account, delta, more=found.more))
-    return Parcel(asked.account, after, at, frame, delta=None if found.more else delta)
+    frame = ready(text_of(asked.account, parts, more=found.more))
+    return Parcel(asked.account, after, at, frame, merges=not found.more)
 
 
 def snapshot(asked: Asked, found: Found) -> Snapshot:

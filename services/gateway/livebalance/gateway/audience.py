@@ -4,7 +4,7 @@ Most are in step with the channel: they have no position of their own, and a del
 shared parcel. The others are read for, from their own position, until they are in step again.
 """
 
-from collections.abc import Iterable
+from msgspec.structs import replace
 
 from livebalance.gateway.answer import Answer
 from livebalance.gateway.channel import Answers, Channel
@@ -79,7 +79,7 @@ class Audience:
     def read_for(self, follower: Follower) -> None:
         """Unless it has just come, and what it misses was relayed just now."""
         if follower.fresh and (missed := self._missed_by(follower)) is not None:
-            self._trail.spared += 1
+            self._trail.spare()
             self._hand(follower, missed)
             return
         self._step(follower, Step.READING)
@@ -143,7 +143,8 @@ class Audience:
     def answered(self, answers: Answers, now: float) -> None:
         outcome = self.channel.answered(answers, now)
         self._effects.unread.add(self)
-        self._relay(outcome.relayed)
+        for parcel in outcome.relayed:
+            self._relay(parcel)
         for answer in answers.values():
             if answer.parcel and answer.at == answer.truth:
                 self._trail.keep(answer.parcel)
@@ -176,19 +177,18 @@ class Audience:
 
     def delta(self, delta: Delta) -> None:
         if parcel := self.channel.delta(delta):
-            self._relay([parcel])
+            self._relay(parcel)
         elif self.channel.hole:
             self._effects.unread.add(self)
 
-    def _relay(self, parcels: Iterable[Parcel]) -> None:
-        for parcel in parcels:
-            self._trail.keep(parcel)
-            self._to_those_in_step(parcel)
-            for follower in list(self._apart):
-                self._to_one_apart(follower, parcel)
+    def _relay(self, parcel: Parcel) -> None:
+        self._trail.keep(parcel)
+        self._to_those_in_step(parcel)
+        for follower in list(self._apart) if self._apart else ():
+            self._to_one_apart(follower, parcel)
 
     def _to_those_in_step(self, parcel: Parcel) -> None:
-        if crosses(parcel) or parcel.last:
+        if parcel.last or crosses(parcel):
             for session in list(self._in_step):
                 self._give(session.followers[parcel.account], parcel)
             return
@@ -213,7 +213,7 @@ class Audience:
             if forgotten.before is None:  # a client that has nothing is not told what became of it
                 self.fall(follower, None)
                 return False
-            parcel = parcel._replace(before=forgotten.before)
+            parcel = replace(parcel, before=forgotten.before)
         if not session.outbox.put(parcel):
             session.overflow()
             return False

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 from livebalance.gateway.answer import Answer, farewell
 from livebalance.gateway.outbox import Parcel, ready
 from livebalance.wire.delta import Delta
-from livebalance.wire.frame import delta_frame
 from livebalance.wire.identity import AccountId, Lane, Position
 from livebalance.wire.instant import Millis
 
@@ -53,7 +52,7 @@ def parcel(account: AccountId, delta: Delta) -> Parcel:
         return farewell(account, before, after)
     if delta.header_alone:
         return Parcel(account, before, after, b"")
-    return Parcel(account, before, after, ready(delta_frame(account, delta)), delta=delta)
+    return Parcel(account, before, after, ready(delta.text), merges=True)
 
 
 def lead(truth: Position, kept: Iterable[Parcel]) -> list[Parcel]:
@@ -174,7 +173,8 @@ class Channel:
         """Whether `one` is the next. One that is neither next nor past opens a hole."""
         if one.before == self.at and one.frame:
             self.at = one.after
-            self._settle()
+            if self.claim:
+                self._settle()
             return True
         if self.at is None or one.after.epoch != self.at.epoch or one.after.revision > self.at.revision:
             self._open_hole("gap" if one.frame else "header_alone")

@@ -174,7 +174,7 @@ class Deltas:
                     self._other(channel, what)
                 else:
                     try:
-                        deltas.append((account, decode_delta(what)))
+                        deltas.append((account, decode_delta(account, what)))
                     except DecodeError as why:
                         self._drop("delta", why)
             elif kind == b"subscribe":

@@ -5,11 +5,11 @@ wants less often. Data over the bound are conflated: of one account, its deltas 
 the bound then is forgotten and remembered as positions: Postgres has the rest.
 """
 
-from functools import reduce
 from typing import Literal, NamedTuple
 
-from livebalance.wire.delta import Delta, merge
-from livebalance.wire.frame import delta_frame
+from msgspec import Struct
+
+from livebalance.wire.delta import merge
 from livebalance.wire.identity import AccountId, Position
 
 
@@ -20,7 +20,7 @@ class Note(NamedTuple):
     reason: str
 
 
-class Parcel(NamedTuple):
+class Parcel(Struct, frozen=True, gc=False):
     """A ready frame of one account, shared by all who are sent it."""
 
     account: AccountId
@@ -29,7 +29,7 @@ class Parcel(NamedTuple):
     frame: bytes
     last: bool = False  # nothing of this account follows: it was erased
     note: "Note | None" = None  # what it is counted as, for each client that is sent it
-    delta: Delta | None = None  # what the frame says, if it can become one with the next
+    merges: bool = False  # a delta within one epoch: it can become one with the next that does
 
 
 def ready(text: bytes) -> bytes:
@@ -62,6 +62,7 @@ class Outbox:
         "forgotten",
         "gathered",
         "notes",
+        "remarkable",
         "words",
         "writable",
     )
@@ -80,6 +81,7 @@ class Outbox:
         self.gathered = 0  # and because data are wanted less often
         self.forgotten = 0  # times that all data were, since then
         self.notes: tuple[Note, ...] = ()  # of what was put or said, since then
+        self.remarkable = False  # any of these, or data were held back
 
     @property
     def empty(self) -> bool:
@@ -122,10 +124,17 @@ class Outbox:
 
     def count(self, note: Note) -> None:
         self.notes += (note,)
+        self.remarkable = True
 
     def beat(self, frame: bytes) -> None:
         """A heartbeat; only the newest is kept."""
         self._beat = frame
+
+    def overflow(self) -> dict[AccountId, Position | None]:
+        """There was no room: forgets all data, as `forget_all` does."""
+        self.forgotten += 1
+        self.remarkable = True
+        return self.forget_all()
 
     def forget_all(self) -> dict[AccountId, Position | None]:
         """Forgets all data. For each account that had any: the position its client was left at."""
@@ -146,24 +155,37 @@ class Outbox:
 
     def take(self, now: float) -> bytes:
         """Everything that may be written now."""
-        frames = [one if isinstance(one, bytes) else one.frame for one in self.take_apart(now)]
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        frames = self.take_apart(now)
+        if len(frames) == 1:  # nearly always
+            one = frames[0]
+            return one if isinstance(one, bytes) else one.frame
+        return b"".join([one if isinstance(one, bytes) else one.frame for one in frames])
 
     def take_apart(self, now: float) -> list[Parcel | bytes]:
         """The same, frame by frame."""
-        later: list[Parcel | bytes] = []
         if self._period and self._size:
-            if now < self.due:
-                later = [one for one in self._frames if isinstance(one, Parcel)]
-                self._frames = [one for one in self._frames if isinstance(one, bytes)]
-            else:
-                self.due = now + self._period
-                self._conflate()
-        frames = self._frames
+            return self._paced(now)
+        frames, self._frames = self._frames, []
+        self._size = self.words = 0
+        return self._with_beat(frames) if self._beat else frames
+
+    def _paced(self, now: float) -> list[Parcel | bytes]:
+        """The same for a client that wants its data less often."""
+        if now >= self.due:
+            self.due = now + self._period
+            self._conflate()
+            frames, self._frames, self._size = self._frames, [], 0
+        else:
+            frames = [one for one in self._frames if isinstance(one, bytes)]
+            self._frames = [one for one in self._frames if isinstance(one, Parcel)]
+            self.remarkable = True
+        self.words = 0
+        return self._with_beat(frames)
+
+    def _with_beat(self, frames: list[Parcel | bytes]) -> list[Parcel | bytes]:
         if self._beat:
             frames.append(self._beat)
-        self._frames, self._size = later, self._size if later else 0
-        self.words, self._beat = 0, b""
+            self._beat = b""
         return frames
 
     def _conflate(self) -> None:
@@ -174,7 +196,7 @@ class Outbox:
         for one in self._frames:
             if isinstance(one, bytes):
                 kept.append(one)
-            elif one.delta and (run := newest.get(one.account)) and run[-1].delta:
+            elif one.merges and (run := newest.get(one.account)) and run[-1].merges:
                 run.append(one)
             else:
                 newest[one.account] = [one]
@@ -185,6 +207,7 @@ class Outbox:
             self.gathered += fewer
         else:
             self.conflated += fewer
+        self.remarkable |= fewer > 0
         self._keep([one if isinstance(one, bytes) else _joined(one) for one in kept])
 
     def _keep(self, frames: list[Parcel | bytes]) -> None:
@@ -195,7 +218,6 @@ class Outbox:
 def _joined(run: list[Parcel]) -> Parcel:
     if len(run) == 1:
         return run[0]
-    delta = reduce(merge, [one.delta for one in run if one.delta])
     first, last = run[0], run[-1]
-    frame = ready(delta_frame(first.account, delta))
-    return Parcel(first.account, first.before, last.after, frame, delta=delta)
+    frame = ready(merge(first.account, [text(one.frame) for one in run]))
+    return Parcel(first.account, first.before, last.after, frame, merges=True)

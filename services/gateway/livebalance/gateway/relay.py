@@ -56,7 +56,7 @@ _log = logs.get("relay")
 class Link(Protocol):
     """The socket of one client."""
 
-    def flush(self) -> int:
+    def flush(self, now: float) -> int:
         """Write what its outbox holds, if the transport takes bytes; returns how many bytes that were."""
 
     def hang_up(self, code: Close, reason: str, retry_after_ms: int | None) -> None: ...
@@ -320,15 +320,10 @@ class Relay:
             self._deltas.unsubscribe([account for account, there in wanted.items() if not there])
         if done.reads:
             self._snapshots.ask(done.reads)
-        sent = 0
-        for session in done.touched:
-            if link := self._links.get(session):
-                crash.at("while_delivering")
-                sent += link.flush()
-                self._look(session)
-        metrics.BYTES.inc(sent)
-        metrics.SPARED.inc(self._hub.trail.spared)
-        self._hub.trail.spared = 0
+        if done.touched:
+            self._deliver(done.touched)
+        if spared := self._hub.trail.take_spared():
+            metrics.SPARED.inc(spared)
         for why in done.repairs:
             metrics.REPAIRS.labels(why).inc()
         self._wake_when_due()
@@ -336,9 +331,21 @@ class Relay:
             if link := self._links.get(session):
                 link.hang_up(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
 
+    def _deliver(self, touched: Iterable[Session]) -> None:
+        """The innermost loop of a gateway: once for each client a delta goes to."""
+        now, links, sent = time.monotonic(), self._links, 0
+        for session in touched:
+            if link := links.get(session):
+                crash.at("while_delivering")
+                sent += link.flush(now)
+                if session.outbox.remarkable:
+                    self._look(session)
+        metrics.BYTES.inc(sent)
+
     def _look(self, session: Session) -> None:
         """What a flush left, and what the outbox did until then."""
         outbox = session.outbox
+        outbox.remarkable = False
         if outbox.held:
             self._hub.hold(session)
         if outbox.notes:

@@ -103,7 +103,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
         if not found.transfers:
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "no such transfer")
         one = found.transfers[0]
-        return _tagged(etag(found.at._replace(revision=one.revision)), if_none_match, one)
+        return _tagged(etag(Position(found.at.epoch, one.revision)), if_none_match, one)
 
     return router
 

@@ -131,8 +131,7 @@ class Session:
 
     def overflow(self) -> None:
         """No room: what waits is forgotten, and will be read again from where the client is."""
-        self.outbox.forgotten += 1
-        for account, at in self.outbox.forget_all().items():
+        for account, at in self.outbox.overflow().items():
             if follower := self.followers.get(account):
                 follower.audience.fall(follower, at)
 

@@ -306,11 +306,11 @@ class Socket(asyncio.Protocol):
 
     # --- frames out
 
-    def flush(self) -> int:
+    def flush(self, now: float) -> int:
         """Writes what is due to this client, at once; returns how many bytes. Nothing while it takes none."""
         if self._session is None or not self._writable:
             return 0
-        frames = self._session.outbox.take(time.monotonic())
+        frames = self._session.outbox.take(now)
         if frames:
             self._write(frames)
         return len(frames)
@@ -332,7 +332,7 @@ class Socket(asyncio.Protocol):
     # --- the end
 
     def hang_up(self, code: Close, word: str, retry_after_ms: int | None) -> None:
-        self.flush()
+        self.flush(time.monotonic())
         self._ended(code, word)
         if self._protocol.state is OPEN:
             self._protocol.send_close(code, reason(word, retry_after_ms))

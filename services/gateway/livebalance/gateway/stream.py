@@ -189,7 +189,7 @@ class Stream(StreamingResponse):
 
     # --- frames out
 
-    def flush(self) -> int:
+    def flush(self, now: float) -> int:
         """As a socket: writes what is due, at once; returns how many bytes. Nothing while it takes none."""
         session = self._session
         if session is None:
@@ -197,7 +197,7 @@ class Stream(StreamingResponse):
         self._look(session)
         if not self._writable:
             return 0
-        events = self._story.events(session.outbox.take_apart(time.monotonic()))
+        events = self._story.events(session.outbox.take_apart(now))
         self._write(events)
         return len(events)
 
@@ -219,7 +219,7 @@ class Stream(StreamingResponse):
 
     def hang_up(self, code: Close, word: str, retry_after_ms: int | None) -> None:
         if self._session:
-            self.flush()
+            self.flush(time.monotonic())
             self._write(end(code, word, retry_after_ms))
             self._ended(code, word)
             self._wait(CLOSE_WITHIN, self._door.transport.abort)

@@ -10,32 +10,41 @@ from livebalance.gateway.outbox import Parcel
 from livebalance.wire.identity import AccountId, Position
 
 LONGEST = 64  # parcels in a chain
+STEP_BYTES = 512  # of memory that one takes, beside its frame
 FRESH = 5.0  # seconds a snapshot is handed on: it says as of when it is complete
 
 _From = tuple[AccountId, Position | None]
 
 
 class Trail:
-    """Bounded in bytes; over it the oldest parcels go."""
+    """Bounded in bytes of memory; over it the oldest parcels go."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._steps: OrderedDict[_From, tuple[Parcel, float]] = OrderedDict()  # as they came
         self._size = 0
         self.now = 0.0  # seconds; set often
-        self.spared = 0  # reads, since somebody looked
+        self._spared = 0
 
     def keep(self, parcel: Parcel) -> None:
         if parcel.last or not parcel.frame:
             return
         key = (parcel.account, parcel.before)
-        if was := self._steps.pop(key, None):
-            self._size -= len(was[0].frame)
+        if key in self._steps:
+            self._size -= STEP_BYTES + len(self._steps.pop(key)[0].frame)
         self._steps[key] = parcel, self.now
-        self._size += len(parcel.frame)
+        self._size += STEP_BYTES + len(parcel.frame)
         while self._size > self._limit:
             _, (oldest, _) = self._steps.popitem(last=False)
-            self._size -= len(oldest.frame)
+            self._size -= STEP_BYTES + len(oldest.frame)
+
+    def spare(self) -> None:
+        self._spared += 1
+
+    def take_spared(self) -> int:
+        """How many reads were spared since it was last asked."""
+        spared, self._spared = self._spared, 0
+        return spared
 
     def chain(self, account: AccountId, at: Position | None, to: Position) -> list[Parcel] | None:
         """What leads from `at` to `to`; None: not known."""

@@ -9,11 +9,13 @@ from livebalance.readmodel.rows import TransferRow
 from livebalance.wire.delta import (
     MAX_TRANSFERS,
     Delta,
+    Parts,
     Progress,
     encode_delta,
     encode_progress,
     redis_account,
     redis_lane,
+    written,
 )
 from livebalance.wire.identity import Epoch
 from livebalance.wire.instant import Millis, rfc3339
@@ -57,21 +59,21 @@ class Newsroom(NamedTuple):
     def delta(self, change: Change, epoch: Epoch) -> Delta:
         """From the revision the account had to the one it has."""
         account = change.account
-        parts = b"", b""
+        balance = transfers = b""
         if len(change.transfers) <= _MANY:
-            parts = (
-                balance_part(account.view(self.currency)),
-                transfers_part([self._shown(row) for row in change.transfers]),
-            )
-        return Delta(
-            account.lane,
+            balance = balance_part(account.view(self.currency))
+            transfers = transfers_part([self._shown(row) for row in change.transfers])
+        if len(transfers) > MAX_TRANSFERS:
+            balance = transfers = b""
+        parts = Parts(
             epoch,
             change.from_,
             account.revision,
             account.recorded_at,
-            *parts,
-            change.erased,
+            balance,
+            transfers,
         )
+        return written(account.id, account.lane, parts, gone=change.erased)
 
     def _shown(self, row: TransferRow) -> TransferView:
         at = source(self.topic, row.lane, row.source_offset)

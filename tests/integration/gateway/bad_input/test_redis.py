@@ -3,7 +3,16 @@
 import pytest
 import redis.asyncio
 
-from livebalance.wire.delta import Delta, Progress, encode_delta, encode_progress, redis_account, redis_lane
+from livebalance.wire.delta import (
+    Delta,
+    Parts,
+    Progress,
+    encode_delta,
+    encode_progress,
+    redis_account,
+    redis_lane,
+    written,
+)
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
 from livebalance.wire.view import balance_part
 from tests.integration.gateway.bad_input.conftest import Scene
@@ -11,16 +20,16 @@ from tests.integration.gateway.bad_input.raw import message
 from tests.integration.gateway.book import START
 
 
-def forged(**changed: object) -> Delta:
-    one = Delta(Lane(0), Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
-    return one._replace(**changed)  # type: ignore[arg-type]
+def forged(account: str = "alice", **changed: object) -> Delta:
+    one = Parts(Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
+    return written(AccountId(account), Lane(0), one._replace(**changed))  # type: ignore[arg-type]
 
 
 FORGED = {
     "nothing": b"",
     "text": b"payload",
     "JSON": b'{"type":"snapshot","channel":"account:alice","payload":1}',
-    "another format": b"\x02" + encode_delta(forged())[1:],
+    "another format": b"\x01" + encode_delta(forged())[1:],
     "too short": encode_delta(forged())[:-1],
     "too long": encode_delta(forged()) + b"payload",
     "revisions that do not grow": encode_delta(forged(from_=Revision(2))),
