@@ -8,6 +8,7 @@ import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 
 from livebalance.feed.stream import pair
+from livebalance.runtime.broker import Broker
 from livebalance.runtime.history import replay
 from livebalance.runtime.registry import FileRegistry
 from livebalance.stack.topics import Topics
@@ -75,7 +76,7 @@ class Log:
 
         for number, start in enumerate(self._next):
             at = TopicPartition(self._topics.transfers, number)
-            self._next[number] = await replay(self._kafka, at, take, start)
+            self._next[number] = await replay(Broker(self._kafka), at, take, start)
         return dict(found)
 
 

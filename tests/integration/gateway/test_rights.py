@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
-from livebalance.runtime.run import RefusedError
+from livebalance.runtime.refused import RefusedError
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.viewer import Frame, Viewer

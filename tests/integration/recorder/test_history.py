@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from livebalance.runtime.broker import Broker
 from livebalance.runtime.history import replay
 from livebalance.runtime.producer import producer, stop
 from livebalance.stack.topics import Topics
@@ -14,7 +15,7 @@ from tests.integration.recorder.topics import producing
 
 @pytest.fixture
 async def transactions(kafka: str, topics: Topics) -> AsyncIterator[AIOKafkaProducer]:
-    made = producer(kafka, "test", f"test-{topics.transfers}")
+    made = producer(Broker(kafka), "test", f"test-{topics.transfers}")
     await made.start()
     yield made
     await stop(made)
@@ -32,7 +33,7 @@ async def put(to: AIOKafkaProducer, at: TopicPartition, *values: bytes) -> None:
 
 async def read(kafka: str, at: TopicPartition, start: int = 0, end: int | None = None) -> list[bytes]:
     found: list[bytes] = []
-    await replay(kafka, at, lambda record: found.append(record.value), start, end=end)
+    await replay(Broker(kafka), at, lambda record: found.append(record.value), start, end=end)
     return found
 
 
@@ -82,4 +83,4 @@ async def test_it_does_not_wait_for_ever(
     await transactions.begin_transaction()
     await put(transactions, at, b"opened")
     with pytest.raises(TimeoutError):
-        await replay(kafka, at, lambda record: None, within=2)
+        await replay(Broker(kafka), at, lambda record: None, within=2)

@@ -16,8 +16,8 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from livebalance.recorder.lanes import check_lanes
 from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.restore import Restore
+from livebalance.runtime.refused import RefusedError
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.runtime.run import RefusedError
 from livebalance.stack.topics import Topics
 from livebalance.stack.trouble import Trouble
 from livebalance.wire import avro

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from livebalance.runtime.broker import Broker
 from livebalance.runtime.history import replay
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.stack.topics import Topics
@@ -30,7 +31,7 @@ async def records(kafka: str, topic: str, partitions: int) -> list[ConsumerRecor
     """All committed records up to the end that is there now; in order within a partition."""
     found: list[ConsumerRecord] = []
     for partition in range(partitions):
-        await replay(kafka, TopicPartition(topic, partition), found.append)
+        await replay(Broker(kafka), TopicPartition(topic, partition), found.append)
     return found
 
 

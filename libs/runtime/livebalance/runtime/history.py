@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from livebalance.runtime.broker import Broker
+
 _PATIENCE_MS = 20  # how long one fetch waits for records that are not there yet
 
 Take = Callable[[ConsumerRecord], None]
 
 
 async def replay(
-    kafka: str,
+    kafka: Broker,
     partition: TopicPartition,
     take: Take,
     start: int = 0,
@@ -29,7 +31,7 @@ async def replay(
     if end is not None and start >= end:
         return start
     reader = AIOKafkaConsumer(
-        bootstrap_servers=kafka,
+        **kafka.options,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
+from livebalance.runtime.broker import Broker
+
 _STOP_SECONDS = 3.0
 _TRANSACTION_MS = 10_000  # a dead owner holds back readers of committed records no longer than this
 _BATCH_BYTES = 128 * 1024
@@ -23,10 +25,10 @@ class Outgoing(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def producer(kafka: str, name: str, transactional_id: str | None) -> AIOKafkaProducer:
+def producer(kafka: Broker, name: str, transactional_id: str | None) -> AIOKafkaProducer:
     """Not started. Idempotent; transactional with an id. Put a deadline around each of its steps."""
     return AIOKafkaProducer(
-        bootstrap_servers=kafka,
+        **kafka.options,
         client_id=name,
         acks="all",
         enable_idempotence=True,

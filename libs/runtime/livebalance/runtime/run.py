@@ -9,15 +9,12 @@ from typing import TypeVar
 import uvloop
 
 from livebalance.runtime import logs
+from livebalance.runtime.refused import RefusedError
 from livebalance.runtime.settings import ServiceSettings
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 GARBAGE = 50_000, 50, 50  # objects; generations: what lives here dies by its count of references
 Service = Callable[[Settings, asyncio.Event], Awaitable[None]]
-
-
-class RefusedError(Exception):
-    """This process cannot start as it is set up; the message is one line that says what to do."""
 
 
 async def _until_told(settings: Settings, service: Service[Settings]) -> None:

@@ -71,7 +71,7 @@ class Topic:
         name = self._settings.balances_topic
         for partition in await self._producer.partitions_for(name):
             at = TopicPartition(name, partition)
-            await replay(self._settings.kafka, at, take, within=self._settings.deadline)
+            await replay(self._settings.broker, at, take, within=self._settings.deadline)
         return known
 
 
@@ -79,7 +79,7 @@ class Topic:
 async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[Topic]:
     """Connected; not plain, it has fenced every feed before it and ended what that left open."""
     transactional_id = None if plain else f"{TRANSACTIONAL_ID}-{settings.transfers_topic}"
-    kafka = producer(settings.kafka, settings.name, transactional_id)
+    kafka = producer(settings.broker, settings.name, transactional_id)
     try:
         async with asyncio.timeout(settings.deadline):
             await kafka.start()

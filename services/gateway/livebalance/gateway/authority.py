@@ -15,7 +15,7 @@ from livebalance.gateway.settings import Settings
 from livebalance.gateway.tokens import Denial, Expected, Tokens
 from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
 from livebalance.runtime import logs
-from livebalance.runtime.run import RefusedError
+from livebalance.runtime.refused import RefusedError
 from livebalance.wire.identity import AccountId
 
 DEMO_ISSUER = "livebalance-demo"

@@ -44,9 +44,9 @@ class Intake:
         self._settings = settings
         self._topics = settings.transfers_topic, settings.balances_topic
         self._assignment = Assignment()
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+        self._admin = AIOKafkaAdminClient(**settings.broker.options)
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka,
+            **settings.broker.options,
             client_id=settings.name,
             group_id=settings.group,
             partition_assignment_strategy=[

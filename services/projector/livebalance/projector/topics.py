@@ -8,7 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.runtime.run import RefusedError
+from livebalance.runtime.refused import RefusedError
 
 _SECONDS = 10.0
 
@@ -20,7 +20,7 @@ async def partitions(settings: ProjectorSettings) -> int:
     for ever or balances not compacted; and what aiokafka raises, TimeoutError among it.
     """
     transfers, balances = settings.transfers_topic, settings.balances_topic
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = AIOKafkaAdminClient(**settings.broker.options)
     async with asyncio.timeout(_SECONDS):
         try:
             await admin.start()

@@ -4,7 +4,7 @@ import secrets
 
 from livebalance.readmodel import writes
 from livebalance.runtime import logs
-from livebalance.runtime.run import RefusedError
+from livebalance.runtime.refused import RefusedError
 from livebalance.wire.identity import Epoch
 
 _log = logs.get("truth")

@@ -21,7 +21,7 @@ _STOP_SECONDS = 5.0  # Kafka may be away; its client then waits, or raises what 
 
 def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka,
+        **settings.broker.options,
         client_id=settings.name,
         group_id=settings.group,
         partition_assignment_strategy=[RangePartitionAssignor],

@@ -5,7 +5,7 @@ import asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.runtime.run import RefusedError
+from livebalance.runtime.refused import RefusedError
 
 _SECONDS = 30.0
 
@@ -13,7 +13,7 @@ _SECONDS = 30.0
 async def check_lanes(settings: RecorderSettings) -> int:
     """How many lanes there are. Raises RefusedError when a topic is missing or the counts differ."""
     names = settings.transfers_topic, settings.balances_topic
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = AIOKafkaAdminClient(**settings.broker.options)
     async with asyncio.timeout(_SECONDS):
         try:
             await admin.start()

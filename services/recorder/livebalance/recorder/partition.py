@@ -46,7 +46,7 @@ class Partition:
         self._source = TopicPartition(settings.transfers_topic, lane)
         self._restore = Restore(settings, registry, lane)
         name = transactional_id(settings.transfers_topic, lane)
-        self._producer = producer(settings.kafka, settings.name, name)
+        self._producer = producer(settings.broker, settings.name, name)
         self._ledger = Ledger(0)
         self.next = Offset(0)
         self.sought = 0  # the number of the assignment under which the consumer was set to `next`

@@ -16,8 +16,8 @@ from livebalance.recorder.watchdog import Watchdog
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.fetch import Fetched, fetch
+from livebalance.runtime.refused import RefusedError
 from livebalance.runtime.registry import FileRegistry
-from livebalance.runtime.run import RefusedError
 from livebalance.wire.identity import Lane
 
 _POLL_SECONDS = 0.2

@@ -40,7 +40,7 @@ class Restore:
             ledger.remember(Offset(record.offset), record.key, transfer)
 
         start = max(0, next_ - self._settings.duplicate_window)
-        await replay(self._settings.kafka, self._transfers, remember, start, end=next_, within=self._within)
+        await replay(self._settings.broker, self._transfers, remember, start, end=next_, within=self._within)
         return ledger
 
     async def read_on(self, ledger: Ledger) -> None:
@@ -50,7 +50,7 @@ class Restore:
             self._take(ledger, record)
 
         self._read_to = await replay(
-            self._settings.kafka, self._balances, take, self._read_to, within=self._within
+            self._settings.broker, self._balances, take, self._read_to, within=self._within
         )
 
     def _take(self, ledger: Ledger, record: ConsumerRecord) -> None:
