@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from livebalance.runtime.broker import Broker
 from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
@@ -97,13 +98,13 @@ async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
 
     async def make(partitions: int = 3) -> Topics:
         topics = Topics(_unique("transfers"), _unique("account-balances"), partitions)
-        await topics.create(kafka)
+        await topics.create(Broker(kafka))
         made.append(topics)
         return topics
 
     yield make
     for topics in made:
-        await topics.delete(kafka)
+        await topics.delete(Broker(kafka))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from livebalance.projector import metrics
 from livebalance.readmodel import writes
 from livebalance.readmodel.rows import Work
 from livebalance.runtime import logs
+from livebalance.runtime.broker import Broker
 from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
@@ -111,7 +112,7 @@ async def fresh(servers: Servers, name: str) -> AsyncIterator[Database]:
 
 async def bench(servers: Servers, count: int, accounts: int, seconds: float) -> None:
     topics = Topics()
-    await topics.create(servers.kafka)
+    await topics.create(Broker(servers.kafka))
     made = records(count, accounts)
     found: list[Measured] = []
     for number, way in enumerate(WAYS):

@@ -4,6 +4,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from livebalance.runtime.broker import Broker
 from tests.integration.projector.world import World, transfer
 
 HALTED = "select string_agg(lane || ': ' || halted_why, ', ') from lane where halted_why is not null"
@@ -17,8 +18,8 @@ async def others_go_on(world: World) -> None:
 
 async def recreate(world: World) -> None:
     """Both topics, empty."""
-    await world.topics.delete(world.kafka)
-    await world.topics.create(world.kafka)
+    await world.topics.delete(Broker(world.kafka))
+    await world.topics.create(Broker(world.kafka))
 
 
 async def test_too_many_refused_records_in_a_row(world: World) -> None:

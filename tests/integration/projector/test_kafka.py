@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from livebalance.projector import stall
+from livebalance.runtime.broker import Broker
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 from tests.integration.projector.world import World, history, reached
@@ -17,7 +18,7 @@ async def test_kafka_killed(
     monkeypatch.setattr(stall, "_SUSPECT", 2.0)
     with Servers(Place(place.home, tmp_path / "own"), parts=["kafka"], durable=False) as own:
         here = dataclasses.replace(world, kafka=own.kafka)
-        await here.topics.create(here.kafka)
+        await here.topics.create(Broker(here.kafka))
         broker = own.own["kafka"].child
         fed = history("alice", range(1, 6))
         async with here.running() as projector:

@@ -9,6 +9,7 @@ import pytest
 
 from livebalance.feed.feed import Feed, Order
 from livebalance.feed.settings import FeedSettings
+from livebalance.runtime.broker import Broker
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
@@ -26,7 +27,7 @@ def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
 
 async def test_an_outage_of_kafka_loses_and_repeats_nothing(own: Servers) -> None:
     topics, kafka = Topics(partitions=3), own.kafka
-    await topics.create(kafka)
+    await topics.create(Broker(kafka))
     feed = Feed(FeedSettings(kafka=kafka), Order(rate=100.0, limit=LIMIT))
 
     async def fed(least: int) -> bool:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from livebalance.readmodel.migrate import migrate
+from livebalance.runtime.broker import Broker
 from livebalance.stack.balancer import balancer, page_port
 from livebalance.stack.child import Child
 from livebalance.stack.page import Page
@@ -157,7 +158,7 @@ class Cluster:
 
     async def _create_topics(self) -> None:
         with self._steps.step("Topics"):
-            await self.plan.topics.create(self.kafka)
+            await self.plan.topics.create(Broker(self.kafka))
 
     async def _build_page(self) -> None:
         page = Page(self.place)

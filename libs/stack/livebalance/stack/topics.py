@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from livebalance.runtime.broker import Broker
 from livebalance.stack.place import PROJECT
 
 _TOPIC_EXISTS = 36
@@ -22,7 +23,7 @@ class Topics:
     balances: str = "account-balances"
     partitions: int = 6
 
-    async def create(self, kafka: str) -> None:
+    async def create(self, kafka: Broker) -> None:
         """Create what is missing, and wait until every partition has a leader.
 
         Raises:
@@ -43,7 +44,7 @@ class Topics:
                 while not await self._is_led(admin, name):  # noqa: ASYNC110 - the broker tells nobody
                     await asyncio.sleep(0.02)
 
-    async def delete(self, kafka: str) -> None:
+    async def delete(self, kafka: Broker) -> None:
         """Delete both."""
         async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
             await admin.delete_topics([self.transfers, self.balances])
@@ -54,8 +55,8 @@ class Topics:
 
 
 @asynccontextmanager
-async def _admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**kafka.options)
     await admin.start()
     try:
         yield admin

@@ -39,9 +39,7 @@ FORGED = {
     "a balance that ends the frame": encode_delta(forged(balance=b'{}}{"type":"goaway"}')),
     "a balance that is no object": encode_delta(forged(balance=b"[1]")),
     "transfers that are no JSON": encode_delta(forged(transfers=b"payload")),
-    "transfers that end the list": encode_delta(
-        forged(transfers=b'{}],"channel":"payload","more":[{}')
-    ),
+    "transfers that end the list": encode_delta(forged(transfers=b'{}],"channel":"payload","more":[{}')),
     "transfers that are no objects": encode_delta(forged(transfers=b'"payload"')),
     "no UTF-8": encode_delta(forged(balance=b'{"payload":"\xff"}')),
 }

@@ -1,0 +1,108 @@
+"""A broker that lets in who may: what the settings say of Kafka is enough to read and write there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from livebalance.runtime.broker import Broker
+from livebalance.runtime.history import replay
+from livebalance.runtime.producer import Outgoing, producer, stop, write
+from livebalance.runtime.refused import RefusedError
+from livebalance.runtime.settings import ServiceSettings
+from livebalance.stack.place import Place
+from livebalance.stack.secured import PASSWORD, USER, SecuredKafka
+from livebalance.stack.topics import Topics
+
+TOPICS = Topics("secret-transfers", "secret-balances", 1)
+
+
+@pytest.fixture(scope="module")
+def secured(place: Place) -> Iterator[SecuredKafka]:
+    kafka = SecuredKafka(Place(place.home, place.state / "secured"))
+    kafka.prepare()
+    kafka.start()
+    try:
+        kafka.ready()
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+def of_user(kafka: SecuredKafka, mechanism: str, password: str = PASSWORD) -> dict[str, Any]:
+    return {
+        "kafka": kafka.address,
+        "kafka_tls": True,
+        "kafka_ca": kafka.papers.authority,
+        "kafka_sasl": mechanism,
+        "kafka_user": USER,
+        "kafka_password": password,
+    }
+
+
+def of_certificate(kafka: SecuredKafka) -> dict[str, Any]:
+    return {
+        "kafka": kafka.certified,
+        "kafka_tls": True,
+        "kafka_ca": kafka.papers.authority,
+        "kafka_certificate": kafka.papers.client,
+    }
+
+
+async def there_and_back(broker: Broker, word: bytes) -> list[bytes | None]:
+    await TOPICS.create(broker)
+    writer = producer(broker, "test", f"test-{word.decode()}")
+    try:
+        await writer.start()
+        async with writer.transaction():
+            await write(writer, [Outgoing(TOPICS.transfers, b"key", word, 0)])
+    finally:
+        await stop(writer)
+    found: list[bytes | None] = []
+    await replay(broker, TopicPartition(TOPICS.transfers, 0), lambda one: found.append(one.value))
+    return found
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"])
+async def test_a_user_reads_and_writes(secured: SecuredKafka, mechanism: str) -> None:
+    settings = ServiceSettings(**of_user(secured, mechanism))
+    assert (await there_and_back(settings.broker, mechanism.encode()))[-1] == mechanism.encode()
+
+
+async def test_a_certificate_reads_and_writes(secured: SecuredKafka) -> None:
+    settings = ServiceSettings(**of_certificate(secured))
+    assert (await there_and_back(settings.broker, b"certified"))[-1] == b"certified"
+
+
+async def test_nobody_else_does(secured: SecuredKafka) -> None:
+    known = of_user(secured, "SCRAM-SHA-512")
+    for stranger in (
+        {**known, "kafka_password": "guessed"},
+        {**known, "kafka_ca": None},  # whom this system trusts did not vouch for it
+        {"kafka": secured.address},
+        {**of_certificate(secured), "kafka_certificate": None},
+    ):
+        writer = producer(ServiceSettings(**stranger).broker, "stranger", None)
+        try:
+            with pytest.raises((KafkaError, OSError, TimeoutError)):
+                await writer.start()
+        finally:
+            await stop(writer)
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    for settings in (
+        {"kafka_ca": tmp_path / "ca.pem"},
+        {"kafka_sasl": "PLAIN"},
+        {"kafka_user": "somebody"},
+        {"kafka_sasl": "GSSAPI", "kafka_user": "somebody"},
+    ):
+        with pytest.raises(ValueError, match="kafka_"):
+            ServiceSettings(**settings)
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for missing in (tmp_path / "nothing.pem", tmp_path / "ca.pem"):
+        with pytest.raises(RefusedError, match="certificates for Kafka"):
+            _ = ServiceSettings(kafka_tls=True, kafka_ca=missing).broker
