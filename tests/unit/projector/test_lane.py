@@ -4,12 +4,13 @@ from livebalance.projector.lane import OwnedLane, Poll, Side, Step, halting, own
 from livebalance.projector.records import fingerprint
 from livebalance.readmodel.rows import LaneRow
 from livebalance.runtime.registry import FileRegistry
+from livebalance.wire.codec import Framed
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.instant import Millis
 from tests.unit.projector.histories import Raw
 from tests.unit.projector.test_records import of_balance, of_transfer
 
-WRITER = FileRegistry().writer
+CODEC = Framed(FileRegistry())
 EPOCH = Epoch("0123456789abcdef")
 DONE = Poll(True, Millis(1000))
 BUSY = Poll(False, Millis(1000))
@@ -25,7 +26,7 @@ def lane(transfers_next: int = 5, balances_next: int = 7) -> OwnedLane:
 def stepped(
     one: OwnedLane, transfers: list[Raw], balances: list[Raw], polls: tuple[Poll, Poll] = (DONE, DONE)
 ) -> Step:
-    return step(one, (transfers, balances), polls, WRITER, 2)
+    return step(one, (transfers, balances), polls, CODEC, 2)
 
 
 def test_a_step_goes_from_where_the_lane_stands_to_after_the_last_record() -> None:

@@ -15,13 +15,14 @@ from livebalance.projector.records import (
 )
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.wire import avro
+from livebalance.wire.codec import Framed
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.instant import MAX_MILLIS
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
 from tests.unit.projector.histories import Raw, arrived
 
-WRITER = FileRegistry().writer
+CODEC = Framed(FileRegistry())
 TRANSFER = Transfer(TransferId("t"), AccountId("a"), Money(5, 2), 7)
 BALANCE = Balance(AccountId("a"), "c", TransferId("t"), Money(5, 2), 1)
 
@@ -37,8 +38,8 @@ def of_balance(offset: int = 0, timestamp: int = 0, balance: Balance = BALANCE) 
 
 
 def test_records_are_decoded() -> None:
-    [transfer] = arrivals([of_transfer(4, 9)], [], WRITER)
-    [balance] = arrivals([], [of_balance(5)], WRITER)
+    [transfer] = arrivals([of_transfer(4, 9)], [], CODEC)
+    [balance] = arrivals([], [of_balance(5)], CODEC)
     assert (transfer.what, transfer.lane, transfer.offset, transfer.at) == (TRANSFER, 3, 4, 9)
     assert balance.what == BALANCE
 
@@ -55,20 +56,20 @@ def test_records_are_decoded() -> None:
     ],
 )
 def test_a_bad_transfer_is_refused_with_a_reason(raw: Raw, reason: str) -> None:
-    assert arrivals([raw], [], WRITER)[0].what == Refused(reason)
+    assert arrivals([raw], [], CODEC)[0].what == Refused(reason)
 
 
 def test_a_null_balance_erases_and_needs_a_good_key() -> None:
     null = Raw("account-balances", value=None)
-    assert arrivals([], [null], WRITER)[0].what == Erasure(AccountId("a"))
+    assert arrivals([], [null], CODEC)[0].what == Erasure(AccountId("a"))
     for key in (None, b"", b"\xff", b"a b"):
-        assert arrivals([], [null._replace(key=key)], WRITER)[0].what == Refused("bad account id")
+        assert arrivals([], [null._replace(key=key)], CODEC)[0].what == Refused("bad account id")
 
 
 @given(st.binary(max_size=40), st.binary(max_size=9) | st.none(), st.integers(-1, 2**62))
 def test_no_bytes_raise(value: bytes, key: bytes | None, time: int) -> None:
     raw = Raw(value=b"\x00\x00\x00\x00\x01" + value, key=key, timestamp=time)
-    for one in arrivals([raw], [raw._replace(topic="account-balances")], WRITER):
+    for one in arrivals([raw], [raw._replace(topic="account-balances")], CODEC):
         assert 0 <= one.at <= MAX_MILLIS
 
 
@@ -80,7 +81,7 @@ def test_topics_merge_by_time_and_keep_their_own_order(first: list[int], second:
     merged = arrivals(
         [of_transfer(offset, time) for offset, time in enumerate(first)],
         [of_balance(offset, time) for offset, time in enumerate(second)],
-        WRITER,
+        CODEC,
     )
     for topic, count in (("transfers", len(first)), ("account-balances", len(second))):
         assert [one.offset for one in merged if one.raw.topic == topic] == list(range(count))

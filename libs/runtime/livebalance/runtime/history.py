@@ -1,7 +1,7 @@
 """Reading a stretch of a partition again, outside any consumer group: committed records only."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -10,6 +10,7 @@ from livebalance.runtime.broker import Broker
 _PATIENCE_MS = 20  # how long one fetch waits for records that are not there yet
 
 Take = Callable[[ConsumerRecord], None]
+Learn = Callable[[Iterable[bytes | None]], Awaitable[None]]  # what values need before they are taken
 
 
 async def replay(
@@ -20,6 +21,7 @@ async def replay(
     *,
     end: int | None = None,
     within: float = 30.0,
+    learn: Learn | None = None,
 ) -> int:
     """Gives `take` every committed record from offset `start` to before `end`; returns the offset reached.
 
@@ -40,19 +42,27 @@ async def replay(
     async with asyncio.timeout(within):
         try:
             await reader.start()
-            return await _read(reader, partition, take, start, end)
+            return await _read(reader, partition, take, learn=learn, start=start, end=end)
         finally:
             await reader.stop()
 
 
 async def _read(
-    reader: AIOKafkaConsumer, partition: TopicPartition, take: Take, start: int, end: int | None
+    reader: AIOKafkaConsumer,
+    partition: TopicPartition,
+    take: Take,
+    *,
+    learn: Learn | None,
+    start: int,
+    end: int | None,
 ) -> int:
     reader.assign([partition])
     first = (await reader.beginning_offsets([partition]))[partition]
     reader.seek(partition, max(start, first))
     while True:
         for records in (await reader.getmany(partition, timeout_ms=_PATIENCE_MS)).values():
+            if learn:
+                await learn(record.value for record in records)
             for record in records:
                 if end is None or record.offset < end:
                     take(record)

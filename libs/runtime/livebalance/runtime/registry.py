@@ -1,11 +1,25 @@
 """The schema registry as files: which writer schema an id means, and which id we write with."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from livebalance.wire import avro
 from livebalance.wire.avro import Schema, SchemaId
+from livebalance.wire.codec import Kind, Known
 from livebalance.wire.errors import DecodeError
 
 TRANSFER_ID = SchemaId(1)
 BALANCE_ID = SchemaId(2)
+
+
+class Registry(Known, Protocol):
+    """What is known is looked up at once; what is not has to be learnt first."""
+
+    async def learn(self, values: Iterable[bytes | None]) -> None:
+        """Asks for the schemas of these values. Raises RegistryAwayError."""
+
+    async def register(self, topic: str, kind: Kind) -> None:
+        """Ours, before anything is written to a topic. Raises RegistryAwayError, RefusedError."""
 
 
 class FileRegistry:
@@ -19,3 +33,12 @@ class FileRegistry:
             return self._schemas[id_]
         except KeyError as cause:
             raise DecodeError(f"unknown schema id {id_}") from cause
+
+    def ours(self, kind: Kind) -> SchemaId:
+        return TRANSFER_ID if kind == "transfer" else BALANCE_ID
+
+    async def learn(self, values: Iterable[bytes | None]) -> None:
+        """It knows what it knows."""
+
+    async def register(self, topic: str, kind: Kind) -> None:
+        """Files are registered by being here."""

@@ -32,6 +32,9 @@ class ServiceSettings(BaseSettings):
     kafka_password: SecretStr = SecretStr("")
     transfers_topic: str = "transfers"
     balances_topic: str = "account-balances"
+    values: Literal["confluent", "avro", "json"] = "confluent"  # of both topics
+    registry: SecretStr | None = None  # URL of a schema registry; none: the schemas that come with the code
+    registry_ca: Path | None = None
     redis: str = "redis://127.0.0.1:6379/0"
     channel_prefix: str = "livebalance:"
     currency: str | None = None

@@ -10,8 +10,8 @@ from livebalance.feed.settings import FeedSettings
 from livebalance.feed.stream import Pair
 from livebalance.runtime.history import replay
 from livebalance.runtime.producer import Outgoing, producer, stop, write
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.wire import avro
+from livebalance.runtime.values import Values
+from livebalance.wire.codec import Codec
 from livebalance.wire.record import Balance, Transfer
 
 TRANSACTIONAL_ID = "feed"  # one feed at a time: starting one throws another out
@@ -23,8 +23,9 @@ class Topic:
     Raises TimeoutError and KafkaErrors; then it is good for nothing more, and what it wrote may be there.
     """
 
-    def __init__(self, settings: FeedSettings, kafka: AIOKafkaProducer, plain: bool) -> None:
+    def __init__(self, settings: FeedSettings, kafka: AIOKafkaProducer, codec: Codec, plain: bool) -> None:
         self._settings, self._producer, self._plain = settings, kafka, plain
+        self._codec = codec
 
     async def feed(self, pairs: Iterable[Pair]) -> None:
         """Writes both records of each, where Java would put them: by the hash of the account."""
@@ -54,11 +55,11 @@ class Topic:
                 await self._producer.commit_transaction()
 
     def _transfer(self, record: Transfer) -> Outgoing:
-        value = avro.encode_transfer(record, TRANSFER_ID)
+        value = self._codec.write_transfer(record)
         return Outgoing(self._settings.transfers_topic, record.account.encode(), value)
 
     def _balance(self, record: Balance) -> Outgoing:
-        value = avro.encode_balance(record, BALANCE_ID)
+        value = self._codec.write_balance(record)
         return Outgoing(self._settings.balances_topic, record.account.encode(), value)
 
     async def _known(self) -> set[bytes]:
@@ -78,11 +79,13 @@ class Topic:
 @contextlib.asynccontextmanager
 async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[Topic]:
     """Connected; not plain, it has fenced every feed before it and ended what that left open."""
+    values = Values(settings)
     transactional_id = None if plain else f"{TRANSACTIONAL_ID}-{settings.transfers_topic}"
     kafka = producer(settings.broker, settings.name, transactional_id)
     try:
         async with asyncio.timeout(settings.deadline):
+            await values.begin_writing("transfer", "balance")
             await kafka.start()
-        yield Topic(settings, kafka, plain)
+        yield Topic(settings, kafka, values.codec, plain)
     finally:
         await stop(kafka)

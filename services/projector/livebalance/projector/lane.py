@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from livebalance.projector.records import Arrived, KafkaRecord, arrivals, before_streak, fingerprint
 from livebalance.readmodel.rows import LaneMove, LaneRow
-from livebalance.wire.avro import Writers
+from livebalance.wire.codec import Codec
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.instant import Millis
 
@@ -97,14 +97,14 @@ def step(
     lane: OwnedLane,
     records: tuple[Sequence[KafkaRecord], Sequence[KafkaRecord]],
     polls: tuple[Poll, Poll],
-    writers: Writers,
+    codec: Codec,
     refused_in_a_row: int,
 ) -> Step:
     """Over what one fetch brought; over nothing, it only tells how far the lane is complete."""
     transfers, balances = records
     halt = _other(lane.transfers, transfers) or _other(lane.balances, balances)
     fresh = (
-        [] if halt else arrivals(_fresh(lane.transfers, transfers), _fresh(lane.balances, balances), writers)
+        [] if halt else arrivals(_fresh(lane.transfers, transfers), _fresh(lane.balances, balances), codec)
     )
     arrived, refused = before_streak(fresh, lane.refused, refused_in_a_row)
     if refused > refused_in_a_row:

@@ -25,7 +25,7 @@ from livebalance.projector.work import work
 from livebalance.readmodel.rows import LaneMove
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate
-from livebalance.runtime.registry import FileRegistry
+from livebalance.runtime.values import Values
 from livebalance.wire.identity import Lane
 from livebalance.wire.instant import Millis
 
@@ -55,7 +55,7 @@ class Projector:
             settings.currency,
             int(settings.behind_after * 1000),
         )
-        self._writers = FileRegistry().writer
+        self._values = Values(settings)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: to be claimed
         self._number = -1  # of the assignment they were claimed under
         self._unsure: Unsure | None = None
@@ -81,6 +81,9 @@ class Projector:
             await self._claim()
         running = self._running()
         fetched = await self._intake.fetch(running)
+        await self._values.learn(
+            record.value for sides in fetched.values() for side in sides for record in side
+        )
         if self._number != self._intake.number:
             return  # read under another assignment (design): from offsets that may be anything
         steps = [await self._step(running[lane], records) for lane, records in fetched.items()]
@@ -111,7 +114,7 @@ class Projector:
 
     async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> Step:
         polls = await self._intake.polls(lane.lane)
-        return step(lane, records, polls, self._writers, self._settings.refused_in_a_row)
+        return step(lane, records, polls, self._values.codec, self._settings.refused_in_a_row)
 
     async def _apply(self, steps: Sequence[Step]) -> None:
         batch = [one for step in steps for one in step.arrived]

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from livebalance.readmodel.rows import QuarantineRow
-from livebalance.wire.avro import Writers, decode_balance, decode_transfer
+from livebalance.wire.codec import Codec
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset, account_id
 from livebalance.wire.instant import MAX_MILLIS, Millis
@@ -59,7 +59,7 @@ class Arrived(NamedTuple):
     raw: KafkaRecord
 
 
-Reader = Callable[[KafkaRecord, Writers], What]
+Reader = Callable[[KafkaRecord, Codec], What]
 
 
 def kafka_time(record: KafkaRecord) -> Millis:
@@ -68,28 +68,28 @@ def kafka_time(record: KafkaRecord) -> Millis:
     return Millis(at if 0 <= at <= MAX_MILLIS else min(max(at, 0), MAX_MILLIS))
 
 
-def _transfer(record: KafkaRecord, writers: Writers) -> Transfer | Refused:
+def _transfer(record: KafkaRecord, codec: Codec) -> Transfer | Refused:
     if record.value is None:
         return Refused("no value")
-    found = decode_transfer(record.value, writers)
+    found = codec.transfer(record.value)
     reason = admissible(found, record.key)
     return found if reason is None else Refused(reason)
 
 
-def _balance(record: KafkaRecord, writers: Writers) -> Balance | Erasure | Refused:
+def _balance(record: KafkaRecord, codec: Codec) -> Balance | Erasure | Refused:
     if record.value is None:
         return Erasure(account_id((record.key or b"").decode("ascii", "replace")))
-    found = decode_balance(record.value, writers)
+    found = codec.balance(record.value)
     reason = admissible(found, record.key)
     return found if reason is None else Refused(reason)
 
 
 def arrivals(
-    transfers: Sequence[KafkaRecord], balances: Sequence[KafkaRecord], writers: Writers
+    transfers: Sequence[KafkaRecord], balances: Sequence[KafkaRecord], codec: Codec
 ) -> list[Arrived]:
     """Both topics of one lane merged by Kafka's time; within a topic the order of offsets stands."""
-    arrived = [_arrived(record, _transfer, writers) for record in transfers]
-    arrived += [_arrived(record, _balance, writers) for record in balances]
+    arrived = [_arrived(record, _transfer, codec) for record in transfers]
+    arrived += [_arrived(record, _balance, codec) for record in balances]
     if transfers and balances:
         # A clock set back must not put a record before one of a lower offset: each topic's time only grows.
         times = [*accumulate((one.at for one in arrived[: len(transfers)]), max)]
@@ -98,10 +98,10 @@ def arrivals(
     return arrived
 
 
-def _arrived(record: KafkaRecord, read: Reader, writers: Writers) -> Arrived:
+def _arrived(record: KafkaRecord, read: Reader, codec: Codec) -> Arrived:
     what: What
     try:
-        what = read(record, writers)
+        what = read(record, codec)
     except DecodeError as error:
         what = Refused(str(error))
     return Arrived(what, Lane(record.partition), Offset(record.offset), kafka_time(record), record)

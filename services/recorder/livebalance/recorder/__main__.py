@@ -12,6 +12,7 @@ from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import health, logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.run import main
+from livebalance.runtime.values import Values
 
 _log = logs.get("recorder")
 
@@ -35,15 +36,16 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     )
 
 
-async def _reachable(settings: RecorderSettings, stopping: asyncio.Event) -> None:
-    """Waits for Kafka. Raises RefusedError when it has not the topics it should have."""
+async def _reachable(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
+    """Waits for Kafka and the registry. Raises RefusedError when they have not what they should have."""
     while not stopping.is_set():
         try:
             await check_lanes(settings)
+            await values.begin_writing("balance")
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
                 raise
-            _log.warning("Kafka is away", error=repr(error))
+            _log.warning("Kafka or the registry is away", error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             return
@@ -51,10 +53,11 @@ async def _reachable(settings: RecorderSettings, stopping: asyncio.Event) -> Non
 
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     """The whole service, until `stopping` is set."""
-    await _reachable(settings, stopping)
+    values = Values(settings)
+    await _reachable(settings, values, stopping)
     assignments = Assignments()
     consumer = _consumer(settings)
-    recorder = Recorder(settings, consumer, assignments)
+    recorder = Recorder(settings, values, consumer, assignments)
     async with health.serving(settings.http_host, settings.http_port, lambda: None, recorder.unready):
         consumer.subscribe([settings.transfers_topic], listener=assignments)
         try:

@@ -12,8 +12,7 @@ from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import crash, logs
 from livebalance.runtime.producer import Outgoing, producer, stop, write
-from livebalance.runtime.registry import BALANCE_ID, FileRegistry
-from livebalance.wire import avro
+from livebalance.runtime.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.record import Balance, Transfer
@@ -41,10 +40,10 @@ class Partition:
     After any error it is good for nothing but `release`: the ledger may be ahead of the topic.
     """
 
-    def __init__(self, settings: RecorderSettings, registry: FileRegistry, lane: Lane) -> None:
-        self._settings, self._writer, self._lane = settings, registry.writer, lane
+    def __init__(self, settings: RecorderSettings, values: Values, lane: Lane) -> None:
+        self._settings, self._values, self._lane = settings, values, lane
         self._source = TopicPartition(settings.transfers_topic, lane)
-        self._restore = Restore(settings, registry, lane)
+        self._restore = Restore(settings, values, lane)
         name = transactional_id(settings.transfers_topic, lane)
         self._producer = producer(settings.broker, settings.name, name)
         self._ledger = Ledger(0)
@@ -64,6 +63,7 @@ class Partition:
 
     async def record(self, batch: list[ConsumerRecord]) -> None:
         """Applies a batch in one Kafka transaction with its offset, and moves `next` behind it."""
+        await self._values.learn(record.value for record in batch)
         transfers = list(self._decoded(batch))
         if self._ledger.unknown(transfer for _, _, transfer in transfers):
             await self._restore.read_on(self._ledger)  # before the transaction: it would wait for itself
@@ -77,7 +77,7 @@ class Partition:
     def _decoded(self, batch: list[ConsumerRecord]) -> Iterator[Incoming]:
         for record in batch:
             try:
-                transfer = avro.decode_transfer(record.value or b"", self._writer)
+                transfer = self._values.codec.transfer(record.value or b"")
             except DecodeError as error:
                 _transfers.labels("undecodable").inc()
                 self._skipped(record.offset, str(error))
@@ -95,7 +95,7 @@ class Partition:
 
     def _outgoing(self, made: Made) -> Outgoing:
         offset, balance = made
-        value = avro.encode_balance(balance, BALANCE_ID)
+        value = self._values.codec.write_balance(balance)
         headers = ((SOURCE_OFFSET, str(offset).encode()),)
         return Outgoing(self._settings.balances_topic, balance.account.encode(), value, self._lane, headers)
 

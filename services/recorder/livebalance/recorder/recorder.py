@@ -17,7 +17,7 @@ from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.fetch import Fetched, fetch
 from livebalance.runtime.refused import RefusedError
-from livebalance.runtime.registry import FileRegistry
+from livebalance.runtime.values import Values
 from livebalance.wire.identity import Lane
 
 _POLL_SECONDS = 0.2
@@ -36,10 +36,14 @@ class Recorder:
     """Owns the partitions its group assigns to it, each by a producer and a ledger of its own."""
 
     def __init__(
-        self, settings: RecorderSettings, consumer: AIOKafkaConsumer, assignments: Assignments
+        self,
+        settings: RecorderSettings,
+        values: Values,
+        consumer: AIOKafkaConsumer,
+        assignments: Assignments,
     ) -> None:
         self._settings, self._consumer, self._assignments = settings, consumer, assignments
-        self._registry = FileRegistry()
+        self._values = values
         self._owned: dict[TopicPartition, Partition] = {}
         self._failures = 0  # in a row
         self._watchdog = Watchdog[TopicPartition](settings.deadline, time.monotonic())
@@ -102,7 +106,7 @@ class Recorder:
                         raise StalledError(f"{at.topic}/{at.partition} is no longer fetched")
 
     async def _claim(self, at: TopicPartition) -> None:
-        partition = self._owned[at] = Partition(self._settings, self._registry, Lane(at.partition))
+        partition = self._owned[at] = Partition(self._settings, self._values, Lane(at.partition))
         if await self._succeeds(at, partition.claim(lambda: self._committed(at))):
             _log.info("claimed", partition=at.partition, next=partition.next)
 

@@ -6,8 +6,7 @@ from livebalance.recorder.ledger import BEFORE_ALL, Ledger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
 from livebalance.runtime.history import replay
-from livebalance.runtime.registry import FileRegistry
-from livebalance.wire import avro
+from livebalance.runtime.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.record import admissible
@@ -20,8 +19,8 @@ _log = logs.get("recorder")
 class Restore:
     """Fills a ledger from the topics of one lane."""
 
-    def __init__(self, settings: RecorderSettings, registry: FileRegistry, lane: Lane) -> None:
-        self._settings, self._writer = settings, registry.writer
+    def __init__(self, settings: RecorderSettings, values: Values, lane: Lane) -> None:
+        self._settings, self._values = settings, values
         self._transfers = TopicPartition(settings.transfers_topic, lane)
         self._balances = TopicPartition(settings.balances_topic, lane)
         self._read_to = 0  # of the balances
@@ -34,13 +33,21 @@ class Restore:
 
         def remember(record: ConsumerRecord) -> None:
             try:
-                transfer = avro.decode_transfer(record.value or b"", self._writer)
+                transfer = self._values.codec.transfer(record.value or b"")
             except DecodeError:
                 return
             ledger.remember(Offset(record.offset), record.key, transfer)
 
         start = max(0, next_ - self._settings.duplicate_window)
-        await replay(self._settings.broker, self._transfers, remember, start, end=next_, within=self._within)
+        await replay(
+            self._settings.broker,
+            self._transfers,
+            remember,
+            start,
+            end=next_,
+            within=self._within,
+            learn=self._values.learn,
+        )
         return ledger
 
     async def read_on(self, ledger: Ledger) -> None:
@@ -50,7 +57,12 @@ class Restore:
             self._take(ledger, record)
 
         self._read_to = await replay(
-            self._settings.broker, self._balances, take, self._read_to, within=self._within
+            self._settings.broker,
+            self._balances,
+            take,
+            self._read_to,
+            within=self._within,
+            learn=self._values.learn,
         )
 
     def _take(self, ledger: Ledger, record: ConsumerRecord) -> None:
@@ -58,7 +70,7 @@ class Restore:
             ledger.forget(AccountId((record.key or b"").decode(errors="replace")))
             return
         try:
-            balance = avro.decode_balance(record.value, self._writer)
+            balance = self._values.codec.balance(record.value)
         except DecodeError as error:
             refusal: str | None = str(error)
         else:
