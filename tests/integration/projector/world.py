@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from livebalance.projector.__main__ import started
 from livebalance.projector.loop import Projector
 from livebalance.projector.settings import ProjectorSettings
+from livebalance.readmodel.rows import whole
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.child import Child
 from livebalance.stack.database import Database
@@ -78,7 +79,7 @@ class World:
 
     def start(self, name: str = "projector-1", crash_at: str = "", **changed: Any) -> Child:
         """A projector in a process of its own."""
-        settings = self.settings(name, **changed).model_dump()
+        settings = self.settings(name, **changed).model_dump(exclude_none=True)
         environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
         if crash_at:
             environment["LIVEBALANCE_CRASH_AT"] = crash_at
@@ -167,7 +168,7 @@ class World:
     async def running(self, name: str = "projector-1", **changed: Any) -> AsyncIterator[Projector]:
         """A projector in the test's own loop; what ends it as a bug is raised at the end."""
         stopping = asyncio.Event()
-        async with started(self.settings(name, **changed), self.topics.partitions) as projector:
+        async with started(self.settings(name, **changed), whole(self.topics.partitions)) as projector:
             task = asyncio.create_task(projector.run(stopping))
             try:
                 yield projector

@@ -13,7 +13,15 @@ from livebalance.projector.fold import Folded, fold
 from livebalance.projector.records import Arrived, Erasure, Refused, What
 from livebalance.projector.work import work
 from livebalance.readmodel import writes
-from livebalance.readmodel.rows import BalanceRow, LaneMove, QuarantineRow, ServerIdentity, TransferRow, Work
+from livebalance.readmodel.rows import (
+    BalanceRow,
+    LaneMove,
+    QuarantineRow,
+    ServerIdentity,
+    TransferRow,
+    Work,
+    whole,
+)
 from livebalance.stack.database import Database
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.instant import MAX_MILLIS, Millis
@@ -32,7 +40,7 @@ async def connection(database: Database) -> AsyncIterator[writes.Connection]:
     """As a projector, to an open projection of three lanes."""
     one = await asyncpg.connect(database.url("projector"))
     await writes.prepare(one)
-    await writes.open_projection(one, EPOCH, HERE, 3)
+    await writes.open_projection(one, EPOCH, HERE, whole(3))
     yield one
     await one.close()
 
@@ -121,7 +129,7 @@ async def test_a_claim_makes_the_old_generation_void(connection: writes.Connecti
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
     assert await writes.move_lanes(connection, [move()]) == 1
     second = await writes.claim_lane(connection, Lane(0), "two")
-    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None)
+    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True)
     late = move(transfers_from=Offset(5), balances_from=Offset(6))
     assert await writes.move_lanes(connection, [late]) == 0
     assert await writes.move_lanes(connection, [late._replace(generation=2)]) == 1
@@ -240,7 +248,7 @@ async def test_many_open_one_projection(database: Database) -> None:
     try:
         await asyncio.gather(
             *(
-                writes.open_projection(one, Epoch(f"{number}" * 16), HERE, 3)
+                writes.open_projection(one, Epoch(f"{number}" * 16), HERE, whole(3))
                 for number, one in enumerate(connections)
             )
         )

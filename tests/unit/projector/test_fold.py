@@ -47,6 +47,27 @@ def test_an_account_met_late_is_opened_by_its_first_verified_balance() -> None:
     assert shelf.balances[A].opening == "4.50"
 
 
+def test_a_lane_not_read_from_its_start_is_checked_from_its_first_whole_transfer_on() -> None:
+    """Its version 0 is no opening: what came between is not in the list."""
+    batch: list[What] = [
+        shows(0, "", 100),
+        shows(7, "gone", 900),
+        moved("t", 50),
+        shows(8, "t", 950),
+        shows(6, "gone too", 800),
+        moved("u", 20),
+        shows(9, "u", 970),
+    ]
+    arrived = numbered(batch, [*range(10, 17)])
+    account = fold(arrived[:3], {}, {}, {Lane(3)}).changes[A].account
+    assert (account.opening, account.drift, account.unverified_since) == (None, None, 10)
+    folded = fold(arrived, {}, {}, {Lane(3)})
+    account = folded.changes[A].account
+    assert (str(account.opening), str(account.drift), account.disputed_since) == ("9.00", "0.00", None)
+    assert (folded.duplicates, folded.quarantined) == (1, [])
+    assert fold(arrived, {}, {}).changes[A].account.disputed_since == 13
+
+
 def test_sums_take_the_larger_scale() -> None:
     _, shelf = one(moved("t", 5, 0), moved("u", 5, 3))
     assert [row.total for row in shelf.transfers] == ["5", "5.005"]

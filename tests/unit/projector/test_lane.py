@@ -18,7 +18,7 @@ BUSY = Poll(False, Millis(1000))
 
 def lane(transfers_next: int = 5, balances_next: int = 7) -> OwnedLane:
     row = LaneRow(
-        Lane(3), 2, EPOCH, Offset(transfers_next), Offset(balances_next), None, None, None, None, None
+        Lane(3), 2, EPOCH, Offset(transfers_next), Offset(balances_next), None, None, None, None, None, True
     )
     return owned(row, "transfers", "account-balances")
 

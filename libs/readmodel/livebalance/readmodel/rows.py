@@ -24,6 +24,21 @@ class LaneRow(NamedTuple):
     balances_last: Offset | None
     balances_fingerprint: bytes | None
     halted_why: str | None
+    from_start: bool
+
+
+class LaneStart(NamedTuple):
+    """Where a lane begins to be read. From the start: nothing was ever before."""
+
+    lane: Lane
+    transfers: Offset
+    balances: Offset
+    from_start: bool
+
+
+def whole(lanes: int) -> list[LaneStart]:
+    """So many lanes, each read from its start."""
+    return [LaneStart(Lane(number), Offset(0), Offset(0), True) for number in range(lanes)]
 
 
 class LaneMove(NamedTuple):

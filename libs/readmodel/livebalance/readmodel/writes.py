@@ -9,6 +9,7 @@ from livebalance.readmodel.rows import (
     BalanceRow,
     LaneMove,
     LaneRow,
+    LaneStart,
     ListedTransfer,
     Projection,
     QuarantineRow,
@@ -66,7 +67,7 @@ async def prepare(connection: Connection) -> None:
 _CLAIM = """
 update lane set generation = generation + 1, owner = $2 where lane = $1
 returning lane, generation, epoch, transfers_next, balances_next, transfers_last, transfers_fingerprint,
-          balances_last, balances_fingerprint, halted_why
+          balances_last, balances_fingerprint, halted_why, from_start
 """
 
 
@@ -271,7 +272,7 @@ async def projection(connection: Connection) -> Projection | None:
 
 
 async def open_projection(
-    connection: Connection, epoch: Epoch, server: ServerIdentity, partitions: int
+    connection: Connection, epoch: Epoch, server: ServerIdentity, starts: Sequence[LaneStart]
 ) -> None:
     """Makes the projection's row and its lanes, unless another process was first."""
     async with connection.transaction():
@@ -280,14 +281,13 @@ async def open_projection(
             " on conflict (one) do nothing",
             epoch,
             *server,
-            partitions,
+            len(starts),
         )
         if _count(opened):
-            await connection.execute(
+            await connection.executemany(
                 "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start)"
-                " select lane, 0, 0, 0, $1, true from generate_series(0, $2 - 1) lane",
-                epoch,
-                partitions,
+                " values ($1, $2, $3, 0, $5, $4)",
+                [(*start, epoch) for start in starts],
             )
 
 

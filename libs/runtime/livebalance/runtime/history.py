@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from livebalance.runtime.broker import Broker
+from livebalance.wire.identity import Offset
+from livebalance.wire.instant import Millis
 
 _PATIENCE_MS = 20  # how long one fetch waits for records that are not there yet
 
@@ -70,3 +72,13 @@ async def _read(
         reached: int = await reader.position(partition)
         if end is not None and reached >= end:
             return reached
+
+
+async def offsets_since(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], since: Millis
+) -> dict[TopicPartition, Offset]:
+    """Of each partition, the first record not older than `since`, else where the next one will be."""
+    wanted = list(partitions)
+    found = await consumer.offsets_for_times(dict.fromkeys(wanted, since))
+    ends = await consumer.end_offsets(wanted)
+    return {at: Offset(found[at].offset if found.get(at) else ends[at]) for at in wanted}

@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import AwareDatetime, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livebalance.runtime.broker import Broker, Login, Mechanism, trusting
@@ -32,6 +32,7 @@ class ServiceSettings(BaseSettings):
     kafka_password: SecretStr = SecretStr("")
     transfers_topic: str = "transfers"
     balances_topic: str = "account-balances"
+    start: Literal["beginning"] | AwareDatetime = "beginning"  # where a topic nobody has read yet is begun
     values: Literal["confluent", "avro", "json"] = "confluent"  # of both topics
     registry: SecretStr | None = None  # URL of a schema registry; none: the schemas that come with the code
     registry_ca: Path | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from livebalance.projector.doorbell import Doorbell
 from livebalance.projector.fate import fate_of
@@ -10,7 +10,8 @@ from livebalance.projector.intake import Intake
 from livebalance.projector.loop import Projector
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.projector.store import Store
-from livebalance.projector.topics import partitions
+from livebalance.projector.topics import starts
+from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import health, logs
 from livebalance.runtime.fate import Fate
 from livebalance.runtime.run import main
@@ -20,11 +21,11 @@ _RETRY_SECONDS = 1.0
 _log = logs.get("projector")
 
 
-async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> int | None:
-    """How many there are, once Kafka is there; None when told to stop before. Raises RefusedError."""
+async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> list[LaneStart] | None:
+    """All there are, once Kafka is there; None when told to stop before. Raises RefusedError."""
     while not stopping.is_set():
         try:
-            return await partitions(settings)
+            return await starts(settings)
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
                 raise
@@ -35,7 +36,7 @@ async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> int | 
 
 
 @contextlib.asynccontextmanager
-async def started(settings: ProjectorSettings, lanes: int) -> AsyncIterator[Projector]:
+async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> AsyncIterator[Projector]:
     """All parts of the service, connected, for as long as the block runs."""
     store = Store(settings.postgres, settings.name, lanes, settings.transfers_topic)
     intake, doorbell = Intake(settings), Doorbell(settings.redis)

@@ -1,12 +1,12 @@
 """What a batch makes of the accounts it touches. A record is applied, counted or quarantined."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from livebalance.projector.account import Account
 from livebalance.projector.records import Arrived, Erasure, Refused, quarantined
 from livebalance.readmodel.rows import ListedTransfer, QuarantineRow, TransferRow
-from livebalance.wire.identity import AccountId, Revision, TransferId
+from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
 from livebalance.wire.instant import Millis
 from livebalance.wire.money import NOTHING, Money
 from livebalance.wire.record import Balance, Transfer
@@ -57,15 +57,26 @@ def shown_by(batch: Iterable[Arrived]) -> set[Named]:
 
 
 def fold(
-    batch: Iterable[Arrived], accounts: Mapping[AccountId, Account], listed: Mapping[Named, ListedTransfer]
+    batch: Iterable[Arrived],
+    accounts: Mapping[AccountId, Account],
+    listed: Mapping[Named, ListedTransfer],
+    cut: Collection[Lane] = (),
 ) -> Folded:
-    """`accounts` and `listed`: those of the batch that exist; neither is changed."""
-    return _Fold(accounts, listed).over(batch)
+    """`accounts` and `listed`: those of the batch that exist; neither is changed.
+
+    Lanes in `cut` were not read from their start: balances there may name what never will be listed.
+    """
+    return _Fold(accounts, listed, cut).over(batch)
 
 
 class _Fold:
-    def __init__(self, accounts: Mapping[AccountId, Account], listed: Mapping[Named, ListedTransfer]) -> None:
-        self._accounts, self._before = accounts, listed
+    def __init__(
+        self,
+        accounts: Mapping[AccountId, Account],
+        listed: Mapping[Named, ListedTransfer],
+        cut: Collection[Lane],
+    ) -> None:
+        self._accounts, self._before, self._cut = accounts, listed, cut
         self._listed: dict[Named, ListedTransfer] = {}
         self._touched: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
@@ -138,7 +149,7 @@ class _Fold:
                 self._duplicates += 1
             else:
                 account.contradict(OTHER_BALANCE, one.at)
-        elif self._total(change, balance) is not None:
+        elif account.lane in self._cut or self._total(change, balance) is not None:
             self._duplicates += 1
         else:
             account.contradict(OLD_BALANCE, one.at)
@@ -152,7 +163,7 @@ class _Fold:
     def _total(self, change: Change, balance: Balance) -> Money | None:
         """The running sum at the transfer the balance names; the opening names none and stands at nothing."""
         if not balance.transfer_id:
-            return NOTHING
+            return None if change.account.lane in self._cut else NOTHING
         named = self._find(change, balance.transfer_id)
         return None if named is None else named.total
 

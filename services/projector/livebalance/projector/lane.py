@@ -44,6 +44,7 @@ class OwnedLane:
     transfers: Side
     balances: Side
     halted_why: str | None
+    from_start: bool = True  # nothing was before what was read
     refused: int = 0  # in a row, up to now
 
 
@@ -81,6 +82,7 @@ def owned(row: LaneRow, transfers_topic: str, balances_topic: str) -> OwnedLane:
         Side(transfers_topic, row.transfers_next, row.transfers_last, row.transfers_fingerprint),
         Side(balances_topic, row.balances_next, row.balances_last, row.balances_fingerprint),
         row.halted_why,
+        row.from_start,
     )
 
 

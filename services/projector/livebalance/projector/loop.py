@@ -109,6 +109,9 @@ class Projector:
         if unsure is not None and all(_has_taken(lanes.get(move.lane), move) for move in unsure.moves):
             await self._doorbell.publish(unsure.news)
 
+    def _cut(self) -> set[Lane]:
+        return {id_ for id_, lane in (self._lanes or {}).items() if not lane.from_start}
+
     def _running(self) -> dict[Lane, OwnedLane]:
         return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
 
@@ -158,7 +161,7 @@ class Projector:
         with metrics.seconds.labels("load").time():
             accounts, listed = await self._standing.accounts(batch), await self._standing.listed(named)
         with metrics.seconds.labels("fold").time():
-            return fold(batch, accounts, listed)
+            return fold(batch, accounts, listed, self._cut())
 
     async def _tell(self) -> None:
         """How far each lane is complete: to Postgres, fenced, and to whoever follows the lane."""

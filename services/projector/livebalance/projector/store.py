@@ -1,13 +1,14 @@
 """Postgres: one connection, on which lanes are claimed and batches written, each in one transaction."""
 
 import contextlib
+from collections.abc import Sequence
 
 import asyncpg
 
 from livebalance.projector.fate import FencedError, ListedError, UnsureError
 from livebalance.projector.truth import recognise
 from livebalance.readmodel import writes
-from livebalance.readmodel.rows import LaneMove, LaneRow, ListedTransfer, StoredBalance, Work
+from livebalance.readmodel.rows import LaneMove, LaneRow, LaneStart, ListedTransfer, StoredBalance, Work
 from livebalance.runtime import crash, logs
 from livebalance.wire.identity import AccountId, Lane
 
@@ -21,8 +22,8 @@ _log = logs.get("store")
 class Store:
     """Every call may raise what the driver does; `fate_of` tells what that means."""
 
-    def __init__(self, url: str, name: str, partitions: int, transfers_topic: str) -> None:
-        self._url, self._name, self._partitions = url, name, partitions
+    def __init__(self, url: str, name: str, starts: Sequence[LaneStart], transfers_topic: str) -> None:
+        self._url, self._name, self._starts = url, name, starts
         self._transfers_topic = transfers_topic
         self._open: writes.Connection | None = None
 
@@ -32,7 +33,7 @@ class Store:
             fresh = await self._connect()
             try:
                 await writes.prepare(fresh)
-                await recognise(fresh, self._partitions)
+                await recognise(fresh, self._starts)
             except BaseException:
                 fresh.terminate()
                 raise

@@ -1,20 +1,27 @@
 """What the two topics must be, checked before anything is read."""
 
 import asyncio
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 
 from livebalance.projector.settings import ProjectorSettings
+from livebalance.readmodel.rows import LaneStart, whole
+from livebalance.runtime.history import offsets_since
 from livebalance.runtime.refused import RefusedError
+from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.instant import millis
 
 _SECONDS = 10.0
 
 
-async def partitions(settings: ProjectorSettings) -> int:
-    """How many lanes there are.
+async def starts(settings: ProjectorSettings) -> list[LaneStart]:
+    """All lanes there are, and where each is begun if nobody has read it yet.
 
     Raises RefusedError when a topic is missing, when they are not co-partitioned, when transfers are not kept
     for ever or balances not compacted; and what aiokafka raises, TimeoutError among it.
@@ -31,7 +38,26 @@ async def partitions(settings: ProjectorSettings) -> int:
             await admin.close()
     if wrong := unfit(transfers, balances, counts, configs):
         raise RefusedError(wrong)
-    return counts[transfers]
+    if settings.start == "beginning":
+        return whole(counts[transfers])
+    return await _since(settings, settings.start, [Lane(number) for number in range(counts[transfers])])
+
+
+async def _since(settings: ProjectorSettings, start: datetime, lanes: Iterable[Lane]) -> list[LaneStart]:
+    """Transfers are read from a time on; balances all the same: who was quiet since has one too."""
+    transfers = {lane: TopicPartition(settings.transfers_topic, lane) for lane in lanes}
+    balances = {lane: TopicPartition(settings.balances_topic, lane) for lane in transfers}
+    consumer = AIOKafkaConsumer(**settings.broker.options, enable_auto_commit=False)
+    async with asyncio.timeout(_SECONDS):
+        try:
+            await consumer.start()
+            since = await offsets_since(consumer, transfers.values(), millis(start))
+            first = await consumer.beginning_offsets(balances.values())
+        finally:
+            await consumer.stop()
+    return [
+        LaneStart(lane, since[at], Offset(first[balances[lane]]), False) for lane, at in transfers.items()
+    ]
 
 
 def unfit(

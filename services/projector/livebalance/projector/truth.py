@@ -1,8 +1,10 @@
 """Whether Postgres still holds what was written to it; if not, the epoch changes (design, rule of epoch)."""
 
 import secrets
+from collections.abc import Sequence
 
 from livebalance.readmodel import writes
+from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
 from livebalance.runtime.refused import RefusedError
 from livebalance.wire.identity import Epoch
@@ -19,9 +21,10 @@ class StandbyError(ConnectionError):
     """This server is a standby that was not promoted yet."""
 
 
-async def recognise(connection: writes.Connection, partitions: int) -> None:
+async def recognise(connection: writes.Connection, starts: Sequence[LaneStart]) -> None:
     """Makes the projection known to be on this server, for a connection just opened.
 
+    `starts`: of each lane, where it is begun if no projection was here before.
     Another system identifier or timeline than the stored ones: commits may be lost, so the epoch changes.
     Raises RefusedError when the topics' partition count is not the projection's, StandbyError.
     """
@@ -30,9 +33,10 @@ async def recognise(connection: writes.Connection, partitions: int) -> None:
         raise StandbyError("this server is a standby")
     found = await writes.projection(connection)
     if found is None:
-        await writes.open_projection(connection, new_epoch(), server, partitions)
+        await writes.open_projection(connection, new_epoch(), server, starts)
         found = await writes.projection(connection)
     assert found is not None
+    partitions = len(starts)
     if found.partitions != partitions:
         raise RefusedError(
             f"the topics have {partitions} partitions, the projection was built from {found.partitions}:"

@@ -16,9 +16,11 @@ from livebalance.recorder.watchdog import Watchdog
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.fetch import Fetched, fetch
+from livebalance.runtime.history import offsets_since
 from livebalance.runtime.refused import RefusedError
 from livebalance.runtime.values import Values
 from livebalance.wire.identity import Lane
+from livebalance.wire.instant import millis
 
 _POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 0.02  # after each round: a transaction of few records costs the broker as much as of many
@@ -129,17 +131,23 @@ class Recorder:
         return True
 
     async def _committed(self, at: TopicPartition) -> int:
-        """The group's offset, or the first there is. Raises RefusedError for one the topic does not have."""
+        """The group's offset, or where to begin. Raises RefusedError for one the topic does not have."""
         committed: int | None = await self._consumer.committed(at)
         first: int = (await self._consumer.beginning_offsets([at]))[at]
         end: int = (await self._consumer.end_offsets([at]))[at]
         if committed is None:
-            return first
+            return await self._begin(at, first)
         if not first <= committed <= end:
             raise RefusedError(
                 f"{at.topic}/{at.partition} holds {first}..{end} but {committed} comes next: history was lost"
             )
         return committed
+
+    async def _begin(self, at: TopicPartition, first: int) -> int:
+        start = self._settings.start
+        if start == "beginning":
+            return first
+        return (await offsets_since(self._consumer, [at], millis(start)))[at]
 
     async def _release(self, partitions: Iterable[TopicPartition]) -> None:
         await asyncio.gather(*(self._owned.pop(at).release() for at in partitions))
