@@ -1,5 +1,6 @@
 """`livebalance …`."""
 
+import logging
 import sys
 
 from livebalance.cli.commands import app
@@ -8,6 +9,7 @@ from livebalance.stack.trouble import Trouble
 
 def main() -> None:
     """Exit 1 and one line for what failed, 2 for what was asked wrongly."""
+    logging.disable()  # what libraries log is said in the one line, or is nothing to whoever typed this
     try:
         app(prog_name="livebalance")
     except Trouble as trouble:

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from livebalance.cli import findings
 from livebalance.cli.revoke import revoke as take_back
+from livebalance.cli.source import look
 from livebalance.wire.instant import rfc3339
 
 app = typer.Typer(
@@ -17,12 +19,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+check = typer.Typer(help="See whether what is there will do.", no_args_is_help=True)
+app.add_typer(check, name="check")
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
 @app.callback()
 def livebalance() -> None:
-    """Servers are those of LIVEBALANCE_POSTGRES and LIVEBALANCE_REDIS, else of the demo that runs here."""
+    """Servers are those of LIVEBALANCE_KAFKA, _POSTGRES and _REDIS, else of the demo that runs here."""
 
 
 @app.command()
@@ -48,3 +53,20 @@ def revoke(
     Console().print(
         f"Revoked {what} for {' and '.join(whose) or 'everyone'}; {told}.", highlight=False, soft_wrap=True
     )
+
+
+@check.command("source")
+def check_source(
+    look_at: Annotated[int, typer.Option("--look-at", min=1, help="Newest records of each topic.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Look at both topics: partitions, how they are kept, a record of each, and what would be put aside.
+
+    Exit code 1: no projection can be built, or some records would be put aside.
+    """
+    report = asyncio.run(look(look_at))
+    if as_json:
+        typer.echo(json.dumps(findings.as_object(report)))
+    else:
+        findings.show(report, Console())
+    raise typer.Exit(0 if report.is_good else 1)

@@ -2,6 +2,9 @@
 
 import os
 
+from pydantic import ValidationError
+
+from livebalance.runtime.settings import ServiceSettings
 from livebalance.stack.place import Place
 from livebalance.stack.state import State
 from livebalance.stack.trouble import Trouble
@@ -23,3 +26,18 @@ def redis() -> str | None:
 
 def channel_prefix() -> str:
     return os.environ.get("LIVEBALANCE_CHANNEL_PREFIX", "livebalance:")
+
+
+def settings() -> ServiceSettings:
+    """Of Kafka and its topics: LIVEBALANCE_KAFKA and what goes with it, else the demo's. Raises Trouble."""
+    try:
+        told = ServiceSettings()
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        name = "".join(f"LIVEBALANCE_{part}".upper() for part in first["loc"][:1])
+        raise Trouble(f"{name} {first['msg']}".strip()) from None
+    if "kafka" in told.model_fields_set:
+        return told
+    if found := State.read(Place.of_environment()).kafka:
+        return told.model_copy(update={"kafka": found})
+    raise Trouble("where is Kafka? set LIVEBALANCE_KAFKA, or start the demo (make up)")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livebalance.projector.topics import unfit
+from livebalance.runtime.source import Source, unfit
 
 GOOD = {
     "t": {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"},
@@ -24,11 +24,11 @@ def test_unfit_topics_are_told_in_one_line(
     counts: dict[str, int], changed: dict[str, dict[str, str]], words: str
 ) -> None:
     configs = {name: {**config, **changed.get(name, {})} for name, config in GOOD.items()}
-    said = unfit("t", "b", counts, configs)
+    said = unfit(Source("t", "b", counts, configs))
     assert said is not None
     assert words in said
     assert "\n" not in said
 
 
 def test_fit_topics() -> None:
-    assert unfit("t", "b", {"t": 6, "b": 6}, GOOD) is None
+    assert unfit(Source("t", "b", {"t": 6, "b": 6}, GOOD)) is None
