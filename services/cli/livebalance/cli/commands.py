@@ -9,7 +9,7 @@ from rich.console import Console
 
 from livebalance.cli import findings
 from livebalance.cli.revoke import revoke as take_back
-from livebalance.cli.source import look
+from livebalance.cli.survey import look
 from livebalance.wire.instant import rfc3339
 
 app = typer.Typer(

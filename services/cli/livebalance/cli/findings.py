@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from livebalance.cli.sample import Sample, shown
-from livebalance.cli.source import Report, Topic
+from livebalance.cli.survey import Report, Topic
 
 _KEPT = ("cleanup.policy", "retention.ms", "retention.bytes")
 
