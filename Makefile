@@ -51,7 +51,7 @@ test-web: $(READY)
 	$(BIN)/python -m livebalance.stack.node test
 
 # Resolving starts from what is locked: nothing moves that need not. `make lock ARGS=--upgrade` moves everything.
-RESOLVE := $(BIN)/uv pip compile pyproject.toml $(MEMBERS) --group dev --python-version 3.11 --universal \
+RESOLVE := $(BIN)/uv pip compile pyproject.toml $(MEMBERS) --all-extras --group dev --python-version 3.11 --universal \
   --generate-hashes --no-header --no-annotate --quiet \
   $(patsubst %,--no-emit-package=livebalance-%,$(notdir $(MEMBERS:/pyproject.toml=)))
 

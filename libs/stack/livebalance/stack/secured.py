@@ -12,10 +12,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from livebalance.runtime.broker import Broker, Login, Mechanism, trusting
-from livebalance.stack.kafka import Kafka, listeners
+from livebalance.stack.kafka import Kafka
 from livebalance.stack.place import Place, free_port
 
 _PROPERTIES = """\
+listeners={listeners}
+advertised.listeners={listeners}
+listener.security.protocol.map=USERS:SASL_SSL,CERTIFIED:SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=INTERNAL
 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
 listener.name.users.scram-sha-256.sasl.jaas.config={modules}.scram.ScramLoginModule required;
@@ -56,24 +59,21 @@ class SecuredKafka(Kafka):
         """How the client with our certificate reaches it."""
         return Broker(self.certified, trusting(self.papers.authority, self.papers.client))
 
-    def _listeners(self, controller: int) -> str:
+    def _told(self, controller: int) -> dict[str, str]:
         users, certified = free_port(), free_port()
+        told = super()._told(controller)
         self.address, self.certified = f"127.0.0.1:{users}", f"127.0.0.1:{certified}"
-        told = _PROPERTIES.format(
+        ports = {"USERS": users, "CERTIFIED": certified, "INTERNAL": free_port(), "CONTROLLER": controller}
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+        lines = _PROPERTIES.format(
+            listeners=listeners,
             modules=_MODULES,
             user=USER,
             password=PASSWORD,
             server=self.papers.server,
             authority=self.papers.authority,
-        )
-        return told + listeners(
-            {
-                "USERS": (users, "SASL_SSL"),
-                "CERTIFIED": (certified, "SSL"),
-                "INTERNAL": (free_port(), "PLAINTEXT"),
-                "CONTROLLER": (controller, "PLAINTEXT"),
-            }
-        )
+        ).splitlines()
+        return told | dict(line.split("=", 1) for line in lines)
 
     def _users(self) -> list[str]:
         return [

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from livebalance.runtime import ready
 from livebalance.stack.child import Child
 from livebalance.stack.place import Place, free_port
 
@@ -28,7 +29,7 @@ class Service:
 
     async def is_ready(self) -> bool:
         """Whether /readyz answers 200 now."""
-        return await answers(self.port, "/readyz")
+        return await answers(self.port, ready.PATH)
 
 
 def service(

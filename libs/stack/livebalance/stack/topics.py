@@ -1,16 +1,23 @@
-"""The two topics, created as `deploy/topics.toml` says."""
+"""The two topics, created as `deploy/topics.toml` says.
+
+`python -m livebalance.stack.topics topics.toml` creates them on the broker of LIVEBALANCE_KAFKA.
+"""
 
 import asyncio
+import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from livebalance.runtime.broker import Broker
+from livebalance.runtime.settings import ServiceSettings
 from livebalance.stack.place import PROJECT
 
+RULES = PROJECT / "deploy" / "topics.toml"
 _TOPIC_EXISTS = 36
 _SECONDS = 15.0
 
@@ -23,18 +30,14 @@ class Topics:
     balances: str = "account-balances"
     partitions: int = 6
 
-    async def create(self, kafka: Broker) -> None:
+    async def create(self, kafka: Broker, rules: Path = RULES) -> None:
         """Create what is missing, and wait until every partition has a leader.
 
         Raises:
             RuntimeError: the broker refused.
             TimeoutError: after 15 s.
         """
-        rules = tomllib.loads((PROJECT / "deploy" / "topics.toml").read_text())
-        wanted = [
-            NewTopic(name, self.partitions, 1, topic_configs=rules[rule])
-            for name, rule in ((self.transfers, "transfers"), (self.balances, "account-balances"))
-        ]
+        wanted = self._wanted(rules)
         async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
             answer = await admin.create_topics(wanted)
             for name, code, reason, *_ in answer.topic_errors:
@@ -49,6 +52,13 @@ class Topics:
         async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
             await admin.delete_topics([self.transfers, self.balances])
 
+    def _wanted(self, rules: Path) -> list[NewTopic]:
+        configs = tomllib.loads(rules.read_text())
+        return [
+            NewTopic(name, self.partitions, 1, topic_configs=configs[rule])
+            for name, rule in ((self.transfers, "transfers"), (self.balances, "account-balances"))
+        ]
+
     async def _is_led(self, admin: AIOKafkaAdminClient, name: str) -> bool:
         [topic] = await admin.describe_topics([name])
         return topic["error_code"] == 0 and all(part["leader"] >= 0 for part in topic["partitions"])
@@ -62,3 +72,9 @@ async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     finally:
         await admin.close()
+
+
+if __name__ == "__main__":
+    told = ServiceSettings()
+    topics = Topics(told.transfers_topic, told.balances_topic)
+    asyncio.run(topics.create(told.broker, Path(sys.argv[1])))
