@@ -48,7 +48,7 @@ class Mirror:
     def hear(self, session: Session, text: bytes) -> None:
         session.outbox.say(ready(text))
 
-    def answer(self) -> None: ...
+    def perform(self) -> None: ...
 
 
 class Echo(Socket):

@@ -159,14 +159,14 @@ class Relay:
         session = self._hub.connect(name, address, time.monotonic())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
-        self._perform()
+        self.perform()
         return session
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
         self._hub.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
-        self._perform()
+        self.perform()
 
     def present(self, session: Session, token: str) -> None:
         """A token that came with the request. If it is not good, the client may still show another."""
@@ -179,26 +179,23 @@ class Relay:
     def vouch(self, session: Session, rights: Rights) -> None:
         """Its token is good, and gives it these."""
         self._hub.vouched(session, None, rights, time.monotonic(), _wall())
-        self._perform()
+        self.perform()
 
     def receive(self, session: Session, text: bytes) -> None:
         self.hear(session, text)
-        self.answer()
+        self.perform()
 
     def hear(self, session: Session, text: bytes) -> None:
-        """What it asks for is done with `answer`: who says several things at once is answered at once."""
+        """What it asks for is done with `perform`: who says several things at once is answered at once."""
         self._hub.receive(session, text, time.monotonic())
         self._check_tokens()
         if self._hub.effects.hangups:
-            self.answer()
-
-    def answer(self) -> None:
-        self._perform()
+            self.perform()
 
     def writable(self, session: Session, writable: bool) -> None:
         self._hub.writable(session, writable)
         if writable:
-            self._perform()
+            self.perform()
 
     async def drain(self, seconds: float) -> None:
         """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
@@ -207,7 +204,7 @@ class Relay:
         """
         self.draining = True
         self._hub.drain(int(seconds * 1000))
-        self._perform()
+        self.perform()
         links = list(self._links.values())  # nobody comes in any more
         window = max(seconds, len(links) / self._new_per_second)
         began = time.monotonic()
@@ -236,20 +233,20 @@ class Relay:
 
     def _revoked(self, some: Iterable[Revocation]) -> None:
         self._hub.revoked(some)
-        self._perform()
+        self.perform()
 
     # --- Redis
 
     def _acked(self, accounts: Sequence[AccountId]) -> None:
         for account in accounts:
             self._hub.acked(account)
-        self._perform()
+        self.perform()
 
     def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
         for account, delta in deltas:
             self._hub.delta(account, delta)
         metrics.DELTAS.inc(len(deltas))
-        self._perform()
+        self.perform()
 
     def _progress(self, progress: Progress) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
@@ -274,13 +271,13 @@ class Relay:
         for read, found in answers:
             self._hub.answered(read, found, now)
         metrics.READS.inc(len(answers))
-        self._perform()
+        self.perform()
 
     def _failed(self, reads: Sequence[Read], why: Failure) -> None:
         for read in reads:
             self._hub.failed(read, random.randint(*RETRY_MS))
         metrics.FAILED_READS.labels(why).inc(len(reads))
-        self._perform()
+        self.perform()
 
     def _audited(self, asked: Followed, finding: Finding) -> None:
         now = time.monotonic()
@@ -291,7 +288,7 @@ class Relay:
         for reason, count in _findings(asked, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
         self._say_status()
-        self._perform()
+        self.perform()
 
     def _audit_failed(self) -> None:
         self._pipeline.postgres_away()
@@ -304,14 +301,15 @@ class Relay:
             await asyncio.sleep(TICK)
             self._hub.tick(time.monotonic(), _wall())
             self._say_status()
-            self._perform()
+            self.perform()
 
     def _say_status(self) -> None:
         if status := self._pipeline.changed(time.monotonic(), _wall()):
             self._hub.tell(status)
-            self._perform()
+            self.perform()
 
-    def _perform(self) -> None:
+    def perform(self) -> None:
+        """All that is to be done by now."""
         self._check_tokens()
         done = self._hub.take()
         if done.subscriptions:
@@ -377,7 +375,7 @@ class Relay:
     def _release(self) -> None:
         self._alarmed = None
         self._hub.release(time.monotonic())
-        self._perform()
+        self.perform()
 
 
 def _findings(asked: Followed, finding: Finding) -> Counter[str]:
