@@ -5,6 +5,7 @@ A server starts when the first test asks for it and serves all tests of its work
 """
 
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,6 +34,16 @@ def place() -> Iterator[Place]:
     yield mine
     if not os.environ.get("KEEP_STATE"):
         shutil.rmtree(mine.state, ignore_errors=True)
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Where log lines go, and which, is as it was before the test."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 def _started(place: Place, part: str) -> Iterator[Servers]:

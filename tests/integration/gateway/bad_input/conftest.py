@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -43,16 +43,12 @@ class Log(logging.Handler):
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+def log(restored_logging: None) -> Log:
     logs.configure("gateway-test", "json", "INFO")
-    mine = Log()
+    root, mine = logging.getLogger(), Log()
     mine.setFormatter(root.handlers[0].formatter)
     root.handlers[:] = [mine]
-    yield mine
-    root.handlers[:] = before
-    root.setLevel(level)
+    return mine
 
 
 class Scene:
