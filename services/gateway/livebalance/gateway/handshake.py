@@ -10,7 +10,7 @@ from livebalance.gateway import head
 from livebalance.gateway.credentials import Credentials, in_url
 from livebalance.gateway.doorman import Address
 from livebalance.gateway.head import Head, Rules
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, first
 from livebalance.wire.frame import SUBPROTOCOL
 
 PATH = "/ws"
@@ -33,19 +33,8 @@ _SUBPROTOCOL = Refusal(HTTPStatus.BAD_REQUEST, "subprotocol", f"ask for the subp
 
 def refusal(request: Request, credentials: Credentials, rules: Rules, peer: Address) -> Refusal | None:
     """None: the rest of the handshake is as RFC 6455 says."""
-    return head.refusal(_head(request, peer), rules) or _refusal(request, credentials)
-
-
-def _head(request: Request, peer: Address) -> Head:
-    headers = [
-        (name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()
-    ]
-    return Head(request.method.encode(), request.path.encode(), "1.1", headers, True, peer)
-
-
-def _refusal(request: Request, credentials: Credentials) -> Refusal | None:
     path, _, query = request.path.partition("?")
-    judged = (
+    return head.refusal(_head(request, peer), rules) or first(
         (_ELSEWHERE, path != PATH),
         (_METHOD, request.method != "GET"),
         (_TOKEN_IN_URL, in_url(query)),
@@ -53,7 +42,11 @@ def _refusal(request: Request, credentials: Credentials) -> Refusal | None:
         (_VERSION, request.headers.get_all("Sec-WebSocket-Version") not in ([], ["13"])),
         (_SUBPROTOCOL, not _speaks(request.headers.get_all("Sec-WebSocket-Protocol"))),
     )
-    return next((refusal for refusal, holds in judged if holds), None)
+
+
+def _head(request: Request, peer: Address) -> Head:
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+    return Head(request.method.encode(), request.path.encode(), "1.1", raw, upgrade=True, peer=peer)
 
 
 def _speaks(headers: Iterable[str]) -> bool:
