@@ -17,12 +17,12 @@ from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION, openapi, problem, rest, stream
 from livebalance.gateway.authority import Authority
+from livebalance.gateway.clients import Terms
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
 from livebalance.gateway.doorman import House
 from livebalance.gateway.guard import Guard
 from livebalance.gateway.head import Rules
-from livebalance.gateway.hub import Terms
 from livebalance.gateway.line import Patience
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.problem import ProblemError
@@ -64,7 +64,6 @@ def terms(settings: Settings) -> Terms:
         manners=Manners(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
-        trail_bytes=settings.trail_bytes,
         features=("demo",) if settings.demo_secret else (),
     )
 

@@ -1,4 +1,4 @@
-"""Performs what the hub decides: the one place where its effects meet Redis, Postgres and sockets."""
+"""Performs what the machines decide: the one place where their effects meet Redis, Postgres and sockets."""
 
 import asyncio
 import random
@@ -12,11 +12,12 @@ import asyncpg
 from livebalance.gateway import metrics
 from livebalance.gateway.audit import Audit, Followed
 from livebalance.gateway.authority import Authority
+from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
 from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address, Turned
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.farewell import farewells
-from livebalance.gateway.hub import EXPIRED, REVOKED, Hub, Terms
+from livebalance.gateway.hub import Hub
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
@@ -73,7 +74,8 @@ class Relay:
         authority: Authority,
     ) -> None:
         self.draining = False
-        self._hub = Hub(terms, authority.revocations)
+        self._hub = Hub(settings.resume_max, settings.trail_bytes)
+        self._clients = Clients(terms, authority.revocations, self._hub)
         self._authority = authority
         authority.told = self._revoked
         self._pipeline = Pipeline()
@@ -145,18 +147,18 @@ class Relay:
 
     def admit(self, address: Address) -> Turned | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        return self._hub.doorman.admit(address, time.monotonic())
+        return self._clients.doorman.admit(address, time.monotonic())
 
     def crowded(self) -> Turned | None:
         """Nobody may come in now, whoever it is."""
-        return self._hub.doorman.crowded(time.monotonic())
+        return self._clients.doorman.crowded(time.monotonic())
 
     def left(self, address: Address) -> None:
-        self._hub.doorman.leave(address)
+        self._clients.doorman.leave(address)
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
         """Of a client that was admitted."""
-        session = self._hub.connect(name, address, time.monotonic())
+        session = self._clients.connect(name, address, time.monotonic())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
         self.perform()
@@ -164,7 +166,7 @@ class Relay:
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
-        self._hub.disconnect(session)
+        self._clients.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
         self.perform()
 
@@ -178,7 +180,7 @@ class Relay:
 
     def vouch(self, session: Session, rights: Rights) -> None:
         """Its token is good, and gives it these."""
-        self._hub.vouched(session, None, rights, time.monotonic(), _wall())
+        self._clients.vouched(session, None, rights, time.monotonic(), _wall())
         self.perform()
 
     def receive(self, session: Session, text: bytes) -> None:
@@ -187,13 +189,13 @@ class Relay:
 
     def hear(self, session: Session, text: bytes) -> None:
         """What it asks for is done with `perform`: who says several things at once is answered at once."""
-        self._hub.receive(session, text, time.monotonic())
+        self._clients.receive(session, text, time.monotonic())
         self._check_tokens()
         if self._hub.effects.hangups:
             self.perform()
 
     def writable(self, session: Session, writable: bool) -> None:
-        self._hub.writable(session, writable)
+        self._clients.writable(session, writable)
         if writable:
             self.perform()
 
@@ -203,7 +205,7 @@ class Relay:
         They come back over the same time, or over as long as one gateway needs to let them all in.
         """
         self.draining = True
-        self._hub.drain(int(seconds * 1000))
+        self._clients.drain(int(seconds * 1000))
         self.perform()
         links = list(self._links.values())  # nobody comes in any more
         window = max(seconds, len(links) / self._new_per_second)
@@ -227,12 +229,12 @@ class Relay:
     def _check(self, session: Session, shown: Present) -> None:
         verdict = self._authority.check(shown.token)
         if isinstance(verdict, Rights):
-            self._hub.vouched(session, shown.request, verdict, time.monotonic(), _wall())
+            self._clients.vouched(session, shown.request, verdict, time.monotonic(), _wall())
         else:
-            self._hub.refused(session, _REFUSED[verdict])
+            self._clients.refused(session, _REFUSED[verdict])
 
     def _revoked(self, some: Iterable[Revocation]) -> None:
-        self._hub.revoked(some)
+        self._clients.revoked(some)
         self.perform()
 
     # --- Redis
@@ -299,13 +301,15 @@ class Relay:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            self._hub.tick(time.monotonic(), _wall())
+            now = time.monotonic()
+            self._hub.tick(now)
+            self._clients.tick(now, _wall())
             self._say_status()
             self.perform()
 
     def _say_status(self) -> None:
         if status := self._pipeline.changed(time.monotonic(), _wall()):
-            self._hub.tell(status)
+            self._clients.tell(status)
             self.perform()
 
     def perform(self) -> None:
@@ -345,7 +349,7 @@ class Relay:
         outbox = session.outbox
         outbox.remarkable = False
         if outbox.held:
-            self._hub.hold(session)
+            self._clients.hold(session)
         if outbox.notes:
             self._count(session, outbox.notes)
             outbox.notes = ()
@@ -363,7 +367,7 @@ class Relay:
 
     def _wake_when_due(self) -> None:
         """Sets the one alarm for clients that want data less often than they come."""
-        due = self._hub.due
+        due = self._clients.due
         if due == self._alarmed:
             return
         if self._alarm:
@@ -374,7 +378,7 @@ class Relay:
 
     def _release(self) -> None:
         self._alarmed = None
-        self._hub.release(time.monotonic())
+        self._clients.release(time.monotonic())
         self.perform()
 
 
