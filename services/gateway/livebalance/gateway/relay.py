@@ -14,11 +14,12 @@ from livebalance.gateway.audit import Audit, Followed
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
 from livebalance.gateway.deltas import Deltas, Events
-from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.farewell import farewells
 from livebalance.gateway.hub import Hub
 from livebalance.gateway.outbox import Note
+from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
@@ -145,13 +146,17 @@ class Relay:
 
     # --- clients
 
-    def admit(self, address: Address) -> Turned | None:
+    def admit(self, address: Address) -> Refusal | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        return self._clients.doorman.admit(address, time.monotonic())
+        if why := self.not_ready():
+            return of_away(why)
+        turned = self._clients.doorman.admit(address, time.monotonic())
+        return of_turned(turned) if turned else None
 
-    def crowded(self) -> Turned | None:
+    def crowded(self) -> Refusal | None:
         """Nobody may come in now, whoever it is."""
-        return self._clients.doorman.crowded(time.monotonic())
+        turned = self._clients.doorman.crowded(time.monotonic())
+        return of_turned(turned) if turned else None
 
     def left(self, address: Address) -> None:
         self._clients.doorman.leave(address)
