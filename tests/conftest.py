@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,13 @@ def redis_server(place: Place) -> Iterator[Servers]:
 def redis_url(redis_server: Servers) -> str:
     """redis://host:port/0."""
     return redis_server.redis()
+
+
+@pytest.fixture
+def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
+    """A Redis of this test's own, which it may harm."""
+    with Servers(Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False) as servers:
+        yield servers
 
 
 @pytest.fixture
