@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from livebalance.runtime import logs
-from tests.integration.gateway.bad_input.raw import UPGRADE, Answer, Raw, talk
+from tests.integration.gateway.bad_input.raw import END, UPGRADE, Answer, Raw, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.test_following import assert_shows
@@ -61,11 +61,11 @@ class Scene:
     async def talk(self, request: bytes) -> Answer:
         return await talk(self.gateway.http, request)
 
-    async def open(self, request: bytes = UPGRADE + b"\r\n", **options: Any) -> Raw:
-        return await Raw.open(self.gateway.http, request, **options)
+    async def open(self, request: bytes = UPGRADE + END, *, narrow: bool = False) -> Raw:
+        return await Raw.open(self.gateway.http, request, narrow=narrow)
 
-    async def connect(self, **options: Any) -> Raw:
-        return await Raw.connect(self.gateway.http, **options)
+    async def connect(self) -> Raw:
+        return await Raw.connect(self.gateway.http)
 
     async def told(self, event: str, *payloads: str, others: int = 0, **fields: Any) -> dict[str, Any]:
         """The one line about what happened, with these fields; no line of the log holds a payload.
