@@ -3,14 +3,13 @@
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import asyncpg
 
 from livebalance.gateway import metrics
-from livebalance.gateway.audit import Audit, Followed
+from livebalance.gateway.audit import Audit, Followed, findings
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
 from livebalance.gateway.deltas import Deltas, Events
@@ -292,7 +291,7 @@ class Relay:
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
-        for reason, count in _findings(asked, finding).items():
+        for reason, count in findings(asked, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
         self._say_status()
         self.perform()
@@ -385,16 +384,6 @@ class Relay:
         self._alarmed = None
         self._clients.release(time.monotonic())
         self.perform()
-
-
-def _findings(asked: Followed, finding: Finding) -> Counter[str]:
-    """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
-    found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
-    for account, revision in finding.revisions.items():
-        at = asked[account]
-        if at.epoch == finding.epoch:
-            found["ahead" if revision > at.revision else "back"] += 1
-    return found
 
 
 def _spread(retry_after_ms: int | None) -> int | None:
