@@ -5,9 +5,11 @@ A server starts when the first test asks for it and serves all tests of its work
 """
 
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,16 @@ def place() -> Iterator[Place]:
     yield mine
     if not os.environ.get("KEEP_STATE"):
         shutil.rmtree(mine.state, ignore_errors=True)
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Where log lines go, and which, is as it was before the test."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 def _started(place: Place, part: str) -> Iterator[Servers]:
@@ -83,6 +95,13 @@ def redis_server(place: Place) -> Iterator[Servers]:
 def redis_url(redis_server: Servers) -> str:
     """redis://host:port/0."""
     return redis_server.redis()
+
+
+@pytest.fixture
+def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
+    """A Redis of this test's own, which it may harm."""
+    with Servers(Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False) as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from websockets.http11 import Request
 
 from livebalance.gateway import socket
 from livebalance.gateway.credentials import Credentials
-from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.doorman import Address
+from livebalance.gateway.handshake import Entrance
 from livebalance.gateway.head import Rules
 from livebalance.gateway.line import Patience
 from livebalance.gateway.outbox import Outbox, ready
+from livebalance.gateway.refusal import Refusal
 from livebalance.gateway.session import Manners, Session
 from livebalance.gateway.socket import Socket
 
@@ -29,10 +31,7 @@ LARGEST = 32 * 1024 * 1024  # bytes
 class Mirror:
     """A gateway that says what it was told."""
 
-    def not_ready(self) -> str | None:
-        return None
-
-    def admit(self, _: Address) -> Turned | None:
+    def admit(self, _: Address) -> Refusal | None:
         return None
 
     def left(self, _: Address) -> None: ...
@@ -48,7 +47,7 @@ class Mirror:
     def hear(self, session: Session, text: bytes) -> None:
         session.outbox.say(ready(text))
 
-    def answer(self) -> None: ...
+    def perform(self) -> None: ...
 
 
 class Echo(Socket):
@@ -99,8 +98,10 @@ async def plain(port: int) -> None:
 
 
 def ours(port: int, kind: type[Echo]) -> None:
+    entrance = Entrance(Rules(), Credentials("", frozenset()))
+
     def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> Socket:
-        return kind(Mirror(), Patience(), server_state, Rules(), Credentials("", frozenset()))
+        return kind(Mirror(), entrance, Patience(), server_state)
 
     async def nothing(*_: Any) -> None: ...
 

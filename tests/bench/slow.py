@@ -10,12 +10,10 @@ after are without it: what differs between those two is noise. At its end the sl
 import argparse
 import asyncio
 import contextlib
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
@@ -33,12 +31,12 @@ from livebalance.wire.frame import SUBPROTOCOL, Auth, Following, Subscribe, enco
 from livebalance.wire.identity import channel_name
 from tests.acceptance.proof.feed import feeding
 from tests.bench.latency import Quantiles, Stopwatch
+from tests.integration.gateway.straw import straw
 from tests.tokens import tokens
 
 ACCOUNTS = 8
 RATE = 1_000  # transfer records a second
 BYTES_PER_SECOND = 20_000
-RECEIVE_BUFFER = 4096
 CATCH_UP = 60.0  # seconds
 
 
@@ -64,20 +62,11 @@ class Slow:
             self.most = max(self.most, len(frame["transfers"]))
 
 
-def narrow(url: str) -> socket.socket:
-    at = urlsplit(url)
-    one = socket.socket()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    one.connect((at.hostname, at.port))
-    one.setblocking(False)
-    return one
-
-
 @contextlib.asynccontextmanager
 async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event) -> AsyncIterator[None]:
     """Until `hurry` is set no more than 20 kB a second; then as fast as they come."""
     options = {"compression": None, "max_queue": 1, "max_size": None, "proxy": None, "ping_interval": None}
-    async with connect(url, sock=narrow(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options) as one:  # type: ignore[arg-type]
+    async with connect(url, sock=straw(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options) as one:  # type: ignore[arg-type]
 
         async def read() -> None:
             async for text in one:

@@ -1,4 +1,4 @@
-"""The gateway's hub and sessions in every dialogue: it says what the script says, in that order, no more.
+"""The gateway's machines in every dialogue: it says what the script says, in that order, no more.
 
 Redis acknowledges and Postgres answers at once, from the `truth` of the script.
 """
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from msgspec import convert, json
 
+from livebalance.gateway.clients import Clients, Terms
 from livebalance.gateway.doorman import House
 from livebalance.gateway.effects import Hangup, Read
-from livebalance.gateway.hub import Hub, Terms
+from livebalance.gateway.hub import Hub
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights, scope
 from livebalance.gateway.session import STRANGER, Manners, Present, Session
@@ -28,13 +29,14 @@ from tests.contract.dialogue import Dialogue, Frame, Step, dialogues
 
 START = 1_795_540_800_000
 RESUME_MAX, SNAPSHOT_TRANSFERS, PAGE_TRANSFERS = 8, 3, 2
+TRAIL_BYTES = 1 << 20
 LANE, ADDRESS = Lane(0), "10.0.0.1"
 TERMS = Terms(
     "gateway-1", "1", 10_000, Limits(16384, 3, RESUME_MAX), 1200, House(9, 9, 9, 9),
     Manners(messages=2.0, warnings=2 / 60), per_user=2,
 )  # fmt: skip
 DENIED = {"unauthenticated": STRANGER, "keys_missing": Hangup(Close.BUSY, "keys_missing", 1000)}
-# Decided by shells: the hub never closes with them.
+# Decided by shells: the machines never close with them.
 OF_SHELLS = {1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, Close.GOODBYE, Close.OLD_VERSION}
 
 
@@ -43,7 +45,8 @@ class Gateway:
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._tokens = dialogue.tokens
-        self._hub = Hub(TERMS, Revocations())
+        self._hub = Hub(RESUME_MAX, TRAIL_BYTES)
+        self._clients = Clients(TERMS, Revocations(), self._hub)
         self._now = 0.0
         self._session: Session | None = None
         self._sessions = 0
@@ -75,12 +78,12 @@ class Gateway:
         if frame["type"] == "auth":
             self._leave()
             self._sessions += 1
-            self._session = self._hub.connect(f"s-{self._sessions}", ADDRESS, self._now)
+            self._session = self._clients.connect(f"s-{self._sessions}", ADDRESS, self._now)
         self.wrong(json.encode(frame).decode())
 
     def wrong(self, text: str) -> None:
         assert self._session
-        self._hub.receive(self._session, text.encode(), self._now)
+        self._clients.receive(self._session, text.encode(), self._now)
 
     def server(self, frame: Frame) -> None:
         assert self._said.popleft() == frame
@@ -98,15 +101,16 @@ class Gateway:
 
     def _leave(self) -> None:
         if self._session:
-            self._hub.disconnect(self._session)
+            self._clients.disconnect(self._session)
         self._session = None
 
     # --- what happens
 
     def time(self, seconds: float) -> None:
         self._now += seconds
-        self._hub.release(self._now)
-        self._hub.tick(self._now, self._wall)
+        self._clients.release(self._now)
+        self._hub.tick(self._now)
+        self._clients.tick(self._now, self._wall)
 
     def comes_back(self, when: dict[str, float]) -> None:
         self.time(when["within"])
@@ -142,27 +146,27 @@ class Gateway:
 
     def reads(self, reads: bool) -> None:
         assert self._session
-        self._hub.writable(self._session, reads)
+        self._clients.writable(self._session, reads)
 
     def pipeline(self, status: dict[str, str]) -> None:
-        self._hub.tell(convert(status, Status))
+        self._clients.tell(convert(status, Status))
 
     def revoked(self, whose: dict[str, str]) -> None:
         account = whose.get("account")
         one = Revocation(whose.get("subject"), None, AccountId(account) if account else None, self._wall)
-        self._hub.revoked([one])
+        self._clients.revoked([one])
 
     def drain(self, within_ms: int) -> None:
-        self._hub.drain(within_ms)
+        self._clients.drain(within_ms)
 
     def others(self, count: int) -> None:
         for _ in range(count):
-            other = self._hub.connect("other", ADDRESS, self._now)
-            self._hub.vouched(other, None, self._rights({}), self._now, self._wall)
+            other = self._clients.connect("other", ADDRESS, self._now)
+            self._clients.vouched(other, None, self._rights({}), self._now, self._wall)
 
     def strikes(self, count: int) -> None:
         for _ in range(count):
-            assert not self._hub.doorman.strike(ADDRESS, self._now)
+            assert not self._clients.doorman.strike(ADDRESS, self._now)
 
     # --- the shell
 
@@ -178,7 +182,7 @@ class Gateway:
         if self._session and self._session in done.touched and self._session.outbox.writable:
             self._said += _frames(self._session.outbox.take(self._now))
             if self._session.outbox.held:
-                self._hub.hold(self._session)
+                self._clients.hold(self._session)
         self._hangup = next((hangup for one, hangup in done.hangups if one is self._session), self._hangup)
         if done.tokens or done.subscriptions or done.reads:
             self._perform()
@@ -186,9 +190,9 @@ class Gateway:
     def _check(self, session: Session, shown: Present) -> None:
         opens = self._tokens.get(shown.token, {})
         if isinstance(opens, str):
-            self._hub.refused(session, DENIED[opens])
+            self._clients.refused(session, DENIED[opens])
         else:
-            self._hub.vouched(session, shown.request, self._rights(opens), self._now, self._wall)
+            self._clients.vouched(session, shown.request, self._rights(opens), self._now, self._wall)
 
     def _rights(self, opens: dict[str, Any]) -> Rights:
         expires = Millis(self._wall + opens.get("seconds", 3600) * 1000)

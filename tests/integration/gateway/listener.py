@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import socket
 from copy import copy
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from tests.integration.gateway.straw import straw
 from tests.integration.gateway.viewer import WITHIN, Frame, Shown
 from tests.tokens import token
 
@@ -29,11 +29,10 @@ class Listener:
         shows: str | None = "",
         mark: str | None = None,
         shown: dict[str, Shown] | None = None,
-        receive_buffer: int | None = None,
+        narrow: bool = False,
         headers: dict[str, str] | None = None,
     ) -> None:
-        at = urlsplit(http)
-        self._at = (at.hostname, at.port)
+        self._http, self._narrow = http, narrow
         query = "&".join(f"account={one}" for one in accounts)
         given = {"Host": "here", **(headers or {})}
         if shows is not None:
@@ -42,7 +41,6 @@ class Listener:
             given["Last-Event-ID"] = mark
         told = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         self._request = f"GET /api/v1/events?{query} HTTP/1.1\r\n{told}\r\n".encode()
-        self._receive_buffer = receive_buffer
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""  # of an answer that is no stream
@@ -60,11 +58,9 @@ class Listener:
         self._reading: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
-        connection = socket.socket()
-        if self._receive_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        connection.connect(self._at)
-        self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=4096)
+        at = urlsplit(self._http)
+        way = {"sock": straw(self._http)} if self._narrow else {"host": at.hostname, "port": at.port}
+        self._reader, self._writer = await asyncio.open_connection(**way, limit=4096)
         self._writer.write(self._request)
         async with asyncio.timeout(WITHIN):
             await self._begin()

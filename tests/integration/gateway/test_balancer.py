@@ -13,13 +13,11 @@ from websockets.exceptions import InvalidStatus
 from livebalance.stack.balancer import balancer
 from livebalance.stack.child import Child
 from livebalance.stack.place import Place, free_port
-from tests.integration.gateway.bad_input.raw import UPGRADE, Raw, talk
+from tests.integration.gateway.bad_input.raw import END, UPGRADE, Raw, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.listener import Listener
 from tests.integration.gateway.viewer import Viewer
-
-END = b"\r\n"
 
 
 class Door:

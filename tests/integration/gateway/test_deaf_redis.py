@@ -6,13 +6,10 @@ Audits are too rare here to heal anything: what heals is the one that follows a 
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis.asyncio
 
-from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 from livebalance.wire.delta import encode_delta, redis_account
 from livebalance.wire.identity import AccountId
@@ -25,12 +22,6 @@ from tests.integration.gateway.viewer import Viewer
 
 RARE = 60.0  # seconds
 ACCOUNTS = [f"a-{number}" for number in range(20)]
-
-
-@pytest.fixture
-def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
-    with Servers(Place(place.home, tmp_path), parts=["redis"], durable=False) as servers:
-        yield servers
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 import asyncio
 import json
 import signal
-import socket
 import time
 from contextlib import AsyncExitStack
 from itertools import pairwise
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.gateway.bad_input.raw import CLOSE, UPGRADE, Raw, message, talk
+from tests.integration.gateway.bad_input.raw import CLOSE, END, UPGRADE, Raw, message, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import StartProcess
 from tests.integration.gateway.process import Process
@@ -59,14 +57,9 @@ def reason(payload: bytes) -> int:
 
 async def deaf(gateway: Process) -> Raw:
     """It does not answer the close either."""
-    at = urlsplit(gateway.http)
-    one = socket.socket()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    one.connect((at.hostname, at.port))
-    one.setblocking(False)
-    raw = await Raw.open(gateway.http, sock=one, limit=1024)
-    raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    return raw
+    one = await Raw.open(gateway.http, narrow=True)
+    one.stop_reading()
+    return one
 
 
 def shares(values: list[float], end: float) -> list[float]:
@@ -93,7 +86,7 @@ async def test_a_drain(process: Process, book: Book) -> None:
         process.child.send(signal.SIGTERM)
         while await process.status("/readyz") != 503:
             assert time.monotonic() - began < 0.5
-        newcomer = await talk(process.http, UPGRADE + b"\r\n")
+        newcomer = await talk(process.http, UPGRADE + END)
         assert (newcomer.status, newcomer.code, newcomer.headers["retry-after"]) == (503, "draining", "5")
         await staying
         assert await process.exited(began + DRAIN + WITHIN - time.monotonic()) == 0

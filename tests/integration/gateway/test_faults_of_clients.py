@@ -21,8 +21,8 @@ from livebalance.wire.identity import AccountId
 from tests.integration.gateway.book import Book, paying
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.hole import hole
+from tests.integration.gateway.straw import straw
 from tests.integration.gateway.test_following import assert_shows
-from tests.integration.gateway.test_socket import slow_socket
 from tests.integration.gateway.viewer import Frame, Shown, Viewer
 from tests.integration.gateway.watcher import Watcher
 from tests.tokens import token
@@ -117,7 +117,7 @@ async def test_f29_a_reader_that_is_slow_and_then_dead(
     bound = 2 * gateway.settings.outbox_bytes + Patience().high_water  # one that waits, one that was written
     await book.open("busy")
     page = book.page("busy")
-    async with Viewer(gateway.ws, sock=slow_socket(gateway)) as slow, Viewer(gateway.ws) as neighbour:
+    async with Viewer(gateway.ws, sock=straw(gateway.http)) as slow, Viewer(gateway.ws) as neighbour:
         for viewer in (slow, neighbour):
             await viewer.follow("busy")
             await viewer.until_at("busy", 1)

@@ -2,12 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 from livebalance.wire.delta import Parts, encode_delta, written
 from livebalance.wire.identity import AccountId, Lane, Revision
@@ -77,12 +74,6 @@ async def test_repeated_reordered_and_forged_messages_harm_nobody(gateway: Runni
         book.deaf = False
         await book.move("alice", 9)
         assert_shows(await viewer.until_at("alice", page.revision), page)
-
-
-@pytest.fixture
-def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
-    with Servers(Place(place.home, tmp_path), parts=["redis"], durable=False) as servers:
-        yield servers
 
 
 @pytest.fixture

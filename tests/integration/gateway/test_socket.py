@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-import socket
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.integration.gateway.bad_input.raw import CONT, PING, PONG, TEXT, WITHIN, Raw, frame
+from tests.integration.gateway.bad_input.raw import CONT, END, PING, PONG, TEXT, WITHIN, Raw, frame
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.straw import straw
 from tests.integration.gateway.viewer import Viewer
 
 
@@ -154,7 +154,7 @@ async def test_who_does_not_pong_is_cut_off(start_gateway: StartGateway) -> None
     gateway = await start_gateway(ping_period=0.2, heartbeat=60.0)
     at = urlsplit(gateway.http)
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
-    writer.write(UPGRADE + b"\r\n")
+    writer.write(UPGRADE + END)
     async with asyncio.timeout(5):
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(1_000_000)
@@ -185,22 +185,12 @@ async def test_a_drain_sends_everyone_elsewhere(start_gateway: StartGateway, boo
         await viewer.__aexit__(None, None, None)
 
 
-def slow_socket(gateway: Running) -> socket.socket:
-    """Its kernel keeps next to nothing for it."""
-    at = urlsplit(gateway.http)
-    one = socket.socket()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    one.connect((at.hostname, at.port))
-    one.setblocking(False)
-    return one
-
-
 async def test_a_slow_reader_loses_nothing_and_costs_no_memory(
     start_gateway: StartGateway, book: Book
 ) -> None:
     gateway = await start_gateway(send_buffer_bytes=8192, page_rows=50)
     await book.open("busy", "other")
-    async with Viewer(gateway.ws, sock=slow_socket(gateway)) as slow, Viewer(gateway.ws) as quick:
+    async with Viewer(gateway.ws, sock=straw(gateway.http)) as slow, Viewer(gateway.ws) as quick:
         await slow.follow("busy", "other")
         await quick.follow("busy")
         await slow.until(lambda: len(slow.shown) == 2)
@@ -225,7 +215,7 @@ async def test_a_reader_a_little_too_slow_gets_many_deltas_as_one(
 ) -> None:
     gateway = await start_gateway(send_buffer_bytes=8192)
     await book.open("busy", "other")
-    async with Viewer(gateway.ws, sock=slow_socket(gateway)) as slow, Viewer(gateway.ws) as quick:
+    async with Viewer(gateway.ws, sock=straw(gateway.http)) as slow, Viewer(gateway.ws) as quick:
         await slow.follow("busy", "other")
         await quick.follow("busy", "other")
         await slow.until(lambda: len(slow.shown) == 2)
@@ -277,7 +267,7 @@ async def test_a_client_may_want_data_less_often(gateway: Running, book: Book) -
 async def test_a_reader_that_never_reads_is_aborted(start_gateway: StartGateway, book: Book) -> None:
     gateway = await start_gateway(send_buffer_bytes=8192, ping_period=1.0, no_progress=2.0)
     await book.open("busy")
-    async with Viewer(gateway.ws, sock=slow_socket(gateway)) as dead, Viewer(gateway.ws) as quick:
+    async with Viewer(gateway.ws, sock=straw(gateway.http)) as dead, Viewer(gateway.ws) as quick:
         await dead.follow("busy")
         await quick.follow("busy")
         await dead.until_at("busy", 1)

@@ -124,7 +124,7 @@ async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, book: Bo
     gateway = await start_gateway(send_buffer_bytes=4096, outbox_bytes=8192, page_rows=20)
     await book.open("alice", "bob")
     async with (
-        Listener(gateway.http, "alice", "bob", receive_buffer=4096) as slow,
+        Listener(gateway.http, "alice", "bob", narrow=True) as slow,
         Listener(gateway.http, "alice", "bob") as quick,
     ):
         await slow.until_at("alice", 1)
@@ -144,7 +144,7 @@ async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, book: Bo
 async def test_a_reader_that_takes_nothing_is_aborted(start_gateway: StartGateway, book: Book) -> None:
     gateway = await start_gateway(send_buffer_bytes=4096, no_progress=0.5, ping_period=0.2)
     await book.open("alice")
-    async with Listener(gateway.http, "alice", receive_buffer=4096) as stuck:
+    async with Listener(gateway.http, "alice", narrow=True) as stuck:
         await stuck.until_at("alice", 1)
         stuck.reads.clear()
         before = await gateway.counted("closed", code="1006", reason="no_progress")

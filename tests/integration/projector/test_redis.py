@@ -3,27 +3,15 @@
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.world import World, history, reached
 
 
-@pytest.fixture
-def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
-    """A Redis of this test's own."""
-    with Servers(Place(place.home, tmp_path / "own"), parts=["redis"], durable=False) as servers:
-        yield servers
-
-
-async def test_redis_killed_keeps_committing(world: World, own: Servers) -> None:
-    here = dataclasses.replace(world, redis=own.redis())
-    server = own.own["redis"].child
+async def test_redis_killed_keeps_committing(world: World, own_redis: Servers) -> None:
+    here = dataclasses.replace(world, redis=own_redis.redis())
+    server = own_redis.own["redis"].child
     fed = history("alice", range(1, 8))
     async with here.running():
         async with hearing(here.redis, here.prefix) as bell:
@@ -41,9 +29,11 @@ async def test_redis_killed_keeps_committing(world: World, own: Servers) -> None
     await here.is_exact(fed)
 
 
-async def test_a_stopped_redis_holds_a_batch_up_for_a_second_at_most(world: World, own: Servers) -> None:
-    here = dataclasses.replace(world, redis=own.redis())
-    server = own.own["redis"].child
+async def test_a_stopped_redis_holds_a_batch_up_for_a_second_at_most(
+    world: World, own_redis: Servers
+) -> None:
+    here = dataclasses.replace(world, redis=own_redis.redis())
+    server = own_redis.own["redis"].child
     fed = history("alice", range(1, 5))
     async with here.running():
         async with hearing(here.redis, here.prefix) as bell:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
-from tests.simulation.gateway.world import OUTBOX_BYTES, Client, World
+from tests.simulation.gateway.client import Client
+from tests.simulation.gateway.world import OUTBOX_BYTES, World
 from tests.simulation.truth import Truth
 
 ACCOUNTS = [AccountId("a"), AccountId("b")]

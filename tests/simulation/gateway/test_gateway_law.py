@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
-from livebalance.gateway import answer, audience, channel, hub, outbox, session
+from livebalance.gateway import answer, audience, channel, clients, hub, outbox, session
 from livebalance.gateway.answer import Answer
 from livebalance.gateway.channel import Channel
+from livebalance.gateway.clients import Clients
 from livebalance.gateway.hub import Hub
 from livebalance.gateway.outbox import Outbox, Parcel
 from livebalance.gateway.session import Session
@@ -167,9 +168,9 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
         Faulty,
     ),
     "what was relayed lately leads to where the channel is": (Trail, "chain", leads_anywhere, Faithful),
-    "who may see an account no longer is left": (Hub, "_leave_hidden", never, Distrustful),
-    "of an account that is left nothing waits": (Hub, "_leave", leaves_what_waits, Distrustful),
-    "only what was sent is claimed complete": (hub, "_complete_as_of", claims_what_waits, Faithful),
+    "who may see an account no longer is left": (Clients, "_leave_hidden", never, Distrustful),
+    "of an account that is left nothing waits": (Hub, "leave", leaves_what_waits, Distrustful),
+    "only what was sent is claimed complete": (clients, "_complete_as_of", claims_what_waits, Faithful),
 }
 
 

@@ -1,46 +1,21 @@
 """The gateway's machines in a world that a test steers: Redis, Postgres, clients, time, and their faults."""
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any
 
-from msgspec import json
-
+from livebalance.gateway.clients import Clients, Terms
 from livebalance.gateway.effects import Read
-from livebalance.gateway.hub import Hub, Terms
+from livebalance.gateway.hub import Hub
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import EVERYTHING, Rights
-from livebalance.gateway.session import Manners, Session
+from livebalance.gateway.session import Manners
 from livebalance.readmodel.reads import Finding, Found, Progress
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.delta import Delta, Parts, written
-from livebalance.wire.frame import (
-    At,
-    DeltaFrame,
-    Error,
-    Following,
-    Heartbeat,
-    Limits,
-    Ok,
-    Rate,
-    Snapshot,
-    Subscribe,
-    Unsubscribe,
-    Unsubscribed,
-    decode_server,
-    encode,
-)
-from livebalance.wire.identity import (
-    AccountId,
-    Epoch,
-    Lane,
-    Position,
-    Revision,
-    channel_account,
-    channel_name,
-)
-from livebalance.wire.instant import Millis, rfc3339
-from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.frame import At, Following, Limits, Rate, Subscribe, Unsubscribe, encode
+from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.instant import Millis
+from livebalance.wire.view import BalanceView, balance_part, transfers_part
+from tests.simulation.gateway.client import Client, Screen
 from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
 
 QUIET = 3  # rounds of a second: an audit, its patience, a read
@@ -48,114 +23,12 @@ START = 1_795_000_000_000
 OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
 EAGER = Manners(*[1e9] * 4)  # nobody asks too often
 TRAIL_BYTES = 2500  # so little that links of its chains go
-TERMS = Terms(
-    "gateway-1",
-    "0",
-    10_000,
-    Limits(16384, 128, RESUME_MAX),
-    OUTBOX_BYTES,
-    manners=EAGER,
-    per_user=99,
-    trail_bytes=TRAIL_BYTES,
-)
+LIMITS = Limits(16384, 128, RESUME_MAX)
+TERMS = Terms("gateway-1", "0", 10_000, LIMITS, OUTBOX_BYTES, manners=EAGER, per_user=99)
 LANE = Lane(0)
 FOR_EVER = Millis(START * 2)
 
 Answers = dict[Position | None, Found]
-
-
-@dataclass
-class Screen:
-    """What one client shows of one account. After the answer to its question every frame must chain."""
-
-    position: Position | None
-    transfers: list[TransferView] = field(default_factory=list)  # oldest first
-    balance: BalanceView | None = None
-    asked: int | None = None  # the question that has no ok yet: frames before it are of the time before
-
-    def take(self, frame: Snapshot | DeltaFrame) -> None:
-        if isinstance(frame, Snapshot):
-            self._agrees(frame)
-            self.transfers, self.balance = frame.transfers[::-1], frame.balance
-            self.position = Position(Epoch(frame.epoch), frame.revision)
-            return
-        assert self.position == Position(Epoch(frame.epoch), frame.from_), "frames must chain"
-        self.transfers = self.transfers + frame.transfers
-        if not frame.more:
-            assert isinstance(frame.balance, BalanceView | None)
-            self.balance = frame.balance
-        self.position = Position(Epoch(frame.epoch), frame.to)
-
-    def _agrees(self, frame: Snapshot) -> None:
-        """A snapshot says why it comes, and only for such a reason may something be left out."""
-        if frame.reason == "subscribed":
-            assert self.position is None
-        elif frame.reason == "epoch":
-            assert self.position is not None
-            assert self.position.epoch != frame.epoch
-        elif frame.reason == "too_far":
-            assert frame.gap
-            assert self.position == Position(Epoch(frame.epoch), frame.gap.from_)
-            assert frame.gap.to == frame.revision > frame.gap.from_ + RESUME_MAX
-        else:
-            assert self.position is not None
-            assert self.position.revision > frame.revision
-
-
-class Client:
-    """One socket. `wire` holds what the transport took and the client has not read yet."""
-
-    def __init__(self, session: Session, subject: str) -> None:
-        self.session = session
-        self.subject = subject
-        self.taken_back: set[AccountId] = set()
-        self.wire = bytearray()
-        self.screens: dict[AccountId, Screen] = {}
-        self.claims: list[tuple[Millis, dict[AccountId, Position | None]]] = []
-        self.refused = 0
-        self.period = 0.0  # it wants data no more often
-        self.written = float("-inf")  # s; data, the last time
-        self._requests = 0
-
-    def next_request(self) -> int:
-        self._requests += 1
-        return self._requests
-
-    def read(self) -> bool:
-        """The next frame, if there is one."""
-        frame = self._next()
-        if isinstance(frame, Ok):
-            for one in self.screens.values():
-                one.asked = None if one.asked == frame.id else one.asked
-        elif isinstance(frame, Snapshot | DeltaFrame):
-            screen = self.screens.get(channel_account(frame.channel))
-            if screen and screen.asked is None:
-                screen.take(frame)
-        elif isinstance(frame, Heartbeat) and frame.as_of:
-            shown = {account: one.position for account, one in self.screens.items() if one.asked is None}
-            self.claims.append((_millis(frame.as_of), shown))
-        elif isinstance(frame, Error):
-            assert isinstance(frame.channel, str)
-            account = channel_account(frame.channel)
-            assert frame.temporary or (frame.code == "no_access" and account in self.taken_back)
-            self.refused += 1
-            self.screens.pop(account, None)
-        elif isinstance(frame, Unsubscribed):
-            assert frame.code == "revoked"
-            self.screens.pop(channel_account(frame.channel), None)
-        return frame is not None
-
-    def _next(self) -> Any:
-        if not self.wire:
-            return None
-        assert self.wire[0] == 0x81
-        size, head = self.wire[1], 2
-        if size == 126:
-            size, head = int.from_bytes(self.wire[2:4], "big"), 4
-        text = bytes(self.wire[head : head + size])
-        del self.wire[: head + size]
-        assert json.decode(text)["type"]
-        return decode_server(text)
 
 
 class World:
@@ -163,7 +36,8 @@ class World:
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
-        self.hub = Hub(TERMS, Revocations())
+        self.hub = Hub(RESUME_MAX, TRAIL_BYTES)
+        self.sessions = Clients(TERMS, Revocations(), self.hub)
         self.now = 0.0
         self.clients: list[Client] = []
         self._subjects = 0
@@ -319,9 +193,9 @@ class World:
     def connect(self) -> Client:
         self._subjects += 1
         subject = f"subject-{self._subjects}"
-        session = self.hub.connect(f"s{len(self.clients)}", "address", self.now)
+        session = self.sessions.connect(f"s{len(self.clients)}", "address", self.now)
         rights = Rights(subject, "login", EVERYTHING, START // 1000, FOR_EVER)
-        self.hub.vouched(session, None, rights, self.now, self.wall)
+        self.sessions.vouched(session, None, rights, self.now, self.wall)
         client = Client(session, subject)
         self.clients.append(client)
         self.perform()
@@ -329,7 +203,7 @@ class World:
 
     def disconnect(self, client: Client) -> None:
         self.clients.remove(client)
-        self.hub.disconnect(client.session)
+        self.sessions.disconnect(client.session)
         self.perform()
 
     def follow(self, client: Client, account: AccountId, at: Position | None) -> None:
@@ -348,7 +222,7 @@ class World:
     def revoke(self, client: Client, account: AccountId) -> None:
         """What its transport took before it may still come."""
         client.taken_back.add(account)
-        self.hub.revoked([Revocation(client.subject, None, account, self.wall)])
+        self.sessions.revoked([Revocation(client.subject, None, account, self.wall)])
         self.perform()
 
     def rate(self, client: Client, per_second: float | None) -> None:
@@ -357,20 +231,21 @@ class World:
         self._say(client, Rate(client.next_request(), per_second))
 
     def _say(self, client: Client, frame: Subscribe | Unsubscribe | Rate) -> None:
-        self.hub.receive(client.session, encode(frame), self.now)
+        self.sessions.receive(client.session, encode(frame), self.now)
         self.perform()
 
     def take_bytes(self, client: Client, writable: bool) -> None:
-        self.hub.writable(client.session, writable)
+        self.sessions.writable(client.session, writable)
         self.perform()
 
     # --- the shell
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
-        self.hub.release(self.now)
+        self.sessions.release(self.now)
         self.perform()
-        self.hub.tick(self.now, self.wall)
+        self.hub.tick(self.now)
+        self.sessions.tick(self.now, self.wall)
         self.perform()
 
     def perform(self) -> None:
@@ -393,7 +268,7 @@ class World:
             assert b'"%s","epoch"' % channel_name(account).encode() not in frames, "it was taken back"
         client.wire += frames
         if outbox.held:
-            self.hub.hold(client.session)
+            self.sessions.hold(client.session)
 
     def settle(self, *, audits: bool) -> None:
         """The faults are over: everything under way arrives, in order; with `audits`, those run too."""
@@ -407,7 +282,7 @@ class World:
                 self.run_audit()
                 self.end_audit()
             self.tick(1.0)
-            quiet = 0 if busy or self.reads or self.hub.due else quiet + 1
+            quiet = 0 if busy or self.reads or self.sessions.due else quiet + 1
             if quiet == QUIET:
                 break
         else:
@@ -429,11 +304,3 @@ class World:
         for _ in range(len(self.answers)):
             self.answer()
         return busy
-
-
-def _millis(text: str) -> Millis:
-    """The inverse of rfc3339 within the run."""
-    at = START
-    while rfc3339(Millis(at)) != text:
-        at += 1
-    return Millis(at)

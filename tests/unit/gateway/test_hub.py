@@ -1,11 +1,13 @@
-"""Moments of the hub that the law does not tell apart: who is told what, and when."""
+"""Moments of the hub and its clients that the law does not tell apart: who is told what, and when."""
 
 from typing import Any
 
+import pytest
 from msgspec import json
 
+from livebalance.gateway.clients import WORDS, Clients, Terms
 from livebalance.gateway.doorman import STRIKES
-from livebalance.gateway.hub import ACK_WITHIN, WORDS, Hub, Terms
+from livebalance.gateway.hub import ACK_WITHIN, Hub
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights, scope
 from livebalance.gateway.session import READS_AT_ONCE, Session
@@ -21,6 +23,16 @@ WALL = Millis(1_795_000_000_000)
 EPOCH = Epoch("00000000000000a1")
 ALICE = AccountId("alice")
 TERMS = Terms("gateway-1", "1.0", 10_000, Limits(16384, 128, 10_000), 1000)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(resume_max=10_000, trail_bytes=1 << 20)
+
+
+@pytest.fixture
+def clients(hub: Hub) -> Clients:
+    return Clients(TERMS, Revocations(), hub)
 
 
 def frames(session: Session) -> list[dict[str, Any]]:
@@ -64,24 +76,23 @@ def rights(subject: str, *accounts: str, seconds: int = 3600) -> Rights:
     )
 
 
-def connected(hub: Hub, name: str, address: str, now: float) -> Session:
+def connected(clients: Clients, name: str, address: str, now: float) -> Session:
     """One that may see everything."""
-    session = hub.connect(name, address, now)
-    hub.vouched(session, None, rights(f"subject of {name}"), now, WALL)
+    session = clients.connect(name, address, now)
+    clients.vouched(session, None, rights(f"subject of {name}"), now, WALL)
     return session
 
 
-def joined(hub: Hub, *accounts: str) -> Session:
-    session = connected(hub, "s", "10.0.0.1", 0.0)
+def joined(clients: Clients, *accounts: str) -> Session:
+    session = connected(clients, "s", "10.0.0.1", 0.0)
     frames(session)
-    hub.receive(session, subscribe(*accounts), 0.0)
+    clients.receive(session, subscribe(*accounts), 0.0)
     return session
 
 
-def test_the_welcome_is_followed_by_the_status() -> None:
-    hub = Hub(TERMS, Revocations())
-    hub.tell(Status("live", "2026-11-24T17:20:00.000Z"))
-    session = connected(hub, "s-1", "10.0.0.1", 0.0)
+def test_the_welcome_is_followed_by_the_status(clients: Clients) -> None:
+    clients.tell(Status("live", "2026-11-24T17:20:00.000Z"))
+    session = connected(clients, "s-1", "10.0.0.1", 0.0)
     welcome, status = frames(session)
     assert (welcome["session"], welcome["gateway"], welcome["epoch"]) == ("s-1", "gateway-1", None)
     assert status["state"] == "live"
@@ -90,62 +101,58 @@ def test_the_welcome_is_followed_by_the_status() -> None:
 PING = b'{"type":"ping","id":1}'
 
 
-def test_who_asks_too_often_is_told_then_closed_then_not_asked_back() -> None:
-    hub = Hub(TERMS, Revocations())
+def test_who_asks_too_often_is_told_then_closed_then_not_asked_back(hub: Hub, clients: Clients) -> None:
     for number in range(STRIKES):
-        session = connected(hub, f"s-{number}", "10.0.0.1", 0.0)
+        session = connected(clients, f"s-{number}", "10.0.0.1", 0.0)
         frames(session)
         for _ in range(30):
-            hub.receive(session, PING, 0.0)
+            clients.receive(session, PING, 0.0)
         assert [one["type"] for one in frames(session)] == ["ok"] * 30
         for _ in range(10):
-            hub.receive(session, PING, 0.0)
+            clients.receive(session, PING, 0.0)
         told = frames(session)
         assert {(one["code"], one["temporary"]) for one in told} == {("rate_limited", True)}
         assert all(100 <= one["retry_after_ms"] <= 101 for one in told)
         assert not hub.take().hangups
-        hub.receive(session, PING, 0.0)
+        clients.receive(session, PING, 0.0)
         [(closed, hangup)] = hub.take().hangups
         assert closed is session
         last = number == STRIKES - 1
         assert hangup.code is (Close.ABUSE if last else Close.BUSY)
         assert last or hangup.retry_after_ms
-    other = connected(hub, "s", "10.0.0.2", 0.0)
-    hub.receive(other, PING, 0.0)
+    other = connected(clients, "s", "10.0.0.2", 0.0)
+    clients.receive(other, PING, 0.0)
     assert frames(other)[-1]["type"] == "ok"
 
 
-def test_who_asks_as_often_as_it_may_hears_no_warning() -> None:
-    hub = Hub(TERMS, Revocations())
-    session = connected(hub, "s", "10.0.0.1", 0.0)
+def test_who_asks_as_often_as_it_may_hears_no_warning(clients: Clients) -> None:
+    session = connected(clients, "s", "10.0.0.1", 0.0)
     frames(session)
     for number in range(1000):
-        hub.receive(session, PING, number / 10)
+        clients.receive(session, PING, number / 10)
     assert [one["type"] for one in frames(session)] == ["ok"] * 1000
 
 
-def test_a_flood_of_errors_and_of_subscriptions_has_its_bound() -> None:
-    hub = Hub(TERMS, Revocations())
-    session = joined(hub)
+def test_a_flood_of_errors_and_of_subscriptions_has_its_bound(hub: Hub, clients: Clients) -> None:
+    session = joined(clients)
     hangups, errors = hub.take().hangups, 0
     while not hangups:
         errors += 1
-        hub.receive(session, b'{"type":"hello"}', errors / 10)
+        clients.receive(session, b'{"type":"hello"}', errors / 10)
         hangups = hub.take().hangups
     assert [hangup.code for _, hangup in hangups] == [Close.BUSY]
     assert errors == 55  # 50, and those forgiven meanwhile
-    churning = joined(hub)
+    churning = joined(clients)
     for number in range(3):
         frames(churning)
-        hub.receive(churning, subscribe(*(f"a-{number}-{n}" for n in range(100))), 0.0)
-        hub.receive(churning, unsubscribe(*(f"a-{number}-{n}" for n in range(100))), 0.0)
+        clients.receive(churning, subscribe(*(f"a-{number}-{n}" for n in range(100))), 0.0)
+        clients.receive(churning, unsubscribe(*(f"a-{number}-{n}" for n in range(100))), 0.0)
     refused, _ = frames(churning)
     assert (refused["code"], refused["id"], refused["temporary"]) == ("rate_limited", 1, True)
 
 
-def test_a_read_begins_only_after_the_acknowledgement() -> None:
-    hub = Hub(TERMS, Revocations())
-    joined(hub, "alice")
+def test_a_read_begins_only_after_the_acknowledgement(hub: Hub, clients: Clients) -> None:
+    joined(clients, "alice")
     done = hub.take()
     assert (done.subscriptions, done.reads) == ({ALICE: True}, [])
     hub.acked(ALICE)
@@ -153,40 +160,41 @@ def test_a_read_begins_only_after_the_acknowledgement() -> None:
     assert (read.account, read.afters) == (ALICE, frozenset({None}))
 
 
-def test_two_joiners_share_one_read() -> None:
-    hub = Hub(TERMS, Revocations())
-    first = joined(hub, "alice")
+def test_two_joiners_share_one_read(hub: Hub, clients: Clients) -> None:
+    first = joined(clients, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
-    second = joined(hub, "alice")
+    second = joined(clients, "alice")
     assert not hub.take().reads
     hub.answered(read, {None: empty()}, 0.0)
     assert [one["type"] for one in frames(first)] == ["ok", "snapshot"]
     assert [one["type"] for one in frames(second)] == ["ok", "snapshot"]
 
 
-def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came() -> None:
-    hub = Hub(TERMS, Revocations())
-    first = joined(hub, "alice")
+def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came(
+    hub: Hub, clients: Clients
+) -> None:
+    first = joined(clients, "alice")
     hub.acked(ALICE)
     (old,) = hub.take().reads
-    hub.disconnect(first)
+    clients.disconnect(first)
     assert hub.take().subscriptions == {ALICE: False}
-    second = joined(hub, "alice")
+    second = joined(clients, "alice")
     hub.take()
     hub.answered(old, {None: empty()}, 0.0)
     assert [one["type"] for one in frames(second)] == ["ok"]
 
 
-def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_kept() -> None:
-    hub = Hub(TERMS, Revocations())
-    old = joined(hub, "alice")
+def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_kept(
+    hub: Hub, clients: Clients
+) -> None:
+    old = joined(clients, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
     hub.answered(read, {None: empty()}, 0.0)
     frames(old)
-    hub.tick(FRESH + 1, WALL)
-    new = joined(hub, "alice")
+    hub.tick(FRESH + 1)
+    new = joined(clients, "alice")
     (read,) = hub.take().reads
     hub.failed(read, 700)
     _, error = frames(new)
@@ -196,45 +204,42 @@ def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_ke
     assert not new.followers
 
 
-def test_who_comes_from_where_another_was_is_answered_without_a_read() -> None:
-    hub = Hub(TERMS, Revocations())
-    joined(hub, "alice")
+def test_who_comes_from_where_another_was_is_answered_without_a_read(hub: Hub, clients: Clients) -> None:
+    joined(clients, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
     hub.answered(read, {None: empty(1)}, 0.0)
     for at in (1, 3):
         parts = Parts(EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b"")
         hub.delta(ALICE, written(ALICE, Lane(0), parts))
-    fresh = joined(hub, "alice")
+    fresh = joined(clients, "alice")
     assert not hub.take().reads
     assert [one["type"] for one in frames(fresh)] == ["ok", "snapshot", "delta", "delta"]
-    back = connected(hub, "back", "10.0.0.1", 0.0)
+    back = connected(clients, "back", "10.0.0.1", 0.0)
     frames(back)
-    hub.receive(back, subscribe_at("alice", 3), 0.0)
-    hub.receive(back, subscribe_at("alice", 3), 0.0)  # anew
+    clients.receive(back, subscribe_at("alice", 3), 0.0)
+    clients.receive(back, subscribe_at("alice", 3), 0.0)  # anew
     assert not hub.take().reads
     told = frames(back)
     assert [(one["type"], one.get("from")) for one in told] == [("ok", None), ("ok", None), ("delta", 3)]
-    lost = connected(hub, "lost", "10.0.0.1", 0.0)
-    hub.receive(lost, subscribe_at("alice", 2), 0.0)  # inside a delta
+    lost = connected(clients, "lost", "10.0.0.1", 0.0)
+    clients.receive(lost, subscribe_at("alice", 2), 0.0)  # inside a delta
     assert len(hub.take().reads) == 1
 
 
-def test_who_waits_too_long_for_redis_is_refused() -> None:
-    hub = Hub(TERMS, Revocations())
-    session = joined(hub, "alice")
+def test_who_waits_too_long_for_redis_is_refused(hub: Hub, clients: Clients) -> None:
+    session = joined(clients, "alice")
     hub.take()
-    hub.tick(ACK_WITHIN - 1, WALL)
+    hub.tick(ACK_WITHIN - 1)
     assert session.followers
-    hub.tick(ACK_WITHIN + 1, WALL)
+    hub.tick(ACK_WITHIN + 1)
     assert [one["type"] for one in frames(session)] == ["ok", "error"]
     assert hub.take().subscriptions == {ALICE: False}
 
 
-def test_one_session_is_read_for_little_by_little() -> None:
-    hub = Hub(TERMS, Revocations())
+def test_one_session_is_read_for_little_by_little(hub: Hub, clients: Clients) -> None:
     accounts = [f"a-{number}" for number in range(40)]
-    joined(hub, *accounts)
+    joined(clients, *accounts)
     for account in accounts:
         hub.acked(AccountId(account))
     first = hub.take().reads
@@ -244,46 +249,42 @@ def test_one_session_is_read_for_little_by_little() -> None:
     assert len(hub.take().reads) == READS_AT_ONCE
 
 
-def test_while_the_transport_takes_nothing_nothing_is_read_for_it() -> None:
-    hub = Hub(TERMS, Revocations())
-    session = joined(hub, "alice")
-    hub.writable(session, False)
+def test_while_the_transport_takes_nothing_nothing_is_read_for_it(hub: Hub, clients: Clients) -> None:
+    session = joined(clients, "alice")
+    clients.writable(session, False)
     hub.acked(ALICE)
     assert not hub.take().reads
-    hub.writable(session, True)
+    clients.writable(session, True)
     assert len(hub.take().reads) == 1
 
 
-def test_a_client_that_asks_and_never_reads_is_closed() -> None:
-    hub = Hub(TERMS, Revocations())
-    session = connected(hub, "s", "10.0.0.1", 0.0)
+def test_a_client_that_asks_and_never_reads_is_closed(hub: Hub, clients: Clients) -> None:
+    session = connected(clients, "s", "10.0.0.1", 0.0)
     frames(session)
-    hub.writable(session, False)
+    clients.writable(session, False)
     for number in range(WORDS + 1):
-        hub.receive(session, json.encode({"type": "ping", "id": number}), number / 10)
+        clients.receive(session, json.encode({"type": "ping", "id": number}), number / 10)
     ((who, hangup),) = hub.take().hangups
     assert (who, hangup.code) == (session, Close.BUSY)
 
 
-def test_each_heartbeat_is_due_in_its_turn() -> None:
-    hub = Hub(TERMS, Revocations())
-    early, late = connected(hub, "s", "10.0.0.1", 0.0), connected(hub, "s", "10.0.0.1", 5.0)
+def test_each_heartbeat_is_due_in_its_turn(clients: Clients) -> None:
+    early, late = connected(clients, "s", "10.0.0.1", 0.0), connected(clients, "s", "10.0.0.1", 5.0)
     frames(early), frames(late)
-    hub.tick(10.0, WALL)
+    clients.tick(10.0, WALL)
     assert ([one["type"] for one in frames(early)], frames(late)) == (["heartbeat"], [])
-    hub.tick(15.0, WALL)
+    clients.tick(15.0, WALL)
     assert (frames(early), [one["type"] for one in frames(late)]) == ([], ["heartbeat"])
-    hub.disconnect(early)
-    hub.tick(20.0, WALL)
+    clients.disconnect(early)
+    clients.tick(20.0, WALL)
     assert frames(early) == []
 
 
-def test_a_position_of_before_is_read_from_with_its_epoch() -> None:
-    hub = Hub(TERMS, Revocations())
-    session = connected(hub, "s", "10.0.0.1", 0.0)
+def test_a_position_of_before_is_read_from_with_its_epoch(hub: Hub, clients: Clients) -> None:
+    session = connected(clients, "s", "10.0.0.1", 0.0)
     at = {"epoch": EPOCH, "revision": 7}
     text = {"type": "subscribe", "id": 1, "channels": [{"channel": "account:alice", "position": at}]}
-    hub.receive(session, json.encode(text), 0.0)
+    clients.receive(session, json.encode(text), 0.0)
     hub.acked(ALICE)
     (read,) = hub.take().reads
     assert read.afters == {Position(EPOCH, Revision(7))}

@@ -7,14 +7,7 @@ import pytest
 
 from livebalance.runtime import logs
 
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> object:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def test_a_line_is_json_with_the_name_of_the_process(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from livebalance.runtime import logs, redact
 
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2VjcmV0LXNpZ25hdHVyZQ"
 SEED = "s33ded-secret"
 
@@ -29,15 +31,6 @@ DRESSES = [
     "x" * (redact.MAX_TEXT - 10) + f" token={SEED}",
     "y" * 100_000 + f" token={SEED}",
 ]
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> object:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

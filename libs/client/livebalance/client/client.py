@@ -13,23 +13,10 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from livebalance.client import signals
 from livebalance.client.account import Account
 from livebalance.client.event import Event
 from livebalance.client.session import BROKEN, Session, State
-from livebalance.client.signals import (
-    Close,
-    Connect,
-    Effect,
-    Emit,
-    Input,
-    Lost,
-    Received,
-    Renew,
-    Renewed,
-    Send,
-    Stop,
-    Tick,
-)
 from livebalance.wire.frame import SUBPROTOCOL, Auth, encode
 from livebalance.wire.identity import AccountId, Position
 
@@ -65,7 +52,7 @@ class Client:
         self._session = Session(urls)
         self._token = token
         self._heard = heard
-        self._effects: deque[Effect] = deque()  # of the last step, not performed yet
+        self._effects: deque[signals.Effect] = deque()  # of the last step, not performed yet
         self._dial: str | None = None
         self._renew = False
         self._connection: ClientConnection | None = None
@@ -81,7 +68,7 @@ class Client:
 
     async def stop(self) -> None:
         """Say goodbye; `events()` ends."""
-        self._effects = deque(self._session.step(Stop(), 0.0, 0.0))
+        self._effects = deque(self._session.step(signals.Stop(), 0.0, 0.0))
         while self._effects:
             await self._perform(self._effects.popleft())
         self._wake()
@@ -110,24 +97,24 @@ class Client:
         while True:
             while self._effects:
                 effect = self._effects.popleft()
-                if isinstance(effect, Emit):
+                if isinstance(effect, signals.Emit):
                     yield effect.event
                 else:
                     await self._perform(effect)
             if self._session.state is State.STOPPED:
-                await self._perform(Close(1000))  # of a connection that was made meanwhile
+                await self._perform(signals.Close(1000))  # of a connection that was made meanwhile
                 return
             what = await self._next()
             self._effects.extend(self._session.step(what, clock(), random()))
 
-    async def _next(self) -> Input:
+    async def _next(self) -> signals.Input:
         if self._dial:
             return await self._connect(self._dial)
         if self._renew:
             return await self._renewed()
         return await (self._hear(self._connection) if self._connection else self._sleep())
 
-    async def _connect(self, url: str) -> Input:
+    async def _connect(self, url: str) -> signals.Input:
         try:
             async with asyncio.timeout_at(self._session.deadline):
                 token = await self._token() if self._token else None
@@ -144,40 +131,44 @@ class Client:
                 )
         except (OSError, TimeoutError, WebSocketException) as failed:
             self._dial = None
-            return Lost(BROKEN, str(failed) or type(failed).__name__)
+            return signals.Lost(BROKEN, str(failed) or type(failed).__name__)
         self._dial = None
         if token is not None:
             await self._send(self._connection, encode(Auth(token)))
-        return Tick()  # the welcome is still to come
+        return signals.Tick()  # the welcome is still to come
 
-    async def _renewed(self) -> Input:
+    async def _renewed(self) -> signals.Input:
         self._renew = False
         try:
             async with asyncio.timeout(TOKEN_WITHIN):
-                return Renewed(await self._token()) if self._token else Tick()
+                return signals.Renewed(await self._token()) if self._token else signals.Tick()
         except (OSError, TimeoutError):
-            return Tick()  # the gateway will close with "expired", and the next connection asks again
+            return signals.Tick()  # the gateway will close with "expired", and the next connection asks again
 
-    async def _hear(self, connection: ClientConnection) -> Input:
+    async def _hear(self, connection: ClientConnection) -> signals.Input:
         try:
             async with self._until_deadline():
                 text = await connection.recv(decode=False)
         except TimeoutError:
-            return Tick()
+            return signals.Tick()
         except ConnectionClosed as closed:
             self._connection = None
-            return Lost(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else Lost(BROKEN, "")
+            return (
+                signals.Lost(closed.rcvd.code, closed.rcvd.reason)
+                if closed.rcvd
+                else signals.Lost(BROKEN, "")
+            )
         if self._heard:
             self._heard(text)
-        return Received(text)
+        return signals.Received(text)
 
-    async def _sleep(self) -> Input:
+    async def _sleep(self) -> signals.Input:
         try:
             async with self._until_deadline():
                 await asyncio.get_running_loop().create_future()
         except TimeoutError:
             pass
-        return Tick()
+        return signals.Tick()
 
     @asynccontextmanager
     async def _until_deadline(self) -> AsyncIterator[None]:
@@ -193,15 +184,15 @@ class Client:
         if self._alarm and not self._alarm.expired():
             self._alarm.reschedule(0)
 
-    async def _perform(self, effect: Effect) -> None:
+    async def _perform(self, effect: signals.Effect) -> None:
         match effect:
-            case Connect(url):
+            case signals.Connect(url):
                 self._dial = url
-            case Renew():
+            case signals.Renew():
                 self._renew = True
-            case Send(text) if self._connection:
+            case signals.Send(text) if self._connection:
                 await self._send(self._connection, text)
-            case Close(code, abort) if self._connection:
+            case signals.Close(code, abort) if self._connection:
                 connection, self._connection = self._connection, None
                 if abort:
                     connection.transport.abort()

@@ -10,26 +10,12 @@ from enum import Enum, auto
 from math import inf
 from typing import Any
 
+from livebalance.client import signals
 from livebalance.client.account import Account
 from livebalance.client.backoff import after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
-from livebalance.client.signals import (
-    Close,
-    Connect,
-    Effect,
-    Emit,
-    Input,
-    Lost,
-    Received,
-    Renew,
-    Renewed,
-    Send,
-    Stop,
-    Tick,
-)
-from livebalance.wire.close import Close as Code
-from livebalance.wire.close import comes_back
+from livebalance.wire.close import Close, comes_back
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
     AuthExpiring,
@@ -97,96 +83,96 @@ class Session:
     def shown(self, account: AccountId) -> Account | None:
         return self._channels.shown(account)
 
-    def step(self, what: Input, now: float, chance: float) -> list[Effect]:
+    def step(self, what: signals.Input, now: float, chance: float) -> list[signals.Effect]:
         """`now` in seconds on any clock that only grows."""
         return _TABLE[self.state, type(what)](self, what, now, chance)
 
     # --- one method for each kind of cell in the table
 
-    def _ignore(self, _: Any, now: float, chance: float) -> list[Effect]:
+    def _ignore(self, _: Any, now: float, chance: float) -> list[signals.Effect]:
         return []
 
-    def _stop(self, _: Stop, now: float, chance: float) -> list[Effect]:
+    def _stop(self, _: signals.Stop, now: float, chance: float) -> list[signals.Effect]:
         connected = self.state in (State.CONNECTING, State.OPEN)
         self.state, self._until = State.STOPPED, inf
-        return [Close(1000)] if connected else []
+        return [signals.Close(1000)] if connected else []
 
-    def _connect(self, _: Tick, now: float, chance: float) -> list[Effect]:
+    def _connect(self, _: signals.Tick, now: float, chance: float) -> list[signals.Effect]:
         if now < self._until:
             return []
         self._url = (self._url + 1) % len(self._urls)
         self.state, self._until = State.CONNECTING, now + WELCOME_WITHIN
-        return [Connect(self._urls[self._url])]
+        return [signals.Connect(self._urls[self._url])]
 
-    def _give_up(self, _: Tick, now: float, chance: float) -> list[Effect]:
+    def _give_up(self, _: signals.Tick, now: float, chance: float) -> list[signals.Effect]:
         return self._dead("no welcome", now, chance) if now >= self._until else []
 
-    def _greet(self, what: Received, now: float, chance: float) -> list[Effect]:
+    def _greet(self, what: signals.Received, now: float, chance: float) -> list[signals.Effect]:
         try:
             frame = decode_server(what.text)
         except DecodeError:
             return self._nonsense(now, chance)
         return self._open(frame, now, chance) if isinstance(frame, Welcome) else []
 
-    def _hear(self, what: Received, now: float, chance: float) -> list[Effect]:
+    def _hear(self, what: signals.Received, now: float, chance: float) -> list[signals.Effect]:
         self._until = now + self._silence
         try:
             frame = decode_server(what.text)
             events = _FRAMES[type(frame)](self, frame, now, chance)
         except DecodeError:
             return self._nonsense(now, chance)
-        renew: list[Effect] = [Renew()] if isinstance(frame, AuthExpiring) else []
-        return [*self._questions(now, chance), *renew, *map(Emit, events)]
+        renew: list[signals.Effect] = [signals.Renew()] if isinstance(frame, AuthExpiring) else []
+        return [*self._questions(now, chance), *renew, *map(signals.Emit, events)]
 
-    def _refresh(self, what: Renewed, now: float, chance: float) -> list[Effect]:
-        return [Send(encode(Refresh("refresh", what.token)))]
+    def _refresh(self, what: signals.Renewed, now: float, chance: float) -> list[signals.Effect]:
+        return [signals.Send(encode(Refresh("refresh", what.token)))]
 
-    def _lose(self, what: Lost, now: float, chance: float) -> list[Effect]:
+    def _lose(self, what: signals.Lost, now: float, chance: float) -> list[signals.Effect]:
         return self._gone(what.code, what.reason, after_close(*what, self._failures, chance), now)
 
-    def _time(self, _: Tick, now: float, chance: float) -> list[Effect]:
+    def _time(self, _: signals.Tick, now: float, chance: float) -> list[signals.Effect]:
         if now >= self._until:
             return self._dead("silent", now, chance)
         if now >= self._leave_at:
-            return [Close(1000), *self._gone(Code.GOODBYE, "left in time", 0.0, now)]
+            return [signals.Close(1000), *self._gone(Close.GOODBYE, "left in time", 0.0, now)]
         return self._questions(now, chance)
 
     # --- the connection's life
 
-    def _open(self, frame: Welcome, now: float, chance: float) -> list[Effect]:
+    def _open(self, frame: Welcome, now: float, chance: float) -> list[signals.Effect]:
         self._silence = DEAD_AFTER * frame.heartbeat_ms / 1000
         self.state, self._until, self._leave_at = State.OPEN, now + self._silence, inf
         self._rate_told = None
         hello = Connected(self._urls[self._url], frame.gateway, frame.session, frame.epoch, frame.limits)
-        return [*self._questions(now, chance), Emit(hello)]
+        return [*self._questions(now, chance), signals.Emit(hello)]
 
-    def _questions(self, now: float, chance: float) -> list[Effect]:
-        asked: list[Effect] = []
+    def _questions(self, now: float, chance: float) -> list[signals.Effect]:
+        asked: list[signals.Effect] = []
         if self._rate != self._rate_told:
             self._rate_told = self._rate
-            asked = [Send(encode(Rate("rate", self._rate)))]
+            asked = [signals.Send(encode(Rate("rate", self._rate)))]
         if now < self._channels.due:
             return asked
-        return asked + [Send(encode(frame)) for frame in self._channels.questions(now, chance)]
+        return asked + [signals.Send(encode(frame)) for frame in self._channels.questions(now, chance)]
 
-    def _dead(self, why: str, now: float, chance: float) -> list[Effect]:
+    def _dead(self, why: str, now: float, chance: float) -> list[signals.Effect]:
         pause = after_close(BROKEN, why, self._failures, chance)
-        return [Close(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
+        return [signals.Close(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
 
-    def _nonsense(self, now: float, chance: float) -> list[Effect]:
+    def _nonsense(self, now: float, chance: float) -> list[signals.Effect]:
         """What this gateway says cannot be understood: perhaps what the next one says can be."""
         why = "not a frame of this protocol"
         pause = after_close(BROKEN, why, self._failures, chance)
-        return [Close(Code.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
+        return [signals.Close(Close.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
 
-    def _gone(self, code: int, reason: str, pause: float, now: float) -> list[Effect]:
+    def _gone(self, code: int, reason: str, pause: float, now: float) -> list[signals.Effect]:
         self._channels.restart()
         if not comes_back(code):
             self.state, self._until = State.STOPPED, inf
-            return [Emit(Disconnected(code, reason, None))]
+            return [signals.Emit(Disconnected(code, reason, None))]
         self._failures += 1
         self.state, self._until = State.WAITING, now + pause
-        return [Emit(Disconnected(code, reason, pause))]
+        return [signals.Emit(Disconnected(code, reason, pause))]
 
     # --- one method for each kind of frame
 
@@ -210,29 +196,29 @@ class Session:
         return self._channels.hear(frame, now, chance)
 
 
-_Cell = Callable[[Session, Any, float, float], list[Effect]]
+_Cell = Callable[[Session, Any, float, float], list[signals.Effect]]
 
-_TABLE: dict[tuple[State, type[Input]], _Cell] = {
-    (State.WAITING, Tick): Session._connect,
-    (State.WAITING, Received): Session._ignore,  # of the connection before
-    (State.WAITING, Lost): Session._ignore,
-    (State.WAITING, Renewed): Session._ignore,
-    (State.WAITING, Stop): Session._stop,
-    (State.CONNECTING, Tick): Session._give_up,
-    (State.CONNECTING, Received): Session._greet,
-    (State.CONNECTING, Lost): Session._lose,
-    (State.CONNECTING, Renewed): Session._ignore,  # it was made with that one
-    (State.CONNECTING, Stop): Session._stop,
-    (State.OPEN, Tick): Session._time,
-    (State.OPEN, Received): Session._hear,
-    (State.OPEN, Lost): Session._lose,
-    (State.OPEN, Renewed): Session._refresh,
-    (State.OPEN, Stop): Session._stop,
-    (State.STOPPED, Tick): Session._ignore,
-    (State.STOPPED, Received): Session._ignore,
-    (State.STOPPED, Lost): Session._ignore,
-    (State.STOPPED, Renewed): Session._ignore,
-    (State.STOPPED, Stop): Session._ignore,
+_TABLE: dict[tuple[State, type[signals.Input]], _Cell] = {
+    (State.WAITING, signals.Tick): Session._connect,
+    (State.WAITING, signals.Received): Session._ignore,  # of the connection before
+    (State.WAITING, signals.Lost): Session._ignore,
+    (State.WAITING, signals.Renewed): Session._ignore,
+    (State.WAITING, signals.Stop): Session._stop,
+    (State.CONNECTING, signals.Tick): Session._give_up,
+    (State.CONNECTING, signals.Received): Session._greet,
+    (State.CONNECTING, signals.Lost): Session._lose,
+    (State.CONNECTING, signals.Renewed): Session._ignore,  # it was made with that one
+    (State.CONNECTING, signals.Stop): Session._stop,
+    (State.OPEN, signals.Tick): Session._time,
+    (State.OPEN, signals.Received): Session._hear,
+    (State.OPEN, signals.Lost): Session._lose,
+    (State.OPEN, signals.Renewed): Session._refresh,
+    (State.OPEN, signals.Stop): Session._stop,
+    (State.STOPPED, signals.Tick): Session._ignore,
+    (State.STOPPED, signals.Received): Session._ignore,
+    (State.STOPPED, signals.Lost): Session._ignore,
+    (State.STOPPED, signals.Renewed): Session._ignore,
+    (State.STOPPED, signals.Stop): Session._ignore,
 }
 
 _FRAMES: dict[type[ServerFrame] | type[None], Callable[[Session, Any, float, float], list[Event]]] = {

@@ -17,12 +17,13 @@ from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION, openapi, problem, rest, stream
 from livebalance.gateway.authority import Authority
+from livebalance.gateway.clients import Terms
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
 from livebalance.gateway.doorman import House
 from livebalance.gateway.guard import Guard
+from livebalance.gateway.handshake import Entrance
 from livebalance.gateway.head import Rules
-from livebalance.gateway.hub import Terms
 from livebalance.gateway.line import Patience
 from livebalance.gateway.page import Guarded, Page
 from livebalance.gateway.problem import ProblemError
@@ -64,7 +65,6 @@ def terms(settings: Settings) -> Terms:
         manners=Manners(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
-        trail_bytes=settings.trail_bytes,
         features=("demo",) if settings.demo_secret else (),
     )
 
@@ -141,13 +141,13 @@ class Server(uvicorn.Server):
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     patience = patient(settings)
     proxies = frozenset(settings.proxies)
-    credentials = credentialed(settings)
     hosts = frozenset(host.lower() for host in settings.hosts)
     rules = Rules(hosts, settings.tls_only, proxies)
+    entrance = Entrance(rules, credentialed(settings))
     threshold = Threshold(rules, settings.head_within, relay.crowded)
 
     def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
-        return Socket(relay, patience, server_state, rules, credentials)
+        return Socket(relay, entrance, patience, server_state)
 
     config = uvicorn.Config(
         app,

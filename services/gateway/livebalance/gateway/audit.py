@@ -4,6 +4,7 @@ The accounts of a period are spread over it in slices, and only differences come
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -26,6 +27,16 @@ Followed = Mapping[AccountId, Position]
 def slices(accounts: Sequence[AccountId], size: int = SLICE) -> list[Sequence[AccountId]]:
     """At least one, if empty: the lanes are asked for in any case."""
     return [accounts[start : start + size] for start in range(0, max(len(accounts), 1), size)]
+
+
+def findings(asked: Followed, finding: Finding) -> Counter[str]:
+    """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
+    found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
+    for account, revision in finding.revisions.items():
+        at = asked[account]
+        if at.epoch == finding.epoch:
+            found["ahead" if revision > at.revision else "back"] += 1
+    return found
 
 
 class Audit:

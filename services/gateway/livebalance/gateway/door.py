@@ -8,9 +8,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from livebalance.gateway import head, metrics
-from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.doorman import Address
 from livebalance.gateway.head import Head, Rules, Size
-from livebalance.gateway.refusal import Refusal, of_turned
+from livebalance.gateway.refusal import Refusal
 from livebalance.runtime import logs
 
 STATE = "door"  # where an answer finds the door it leaves by, in the state of its request
@@ -23,7 +23,7 @@ _log = logs.get("door")
 class Threshold(NamedTuple):
     rules: Rules = Rules()
     head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
-    crowded: Callable[[], Turned | None] = lambda: None  # whether no socket may come in now, whose ever
+    crowded: Callable[[], Refusal | None] = lambda: None  # whether no socket may come in now, whose ever
 
 
 class Staying(Protocol):
@@ -89,8 +89,8 @@ class Door(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         if data.startswith(_SOCKET) and self._is_between:
-            if turned := self._threshold.crowded():
-                self._refuse(of_turned(turned))
+            if crowded := self._threshold.crowded():
+                self._refuse(crowded)
                 return
             if _is_whole(data):
                 self._hand_over(data)

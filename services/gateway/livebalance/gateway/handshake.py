@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import NamedTuple
 
 from websockets.http11 import Request
 
 from livebalance.gateway import head
 from livebalance.gateway.credentials import Credentials, in_url
-from livebalance.gateway.doorman import Address
+from livebalance.gateway.doorman import Address, address
 from livebalance.gateway.head import Head, Rules
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, first
 from livebalance.wire.frame import SUBPROTOCOL
 
 PATH = "/ws"
@@ -31,29 +32,36 @@ _VERSION = Refusal(
 _SUBPROTOCOL = Refusal(HTTPStatus.BAD_REQUEST, "subprotocol", f"ask for the subprotocol {SUBPROTOCOL}")
 
 
-def refusal(request: Request, credentials: Credentials, rules: Rules, peer: Address) -> Refusal | None:
-    """None: the rest of the handshake is as RFC 6455 says."""
-    return head.refusal(_head(request, peer), rules) or _refusal(request, credentials)
+class Entrance(NamedTuple):
+    """Where all sockets of a gateway come in."""
+
+    rules: Rules
+    credentials: Credentials
+
+    def address(self, request: Request, peer: Address) -> Address:
+        """Of the client."""
+        return address(peer, ",".join(request.headers.get_all("X-Forwarded-For")), self.rules.proxies)
+
+    def refusal(self, request: Request, peer: Address) -> Refusal | None:
+        """None: the rest of the handshake is as RFC 6455 says."""
+        path, _, query = request.path.partition("?")
+        return head.refusal(_head(request, peer), self.rules) or first(
+            (_ELSEWHERE, path != PATH),
+            (_METHOD, request.method != "GET"),
+            (_TOKEN_IN_URL, in_url(query)),
+            (_ORIGIN, not self.credentials.welcome(request.headers)),
+            (_VERSION, request.headers.get_all("Sec-WebSocket-Version") not in ([], ["13"])),
+            (_SUBPROTOCOL, not _speaks(request.headers.get_all("Sec-WebSocket-Protocol"))),
+        )
+
+    def token(self, request: Request) -> str | None:
+        """The one in its cookie."""
+        return self.credentials.cookie(request.headers.get_all("Cookie"))
 
 
 def _head(request: Request, peer: Address) -> Head:
-    headers = [
-        (name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()
-    ]
-    return Head(request.method.encode(), request.path.encode(), "1.1", headers, True, peer)
-
-
-def _refusal(request: Request, credentials: Credentials) -> Refusal | None:
-    path, _, query = request.path.partition("?")
-    judged = (
-        (_ELSEWHERE, path != PATH),
-        (_METHOD, request.method != "GET"),
-        (_TOKEN_IN_URL, in_url(query)),
-        (_ORIGIN, not credentials.welcome(request.headers)),
-        (_VERSION, request.headers.get_all("Sec-WebSocket-Version") not in ([], ["13"])),
-        (_SUBPROTOCOL, not _speaks(request.headers.get_all("Sec-WebSocket-Protocol"))),
-    )
-    return next((refusal for refusal, holds in judged if holds), None)
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+    return Head(request.method.encode(), request.path.encode(), "1.1", raw, upgrade=True, peer=peer)
 
 
 def _speaks(headers: Iterable[str]) -> bool:

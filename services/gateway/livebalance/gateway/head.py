@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from livebalance.gateway.doorman import Address
-from livebalance.gateway.refusal import Refusal
+from livebalance.gateway.refusal import Refusal, first
 
 LINE_BYTES = 8 * 1024  # of one header, or of the target
 HEAD_BYTES = 32 * 1024
@@ -86,14 +86,13 @@ class Size:
 def refusal(head: Head, rules: Rules) -> Refusal | None:
     """None: it may be served."""
     near = head.target.partition(b"?")[0] in PROBES
-    judged = (
+    return first(
         (BAD_METHOD, head.method == b"CONNECT"),
         (_OLD, head.upgrade and head.version != "1.1"),
         (_BAD_HOST, not near and not _is_ours(head, rules.hosts)),
         (_PLAIN, not near and rules.secure and not _is_secure(head, rules.proxies)),
         (_RANGES, sum(value.count(b",") for value in head.all(b"range")) >= RANGES),
     )
-    return next((refusal for refusal, holds in judged if holds), None)
 
 
 def _is_ours(head: Head, hosts: frozenset[str]) -> bool:

@@ -35,6 +35,11 @@ class Refusal(NamedTuple):
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def first(*judged: tuple[Refusal, bool]) -> Refusal | None:
+    """The first that holds, if one does."""
+    return next((refusal for refusal, holds in judged if holds), None)
+
+
 def of_away(why: str) -> Refusal:
     """What this gateway would show is not to be had now: another one may do better."""
     word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"

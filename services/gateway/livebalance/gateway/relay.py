@@ -1,23 +1,24 @@
-"""Performs what the hub decides: the one place where its effects meet Redis, Postgres and sockets."""
+"""Performs what the machines decide: the one place where their effects meet Redis, Postgres and sockets."""
 
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import asyncpg
 
 from livebalance.gateway import metrics
-from livebalance.gateway.audit import Audit, Followed
+from livebalance.gateway.audit import Audit, Followed, findings
 from livebalance.gateway.authority import Authority
+from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
 from livebalance.gateway.deltas import Deltas, Events
-from livebalance.gateway.doorman import Address, Turned
+from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.farewell import farewells
-from livebalance.gateway.hub import EXPIRED, REVOKED, Hub, Terms
+from livebalance.gateway.hub import Hub
 from livebalance.gateway.outbox import Note
+from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
@@ -73,7 +74,8 @@ class Relay:
         authority: Authority,
     ) -> None:
         self.draining = False
-        self._hub = Hub(terms, authority.revocations)
+        self._hub = Hub(settings.resume_max, settings.trail_bytes)
+        self._clients = Clients(terms, authority.revocations, self._hub)
         self._authority = authority
         authority.told = self._revoked
         self._pipeline = Pipeline()
@@ -143,30 +145,34 @@ class Relay:
 
     # --- clients
 
-    def admit(self, address: Address) -> Turned | None:
+    def admit(self, address: Address) -> Refusal | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        return self._hub.doorman.admit(address, time.monotonic())
+        if why := self.not_ready():
+            return of_away(why)
+        turned = self._clients.doorman.admit(address, time.monotonic())
+        return of_turned(turned) if turned else None
 
-    def crowded(self) -> Turned | None:
+    def crowded(self) -> Refusal | None:
         """Nobody may come in now, whoever it is."""
-        return self._hub.doorman.crowded(time.monotonic())
+        turned = self._clients.doorman.crowded(time.monotonic())
+        return of_turned(turned) if turned else None
 
     def left(self, address: Address) -> None:
-        self._hub.doorman.leave(address)
+        self._clients.doorman.leave(address)
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
         """Of a client that was admitted."""
-        session = self._hub.connect(name, address, time.monotonic())
+        session = self._clients.connect(name, address, time.monotonic())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
-        self._perform()
+        self.perform()
         return session
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
-        self._hub.disconnect(session)
+        self._clients.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
-        self._perform()
+        self.perform()
 
     def present(self, session: Session, token: str) -> None:
         """A token that came with the request. If it is not good, the client may still show another."""
@@ -178,27 +184,24 @@ class Relay:
 
     def vouch(self, session: Session, rights: Rights) -> None:
         """Its token is good, and gives it these."""
-        self._hub.vouched(session, None, rights, time.monotonic(), _wall())
-        self._perform()
+        self._clients.vouched(session, None, rights, time.monotonic(), _wall())
+        self.perform()
 
     def receive(self, session: Session, text: bytes) -> None:
         self.hear(session, text)
-        self.answer()
+        self.perform()
 
     def hear(self, session: Session, text: bytes) -> None:
-        """What it asks for is done with `answer`: who says several things at once is answered at once."""
-        self._hub.receive(session, text, time.monotonic())
+        """What it asks for is done with `perform`: who says several things at once is answered at once."""
+        self._clients.receive(session, text, time.monotonic())
         self._check_tokens()
         if self._hub.effects.hangups:
-            self.answer()
-
-    def answer(self) -> None:
-        self._perform()
+            self.perform()
 
     def writable(self, session: Session, writable: bool) -> None:
-        self._hub.writable(session, writable)
+        self._clients.writable(session, writable)
         if writable:
-            self._perform()
+            self.perform()
 
     async def drain(self, seconds: float) -> None:
         """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
@@ -206,8 +209,8 @@ class Relay:
         They come back over the same time, or over as long as one gateway needs to let them all in.
         """
         self.draining = True
-        self._hub.drain(int(seconds * 1000))
-        self._perform()
+        self._clients.drain(int(seconds * 1000))
+        self.perform()
         links = list(self._links.values())  # nobody comes in any more
         window = max(seconds, len(links) / self._new_per_second)
         began = time.monotonic()
@@ -230,26 +233,26 @@ class Relay:
     def _check(self, session: Session, shown: Present) -> None:
         verdict = self._authority.check(shown.token)
         if isinstance(verdict, Rights):
-            self._hub.vouched(session, shown.request, verdict, time.monotonic(), _wall())
+            self._clients.vouched(session, shown.request, verdict, time.monotonic(), _wall())
         else:
-            self._hub.refused(session, _REFUSED[verdict])
+            self._clients.refused(session, _REFUSED[verdict])
 
     def _revoked(self, some: Iterable[Revocation]) -> None:
-        self._hub.revoked(some)
-        self._perform()
+        self._clients.revoked(some)
+        self.perform()
 
     # --- Redis
 
     def _acked(self, accounts: Sequence[AccountId]) -> None:
         for account in accounts:
             self._hub.acked(account)
-        self._perform()
+        self.perform()
 
     def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
         for account, delta in deltas:
             self._hub.delta(account, delta)
         metrics.DELTAS.inc(len(deltas))
-        self._perform()
+        self.perform()
 
     def _progress(self, progress: Progress) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
@@ -274,13 +277,13 @@ class Relay:
         for read, found in answers:
             self._hub.answered(read, found, now)
         metrics.READS.inc(len(answers))
-        self._perform()
+        self.perform()
 
     def _failed(self, reads: Sequence[Read], why: Failure) -> None:
         for read in reads:
             self._hub.failed(read, random.randint(*RETRY_MS))
         metrics.FAILED_READS.labels(why).inc(len(reads))
-        self._perform()
+        self.perform()
 
     def _audited(self, asked: Followed, finding: Finding) -> None:
         now = time.monotonic()
@@ -288,10 +291,10 @@ class Relay:
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
-        for reason, count in _findings(asked, finding).items():
+        for reason, count in findings(asked, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
         self._say_status()
-        self._perform()
+        self.perform()
 
     def _audit_failed(self) -> None:
         self._pipeline.postgres_away()
@@ -302,16 +305,19 @@ class Relay:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            self._hub.tick(time.monotonic(), _wall())
+            now = time.monotonic()
+            self._hub.tick(now)
+            self._clients.tick(now, _wall())
             self._say_status()
-            self._perform()
+            self.perform()
 
     def _say_status(self) -> None:
         if status := self._pipeline.changed(time.monotonic(), _wall()):
-            self._hub.tell(status)
-            self._perform()
+            self._clients.tell(status)
+            self.perform()
 
-    def _perform(self) -> None:
+    def perform(self) -> None:
+        """All that is to be done by now."""
         self._check_tokens()
         done = self._hub.take()
         if done.subscriptions:
@@ -347,7 +353,7 @@ class Relay:
         outbox = session.outbox
         outbox.remarkable = False
         if outbox.held:
-            self._hub.hold(session)
+            self._clients.hold(session)
         if outbox.notes:
             self._count(session, outbox.notes)
             outbox.notes = ()
@@ -365,7 +371,7 @@ class Relay:
 
     def _wake_when_due(self) -> None:
         """Sets the one alarm for clients that want data less often than they come."""
-        due = self._hub.due
+        due = self._clients.due
         if due == self._alarmed:
             return
         if self._alarm:
@@ -376,18 +382,8 @@ class Relay:
 
     def _release(self) -> None:
         self._alarmed = None
-        self._hub.release(time.monotonic())
-        self._perform()
-
-
-def _findings(asked: Followed, finding: Finding) -> Counter[str]:
-    """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
-    found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
-    for account, revision in finding.revisions.items():
-        at = asked[account]
-        if at.epoch == finding.epoch:
-            found["ahead" if revision > at.revision else "back"] += 1
-    return found
+        self._clients.release(time.monotonic())
+        self.perform()
 
 
 def _spread(retry_after_ms: int | None) -> int | None:

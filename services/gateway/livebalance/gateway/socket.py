@@ -5,7 +5,6 @@ straight to the transport. While a client does not take bytes, nothing is read f
 """
 
 import asyncio
-import logging
 import time
 from http import HTTPStatus
 from secrets import token_urlsafe
@@ -15,20 +14,17 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from livebalance.gateway import handshake, metrics
 from livebalance.gateway.bucket import Bucket
-from livebalance.gateway.credentials import Credentials
-from livebalance.gateway.doorman import Address, Turned, address
-from livebalance.gateway.head import Rules
+from livebalance.gateway.doorman import Address
+from livebalance.gateway.handshake import Entrance
 from livebalance.gateway.line import Patience, bound, is_cut_off, waiting
-from livebalance.gateway.refusal import Refusal, of_away, of_turned
+from livebalance.gateway.machine import Machine
+from livebalance.gateway.refusal import Refusal
 from livebalance.gateway.session import Session
 from livebalance.runtime import logs
 from livebalance.wire.close import Close, reason
-from livebalance.wire.frame import MAX_CLIENT_FRAME, SUBPROTOCOL
 
 CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
@@ -36,38 +32,20 @@ CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a sec
 BROKEN = 1006  # RFC 6455: it ended without a close
 
 _log = logs.get("socket")
-_quiet = logging.getLogger(
-    "livebalance.websockets"
-)  # its machine would tell of every connection, and of frames
-_quiet.setLevel(logging.ERROR)
-_FAILED = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
 _USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
 
 
 class Gateway(Protocol):
     """What a socket needs of the gateway behind it."""
 
-    def not_ready(self) -> str | None: ...
-    def admit(self, address: Address) -> Turned | None: ...
+    def admit(self, address: Address) -> Refusal | None: ...
     def left(self, address: Address) -> None: ...
     def connect(self, name: str, address: Address, link: Any) -> Session: ...
     def present(self, session: Session, token: str) -> None: ...
     def disconnect(self, session: Session) -> None: ...
     def hear(self, session: Session, text: bytes) -> None: ...
-    def answer(self) -> None: ...
+    def perform(self) -> None: ...
     def writable(self, session: Session, writable: bool) -> None: ...
-
-
-class _Machine(ServerProtocol):
-    """RFC 6455 as `websockets` has it; but what it closes with says why in our words."""
-
-    def __init__(self) -> None:
-        offered = [Subprotocol(SUBPROTOCOL)]
-        super().__init__(subprotocols=offered, max_size=MAX_CLIENT_FRAME, logger=_quiet)
-
-    def fail(self, code: int, reason_: str = "") -> None:
-        ours = reason_.startswith("{")
-        super().fail(code, reason_ if ours else reason(_FAILED.get(code, "internal")))
 
 
 class Socket(asyncio.Protocol):
@@ -77,8 +55,8 @@ class Socket(asyncio.Protocol):
         "_assembling",
         "_connections",
         "_controls",
-        "_credentials",
         "_delivered",
+        "_entrance",
         "_fragments",
         "_gateway",
         "_heard",
@@ -87,7 +65,6 @@ class Socket(asyncio.Protocol):
         "_protocol",
         "_quiet_since",
         "_refused",
-        "_rules",
         "_session",
         "_timer",
         "_unanswered",
@@ -97,22 +74,14 @@ class Socket(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        patience: Patience,
-        state: ServerState,
-        rules: Rules,
-        credentials: Credentials,
-    ) -> None:
+    def __init__(self, gateway: Gateway, entrance: Entrance, patience: Patience, state: ServerState) -> None:
         self._gateway = gateway
-        self._rules = rules
-        self._credentials = credentials
+        self._entrance = entrance
         self._address: Address = ""  # known from the handshake on
         self._admitted = False
         self._patience = patience
         self._connections: set[Any] = state.connections
-        self._protocol = _Machine()
+        self._protocol = Machine()
         self._session: Session | None = None
         self._open = False  # it was greeted, and how it ended was not told yet
         self._refused = False
@@ -196,8 +165,8 @@ class Socket(asyncio.Protocol):
             elif isinstance(event, Frame) and self._session:
                 whole |= self._frame(self._session, event)
         self._answer()
-        if self._open and protocol.parser_exc and protocol.close_sent:
-            self._ended(protocol.close_sent.code, _FAILED.get(protocol.close_sent.code, "internal"))
+        if self._open and (failed := protocol.failed):
+            self._ended(*failed)
         elif protocol.handshake_exc and not self._session and not self._refused:
             self._refuse(handshake.BAD)
         self._watch_assembly(whole or (bool(events) and not self._fragments))
@@ -205,15 +174,12 @@ class Socket(asyncio.Protocol):
     # --- the handshake
 
     def _shake_hands(self, request: Request) -> None:
-        forwarded = ",".join(request.headers.get_all("X-Forwarded-For"))
         peer = _peer(self.transport)
-        self._address = address(peer, forwarded, self._rules.proxies)
-        refused = (
-            handshake.refusal(request, self._credentials, self._rules, peer) or self._away() or self._turned()
-        )
-        if refused:
+        self._address = self._entrance.address(request, peer)
+        if refused := self._entrance.refusal(request, peer) or self._gateway.admit(self._address):
             self._refuse(refused)
             return
+        self._admitted = True
         response = self._protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._refuse(handshake.BAD)
@@ -222,18 +188,8 @@ class Socket(asyncio.Protocol):
         self._write_protocol()
         self._open = True
         session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
-        if token := self._credentials.cookie(request.headers.get_all("Cookie")):
+        if token := self._entrance.token(request):
             self._gateway.present(session, token)
-
-    def _away(self) -> Refusal | None:
-        why = self._gateway.not_ready()
-        return of_away(why) if why else None
-
-    def _turned(self) -> Refusal | None:
-        if turned := self._gateway.admit(self._address):
-            return of_turned(turned)
-        self._admitted = True
-        return None
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True
@@ -278,7 +234,7 @@ class Socket(asyncio.Protocol):
         """All that was said in one read, in one write."""
         if self._unanswered:
             self._unanswered = False
-            self._gateway.answer()
+            self._gateway.perform()
 
     def _closed_by_client(self) -> None:
         self._answer()

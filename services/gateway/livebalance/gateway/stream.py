@@ -30,7 +30,7 @@ from livebalance.gateway.line import Patience, bound, waiting
 from livebalance.gateway.openapi import BOOKMARK, ID
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.problem import ProblemError
-from livebalance.gateway.refusal import Refusal, of_away, of_turned
+from livebalance.gateway.refusal import Refusal
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import Session
@@ -136,7 +136,7 @@ class Stream(StreamingResponse):
         headers = Headers(scope=scope)
         forwarded = ",".join(headers.getlist("x-forwarded-for"))
         self._address = address(self._door.peer, forwarded, self._proxies)
-        if refusal := self._refusal():
+        if refusal := self._relay.admit(self._address):
             metrics.TURNED.labels(refusal.reason).inc()
             await _refused(refusal, headers.get("accept", ""))(scope, receive, send)
             return
@@ -148,12 +148,6 @@ class Stream(StreamingResponse):
         finally:
             self._ended(BROKEN, "lost")
             self._relay.left(self._address)
-
-    def _refusal(self) -> Refusal | None:
-        if why := self._relay.not_ready():
-            return of_away(why)
-        turned = self._relay.admit(self._address)
-        return of_turned(turned) if turned else None
 
     def _begin(self) -> None:
         self._door.keep(self)

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from livebalance.runtime import logs
-from tests.integration.gateway.bad_input.raw import UPGRADE, Answer, Raw, talk
+from tests.integration.gateway.bad_input.raw import END, UPGRADE, Answer, Raw, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.test_following import assert_shows
@@ -43,16 +43,12 @@ class Log(logging.Handler):
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+def log(restored_logging: None) -> Log:
     logs.configure("gateway-test", "json", "INFO")
-    mine = Log()
+    root, mine = logging.getLogger(), Log()
     mine.setFormatter(root.handlers[0].formatter)
     root.handlers[:] = [mine]
-    yield mine
-    root.handlers[:] = before
-    root.setLevel(level)
+    return mine
 
 
 class Scene:
@@ -65,11 +61,11 @@ class Scene:
     async def talk(self, request: bytes) -> Answer:
         return await talk(self.gateway.http, request)
 
-    async def open(self, request: bytes = UPGRADE + b"\r\n", **options: Any) -> Raw:
-        return await Raw.open(self.gateway.http, request, **options)
+    async def open(self, request: bytes = UPGRADE + END, *, narrow: bool = False) -> Raw:
+        return await Raw.open(self.gateway.http, request, narrow=narrow)
 
-    async def connect(self, **options: Any) -> Raw:
-        return await Raw.connect(self.gateway.http, **options)
+    async def connect(self) -> Raw:
+        return await Raw.connect(self.gateway.http)
 
     async def told(self, event: str, *payloads: str, others: int = 0, **fields: Any) -> dict[str, Any]:
         """The one line about what happened, with these fields; no line of the log holds a payload.

@@ -6,9 +6,11 @@ import struct
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from tests.integration.gateway.straw import straw
 from tests.tokens import token
 
 WITHIN = 8.0
+END = b"\r\n"  # of a line, and of a head
 KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -65,16 +67,17 @@ class Raw:
         self.frames: list[dict[str, Any]] = []
 
     @classmethod
-    async def connect(cls, url: str, **options: Any) -> Self:
+    async def connect(cls, url: str, *, narrow: bool = False) -> Self:
+        """`narrow`: nobody on its side keeps much that it has not read."""
+        if narrow:
+            return cls(*await asyncio.open_connection(sock=straw(url), limit=1024))
         at = urlsplit(url)
-        if "sock" in options:
-            return cls(*await asyncio.open_connection(**options))
-        return cls(*await asyncio.open_connection(at.hostname, at.port, **options))
+        return cls(*await asyncio.open_connection(at.hostname, at.port))
 
     @classmethod
-    async def open(cls, url: str, request: bytes = UPGRADE + b"\r\n", **options: Any) -> Self:
+    async def open(cls, url: str, request: bytes = UPGRADE + END, *, narrow: bool = False) -> Self:
         """A WebSocket, welcomed."""
-        one = await cls.connect(url, **options)
+        one = await cls.connect(url, narrow=narrow)
         one.send(request)
         async with asyncio.timeout(WITHIN):
             status = await one.reader.readuntil(b"\r\n\r\n")
@@ -85,6 +88,9 @@ class Raw:
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
+
+    def stop_reading(self) -> None:
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one that reads, too
 
     async def frame(self) -> tuple[int, bytes]:
         """The next: opcode and payload."""

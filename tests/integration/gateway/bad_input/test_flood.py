@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import socket
 from itertools import pairwise
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.bad_input.raw import (
     CONT,
+    END,
     PING,
     PONG,
     TEXT,
@@ -20,6 +19,7 @@ from tests.integration.gateway.bad_input.raw import (
     frame,
     message,
 )
+from tests.integration.gateway.sleeper import sleeper
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.viewer import Viewer
 
@@ -154,22 +154,12 @@ async def test_row_29_who_ends_every_message_has_no_end(make_scene: MakeScene) -
     scene.untold()
 
 
-def narrow(scene: Scene) -> socket.socket:
-    """Its system keeps next to nothing for it."""
-    at = urlsplit(scene.gateway.http)
-    one = socket.socket()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    one.connect((at.hostname, at.port))
-    one.setblocking(False)
-    return one
-
-
 async def test_row_30_a_reader_that_is_too_slow(make_scene: MakeScene) -> None:
     """It takes 20 kB/s of a hundred times more: conflated, then from a position; it is never closed."""
     scene = await make_scene(send_buffer_bytes=8192, ping_period=2.0, no_progress=4.0)
     book = scene.book
     await book.open("busy")
-    async with Viewer(scene.gateway.ws) as quick, await scene.open(sock=narrow(scene), limit=1024) as slow:
+    async with Viewer(scene.gateway.ws) as quick, await scene.open(narrow=True) as slow:
         await quick.follow("busy")
         await quick.until_at("busy", 1)
         slow.send(message("subscribe", channels=[{"channel": "account:busy"}]))
@@ -226,13 +216,7 @@ def whole(heard: bytearray) -> tuple[int, bytes] | None:
 
 async def test_row_30_a_reader_that_does_not_read(make_scene: MakeScene) -> None:
     scene = await make_scene(send_buffer_bytes=8192, ping_period=1.0, no_progress=2.0)
-    await scene.book.open("busy")
-    async with await scene.open(sock=narrow(scene), limit=1024) as dead:
-        dead.send(message("subscribe", channels=[{"channel": "account:busy"}]))
-        await dead.until("snapshot")
-        dead.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        for number in range(60):
-            await scene.book.move("busy", *[number] * 20)
+    async with await sleeper(scene.gateway.http, scene.book):
         await scene.gateway.until_sessions(1)
     await scene.told("closed", code=1006, reason="no_progress")
 
@@ -241,6 +225,6 @@ async def test_row_30_who_answers_no_ping(make_scene: MakeScene) -> None:
     """With nothing to send, silence alone tells."""
     scene = await make_scene(ping_period=0.2, heartbeat=60.0)
     async with await scene.connect() as one:
-        one.send(UPGRADE + b"\r\n")
+        one.send(UPGRADE + END)
         await one.rest()
     await scene.told("closed", code=1006, reason="silent")

@@ -5,10 +5,9 @@ import asyncio
 import pytest
 
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
-from tests.integration.gateway.bad_input.raw import BROWSE, KEY, UPGRADE
+from tests.integration.gateway.bad_input.raw import BROWSE, END, KEY, UPGRADE
 
 PROBE = b"GET /livez HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n"
-END = b"\r\n"
 
 
 async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) -> None:

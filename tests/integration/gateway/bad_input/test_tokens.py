@@ -12,13 +12,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
-from tests.integration.gateway.bad_input.raw import BROWSE, UPGRADE
+from tests.integration.gateway.bad_input.raw import BROWSE, END, UPGRADE
 from tests.integration.gateway.test_rights import ORIGIN, cookie, reason
 from tests.integration.gateway.viewer import Viewer
 from tests.tokens import ISSUER, SECRET, bearer, claims, signed, token
 from tests.unit.gateway.test_rights import EC_KEY, FOREIGN, RSA_KEY, confused, made, public
 
-END = b"\r\n"
 STRANGER = (4501, '{"code":"unauthenticated","message":"not signed in"}')
 EXPIRED = (4001, "token_expired")
 
