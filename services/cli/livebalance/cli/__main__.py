@@ -1,15 +1,18 @@
 """`livebalance …`."""
 
+import logging
 import sys
 
 from livebalance.cli.commands import app
+from livebalance.cli.words import joined
 from livebalance.stack.trouble import Trouble
 
 
 def main() -> None:
     """Exit 1 and one line for what failed, 2 for what was asked wrongly."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its troubles are raised, and told once
     try:
-        app(prog_name="livebalance")
+        app(joined(sys.argv[1:]), prog_name="livebalance")
     except Trouble as trouble:
         sys.stderr.write(f"livebalance: {trouble}\n")
         raise SystemExit(1) from None

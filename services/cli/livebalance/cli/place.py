@@ -2,6 +2,7 @@
 
 import os
 
+from livebalance.runtime.settings import ServiceSettings
 from livebalance.stack.place import Place
 from livebalance.stack.state import State
 from livebalance.stack.trouble import Trouble
@@ -14,6 +15,14 @@ def postgres(role: str) -> str:
     if found := State.read(Place.of_environment()).postgres:
         return found.replace("//analyst@", f"//{role}@", 1)
     raise Trouble("where is Postgres? set LIVEBALANCE_POSTGRES, or start the demo (make up)")
+
+
+def kafka() -> ServiceSettings:
+    """The settings that every service has, with where Kafka is. Raises Trouble."""
+    found = os.environ.get("LIVEBALANCE_KAFKA") or State.read(Place.of_environment()).kafka
+    if found is None:
+        raise Trouble("where is Kafka? set LIVEBALANCE_KAFKA, or start the demo (make up)")
+    return ServiceSettings(kafka=found)
 
 
 def redis() -> str | None:
