@@ -26,7 +26,7 @@ import psutil
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
-from livebalance.feed.stream import account
+from livebalance.runtime.pairs import account
 from livebalance.stack.cluster import Cluster, kind_of
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.plan import Plan

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 
-from livebalance.feed.stream import pair
 from livebalance.runtime.broker import Broker
 from livebalance.runtime.history import replay
+from livebalance.runtime.pairs import Crowd, pair
 from livebalance.runtime.registry import FileRegistry
 from livebalance.stack.topics import Topics
 from livebalance.wire.avro import decode_transfer
@@ -52,8 +52,9 @@ class Run(NamedTuple):
     def movements(self) -> dict[str, list[Movement]]:
         """By account, in the order they were sent."""
         fed: dict[str, list[Movement]] = defaultdict(list)
+        crowd = Crowd(self.accounts)
         for n in range(self.transfers):
-            for record in pair(self.seed, n, self.accounts, self.name, 0):
+            for record in pair(self.seed, n, crowd, self.name, 0):
                 fed[record.account].append((record.id, str(record.amount)))
         return dict(fed)
 

@@ -13,7 +13,7 @@ import psutil
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed, Disconnected
-from livebalance.feed.stream import account
+from livebalance.runtime.pairs import account
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.place import PROJECT, Place
 from livebalance.wire.identity import AccountId, channel_name

@@ -1,10 +1,6 @@
 """`livebalance revoke` as an operator types it, on real servers."""
 
-import asyncio
 import json
-import sys
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 import asyncpg
 import pytest
@@ -12,15 +8,7 @@ import redis.asyncio
 
 from livebalance.stack.database import Database
 from livebalance.wire.delta import redis_revoked
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Type = Callable[..., Awaitable[Said]]
+from tests.integration.cli.operator import said
 
 
 @pytest.fixture
@@ -31,17 +19,6 @@ def environment(database: Database, redis_url: str, channel_prefix: str) -> dict
         "LIVEBALANCE_CHANNEL_PREFIX": channel_prefix,
         "TERM": "dumb",
     }
-
-
-async def said(environment: dict[str, str], *words: str) -> Said:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "livebalance.cli", *words),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    return Said(process.returncode or 0, out.decode(), err.decode())
 
 
 WHY = ("--why", "lost", "--json")

@@ -12,8 +12,8 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from livebalance.feed.feed import Feed, Order
-from livebalance.feed.pace import UNLIMITED
 from livebalance.feed.settings import FeedSettings
+from livebalance.runtime.pace import UNLIMITED
 from livebalance.stack.child import Child, bare_environment
 from livebalance.stack.topics import Topics
 from livebalance.wire.money import NOTHING, Money

@@ -1,16 +1,29 @@
 """What can be said on the command line, and how the answer is shown."""
 
 import asyncio
+import contextlib
 import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from livebalance.cli import findings
+from livebalance.cli import findings, place, source
+from livebalance.cli.produce import Begin, Report
+from livebalance.cli.produce import produce as write_down
+from livebalance.cli.progress import Progress
 from livebalance.cli.revoke import revoke as take_back
 from livebalance.cli.survey import look
+from livebalance.runtime.pairs import MAX_ACCOUNTS, run_name
+from livebalance.stack.trouble import Trouble, from_os
 from livebalance.wire.instant import rfc3339
+
+_SKIPPED, _STOPPED = 3, 130  # exit codes
 
 app = typer.Typer(
     help="Livebalance for its operator.",
@@ -70,3 +83,91 @@ def check_source(
     else:
         findings.show(report, Console())
     raise typer.Exit(0 if report.is_good else 1)
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter("a number")
+    return value
+
+
+_CHANCE = "With --random"
+
+
+@app.command()
+def produce(
+    *,
+    file: Annotated[str | None, typer.Option("--from", help="A CSV file; - is standard input.")] = None,
+    transfer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID ACCOUNT AMOUNT", help="One transfer; as often as you like."),
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Transfers between random accounts.")] = False,
+    accounts: Annotated[
+        int, typer.Option(min=2, max=MAX_ACCOUNTS, help="How many.", rich_help_panel=_CHANCE)
+    ] = 8,
+    seed: Annotated[
+        int, typer.Option(help="The same transfers for the same seed.", rich_help_panel=_CHANCE)
+    ] = 1,
+    rate: Annotated[
+        float,
+        typer.Option(
+            min=0, callback=_number, help="A second; 0: all that Kafka takes.", rich_help_panel=_CHANCE
+        ),
+    ] = 5.0,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Transfers; each is two records.", rich_help_panel=_CHANCE),
+    ] = None,
+    zipf: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=10,
+            callback=_number,
+            help="Skew: the k-th account as often as 1 / k^S; 0: all alike.",
+            rich_help_panel=_CHANCE,
+        ),
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Write transfers to Kafka: of a file, of this line, or random ones.
+
+    A file's first line names its columns: id, account, amount and, if you like, time (RFC 3339, or ms since
+    1970). A line that is no transfer is named and left out.
+
+    Exit code 0: all was written; 1: it failed; 3: lines were left out; 130: it was stopped.
+    """
+    if [file is not None, bool(transfer), random].count(True) != 1:
+        raise Trouble("what shall be written? name one of --from, --transfer and --random")
+    if random:
+        run = run_name(time.time_ns())
+        chance = source.Chance(accounts, seed, rate, limit, zipf)
+        report = _produced(partial(chance.transfers, run), f"produce-{run}")
+    elif transfer:
+        report = _produced(lambda _: source.typed(transfer))
+    else:
+        with _opened(file or "-") as descriptor:
+            report = _produced(partial(source.written_down, descriptor))
+    typer.echo(json.dumps(report.as_object()) if as_json else str(report))
+    raise typer.Exit(_STOPPED if report.stopped else _SKIPPED if report.skipped else 0)
+
+
+def _produced(begin: Begin, transactional_id: str | None = None) -> Report:
+    with Progress() as progress:
+        return asyncio.run(write_down(place.kafka(), begin, progress.tell, transactional_id))
+
+
+@contextlib.contextmanager
+def _opened(name: str) -> Iterator[int]:
+    if name == "-":
+        yield 0
+        return
+    try:
+        descriptor = os.open(name, os.O_RDONLY)
+    except OSError as cause:
+        raise from_os(cause) from cause
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -54,7 +54,7 @@ class Report(NamedTuple):
 
 async def look(most: int) -> Report:
     """At the newest `most` records of each topic. Raises Trouble."""
-    settings = place.settings()
+    settings = place.kafka()
     try:
         async with asyncio.timeout(WITHIN):
             found = await source(settings.broker, settings.transfers_topic, settings.balances_topic)

@@ -10,9 +10,9 @@ from functools import partial
 
 from livebalance.feed.desk import PATH, Desk
 from livebalance.feed.feed import Feed, Order
-from livebalance.feed.pace import UNLIMITED
 from livebalance.feed.settings import FeedSettings
 from livebalance.runtime import health
+from livebalance.runtime.pace import UNLIMITED
 from livebalance.runtime.run import main
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 
-from livebalance.feed.pace import UNLIMITED, Pace
+from livebalance.feed.opening import opening
 from livebalance.feed.settings import FeedSettings
-from livebalance.feed.stream import Pair, opening, pair
 from livebalance.feed.topic import Topic, topic
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
+from livebalance.runtime.pace import UNLIMITED, Pace
+from livebalance.runtime.pairs import Crowd, Pair, pair, run_name
 
 _MOST = 1_000  # transfers in one Kafka transaction, or unacknowledged at once
 _MAX_BACKOFF = 5.0  # seconds
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _records = Counter("livebalance_feed_records", "Transfer records acknowledged by Kafka")
 _log = logs.get("feed")
@@ -34,15 +34,6 @@ class Order:
     plain: bool = False  # without Kafka transactions
 
 
-def run_name(time_ns: int) -> str:
-    """What makes the ids of a run its own, also with the seed of an earlier one: its start, in µs."""
-    value, name = time_ns // 1000, ""
-    while value:
-        value, digit = divmod(value, len(_DIGITS))
-        name = _DIGITS[digit] + name
-    return name
-
-
 @dataclass
 class Feed:
     """One run of the feed."""
@@ -55,6 +46,7 @@ class Feed:
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.order.rate, time.monotonic())
+        self._crowd = Crowd(self.order.accounts)
         self._made = 0
         self._unsent: list[Pair] = []  # made, but not known to be acknowledged: sent again after an error
 
@@ -100,7 +92,7 @@ class Feed:
         first, count = self._made, self._pace.take(time.monotonic(), most)
         self._made += count
         order, now_ms = self.order, time.time_ns() // 1_000_000
-        return [pair(order.seed, n, order.accounts, self.run, now_ms) for n in range(first, first + count)]
+        return [pair(order.seed, n, self._crowd, self.run, now_ms) for n in range(first, first + count)]
 
 
 async def _wait(stopping: asyncio.Event, seconds: float) -> None:

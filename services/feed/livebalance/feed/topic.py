@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from livebalance.feed.settings import FeedSettings
-from livebalance.feed.stream import Pair
 from livebalance.runtime.history import replay
+from livebalance.runtime.pairs import Pair
 from livebalance.runtime.producer import Outgoing, producer, stop, write
 from livebalance.runtime.values import Values
 from livebalance.wire.codec import Codec

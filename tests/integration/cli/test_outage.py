@@ -1,0 +1,70 @@
+"""Kafka goes while transfers are written: it is told once, in time, and what is said of them is true."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from livebalance.runtime.broker import Broker
+from livebalance.stack.child import Child
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from livebalance.stack.topics import Topics
+from tests.integration.cli.operator import heard, typing
+from tests.integration.recorder.topics import reached, records
+
+TOPICS = Topics(partitions=3)
+
+
+@pytest.fixture
+def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
+    with Servers(Place(place.home, tmp_path), parts=["kafka"], durable=False) as servers:
+        yield servers
+
+
+def broker(own: Servers) -> Child:
+    return own.own["kafka"].child
+
+
+async def count(kafka: str) -> int:
+    return len(await records(kafka, TOPICS.transfers, TOPICS.partitions))
+
+
+async def random(own: Servers, *more: str) -> asyncio.subprocess.Process:
+    """It runs, and has written something."""
+    await TOPICS.create(Broker(own.kafka))
+    environment = {"LIVEBALANCE_KAFKA": own.kafka, "TERM": "dumb"}
+    process = await typing(environment, "produce", "--random", *more)
+
+    async def some() -> bool:
+        return await count(own.kafka) > 0
+
+    await reached(some)
+    return process
+
+
+async def test_told_to_stop_while_kafka_hangs_it_ends_and_says_what_is_not_known(own: Servers) -> None:
+    process = await random(own, "--rate", "0", "--json")
+    broker(own).send(signal.SIGSTOP)
+    try:
+        process.send_signal(signal.SIGINT)
+        done = await asyncio.wait_for(heard(process), 20)
+    finally:
+        broker(own).send(signal.SIGCONT)
+    assert (done.code, done.err) == (130, "")
+    told = json.loads(done.out)
+    assert told["stopped"]
+    assert told["written"] <= await count(own.kafka) <= told["written"] + told["doubtful"]
+
+
+async def test_a_broker_that_is_gone_is_one_line(own: Servers) -> None:
+    process = await random(own, "--rate", "200")
+    broker(own).kill()
+    done = await heard(process)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"livebalance: Kafka at {own.kafka}: ")
+    assert " written, and up to " in done.err
+    assert done.err.count("\n") == 1
