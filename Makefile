@@ -9,7 +9,7 @@ STACK := LIVEBALANCE_PARENT=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs reset check check-lock test test-python test-web lock
+.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web lock
 
 help: ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -33,11 +33,15 @@ logs: $(READY) ## what the processes write
 reset: $(READY) ## forget the data
 	@$(STACK) reset
 
-check: $(READY) check-lock ## format, lint, types, import contracts, lock; no server
+check: check-lock check-python check-web ## format, lint, types, import contracts, lock; no server
+
+check-python: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy libs services tests
 	$(BIN)/lint-imports
+
+check-web: $(READY)
 	$(BIN)/python -m livebalance.stack.node run check
 
 test: check test-web test-python ## check, and every test
