@@ -14,6 +14,7 @@ import pytest
 from livebalance.runtime import ready
 from livebalance.stack import jars, kafka, postgres, redis
 from livebalance.stack.balancer import PREFERRED_PORT, balancer
+from livebalance.stack.container import IMAGES
 from livebalance.stack.place import PROJECT, Place
 from livebalance.stack.plan import Plan, services
 from livebalance.stack.postgres import DATABASE, OWNER
@@ -62,7 +63,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Servic
 
 
 def plan(directory: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> dict[str, Service]:
-    for name in ("KAFKA", "POSTGRES", "REDIS"):
+    for name in ("KAFKA", "POSTGRES", "REDIS", "STACK"):
         monkeypatch.delenv(f"LIVEBALANCE_{name}", raising=False)
     place = Place(directory, directory / "state")
     return {one.name: one for one in services(place, Plan(), Inside(place), port)}
@@ -230,6 +231,7 @@ def test_versions_are_those_that_are_tested(containers: dict[str, Any]) -> None:
     }
     used = {name: tag.partition("-")[0] for name, _, tag in (image.partition(":") for image in images)}
     assert {name: used.get(name) for name in tested} == tested
+    assert {name: containers[name]["image"] for name in SERVERS} == IMAGES
 
 
 @pytest.mark.parametrize("dockerfile", [PYTHON, PAGE], ids=lambda path: str(path.name))

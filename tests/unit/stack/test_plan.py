@@ -12,7 +12,7 @@ from livebalance.stack.servers import Servers
 def test_each_service_has_its_own_role_in_postgres_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("KAFKA", "POSTGRES", "REDIS"):
+    for name in ("KAFKA", "POSTGRES", "REDIS", "STACK"):
         monkeypatch.delenv(f"LIVEBALANCE_{name}", raising=False)
     place = Place(tmp_path, tmp_path / "state")
     given = {

@@ -22,7 +22,7 @@ def test_servers_that_are_named_are_used_and_nothing_is_started(
 
 
 def test_what_is_not_named_is_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LIVEBALANCE_KAFKA", "LIVEBALANCE_REDIS"):
+    for name in ("LIVEBALANCE_KAFKA", "LIVEBALANCE_REDIS", "LIVEBALANCE_STACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LIVEBALANCE_POSTGRES", "postgresql://me@127.0.0.1:5432/mine")
     assert set(Servers(Place(tmp_path, tmp_path / "state")).own) == {"kafka", "redis"}

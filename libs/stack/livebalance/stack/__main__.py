@@ -138,6 +138,12 @@ def _reset(place: Place, options: argparse.Namespace) -> None:
     """Forget the data."""
     if place.in_use():
         raise Trouble("it is up: make down first")
+    from livebalance.stack.servers import in_docker  # noqa: PLC0415 - as above
+
+    if in_docker():
+        from livebalance.stack.container import forget  # noqa: PLC0415
+
+        forget(place)
     shutil.rmtree(place.state, ignore_errors=True)
 
 

@@ -44,6 +44,7 @@ class Cluster:
         self._locks = ExitStack()
         self.watches: dict[str, Watch] = {}
         self.services: dict[str, Service] = {}
+        self._contained: list[Server] = []  # an engine's, not ours to watch
         self._port: int | None = None
         self._is_up = False
 
@@ -103,6 +104,7 @@ class Cluster:
         for kinds in _STOP_ORDER:
             mine = [watch for name, watch in self.watches.items() if kind_of(name) in kinds]
             await asyncio.gather(*(watch.stop() for watch in mine))
+        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in self._contained))
         self._is_up = False
         State.forget(self.place)
         self._locks.close()
@@ -132,24 +134,25 @@ class Cluster:
         self.state().write(self.place)
 
     async def _bring_servers(self) -> None:
-        own = self._servers.own
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._bring("redis", own.get("redis")))
-            group.create_task(self._bring("postgres", own.get("postgres"), self._migrate))
-            group.create_task(self._bring("kafka", own.get("kafka"), self._create_topics))
+            group.create_task(self._bring("redis"))
+            group.create_task(self._bring("postgres", self._migrate))
+            group.create_task(self._bring("kafka", self._create_topics))
             if self.plan.page:
                 group.create_task(self._build_page())
 
-    async def _bring(
-        self, name: str, server: Server | None, then: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        if server:
+    async def _bring(self, name: str, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        if server := self._servers.started.get(name):
             with self._steps.step(_LABELS[name]) as progress:
                 await asyncio.to_thread(server.prepare, progress)
                 server.start()
-                self.watches[name] = Watch(server.child, self._say)
+                if own := self._servers.own.get(name):
+                    self.watches[name] = Watch(own.child, self._say)
+                else:
+                    self._contained.append(server)
                 await asyncio.to_thread(server.ready)
-                self.watches[name].watch()
+                if own:
+                    self.watches[name].watch()
         if then:
             await then()
 

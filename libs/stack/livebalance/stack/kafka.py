@@ -12,7 +12,7 @@ from livebalance.stack.child import Child, bare_environment
 from livebalance.stack.jars import Progress, silent
 from livebalance.stack.place import Place, free_port
 
-_READY = "Kafka Server started"
+READY = "Kafka Server started"
 HEAP = ["-Xms64m", "-Xmx384m"]
 _JVM = [
     *HEAP,
@@ -75,14 +75,14 @@ def environment(told: Mapping[str, str]) -> dict[str, str]:
 
 
 class Kafka:
-    """The broker of one place. The address changes with each start, the data stays."""
+    """The broker of one place. The port changes with each start, the data stays."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._jars = place.home / "jars"
         self._data = place.directory("kafka")
         self._properties = self._data / "server.properties"
-        self.address = ""
+        self.port = 0
         self.child = Child(
             name="kafka",
             command=[*self._java(*_JVM), "kafka.Kafka", str(self._properties)],
@@ -104,7 +104,7 @@ class Kafka:
 
     def ready(self) -> None:
         """Wait until it serves."""
-        self.child.wait_for(_READY, 120)
+        self.child.wait_for(READY, 120)
 
     def stop(self) -> None:
         """Stop it cleanly."""
@@ -116,9 +116,10 @@ class Kafka:
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in told.items()))
 
     def _told(self, controller: int) -> dict[str, str]:
-        """What the broker is told; from now on it is at `address`. `controller`: a port of loopback."""
-        self.address = f"127.0.0.1:{free_port()}"
-        return properties(self.address, self.address, controller, str(self._data / "log"))
+        """What the broker is told; from now on it is at `port`. `controller`: another one."""
+        self.port = free_port()
+        address = f"127.0.0.1:{self.port}"
+        return properties(address, address, controller, str(self._data / "log"))
 
     def _users(self) -> list[str]:
         """What the tool that formats is told of users."""

@@ -79,8 +79,8 @@ def check_platform() -> None:
         known = ", ".join(" ".join(pair) for pair in sorted(_PLATFORMS))
         raise Trouble(
             f"no servers for {' '.join(here)} with Python {platform.python_version()}: "
-            f"use {known} with Python 3.11 or newer, or name running servers in LIVEBALANCE_KAFKA, "
-            "LIVEBALANCE_POSTGRES and LIVEBALANCE_REDIS"
+            f"use {known} with Python 3.11 or newer, have containers (LIVEBALANCE_STACK=docker), or name "
+            "running servers in LIVEBALANCE_KAFKA, LIVEBALANCE_POSTGRES and LIVEBALANCE_REDIS"
         )
 
 

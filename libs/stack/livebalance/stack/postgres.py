@@ -79,17 +79,14 @@ class Postgres:
         self.child.wait_for(_READY, 60)
         made = self._data.with_name("made")
         if not made.exists():
+            address = f"postgresql://{OWNER}@127.0.0.1:{self.port}/postgres"
             statement = f"create database {DATABASE}"
-            self._run("postgres-init", [f"{_BIN}/psql", self.url(database="postgres"), "-qXc", statement])
+            self._run("postgres-init", [f"{_BIN}/psql", address, "-qXc", statement])
             made.touch()
 
     def stop(self) -> None:
         """Stop it, cutting its connections."""
         self.child.stop(20)
-
-    def url(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """The address for a role."""
-        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
     def _run(self, name: str, command: list[str]) -> None:
         child = self._as_child(name, command)

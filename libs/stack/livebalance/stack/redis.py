@@ -44,10 +44,6 @@ class Redis:
         """Stop it."""
         self.child.stop(5)
 
-    def url(self, database: int = 0) -> str:
-        """The address of a database."""
-        return f"redis://127.0.0.1:{self.port}/{database}"
-
 
 def options(settings: Mapping[str, str]) -> list[str]:
     """Settings as words of a command line."""

@@ -49,7 +49,7 @@ class SecuredKafka(Kafka):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.papers = _papers(place.directory("papers"))
-        self.certified = ""
+        self.address = self.certified = ""
 
     def of_user(self, mechanism: Mechanism = "SCRAM-SHA-512", password: str = PASSWORD) -> Broker:
         """How our user reaches it."""
@@ -60,10 +60,15 @@ class SecuredKafka(Kafka):
         return Broker(self.certified, trusting(self.papers.authority, self.papers.client))
 
     def _told(self, controller: int) -> dict[str, str]:
-        users, certified = free_port(), free_port()
         told = super()._told(controller)
-        self.address, self.certified = f"127.0.0.1:{users}", f"127.0.0.1:{certified}"
-        ports = {"USERS": users, "CERTIFIED": certified, "INTERNAL": free_port(), "CONTROLLER": controller}
+        self.address, certified = f"127.0.0.1:{self.port}", free_port()
+        self.certified = f"127.0.0.1:{certified}"
+        ports = {
+            "USERS": self.port,
+            "CERTIFIED": certified,
+            "INTERNAL": free_port(),
+            "CONTROLLER": controller,
+        }
         listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
         lines = _PROPERTIES.format(
             listeners=listeners,

@@ -1,6 +1,7 @@
 """Kafka, Postgres and Redis, wherever they can be had: named in the environment, else started here.
 
-The order for each part: its URL in the environment; (a Docker engine would stand here); the embedded one.
+The order for each part: its URL in the environment; a container, if LIVEBALANCE_STACK=docker asks for it; the
+embedded one.
 """
 
 import os
@@ -17,33 +18,53 @@ from livebalance.stack.kafka import Kafka
 from livebalance.stack.place import Place, check_platform
 from livebalance.stack.postgres import DATABASE, OWNER, Postgres
 from livebalance.stack.redis import Redis
-from livebalance.stack.trouble import from_os
+from livebalance.stack.trouble import Trouble, from_os
 
+_WAY = "LIVEBALANCE_STACK"
 NAMES = ("kafka", "postgres", "redis")
 
 
 class Server(Protocol):
-    """A server of our own."""
+    """A server of our own. Once it is started, it is at this port of loopback."""
 
-    child: Child
+    port: int
 
     def prepare(self, progress: Progress = silent) -> None:
         """Do what is done once; may run in a thread. `progress` hears of downloads: bytes done and in all."""
 
     def start(self) -> None:
-        """Start the process, from a thread that lives as long."""
+        """Start it, from a thread that lives as long."""
 
     def ready(self) -> None:
         """Wait until it serves; may run in a thread."""
 
     def stop(self) -> None:
-        """Stop the process."""
+        """Stop it."""
+
+
+class Embedded(Server, Protocol):
+    """A server that is a process of ours."""
+
+    child: Child
+
+
+def in_docker() -> bool:
+    """Whether containers are asked for.
+
+    Raises:
+        Trouble: what is asked for is not known.
+    """
+    way = os.environ.get(_WAY) or "embedded"
+    if way not in ("docker", "embedded"):
+        raise Trouble(f"{_WAY}={way} is not known: say docker or embedded, or leave it out")
+    return way == "docker"
 
 
 class Servers:
     """The three servers of one place; a context manager that leaves none of its own behind.
 
-    `parts` says which of them are wanted; `own` holds those that run here, by name.
+    `parts` says which of them are wanted; `started` holds those that are not given, by name, and `own` those
+    among them that are processes of ours.
     """
 
     def __init__(
@@ -56,43 +77,49 @@ class Servers:
         self._place = place
         self._given = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
         self._wanted = [name for name in parts if not self._given[name]]
-        self.own: dict[str, Server] = {}
+        self.own: dict[str, Embedded] = {}
+        self.started: dict[str, Server] = {}
         self._lock = ExitStack()
         if not self._wanted:
             return
-        check_platform()
         try:
-            self._embed(durable)
+            (self._contain if in_docker() else self._embed)(durable)
         except OSError as error:
             raise from_os(error) from error
 
+    def _contain(self, durable: bool) -> None:
+        from livebalance.stack.container import Contained, check_engine  # noqa: PLC0415 - for who asks for it
+
+        check_engine()
+        self.started.update((name, Contained(name, self._place, durable=durable)) for name in self._wanted)
+
     def _embed(self, durable: bool) -> None:
+        check_platform()
         if "kafka" in self._wanted:
             self.own["kafka"] = Kafka(self._place)
         if "postgres" in self._wanted:
             self.own["postgres"] = Postgres(self._place, durable=durable)
         if "redis" in self._wanted:
             self.own["redis"] = Redis(self._place)
+        self.started.update(self.own)
 
     @property
     def kafka(self) -> str:
         """host:port of the broker."""
-        own = self.own.get("kafka")
-        return own.address if isinstance(own, Kafka) else self._given["kafka"] or ""
+        started = self.started.get("kafka")
+        return f"127.0.0.1:{started.port}" if started else self._given["kafka"] or ""
 
     def postgres(self, role: str = OWNER, database: str = DATABASE) -> str:
         """URL of a database for a role; a server that was given is used as the user it was given with."""
-        own = self.own.get("postgres")
-        if isinstance(own, Postgres):
-            return own.url(role, database)
+        if started := self.started.get("postgres"):
+            return f"postgresql://{role}@127.0.0.1:{started.port}/{database}"
         parts = urlsplit(self._given["postgres"] or "")
         return urlunsplit(parts._replace(path=f"/{database}"))
 
     def redis(self, database: int = 0) -> str:
         """URL of a Redis database."""
-        own = self.own.get("redis")
-        if isinstance(own, Redis):
-            return own.url(database)
+        if started := self.started.get("redis"):
+            return f"redis://127.0.0.1:{started.port}/{database}"
         return urlunsplit(urlsplit(self._given["redis"] or "")._replace(path=f"/{database}"))
 
     def start(self) -> None:
@@ -104,7 +131,7 @@ class Servers:
         self._lock.enter_context(self._place.locked("servers.lock"))
         try:
             self._at_once(lambda server: server.prepare())
-            for server in self.own.values():  # in this thread: they end with the one that starts them
+            for server in self.started.values():  # in this thread: they end with the one that starts them
                 server.start()
             self._at_once(lambda server: server.ready())
         except BaseException:
@@ -117,10 +144,10 @@ class Servers:
         self._lock.close()
 
     def _at_once(self, step: Callable[[Server], None]) -> None:
-        if not self.own:
+        if not self.started:
             return
-        with ThreadPoolExecutor(len(self.own)) as pool:
-            futures = [pool.submit(step, server) for server in self.own.values()]
+        with ThreadPoolExecutor(len(self.started)) as pool:
+            futures = [pool.submit(step, server) for server in self.started.values()]
         for future in futures:
             try:
                 future.result()

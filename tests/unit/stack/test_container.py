@@ -1,0 +1,117 @@
+"""What an engine is told when the stack's servers shall be containers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from docker.errors import DockerException
+
+from livebalance.stack import kafka, postgres
+from livebalance.stack.container import IMAGES, forget, volume
+from livebalance.stack.place import Place
+from livebalance.stack.servers import NAMES, Servers
+from livebalance.stack.trouble import Trouble
+from tests.engine import Engine
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    for name in NAMES:
+        monkeypatch.delenv(f"LIVEBALANCE_{name.upper()}", raising=False)
+    monkeypatch.setattr("redis.Redis.ping", lambda self: True)
+    return Place(tmp_path, tmp_path / "state")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    engine = Engine()
+    engine.install(monkeypatch)
+    return engine
+
+
+def test_no_engine_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    command = tmp_path / "docker"  # a command line alone proves nothing
+    command.write_text("#!/bin/sh\nexit 0\n")
+    command.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "DOCKER_HOST": f"unix://{tmp_path}/nobody.sock",
+        "LIVEBALANCE_HOME": str(tmp_path),
+        "LIVEBALANCE_STACK": "docker",
+    }
+    demo = [sys.executable, "-m", "livebalance.stack", "demo", "--no-page"]
+    answer = subprocess.run(demo, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 1
+    [line] = answer.stderr.splitlines()
+    assert "no Docker engine answers: start one" in line
+
+
+def test_another_way_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEBALANCE_STACK", "podman")
+    with pytest.raises(Trouble, match="podman is not known: say docker or embedded"):
+        Servers(place)
+
+
+def test_a_server_that_is_named_needs_no_container(
+    place: Place, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEBALANCE_KAFKA", "127.0.0.1:9092")
+    with Servers(place) as servers:
+        assert servers.kafka == "127.0.0.1:9092"
+        assert {one.image for one in engine.containers} == {IMAGES["postgres"], IMAGES["redis"]}
+        assert servers.own == {}
+
+
+def test_each_is_told_what_the_embedded_one_is(place: Place, engine: Engine) -> None:
+    with Servers(place) as servers:
+        told = {one.image: one.told for one in engine.containers}
+    assert told.keys() == set(IMAGES.values())
+    for one in told.values():
+        assert [host for host, _ in one["ports"].values()] == ["127.0.0.1"]
+    port = int(servers.kafka.partition(":")[2])
+    properties = kafka.properties(f"0.0.0.0:{port}", servers.kafka, port + 1, "/var/lib/kafka/data/log")
+    assert told[IMAGES["kafka"]]["environment"] == kafka.environment(properties)
+    words = postgres.options(postgres.settings(durable=True))
+    assert told[IMAGES["postgres"]]["command"] == ["postgres", *words]
+    assert told[IMAGES["postgres"]]["environment"]["POSTGRES_USER"] == postgres.OWNER
+    assert told[IMAGES["postgres"]]["environment"]["POSTGRES_HOST_AUTH_METHOD"] == "trust"
+
+
+def test_what_is_durable_is_in_a_volume_of_the_place(place: Place, engine: Engine, tmp_path: Path) -> None:
+    for _ in range(2):
+        with Servers(place):
+            pass
+    mounts = {one.image: one.told["volumes"] for one in engine.containers}
+    assert mounts == {
+        IMAGES["kafka"]: {volume(place, "kafka"): {"bind": "/var/lib/kafka/data", "mode": "rw"}},
+        IMAGES["postgres"]: {volume(place, "postgres"): {"bind": "/var/lib/postgresql", "mode": "rw"}},
+        IMAGES["redis"]: {},
+    }
+    assert volume(Place(tmp_path, tmp_path / "other"), "kafka") not in engine.volumes
+    forget(place)
+    assert engine.volumes == set()
+    forget(place)  # nothing is there to be forgotten
+
+
+def test_what_is_not_durable_leaves_nothing(place: Place, engine: Engine) -> None:
+    with Servers(place, durable=False):
+        assert engine.volumes == set()
+        [told] = [one.told for one in engine.containers if one.image == IMAGES["postgres"]]
+        assert "fsync=off" in told["command"]
+
+
+def test_each_is_stopped_cleanly_and_then_removed(place: Place, engine: Engine) -> None:
+    with Servers(place, parts=["kafka"]):
+        assert engine.said == ["apache/kafka start"]
+    assert engine.said == ["apache/kafka start", "apache/kafka stop 20", "apache/kafka remove"]
+
+
+def test_one_that_does_not_come_up_is_one_line_and_none_is_left(place: Place, engine: Engine) -> None:
+    engine.trouble = DockerException("pull access denied\nand more")
+    with pytest.raises(Trouble, match="kafka did not come up in a container: pull access denied ") as caught:
+        Servers(place, parts=["kafka"]).start()
+    assert "\n" not in str(caught.value)
+    assert engine.said[-1] == "apache/kafka remove"
