@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from livebalance.runtime.broker import Broker
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.plan import Plan
@@ -37,7 +38,7 @@ async def _write(servers: Servers) -> None:
     await connection.execute("create role gateway login; create table kept as select 1 as one")
     await connection.execute("grant select on kept to gateway")
     await connection.close()
-    await _TOPICS.create(servers.kafka)
+    await _TOPICS.create(Broker(servers.kafka))
     async with Redis.from_url(servers.redis(3)) as redis:
         await redis.set("kept", "no")
 
@@ -46,7 +47,7 @@ async def _read(servers: Servers) -> tuple[object, object]:
     connection = await asyncpg.connect(servers.postgres("gateway"), timeout=10)
     one = await connection.fetchval("select one from kept")
     await connection.close()
-    await _TOPICS.delete(servers.kafka)  # raises unless both are there
+    await _TOPICS.delete(Broker(servers.kafka))  # raises unless both are there
     async with Redis.from_url(servers.redis(3)) as redis:
         return one, await redis.get("kept")
 

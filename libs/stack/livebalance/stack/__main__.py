@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from livebalance.stack import leash
-from livebalance.stack.place import Place
+from livebalance.stack.place import Place, is_yours
 from livebalance.stack.state import State
 from livebalance.stack.trouble import Trouble, from_os
 
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--limit", type=int, help="transfers, then the feed is done")
             command.add_argument("--port", type=int, help="of the page; default: 8080 if free")
             command.add_argument(
+                "--record", action="store_true", help="of your own topics: write their balances, too"
+            )
+            command.add_argument(
                 "--no-page", dest="page", action="store_false", help="the API alone, no build"
             )
     return parser
@@ -67,6 +70,8 @@ def _demo(place: Place, options: argparse.Namespace) -> None:
     if parent := os.environ.get(_PARENT):
         leash.hold(signal.SIGTERM, int(parent))
     given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
+    if is_yours():
+        given |= {"yours": True, "recorders": int(options.record)}
     asyncio.run(demo(place, Plan(**given), Console()))
 
 

@@ -9,7 +9,6 @@ from typing import Self
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.runtime import ready
-from livebalance.runtime.broker import Broker
 from livebalance.stack.balancer import balancer, page_port
 from livebalance.stack.child import Child
 from livebalance.stack.page import Page
@@ -161,8 +160,9 @@ class Cluster:
             await migrate(self.postgres("owner"))
 
     async def _create_topics(self) -> None:
-        with self._steps.step("Topics"):
-            await self.plan.topics.create(Broker(self.kafka))
+        if not self.plan.yours:
+            with self._steps.step("Topics"):
+                await self.plan.topics.create(self._servers.broker)
 
     async def _build_page(self) -> None:
         page = Page(self.place)

@@ -40,10 +40,16 @@ async def demo(place: Place, plan: Plan, console: Console) -> None:
 
 def _what_to_see(cluster: Cluster) -> str:
     plan = cluster.plan
+    moves = (
+        f"Accounts are those of your topics at {cluster.kafka}; nothing is written there"
+        f"{' but balances' if plan.recorders else ''}.\n"
+        if plan.yours
+        else f"{plan.accounts} accounts, {plan.rate} transfers a second: the balance moves, "
+        "new transfers appear on top.\n"
+    )
     return (
         f"\n  Open [bold cyan]{cluster.page}[/]\n"
-        f"  {plan.accounts} accounts, {plan.rate} transfers a second: the balance moves, "
-        "new transfers appear on top.\n"
+        f"  {moves}"
         f"  [dim]SQL: {cluster.postgres('analyst')}[/]\n"
         "  [dim]Ctrl-C ends it and keeps the data; in another terminal: make status, make logs[/]\n"
     )

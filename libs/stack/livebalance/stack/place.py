@@ -27,8 +27,12 @@ class Place:
     state: Path
 
     @classmethod
-    def of_environment(cls, name: str = "demo") -> "Place":
-        """`LIVEBALANCE_HOME`, else `.livebalance` in the project; `name` tells sets of servers apart."""
+    def of_environment(cls, name: str | None = None) -> "Place":
+        """`LIVEBALANCE_HOME`, else `.livebalance` in the project; `name` tells sets of servers apart.
+
+        Without one it is that of the demo, or of what was built from somebody's own topics.
+        """
+        name = name or ("yours" if is_yours() else "demo")
         home = Path(os.environ.get("LIVEBALANCE_HOME") or PROJECT / ".livebalance").resolve()
         return cls(home, home / name)
 
@@ -66,6 +70,11 @@ class Place:
                 return False
         except Trouble:
             return True
+
+
+def is_yours() -> bool:
+    """A Kafka of somebody's own is named: it is read, and nothing is made up there."""
+    return bool(os.environ.get("LIVEBALANCE_KAFKA"))
 
 
 def check_platform() -> None:

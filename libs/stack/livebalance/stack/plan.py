@@ -34,10 +34,13 @@ class Plan:
     page: bool = True
     port: int | None = None  # of the page; None: 8080 if it is free
     durable: bool = True
+    yours: bool = False  # topics of somebody's own: the environment tells of them, and nothing feeds them
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def feed_arguments(self) -> list[str]:
         """The feed's command line."""
+        if self.yours:
+            return ["--desk"]
         given = {"accounts": self.accounts, "rate": self.rate, "seed": self.seed, "limit": self.limit}
         return [
             word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))
@@ -50,9 +53,7 @@ def services(place: Place, plan: Plan, servers: Servers, page_port: int) -> Iter
     common = {
         "LIVEBALANCE_KAFKA": servers.kafka,
         "LIVEBALANCE_REDIS": servers.redis(),
-        "LIVEBALANCE_TRANSFERS_TOPIC": plan.topics.transfers,
-        "LIVEBALANCE_BALANCES_TOPIC": plan.topics.balances,
-        "LIVEBALANCE_CURRENCY": "EUR",
+        **({} if plan.yours else _of_the_demo(plan.topics)),
     }
     own: dict[str, dict[str, str]] = {
         "feed": demo,
@@ -76,3 +77,11 @@ def services(place: Place, plan: Plan, servers: Servers, page_port: int) -> Iter
         for number in range(1, count + 1):
             more = {**plan.environment.get(kind, {}), **plan.environment.get(f"{kind}-{number}", {})}
             yield service(place, kind, number, {**common, **own[kind], **more}, arguments)
+
+
+def _of_the_demo(topics: Topics) -> dict[str, str]:
+    return {
+        "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
+        "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
+        "LIVEBALANCE_CURRENCY": "EUR",
+    }

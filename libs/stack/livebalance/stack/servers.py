@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from livebalance.runtime.broker import Broker
+from livebalance.runtime.settings import ServiceSettings
 from livebalance.stack.child import Child
 from livebalance.stack.jars import Progress, silent
 from livebalance.stack.kafka import Kafka
@@ -108,6 +110,11 @@ class Servers:
         """host:port of the broker."""
         started = self.started.get("kafka")
         return f"127.0.0.1:{started.port}" if started else self._given["kafka"] or ""
+
+    @property
+    def broker(self) -> Broker:
+        """How it is reached; a broker that was given, as the settings of every service say."""
+        return Broker(self.kafka) if "kafka" in self.started else ServiceSettings().broker
 
     def postgres(self, role: str = OWNER, database: str = DATABASE) -> str:
         """URL of a database for a role; a server that was given is used as the user it was given with."""

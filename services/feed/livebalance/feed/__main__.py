@@ -38,6 +38,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="the same transfers for the same seed (1)")
     parser.add_argument("--limit", type=int, help="stop after so many transfers; each is two records")
     parser.add_argument("--plain", action="store_true", help="without Kafka transactions")
+    parser.add_argument("--desk", action="store_true", help="write nothing: only give tokens of the demo")
     parser.add_argument("--json", action="store_true", help="say at the end in JSON what was fed")
     return parser
 
@@ -49,7 +50,7 @@ async def serve(chosen: argparse.Namespace, settings: FeedSettings, stopping: as
     began = time.monotonic()
     posts = {PATH: Desk(settings.demo_secret.get_secret_value()).post} if settings.demo_secret else {}
     async with health.serving(settings.http_host, settings.http_port, lambda: None, lambda: None, posts):
-        await feed.until(stopping)
+        await (stopping.wait() if chosen.desk else feed.until(stopping))
     sys.stdout.write(summary(feed, time.monotonic() - began, chosen.json) + "\n")
 
 
