@@ -1,4 +1,4 @@
-"""docs/your-own-topics.md to the letter: a cluster with TLS and SCRAM, a registry, topics of somebody else."""
+"""docs/your-own-topics.md to the letter: a cluster with TLS and SCRAM, a registry, topics of its own."""
 
 import asyncio
 import io
