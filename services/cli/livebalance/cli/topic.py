@@ -12,7 +12,7 @@ from livebalance.runtime.values import Values
 from livebalance.wire.codec import Codec
 from livebalance.wire.record import Transfer
 
-DEADLINE = 30.0  # seconds that one step may wait for Kafka
+DEADLINE = 15.0  # seconds that one step may wait for Kafka
 
 
 class Topic:
