@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from docker.errors import DockerException
+from redis.exceptions import RedisError
 
 from livebalance.stack import kafka, postgres
 from livebalance.stack.container import IMAGES, forget, volume
@@ -109,8 +110,11 @@ def test_each_is_stopped_cleanly_and_then_removed(place: Place, engine: Engine) 
     assert engine.said == ["apache/kafka start", "apache/kafka stop 20", "apache/kafka remove"]
 
 
-def test_one_that_does_not_come_up_is_one_line_and_none_is_left(place: Place, engine: Engine) -> None:
-    engine.trouble = DockerException("pull access denied\nand more")
+@pytest.mark.parametrize("kind", [DockerException, TimeoutError, RuntimeError, RedisError])
+def test_one_that_does_not_come_up_is_one_line_and_none_is_left(
+    place: Place, engine: Engine, kind: type[Exception]
+) -> None:
+    engine.trouble = kind("pull access denied\nand more")
     with pytest.raises(Trouble, match="kafka did not come up in a container: pull access denied ") as caught:
         Servers(place, parts=["kafka"]).start()
     assert "\n" not in str(caught.value)

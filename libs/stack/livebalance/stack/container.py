@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from docker.errors import DockerException, NotFound
+from redis.exceptions import RedisError
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.redis import RedisContainer
 from testcontainers.core.container import DockerContainer
@@ -83,7 +84,7 @@ class Contained:
         assert self._container
         try:
             self._container.start()
-        except (DockerException, OSError, RuntimeError) as error:  # TimeoutError is one
+        except (DockerException, OSError, RuntimeError, RedisError) as error:
             why = (str(error).splitlines() or [repr(error)])[0]
             raise Trouble(f"{self._name} did not come up in a container: {why} (docker ps -a)") from error
 
