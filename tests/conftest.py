@@ -100,7 +100,9 @@ def redis_url(redis_server: Servers) -> str:
 @pytest.fixture
 def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
     """A Redis of this test's own, which it may harm."""
-    with Servers(Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False) as servers:
+    with Servers(
+        Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
+    ) as servers:
         yield servers
 
 

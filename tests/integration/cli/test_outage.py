@@ -21,7 +21,7 @@ TOPICS = Topics(partitions=3)
 
 @pytest.fixture
 def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
-    with Servers(Place(place.home, tmp_path), parts=["kafka"], durable=False) as servers:
+    with Servers.ours(Place(place.home, tmp_path), "kafka") as servers:
         yield servers
 
 

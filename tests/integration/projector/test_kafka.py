@@ -16,7 +16,7 @@ async def test_kafka_killed(
     world: World, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stall, "_SUSPECT", 2.0)
-    with Servers(Place(place.home, tmp_path / "own"), parts=["kafka"], durable=False) as own:
+    with Servers.ours(Place(place.home, tmp_path / "own"), "kafka") as own:
         here = dataclasses.replace(world, kafka=own.kafka)
         await here.topics.create(Broker(here.kafka))
         broker = own.own["kafka"].child

@@ -16,7 +16,9 @@ from tests.integration.projector.world import World, history, transfer
 
 
 async def test_postgres_away_backs_off_and_repeats(world: World, place: Place, tmp_path: Path) -> None:
-    with Servers(Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False) as own:
+    with Servers(
+        Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+    ) as own:
         await migrate(own.postgres())
         here = dataclasses.replace(world, database=Database(own.postgres, "livebalance"))
         server = own.own["postgres"].child

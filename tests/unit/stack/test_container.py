@@ -119,3 +119,10 @@ def test_one_that_does_not_come_up_is_one_line_and_none_is_left(
         Servers(place, parts=["kafka"]).start()
     assert "\n" not in str(caught.value)
     assert engine.said[-1] == "apache/kafka remove"
+
+
+def test_what_is_to_be_harmed_is_a_process_of_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://127.0.0.1:1/0")
+    assert Servers(place, parts=["redis"]).own == {}
+    assert set(Servers.ours(place, "redis").own) == {"redis"}
+    assert set(Servers.ours(place, "kafka").own) == {"kafka"}

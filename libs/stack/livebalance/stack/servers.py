@@ -75,9 +75,11 @@ class Servers:
         *,
         parts: Collection[str] = NAMES,
         durable: bool = True,
+        embedded: bool = False,
     ) -> None:
         self._place = place
-        self._given = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
+        named = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
+        self._given = dict.fromkeys(NAMES) if embedded else named
         self._wanted = [name for name in parts if not self._given[name]]
         self.own: dict[str, Embedded] = {}
         self.started: dict[str, Server] = {}
@@ -85,9 +87,14 @@ class Servers:
         if not self._wanted:
             return
         try:
-            (self._contain if in_docker() else self._embed)(durable)
+            (self._contain if in_docker() and not embedded else self._embed)(durable)
         except OSError as error:
             raise from_os(error) from error
+
+    @classmethod
+    def ours(cls, place: Place, *parts: str) -> Self:
+        """Processes of ours, whatever is named or asked for, that keep nothing: they may be harmed."""
+        return cls(place, parts=parts, durable=False, embedded=True)
 
     def _contain(self, durable: bool) -> None:
         from livebalance.stack.container import Contained, check_engine  # noqa: PLC0415 - for who asks for it
