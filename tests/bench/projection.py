@@ -92,7 +92,7 @@ async def measured(world: World, way: Way, total: int, seconds: float) -> Measur
     """From the first batch that Postgres has taken."""
     start = _applied()
     with way.patched():
-        async with world.running(group=way.name, batch=way.batch):
+        async with world.running(projector_group=way.name, batch=way.batch):
             while _applied() == start:  # noqa: ASYNC110 - a counter tells nobody
                 await asyncio.sleep(0.001)
             first, began, cpu = _applied(), time.monotonic(), time.process_time()

@@ -22,7 +22,7 @@ async def another_member(world: World) -> AsyncIterator[None]:
     """Joins the group, so that the assignment changes."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=world.kafka,
-        group_id=world.settings().group,
+        group_id=world.settings().projector_group,
         partition_assignment_strategy=[RangePartitionAssignor],
         auto_offset_reset="earliest",
         enable_auto_commit=False,

@@ -21,7 +21,7 @@ async def test_killed_at_a_point_and_started_again(world: World, point: str) -> 
     await reached(lambda: victim.exit_code == -signal.SIGKILL)
     [row] = await world.ask("select coalesce(sum(revision), 0)::int from balance")
     assert row[0] < len(fed)
-    world.start("projector-2", group=another(world))
+    world.start("projector-2", projector_group=another(world))
     await world.applied(fed)
     await world.is_exact(fed)
 
@@ -36,7 +36,7 @@ async def test_killed_between_commit_and_publish_leaves_a_hole_that_shows(world:
         [row] = await world.ask("select coalesce(sum(revision), 0)::int from balance")
         assert row[0] > 0
         assert bell.chain("alice") == []
-        world.start("projector-2", group=another(world))
+        world.start("projector-2", projector_group=another(world))
         await world.write(second)
         await bell.reaches("alice", 5)
         assert bell.chain("alice")[0][0] >= row[0]

@@ -113,7 +113,7 @@ async def test_the_group_is_told_where_the_lane_stands(world: World) -> None:
     await admin.start()
     try:
         at = TopicPartition(world.topics.balances, 1)
-        marks = await admin.list_consumer_group_offsets(world.settings().group, partitions=[at])
+        marks = await admin.list_consumer_group_offsets(world.settings().projector_group, partitions=[at])
     finally:
         await admin.close()
     [epoch] = await world.ask("select epoch from projection")

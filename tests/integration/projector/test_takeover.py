@@ -77,7 +77,7 @@ async def meets_its_heir(world: World, patch: pytest.MonkeyPatch, wakes_to: str)
         await world.until(OWNERS, "zombie")
         await world.write(records[:1])
         await sleeper.asleep.wait()
-        async with world.running("heir", group=f"heir-{world.prefix}"):  # has all lanes at once
+        async with world.running("heir", projector_group=f"heir-{world.prefix}"):  # has all lanes at once
             await world.write(records[1:])
             await world.until("select version::int from balance", 3)
         sleeper.wake.set()

@@ -72,7 +72,7 @@ class World:
             "postgres": self.database.url("projector"),
             "redis": self.redis,
             "channel_prefix": self.prefix,
-            "group": f"projector-{self.prefix}",
+            "projector_group": f"projector-{self.prefix}",
             "currency": "EUR",
         }
         return ProjectorSettings(**{**given, **changed})

@@ -19,7 +19,7 @@ def settings(kafka: str, topics: Topics, window: int = 1_000) -> RecorderSetting
         kafka=kafka,
         transfers_topic=topics.transfers,
         balances_topic=topics.balances,
-        group=f"recorder-of-{topics.transfers}",
+        recorder_group=f"recorder-of-{topics.transfers}",
         session_timeout_ms=SESSION_MS,
         duplicate_window=window,
     )

@@ -177,7 +177,9 @@ async def test_a_lost_group_offset_applies_nothing_twice(kafka: str, topics: Top
     await send(kafka, topics, [transfer(f"t-{n}", ACCOUNTS[n % 8], 1) for n in range(40)])
     async with recording(chosen):
         await reached(lambda: has(kafka, topics, 48))
-    again = chosen.model_copy(update={"group": chosen.group + "-that-knows-nothing", "duplicate_window": 0})
+    again = chosen.model_copy(
+        update={"recorder_group": chosen.recorder_group + "-anew", "duplicate_window": 0}
+    )
     await send(kafka, topics, [transfer("last", "a", 1)])
     async with recording(again):
         await reached(lambda: has_last(kafka, topics, "last"))

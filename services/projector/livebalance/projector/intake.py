@@ -48,7 +48,7 @@ class Intake:
         self._consumer = AIOKafkaConsumer(
             **settings.broker.options,
             client_id=settings.name,
-            group_id=settings.group,
+            group_id=settings.projector_group,
             partition_assignment_strategy=[
                 RangePartitionAssignor
             ],  # gives both sides of a lane to one member
@@ -92,7 +92,9 @@ class Intake:
         async with asyncio.timeout(_SECONDS):
             first = await self._consumer.beginning_offsets(sides)
             end = await self._consumer.end_offsets(sides)
-            marks = await self._admin.list_consumer_group_offsets(self._settings.group, partitions=sides)
+            marks = await self._admin.list_consumer_group_offsets(
+                self._settings.projector_group, partitions=sides
+            )
         if marks.keys() != set(sides):
             raise KafkaConnectionError("the group's coordinator is not ready")
         return {

@@ -8,7 +8,7 @@ class ProjectorSettings(ServiceSettings):
 
     name: str = "projector"
     postgres: str = "postgresql://projector@127.0.0.1:5432/livebalance"
-    group: str = "livebalance-projector"
+    projector_group: str = "livebalance-projector"
     session_timeout_ms: int = 6_000  # without a heartbeat for as long, others take over
     batch: int = 2000  # records of one transaction, at most
     cache: int = 100_000  # accounts kept in memory, at most

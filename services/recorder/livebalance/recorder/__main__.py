@@ -24,7 +24,7 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         **settings.broker.options,
         client_id=settings.name,
-        group_id=settings.group,
+        group_id=settings.recorder_group,
         partition_assignment_strategy=[RangePartitionAssignor],
         isolation_level="read_committed",
         enable_auto_commit=False,

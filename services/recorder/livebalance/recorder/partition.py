@@ -87,7 +87,7 @@ class Partition:
     async def _commit(self, balances: list[Made], behind: Offset) -> None:
         kafka = self._producer
         await kafka.begin_transaction()
-        offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.group)
+        offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.recorder_group)
         await asyncio.gather(write(kafka, map(self._outgoing, balances)), offsets)
         crash.at("recorder_before_commit")
         await kafka.commit_transaction()
