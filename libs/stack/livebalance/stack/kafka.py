@@ -111,13 +111,12 @@ class Kafka:
         self.child.stop(20)
 
     def _configure(self) -> None:
-        controller = free_port()
-        told = self._told(controller)
+        self.port = free_port()
+        told = self._told(free_port())
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in told.items()))
 
     def _told(self, controller: int) -> dict[str, str]:
-        """What the broker is told; from now on it is at `port`. `controller`: another one."""
-        self.port = free_port()
+        """What the broker is told, which is at `port`; its controller is at another."""
         address = f"127.0.0.1:{self.port}"
         return properties(address, address, controller, str(self._data / "log"))
 
