@@ -71,4 +71,4 @@ PLANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}
 if __name__ == "__main__":
     for what in sys.argv[1:]:
         PLANTS[what]()
-    main(ProjectorSettings(), serve)
+    main(ProjectorSettings, serve)

@@ -144,11 +144,10 @@ async def test_topics_that_will_not_do(check: Check, topics: Topics) -> None:
     ("settings", "line"),
     [
         ({"kafka": "127.0.0.1:1"}, "livebalance: 127.0.0.1:1: "),
-        ({"values": "xml"}, "livebalance: LIVEBALANCE_VALUES "),
-        ({"kafka_ca": "/nowhere"}, "livebalance: "),
+        ({"kafka_tls": "true", "kafka_ca": "/nowhere"}, "livebalance: certificates for Kafka: "),
     ],
 )
-async def test_a_mistake_is_one_line(check: Check, settings: dict[str, str], line: str) -> None:
+async def test_trouble_is_one_line(check: Check, settings: dict[str, str], line: str) -> None:
     found = await check(**settings)
     assert (found.code, found.out) == (1, "")
     assert found.err.startswith(line)

@@ -25,6 +25,7 @@ from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
+from tests.told import told
 
 Row = Any  # an asyncpg.Record; its columns are known to the statement that asked for it
 
@@ -79,8 +80,7 @@ class World:
 
     def start(self, name: str = "projector-1", crash_at: str = "", **changed: Any) -> Child:
         """A projector in a process of its own."""
-        settings = self.settings(name, **changed).model_dump(exclude_none=True)
-        environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
+        environment = told(self.settings(name, **changed))
         if crash_at:
             environment["LIVEBALANCE_CRASH_AT"] = crash_at
         command = [sys.executable, "-m", "livebalance.projector"]

@@ -10,6 +10,7 @@ from livebalance.recorder.__main__ import serve
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.stack.child import Child, bare_environment
 from livebalance.stack.topics import Topics
+from tests.told import told
 
 SESSION_MS = 6_000  # the shortest that brokers allow
 
@@ -44,6 +45,7 @@ def recorder(
     **more: str,
 ) -> Child:
     """Not started."""
-    told: dict[str, object] = chosen.model_dump(exclude_defaults=True) | more
-    environment = {f"LIVEBALANCE_{name}".upper(): str(value) for name, value in told.items()}
-    return Child(chosen.name, [sys.executable, *command], log, bare_environment() | environment)
+    environment = {f"LIVEBALANCE_{name}".upper(): value for name, value in more.items()}
+    return Child(
+        chosen.name, [sys.executable, *command], log, bare_environment() | told(chosen) | environment
+    )

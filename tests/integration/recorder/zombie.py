@@ -32,4 +32,4 @@ if __name__ == "__main__":
     if "unfenced" in sys.argv:
         partition.transactional_id = unfenced_id
     setattr(recorder, "Partition", Paused)  # noqa: B010 - planted
-    main(RecorderSettings(), serve)
+    main(RecorderSettings, serve)

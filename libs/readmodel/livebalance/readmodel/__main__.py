@@ -1,9 +1,22 @@
 """`python -m livebalance.readmodel`: migrate the database of LIVEBALANCE_POSTGRES_OWNER."""
 
 import asyncio
-import os
+from collections.abc import Iterator
 
 from livebalance.readmodel.migrate import migrate
+from livebalance.runtime.run import told
+from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.shape import Postgres
+
+
+class MigrationSettings(ServiceSettings):
+    name: str = "migrations"
+    postgres_owner: Postgres
+
+    def refusals(self) -> Iterator[str]:
+        """None: Kafka is no business of a migration."""
+        return iter(())
+
 
 if __name__ == "__main__":
-    asyncio.run(migrate(os.environ["LIVEBALANCE_POSTGRES_OWNER"]))
+    asyncio.run(migrate(told(MigrationSettings).postgres_owner.get_secret_value()))

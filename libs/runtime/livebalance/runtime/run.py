@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -9,7 +10,8 @@ from typing import TypeVar
 import uvloop
 
 from livebalance.runtime import logs
-from livebalance.runtime.refused import RefusedError
+from livebalance.runtime.environment import read, variable
+from livebalance.runtime.refused import RefusedError, WrongSettingsError
 from livebalance.runtime.settings import ServiceSettings
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -30,13 +32,32 @@ def _collect_seldom() -> None:
     gc.set_threshold(*GARBAGE)
 
 
-def main(settings: Settings, service: Service[Settings]) -> None:
-    """Runs `service(settings, stopping)` until it returns. Exit 2 with one line when it refuses to start."""
+def told(kind: type[Settings]) -> Settings:
+    """The settings, and logs as they say. Exit 2 with a line for each mistake, and none of their values."""
+    try:
+        settings = read(kind)
+    except WrongSettingsError as wrong:
+        text = os.environ.get(variable("log")) == "text"
+        name = os.environ.get(variable("name")) or kind.model_fields["name"].default
+        logs.configure(name, "text" if text else "json", "ERROR")
+        for line in wrong.lines:
+            _refuse(line)
+        raise SystemExit(2) from None
     logs.configure(settings.name, settings.log, settings.log_level)
+    return settings
+
+
+def _refuse(reason: str) -> None:
+    logs.get("run").error("refused to start", reason=reason)
+
+
+def main(kind: type[Settings], service: Service[Settings]) -> None:
+    """Runs `service(settings, stopping)` until it returns. Exit 2 with a line when it refuses to start."""
+    settings = told(kind)
     _collect_seldom()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_told(settings, service))
     except RefusedError as refusal:
-        logs.get("run").error("refused to start", reason=str(refusal))
+        _refuse(str(refusal))
         raise SystemExit(2) from None

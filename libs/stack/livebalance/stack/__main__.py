@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
+from livebalance.runtime.refused import RefusedError, WrongSettingsError
 from livebalance.stack import leash
 from livebalance.stack.place import Place, is_yours
 from livebalance.stack.state import State
@@ -21,6 +23,7 @@ _PARENT = "LIVEBALANCE_PARENT"  # the demo in the foreground dies with this proc
 _UP = 900.0  # seconds, downloads and the first build of the page included
 _DOWN = 60.0
 _POLL = 0.1
+_WRONG = 2  # exit code of settings that cannot be meant
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +31,11 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(Place.of_environment(), options) or 0)
-    except Trouble as trouble:
+    except WrongSettingsError as wrong:
+        for line in wrong.lines:
+            _fail(line)
+        return _WRONG
+    except (Trouble, RefusedError) as trouble:
         return _fail(trouble)
     except OSError as error:
         return _fail(from_os(error))
@@ -36,8 +43,8 @@ def main(arguments: list[str]) -> int:
         return 130
 
 
-def _fail(trouble: Trouble) -> int:
-    Console(stderr=True, soft_wrap=True).print(f"[red]✗[/] {trouble}", highlight=False)
+def _fail(trouble: Exception | str) -> int:
+    Console(stderr=True, soft_wrap=True).print("[red]✗[/]", escape(str(trouble)), highlight=False)
     return 1
 
 
@@ -67,6 +74,7 @@ def _demo(place: Place, options: argparse.Namespace) -> None:
     from livebalance.stack.demo import demo  # noqa: PLC0415 - the other commands answer at once without it
     from livebalance.stack.plan import Plan  # noqa: PLC0415
 
+    _check_settings()
     if parent := os.environ.get(_PARENT):
         leash.hold(signal.SIGTERM, int(parent))
     given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
@@ -79,6 +87,7 @@ def _up(place: Place, options: argparse.Namespace) -> None:
     """The demo, detached."""
     if place.in_use():
         raise Trouble(f"it is up already: {State.read(place).page or 'or coming up (make status)'}")
+    _check_settings()
     log = place.directory("logs") / "demo.log"
     log.write_bytes(b"")
     with log.open("ab") as output:
@@ -107,6 +116,14 @@ def _follow_until_up(place: Place, process: "subprocess.Popen[bytes]", log: Path
         if time.monotonic() > deadline:
             raise Trouble(f"it is not up after {_UP:.0f} s: make logs tells more, make down ends it")
         time.sleep(_POLL)
+
+
+def _check_settings() -> None:
+    """Those that all services share, and every name. Raises WrongSettingsError."""
+    from livebalance.runtime.environment import read  # noqa: PLC0415 - as above
+    from livebalance.runtime.settings import ServiceSettings  # noqa: PLC0415
+
+    read(ServiceSettings)
 
 
 def _down(place: Place, options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from livebalance.runtime.broker import Broker
+from livebalance.runtime.environment import read
 from livebalance.runtime.settings import ServiceSettings
 from livebalance.stack.child import Child
 from livebalance.stack.jars import Progress, silent
@@ -121,7 +122,7 @@ class Servers:
     @property
     def broker(self) -> Broker:
         """How it is reached; a broker that was given, as the settings of every service say."""
-        return Broker(self.kafka) if "kafka" in self.started else ServiceSettings().broker
+        return Broker(self.kafka) if "kafka" in self.started else read(ServiceSettings).broker
 
     def postgres(self, role: str = OWNER, database: str = DATABASE) -> str:
         """URL of a database for a role; a server that was given is used as the user it was given with."""

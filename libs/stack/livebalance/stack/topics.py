@@ -14,6 +14,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from livebalance.runtime.broker import Broker
+from livebalance.runtime.run import told
 from livebalance.runtime.settings import ServiceSettings
 from livebalance.stack.place import PROJECT
 
@@ -75,6 +76,6 @@ async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 if __name__ == "__main__":
-    told = ServiceSettings()
-    topics = Topics(told.transfers_topic, told.balances_topic)
-    asyncio.run(topics.create(told.broker, Path(sys.argv[1])))
+    settings = told(ServiceSettings)
+    topics = Topics(settings.transfers_topic, settings.balances_topic)
+    asyncio.run(topics.create(settings.broker, Path(sys.argv[1])))

@@ -5,14 +5,18 @@ import sys
 
 from livebalance.cli.commands import app
 from livebalance.cli.words import joined
+from livebalance.runtime.refused import WrongSettingsError
 from livebalance.stack.trouble import Trouble
 
 
 def main() -> None:
-    """Exit 1 and one line for what failed, 2 for what was asked wrongly."""
+    """Exit 1 and one line for what failed, 2 for what was asked wrongly, a line for each wrong setting."""
     logging.disable()  # what libraries log is said in the one line, or is nothing to whoever typed this
     try:
         app(joined(sys.argv[1:]), prog_name="livebalance")
+    except WrongSettingsError as wrong:
+        sys.stderr.writelines(f"livebalance: {line}\n" for line in wrong.lines)
+        raise SystemExit(2) from None
     except Trouble as trouble:
         sys.stderr.write(f"livebalance: {trouble}\n")
         raise SystemExit(1) from None

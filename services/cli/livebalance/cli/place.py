@@ -1,43 +1,60 @@
-"""Where the servers are: told in the environment, else those of the demo that runs on this machine."""
+"""Where the servers are: told in the environment, else those of the demo that runs on this machine.
 
-import os
+Every function raises WrongSettingsError.
+"""
 
-from pydantic import ValidationError
+from collections.abc import Iterator
+from functools import cache
 
+from livebalance.runtime.environment import read
 from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.shape import Postgres
 from livebalance.stack.place import Place
 from livebalance.stack.state import State
 from livebalance.stack.trouble import Trouble
 
 
+class OperatorSettings(ServiceSettings):
+    postgres: Postgres | None = None
+
+    def refusals(self) -> Iterator[str]:
+        """None: each command finds out about the servers that it needs."""
+        return iter(())
+
+
+@cache
+def _told() -> OperatorSettings:
+    return read(OperatorSettings)
+
+
+def _found() -> State:
+    return State.read(Place.of_environment())
+
+
 def postgres(role: str) -> str:
     """URL for a role. Raises Trouble."""
-    if told := os.environ.get("LIVEBALANCE_POSTGRES"):
-        return told
-    if found := State.read(Place.of_environment()).postgres:
+    if told := _told().postgres:
+        return told.get_secret_value()
+    if found := _found().postgres:
         return found.replace("//analyst@", f"//{role}@", 1)
     raise Trouble("where is Postgres? set LIVEBALANCE_POSTGRES, or start the demo (make up)")
 
 
 def kafka() -> ServiceSettings:
     """Of Kafka and its topics: LIVEBALANCE_KAFKA and what goes with it, else the demo's. Raises Trouble."""
-    try:
-        told = ServiceSettings()
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        name = "".join(f"LIVEBALANCE_{part}".upper() for part in first["loc"][:1])
-        raise Trouble(f"{name} {first['msg']}".strip()) from None
-    if told.kafka and "kafka" in told.model_fields_set:
+    told = _told()
+    if "kafka" in told.model_fields_set:
         return told
-    if found := State.read(Place.of_environment()).kafka:
+    if found := _found().kafka:
         return told.model_copy(update={"kafka": found})
     raise Trouble("where is Kafka? set LIVEBALANCE_KAFKA, or start the demo (make up)")
 
 
 def redis() -> str | None:
     """URL; None: nobody said where it is, and no demo runs here."""
-    return os.environ.get("LIVEBALANCE_REDIS") or State.read(Place.of_environment()).redis
+    told = _told()
+    return told.redis.get_secret_value() if "redis" in told.model_fields_set else _found().redis
 
 
 def channel_prefix() -> str:
-    return os.environ.get("LIVEBALANCE_CHANNEL_PREFIX", "livebalance:")
+    return _told().channel_prefix

@@ -71,4 +71,4 @@ def summary(feed: Feed, seconds: float, as_json: bool) -> str:
 
 
 if __name__ == "__main__":
-    main(FeedSettings(), partial(serve, arguments().parse_args()))
+    main(FeedSettings, partial(serve, arguments().parse_args()))

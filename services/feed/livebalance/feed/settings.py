@@ -3,11 +3,14 @@
 from pydantic import SecretStr
 
 from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.shape import Seconds
 
 
 class FeedSettings(ServiceSettings):
     """All that a feed is told of its surroundings."""
 
     name: str = "feed"
-    demo_secret: SecretStr | None = None  # with it, tokens for the demo are given to whoever asks
-    deadline: float = 30.0  # seconds that one step may wait for Kafka
+    demo_secret: SecretStr | None = None
+    """With it, tokens for the demo are given to whoever asks."""
+    deadline: Seconds = 30.0
+    """How long one step may wait for Kafka."""

@@ -5,4 +5,4 @@ from livebalance.gateway.settings import Settings
 from livebalance.runtime.run import main
 
 if __name__ == "__main__":
-    main(Settings(), serve)
+    main(Settings, serve)

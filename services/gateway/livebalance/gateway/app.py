@@ -172,7 +172,7 @@ async def _as_it_is(_: object) -> None:
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serves until `stopping`; then drains, and returns."""
     async with asyncpg.create_pool(
-        settings.postgres,
+        settings.postgres.get_secret_value(),
         min_size=0,
         max_size=settings.connections,
         timeout=settings.read_deadline,

@@ -5,20 +5,16 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import asyncpg
-from msgspec import json
 
 from livebalance.gateway.away import AWAY
-from livebalance.gateway.keys import Keys, keys, secret
 from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.tokens import Denial, Expected, Tokens
+from livebalance.gateway.tokens import Denial, Tokens
+from livebalance.gateway.trust import trusted
 from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
 from livebalance.runtime import logs
-from livebalance.runtime.refused import RefusedError
 from livebalance.wire.identity import AccountId
-
-DEMO_ISSUER = "livebalance-demo"
 
 _log = logs.get("authority")
 
@@ -30,7 +26,9 @@ class Authority:
         """Raises RefusedError when the settings have no keys, or keys that are none."""
         self.revocations = Revocations()
         self.told: Callable[[Iterable[Revocation]], object] = self.revocations.add
-        self._keys, expected = _keys(settings)
+        self._keys, expected = trusted(settings)
+        if settings.demo_secret:
+            _log.warning("demo mode: whoever asks is given a token for every account")
         self._tokens = Tokens(self._keys, expected)
         self._pool = pool
         self._period = settings.revocations_period
@@ -74,29 +72,3 @@ class Authority:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._period):
                     await self._rang.wait()
-
-
-def _keys(settings: Settings) -> tuple[Keys, Expected]:
-    if settings.demo_secret:
-        return _of_the_demo(settings, settings.demo_secret.get_secret_value())
-    if not (settings.jwks or settings.jwks_url):
-        raise RefusedError("no keys to check tokens with: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL")
-    if not settings.issuer:
-        raise RefusedError("whose tokens are taken? set LIVEBALANCE_ISSUER")
-    try:
-        own = keys(json.decode(settings.jwks.get_secret_value())) if settings.jwks else []
-    except ValueError as reason:
-        raise RefusedError(f"LIVEBALANCE_JWKS is no JSON Web Key Set with good keys: {reason}") from None
-    return Keys(own, settings.jwks_url), Expected(settings.audience, settings.issuer)
-
-
-def _of_the_demo(settings: Settings, text: str) -> tuple[Keys, Expected]:
-    if settings.jwks or settings.jwks_url:
-        raise RefusedError(
-            "LIVEBALANCE_DEMO_SECRET is for demos: it does not go with LIVEBALANCE_JWKS or its URL"
-        )
-    _log.warning("demo mode: whoever asks is given a token for every account")
-    try:
-        return Keys([secret(text, "demo")], None), Expected(settings.audience, DEMO_ISSUER)
-    except ValueError as reason:
-        raise RefusedError(f"LIVEBALANCE_DEMO_SECRET: {reason}") from None

@@ -86,7 +86,7 @@ class Relay:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarmed: float | None = None  # for when
         self._deltas = Deltas(
-            settings.redis,
+            settings.redis.get_secret_value(),
             settings.channel_prefix,
             settings.name,
             settings.probe_period,

@@ -1,55 +1,108 @@
 """Settings of a gateway; times in seconds, sizes in bytes."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.shape import Count, Port, Postgres, Seconds, Texts
+
+Published = Annotated[str, Field(pattern=r"^https?://", examples=["https://host/path"])]
+Rate = Annotated[float, Field(gt=0)]  # a second, over time
 
 
 class Settings(ServiceSettings):
+    """Who may come is said by keys that tokens are checked with: without any, a gateway does not start."""
+
     name: str = "gateway"
-    http_port: int = 8000
-    postgres: str = "postgresql://gateway@127.0.0.1:5432/livebalance"
-    page: Path | None = None  # directory of the built page
+    http_port: Port = 8000
+    """Where sockets, REST, events, the page, `/livez`, `/readyz` and `/metrics` are."""
+    postgres: Postgres = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
+    """Where the projection is, for a member of the role `gateway`."""
+    page: Path | None = None
+    """Directory of the built page; none: there is no page."""
 
-    # Who may come: tokens are checked with these keys. Without any, a gateway does not start.
-    jwks: SecretStr | None = None  # a JSON Web Key Set: oct (HS256), RSA (RS256), EC (ES256)
-    jwks_url: str | None = None  # where more of it is published, without secrets
+    jwks: SecretStr | None = None
+    """A JSON Web Key Set that tokens are checked with: oct (HS256), RSA (RS256), EC (ES256)."""
+    jwks_url: Published | None = None
+    """Where more of it is published, without secrets."""
     audience: str = "livebalance"
+    """Whom a token has to be for (claim `aud`)."""
     issuer: str | None = None
-    demo_secret: SecretStr | None = None  # demo mode: the feed gives a token to whoever asks
-    cookie: str = "livebalance"  # its value is a token
-    origins: tuple[str, ...] = ()  # of pages that may use the cookie, and open sockets from elsewhere
-    auth_within: float = 5.0
-    revocations_period: float = 2.0  # between looks at what was taken back
-    sockets_per_user: int = 10
-    hosts: tuple[str, ...] = ()  # names (and ports) that are ours, in the Host of a request; none: any
-    tls_only: bool = False  # only what a proxy of ours got by TLS (X-Forwarded-Proto)
-    head_within: float = 5.0  # a request's head must have come
+    """Whose tokens are taken (claim `iss`)."""
+    demo_secret: SecretStr | None = None
+    """Demo mode: the feed gives a token to whoever asks."""
+    cookie: str = "livebalance"
+    """Name of the cookie whose value is a token."""
+    origins: Texts = ()
+    """Of pages that may use the cookie, and open sockets from elsewhere."""
+    auth_within: Seconds = 5.0
+    """How long a socket may take to say who it is."""
+    revocations_period: Seconds = 2.0
+    """Between looks at what was taken back."""
+    sockets_per_user: Count = 10
+    """At once, of one user."""
+    hosts: Texts = ()
+    """Names (and ports) that are ours, in the Host of a request; none: any."""
+    tls_only: bool = False
+    """Take only what a proxy of ours got by TLS (X-Forwarded-Proto)."""
+    head_within: Seconds = 5.0
+    """How long a request's head may take to come."""
 
-    heartbeat: float = 10.0
-    subscriptions: int = 128  # of one session
-    messages_per_second: float = 10.0  # of one session, over time; three times as many at once
-    sockets: int = 20_000
-    new_sockets: float = 1000.0  # a second, over time; so many at once would stop the others
-    sockets_per_address: int = 200
-    new_sockets_per_address: float = 20.0  # a second, over time; twice as many at once
-    proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # whose word (X-Forwarded-For) is taken for an address
-    resume_max: int = 10_000  # revisions behind, beyond which a snapshot answers
-    page_rows: int = 200  # transfers in one delta of a resume; so many fit an outbox
-    outbox_bytes: int = 64 * 1024
-    trail_bytes: int = 64 * 1024 * 1024  # of what was relayed lately, for those who come back
-    send_buffer_bytes: int = 128 * 1024  # the kernel's, of one socket
-    assembly: float = 10.0  # a message that began must have ended
-    ping_period: float = 20.0
-    no_progress: float = 120.0  # while data waits, before a connection is aborted
+    heartbeat: Seconds = 10.0
+    """Between two heartbeats to a client."""
+    subscriptions: Count = 128
+    """Of one session, at most."""
+    messages_per_second: Rate = 10.0
+    """Of one session, over time; three times as many at once."""
+    sockets: Count = 20_000
+    """Of this gateway, at most."""
+    new_sockets: Rate = 1000.0
+    """A second, over time; so many at once would stop the others."""
+    sockets_per_address: Count = 200
+    """Of one address, at most."""
+    new_sockets_per_address: Rate = 20.0
+    """A second, over time; twice as many at once."""
+    proxies: Texts = ("127.0.0.1", "::1")
+    """Whose word (X-Forwarded-For) is taken for an address."""
+    resume_max: Annotated[int, Field(ge=0)] = 10_000
+    """Revisions behind, beyond which a snapshot answers."""
+    page_rows: Count = 200
+    """Transfers in one delta of a resume; so many fit an outbox."""
+    outbox_bytes: Count = 64 * 1024
+    """What may wait for one client; more is forgotten and read again."""
+    trail_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    """Of what was relayed lately, for those who come back."""
+    send_buffer_bytes: Count = 128 * 1024
+    """The kernel's, of one socket."""
+    assembly: Seconds = 10.0
+    """A message that began must have ended."""
+    ping_period: Seconds = 20.0
+    """Between two pings of a socket."""
+    no_progress: Seconds = 120.0
+    """While data waits, before a connection is aborted."""
 
-    audit_period: float = 5.0
-    probe_period: float = 5.0
-    read_deadline: float = 5.0
-    reads_per_second: int = 5_000  # of accounts: repairs, resumes and joins together
-    reads_waiting: int = 20_000  # resumes, and as many joins; who would be one more is told to come back
-    connections: int = 6  # to Postgres: two for reads of accounts, one for audits, the rest for REST
+    audit_period: Seconds = 5.0
+    """Within which every followed account is compared with Postgres."""
+    probe_period: Seconds = 5.0
+    """Between two messages to ourselves through Redis: it may be deaf without an error."""
+    read_deadline: Seconds = 5.0
+    """How long a statement may wait for Postgres."""
+    reads_per_second: Count = 5_000
+    """Of accounts: repairs, resumes and joins together."""
+    reads_waiting: Count = 20_000
+    """Resumes, and as many joins; who would be one more is told to come back."""
+    connections: Count = 6
+    """To Postgres: two for reads of accounts, one for audits, the rest for REST."""
 
-    drain: float = 5.0  # over which clients are asked to come back elsewhere
+    drain: Annotated[float, Field(ge=0)] = 5.0
+    """Over which clients are asked to come back elsewhere, when told to stop."""
+
+    def refusals(self) -> Iterator[str]:
+        """Not those of Kafka's certificates: a gateway does not speak with Kafka."""
+        # Whoever wants our names alone, as all services do, need not have what checks signatures.
+        from livebalance.gateway.trust import refusals  # noqa: PLC0415
+
+        return refusals(self)

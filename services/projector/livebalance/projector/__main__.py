@@ -38,8 +38,9 @@ async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> list[L
 @contextlib.asynccontextmanager
 async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> AsyncIterator[Projector]:
     """All parts of the service, connected, for as long as the block runs."""
-    store = Store(settings.postgres, settings.name, lanes, settings.transfers_topic)
-    intake, doorbell = Intake(settings), Doorbell(settings.redis)
+    postgres, redis = settings.postgres.get_secret_value(), settings.redis.get_secret_value()
+    store = Store(postgres, settings.name, lanes, settings.transfers_topic)
+    intake, doorbell = Intake(settings), Doorbell(redis)
     doorbell.start()
     try:
         await intake.start()
@@ -62,4 +63,4 @@ async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    main(ProjectorSettings(), serve)
+    main(ProjectorSettings, serve)

@@ -1,17 +1,30 @@
 """What a projector is told from outside, as LIVEBALANCE_*."""
 
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
 from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.shape import Count, Postgres, Seconds
 
 
 class ProjectorSettings(ServiceSettings):
     """Times in seconds unless the name says otherwise."""
 
     name: str = "projector"
-    postgres: str = "postgresql://projector@127.0.0.1:5432/livebalance"
+    postgres: Postgres = SecretStr("postgresql://projector@127.0.0.1:5432/livebalance")
+    """Where the projection is, for a member of the role `projector`."""
     projector_group: str = "livebalance-projector"
-    session_timeout_ms: int = 6_000  # without a heartbeat for as long, others take over
-    batch: int = 2000  # records of one transaction, at most
-    cache: int = 100_000  # accounts kept in memory, at most
-    refused_in_a_row: int = 100  # more than these, with no good record between, halt the lane
-    behind_after: float = 5.0  # a lane further behind publishes only its progress
-    fetch_ms: int = 200  # the longest wait of one fetch
+    """The consumer group."""
+    session_timeout_ms: Count = 6_000
+    """Without a heartbeat for as long, others take over."""
+    batch: Count = 2000
+    """Records of one transaction, at most."""
+    cache: Count = 100_000
+    """Accounts kept in memory, at most."""
+    refused_in_a_row: Annotated[int, Field(ge=0)] = 100
+    """More than these, with no good record between, halt the lane."""
+    behind_after: Seconds = 5.0
+    """A lane further behind publishes only its progress."""
+    fetch_ms: Count = 200
+    """The longest wait of one fetch."""

@@ -69,4 +69,4 @@ async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    main(RecorderSettings(), serve)
+    main(RecorderSettings, serve)

@@ -1,6 +1,11 @@
 """Settings of the recorder, from LIVEBALANCE_*."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.shape import Count, Seconds
 
 
 class RecorderSettings(ServiceSettings):
@@ -8,7 +13,12 @@ class RecorderSettings(ServiceSettings):
 
     name: str = "recorder"
     recorder_group: str = "livebalance-recorder"
-    duplicate_window: int = 10_000  # offsets of a partition within which a repeated transfer id is dropped
-    batch: int = 2_000  # transfers at most in one round of transactions
-    session_timeout_ms: int = 10_000  # without a heartbeat for as long, others take over
-    deadline: float = 30.0  # seconds that one step may wait for Kafka
+    """The consumer group."""
+    duplicate_window: Annotated[int, Field(ge=0)] = 10_000
+    """Offsets of a partition within which a repeated transfer id is dropped."""
+    batch: Count = 2_000
+    """Transfers at most in one round of transactions."""
+    session_timeout_ms: Count = 10_000
+    """Without a heartbeat for as long, others take over."""
+    deadline: Seconds = 30.0
+    """How long one step may wait for Kafka."""
