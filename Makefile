@@ -5,6 +5,9 @@ PYTHON ?= python3
 BIN := .livebalance/venv/bin
 READY := .livebalance/venv/ready
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+# uv does not read what pip is told: unless told of an index itself, it asks the one that pip asks.
+PIP_INDEX := $(BIN)/python -m pip config list | sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | head -n 1
+UV := UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$$($(PIP_INDEX))}}" $(BIN)/uv
 STACK := LIVEBALANCE_PARENT=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
@@ -55,7 +58,7 @@ test-web: $(READY)
 	$(BIN)/python -m livebalance.stack.node test
 
 # Resolving starts from what is locked: nothing moves that need not. `make lock ARGS=--upgrade` moves everything.
-RESOLVE := $(BIN)/uv pip compile pyproject.toml $(MEMBERS) --all-extras --group dev --python-version 3.11 --universal \
+RESOLVE := $(UV) pip compile pyproject.toml $(MEMBERS) --all-extras --group dev --python-version 3.11 --universal \
   --generate-hashes --no-header --no-annotate --quiet \
   $(patsubst %,--no-emit-package=livebalance-%,$(notdir $(MEMBERS:/pyproject.toml=)))
 
@@ -74,14 +77,21 @@ ifneq ($(shell cat .livebalance/venv/place 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
+CUT := { echo '✗ not all packages came, see above: check the network, then start again; what has arrived is kept' >&2; exit 1; }
+
+# Who comes second waits, and finds it made.
 $(READY): requirements.lock $(MEMBERS)
+ifndef ALONE
+	@mkdir -p .livebalance && flock .livebalance/venv.lock $(MAKE) --silent --no-print-directory ALONE=yes $@
+else
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
 	  'Livebalance needs Python 3.11 or newer with venv: install it (Debian: python3-venv), or name one: make PYTHON=python3.12' >&2; exit 1; }
-	@test "$$(cat .livebalance/venv/place 2>/dev/null)" = "$$PWD" \
+	@test "$$(cat .livebalance/venv/place 2>/dev/null)" = "$$(pwd -P)" \
 	  || { echo 'Making .livebalance/venv' && rm -rf .livebalance/venv && $(PYTHON) -m venv .livebalance/venv; }
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .livebalance/uv.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .livebalance/uv.lock
-	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .livebalance/uv.lock || $(CUT)
+	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock || $(CUT)
 	@$(BIN)/uv pip install --python $(BIN)/python --offline --no-deps --quiet $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
-	@echo "$$PWD" > .livebalance/venv/place
+	@pwd -P > .livebalance/venv/place
 	@touch $@
+endif

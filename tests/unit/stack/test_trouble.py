@@ -23,6 +23,8 @@ _LOG = Path("kafka.log")
         ),
         ("Failed to acquire lock on file .lock in /x/kafka/log", "in use by another process"),
         ("FATAL:  database files are incompatible with server", "make reset"),
+        ("npm error network request to http://x/y.tgz failed, reason: read ECONNRESET", "check the network"),
+        ("npm error code EAI_AGAIN", "what has arrived is kept"),
     ],
 )
 def test_a_known_cause_says_what_to_do(line: str, advice: str) -> None:

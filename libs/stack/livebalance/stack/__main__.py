@@ -105,11 +105,11 @@ def _up(place: Place, options: argparse.Namespace) -> None:
 def _follow_until_up(place: Place, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline, shown = time.monotonic() + _UP, 0
     while True:
-        is_up = State.read(place).page is not None
+        page = State.read(place).page
         text = log.read_text(errors="replace")
         print(text[shown:], end="", flush=True)  # noqa: T201 - what the demo says
         shown = len(text)
-        if is_up:
+        if page and page in text:  # it is noted a moment before it is said
             return
         if process.poll() is not None:
             raise Trouble(f"it did not come up: see above, or {log}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.place import PROJECT, Place, free_port, is_free
+from livebalance.stack.place import PROJECT, Place, free_port, is_free, reserved
 from livebalance.stack.trouble import Trouble
 
 PREFERRED_PORT = 8080
@@ -19,7 +19,7 @@ def page_port(wanted: int | None) -> int:
     """
     if wanted and not is_free(wanted):
         raise Trouble(f"port {wanted} is taken: stop what uses it, or ask for another with --port")
-    return wanted or (PREFERRED_PORT if is_free(PREFERRED_PORT) else free_port())
+    return wanted or (PREFERRED_PORT if reserved(PREFERRED_PORT) else free_port())
 
 
 def balancer(place: Place, port: int, gateways: Sequence[int], feed: int | None) -> Child:

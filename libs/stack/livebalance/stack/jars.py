@@ -8,7 +8,6 @@ import hashlib
 import os
 import tempfile
 import urllib.request
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from livebalance.stack import maven
 from livebalance.stack.trouble import Trouble, from_os
 
 # slf4j-simple and no other binding: log4j's would pull the Kafka clients back to an older version.
@@ -97,7 +97,7 @@ def _complete(directory: Path, progress: Progress) -> None:
         progress(done, total)
 
     if missing:
-        repository = _repository()
+        repository = maven.repository()
         with ThreadPoolExecutor(8) as pool:
             coming = [pool.submit(_download, jar, repository, directory, received) for jar in missing]
         for one in coming:  # all have come, or not: one that did not takes nothing from the others
@@ -108,14 +108,6 @@ def _complete(directory: Path, progress: Progress) -> None:
 
 def _is_there(path: Path, jar: Jar) -> bool:
     return path.is_file() and path.stat().st_size == jar.size
-
-
-def _repository() -> str:
-    """The Maven repository: a mirror named in `LIVEBALANCE_MAVEN`, else the resolver's own default."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on import it looks for a runtime directory that we do not use
-        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - a warm start need not pay for it
-    return (os.environ.get("LIVEBALANCE_MAVEN") or MAVEN_CENTRAL_URL).rstrip("/")
 
 
 def _download(jar: Jar, repository: str, directory: Path, received: Callable[[int], None]) -> None:

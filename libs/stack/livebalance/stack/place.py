@@ -6,6 +6,7 @@ import platform
 import random
 import socket
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from livebalance.stack.trouble import Trouble
 PROJECT = Path(__file__).resolve().parents[4]
 # Below the range from which Linux takes ports for outgoing connections: none of those can be in the way.
 _PORTS = range(20_000, 32_000)
+_KEPT = 64  # reservations, as file descriptors: who got one before as many others has long been listening
+_reservations: deque[int] = deque()
 _PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64")}
 
 
@@ -104,9 +107,28 @@ def is_free(port: int) -> bool:
         return True
 
 
+def reserved(port: int) -> bool:
+    """Whether the port is free, and from now on ours: no other stack on this machine reserves it.
+
+    It is taken for good only by whoever listens there, and a server may be minutes from that.
+    """
+    if not is_free(port):
+        return False
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0livebalance-port-{port}")  # no file: it ends with this process
+    except OSError:
+        claim.close()
+        return False
+    _reservations.append(claim.detach())
+    if len(_reservations) > _KEPT:
+        os.close(_reservations.popleft())
+    return True
+
+
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A port of loopback that nobody listens on now, and that is given to nobody else."""
     for port in random.sample(_PORTS, 200):
-        if is_free(port):
+        if reserved(port):
             return port
     raise Trouble("200 ports in a row are taken: close something, then start again")

@@ -24,6 +24,10 @@ _ADVICE = (
         "its data is of another version: `make reset` forgets it",
     ),
     (
+        r"npm error (network|code (E(NOTFOUND|AI_AGAIN|TIMEDOUT|CONN\w+)|ERR_SOCKET_TIMEOUT))",
+        "its download was cut: check the network, then start again; what has arrived is kept",
+    ),
+    (
         r"OutOfMemoryError|Cannot allocate memory",
         "there is not enough memory: close something, then start again",
     ),
