@@ -121,7 +121,8 @@ def _meant(name: str) -> str:
 
 
 def _shortened(name: str) -> str:
-    return one_line(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+    shown = one_line(name)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def _secrets(directory: str | None) -> tuple[list[str], list[str]]:
