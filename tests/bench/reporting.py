@@ -3,8 +3,8 @@
 `python -m tests.bench.reporting [--transfers 1000000] [--accounts 10000]`
 
 One Postgres (without fsync), one connection of the role `analyst`. A tenth of the transfers is of one
-account, the rest is spread evenly over 90 days and all others. Times are of whole journeys in ms, rows included, the
-median of 5; the plans, as they ran, are kept in tests/bench/plans.
+account, the rest is spread evenly over 90 days and all others. Times are of whole journeys in ms, rows
+included, the median of 5; the plans, as they ran, are kept in tests/bench/plans.
 """
 
 import argparse
