@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from livebalance.readmodel.migrate import migrate
 from livebalance.readmodel.tables import metadata
 from livebalance.stack.database import Database
-from livebalance.stack.servers import Servers
 
 
 def _differences(connection: Connection) -> list[object]:
@@ -29,17 +28,6 @@ async def test_the_tables_are_what_the_migrations_make(database: Database) -> No
             assert await connection.run_sync(_differences) == []
     finally:
         await engine.dispose()
-
-
-@pytest.fixture
-async def empty(postgres_server: Servers, database: Database) -> AsyncIterator[str]:
-    """A database without a schema."""
-    name = f"{database.name}-empty"
-    connection = await asyncpg.connect(database.url("owner"))
-    await connection.execute(f'create database "{name}"')
-    yield postgres_server.postgres("owner", name)
-    await connection.execute(f'drop database "{name}" with (force)')
-    await connection.close()
 
 
 async def test_many_may_migrate_at_once(empty: str) -> None:
@@ -121,6 +109,12 @@ LIMITS = [
     ("gateway", "statement_timeout", "5s"),
     ("analyst", "default_transaction_read_only", "on"),
     ("analyst", "statement_timeout", "30s"),
+    ("analyst", "transaction_timeout", "5min"),
+    ("analyst", "idle_in_transaction_session_timeout", "1min"),
+    ("analyst", "default_transaction_isolation", "repeatable read"),
+    ("analyst", "temp_file_limit", "1GB"),
+    ("analyst", "max_parallel_workers_per_gather", "0"),
+    ("analyst", "jit", "off"),
 ]
 
 

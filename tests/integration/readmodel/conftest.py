@@ -1,0 +1,33 @@
+"""What an analyst's test stands on."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from livebalance.readmodel.writes import Connection
+from livebalance.stack.database import Database
+from livebalance.stack.servers import Servers
+from tests.integration.readmodel.ledger import FILL
+
+
+@pytest.fixture
+async def analyst(database: Database) -> AsyncIterator[Connection]:
+    """Connected as the role, to a database with the accounts of docs/reporting.md."""
+    projector = await asyncpg.connect(database.url("projector"))
+    await projector.execute(FILL)
+    await projector.close()
+    connection = await asyncpg.connect(database.url("analyst"), timeout=10)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def empty(postgres_server: Servers, database: Database) -> AsyncIterator[str]:
+    """A database without a schema."""
+    name = f"{database.name}-empty"
+    connection = await asyncpg.connect(database.url("owner"))
+    await connection.execute(f'create database "{name}"')
+    yield postgres_server.postgres("owner", name)
+    await connection.execute(f'drop database "{name}" with (force)')
+    await connection.close()

@@ -1,0 +1,263 @@
+"""Each view and function of `reporting` says what the tables say, and what its comment says."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from livebalance.readmodel.reporting import page, table
+from livebalance.readmodel.writes import Connection
+from livebalance.stack.database import Database
+
+PAGE = Path(__file__).parents[3] / "docs" / "reporting.md"
+QUESTIONS = re.compile(r"```sql\n(.*?)```\n\n(\|.*?)\n\n", re.DOTALL)
+
+# What was there before migration 0005 keeps its columns, in their places.
+BEFORE = {
+    "balances": "account_id balance currency revision version transfer_id client_id opening posted_total"
+    " transfer_count half_applied drift disputed_since disputed_why recorded_at",
+    "transfers": "account_id revision transfer_id amount total balance_after occurred_at recorded_at topic"
+    " partition source_offset",
+    "freshness": "lane transfers_next balances_next last_event_at as_of age halted_why",
+}
+
+
+def of(day: int, hour: int = 0) -> datetime:
+    return datetime(2026, 2, day, hour, tzinfo=UTC)
+
+
+@pytest.fixture
+async def projector(analyst: Connection, database: Database) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(database.url("projector"))
+    yield connection
+    await connection.close()
+
+
+async def test_views_keep_the_columns_they_had(analyst: Connection) -> None:
+    columns = (
+        "select string_agg(attname, ' ' order by attnum) from pg_attribute"
+        " where attrelid = $1::text::regclass and attnum > 0"
+    )
+    for view, expected in BEFORE.items():
+        found = await analyst.fetchval(columns, f"reporting.{view}")
+        assert f"{found} ".startswith(f"{expected} "), view
+
+
+async def test_amounts_are_numeric_and_times_have_a_zone(analyst: Connection) -> None:
+    wrong = (
+        "select attrelid::regclass, attname from pg_attribute where attrelid in (select oid from pg_class"
+        " where relnamespace = 'reporting'::regnamespace) and atttypid in"
+        " ('timestamp'::regtype, 'float8'::regtype, 'float4'::regtype, 'money'::regtype)"
+    )
+    assert await analyst.fetch(wrong) == []
+
+
+async def test_the_page_is_what_the_database_says(analyst: Connection) -> None:
+    made = await page(analyst)
+    assert PAGE.read_text() == made, "python -m livebalance.readmodel.reporting > docs/reporting.md"
+
+
+async def test_the_questions_of_the_page_have_the_answers_it_shows(analyst: Connection) -> None:
+    questions = QUESTIONS.findall(PAGE.read_text())
+    assert len(questions) == 5
+    for query, answer in questions:
+        rows = await analyst.fetch(query)
+        assert table(rows[0].keys(), [tuple(row) for row in rows]) == answer
+
+
+_BARE = """
+select c.oid::regclass::text as name from pg_class c
+ where c.relnamespace in ('public'::regnamespace, 'reporting'::regnamespace)
+   and c.relkind in ('r', 'v', 'm', 'p')
+   and obj_description(c.oid, 'pg_class') is null
+ union all
+select format('%s.%s', c.oid::regclass, a.attname) from pg_class c join pg_attribute a on a.attrelid = c.oid
+ where c.relnamespace in ('public'::regnamespace, 'reporting'::regnamespace)
+   and c.relkind in ('r', 'v', 'm', 'p')
+   and a.attnum > 0 and not a.attisdropped and col_description(c.oid, a.attnum) is null
+ union all
+select oid::regprocedure::text from pg_proc
+ where pronamespace in ('public'::regnamespace, 'reporting'::regnamespace)
+   and obj_description(oid, 'pg_proc') is null
+ order by name
+"""
+
+
+async def test_everything_has_a_comment(database: Database) -> None:
+    owner = await asyncpg.connect(database.url("owner"))
+    try:
+        assert await owner.fetch(_BARE) == []
+        await owner.execute("create view reporting.bare as select 1 as one; create table naked (two int)")
+        await owner.execute("create function three() returns int language sql return 3")
+        bare = [row["name"] for row in await owner.fetch(_BARE)]
+        assert bare == ["naked", "naked.two", "reporting.bare", "reporting.bare.one", "three()"]
+    finally:
+        await owner.close()
+
+
+# --- statements
+
+
+async def test_a_statement_is_its_opening_and_its_lines(analyst: Connection) -> None:
+    for since, until, revisions in [
+        ("-infinity", "infinity", [0, 2, 4, 6, 8, 8]),
+        ("-infinity", "2026-02-01Z", [0, 2, 4, 4]),
+        ("2026-02-01Z", "2026-02-01Z", [4, 4]),
+        ("2026-02-01Z", "2026-02-02Z", [4, 6, 8, 8]),
+        ("2026-02-02Z", "infinity", [8, 8]),
+    ]:
+        query = "select * from statement('bob', $1::text::timestamptz, $2::text::timestamptz)"
+        opening, *lines, closing = await analyst.fetch(query, since, until)
+        assert [row["revision"] for row in (opening, *lines, closing)] == revisions
+        assert (opening["line"], closing["line"]) == ("opening", "closing")
+        assert {row["line"] for row in lines} <= {"transfer"}
+        assert opening["balance"] + sum(row["amount"] for row in lines) == closing["balance"]
+        assert (opening["amount"], closing["amount"], closing["topic"]) == (None, None, None)
+
+
+async def test_a_line_says_where_it_is_from(analyst: Connection) -> None:
+    line = (await analyst.fetch("select * from statement('bob')"))[4]
+    assert (line["transfer_id"], line["topic"], line["partition"], line["source_offset"]) == (
+        "t-4",
+        "transfers",
+        0,
+        6,
+    )
+    assert (line["amount"], line["total"]) == (Decimal("5.00"), Decimal("22.75"))
+
+
+async def test_no_statement_without_an_account_or_a_period(analyst: Connection) -> None:
+    assert await analyst.fetch("select * from statement('nobody')") == []
+    assert await analyst.fetch("select * from statement('bob', '2026-02-02Z', '2026-02-01Z')") == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "revision", "held"),
+    [
+        ("2025-01-01Z", 0, "100.00"),
+        ("2026-01-30 09:00Z", 0, "100.00"),
+        ("2026-01-30 09:00:00.001Z", 2, "70.00"),
+        ("2026-02-01Z", 4, "82.50"),
+        ("infinity", 6, "82.25"),
+    ],
+)
+async def test_as_of_a_time_is_before_it(analyst: Connection, moment: str, revision: int, held: str) -> None:
+    query = "select * from balance_as_of('alice', $1::text::timestamptz)"
+    (row,) = await analyst.fetch(query, moment)
+    assert (row["revision"], row["balance"]) == (revision, Decimal(held))
+
+
+@pytest.mark.parametrize(
+    ("at", "held"),
+    [(0, "0.00"), (1, "0.00"), (2, "30.00"), (5, "17.50"), (7, "17.75"), (8, "22.75"), (9, None), (-1, None)],
+)
+async def test_at_a_revision_that_was(analyst: Connection, at: int, held: str | None) -> None:
+    rows = await analyst.fetch("select balance from balance_at('bob', $1)", at)
+    assert [row["balance"] for row in rows] == ([] if held is None else [Decimal(held)])
+
+
+async def test_what_is_applied_by_half_is_apart(analyst: Connection) -> None:
+    """Of each account: its balance by its transfers is what its row shows, and that."""
+    rows = await analyst.fetch(
+        "select b.balance, b.half_applied, held.balance as held from balances b"
+        " cross join lateral balance_at(b.account_id, b.revision) held order by b.account_id"
+    )
+    assert [row["half_applied"] for row in rows] == [0, 5]
+    assert all(row["held"] == row["balance"] + row["half_applied"] for row in rows)
+
+
+# --- the rest
+
+
+async def test_accounts_have_a_state(analyst: Connection, projector: Connection) -> None:
+    await projector.execute(
+        "insert into balance (account_id, revision, lane, posted_total, transfer_count, recorded_at)"
+        " values ('erased', 9, 0, 0, 0, now()), ('waiting', 1, 0, 5, 1, now())"
+    )
+    found = await analyst.fetch("select account_id, state, last_transfer_at from accounts order by 1")
+    assert [tuple(row) for row in found] == [
+        ("alice", "open", of(1)),
+        ("bob", "open", of(1, 10)),
+        ("erased", "erased", None),
+        ("waiting", "waiting", None),
+    ]
+    assert await analyst.fetch("select * from statement('waiting') where balance is not null") == []
+
+
+async def test_days_and_hours_are_of_utc_and_have_their_beginning(analyst: Connection) -> None:
+    await analyst.execute("set timezone = 'Asia/Tokyo'")
+    days = await analyst.fetch("select * from daily_flows order by day")
+    assert [(row["day"], row["transfers"], row["net"]) for row in days] == [
+        (date(2026, 1, 30), 2, 0),
+        (date(2026, 1, 31), 2, 0),
+        (date(2026, 2, 1), 3, 5),
+    ]
+    assert (days[2]["credits"], days[2]["debits"]) == (Decimal("5.25"), Decimal("-0.25"))
+    hours = await analyst.fetch("select * from hourly_volume order by hour")
+    assert [(row["hour"], row["transfers"], row["volume"]) for row in hours][2:] == [
+        (of(1), 2, Decimal("0.50")),
+        (of(1, 10), 1, 5),
+    ]
+
+
+async def test_top_movers_of_a_day(analyst: Connection) -> None:
+    await analyst.execute("set timezone = 'Asia/Tokyo'")
+    movers = await analyst.fetch("select * from top_movers('2026-02-01')")
+    told = [(row["place"], row["account_id"], row["volume"], row["net"], row["revision"]) for row in movers]
+    assert told == [
+        (1, "bob", Decimal("5.25"), Decimal("5.25"), 8),
+        (2, "alice", Decimal("0.25"), Decimal("-0.25"), 6),
+    ]
+    assert len(await analyst.fetch("select * from top_movers('2026-02-01', 1)")) == 1
+    assert await analyst.fetch("select * from top_movers('2026-02-02')") == []
+
+
+async def test_who_did_nothing_for_long(analyst: Connection, projector: Connection) -> None:
+    await projector.execute(
+        "insert into balance (account_id, revision, lane, balance, posted_total, transfer_count, recorded_at)"
+        " values ('new', 1, 0, 0, 0, 0, now()), ('old', 1, 0, 0, 0, 0, now() - interval '31 days'),"
+        " ('busy', 9, 0, 0, 0, 1, now()), ('erased', 2, 0, null, 0, 0, '2020-01-01Z')"
+    )
+    await projector.execute(
+        "insert into transfer"
+        " values ('busy', 9, 't', 1, 1, 'epoch', now() - interval '29 days', 'transfers', 0, 9)"
+    )
+    found = await analyst.fetch("select account_id, idle from dormant_accounts order by account_id")
+    assert [row["account_id"] for row in found] == ["alice", "bob", "old"]
+    assert found[2]["idle"] > timedelta(days=30)
+
+
+async def test_reconciliation_is_empty_when_all_is_well(analyst: Connection, projector: Connection) -> None:
+    assert await analyst.fetch("select * from reconciliation") == []
+    await projector.execute("update balance set drift = null where account_id = 'bob'")  # it waits
+    assert await analyst.fetch("select * from reconciliation") == []
+    await projector.execute("update balance set drift = 0.01 where account_id = 'bob'")
+    await projector.execute("update balance set disputed_since = now() where account_id = 'alice'")
+    found = await analyst.fetch("select account_id, drift from reconciliation order by account_id")
+    assert [tuple(row) for row in found] == [("alice", 0), ("bob", Decimal("0.01"))]
+
+
+async def test_freshness_of_each_partition(analyst: Connection) -> None:
+    (row,) = await analyst.fetch("select * from freshness")
+    assert (row["lane"], row["transfers_next"], row["balances_next"]) == (0, 7, 8)
+    assert (row["last_event_at"], row["epoch"], row["known"]) == (of(1, 10), "00000000000000a1", True)
+    assert timedelta(0) <= row["age"] < timedelta(minutes=1)
+
+
+async def test_what_is_in_quarantine_by_reason(analyst: Connection, projector: Connection) -> None:
+    assert await analyst.fetch("select * from quarantine_summary") == []
+    await projector.execute(
+        "insert into quarantine (topic, partition, source_offset, value, headers, kafka_time, reason)"
+        " values ('transfers', 0, 3, 'secret', '[]', '2026-02-01Z', 'bad'),"
+        " ('transfers', 0, 9, 'secret', '[]', '2026-02-02Z', 'bad'),"
+        " ('transfers', 1, 4, 'secret', '[]', '2026-02-01Z', 'bad')"
+    )
+    found = await analyst.fetch("select * from quarantine_summary order by partition")
+    assert [tuple(row) for row in found] == [
+        ("transfers", 0, "bad", "held", 2, 3, 9, of(1), of(2)),
+        ("transfers", 1, "bad", "held", 1, 4, 4, of(1), of(1)),
+    ]
