@@ -23,11 +23,13 @@ _GONE = 30.0
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home of its own, with the downloads of the real one."""
+    """A home of its own, with the downloads of the real one; its path has a space, as some have."""
     jars = Place.of_environment().home / "jars"
     jars.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "jars").symlink_to(jars)
-    return tmp_path
+    home = tmp_path / "my home"
+    home.mkdir()
+    (home / "jars").symlink_to(jars)
+    return home
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -148,6 +150,22 @@ def test_killed_it_leaves_nothing_and_comes_back_with_its_data(
     again.send_signal(signal.SIGINT)
     assert again.wait(_GONE) == 0
     assert _left_of(_pids(status)) == []
+
+
+@pytest.mark.timeout(200)
+def test_up_says_where_it_is_and_down_leaves_nothing(command: Run) -> None:
+    port = str(free_port())
+    try:
+        first = command("up", "--no-page", "--port", port, "--limit", "1")
+        assert first.returncode == 0, first.stdout + first.stderr
+        assert f"Open http://127.0.0.1:{port}\n" in first.stdout
+        second = command("up", "--no-page")
+        assert (second.returncode, second.stderr) == (1, f"✗ it is up already: http://127.0.0.1:{port}\n")
+        pids = _pids(_status(command))
+    finally:
+        down = command("down")
+    assert down.returncode == 0
+    assert _left_of(pids) == []
 
 
 @pytest.mark.timeout(200)
