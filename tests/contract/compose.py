@@ -7,6 +7,7 @@ installed, checked against its hash, and opened.
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -54,9 +55,13 @@ def _downloaded(scratch: Path) -> Path:
 
 
 def _opened(package: Path) -> Path:
-    with tarfile.open(package) as archive:
-        archive.extract(_MEMBER, package.parent, filter="data")
-    return package.parent / _MEMBER
+    binary = package.with_suffix(".binary")
+    with tarfile.open(package) as archive, binary.open("wb") as file:
+        member = archive.extractfile(_MEMBER)
+        assert member
+        shutil.copyfileobj(member, file)
+    binary.chmod(0o755)
+    return binary
 
 
 def configured(compose: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:

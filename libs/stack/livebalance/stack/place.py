@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.trouble import Trouble, from_os
 
 PROJECT = Path(__file__).resolve().parents[4]
 # Below the range from which Linux takes ports for outgoing connections: none of those can be in the way.
@@ -67,12 +67,21 @@ class Place:
             yield
 
     def in_use(self, name: str = "lock") -> bool:
-        """Whether a process holds the state."""
+        """Whether a process holds the state. Who looks makes nothing, and need not be its owner.
+
+        Raises:
+            Trouble: it may not be read.
+        """
         try:
-            with self.locked(name):
-                return False
-        except Trouble:
+            with (self.state / name).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who look do not see each other
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
             return True
+        except OSError as error:
+            raise from_os(error) from error
+        return False
 
 
 def is_yours() -> bool:

@@ -1,0 +1,32 @@
+"""The state directory: who holds it, and who only looks."""
+
+from pathlib import Path
+
+import pytest
+
+from livebalance.stack.place import Place
+from livebalance.stack.state import State
+from livebalance.stack.trouble import Trouble
+
+
+def test_who_looks_makes_nothing(tmp_path: Path) -> None:
+    place = Place(tmp_path / "home", tmp_path / "home" / "demo")
+    assert State.read(place) == State()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_holds_it_is_seen_and_who_looks_is_not(tmp_path: Path) -> None:
+    place = Place(tmp_path, tmp_path / "demo")
+    with place.locked():
+        assert place.in_use()
+        (place.state / "lock").chmod(0o444)  # as another user sees it
+        assert place.in_use()
+        with pytest.raises(Trouble, match="is in use"), place.locked():
+            pass
+    assert not place.in_use()
+
+
+def test_what_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("not a directory")
+    with pytest.raises(Trouble, match="Not a directory: .*lock"):
+        Place(tmp_path, tmp_path / "demo").in_use()
