@@ -10,6 +10,7 @@ import jwt
 from prometheus_client import REGISTRY
 
 from livebalance.gateway import channel, lounge, relay
+from livebalance.readmodel import reads
 from livebalance.wire.delta import parts_of, written
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.bad_input.raw import END, TEXT, UPGRADE, frame, message
@@ -221,6 +222,25 @@ async def locked_request(stage: Stage) -> None:
         await owner.execute("lock table balance in access exclusive mode")
         await stage.get("/accounts")
     await owner.close()
+
+
+async def second_statement(stage: Stage) -> None:
+    given, path, go = token(), "/accounts/alice/statement", asyncio.Event()
+    read = reads.newer
+
+    async def newer(*some: Any) -> reads.Listed:
+        await go.wait()
+        return await read(*some)
+
+    stage.patch.setattr(reads, "newer", newer)
+    await stage.book.open("alice")
+    await stage.book.move("alice", 1)
+    url = f"{stage.gateway.http}/api/v1{path}"
+    async with httpx.AsyncClient() as client, client.stream("GET", url, headers=bearer(given)) as first:
+        assert first.status_code == 200
+        await stage.get(path, given)
+        go.set()
+        await first.aread()
 
 
 async def in_vain(stage: Stage) -> None:

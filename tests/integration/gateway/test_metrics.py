@@ -221,6 +221,7 @@ EVENTS: dict[str, Event] = {
     "nothing": problem("not_found", acts.gets("/accounts/alice/transfers/none")),
     "not served": problem("method", acts.asks(BROWSE.replace(b"GET", b"DELETE"))),
     "in vain": problem("not_yet", acts.in_vain),
+    "a second statement": problem("one_at_a_time", acts.second_statement),
     "away": problem("unavailable", acts.locked_request),
     "a bug of a request": problem("internal", acts.a_bug_of_a_request),
     # a stream of events

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from livebalance.readmodel import reads
+from livebalance.readmodel import reads, statements
 from livebalance.readmodel.reads import Asked
 from livebalance.readmodel.writes import Connection
 from livebalance.stack.database import Database
@@ -129,6 +129,11 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         lambda found: (found.at.revision, [row.id for row in found.transfers]),
         (3, ["alice-2"]),
     ),
+    "edges": (
+        lambda sql: statements.edges(sql, ALICE, None, None),
+        lambda found: (found.at.revision, found.opening.revision, found.closing.revision),
+        (3, 0, 3),
+    ),
     "revisions": (lambda sql: reads.revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
     "ids": (
         lambda sql: reads.listed(sql, [ALICE, EU_2], [], "", 9),
@@ -180,19 +185,23 @@ NOTHING: dict[str, Any] = {
     "older": (0, []),
     "newer": (0, []),
     "transfer": (0, []),
+    "edges": (0, 0, 0),
     "revisions": {},
     "ids": [],
     "nothing": [],
     "prefix": [],
     "all": [],
 }
-STATEMENTS = ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_ONE", "_REVISIONS", "_LIST")
+STATEMENTS = [
+    *[(reads, name) for name in ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_ONE", "_REVISIONS", "_LIST")],
+    (statements, "_EDGES"),
+]
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
     """A bug in every statement that has what is right."""
-    for name in STATEMENTS:
-        monkeypatch.setattr(reads, name, getattr(reads, name).replace(right, wrong))
+    for file, name in STATEMENTS:
+        monkeypatch.setattr(file, name, getattr(file, name).replace(right, wrong))
 
 
 @pytest.mark.parametrize("name", READS)
@@ -221,9 +230,9 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
     gateway: Connection, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
 ) -> None:
     """It may mix up what it names; what it does not name is not there for it."""
-    before = [getattr(reads, name) for name in STATEMENTS]
+    before = [getattr(*one) for one in STATEMENTS]
     broken(monkeypatch, right, wrong)
-    assert before != [getattr(reads, name) for name in STATEMENTS]
+    assert before != [getattr(*one) for one in STATEMENTS]
     alone: list[tuple[AccountId, Read]] = [
         (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, None)], 9, 9)),
         (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, replace(HERE, revision=Revision(1)))], 9, 9)),
@@ -231,6 +240,7 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
         (BOB, lambda sql: reads.newer(sql, BOB, Revision(0), 9)),
         (ALICE, lambda sql: reads.transfer(sql, ALICE, TransferId("bob-1"))),
         (ALICE, lambda sql: reads.revisions(sql, [ALICE])),
+        (BOB, lambda sql: statements.edges(sql, BOB, None, None)),
         (ALICE, lambda sql: reads.listed(sql, [ALICE], [], "", 9)),
         (ALICE, lambda sql: reads.listed(sql, [], ["ali"], "", 9)),
     ]

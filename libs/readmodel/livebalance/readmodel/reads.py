@@ -88,7 +88,7 @@ class Finding(NamedTuple):
 
 # Of this statement's transaction; ids have no comma.
 _SEEN = "seen as materialized (select set_config('livebalance.accounts', {0}, true) as accounts)"
-_SEEN_ONE = _SEEN.format("$1")
+SEEN_ONE = _SEEN.format("$1")
 _SEEN_ALL = _SEEN.format("array_to_string($1::text[], ',')")
 
 _MS = "(extract(epoch from {0}) * 1000)::int8"
@@ -149,11 +149,12 @@ async def accounts(connection: Connection, asked: Sequence[Asked], resume_max: i
         resume_max,
         page,
     )
-    _check(rows)
+    check(rows)
     return [_found(row, page) for row in rows]
 
 
-def _check(rows: Sequence[Row]) -> Row:
+def check(rows: Sequence[Row]) -> Row:
+    """The first row, which tells the epoch. Raises UnavailableError."""
     if not rows or not rows[0]["known"]:
         raise UnavailableError("the projection is not here")
     return rows[0]
@@ -229,7 +230,7 @@ async def audit(connection: Connection, followed: Mapping[AccountId, Position]) 
     Raises UnavailableError.
     """
     revisions = [at.revision for at in followed.values()]
-    row = _check(await connection.fetch(_AUDIT, list(followed), revisions))
+    row = check(await connection.fetch(_AUDIT, list(followed), revisions))
     lanes = zip(row["lanes"] or (), row["as_of"] or (), row["halted_why"] or (), strict=True)
     return Finding(
         epoch=Epoch(row["epoch"]),
@@ -271,7 +272,7 @@ async def listed(
     Raises UnavailableError.
     """
     rows = await connection.fetch(_LIST, after, ids, prefixes, limit)
-    _check(rows)
+    check(rows)
     return [
         AccountView(AccountId(row["account_id"]), row["epoch"], Revision(row["revision"]), _balance(row))
         for row in rows
@@ -287,7 +288,7 @@ class Listed(NamedTuple):
 
 
 _NOW = f"""
-with {_SEEN_ONE}
+with {SEEN_ONE}
 select n.epoch, n.known, b.revision as at, t.*
   from truth n cross join seen
   left join lateral (select revision from balance where account_id = seen.accounts limit 1) b on true"""
@@ -342,12 +343,12 @@ async def transfer(connection: Connection, account: AccountId, id_: TransferId) 
 async def revisions(connection: Connection, accounts: Sequence[AccountId]) -> dict[AccountId, Revision]:
     """Of those that are there. Raises UnavailableError."""
     rows = await connection.fetch(_REVISIONS, accounts)
-    _check(rows)
+    check(rows)
     return {row["account_id"]: Revision(row["revision"]) for row in rows if row["account_id"] is not None}
 
 
 def _listed(rows: Sequence[Row]) -> Listed:
-    first = _check(rows)
+    first = check(rows)
     views = [
         TransferView(
             id=TransferId(row["transfer_id"]),

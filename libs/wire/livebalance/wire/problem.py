@@ -28,6 +28,7 @@ ProblemCode = Literal[
     "not_ready",
     "not_secure",
     "not_yet",
+    "one_at_a_time",  # another statement of the same user is being read
     "origin",
     "ranges",
     "revoked",

@@ -56,6 +56,29 @@ class TransfersView(Struct, frozen=True):
     next: str | None
 
 
+class EdgeView(Struct, frozen=True):
+    """Where a statement begins or ends: after the transfer made at `revision`, 0 if there is none."""
+
+    revision: Revision
+    total: str
+    balance: str | None  # the account's opening + total; null until that is known
+
+
+class StatementView(Struct, frozen=True):
+    """What happened to an account in a period, by Kafka's times: `transfers` in order, from edge to edge.
+
+    The account was at `revision` of `epoch` when its edges were read.
+    """
+
+    account: AccountId
+    epoch: str
+    revision: Revision
+    currency: str | None
+    opening: EdgeView
+    closing: EdgeView
+    transfers: list[TransferView]
+
+
 _encoder = json.Encoder()
 
 

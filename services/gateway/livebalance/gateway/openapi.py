@@ -10,22 +10,34 @@ from msgspec import Struct, json, to_builtins
 
 from livebalance.gateway.cursor import older_than
 from livebalance.gateway.event import End, end
+from livebalance.gateway.statement import COLUMNS
 from livebalance.wire.close import Close
 from livebalance.wire.frame import ServerFrame, Snapshot
 from livebalance.wire.identity import AccountId, Revision, TransferId, channel_name
 from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, problem
-from livebalance.wire.view import AccountsView, AccountView, BalanceView, TransfersView, TransferView
+from livebalance.wire.view import (
+    AccountsView,
+    AccountView,
+    BalanceView,
+    EdgeView,
+    StatementView,
+    TransfersView,
+    TransferView,
+)
 
 ID = r"^[A-Za-z0-9._-]{1,64}$"
 PREFIX = r"^[A-Za-z0-9._-]{0,64}$"
 CURSOR = r"^[A-Za-z0-9_-]{1,256}$"
 BOOKMARK = r"^[A-Za-z0-9_-]{1,4096}$"
+TIME = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
 ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
 ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
 
 _FRAMES = (*get_args(ServerFrame), End)
-_SHAPES = (AccountsView, TransfersView, TransferView, Problem, *_FRAMES)
+_SHAPES = (AccountsView, TransfersView, TransferView, StatementView, Problem, *_FRAMES)
 
 # --- the examples
 
@@ -57,7 +69,21 @@ _EXAMPLES: dict[type[Struct], Struct] = {
     ),
     TransfersView: TransfersView(_EPOCH, Revision(58), [_TRANSFER], _CURSOR),
     TransferView: _TRANSFER,
+    StatementView: StatementView(
+        _ACCOUNT,
+        _EPOCH,
+        Revision(58),
+        "EUR",
+        EdgeView(Revision(55), "250.00", "1250.00"),
+        EdgeView(Revision(57), "237.50", "1237.50"),
+        [_TRANSFER],
+    ),
 }
+_CSV = (
+    f"{COLUMNS}\r\nopening,55,,,250.00,1250.00,,\r\n"
+    f"transfer,57,{TRANSFER},-12.50,237.50,1237.50,2026-11-24T17:20:00.000Z,transfers/3@5512\r\n"
+    "closing,57,,,237.50,1237.50,,\r\n"
+)
 
 # --- the problems, by status
 
@@ -73,7 +99,7 @@ _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
     409: ("The revision asked for was not reached in time; ask again", ("not_yet",)),
     410: ("What the cursor names was erased; begin anew", ("cursor_gone",)),
     422: ("A parameter is not what it should be", ("bad_parameter", "bad_cursor")),
-    429: ("Too many of your address", ("address_full", "address_too_fast")),
+    429: ("Too many of your address, or of yours", ("address_full", "address_too_fast", "one_at_a_time")),
     500: ("A bug of ours; error_id names it in the log", ("internal",)),
     503: (
         "The truth cannot be asked now; come back",
@@ -93,6 +119,14 @@ def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[s
         found[304] = {"description": "You have it: its tag is in If-None-Match", "headers": tag}
     found.update({status: _problems(status) for status in sorted({*_ALWAYS, *statuses})})
     return {"responses": found}
+
+
+def statement() -> dict[str, Any]:
+    """For the route of statements: two forms of one answer."""
+    told = answers(StatementView, 403, 429)
+    csv = {"schema": {"$ref": "#/components/schemas/StatementCsv"}}
+    told["responses"][200]["content"]["text/csv"] = csv
+    return {**told, "response_class": Response}
 
 
 def streamed() -> dict[str, Any]:
@@ -159,6 +193,7 @@ def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
     for shape, example in _EXAMPLES.items():  # here: FastAPI would drop what is null in them
         shapes[shape.__name__]["examples"] = [to_builtins(example)]
     shapes["Event"] = _event([{"$ref": f"#/components/schemas/{one.__name__}"} for one in _FRAMES])
+    shapes["StatementCsv"] = {"description": _LINES, "type": "string", "examples": [_CSV]}
     shapes["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
     whole["components"] = {
         "schemas": shapes,
@@ -171,6 +206,7 @@ def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
     return whole
 
 
+_LINES = "A line opening, a line for each transfer, a line closing, without which it is not whole (RFC 4180)"
 _ABOUT = (
     "Account balances and money transfers, as they stand. Amounts are decimal strings. "
     "A position is (epoch, revision): revisions grow by one with each change, and compare in one epoch only. "

@@ -8,7 +8,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from msgspec import Struct, json
 
-from livebalance.gateway import openapi
+from livebalance.gateway import openapi, years
 from livebalance.gateway.answer import snapshot
 from livebalance.gateway.cursor import older_than, transfer_of
 from livebalance.gateway.etag import etag, has, weak
@@ -105,6 +105,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
         one = found.transfers[0]
         return _tagged(etag(Position(found.at.epoch, one.revision)), if_none_match, one)
 
+    years.serve(router, pool, truth, guard, named)
     return router
 
 

@@ -33,6 +33,8 @@ async def paged(make_scene: MakeScene, tmp_path: Path) -> Scene:
         ("/api/v1/accounts?prefix=payload%27%20or%201", "bad_parameter"),
         ("/api/v1/accounts/alice/transfers?cursor=payload", "bad_cursor"),
         ("/api/v1/accounts/alice/transfers?after_revision=-1&x=payload", "bad_parameter"),
+        ("/api/v1/accounts/alice/statement?from=payload", "bad_parameter"),
+        ("/api/v1/accounts/alice/statement?from=2026-02-30T00:00:00Z&x=payload", "bad_parameter"),
         ("/api/v1/accounts/payload%00", "bad_parameter"),
         ("/api/v1/events?x=payload", "bad_parameter"),
         ("/api/v1/events?account=alice&account=payload%0a", "bad_parameter"),

@@ -1,6 +1,7 @@
 """Who reads for years: page by page, each bounded in rows and in time; nobody waits for it."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -8,25 +9,35 @@ import httpx
 import pytest
 
 from livebalance.gateway import truth
+from livebalance.gateway import years as gateway_years
 from livebalance.readmodel import reads
+from livebalance.readmodel.reads import Listed
 from livebalance.stack.database import Database
 from tests.integration.gateway.bad_input.conftest import Scene
-from tests.tokens import bearer
+from tests.integration.gateway.bad_input.raw import Raw
+from tests.tokens import bearer, token
 
 MANY = 6_000
+MORE = 50_000  # than systems keep for who does not read
 
 
 @pytest.fixture
 async def years(scene: Scene) -> Scene:
     """With an account of many transfers."""
     await scene.book.open("years")
+    await fill(scene, 2, MANY)
+    return scene
+
+
+async def fill(scene: Scene, first: int, last: int) -> None:
+    """Transfers of these revisions."""
     await scene.book.execute(
         "insert into transfer select 'years', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
-        " from generate_series(2, $1::int) n",
-        MANY,
+        " from generate_series($1::int, $2::int) n",
+        first,
+        last,
     )
-    await scene.book.execute("update balance set revision = $1 where account_id = 'years'", MANY)
-    return scene
+    await scene.book.execute("update balance set revision = $1 where account_id = 'years'", last)
 
 
 def client(scene: Scene) -> httpx.AsyncClient:
@@ -84,6 +95,73 @@ async def test_row_33_a_page_has_its_time(
     async with client(years) as http:
         assert len((await http.get("/accounts/years/transfers")).json()["transfers"]) == 50
     await years.told("answered no", "years", status=503)
+
+
+STATEMENT = "/accounts/years/statement"
+
+
+def held(patch: pytest.MonkeyPatch) -> asyncio.Event:
+    """The first page that is read from now on waits for it."""
+    go, read, first = asyncio.Event(), reads.newer, [True]
+
+    async def newer(*given: Any) -> Listed:
+        if first and first.pop():
+            await go.wait()
+        return await read(*given)
+
+    patch.setattr(reads, "newer", newer)
+    return go
+
+
+async def test_row_33_one_statement_of_a_user_at_a_time(
+    years: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one is told to come back, also for another account; another user is not."""
+    go = held(monkeypatch)
+    async with client(years) as http:
+        async with http.stream("GET", STATEMENT) as first:
+            assert first.status_code == 200
+            for path in (STATEMENT, "/accounts/neighbour/statement?format=csv"):
+                second = await http.get(path)
+                assert (second.status_code, second.json()["code"]) == (429, "one_at_a_time")
+                assert second.headers["retry-after"] == "1"
+            assert (await http.get(STATEMENT, headers=bearer(token()))).status_code == 200
+            go.set()
+            rows = b"".join([chunk async for chunk in first.aiter_bytes()])
+        assert rows.count(b'"id"') == MANY - 1
+        assert (await http.get(STATEMENT)).status_code == 200
+    await years.undisturbed()
+
+
+async def test_row_33_who_leaves_a_statement_may_ask_for_another(
+    years: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(monkeypatch)
+    async with client(years) as http:
+        async with http.stream("GET", STATEMENT) as first:
+            assert first.status_code == 200
+        async with asyncio.timeout(5):
+            while (await http.get(STATEMENT)).status_code == 429:
+                pass
+    await years.undisturbed()
+
+
+async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
+    years: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than statements at once: each holds a page, and none of them Postgres. All end in time."""
+    await fill(years, MANY + 1, MORE)
+    monkeypatch.setattr(gateway_years, "WITHIN", 3.0)
+    async with client(years) as other, AsyncExitStack() as stack:
+        for _ in range(3 * truth.AT_ONCE):
+            ask = f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
+            idle = await stack.enter_async_context(await Raw.connect(years.gateway.http, narrow=True))
+            idle.send(ask.encode())
+            idle.stop_reading()
+        for _ in range(50):
+            assert (await other.get("/accounts/neighbour")).status_code == 200
+        await years.log.until(lambda: sum("cut off" in line for line in years.log.lines) == 3 * truth.AT_ONCE)
+    await years.undisturbed()
 
 
 async def test_row_33_the_server_ends_a_statement_by_itself(database: Database) -> None:
