@@ -28,5 +28,5 @@ def test_who_holds_it_is_seen_and_who_looks_is_not(tmp_path: Path) -> None:
 
 def test_what_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "demo").write_text("not a directory")
-    with pytest.raises(Trouble, match="Not a directory: .*lock"):
+    with pytest.raises(Trouble, match=r"Not a directory: .*lock"):
         Place(tmp_path, tmp_path / "demo").in_use()
