@@ -1,6 +1,7 @@
 """The demo in containers is that of this machine: `docker-compose.yml` says what follows from its plan."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -63,8 +64,8 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Servic
 
 
 def plan(directory: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> dict[str, Service]:
-    for name in ("KAFKA", "POSTGRES", "REDIS", "STACK"):
-        monkeypatch.delenv(f"LIVEBALANCE_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith("LIVEBALANCE_")]:
+        monkeypatch.delenv(name)
     place = Place(directory, directory / "state")
     return {one.name: one for one in services(place, Plan(), Inside(place), port)}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import socket
 import struct
 from contextlib import AsyncExitStack
@@ -35,7 +36,11 @@ def drop_packets(viewer: Viewer) -> None:
     verdict = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))  # a filter that takes 0 bytes
     program = struct.pack("@HP", 1, ctypes.addressof(verdict))
     one: socket.socket = viewer.transport.get_extra_info("socket")
-    one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    except PermissionError:
+        words = "left out: this system lets only root drop packets"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
 
 
 async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGateway, book: Book) -> None:

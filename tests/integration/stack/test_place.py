@@ -19,10 +19,10 @@ def test_who_holds_it_is_seen_and_who_looks_is_not(tmp_path: Path) -> None:
     place = Place(tmp_path, tmp_path / "demo")
     with place.locked():
         assert place.in_use()
-        (place.state / "lock").chmod(0o444)  # as another user sees it
-        assert place.in_use()
         with pytest.raises(Trouble, match="is in use"), place.locked():
             pass
+        (place.state / "lock").chmod(0o444)  # as another user sees it
+        assert place.in_use()
     assert not place.in_use()
 
 
