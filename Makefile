@@ -49,9 +49,10 @@ check-web: $(READY)
 
 test: check test-web test-python ## check, and every test
 
-# The first part shares two cores; the second starts whole clusters, and runs alone.
+# The first part mostly waits for servers, so that two cores have enough for four; the second starts whole clusters, and
+# runs alone.
 test-python: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/acceptance --ignore=tests/bench
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/acceptance --ignore=tests/bench
 	$(BIN)/python -m pytest tests/acceptance
 
 test-web: $(READY)
