@@ -1,4 +1,4 @@
-"""What a bench of the gateway stands on: real Postgres and Redis of its own, gone when it ends."""
+"""What a bench stands on: real Postgres and Redis of its own, gone when it ends."""
 
 import asyncio
 import tempfile
@@ -13,12 +13,15 @@ from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
 
 
-def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]]) -> None:
-    """Runs `work` to its end; databases are copies of a migrated template."""
+def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str) -> None:
+    """Runs `work` to its end, on Postgres and Redis unless `parts` says otherwise.
+
+    Databases are copies of a migrated template.
+    """
     home = Place.of_environment().home
     with (
         tempfile.TemporaryDirectory() as state,
-        Servers(Place(home, Path(state)), parts=["postgres", "redis"], durable=False) as servers,
+        Servers(Place(home, Path(state)), parts=parts or ("postgres", "redis"), durable=False) as servers,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         make_template(servers.postgres)

@@ -7,21 +7,18 @@ ms, the median of 30; "plain" is the same connection asked for nothing.
 """
 
 import argparse
-import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from statistics import median
 
 import asyncpg
 
 from livebalance.readmodel import reads
 from livebalance.readmodel.reads import Asked
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
+from livebalance.stack.database import Database
 from livebalance.stack.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
+from tests.bench.ground import on_servers
 
 EPOCH = Epoch("00000000000000a1")
 TRANSFERS = 60
@@ -79,14 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--accounts", type=int, default=20_000)
     count = parser.parse_args().accounts
-    with tempfile.TemporaryDirectory(prefix="reads-") as directory:
-        Path(directory).chmod(0o755)  # Postgres may run as another user
-        place = Place(Place.of_environment().home, Path(directory))
-        with Servers(place, parts=["postgres"], durable=False) as servers:
-            make_template(servers.postgres)
-            database = Database(servers.postgres, "bench")
-            asyncio.run(database.create())
-            asyncio.run(measure(database, count))
+
+    async def on(servers: Servers) -> None:
+        database = Database(servers.postgres, "bench")
+        await database.create()
+        await measure(database, count)
+
+    on_servers(on, "postgres")
 
 
 if __name__ == "__main__":

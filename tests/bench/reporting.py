@@ -8,8 +8,6 @@ included, the median of 5; the plans, as they ran, are kept in tests/bench/plans
 """
 
 import argparse
-import asyncio
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -17,9 +15,9 @@ from statistics import median
 import asyncpg
 
 from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
+from livebalance.stack.database import Database
 from livebalance.stack.servers import Servers
+from tests.bench.ground import on_servers
 
 PLANS = Path(__file__).parent / "plans"
 TIMES = 5
@@ -117,14 +115,13 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=10_000)
     given = parser.parse_args()
     PLANS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="reporting-") as directory:
-        Path(directory).chmod(0o755)  # Postgres may run as another user
-        place = Place(Place.of_environment().home, Path(directory))
-        with Servers(place, parts=["postgres"], durable=False) as servers:
-            make_template(servers.postgres)
-            database = Database(servers.postgres, "bench")
-            asyncio.run(database.create())
-            asyncio.run(measure(database, given.transfers, given.accounts))
+
+    async def on(servers: Servers) -> None:
+        database = Database(servers.postgres, "bench")
+        await database.create()
+        await measure(database, given.transfers, given.accounts)
+
+    on_servers(on, "postgres")
 
 
 if __name__ == "__main__":

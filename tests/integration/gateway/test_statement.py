@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -137,20 +137,25 @@ async def cut(http: httpx.AsyncClient, query: str = "") -> str:
     raise AssertionError("it came to its end")
 
 
-@pytest.mark.parametrize("query", ["", "?format=csv"])
-async def test_one_whose_epoch_ends_is_cut_off(
-    http: httpx.AsyncClient, book: Book, monkeypatch: pytest.MonkeyPatch, query: str
-) -> None:
+def before_page(number: int, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
+    """Something happens once, just before that page is read."""
     read, count = reads.newer, 0
 
     async def newer(*given: Any) -> Any:
         nonlocal count
         count += 1
-        if count == 3:
-            await book.change_epoch("00000000000000a2")
+        if count == number:
+            await then()
         return await read(*given)
 
     monkeypatch.setattr(reads, "newer", newer)
+
+
+@pytest.mark.parametrize("query", ["", "?format=csv"])
+async def test_one_whose_epoch_ends_is_cut_off(
+    http: httpx.AsyncClient, book: Book, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    before_page(3, monkeypatch, lambda: book.change_epoch("00000000000000a2"))
     got = await cut(http, query)
     assert "t-9" in got
     assert "t-10" not in got
@@ -162,16 +167,7 @@ async def test_one_whose_epoch_ends_is_cut_off(
 async def test_one_whose_account_is_erased_is_cut_off(
     http: httpx.AsyncClient, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, count = reads.newer, 0
-
-    async def newer(*given: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == 2:
-            await book.erase("alice")
-        return await read(*given)
-
-    monkeypatch.setattr(reads, "newer", newer)
+    before_page(2, monkeypatch, lambda: book.erase("alice"))
     await cut(http)
 
 
