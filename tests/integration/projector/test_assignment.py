@@ -88,7 +88,7 @@ async def test_without_it_a_gap_looks_normal(world: World, monkeypatch: pytest.M
             assigned(self, partitions)
 
     async def says_nothing(self: Projector) -> None:
-        """Else it asks for lanes it has lost, fails, and may do so for ever before it reads anything wrong."""
+        """Else it asks for lanes it has lost, and may fail for ever before it reads anything wrong."""
 
     monkeypatch.setattr(Projector, "_tell", says_nothing)
     monkeypatch.setattr(Assignment, "on_partitions_revoked", lambda self, revoked: None)
