@@ -1,5 +1,6 @@
 """The statements a projector writes with. Many rows go in one statement, as arrays, by `unnest`."""
 
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -289,6 +290,11 @@ async def open_projection(
                 " values ($1, $2, $3, 0, $5, $4)",
                 [(*start, epoch) for start in starts],
             )
+
+
+def new_epoch() -> Epoch:
+    """Random, never a counter: compared for equality only."""
+    return Epoch(secrets.token_hex(8))
 
 
 async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: ServerIdentity) -> bool:
