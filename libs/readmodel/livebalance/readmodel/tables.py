@@ -226,10 +226,10 @@ intervention = Table(
     "intervention",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True, comment="In the order of being written"),
-    Column("what", Text, nullable=False, comment="epoch: another one began; lane: a halted one goes on"),
+    Column("what", Text, nullable=False, comment="epoch: it was ended; lane: a halted one goes on"),
     Column("lane", Integer, comment="Which lane; null: all"),
     Column("was", Text, nullable=False, comment="The epoch before, or why the lane was halted"),
-    Column("became", Text, comment="The epoch after; null: the same"),
+    Column("became", Text, comment="The epoch that began; null: none did"),
     Column(
         "at",
         _TIME,

@@ -93,6 +93,12 @@ async def evict_holder(connection: Connection, lane: Lane) -> int:
     return len(await connection.fetch(_EVICT, lane))
 
 
+async def goes_on(connection: Connection, halted: list[Lane]) -> bool:
+    """Whether an operator has let one of these lanes go on."""
+    asked = "select exists (select from lane where lane = any($1) and halted_why is null)"
+    return bool(await connection.fetchval(asked, halted))
+
+
 _LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text"
 _MOVE = f"""
 update lane l set

@@ -11,7 +11,7 @@ revision = "0006"
 down_revision = "0005"
 
 _OF_LANE = (
-    "epoch, as_of, halted_why, transfers_next, transfers_last, transfers_fingerprint,"
+    "epoch, as_of, halted_why, from_start, transfers_next, transfers_last, transfers_fingerprint,"
     " balances_next, balances_last, balances_fingerprint"
 )
 _OF_PROJECTION = "epoch, system_identifier, timeline"
