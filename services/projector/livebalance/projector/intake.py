@@ -108,6 +108,7 @@ class Intake:
         """Reads on from where the lane stands."""
         for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True):
             self._consumer.seek(at, side.begin)
+            self._consumer.resume(at)  # it may have been left out
 
     def leave_out(self, lane: Lane) -> None:
         """Fetches nothing of it: what nobody takes would hold up the others."""

@@ -172,6 +172,8 @@ class Projector:
         await self._doorbell.publish(self._newsroom.progress(steps, _now()))
         await self._watchdog.look(self._running())
         self._count_doubts()
+        if await self._store.goes_on([id_ for id_ in self._lanes or {} if id_ not in self._running()]):
+            self._lanes = None  # to be claimed, from where their rows say
 
     async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
         """Whatever is not a bug: throw away what is known, wait, claim again; the batch is read again."""
