@@ -2,7 +2,8 @@
 
 It does not when records wait at the broker and it either ends no turn or is not answered a fetch: aiokafka
 can stop fetching after a rebalance, without a signal. A broker that is away is no standstill: who would say
-that there is more? Nor is a database that is away: turns end all the same, badly, and what is owned is given up.
+that there is more? Nor is a database that is away: turns end all the same, badly, and what is owned is given
+up.
 """
 
 import asyncio
