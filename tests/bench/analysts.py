@@ -27,7 +27,6 @@ from pathlib import Path
 from statistics import median
 
 import asyncpg
-import psutil
 import uvloop
 
 from livebalance.readmodel import writes
@@ -37,11 +36,11 @@ from livebalance.runtime.broker import Broker
 from livebalance.stack.child import Child
 from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import PROJECT, Place
-from livebalance.stack.postgres import _BIN
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
+from tests.bench.asking import answers, asking
 from tests.bench.backlog import PARTITIONS, Accounts, fill
-from tests.bench.reporting import QUESTIONS
+from tests.bench.cores import cpu, make_last, pin
 from tests.integration.projector.world import World
 from tests.standby import Standby
 
@@ -85,50 +84,6 @@ class Leg:
     @property
     def rate(self) -> float:
         return self.records / self.seconds
-
-
-def pin(pid: int, cores: set[int]) -> None:
-    """All threads of a process and of what it has started; new ones have it from these."""
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            for thread in process.threads():
-                os.sched_setaffinity(thread.id, cores)
-
-
-def make_last(pid: int) -> None:
-    psutil.Process(pid).nice(19)
-    with contextlib.suppress(OSError):  # of a kernel without groups of sessions
-        Path(f"/proc/{pid}/autogroup").write_text("19")
-
-
-def cpu(pids: Sequence[int]) -> float:
-    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
-
-
-@contextlib.contextmanager
-def asking(url: str, number: int, directory: Path) -> Iterator[list[Child]]:
-    """So many analysts, who begin with another question each. A line "." on standard error is an answer."""
-    questions = list(QUESTIONS.values())
-    children = []
-    for place in range(number):
-        first = place * len(questions) // number
-        turn = "".join(f"{one};\n\\warn .\n" for one in questions[first:] + questions[:first])
-        script = directory / f"analyst-{place}.sql"
-        script.write_text(turn * 1000)
-        command = [f"{_BIN}/psql", url, "-qAtX", "-o", os.devnull, "-f", str(script)]
-        log = directory / f"analyst-{place}.log"
-        log.unlink(missing_ok=True)
-        children.append(Child(f"analyst-{place}", command, log, {"PATH": os.defpath}))
-        children[-1].start()
-    try:
-        yield children
-    finally:
-        for child in children:
-            child.kill()
-
-
-def answers(children: Sequence[Child]) -> int:
-    return sum(child.log.read_bytes().count(b".\n") for child in children)
 
 
 @dataclass
