@@ -40,6 +40,17 @@ async def test_many_may_migrate_at_once(empty: str) -> None:
         await connection.close()
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+async def test_a_url_means_what_it_means_to_services(empty: str, scheme: str) -> None:
+    _, _, rest = empty.partition("://")
+    await migrate(f"{scheme}://{rest}?sslmode=disable")
+    connection = await asyncpg.connect(empty)
+    try:
+        assert await connection.fetchval("select count(*) from alembic_version") == 1
+    finally:
+        await connection.close()
+
+
 FORBIDDEN = [
     ("projector", "delete from balance"),
     ("projector", "delete from quarantine"),

@@ -19,7 +19,7 @@ from livebalance.gateway.authority import Authority
 from livebalance.gateway.clients import Terms
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
-from livebalance.gateway.doorman import House
+from livebalance.gateway.doorman import House, Proxies
 from livebalance.gateway.guard import Guard
 from livebalance.gateway.handshake import Entrance
 from livebalance.gateway.head import Rules
@@ -97,10 +97,10 @@ def application(
     openapi.install(app, settings.cookie)
     problem.install(app)
     app.add_middleware(Guarded)
-    app.add_middleware(Tally, proxies=frozenset(settings.proxies))
+    app.add_middleware(Tally, proxies=Proxies(settings.proxies))
     guard = Guard(credentialed(settings), authority)
     app.include_router(rest.routes(pool, guard))
-    app.include_router(stream.routes(Hall(relay, patient(settings), frozenset(settings.proxies)), guard))
+    app.include_router(stream.routes(Hall(relay, patient(settings), Proxies(settings.proxies)), guard))
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -140,7 +140,7 @@ class Server(uvicorn.Server):
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     patience = patient(settings)
-    proxies = frozenset(settings.proxies)
+    proxies = Proxies(settings.proxies)
     hosts = frozenset(host.lower() for host in settings.hosts)
     rules = Rules(hosts, settings.tls_only, proxies)
     entrance = Entrance(rules, credentialed(settings))

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
+from livebalance.gateway.doorman import Proxies
 from livebalance.runtime.settings import ServiceSettings
 from livebalance.runtime.shape import Count, Port, Postgres, Seconds, Texts
 
@@ -66,7 +67,7 @@ class Settings(ServiceSettings):
     new_sockets_per_address: Rate = 20.0
     """A second, over time; twice as many at once."""
     proxies: Texts = ("127.0.0.1", "::1")
-    """Whose word (X-Forwarded-For) is taken for an address."""
+    """Whose word (X-Forwarded-For) is taken for an address; networks too, as 10.0.0.0/8."""
     resume_max: Annotated[int, Field(ge=0)] = 10_000
     """Revisions behind, beyond which a snapshot answers."""
     page_rows: Count = 200
@@ -99,6 +100,15 @@ class Settings(ServiceSettings):
 
     drain: Annotated[float, Field(ge=0)] = 5.0
     """Over which clients are asked to come back elsewhere, when told to stop."""
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, told: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            Proxies(told)
+        except ValueError:
+            raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
+        return told
 
     def refusals(self) -> Iterator[str]:
         """Not those of Kafka's certificates: a gateway does not speak with Kafka."""

@@ -9,7 +9,7 @@ bound it. So ASGI begins and ends the answer here; between, its chunks are writt
 import asyncio
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Annotated, Any, NamedTuple
@@ -65,7 +65,7 @@ class Hall(NamedTuple):
 
     relay: Relay
     patience: Patience
-    proxies: Collection[Address]
+    proxies: Container[Address]
 
 
 class Wanted(NamedTuple):
