@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
@@ -35,6 +34,7 @@ from livebalance.gateway.stream import Hall
 from livebalance.gateway.tally import Tally
 from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
+from livebalance.runtime.metrics import TYPE
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
 _log = logs.get("gateway")
@@ -114,7 +114,7 @@ def application(
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(relay.shown(), media_type=TYPE)
 
     @app.get("/api/{rest:path}", include_in_schema=False)
     async def nothing(rest: str) -> Response:

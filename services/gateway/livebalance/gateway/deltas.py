@@ -7,6 +7,7 @@ to itself: two that do not come back mean that Redis is deaf, which no error tel
 import asyncio
 import random
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from secrets import token_urlsafe
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+from livebalance.gateway import metrics
 from livebalance.runtime import logs
 from livebalance.wire.delta import (
     Delta,
@@ -121,6 +123,7 @@ class Deltas:
         self._unacked: Counter[bytes] = Counter()  # subscriptions sent
         self._some_acked = asyncio.Event()
         self._missed = 0
+        self._probed = 0.0  # when
 
     # --- what is to be heard
 
@@ -197,6 +200,7 @@ class Deltas:
         if channel == self._probe.encode():
             if message == self._token:  # who else publishes here proves nothing
                 self._missed = 0
+                metrics.PROBE_SECONDS.set(time.monotonic() - self._probed)
         elif channel == self._revoked.encode():
             self._events.rang()
         elif channel in self._lanes:
@@ -275,10 +279,13 @@ class Deltas:
         while self._missed < MISSES:
             connection.send("PUBLISH", self._probe, self._token.decode())
             self._missed += 1
+            self._probed = time.monotonic()
             await asyncio.wait({connection.lost}, timeout=self._probe_period)
             if connection.lost.done():
                 connection.lost.result()
                 raise LostError("closed")
+            if self._missed:
+                metrics.PROBE_MISSED.inc()
         raise LostError("deaf")
 
 

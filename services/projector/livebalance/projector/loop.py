@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from livebalance.projector import metrics
 from livebalance.projector.announcer import Announcer
 from livebalance.projector.claim import claim
 from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.fate import ListedError, UnsureError, fate_of
+from livebalance.projector.fate import FencedError, ListedError, UnsureError, fate_of
 from livebalance.projector.fold import Folded, Named, fold, named_by, shown_by
 from livebalance.projector.intake import Intake, Records
 from livebalance.projector.lane import OwnedLane, Step, step
@@ -100,6 +100,7 @@ class Projector:
         self._lanes, self._number = lanes, number
         self._watchdog.begin()
         self._count_lanes()
+        metrics.show_epochs(lane.epoch for lane in lanes.values())
         await self._settle()
 
     async def _settle(self) -> None:
@@ -125,6 +126,7 @@ class Projector:
             await self._write(steps, await self._fold(batch, shown_by(batch)))
         except ListedError:
             await self._write(steps, await self._fold(batch, named_by(batch)))
+        await self._done(one.lane for one in steps)
         self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
 
     async def _write(self, steps: Sequence[Step], folded: Folded) -> None:
@@ -145,8 +147,12 @@ class Projector:
     def _leave_out(self, halted: Sequence[OwnedLane]) -> None:
         for lane in halted:
             _log.error("the lane is halted", lane=lane.lane, why=lane.halted_why)
-            self._intake.leave_out(lane.lane)
+            self._intake.leave_out(lane)
         self._count_lanes()
+
+    async def _done(self, lanes: Iterable[OwnedLane]) -> None:
+        if self._number == self._intake.number:
+            await self._intake.applied(lanes)
 
     def _count_lanes(self) -> None:
         running = len(self._running())
@@ -155,6 +161,7 @@ class Projector:
 
     def _count_doubts(self) -> None:
         metrics.disputed.set(self._standing.doubts.disputed)
+        metrics.drifting.set(self._standing.doubts.drifting)
         metrics.unverified.set(self._standing.doubts.waiting_ms(_now()) / 1000)
 
     async def _fold(self, batch: Sequence[Arrived], named: set[Named]) -> Folded:
@@ -171,6 +178,7 @@ class Projector:
         await self._store.move([one.move for one in steps])
         await self._doorbell.publish(self._newsroom.progress(steps, _now()))
         await self._watchdog.look(self._running())
+        await self._done(self._running().values())
         self._count_doubts()
 
     async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
@@ -179,6 +187,8 @@ class Projector:
         if fate is Fate.BUG:
             raise error
         metrics.failed.labels(fate.value).inc()
+        if isinstance(error, FencedError):
+            metrics.fenced.inc()
         _log.warning("lanes given up", fate=fate.value, error=repr(error))
         self._lanes = None
         self._count_lanes()

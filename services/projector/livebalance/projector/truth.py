@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
+from livebalance.projector import metrics
 from livebalance.readmodel import writes
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
@@ -50,4 +51,5 @@ async def change_epoch(connection: writes.Connection, old: Epoch, why: str) -> N
     """Ends epoch `old`, unless another process has done so already."""
     new = new_epoch()
     if await writes.change_epoch(connection, old, new, await writes.server_identity(connection)):
+        metrics.epoch_changes.inc()
         _log.warning("the epoch changed", old=old, new=new, why=why)
