@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from livebalance.client.chain import Ledger, replay
 from livebalance.client.client import Client, Token
-from livebalance.client.event import Changed, Connected
+from livebalance.client.event import Changed, Connected, Event
 from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
 from livebalance.wire.identity import AccountId
 
@@ -34,11 +34,15 @@ class Listener:
             for account in self.accounts:
                 client.follow(account)
             async for event in client.events():
-                self.connections += isinstance(event, Connected)
-                if isinstance(event, Changed):
-                    self._count(event.frame)
+                self.take(event)
                 self._moved.set()
         raise AssertionError(f"{self.name} was told to stay away")
+
+    def take(self, event: Event) -> None:
+        """What the client tells."""
+        self.connections += isinstance(event, Connected)
+        if isinstance(event, Changed):
+            self._count(event.frame)
 
     def _count(self, frame: Snapshot | DeltaFrame) -> None:
         self.deltas += isinstance(frame, DeltaFrame)
@@ -63,8 +67,8 @@ class Listener:
         await self._until(lambda: self.deltas >= deltas)
 
     async def reach(self, revisions: Mapping[str, int]) -> None:
-        """Wait until every account is there or beyond."""
-        await self._until(lambda: all(self.revisions()[name] >= at for name, at in revisions.items()))
+        """Wait until every account it follows is there or beyond."""
+        await self._until(lambda: all(at >= revisions[name] for name, at in self.revisions().items()))
 
     async def _until(self, true: Callable[[], bool]) -> None:
         while not true():
