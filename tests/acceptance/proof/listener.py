@@ -21,6 +21,7 @@ class Listener:
         self.connections = 0
         self.deltas = 0
         self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription
+        self._answered: set[str] = set()  # channels
         self._unchecked: list[bytes] = []
         self._ledgers: dict[str, Ledger] = {}
         self._moved = asyncio.Event()
@@ -45,6 +46,7 @@ class Listener:
             self._count(event.frame)
 
     def _count(self, frame: Snapshot | DeltaFrame) -> None:
+        self._answered.add(frame.channel)
         self.deltas += isinstance(frame, DeltaFrame)
         if isinstance(frame, Snapshot) and frame.reason != "subscribed":
             self.odd_snapshots.append(frame)
@@ -56,7 +58,7 @@ class Listener:
 
     async def joined(self) -> None:
         """Wait until every account was answered."""
-        await self._until(lambda: all(self.client.shown(account) for account in self.accounts))
+        await self._until(lambda: len(self._answered) == len(self.accounts))
 
     async def connected(self, times: int) -> None:
         """Wait until it was welcomed so often since the beginning."""
