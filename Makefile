@@ -42,7 +42,7 @@ check: check-lock check-python check-web ## format, lint, types, import contract
 check-python: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy libs services tests
+	$(BIN)/mypy libs services tests deploy
 	$(BIN)/lint-imports
 
 check-web: $(READY)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.projector import stall
+from livebalance.runtime import progress
 from livebalance.runtime.broker import Broker
 from livebalance.stack.place import Place
 from livebalance.stack.servers import Servers
@@ -15,7 +15,8 @@ from tests.integration.projector.world import World, history, reached
 async def test_kafka_killed(
     world: World, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stall, "_SUSPECT", 2.0)
+    monkeypatch.setattr(progress, "_SUSPECT", 2.0)
+    monkeypatch.setattr(progress, "_STALLED", 0.1)  # at once, if ever
     with Servers.ours(Place(place.home, tmp_path / "own"), "kafka") as own:
         here = dataclasses.replace(world, kafka=own.kafka)
         await here.topics.create(Broker(here.kafka))
@@ -26,6 +27,7 @@ async def test_kafka_killed(
             await here.applied(fed[:5])
             broker.kill()
             await reached(lambda: projector.unready() == "kafka does not answer", 60)
+            assert projector.stalled() is None
             broker.start()
             broker.wait_for("Kafka Server started", 60)
             await here.write(fed[5:])

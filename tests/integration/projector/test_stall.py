@@ -1,12 +1,35 @@
-"""A consumer that stopped fetching is noticed, and a broker that is away is not taken for one."""
+"""Standing still is noticed, and a broker or a database that is away is not taken for it."""
 
 import asyncio
+import dataclasses
+from pathlib import Path
 
+import httpx
 import pytest
 
-from livebalance.projector import stall
-from livebalance.projector.stall import StalledError
+from livebalance.projector.loop import Projector
+from livebalance.projector.store import Store
+from livebalance.readmodel.migrate import migrate
+from livebalance.readmodel.rows import Work
+from livebalance.runtime import progress
+from livebalance.runtime.progress import StalledError
+from livebalance.stack.database import Database
+from livebalance.stack.place import Place, free_port
+from livebalance.stack.servers import Servers
 from tests.integration.projector.world import World, reached, transfer
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SUSPECT", 1.0)
+    monkeypatch.setattr(progress, "_STALLED", 2.0)
+    monkeypatch.setattr(progress, "_GIVE_UP", 5.0)
+
+
+async def is_noticed(world: World, projector: Projector) -> None:
+    await reached(lambda: "although there is more" in (projector.unready() or ""))
+    await reached(lambda: "although there is more" in (projector.stalled() or ""))
+    await asyncio.sleep(20)
 
 
 async def stops_fetching(world: World) -> None:
@@ -15,17 +38,66 @@ async def stops_fetching(world: World) -> None:
         await world.until("select count(*)::int from transfer", 1)
         assert projector.unready() is None
         projector._intake._consumer.pause(*projector._intake._consumer.assignment())
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2.5)
         assert projector.unready() is None  # there is nothing to fetch
         await world.write([transfer("alice", "u", 1)])
-        await reached(lambda: "although there is more" in (projector.unready() or ""))
-        await asyncio.sleep(5)
+        await is_noticed(world, projector)
 
 
-async def test_a_consumer_that_stops_fetching_ends_the_process(
+async def hangs_in_a_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(store: Store, work: Work) -> None:
+        await asyncio.Event().wait()
+
+    async with world.running() as projector:
+        await world.write([transfer("alice", "t", 1)])
+        await world.until("select count(*)::int from transfer", 1)
+        monkeypatch.setattr(Store, "write", never)
+        await world.write([transfer("alice", "u", 1)])
+        await is_noticed(world, projector)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_consumer_that_stops_fetching_ends_the_process(world: World) -> None:
+    with pytest.raises(StalledError, match="nothing fetched"):
+        await stops_fetching(world)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_batch_that_never_ends_ends_the_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stall, "_SUSPECT", 1.0)
-    monkeypatch.setattr(stall, "_GIVE_UP", 4.0)
-    with pytest.raises(StalledError):
-        await stops_fetching(world)
+    with pytest.raises(StalledError, match="nothing done"):
+        await hangs_in_a_write(world, monkeypatch)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_postgres_away_for_long_is_no_standstill(world: World, place: Place, tmp_path: Path) -> None:
+    with Servers(
+        Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+    ) as own:
+        await migrate(own.postgres())
+        here = dataclasses.replace(world, database=Database(own.postgres, "livebalance"))
+        server = own.own["postgres"].child
+        async with here.running() as projector:
+            await here.write([transfer("alice", "t", 1)])
+            await here.until("select count(*)::int from transfer", 1)
+            server.kill()
+            await here.write([transfer("alice", "u", 1)])
+            before = projector.turns
+            while projector.turns < before + 6:  # each ended by itself, and waited longer than the one before
+                assert projector.stalled() is None
+                await asyncio.sleep(0.05)
+            server.start()
+            server.wait_for("ready to accept connections", 30)
+            await here.until("select count(*)::int from transfer", 2)
+
+
+async def test_who_waits_for_kafka_to_be_there_is_alive_and_not_ready(world: World) -> None:
+    port = free_port()
+    world.start(kafka="127.0.0.1:1", http_host="127.0.0.1", http_port=port)
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", transport=httpx.AsyncHTTPTransport(retries=8)
+    ) as http:
+        assert (await http.get("/livez")).status_code == 200
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.text) == (503, "kafka is away\n")

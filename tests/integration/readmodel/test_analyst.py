@@ -1,6 +1,7 @@
 """The analyst reads what the README asks, and can do nothing else."""
 
 import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from livebalance.readmodel.migrate import migrate
 from livebalance.stack.database import Database
 
 README = Path(__file__).parents[3] / "README.md"
+PAGE = README.parent / "docs" / "reporting.md"
 
 
 def queries() -> list[str]:
@@ -94,8 +96,12 @@ REFUSED = [
 
 async def test_nothing_else_is_allowed(database: Database) -> None:
     """Rights, not settings: whoever sets away what he can is refused all the same."""
-    for statement in REFUSED:
-        analyst = await asyncpg.connect(database.url("analyst"))
+    await refused(database.url("analyst"), REFUSED)
+
+
+async def refused(url: str, statements: Sequence[str]) -> None:
+    for statement in statements:
+        analyst = await asyncpg.connect(url)
         await analyst.execute(RELAXED)
         try:
             await analyst.execute(statement)
@@ -104,6 +110,45 @@ async def test_nothing_else_is_allowed(database: Database) -> None:
         finally:
             await analyst.close()
         pytest.fail(f"allowed: {statement}")
+
+
+# --- a user of his own, as docs/reporting.md makes one
+
+
+@pytest.fixture
+async def ana(database: Database) -> AsyncIterator[str]:
+    """His address."""
+    [made] = re.findall(r"```\n(create role ana .*?)```", PAGE.read_text(), re.DOTALL)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(made)
+    yield database.url("ana")
+    await owner.execute("drop role ana")
+    await owner.close()
+
+
+async def test_a_member_reads_with_the_limits_he_was_given(ana: str, database: Database) -> None:
+    member, analyst = await asyncpg.connect(ana), await asyncpg.connect(database.url("analyst"))
+    for query in queries():
+        await member.fetch(query)
+    limits = "select name, setting from pg_settings where source = 'user' order by name"
+    given, own = [list(map(tuple, await one.fetch(limits))) for one in (analyst, member)]
+    assert given == own
+    assert len(own) == 9
+    await analyst.close()
+    others = [await asyncpg.connect(ana) for _ in range(2)]
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        await asyncpg.connect(ana)
+    for one in (member, *others):
+        await one.close()
+
+
+async def test_a_member_may_do_no_more_and_set_nothing_for_others(ana: str) -> None:
+    others = [
+        "set role analyst",
+        "alter role analyst set statement_timeout = 0",
+        "grant analyst to projector",
+    ]
+    await refused(ana, [*REFUSED, *others, "alter role ana connection limit -1"])
 
 
 async def test_writing_is_refused_before_rights_are_asked(database: Database) -> None:

@@ -32,4 +32,7 @@ class Progress:
         """After each batch."""
         for skip in skips:
             self._bar.console.print(Text(f"{skip.where}: {skip.reason}"))
-        self._bar.update(self._task, completed=report.written)
+        self.show(report.written)
+
+    def show(self, written: int) -> None:
+        self._bar.update(self._task, completed=written)

@@ -3,19 +3,19 @@
 import asyncio
 from typing import NamedTuple
 
-import asyncpg
 import redis.asyncio
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError
 
 from livebalance.cli import place
+from livebalance.cli.database import WITHIN, operating
 from livebalance.readmodel.revocations import Revocation
 from livebalance.readmodel.revocations import revoke as write
+from livebalance.runtime.redis import Redis as Where
 from livebalance.stack.trouble import Trouble
 from livebalance.wire.delta import redis_revoked
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, account_id
-
-WITHIN = 5.0  # seconds for each server
 
 
 class Revoked(NamedTuple):
@@ -41,24 +41,31 @@ def _account(text: str | None) -> AccountId | None:
 
 
 async def _write(subject: str | None, session: str | None, account: AccountId | None, why: str) -> Revocation:
-    try:
-        async with asyncio.timeout(WITHIN):
-            connection = await asyncpg.connect(place.postgres("operator"))
-            try:
-                return await write(connection, subject, session, account, why)
-            finally:
-                connection.terminate()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
-        raise Trouble(f"nothing was revoked: Postgres: {str(cause) or type(cause).__name__}") from cause
+    async with operating("nothing was revoked") as connection:
+        return await write(connection, subject, session, account, why)
 
 
 async def _ring() -> bool:
     url = place.redis()
     if url is None:
         return False
+    channel = redis_revoked(place.channel_prefix())
     try:
-        async with asyncio.timeout(WITHIN), redis.asyncio.from_url(url) as client:
-            await client.publish(redis_revoked(place.channel_prefix()), "")
+        async with asyncio.timeout(WITHIN):
+            await (_publish_in_cluster if Where.of(url).clustered else _publish)(url, channel)
     except (OSError, TimeoutError, RedisError):
         return False
     return True
+
+
+async def _publish(url: str, channel: str) -> None:
+    async with redis.asyncio.from_url(url) as client:
+        await client.publish(channel, "")
+
+
+async def _publish_in_cluster(url: str, channel: str) -> None:
+    where = Where.of(url)
+    nodes = [ClusterNode(*node) for node in where.nodes]
+    user, password = where.login or (None, None)
+    async with RedisCluster(startup_nodes=nodes, username=user, password=password, ssl=where.tls) as client:
+        await client.execute_command("SPUBLISH", channel, "")

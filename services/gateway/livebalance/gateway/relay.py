@@ -99,6 +99,7 @@ class Relay:
                 self._lost,
                 self._dropped,
                 authority.ring,
+                self._missed,
             ),
         )
         self._snapshots = Snapshots(
@@ -269,6 +270,9 @@ class Relay:
 
     def _lost(self, reason: str) -> None:
         metrics.REDIS_LOST.labels(reason).inc()
+
+    def _missed(self) -> None:
+        self._audit.now()
 
     def _connected(self, here: bool) -> None:
         self._redis_here = here

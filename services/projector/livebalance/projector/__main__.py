@@ -52,14 +52,22 @@ async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> As
 
 
 async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
-    """The whole service, until `stopping` is set."""
-    lanes = await _lanes(settings, stopping)
-    if lanes is None:
-        return
-    door = settings.http_host, settings.http_port
-    async with started(settings, lanes) as projector, health.serving(*door, lambda: None, projector.unready):
-        _log.info("started", transfers=settings.transfers_topic, balances=settings.balances_topic)
-        await projector.run(stopping)
+    """The whole service, until `stopping` is set. It can be probed at once, whoever else is away."""
+    here: Projector | None = None
+
+    def stalled() -> str | None:
+        return here.stalled() if here else None
+
+    def unready() -> str | None:
+        return here.unready() if here else "kafka is away"
+
+    async with health.serving(settings.http_host, settings.http_port, stalled, unready):
+        lanes = await _lanes(settings, stopping)
+        if lanes is None:
+            return
+        async with started(settings, lanes) as here:
+            _log.info("started", transfers=settings.transfers_topic, balances=settings.balances_topic)
+            await here.run(stopping)
 
 
 if __name__ == "__main__":

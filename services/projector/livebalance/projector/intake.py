@@ -1,7 +1,6 @@
 """Kafka: one consumer of both topics, and what it says of where it stands."""
 
 import asyncio
-import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -15,11 +14,11 @@ from livebalance.projector.lane import OwnedLane, Poll
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
 from livebalance.runtime.fetch import fetch
+from livebalance.runtime.progress import Ends, Place
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.instant import Millis
 
 _SECONDS = 5.0  # the longest wait for an answer of the broker
-_ASK_SECONDS = 2.0
 _COMMIT_SECONDS = 1.0
 _NO_LIMIT = 2**31 - 1
 
@@ -49,6 +48,7 @@ class Intake:
             **settings.broker.options,
             client_id=settings.name,
             group_id=settings.projector_group,
+            group_instance_id=settings.member,
             partition_assignment_strategy=[
                 RangePartitionAssignor
             ],  # gives both sides of a lane to one member
@@ -108,6 +108,7 @@ class Intake:
         """Reads on from where the lane stands."""
         for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True):
             self._consumer.seek(at, side.begin)
+            self._consumer.resume(at)  # it may have been left out
 
     def leave_out(self, lane: Lane) -> None:
         """Fetches nothing of it: what nobody takes would hold up the others."""
@@ -137,18 +138,20 @@ class Intake:
             return Poll(False, None)
         return Poll(await self._consumer.position(at) >= end, Millis(answered))
 
-    async def silence(self, lanes: Iterable[Lane]) -> float:
-        """Seconds since the broker last answered a fetch, of the partition where that is longest ago."""
-        answers = [poll.at for lane in lanes for poll in await self.polls(lane)]
-        now = time.time() * 1000
-        return max((now - (at or 0) for at in answers), default=0.0) / 1000
+    def places(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, Place]:
+        """Of both sides of each, when the broker last answered a fetch, and what Postgres has of it."""
+        mine = self._assignment.partitions & self._consumer.assignment()
+        return {
+            at: Place(self._consumer.last_poll_timestamp(at), side.next)
+            for lane in lanes
+            for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
+            if at in mine
+        }
 
-    async def is_behind(self, lanes: Iterable[Lane]) -> bool:
-        """Whether the broker has more than was fetched, asked of the broker itself."""
-        sides = [side for lane in lanes for side in self._sides(lane)]
-        async with asyncio.timeout(_ASK_SECONDS):
-            end = await self._consumer.end_offsets(sides)
-        return any([end[at] > await self._consumer.position(at) for at in sides])
+    async def ends(self, of: Collection[TopicPartition]) -> Ends:
+        """Up to where they can be read, asked of the broker itself."""
+        ends: Ends = await self._consumer.end_offsets(of)
+        return ends
 
     async def mark(self, lanes: Iterable[OwnedLane]) -> None:
         """Commits where these lanes stand to the group: for lag tools, and as a witness."""

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
+from aiokafka import TopicPartition
 
 from livebalance.projector import metrics
 from livebalance.projector.announcer import Announcer
@@ -18,13 +20,13 @@ from livebalance.projector.lane import OwnedLane, Step, step
 from livebalance.projector.news import Message, Newsroom
 from livebalance.projector.records import Arrived
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.projector.stall import Watchdog
 from livebalance.projector.standing import Standing
 from livebalance.projector.store import Store
 from livebalance.projector.work import work
 from livebalance.readmodel.rows import LaneMove
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate
+from livebalance.runtime.progress import Ends, Place, Progress
 from livebalance.runtime.values import Values
 from livebalance.wire.identity import Lane
 from livebalance.wire.instant import Millis
@@ -48,7 +50,7 @@ class Projector:
     def __init__(self, settings: ProjectorSettings, intake: Intake, store: Store, doorbell: Doorbell) -> None:
         self._settings, self._intake, self._store, self._doorbell = settings, intake, store, doorbell
         self._announcer = Announcer(intake, doorbell)
-        self._standing, self._watchdog = Standing(store, settings.cache), Watchdog(intake)
+        self._standing, self._progress = Standing(store, settings.cache), Progress(self, time.monotonic())
         self._newsroom = Newsroom(
             settings.channel_prefix,
             settings.transfers_topic,
@@ -61,20 +63,36 @@ class Projector:
         self._unsure: Unsure | None = None
         self._told = 0.0
         self._failures = 0  # in a row
+        self.turns = 0  # ended, well or badly
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until told to stop. Raises what is a bug."""
-        while not stopping.is_set():
-            try:
-                await self._turn()
-                self._failures = 0
-            except Exception as error:
-                await self._outlive(error, stopping)
-        await self._announcer.done()
+        """Until told to stop. Raises what is a bug, and StalledError."""
+        async with self._progress.watched():
+            while not stopping.is_set():
+                try:
+                    await self._turn()
+                    self._failures = 0
+                except Exception as error:
+                    await self._outlive(error, stopping)
+                self.turns += 1
+            await self._announcer.done()
 
     def unready(self) -> str | None:
         """Why this process does not do all its work, for a probe."""
-        return "no lanes claimed" if self._lanes is None else self._watchdog.reason
+        return "no lanes claimed" if self._lanes is None else self._progress.suspicion
+
+    def stalled(self) -> str | None:
+        """Why only a new process helps, for a probe."""
+        return self._progress.stalled
+
+    def places(self) -> dict[TopicPartition, Place]:
+        """Where it stands in each partition that it reads."""
+        if self._lanes is None or self._number != self._intake.number:
+            return {}
+        return self._intake.places(self._running().values())
+
+    async def ends(self, of: Collection[TopicPartition]) -> Ends:
+        return await self._intake.ends(of)
 
     async def _turn(self) -> None:
         if self._lanes is None or self._number != self._intake.number:
@@ -98,7 +116,6 @@ class Projector:
         lanes = await claim(self._settings, self._intake, self._store)
         await self._standing.begin(list(lanes))
         self._lanes, self._number = lanes, number
-        self._watchdog.begin()
         self._count_lanes()
         await self._settle()
 
@@ -170,8 +187,9 @@ class Projector:
         steps = [await self._step(lane, ([], [])) for lane in self._running().values()]
         await self._store.move([one.move for one in steps])
         await self._doorbell.publish(self._newsroom.progress(steps, _now()))
-        await self._watchdog.look(self._running())
         self._count_doubts()
+        if await self._store.goes_on([id_ for id_ in self._lanes or {} if id_ not in self._running()]):
+            self._lanes = None  # to be claimed, from where their rows say
 
     async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
         """Whatever is not a bug: throw away what is known, wait, claim again; the batch is read again."""

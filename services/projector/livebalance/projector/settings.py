@@ -16,6 +16,8 @@ class ProjectorSettings(ServiceSettings):
     """Where the projection is, for a member of the role `projector`."""
     projector_group: str = "livebalance-projector"
     """The consumer group."""
+    member: str | None = None
+    """Our own name in the group: who is back within the session's timeout has its lanes still."""
     session_timeout_ms: Count = 6_000
     """Without a heartbeat for as long, others take over."""
     batch: Count = 2000

@@ -54,13 +54,13 @@ async def _reachable(settings: RecorderSettings, values: Values, stopping: async
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     """The whole service, until `stopping` is set."""
     values = Values(settings)
-    await _reachable(settings, values, stopping)
     assignments = Assignments()
     consumer = _consumer(settings)
     recorder = Recorder(settings, values, consumer, assignments)
-    async with health.serving(settings.http_host, settings.http_port, lambda: None, recorder.unready):
-        consumer.subscribe([settings.transfers_topic], listener=assignments)
+    async with health.serving(settings.http_host, settings.http_port, recorder.stalled, recorder.unready):
         try:
+            await _reachable(settings, values, stopping)
+            consumer.subscribe([settings.transfers_topic], listener=assignments)
             await consumer.start()
             _log.info("started", transfers=settings.transfers_topic)
             await recorder.run(stopping)

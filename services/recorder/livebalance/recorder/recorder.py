@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from prometheus_client import Counter
@@ -12,11 +12,11 @@ from prometheus_client import Counter
 from livebalance.recorder.assignments import Assignments
 from livebalance.recorder.partition import Partition
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.recorder.watchdog import Watchdog
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.fetch import Fetched, fetch
 from livebalance.runtime.history import offsets_since
+from livebalance.runtime.progress import Ends, Place, Progress
 from livebalance.runtime.refused import RefusedError
 from livebalance.runtime.values import Values
 from livebalance.wire.identity import Lane
@@ -28,10 +28,6 @@ _MAX_BACKOFF = 5.0  # seconds
 
 _given_up = Counter("livebalance_recorder_partitions_given_up", "To be claimed again, by fate", ["fate"])
 _log = logs.get("recorder")
-
-
-class StalledError(Exception):
-    """The consumer does not fetch and will not say so: only a new process helps."""
 
 
 class Recorder:
@@ -48,31 +44,51 @@ class Recorder:
         self._values = values
         self._owned: dict[TopicPartition, Partition] = {}
         self._failures = 0  # in a row
-        self._watchdog = Watchdog[TopicPartition](settings.deadline, time.monotonic())
+        self._progress = Progress(self, time.monotonic())
+        self.turns = 0  # ended, well or badly
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until told to stop, or a bug. Raises RefusedError when Kafka no longer has what was promised."""
+        """Until told to stop, or a bug. Raises StalledError; RefusedError when Kafka lacks what was there."""
         try:
-            while not stopping.is_set():
-                number, failures = self._assignments.number, self._failures
-                await self._own(number)
-                await self._watch()
-                batches = await self._poll(number)
-                await asyncio.gather(*(self._record(at, batch) for at, batch in batches.items()))
-                if self._failures > failures:
-                    await self._back_off(stopping)
-                elif batches:
-                    self._failures = 0
-                    await asyncio.sleep(_PAUSE_SECONDS)
+            async with self._progress.watched():
+                while not stopping.is_set():
+                    await self._turn(stopping)
+                    self.turns += 1
         finally:
             await self._release(list(self._owned))
+
+    async def _turn(self, stopping: asyncio.Event) -> None:
+        number, failures = self._assignments.number, self._failures
+        await self._own(number)
+        batches = await self._poll(number)
+        await asyncio.gather(*(self._record(at, batch) for at, batch in batches.items()))
+        if self._failures > failures:
+            await self._back_off(stopping)
+        elif batches:
+            self._failures = 0
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     def unready(self) -> str | None:
         """Why this process does not do all its work, for a probe."""
         assigned = self._consumer.assignment() if self._assignments.settled else None
         if assigned is None:
             return "no assignment yet"
-        return None if assigned == self._owned.keys() else "partitions not claimed yet"
+        return self._progress.suspicion if assigned == self._owned.keys() else "partitions not claimed yet"
+
+    def stalled(self) -> str | None:
+        """Why only a new process helps, for a probe."""
+        return self._progress.stalled
+
+    def places(self) -> dict[TopicPartition, Place]:
+        """Where it stands in each partition that it reads; none while one is claimed, which may take long."""
+        if not all(self._assignments.are(partition.sought) for partition in self._owned.values()):
+            return {}
+        mine = self._owned.items() if self._owned.keys() <= self._consumer.assignment() else ()
+        return {at: Place(self._consumer.last_poll_timestamp(at), partition.next) for at, partition in mine}
+
+    async def ends(self, of: Collection[TopicPartition]) -> Ends:
+        ends: Ends = await self._consumer.end_offsets(of)
+        return ends
 
     async def _own(self, number: int) -> None:
         """Owns what is assigned and nothing else; the consumer stands at each partition's own next offset."""
@@ -94,18 +110,6 @@ class Recorder:
             return {}
         batches = await fetch(self._consumer, ready, int(_POLL_SECONDS * 1000), self._settings.batch)
         return batches if self._assignments.are(number) else {}
-
-    async def _watch(self) -> None:
-        """Raises StalledError when records wait that the consumer has stopped fetching, as aiokafka can."""
-        if not self._assignments.settled:
-            return
-        asked = {at for at, partition in self._owned.items() if partition.sought == self._assignments.number}
-        answers = {at: self._consumer.last_poll_timestamp(at) for at in asked}
-        for at in self._watchdog.silent(answers, time.monotonic()):
-            with contextlib.suppress(TimeoutError):  # Kafka itself is silent
-                async with asyncio.timeout(_POLL_SECONDS):
-                    if (await self._consumer.end_offsets([at]))[at] > self._owned[at].next:
-                        raise StalledError(f"{at.topic}/{at.partition} is no longer fetched")
 
     async def _claim(self, at: TopicPartition) -> None:
         partition = self._owned[at] = Partition(self._settings, self._values, Lane(at.partition))

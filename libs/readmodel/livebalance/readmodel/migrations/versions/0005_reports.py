@@ -27,6 +27,8 @@ def _comment_tables() -> None:
     """What the tables say of themselves, as far as they are there."""
     there = inspect(op.get_bind())
     for table in metadata.sorted_tables:
+        if not there.has_table(table.name):
+            continue
         op.create_table_comment(table.name, table.comment)
         names = {column["name"] for column in there.get_columns(table.name)}
         for column in table.columns:

@@ -1,11 +1,11 @@
-"""Whether Kafka still answers the fetches of each partition: a consumer can stop fetching without a word."""
+"""Who has been silent for too long: a consumer can stop fetching without a word, and so can what it feeds."""
 
 from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
 
-_STEP = 1.0  # seconds that one look may add: a process that was paused has not waited
+STEP = 1.0  # seconds that one look may add: a process that was paused has not waited
 
 
 class Watchdog(Generic[Name]):
@@ -21,7 +21,7 @@ class Watchdog(Generic[Name]):
 
         To be asked again and again; a partition that is left out is forgotten.
         """
-        step, self._now = min(now - self._now, _STEP), now
+        step, self._now = min(now - self._now, STEP), now
         self._silence = {
             name: self._silence[name] + step if self._heard_before(name, answer) else 0.0
             for name, answer in answered.items()

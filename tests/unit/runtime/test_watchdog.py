@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from livebalance.recorder.watchdog import Watchdog
+from livebalance.runtime.watchdog import Watchdog
 
 ONE, TWO = "one", "two"
 

@@ -1,0 +1,37 @@
+"""A recorder that stands still while transfers wait is noticed, and ends."""
+
+import asyncio
+
+import pytest
+
+from livebalance.recorder.partition import Partition
+from livebalance.runtime import progress
+from livebalance.runtime.progress import StalledError
+from livebalance.stack.topics import Topics
+from tests.integration.recorder.process import recording, settings
+from tests.integration.recorder.topics import balances, reached, send, transfer
+
+
+async def hangs(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(partition: Partition, made: object, behind: object) -> None:
+        await asyncio.Event().wait()
+
+    async def recorded() -> bool:
+        return len(await balances(kafka, topics)) >= 2
+
+    async with recording(settings(kafka, topics)):
+        await send(kafka, topics, [transfer("t-1", "a", 1)])
+        await reached(recorded)
+        monkeypatch.setattr(Partition, "_commit", never)
+        await send(kafka, topics, [transfer("t-2", "a", 1)])
+        await asyncio.sleep(20)
+
+
+async def test_a_commit_that_never_ends_ends_the_process(
+    kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_SUSPECT", 1.0)
+    monkeypatch.setattr(progress, "_STALLED", 2.0)
+    monkeypatch.setattr(progress, "_GIVE_UP", 3.0)
+    with pytest.raises(StalledError, match="nothing done"):
+        await hangs(kafka, topics, monkeypatch)
