@@ -19,6 +19,7 @@ from livebalance.stack.place import Place
 from livebalance.stack.rediscluster import RedisCluster
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
+from tests.previous import NoHistoryError, Previous, unpack
 
 _serial = itertools.count(1)
 
@@ -64,6 +65,15 @@ def chromium() -> str:
             "left out: no browser here (install Chromium, or name one in LIVEBALANCE_CHROMIUM)"
         )
     return found
+
+
+@pytest.fixture(scope="session")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> Previous:
+    """The code of the release before. Without history the test is left out, and says so; in CI it fails."""
+    try:
+        return unpack(tmp_path_factory.mktemp("previous"))
+    except NoHistoryError as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"left out: {missing}")
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ _MESSAGES = {
     "protocol_error": "a frame was not of WebSocket",
     "rate_limited": "asked too often",
     "stopping": "the gateway is stopping",
+    "old_version": "this version is no longer served",
     "nothing_left": "no account of this stream may be seen, or it was erased",
     "keys_missing": "the keys to check this token with are being read",
     "revoked": "access was revoked",

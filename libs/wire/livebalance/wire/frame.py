@@ -15,6 +15,7 @@ from livebalance.wire.strict import StrictError, check
 from livebalance.wire.view import BalanceView, TransferView
 
 SUBPROTOCOL = "livebalance.v1"
+RETIRED = ("livebalance.v0",)  # versions that are served no more: who knows no other is told so (4506)
 MAX_CLIENT_FRAME = 16 * 1024  # bytes
 
 # Echoed, so it must be short and survive a JavaScript number.

@@ -189,7 +189,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
                 listening = group.create_task(http.serve())
                 await stopping.wait()
                 _log.info("draining")
-                await relay.drain(settings.drain)
+                await relay.drain(settings.notice, settings.drain)
                 http.should_exit = True
                 await listening
                 parts.cancel()

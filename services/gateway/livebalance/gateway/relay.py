@@ -76,7 +76,8 @@ class Relay:
         terms: Terms,
         authority: Authority,
     ) -> None:
-        self.draining = False
+        self._leaving = False  # nobody should be sent here any more
+        self._draining = False  # nor is let in
         metrics.DRAINING.set(0)
         self._hub = Hub(settings.resume_max, settings.trail_bytes)
         self._clients = Clients(terms, authority.revocations, self._hub)
@@ -140,8 +141,10 @@ class Relay:
 
     def not_ready(self) -> str | None:
         """Why no new client should come here; None: one may."""
-        if self.draining:
-            return "draining"
+        return "draining" if self._leaving else self._unable()
+
+    def _unable(self) -> str | None:
+        """Why no client could be served."""
         if not self._redis_here:
             return "redis is away"
         if not self._authority.ready:
@@ -159,7 +162,7 @@ class Relay:
 
     def admit(self, address: Address) -> Refusal | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        if why := self.not_ready():
+        if why := "draining" if self._draining else self._unable():
             return of_away(why)
         turned = self._clients.doorman.admit(address, time.monotonic())
         return of_turned(turned) if turned else None
@@ -216,13 +219,17 @@ class Relay:
         if writable:
             self.perform()
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, notice: float, seconds: float) -> None:
         """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
 
-        They come back over the same time, or over as long as one gateway needs to let them all in.
+        They come back over the same time, or over as long as one gateway needs to let them all in. Who sends
+        clients here has the notice to see that there is to be none: who went would be sent back, and refused.
         """
-        self.draining = True
+        self._leaving = True
         metrics.DRAINING.set(1)
+        if self._links:
+            await asyncio.sleep(notice)
+        self._draining = True
         self._clients.drain(int(seconds * 1000))
         self.perform()
         links = list(self._links.values())  # nobody comes in any more

@@ -98,8 +98,10 @@ class Settings(ServiceSettings):
     connections: Count = 6
     """To Postgres: two for reads of accounts, one for audits, the rest for REST."""
 
+    notice: Annotated[float, Field(ge=0)] = 2.0
+    """Told to stop: how long `/readyz` says no, and who comes is let in, before anyone is asked to go."""
     drain: Annotated[float, Field(ge=0)] = 5.0
-    """Over which clients are asked to come back elsewhere, when told to stop."""
+    """After the notice: over which clients are asked to come back elsewhere."""
 
     @field_validator("proxies")
     @classmethod

@@ -187,6 +187,9 @@ class Socket(asyncio.Protocol):
         self._protocol.send_response(response)
         self._write_protocol()
         self._open = True
+        if self._protocol.is_retired:
+            self._fail(Close.OLD_VERSION, "old_version")
+            return
         session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
         if token := self._entrance.token(request):
             self._gateway.present(session, token)

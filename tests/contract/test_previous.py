@@ -1,0 +1,30 @@
+"""What is run as the release before is its code, and none of today's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.previous import Previous
+
+_WHERE = """
+import importlib, pkgutil, livebalance
+for found in pkgutil.iter_modules(livebalance.__path__):
+    print(importlib.import_module(f"livebalance.{found.name}").__path__[0])
+"""
+
+
+def test_it_is_the_code_of_then(previous: Previous) -> None:
+    words = (sys.executable, "-c", _WHERE)
+    environment = {**os.environ, **previous.environment}
+    ran = subprocess.run(words, env=environment, check=True, capture_output=True, text=True, timeout=30)
+    places = [Path(line) for line in ran.stdout.splitlines()]
+    assert {place.name for place in places} >= {
+        "wire",
+        "readmodel",
+        "client",
+        "projector",
+        "recorder",
+        "gateway",
+    }
+    assert [place for place in places if not place.is_relative_to(previous.root)] == []
