@@ -3,7 +3,6 @@
 import asyncio
 from typing import NamedTuple
 
-
 from livebalance.cli import place
 from livebalance.cli.database import WITHIN, operating
 from livebalance.readmodel.revocations import Revocation
