@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from livebalance.projector.__main__ import serve
 from livebalance.projector.loop import Projector
 from livebalance.projector.store import Store
 from livebalance.readmodel.migrate import migrate
@@ -17,6 +18,13 @@ from livebalance.stack.database import Database
 from livebalance.stack.place import Place, free_port
 from livebalance.stack.servers import Servers
 from tests.integration.projector.world import World, reached, transfer
+
+
+async def answer(port: int, path: str) -> tuple[int, str]:
+    """Of a service that may still be starting."""
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=8)) as http:
+        told = await http.get(f"http://127.0.0.1:{port}{path}")
+    return told.status_code, told.text
 
 
 @pytest.fixture
@@ -48,12 +56,20 @@ async def hangs_in_a_write(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     async def never(store: Store, work: Work) -> None:
         await asyncio.Event().wait()
 
-    async with world.running() as projector:
-        await world.write([transfer("alice", "t", 1)])
-        await world.until("select count(*)::int from transfer", 1)
-        monkeypatch.setattr(Store, "write", never)
-        await world.write([transfer("alice", "u", 1)])
-        await is_noticed(world, projector)
+    settings = world.settings(http_port=free_port())
+    serving = asyncio.create_task(serve(settings, asyncio.Event()))
+    await world.write([transfer("alice", "t", 1)])
+    await world.until("select count(*)::int from transfer", 1)
+    assert await answer(settings.http_port, "/livez") == (200, "ok\n")
+    monkeypatch.setattr(Store, "write", never)
+    await world.write([transfer("alice", "u", 1)])
+    told = 200, "ok\n"
+    async with asyncio.timeout(30):
+        while told[0] == 200:
+            await asyncio.sleep(0.1)
+            told = await answer(settings.http_port, "/livez")
+    assert told == (503, "nothing done although there is more\n")
+    await serving
 
 
 @pytest.mark.usefixtures("impatient")
@@ -94,10 +110,6 @@ async def test_postgres_away_for_long_is_no_standstill(world: World, place: Plac
 
 async def test_who_waits_for_kafka_to_be_there_is_alive_and_not_ready(world: World) -> None:
     port = free_port()
-    world.start(kafka="127.0.0.1:1", http_host="127.0.0.1", http_port=port)
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", transport=httpx.AsyncHTTPTransport(retries=8)
-    ) as http:
-        assert (await http.get("/livez")).status_code == 200
-        ready = await http.get("/readyz")
-        assert (ready.status_code, ready.text) == (503, "kafka is away\n")
+    world.start(kafka="127.0.0.1:1", http_port=port)
+    assert await answer(port, "/livez") == (200, "ok\n")
+    assert await answer(port, "/readyz") == (503, "kafka is away\n")
