@@ -25,6 +25,8 @@ async def hangs(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> 
     async with recording(settings(kafka, topics).model_copy(update={"http_port": port})):
         await send(kafka, topics, [transfer("t-1", "a", 1)])
         await reached(recorded)
+        monkeypatch.setattr(progress, "_STALLED", 2.0)
+        monkeypatch.setattr(progress, "_GIVE_UP", 5.0)
         monkeypatch.setattr(Partition, "_commit", never)
         await send(kafka, topics, [transfer("t-2", "a", 1)])
         async with asyncio.timeout(30), httpx.AsyncClient() as http:
@@ -39,7 +41,5 @@ async def test_a_commit_that_never_ends_ends_the_process(
     kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_SUSPECT", 1.0)
-    monkeypatch.setattr(progress, "_STALLED", 2.0)
-    monkeypatch.setattr(progress, "_GIVE_UP", 5.0)
     with pytest.raises(StalledError, match="nothing done"):
         await hangs(kafka, topics, monkeypatch)
