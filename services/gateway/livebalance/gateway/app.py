@@ -65,6 +65,7 @@ def terms(settings: Settings) -> Terms:
         manners=Manners(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
+        age=settings.socket_age,
         features=("demo",) if settings.demo_secret else (),
     )
 

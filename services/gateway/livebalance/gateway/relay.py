@@ -177,7 +177,7 @@ class Relay:
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
         """Of a client that was admitted."""
-        session = self._clients.connect(name, address, time.monotonic())
+        session = self._clients.connect(name, address, time.monotonic(), random.random())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
         self.perform()

@@ -66,6 +66,9 @@ class Settings(ServiceSettings):
     """Of one address, at most."""
     new_sockets_per_address: Rate = 20.0
     """A second, over time; twice as many at once."""
+    socket_age: Seconds | None = None
+    """After which a socket or stream is asked to come back, so that new gateways fill: this long, or up to a
+    fifth less, by chance; none: never."""
     proxies: Texts = ("127.0.0.1", "::1")
     """Whose word (X-Forwarded-For) is taken for an address; networks too, as 10.0.0.0/8."""
     resume_max: Annotated[int, Field(ge=0)] = 10_000
