@@ -71,7 +71,9 @@ async def report(analyst: Connection, watch: Connection) -> dict[str, Any]:
             "select a.account_id, s.* from accounts a cross join lateral statement(a.account_id) s"
         )
         await moved_on(watch)
-        flows = await analyst.fetch("select sum(transfers) as transfers, sum(net) as net from daily_flows")
+        flows = await analyst.fetch(
+            "select coalesce(sum(transfers), 0) as transfers, coalesce(sum(net), 0) as net from daily_flows"
+        )
         await moved_on(watch)
         fresh = await analyst.fetch("select sum(transfers_next) as transfers from freshness")
         assert await analyst.fetch("select * from reconciliation") == []
