@@ -16,6 +16,7 @@ import pytest
 from livebalance.runtime.broker import Broker
 from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import Place
+from livebalance.stack.rediscluster import RedisCluster
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
 from tests.previous import NoHistoryError, Previous, unpack
@@ -114,6 +115,13 @@ def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
         Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
     ) as servers:
         yield servers
+
+
+@pytest.fixture
+def redis_cluster(place: Place, tmp_path: Path) -> Iterator[RedisCluster]:
+    """A Redis cluster of this test's own, which it may harm; one has to log in."""
+    with RedisCluster(Place(place.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
+        yield cluster
 
 
 @pytest.fixture

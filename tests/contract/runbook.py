@@ -1,7 +1,6 @@
 """What the runbooks tell an operator to ask and to run."""
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from livebalance.stack.place import PROJECT
@@ -18,12 +17,14 @@ class Statement(NamedTuple):
     sql: str
 
 
-def blocks(language: str) -> Iterator[tuple[str, str]]:
+def blocks(language: str) -> list[tuple[str, str]]:
     """The name of the page, and the block."""
-    for page in sorted((PROJECT / RUNBOOKS).iterdir()):
-        for found, text in _BLOCK.findall(page.read_text()):
-            if found == language:
-                yield page.stem, text.strip()
+    return [
+        (page.stem, text.strip())
+        for page in sorted((PROJECT / RUNBOOKS).iterdir())
+        for found, text in _BLOCK.findall(page.read_text())
+        if found == language
+    ]
 
 
 def statements() -> list[Statement]:

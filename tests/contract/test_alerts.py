@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from livebalance.cli.commands import app
 from livebalance.stack.place import PROJECT
 from tests import prometheus
+from tests.contract import runbook
 from tests.contract.alerts import ALERTS, DIRECTORY, RULES, RUNBOOKS, Alert, read
+from tests.contract.promql import missing
 
 each = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert.stem))
 
@@ -69,6 +73,22 @@ def test_it_says_what_an_operator_needs(alert: Alert) -> None:
         "## What to do",
         "## When to escalate",
     ]
+
+
+@each
+def test_it_asks_for_metrics_that_exist(alert: Alert) -> None:
+    assert missing(alert.expr) == []
+
+
+@pytest.mark.parametrize(("page", "expr"), runbook.blocks("promql"))
+def test_a_runbook_asks_for_metrics_that_exist(page: str, expr: str) -> None:
+    assert missing(expr) == [], page
+
+
+@pytest.mark.parametrize("command", sorted(runbook.commands()))
+def test_a_command_of_a_runbook_exists(command: str) -> None:
+    answer = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert answer.exit_code == 0, answer.output
 
 
 def test_nothing_is_beside_an_alert_that_is_gone() -> None:

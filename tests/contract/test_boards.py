@@ -7,6 +7,8 @@ import pytest
 
 from deploy.observability.boards import BOARDS, DIRECTORY
 from deploy.observability.boards.board import COLUMNS, Board
+from deploy.observability.boards.panel import Query
+from tests.contract.promql import missing
 
 each = pytest.mark.parametrize("board", BOARDS, ids=lambda board: str(board.name))
 
@@ -30,3 +32,15 @@ def test_panels_lie_beside_each_other(board: Board) -> None:
         assert columns.stop <= COLUMNS
         places.update((x, y) for x in columns for y in lines)
     assert max(places.values()) == 1
+
+
+@each
+def test_it_asks_for_metrics_that_exist(board: Board) -> None:
+    asks = [ask for panel in board.panels() for ask in panel.asks if isinstance(ask, Query)]
+    for ask in asks:
+        assert missing(ask.expr.replace("$__rate_interval", "1m")) == [], ask.expr
+
+
+def test_a_metric_or_a_label_that_does_not_exist_is_noticed() -> None:
+    assert missing("rate(livebalance_gateway_delta_total[1m])") == ["livebalance_gateway_delta_total"]
+    assert missing('livebalance_gateway_state{word="live"}') == ["livebalance_gateway_state{word}"]

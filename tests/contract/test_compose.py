@@ -243,7 +243,8 @@ def test_what_is_provisioned_is_what_dashboards_ask(observed: dict[str, Any]) ->
     assert (sources[1]["user"], sources[1]["jsonData"]["database"]) == ("analyst", DATABASE)
     [provider] = read(provisioning / "dashboards" / "livebalance.yml")["providers"]
     places = {mount["target"]: Path(mount["source"]) for mount in observed["services"]["grafana"]["volumes"]}
-    assert places == {"/etc/grafana/provisioning": provisioning, provider["options"]["path"]: FILES}
+    told = {f"/etc/grafana/provisioning/{one.name}": one for one in provisioning.iterdir()}
+    assert places == {**told, provider["options"]["path"]: FILES}
 
 
 @pytest.mark.parametrize("dockerfile", [PYTHON, PAGE], ids=lambda path: str(path.name))

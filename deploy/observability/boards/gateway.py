@@ -41,7 +41,7 @@ BOARD = Board(
             "Freshness",
             [
                 Panel(
-                    "Commit to socket",
+                    "From Kafka to clients",
                     [
                         Query(quantile(0.5, "livebalance_gateway_commit_to_socket_seconds"), "p50"),
                         Query(quantile(0.95, "livebalance_gateway_commit_to_socket_seconds"), "p95"),
@@ -108,7 +108,7 @@ BOARD = Board(
                 _by_reason("Snapshots", "snapshots"),
                 _by_reason("Holes repaired", "repairs"),
                 _by_reason(
-                    "Found by audits", "audit_findings", "Accounts of which a delta was lost, and others."
+                    "Found by audits", "audit_findings", "ahead: a delta was lost, or was on its way."
                 ),
             ],
         ),
@@ -121,7 +121,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Probe, there and back",
-                    [Query(quantile(0.99, "livebalance_gateway_probe_seconds"), "p99")],
+                    [Query(_of("probe_seconds"), "{{instance}}")],
                     unit="s",
                     width=6,
                 ),

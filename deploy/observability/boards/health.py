@@ -48,15 +48,15 @@ BOARD = Board(
             ],
         ),
         Row(
-            "From Kafka to the screen",
+            "On the way",
             [
                 Panel(
-                    "Commit to socket",
+                    "From Kafka to clients",
                     [
                         Query(quantile(0.5, "livebalance_gateway_commit_to_socket_seconds"), "p50"),
                         Query(quantile(0.99, "livebalance_gateway_commit_to_socket_seconds"), "p99"),
                     ],
-                    "From the commit in Postgres until the bytes are given to a client's socket.",
+                    "From Kafka's time of a record until it is given to its clients' sockets.",
                     "s",
                 ),
                 Panel(

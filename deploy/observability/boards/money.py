@@ -1,4 +1,7 @@
-"""Money and flows, by SQL on the schema `reporting`: docs/reporting.md says what the columns mean."""
+"""Money and flows, by SQL on the schema `reporting`: docs/reporting.md says what the columns mean.
+
+Amounts in tables are text: of a numeric, Grafana would make a float.
+"""
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Sql, number, table
@@ -8,14 +11,15 @@ select (sum(balance + half_applied) <> sum(opening) + sum(posted_total))::int as
   from reporting.balances
  where drift is not null"""
 SUMS = """\
-select currency, count(*) as accounts, sum(balance) as balances, sum(half_applied) as half_applied,
-       sum(opening) as openings, sum(posted_total) as moved
+select currency, count(*) as accounts, sum(balance)::text as balances,
+       sum(half_applied)::text as half_applied, sum(opening)::text as openings,
+       sum(posted_total)::text as moved
   from reporting.balances
  where drift is not null
  group by currency"""
 STATES = "select state, count(*) as accounts from reporting.accounts group by state order by state"
 RECONCILIATION = """\
-select account_id, revision, balance, drift, disputed_since, disputed_why, lane
+select account_id, revision, balance::text, drift::text, disputed_since, disputed_why, lane
   from reporting.reconciliation
  order by disputed_since
  limit 100"""
@@ -31,12 +35,12 @@ select hour as time, transfers, volume
  where $__timeFilter(hour)
  order by hour"""
 DAYS = """\
-select day, transfers, credits, debits, net
+select day, transfers, credits::text, debits::text, net::text
   from reporting.daily_flows
  order by day desc
  limit 31"""
 MOVERS = """\
-select place, account_id, transfers, credits, debits, net, volume
+select place, account_id, transfers, credits::text, debits::text, net::text, volume::text
   from reporting.top_movers((now() at time zone 'UTC')::date)
  order by place"""
 

@@ -25,13 +25,15 @@ def ever(ask: Sql) -> str:
 @pytest.mark.parametrize(("panel", "ask"), ASKED, ids=lambda one: getattr(one, "title", ""))
 async def test_a_panel_is_answered(analyst: Connection, panel: Panel, ask: Sql) -> None:
     statement = await analyst.prepare(ever(ask))
-    columns = [one.name for one in statement.get_attributes()]
+    columns = {one.name: one.type.name for one in statement.get_attributes()}
     rows = await statement.fetch()
     if ask.over_time:
-        assert columns[0] == "time"
+        assert next(iter(columns)) == "time"
         assert all(isinstance(row["time"], datetime) for row in rows)
     if panel.kind == "stat":
         assert len(rows) == len(columns) == 1
+    if panel.kind == "table":
+        assert "numeric" not in columns.values(), f"{columns}: Grafana would make floats of it"
 
 
 async def test_money_that_is_missing_is_shown(analyst: Connection, database: Database) -> None:

@@ -40,6 +40,17 @@ async def test_many_may_migrate_at_once(empty: str) -> None:
         await connection.close()
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+async def test_a_url_means_what_it_means_to_services(empty: str, scheme: str) -> None:
+    _, _, rest = empty.partition("://")
+    await migrate(f"{scheme}://{rest}?sslmode=disable")
+    connection = await asyncpg.connect(empty)
+    try:
+        assert await connection.fetchval("select count(*) from alembic_version") == 1
+    finally:
+        await connection.close()
+
+
 FORBIDDEN = [
     ("projector", "delete from balance"),
     ("projector", "delete from quarantine"),
@@ -134,18 +145,18 @@ async def test_a_role_brings_its_limits(database: Database) -> None:
             await connection.close()
 
 
-DEVELOPMENT = Path(__file__).parents[3] / "docs" / "development.md"
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 @pytest.fixture
 async def members(database: Database) -> AsyncIterator[str]:
     """What our page tells operators to do was done; roles are of the server, and are dropped again."""
-    block = re.search(r"```sql\n(.*?)```", DEVELOPMENT.read_text(), re.DOTALL)
+    block = re.search(r"```sql\n(.*?)```", OPERATIONS.read_text(), re.DOTALL)
     assert block
     connection = await asyncpg.connect(database.url("owner"))
     await connection.execute(block[1])
     yield database.name
-    await connection.execute("drop role projector_a, gateway_a")
+    await connection.execute("drop role projector_a, gateway_a, operator_a")
     await connection.close()
 
 

@@ -1,8 +1,20 @@
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livebalance.gateway.doorman import AT_ONCE, STRIKES, STRIKES_WITHIN, Doorman, House, Turned
+from livebalance.gateway.doorman import (
+    AT_ONCE,
+    STRIKES,
+    STRIKES_WITHIN,
+    Doorman,
+    House,
+    Proxies,
+    Turned,
+    address,
+)
+
+PROXIES = Proxies(["127.0.0.1", "10.1.0.0/16", "fd00::/8"])
 
 HOUSE = House(connections=6, per_second=50, address_connections=3, address_per_second=10)
 ROOM = 10
@@ -80,3 +92,19 @@ class Crowd(RuleBasedStateMachine):
 
 TestCrowd = Crowd.TestCase
 TestCrowd.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "10.1.200.3", "fd00::7"])
+def test_a_proxy_of_ours_is_believed(peer: str) -> None:
+    assert address(peer, "203.0.113.9, 198.51.100.7", PROXIES) == "198.51.100.7"
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.2", "10.2.0.1", "fe80::1", "", "unknown"])
+def test_nobody_else_is(peer: str) -> None:
+    assert address(peer, "198.51.100.7", PROXIES) == peer
+
+
+@pytest.mark.parametrize("told", ["10.1.0.0/33", "10.1.2.3/16", "localhost", ""])
+def test_what_is_no_network_is_no_proxy(told: str) -> None:
+    with pytest.raises(ValueError):
+        Proxies([told])

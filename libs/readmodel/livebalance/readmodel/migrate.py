@@ -1,8 +1,10 @@
 """Brings a database to the newest schema. Safe to run from many processes at once: they queue on a lock."""
 
 import asyncio
+from functools import partial
 from importlib.resources import files
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
@@ -33,7 +35,8 @@ async def migrate(url: str) -> None:
 
     Raises TimeoutError when it takes longer than two minutes, and what the driver raises.
     """
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    # Made by asyncpg itself: only so a URL means what it means to the services, its `sslmode` too.
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, url))
     try:
         async with asyncio.timeout(_TIMEOUT_S), engine.begin() as connection:
             await connection.run_sync(_upgrade)

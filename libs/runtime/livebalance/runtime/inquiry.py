@@ -39,6 +39,16 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[Any]:
     return found
 
 
+async def ask(redis: Redis, node: Node, *command: str) -> Any:
+    """The answer to one command, by a connection of its own. Raises AWAY."""
+    reader, writer = await opened(redis, node)
+    try:
+        writer.write(packed(*command))
+        return _taken(await answers(reader, 1))
+    finally:
+        writer.transport.abort()
+
+
 async def read_slots(redis: Redis, nodes: Iterable[Node]) -> Slots:
     """As the first of `nodes` that knows says; it takes a second for each. Raises AWAY: none does."""
     why: Exception = EOFError("no node was asked")
@@ -52,12 +62,7 @@ async def read_slots(redis: Redis, nodes: Iterable[Node]) -> Slots:
 
 
 async def _slots(redis: Redis, node: Node) -> Slots:
-    reader, writer = await opened(redis, node)
-    try:
-        writer.write(packed("CLUSTER", "SLOTS"))
-        slots = Slots.of(_taken(await answers(reader, 1)), node)
-    finally:
-        writer.transport.abort()
+    slots = Slots.of(await ask(redis, node, "CLUSTER", "SLOTS"), node)
     if not slots.nodes:
         raise EOFError("the node belongs to no cluster")
     return slots

@@ -41,6 +41,7 @@ class ClusterNode(Redis):
             "cluster-require-full-coverage": "no",  # who is left serves what is its own
             "cluster-replica-validity-factor": "0",  # a replica takes over, however long it was alone
             "repl-diskless-sync-delay": "0",
+            "shutdown-timeout": "0",  # no replica is waited for
             **secret,
         }
 
@@ -83,11 +84,20 @@ class RedisCluster:
         asked = next(node for node in self.nodes if node.child.pid)
         return next(node for node in self.nodes if node.port == _owner(asked, slot))
 
-    def move(self, slot: int) -> ClusterNode:
-        """Give a slot to another node that has some, at once; returns which, when all know."""
+    def move(self, slot: int, *, by_hand: bool = False) -> ClusterNode:
+        """Give a slot to another node that has some; returns which, when all know.
+
+        At once, as Valkey does since 9; or node after node is told, as everyone did before.
+        """
         source = self.owner(slot)
         target = next(one for one in map(self.owner, range(0, SLOTS, 100)) if one is not source)
-        source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+        if by_hand:
+            target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+            source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+            for node in (target, source):
+                node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        else:
+            source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
         self._until(f"slot {slot} did not move", lambda node: _owner(node, slot) == target.port)
         return target
 

@@ -41,6 +41,7 @@ MAX_REASON = 123  # bytes (RFC 6455, 5.5)
 # What a person may be shown, by the word of a reason.
 _MESSAGES = {
     "abuse": "asked too often, again and again",
+    "age": "this connection has become old",
     "assembly": "a message took too long to come",
     "bad_message": "three messages were not of this protocol",
     "bad_text": "a message was not UTF-8",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -35,10 +36,13 @@ Read: TypeAlias = Callable[[Connection, Asked], AbstractAsyncContextManager[Expo
 
 Format = Annotated[Name, typer.Option("--format", help="How rows are written.")]
 Output = Annotated[
-    Path | None, typer.Option(help="A file, there as a whole or as it was before; else standard output.")
+    Path | None, typer.Option(help="A file, written whole or not at all; else standard output.")
 ]
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only of it; as often as you like.")]
-Time = Annotated[str | None, typer.Option(metavar="TIME", help="RFC 3339, of recorded_at.")]
+Accounts = Annotated[
+    list[str] | None, typer.Option("--account", help="Only this account; as often as you like.")
+]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="Recorded at this time (RFC 3339) or later.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Recorded before this time (RFC 3339).")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line as one JSON object.")]
 
 
@@ -48,28 +52,28 @@ def transfers(
     form: Format = "csv",
     output: Output = None,
     account: Accounts = None,
-    since: Time = None,
-    until: Time = None,
+    since: Since = None,
+    until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """The transfers that were listed when it began, by account and revision; a period is without its end.
+    """Transfers as they were listed when it began, in the order of accounts and revisions.
 
     Exit code 0: all of them were written; 1: it failed, and a file is as it was; 130: it was stopped.
     """
     asked = Asked(_accounts(account), _time("--since", since), _time("--until", until))
-    _export("transfers", exports.transfers, asked, _form(form, output), output, as_json)
+    _export("transfers", exports.transfers, asked, _form(form, output), output, as_json=as_json)
 
 
 @app.command()
 def balances(
     *, form: Format = "csv", output: Output = None, account: Accounts = None, as_json: AsJson = False
 ) -> None:
-    """The balances of one moment, by account.
+    """Balances of one moment, in the order of accounts.
 
     Exit code 0: all of them were written; 1: it failed, and a file is as it was; 130: it was stopped.
     """
     asked = Asked(_accounts(account))
-    _export("balances", exports.balances, asked, _form(form, output), output, as_json)
+    _export("balances", exports.balances, asked, _form(form, output), output, as_json=as_json)
 
 
 def _accounts(told: list[str] | None) -> list[AccountId]:
@@ -98,9 +102,7 @@ def _form(name: Name, output: Path | None) -> Form:
     return as_parquet
 
 
-def _export(  # noqa: PLR0917
-    what: str, read: Read, asked: Asked, form: Form, output: Path | None, as_json: bool
-) -> None:
+def _export(what: str, read: Read, asked: Asked, form: Form, output: Path | None, *, as_json: bool) -> None:
     try:
         count, extent = asyncio.run(_written(read, asked, form, output))
     except asyncio.CancelledError:
@@ -116,7 +118,8 @@ async def _written(read: Read, asked: Asked, form: Form, output: Path | None) ->
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with _reading(read, asked) as found:
-        with target(output) as file, form(file, found.columns) as write, Progress() as progress:
+        mixed = output is None and os.isatty(1)  # with the rows, on one terminal
+        with target(output) as file, form(file, found.columns) as write, Progress(quiet=mixed) as progress:
             async for rows in found.pages:
                 write(rows)
                 count += len(rows)

@@ -3,15 +3,12 @@
 import asyncio
 from typing import NamedTuple
 
-import redis.asyncio
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisError
-
 from livebalance.cli import place
 from livebalance.cli.database import WITHIN, operating
 from livebalance.readmodel.revocations import Revocation
 from livebalance.readmodel.revocations import revoke as write
-from livebalance.runtime.redis import Redis as Where
+from livebalance.runtime.inquiry import AWAY, ask, read_slots
+from livebalance.runtime.redis import Redis
 from livebalance.stack.trouble import Trouble
 from livebalance.wire.delta import redis_revoked
 from livebalance.wire.errors import DecodeError
@@ -52,20 +49,15 @@ async def _ring() -> bool:
     channel = redis_revoked(place.channel_prefix())
     try:
         async with asyncio.timeout(WITHIN):
-            await (_publish_in_cluster if Where.of(url).clustered else _publish)(url, channel)
-    except (OSError, TimeoutError, RedisError):
+            await _publish(Redis.of(url), channel)
+    except AWAY:
         return False
     return True
 
 
-async def _publish(url: str, channel: str) -> None:
-    async with redis.asyncio.from_url(url) as client:
-        await client.publish(channel, "")
-
-
-async def _publish_in_cluster(url: str, channel: str) -> None:
-    where = Where.of(url)
-    nodes = [ClusterNode(*node) for node in where.nodes]
-    user, password = where.login or (None, None)
-    async with RedisCluster(startup_nodes=nodes, username=user, password=password, ssl=where.tls) as client:
-        await client.execute_command("SPUBLISH", channel, "")
+async def _publish(redis: Redis, channel: str) -> None:
+    node = redis.nodes[0]
+    if redis.clustered:
+        slots = await read_slots(redis, redis.nodes)
+        node = slots.owner(channel.encode()) or node
+    await ask(redis, node, "SPUBLISH" if redis.clustered else "PUBLISH", channel, "")

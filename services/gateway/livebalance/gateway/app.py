@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
@@ -20,7 +19,7 @@ from livebalance.gateway.authority import Authority
 from livebalance.gateway.clients import Terms
 from livebalance.gateway.credentials import Credentials
 from livebalance.gateway.door import Door, Threshold
-from livebalance.gateway.doorman import House
+from livebalance.gateway.doorman import House, Proxies
 from livebalance.gateway.guard import Guard
 from livebalance.gateway.handshake import Entrance
 from livebalance.gateway.head import Rules
@@ -35,6 +34,7 @@ from livebalance.gateway.stream import Hall
 from livebalance.gateway.tally import Tally
 from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
+from livebalance.runtime.metrics import TYPE
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
 _log = logs.get("gateway")
@@ -65,6 +65,7 @@ def terms(settings: Settings) -> Terms:
         manners=Manners(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
+        age=settings.socket_age,
         features=("demo",) if settings.demo_secret else (),
     )
 
@@ -97,10 +98,10 @@ def application(
     openapi.install(app, settings.cookie)
     problem.install(app)
     app.add_middleware(Guarded)
-    app.add_middleware(Tally, proxies=frozenset(settings.proxies))
+    app.add_middleware(Tally, proxies=Proxies(settings.proxies))
     guard = Guard(credentialed(settings), authority)
     app.include_router(rest.routes(pool, guard))
-    app.include_router(stream.routes(Hall(relay, patient(settings), frozenset(settings.proxies)), guard))
+    app.include_router(stream.routes(Hall(relay, patient(settings), Proxies(settings.proxies)), guard))
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -114,7 +115,7 @@ def application(
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(relay.shown(), media_type=TYPE)
 
     @app.get("/api/{rest:path}", include_in_schema=False)
     async def nothing(rest: str) -> Response:
@@ -140,7 +141,7 @@ class Server(uvicorn.Server):
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
     patience = patient(settings)
-    proxies = frozenset(settings.proxies)
+    proxies = Proxies(settings.proxies)
     hosts = frozenset(host.lower() for host in settings.hosts)
     rules = Rules(hosts, settings.tls_only, proxies)
     entrance = Entrance(rules, credentialed(settings))

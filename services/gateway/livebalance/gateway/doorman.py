@@ -1,8 +1,8 @@
 """Who may come in: bounds on connections of this gateway and of one address, and on how fast they come."""
 
-from collections.abc import Collection
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Literal, NamedTuple
 
 from livebalance.gateway.bucket import Bucket
@@ -10,7 +10,21 @@ from livebalance.gateway.bucket import Bucket
 Address = str  # of a client, as text
 
 
-def address(peer: Address, forwarded: str, proxies: Collection[Address]) -> Address:
+class Proxies(Container[Address]):
+    """Who stands before us: addresses, and networks as 10.0.0.0/8. Raises ValueError for what is neither."""
+
+    def __init__(self, told: Iterable[str]) -> None:
+        self._networks = [ip_network(one) for one in told]
+
+    def __contains__(self, peer: object) -> bool:
+        try:
+            where = ip_address(str(peer))
+        except ValueError:
+            return False
+        return any(where in network for network in self._networks)
+
+
+def address(peer: Address, forwarded: str, proxies: Container[Address]) -> Address:
     """Of a client: who is connected, or whom a proxy of ours put last into X-Forwarded-For.
 
     Whatever is no address is not believed either: it would be counted, and told in the log.

@@ -6,6 +6,7 @@ It publishes a probe to itself: two that do not come back mean that Redis is dea
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from secrets import token_urlsafe
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import hiredis
 
+from livebalance.gateway import metrics
 from livebalance.gateway.awaited import Awaited
 from livebalance.gateway.connection import Connection
 from livebalance.runtime import logs
@@ -84,6 +86,7 @@ class Ear:
         self._probe: bytes | None = None  # heard now
         self._token = token_urlsafe(9).encode()  # of our own probes
         self._missed = 0
+        self._probed = 0.0  # when
 
     # --- what is to be heard
 
@@ -125,6 +128,7 @@ class Ear:
     def probed(self, channel: bytes, message: bytes) -> None:
         if channel == self._probe and message == self._token:  # who else publishes there proves nothing
             self._missed = 0
+            metrics.PROBE_SECONDS.set(time.monotonic() - self._probed)
 
     def _refused(self, error: hiredis.ReplyError) -> None:
         if move := Move.of(str(error), self.node):
@@ -204,6 +208,8 @@ class Ear:
             if connection.lost.done():
                 connection.lost.result()
                 raise LostError("closed")
+            if self._missed:
+                metrics.PROBE_MISSED.inc()
         raise LostError("deaf")
 
     def _send_probe(self, connection: Connection) -> None:
@@ -217,6 +223,7 @@ class Ear:
         if probe:
             connection.send(self.tongue.publish, probe, self._token)
             self._missed += 1
+            self._probed = time.monotonic()
 
 
 def _word(reason: Exception) -> str:

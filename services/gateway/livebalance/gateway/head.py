@@ -1,7 +1,7 @@
 """The head of a request, judged before anyone reads it: its size, and whether it is meant for us."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ class Rules(NamedTuple):
 
     hosts: frozenset[str] = frozenset()
     secure: bool = False  # only what a proxy of ours got by TLS
-    proxies: frozenset[Address] = frozenset()
+    proxies: Container[Address] = frozenset()
 
 
 class Head(NamedTuple):
@@ -110,7 +110,7 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdigit() else host
 
 
-def _is_secure(head: Head, proxies: frozenset[Address]) -> bool:
+def _is_secure(head: Head, proxies: Container[Address]) -> bool:
     """What the nearest proxy says; a client could say anything."""
     told = b",".join(head.all(b"x-forwarded-proto")).rpartition(b",")[2].strip().lower()
     return head.peer in proxies and told in (b"https", b"wss")

@@ -11,12 +11,14 @@ import asyncpg
 from livebalance.gateway import metrics
 from livebalance.gateway.audit import Audit, Followed, findings
 from livebalance.gateway.authority import Authority
+from livebalance.gateway.census import Census
 from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
 from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.farewell import farewells
 from livebalance.gateway.hub import Hub
+from livebalance.gateway.journey import Journeys
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.rights import Rights
@@ -29,6 +31,7 @@ from livebalance.gateway.turns import Turns
 from livebalance.readmodel.reads import Finding
 from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime import crash, logs
+from livebalance.runtime.metrics import shown
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
 from livebalance.wire.identity import AccountId
@@ -75,12 +78,15 @@ class Relay:
     ) -> None:
         self._leaving = False  # nobody should be sent here any more
         self._draining = False  # nor is let in
+        metrics.DRAINING.set(0)
         self._hub = Hub(settings.resume_max, settings.trail_bytes)
         self._clients = Clients(terms, authority.revocations, self._hub)
         self._authority = authority
         authority.told = self._revoked
         self._pipeline = Pipeline()
         self._links: dict[Session, Link] = {}
+        self._census = Census(self._hub, self._pipeline, self._links)
+        self._journeys = Journeys(self._hub)
         self._audited_at: float | None = None
         self._redis_here = False
         self._new_per_second = settings.new_sockets
@@ -147,6 +153,11 @@ class Relay:
             return "no audit of late"
         return None
 
+    def shown(self) -> bytes:
+        """For /metrics."""
+        self._census.take(_wall())
+        return shown()
+
     # --- clients
 
     def admit(self, address: Address) -> Refusal | None:
@@ -166,7 +177,7 @@ class Relay:
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
         """Of a client that was admitted."""
-        session = self._clients.connect(name, address, time.monotonic())
+        session = self._clients.connect(name, address, time.monotonic(), random.random())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
         self.perform()
@@ -174,6 +185,7 @@ class Relay:
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
+        self._census.count(session)
         self._clients.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
         self.perform()
@@ -214,6 +226,7 @@ class Relay:
         clients here has the notice to see that there is to be none: who went would be sent back, and refused.
         """
         self._leaving = True
+        metrics.DRAINING.set(1)
         if self._links:
             await asyncio.sleep(notice)
         self._draining = True
@@ -257,10 +270,13 @@ class Relay:
         self.perform()
 
     def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
+        timed = self._journeys.begin(deltas)
         for account, delta in deltas:
             self._hub.delta(account, delta)
         metrics.DELTAS.inc(len(deltas))
         self.perform()
+        if timed:
+            self._journeys.end(*timed)
 
     def _progress(self, progress: Progress) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
+from livebalance.gateway.doorman import Proxies
 from livebalance.runtime.settings import ServiceSettings
 from livebalance.runtime.shape import Count, Port, Postgres, Seconds, Texts
 
@@ -65,8 +66,11 @@ class Settings(ServiceSettings):
     """Of one address, at most."""
     new_sockets_per_address: Rate = 20.0
     """A second, over time; twice as many at once."""
+    socket_age: Seconds | None = None
+    """After which a socket or stream is asked to come back, so that new gateways fill: this long, or up to a
+    fifth less, by chance; none: never."""
     proxies: Texts = ("127.0.0.1", "::1")
-    """Whose word (X-Forwarded-For) is taken for an address."""
+    """Whose word (X-Forwarded-For) is taken for an address; networks too, as 10.0.0.0/8."""
     resume_max: Annotated[int, Field(ge=0)] = 10_000
     """Revisions behind, beyond which a snapshot answers."""
     page_rows: Count = 200
@@ -101,6 +105,15 @@ class Settings(ServiceSettings):
     """Told to stop: how long `/readyz` says no, and who comes is let in, before anyone is asked to go."""
     drain: Annotated[float, Field(ge=0)] = 5.0
     """After the notice: over which clients are asked to come back elsewhere."""
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, told: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            Proxies(told)
+        except ValueError:
+            raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
+        return told
 
     def refusals(self) -> Iterator[str]:
         """Not those of Kafka's certificates: a gateway does not speak with Kafka."""

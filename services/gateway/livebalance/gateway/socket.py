@@ -32,7 +32,7 @@ CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a sec
 BROKEN = 1006  # RFC 6455: it ended without a close
 
 _log = logs.get("socket")
-_USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
+_USUAL = frozenset({"client", "lost", "drain", "age", "stopping"})  # ends that nobody need look at
 
 
 class Gateway(Protocol):

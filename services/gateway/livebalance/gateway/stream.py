@@ -9,7 +9,7 @@ bound it. So ASGI begins and ends the answer here; between, its chunks are writt
 import asyncio
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Annotated, Any, NamedTuple
@@ -45,7 +45,7 @@ RETRY_MS = (1000, 3000)
 BROKEN = 1006  # as of a socket: it ended without a close
 
 _UNAVAILABLE = Note("error", "unavailable")
-_USUAL = frozenset({"lost", "drain", "stopping"})  # ends that nobody need look at
+_USUAL = frozenset({"lost", "drain", "age", "stopping"})  # ends that nobody need look at
 _TYPE = "text/event-stream"
 _HEADERS = {
     "cache-control": "no-store",
@@ -65,7 +65,7 @@ class Hall(NamedTuple):
 
     relay: Relay
     patience: Patience
-    proxies: Collection[Address]
+    proxies: Container[Address]
 
 
 class Wanted(NamedTuple):

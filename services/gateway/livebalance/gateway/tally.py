@@ -1,6 +1,6 @@
 """Every answer of HTTP is counted; one that says no is told in the log, without what was asked."""
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Container, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -18,7 +18,7 @@ _NEAR = {probe.decode() for probe in PROBES}  # who asks for these is answered n
 class Tally:
     """Around `app`."""
 
-    def __init__(self, app: ASGIApp, proxies: Collection[Address]) -> None:
+    def __init__(self, app: ASGIApp, proxies: Container[Address]) -> None:
         self._app, self._proxies = app, proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from livebalance.projector import metrics
 from livebalance.readmodel import writes
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
@@ -44,4 +45,5 @@ async def change_epoch(connection: writes.Connection, old: Epoch, why: str) -> N
     """Ends epoch `old`, unless another process has done so already."""
     new = writes.new_epoch()
     if await writes.change_epoch(connection, old, new, await writes.server_identity(connection)):
+        metrics.epoch_changes.inc()
         _log.warning("the epoch changed", old=old, new=new, why=why)

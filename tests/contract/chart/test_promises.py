@@ -1,0 +1,286 @@
+"""What the chart promises an operator, looked for in what it renders."""
+
+import re
+import tomllib
+from math import ceil
+
+import pytest
+import yaml
+
+from livebalance.feed.settings import FeedSettings
+from livebalance.gateway import metrics
+from livebalance.gateway.settings import Settings
+from livebalance.projector.settings import ProjectorSettings
+from livebalance.recorder.settings import RecorderSettings
+from livebalance.stack.place import PROJECT
+from tests.contract.chart import helm
+from tests.contract.chart.objects import COMPONENT, chosen, container, environment, of, pods
+
+EVERY = pytest.mark.parametrize("name", helm.SETS)
+SERVING = {"recorder", "projector", "gateway", "feed"}
+USER = 65532
+CLOSING = 15  # seconds that a gateway has beside its drain
+
+
+def test_the_image_is_ours_and_so_are_its_user_and_its_commands() -> None:
+    dockerfile = (PROJECT / "deploy" / "Dockerfile").read_text()
+    assert f"\nUSER {USER}:{USER}\n" in dockerfile
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == version
+    assert f'image.version="{version}"' in dockerfile
+    found = pods(helm.documents("minimal"))
+    assert {container(pod["spec"])["image"] for pod in found.values()} == {f"livebalance:{version}"}
+    everything = pods(helm.documents("everything"))
+    assert set(everything) == {*SERVING, "migrations"}
+    for service, pod in everything.items():
+        module = "livebalance.readmodel" if service == "migrations" else f"livebalance.{service}"
+        assert container(pod["spec"])["command"][:3] == ["python", "-m", module]
+
+
+@EVERY
+def test_pods_are_restricted(name: str) -> None:
+    """All that Pod Security's level `restricted` asks for, and a root that cannot be written."""
+    allowed = {"emptyDir", "projected", "secret", "configMap"}
+    for pod in pods(helm.documents(name)).values():
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
+        assert (
+            not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & spec.keys()
+        )
+        assert spec["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        assert container(spec)["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert all(allowed & volume.keys() for volume in spec["volumes"])
+        assert {port["containerPort"] for port in container(spec).get("ports", [])} <= {8000}
+        assert not any("hostPort" in port for port in container(spec).get("ports", []))
+
+
+@EVERY
+def test_probes_ask_where_services_answer(name: str) -> None:
+    for service, pod in pods(helm.documents(name)).items():
+        one = container(pod["spec"])
+        asked = {probe: one[probe]["httpGet"]["path"] for probe in one if probe.endswith("Probe")}
+        live, ready = "/livez", "/readyz"
+        expected = {"startupProbe": live, "livenessProbe": live, "readinessProbe": ready}
+        assert asked == (expected if service in SERVING else {})
+        assert (one["ports"] if asked else []) == ([{"name": "http", "containerPort": 8000}] if asked else [])
+
+
+@pytest.mark.parametrize("drain", [None, 0, 45.5])
+@pytest.mark.parametrize("sleep", [1, 60])
+def test_a_gateway_has_time_to_drain(drain: float | None, sleep: int) -> None:
+    told = "null" if drain is None else str(drain)
+    found = pods(
+        helm.documents(
+            "minimal", "--set", f"gateway.settings.LIVEBALANCE_DRAIN={told},gateway.preStopSeconds={sleep}"
+        )
+    )["gateway"]["spec"]
+    seconds = Settings.model_fields["drain"].default if drain is None else drain
+    assert container(found)["lifecycle"] == {"preStop": {"sleep": {"seconds": sleep}}}
+    assert found["terminationGracePeriodSeconds"] >= sleep + ceil(seconds) + CLOSING
+
+
+def test_a_drain_told_to_all_is_minded_as_well() -> None:
+    found = pods(
+        helm.documents(
+            "minimal",
+            "--set",
+            "gateway.settings.LIVEBALANCE_DRAIN=null,settings.LIVEBALANCE_DRAIN=100",
+        )
+    )["gateway"]["spec"]
+    assert found["terminationGracePeriodSeconds"] >= 100 + CLOSING
+
+
+def test_recorders_have_time_to_end_a_transaction() -> None:
+    for service, settings in (("recorder", RecorderSettings), ("feed", FeedSettings)):
+        grace = pods(helm.documents("everything"))[service]["spec"]["terminationGracePeriodSeconds"]
+        assert grace > settings.model_fields["deadline"].default
+
+
+@EVERY
+def test_no_update_takes_one_away_before_another_is_there(name: str) -> None:
+    for deployment in of("Deployment", helm.documents(name)).values():
+        strategy = deployment["spec"]["strategy"]
+        feeds = deployment["metadata"]["name"].endswith("-feed")
+        one = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+        assert strategy == ({"type": "Recreate"} if feeds else one)
+
+
+@EVERY
+def test_a_projector_is_a_member_by_the_name_of_its_pod(name: str) -> None:
+    found = helm.documents(name)
+    [one] = of("StatefulSet", found).values()
+    told = [each for each in container(one["spec"]["template"]["spec"])["env"] if "valueFrom" in each]
+    mine = {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert {each["name"]: each["valueFrom"] for each in told} == {
+        "LIVEBALANCE_NAME": mine,
+        "LIVEBALANCE_MEMBER": mine,
+    }
+    assert one["spec"]["serviceName"] in of("Service", found)
+    assert one["spec"]["podManagementPolicy"] == "Parallel"
+    others = [pod for service, pod in pods(found).items() if service != "projector"]
+    assert not any("LIVEBALANCE_MEMBER" in environment(pod["spec"], "x") for pod in others)
+
+
+@EVERY
+def test_what_selects_pods_selects_those_of_one_service(name: str) -> None:
+    found = helm.documents(name)
+    labels = {service: pod["metadata"]["labels"] for service, pod in pods(found).items()}
+
+    def selected(selector: dict[str, str]) -> set[str]:
+        return {service for service, mine in labels.items() if chosen(selector, mine)}
+
+    for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget", "NetworkPolicy"):
+        for one in of(kind, found).values():
+            selector = one["spec"].get("selector") or one["spec"].get("podSelector")
+            component = one["metadata"]["labels"].get(COMPONENT)
+            assert selected(selector["matchLabels"]) == ({component} if component else set(labels)), kind
+    for called, service in of("Service", found).items():
+        assert selected(service["spec"]["selector"]) == {called.rpartition("-")[2]}
+
+
+@EVERY
+def test_each_service_may_lose_one_at_a_time_and_is_spread(name: str) -> None:
+    found = helm.documents(name)
+    budgets = of("PodDisruptionBudget", found)
+    many = {service for service in pods(found) if service not in ("feed", "migrations")}
+    assert {one.rpartition("-")[2] for one in budgets} == many
+    assert all(one["spec"]["maxUnavailable"] == 1 for one in budgets.values())
+    keys = yaml.safe_load(helm.values(name).read_text()).get("spread", {}).get("topologyKeys")
+    for service in many:
+        spread = pods(found)[service]["spec"].get("topologySpreadConstraints") or []
+        assert len(spread) == (2 if keys is None else len(keys))
+        assert all(
+            chosen(each["labelSelector"]["matchLabels"], pods(found)[service]["metadata"]["labels"])
+            for each in spread
+        )
+
+
+def test_accounts_may_do_nothing() -> None:
+    found = helm.documents("everything")
+    accounts = of("ServiceAccount", found)
+    assert all(one["automountServiceAccountToken"] is False for one in accounts.values())
+    used = {pod["spec"]["serviceAccountName"] for pod in pods(found).values()}
+    assert used - accounts.keys() == {"default"}  # of migrations, which are there before our accounts
+    assert not {one["kind"] for one in found} & {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+
+
+def test_migrations_come_before_everything_and_have_what_is_theirs_alone() -> None:
+    found = helm.documents("everything")
+    [job] = of("Job", found).values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    hooks = [one for one in found if "helm.sh/hook" in one["metadata"].get("annotations", {})]
+    assert hooks == [job]
+    for service, pod in pods(found).items():
+        [mounted] = [one["projected"] for one in pod["spec"]["volumes"] if one["name"] == "secrets"]
+        files = {item["path"] for source in mounted["sources"] for item in source["secret"]["items"]}
+        owner = {"livebalance_postgres_owner"}
+        assert (files == owner) if service == "migrations" else not files & owner
+
+
+WAYS = {
+    "recorder": {"dns", "kafka", "registry"},
+    "projector": {"dns", "kafka", "registry", "postgres", "redis"},
+    "gateway": {"dns", "postgres", "redis", "jwks"},
+    "feed": {"dns", "kafka", "registry"},
+    "migrations": {"dns", "postgres"},
+}
+
+
+def test_nobody_speaks_with_whom_it_need_not() -> None:
+    told = {
+        **yaml.safe_load((helm.CHART / "values.yaml").read_text())["networkPolicy"],
+        **yaml.safe_load(helm.values("everything").read_text())["networkPolicy"],
+    }
+    policies = of("NetworkPolicy", helm.documents("everything"))
+    everybody = policies.pop(helm.RELEASE)["spec"]
+    assert everybody["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in everybody
+    assert everybody["ingress"] == [
+        {"from": told["monitoring"], "ports": [{"port": 8000, "protocol": "TCP"}]}
+    ]
+    assert policies.keys() == {f"livebalance-{service}" for service in WAYS}
+    for service, ways in WAYS.items():
+        spec = policies[f"livebalance-{service}"]["spec"]
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        peers = [rule["to"] for rule in spec["egress"]]
+        assert sorted(map(str, peers)) == sorted(str(told[way]["to"]) for way in ways)
+        coming = [{"from": told["clients"], "ports": [{"port": 8000, "protocol": "TCP"}]}]
+        assert spec.get("ingress", []) == (coming if service == "gateway" else [])
+
+
+def test_a_way_that_no_setting_needs_is_closed() -> None:
+    policies = of("NetworkPolicy", helm.documents("minimal"))
+    open_ = {
+        name: {port["port"] for rule in one["spec"].get("egress", []) for port in rule["ports"]}
+        for name, one in policies.items()
+    }
+    assert open_["livebalance-recorder"] == {53, 9092, 9093}
+    assert open_["livebalance-gateway"] == {53, 5432, 6379, 443}
+    assert not of("NetworkPolicy", helm.documents("sparing"))
+
+
+def test_gateways_are_scaled_by_a_metric_that_they_have() -> None:
+    [one] = of("HorizontalPodAutoscaler", helm.documents("everything")).values()
+    [metric] = one["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] in {each.name for each in metrics.SESSIONS.collect()}
+    assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "1000000"}
+    assert "replicas" not in of("Deployment", helm.documents("everything"))["livebalance-gateway"]["spec"]
+
+
+def scaled(more: list[str]) -> dict[str, helm.Document]:
+    return of("ScaledObject", helm.documents("minimal", *more))
+
+
+def test_keda_looks_at_the_lag_of_the_groups_that_there_are() -> None:
+    found = scaled(["--set", "recorder.keda.enabled=true,projector.keda.enabled=true"])
+    asked = {
+        name: [
+            (each["metadata"]["consumerGroup"], each["metadata"]["topic"]) for each in one["spec"]["triggers"]
+        ]
+        for name, one in found.items()
+    }
+    recorder, projector = RecorderSettings(), ProjectorSettings()
+    assert asked == {
+        "livebalance-recorder": [(recorder.recorder_group, recorder.transfers_topic)],
+        "livebalance-projector": [
+            (projector.projector_group, projector.transfers_topic),
+            (projector.projector_group, projector.balances_topic),
+        ],
+    }
+    assert {one["spec"]["maxReplicaCount"] for one in found.values()} == {6}
+    kinds = {one["spec"]["scaleTargetRef"]["kind"] for one in found.values()}
+    assert kinds == {"Deployment", "StatefulSet"}
+
+
+def test_the_route_is_for_clients_alone_and_lets_sockets_live() -> None:
+    [one] = of("HTTPRoute", helm.documents("everything")).values()
+    [rule] = one["spec"]["rules"]
+    assert [each["path"]["value"] for each in rule["matches"]] == ["/ws", "/api"]
+    assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+    [to] = rule["backendRefs"]
+    service = of("Service", helm.documents("everything"))[to["name"]]
+    assert [port["port"] for port in service["spec"]["ports"]] == [to["port"]]
+
+
+@EVERY
+def test_no_name_is_too_long_or_twice(name: str) -> None:
+    long = "a-release-whose-name-is-as-long-as-helm-takes-it-000"
+    answer = helm.asked("template", long, str(helm.CHART), "--values", str(helm.values(name)))
+    assert answer.code == 0, answer.error
+    found = [
+        (one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(answer.out) if one is not None
+    ]
+    assert len(found) == len(set(found))
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", name) for _, name in found)

@@ -1,0 +1,108 @@
+"""What each rendered container is told is what its service takes: by the service's own settings."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import trustme
+
+from livebalance.readmodel.__main__ import MigrationSettings
+from livebalance.runtime.environment import kinds, read
+from livebalance.runtime.refused import WrongSettingsError
+from livebalance.runtime.settings import ServiceSettings
+from tests.contract.chart import helm
+from tests.contract.chart.objects import container, environment, pods
+
+MOUNTED = "/etc/livebalance"
+VALUES = {  # what the Secrets hold, by the file that a key of theirs becomes
+    "livebalance_redis": "rediss://redis:6379/0",
+    "livebalance_postgres": "postgresql://someone@postgres:5432/livebalance",
+    "livebalance_postgres_owner": "postgresql://owner@postgres:5432/livebalance",
+    "livebalance_kafka_password": "not guessed",
+    "livebalance_registry": "https://registry.example.org",
+    "livebalance_jwks": json.dumps({"keys": [{"kty": "oct", "kid": "1", "k": "c2VjcmV0" * 8}]}),
+}
+SERVICES: dict[str, type[ServiceSettings]] = {**kinds(), "migrations": MigrationSettings}
+
+
+def authority(directory: Path) -> dict[str, bytes]:
+    ca = trustme.CA()
+    mine = ca.issue_cert("livebalance")
+    return {
+        "ca.crt": ca.cert_pem.bytes(),
+        "tls.crt": b"".join(one.bytes() for one in mine.cert_chain_pems),
+        "tls.key": mine.private_key_pem.bytes(),
+    }
+
+
+def mount(pod: helm.Document, root: Path) -> None:
+    """As a kubelet does: each file is a link through `..data` into a directory of its own time."""
+    papers = authority(root)
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    for place in container(pod)["volumeMounts"]:
+        if not place["mountPath"].startswith(MOUNTED):
+            continue
+        here = root / place["mountPath"].removeprefix(f"{MOUNTED}/")
+        sources = volumes[place["name"]].get("projected", {}).get("sources", [])
+        keys = [item["path"] for source in sources for item in source["secret"]["items"]]
+        files = {key: VALUES[key].encode() for key in keys} or papers
+        (here / "..2026").mkdir(parents=True)
+        (here / "..data").symlink_to("..2026")
+        for name, content in files.items():
+            (here / "..2026" / name).write_bytes(content)
+            (here / name).symlink_to(f"..data/{name}")
+
+
+def told(service: str, pod: helm.Document, root: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
+    """Raises WrongSettingsError, as the service itself would before it does anything."""
+    for name in [name for name in os.environ if name.startswith("LIVEBALANCE_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment(pod, f"livebalance-{service}-0").items():
+        if name.startswith("LIVEBALANCE_"):
+            monkeypatch.setenv(name, value.replace(MOUNTED, str(root)))
+    mount(pod, root)
+    return read(SERVICES[service])
+
+
+RENDERED = pytest.mark.parametrize("name", helm.SETS)
+
+
+@RENDERED
+@pytest.mark.parametrize("service", ["recorder", "projector", "gateway", "feed", "migrations"])
+def test_a_container_is_told_what_its_service_takes(
+    name: str, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = pods(helm.documents(name)).get(service)
+    if pod is None:
+        assert name != "everything"
+        return
+    settings = told(service, pod["spec"], tmp_path, monkeypatch)
+    assert settings.name == f"livebalance-{service}-0"
+    if service != "migrations":
+        assert (settings.http_host, settings.http_port) == ("0.0.0.0", 8000)
+    if name == "everything":
+        assert settings.currency == "EUR"
+        assert settings.transfers_topic == "bank.transfers"
+    if service == "projector":
+        assert getattr(settings, "member", None) == settings.name
+
+
+def test_numbers_and_lists_arrive_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = pods(helm.documents("everything"))
+    gateway = told("gateway", everything["gateway"]["spec"], tmp_path / "gateway", monkeypatch)
+    found = gateway.model_dump()
+    assert found["trail_bytes"] == 134217728
+    assert found["drain"] == 45.5
+    assert found["tls_only"] is True
+    assert found["origins"] == ("https://bank.example.org",)
+    projector = told("projector", everything["projector"]["spec"], tmp_path / "projector", monkeypatch)
+    assert projector.model_dump()["cache"] == 1_000_000
+    feed = container(everything["feed"]["spec"])["command"]
+    assert feed[3:] == ["--accounts", "1000000", "--rate", "2.5"]
+
+
+def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = pods(helm.documents("minimal", "--set", "recorder.settings.LIVEBALANCE_DEADLIN=3"))["recorder"]
+    with pytest.raises(WrongSettingsError, match="LIVEBALANCE_DEADLINE meant"):
+        told("recorder", pod["spec"], tmp_path, monkeypatch)
