@@ -17,7 +17,7 @@ _SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_su
 
 def there() -> dict[str, Labels]:
     """The labels of every series of a service, of a process, and of Prometheus itself, by its name."""
-    found = {"ALERTS": frozenset({"alertname", "alertstate", "severity"})}
+    found = {"ALERTS": frozenset({"alertname", "alertstate", "severity"}), "up": SCRAPED}
     for module in (shared, *modules().values()):
         for one in vars(module).values():
             if isinstance(one, MetricWrapperBase):

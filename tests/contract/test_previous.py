@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.previous import Previous
+import pytest
+
+from tests.previous import PINNED, NoHistoryError, Previous, unpack
 
 _WHERE = """
 import importlib, pkgutil, livebalance
@@ -28,3 +30,9 @@ def test_it_is_the_code_of_then(previous: Previous) -> None:
         "gateway",
     }
     assert [place for place in places if not place.is_relative_to(previous.root)] == []
+
+
+def test_without_history_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(PINNED, "commit", "0" * 40)
+    with pytest.raises(NoHistoryError, match="git fetch --unshallow"):
+        unpack(tmp_path)

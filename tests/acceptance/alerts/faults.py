@@ -21,6 +21,7 @@ AGO = 600_000  # ms
 ODD = AccountId("odd")
 REFUSALS = 450  # more than one a second, in the five minutes that are looked at
 FENCES = 8
+RESTARTS = 3
 
 Faulty = Callable[[Ground], AbstractAsyncContextManager[None]]
 
@@ -142,6 +143,17 @@ async def nothing_but_garbage(ground: Ground) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def a_recorder_that_dies(ground: Ground) -> AsyncIterator[None]:
+    """Again and again, until nobody starts it any more; each time Prometheus has seen it."""
+    for _ in range(RESTARTS):
+        await ground.end("recorder")
+        await ground.start("recorder")
+        await ground.seen("recorder")
+    await ground.end("recorder")
+    yield
+
+
+@asynccontextmanager
 async def no_gateway(ground: Ground) -> AsyncIterator[None]:
     await ground.end("gateway")
     yield
@@ -165,5 +177,8 @@ WHILE_ALL_RUNS = [
     fault(a_transfer_of_another_amount, "Drift", "Disputed"),
     fault(garbage, "Quarantine"),
     fault(nothing_but_garbage, "LaneHalted"),
+]
+AT_THE_END = [
+    fault(a_recorder_that_dies, "Restarting", "ProcessDown"),
     fault(no_gateway, "NoGateway"),
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
+import psutil
 from aiokafka import AIOKafkaProducer
 
 from livebalance.client.client import Client
@@ -82,6 +83,16 @@ class Ground:
             while not await one.is_ready():
                 assert one.child.pid, one.child.tail()
                 await asyncio.sleep(0.05)
+
+    async def seen(self, kind: str) -> None:
+        """Prometheus knows of the process that runs now."""
+        began = psutil.Process(self.services[kind].child.pid).create_time()
+        query = (
+            f'process_start_time_seconds{{instance="127.0.0.1:{self.services[kind].port}"}} >= {began - 1}'
+        )
+        async with asyncio.timeout(20):
+            while not await self.prometheus.ask(query):  # noqa: ASYNC110 - HTTP tells only who asks
+                await asyncio.sleep(0.1)
 
     async def end(self, kind: str) -> None:
         await asyncio.to_thread(self.services[kind].child.stop)

@@ -8,9 +8,7 @@ import pytest
 import yaml
 
 from livebalance.feed.settings import FeedSettings
-from livebalance.gateway import metrics
 from livebalance.gateway.settings import Settings
-from livebalance.projector.settings import ProjectorSettings
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.stack.place import PROJECT
 from tests.contract.chart import helm
@@ -187,91 +185,6 @@ def test_migrations_come_before_everything_and_have_what_is_theirs_alone() -> No
         files = {item["path"] for source in mounted["sources"] for item in source["secret"]["items"]}
         owner = {"livebalance_postgres_owner"}
         assert (files == owner) if service == "migrations" else not files & owner
-
-
-WAYS = {
-    "recorder": {"dns", "kafka", "registry"},
-    "projector": {"dns", "kafka", "registry", "postgres", "redis"},
-    "gateway": {"dns", "postgres", "redis", "jwks"},
-    "feed": {"dns", "kafka", "registry"},
-    "migrations": {"dns", "postgres"},
-}
-
-
-def test_nobody_speaks_with_whom_it_need_not() -> None:
-    told = {
-        **yaml.safe_load((helm.CHART / "values.yaml").read_text())["networkPolicy"],
-        **yaml.safe_load(helm.values("everything").read_text())["networkPolicy"],
-    }
-    policies = of("NetworkPolicy", helm.documents("everything"))
-    everybody = policies.pop(helm.RELEASE)["spec"]
-    assert everybody["policyTypes"] == ["Ingress", "Egress"]
-    assert "egress" not in everybody
-    assert everybody["ingress"] == [
-        {"from": told["monitoring"], "ports": [{"port": 8000, "protocol": "TCP"}]}
-    ]
-    assert policies.keys() == {f"livebalance-{service}" for service in WAYS}
-    for service, ways in WAYS.items():
-        spec = policies[f"livebalance-{service}"]["spec"]
-        assert spec["policyTypes"] == ["Ingress", "Egress"]
-        peers = [rule["to"] for rule in spec["egress"]]
-        assert sorted(map(str, peers)) == sorted(str(told[way]["to"]) for way in ways)
-        coming = [{"from": told["clients"], "ports": [{"port": 8000, "protocol": "TCP"}]}]
-        assert spec.get("ingress", []) == (coming if service == "gateway" else [])
-
-
-def test_a_way_that_no_setting_needs_is_closed() -> None:
-    policies = of("NetworkPolicy", helm.documents("minimal"))
-    open_ = {
-        name: {port["port"] for rule in one["spec"].get("egress", []) for port in rule["ports"]}
-        for name, one in policies.items()
-    }
-    assert open_["livebalance-recorder"] == {53, 9092, 9093}
-    assert open_["livebalance-gateway"] == {53, 5432, 6379, 443}
-    assert not of("NetworkPolicy", helm.documents("sparing"))
-
-
-def test_gateways_are_scaled_by_a_metric_that_they_have() -> None:
-    [one] = of("HorizontalPodAutoscaler", helm.documents("everything")).values()
-    [metric] = one["spec"]["metrics"]
-    assert metric["pods"]["metric"]["name"] in {each.name for each in metrics.SESSIONS.collect()}
-    assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "1000000"}
-    assert "replicas" not in of("Deployment", helm.documents("everything"))["livebalance-gateway"]["spec"]
-
-
-def scaled(more: list[str]) -> dict[str, helm.Document]:
-    return of("ScaledObject", helm.documents("minimal", *more))
-
-
-def test_keda_looks_at_the_lag_of_the_groups_that_there_are() -> None:
-    found = scaled(["--set", "recorder.keda.enabled=true,projector.keda.enabled=true"])
-    asked = {
-        name: [
-            (each["metadata"]["consumerGroup"], each["metadata"]["topic"]) for each in one["spec"]["triggers"]
-        ]
-        for name, one in found.items()
-    }
-    recorder, projector = RecorderSettings(), ProjectorSettings()
-    assert asked == {
-        "livebalance-recorder": [(recorder.recorder_group, recorder.transfers_topic)],
-        "livebalance-projector": [
-            (projector.projector_group, projector.transfers_topic),
-            (projector.projector_group, projector.balances_topic),
-        ],
-    }
-    assert {one["spec"]["maxReplicaCount"] for one in found.values()} == {6}
-    kinds = {one["spec"]["scaleTargetRef"]["kind"] for one in found.values()}
-    assert kinds == {"Deployment", "StatefulSet"}
-
-
-def test_the_route_is_for_clients_alone_and_lets_sockets_live() -> None:
-    [one] = of("HTTPRoute", helm.documents("everything")).values()
-    [rule] = one["spec"]["rules"]
-    assert [each["path"]["value"] for each in rule["matches"]] == ["/ws", "/api"]
-    assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
-    [to] = rule["backendRefs"]
-    service = of("Service", helm.documents("everything"))[to["name"]]
-    assert [port["port"] for port in service["spec"]["ports"]] == [to["port"]]
 
 
 @EVERY

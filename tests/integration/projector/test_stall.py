@@ -2,11 +2,13 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from livebalance.projector.__main__ import serve
 from livebalance.projector.loop import Projector
 from livebalance.projector.store import Store
 from livebalance.readmodel.migrate import migrate
@@ -19,11 +21,26 @@ from livebalance.stack.servers import Servers
 from tests.integration.projector.world import World, reached, transfer
 
 
+async def answer(port: int, path: str) -> tuple[int, str]:
+    """Of a service that may still be starting."""
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=8)) as http:
+        told = await http.get(f"http://127.0.0.1:{port}{path}")
+    return told.status_code, told.text
+
+
+Impatience = Callable[[float], None]
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatience(monkeypatch: pytest.MonkeyPatch) -> Impatience:
+    """`impatience(5)`: from now on a loop gives up after five seconds; before, it has all its time."""
     monkeypatch.setattr(progress, "_SUSPECT", 1.0)
-    monkeypatch.setattr(progress, "_STALLED", 2.0)
-    monkeypatch.setattr(progress, "_GIVE_UP", 5.0)
+
+    def begin(give_up: float) -> None:
+        monkeypatch.setattr(progress, "_STALLED", 2.0)
+        monkeypatch.setattr(progress, "_GIVE_UP", give_up)
+
+    return begin
 
 
 async def is_noticed(world: World, projector: Projector) -> None:
@@ -32,11 +49,12 @@ async def is_noticed(world: World, projector: Projector) -> None:
     await asyncio.sleep(20)
 
 
-async def stops_fetching(world: World) -> None:
+async def stops_fetching(world: World, impatience: Impatience) -> None:
     async with world.running() as projector:
         await world.write([transfer("alice", "t", 1)])
         await world.until("select count(*)::int from transfer", 1)
         assert projector.unready() is None
+        impatience(5)
         projector._intake._consumer.pause(*projector._intake._consumer.assignment())
         await asyncio.sleep(2.5)
         assert projector.unready() is None  # there is nothing to fetch
@@ -44,34 +62,42 @@ async def stops_fetching(world: World) -> None:
         await is_noticed(world, projector)
 
 
-async def hangs_in_a_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def hangs_in_a_write(world: World, impatience: Impatience, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(store: Store, work: Work) -> None:
         await asyncio.Event().wait()
 
-    async with world.running() as projector:
-        await world.write([transfer("alice", "t", 1)])
-        await world.until("select count(*)::int from transfer", 1)
-        monkeypatch.setattr(Store, "write", never)
-        await world.write([transfer("alice", "u", 1)])
-        await is_noticed(world, projector)
+    settings = world.settings(http_port=free_port())
+    serving = asyncio.create_task(serve(settings, asyncio.Event()))
+    await world.write([transfer("alice", "t", 1)])
+    await world.until("select count(*)::int from transfer", 1)
+    assert await answer(settings.http_port, "/livez") == (200, "ok\n")
+    impatience(5)
+    monkeypatch.setattr(Store, "write", never)
+    await world.write([transfer("alice", "u", 1)])
+    told = 200, "ok\n"
+    async with asyncio.timeout(30):
+        while told[0] == 200:
+            await asyncio.sleep(0.1)
+            told = await answer(settings.http_port, "/livez")
+    assert told == (503, "nothing done although there is more\n")
+    await serving
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_consumer_that_stops_fetching_ends_the_process(world: World) -> None:
+async def test_a_consumer_that_stops_fetching_ends_the_process(world: World, impatience: Impatience) -> None:
     with pytest.raises(StalledError, match="nothing fetched"):
-        await stops_fetching(world)
+        await stops_fetching(world, impatience)
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_batch_that_never_ends_ends_the_process(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, impatience: Impatience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StalledError, match="nothing done"):
-        await hangs_in_a_write(world, monkeypatch)
+        await hangs_in_a_write(world, impatience, monkeypatch)
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_postgres_away_for_long_is_no_standstill(world: World, place: Place, tmp_path: Path) -> None:
+async def test_postgres_away_for_long_is_no_standstill(
+    world: World, place: Place, tmp_path: Path, impatience: Impatience
+) -> None:
     with Servers(
         Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
     ) as own:
@@ -83,10 +109,14 @@ async def test_postgres_away_for_long_is_no_standstill(world: World, place: Plac
             await here.until("select count(*)::int from transfer", 1)
             server.kill()
             await here.write([transfer("alice", "u", 1)])
+            impatience(60)
             before = projector.turns
-            while projector.turns < before + 6:  # each ended by itself, and waited longer than the one before
-                assert projector.stalled() is None
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while (
+                    projector.turns < before + 6
+                ):  # each ends by itself, and waits longer
+                    assert projector.stalled() is None
+                    await asyncio.sleep(0.05)
             server.start()
             server.wait_for("ready to accept connections", 30)
             await here.until("select count(*)::int from transfer", 2)
@@ -94,10 +124,6 @@ async def test_postgres_away_for_long_is_no_standstill(world: World, place: Plac
 
 async def test_who_waits_for_kafka_to_be_there_is_alive_and_not_ready(world: World) -> None:
     port = free_port()
-    world.start(kafka="127.0.0.1:1", http_host="127.0.0.1", http_port=port)
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", transport=httpx.AsyncHTTPTransport(retries=8)
-    ) as http:
-        assert (await http.get("/livez")).status_code == 200
-        ready = await http.get("/readyz")
-        assert (ready.status_code, ready.text) == (503, "kafka is away\n")
+    world.start(kafka="127.0.0.1:1", http_port=port)
+    assert await answer(port, "/livez") == (200, "ok\n")
+    assert await answer(port, "/readyz") == (503, "kafka is away\n")

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import httpx
 import pytest
 
 from livebalance.recorder.partition import Partition
 from livebalance.runtime import progress
 from livebalance.runtime.progress import StalledError
+from livebalance.stack.place import free_port
 from livebalance.stack.topics import Topics
 from tests.integration.recorder.process import recording, settings
 from tests.integration.recorder.topics import balances, reached, send, transfer
@@ -19,11 +21,19 @@ async def hangs(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> 
     async def recorded() -> bool:
         return len(await balances(kafka, topics)) >= 2
 
-    async with recording(settings(kafka, topics)):
+    port = free_port()
+    async with recording(settings(kafka, topics).model_copy(update={"http_port": port})):
         await send(kafka, topics, [transfer("t-1", "a", 1)])
         await reached(recorded)
+        monkeypatch.setattr(progress, "_STALLED", 2.0)
+        monkeypatch.setattr(progress, "_GIVE_UP", 5.0)
         monkeypatch.setattr(Partition, "_commit", never)
         await send(kafka, topics, [transfer("t-2", "a", 1)])
+        async with asyncio.timeout(30), httpx.AsyncClient() as http:
+            while (told := await http.get(f"http://127.0.0.1:{port}/livez")).text == "ok\n":
+                assert told.status_code == 200
+                await asyncio.sleep(0.1)
+        assert (told.status_code, told.text) == (503, "nothing done although there is more\n")
         await asyncio.sleep(20)
 
 
@@ -31,7 +41,5 @@ async def test_a_commit_that_never_ends_ends_the_process(
     kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_SUSPECT", 1.0)
-    monkeypatch.setattr(progress, "_STALLED", 2.0)
-    monkeypatch.setattr(progress, "_GIVE_UP", 3.0)
     with pytest.raises(StalledError, match="nothing done"):
         await hangs(kafka, topics, monkeypatch)
