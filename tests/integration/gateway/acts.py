@@ -81,6 +81,11 @@ async def half_a_head(stage: Stage) -> None:
     await one.rest()
 
 
+async def a_stream_too_many(stage: Stage) -> None:
+    await stage.open()
+    await stage.get("/events?account=alice")
+
+
 async def one_more(stage: Stage) -> None:
     await stage.open()
     await stage.talk(UPGRADE + END)

@@ -142,6 +142,7 @@ EVENTS: dict[str, Event] = {
     "another version": turned("websocket_version", acts.asks(UPGRADE.replace(b": 13", b": 8"))),
     "another subprotocol": turned("subprotocol", acts.asks(UPGRADE.replace(b"livebalance.v1", b"x"))),
     "a full house": turned("full", acts.one_more, sockets=1),
+    "a stream too many": turned("full", acts.a_stream_too_many, sockets=1),
     "too fast": turned("too_fast", acts.one_more, new_sockets=0.5),
     "a full address": turned("address_full", acts.one_more, sockets_per_address=1),
     "an address too fast": turned("address_too_fast", acts.one_more, new_sockets_per_address=0.5),

@@ -20,18 +20,20 @@ class Census:
         audiences = self._hub.audiences
         metrics.CHANNELS.set(len(audiences))
         metrics.SUBSCRIPTIONS.set(sum(audience.size for audience in audiences.values()))
-        waiting = 0
+        waiting = taken = 0
         for session in self._sessions:
-            waiting += session.outbox.size
-            self.count(session)
+            outbox = session.outbox
+            waiting += outbox.size
+            taken += outbox.taken
+            outbox.taken = 0
         metrics.OUTBOX_BYTES.set(waiting)
+        metrics.DELIVERIES.inc(taken)
         self._of_pipeline(wall)
 
-    def count(self, session: Session) -> None:
-        """What it was given since it was last counted; once more when it leaves."""
-        outbox = session.outbox
-        metrics.DELIVERIES.inc(outbox.taken)
-        outbox.taken = 0
+    def leaves(self, session: Session) -> None:
+        """What it was given since the last scrape is counted now."""
+        metrics.DELIVERIES.inc(session.outbox.taken)
+        session.outbox.taken = 0
 
     def _of_pipeline(self, wall: Millis) -> None:
         for word in get_args(Word):

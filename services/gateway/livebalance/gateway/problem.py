@@ -26,6 +26,10 @@ _log = logs.get("http")
 
 def answer(one: Problem, headers: Mapping[str, str] | None = None) -> Response:
     metrics.PROBLEMS.labels(one.code).inc()
+    return _response(one, headers)
+
+
+def _response(one: Problem, headers: Mapping[str, str] | None) -> Response:
     told = dict(headers or {})
     if one.status == HTTPStatus.SERVICE_UNAVAILABLE:
         told.setdefault("retry-after", RETRY_AFTER)
@@ -33,7 +37,8 @@ def answer(one: Problem, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def refused(refusal: Refusal) -> Response:
-    return answer(problem(refusal.status, refusal.reason, refusal.words), refusal.headers)
+    """Not counted here: whoever turns it away does."""
+    return _response(problem(refusal.status, refusal.reason, refusal.words), refusal.headers)
 
 
 class ProblemError(Exception):

@@ -181,7 +181,7 @@ class Relay:
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
-        self._census.count(session)
+        self._census.leaves(session)
         self._clients.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
         self.perform()
