@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from livebalance.readmodel.__main__ import MigrationSettings
-from livebalance.runtime.environment import kinds, read
+from livebalance.runtime.environment import kinds, read, variable
 from livebalance.runtime.refused import WrongSettingsError
 from livebalance.runtime.settings import ServiceSettings
 from tests.contract.chart import helm
@@ -103,6 +103,7 @@ def test_numbers_and_lists_arrive_as_they_are(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pod = pods(helm.documents("minimal", "--set", "recorder.settings.LIVEBALANCE_DEADLIN=3"))["recorder"]
+    mistake = variable("deadlin")
+    pod = pods(helm.documents("minimal", "--set", f"recorder.settings.{mistake}=3"))["recorder"]
     with pytest.raises(WrongSettingsError, match="LIVEBALANCE_DEADLINE meant"):
         told("recorder", pod["spec"], tmp_path, monkeypatch)

@@ -21,7 +21,7 @@
 {{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
 {{- end -}}
 
-{{/* Refuses what cannot work: (dict … "needs" (list "LIVEBALANCE_A" "LIVEBALANCE_B|LIVEBALANCE_C")). */}}
+{{/* Refuses what cannot work: (dict … "needs" (list "LIVEBALANCE_KAFKA" "LIVEBALANCE_JWKS|LIVEBALANCE_JWKS_URL")). */}}
 {{- define "livebalance.need" -}}
 {{- $told := merge (include "livebalance.settings" . | fromJson) (include "livebalance.secrets" . | fromJson) -}}
 {{- $service := .service -}}
