@@ -102,6 +102,14 @@ def test_numbers_and_lists_arrive_as_they_are(tmp_path: Path, monkeypatch: pytes
     assert feed[3:] == ["--accounts", "1000000", "--rate", "2.5"]
 
 
+def test_a_service_outranks_all_also_by_false_and_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = "settings.LIVEBALANCE_TLS_ONLY=true,settings.LIVEBALANCE_DRAIN=100"
+    own = "gateway.settings.LIVEBALANCE_TLS_ONLY=false,gateway.settings.LIVEBALANCE_DRAIN=0"
+    pod = pods(helm.documents("minimal", "--set", f"{everybody},{own}"))["gateway"]["spec"]
+    found = told("gateway", pod, tmp_path, monkeypatch).model_dump()
+    assert (found["tls_only"], found["drain"]) == (False, 0)
+
+
 def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake = variable("deadlin")
     pod = pods(helm.documents("minimal", "--set", f"recorder.settings.{mistake}=3"))["recorder"]
