@@ -5,9 +5,10 @@ PYTHON ?= python3
 BIN := .livebalance/venv/bin
 READY := .livebalance/venv/ready
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
-# uv does not read what pip is told: unless told of an index itself, it asks the one that pip asks.
-PIP_INDEX := $(BIN)/python -m pip config list | sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | head -n 1
-UV := UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$$($(PIP_INDEX))}}" $(BIN)/uv
+# uv does not read what pip is told: unless told itself, it asks the index that pip asks, and believes whom pip believes.
+PIP_TOLD = $$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.$(1)='\(.*\)'$$/\1/p" | head -n 1)
+UV := UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call PIP_TOLD,index-url)}}" \
+  SSL_CERT_FILE="$${SSL_CERT_FILE:-$(call PIP_TOLD,cert)}" $(BIN)/uv
 STACK := LIVEBALANCE_PARENT=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
@@ -41,7 +42,7 @@ check: check-lock check-python check-web ## format, lint, types, import contract
 check-python: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy libs services tests
+	$(BIN)/mypy libs services tests deploy
 	$(BIN)/lint-imports
 
 check-web: $(READY)

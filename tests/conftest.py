@@ -16,8 +16,10 @@ import pytest
 from livebalance.runtime.broker import Broker
 from livebalance.stack.database import Database, make_template
 from livebalance.stack.place import Place
+from livebalance.stack.rediscluster import RedisCluster
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
+from tests.previous import NoHistoryError, Previous, unpack
 
 _serial = itertools.count(1)
 
@@ -66,6 +68,15 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> Previous:
+    """The code of the release before. Without history the test is left out, and says so; in CI it fails."""
+    try:
+        return unpack(tmp_path_factory.mktemp("previous"))
+    except NoHistoryError as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"left out: {missing}")
+
+
+@pytest.fixture(scope="session")
 def kafka_server(place: Place) -> Iterator[Servers]:
     """The broker of this worker."""
     yield from _started(place, "kafka")
@@ -104,6 +115,13 @@ def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
         Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
     ) as servers:
         yield servers
+
+
+@pytest.fixture
+def redis_cluster(place: Place, tmp_path: Path) -> Iterator[RedisCluster]:
+    """A Redis cluster of this test's own, which it may harm; one has to log in."""
+    with RedisCluster(Place(place.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
+        yield cluster
 
 
 @pytest.fixture

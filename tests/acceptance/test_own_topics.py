@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -107,7 +108,7 @@ async def test_the_guide_to_the_letter(place: Place) -> None:
         before = await ends(broker)
         theirs = {
             "broker.example:9093": kafka.address,
-            "/etc/livebalance/ca.pem": str(kafka.papers.authority),
+            "/etc/livebalance/ca.pem": shlex.quote(str(kafka.papers.authority)),
             "https://registry.example ": f"{registry.url} ",
             "=livebalance\n": f"={USER}\n",
             "the-password": PASSWORD,

@@ -64,11 +64,13 @@ def _opened(package: Path) -> Path:
     return binary
 
 
-def configured(compose: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+def configured(
+    compose: Path, environment: Mapping[str, str] | None = None, profile: str | None = None
+) -> dict[str, Any]:
     """The project as it would be run, all variables put in. Compose refuses what is not valid."""
-    file = str(PROJECT / "docker-compose.yml")
+    asked = ["--file", str(PROJECT / "docker-compose.yml"), *(["--profile", profile] if profile else [])]
     answer = subprocess.run(
-        [str(compose), "--file", file, "config", "--format", "json"],
+        [str(compose), *asked, "config", "--format", "json"],
         env={"PATH": os.environ["PATH"], "HOME": str(PROJECT), **(environment or {})},
         capture_output=True,
         text=True,

@@ -17,8 +17,8 @@ class Dialogue(NamedTuple):
     steps: list[Step]
 
 
-def dialogues() -> list[Dialogue]:
-    told = [one for file in sorted(ROOT.glob("*.json")) for one in json.loads(file.read_text())["dialogues"]]
+def dialogues(root: Path = ROOT) -> list[Dialogue]:
+    told = [one for file in sorted(root.glob("*.json")) for one in json.loads(file.read_text())["dialogues"]]
     named = {one["name"]: one for one in told}
     assert len(named) == len(told)
     return [

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from deploy.observability.boards import DIRECTORY as FILES
+from deploy.observability.boards.panel import POSTGRES, PROMETHEUS
 from livebalance.runtime import ready
 from livebalance.stack import jars, kafka, postgres, redis
 from livebalance.stack.balancer import PREFERRED_PORT, balancer
@@ -22,6 +24,7 @@ from livebalance.stack.postgres import DATABASE, OWNER
 from livebalance.stack.servers import Servers
 from livebalance.stack.service import Service
 from tests.contract import compose
+from tests.contract.alerts import DIRECTORY, read
 
 # What differs in a container, and nothing else does. The page is the balancer's there; the secret is a file.
 HTTP = {"LIVEBALANCE_HTTP_HOST": "0.0.0.0", "LIVEBALANCE_HTTP_PORT": "8000"}
@@ -31,6 +34,7 @@ DATA = "/var/lib/kafka/data/log"
 UNPROTECTED = {"protected-mode": "no"}  # Redis trusts nobody but loopback else
 JOBS = {"migrations", "topics", "secret"}
 SERVERS = {"kafka", "postgres", "redis"}
+WATCHERS = {"prometheus": 9090, "grafana": 3000}
 PYTHON, PAGE = PROJECT / "deploy" / "Dockerfile", PROJECT / "deploy" / "Dockerfile.page"
 
 
@@ -55,6 +59,12 @@ def project() -> dict[str, Any]:
 def containers(project: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = project["services"]
     return found
+
+
+@pytest.fixture(scope="module")
+def observed() -> dict[str, Any]:
+    """With those that look at the others."""
+    return compose.configured(compose.binary(Place.of_environment()), profile="observability")
 
 
 @pytest.fixture
@@ -199,16 +209,42 @@ def test_what_must_outlive_a_restart_is_in_a_named_volume(containers: dict[str, 
     assert DATA.startswith("/var/lib/kafka/data/")
 
 
-def test_containers_may_do_little(project: dict[str, Any], containers: dict[str, Any]) -> None:
-    for name, one in containers.items():
+def test_containers_may_do_little(observed: dict[str, Any]) -> None:
+    doors = {"balancer": 8080, **WATCHERS}
+    for name, one in observed["services"].items():
         assert one["read_only"] is True, name
         assert one["cap_drop"] == ["ALL"], name
         assert one["security_opt"] == ["no-new-privileges:true"], name
         assert not one.get("privileged"), name
         published = [(port["host_ip"], port["target"]) for port in one.get("ports", [])]
-        assert published == ([("127.0.0.1", 8080)] if name == "balancer" else []), name
-        assert set(one["networks"]) == ({"inside", "door"} if name == "balancer" else {"inside"}), name
-    assert project["networks"]["inside"]["internal"] is True
+        assert published == ([("127.0.0.1", doors[name])] if name in doors else []), name
+        assert set(one["networks"]) == ({"inside", "door"} if name in doors else {"inside"}), name
+    assert observed["networks"]["inside"]["internal"] is True
+
+
+def test_who_looks_comes_only_when_asked_for(
+    observed: dict[str, Any], containers: dict[str, Any], planned: dict[str, Service]
+) -> None:
+    assert observed["services"].keys() - containers.keys() == WATCHERS.keys()
+    [job] = read(DIRECTORY / "prometheus.yml")["scrape_configs"]
+    [targets] = job["static_configs"]
+    assert set(targets["targets"]) == {f"{name}:8000" for name in planned}
+    for name in WATCHERS:
+        assert int(observed["services"][name]["user"].partition(":")[0]) > 0
+        for mount in observed["services"][name]["volumes"]:
+            assert mount["type"] == "volume" or (mount["read_only"] and Path(mount["source"]).exists())
+
+
+def test_what_is_provisioned_is_what_dashboards_ask(observed: dict[str, Any]) -> None:
+    provisioning = DIRECTORY / "provisioning"
+    sources = read(provisioning / "datasources" / "livebalance.yml")["datasources"]
+    assert [{"type": one["type"], "uid": one["uid"]} for one in sources] == [PROMETHEUS, POSTGRES]
+    assert [one["url"] for one in sources] == ["http://prometheus:9090", "postgres:5432"]
+    assert (sources[1]["user"], sources[1]["jsonData"]["database"]) == ("analyst", DATABASE)
+    [provider] = read(provisioning / "dashboards" / "livebalance.yml")["providers"]
+    places = {mount["target"]: Path(mount["source"]) for mount in observed["services"]["grafana"]["volumes"]}
+    told = {f"/etc/grafana/provisioning/{one.name}": one for one in provisioning.iterdir()}
+    assert places == {**told, provider["options"]["path"]: FILES}
 
 
 @pytest.mark.parametrize("dockerfile", [PYTHON, PAGE], ids=lambda path: str(path.name))
@@ -217,8 +253,9 @@ def test_an_image_runs_as_nobody_in_particular(dockerfile: Path) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
 
 
-def test_versions_are_those_that_are_tested(containers: dict[str, Any]) -> None:
-    """Redis is the exception: what is tested here is Valkey."""
+def test_versions_are_those_that_are_tested(containers: dict[str, Any], observed: dict[str, Any]) -> None:
+    """Exceptions: Redis is tested as Valkey; Prometheus as the one of this system, Grafana not at all."""
+    assert all(re.search(r":v?\d+\.\d+\.\d+$", observed["services"][name]["image"]) for name in WATCHERS)
     bases = {line.split()[0] for path in (PYTHON, PAGE) for line in said(path, "FROM")}
     images = {one["image"] for one in containers.values()} | bases
     assert all(re.search(r":\d+\.\d+\.?\d*", image) for image in images), images

@@ -72,6 +72,9 @@ class Gateway:
     def _wall(self) -> Millis:
         return Millis(START + round(self._now * 1000))
 
+    def agree(self, written: Frame, said: Frame) -> bool:
+        return written == said
+
     # --- what is said
 
     def client(self, frame: Frame) -> None:
@@ -86,7 +89,7 @@ class Gateway:
         self._clients.receive(self._session, text.encode(), self._now)
 
     def server(self, frame: Frame) -> None:
-        assert self._said.popleft() == frame
+        assert self.agree(frame, self._said.popleft())
 
     lost = server
 
@@ -95,7 +98,7 @@ class Gateway:
         assert (self._hangup.code if self._hangup else None) == (None if code in OF_SHELLS else code)
         word = self._hangup.reason if self._hangup else told.get("code")
         wait = self._hangup.retry_after_ms if self._hangup else told.get("retry_after_ms")
-        assert not word or json.decode(reason(word, wait)) == told
+        assert not word or self.agree(told, json.decode(reason(word, wait)))
         self._hangup = None
         self._leave()
 

@@ -14,7 +14,7 @@ from tests.acceptance.proof.proof import order_of
 ACCOUNTS = 8
 QUICK = {
     "projector": {"LIVEBALANCE_SESSION_TIMEOUT_MS": "2000"},
-    "gateway": {"LIVEBALANCE_AUDIT_PERIOD": "2", "LIVEBALANCE_DRAIN": "0.2"},
+    "gateway": {"LIVEBALANCE_AUDIT_PERIOD": "2", "LIVEBALANCE_NOTICE": "0", "LIVEBALANCE_DRAIN": "0.2"},
 }
 
 NewCluster = Callable[[], Cluster]

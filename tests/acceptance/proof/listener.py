@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from livebalance.client.chain import Ledger, replay
 from livebalance.client.client import Client, Token
-from livebalance.client.event import Changed, Connected
+from livebalance.client.event import Changed, Connected, Event
 from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
 from livebalance.wire.identity import AccountId
 
@@ -21,6 +21,7 @@ class Listener:
         self.connections = 0
         self.deltas = 0
         self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription
+        self._answered: set[str] = set()  # channels
         self._unchecked: list[bytes] = []
         self._ledgers: dict[str, Ledger] = {}
         self._moved = asyncio.Event()
@@ -34,13 +35,18 @@ class Listener:
             for account in self.accounts:
                 client.follow(account)
             async for event in client.events():
-                self.connections += isinstance(event, Connected)
-                if isinstance(event, Changed):
-                    self._count(event.frame)
+                self.take(event)
                 self._moved.set()
         raise AssertionError(f"{self.name} was told to stay away")
 
+    def take(self, event: Event) -> None:
+        """What the client tells."""
+        self.connections += isinstance(event, Connected)
+        if isinstance(event, Changed):
+            self._count(event.frame)
+
     def _count(self, frame: Snapshot | DeltaFrame) -> None:
+        self._answered.add(frame.channel)
         self.deltas += isinstance(frame, DeltaFrame)
         if isinstance(frame, Snapshot) and frame.reason != "subscribed":
             self.odd_snapshots.append(frame)
@@ -52,7 +58,7 @@ class Listener:
 
     async def joined(self) -> None:
         """Wait until every account was answered."""
-        await self._until(lambda: all(self.client.shown(account) for account in self.accounts))
+        await self._until(lambda: len(self._answered) == len(self.accounts))
 
     async def connected(self, times: int) -> None:
         """Wait until it was welcomed so often since the beginning."""
@@ -63,8 +69,8 @@ class Listener:
         await self._until(lambda: self.deltas >= deltas)
 
     async def reach(self, revisions: Mapping[str, int]) -> None:
-        """Wait until every account is there or beyond."""
-        await self._until(lambda: all(self.revisions()[name] >= at for name, at in revisions.items()))
+        """Wait until every account it follows is there or beyond."""
+        await self._until(lambda: all(at >= revisions[name] for name, at in self.revisions().items()))
 
     async def _until(self, true: Callable[[], bool]) -> None:
         while not true():

@@ -39,18 +39,21 @@ JOINED_WITHIN = 20.0
 
 
 class Proof:
-    """A cluster under observation: one listener at each gateway, one at the balancer."""
+    """A cluster under observation, by listeners of its own: one at each gateway, one at the balancer."""
 
-    def __init__(self, cluster: Cluster, accounts: int) -> None:
+    def __init__(self, cluster: Cluster, accounts: int, listeners: Sequence[Listener] = ()) -> None:
         self.cluster = cluster
         self.runs: list[Run] = []
-        self._accounts = [account(n) for n in range(1, accounts + 1)]
-        doors = {f"gateway-{n}": url for n, url in enumerate(cluster.gateways, 1)}
-        doors["balancer"] = cluster.page
-        token = tokens(cluster.demo_secret)
-        self.listeners = [Listener(name, url, self._accounts, token) for name, url in doors.items()]
+        self.accounts = [account(n) for n in range(1, accounts + 1)]
+        self.listeners = [*listeners] or self._at_each_door()
         self._at_door = {listener.name: listener for listener in self.listeners}
         self._forget()
+
+    def _at_each_door(self) -> list[Listener]:
+        doors = {f"gateway-{n}": url for n, url in enumerate(self.cluster.gateways, 1)}
+        doors["balancer"] = self.cluster.page
+        token = tokens(self.cluster.demo_secret)
+        return [Listener(name, url, self.accounts, token) for name, url in doors.items()]
 
     # --- load and faults
 
@@ -58,7 +61,7 @@ class Proof:
     async def feeding(self, seed: int, rate: float) -> AsyncIterator[None]:
         """Transfers a second, until the block ends; what Kafka has acknowledged of them is known then."""
         number = len(self.runs) + 1
-        async with feeding(self.cluster, number, accounts=len(self._accounts), seed=seed, rate=rate) as feed:
+        async with feeding(self.cluster, number, accounts=len(self.accounts), seed=seed, rate=rate) as feed:
             yield
         self.runs.append(feed.run)
 
@@ -101,7 +104,7 @@ class Proof:
             Client(self._at_door[gateway].url, token=tokens(self.cluster.demo_secret)) as visitor,
             asyncio.timeout(within),
         ):
-            for name in (*self._accounts, unknown):
+            for name in (*self.accounts, unknown):
                 visitor.follow(name)
             async for event in visitor.events():
                 if isinstance(event, Disconnected) or (
@@ -234,7 +237,7 @@ class Proof:
         self, listener: Listener, stored: dict[str, list[Row]], rows: Sequence[Standing]
     ) -> None:
         ledgers = listener.ledgers()
-        for row in rows:
+        for row in (row for row in rows if row.account in listener.accounts):
             ledger = ledgers[f"account:{row.account}"]
             log = [
                 Row(t.revision, t.id, t.amount, t.total)

@@ -6,7 +6,9 @@ import asyncpg
 import pytest
 import redis.asyncio
 
+from livebalance.runtime.slots import slot_of
 from livebalance.stack.database import Database
+from livebalance.stack.rediscluster import RedisCluster
 from livebalance.wire.delta import redis_revoked
 from tests.integration.cli.operator import said
 
@@ -41,6 +43,24 @@ async def test_it_writes_a_row_and_rings(
     await sql.close()
     assert row
     assert tuple(row) == ("me", None, "alice", "operator", "lost")
+
+
+async def test_it_rings_in_a_cluster(
+    environment: dict[str, str], redis_cluster: RedisCluster, channel_prefix: str
+) -> None:
+    channel = redis_revoked(channel_prefix)
+    owner = redis_cluster.owner(slot_of(channel.encode()))
+    async with (
+        redis.asyncio.Redis(port=owner.port, password="of-this-test") as client,
+        client.pubsub() as bell,
+    ):
+        await bell.ssubscribe(channel)
+        assert await bell.get_message(timeout=5)
+        told = {**environment, "LIVEBALANCE_REDIS": redis_cluster.url}
+        done = await said(told, "revoke", "--session", "s", *WHY)
+        assert (done.code, done.err) == (0, "")
+        assert json.loads(done.out)["rang"]
+        assert await bell.get_message(timeout=5)
 
 
 async def test_without_redis_it_still_bites_and_says_how(environment: dict[str, str]) -> None:

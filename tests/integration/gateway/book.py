@@ -11,6 +11,9 @@ from typing import Any, Self
 import asyncpg
 import redis.asyncio
 
+from livebalance.projector import metrics
+from livebalance.projector.doorbell import Doorbell
+from livebalance.runtime.redis import Redis
 from livebalance.wire.delta import (
     Delta,
     Parts,
@@ -87,6 +90,18 @@ class Page:
         return [one]
 
 
+async def _rung(url: str, prefix: str) -> Doorbell:
+    """Once a ring was taken."""
+    doorbell = Doorbell(url)
+    doorbell.start()
+    async with asyncio.timeout(10):
+        taken = metrics.published._value.get()
+        while metrics.published._value.get() == taken:
+            await doorbell.publish([(f"{prefix}nobody", b"")])
+            await asyncio.sleep(0.05)
+    return doorbell
+
+
 def cents(text: str) -> int:
     return int(text.replace(".", ""))
 
@@ -102,12 +117,16 @@ class Book:
         self.deaf = False
         self._sql: asyncpg.Connection[asyncpg.Record]
         self._redis: redis.asyncio.Redis
+        self._doorbell: Doorbell | None = None  # of a cluster: a projector's own
 
     async def __aenter__(self) -> Self:
         self._sql = await asyncpg.connect(self._postgres)
-        self._redis = redis.asyncio.from_url(
-            self._redis_url, retry_on_error=[redis.exceptions.ConnectionError]
-        )
+        if Redis.of(self._redis_url).clustered:
+            self._doorbell = await _rung(self._redis_url, self._prefix)
+        else:
+            self._redis = redis.asyncio.from_url(
+                self._redis_url, retry_on_error=[redis.exceptions.ConnectionError]
+            )
         await self._sql.execute(
             "insert into projection select true, $1, system_identifier, timeline, $2 from server_identity",
             self.epoch,
@@ -123,7 +142,7 @@ class Book:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._sql.close()
-        await self._redis.aclose()
+        await (self._doorbell.close() if self._doorbell else self._redis.aclose())
 
     def page(self, account: str) -> Page:
         return self.pages.setdefault(AccountId(account), Page(AccountId(account)))
@@ -154,17 +173,23 @@ class Book:
             return await self._write(self.page(account), changes)
 
     async def publish(self, account: str, delta: Delta) -> None:
-        await self._redis.publish(redis_account(self._prefix, AccountId(account)), encode_delta(delta))
+        await self.publish_raw(account, encode_delta(delta))
 
     async def publish_raw(self, account: str, message: bytes) -> None:
-        await self._redis.publish(redis_account(self._prefix, AccountId(account)), message)
+        await self._publish(redis_account(self._prefix, AccountId(account)), message)
 
     async def publish_to_lane(self, lane: int, message: bytes) -> None:
-        await self._redis.publish(redis_lane(self._prefix, Lane(lane)), message)
+        await self._publish(redis_lane(self._prefix, Lane(lane)), message)
+
+    async def _publish(self, channel: str, message: bytes) -> None:
+        if self._doorbell:
+            await self._doorbell.publish([(channel, message)])
+        else:
+            await self._redis.publish(channel, message)
 
     async def progress(self, lane: int, *, behind: bool) -> None:
         message = encode_progress(Progress(Lane(lane), self.epoch, self.as_of, behind))
-        await self._redis.publish(redis_lane(self._prefix, Lane(lane)), message)
+        await self.publish_to_lane(lane, message)
 
     async def advance(self) -> None:
         """Nothing happened, and that is known."""

@@ -103,6 +103,7 @@ async def start_gateway(
                 "postgres": database.url("gateway"),
                 "redis": redis_url,
                 "channel_prefix": channel_prefix,
+                "notice": 0.0,
                 "drain": 0.2,
                 "demo_secret": SECRET,
                 "new_sockets": 100_000.0,  # a test opens as many as it needs
@@ -139,6 +140,7 @@ async def start_process(
                 "new_sockets": 100_000,
                 "new_sockets_per_address": 1000,
                 "sockets_per_address": 1000,
+                "notice": 0,
                 **changed,
             }
             environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}

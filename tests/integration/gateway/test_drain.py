@@ -18,6 +18,7 @@ DRAIN = 4.0
 CLIENTS, DEAF, STUCK = 240, 12, 4
 MOMENT = DRAIN / 5  # nobody is closed meanwhile
 WITHIN = 5.0  # seconds that the exit may take beyond the drain
+NOTICE = 2.0
 
 
 @pytest.fixture
@@ -108,3 +109,25 @@ async def test_a_drain(process: Process, book: Book) -> None:
     # Nowhere do more come back at once than by chance would if each had its own moment.
     per_tenth = [sum(1 for one in back if start / 10 <= one < (start + 1) / 10) for start in range(100)]
     assert max(per_tenth) <= 3 * CLIENTS / ((2 * DRAIN - MOMENT) * 10)
+
+
+async def test_who_is_sent_here_before_balancers_know_is_let_in_and_asked_with_the_others(
+    start_process: StartProcess,
+) -> None:
+    process = await start_process("gateway-noticed", notice=NOTICE, drain=0.5)
+    async with await Raw.open(process.http) as early:
+        began = time.monotonic()
+        process.child.send(signal.SIGTERM)
+        while await process.status("/readyz") != 503:
+            assert time.monotonic() - began < NOTICE / 2
+        async with await Raw.open(process.http) as late:
+            for raw in (early, late):
+                await raw.until("goaway")
+                assert time.monotonic() - began >= NOTICE
+            assert (await talk(process.http, UPGRADE + END)).code == "draining"
+
+
+async def test_who_serves_nobody_ends_at_once(start_process: StartProcess) -> None:
+    process = await start_process("gateway-empty", notice=60, drain=60)
+    process.child.send(signal.SIGTERM)
+    assert await process.exited(WITHIN) == 0

@@ -1,13 +1,17 @@
 """Reports while a projector writes: each is of one moment, however much is written until it is complete."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
 
+from livebalance.readmodel import exports
+from livebalance.readmodel.exports import Asked, Extent
 from livebalance.readmodel.writes import Connection
+from livebalance.wire.identity import AccountId
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.projector.world import World, balance, transfer
 
@@ -67,7 +71,9 @@ async def report(analyst: Connection, watch: Connection) -> dict[str, Any]:
             "select a.account_id, s.* from accounts a cross join lateral statement(a.account_id) s"
         )
         await moved_on(watch)
-        flows = await analyst.fetch("select sum(transfers) as transfers, sum(net) as net from daily_flows")
+        flows = await analyst.fetch(
+            "select coalesce(sum(transfers), 0) as transfers, coalesce(sum(net), 0) as net from daily_flows"
+        )
         await moved_on(watch)
         fresh = await analyst.fetch("select sum(transfers_next) as transfers from freshness")
         assert await analyst.fetch("select * from reconciliation") == []
@@ -130,3 +136,36 @@ async def test_statements_of_several_moments_do_not_fit_together(world: World) -
         await analyst.close()
         await watch.close()
     raise AssertionError("the law does not see that moments differ")
+
+
+async def test_exports_fit_together(world: World) -> None:
+    """Balances first: of each, exactly the transfers up to its revision come after, and none of later."""
+    world.start(batch=50)
+    analyst = await asyncpg.connect(world.database.url("analyst"), server_settings=exports.SETTINGS)
+    watch = await asyncpg.connect(world.database.url("owner"), timeout=10)
+    await exports.prepare(analyst)
+    async with asyncio.timeout(60), moving(world):
+        await world.until("select count(*)::int from balance where version > 0", len(ACCOUNTS))
+        balances = (await exported(analyst, watch, exports.balances))[0]
+        await moved_on(watch)
+        transfers, extent = await exported(analyst, watch, exports.transfers)
+    await analyst.close()
+    await watch.close()
+    assert len(transfers) == sum(extent.ends.values()) > sum(row["transfer_count"] for row in balances)
+    for row in balances:
+        own = [one for one in transfers if one["account_id"] == row["account_id"]]
+        summed = [Decimal(one["amount"]) for one in own if one["revision"] <= row["revision"]]
+        assert (len(summed), sum(summed)) == (row["transfer_count"], Decimal(row["posted_total"]))
+
+
+async def exported(
+    analyst: Connection, watch: Connection, read: Callable[..., Any]
+) -> tuple[list[dict[str, Any]], Extent]:
+    """Of each account by itself, so that much is written between its pages."""
+    rows: list[dict[str, Any]] = []
+    async with read(analyst, Asked([AccountId(account) for account in ACCOUNTS])) as found:
+        names = [column.name for column in found.columns]
+        async for page in found.pages:
+            rows += [dict(zip(names, row, strict=True)) for row in page]
+            await moved_on(watch)
+    return rows, found.extent

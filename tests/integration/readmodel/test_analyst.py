@@ -1,16 +1,20 @@
 """The analyst reads what the README asks, and can do nothing else."""
 
 import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.stack.database import Database
+from livebalance.stack.servers import Servers
 
 README = Path(__file__).parents[3] / "README.md"
+PAGE = README.parent / "docs" / "reporting.md"
 
 
 def queries() -> list[str]:
@@ -94,8 +98,12 @@ REFUSED = [
 
 async def test_nothing_else_is_allowed(database: Database) -> None:
     """Rights, not settings: whoever sets away what he can is refused all the same."""
-    for statement in REFUSED:
-        analyst = await asyncpg.connect(database.url("analyst"))
+    await refused(database.url("analyst"), REFUSED)
+
+
+async def refused(url: str, statements: Sequence[str]) -> None:
+    for statement in statements:
+        analyst = await asyncpg.connect(url)
         await analyst.execute(RELAXED)
         try:
             await analyst.execute(statement)
@@ -104,6 +112,45 @@ async def test_nothing_else_is_allowed(database: Database) -> None:
         finally:
             await analyst.close()
         pytest.fail(f"allowed: {statement}")
+
+
+# --- a user of his own, as docs/reporting.md makes one
+
+
+@pytest.fixture
+async def ana(database: Database) -> AsyncIterator[str]:
+    """His address."""
+    [made] = re.findall(r"```\n(create role ana .*?)```", PAGE.read_text(), re.DOTALL)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(made)
+    yield database.url("ana")
+    await owner.execute("drop role ana")
+    await owner.close()
+
+
+async def test_a_member_reads_with_the_limits_he_was_given(ana: str, database: Database) -> None:
+    member, analyst = await asyncpg.connect(ana), await asyncpg.connect(database.url("analyst"))
+    for query in queries():
+        await member.fetch(query)
+    limits = "select name, setting from pg_settings where source = 'user' order by name"
+    given, own = [list(map(tuple, await one.fetch(limits))) for one in (analyst, member)]
+    assert given == own
+    assert len(own) == 9
+    await analyst.close()
+    others = [await asyncpg.connect(ana) for _ in range(2)]
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        await asyncpg.connect(ana)
+    for one in (member, *others):
+        await one.close()
+
+
+async def test_a_member_may_do_no_more_and_set_nothing_for_others(ana: str) -> None:
+    others = [
+        "set role analyst",
+        "alter role analyst set statement_timeout = 0",
+        "grant analyst to projector",
+    ]
+    await refused(ana, [*REFUSED, *others, "alter role ana connection limit -1"])
 
 
 async def test_writing_is_refused_before_rights_are_asked(database: Database) -> None:
@@ -155,3 +202,21 @@ async def test_no_temporary_tables_in_a_database_that_was_migrated(empty: str, d
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await analyst.execute("create temporary table mine (a int)")
     await analyst.close()
+
+
+async def test_analysts_are_last_in_line_if_the_page_is_followed(
+    ana: str, database: Database, postgres_server: Servers
+) -> None:
+    if "postgres" not in postgres_server.own:
+        pytest.skip("left out: the server is not a process of this machine's own")
+    [trigger] = re.findall(r"```\n(create function analysts_last.*?)```", PAGE.read_text(), re.DOTALL)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(trigger)
+    found = {}
+    for name, url in {"ana": ana, **{role: database.url(role) for role in ("analyst", "projector")}}.items():
+        connection = await asyncpg.connect(url)
+        found[name] = psutil.Process(await connection.fetchval("select pg_backend_pid()")).nice()
+        await connection.close()
+    own = psutil.Process(await owner.fetchval("select pg_backend_pid()")).nice()
+    await owner.close()
+    assert found == {"ana": 19, "analyst": 19, "projector": own}

@@ -83,6 +83,13 @@ FORBIDDEN = [
     ("operator", "update quarantine set value = null"),
     ("operator", "create table mine (x int)"),
     ("operator", "delete from revocation"),
+    ("operator", "update lane set generation = 0"),
+    ("operator", "update projection set partitions = 1"),
+    ("operator", "delete from intervention"),
+    ("operator", "update intervention set why = ''"),
+    ("operator", "insert into intervention (what, was, by, why) values ('epoch', '', 'nobody', '')"),
+    ("projector", "select * from intervention"),
+    ("gateway", "select * from intervention"),
     ("operator", "insert into revocation (subject, at, why) values ('s', 'epoch', 'earlier')"),
     ("gateway", "insert into revocation (subject, why) values ('s', 'by itself')"),
     ("analyst", "select * from public.revocation"),
@@ -138,18 +145,18 @@ async def test_a_role_brings_its_limits(database: Database) -> None:
             await connection.close()
 
 
-DEVELOPMENT = Path(__file__).parents[3] / "docs" / "development.md"
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 @pytest.fixture
 async def members(database: Database) -> AsyncIterator[str]:
     """What our page tells operators to do was done; roles are of the server, and are dropped again."""
-    block = re.search(r"```sql\n(.*?)```", DEVELOPMENT.read_text(), re.DOTALL)
+    block = re.search(r"```sql\n(.*?)```", OPERATIONS.read_text(), re.DOTALL)
     assert block
     connection = await asyncpg.connect(database.url("owner"))
     await connection.execute(block[1])
     yield database.name
-    await connection.execute("drop role projector_a, gateway_a")
+    await connection.execute("drop role projector_a, gateway_a, operator_a")
     await connection.close()
 
 

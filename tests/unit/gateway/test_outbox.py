@@ -123,6 +123,7 @@ def test_a_client_that_wants_less_often_gets_one_delta_of_each_account_when_it_i
     outbox.put(moved(ALICE, 8))
     outbox.pace(0.0)
     assert [(one["from"], one["to"]) for one in frames(outbox.take(102.1))] == [(8, 9)]
+    assert outbox.taken == 4
 
 
 @given(st.lists(st.tuples(st.sampled_from([ALICE, BOB]), st.integers(1, 40), st.booleans()), max_size=60))

@@ -83,3 +83,13 @@ def test_a_lane_that_says_it_is_behind_is_believed_for_a_while() -> None:
     pipeline.behind(Lane(0), True, 3.0)
     assert word(pipeline, 3.0) == ("catching_up", None)
     assert word(pipeline, 8.1) == ("live", None)
+
+
+def test_it_is_complete_as_of_its_oldest_lane_once_all_are_there() -> None:
+    pipeline = here()
+    assert (pipeline.word, pipeline.as_of) == (None, None)
+    for found in (finding(WALL, None), finding(WALL, partitions=2)):
+        pipeline.audited(found, 0.0, WALL)
+        assert pipeline.as_of is None
+    pipeline.audited(finding(WALL + 2, WALL + 1), 1.0, WALL)
+    assert (word(pipeline, 1.0), pipeline.word, pipeline.as_of) == (("live", None), "live", WALL + 1)

@@ -54,6 +54,7 @@ class Truth:
 class Naive:
     accounts: dict[AccountId, Truth] = field(default_factory=dict)
     duplicates: int = 0
+    stale: int = 0
     quarantined: int = 0
 
     def take(self, one: Arrived) -> None:
@@ -87,12 +88,12 @@ class Naive:
         if truth.shown is None or balance.version > truth.shown.version:
             self._grow(truth, at)
             truth.shown = balance
-        elif balance.version < truth.shown.version and truth.total_of(balance.transfer_id) is None:
-            self._dispute(truth, at)
-        elif balance.version < truth.shown.version or balance == truth.shown:
+        elif balance == truth.shown:
             self.duplicates += 1
         else:
-            self._dispute(truth, at)
+            self.stale += 1
+            if balance.version == truth.shown.version or truth.total_of(balance.transfer_id) is None:
+                self._dispute(truth, at)
 
     def _check(self, truth: Truth) -> None:
         if truth.shown is not None and truth.named is not None:

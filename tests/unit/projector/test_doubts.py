@@ -4,6 +4,7 @@ from livebalance.projector.account import Account
 from livebalance.projector.doubts import Doubts
 from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.instant import Millis
+from livebalance.wire.money import NOTHING, Money
 
 
 def account(id_: str, unverified: int | None = None, disputed: int | None = None) -> Account:
@@ -25,3 +26,17 @@ def test_doubts_follow_the_accounts() -> None:
     assert doubts.waiting_ms(Millis(50)) == 0  # a producer's clock may run ahead
     doubts.forget()
     assert (doubts.disputed, doubts.waiting_ms(now)) == (0, 0)
+
+
+def test_who_drifts_is_among_the_disputed() -> None:
+    doubts, one = Doubts(), account("a", disputed=1)
+    one.amount, one.opening, one.named_total = Money(500, 2), NOTHING, Money(400, 2)
+    doubts.take([one, account("b", disputed=2)])
+    assert (doubts.disputed, doubts.drifting) == (2, 1)
+    one.named_total = Money(5, 0)
+    doubts.take([one])
+    assert (doubts.disputed, doubts.drifting) == (2, 0)
+    one.named_total = NOTHING
+    doubts.take([one])
+    doubts.forget()
+    assert doubts.drifting == 0

@@ -64,7 +64,7 @@ def test_a_lane_not_read_from_its_start_is_checked_from_its_first_whole_transfer
     folded = fold(arrived, {}, {}, {Lane(3)})
     account = folded.changes[A].account
     assert (str(account.opening), str(account.drift), account.disputed_since) == ("9.00", "0.00", None)
-    assert (folded.duplicates, folded.quarantined) == (1, [])
+    assert (folded.duplicates, folded.stale, folded.quarantined) == (0, 1, [])
     assert fold(arrived, {}, {}).changes[A].account.disputed_since == 13
 
 
@@ -91,9 +91,10 @@ def test_sums_may_leave_int64() -> None:
     ],
 )
 def test_contradictions_dispute_the_account(records: list[What], why: str) -> None:
-    _, shelf = one(*records)
+    folded, shelf = one(*records)
     row = shelf.balances[A]
     assert (row.disputed_why, row.disputed_since) == (why, 9 + len(records))
+    assert folded.stale == (why in (OLD_BALANCE, OTHER_BALANCE))
     assert row.revision == len(records)
 
 
@@ -107,7 +108,7 @@ def test_a_disputed_account_goes_on_and_stays_disputed() -> None:
 def test_what_was_seen_is_a_duplicate() -> None:
     records: list[What] = [shows(0, "", 0), moved("t", 1), shows(1, "t", 1)]
     folded, shelf = one(*records, *records)
-    assert (folded.duplicates, shelf.balances[A].revision) == (3, 3)
+    assert (folded.duplicates, folded.stale, shelf.balances[A].revision) == (2, 1, 3)
 
 
 def test_a_null_erases_but_the_revision_grows() -> None:

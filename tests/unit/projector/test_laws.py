@@ -69,6 +69,7 @@ def law_truth(batch: list[Arrived], cuts: list[int]) -> None:
     folded = [shelved(shelf, piece) for piece in pieces(batch, cuts)]
     same_as_told(shelf, naive)
     assert sum(one.duplicates for one in folded) == naive.duplicates
+    assert sum(one.stale for one in folded) == naive.stale
     assert len(shelf.quarantined) == naive.quarantined
 
 

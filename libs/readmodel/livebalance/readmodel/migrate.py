@@ -14,15 +14,20 @@ _LOCK = 0x6C69766562616C  # "livebal": one advisory lock for every migration of 
 _TIMEOUT_S = 120
 
 
-def _upgrade(connection: Connection) -> None:
+def configured(connection: Connection) -> Config:
+    """Alembic's commands for our migrations, on this connection."""
     config = Config()
     config.set_main_option(
         "script_location", str(files("livebalance.readmodel") / "migrations").replace("%", "%%")
     )
     config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
     connection.execute(text(f"set local lock_timeout = '{_TIMEOUT_S}s'"))
     connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    command.upgrade(config, "head")
+    command.upgrade(configured(connection), "head")
 
 
 async def migrate(url: str) -> None:

@@ -221,3 +221,29 @@ revocation = Table(
     Index("revocation_at", "at"),
     comment="One row per right taken back before its token ended",
 )
+
+intervention = Table(
+    "intervention",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True, comment="In the order of being written"),
+    Column("what", Text, nullable=False, comment="epoch: it was ended; lane: a halted one goes on"),
+    Column("lane", Integer, comment="Which lane; null: all"),
+    Column("was", Text, nullable=False, comment="The epoch before, or why the lane was halted"),
+    Column("became", Text, comment="The epoch that began; null: none did"),
+    Column(
+        "at",
+        _TIME,
+        nullable=False,
+        server_default=text("clock_timestamp()"),
+        comment="When, by the clock of Postgres",
+    ),
+    Column(
+        "by",
+        Text,
+        nullable=False,
+        server_default=text("session_user"),
+        comment="Who did it, a role of Postgres",
+    ),
+    Column("why", Text, nullable=False, comment="In words"),
+    comment="One row per thing that an operator did to the projection by hand",
+)

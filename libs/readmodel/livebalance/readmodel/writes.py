@@ -1,5 +1,6 @@
 """The statements a projector writes with. Many rows go in one statement, as arrays, by `unnest`."""
 
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -90,6 +91,12 @@ where lane.lane = $1 and a.pid <> pg_backend_pid()
 async def evict_holder(connection: Connection, lane: Lane) -> int:
     """Ends the backend that holds the lane's lock, if it is of this role; says how many were ended."""
     return len(await connection.fetch(_EVICT, lane))
+
+
+async def goes_on(connection: Connection, halted: list[Lane]) -> bool:
+    """Whether an operator has let one of these lanes go on."""
+    asked = "select exists (select from lane where lane = any($1) and halted_why is null)"
+    return bool(await connection.fetchval(asked, halted))
 
 
 _LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text"
@@ -289,6 +296,11 @@ async def open_projection(
                 " values ($1, $2, $3, 0, $5, $4)",
                 [(*start, epoch) for start in starts],
             )
+
+
+def new_epoch() -> Epoch:
+    """Random, never a counter: compared for equality only."""
+    return Epoch(secrets.token_hex(8))
 
 
 async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: ServerIdentity) -> bool:

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "CRASH_AT": "proofs: where a service dies",
     "DEMO": "balancer: where tokens of the demo are given, host:port",
     "GATEWAYS": "balancer: the gateways, host:port with spaces between",
+    "GRAFANA_PORT": "`docker compose`: the port of Grafana",
     "HOME": "`make`: where all is kept, else `.livebalance`",
     "MAVEN": "`make`: another repository of Kafka's jars",
     "PAGE_HOST": "balancer: the address it listens on",
@@ -41,6 +42,7 @@ ELSEWHERE = {
     "PICTURE": "tests: where a picture of the page is put",
     "PORT": "`docker compose`: the port of the page",
     "POSTGRES_OWNER": "migrations: URL of the database for its owner (a secret)",
+    "PROMETHEUS_PORT": "`docker compose`: the port of Prometheus",
     "SECRETS": "all: directory of files that hold settings",
     "STACK": "`make` and tests: `docker` or `embedded` servers",
 }

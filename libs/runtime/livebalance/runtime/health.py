@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from livebalance.runtime import metrics
 
 # None while all is well, else the reason in a few words.
 Probe = Callable[[], str | None]
@@ -28,7 +29,7 @@ LARGEST = 4096  # bytes of a body
 
 def _answer(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
     if path == "/metrics":
-        return 200, CONTENT_TYPE_LATEST, generate_latest()
+        return 200, metrics.TYPE, metrics.shown()
     probe = {"/livez": live, "/readyz": ready}.get(path)
     if probe is None:
         return 404, "text/plain", b"not found\n"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import uvloop
 
-from livebalance.runtime import logs
+from livebalance.runtime import logs, metrics
 from livebalance.runtime.environment import read, variable
 from livebalance.runtime.refused import RefusedError, WrongSettingsError
 from livebalance.runtime.settings import ServiceSettings
@@ -54,6 +54,7 @@ def _refuse(reason: str) -> None:
 def main(kind: type[Settings], service: Service[Settings]) -> None:
     """Runs `service(settings, stopping)` until it returns. Exit 2 with a line when it refuses to start."""
     settings = told(kind)
+    metrics.introduce(kind)
     _collect_seldom()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -77,7 +77,8 @@ class ServiceSettings(BaseSettings):
     registry_ca: Path | None = None
     """PEM: who vouches for the registry; none: the authorities this system trusts."""
     redis: Redis = SecretStr("redis://127.0.0.1:6379/0")
-    """Where deltas are published."""
+    """Where deltas are published; a cluster by some of its nodes, as `redis+cluster://one:6379,other:6379`;
+    `rediss` for TLS."""
     channel_prefix: str = "livebalance:"
     """What the names of all channels in Redis begin with."""
     currency: str | None = None

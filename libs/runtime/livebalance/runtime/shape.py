@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 from pydantic_settings import NoDecode
 
+from livebalance.runtime.redis import Redis as Where
+
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -24,6 +26,14 @@ def _of(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     return check
 
 
+def _is_redis(url: SecretStr) -> SecretStr:
+    try:
+        Where.of(url.get_secret_value())
+    except ValueError:
+        raise ValueError from None
+    return url
+
+
 def _url(example: str) -> Any:
     return Field(examples=[example])
 
@@ -32,7 +42,7 @@ def _url(example: str) -> Any:
 Postgres = Annotated[
     SecretStr, AfterValidator(_of("postgresql", "postgres")), _url("postgresql://host:5432/database")
 ]
-Redis = Annotated[SecretStr, AfterValidator(_of("redis", "rediss")), _url("redis://host:6379/0")]
+Redis = Annotated[SecretStr, AfterValidator(_is_redis), _url("redis://host:6379/0")]
 Web = Annotated[SecretStr, AfterValidator(_of("http", "https")), _url("https://host")]
 
 

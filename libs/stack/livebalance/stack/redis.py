@@ -28,13 +28,15 @@ class Redis:
     def start(self) -> None:
         """Start the server on a port that is free now."""
         self.port = free_port()
-        settings = {"bind": "127.0.0.1", "port": str(self.port), **SETTINGS}
-        command = [str(_binary()), *options(settings)]
+        command = [str(_binary()), *options(self._told())]
         directory = self._place.directory("redis")
         self.child = Child(
             "redis", command, self._place.log("redis"), bare_environment(), directory=directory
         )
         self.child.start()
+
+    def _told(self) -> dict[str, str]:
+        return {"bind": "127.0.0.1", "port": str(self.port), **SETTINGS}
 
     def ready(self) -> None:
         """Wait until it serves."""

@@ -41,6 +41,7 @@ MAX_REASON = 123  # bytes (RFC 6455, 5.5)
 # What a person may be shown, by the word of a reason.
 _MESSAGES = {
     "abuse": "asked too often, again and again",
+    "age": "this connection has become old",
     "assembly": "a message took too long to come",
     "bad_message": "three messages were not of this protocol",
     "bad_text": "a message was not UTF-8",
@@ -53,6 +54,7 @@ _MESSAGES = {
     "protocol_error": "a frame was not of WebSocket",
     "rate_limited": "asked too often",
     "stopping": "the gateway is stopping",
+    "old_version": "this version is no longer served",
     "nothing_left": "no account of this stream may be seen, or it was erased",
     "keys_missing": "the keys to check this token with are being read",
     "revoked": "access was revoked",

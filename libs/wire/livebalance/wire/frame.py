@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from livebalance.wire import spelling
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, Position, Revision, epoch
 from livebalance.wire.strict import StrictError, check
 from livebalance.wire.view import BalanceView, TransferView
 
 SUBPROTOCOL = "livebalance.v1"
+RETIRED = ("livebalance.v0",)  # versions that are served no more: who knows no other is told so (4506)
 MAX_CLIENT_FRAME = 16 * 1024  # bytes
 
 # Echoed, so it must be short and survive a JavaScript number.
@@ -36,7 +38,9 @@ class At(Struct, frozen=True):
 
 
 class Following(Struct, frozen=True, omit_defaults=True):
-    channel: str
+    """A channel that is asked for, and the position of the state the client has of it, if any."""
+
+    channel: spelling.Channel
     position: At | None = None
 
 
@@ -54,13 +58,17 @@ class Refresh(_Frame, frozen=True):
 
 
 class Subscribe(_Frame, frozen=True):
+    """Answered with `ok`, and for each channel with a snapshot, or with what is missing from its position."""
+
     id: RequestId
     channels: list[Following]
 
 
 class Unsubscribe(_Frame, frozen=True):
+    """Nothing more of these channels. Answered with `ok`."""
+
     id: RequestId
-    channels: list[str]
+    channels: list[spelling.Channel]
 
 
 class Rate(_Frame, frozen=True):
@@ -71,6 +79,8 @@ class Rate(_Frame, frozen=True):
 
 
 class Ping(_Frame, frozen=True):
+    """Answered with `ok`."""
+
     id: RequestId
 
 
@@ -81,6 +91,8 @@ ClientFrame = Auth | Refresh | Subscribe | Unsubscribe | Rate | Ping
 
 
 class Limits(Struct, frozen=True):
+    """What holds at this gateway."""
+
     message_bytes: int
     subscriptions: int
     resume_max: int  # revisions a position may be behind and still be answered with deltas
@@ -90,86 +102,102 @@ class Limits(Struct, frozen=True):
 
 
 class Welcome(_Frame, frozen=True):
+    """Who this client is was taken; the first frame it gets."""
+
     session: str
     gateway: str
     version: str
     features: list[str]
-    epoch: str | None  # null while Postgres cannot be asked
-    server_time: str
+    epoch: spelling.Epoch | None  # null while Postgres cannot be asked
+    server_time: spelling.Time
     heartbeat_ms: int
     limits: Limits
-    expires_at: str | UnsetType = UNSET  # of the token
+    expires_at: spelling.Time | UnsetType = UNSET  # of the token
 
 
 class Gap(Struct, frozen=True, rename={"from_": "from"}):
     """Revisions left out by a snapshot; REST fills them by `after_revision`."""
 
-    from_: Revision
-    to: Revision
+    from_: spelling.Revision
+    to: spelling.Revision
 
 
 class Snapshot(_Frame, frozen=True):
     """The whole state at a revision; `transfers` newest first, `cursor` for older ones."""
 
-    channel: str
-    epoch: str
-    revision: Revision
+    channel: spelling.Channel
+    epoch: spelling.Epoch
+    revision: spelling.Revision
     reason: SnapshotReason
     balance: BalanceView | None
     transfers: list[TransferView]
     cursor: str | None
-    as_of: str | None
+    as_of: spelling.Time | None
     gap: Gap | UnsetType = UNSET
 
 
 class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
     """Applies only to a state at `from`; `transfers` in order. A page with `more` carries no balance."""
 
-    channel: str
-    epoch: str
-    from_: Revision
-    to: Revision
+    channel: spelling.Channel
+    epoch: spelling.Epoch
+    from_: spelling.Revision
+    to: spelling.Revision
     transfers: list[TransferView]
-    recorded_at: str
+    recorded_at: spelling.Time
     more: bool = False
     balance: BalanceView | UnsetType | None = UNSET
 
 
 class Heartbeat(_Frame, frozen=True):
-    server_time: str
-    as_of: str | None
+    """Every `heartbeat_ms`. All that Kafka had until `as_of` is in what was sent; null: not known yet."""
+
+    server_time: spelling.Time
+    as_of: spelling.Time | None
 
 
 class Status(_Frame, frozen=True):
+    """How the whole pipeline is, in one word; with a reason if it is not well."""
+
     state: Literal["live", "catching_up", "stalled"]
-    since: str
+    since: spelling.Time
     reason: str | UnsetType = UNSET
 
 
 class Ok(_Frame, frozen=True):
+    """The request of this `id` was served."""
+
     id: RequestId
 
 
 class Error(_Frame, frozen=True):
+    """A request, or one channel of it, was refused; `temporary`: it may be asked again."""
+
     code: str
     message: str
     temporary: bool
     id: RequestId | UnsetType = UNSET
-    channel: str | UnsetType = UNSET
+    channel: spelling.Channel | UnsetType = UNSET
     retry_after_ms: int | UnsetType = UNSET
 
 
 class Unsubscribed(_Frame, frozen=True):
-    channel: str
+    """Nothing more of this channel: `gone` (the account was erased) or `revoked`."""
+
+    channel: spelling.Channel
     code: str
     message: str
 
 
 class AuthExpiring(_Frame, frozen=True, tag="auth_expiring"):
-    expires_at: str
+    """The token ends soon: `refresh` with another, or the socket is closed with 4001."""
+
+    expires_at: spelling.Time
 
 
 class Goaway(_Frame, frozen=True):
+    """This gateway goes: it closes this socket soon, with a time to come back."""
+
     reason: str
     reconnect_within_ms: int
 

@@ -2,41 +2,42 @@
 
 from msgspec import Struct, json
 
-from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire import spelling
+from livebalance.wire.identity import Lane, Offset
 
 
 class BalanceView(Struct, frozen=True):
     """Amounts are decimal strings; `half_applied` and `drift` are null until the named transfer is listed."""
 
-    amount: str
+    amount: spelling.Amount
     currency: str | None
-    version: int
-    revision: Revision  # of the account when this balance was shown
-    transfer_id: TransferId
+    version: spelling.Whole
+    revision: spelling.Revision  # of the account when this balance was shown
+    transfer_id: spelling.Named
     client_id: str
-    opening: str | None
-    half_applied: str | None
-    drift: str | None
-    disputed_since: str | None  # RFC 3339
+    opening: spelling.Amount | None
+    half_applied: spelling.Amount | None
+    drift: spelling.Amount | None
+    disputed_since: spelling.Time | None
 
 
 class TransferView(Struct, frozen=True):
     """`total` is the running sum in the account's order: the balance after it is opening + total."""
 
-    id: TransferId
-    amount: str
-    total: str
-    occurred_at: str  # RFC 3339, the producer's clock
-    revision: Revision
-    source: str  # "transfers/3@5512": topic, partition, offset
+    id: spelling.Transfer
+    amount: spelling.Amount
+    total: spelling.Amount
+    occurred_at: spelling.Time  # the producer's clock
+    revision: spelling.Revision
+    source: spelling.Source  # "transfers/3@5512"
 
 
 class AccountView(Struct, frozen=True):
     """A row of the list of accounts."""
 
-    account: AccountId
-    epoch: str
-    revision: Revision
+    account: spelling.Account
+    epoch: spelling.Epoch
+    revision: spelling.Revision
     balance: BalanceView | None
 
 
@@ -50,8 +51,8 @@ class AccountsView(Struct, frozen=True):
 class TransfersView(Struct, frozen=True):
     """A page of transfers of an account, which was at `revision` of `epoch`; `next` is null on the last."""
 
-    epoch: str
-    revision: Revision
+    epoch: spelling.Epoch
+    revision: spelling.Revision
     transfers: list[TransferView]
     next: str | None
 
@@ -59,9 +60,9 @@ class TransfersView(Struct, frozen=True):
 class EdgeView(Struct, frozen=True):
     """Where a statement begins or ends: after the transfer made at `revision`, 0 if there is none."""
 
-    revision: Revision
-    total: str
-    balance: str | None  # the account's opening + total; null until that is known
+    revision: spelling.Revision
+    total: spelling.Amount
+    balance: spelling.Amount | None  # the account's opening + total; null until that is known
 
 
 class StatementView(Struct, frozen=True):
@@ -70,9 +71,9 @@ class StatementView(Struct, frozen=True):
     The account was at `revision` of `epoch` when its edges were read.
     """
 
-    account: AccountId
-    epoch: str
-    revision: Revision
+    account: spelling.Account
+    epoch: spelling.Epoch
+    revision: spelling.Revision
     currency: str | None
     opening: EdgeView
     closing: EdgeView

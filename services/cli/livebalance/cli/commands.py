@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from livebalance.cli import configuration, findings, place, source
+from livebalance.cli import configuration, epoch, export, findings, lane, metrics, place, protocol, source
 from livebalance.cli.produce import Begin, Report
 from livebalance.cli.produce import produce as write_down
 from livebalance.cli.progress import Progress
@@ -35,6 +35,11 @@ app = typer.Typer(
 check = typer.Typer(help="See whether what is there will do.", no_args_is_help=True)
 app.add_typer(check, name="check")
 app.add_typer(configuration.app, name="config")
+app.add_typer(epoch.app, name="epoch")
+app.add_typer(export.app, name="export")
+app.add_typer(lane.app, name="lane")
+app.add_typer(metrics.app, name="metrics")
+app.add_typer(protocol.app, name="protocol")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 

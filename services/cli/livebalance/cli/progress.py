@@ -13,10 +13,10 @@ from livebalance.cli.sheet import Skip
 
 
 class Progress:
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = SpinnerColumn(), TextColumn("{task.completed:.0f} written"), TimeElapsedColumn()
-        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._bar = Bar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> "Progress":
@@ -32,4 +32,7 @@ class Progress:
         """After each batch."""
         for skip in skips:
             self._bar.console.print(Text(f"{skip.where}: {skip.reason}"))
-        self._bar.update(self._task, completed=report.written)
+        self.show(report.written)
+
+    def show(self, written: int) -> None:
+        self._bar.update(self._task, completed=written)

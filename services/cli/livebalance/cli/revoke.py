@@ -3,19 +3,16 @@
 import asyncio
 from typing import NamedTuple
 
-import asyncpg
-import redis.asyncio
-from redis.exceptions import RedisError
-
 from livebalance.cli import place
+from livebalance.cli.database import WITHIN, operating
 from livebalance.readmodel.revocations import Revocation
 from livebalance.readmodel.revocations import revoke as write
+from livebalance.runtime.inquiry import AWAY, ask, read_slots
+from livebalance.runtime.redis import Redis
 from livebalance.stack.trouble import Trouble
 from livebalance.wire.delta import redis_revoked
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, account_id
-
-WITHIN = 5.0  # seconds for each server
 
 
 class Revoked(NamedTuple):
@@ -41,24 +38,26 @@ def _account(text: str | None) -> AccountId | None:
 
 
 async def _write(subject: str | None, session: str | None, account: AccountId | None, why: str) -> Revocation:
-    try:
-        async with asyncio.timeout(WITHIN):
-            connection = await asyncpg.connect(place.postgres("operator"))
-            try:
-                return await write(connection, subject, session, account, why)
-            finally:
-                connection.terminate()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
-        raise Trouble(f"nothing was revoked: Postgres: {str(cause) or type(cause).__name__}") from cause
+    async with operating("nothing was revoked") as connection:
+        return await write(connection, subject, session, account, why)
 
 
 async def _ring() -> bool:
     url = place.redis()
     if url is None:
         return False
+    channel = redis_revoked(place.channel_prefix())
     try:
-        async with asyncio.timeout(WITHIN), redis.asyncio.from_url(url) as client:
-            await client.publish(redis_revoked(place.channel_prefix()), "")
-    except (OSError, TimeoutError, RedisError):
+        async with asyncio.timeout(WITHIN):
+            await _publish(Redis.of(url), channel)
+    except AWAY:
         return False
     return True
+
+
+async def _publish(redis: Redis, channel: str) -> None:
+    node = redis.nodes[0]
+    if redis.clustered:
+        slots = await read_slots(redis, redis.nodes)
+        node = slots.owner(channel.encode()) or node
+    await ask(redis, node, "SPUBLISH" if redis.clustered else "PUBLISH", channel, "")

@@ -6,8 +6,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from prometheus_client import Counter
-
+from livebalance.feed import metrics
 from livebalance.feed.opening import opening
 from livebalance.feed.settings import FeedSettings
 from livebalance.feed.topic import Topic, topic
@@ -19,7 +18,6 @@ from livebalance.runtime.pairs import Crowd, Pair, pair, run_name
 _MOST = 1_000  # transfers in one Kafka transaction, or unacknowledged at once
 _MAX_BACKOFF = 5.0  # seconds
 
-_records = Counter("livebalance_feed_records", "Transfer records acknowledged by Kafka")
 _log = logs.get("feed")
 
 
@@ -82,7 +80,7 @@ class Feed:
             if self._unsent:
                 await to.feed(self._unsent)
                 self.transfers += len(self._unsent)
-                _records.inc(2 * len(self._unsent))
+                metrics.records.inc(2 * len(self._unsent))
                 self._unsent = []
             else:
                 await _wait(stopping, self._pace.wait(time.monotonic()))

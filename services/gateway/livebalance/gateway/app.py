@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
@@ -35,6 +34,7 @@ from livebalance.gateway.stream import Hall
 from livebalance.gateway.tally import Tally
 from livebalance.readmodel.reads import SETTINGS
 from livebalance.runtime import logs
+from livebalance.runtime.metrics import TYPE
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
 _log = logs.get("gateway")
@@ -65,6 +65,7 @@ def terms(settings: Settings) -> Terms:
         manners=Manners(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
+        age=settings.socket_age,
         features=("demo",) if settings.demo_secret else (),
     )
 
@@ -114,7 +115,7 @@ def application(
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(relay.shown(), media_type=TYPE)
 
     @app.get("/api/{rest:path}", include_in_schema=False)
     async def nothing(rest: str) -> Response:
@@ -189,7 +190,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
                 listening = group.create_task(http.serve())
                 await stopping.wait()
                 _log.info("draining")
-                await relay.drain(settings.drain)
+                await relay.drain(settings.notice, settings.drain)
                 http.should_exit = True
                 await listening
                 parts.cancel()

@@ -19,6 +19,7 @@ from livebalance.gateway.revocations import Revocations
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.roll import Roll
 from livebalance.gateway.session import STRANGER, TOO_FAST, Follow, Leave, Manners, Present, Session, Wish
+from livebalance.gateway.timetable import Timetable
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import Close
 from livebalance.wire.frame import (
@@ -39,6 +40,9 @@ from livebalance.wire.instant import Millis, rfc3339
 WORDS = 256  # frames that are no data, waiting for one client; one with more is closed
 EXPIRED = Hangup(Close.TOKEN_EXPIRED, "token_expired", 0)
 REVOKED = Hangup(Close.REVOKED, "revoked")
+AGED = Hangup(Close.GOODBYE, "age", 500)
+AGE_SPREAD = 0.2  # of the age: who came together does not go together
+LEAVE_WITHIN = 5.0  # seconds in which who has become old may go by itself
 TOO_MANY = Hangup(Close.TOO_MANY_CONNECTIONS, "too_many_connections")
 
 
@@ -54,6 +58,7 @@ class Terms(NamedTuple):
     manners: Manners = Manners()
     per_user: int = 10  # sockets of one subject
     auth_within: float = 5.0  # seconds for a stranger to say who it is
+    age: float | None = None  # seconds after which a client is asked to come back, perhaps elsewhere
     features: tuple[str, ...] = ()
 
 
@@ -67,6 +72,10 @@ class Clients:
         self._sessions: Roll[Session] = Roll()
         self._members = Members(terms.per_user)
         self._status: Status | None = None
+        self._ages: Timetable[Session] = Timetable()
+        self._leaving: deque[tuple[float, Session]] = (
+            deque()
+        )  # who has become old, and until when it may stay
         self._strangers: deque[tuple[float, Session]] = deque()  # until when each may be one
         self._beats: deque[tuple[float, Session]] = deque()  # who is due when; all wait equally long
         self._held: list[tuple[float, int, Session]] = []  # a heap of who may be written data when
@@ -74,13 +83,18 @@ class Clients:
 
     # --- who is here
 
-    def connect(self, name: str, address: Address, now: float) -> Session:
-        """A client at `address`, which the doorman has admitted. It has to say who it is."""
+    def connect(self, name: str, address: Address, now: float, chance: float = 0.0) -> Session:
+        """A client at `address`, which the doorman has admitted. It has to say who it is.
+
+        `chance`, in [0, 1), tells apart the ages that those who came at once may reach.
+        """
         terms = self._terms
         outbox = Outbox(terms.outbox_bytes)
         session = Session(name, address, outbox, terms.limits.subscriptions, terms.manners)
         self._sessions.add(session)
         self._strangers.append((now + terms.auth_within, session))
+        if terms.age:
+            session.age_slot = self._ages.put(session, now + terms.age * (1 - AGE_SPREAD * chance))
         return session
 
     def disconnect(self, session: Session) -> None:
@@ -88,6 +102,8 @@ class Clients:
         if session not in self._sessions:
             return
         self._sessions.discard(session)
+        if session.age_slot is not None:
+            self._ages.take_out(session, session.age_slot)
         self._members.leave(session)
         for account in list(session.followers):
             self._hub.leave(session, account)
@@ -265,11 +281,24 @@ class Clients:
             elif session.rights:
                 session.say(AuthExpiring(rfc3339(session.rights.expires)))
                 self._said(session)
+        self._retire(now)
         while self._beats and self._beats[0][0] <= now:
             _, session = self._beats.popleft()
             if session in self._sessions:
                 self._beat(session, wall)
                 self._beats.append((now + self._terms.heartbeat_ms / 1000, session))
+
+    def _retire(self, now: float) -> None:
+        """Who has become old is asked to go, and a little later is not asked."""
+        for session in self._ages.due(now):
+            if session.rights:
+                session.say(Goaway("age", int(LEAVE_WITHIN * 1000)))
+                self._said(session)
+            self._leaving.append((now + LEAVE_WITHIN, session))
+        while self._leaving and self._leaving[0][0] <= now:
+            _, session = self._leaving.popleft()
+            if session in self._sessions:
+                self._hang_up(session, AGED)
 
     def _beat(self, session: Session, wall: Millis) -> None:
         as_of = _complete_as_of(session)

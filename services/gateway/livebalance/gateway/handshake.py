@@ -12,7 +12,7 @@ from livebalance.gateway.credentials import Credentials, in_url
 from livebalance.gateway.doorman import Address, address
 from livebalance.gateway.head import Head, Rules
 from livebalance.gateway.refusal import Refusal, first
-from livebalance.wire.frame import SUBPROTOCOL
+from livebalance.wire.frame import RETIRED, SUBPROTOCOL
 
 PATH = "/ws"
 
@@ -65,6 +65,6 @@ def _head(request: Request, peer: Address) -> Head:
 
 
 def _speaks(headers: Iterable[str]) -> bool:
-    """Whether our protocol is offered, and everything offered may be the name of one."""
+    """Whether our protocol is offered, or one that was, and everything offered may be the name of one."""
     offered = [one.strip() for header in headers for one in header.split(",")]
-    return SUBPROTOCOL in offered and all(map(_TOKEN.fullmatch, offered))
+    return not {SUBPROTOCOL, *RETIRED}.isdisjoint(offered) and all(map(_TOKEN.fullmatch, offered))

@@ -63,6 +63,7 @@ class Outbox:
         "gathered",
         "notes",
         "remarkable",
+        "taken",
         "words",
         "writable",
     )
@@ -80,6 +81,7 @@ class Outbox:
         self.conflated = 0  # frames that became part of another for want of room, since somebody looked
         self.gathered = 0  # and because data are wanted less often
         self.forgotten = 0  # times that all data were, since then
+        self.taken = 0  # frames, since somebody counted
         self.notes: tuple[Note, ...] = ()  # of what was put or said, since then
         self.remarkable = False  # any of these, or data were held back
 
@@ -164,10 +166,15 @@ class Outbox:
     def take_apart(self, now: float) -> list[Parcel | bytes]:
         """The same, frame by frame."""
         if self._period and self._size:
-            return self._paced(now)
-        frames, self._frames = self._frames, []
-        self._size = self.words = 0
-        return self._with_beat(frames) if self._beat else frames
+            frames = self._paced(now)
+        else:
+            frames, self._frames = self._frames, []
+            self._size = self.words = 0
+        if self._beat:
+            frames.append(self._beat)
+            self._beat = b""
+        self.taken += len(frames)
+        return frames
 
     def _paced(self, now: float) -> list[Parcel | bytes]:
         """The same for a client that wants its data less often."""
@@ -180,12 +187,6 @@ class Outbox:
             self._frames = [one for one in self._frames if isinstance(one, Parcel)]
             self.remarkable = True
         self.words = 0
-        return self._with_beat(frames)
-
-    def _with_beat(self, frames: list[Parcel | bytes]) -> list[Parcel | bytes]:
-        if self._beat:
-            frames.append(self._beat)
-            self._beat = b""
         return frames
 
     def _conflate(self) -> None:

@@ -11,12 +11,14 @@ import asyncpg
 from livebalance.gateway import metrics
 from livebalance.gateway.audit import Audit, Followed, findings
 from livebalance.gateway.authority import Authority
+from livebalance.gateway.census import Census
 from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
 from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.farewell import farewells
 from livebalance.gateway.hub import Hub
+from livebalance.gateway.journey import Journeys
 from livebalance.gateway.outbox import Note
 from livebalance.gateway.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.rights import Rights
@@ -29,6 +31,7 @@ from livebalance.gateway.turns import Turns
 from livebalance.readmodel.reads import Finding
 from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime import crash, logs
+from livebalance.runtime.metrics import shown
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
 from livebalance.wire.identity import AccountId
@@ -73,13 +76,17 @@ class Relay:
         terms: Terms,
         authority: Authority,
     ) -> None:
-        self.draining = False
+        self._leaving = False  # nobody should be sent here any more
+        self._draining = False  # nor is let in
+        metrics.DRAINING.set(0)
         self._hub = Hub(settings.resume_max, settings.trail_bytes)
         self._clients = Clients(terms, authority.revocations, self._hub)
         self._authority = authority
         authority.told = self._revoked
         self._pipeline = Pipeline()
         self._links: dict[Session, Link] = {}
+        self._census = Census(self._hub, self._pipeline, self._links)
+        self._journeys = Journeys(self._hub)
         self._audited_at: float | None = None
         self._redis_here = False
         self._new_per_second = settings.new_sockets
@@ -98,6 +105,7 @@ class Relay:
                 self._lost,
                 self._dropped,
                 authority.ring,
+                self._missed,
             ),
         )
         self._snapshots = Snapshots(
@@ -133,8 +141,10 @@ class Relay:
 
     def not_ready(self) -> str | None:
         """Why no new client should come here; None: one may."""
-        if self.draining:
-            return "draining"
+        return "draining" if self._leaving else self._unable()
+
+    def _unable(self) -> str | None:
+        """Why no client could be served."""
         if not self._redis_here:
             return "redis is away"
         if not self._authority.ready:
@@ -143,11 +153,16 @@ class Relay:
             return "no audit of late"
         return None
 
+    def shown(self) -> bytes:
+        """For /metrics."""
+        self._census.take(_wall())
+        return shown()
+
     # --- clients
 
     def admit(self, address: Address) -> Refusal | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        if why := self.not_ready():
+        if why := "draining" if self._draining else self._unable():
             return of_away(why)
         turned = self._clients.doorman.admit(address, time.monotonic())
         return of_turned(turned) if turned else None
@@ -162,7 +177,7 @@ class Relay:
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
         """Of a client that was admitted."""
-        session = self._clients.connect(name, address, time.monotonic())
+        session = self._clients.connect(name, address, time.monotonic(), random.random())
         self._links[session] = link
         metrics.SESSIONS.set(len(self._links))
         self.perform()
@@ -170,6 +185,7 @@ class Relay:
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
+        self._census.count(session)
         self._clients.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
         self.perform()
@@ -203,12 +219,17 @@ class Relay:
         if writable:
             self.perform()
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, notice: float, seconds: float) -> None:
         """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
 
-        They come back over the same time, or over as long as one gateway needs to let them all in.
+        They come back over the same time, or over as long as one gateway needs to let them all in. Who sends
+        clients here has the notice to see that there is to be none: who went would be sent back, and refused.
         """
-        self.draining = True
+        self._leaving = True
+        metrics.DRAINING.set(1)
+        if self._links:
+            await asyncio.sleep(notice)
+        self._draining = True
         self._clients.drain(int(seconds * 1000))
         self.perform()
         links = list(self._links.values())  # nobody comes in any more
@@ -249,10 +270,13 @@ class Relay:
         self.perform()
 
     def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
+        timed = self._journeys.begin(deltas)
         for account, delta in deltas:
             self._hub.delta(account, delta)
         metrics.DELTAS.inc(len(deltas))
         self.perform()
+        if timed:
+            self._journeys.end(*timed)
 
     def _progress(self, progress: Progress) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
@@ -262,6 +286,9 @@ class Relay:
 
     def _lost(self, reason: str) -> None:
         metrics.REDIS_LOST.labels(reason).inc()
+
+    def _missed(self) -> None:
+        self._audit.now()
 
     def _connected(self, here: bool) -> None:
         self._redis_here = here

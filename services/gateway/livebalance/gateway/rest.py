@@ -7,6 +7,7 @@ from typing import Annotated
 import asyncpg
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from msgspec import Struct, json
+from pydantic import WithJsonSchema
 
 from livebalance.gateway import openapi, years
 from livebalance.gateway.answer import snapshot
@@ -26,7 +27,8 @@ from livebalance.wire.view import AccountsView, TransfersView, TransferView
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 AtLeast = Annotated[int, Query(ge=0, le=MAX_REVISION)]
-Tags = Annotated[list[str] | None, Header(alias="If-None-Match")]
+# However many lines it has: one text, of which any may stand there, and what is no tag matches nothing.
+Tags = Annotated[list[str] | None, WithJsonSchema({"type": "string"}), Header(alias="If-None-Match")]
 
 
 def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:

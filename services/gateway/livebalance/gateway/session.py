@@ -82,6 +82,7 @@ class Session:
         "_subscriptions",
         "_warnings",
         "address",
+        "age_slot",
         "behind",
         "ends",
         "followers",
@@ -103,6 +104,7 @@ class Session:
         self.unwelcome = STRANGER  # how it ends if it stays one
         self.ends = 0.0  # when they do, if it is no stranger
         self.slot: int | None = None  # where `members` has it
+        self.age_slot: int | None = None  # until when it may stay, if there is a bound
         self.outbox = outbox
         self.followers: dict[AccountId, Follower] = {}
         self.behind: deque[Follower] = deque()  # may hold some that are not behind any more

@@ -66,6 +66,9 @@ class Settings(ServiceSettings):
     """Of one address, at most."""
     new_sockets_per_address: Rate = 20.0
     """A second, over time; twice as many at once."""
+    socket_age: Seconds | None = None
+    """After which a socket or stream is asked to come back, so that new gateways fill: this long, or up to a
+    fifth less, by chance; none: never."""
     proxies: Texts = ("127.0.0.1", "::1")
     """Whose word (X-Forwarded-For) is taken for an address; networks too, as 10.0.0.0/8."""
     resume_max: Annotated[int, Field(ge=0)] = 10_000
@@ -98,8 +101,10 @@ class Settings(ServiceSettings):
     connections: Count = 6
     """To Postgres: two for reads of accounts, one for audits, the rest for REST."""
 
+    notice: Annotated[float, Field(ge=0)] = 2.0
+    """Told to stop: how long `/readyz` says no, and who comes is let in, before anyone is asked to go."""
     drain: Annotated[float, Field(ge=0)] = 5.0
-    """Over which clients are asked to come back elsewhere, when told to stop."""
+    """After the notice: over which clients are asked to come back elsewhere."""
 
     @field_validator("proxies")
     @classmethod

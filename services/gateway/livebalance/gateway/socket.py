@@ -32,7 +32,7 @@ CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a sec
 BROKEN = 1006  # RFC 6455: it ended without a close
 
 _log = logs.get("socket")
-_USUAL = frozenset({"client", "lost", "drain", "stopping"})  # ends that nobody need look at
+_USUAL = frozenset({"client", "lost", "drain", "age", "stopping"})  # ends that nobody need look at
 
 
 class Gateway(Protocol):
@@ -187,6 +187,9 @@ class Socket(asyncio.Protocol):
         self._protocol.send_response(response)
         self._write_protocol()
         self._open = True
+        if self._protocol.is_retired:
+            self._fail(Close.OLD_VERSION, "old_version")
+            return
         session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
         if token := self._entrance.token(request):
             self._gateway.present(session, token)

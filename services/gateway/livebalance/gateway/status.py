@@ -51,6 +51,17 @@ class Pipeline:
                 moved = now if wall - progress.as_of < STALLED_AFTER * 1000 else now - STALLED_AFTER
             self._lanes[lane] = _Lane(progress.as_of, moved, progress.halted_why)
 
+    @property
+    def word(self) -> Word | None:
+        """What clients were told last."""
+        return self._said[0] if self._said else None
+
+    @property
+    def as_of(self) -> Millis | None:
+        """All lanes were complete then; None: not all have been, as far as is known."""
+        times = [lane.as_of for lane in self._lanes.values() if lane.as_of is not None]
+        return min(times) if times and len(times) == self._partitions else None
+
     def changed(self, now: float, wall: Millis) -> Status | None:
         """The frame for everyone, if the word or its reason is another than before."""
         said = self._word(now)

@@ -45,7 +45,7 @@ RETRY_MS = (1000, 3000)
 BROKEN = 1006  # as of a socket: it ended without a close
 
 _UNAVAILABLE = Note("error", "unavailable")
-_USUAL = frozenset({"lost", "drain", "stopping"})  # ends that nobody need look at
+_USUAL = frozenset({"lost", "drain", "age", "stopping"})  # ends that nobody need look at
 _TYPE = "text/event-stream"
 _HEADERS = {
     "cache-control": "no-store",

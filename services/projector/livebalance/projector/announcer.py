@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from livebalance.projector import metrics
-from livebalance.projector.doorbell import Doorbell, Message
+from livebalance.projector.doorbell import Doorbell
 from livebalance.projector.intake import Intake
 from livebalance.projector.lane import OwnedLane
+from livebalance.projector.news import Message
 
 
 class Announcer:

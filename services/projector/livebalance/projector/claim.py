@@ -23,7 +23,9 @@ async def claim(settings: ProjectorSettings, intake: Intake, store: Store) -> di
     """
     number = intake.number
     topics = settings.transfers_topic, settings.balances_topic
-    lanes = {id_: owned(await store.claim(id_), *topics) for id_ in intake.assigned()}
+    assigned = intake.assigned()
+    intake.follow(assigned)
+    lanes = {id_: owned(await store.claim(id_), *topics) for id_ in assigned}
     known = await intake.logs(lanes) if lanes else {}
     await _check_witness(lanes, known, store)
     await _halt_unreadable(lanes, known, store)
@@ -34,7 +36,7 @@ async def claim(settings: ProjectorSettings, intake: Intake, store: Store) -> di
             intake.seek(lane)
         else:
             _log.error("the lane is halted", lane=lane.lane, why=lane.halted_why)
-            intake.leave_out(lane.lane)
+            intake.leave_out(lane)
     _log.info("claimed", lanes=list(lanes))
     return lanes
 

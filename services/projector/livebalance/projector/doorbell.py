@@ -2,108 +2,132 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from urllib.parse import unquote, urlsplit
+import random
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from itertools import chain
 
 import hiredis
 
 from livebalance.projector import metrics
-from livebalance.runtime import crash, logs
+from livebalance.projector.news import Message
+from livebalance.projector.rope import Rope
+from livebalance.runtime import logs
+from livebalance.runtime.inquiry import AWAY, read_slots
+from livebalance.runtime.redis import Node, Redis
+from livebalance.runtime.slots import Move, Slots
 
-_SECONDS = 1.0  # the longest a publish may take, and the time between two tries to connect
+_SECONDS = 1.0  # the longest a publish may take, and the time between two looks at what is away
+_LOOKS = 5  # between two readings of a cluster's slots when nothing is amiss
 
 _log = logs.get("doorbell")
 
-Message = tuple[str, bytes]  # channel, payload
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
 
 class Doorbell:
-    """A connection of its own. While Redis is away, messages are counted and forgotten: nothing queues."""
+    """A rope for each server. While one is away, its messages are counted and forgotten: nothing queues."""
 
     def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
-        self._open: Streams | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._redis = Redis.of(url)
+        self._slots: Slots | None = None  # of a cluster, once it is known
+        self._ropes: dict[Node, Rope] = {}
+        if not self._redis.clustered:
+            self._tie(self._redis.nodes)
+        self._keeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Connects in the background, again whenever the connection was lost, until closed."""
-        self._opening = asyncio.create_task(self._keep_open())
+        """Connects in the background, again whenever a connection was lost, until closed."""
+        self._keeping = asyncio.create_task(self._keep())
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Rings for each message, waiting for Redis at most a second; raises nothing."""
-        if not messages:
-            return
-        if self._open is None:
-            metrics.unpublished.inc(len(messages))
-            return
-        try:
-            async with asyncio.timeout(_SECONDS):
-                await self._ring(*self._open, messages)
-            metrics.published.inc(len(messages))
-        except (OSError, TimeoutError, EOFError, hiredis.HiredisError) as error:
-            _log.warning("redis is away", error=repr(error))
-            metrics.unpublished.inc(len(messages))
-            self._hang_up()
+        until = asyncio.get_running_loop().time() + _SECONDS
+        moved = await self._publish(messages, until)
+        lost = await self._publish(moved, until)  # once more, where their slots are now
+        metrics.unpublished.inc(len(lost))
 
     async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
+        if self._keeping is not None:
+            self._keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._opening
-        self._hang_up()
+                await self._keeping
+        self._tie(())
 
-    async def _ring(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messages: Sequence[Message]
-    ) -> None:
-        first, *rest = [_packed("PUBLISH", channel, payload) for channel, payload in messages]
-        writer.write(first)
-        if rest:
-            crash.at("between_publishes")
-            writer.writelines(rest)
-        await writer.drain()
-        await _answers(reader, len(messages))
+    # --- messages
 
-    async def _keep_open(self) -> None:
+    async def _publish(self, messages: Sequence[Message], until: float) -> list[Message]:
+        """Returns those whose slot is elsewhere: by now it is known where."""
+        shares = self._shares(messages)
+        metrics.unpublished.inc(len(messages) - sum(map(len, shares.values())))
+        moved = await asyncio.gather(*(self._ring(rope, share, until) for rope, share in shares.items()))
+        return list(chain.from_iterable(moved))
+
+    def _shares(self, messages: Sequence[Message]) -> dict[Rope, Sequence[Message]]:
+        """Those of each server that is here."""
+        if not self._redis.clustered:
+            return {rope: messages for rope in self._ropes.values() if rope.here and messages}
+        shares = defaultdict[Rope, list[Message]](list)
+        for message in messages:
+            owner = self._slots and self._slots.owner(message[0].encode())
+            rope = self._ropes.get(owner) if owner else None
+            if rope and rope.here:
+                shares[rope].append(message)
+        return dict(shares)
+
+    async def _ring(self, rope: Rope, messages: Sequence[Message], until: float) -> list[Message]:
+        try:
+            async with asyncio.timeout_at(until):
+                found = await rope.ring(messages)
+            moved = [
+                one for one, answer in zip(messages, found, strict=True) if self._is_elsewhere(rope, answer)
+            ]
+        except AWAY as error:
+            _log.warning("redis is away", error=repr(error))
+            metrics.unpublished.inc(len(messages))
+            rope.hang_up()
+            return []
+        metrics.published.inc(len(messages) - len(moved))
+        return moved
+
+    def _is_elsewhere(self, rope: Rope, answer: object) -> bool:
+        """Raises what else Redis refuses."""
+        if not isinstance(answer, hiredis.ReplyError):
+            return False
+        move = Move.of(str(answer), rope.node)
+        if move is None or self._slots is None:
+            raise answer
+        self._slots.learn(move)
+        return True
+
+    # --- servers
+
+    async def _keep(self) -> None:
+        looks = 0
         while True:
-            if self._open is None:
-                try:
-                    async with asyncio.timeout(_SECONDS):
-                        self._open = await self._connected()
-                except (OSError, TimeoutError, EOFError, hiredis.HiredisError):
-                    _log.debug("redis is still away")
+            if self._redis.clustered and (looks % _LOOKS == 0 or self._is_amiss()):
+                await self._find()
+            await asyncio.gather(*(rope.open() for rope in self._ropes.values()))
             await asyncio.sleep(_SECONDS)
+            looks += 1
 
-    async def _connected(self) -> Streams:
-        url = self._url
-        reader, writer = await asyncio.open_connection(
-            url.hostname, url.port or 6379, ssl=url.scheme == "rediss" or None
-        )
-        if url.password:
-            writer.write(_packed("AUTH", unquote(url.username or "default"), unquote(url.password)))
-            await _answers(reader, 1)
-        return reader, writer
+    def _is_amiss(self) -> bool:
+        """A server is away, or slots are where no rope goes."""
+        known = self._slots is not None and self._slots.nodes <= self._ropes.keys()
+        return not known or not all(rope.here for rope in self._ropes.values())
 
-    def _hang_up(self) -> None:
-        if self._open is not None:
-            self._open[1].transport.abort()
-            self._open = None
+    async def _find(self) -> None:
+        """The owners of all slots, as some node says."""
+        here = [node for node, rope in self._ropes.items() if rope.here]
+        random.shuffle(here)
+        try:
+            self._slots = await read_slots(self._redis, [*here, *self._redis.nodes])
+        except AWAY as error:
+            _log.debug("no node of redis tells the slots", error=repr(error))
+        else:
+            self._tie(self._slots.nodes)
 
-
-def _packed(*words: str | bytes) -> bytes:
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub allows one word only
-    return packed
-
-
-async def _answers(reader: asyncio.StreamReader, count: int) -> None:
-    """Waits for `count` answers. Raises EOFError, or the error that Redis answers with."""
-    parser = hiredis.Reader()
-    while count:
-        chunk = await reader.read(65536)
-        if not chunk:
-            raise EOFError("redis closed the connection")
-        parser.feed(chunk)
-        while (answer := parser.gets()) is not False:
-            if isinstance(answer, hiredis.ReplyError):
-                raise answer
-            count -= 1
+    def _tie(self, nodes: Collection[Node]) -> None:
+        """A rope to each of them, and to no other."""
+        for node in self._ropes.keys() - set(nodes):
+            self._ropes.pop(node).hang_up()
+        for node in nodes:
+            self._ropes.setdefault(node, Rope(self._redis, node))

@@ -1,4 +1,4 @@
-"""The accounts of the owned lanes that are disputed, or wait for the transfer their balance names."""
+"""The accounts of the owned lanes that are disputed, drift, or wait for the transfer their balance names."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,7 @@ class Doubts:
     def __init__(self) -> None:
         self._waiting: dict[AccountId, Millis] = {}
         self._disputed: set[AccountId] = set()
+        self._drifting: set[AccountId] = set()
 
     def take(self, accounts: Iterable[Account]) -> None:
         """As they stand now."""
@@ -23,17 +24,32 @@ class Doubts:
                 self._waiting[account.id] = account.unverified_since
             if account.disputed_since is None:
                 self._disputed.discard(account.id)
+                self._drifting.discard(account.id)
             else:
                 self._disputed.add(account.id)
+                self._look_for_drift(account)
+
+    def _look_for_drift(self, account: Account) -> None:
+        """Only of one that is disputed: whoever drifts is."""
+        if account.drift is not None and account.drift.unscaled:
+            self._drifting.add(account.id)
+        else:
+            self._drifting.discard(account.id)
 
     def forget(self) -> None:
         self._waiting.clear()
         self._disputed.clear()
+        self._drifting.clear()
 
     @property
     def disputed(self) -> int:
         """How many accounts."""
         return len(self._disputed)
+
+    @property
+    def drifting(self) -> int:
+        """How many accounts."""
+        return len(self._drifting)
 
     def waiting_ms(self, now: Millis) -> int:
         """How long the longest unverified account has been so; 0 when all are verified."""

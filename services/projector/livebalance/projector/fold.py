@@ -37,6 +37,7 @@ class Folded:
     quarantined: list[QuarantineRow]
     applied: int
     duplicates: int
+    stale: int  # balances no newer than the one held, and not the same
 
 
 def accounts_of(batch: Iterable[Arrived]) -> set[AccountId]:
@@ -80,7 +81,7 @@ class _Fold:
         self._listed: dict[Named, ListedTransfer] = {}
         self._touched: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
-        self._duplicates = 0
+        self._duplicates = self._stale = 0
 
     def over(self, batch: Iterable[Arrived]) -> Folded:
         for one in batch:
@@ -89,7 +90,7 @@ class _Fold:
             id_: change for id_, change in self._touched.items() if change.account.revision != change.from_
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
-        return Folded(changes, self._listed, self._quarantined, applied, self._duplicates)
+        return Folded(changes, self._listed, self._quarantined, applied, self._duplicates, self._stale)
 
     def _take(self, one: Arrived) -> None:
         what = one.what
@@ -144,15 +145,14 @@ class _Fold:
         account = change.account
         if account.version is None or balance.version > account.version:
             account.show(balance, self._total(change, balance), one.offset, one.at)
-        elif balance.version == account.version:
-            if account.shows(balance):
-                self._duplicates += 1
-            else:
-                account.contradict(OTHER_BALANCE, one.at)
-        elif account.lane in self._cut or self._total(change, balance) is not None:
+        elif account.shows(balance):
             self._duplicates += 1
         else:
-            account.contradict(OLD_BALANCE, one.at)
+            self._stale += 1
+            if balance.version == account.version:
+                account.contradict(OTHER_BALANCE, one.at)
+            elif account.lane not in self._cut and self._total(change, balance) is None:
+                account.contradict(OLD_BALANCE, one.at)
 
     def _find(self, change: Change, id_: TransferId) -> ListedTransfer | None:
         found = self._listed.get((change.account.id, id_))

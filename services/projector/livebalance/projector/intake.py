@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -9,11 +10,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from livebalance.projector import metrics
 from livebalance.projector.assignment import Assignment
-from livebalance.projector.lane import OwnedLane, Poll
+from livebalance.projector.lane import OwnedLane, Poll, Side
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
 from livebalance.runtime.fetch import fetch
+from livebalance.runtime.lag import Lag
 from livebalance.runtime.progress import Ends, Place
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.instant import Millis
@@ -61,6 +64,8 @@ class Intake:
             fetch_max_wait_ms=250,
             retry_backoff_ms=250,
         )
+        self._lag = Lag(self._consumer)
+        self._ends: dict[TopicPartition, Offset] = {}  # as the broker told them last
 
     async def start(self) -> None:
         self._consumer.subscribe(self._topics, listener=self._assignment)
@@ -97,6 +102,7 @@ class Intake:
             )
         if marks.keys() != set(sides):
             raise KafkaConnectionError("the group's coordinator is not ready")
+        self._ends = end
         return {
             at: Log(
                 first[at], end[at], None if marks[at].offset < 0 else marks[at].offset, marks[at].metadata
@@ -106,12 +112,39 @@ class Intake:
 
     def seek(self, lane: OwnedLane) -> None:
         """Reads on from where the lane stands."""
-        for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True):
+        for at, side in self._standing(lane):
             self._consumer.seek(at, side.begin)
+            self._consumer.resume(at)  # it may have been left out
 
-    def leave_out(self, lane: Lane) -> None:
+    def leave_out(self, lane: OwnedLane) -> None:
         """Fetches nothing of it: what nobody takes would hold up the others."""
-        self._consumer.pause(*self._sides(lane))
+        self._consumer.pause(*self._sides(lane.lane))
+        for at, side in self._standing(lane):
+            self._lag.stopped(at, side.next, self._ends.get(at, side.next))
+
+    # --- how far behind
+
+    def follow(self, lanes: Iterable[Lane]) -> None:
+        """How far these are behind is shown from now on, and of no others."""
+        sides = {lane: self._sides(lane) for lane in lanes}
+        self._lag.follow(at for both in sides.values() for at in both)
+        metrics.lag_records.clear()
+        metrics.lag_seconds.clear()
+        for lane, both in sides.items():
+            metrics.lag_seconds.labels(lane).set_function(partial(self._seconds, both))
+            for at in both:
+                metrics.lag_records.labels(at.topic, lane).set_function(partial(self._lag.records, at))
+
+    def _seconds(self, sides: tuple[TopicPartition, TopicPartition]) -> float:
+        return max(map(self._lag.seconds, sides))
+
+    async def applied(self, lanes: Iterable[OwnedLane]) -> None:
+        """All that was fetched of these is applied, and their assignment is still in force."""
+        for lane in lanes:
+            for at, side in self._standing(lane):
+                await self._lag.done(at, side.next, side.applied_at)
+
+    # --- one fetch
 
     async def fetch(self, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
         """What these lanes have by now, waiting for a short time; maybe nothing."""
@@ -154,16 +187,15 @@ class Intake:
 
     async def mark(self, lanes: Iterable[OwnedLane]) -> None:
         """Commits where these lanes stand to the group: for lag tools, and as a witness."""
-        marks = {
-            at: (side.next, lane.epoch)
-            for lane in lanes
-            for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
-        }
+        marks = {at: (side.next, lane.epoch) for lane in lanes for at, side in self._standing(lane)}
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await self._consumer.commit(marks)
         except (KafkaError, TimeoutError) as error:
             _log.warning("the group's offsets were not committed", error=repr(error))
+
+    def _standing(self, lane: OwnedLane) -> Iterable[tuple[TopicPartition, Side]]:
+        return zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
 
     def _sides(self, lane: Lane) -> tuple[TopicPartition, TopicPartition]:
         return TopicPartition(self._topics[0], lane), TopicPartition(self._topics[1], lane)

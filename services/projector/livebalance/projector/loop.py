@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -13,7 +13,7 @@ from livebalance.projector import metrics
 from livebalance.projector.announcer import Announcer
 from livebalance.projector.claim import claim
 from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.fate import ListedError, UnsureError, fate_of
+from livebalance.projector.fate import FencedError, ListedError, UnsureError, fate_of
 from livebalance.projector.fold import Folded, Named, fold, named_by, shown_by
 from livebalance.projector.intake import Intake, Records
 from livebalance.projector.lane import OwnedLane, Step, step
@@ -117,6 +117,7 @@ class Projector:
         await self._standing.begin(list(lanes))
         self._lanes, self._number = lanes, number
         self._count_lanes()
+        metrics.show_epochs(lane.epoch for lane in lanes.values())
         await self._settle()
 
     async def _settle(self) -> None:
@@ -142,6 +143,7 @@ class Projector:
             await self._write(steps, await self._fold(batch, shown_by(batch)))
         except ListedError:
             await self._write(steps, await self._fold(batch, named_by(batch)))
+        await self._done(one.lane for one in steps)
         self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
 
     async def _write(self, steps: Sequence[Step], folded: Folded) -> None:
@@ -162,8 +164,12 @@ class Projector:
     def _leave_out(self, halted: Sequence[OwnedLane]) -> None:
         for lane in halted:
             _log.error("the lane is halted", lane=lane.lane, why=lane.halted_why)
-            self._intake.leave_out(lane.lane)
+            self._intake.leave_out(lane)
         self._count_lanes()
+
+    async def _done(self, lanes: Iterable[OwnedLane]) -> None:
+        if self._number == self._intake.number:
+            await self._intake.applied(lanes)
 
     def _count_lanes(self) -> None:
         running = len(self._running())
@@ -172,6 +178,7 @@ class Projector:
 
     def _count_doubts(self) -> None:
         metrics.disputed.set(self._standing.doubts.disputed)
+        metrics.drifting.set(self._standing.doubts.drifting)
         metrics.unverified.set(self._standing.doubts.waiting_ms(_now()) / 1000)
 
     async def _fold(self, batch: Sequence[Arrived], named: set[Named]) -> Folded:
@@ -187,7 +194,10 @@ class Projector:
         steps = [await self._step(lane, ([], [])) for lane in self._running().values()]
         await self._store.move([one.move for one in steps])
         await self._doorbell.publish(self._newsroom.progress(steps, _now()))
+        await self._done(self._running().values())
         self._count_doubts()
+        if await self._store.goes_on([id_ for id_ in self._lanes or {} if id_ not in self._running()]):
+            self._lanes = None  # to be claimed, from where their rows say
 
     async def _outlive(self, error: Exception, stopping: asyncio.Event) -> None:
         """Whatever is not a bug: throw away what is known, wait, claim again; the batch is read again."""
@@ -195,6 +205,8 @@ class Projector:
         if fate is Fate.BUG:
             raise error
         metrics.failed.labels(fate.value).inc()
+        if isinstance(error, FencedError):
+            metrics.fenced.inc()
         _log.warning("lanes given up", fate=fate.value, error=repr(error))
         self._lanes = None
         self._count_lanes()

@@ -1,30 +1,102 @@
-"""What a projector counts, for /metrics."""
+"""What a projector shows at /metrics. Those of lanes are of the lanes it owns."""
+
+from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.projector.fold import Folded
+from livebalance.runtime.fate import Fate
+from livebalance.runtime.metrics import each
+from livebalance.wire.identity import Epoch
 
-applied = Counter("livebalance_projector_records_applied", "Records that moved a revision")
-duplicates = Counter("livebalance_projector_duplicates", "Records seen before, ignored")
-quarantined = Counter("livebalance_projector_quarantined", "Records kept aside with their bytes")
-failed = Counter("livebalance_projector_failed", "Times the lanes were given up and claimed again", ["fate"])
-published = Counter("livebalance_projector_published", "Messages Redis took")
-unpublished = Counter("livebalance_projector_unpublished", "Messages not sent: Redis was away")
-disputed = Gauge("livebalance_projector_disputed", "Accounts of the owned lanes that are disputed")
+lag_records = Gauge(
+    "livebalance_projector_lag_records",
+    "Offsets between what is applied and the last stable one, as far as the broker has told. 0 at rest.",
+    ["topic", "lane"],
+)
+lag_seconds = Gauge(
+    "livebalance_projector_lag_seconds",
+    "Seconds that the oldest record not applied has waited, at most. 0 when none waits; it grows while "
+    "Postgres or the lane stands still.",
+    ["lane"],
+)
+applied = Counter("livebalance_projector_records_applied", "Records that moved a revision.")
+duplicates = Counter(
+    "livebalance_projector_duplicates",
+    "Records seen before, and ignored. Usual after a restart of a producer.",
+)
+stale = Counter(
+    "livebalance_projector_stale_balances",
+    "Balance records no newer than the one held, and not the same: a second writer, perhaps. They are "
+    "ignored, or dispute their account.",
+)
+quarantined = Counter(
+    "livebalance_projector_quarantined",
+    "Records kept aside with their bytes, in the table quarantine, which has the reason.",
+)
+failed = each(
+    Counter(
+        "livebalance_projector_failed",
+        "Times the lanes were given up and claimed again. transient: Postgres or Kafka was away.",
+        ["fate"],
+    ),
+    [Fate.TRANSIENT.value, Fate.FENCED.value],
+)
+fenced = Counter(
+    "livebalance_projector_fenced",
+    "Batches and claims thrown away because another process owns the lane, or the epoch changed. Usual when "
+    "projectors come and go, never otherwise.",
+)
+epoch_changes = Counter(
+    "livebalance_projector_epoch_changes",
+    "Times this process changed the epoch: Postgres was not the one it wrote to, or had lost commits.",
+)
+epoch = Gauge(
+    "livebalance_projector_epoch_info",
+    "The epoch of the lanes. Always 1; two at once: a change under way.",
+    ["epoch"],
+)
+disputed = Gauge("livebalance_projector_disputed", "Accounts whose input contradicts itself. Should be 0.")
+drifting = Gauge(
+    "livebalance_projector_drifting",
+    "Accounts whose balance, opening and transfers do not add up. Should be 0; each is disputed too.",
+)
 unverified = Gauge(
-    "livebalance_projector_unverified_seconds", "How long an account has waited for the transfer it names"
+    "livebalance_projector_unverified_seconds",
+    "Seconds that an account has waited for the transfer its balance names, the longest. One that has not "
+    "moved since LIVEBALANCE_START waits on.",
 )
-lanes = Gauge("livebalance_projector_lanes", "Lanes owned", ["state"])  # running, halted
-seconds = Histogram(
-    "livebalance_projector_batch_seconds",
-    "Time of one batch, by stage",
-    ["stage"],
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+lanes = each(
+    Gauge("livebalance_projector_lanes", "Lanes owned. One that is halted waits for an operator.", ["state"]),
+    ["running", "halted"],
 )
+published = Counter("livebalance_projector_published", "Messages Redis took.")
+unpublished = Counter(
+    "livebalance_projector_unpublished",
+    "Messages not sent, because Redis was away: gateways find what they lost.",
+)
+seconds = each(
+    Histogram(
+        "livebalance_projector_batch_seconds",
+        "Seconds of a batch in each stage: what it needs is read, folded, written and committed; then "
+        "Kafka's group is told, then Redis, while the next one is under way.",
+        ["stage"],
+        buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+    ),
+    ["load", "fold", "write", "mark", "publish"],
+)
+
+
+def show_epochs(epochs: Iterable[Epoch]) -> None:
+    """Those of the owned lanes."""
+    epoch.clear()
+    for one in epochs:
+        epoch.labels(one).set(1)
 
 
 def count(folded: Folded) -> None:
     """A batch that Postgres has taken."""
     applied.inc(folded.applied)
     duplicates.inc(folded.duplicates)
+    stale.inc(folded.stale)
     quarantined.inc(len(folded.quarantined))

@@ -76,6 +76,10 @@ class Store:
             _log.warning("ended who held the lane's lock", lane=lane, backends=ended)
             return await writes.claim_lane(connection, lane, self._name)
 
+    async def goes_on(self, halted: list[Lane]) -> bool:
+        """Whether an operator has let one of them go on."""
+        return bool(halted) and await writes.goes_on(await self.connection(), halted)
+
     async def stored(self, accounts: list[AccountId]) -> list[StoredBalance]:
         return await writes.stored_balances(await self.connection(), accounts) if accounts else []
 

@@ -1,8 +1,8 @@
 """Whether Postgres still holds what was written to it; if not, the epoch changes (design, rule of epoch)."""
 
-import secrets
 from collections.abc import Sequence
 
+from livebalance.projector import metrics
 from livebalance.readmodel import writes
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
@@ -10,11 +10,6 @@ from livebalance.runtime.refused import RefusedError
 from livebalance.wire.identity import Epoch
 
 _log = logs.get("truth")
-
-
-def new_epoch() -> Epoch:
-    """Random, never a counter: compared for equality only."""
-    return Epoch(secrets.token_hex(8))
 
 
 class StandbyError(ConnectionError):
@@ -33,7 +28,7 @@ async def recognise(connection: writes.Connection, starts: Sequence[LaneStart]) 
         raise StandbyError("this server is a standby")
     found = await writes.projection(connection)
     if found is None:
-        await writes.open_projection(connection, new_epoch(), server, starts)
+        await writes.open_projection(connection, writes.new_epoch(), server, starts)
         found = await writes.projection(connection)
     assert found is not None
     partitions = len(starts)
@@ -48,6 +43,7 @@ async def recognise(connection: writes.Connection, starts: Sequence[LaneStart]) 
 
 async def change_epoch(connection: writes.Connection, old: Epoch, why: str) -> None:
     """Ends epoch `old`, unless another process has done so already."""
-    new = new_epoch()
+    new = writes.new_epoch()
     if await writes.change_epoch(connection, old, new, await writes.server_identity(connection)):
+        metrics.epoch_changes.inc()
         _log.warning("the epoch changed", old=old, new=new, why=why)

@@ -5,8 +5,8 @@ from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiokafka import ConsumerRecord, TopicPartition
-from prometheus_client import Counter
 
+from livebalance.recorder import metrics
 from livebalance.recorder.ledger import Entry, Ledger, Verdict
 from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
@@ -15,9 +15,9 @@ from livebalance.runtime.producer import Outgoing, producer, stop, write
 from livebalance.runtime.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.instant import Millis
 from livebalance.wire.record import Balance, Transfer
 
-_transfers = Counter("livebalance_recorder_transfers", "Transfer records by what became of them", ["verdict"])
 _log = logs.get("recorder")
 
 Committed = Callable[[], Awaitable[int | None]]
@@ -48,6 +48,7 @@ class Partition:
         self._producer = producer(settings.broker, settings.name, name)
         self._ledger = Ledger(0)
         self.next = Offset(0)
+        self.newest: Millis | None = None  # Kafka's time of the last transfer before it
         self.sought = 0  # the number of the assignment under which the consumer was set to `next`
 
     async def claim(self, committed: Committed) -> None:
@@ -64,33 +65,39 @@ class Partition:
     async def record(self, batch: list[ConsumerRecord]) -> None:
         """Applies a batch in one Kafka transaction with its offset, and moves `next` behind it."""
         await self._values.learn(record.value for record in batch)
-        transfers = list(self._decoded(batch))
-        if self._ledger.unknown(transfer for _, _, transfer in transfers):
-            await self._restore.read_on(self._ledger)  # before the transaction: it would wait for itself
-        entries = [(offset, self._ledger.apply(offset, key, transfer)) for offset, key, transfer in transfers]
+        with metrics.seconds.labels("apply").time():
+            entries = await self._applied(batch)
         behind = Offset(batch[-1].offset + 1)
         async with asyncio.timeout(self._settings.deadline):
             await self._commit([(o, balance) for o, entry in entries for balance in entry.balances], behind)
-        self.next = behind
+        self.next, self.newest = behind, Millis(batch[-1].timestamp)
         self._count(entries)
+
+    async def _applied(self, batch: list[ConsumerRecord]) -> list[tuple[Offset, Entry]]:
+        transfers = list(self._decoded(batch))
+        if self._ledger.unknown(transfer for _, _, transfer in transfers):
+            await self._restore.read_on(self._ledger)  # before the transaction: it would wait for itself
+        return [(offset, self._ledger.apply(offset, key, transfer)) for offset, key, transfer in transfers]
 
     def _decoded(self, batch: list[ConsumerRecord]) -> Iterator[Incoming]:
         for record in batch:
             try:
                 transfer = self._values.codec.transfer(record.value or b"")
             except DecodeError as error:
-                _transfers.labels("undecodable").inc()
+                metrics.transfers.labels(metrics.UNDECODABLE).inc()
                 self._skipped(record.offset, str(error))
             else:
                 yield Offset(record.offset), record.key, transfer
 
     async def _commit(self, balances: list[Made], behind: Offset) -> None:
         kafka = self._producer
-        await kafka.begin_transaction()
-        offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.recorder_group)
-        await asyncio.gather(write(kafka, map(self._outgoing, balances)), offsets)
+        with metrics.seconds.labels("send").time():
+            await kafka.begin_transaction()
+            offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.recorder_group)
+            await asyncio.gather(write(kafka, map(self._outgoing, balances)), offsets)
         crash.at("recorder_before_commit")
-        await kafka.commit_transaction()
+        with metrics.seconds.labels("commit").time():
+            await kafka.commit_transaction()
         crash.at("recorder_after_commit")
 
     def _outgoing(self, made: Made) -> Outgoing:
@@ -101,7 +108,7 @@ class Partition:
 
     def _count(self, entries: list[tuple[Offset, Entry]]) -> None:
         for verdict, count in Tally(entry.verdict for _, entry in entries).items():
-            _transfers.labels(verdict).inc(count)
+            metrics.transfers.labels(verdict).inc(count)
         for offset, entry in entries:
             if entry.verdict is Verdict.REFUSED:
                 self._skipped(offset, entry.reason)

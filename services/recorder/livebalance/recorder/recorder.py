@@ -5,10 +5,11 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Collection, Iterable
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from prometheus_client import Counter
 
+from livebalance.recorder import metrics
 from livebalance.recorder.assignments import Assignments
 from livebalance.recorder.partition import Partition
 from livebalance.recorder.settings import RecorderSettings
@@ -16,6 +17,7 @@ from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate, fate_of
 from livebalance.runtime.fetch import Fetched, fetch
 from livebalance.runtime.history import offsets_since
+from livebalance.runtime.lag import Lag
 from livebalance.runtime.progress import Ends, Place, Progress
 from livebalance.runtime.refused import RefusedError
 from livebalance.runtime.values import Values
@@ -26,7 +28,6 @@ _POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 0.02  # after each round: a transaction of few records costs the broker as much as of many
 _MAX_BACKOFF = 5.0  # seconds
 
-_given_up = Counter("livebalance_recorder_partitions_given_up", "To be claimed again, by fate", ["fate"])
 _log = logs.get("recorder")
 
 
@@ -43,6 +44,8 @@ class Recorder:
         self._settings, self._consumer, self._assignments = settings, consumer, assignments
         self._values = values
         self._owned: dict[TopicPartition, Partition] = {}
+        self._lag = Lag(consumer)
+        self._followed = frozenset[TopicPartition]()
         self._failures = 0  # in a row
         self._progress = Progress(self, time.monotonic())
         self.turns = 0  # ended, well or badly
@@ -62,6 +65,7 @@ class Recorder:
         await self._own(number)
         batches = await self._poll(number)
         await asyncio.gather(*(self._record(at, batch) for at, batch in batches.items()))
+        await self._measure(number)
         if self._failures > failures:
             await self._back_off(stopping)
         elif batches:
@@ -95,6 +99,7 @@ class Recorder:
         if not self._assignments.are(number):
             return
         assigned: set[TopicPartition] = self._consumer.assignment()
+        self._follow(assigned)
         await self._release(self._owned.keys() - assigned)
         await asyncio.gather(*map(self._claim, assigned - self._owned.keys()))
         for at, partition in self._owned.items():
@@ -128,7 +133,9 @@ class Recorder:
             if fate is Fate.BUG:
                 raise
             _log.warning("partition given up", partition=at.partition, fate=fate.value, error=repr(error))
-            _given_up.labels(fate.value).inc()
+            metrics.given_up.labels(fate.value).inc()
+            if fate is Fate.FENCED:
+                metrics.fenced.inc()
             self._failures += 1
             await self._release([at])
             return False
@@ -152,6 +159,24 @@ class Recorder:
         if start == "beginning":
             return first
         return (await offsets_since(self._consumer, [at], millis(start)))[at]
+
+    def _follow(self, partitions: Collection[TopicPartition]) -> None:
+        """How far these are behind is shown from now on, and of no others."""
+        if self._followed == partitions:
+            return
+        self._followed = frozenset(partitions)
+        self._lag.follow(partitions)
+        metrics.lag_records.clear()
+        metrics.lag_seconds.clear()
+        for at in partitions:
+            metrics.lag_records.labels(at.partition).set_function(partial(self._lag.records, at))
+            metrics.lag_seconds.labels(at.partition).set_function(partial(self._lag.seconds, at))
+
+    async def _measure(self, number: int) -> None:
+        metrics.partitions.set(len(self._owned))
+        for at, partition in self._owned.items():
+            if partition.sought == number and self._assignments.are(number):
+                await self._lag.done(at, partition.next, partition.newest)
 
     async def _release(self, partitions: Iterable[TopicPartition]) -> None:
         await asyncio.gather(*(self._owned.pop(at).release() for at in partitions))

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
-from tests.integration.gateway.bad_input.raw import BROWSE, END, KEY, UPGRADE
+from tests.integration.gateway.bad_input.raw import BROWSE, END, KEY, UPGRADE, WITHIN, message
+from tests.tokens import token
 
 PROBE = b"GET /livez HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n"
 
@@ -88,6 +89,7 @@ async def test_row_04_not_a_handshake(scene: Scene, request_: bytes, status: int
         b"livebalance.v1, a b",
         b"graphql-ws",
         b"LIVEBALANCE.V1",
+        b"livebalance.v2",  # another gateway may speak it already: who comes again may find it
         b"",
     ],
 )
@@ -96,6 +98,26 @@ async def test_row_05_a_subprotocol_that_is_none_of_ours(scene: Scene, offered: 
     assert (answer.status, answer.code) == (400, "subprotocol")
     assert b"ask for the subprotocol livebalance.v1" in answer.body
     await scene.told("refused", "graphql", "\u00fc", "a b", reason="subprotocol", status=400)
+
+
+@pytest.mark.parametrize(
+    ("offered", "spoken"),
+    [(b"livebalance.v0", b"livebalance.v0"), (b"livebalance.v0, livebalance.v1", None)],
+)
+async def test_a_version_that_is_served_no_more(scene: Scene, offered: bytes, spoken: bytes | None) -> None:
+    """A browser tells its page a close code, and no status: it is let in, in its own version, to be told."""
+    async with await scene.connect() as one:
+        one.send(UPGRADE.replace(b"livebalance.v1", offered) + END)
+        head = await asyncio.wait_for(one.reader.readuntil(b"\r\n\r\n"), WITHIN)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"\r\nSec-WebSocket-Protocol: " + (spoken or b"livebalance.v1") + b"\r\n" in head
+        if spoken:
+            closed = await one.closed()
+            assert (closed.code, closed.reason["code"]) == (4506, "old_version")
+            assert not one.frames
+        else:
+            one.send(message("auth", token=token()))
+            await one.until("welcome")
 
 
 @pytest.mark.parametrize("request_", [UPGRADE, BROWSE], ids=["upgrade", "request"])

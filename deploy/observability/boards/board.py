@@ -1,0 +1,89 @@
+"""A dashboard, and the JSON that Grafana reads it from."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.observability.boards.panel import Panel
+
+COLUMNS = 24  # of Grafana's grid
+TAG = "livebalance"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels beside each other under a heading; what does not fit is below."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Board:
+    """`name` is that of its file and of its address; `since` as Grafana writes it, such as 6h."""
+
+    name: str
+    title: str
+    rows: Sequence[Row]
+    since: str = "1h"
+    refresh: str = "15s"
+
+    def panels(self) -> list[Panel]:
+        return [panel for row in self.rows for panel in row.panels]
+
+    def text(self) -> str:
+        """The file."""
+        return json.dumps(self._dashboard(), indent=2) + "\n"
+
+    def _dashboard(self) -> dict[str, Any]:
+        return {
+            "uid": f"livebalance-{self.name}",
+            "title": f"Livebalance: {self.title}",
+            "tags": [TAG],
+            "schemaVersion": 42,
+            "editable": True,
+            "graphTooltip": 1,  # one crosshair for all panels
+            "refresh": self.refresh,
+            "time": {"from": f"now-{self.since}", "to": "now"},
+            "timezone": "browser",
+            "annotations": {"list": []},
+            "templating": {"list": []},
+            "links": [_LINKS],
+            "panels": [{"id": id_, **panel} for id_, panel in enumerate(self._placed(), 1)],
+        }
+
+    def _placed(self) -> Iterator[dict[str, Any]]:
+        y = 0
+        for row in self.rows:
+            yield {
+                "type": "row",
+                "title": row.title,
+                "collapsed": False,
+                "panels": [],
+                "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
+            }
+            x, y, height = 0, y + 1, 0
+            for panel in row.panels:
+                if x + panel.width > COLUMNS:
+                    x, y, height = 0, y + height, 0
+                yield {
+                    **panel.json(),
+                    "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
+                }
+                x, height = x + panel.width, max(height, panel.height)
+            y += height
+
+
+_LINKS = {
+    "title": "All of Livebalance",
+    "type": "dashboards",
+    "tags": [TAG],
+    "asDropdown": True,
+    "includeVars": False,
+    "keepTime": True,
+    "targetBlank": False,
+    "icon": "external link",
+    "tooltip": "",
+    "url": "",
+}

@@ -1,0 +1,35 @@
+"""Whose time comes when. Who leaves is forgotten at once, however far off its time is."""
+
+from collections.abc import Iterator
+from math import ceil, floor
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Timetable(Generic[T]):
+    """In slots a second wide; who is put into one keeps its number, to be taken out."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, set[T]] = {}
+        self._past: int | None = None  # every slot up to this one
+
+    def put(self, one: T, when: float) -> int:
+        """Its slot: at `when` (s) or up to a second later, and not before the next `due`."""
+        slot = ceil(when) if self._past is None else max(ceil(when), self._past + 1)
+        self._slots.setdefault(slot, set()).add(one)
+        return slot
+
+    def take_out(self, one: T, slot: int) -> None:
+        """Unless it was due."""
+        if some := self._slots.get(slot):
+            some.discard(one)
+            if not some:
+                del self._slots[slot]
+
+    def due(self, now: float) -> Iterator[T]:
+        """Those whose time has come, once."""
+        first = min(self._slots, default=floor(now)) if self._past is None else self._past + 1
+        self._past = floor(now)
+        for slot in range(first, self._past + 1):
+            yield from self._slots.pop(slot, ())

@@ -1,0 +1,62 @@
+"""A client of the release before, in a process of its own; what it hears is checked by today's checker."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from livebalance.client.client import LARGEST_FRAME
+from livebalance.stack.place import PROJECT
+from livebalance.wire.frame import DeltaFrame, Snapshot, Welcome, decode_server
+from livebalance.wire.identity import AccountId
+from tests.acceptance.proof.listener import Listener
+from tests.acceptance.upgrade import old_client
+from tests.previous import Previous
+from tests.tokens import tokens
+
+
+class Veteran(Listener):
+    def __init__(
+        self, name: str, url: str, accounts: Sequence[AccountId], secret: str, previous: Previous
+    ) -> None:
+        super().__init__(name, url, accounts, tokens(secret))
+        self.kinds: set[str] = set()  # of the frames it heard
+        self.told: list[str] = []  # all but data
+        self._arguments = [self.url, secret, *accounts]
+        self._environment = {**os.environ, **previous.environment}
+        self._shows: dict[str, int] = {}
+
+    async def listen(self) -> None:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", old_client.__name__, *self._arguments),
+            cwd=PROJECT,
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LARGEST_FRAME,
+        )
+        assert program.stdout
+        try:
+            async for line in program.stdout:
+                what, _, text = line.decode().rstrip("\n").partition(" ")
+                {"heard": self._heard, "shows": self._shown, "told": self.told.append}[what](text)
+                self._moved.set()
+        finally:
+            if program.returncode is None:
+                program.kill()
+            await program.wait()
+        raise AssertionError(f"{self.name} has ended")
+
+    def _heard(self, text: str) -> None:
+        self._hear(text.encode())
+        frame = decode_server(text.encode())
+        self.kinds.add(type(frame).__name__)
+        self.connections += isinstance(frame, Welcome)
+        if isinstance(frame, Snapshot | DeltaFrame):
+            self._count(frame)
+
+    def _shown(self, text: str) -> None:
+        account, _, revision = text.partition(" ")
+        self._shows[account] = int(revision)
+
+    def revisions(self) -> dict[str, int]:
+        return {account: self._shows.get(account, 0) for account in self.accounts}

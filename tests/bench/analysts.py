@@ -1,0 +1,275 @@
+"""What analysts cost a projector: they ask in a loop, back to back, while it works off a backlog.
+
+`python -m tests.bench.analysts [--records 80000] [--rounds 3] [--seconds 20]`
+
+Real Kafka, Postgres (fsync on) and Redis, one projector, a database of 1,000,000 transfers in 10,000
+accounts. Each analyst is a psql with the role `analyst` that asks what tests.bench.reporting asks, over and
+over. A backlog of `--records` is worked off alone (A) and with the analysts (B) in turn, A A B A B A B: the
+first two show what two equal ones differ by. One that takes longer than `--seconds` is measured for as long.
+
+With "cores apart" everything of the live path has the first half of the cores, in A as in B, and the analysts
+with their backends have the other half: what is left is what they cost beyond the cores that they use.
+"Standby" is the same, and they ask a hot standby, which has the other half. "Last" is with the trigger that
+docs/reporting.md shows; the psqls, which would be on other machines, are of that priority too.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import asyncpg
+import uvloop
+
+from livebalance.readmodel import writes
+from livebalance.readmodel.writes import Connection
+from livebalance.runtime import logs
+from livebalance.runtime.broker import Broker
+from livebalance.stack.child import Child
+from livebalance.stack.database import Database, make_template
+from livebalance.stack.place import PROJECT, Place
+from livebalance.stack.servers import Servers
+from livebalance.stack.topics import Topics
+from tests.bench.asking import answers, asking
+from tests.bench.backlog import PARTITIONS, Accounts, fill
+from tests.bench.cores import cpu, make_last, pin
+from tests.integration.projector.world import World
+from tests.standby import Standby
+
+REST = 180.0  # seconds for what is left of a backlog
+FILLED = "filled"
+LAST = re.compile(r"^create function analysts_last.*?(?=^```)", re.DOTALL | re.MULTILINE)
+_ACCOUNTS = "select account_id, version, posted_total from balance order by account_id"
+_BACKENDS = "select pid from pg_stat_activity where usename = 'projector' and datname = current_database()"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where the analysts ask, and how many."""
+
+    name: str
+    analysts: int
+    apart: bool = False
+    standby: bool = False
+    last: bool = False
+
+
+GROUNDS = [
+    Ground("One server", 10),
+    Ground("One server, one analyst", 1),
+    Ground("One server, analysts last", 10, last=True),
+    Ground("One server, cores apart", 10, apart=True),
+    Ground("Standby, cores apart", 10, apart=True, standby=True),
+]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Of the time from the first batch on."""
+
+    records: int
+    seconds: float
+    projector: float  # CPU seconds
+    backend: float  # CPU seconds of its connections in Postgres
+    answers: int
+
+    @property
+    def rate(self) -> float:
+        return self.records / self.seconds
+
+
+@dataclass
+class Bench:
+    """One ground: its database and its topics, on servers that all grounds share."""
+
+    world: World
+    owner: Connection
+    asked: str  # the address that the analysts ask
+    theirs: set[int] | None  # the cores that they have; None: any
+    last: bool
+    accounts: Accounts
+    written: int = 0
+
+    async def leg(self, records: int, seconds: float, analysts: int) -> Leg:
+        await self.world.write(self.accounts.more(records))
+        before, self.written = self.written, self.written + records
+        with asking(self.asked, analysts, self.world.directory) as children:
+            await self._until_all_ask(children)
+            projector = self.world.start(behind_after=86_400.0)
+            leg = await self._measured(projector, before, seconds, children)
+        async with asyncio.timeout(REST):
+            while await self._applied() < self.written:  # noqa: ASYNC110 - SQL tells nobody
+                await asyncio.sleep(0.05)
+        projector.stop()
+        return leg
+
+    async def _until_all_ask(self, children: Sequence[Child]) -> None:
+        watch = await asyncpg.connect(self.asked.replace("//analyst@", "//owner@", 1))
+        query = "select pid from pg_stat_activity where usename = 'analyst'"
+        async with asyncio.timeout(30):
+            while len(found := await watch.fetch(query)) < len(children):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await watch.close()
+        clients = [child.pid for child in children if child.pid]
+        for pid in (*clients, *(row["pid"] for row in found)) if self.theirs else ():
+            pin(pid, self.theirs or set())
+        for pid in clients if self.last else ():
+            make_last(pid)
+
+    async def _measured(
+        self, projector: Child, before: int, seconds: float, children: Sequence[Child]
+    ) -> Leg:
+        while (first := await self._applied()) == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert projector.pid
+        mine, backends = [projector.pid], [row["pid"] for row in await self.owner.fetch(_BACKENDS)]
+        began, asked = time.monotonic(), answers(children)
+        spent = cpu(mine), cpu(backends)
+        end = began + seconds
+        while (now := await self._applied()) < self.written and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        took = time.monotonic() - began
+        more = cpu(mine) - spent[0], cpu(backends) - spent[1]
+        return Leg(now - first, took, *more, answers(children) - asked)
+
+    async def _applied(self) -> int:
+        return int(await self.owner.fetchval("select sum(transfers_next + balances_next)::bigint from lane"))
+
+
+@contextlib.asynccontextmanager
+async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterator[Bench]:
+    """On a copy of what was filled, with topics of its own."""
+    name = f"ground_{GROUNDS.index(ground)}"
+    database, topics = Database(servers.postgres, name), Topics(f"t-{name}", f"b-{name}", PARTITIONS)
+    await topics.create(Broker(servers.kafka))
+    maker = await asyncpg.connect(servers.postgres("owner", "postgres"))
+    await maker.execute(f"create database {name} template {FILLED}")
+    await maker.execute("checkpoint")
+    await maker.close()
+    owner = await asyncpg.connect(database.url("owner"))
+    await writes.prepare(owner)
+    if ground.last:
+        [last] = LAST.findall((PROJECT / "docs" / "reporting.md").read_text())
+        await owner.execute(last)
+    world = World(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
+    with cores(servers, ground) as theirs, asked_of(servers, ground, home, theirs) as address:
+        accounts = Accounts(await owner.fetch(_ACCOUNTS))
+        yield Bench(world, owner, f"{address}/{name}", theirs, ground.last, accounts)
+    await owner.close()
+    world.stop()
+    await database.drop()
+
+
+@contextlib.contextmanager
+def cores(servers: Servers, ground: Ground) -> Iterator[set[int] | None]:
+    """Those of the analysts; None: nobody has any of their own."""
+    if not ground.apart:
+        yield None
+        return
+    every = sorted(os.sched_getaffinity(0))
+    ours, theirs = set(every[: (len(every) + 1) // 2]), set(every[(len(every) + 1) // 2 :])
+    pids = [os.getpid(), *(server.child.pid or 0 for server in servers.own.values())]
+    for pid in pids:
+        pin(pid, ours)
+    yield theirs
+    for pid in pids:
+        pin(pid, set(every))
+
+
+@contextlib.contextmanager
+def asked_of(servers: Servers, ground: Ground, home: Path, theirs: set[int] | None) -> Iterator[str]:
+    """The address of the server that the analysts ask, without a database."""
+    if not ground.standby:
+        yield servers.postgres("analyst", "").rstrip("/")
+        return
+    standby = Standby(Place(Place.of_environment().home, home / "standby"), servers.postgres("owner"))
+    standby.prepare()
+    standby.start()
+    standby.ready()
+    assert standby.child.pid
+    pin(standby.child.pid, theirs or os.sched_getaffinity(0))
+    yield f"postgresql://analyst@127.0.0.1:{standby.port}"
+    standby.stop()
+
+
+def line(name: str, legs: Sequence[Leg]) -> str:
+    rates = [leg.rate for leg in legs]
+    records, seconds = sum(leg.records for leg in legs), sum(leg.seconds for leg in legs)
+    spent = [
+        1e6 * sum(each) / records
+        for each in zip(*((one.projector, one.backend) for one in legs), strict=True)
+    ]
+    return (
+        f"  {name:22}{median(rates):9,.0f}{min(rates):9,.0f}{max(rates):9,.0f}"
+        f"{spent[0]:14.1f}{spent[1]:14.1f}{sum(leg.answers for leg in legs) / seconds:12.1f}"
+    )
+
+
+def told(ground: Ground, alone: Sequence[Leg], asked: Sequence[Leg]) -> str:
+    cost = 1 - median(leg.rate for leg in asked) / median(leg.rate for leg in alone)
+    noise = 1 - min(alone[0].rate, alone[1].rate) / max(alone[0].rate, alone[1].rate)
+    return "\n".join(
+        [
+            f"{ground.name}: they cost {cost:.0%} of the throughput; two alone differ by {noise:.0%}",
+            line("alone", alone),
+            line(f"{ground.analysts} analysts", asked),
+        ]
+    )
+
+
+async def run(servers: Servers, given: argparse.Namespace, home: Path) -> list[dict[str, object]]:
+    filled = Database(servers.postgres, FILLED)
+    await filled.create()
+    await fill(filled, given.transfers, given.accounts)
+    print(
+        f"{'':24}{'records/s':>9}{'least':>9}{'most':>9}"
+        f"{'us, projector':>14}{'its backends':>14}{'answers/s':>12}"
+    )
+    found: list[dict[str, object]] = []
+    for ground in (GROUNDS[number] for number in given.grounds):
+        alone, asked = [], []
+        async with benching(servers, ground, home) as bench:
+            alone.append(await bench.leg(given.records, given.seconds, 0))
+            for _ in range(given.rounds):
+                alone.append(await bench.leg(given.records, given.seconds, 0))
+                asked.append(await bench.leg(given.records, given.seconds, ground.analysts))
+        print(told(ground, alone, asked), flush=True)
+        legs = {"alone": [asdict(one) for one in alone], "asked": [asdict(one) for one in asked]}
+        found.append({"ground": asdict(ground), **legs})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--transfers", type=int, default=1_000_000)
+    parser.add_argument("--accounts", type=int, default=10_000)
+    parser.add_argument("--records", type=int, default=80_000, help="of one backlog (80000)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of one backlog at most (20)")
+    every = range(len(GROUNDS))
+    parser.add_argument("--grounds", type=int, nargs="+", default=every, choices=every)
+    given = parser.parse_args()
+    logs.configure("bench", "text", "ERROR")
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f} before", flush=True)
+    with tempfile.TemporaryDirectory(prefix="analysts-") as state:
+        home = Path(state)
+        home.chmod(0o755)  # Postgres may run as another user
+        with Servers(Place(Place.of_environment().home, home), embedded=True) as servers:
+            make_template(servers.postgres)
+            found = uvloop.run(run(servers, given, home))
+    result = Place.of_environment("bench").directory("analysts") / "result.json"
+    result.write_text(json.dumps({"cores": os.cpu_count(), "load_before": load, "grounds": found}, indent=1))
+    print(f"\n{result}")
+
+
+if __name__ == "__main__":
+    main()

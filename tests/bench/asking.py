@@ -1,0 +1,36 @@
+"""Analysts who ask over and over, each a psql of its own."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from livebalance.stack.child import Child
+from livebalance.stack.postgres import _BIN
+from tests.bench.reporting import QUESTIONS
+
+
+@contextlib.contextmanager
+def asking(url: str, number: int, directory: Path) -> Iterator[list[Child]]:
+    """So many analysts, who begin with another question each. A line "." on standard error is an answer."""
+    questions = list(QUESTIONS.values())
+    children = []
+    for place in range(number):
+        first = place * len(questions) // number
+        turn = "".join(f"{one};\n\\warn .\n" for one in questions[first:] + questions[:first])
+        script = directory / f"analyst-{place}.sql"
+        script.write_text(turn * 1000)
+        command = [f"{_BIN}/psql", url, "-qAtX", "-o", os.devnull, "-f", str(script)]
+        log = directory / f"analyst-{place}.log"
+        log.unlink(missing_ok=True)
+        children.append(Child(f"analyst-{place}", command, log, {"PATH": os.defpath}))
+        children[-1].start()
+    try:
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+
+
+def answers(children: Sequence[Child]) -> int:
+    return sum(child.log.read_bytes().count(b".\n") for child in children)

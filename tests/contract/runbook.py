@@ -1,0 +1,42 @@
+"""What the runbooks tell an operator to ask and to run."""
+
+import re
+from typing import NamedTuple
+
+from livebalance.stack.place import PROJECT
+from tests.contract.alerts import RUNBOOKS
+
+_BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_ROLE = re.compile(r"\s*-- as (\w+)\n")
+_COMMAND = re.compile(r"`\.livebalance/venv/bin/livebalance ([^`]+)`")
+
+
+class Statement(NamedTuple):
+    page: str
+    role: str
+    sql: str
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """The name of the page, and the block."""
+    return [
+        (page.stem, text.strip())
+        for page in sorted((PROJECT / RUNBOOKS).iterdir())
+        for found, text in _BLOCK.findall(page.read_text())
+        if found == language
+    ]
+
+
+def statements() -> list[Statement]:
+    """As analyst, where nothing else is said."""
+    found = []
+    for page, sql in blocks("sql"):
+        role = _ROLE.match(sql)
+        found.append(Statement(page, role[1] if role else "analyst", sql))
+    return found
+
+
+def commands() -> set[str]:
+    """Of `livebalance`, with their options."""
+    pages = (PROJECT / RUNBOOKS).iterdir()
+    return {command for page in pages for command in _COMMAND.findall(page.read_text())}

@@ -1,0 +1,98 @@
+"""Each alert is valid, fires and stays silent where its file says so, and has a page that says what to do."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from livebalance.cli.commands import app
+from livebalance.stack.place import PROJECT
+from tests import prometheus
+from tests.contract import runbook
+from tests.contract.alerts import ALERTS, DIRECTORY, RULES, RUNBOOKS, Alert, read
+from tests.contract.promql import missing
+
+each = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert.stem))
+
+
+def promtool(*words: str | Path) -> None:
+    answer = subprocess.run(
+        [prometheus.found("promtool"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def silent(group: dict[str, Any], alert: Alert) -> bool:
+    """Whether it asks that the alert stays silent, though its series are there."""
+    rules = [rule for rule in group.get("alert_rule_test", ()) if rule["alertname"] == alert.name]
+    return bool(rules) and not any(rule.get("exp_alerts") for rule in rules)
+
+
+def fires(group: dict[str, Any], alert: Alert) -> bool:
+    labels = f'alertname="{alert.name}", alertstate="firing"'
+    return any(
+        test["expr"] == f"ALERTS{{{labels}}}"
+        and [sample["value"] for sample in test["exp_samples"]] == [1]
+        and f'severity="{alert.labels["severity"]}"' in test["exp_samples"][0]["labels"]
+        for test in group.get("promql_expr_test", ())
+    )
+
+
+def test_rules_and_configuration_are_valid() -> None:
+    promtool("check", "rules", RULES)
+    promtool("check", "config", DIRECTORY / "prometheus.yml")
+
+
+@each
+def test_it_fires_and_stays_silent(alert: Alert) -> None:
+    path = DIRECTORY / "tests" / f"{alert.stem}.yml"
+    groups = read(path)["tests"]
+    assert any(silent(group, alert) for group in groups)
+    assert any(fires(group, alert) for group in groups)
+    promtool("test", "rules", path)
+
+
+@each
+def test_it_says_what_an_operator_needs(alert: Alert) -> None:
+    assert alert.labels["severity"] in {"page", "ticket"}
+    assert alert.annotations.keys() == {"summary", "description", "runbook_url"}
+    assert alert.annotations["runbook_url"] == f"{RUNBOOKS}/{alert.stem}.md"
+    page = (PROJECT / RUNBOOKS / f"{alert.stem}.md").read_text()
+    headings = [line for line in page.splitlines() if line.startswith("#")]
+    assert headings == [
+        f"# {alert.name}",
+        "## What it means",
+        "## See it",
+        "## What usually causes it",
+        "## What to do",
+        "## When to escalate",
+    ]
+
+
+@each
+def test_it_asks_for_metrics_that_exist(alert: Alert) -> None:
+    assert missing(alert.expr) == []
+
+
+@pytest.mark.parametrize(("page", "expr"), runbook.blocks("promql"))
+def test_a_runbook_asks_for_metrics_that_exist(page: str, expr: str) -> None:
+    assert missing(expr) == [], page
+
+
+@pytest.mark.parametrize("command", sorted(runbook.commands()))
+def test_a_command_of_a_runbook_exists(command: str) -> None:
+    answer = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert answer.exit_code == 0, answer.output
+
+
+def test_nothing_is_beside_an_alert_that_is_gone() -> None:
+    stems = {alert.stem for alert in ALERTS}
+    assert len(stems) == len(ALERTS)
+    assert {path.stem for path in (DIRECTORY / "tests").iterdir()} == stems
+    assert {path.stem for path in (PROJECT / RUNBOOKS).iterdir()} == stems | {"README"}

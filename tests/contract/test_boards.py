@@ -1,0 +1,46 @@
+"""The dashboards in the files are those that the code makes, and ask for what there is."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from deploy.observability.boards import BOARDS, DIRECTORY
+from deploy.observability.boards.board import COLUMNS, Board
+from deploy.observability.boards.panel import Query
+from tests.contract.promql import missing
+
+each = pytest.mark.parametrize("board", BOARDS, ids=lambda board: str(board.name))
+
+
+@each
+def test_its_file_is_made_of_it(board: Board) -> None:
+    made = (DIRECTORY / f"{board.name}.json").read_text()
+    assert made == board.text(), "run: python -m deploy.observability.boards"
+
+
+def test_there_are_no_other_files() -> None:
+    assert {path.stem for path in DIRECTORY.iterdir()} == {board.name for board in BOARDS}
+
+
+@each
+def test_panels_lie_beside_each_other(board: Board) -> None:
+    places: Counter[tuple[int, int]] = Counter()
+    for panel in json.loads(board.text())["panels"]:
+        at = panel["gridPos"]
+        columns, lines = range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"])
+        assert columns.stop <= COLUMNS
+        places.update((x, y) for x in columns for y in lines)
+    assert max(places.values()) == 1
+
+
+@each
+def test_it_asks_for_metrics_that_exist(board: Board) -> None:
+    asks = [ask for panel in board.panels() for ask in panel.asks if isinstance(ask, Query)]
+    for ask in asks:
+        assert missing(ask.expr.replace("$__rate_interval", "1m")) == [], ask.expr
+
+
+def test_a_metric_or_a_label_that_does_not_exist_is_noticed() -> None:
+    assert missing("rate(livebalance_gateway_delta_total[1m])") == ["livebalance_gateway_delta_total"]
+    assert missing('livebalance_gateway_state{word="live"}') == ["livebalance_gateway_state{word}"]

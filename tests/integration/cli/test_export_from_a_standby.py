@@ -1,0 +1,35 @@
+"""An export costs the primary nothing when it is taken from a standby."""
+
+from pathlib import Path
+
+import asyncpg
+
+from livebalance.readmodel.migrate import migrate
+from livebalance.stack.place import Place
+from livebalance.stack.servers import Servers
+from tests.integration.cli.operator import said
+from tests.integration.readmodel.ledger import FILL
+from tests.standby import Standby
+
+
+async def test_a_standby_gives_what_the_primary_does(place: Place, tmp_path: Path) -> None:
+    with Servers.ours(Place(place.home, tmp_path / "primary"), "postgres") as primary:
+        await migrate(primary.postgres())
+        owner = await asyncpg.connect(primary.postgres())
+        await owner.execute(FILL)
+        await owner.close()
+        standby = Standby(Place(place.home, tmp_path / "standby"), primary.postgres())
+        standby.prepare()
+        standby.start()
+        try:
+            standby.ready()
+            url = primary.postgres("analyst")
+            told = [
+                await said({"LIVEBALANCE_POSTGRES": one, "TERM": "dumb"}, "export", "transfers")
+                for one in (url, url.replace(str(primary.started["postgres"].port), str(standby.port)))
+            ]
+        finally:
+            standby.stop()
+    assert [one.code for one in told] == [0, 0]
+    assert told[0].out == told[1].out
+    assert told[0].out.count("\n") == 8

@@ -1,0 +1,45 @@
+"""What docs/export.md shows is what comes."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import asyncpg
+import duckdb
+import pytest
+
+from livebalance.readmodel.reporting import table
+from livebalance.stack.database import Database
+from livebalance.stack.place import PROJECT
+from tests.integration.readmodel.ledger import FILL
+
+PAGE = (PROJECT / "docs" / "export.md").read_text()
+COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+QUESTIONS = re.compile(r"```sql\n(.*?)```\n\n(\|.*?)\n(?:\n|$)", re.DOTALL)
+
+
+@pytest.fixture
+async def files(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the commands of the page write, in the directory of the test."""
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(FILL)
+    await owner.close()
+    (tmp_path / ".livebalance").mkdir()
+    (tmp_path / ".livebalance" / "venv").symlink_to(sys.prefix)
+    monkeypatch.chdir(tmp_path)
+    [commands] = COMMANDS.findall(PAGE)
+    environment = {"LIVEBALANCE_POSTGRES": database.url("analyst")}
+    shell = await asyncio.create_subprocess_exec("/bin/sh", "-ec", commands, env=environment)
+    assert await asyncio.wait_for(shell.wait(), 60) == 0
+
+
+@pytest.mark.usefixtures("files")
+async def test_duckdb_answers_as_the_page_shows() -> None:
+    questions = QUESTIONS.findall(PAGE)
+    assert len(questions) == 3
+    with duckdb.connect() as connection:
+        for query, answer in questions:
+            found = connection.execute(query)
+            names = [column[0] for column in found.description or ()]
+            assert table(names, found.fetchall()) == answer

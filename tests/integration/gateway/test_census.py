@@ -1,0 +1,115 @@
+"""What a gateway measures, beside what it counts: how much is here, how old it is, how long it takes."""
+
+import signal
+import time
+from collections.abc import Callable
+
+from livebalance.stack.servers import Servers
+from livebalance.wire.instant import Millis
+from tests.integration.gateway.book import Book
+from tests.integration.gateway.conftest import Running, StartGateway, StartProcess
+from tests.integration.gateway.viewer import Viewer
+from tests.scrape import Scrape, scrape, shows
+
+PREFIX = "livebalance_gateway"
+
+
+def shown(**expected: float) -> Callable[[Scrape], bool]:
+    return lambda now: all(now.sum(f"{PREFIX}_{name}") == value for name, value in expected.items())
+
+
+def state(now: Scrape) -> list[str]:
+    return [one.labels["state"] for one in now.of(f"{PREFIX}_state") if one.value]
+
+
+async def test_what_is_followed_by_whom(gateway: Running, book: Book) -> None:
+    await book.open("alice", "bob")
+    async with Viewer(gateway.ws) as one:
+        await one.follow("alice", "bob")
+        async with Viewer(gateway.ws) as other:
+            await other.follow("alice")
+            await other.until_at("alice", 1)
+            await shows(gateway.http, shown(sessions=2, subscriptions=3, channels=2))
+        await shows(gateway.http, shown(sessions=1, subscriptions=2, channels=2))
+    await shows(gateway.http, shown(sessions=0, subscriptions=0, channels=0))
+
+
+async def test_every_frame_that_a_client_gets_is_a_delivery(gateway: Running, book: Book) -> None:
+    before = (await scrape(gateway.http)).sum(f"{PREFIX}_deliveries_total")
+    await book.open("alice")
+    async with Viewer(gateway.ws) as viewer:
+        await viewer.follow("alice")
+        await viewer.until_at("alice", 1)
+        for amount in range(1, 6):
+            await book.move("alice", amount)
+        await viewer.until_at("alice", 11)
+        await shows(
+            gateway.http,
+            lambda now: now.sum(f"{PREFIX}_deliveries_total") - before == len(viewer.frames),
+        )
+        so_far = len(viewer.frames)
+    await shows(gateway.http, shown(sessions=0))
+    assert (await scrape(gateway.http)).sum(f"{PREFIX}_deliveries_total") - before >= so_far
+
+
+async def test_what_waits_for_those_who_want_it_seldom(gateway: Running, book: Book) -> None:
+    await book.open("alice")
+    async with Viewer(gateway.ws) as viewer:
+        await viewer.follow("alice")
+        await viewer.until_at("alice", 1)
+        await viewer.ask("rate", max_per_second=0.02)
+        await book.move("alice", 1)
+        await viewer.until_at("alice", 3)
+        await book.move("alice", 2)
+        await shows(gateway.http, lambda now: now.sum(f"{PREFIX}_outbox_bytes") > 100)
+        await viewer.ask("rate", max_per_second=None)
+        await viewer.until_at("alice", 5)
+    await shows(gateway.http, shown(outbox_bytes=0))
+
+
+async def test_deltas_are_timed(gateway: Running, book: Book) -> None:
+    count = f"{PREFIX}_commit_to_socket_seconds_count"
+    before = (await scrape(gateway.http)).sum(count)
+    await book.open("alice")
+    async with Viewer(gateway.ws) as viewer:
+        await viewer.follow("alice")
+        await viewer.until_at("alice", 1)
+        await book.move("alice", 1)
+        await viewer.until_at("alice", 3)
+        await shows(gateway.http, lambda now: now.sum(count) > before)
+
+
+async def test_how_old_what_is_shown_is(book: Book, start_gateway: StartGateway) -> None:
+    book.as_of = Millis(time.time_ns() // 1_000_000 - 5_000)
+    await book.advance()
+    gateway = await start_gateway(audit_period=0.3)
+    found = await shows(gateway.http, lambda now: state(now) == ["live"])
+    assert 4 <= found.sum(f"{PREFIX}_stale_seconds") < 20  # it advances by a second
+    await shows(gateway.http, lambda now: state(now) == ["stalled"], 30)
+
+
+async def test_a_drain_is_shown_while_it_lasts(book: Book, start_process: StartProcess) -> None:
+    process = await start_process("gateway-1", drain=4.0)
+    async with Viewer(process.ws) as viewer:
+        await viewer.until(lambda: viewer.of_type("welcome"))
+        assert shown(draining=0)(await scrape(process.http))
+        process.child.send(signal.SIGTERM)
+        await viewer.until(lambda: viewer.of_type("goaway"))
+        assert shown(draining=1)(await scrape(process.http))
+
+
+async def test_probes_that_do_not_come_back(
+    book: Book, start_process: StartProcess, own_redis: Servers
+) -> None:
+    process = await start_process("gateway-1", redis=own_redis.redis(), probe_period=0.5)
+    redis = own_redis.own["redis"].child
+    await shows(process.http, lambda now: now.sum(f"{PREFIX}_probe_seconds") > 0)
+    assert shown(probe_missed_total=0)(await scrape(process.http))
+    redis.send(signal.SIGSTOP)
+    try:
+        found = await shows(
+            process.http, lambda now: now.sum(f"{PREFIX}_redis_lost_total", reason="deaf") == 1
+        )
+    finally:
+        redis.send(signal.SIGCONT)
+    assert found.sum(f"{PREFIX}_probe_missed_total") == 2

@@ -1,0 +1,111 @@
+"""What a schema promises to who uses it, and what it forbids; and what of that changed to the worse."""
+
+from typing import NamedTuple
+
+from livebalance.readmodel.writes import Connection
+
+_RELATIONS = """
+relations as (
+  select c.oid, c.relkind, n.nspname || '.' || c.relname as name, c.relrowsecurity, c.relforcerowsecurity
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname in ('public', 'reporting') and c.relkind in ('r', 'v')),
+columns as (
+  select r.oid, r.relkind, r.name, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) as type,
+         a.attnotnull, a.atthasdef or a.attidentity <> '' as given
+    from relations r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped),
+functions as (
+  select oid, oid::regprocedure::text as name, pg_get_function_result(oid) as result
+    from pg_proc where pronamespace in ('public'::regnamespace, 'reporting'::regnamespace)),
+roles as (select unnest(array['projector', 'gateway', 'operator', 'analyst']) as role)
+"""
+
+_PROMISES = f"""
+with {_RELATIONS}
+select format('%s %s %s', name, attname, type) as promise from columns
+union all
+select format('%s %s is given a value', name, attname) from columns where relkind = 'r' and given
+union all
+select format('%s returns %s', name, result) from functions
+union all
+select format('%s may %s %s %s', role, may, name, attname)
+  from roles, columns, unnest(array['select', 'insert', 'update']) as may
+ where has_column_privilege(role, oid, attnum, may)
+union all
+select format('%s may delete from %s', role, name) from roles, relations
+ where has_table_privilege(role, oid, 'delete')
+union all
+select format('%s may execute %s', role, name) from roles, functions
+ where has_function_privilege(role, oid, 'execute')
+union all
+select format('%s may use schema %s', role, nspname) from roles, pg_namespace
+ where nspname in ('public', 'reporting') and has_schema_privilege(role, oid, 'usage')
+union all
+select format('%s may make temporary tables', role) from roles
+ where has_database_privilege(role, current_database(), 'temporary')
+union all
+select format('%s.%s shows %s for %s where %s', schemaname, tablename, roles, cmd, qual) from pg_policies
+ where permissive = 'PERMISSIVE'
+"""
+
+# The column, if it is about one; and whether who does not name that gets a value all the same.
+_LIMITS = f"""
+with {_RELATIONS}
+select name as of, attname as column, given, 'is not null' as limit from columns
+ where relkind = 'r' and attnotnull
+union all
+select name, null, false, pg_get_constraintdef(c.oid)
+  from relations r join pg_constraint c on c.conrelid = r.oid
+ where contype <> 'n'
+union all
+select name, null, false, pg_get_indexdef(indexrelid) from relations r join pg_index i on i.indrelid = r.oid
+ where indisunique and not exists (select from pg_constraint where conindid = indexrelid)
+union all
+select name, null, false, 'has row-level security' from relations where relrowsecurity
+union all
+select name, null, false, 'has row-level security for its owner' from relations where relforcerowsecurity
+union all
+select schemaname || '.' || tablename, null, false, format('shows %s no more than %s', roles, qual)
+  from pg_policies
+ where permissive = 'RESTRICTIVE'
+union all
+select name, null, false, pg_get_triggerdef(t.oid) from relations r join pg_trigger t on t.tgrelid = r.oid
+ where not tgisinternal
+"""
+
+
+class Limit(NamedTuple):
+    of: str  # a table
+    column: str | None
+    given: bool  # whether who names no value gets one
+    limit: str
+
+
+class Catalogue(NamedTuple):
+    promises: set[str]
+    limits: set[Limit]
+    columns: set[tuple[str, str]]
+    tables: set[str]
+
+
+async def catalogue(connection: Connection) -> Catalogue:
+    promises = {row["promise"] for row in await connection.fetch(_PROMISES)}
+    limits = {Limit(*row) for row in await connection.fetch(_LIMITS)}
+    named = await connection.fetch(f"with {_RELATIONS} select name, attname from columns")
+    columns = {(row["name"], row["attname"]) for row in named}
+    return Catalogue(promises, limits, columns, {table for table, _ in columns})
+
+
+def narrowed(before: Catalogue, after: Catalogue) -> list[str]:
+    """What who knows the schema of before may miss in the one after, or be refused by it."""
+    gone = [f"gone: {promise}" for promise in before.promises - after.promises]
+    new = [
+        f"new: {limit.of} {limit.column or ''} {limit.limit}"
+        for limit in after.limits - before.limits
+        if limit.of in before.tables and not _is_unseen(limit, before)
+    ]
+    return sorted(gone + new)
+
+
+def _is_unseen(limit: Limit, before: Catalogue) -> bool:
+    """Of a column that who knows the schema of before does not name, and that has a value without it."""
+    return limit.column is not None and limit.given and (limit.of, limit.column) not in before.columns

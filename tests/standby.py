@@ -1,0 +1,28 @@
+"""A hot standby of an embedded Postgres, on the same machine."""
+
+import os
+import pwd
+
+from livebalance.stack.jars import Progress, silent
+from livebalance.stack.place import Place
+from livebalance.stack.postgres import _BIN, Postgres
+
+_READY = "ready to accept read-only connections"
+
+
+class Standby(Postgres):
+    """Follows the server at `primary`, an address of its owner; it begins as a copy of it."""
+
+    def __init__(self, place: Place, primary: str) -> None:
+        super().__init__(place)
+        self._primary = primary
+
+    def prepare(self, progress: Progress = silent) -> None:
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self._data.parent, nobody.pw_uid, nobody.pw_gid)
+        copy = ["--checkpoint=fast", "--no-sync", "--write-recovery-conf", f"--pgdata={self._data}"]
+        self._run("standby-copy", [f"{_BIN}/pg_basebackup", f"--dbname={self._primary}", *copy])
+
+    def ready(self) -> None:
+        self.child.wait_for(_READY, 60)

@@ -1,0 +1,242 @@
+"""Channels of a Redis cluster: each is heard at its owner, however slots move and whatever is on its way."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from livebalance.gateway.awaited import Awaited
+from livebalance.gateway.seating import One, Seating
+from livebalance.runtime.redis import Node
+
+NODES = [Node(f"10.0.0.{number}", 6379) for number in range(3)]
+CHANNELS = [b"0-0", b"0-1", b"1-0", b"2-0"]  # the slot, and a number
+
+
+def slot(channel: bytes) -> int:
+    return int(channel[:1])
+
+
+class Shares:
+    """Who owns each of three slots."""
+
+    def __init__(self, owners: dict[int, Node]) -> None:
+        self.owners = owners
+        self.nodes = set(owners.values())
+
+    def owner(self, channel: bytes) -> Node | None:
+        return self.owners.get(slot(channel))
+
+
+class Server:
+    """One node: it takes commands in order, and what it says comes in order."""
+
+    def __init__(self) -> None:
+        self.subscribed: set[bytes] = set()
+        self.hears: deque[tuple[str, list[bytes]]] = deque()
+        self.says: deque[tuple[str, Any]] = deque()
+
+    def lose(self, lost: int) -> None:
+        for channel in sorted(one for one in self.subscribed if slot(one) == lost):
+            self.subscribed.discard(channel)
+            self.says.append(("unsubscribed", channel))
+
+    def obey(self, owned: set[int]) -> None:
+        command, channels = self.hears.popleft()
+        if slot(channels[0]) not in owned:
+            self.says.append(("moved", slot(channels[0])))
+            return
+        for channel in channels:
+            (self.subscribed.add if command == "subscribed" else self.subscribed.discard)(channel)
+            self.says.append((command, channel))
+
+
+class World:
+    """A gateway and the servers; `owners` is the truth, of which the gateway may be told what it was."""
+
+    def __init__(self) -> None:
+        self.owners = {number: NODES[number % 2] for number in range(3)}
+        self.past = [Shares(dict(self.owners))]
+        self.servers = {node: Server() for node in NODES}
+        self.seating = Seating()
+        self.awaited = {node: Awaited() for node in NODES}
+        self.wanted: set[bytes] = set()
+        self.heard: set[bytes] = set()
+        self.lost: set[bytes] = set()  # a message of them was, and they were not heard again since
+
+    def step(self, what: int, which: int, where: int) -> None:
+        channel, node = CHANNELS[which % len(CHANNELS)], NODES[where % len(NODES)]
+        (
+            self.want,
+            self.leave,
+            self.move,
+            lambda channel, node: self.obey(node),
+            lambda channel, node: self.listen(node),
+            lambda channel, node: self.tell(self.past[which % len(self.past)]),
+            self.publish,
+            lambda channel, node: self.pass_on(),
+        )[what](channel, node)
+
+    def want(self, channel: bytes, _: Node) -> None:
+        if channel not in self.wanted:
+            self.wanted.add(channel)
+            self.seating.want([channel])
+            self.send()
+
+    def leave(self, channel: bytes, _: Node) -> None:
+        for some in (self.wanted, self.heard, self.lost):
+            some.discard(channel)
+        self.seating.leave([channel])
+        self.send()
+
+    def move(self, channel: bytes, node: Node) -> None:
+        before = self.owners[slot(channel)]
+        if before != node:
+            self.owners[slot(channel)] = node
+            self.past.append(Shares(dict(self.owners)))
+            self.servers[before].lose(slot(channel))
+
+    def publish(self, channel: bytes, _: Node) -> None:
+        if channel in self.heard and channel not in self.servers[self.owners[slot(channel)]].subscribed:
+            self.lost.add(channel)
+
+    def tell(self, shares: Shares) -> None:
+        self.seating.shared(shares)
+        self.send()
+
+    def send(self) -> None:
+        for node, orders in self.seating.take().items():
+            for channel, there in orders.items():
+                if there:
+                    self.awaited[node].sent(slot(channel), [channel])
+                self.servers[node].hears.append(("subscribed" if there else "unsubscribed", [channel]))
+
+    def obey(self, node: Node) -> None:
+        if self.servers[node].hears:
+            self.servers[node].obey({number for number, owner in self.owners.items() if owner == node})
+
+    def listen(self, node: Node) -> None:
+        """As Deltas does."""
+        if not self.servers[node].says:
+            return
+        kind, about = self.servers[node].says.popleft()
+        awaited = self.awaited[node]
+        if kind == "moved":
+            self.seating.strayed(node, awaited.refused(about))
+        elif kind == "subscribed":
+            if awaited.acknowledged(about) and self.seating.is_at(about, node):
+                if self.seating.heard([about]):
+                    self.lost.discard(about)
+                self.heard.add(about)
+        elif about not in awaited and self.seating.is_at(about, node):
+            self.seating.strayed(node, [about])
+
+    def come_to_rest(self) -> None:
+        """Nothing moves any more, and who owns what is asked as long as something is amiss."""
+        for _ in range(3):
+            self.tell(Shares(self.owners))
+            while any(server.hears or server.says for server in self.servers.values()):
+                self.pass_on()
+
+    def pass_on(self) -> None:
+        for node in NODES:
+            self.obey(node)
+            self.listen(node)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from([0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 7, 7]), st.integers(0, 20), st.integers(0, 2)),
+    max_size=60,
+)
+
+
+def lives(steps: list[tuple[int, int, int]]) -> World:
+    world = World()
+    world.tell(world.past[0])
+    for step in steps:
+        world.step(*step)
+    world.come_to_rest()
+    return world
+
+
+def law(steps: list[tuple[int, int, int]]) -> None:
+    """What is wanted is heard at its owner and nowhere else; of what was lost, it is known that it may be."""
+    world = lives(steps)
+    assert not world.seating.is_amiss()
+    assert world.heard == world.wanted
+    for node in NODES:
+        owned = {channel for channel in world.wanted if world.owners[slot(channel)] == node}
+        assert world.servers[node].subscribed == owned == set(world.seating.at(node))
+    assert not world.lost
+
+
+@given(STEPS)
+@settings(max_examples=400)
+def test_every_channel_is_heard_at_its_owner(steps: list[tuple[int, int, int]]) -> None:
+    law(steps)
+
+
+@contextmanager
+def mutant(where: Any, name: str, other: Any) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, other)
+        yield
+
+
+@pytest.mark.mutant
+@pytest.mark.parametrize(
+    ("where", "name", "other"),
+    [
+        (Seating, "strayed", lambda self, node, channels: None),
+        (Seating, "heard", lambda self, channels: False),
+        (Seating, "is_at", lambda self, channel, node: True),
+        (Awaited, "refused", lambda self, slot: []),
+    ],
+    ids=lambda one: str(one) if isinstance(one, str) else "",
+)
+def test_the_law_sees_its_mutant(where: Any, name: str, other: Any) -> None:
+    found = settings(max_examples=2000, phases=[Phase.generate], database=None, derandomize=True)(
+        given(STEPS)(law)
+    )
+    with mutant(where, name, other), pytest.raises(AssertionError):
+        found()
+
+
+def test_a_single_server_hears_all() -> None:
+    seating = Seating()
+    seating.want([b"a", b"b"])
+    assert seating.is_amiss()
+    assert not seating.take()
+    seating.shared(One(NODES[0]))
+    assert not seating.is_amiss()
+    assert seating.take() == {NODES[0]: {b"a": True, b"b": True}}
+    seating.leave([b"a"])
+    seating.want([b"a", b"c"])  # before anything was sent: the last word counts
+    assert seating.take() == {NODES[0]: {b"a": True, b"c": True}}
+    assert seating.at(NODES[0]) == [b"b", b"a", b"c"]
+    assert seating.anchor(NODES[1]) is None
+
+
+def test_channels_without_an_owner_wait_for_one() -> None:
+    seating = Seating()
+    seating.shared(Shares({0: NODES[0]}))
+    seating.want([b"0-0", b"1-0"])
+    assert seating.take() == {NODES[0]: {b"0-0": True}}
+    assert seating.is_amiss()
+    seating.shared(Shares({0: NODES[0], 1: NODES[1]}))
+    assert not seating.is_amiss()
+    assert seating.take() == {NODES[1]: {b"1-0": True}}
+
+
+def test_the_last_of_several_acknowledgements_counts() -> None:
+    awaited = Awaited()
+    awaited.sent(0, [b"0-0"])
+    awaited.sent(0, [b"0-0", b"0-1"])
+    assert not awaited.acknowledged(b"0-0")
+    assert awaited.acknowledged(b"0-0")
+    assert awaited.refused(0) == [b"0-1"]
+    assert b"0-1" not in awaited

@@ -1,0 +1,58 @@
+"""Slots of a Redis cluster, and what its nodes say of them."""
+
+import pytest
+
+from livebalance.runtime.redis import Node
+from livebalance.runtime.slots import COUNT, Move, Slots, slot_of
+
+ASKED, OTHER = Node("10.0.0.1", 7000), Node("10.0.0.2", 7001)
+
+
+@pytest.mark.parametrize(
+    ("channel", "slot"),
+    [  # as CLUSTER KEYSLOT of a Valkey 9.1 says
+        (b"123456789", 12739),
+        (b"livebalance:account:acc-0001", 9988),
+        (b"foo", 12182),
+        (b"{foo}:account:a", 12182),
+        (b"a{foo}b{bar}", 12182),
+        (b"foo{}bar", 14292),
+        (b"foo{bar", 15278),
+        (b"foo{{bar}}zap", 4015),
+        (b"", 0),
+    ],
+)
+def test_the_slot_of_a_channel(channel: bytes, slot: int) -> None:
+    assert slot_of(channel) == slot
+
+
+def test_what_a_node_says_of_all_slots() -> None:
+    slots = Slots.of(
+        [
+            [0, 9000, [b"", 7000, b"id", []], [b"10.0.0.9", 7009, b"id"]],
+            [12000, COUNT - 1, [b"10.0.0.2", 7001, b"id", []]],
+        ],
+        ASKED,
+    )
+    assert slots.nodes == {ASKED, OTHER}
+    assert slots.owner(b"foo") == OTHER
+    assert slots.owner(b"") == ASKED
+    account = b"livebalance:account:acc-0001"
+    assert slots.owner(account) is None
+    slots.learn(Move(9988, OTHER))
+    assert slots.owner(account) == OTHER
+
+
+@pytest.mark.parametrize(
+    ("error", "move"),
+    [
+        ("MOVED 3999 10.0.0.2:7001", Move(3999, OTHER)),
+        ("MOVED 1 :7005", Move(1, Node("10.0.0.1", 7005))),
+        ("MOVED 1 fe80::1:7005", Move(1, Node("fe80::1", 7005))),
+        ("CLUSTERDOWN Hash slot not served", None),
+        ("MOVED", None),
+        ("", None),
+    ],
+)
+def test_what_a_node_says_of_one(error: str, move: Move | None) -> None:
+    assert Move.of(error, ASKED) == move
