@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from livebalance.readmodel.__main__ import MigrationSettings
-from livebalance.runtime.environment import kinds, read
+from livebalance.runtime.environment import kinds, read, variable
 from livebalance.runtime.refused import WrongSettingsError
 from livebalance.runtime.settings import ServiceSettings
 from tests.contract.chart import helm
@@ -102,7 +102,16 @@ def test_numbers_and_lists_arrive_as_they_are(tmp_path: Path, monkeypatch: pytes
     assert feed[3:] == ["--accounts", "1000000", "--rate", "2.5"]
 
 
+def test_a_service_outranks_all_also_by_false_and_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = "settings.LIVEBALANCE_TLS_ONLY=true,settings.LIVEBALANCE_DRAIN=100"
+    own = "gateway.settings.LIVEBALANCE_TLS_ONLY=false,gateway.settings.LIVEBALANCE_DRAIN=0"
+    pod = pods(helm.documents("minimal", "--set", f"{everybody},{own}"))["gateway"]["spec"]
+    found = told("gateway", pod, tmp_path, monkeypatch).model_dump()
+    assert (found["tls_only"], found["drain"]) == (False, 0)
+
+
 def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pod = pods(helm.documents("minimal", "--set", "recorder.settings.LIVEBALANCE_DEADLIN=3"))["recorder"]
+    mistake = variable("deadlin")
+    pod = pods(helm.documents("minimal", "--set", f"recorder.settings.{mistake}=3"))["recorder"]
     with pytest.raises(WrongSettingsError, match="LIVEBALANCE_DEADLINE meant"):
         told("recorder", pod["spec"], tmp_path, monkeypatch)

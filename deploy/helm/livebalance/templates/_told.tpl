@@ -1,19 +1,25 @@
 {{/* What a service is told: (dict "root" $ "service" "gateway"). Its own settings outrank those for all. */}}
 {{- define "livebalance.settings" -}}
-{{- $own := index .root.Values .service -}}
-{{- merge (dict) $own.settings .root.Values.settings | toJson -}}
+{{- include "livebalance.outranked" (list .root.Values.settings (index .root.Values .service).settings) -}}
 {{- end -}}
 
 {{/* Who owns the schema is given what is its own, and nothing else. */}}
 {{- define "livebalance.secrets" -}}
-{{- $own := index .root.Values .service -}}
-{{- merge (dict) $own.secrets (ternary (dict) .root.Values.secrets (eq .service "migrations")) | toJson -}}
+{{- $all := ternary (dict) .root.Values.secrets (eq .service "migrations") -}}
+{{- include "livebalance.outranked" (list $all (index .root.Values .service).secrets) -}}
+{{- end -}}
+
+{{/* Maps, each outranked by the next. By hand, because `merge` takes false and 0 for nothing. */}}
+{{- define "livebalance.outranked" -}}
+{{- $told := dict -}}
+{{- range . -}}{{- range $name, $value := . -}}{{- $_ := set $told $name $value -}}{{- end -}}{{- end -}}
+{{- toJson $told -}}
 {{- end -}}
 
 {{/* One setting, or what it is without being set: (dict … "setting" "LIVEBALANCE_DRAIN" "default" 5). */}}
 {{- define "livebalance.setting" -}}
 {{- $value := get (include "livebalance.settings" . | fromJson) .setting -}}
-{{- if kindIs "invalid" $value -}}{{ .default }}{{- else if eq (toString $value) "" -}}{{ .default }}{{- else -}}{{ include "livebalance.text" $value }}{{- end -}}
+{{- if has $value (list nil "") -}}{{ .default }}{{- else -}}{{ include "livebalance.text" $value }}{{- end -}}
 {{- end -}}
 
 {{/* A value as an environment has it. By JSON, because Helm would write a million as 1e+06. */}}
@@ -21,7 +27,7 @@
 {{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
 {{- end -}}
 
-{{/* Refuses what cannot work: (dict … "needs" (list "LIVEBALANCE_A" "LIVEBALANCE_B|LIVEBALANCE_C")). */}}
+{{/* Refuses what cannot work: (dict … "needs" (list "LIVEBALANCE_KAFKA" "LIVEBALANCE_JWKS|LIVEBALANCE_JWKS_URL")). */}}
 {{- define "livebalance.need" -}}
 {{- $told := merge (include "livebalance.settings" . | fromJson) (include "livebalance.secrets" . | fromJson) -}}
 {{- $service := .service -}}
