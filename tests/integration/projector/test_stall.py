@@ -112,9 +112,7 @@ async def test_postgres_away_for_long_is_no_standstill(
             impatience(60)
             before = projector.turns
             async with asyncio.timeout(60):
-                while (
-                    projector.turns < before + 6
-                ):  # each ends by itself, and waits longer
+                while projector.turns < before + 6:  # each ends by itself, and waits longer
                     assert projector.stalled() is None
                     await asyncio.sleep(0.05)
             server.start()
