@@ -34,6 +34,7 @@ from livebalance.runtime.fate import Fate
         (asyncpg.LockNotAvailableError(""), Fate.TRANSIENT),
         (asyncpg.DeadlockDetectedError(""), Fate.TRANSIENT),
         (asyncpg.InterfaceError(""), Fate.TRANSIENT),
+        (asyncpg.InternalClientError(""), Fate.TRANSIENT),
         (asyncpg.UniqueViolationError(""), Fate.BUG),
         (asyncpg.UndefinedTableError(""), Fate.BUG),
         (GroupAuthorizationFailedError(), Fate.BUG),

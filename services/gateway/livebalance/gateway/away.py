@@ -9,6 +9,7 @@ AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,  # the connection is closed, or closing
+    asyncpg.InternalClientError,  # or was ended while the driver was about to use it
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
     asyncpg.InsufficientResourcesError,  # too many connections, out of memory

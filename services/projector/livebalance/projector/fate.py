@@ -27,6 +27,7 @@ _FENCED = (
 _TRANSIENT = (
     UnsureError,
     asyncpg.InterfaceError,  # the connection is closed, or closing
+    asyncpg.InternalClientError,  # or was ended while the driver was about to use it
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
