@@ -78,15 +78,18 @@ def test_probes_ask_where_services_answer(name: str) -> None:
 @pytest.mark.parametrize("drain", [None, 0, 45.5])
 @pytest.mark.parametrize("sleep", [1, 60])
 def test_a_gateway_has_time_to_drain(drain: float | None, sleep: int) -> None:
+    """The same time is told for its notice; None: neither is told."""
     told = "null" if drain is None else str(drain)
-    found = pods(
-        helm.documents(
-            "minimal", "--set", f"gateway.settings.LIVEBALANCE_DRAIN={told},gateway.preStopSeconds={sleep}"
-        )
-    )["gateway"]["spec"]
-    seconds = Settings.model_fields["drain"].default if drain is None else drain
+    settings = ",".join(f"gateway.settings.LIVEBALANCE_{name}={told}" for name in ("DRAIN", "NOTICE"))
+    found = pods(helm.documents("minimal", "--set", f"{settings},gateway.preStopSeconds={sleep}"))["gateway"][
+        "spec"
+    ]
+    default = Settings.model_fields
+    notice, seconds = (
+        (default["notice"].default, default["drain"].default) if drain is None else (drain, drain)
+    )
     assert container(found)["lifecycle"] == {"preStop": {"sleep": {"seconds": sleep}}}
-    assert found["terminationGracePeriodSeconds"] >= sleep + ceil(seconds) + CLOSING
+    assert found["terminationGracePeriodSeconds"] >= sleep + ceil(notice) + ceil(seconds) + CLOSING
 
 
 def test_a_drain_told_to_all_is_minded_as_well() -> None:
