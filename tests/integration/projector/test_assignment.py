@@ -69,6 +69,31 @@ async def rebalances(world: World, patch: pytest.MonkeyPatch) -> None:
             assert await world.transfer_ids(f"acc-{kept[0]}") == [str(n) for n in range(END)]
 
 
+async def test_a_lane_that_goes_while_it_is_looked_at(world: World) -> None:
+    """The assignment changes after its number was compared, and before the consumer is asked about a lane."""
+    async with world.running() as projector:
+        await reached(lambda: projector._lanes is not None)
+        intake, done, held, claimed = (
+            projector._intake,
+            projector._announcer.done,
+            asyncio.Event(),
+            projector._number,
+        )
+
+        async def held_up() -> None:
+            if not held.is_set():
+                held.set()
+                await reached(lambda: intake.number >= claimed + 2)
+            await done()
+
+        projector._announcer.done = held_up  # type: ignore[method-assign]  # what comes before it looks
+        await held.wait()
+        async with another_member(world):
+            await reached(
+                lambda: claimed < projector._number == intake.number and projector._lanes is not None
+            )
+
+
 async def hint(world: World, projector: Projector) -> None:
     ahead = {TopicPartition(world.topics.transfers, partition): HINT for partition in range(3)}
     equal = {TopicPartition(world.topics.balances, partition): 0 for partition in range(3)}

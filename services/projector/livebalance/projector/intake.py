@@ -165,6 +165,8 @@ class Intake:
         return await self._poll(transfers), await self._poll(balances)
 
     async def _poll(self, at: TopicPartition) -> Poll:
+        if at not in self._consumer.assignment():  # it was taken away a moment ago: to ask would be a bug
+            return Poll(False, None)
         end, answered = self._consumer.last_stable_offset(at), self._consumer.last_poll_timestamp(at)
         if end is None or answered is None:
             return Poll(False, None)
