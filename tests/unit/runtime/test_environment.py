@@ -62,6 +62,7 @@ def test_nothing_told_is_nothing_wrong() -> None:
             "LIVEBALANCE_START should be beginning or a time with its offset such as 2026-01-01T00:00:00Z",
         ),
         ({"REDIS": "localhost"}, "LIVEBALANCE_REDIS should be a URL such as redis://host:6379/0"),
+        ({"REDIS": "redis://one,other"}, "LIVEBALANCE_REDIS should be a URL such as redis://host:6379/0"),
         (
             {"KAFKA_CA": "/ca.pem"},
             "LIVEBALANCE_KAFKA_CA would not be used: set LIVEBALANCE_KAFKA_TLS=true, or leave it out",

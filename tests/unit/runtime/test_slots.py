@@ -39,7 +39,9 @@ def test_what_a_node_says_of_all_slots() -> None:
     assert slots.owner(b"") == ASKED
     account = b"livebalance:account:acc-0001"
     assert slots.owner(account) is None
+    assert slots == Slots([slots.owner(b"")] * 9001 + [None] * 2999 + [OTHER] * 4384)
     slots.learn(Move(9988, OTHER))
+    assert slots != Slots([ASKED] * 9001 + [None] * 2999 + [OTHER] * 4384)
     assert slots.owner(account) == OTHER
 
 

@@ -2,6 +2,7 @@
 
 from binascii import crc_hqx
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from livebalance.runtime.redis import Node
@@ -18,12 +19,15 @@ def slot_of(channel: bytes) -> int:
     return crc_hqx(channel, 0) % COUNT
 
 
+@dataclass
 class Slots:
     """The owner of each slot, as far as it is known; `nodes` are all of them."""
 
-    def __init__(self, owners: list[Node | None]) -> None:
-        self._owners = owners
-        self.nodes = {node for node in owners if node}
+    _owners: list[Node | None]
+    nodes: set[Node] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.nodes = {node for node in self._owners if node}
 
     @classmethod
     def of(cls, reply: Sequence[Any], asked: Node) -> "Slots":

@@ -172,19 +172,24 @@ class Ear:
             connection.abort()
 
     async def _connect(self) -> Connection:
-        redis = self._redis
-        secure = ssl.create_default_context() if redis.tls else None
-        login = ("AUTH", *redis.login) if redis.login else ()
+        secure = ssl.create_default_context() if self._redis.tls else None
         async with asyncio.timeout(CONNECT_WITHIN):
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: Connection(self._pushed, self._refused), *self.node, ssl=secure
             )
-            connection.send("HELLO", "3", *login)
-            await asyncio.wait({connection.greeted, connection.lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not connection.greeted.done() or isinstance(connection.greeted.result(), hiredis.ReplyError):
-            connection.abort()
-            raise LostError("refused")
+            try:
+                await self._greet(connection)
+            except BaseException:
+                connection.abort()
+                raise
         return connection
+
+    async def _greet(self, connection: Connection) -> None:
+        login = ("AUTH", *self._redis.login) if self._redis.login else ()
+        connection.send("HELLO", "3", *login)
+        await asyncio.wait({connection.greeted, connection.lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not connection.greeted.done() or isinstance(connection.greeted.result(), hiredis.ReplyError):
+            raise LostError("refused")
 
     def _pushed(self, pushes: list[list[Any]]) -> None:
         self._desk.pushed(self, pushes)

@@ -57,15 +57,19 @@ class Seating:
 
     def shared(self, owners: Owners) -> None:
         """Who owns what now: each that is elsewhere moves there."""
+        if owners == self._owners:  # as nearly always: to look at all of them takes a millisecond for 1,000
+            elsewhere = list(self._astray)
+        else:
+            elsewhere = [one for one, seat in self._seats.items() if owners.owner(one) != seat]
         self._owners = owners
-        for channel, seat in list(self._seats.items()):
-            if seat is None or owners.owner(channel) != seat:
-                self._seat(channel)
+        for channel in elsewhere:
+            self._seat(channel)
 
     def strayed(self, node: Node, channels: Iterable[bytes]) -> None:
-        """That server does not hear them (any more)."""
+        """That server does not hear them (any more). Those it is about to be asked for may come yet."""
+        ordered = self.orders.get(node, {})
         for channel in channels:
-            if self._seats.get(channel) == node:
+            if self._seats.get(channel) == node and channel not in ordered:
                 self._seats[channel] = None
                 self._astray.add(channel)
 
