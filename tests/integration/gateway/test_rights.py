@@ -1,13 +1,17 @@
 """Who is let in, what each may see, and how that ends: by its time, by another token, by an operator."""
 
 import asyncio
+import contextlib
 import json
+import ssl
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from livebalance.gateway.app import serve
@@ -170,6 +174,21 @@ async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGatewa
             assert (await viewer.until_closed())[0] in (4501, 4013)
     assert issuer.reads <= reads + 10  # not once for each
     server.close()
+
+
+async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    issuer = Issuer()
+    server = await asyncio.start_server(issuer.answer, "127.0.0.1", 0, ssl=context)
+    address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with contextlib.closing(server):
+        await start_gateway(demo_secret=None, jwks_url=address, issuer="bank", audience="balances")
+    assert issuer.reads == 1  # it is ready only once it has keys
 
 
 @pytest.mark.parametrize(

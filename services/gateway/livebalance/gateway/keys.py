@@ -54,7 +54,9 @@ class Keys:
     async def run(self) -> None:
         if self._url is None:
             return
-        async with httpx.AsyncClient(timeout=WITHIN, follow_redirects=False, trust_env=False) as client:
+        # Of the environment SSL_CERT_FILE and SSL_CERT_DIR count, a proxy does not.
+        authorities = httpx.create_ssl_context()
+        async with httpx.AsyncClient(timeout=WITHIN, trust_env=False, verify=authorities) as client:
             while True:
                 self._missing.clear()
                 read = await self._read(client, self._url)
