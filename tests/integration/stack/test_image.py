@@ -23,11 +23,21 @@ def steps() -> list[tuple[str, str]]:
     return re.findall(r"^(COPY|RUN) (.*)$", stage, re.MULTILINE)
 
 
+def as_pip_is_told() -> dict[str, str]:
+    """For uv: the index that pip asks on this machine, and whom it believes (the Makefile does the same)."""
+    listing = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=60).stdout
+    variables = {"UV_DEFAULT_INDEX": "index-url", "SSL_CERT_FILE": "cert"}
+    found = {name: re.search(rf"\.{key}='(.*)'$", listed, re.MULTILINE) for name, key in variables.items()}
+    return {name: one[1] for name, one in found.items() if one}
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the environment that the image has, made as the image makes it."""
     context, made = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("opt") / "livebalance"
-    told = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    told = {**as_pip_is_told(), **os.environ, "PATH": path}
     told.pop("VIRTUAL_ENV", None)
     for word, what in steps():
         if word == "COPY":

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from livebalance.gateway.awaited import Awaited
@@ -182,7 +182,12 @@ def law(steps: list[tuple[int, int, int]]) -> None:
     assert not world.lost
 
 
+# Two commands are on their way: the first is refused, the second is not, and then nobody wants the channel.
+_REFUSED_AND_TAKEN = [(0, 0, 0), (0, 1, 0), (8, 0, 0), (7, 0, 0), (2, 0, 1), (7, 0, 0), (2, 0, 0), (5, 0, 0)]
+
+
 @given(STEPS)
+@example([*_REFUSED_AND_TAKEN, (7, 0, 0), (1, 0, 0)])
 @settings(max_examples=400)
 def test_every_channel_is_heard_at_its_owner(steps: list[tuple[int, int, int]]) -> None:
     law(steps)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import combinations
 from types import TracebackType
 from typing import Any, Self
@@ -48,7 +48,7 @@ class ClusterNode(Redis):
     def ask(self, *words: str | int) -> Any:
         """The answer to a command. Raises RedisError."""
         secret = self._password or None
-        with redis.Redis(port=self.port, password=secret, decode_responses=True, socket_timeout=5) as client:
+        with redis.Redis(port=self.port, password=secret, decode_responses=True, socket_timeout=2) as client:
             return client.execute_command(*words)
 
     @property
@@ -80,9 +80,12 @@ class RedisCluster:
         return f"redis+cluster://{login}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
 
     def owner(self, slot: int) -> ClusterNode:
-        """Who serves a slot, as one that runs says."""
-        asked = next(node for node in self.nodes if node.child.pid)
-        return next(node for node in self.nodes if node.port == _owner(asked, slot))
+        """Who serves a slot, as one that answers says."""
+        for asked in self.nodes:
+            with suppress(redis.RedisError):  # it was killed, or stopped
+                port = _owner(asked, slot)
+                return next(node for node in self.nodes if node.port == port)
+        raise Trouble("no node of the Redis cluster answers")
 
     def move(self, slot: int, *, by_hand: bool = False) -> ClusterNode:
         """Give a slot to another node that has some; returns which, when all know.

@@ -35,7 +35,7 @@ class Seating:
         self.orders: dict[Node, dict[bytes, bool]] = defaultdict(dict)  # whether each is to be heard there
         self._owners: Owners | None = None
         self._seats: dict[bytes, Node | None] = {}  # of all that are wanted
-        self._astray: set[bytes] = set()  # of them, those without a seat
+        self._astray: dict[bytes, Node | None] = {}  # of them, those without a seat, and where each was last
         self._heard: set[bytes] = set()  # of them, those that were acknowledged
 
     def is_amiss(self) -> bool:
@@ -50,9 +50,10 @@ class Seating:
 
     def leave(self, channels: Iterable[bytes]) -> None:
         for channel in channels:
-            self._astray.discard(channel)
             self._heard.discard(channel)
-            if seat := self._seats.pop(channel, None):
+            # Who refused it may have taken it since: each command on its way has an answer of its own.
+            last = self._astray.pop(channel, None)
+            if seat := self._seats.pop(channel, None) or last:
                 self.orders[seat][channel] = False
 
     def shared(self, owners: Owners) -> None:
@@ -71,7 +72,7 @@ class Seating:
         for channel in channels:
             if self._seats.get(channel) == node and channel not in ordered:
                 self._seats[channel] = None
-                self._astray.add(channel)
+                self._astray[channel] = node
 
     def heard(self, channels: Iterable[bytes]) -> bool:
         """They are, from now on. Whether some were before: what came in between is lost."""
@@ -85,9 +86,9 @@ class Seating:
             self.orders[before][channel] = False
         self._seats[channel] = owner
         if owner is None:
-            self._astray.add(channel)
+            self._astray.setdefault(channel, None)
         else:
-            self._astray.discard(channel)
+            self._astray.pop(channel, None)
             self.orders[owner][channel] = True
 
     def at(self, node: Node) -> list[bytes]:
