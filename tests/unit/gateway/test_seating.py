@@ -188,6 +188,10 @@ _REFUSED_AND_TAKEN = [(0, 0, 0), (0, 1, 0), (8, 0, 0), (7, 0, 0), (2, 0, 1), (7,
 
 @given(STEPS)
 @example([*_REFUSED_AND_TAKEN, (7, 0, 0), (1, 0, 0)])
+@example(
+    [(0, 0, 0), (0, 1, 0), (8, 0, 0), (7, 0, 0), (2, 0, 1), (3, 0, 0), (2, 0, 0), (7, 0, 0)]
+    + [(5, 0, 0), (7, 0, 0), (5, 1, 0), (1, 0, 0)]
+)
 @settings(max_examples=400)
 def test_every_channel_is_heard_at_its_owner(steps: list[tuple[int, int, int]]) -> None:
     law(steps)

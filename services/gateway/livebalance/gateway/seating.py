@@ -51,10 +51,10 @@ class Seating:
     def leave(self, channels: Iterable[bytes]) -> None:
         for channel in channels:
             self._heard.discard(channel)
-            # Who refused it may have taken it since: each command on its way has an answer of its own.
-            last = self._astray.pop(channel, None)
-            if seat := self._seats.pop(channel, None) or last:
-                self.orders[seat][channel] = False
+            last = self._last(channel)
+            self._seats.pop(channel, None)
+            if last:
+                self.orders[last][channel] = False
 
     def shared(self, owners: Owners) -> None:
         """Who owns what now: each that is elsewhere moves there."""
@@ -82,14 +82,18 @@ class Seating:
 
     def _seat(self, channel: bytes) -> None:
         owner = self._owners.owner(channel) if self._owners else None
-        if (before := self._seats.get(channel)) and before != owner:
-            self.orders[before][channel] = False
+        last = self._last(channel)
+        if last and last != owner:
+            self.orders[last][channel] = False
         self._seats[channel] = owner
         if owner is None:
-            self._astray.setdefault(channel, None)
+            self._astray[channel] = None
         else:
-            self._astray.pop(channel, None)
             self.orders[owner][channel] = True
+
+    def _last(self, channel: bytes) -> Node | None:
+        """Where it is, or strayed from: who refused it may have taken it since, by another command on its way."""
+        return self._seats.get(channel) or self._astray.pop(channel, None)
 
     def at(self, node: Node) -> list[bytes]:
         """All that are to be heard there."""
