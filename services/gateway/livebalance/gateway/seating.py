@@ -92,7 +92,7 @@ class Seating:
             self.orders[owner][channel] = True
 
     def _last(self, channel: bytes) -> Node | None:
-        """Where it is, or strayed from: who refused it may have taken it since, by another command on its way."""
+        """Where it is, or strayed from: who refused it may have taken it since, by another command."""
         return self._seats.get(channel) or self._astray.pop(channel, None)
 
     def at(self, node: Node) -> list[bytes]:
