@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,14 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service decides when it stops, not its health endpoint
@@ -51,7 +60,7 @@ async def _body(receive: Receive) -> bytes:
 async def serving(
     host: str, port: int, live: Probe, ready: Probe, posts: Mapping[str, Post] = MappingProxyType({})
 ) -> AsyncIterator[None]:
-    """Serves while the block runs; port 0 serves nothing. `posts`: by path, what else is answered."""
+    """Serves from where the block begins to its end; port 0: nothing. `posts`: by path, what else is answered."""
     if port == 0:
         yield
         return
@@ -71,8 +80,11 @@ async def serving(
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
+    listening = asyncio.create_task(server.listening.wait())
     try:
+        await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
         yield
     finally:
+        listening.cancel()
         server.should_exit = True
         await task
