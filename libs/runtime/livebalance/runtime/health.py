@@ -60,7 +60,7 @@ async def _body(receive: Receive) -> bytes:
 async def serving(
     host: str, port: int, live: Probe, ready: Probe, posts: Mapping[str, Post] = MappingProxyType({})
 ) -> AsyncIterator[None]:
-    """Serves from where the block begins to its end; port 0: nothing. `posts`: by path, what else is answered."""
+    """Serves as long as the block runs; port 0: nothing. `posts`: by path, what else is answered."""
     if port == 0:
         yield
         return
