@@ -9,7 +9,7 @@ import httpx
 import jwt
 from prometheus_client import REGISTRY
 
-from livebalance.gateway import channel, lounge, relay
+from livebalance.gateway import channel, gate, lounge, relay
 from livebalance.readmodel import reads
 from livebalance.wire.delta import parts_of, written
 from livebalance.wire.identity import AccountId
@@ -92,7 +92,7 @@ async def one_more(stage: Stage) -> None:
 
 
 async def not_ready(stage: Stage) -> None:
-    stage.patch.setattr(relay, "READY_WITHIN", -1.0)
+    stage.patch.setattr(gate, "AUDITED_WITHIN", -1.0)
     await stage.talk(UPGRADE + END)
 
 

@@ -17,6 +17,7 @@ from livebalance.gateway.deltas import Deltas, Events
 from livebalance.gateway.doorman import Address
 from livebalance.gateway.effects import Hangup, Read
 from livebalance.gateway.farewell import farewells
+from livebalance.gateway.gate import Gate
 from livebalance.gateway.hub import Hub
 from livebalance.gateway.journey import Journeys
 from livebalance.gateway.outbox import Note
@@ -39,7 +40,6 @@ from livebalance.wire.instant import Millis
 
 TICK = 0.25  # seconds
 READERS = 2  # statements at once for accounts; audits have one of their own
-READY_WITHIN = 15.0  # seconds since the last audit
 RETRY_MS = (500, 2500)
 CLOSES_EVERY = 0.005  # seconds, at a drain: those due within are closed together
 
@@ -76,8 +76,7 @@ class Relay:
         terms: Terms,
         authority: Authority,
     ) -> None:
-        self._leaving = False  # nobody should be sent here any more
-        self._draining = False  # nor is let in
+        self._gate = Gate()
         metrics.DRAINING.set(0)
         self._hub = Hub(settings.resume_max, settings.trail_bytes)
         self._clients = Clients(terms, authority.revocations, self._hub)
@@ -87,8 +86,6 @@ class Relay:
         self._links: dict[Session, Link] = {}
         self._census = Census(self._hub, self._pipeline, self._links)
         self._journeys = Journeys(self._hub)
-        self._audited_at: float | None = None
-        self._redis_here = False
         self._new_per_second = settings.new_sockets
         self._alarm: asyncio.TimerHandle | None = None
         self._alarmed: float | None = None  # for when
@@ -141,17 +138,7 @@ class Relay:
 
     def not_ready(self) -> str | None:
         """Why no new client should come here; None: one may."""
-        return "draining" if self._leaving else self._unable()
-
-    def _unable(self) -> str | None:
-        """Why no client could be served."""
-        if not self._redis_here:
-            return "redis is away"
-        if not self._authority.ready:
-            return "no keys or revocations yet"
-        if self._audited_at is None or self._audited_at < time.monotonic() - READY_WITHIN:
-            return "no audit of late"
-        return None
+        return self._gate.not_ready(self._authority.ready, time.monotonic())
 
     def shown(self) -> bytes:
         """For /metrics."""
@@ -162,9 +149,10 @@ class Relay:
 
     def admit(self, address: Address) -> Refusal | None:
         """None: a client of this address may connect, and counts until it has `left`."""
-        if why := "draining" if self._draining else self._unable():
+        now = time.monotonic()
+        if why := self._gate.closed(self._authority.ready, now):
             return of_away(why)
-        turned = self._clients.doorman.admit(address, time.monotonic())
+        turned = self._clients.doorman.admit(address, now)
         return of_turned(turned) if turned else None
 
     def crowded(self) -> Refusal | None:
@@ -225,11 +213,11 @@ class Relay:
         They come back over the same time, or over as long as one gateway needs to let them all in. Who sends
         clients here has the notice to see that there is to be none: who went would be sent back, and refused.
         """
-        self._leaving = True
+        self._gate.leaving = True
         metrics.DRAINING.set(1)
         if self._links:
             await asyncio.sleep(notice)
-        self._draining = True
+        self._gate.draining = True
         self._clients.drain(int(seconds * 1000))
         self.perform()
         links = list(self._links.values())  # nobody comes in any more
@@ -291,7 +279,7 @@ class Relay:
         self._audit.now()
 
     def _connected(self, here: bool) -> None:
-        self._redis_here = here
+        self._gate.redis_here = here
         self._pipeline.redis(here)
         self._say_status()
         if here:
@@ -314,7 +302,7 @@ class Relay:
 
     def _audited(self, asked: Followed, finding: Finding) -> None:
         now = time.monotonic()
-        self._audited_at = now
+        self._gate.audited_at = now
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
