@@ -1,16 +1,15 @@
 """What analysts cost a projector: they ask in a loop, back to back, while it works off a backlog.
 
-`python -m tests.bench.analysts [--records 80000] [--rounds 3] [--seconds 20]`
+`python -m tests.bench.analysts [--records 80000] [--rounds 3] [--seconds 20] [--buffers 512MB]`
 
-Real Kafka, Postgres (fsync on) and Redis, one projector, a database of 1,000,000 transfers in 10,000
-accounts. Each analyst is a psql with the role `analyst` that asks what tests.bench.reporting asks, over and
-over. A backlog of `--records` is worked off alone (A) and with the analysts (B) in turn, A A B A B A B: the
-first two show what two equal ones differ by. One that takes longer than `--seconds` is measured for as long.
+Real Kafka, Postgres (fsync on, shared_buffers as `--buffers` says) and Redis, one projector, a database of
+1,000,000 transfers in 10,000 accounts. Each analyst is a psql with the role `analyst` that asks what
+tests.bench.reporting asks, over and over; as it would be on another machine, it has what the rest leaves.
+A backlog of `--records` is worked off alone (A) and with the analysts (B) in turn, A A B A B A B: the first
+two show what two equal ones differ by. One that takes longer than `--seconds` is measured for as long.
 
-With "cores apart" everything of the live path has the first half of the cores, in A as in B, and the analysts
-with their backends have the other half: what is left is what they cost beyond the cores that they use.
-"Standby" is the same, and they ask a hot standby, which has the other half. "Last" is with the trigger that
-docs/reporting.md shows; the psqls, which would be on other machines, are of that priority too.
+"In turns" is through the pool that docs/reporting.md shows. With "cores apart" everything of the live path
+has the first half of the cores, in A as in B; the analysts and the standby that they ask have the others.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -35,40 +33,34 @@ from livebalance.runtime import logs
 from livebalance.runtime.broker import Broker
 from livebalance.stack.child import Child
 from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import PROJECT, Place
+from livebalance.stack.place import Place
+from livebalance.stack.postgres import Postgres
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
 from tests.bench.asking import answers, asking
 from tests.bench.backlog import PARTITIONS, Accounts, fill
 from tests.bench.cores import cpu, make_last, pin
 from tests.integration.projector.world import World
+from tests.pool import Pool
 from tests.standby import Standby
 
 REST = 180.0  # seconds for what is left of a backlog
 FILLED = "filled"
-LAST = re.compile(r"^create function analysts_last.*?(?=^```)", re.DOTALL | re.MULTILINE)
 _ACCOUNTS = "select account_id, version, posted_total from balance order by account_id"
 _BACKENDS = "select pid from pg_stat_activity where usename = 'projector' and datname = current_database()"
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Where the analysts ask, and how many."""
+    """Where the analysts ask."""
 
     name: str
-    analysts: int
-    apart: bool = False
-    standby: bool = False
-    last: bool = False
+    pool: bool = False
+    standby: bool = False  # with cores of its own
 
 
-GROUNDS = [
-    Ground("One server", 10),
-    Ground("One server, one analyst", 1),
-    Ground("One server, analysts last", 10, last=True),
-    Ground("One server, cores apart", 10, apart=True),
-    Ground("Standby, cores apart", 10, apart=True, standby=True),
-]
+ANALYSTS = 10
+GROUNDS = [Ground("One server"), Ground("In turns", pool=True), Ground("Standby, cores apart", standby=True)]
 
 
 @dataclass(frozen=True)
@@ -93,8 +85,9 @@ class Bench:
     world: World
     owner: Connection
     asked: str  # the address that the analysts ask
+    watched: str  # and of the server behind it, for its owner
     theirs: set[int] | None  # the cores that they have; None: any
-    last: bool
+    at_once: int  # so many connections of theirs there are at most
     accounts: Accounts
     written: int = 0
 
@@ -112,17 +105,17 @@ class Bench:
         return leg
 
     async def _until_all_ask(self, children: Sequence[Child]) -> None:
-        watch = await asyncpg.connect(self.asked.replace("//analyst@", "//owner@", 1))
+        clients = [child.pid for child in children if child.pid]
+        for pid in clients:
+            make_last(pid)
+        watch = await asyncpg.connect(self.watched)
         query = "select pid from pg_stat_activity where usename = 'analyst'"
         async with asyncio.timeout(30):
-            while len(found := await watch.fetch(query)) < len(children):  # noqa: ASYNC110
+            while len(found := await watch.fetch(query)) < min(len(children), self.at_once):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await watch.close()
-        clients = [child.pid for child in children if child.pid]
         for pid in (*clients, *(row["pid"] for row in found)) if self.theirs else ():
             pin(pid, self.theirs or set())
-        for pid in clients if self.last else ():
-            make_last(pid)
 
     async def _measured(
         self, projector: Child, before: int, seconds: float, children: Sequence[Child]
@@ -156,13 +149,11 @@ async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterato
     await maker.close()
     owner = await asyncpg.connect(database.url("owner"))
     await writes.prepare(owner)
-    if ground.last:
-        [last] = LAST.findall((PROJECT / "docs" / "reporting.md").read_text())
-        await owner.execute(last)
     world = World(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
-    with cores(servers, ground) as theirs, asked_of(servers, ground, home, theirs) as address:
+    with cores(servers, ground) as theirs, asked_of(servers, ground, home, theirs) as (asked, watched):
         accounts = Accounts(await owner.fetch(_ACCOUNTS))
-        yield Bench(world, owner, f"{address}/{name}", theirs, ground.last, accounts)
+        at_once = 1 if ground.pool else ANALYSTS
+        yield Bench(world, owner, f"{asked}/{name}", f"{watched}/{name}", theirs, at_once, accounts)
     await owner.close()
     world.stop()
     await database.drop()
@@ -171,7 +162,7 @@ async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterato
 @contextlib.contextmanager
 def cores(servers: Servers, ground: Ground) -> Iterator[set[int] | None]:
     """Those of the analysts; None: nobody has any of their own."""
-    if not ground.apart:
+    if not ground.standby:
         yield None
         return
     every = sorted(os.sched_getaffinity(0))
@@ -185,19 +176,36 @@ def cores(servers: Servers, ground: Ground) -> Iterator[set[int] | None]:
 
 
 @contextlib.contextmanager
-def asked_of(servers: Servers, ground: Ground, home: Path, theirs: set[int] | None) -> Iterator[str]:
-    """The address of the server that the analysts ask, without a database."""
-    if not ground.standby:
-        yield servers.postgres("analyst", "").rstrip("/")
-        return
-    standby = Standby(Place(Place.of_environment().home, home / "standby"), servers.postgres("owner"))
-    standby.prepare()
-    standby.start()
-    standby.ready()
-    assert standby.child.pid
-    pin(standby.child.pid, theirs or os.sched_getaffinity(0))
-    yield f"postgresql://analyst@127.0.0.1:{standby.port}"
-    standby.stop()
+def asked_of(
+    servers: Servers, ground: Ground, home: Path, theirs: set[int] | None
+) -> Iterator[tuple[str, str]]:
+    """Where the analysts ask, and the server that answers, for its owner; without a database."""
+    direct, behind = (servers.postgres(role, "").rstrip("/") for role in ("analyst", "owner"))
+    if ground.pool:
+        directory = home / "pool"
+        directory.mkdir()
+        pool = Pool(directory, direct, "analyst")
+        pool.start()
+        yield pool.address("analyst"), behind
+        pool.stop()
+    elif ground.standby:
+        standby = Standby(Place(Place.of_environment().home, home / "standby"), servers.postgres("owner"))
+        standby.told.update(_postgres(servers).told)
+        standby.prepare()
+        standby.start()
+        standby.ready()
+        assert standby.child.pid
+        pin(standby.child.pid, theirs or os.sched_getaffinity(0))
+        yield f"postgresql://analyst@127.0.0.1:{standby.port}", f"postgresql://owner@127.0.0.1:{standby.port}"
+        standby.stop()
+    else:
+        yield direct, behind
+
+
+def _postgres(servers: Servers) -> Postgres:
+    found = servers.own["postgres"]
+    assert isinstance(found, Postgres)
+    return found
 
 
 def line(name: str, legs: Sequence[Leg]) -> str:
@@ -220,7 +228,7 @@ def told(ground: Ground, alone: Sequence[Leg], asked: Sequence[Leg]) -> str:
         [
             f"{ground.name}: they cost {cost:.0%} of the throughput; two alone differ by {noise:.0%}",
             line("alone", alone),
-            line(f"{ground.analysts} analysts", asked),
+            line(f"{ANALYSTS} analysts", asked),
         ]
     )
 
@@ -240,7 +248,7 @@ async def run(servers: Servers, given: argparse.Namespace, home: Path) -> list[d
             alone.append(await bench.leg(given.records, given.seconds, 0))
             for _ in range(given.rounds):
                 alone.append(await bench.leg(given.records, given.seconds, 0))
-                asked.append(await bench.leg(given.records, given.seconds, ground.analysts))
+                asked.append(await bench.leg(given.records, given.seconds, ANALYSTS))
         print(told(ground, alone, asked), flush=True)
         legs = {"alone": [asdict(one) for one in alone], "asked": [asdict(one) for one in asked]}
         found.append({"ground": asdict(ground), **legs})
@@ -254,6 +262,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=80_000, help="of one backlog (80000)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="of one backlog at most (20)")
+    parser.add_argument("--buffers", default="512MB", help="shared_buffers of Postgres (512MB)")
     every = range(len(GROUNDS))
     parser.add_argument("--grounds", type=int, nargs="+", default=every, choices=every)
     given = parser.parse_args()
@@ -263,7 +272,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="analysts-") as state:
         home = Path(state)
         home.chmod(0o755)  # Postgres may run as another user
-        with Servers(Place(Place.of_environment().home, home), embedded=True) as servers:
+        servers = Servers(Place(Place.of_environment().home, home), embedded=True)
+        _postgres(servers).told["shared_buffers"] = given.buffers
+        with servers:
             make_template(servers.postgres)
             found = uvloop.run(run(servers, given, home))
     result = Place.of_environment("bench").directory("analysts") / "result.json"

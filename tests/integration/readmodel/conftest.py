@@ -1,5 +1,6 @@
 """What an analyst's test stands on."""
 
+import re
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -7,6 +8,7 @@ import pytest
 
 from livebalance.readmodel.writes import Connection
 from livebalance.stack.database import Database
+from livebalance.stack.place import PROJECT
 from livebalance.stack.servers import Servers
 from tests.integration.readmodel.ledger import FILL
 
@@ -20,6 +22,18 @@ async def analyst(database: Database) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(database.url("analyst"), timeout=10)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def ana(database: Database) -> AsyncIterator[str]:
+    """The address of a user of his own, whom docs/reporting.md makes."""
+    page = (PROJECT / "docs" / "reporting.md").read_text()
+    [made] = re.findall(r"```\n(create role ana .*?)```", page, re.DOTALL)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(made)
+    yield database.url("ana")
+    await owner.execute("drop role ana")
+    await owner.close()
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """The analyst reads what the README asks, and can do nothing else."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
-import psutil
 import pytest
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.stack.database import Database
-from livebalance.stack.servers import Servers
 
 README = Path(__file__).parents[3] / "README.md"
-PAGE = README.parent / "docs" / "reporting.md"
 
 
 def queries() -> list[str]:
@@ -117,17 +114,6 @@ async def refused(url: str, statements: Sequence[str]) -> None:
 # --- a user of his own, as docs/reporting.md makes one
 
 
-@pytest.fixture
-async def ana(database: Database) -> AsyncIterator[str]:
-    """His address."""
-    [made] = re.findall(r"```\n(create role ana .*?)```", PAGE.read_text(), re.DOTALL)
-    owner = await asyncpg.connect(database.url("owner"))
-    await owner.execute(made)
-    yield database.url("ana")
-    await owner.execute("drop role ana")
-    await owner.close()
-
-
 async def test_a_member_reads_with_the_limits_he_was_given(ana: str, database: Database) -> None:
     member, analyst = await asyncpg.connect(ana), await asyncpg.connect(database.url("analyst"))
     for query in queries():
@@ -202,21 +188,3 @@ async def test_no_temporary_tables_in_a_database_that_was_migrated(empty: str, d
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await analyst.execute("create temporary table mine (a int)")
     await analyst.close()
-
-
-async def test_analysts_are_last_in_line_if_the_page_is_followed(
-    ana: str, database: Database, postgres_server: Servers
-) -> None:
-    if "postgres" not in postgres_server.own:
-        pytest.skip("left out: the server is not a process of this machine's own")
-    [trigger] = re.findall(r"```\n(create function analysts_last.*?)```", PAGE.read_text(), re.DOTALL)
-    owner = await asyncpg.connect(database.url("owner"))
-    await owner.execute(trigger)
-    found = {}
-    for name, url in {"ana": ana, **{role: database.url(role) for role in ("analyst", "projector")}}.items():
-        connection = await asyncpg.connect(url)
-        found[name] = psutil.Process(await connection.fetchval("select pg_backend_pid()")).nice()
-        await connection.close()
-    own = psutil.Process(await owner.fetchval("select pg_backend_pid()")).nice()
-    await owner.close()
-    assert found == {"ana": 19, "analyst": 19, "projector": own}

@@ -11,6 +11,22 @@ _HELD_SECONDS = 1.0  # beyond its own time, before a fetch is given up
 Fetched = dict[TopicPartition, list[ConsumerRecord]]
 
 
+async def fetch_evenly(consumer: AIOKafkaConsumer, ready: Collection[TopicPartition], most: int) -> Fetched:
+    """Up to `most` records that are at hand, an equal part of each partition first.
+
+    aiokafka empties one partition before it comes to the next. In a backlog whoever joins what comes by two
+    topics would have all of one first.
+    """
+    found: Fetched = {}
+    share, room = max(1, most // len(ready)), most
+    for part, limit in [*(([at], share) for at in ready), (ready, most)]:
+        if room > 0:
+            more = await _get(consumer, part, 0, min(limit, room))
+            room -= sum(map(len, more.values()))
+            _add(found, more)
+    return found
+
+
 async def fetch(
     consumer: AIOKafkaConsumer, ready: Collection[TopicPartition], wait_ms: int, most: int
 ) -> Fetched:
@@ -23,9 +39,13 @@ async def fetch(
     if not found:
         return await _get(consumer, ready, wait_ms, most)
     if (room := most - sum(map(len, found.values()))) > 0:
-        for at, later in (await _get(consumer, ready, _LATER_MS, room)).items():
-            found[at] = found.get(at, []) + later
+        _add(found, await _get(consumer, ready, _LATER_MS, room))
     return found
+
+
+def _add(found: Fetched, later: Fetched) -> None:
+    for at, records in later.items():
+        found[at] = found.get(at, []) + records
 
 
 async def _get(

@@ -50,7 +50,7 @@ class Postgres:
         """`durable=False` leaves out fsync: a commit outlives killed processes, not a power cut."""
         self._place = place
         self._data = place.directory("postgres") / "data"
-        self._durable = durable
+        self.told = {**_HERE, **settings(durable=durable)}
         self.port = 0
         self.child = self._as_child("postgres", [])
 
@@ -69,8 +69,7 @@ class Postgres:
     def start(self) -> None:
         """Start the server on a port that is free now."""
         self.port = free_port()
-        here = {**_HERE, "port": str(self.port)}
-        words = options({**here, **settings(durable=self._durable)})
+        words = options({**self.told, "port": str(self.port)})
         self.child = self._as_child("postgres", [f"{_BIN}/postgres", "-D", str(self._data), *words])
         self.child.start()
 

@@ -15,7 +15,7 @@ from livebalance.projector.assignment import Assignment
 from livebalance.projector.lane import OwnedLane, Poll, Side
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
-from livebalance.runtime.fetch import fetch
+from livebalance.runtime.fetch import fetch, fetch_evenly
 from livebalance.runtime.lag import Lag
 from livebalance.runtime.progress import Ends, Place
 from livebalance.wire.identity import Lane, Offset
@@ -65,6 +65,7 @@ class Intake:
             retry_backoff_ms=250,
         )
         self._lag = Lag(self._consumer)
+        self._backlog = False  # the last fetch may have left something at hand
         self._ends: dict[TopicPartition, Offset] = {}  # as the broker told them last
 
     async def start(self) -> None:
@@ -115,6 +116,7 @@ class Intake:
         for at, side in self._standing(lane):
             self._consumer.seek(at, side.begin)
             self._consumer.resume(at)  # it may have been left out
+        self._backlog = True
 
     def leave_out(self, lane: OwnedLane) -> None:
         """Fetches nothing of it: what nobody takes would hold up the others."""
@@ -152,7 +154,12 @@ class Intake:
             await asyncio.sleep(self._settings.fetch_ms / 4000)
             return {}
         ready = [side for lane in lanes for side in self._sides(lane)]
-        found = await fetch(self._consumer, ready, self._settings.fetch_ms, self._settings.batch)
+        found, most = {}, self._settings.batch
+        if self._backlog:
+            found = await fetch_evenly(self._consumer, ready, most)
+        if not found:
+            found = await fetch(self._consumer, ready, self._settings.fetch_ms, most)
+        self._backlog = sum(map(len, found.values())) >= most
         return {
             lane: (found.get(sides[0], []), found.get(sides[1], []))
             for lane in lanes

@@ -1,0 +1,66 @@
+"""Analysts take turns if docs/reporting.md is followed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from livebalance.stack.database import Database
+from livebalance.stack.postgres import _BIN
+from livebalance.stack.servers import Servers
+from tests.pool import Pool
+
+SLOW = "select count(*) from generate_series(1, 300000)"
+NUMBER = 10
+_ACTIVE = """
+select usename, query from pg_stat_activity
+ where usename in ('analyst', 'ana') and datname = current_database() and state = 'active'
+"""
+
+
+@pytest.fixture
+def pool(postgres_server: Servers, tmp_path: Path) -> Iterator[Pool]:
+    if "postgres" not in postgres_server.own:
+        pytest.skip("left out: the server is not one that trusts everyone")
+    pool = Pool(tmp_path, postgres_server.postgres("owner", "").rstrip("/"), "analyst", "ana")
+    pool.start()
+    yield pool
+    pool.stop()
+
+
+async def ask(address: str, *words: str) -> str:
+    """What psql is answered, a value a line."""
+    command = [f"{_BIN}/psql", address, "-qAtX", "-v", "ON_ERROR_STOP=1", *words]
+    asking = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(60):
+        answer, _ = await asking.communicate()
+    assert asking.returncode == 0
+    return answer.decode()
+
+
+async def test_ten_ask_at_once_and_one_is_answered_at_a_time(
+    pool: Pool, ana: str, database: Database
+) -> None:
+    owner = await asyncpg.connect(database.url("owner"))
+    places = [f"{pool.address(user)}/{database.name}" for user in ("analyst", "ana") * (NUMBER // 2)]
+    asking = asyncio.gather(*(ask(place, *["-c", SLOW] * 3) for place in places))
+    seen: set[str] = set()
+    while not asking.done():
+        active = await owner.fetch(_ACTIVE)
+        assert len(active) <= 1, active
+        seen |= {row["usename"] for row in active}
+    assert await asking == ["300000\n" * 3] * NUMBER
+    assert seen == {"analyst", "ana"}
+    await owner.close()
+
+
+async def test_limits_and_snapshots_hold_through_it(pool: Pool, ana: str, database: Database) -> None:
+    told = await ask(
+        f"{pool.address('ana')}/{database.name}",
+        *("-c", "begin", "-c", "select count(*) from balances", "-c", "select current_user"),
+        *("-c", "show transaction_isolation", "-c", "show transaction_read_only", "-c", "commit"),
+        *("-c", "show statement_timeout"),
+    )
+    assert told.split("\n") == ["0", "ana", "repeatable read", "on", "30s", ""]
