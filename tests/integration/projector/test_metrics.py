@@ -43,6 +43,15 @@ def held_back(now: Scrape) -> dict[str, float]:
     return {one.labels["topic"]: one.value for one in series if one.value}
 
 
+async def complete_since(world: World) -> float:
+    """Seconds since the moment as of which the lane that is furthest back is complete, as pages show it."""
+    owner = await asyncpg.connect(world.database.url("owner"), timeout=10)
+    try:
+        return float(await owner.fetchval("select extract(epoch from now() - min(as_of))::float8 from lane"))
+    finally:
+        await owner.close()
+
+
 @asynccontextmanager
 async def locked(world: World) -> AsyncIterator[None]:
     """Nobody writes a balance."""
@@ -97,8 +106,12 @@ async def test_an_open_transaction_holds_back_what_follows_it_and_no_lag_says_so
         balances_alone = shown(records_applied_total=6)
         found = await shows(projector, lambda now: lag(now) == (0, 0) and balances_alone(now))
         assert held_back(found).keys() == {world.topics.transfers}
+        assert await complete_since(world) > 2
     await shows(projector, lambda now: not held_back(now) and shown(records_applied_total=len(fed))(now))
     await world.is_exact(fed)
+    async with asyncio.timeout(30):
+        while await complete_since(world) > 2:  # noqa: ASYNC110 - SQL tells nobody
+            await asyncio.sleep(0.05)
 
 
 async def test_a_halted_lane_waits(world: World, projector: str) -> None:

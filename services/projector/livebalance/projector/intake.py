@@ -166,7 +166,8 @@ class Intake:
         end, answered = self._consumer.last_stable_offset(at), self._consumer.last_poll_timestamp(at)
         if end is None or answered is None:
             return Poll(False, None)
-        return Poll(await self._consumer.position(at) >= end, Millis(answered))
+        told = Millis(answered - int(self._lag.held_back(at) * 1000))  # what came since may not be read yet
+        return Poll(await self._consumer.position(at) >= end, told)
 
     def places(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, Place]:
         """Of both sides of each, when the broker last answered a fetch, and what Postgres has of it."""
