@@ -110,6 +110,11 @@ def test_a_service_outranks_all_also_by_false_and_0(tmp_path: Path, monkeypatch:
     assert (found["tls_only"], found["drain"]) == (False, 0)
 
 
+def test_a_cluster_without_ipv4_is_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = pods(helm.documents("minimal", "--set", "listen=::"))["gateway"]["spec"]
+    assert told("gateway", pod, tmp_path, monkeypatch).http_host == "::"
+
+
 EVERYBODYS = "redis://everybody:6379/0"
 
 

@@ -3,7 +3,7 @@ What a service is told: {"settings": …, "secrets": …} of (dict "root" $ "ser
 all, be it a setting or a secret; null is as if it were not there. Who owns the schema is given its own secrets alone.
 */}}
 {{- define "livebalance.told" -}}
-{{- $own := index .root.Values .service -}}
+{{- $own := index .root.Values .service | default dict -}}
 {{- $secrets := ternary (dict) .root.Values.secrets (eq .service "migrations") -}}
 {{- $told := dict "settings" (dict) "secrets" (dict) -}}
 {{- range $scope := list
@@ -64,7 +64,7 @@ all, be it a setting or a secret; null is as if it were not there. Who owns the 
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
 {{- if .serves }}
-- {name: LIVEBALANCE_HTTP_HOST, value: 0.0.0.0}
+- {name: LIVEBALANCE_HTTP_HOST, value: {{ .root.Values.listen | quote }}}
 - {name: LIVEBALANCE_HTTP_PORT, value: "8000"}
 {{- end }}
 {{- if include "livebalance.secrets" . | fromJson }}
