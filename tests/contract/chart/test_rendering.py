@@ -1,7 +1,6 @@
 """What Helm makes of the chart is what is committed, and what Kubernetes takes."""
 
 import json
-import re
 from pathlib import Path
 
 import jsonschema_rs
@@ -9,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.contract.chart import custom, helm, reference
+from tests.contract.chart import custom, helm, page, reference
 from tests.contract.chart.objects import fields, of
 
 EVERY = pytest.mark.parametrize("name", helm.SETS)
@@ -199,7 +198,7 @@ def judge_of_more(judge: jsonschema_rs.Validator, told: helm.Document, path: str
 
 
 def test_what_the_page_says_renders(tmp_path: Path) -> None:
-    first, *others = re.findall(r"^```yaml\n(.*?)^```$", reference.PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    first, *others = page.values()
     (tmp_path / "mine.yaml").write_text(first)
     alone = ("template", helm.RELEASE, str(helm.CHART), "--values", str(tmp_path / "mine.yaml"))
     assert helm.asked(*alone).code == 0
@@ -210,8 +209,8 @@ def test_what_the_page_says_renders(tmp_path: Path) -> None:
 
 
 def test_the_table_of_values_is_the_committed_one() -> None:
-    page = reference.PAGE.read_text()
-    assert page == reference.renewed(page), "python -m tests.contract.chart writes it anew"
+    text = reference.PAGE.read_text()
+    assert text == reference.renewed(text), "python -m tests.contract.chart writes it anew"
 
 
 def test_notes_say_where_to_look(tmp_path: Path) -> None:
