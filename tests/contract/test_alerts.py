@@ -1,5 +1,6 @@
 """Each alert is valid, fires and stays silent where its file says so, and has a page that says what to do."""
 
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def test_a_runbook_asks_for_metrics_that_exist(page: str, expr: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(runbook.commands()))
 def test_a_command_of_a_runbook_exists(command: str) -> None:
-    answer = CliRunner().invoke(app, [*command.split(), "--help"])
+    answer = CliRunner().invoke(app, [*shlex.split(command, comments=True), "--help"])
     assert answer.exit_code == 0, answer.output
 
 

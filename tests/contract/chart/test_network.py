@@ -11,6 +11,7 @@ WAYS = {
     "gateway": {"dns", "postgres", "redis", "jwks"},
     "feed": {"dns", "kafka", "registry"},
     "migrations": {"dns", "postgres"},
+    "operator": {"dns", "kafka", "registry", "postgres", "redis"},
 }
 
 

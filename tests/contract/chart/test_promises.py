@@ -12,7 +12,7 @@ from livebalance.gateway.settings import Settings
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.stack.place import PROJECT
 from tests.contract.chart import helm
-from tests.contract.chart.objects import COMPONENT, chosen, container, environment, of, pods
+from tests.contract.chart.objects import COMPONENT, chosen, container, environment, fields, of, pods
 
 EVERY = pytest.mark.parametrize("name", helm.SETS)
 SERVING = {"recorder", "projector", "gateway", "feed"}
@@ -146,7 +146,8 @@ def test_what_selects_pods_selects_those_of_one_service(name: str) -> None:
         for one in of(kind, found).values():
             selector = one["spec"].get("selector") or one["spec"].get("podSelector")
             component = one["metadata"]["labels"].get(COMPONENT)
-            assert selected(selector["matchLabels"]) == ({component} if component else set(labels)), kind
+            expected = {component} - {"operator"} if component else set(labels)  # who is no pod of the chart
+            assert selected(selector["matchLabels"]) == expected, kind
     for called, service in of("Service", found).items():
         assert selected(service["spec"]["selector"]) == {called.rpartition("-")[2]}
 
@@ -177,12 +178,36 @@ def test_accounts_may_do_nothing() -> None:
     assert not {one["kind"] for one in found} & {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
 
 
+def hooks(found: list[helm.Document]) -> list[tuple[int, helm.Document]]:
+    """With their weights: in the order of which Helm makes them."""
+    told = [
+        (one["metadata"]["annotations"], one)
+        for one in found
+        if "helm.sh/hook" in one["metadata"].get("annotations", {})
+    ]
+    return sorted(
+        [(int(notes.get("helm.sh/hook-weight", 0)), one) for notes, one in told], key=lambda one: one[0]
+    )
+
+
 def test_migrations_come_before_everything_and_have_what_is_theirs_alone() -> None:
     found = helm.documents("everything")
     [job] = of("Job", found).values()
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
-    hooks = [one for one in found if "helm.sh/hook" in one["metadata"].get("annotations", {})]
-    assert hooks == [job]
+    [policy] = [one for one in found if one["kind"] == "NetworkPolicy" and "annotations" in one["metadata"]]
+    assert (
+        policy["spec"]["podSelector"]["matchLabels"].items()
+        <= job["spec"]["template"]["metadata"]["labels"].items()
+    )
+    assert hooks(found) == [(-1, policy), (0, job)]  # where nothing may be reached, the way is there before
+    told = policy["metadata"]["annotations"]
+    assert told["helm.sh/hook"] == job["metadata"]["annotations"]["helm.sh/hook"]
+    assert told["helm.sh/hook-delete-policy"] == "before-hook-creation"  # as long as the Job may run
+    ours = {
+        one["metadata"]["name"] for one in found if one["kind"] in ("ServiceAccount", "Secret", "ConfigMap")
+    }
+    values = [value for _, value in fields(job["spec"]["template"]["spec"]) if isinstance(value, str)]
+    assert not ours & set(values), "what a release brings is not there yet"
     for service, pod in pods(found).items():
         [mounted] = [one["projected"] for one in pod["spec"]["volumes"] if one["name"] == "secrets"]
         files = {item["path"] for source in mounted["sources"] for item in source["secret"]["items"]}

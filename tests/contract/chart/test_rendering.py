@@ -1,7 +1,6 @@
 """What Helm makes of the chart is what is committed, and what Kubernetes takes."""
 
 import json
-import re
 from pathlib import Path
 
 import jsonschema_rs
@@ -9,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.contract.chart import custom, helm, reference
+from tests.contract.chart import custom, helm, page, reference
 from tests.contract.chart.objects import fields, of
 
 EVERY = pytest.mark.parametrize("name", helm.SETS)
@@ -80,28 +79,98 @@ def test_everything_is_everything() -> None:
     assert made == {one["kind"] for one in helm.documents("everything")}
 
 
-WRONG = {
-    "an unknown value": ["--set", "gatway.replicas=3"],
-    "an unknown value further in": ["--set", "gateway.replica=3"],
-    "a value of another kind": ["--set-string", "gateway.replicas=three"],
-    "a setting that is not ours": ["--set", "settings.KAFKA=kafka:9092"],
-    "a setting that the chart makes": ["--set", "settings.LIVEBALANCE_NAME=mine"],
-    "a secret without a key": ["--set", "secrets.LIVEBALANCE_JWKS.name=jwks"],
-    "files of two": ["--set", "files.a.secret=x,files.a.configMap=y"],
-    "no lanes": ["--set", "lanes=null"],
-    "more recorders than lanes": ["--set", "recorder.replicas=7"],
-    "more projectors than lanes": ["--set", "projector.keda.enabled=true,projector.keda.maxReplicas=7"],
-    "no brokers": ["--set", "settings.LIVEBALANCE_KAFKA=null"],
-    "nobody to check tokens": ["--set", "gateway.settings.LIVEBALANCE_JWKS_URL=null"],
-    "nobody whose tokens are taken": ["--set", "gateway.settings.LIVEBALANCE_ISSUER=null"],
-    "a route to nowhere": ["--set", "gateway.route.enabled=true"],
+WRONG = {  # what is said, and the words of the refusal
+    "an unknown value": ("gatway.replicas=3", "additional properties 'gatway' not allowed"),
+    "an unknown value further in": ("gateway.replica=3", "at '/gateway/replica': false schema"),
+    "a value of another kind": ("gateway.replicas=three", "at '/gateway/replicas': got string"),
+    "a setting that is not ours": ("settings.KAFKA=kafka:9092", "invalid propertyName 'KAFKA'"),
+    "a setting that the chart makes": (
+        "settings.LIVEBALANCE_NAME=mine",
+        "invalid propertyName 'LIVEBALANCE_NAME'",
+    ),
+    "a secret without a key": ("secrets.LIVEBALANCE_JWKS.name=jwks", "missing property 'key'"),
+    "a secret that nobody reads from a file": (
+        "secrets.SSL_CERT_FILE.name=authorities,secrets.SSL_CERT_FILE.key=ca.crt",
+        "invalid propertyName 'SSL_CERT_FILE'",
+    ),
+    "a setting and a secret for all": (
+        "settings.LIVEBALANCE_JWKS=x,secrets.LIVEBALANCE_JWKS.name=jwks,secrets.LIVEBALANCE_JWKS.key=keys",
+        "LIVEBALANCE_JWKS: in settings and in secrets of all",
+    ),
+    "a setting and a secret of one service": (
+        "gateway.settings.LIVEBALANCE_REDIS=redis://here",
+        "LIVEBALANCE_REDIS: in settings and in secrets of `gateway`",
+    ),
+    "files of two": ("files.a.secret=x,files.a.configMap=y", "at '/files/a': maxProperties"),
+    "no lanes": ("lanes=null", "at '/lanes': got null, want integer"),
+    "more recorders than lanes": (
+        "recorder.replicas=7",
+        "recorder.replicas is more than there are lanes (6)",
+    ),
+    "more projectors than lanes": (
+        "projector.keda.enabled=true,projector.keda.maxReplicas=7",
+        "projector.keda.maxReplicas is more than there are lanes (6)",
+    ),
+    "more projectors at least than at most": (
+        "projector.keda.enabled=true,projector.keda.minReplicas=4,projector.keda.maxReplicas=3",
+        "projector.keda.minReplicas is more than maxReplicas (3)",
+    ),
+    "more recorders at least than lanes": (
+        "recorder.keda.enabled=true,recorder.keda.minReplicas=7",
+        "recorder.keda.minReplicas is more than maxReplicas (6)",
+    ),
+    "more gateways at least than at most": (
+        "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=11",
+        "gateway.autoscaling.minReplicas is more than maxReplicas (10)",
+    ),
+    "brokers that KEDA does not know": (
+        "recorder.keda.enabled=true,settings.LIVEBALANCE_KAFKA=null,"
+        "secrets.LIVEBALANCE_KAFKA.name=kafka,secrets.LIVEBALANCE_KAFKA.key=brokers",
+        "recorder.keda: it reads no Secret of ours, so LIVEBALANCE_KAFKA has to stand in settings",
+    ),
+    "a route to nowhere": ("gateway.route.enabled=true", "gateway.route.parentRefs: name the Gateway"),
+    "metrics that nobody may read": (
+        "podMonitor.enabled=true",
+        "podMonitor.enabled: say in networkPolicy.monitoring",
+    ),
 }
 
 
 @pytest.mark.parametrize("why", WRONG)
 def test_what_cannot_be_meant_is_refused(why: str) -> None:
     assert helm.template("minimal").code == 0
-    assert helm.template("minimal", *WRONG[why]).code != 0
+    said, words = WRONG[why]
+    answer = helm.template("minimal", "--set", said)
+    assert answer.code != 0
+    assert words in " ".join(answer.error.split())
+
+
+NEEDED = {  # where it stands in the least that has to be told, and who is missing it
+    "settings.LIVEBALANCE_KAFKA": "set one of LIVEBALANCE_KAFKA, in settings or secrets of",
+    "projector.secrets.LIVEBALANCE_POSTGRES": "projector: set one of LIVEBALANCE_POSTGRES, in",
+    "projector.secrets.LIVEBALANCE_REDIS": "projector: set one of LIVEBALANCE_REDIS, in",
+    "gateway.secrets.LIVEBALANCE_POSTGRES": "gateway: set one of LIVEBALANCE_POSTGRES, in",
+    "gateway.secrets.LIVEBALANCE_REDIS": "gateway: set one of LIVEBALANCE_REDIS, in",
+    "gateway.settings.LIVEBALANCE_JWKS_URL": "gateway: set one of LIVEBALANCE_JWKS, LIVEBALANCE_JWKS_URL, ",
+    "gateway.settings.LIVEBALANCE_ISSUER": "gateway: set one of LIVEBALANCE_ISSUER, ",
+    "migrations.secrets.LIVEBALANCE_POSTGRES_OWNER": "migrations: set one of LIVEBALANCE_POSTGRES_OWNER, in",
+}
+
+
+@pytest.mark.parametrize("path", NEEDED)
+def test_what_a_service_needs_has_to_be_told(path: str, tmp_path: Path) -> None:
+    """Left out, and taken back by null."""
+    told = yaml.safe_load(helm.values("minimal").read_text())
+    *way, last = path.split(".")
+    here = told
+    for name in way:
+        here = here[name]
+    del here[last]
+    (tmp_path / "less.yaml").write_text(yaml.safe_dump(told))
+    less = helm.asked("template", helm.RELEASE, str(helm.CHART), "--values", str(tmp_path / "less.yaml"))
+    for answer in (less, helm.template("minimal", "--set", f"{path}=null")):
+        assert answer.code != 0
+        assert NEEDED[path] in answer.error
 
 
 def test_every_value_is_in_the_schema_and_has_its_default() -> None:
@@ -129,7 +198,7 @@ def judge_of_more(judge: jsonschema_rs.Validator, told: helm.Document, path: str
 
 
 def test_what_the_page_says_renders(tmp_path: Path) -> None:
-    first, *others = re.findall(r"^```yaml\n(.*?)^```$", reference.PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    first, *others = page.values()
     (tmp_path / "mine.yaml").write_text(first)
     alone = ("template", helm.RELEASE, str(helm.CHART), "--values", str(tmp_path / "mine.yaml"))
     assert helm.asked(*alone).code == 0
@@ -140,8 +209,8 @@ def test_what_the_page_says_renders(tmp_path: Path) -> None:
 
 
 def test_the_table_of_values_is_the_committed_one() -> None:
-    page = reference.PAGE.read_text()
-    assert page == reference.renewed(page), "python -m tests.contract.chart writes it anew"
+    text = reference.PAGE.read_text()
+    assert text == reference.renewed(text), "python -m tests.contract.chart writes it anew"
 
 
 def test_notes_say_where_to_look(tmp_path: Path) -> None:

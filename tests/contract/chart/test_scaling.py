@@ -35,6 +35,9 @@ def test_keda_looks_at_the_lag_of_the_groups_that_there_are() -> None:
             (projector.projector_group, projector.balances_topic),
         ],
     }
+    triggers = [each["metadata"] for one in found.values() for each in one["spec"]["triggers"]]
+    assert {each["bootstrapServers"] for each in triggers} == {"kafka:9092"}
+    assert {each["excludePersistentLag"] for each in triggers} == {"true"}  # a lane that is halted
     assert {one["spec"]["maxReplicaCount"] for one in found.values()} == {6}
     kinds = {one["spec"]["scaleTargetRef"]["kind"] for one in found.values()}
     assert kinds == {"Deployment", "StatefulSet"}

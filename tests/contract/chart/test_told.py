@@ -110,6 +110,43 @@ def test_a_service_outranks_all_also_by_false_and_0(tmp_path: Path, monkeypatch:
     assert (found["tls_only"], found["drain"]) == (False, 0)
 
 
+def test_a_cluster_without_ipv4_is_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = pods(helm.documents("minimal", "--set", "listen=::"))["gateway"]["spec"]
+    assert told("gateway", pod, tmp_path, monkeypatch).http_host == "::"
+
+
+EVERYBODYS = "redis://everybody:6379/0"
+
+
+def told_of_redis(more: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    pod = pods(helm.documents("minimal", "--set", more))["gateway"]["spec"]
+    return told("gateway", pod, root, monkeypatch).redis.get_secret_value()
+
+
+def test_a_secret_of_a_service_outranks_a_setting_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = told_of_redis(f"settings.LIVEBALANCE_REDIS={EVERYBODYS}", tmp_path, monkeypatch)
+    assert found == VALUES["livebalance_redis"]
+
+
+def test_a_setting_of_a_service_outranks_a_secret_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = "secrets.LIVEBALANCE_REDIS.name=livebalance,secrets.LIVEBALANCE_REDIS.key=redis"
+    own = f"gateway.secrets.LIVEBALANCE_REDIS=null,gateway.settings.LIVEBALANCE_REDIS={EVERYBODYS}"
+    assert told_of_redis(f"{everybody},{own}", tmp_path, monkeypatch) == EVERYBODYS
+    mounted = [path.name for path in tmp_path.rglob("livebalance_redis")]
+    assert not mounted, "what is outranked is nobody's to know"
+
+
+def test_null_is_as_if_nothing_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one file of values can take back what another tells."""
+    own = "gateway.secrets.LIVEBALANCE_REDIS=null,gateway.settings.LIVEBALANCE_REDIS=null"
+    more = f"settings.LIVEBALANCE_REDIS={EVERYBODYS},{own}"
+    assert told_of_redis(more, tmp_path, monkeypatch) == EVERYBODYS
+
+
 def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake = variable("deadlin")
     pod = pods(helm.documents("minimal", "--set", f"recorder.settings.{mistake}=3"))["recorder"]

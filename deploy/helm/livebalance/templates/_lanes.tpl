@@ -2,18 +2,23 @@
 {{- define "livebalance.lanes" -}}
 {{- $own := index .root.Values .service -}}
 {{- $lanes := int .root.Values.lanes -}}
-{{- if $own.keda.enabled -}}
-{{- if gt (int ($own.keda.maxReplicas | default $lanes)) $lanes -}}
-{{- fail (printf "%s.keda.maxReplicas is more than there are lanes (%d): who has none does nothing" .service $lanes) -}}
+{{- $replicas := ternary "keda.maxReplicas" "replicas" $own.keda.enabled -}}
+{{- $most := int (ternary ($own.keda.maxReplicas | default $lanes) $own.replicas $own.keda.enabled) -}}
+{{- if gt $most $lanes -}}
+{{- fail (printf "%s.%s is more than there are lanes (%d): who has none does nothing" .service $replicas $lanes) -}}
 {{- end -}}
-{{- else if gt (int $own.replicas) $lanes -}}
-{{- fail (printf "%s.replicas is more than there are lanes (%d): who has none does nothing" .service $lanes) -}}
+{{- if and $own.keda.enabled (gt (int $own.keda.minReplicas) $most) -}}
+{{- fail (printf "%s.keda.minReplicas is more than maxReplicas (%d)" .service $most) -}}
 {{- end -}}
 {{- end -}}
 
 {{/* KEDA: (dict … "kind" "Deployment" "group" … "topics" (list …)). */}}
 {{- define "livebalance.scaledobject" -}}
 {{- $keda := (index .root.Values .service).keda -}}
+{{- $brokers := include "livebalance.setting" (merge (dict "setting" "LIVEBALANCE_KAFKA" "default" "") .) -}}
+{{- if not $brokers -}}
+{{- fail (printf "%s.keda: it reads no Secret of ours, so LIVEBALANCE_KAFKA has to stand in settings" .service) -}}
+{{- end -}}
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
@@ -39,11 +44,13 @@ spec:
     {{- range .topics }}
     - type: kafka
       metadata:
-        bootstrapServers: {{ include "livebalance.setting" (merge (dict "setting" "LIVEBALANCE_KAFKA" "default" "") $) | quote }}
+        bootstrapServers: {{ $brokers | quote }}
         consumerGroup: {{ $.group | quote }}
         topic: {{ . | quote }}
         lagThreshold: {{ $keda.lag | toJson | quote }}
         offsetResetPolicy: earliest
+        # A lane that is halted would have all replicas there may be, for nothing.
+        excludePersistentLag: "true"
       {{- with $keda.authentication }}
       authenticationRef: {name: {{ . }}}
       {{- end }}

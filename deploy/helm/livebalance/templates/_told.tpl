@@ -1,19 +1,35 @@
-{{/* What a service is told: (dict "root" $ "service" "gateway"). Its own settings outrank those for all. */}}
-{{- define "livebalance.settings" -}}
-{{- include "livebalance.outranked" (list .root.Values.settings (index .root.Values .service).settings) -}}
+{{/*
+What a service is told: {"settings": …, "secrets": …} of (dict "root" $ "service" "gateway"). Its own outranks what is for
+all, be it a setting or a secret; null is as if it were not there. Who owns the schema is given its own secrets alone.
+*/}}
+{{- define "livebalance.told" -}}
+{{- $own := index .root.Values .service | default dict -}}
+{{- $secrets := ternary (dict) .root.Values.secrets (eq .service "migrations") -}}
+{{- $told := dict "settings" (dict) "secrets" (dict) -}}
+{{- range $scope := list
+      (dict "whose" "all" "settings" .root.Values.settings "secrets" $secrets)
+      (dict "whose" (printf "`%s`" .service) "settings" $own.settings "secrets" $own.secrets) -}}
+{{- range $kind, $other := dict "settings" "secrets" "secrets" "settings" -}}
+{{- range $name, $value := get $scope $kind -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- if not (kindIs "invalid" (index (get $scope $other | default dict) $name)) -}}
+{{- fail (printf "%s: in settings and in secrets of %s; which of the two?" $name $scope.whose) -}}
 {{- end -}}
-
-{{/* Who owns the schema is given what is its own, and nothing else. */}}
-{{- define "livebalance.secrets" -}}
-{{- $all := ternary (dict) .root.Values.secrets (eq .service "migrations") -}}
-{{- include "livebalance.outranked" (list $all (index .root.Values .service).secrets) -}}
+{{- $_ := set (get $told $kind) $name $value -}}
+{{- $_ := unset (get $told $other) $name -}}
 {{- end -}}
-
-{{/* Maps, each outranked by the next. By hand, because `merge` takes false and 0 for nothing. */}}
-{{- define "livebalance.outranked" -}}
-{{- $told := dict -}}
-{{- range . -}}{{- range $name, $value := . -}}{{- $_ := set $told $name $value -}}{{- end -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- toJson $told -}}
+{{- end -}}
+
+{{- define "livebalance.settings" -}}
+{{- get (include "livebalance.told" . | fromJson) "settings" | toJson -}}
+{{- end -}}
+
+{{- define "livebalance.secrets" -}}
+{{- get (include "livebalance.told" . | fromJson) "secrets" | toJson -}}
 {{- end -}}
 
 {{/* One setting, or what it is without being set: (dict … "setting" "LIVEBALANCE_DRAIN" "default" 5). */}}
@@ -48,7 +64,7 @@
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
 {{- if .serves }}
-- {name: LIVEBALANCE_HTTP_HOST, value: 0.0.0.0}
+- {name: LIVEBALANCE_HTTP_HOST, value: {{ .root.Values.listen | quote }}}
 - {name: LIVEBALANCE_HTTP_PORT, value: "8000"}
 {{- end }}
 {{- if include "livebalance.secrets" . | fromJson }}
