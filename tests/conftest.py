@@ -19,7 +19,7 @@ from livebalance.stack.place import Place
 from livebalance.stack.rediscluster import RedisCluster
 from livebalance.stack.servers import Servers
 from livebalance.stack.topics import Topics
-from tests.previous import NoHistoryError, Previous, unpack
+from tests.previous import NoHistoryError, Previous, is_whole, unpack
 
 _serial = itertools.count(1)
 
@@ -69,11 +69,14 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Previous:
-    """The code of the release before. A clone without history has none: the test is left out, and says so."""
+    """The code of the release before. A clone without history has none: the test is left out, and says so.
+
+    In CI it fails, if there is a whole history that has lost it.
+    """
     try:
         return unpack(tmp_path_factory.mktemp("previous"))
     except NoHistoryError as missing:
-        pytest.skip(f"left out: {missing}")
+        (pytest.fail if os.environ.get("CI") and is_whole() else pytest.skip)(f"left out: {missing}")
 
 
 @pytest.fixture(scope="session")

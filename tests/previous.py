@@ -41,6 +41,14 @@ def unpack(into: Path) -> Previous:
     return Previous(into)
 
 
+def is_whole() -> bool:
+    """Whether this is a clone that has all that was before its last commit."""
+    try:
+        return _git("rev-parse", "--is-shallow-repository").strip() == b"false"
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
 def _git(*words: str) -> bytes:
     return subprocess.run(
         ["git", *words], cwd=PROJECT, check=True, capture_output=True, timeout=_WITHIN

@@ -7,12 +7,17 @@ from pathlib import Path
 
 from livebalance.stack.child import Child
 from livebalance.stack.postgres import _BIN
+from livebalance.stack.trouble import Trouble
 from tests.bench.reporting import QUESTIONS
 
 
 @contextlib.contextmanager
 def asking(url: str, number: int, directory: Path) -> Iterator[list[Child]]:
-    """So many analysts, who begin with another question each. A line "." on standard error is an answer."""
+    """So many analysts, who begin with another question each. A line "." on standard error is an answer.
+
+    Raises:
+        Trouble: one of them had to stop: what was asked for was not answered.
+    """
     questions = list(QUESTIONS.values())
     children = []
     for place in range(number):
@@ -20,13 +25,16 @@ def asking(url: str, number: int, directory: Path) -> Iterator[list[Child]]:
         turn = "".join(f"{one};\n\\warn .\n" for one in questions[first:] + questions[:first])
         script = directory / f"analyst-{place}.sql"
         script.write_text(turn * 1000)
-        command = [f"{_BIN}/psql", url, "-qAtX", "-o", os.devnull, "-f", str(script)]
+        command = [f"{_BIN}/psql", url, "-qAtX", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", str(script)]
         log = directory / f"analyst-{place}.log"
         log.unlink(missing_ok=True)
         children.append(Child(f"analyst-{place}", command, log, {"PATH": os.defpath}))
         children[-1].start()
     try:
         yield children
+        for child in children:
+            if child.pid is None:
+                raise Trouble(f"{child.name} stopped: {child.tail(3)}")
     finally:
         for child in children:
             child.kill()

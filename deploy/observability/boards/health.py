@@ -64,6 +64,7 @@ BOARD = Board(
                     [
                         Query("max(livebalance_recorder_lag_seconds)", "recorder"),
                         Query("max(livebalance_projector_lag_seconds)", "projector"),
+                        Query("max(livebalance_projector_held_back_seconds)", "held back by a transaction"),
                     ],
                     unit="s",
                 ),

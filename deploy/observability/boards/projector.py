@@ -35,6 +35,17 @@ BOARD = Board(
                     "Up to the last stable offset: what is in an open transaction is not counted.",
                 ),
                 Panel(
+                    "Held back, in seconds",
+                    [
+                        Query(
+                            "max by (topic, lane) (livebalance_projector_held_back_seconds)",
+                            "{{topic}}/{{lane}}",
+                        )
+                    ],
+                    "How long one open transaction, whoever's it is, has been in the way of what follows it.",
+                    "s",
+                ),
+                Panel(
                     "Not applied",
                     [
                         Query(rate("livebalance_projector_duplicates_total"), "duplicates"),
@@ -42,7 +53,7 @@ BOARD = Board(
                         Query(rate("livebalance_projector_quarantined_total"), "put aside"),
                     ],
                     unit="ops",
-                    width=24,
+                    width=16,
                 ),
             ],
         ),

@@ -18,20 +18,12 @@ BOARD = Board(
                 ),
                 Panel(
                     "Behind, in seconds",
-                    [
-                        Query(
-                            "max by (partition) (livebalance_recorder_lag_seconds)", "partition {{partition}}"
-                        )
-                    ],
+                    [Query("max by (lane) (livebalance_recorder_lag_seconds)", "lane {{lane}}")],
                     unit="s",
                 ),
                 Panel(
                     "Behind, in records",
-                    [
-                        Query(
-                            "max by (partition) (livebalance_recorder_lag_records)", "partition {{partition}}"
-                        )
-                    ],
+                    [Query("max by (lane) (livebalance_recorder_lag_records)", "lane {{lane}}")],
                     "Up to the last stable offset: what is in an open transaction is not counted.",
                 ),
             ],

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import httpx
 
+from livebalance.runtime.registry import TRANSFER_ID
+from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
@@ -79,6 +81,20 @@ async def postgres_is_slow(ground: Ground) -> AsyncIterator[None]:
     """More comes than it writes."""
     async with ground.slow(0.4):
         yield
+
+
+@asynccontextmanager
+async def a_transaction_stays_open(ground: Ground) -> AsyncIterator[None]:
+    """In one partition, while the feed goes on behind it."""
+    topic, value = ground.at.topics.transfers, avro.encode_transfer(transfer("odd", "never", 1), TRANSFER_ID)
+    async with ground.producing(transactional_id="hangs", transaction_timeout_ms=120_000) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, value, b"odd", 0)
+        async with asyncio.timeout(20):
+            while not await ground.prometheus.ask("max(livebalance_projector_held_back_seconds) > 5"):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        yield
+        await producer.abort_transaction()
 
 
 @asynccontextmanager
@@ -169,6 +185,7 @@ AT_THE_START = [
 ]
 WHILE_ALL_RUNS = [
     fault(postgres_is_slow, "Slow"),
+    fault(a_transaction_stays_open, "HeldBack"),
     fault(redis_stands_still, "RedisDeaf", "Unpublished", "DeltasLost", "Stalled", "TurningAway"),
     fault(another_claims, "Fenced"),
     fault(another_timeline, "EpochChanged"),

@@ -126,8 +126,8 @@ class Ground:
             await asyncio.gather(*garbage)
 
     @asynccontextmanager
-    async def producing(self) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(bootstrap_servers=self.at.kafka, acks="all", linger_ms=20)
+    async def producing(self, **more: Any) -> AsyncIterator[AIOKafkaProducer]:
+        producer = AIOKafkaProducer(bootstrap_servers=self.at.kafka, acks="all", linger_ms=20, **more)
         await producer.start()
         try:
             yield producer

@@ -73,7 +73,10 @@ async def test_transfers_are_the_view_and_the_epoch(environment: dict[str, str])
     assert done.err.startswith("2 transfers, complete as of 20")
 
 
-async def test_balances_in_each_form_are_the_same(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_balances_in_each_form_are_the_same(
+    environment: dict[str, str], owner: Connection, tmp_path: Path
+) -> None:
+    await owner.execute("update balance set client_id = $1 where account_id = 'bob'", 'a,"b"\r\n=1+1')
     file = tmp_path / "balances.parquet"
     as_json = await exported(environment, "balances")
     as_csv = await said(environment, "export", "balances")
@@ -257,6 +260,7 @@ async def test_a_terminal_sees_how_far_it_is(environment: dict[str, str], owner:
 
 
 PARQUET = ("balances", "--format", "parquet")
+MARCH = "2026-03-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -265,6 +269,7 @@ PARQUET = ("balances", "--format", "parquet")
         (("transfers", "--account", "a b"), 1, "--account is 1 to 64"),
         (("transfers", "--since", "2026-02-01"), 1, "--since is a time with a zone"),
         (("transfers", "--until", "yesterday"), 1, "--until is a time with a zone"),
+        (("transfers", "--since", MARCH, "--until", "2026-03-01T01:00:00+01:00"), 1, "not before --until"),
         (("transfers", "--format", "xlsx"), 2, "csv"),
         (("balances", "--since", "2026-02-01T00:00:00Z"), 2, "--since"),
         (PARQUET, 1, "name one with --output"),

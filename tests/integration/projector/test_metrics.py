@@ -1,5 +1,6 @@
 """What a projector counts and measures, as its process shows it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,7 @@ import pytest
 
 from livebalance.stack.place import free_port
 from tests.integration.projector.world import World, balance, history, transfer
-from tests.scrape import Scrape, shows
+from tests.scrape import Scrape, scrape, shows
 
 PREFIX = "livebalance_projector"
 
@@ -33,6 +34,13 @@ def lag(now: Scrape) -> tuple[float, float]:
     return sum(one.value for one in now.of(f"{PREFIX}_lag_records")), max(
         (one.value for one in lanes), default=0
     )
+
+
+def held_back(now: Scrape) -> dict[str, float]:
+    """Seconds by topic, where there are any; it is shown of every lane."""
+    series = list(now.of(f"{PREFIX}_held_back_seconds"))
+    assert len(series) == 2 * 3
+    return {one.labels["topic"]: one.value for one in series if one.value}
 
 
 @asynccontextmanager
@@ -63,7 +71,34 @@ async def test_lag_is_what_is_not_applied_and_grows_older_until_it_is(world: Wor
 async def test_markers_of_transactions_do_not_wait(world: World, projector: str) -> None:
     fed = history("alice", range(1, 6))
     await world.write_in_transactions(fed, world.prefix)
-    await shows(projector, lambda now: lag(now) == (0, 0) and shown(records_applied_total=len(fed))(now))
+    found = await shows(
+        projector, lambda now: lag(now) == (0, 0) and shown(records_applied_total=len(fed))(now)
+    )
+    assert held_back(found) == {}
+
+
+async def test_short_transactions_hold_nothing_back_for_long(world: World, projector: str) -> None:
+    fed, worst = history("alice", range(1, 41)), 0.0
+    writing = asyncio.create_task(world.write_in_transactions(fed, world.prefix))
+    while not writing.done():
+        worst = max(worst, *held_back(await scrape(projector)).values(), 0)
+    await writing
+    assert worst < 5  # far below what an alert looks for
+    await shows(projector, lambda now: not held_back(now) and shown(records_applied_total=len(fed))(now))
+
+
+async def test_an_open_transaction_holds_back_what_follows_it_and_no_lag_says_so(
+    world: World, projector: str
+) -> None:
+    fed = history("alice", range(1, 6))
+    async with world.held_back_by(transfer("alice", "never", 1)):
+        await world.write(fed)
+        await shows(projector, lambda now: held_back(now).get(world.topics.transfers, 0) > 2)
+        balances_alone = shown(records_applied_total=6)
+        found = await shows(projector, lambda now: lag(now) == (0, 0) and balances_alone(now))
+        assert held_back(found).keys() == {world.topics.transfers}
+    await shows(projector, lambda now: not held_back(now) and shown(records_applied_total=len(fed))(now))
+    await world.is_exact(fed)
 
 
 async def test_a_halted_lane_waits(world: World, projector: str) -> None:

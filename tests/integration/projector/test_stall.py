@@ -88,6 +88,23 @@ async def test_a_consumer_that_stops_fetching_ends_the_process(world: World, imp
         await stops_fetching(world, impatience)
 
 
+async def test_what_an_open_transaction_holds_back_is_no_standstill(
+    world: World, impatience: Impatience
+) -> None:
+    async with world.running() as projector:
+        await world.write([transfer("alice", "t", 1)])
+        await world.until("select count(*)::int from transfer", 1)
+        async with world.held_back_by(transfer("alice", "never", 1)):
+            await world.write([transfer("alice", "u", 1)])
+            impatience(5)
+            reading = projector._intake._consumer
+            reading.pause(*reading.assignment())  # it is silent, so the broker is asked whether there is more
+            await asyncio.sleep(2.5)
+            assert projector.unready() is None
+            reading.resume(*reading.assignment())
+        await world.until("select count(*)::int from transfer", 2)
+
+
 async def test_a_batch_that_never_ends_ends_the_process(
     world: World, impatience: Impatience, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,20 @@ class World:
         finally:
             await producer.stop()
 
+    @asynccontextmanager
+    async def held_back_by(self, record: Transfer | Balance) -> AsyncIterator[None]:
+        """It is in a transaction that is open while the block runs, and aborted then."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.kafka, transactional_id=f"{self.prefix}-hangs")
+        await producer.start()
+        try:
+            await producer.begin_transaction()
+            topic, value = self._encoded(record)
+            await producer.send_and_wait(topic, value, record.account.encode())
+            yield
+            await producer.abort_transaction()
+        finally:
+            await producer.stop()
+
     def _encoded(self, record: Transfer | Balance) -> tuple[str, bytes]:
         if isinstance(record, Transfer):
             return self.topics.transfers, avro.encode_transfer(record, TRANSFER_ID)

@@ -52,6 +52,7 @@ async def test_lag_verdicts_and_fences(kafka: str, make_topics: MakeTopics, tmp_
         finally:
             await stop(other)
         found = await shows(url, lambda now: lag(now) == (0, 0))
+        assert found.sum(f"{PREFIX}_held_back_seconds", topic=topics.transfers, lane="0") == 0
         assert found.sum(f"{PREFIX}_fenced_total") == 1
         assert found.sum(f"{PREFIX}_partitions_given_up_total", fate="fenced") == 1
         assert not [one for one in found.samples if "alice" in one.labels.values()]

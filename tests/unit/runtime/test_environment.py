@@ -100,7 +100,18 @@ def test_a_line_says_what_would_be_right(told: dict[str, str], line: str) -> Non
 )
 def test_of_each_service(service: str, told: dict[str, str], line: str) -> None:
     [name] = told
-    assert lines(kinds()[service], **told) == (f"LIVEBALANCE_{name} {line}",)
+    besides = lines(kinds()[service])  # what it needs in any case is told at once
+    assert lines(kinds()[service], **told) == (f"LIVEBALANCE_{name} {line}", *besides)
+
+
+def test_what_does_not_go_together_is_told_beside_what_is_wrong() -> None:
+    wrong = "LIVEBALANCE_HTTP_PORT should be a whole number from 0 to 65535"
+    together = "LIVEBALANCE_KAFKA_USER would not be used: set LIVEBALANCE_KAFKA_SASL, or leave it out"
+    assert lines(HTTP_PORT="x", KAFKA_USER="me") == (wrong, together)
+    # Whether a wrong one goes together with others shows when it is right.
+    sasl = lines(KAFKA_SASL="PLANE", KAFKA_USER="me")
+    assert len(sasl) == 1
+    assert sasl[0].startswith("LIVEBALANCE_KAFKA_SASL should be")
 
 
 def test_what_a_gateway_needs_is_told_at_once() -> None:

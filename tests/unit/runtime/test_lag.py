@@ -4,20 +4,23 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiokafka import TopicPartition
+from prometheus_client import Gauge
 
 from livebalance.runtime import lag as module
-from livebalance.runtime.lag import Lag
+from livebalance.runtime.lag import Lag, gauges
 from livebalance.wire.instant import Millis
 
 AT, OTHER = TopicPartition("transfers", 0), TopicPartition("transfers", 1)
+GAUGES = gauges("nobody")
 
 
 @dataclass
 class Consumer:
-    """Stands at `stands`; the last answer, at `answered` ms, told of `stable`."""
+    """Stands at `stands`; the last answer, at `answered` ms, told of `stable` and `end`."""
 
     stands: int = 0
     stable: int | None = None
+    end: int | None = None
     answered: int | None = None
     assigned: set[TopicPartition] = field(default_factory=lambda: {AT})
 
@@ -27,6 +30,10 @@ class Consumer:
     def last_stable_offset(self, at: TopicPartition) -> int | None:
         assert at in self.assigned
         return self.stable
+
+    def highwater(self, at: TopicPartition) -> int | None:
+        assert at in self.assigned
+        return self.end
 
     def last_poll_timestamp(self, at: TopicPartition) -> int | None:
         return self.answered
@@ -50,7 +57,7 @@ def consumer(now: list[int]) -> Consumer:
 
 @pytest.fixture
 def lag(consumer: Consumer) -> Lag:
-    found = Lag(consumer)
+    found = Lag(consumer, GAUGES)
     found.follow([AT])
     return found
 
@@ -126,3 +133,64 @@ async def test_another_assignment_forgets_others_and_no_more(lag: Lag, consumer:
     lag.follow([OTHER])
     await lag.done(AT, 10, None)
     assert shown(lag) == (0, 0.0)
+
+
+def answers(consumer: Consumer, at: int, stable: int, end: int) -> None:
+    consumer.answered, consumer.stable, consumer.end = at, stable, end
+
+
+async def test_what_is_behind_an_open_transaction_is_held_back_until_it_ends(
+    lag: Lag, consumer: Consumer
+) -> None:
+    assert lag.held_back(AT) == 0  # nothing is known
+    for at, stable, end, seconds in [
+        (1_000, 5, 5, 0.0),  # a quiet topic
+        (61_000, 5, 6, 0.0),  # a transaction has begun, nobody knows when
+        (63_000, 5, 7, 2.0),
+        (91_000, 5, 9, 30.0),
+        (93_000, 7, 9, 0.0),  # another one follows it
+        (94_000, 7, 9, 1.0),
+        (95_000, 10, 10, 0.0),
+    ]:
+        answers(consumer, at, stable, end)
+        assert lag.held_back(AT) == seconds
+    assert lag.held_back(OTHER) == 0
+
+
+async def test_a_broker_that_is_away_holds_nothing_back(lag: Lag, consumer: Consumer, now: list[int]) -> None:
+    """A transaction was open when it was heard last."""
+    answers(consumer, 1_000, 5, 6)
+    assert lag.held_back(AT) == 0
+    now[0] += 600_000
+    assert lag.held_back(AT) == 0
+
+
+async def test_another_assignment_does_not_end_a_transaction(lag: Lag, consumer: Consumer) -> None:
+    answers(consumer, 1_000, 5, 6)
+    assert lag.held_back(AT) == 0
+    answers(consumer, 41_000, 5, 6)
+    assert lag.held_back(AT) == 40
+    consumer.assigned = set()
+    assert lag.held_back(AT) == 40
+    consumer.assigned, consumer.answered = {AT}, None
+    lag.follow([AT])
+    assert lag.held_back(AT) == 40
+    consumer.answered = 45_000
+    assert lag.held_back(AT) == 44
+
+
+async def test_all_of_it_is_shown_of_what_is_followed(lag: Lag, consumer: Consumer) -> None:
+    answers(consumer, 1_000, 5, 6)
+    lag.stopped(AT, 2, 0)
+    lag.follow([AT])
+    assert [shown_by(gauge) for gauge in GAUGES] == [{"0": 3.0}, {"0": 0.0}, {"0": 0.0}]
+    answers(consumer, 4_000, 5, 6)
+    assert shown_by(GAUGES.held_back) == {"0": 3.0}
+    lag.follow([OTHER])
+    assert [shown_by(gauge).keys() for gauge in GAUGES] == [{"1"}] * 3
+
+
+def shown_by(gauge: Gauge) -> dict[str, float]:
+    """By lane."""
+    [family] = gauge.collect()
+    return {one.labels["lane"]: one.value for one in family.samples}

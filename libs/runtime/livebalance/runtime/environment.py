@@ -4,7 +4,9 @@ A line names the variable and says what it should be. Values are in none of them
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
@@ -21,6 +23,7 @@ from livebalance.runtime.shape import said
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 SECRETS = f"{PREFIX}SECRETS"
+_VARIABLE = re.compile(rf"\b{PREFIX}[A-Z0-9_]+")
 _LONGEST = 60  # characters of a name that nobody here has chosen
 
 # What is read by others than services, as docs/configuration.md tells it.
@@ -73,12 +76,23 @@ def read(kind: type[Settings]) -> Settings:
     try:
         told = kind(**where)
     except ValidationError as wrong:
-        raise WrongSettingsError([*lines, *_wrong(wrong, kind)]) from None
+        lines += _wrong(wrong, kind)
+        raise WrongSettingsError([*lines, *([] if broken else _others(wrong, kind, where))]) from None
     if not broken:
         lines += told.refusals()
     if lines:
         raise WrongSettingsError(lines)
     return told
+
+
+def _others(wrong: ValidationError, kind: type[ServiceSettings], where: Mapping[str, Any]) -> Iterator[str]:
+    """What would be refused if the wrong ones were left out, and does not name one of these."""
+    fields = {str(error["loc"][0]) for error in wrong.errors(include_url=False)}
+    left_out = {field: kind.model_fields[field].get_default(call_default_factory=True) for field in fields}
+    with suppress(ValidationError):  # one that there is no doing without
+        for line in kind(**where, **left_out).refusals():
+            if {variable(field) for field in fields}.isdisjoint(_VARIABLE.findall(line)):
+                yield line
 
 
 def _wrong(wrong: ValidationError, kind: type[ServiceSettings]) -> Iterator[str]:

@@ -26,7 +26,6 @@ _HERE = {
 }
 _SETTINGS = {
     "max_connections": "200",
-    "shared_buffers": "128MB",
     "autovacuum_naptime": "10s",
     "log_timezone": "UTC",
     "timezone": "UTC",
@@ -34,8 +33,12 @@ _SETTINGS = {
 
 
 def settings(*, durable: bool) -> dict[str, str]:
-    """What a server is told wherever it runs. Not durable: no fsync."""
-    return {**_SETTINGS, "fsync": "on" if durable else "off"}
+    """What a server is told wherever it runs. Not durable: no fsync, and small, since tests have many."""
+    return {
+        **_SETTINGS,
+        "shared_buffers": "512MB" if durable else "128MB",
+        "fsync": "on" if durable else "off",
+    }
 
 
 def options(told: Mapping[str, str]) -> list[str]:

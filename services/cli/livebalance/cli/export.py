@@ -61,6 +61,8 @@ def transfers(
     Exit code 0: all of them were written; 1: it failed, and a file is as it was; 130: it was stopped.
     """
     asked = Asked(_accounts(account), _time("--since", since), _time("--until", until))
+    if asked.since is not None and asked.until is not None and asked.since >= asked.until:
+        raise Trouble("--since is not before --until: there is nothing in between")
     _export("transfers", exports.transfers, asked, _form(form, output), output, as_json=as_json)
 
 

@@ -13,7 +13,8 @@ HEAD_BYTES = 32 * 1024
 HEADERS = 100
 RANGES = 8  # parts of a file asked for at once: each costs more to send than to ask for
 
-PROBES = (b"/livez", b"/readyz")  # whoever asks for these is near, and may know us by another name
+PROBES = (b"/livez", b"/readyz")
+NEAR = (*PROBES, b"/metrics")  # whoever asks for these may know us by another name or an address, without TLS
 
 # RFC 9110, 7.2: a name or an address, and a port.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
@@ -85,7 +86,7 @@ class Size:
 
 def refusal(head: Head, rules: Rules) -> Refusal | None:
     """None: it may be served."""
-    near = head.target.partition(b"?")[0] in PROBES
+    near = head.target.partition(b"?")[0] in NEAR
     return first(
         (BAD_METHOD, head.method == b"CONNECT"),
         (_OLD, head.upgrade and head.version != "1.1"),

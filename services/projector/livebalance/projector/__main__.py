@@ -59,6 +59,8 @@ async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         return here.stalled() if here else None
 
     def unready() -> str | None:
+        if stopping.is_set():
+            return "stopping"
         return here.unready() if here else "kafka is away"
 
     async with health.serving(settings.http_host, settings.http_port, stalled, unready):

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
-from functools import partial
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -64,7 +63,7 @@ class Intake:
             fetch_max_wait_ms=250,
             retry_backoff_ms=250,
         )
-        self._lag = Lag(self._consumer)
+        self._lag = Lag(self._consumer, metrics.lag)
         self._backlog = False  # the last fetch may have left something at hand
         self._ends: dict[TopicPartition, Offset] = {}  # as the broker told them last
 
@@ -128,17 +127,7 @@ class Intake:
 
     def follow(self, lanes: Iterable[Lane]) -> None:
         """How far these are behind is shown from now on, and of no others."""
-        sides = {lane: self._sides(lane) for lane in lanes}
-        self._lag.follow(at for both in sides.values() for at in both)
-        metrics.lag_records.clear()
-        metrics.lag_seconds.clear()
-        for lane, both in sides.items():
-            metrics.lag_seconds.labels(lane).set_function(partial(self._seconds, both))
-            for at in both:
-                metrics.lag_records.labels(at.topic, lane).set_function(partial(self._lag.records, at))
-
-    def _seconds(self, sides: tuple[TopicPartition, TopicPartition]) -> float:
-        return max(map(self._lag.seconds, sides))
+        self._lag.follow(at for lane in lanes for at in self._sides(lane))
 
     async def applied(self, lanes: Iterable[OwnedLane]) -> None:
         """All that was fetched of these is applied, and their assignment is still in force."""

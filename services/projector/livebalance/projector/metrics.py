@@ -6,20 +6,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.projector.fold import Folded
 from livebalance.runtime.fate import Fate
+from livebalance.runtime.lag import gauges
 from livebalance.runtime.metrics import each
 from livebalance.wire.identity import Epoch
 
-lag_records = Gauge(
-    "livebalance_projector_lag_records",
-    "Offsets between what is applied and the last stable one, as far as the broker has told. 0 at rest.",
-    ["topic", "lane"],
-)
-lag_seconds = Gauge(
-    "livebalance_projector_lag_seconds",
-    "Seconds that the oldest record not applied has waited, at most. 0 when none waits; it grows while "
-    "Postgres or the lane stands still.",
-    ["lane"],
-)
+lag = lag_records, lag_seconds, held_back = gauges("projector")
 applied = Counter("livebalance_projector_records_applied", "Records that moved a revision.")
 duplicates = Counter(
     "livebalance_projector_duplicates",

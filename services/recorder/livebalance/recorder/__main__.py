@@ -57,7 +57,11 @@ async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     assignments = Assignments()
     consumer = _consumer(settings)
     recorder = Recorder(settings, values, consumer, assignments)
-    async with health.serving(settings.http_host, settings.http_port, recorder.stalled, recorder.unready):
+
+    def unready() -> str | None:
+        return "stopping" if stopping.is_set() else recorder.unready()
+
+    async with health.serving(settings.http_host, settings.http_port, recorder.stalled, unready):
         try:
             await _reachable(settings, values, stopping)
             consumer.subscribe([settings.transfers_topic], listener=assignments)

@@ -1,23 +1,15 @@
-"""What a recorder shows at /metrics. Partitions are those of the transfers."""
+"""What a recorder shows at /metrics. Partitions are those of the transfers; a lane is the number of one."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.recorder.ledger import Verdict
 from livebalance.runtime.fate import Fate
+from livebalance.runtime.lag import gauges
 from livebalance.runtime.metrics import each
 
 UNDECODABLE = "undecodable"
 
-lag_records = Gauge(
-    "livebalance_recorder_lag_records",
-    "Offsets between what is recorded and the last stable one, as far as the broker has told. 0 at rest.",
-    ["partition"],
-)
-lag_seconds = Gauge(
-    "livebalance_recorder_lag_seconds",
-    "Seconds that the oldest transfer not recorded has waited, at most. 0 when none waits.",
-    ["partition"],
-)
+lag = lag_records, lag_seconds, held_back = gauges("recorder")
 partitions = Gauge("livebalance_recorder_partitions", "Partitions owned.")
 transfers = each(
     Counter(

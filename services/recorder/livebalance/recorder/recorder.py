@@ -5,7 +5,6 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Collection, Iterable
-from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -44,7 +43,7 @@ class Recorder:
         self._settings, self._consumer, self._assignments = settings, consumer, assignments
         self._values = values
         self._owned: dict[TopicPartition, Partition] = {}
-        self._lag = Lag(consumer)
+        self._lag = Lag(consumer, metrics.lag)
         self._followed = frozenset[TopicPartition]()
         self._failures = 0  # in a row
         self._progress = Progress(self, time.monotonic())
@@ -166,11 +165,6 @@ class Recorder:
             return
         self._followed = frozenset(partitions)
         self._lag.follow(partitions)
-        metrics.lag_records.clear()
-        metrics.lag_seconds.clear()
-        for at in partitions:
-            metrics.lag_records.labels(at.partition).set_function(partial(self._lag.records, at))
-            metrics.lag_seconds.labels(at.partition).set_function(partial(self._lag.seconds, at))
 
     async def _measure(self, number: int) -> None:
         metrics.partitions.set(len(self._owned))

@@ -8,7 +8,10 @@ from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.bad_input.raw import BROWSE, END, KEY, UPGRADE, WITHIN, message
 from tests.tokens import token
 
-PROBE = b"GET /livez HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n"
+NEAR = [
+    b"GET /%s HTTP/1.1\r\nHost: 10.0.0.7:8080\r\nConnection: close\r\n\r\n" % path
+    for path in (b"livez", b"readyz", b"metrics")
+]
 
 
 async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) -> None:
@@ -20,7 +23,8 @@ async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) ->
         assert "location" not in answer.headers  # what was sent in clear text is not sent again by itself
         await scene.told("refused", reason="not_secure", status=426)
     assert (await scene.talk(BROWSE + b"X-Forwarded-Proto: https\r\n\r\n")).status == 200
-    assert (await scene.talk(PROBE + END)).status == 200
+    for request in NEAR:
+        assert (await scene.talk(request)).status == 200
     scene.untold()
 
 
@@ -46,7 +50,8 @@ async def test_row_03_a_host_that_is_not_ours(make_scene: MakeScene, host: bytes
         assert (await scene.talk(BROWSE.replace(b"here", ours) + END)).status == 200
         async with await scene.open(UPGRADE.replace(b"here", ours) + END):
             pass
-    assert (await scene.talk(PROBE + END)).status == 200
+    for request in NEAR:
+        assert (await scene.talk(request)).status == 200
 
 
 async def test_row_03_without_a_list_a_host_still_is_one(scene: Scene) -> None:
