@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from livebalance.runtime.broker import Broker
 from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.topics import Topics
+from livebalance.stack.topics import RULES, Topics
 from livebalance.wire import avro
 from livebalance.wire.codec import JSON
 from livebalance.wire.identity import AccountId, TransferId
@@ -86,6 +89,26 @@ async def test_good_topics(check: Check, write: Any, topics: Topics) -> None:
     assert words.code == 0
     assert "amount=-12.50" in words.out
     assert "A projection can be built" in words.out
+
+
+async def test_times_of_producers_are_warned_of(
+    check: Check, kafka: str, topics: Topics, tmp_path: Path
+) -> None:
+    found = await check("--json")
+    assert found.report["open_periods"].startswith(
+        f"{topics.transfers} has message.timestamp.type=CreateTime"
+    )
+    assert found.code == 0
+    assert found.report["open_periods"] in (await check()).out
+    rules = tmp_path / "topics.toml"
+    rules.write_text(
+        re.sub(r"(\[.*\]\n)", r'\1"message.timestamp.type" = "LogAppendTime"\n', RULES.read_text())
+    )
+    stamped = Topics(f"{topics.transfers}-stamped", f"{topics.balances}-stamped", 1)
+    await stamped.create(Broker(kafka), rules)
+    found = await check("--json", transfers_topic=stamped.transfers, balances_topic=stamped.balances)
+    await stamped.delete(Broker(kafka))
+    assert (found.code, found.report["open_periods"]) == (0, None)
 
 
 async def test_what_would_be_put_aside(check: Check, write: Any, topics: Topics) -> None:

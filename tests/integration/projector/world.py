@@ -23,6 +23,7 @@ from livebalance.stack.database import Database
 from livebalance.stack.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
 from tests.told import told
@@ -95,13 +96,15 @@ class World:
             child.send(signal.SIGCONT)
             child.stop()
 
-    async def write(self, records: Iterable[Transfer | Balance], partition: int | None = None) -> None:
-        """To their topics, in their order; acknowledged when it returns."""
+    async def write(
+        self, records: Iterable[Transfer | Balance], partition: int | None = None, at: Millis | None = None
+    ) -> None:
+        """To their topics, in their order; acknowledged when it returns. `at`: Kafka's time of each."""
         async with producing(self.kafka) as producer:
             sent = []
             for record in records:
                 topic, value = self._encoded(record)
-                sent.append(await producer.send(topic, value, record.account.encode(), partition))
+                sent.append(await producer.send(topic, value, record.account.encode(), partition, at))
             await asyncio.gather(*sent)
 
     async def write_in_transactions(self, records: Iterable[Transfer | Balance], id_: str) -> None:

@@ -65,6 +65,8 @@ REFUSED = [
     "select lo_creat(-1)",
     "select lo_from_bytea(0, 'x')",
     "select lo_import('/etc/hostname')",
+    "select pg_logical_emit_message(false, 'mine', 'mine')",
+    "select pg_logical_emit_message(false, 'mine', 'mine'::bytea)",
     "select setval('public.quarantine_id_seq', 1)",
     "select nextval('public.quarantine_id_seq')",
     # locks that a writer would wait for
@@ -109,6 +111,20 @@ async def refused(url: str, statements: Sequence[str]) -> None:
         finally:
             await analyst.close()
         pytest.fail(f"allowed: {statement}")
+
+
+_OF_EVERYONE = """
+select oid::regprocedure::text from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) of
+ where pronamespace = 'reporting'::regnamespace and grantee = 0
+"""
+
+
+async def test_functions_are_for_analysts_alone(database: Database) -> None:
+    owner = await asyncpg.connect(database.url("owner"))
+    assert await owner.fetch(_OF_EVERYONE) == []
+    await owner.execute("create function reporting.one() returns int language sql return 1")
+    assert len(await owner.fetch(_OF_EVERYONE)) == 1
+    await owner.close()
 
 
 # --- a user of his own, as docs/reporting.md makes one

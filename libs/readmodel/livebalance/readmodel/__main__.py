@@ -1,9 +1,13 @@
-"""`python -m livebalance.readmodel`: migrate the database of LIVEBALANCE_POSTGRES_OWNER."""
+"""`python -m livebalance.readmodel`: migrate the database of LIVEBALANCE_POSTGRES_OWNER.
+
+What analysts may still write is said in a line each: a superuser forbids it (docs/operations.md).
+"""
 
 import asyncio
 from collections.abc import Iterator
 
 from livebalance.readmodel.migrate import migrate
+from livebalance.runtime import logs
 from livebalance.runtime.run import told
 from livebalance.runtime.settings import ServiceSettings
 from livebalance.runtime.shape import Postgres
@@ -19,4 +23,5 @@ class MigrationSettings(ServiceSettings):
 
 
 if __name__ == "__main__":
-    asyncio.run(migrate(told(MigrationSettings).postgres_owner.get_secret_value()))
+    for statement in asyncio.run(migrate(told(MigrationSettings).postgres_owner.get_secret_value())):
+        logs.get("migrations").warning("analysts may write until a superuser forbids it", by=statement)

@@ -9,6 +9,8 @@ from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 from livebalance.runtime.broker import Broker
 from livebalance.runtime.refused import RefusedError
 
+_STAMPED = "message.timestamp.type"
+
 
 class Source(NamedTuple):
     """Both topics by name: how many partitions, and how they are kept."""
@@ -61,6 +63,17 @@ def unfit(source: Source) -> str | None:
     if "compact" not in compacted.get("cleanup.policy", ""):
         return f"{balances} is not compacted and would lose balances: set cleanup.policy=compact"
     return None
+
+
+def open_periods(source: Source) -> str | None:
+    """Why a report of a period that was complete may change; a projection can be built all the same."""
+    stamped = source.configs[source.transfers].get(_STAMPED)
+    if stamped == "LogAppendTime":
+        return None
+    return (
+        f"{source.transfers} has {_STAMPED}={stamped}: a transfer has the time of its producer, and one"
+        f" that is written late enters a period that was complete; {_STAMPED}=LogAppendTime closes periods"
+    )
 
 
 def _partitions(topic: dict[str, Any]) -> int:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from livebalance.cli.sample import Sample, shown
 from livebalance.cli.survey import Report, Topic
+from livebalance.runtime.source import open_periods
 
 _KEPT = ("cleanup.policy", "retention.ms", "retention.bytes")
 
@@ -17,6 +18,7 @@ def as_object(report: Report) -> dict[str, Any]:
     return {
         "good": report.is_good,
         "unfit": report.unfit,
+        "open_periods": open_periods(report.source),
         "apart": {account: list(lanes) for account, lanes in report.apart.items()},
         "topics": {one.name: _object(one, report) for one in (report.transfers, report.balances)},
     }
@@ -48,6 +50,8 @@ def show(report: Report, console: Console) -> None:
         )
     if report.unfit:
         console.print(report.unfit, style="red", highlight=False, soft_wrap=True)
+    if warning := open_periods(report.source):
+        console.print(warning, style="yellow", highlight=False, soft_wrap=True)
     console.print(_verdict(report), highlight=False, soft_wrap=True)
 
 
