@@ -109,6 +109,7 @@ async def _newest(
     for at, log in logs.items():
         consumer.seek(at, max(log.first, log.end - max(1, most // len(logs))))
     found: list[ConsumerRecord] = []
-    while some := await consumer.getmany(timeout_ms=_PATIENCE_MS):
+    while any([await consumer.position(at) < log.end for at, log in logs.items()]):
+        some = await consumer.getmany(timeout_ms=_PATIENCE_MS)
         found += [record for records in some.values() for record in records]
     return found
