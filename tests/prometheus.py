@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ def found(name: str) -> str:
             f"left out: no {name} here (Debian: the package prometheus)"
         )
     return path
+
+
+def promtool(*words: str | Path) -> None:
+    """Fails with what it prints."""
+    answer = subprocess.run(
+        [found("promtool"), *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def hurried(rules: str) -> str:

@@ -1,8 +1,6 @@
 """Each alert is valid, fires and stays silent where its file says so, and has a page that says what to do."""
 
 import shlex
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,23 +8,12 @@ from typer.testing import CliRunner
 
 from livebalance.cli.commands import app
 from livebalance.stack.place import PROJECT
-from tests import prometheus
 from tests.contract import runbook
 from tests.contract.alerts import ALERTS, DIRECTORY, RULES, RUNBOOKS, Alert, read
 from tests.contract.promql import missing
+from tests.prometheus import promtool
 
 each = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert.stem))
-
-
-def promtool(*words: str | Path) -> None:
-    answer = subprocess.run(
-        [prometheus.found("promtool"), *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def silent(group: dict[str, Any], alert: Alert) -> bool:

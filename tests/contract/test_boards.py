@@ -2,13 +2,19 @@
 
 import json
 from collections import Counter
+from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
 from deploy.observability.boards import BOARDS, DIRECTORY
 from deploy.observability.boards.board import COLUMNS, Board
+from deploy.observability.boards.health import TOLD, WORDS
 from deploy.observability.boards.panel import Query
+from livebalance.gateway.status import Word
 from tests.contract.promql import missing
+from tests.prometheus import promtool
 
 each = pytest.mark.parametrize("board", BOARDS, ids=lambda board: str(board.name))
 
@@ -39,6 +45,31 @@ def test_it_asks_for_metrics_that_exist(board: Board) -> None:
     asks = [ask for panel in board.panels() for ask in panel.asks if isinstance(ask, Query)]
     for ask in asks:
         assert missing(ask.expr.replace("$__rate_interval", "1m")) == [], ask.expr
+
+
+@pytest.mark.parametrize(
+    ("gateways", "shown"),
+    [
+        (["live", "live"], "live"),
+        (["live", "catching_up"], "catching up"),
+        (["catching_up", "stalled"], "stalled"),
+        (["stalled", "live"], "stalled"),
+    ],
+)
+def test_the_worst_that_clients_are_told_is_shown(gateways: list[str], shown: str, tmp_path: Path) -> None:
+    series = [
+        {
+            "series": f'livebalance_gateway_state{{instance="{number}",state="{word}"}}',
+            "values": str(int(word == said)),
+        }
+        for number, said in enumerate(gateways)
+        for word in get_args(Word)
+    ]
+    (value,) = (float(number) for number, word in WORDS.items() if word == shown)
+    asked = {"expr": TOLD.expr, "eval_time": "0s", "exp_samples": [{"labels": "{}", "value": value}]}
+    case = {"interval": "15s", "input_series": series, "promql_expr_test": [asked]}
+    (tmp_path / "told.yml").write_text(yaml.safe_dump({"tests": [case]}))
+    promtool("test", "rules", tmp_path / "told.yml")
 
 
 def test_a_metric_or_a_label_that_does_not_exist_is_noticed() -> None:

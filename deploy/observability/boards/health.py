@@ -4,6 +4,11 @@ from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query, number, table
 from deploy.observability.boards.process import quantile, rate
 
+TOLD = Query(
+    'max(2 * livebalance_gateway_state{state="stalled"} or livebalance_gateway_state{state="catching_up"})'
+)
+WORDS = {"0": "live", "1": "catching up", "2": "stalled"}
+
 BOARD = Board(
     "health",
     "is it healthy",
@@ -13,10 +18,10 @@ BOARD = Board(
             [
                 number(
                     "Clients are told",
-                    Query('max(livebalance_gateway_state{state="stalled"})'),
+                    TOLD,
                     says="The worst of all gateways.",
                     bad=1,
-                    words={"0": "live", "1": "stalled"},
+                    words=WORDS,
                 ),
                 number(
                     "Complete as of, ago",

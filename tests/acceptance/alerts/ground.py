@@ -1,7 +1,7 @@
 """Real services beside a real Prometheus, and what is written to their topics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,8 +173,3 @@ class Ground:
 async def _listen(client: Client) -> None:
     async for _ in client.events():
         pass
-
-
-def shown(found: Mapping[str, Any]) -> float:
-    """The number of an answer of Prometheus."""
-    return float(found["value"][1])

@@ -78,6 +78,7 @@ class Relay:
     ) -> None:
         self._gate = Gate()
         metrics.DRAINING.set(0)
+        metrics.CLOSED.labels(int(Close.INTERNAL), "internal")  # an alert asks for its increase
         self._hub = Hub(settings.resume_max, settings.trail_bytes)
         self._clients = Clients(terms, authority.revocations, self._hub)
         self._authority = authority
