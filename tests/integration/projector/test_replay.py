@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from livebalance.projector import marked
+from livebalance.projector.fate import UnsureError
+from livebalance.projector.store import Store
+from livebalance.readmodel.rows import Work
 from livebalance.runtime.registry import FileRegistry
 from livebalance.runtime.schemas import RegistryAwayError
 from livebalance.wire import avro
@@ -170,6 +173,33 @@ async def test_a_fenced_owner_applies_nothing(
         sleeper.over.set()
         await world.until(STATES, "applied")
     assert await world.transfer_ids("alice") == ["t-1"]
+
+
+async def test_of_a_commit_in_doubt_nothing_is_told_before_it_is_known(
+    world: World, registry: Registry, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = history("alice", [100, 50])
+    doubts = [UnsureError("the connection died inside COMMIT")]
+    write_ = Store.write
+
+    async def doubtful(store: Store, work: Work) -> None:
+        if work.replayed and doubts:
+            raise doubts.pop()
+        await write_(store, work)
+
+    monkeypatch.setattr(Store, "write", doubtful)
+    async with world.running():
+        await write(world, fed, "t-2")
+        await world.until(HELD, 1)
+        await world.applied(fed[:-1])
+        registry.knows = True
+        await replayed(world, 1)
+        await world.until(STATES, "applied")
+        await write(world, [transfer("alice", "t-3", 1)])
+        await bell.reaches("alice", 6)
+    assert doubts == []
+    assert bell.chain("alice")[-2:] == [(4, 5), (5, 6)]
+    assert [to for _, to in bell.chain("alice")].count(5) == 1
 
 
 @pytest.mark.parametrize(("point", "then"), [("before_commit", "replay"), ("after_commit", "applied")])
