@@ -55,8 +55,8 @@ def replay(
 ) -> None:
     """Have the owners of their lanes apply records as they are, with the place they had in Kafka.
 
-    For what the projector alone refused, once it does no more. What its recorder refused too has no balance:
-    send that again through Kafka, and what is to be changed as well. All of the records are taken, or none.
+    For what the projector alone refused, and would take now. What the recorder refused too has no balance:
+    have that sent again through Kafka, and what is to be changed as well. All are taken, or none.
     """
     marked = sorted(set(ids))
     asyncio.run(_mark(marked, why))
