@@ -54,6 +54,7 @@ async def test_a_url_means_what_it_means_to_services(empty: str, scheme: str) ->
 FORBIDDEN = [
     ("projector", "delete from balance"),
     ("projector", "delete from quarantine"),
+    ("projector", "update quarantine set value = null"),
     ("projector", "update transfer set amount = 0"),
     ("projector", "truncate transfer"),
     ("projector", "delete from lane"),
@@ -81,6 +82,7 @@ FORBIDDEN = [
     ("operator", "update balance set revision = 1"),
     ("operator", "insert into lane select * from lane"),
     ("operator", "update quarantine set value = null"),
+    ("operator", "update quarantine set reason = ''"),
     ("operator", "create table mine (x int)"),
     ("operator", "delete from revocation"),
     ("operator", "update lane set generation = 0"),

@@ -134,4 +134,5 @@ def test_a_quarantined_record_keeps_its_bytes() -> None:
         '[["h", "ff"], ["n", null]]',
         11,
         "bad",
+        "held",
     )

@@ -4,7 +4,7 @@ Amounts to be written are decimal strings: they keep their scale and are what a 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.instant import Millis
@@ -137,6 +137,27 @@ class QuarantineRow(NamedTuple):
     headers: str  # JSON: [[name, hex of the value], ...]
     kafka_time: Millis
     reason: str
+    state: str = "held"
+
+
+class MarkedRow(NamedTuple):
+    """A record in quarantine that an operator wants applied: as a consumer hands out one, and its `id`."""
+
+    id: int
+    topic: str
+    partition: Lane
+    offset: Offset
+    timestamp: Millis
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()  # nothing reads them
+
+
+class Outcome(NamedTuple):
+    """What became of a marked record: applied, duplicate, stale, or held again for `reason`."""
+
+    state: Literal["applied", "duplicate", "stale", "held"]
+    reason: str | None = None
 
 
 class Work(NamedTuple):
@@ -147,6 +168,7 @@ class Work(NamedTuple):
     erased: Sequence[AccountId] = ()  # whose transfers are to go, before those below come
     transfers: Sequence[TransferRow] = ()
     quarantined: Sequence[QuarantineRow] = ()
+    replayed: Sequence[tuple[int, Outcome]] = ()  # by their id in quarantine
 
 
 class ServerIdentity(NamedTuple):

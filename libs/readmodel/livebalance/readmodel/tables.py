@@ -182,7 +182,12 @@ quarantine = Table(
     Column("kafka_time", _TIME, nullable=False, comment="Its Kafka time"),
     Column("reason", Text, nullable=False, comment="Why it was not applied"),
     Column(
-        "state", Text, nullable=False, server_default=text("'held'"), comment="held, or what became of it"
+        "state",
+        Text,
+        nullable=False,
+        server_default=text("'held'"),
+        comment="held; replay: to be applied now; then applied, duplicate, stale, or held again; erased: its"
+        " account was; or a word of an operator",
     ),
     Column(
         "held_at",
@@ -192,6 +197,7 @@ quarantine = Table(
         comment="When, by the clock of Postgres",
     ),
     Index("quarantine_source", "topic", "partition", "source_offset"),
+    Index("quarantine_marked", "partition", "id", postgresql_where=text("state = 'replay'")),
     comment="One row per record that could not be applied",
 )
 
@@ -226,9 +232,19 @@ intervention = Table(
     "intervention",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True, comment="In the order of being written"),
-    Column("what", Text, nullable=False, comment="epoch: it was ended; lane: a halted one goes on"),
+    Column(
+        "what",
+        Text,
+        nullable=False,
+        comment="epoch: it was ended; lane: a halted one goes on; quarantine: a record is to be applied now",
+    ),
     Column("lane", Integer, comment="Which lane; null: all"),
-    Column("was", Text, nullable=False, comment="The epoch before, or why the lane was halted"),
+    Column(
+        "was",
+        Text,
+        nullable=False,
+        comment="The epoch before, why the lane was halted, or which record it is and why it was held",
+    ),
     Column("became", Text, comment="The epoch that began; null: none did"),
     Column(
         "at",

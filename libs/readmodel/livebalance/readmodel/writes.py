@@ -214,10 +214,11 @@ async def write_batch(connection: Connection, topic: str, work: Work) -> Written
 
 
 _HOLD = f"""
-insert into quarantine (topic, partition, source_offset, key, value, headers, kafka_time, reason)
-select x.topic, x.partition, x.source_offset, x.key, x.value, x.headers::jsonb, {_at("x.kafka_ms")}, x.reason
-from unnest({_arrays("text int int8 bytea bytea text int8 text")})
-  as x (topic, partition, source_offset, key, value, headers, kafka_ms, reason)
+insert into quarantine (topic, partition, source_offset, key, value, headers, kafka_time, reason, state)
+select x.topic, x.partition, x.source_offset, x.key, x.value, x.headers::jsonb, {_at("x.kafka_ms")}, x.reason,
+       x.state
+from unnest({_arrays("text int int8 bytea bytea text int8 text text")})
+  as x (topic, partition, source_offset, key, value, headers, kafka_ms, reason, state)
 """
 
 

@@ -13,7 +13,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from livebalance.cli import configuration, epoch, export, findings, lane, metrics, place, protocol, source
+from livebalance.cli import (
+    configuration,
+    epoch,
+    export,
+    findings,
+    lane,
+    metrics,
+    place,
+    protocol,
+    quarantine,
+    source,
+)
 from livebalance.cli.produce import Begin, Report
 from livebalance.cli.produce import produce as write_down
 from livebalance.cli.progress import Progress
@@ -40,6 +51,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(lane.app, name="lane")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(quarantine.app, name="quarantine")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 

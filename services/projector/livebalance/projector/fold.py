@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from livebalance.projector.account import Account
 from livebalance.projector.records import Arrived, Erasure, Refused, quarantined
-from livebalance.readmodel.rows import ListedTransfer, QuarantineRow, TransferRow
-from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
+from livebalance.readmodel.rows import ListedTransfer, Outcome, QuarantineRow, TransferRow
+from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
 from livebalance.wire.instant import Millis
 from livebalance.wire.money import NOTHING, Money
 from livebalance.wire.record import Balance, Transfer
@@ -70,14 +70,30 @@ def fold(
     return _Fold(accounts, listed, cut).over(batch)
 
 
+def replay(
+    batch: Iterable[Arrived],
+    accounts: Mapping[AccountId, Account],
+    listed: Mapping[Named, ListedTransfer],
+    cut: Collection[Lane] = (),
+) -> tuple[Folded, list[Outcome]]:
+    """As `fold`, over records out of quarantine; and what became of each. None is put aside anew."""
+    folding = _Fold(accounts, listed, cut, late=True)
+    outcomes = [folding.outcome(one) for one in batch]
+    return folding.folded(), outcomes
+
+
 class _Fold:
+    """`late`: records of higher offsets may have been applied before these."""
+
     def __init__(
         self,
         accounts: Mapping[AccountId, Account],
         listed: Mapping[Named, ListedTransfer],
         cut: Collection[Lane],
+        *,
+        late: bool = False,
     ) -> None:
-        self._accounts, self._before, self._cut = accounts, listed, cut
+        self._accounts, self._before, self._cut, self._late = accounts, listed, cut, late
         self._listed: dict[Named, ListedTransfer] = {}
         self._touched: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
@@ -86,6 +102,19 @@ class _Fold:
     def over(self, batch: Iterable[Arrived]) -> Folded:
         for one in batch:
             self._take(one)
+        return self.folded()
+
+    def outcome(self, one: Arrived) -> Outcome:
+        """Of the next record; if it is refused, it is held already."""
+        duplicates, stale = self._duplicates, self._stale
+        self._take(one)
+        if self._quarantined:
+            return Outcome("held", self._quarantined.pop().reason)
+        if self._duplicates > duplicates:
+            return Outcome("duplicate")
+        return Outcome("stale" if self._stale > stale else "applied")
+
+    def folded(self) -> Folded:
         changes = {
             id_: change for id_, change in self._touched.items() if change.account.revision != change.from_
         }
@@ -119,7 +148,7 @@ class _Fold:
         account = change.account
         earlier = self._find(change, transfer.id)
         if earlier is None:
-            account.post(transfer, one.offset, one.at)
+            account.post(transfer, self._highest(account.transfers_offset, one), one.at)
             total, at = account.posted_total, Millis(transfer.time_ms)
             self._listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
             change.transfers.append(
@@ -144,15 +173,25 @@ class _Fold:
     def _show(self, change: Change, balance: Balance, one: Arrived) -> None:
         account = change.account
         if account.version is None or balance.version > account.version:
-            account.show(balance, self._total(change, balance), one.offset, one.at)
+            offset = self._highest(account.balances_offset, one)
+            account.show(balance, self._total(change, balance), offset, one.at)
         elif account.shows(balance):
             self._duplicates += 1
         else:
             self._stale += 1
             if balance.version == account.version:
                 account.contradict(OTHER_BALANCE, one.at)
-            elif account.lane not in self._cut and self._total(change, balance) is None:
+            elif self._is_unheard_of(change, balance):
                 account.contradict(OLD_BALANCE, one.at)
+
+    def _is_unheard_of(self, change: Change, balance: Balance) -> bool:
+        """An old balance that comes after newer ones, and names what should have been listed before it."""
+        if self._late or change.account.lane in self._cut:
+            return False
+        return self._total(change, balance) is None
+
+    def _highest(self, seen: Offset | None, one: Arrived) -> Offset:
+        return max(seen, one.offset) if self._late and seen is not None else one.offset
 
     def _find(self, change: Change, id_: TransferId) -> ListedTransfer | None:
         found = self._listed.get((change.account.id, id_))
@@ -171,5 +210,9 @@ class _Fold:
         change.account.erase(one.offset, one.at)
         change.erased = True
         change.transfers.clear()
+        key = erasure.account.encode()
+        self._quarantined = [
+            row._replace(state="erased") if row.key == key else row for row in self._quarantined
+        ]
         for named in [named for named in self._listed if named[0] == erasure.account]:
             del self._listed[named]

@@ -14,16 +14,17 @@ from livebalance.projector.announcer import Announcer
 from livebalance.projector.claim import claim
 from livebalance.projector.doorbell import Doorbell
 from livebalance.projector.fate import FencedError, ListedError, UnsureError, fate_of
-from livebalance.projector.fold import Folded, Named, fold, named_by, shown_by
+from livebalance.projector.fold import Folded, Named, fold, named_by, replay, shown_by
 from livebalance.projector.intake import Intake, Records
 from livebalance.projector.lane import OwnedLane, Step, step
+from livebalance.projector.marked import Marked
 from livebalance.projector.news import Message, Newsroom
 from livebalance.projector.records import Arrived
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.projector.standing import Standing
 from livebalance.projector.store import Store
 from livebalance.projector.work import work
-from livebalance.readmodel.rows import LaneMove
+from livebalance.readmodel.rows import LaneMove, Outcome
 from livebalance.runtime import logs
 from livebalance.runtime.fate import Fate
 from livebalance.runtime.progress import Ends, Place, Progress
@@ -58,6 +59,7 @@ class Projector:
             int(settings.behind_after * 1000),
         )
         self._values = Values(settings)
+        self._marked = Marked(settings, store, self._values)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: to be claimed
         self._number = -1  # of the assignment they were claimed under
         self._unsure: Unsure | None = None
@@ -97,6 +99,7 @@ class Projector:
     async def _turn(self) -> None:
         if self._lanes is None or self._number != self._intake.number:
             await self._claim()
+            await self._replay()  # before what comes after it
         running = self._running()
         fetched = await self._intake.fetch(running)
         await self._values.learn(
@@ -109,6 +112,7 @@ class Projector:
             await self._apply(steps)
         if time.monotonic() - self._told >= _TELL_SECONDS and self._number == self._intake.number:
             await self._tell()
+            await self._replay()
 
     async def _claim(self) -> None:
         self._lanes, number = None, self._intake.number
@@ -146,19 +150,34 @@ class Projector:
         await self._done(one.lane for one in steps)
         self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
 
-    async def _write(self, steps: Sequence[Step], folded: Folded) -> None:
-        done = work(steps, folded, self._settings.currency)
+    async def _replay(self) -> None:
+        """What an operator has marked in quarantine, with the place it had in Kafka: no lane moves on."""
+        marked = await self._marked.read(list(self._running()))
+        late = [one for _, one in marked]
+        steps = [await self._step(self._running()[lane], ([], [])) for lane in {one.lane for one in late}]
+        if steps:
+            accounts = await self._standing.accounts(late)
+            listed = await self._standing.listed(named_by(late))
+            folded, outcomes = replay(late, accounts, listed, self._cut())
+            ids = [id_ for id_, _ in marked]
+            await self._write(steps, folded, list(zip(ids, outcomes, strict=True)))
+
+    async def _write(
+        self, steps: Sequence[Step], folded: Folded, replayed: Sequence[tuple[int, Outcome]] = ()
+    ) -> None:
+        done = work(steps, folded, self._settings.currency, replayed)
         news = self._newsroom.deltas(steps, folded, _now())
         try:
             with metrics.seconds.labels("write").time():
                 await self._store.write(done)
         except UnsureError:
-            self._unsure = Unsure(done.moves, news)
+            if not replayed:  # where a lane stands does not tell of those: gateways find them by themselves
+                self._unsure = Unsure(done.moves, news)
             raise
         for one in steps:
             one.taken()
         self._standing.keep(folded)
-        metrics.count(folded)
+        metrics.count(folded, [outcome for _, outcome in replayed])
         await self._announcer.announce([one.lane for one in steps], news)
 
     def _leave_out(self, halted: Sequence[OwnedLane]) -> None:

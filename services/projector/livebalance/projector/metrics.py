@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.projector.fold import Folded
+from livebalance.readmodel.rows import Outcome
 from livebalance.runtime.fate import Fate
 from livebalance.runtime.lag import gauges
 from livebalance.runtime.metrics import each
@@ -24,6 +25,14 @@ stale = Counter(
 quarantined = Counter(
     "livebalance_projector_quarantined",
     "Records kept aside with their bytes, in the table quarantine, which has the reason.",
+)
+replayed = each(
+    Counter(
+        "livebalance_projector_replayed",
+        "Records out of quarantine that an operator had marked, by what became of them. held: refused again.",
+        ["outcome"],
+    ),
+    ["applied", "duplicate", "stale", "held"],
 )
 failed = each(
     Counter(
@@ -85,9 +94,11 @@ def show_epochs(epochs: Iterable[Epoch]) -> None:
         epoch.labels(one).set(1)
 
 
-def count(folded: Folded) -> None:
+def count(folded: Folded, outcomes: Iterable[Outcome] = ()) -> None:
     """A batch that Postgres has taken."""
     applied.inc(folded.applied)
     duplicates.inc(folded.duplicates)
     stale.inc(folded.stale)
     quarantined.inc(len(folded.quarantined))
+    for outcome in outcomes:
+        replayed.labels(outcome.state).inc()

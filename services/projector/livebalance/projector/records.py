@@ -107,6 +107,22 @@ def _arrived(record: KafkaRecord, read: Reader, codec: Codec) -> Arrived:
     return Arrived(what, Lane(record.partition), Offset(record.offset), kafka_time(record), record)
 
 
+def again(record: KafkaRecord, transfers: str, balances: str, codec: Codec) -> Arrived:
+    """A record that was put aside, read as if it came now, by the names of both topics.
+
+    An empty one stays where it is: an erasure would take with it what came after it.
+    """
+
+    def read(record: KafkaRecord, codec: Codec) -> What:
+        if record.topic not in (transfers, balances):
+            return Refused("this topic is not read any more")
+        if record.value is None:
+            return Refused("no value")
+        return (_transfer if record.topic == transfers else _balance)(record, codec)
+
+    return _arrived(record, read, codec)
+
+
 def before_streak(arrived: Sequence[Arrived], streak: int, limit: int) -> tuple[Sequence[Arrived], int]:
     """What may be taken before more than `limit` in a row are refused, and the new streak.
 

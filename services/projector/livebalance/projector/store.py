@@ -7,13 +7,22 @@ import asyncpg
 
 from livebalance.projector.fate import FencedError, ListedError, UnsureError
 from livebalance.projector.truth import recognise
-from livebalance.readmodel import writes
-from livebalance.readmodel.rows import LaneMove, LaneRow, LaneStart, ListedTransfer, StoredBalance, Work
+from livebalance.readmodel import quarantine, writes
+from livebalance.readmodel.rows import (
+    LaneMove,
+    LaneRow,
+    LaneStart,
+    ListedTransfer,
+    MarkedRow,
+    StoredBalance,
+    Work,
+)
 from livebalance.runtime import crash, logs
 from livebalance.wire.identity import AccountId, Lane
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 15.0
+_MARKED_AT_ONCE = 500  # records of one replay
 _LOCK_SECONDS = 2.0  # a claim waits so long before it ends the backend that is in its way
 
 _log = logs.get("store")
@@ -89,6 +98,10 @@ class Store:
     async def listed(self, named: list[writes.Named]) -> dict[writes.Named, ListedTransfer]:
         return await writes.listed_transfers(await self.connection(), named) if named else {}
 
+    async def marked(self, lanes: list[Lane]) -> list[MarkedRow]:
+        """What is in quarantine and is to be applied now; the next ones, if there are many."""
+        return await quarantine.marked(await self.connection(), lanes, _MARKED_AT_ONCE) if lanes else []
+
     async def move(self, moves: list[LaneMove]) -> None:
         """Only the lanes: how far they are complete. Raises FencedError."""
         if moves and await writes.move_lanes(await self.connection(), moves) < len(moves):
@@ -120,5 +133,9 @@ class Store:
             raise FencedError("an account is not at the revision it was read at")
         if written.transfers < len(work.transfers):
             raise ListedError("a transfer is in the list already")
+        if work.erased:
+            await quarantine.forget(connection, work.erased)
         if work.quarantined:
             await writes.quarantine(connection, work.quarantined)
+        if work.replayed and not await quarantine.settle(connection, work.replayed):
+            raise FencedError("a record in quarantine is not marked any more")
