@@ -9,7 +9,7 @@ from tests.contract.alerts import RUNBOOKS
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _ROLE = re.compile(r"\s*-- as (\w+)\n")
 # As it is typed: alone, by the path of a checkout, or in a pod; not the name of a database or a namespace.
-_COMMAND = re.compile(r"(?:^ *|`|bin/| -- )livebalance ([a-z][^`\n]*)", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^ *|`|bin/| -- |xargs )livebalance ([a-z][^`\n|]*)", re.MULTILINE)
 _OTHERS = ("operations.md", "kubernetes.md")  # pages beside them that an operator types from
 
 
@@ -41,4 +41,5 @@ def statements() -> list[Statement]:
 def commands() -> set[str]:
     """Of `livebalance`, with their options."""
     pages = [*(PROJECT / RUNBOOKS).iterdir(), *(PROJECT / "docs" / name for name in _OTHERS)]
-    return {command.strip() for page in pages for command in _COMMAND.findall(page.read_text())}
+    texts = [page.read_text().replace("\\\n", " ") for page in pages]  # a line may go on in the next one
+    return {command.strip() for text in texts for command in _COMMAND.findall(text)}
