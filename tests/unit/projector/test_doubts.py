@@ -28,6 +28,22 @@ def test_doubts_follow_the_accounts() -> None:
     assert (doubts.disputed, doubts.waiting_ms(now)) == (0, 0)
 
 
+def test_who_has_not_moved_since_reading_began_waits_for_nothing_that_is_amiss() -> None:
+    doubts, now, cut = Doubts(), Millis(100), [Lane(0)]
+    doubts.take([account("a", unverified=40)], cut)
+    assert doubts.waiting_ms(now) == 0
+    doubts.take([account("a", unverified=40)], [Lane(1)])
+    assert doubts.waiting_ms(now) == 60
+    doubts.take([account("a", unverified=40)], cut)
+    assert doubts.waiting_ms(now) == 0
+    known, moved = account("b", unverified=50), account("c", unverified=60)
+    known.opening, moved.transfer_count = NOTHING, 1
+    doubts.take([moved], cut)
+    assert doubts.waiting_ms(now) == 40
+    doubts.take([known], cut)
+    assert doubts.waiting_ms(now) == 50
+
+
 def test_who_drifts_is_among_the_disputed() -> None:
     doubts, one = Doubts(), account("a", disputed=1)
     one.amount, one.opening, one.named_total = Money(500, 2), NOTHING, Money(400, 2)

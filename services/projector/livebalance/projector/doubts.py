@@ -1,9 +1,9 @@
 """The accounts of the owned lanes that are disputed, drift, or wait for the transfer their balance names."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from livebalance.projector.account import Account
-from livebalance.wire.identity import AccountId
+from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.instant import Millis
 
 
@@ -15,10 +15,10 @@ class Doubts:
         self._disputed: set[AccountId] = set()
         self._drifting: set[AccountId] = set()
 
-    def take(self, accounts: Iterable[Account]) -> None:
-        """As they stand now."""
+    def take(self, accounts: Iterable[Account], cut: Collection[Lane] = ()) -> None:
+        """As they stand now. Of lanes that are `cut`, what was before a time was never read."""
         for account in accounts:
-            if account.unverified_since is None:
+            if account.unverified_since is None or (account.lane in cut and _is_of_before(account)):
                 self._waiting.pop(account.id, None)
             else:
                 self._waiting[account.id] = account.unverified_since
@@ -54,3 +54,8 @@ class Doubts:
     def waiting_ms(self, now: Millis) -> int:
         """How long the longest unverified account has been so; 0 when all are verified."""
         return max(0, now - min(self._waiting.values(), default=now))
+
+
+def _is_of_before(account: Account) -> bool:
+    """Its balance names a transfer that was not to be read: it waits for its next one."""
+    return account.opening is None and not account.transfer_count

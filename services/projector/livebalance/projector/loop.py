@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -118,7 +118,7 @@ class Projector:
         self._lanes, number = None, self._intake.number
         await self._announcer.done()
         lanes = await claim(self._settings, self._intake, self._store)
-        await self._standing.begin(list(lanes))
+        await self._standing.begin(list(lanes), _cut(lanes))
         self._lanes, self._number = lanes, number
         self._count_lanes()
         metrics.show_epochs(lane.epoch for lane in lanes.values())
@@ -130,9 +130,6 @@ class Projector:
         lanes = self._lanes or {}
         if unsure is not None and all(_has_taken(lanes.get(move.lane), move) for move in unsure.moves):
             await self._doorbell.publish(unsure.news)
-
-    def _cut(self) -> set[Lane]:
-        return {id_ for id_, lane in (self._lanes or {}).items() if not lane.from_start}
 
     def _running(self) -> dict[Lane, OwnedLane]:
         return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
@@ -158,7 +155,7 @@ class Projector:
         if steps:
             accounts = await self._standing.accounts(late)
             listed = await self._standing.listed(named_by(late))
-            folded, outcomes = replay(late, accounts, listed, self._cut())
+            folded, outcomes = replay(late, accounts, listed, _cut(self._lanes or {}))
             ids = [id_ for id_, _ in marked]
             await self._write(steps, folded, list(zip(ids, outcomes, strict=True)))
 
@@ -204,7 +201,7 @@ class Projector:
         with metrics.seconds.labels("load").time():
             accounts, listed = await self._standing.accounts(batch), await self._standing.listed(named)
         with metrics.seconds.labels("fold").time():
-            return fold(batch, accounts, listed, self._cut())
+            return fold(batch, accounts, listed, _cut(self._lanes or {}))
 
     async def _tell(self) -> None:
         """How far each lane is complete: to Postgres, fenced, and to whoever follows the lane."""
@@ -239,6 +236,11 @@ class Projector:
 
 def _now() -> Millis:
     return Millis(time.time_ns() // 1_000_000)
+
+
+def _cut(lanes: Mapping[Lane, OwnedLane]) -> set[Lane]:
+    """Those that were not read from their start."""
+    return {id_ for id_, lane in lanes.items() if not lane.from_start}
 
 
 def _has_taken(lane: OwnedLane | None, move: LaneMove) -> bool:

@@ -63,8 +63,8 @@ drifting = Gauge(
 )
 unverified = Gauge(
     "livebalance_projector_unverified_seconds",
-    "Seconds that an account has waited for the transfer its balance names, the longest. One that has not "
-    "moved since LIVEBALANCE_START waits on.",
+    "Seconds that an account has waited for the transfer its balance names, the longest. Those that have not "
+    "moved since LIVEBALANCE_START are not counted.",
 )
 lanes = each(
     Gauge("livebalance_projector_lanes", "Lanes owned. One that is halted waits for an operator.", ["state"]),
