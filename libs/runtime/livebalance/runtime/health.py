@@ -58,19 +58,30 @@ async def _body(receive: Receive) -> bytes:
 
 @contextlib.asynccontextmanager
 async def serving(
-    host: str, port: int, live: Probe, ready: Probe, posts: Mapping[str, Post] = MappingProxyType({})
+    at: tuple[str, int],
+    stopping: asyncio.Event,
+    live: Probe,
+    ready: Probe,
+    posts: Mapping[str, Post] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
-    """Serves as long as the block runs; port 0: nothing. `posts`: by path, what else is answered."""
+    """Serves at this host and port as long as the block runs; port 0: nothing. Who is stopping is not ready.
+
+    `posts`: by path, what else is answered.
+    """
+    host, port = at
     if port == 0:
         yield
         return
+
+    def unready() -> str | None:
+        return "stopping" if stopping.is_set() else ready()
 
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         post = posts.get(scope["path"]) if scope["method"] == "POST" else None
         if post:
             status, kind, body = post(await _body(receive))
         else:
-            status, kind, body = _answer(scope["path"], live, ready)
+            status, kind, body = _answer(scope["path"], live, unready)
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

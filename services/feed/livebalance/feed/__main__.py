@@ -49,7 +49,8 @@ async def serve(chosen: argparse.Namespace, settings: FeedSettings, stopping: as
     feed = Feed(settings, Order(chosen.accounts, chosen.rate, chosen.seed, limit, chosen.plain))
     began = time.monotonic()
     posts = {PATH: Desk(settings.demo_secret.get_secret_value()).post} if settings.demo_secret else {}
-    async with health.serving(settings.http_host, settings.http_port, lambda: None, lambda: None, posts):
+    at = settings.http_host, settings.http_port
+    async with health.serving(at, stopping, lambda: None, lambda: None, posts):
         await (stopping.wait() if chosen.desk else feed.until(stopping))
     sys.stdout.write(summary(feed, time.monotonic() - began, chosen.json) + "\n")
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import asyncpg
 
 from livebalance.gateway import metrics
+from livebalance.gateway.alarm import Alarm
 from livebalance.gateway.audit import Audit, Followed, findings
 from livebalance.gateway.authority import Authority
 from livebalance.gateway.census import Census
@@ -20,8 +21,8 @@ from livebalance.gateway.farewell import farewells
 from livebalance.gateway.gate import Gate
 from livebalance.gateway.hub import Hub
 from livebalance.gateway.journey import Journeys
-from livebalance.gateway.outbox import Note
 from livebalance.gateway.refusal import Refusal, of_away, of_turned
+from livebalance.gateway.remarks import remark
 from livebalance.gateway.rights import Rights
 from livebalance.gateway.session import STRANGER, Present, Session
 from livebalance.gateway.settings import Settings
@@ -31,7 +32,7 @@ from livebalance.gateway.tokens import Denial
 from livebalance.gateway.turns import Turns
 from livebalance.readmodel.reads import Finding
 from livebalance.readmodel.revocations import Revocation
-from livebalance.runtime import crash, logs
+from livebalance.runtime import crash
 from livebalance.runtime.metrics import shown
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
@@ -49,12 +50,6 @@ _REFUSED: dict[Denial, Hangup] = {
     "revoked": REVOKED,
     "keys_missing": Hangup(Close.BUSY, "keys_missing", 1000),
 }
-
-
-_COUNTED = {"error": metrics.ERRORS, "snapshot": metrics.SNAPSHOTS, "unsubscribed": metrics.UNSUBSCRIBED}
-_TEMPORARY = frozenset({"rate_limited", "unavailable", "not_yet"})  # errors that say nothing of what was sent
-
-_log = logs.get("relay")
 
 
 class Link(Protocol):
@@ -88,8 +83,7 @@ class Relay:
         self._census = Census(self._hub, self._pipeline, self._links)
         self._journeys = Journeys(self._hub)
         self._new_per_second = settings.new_sockets
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarmed: float | None = None  # for when
+        self._alarm = Alarm(self._release)
         self._deltas = Deltas(
             settings.redis.get_secret_value(),
             settings.channel_prefix,
@@ -348,7 +342,7 @@ class Relay:
             metrics.SPARED.inc(spared)
         for why in done.repairs:
             metrics.REPAIRS.labels(why).inc()
-        self._wake_when_due()
+        self._alarm.set(self._clients.due)
         for session, hangup in done.hangups:
             if link := self._links.get(session):
                 link.hang_up(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
@@ -365,39 +359,12 @@ class Relay:
         metrics.BYTES.inc(sent)
 
     def _look(self, session: Session) -> None:
-        """What a flush left, and what the outbox did until then."""
-        outbox = session.outbox
-        outbox.remarkable = False
-        if outbox.held:
+        if session.outbox.held:
             self._clients.hold(session)
-        if outbox.notes:
-            self._count(session, outbox.notes)
-            outbox.notes = ()
-        if outbox.conflated or outbox.gathered or outbox.forgotten:
-            metrics.CONFLATED.labels("slow").inc(outbox.conflated)
-            metrics.CONFLATED.labels("rate").inc(outbox.gathered)
-            metrics.FORGOTTEN.inc(outbox.forgotten)
-            outbox.conflated = outbox.gathered = outbox.forgotten = 0
-
-    def _count(self, session: Session, notes: Sequence[Note]) -> None:
-        for kind, reason in notes:
-            _COUNTED[kind].labels(reason).inc()
-            if kind == "error" and reason not in _TEMPORARY:
-                _log.info("message refused", code=reason, session=session.name, address=session.address)
-
-    def _wake_when_due(self) -> None:
-        """Sets the one alarm for clients that want data less often than they come."""
-        due = self._clients.due
-        if due == self._alarmed:
-            return
-        if self._alarm:
-            self._alarm.cancel()
-        self._alarm, self._alarmed = None, due
-        if due is not None:
-            self._alarm = asyncio.get_running_loop().call_later(due - time.monotonic(), self._release)
+        remark(session)
 
     def _release(self) -> None:
-        self._alarmed = None
+        """For clients that want data less often than they come."""
         self._clients.release(time.monotonic())
         self.perform()
 

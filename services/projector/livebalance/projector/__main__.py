@@ -59,11 +59,9 @@ async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         return here.stalled() if here else None
 
     def unready() -> str | None:
-        if stopping.is_set():
-            return "stopping"
         return here.unready() if here else "kafka is away"
 
-    async with health.serving(settings.http_host, settings.http_port, stalled, unready):
+    async with health.serving((settings.http_host, settings.http_port), stopping, stalled, unready):
         lanes = await _lanes(settings, stopping)
         if lanes is None:
             return

@@ -173,7 +173,7 @@ class Projector:
             raise
         for one in steps:
             one.taken()
-        self._standing.keep(folded)
+        self._standing.keep(folded, _cut(self._lanes or {}))
         metrics.count(folded, [outcome for _, outcome in replayed])
         await self._announcer.announce([one.lane for one in steps], news)
 

@@ -1,6 +1,6 @@
 """Accounts and transfers as they stand in Postgres: remembered from the last batches, else read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from livebalance.projector.account import Account, restored
 from livebalance.projector.cache import Cache
@@ -20,15 +20,13 @@ class Standing:
         self._accounts: Cache[AccountId, Account] = Cache(size)
         self._listed: Cache[Named, ListedTransfer] = Cache(size)
         self.doubts = Doubts()
-        self._cut: frozenset[Lane] = frozenset()
 
-    async def begin(self, lanes: list[Lane], cut: Iterable[Lane]) -> None:
+    async def begin(self, lanes: list[Lane], cut: Collection[Lane]) -> None:
         """Anew, for lanes just claimed; some are `cut`: not read from their start."""
-        self._cut = frozenset(cut)
         self._accounts.clear()
         self._listed.clear()
         self.doubts.forget()
-        self.doubts.take(map(restored, await self._store.doubted(lanes)), self._cut)
+        self.doubts.take(map(restored, await self._store.doubted(lanes)), cut)
 
     async def accounts(self, batch: Sequence[Arrived]) -> dict[AccountId, Account]:
         """Those of the batch that exist."""
@@ -44,10 +42,10 @@ class Standing:
         known.update(await self._store.listed(list(named - known.keys())))
         return known
 
-    def keep(self, folded: Folded) -> None:
+    def keep(self, folded: Folded, cut: Collection[Lane]) -> None:
         """Postgres has taken it."""
         if any(change.erased for change in folded.changes.values()):
             self._listed.clear()
         self._accounts.keep({id_: change.account for id_, change in folded.changes.items()})
         self._listed.keep(folded.listed)
-        self.doubts.take((change.account for change in folded.changes.values()), self._cut)
+        self.doubts.take((change.account for change in folded.changes.values()), cut)

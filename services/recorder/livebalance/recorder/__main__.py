@@ -57,11 +57,8 @@ async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     assignments = Assignments()
     consumer = _consumer(settings)
     recorder = Recorder(settings, values, consumer, assignments)
-
-    def unready() -> str | None:
-        return "stopping" if stopping.is_set() else recorder.unready()
-
-    async with health.serving(settings.http_host, settings.http_port, recorder.stalled, unready):
+    at = settings.http_host, settings.http_port
+    async with health.serving(at, stopping, recorder.stalled, recorder.unready):
         try:
             await _reachable(settings, values, stopping)
             consumer.subscribe([settings.transfers_topic], listener=assignments)
