@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 import struct
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -91,6 +93,16 @@ class Raw:
 
     def stop_reading(self) -> None:
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one that reads, too
+
+    def unread(self) -> bytes:
+        """What has come and was not asked for yet, here or in the kernel."""
+        here = bytes(self.reader._buffer)  # type: ignore[attr-defined]  # it has no way to look
+        twin = socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno()))
+        with twin:
+            try:
+                return here + twin.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return here
 
     async def frame(self) -> tuple[int, bytes]:
         """The next: opcode and payload."""
