@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import httpx
 
-from livebalance.runtime.registry import TRANSFER_ID
+from livebalance.runtime.schema.file_registry import TRANSFER_ID
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
@@ -190,18 +190,18 @@ AT_THE_START = [
     fault(the_same_for_a_recorder, "RecorderBehind"),
 ]
 WHILE_ALL_RUNS = [
-    fault(postgres_is_slow, "Slow"),
-    fault(a_transaction_stays_open, "HeldBack", "Stalled"),
+    fault(postgres_is_slow, "SlowDelivery"),
+    fault(a_transaction_stays_open, "OpenTransaction", "Stalled"),
     fault(another_claims, "Fenced"),
     fault(another_timeline, "EpochChanged"),
-    fault(a_row_nobody_thought_of, "GatewayBug"),
+    fault(a_row_nobody_thought_of, "GatewayInternalError"),
     fault(a_balance_alone, "Unverified"),
     fault(a_transfer_of_another_amount, "Drift", "Disputed"),
     fault(garbage, "Quarantine"),
     fault(nothing_but_garbage, "LaneHalted"),
-    fault(redis_stands_still, "RedisDeaf", "Unpublished", "DeltasLost", "Stalled", "TurningAway"),
+    fault(redis_stands_still, "RedisNotDelivering", "PublishFailing", "DeltasLost", "Stalled", "RejectingClients"),
 ]
 AT_THE_END = [
-    fault(a_recorder_that_dies, "Restarting", "ProcessDown", "NotRecorded"),
+    fault(a_recorder_that_dies, "Restarting", "ProcessDown", "PartitionWithoutRecorder"),
     fault(no_gateway, "NoGateway"),
 ]
