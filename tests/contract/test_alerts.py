@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from livebalance.cli.commands import app
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 from tests.contract import runbook
 from tests.contract.alerts import ALERTS, DIRECTORY, RULES, RUNBOOKS, Alert, read
 from tests.contract.promql import missing
@@ -56,8 +56,8 @@ def test_it_says_what_an_operator_needs(alert: Alert) -> None:
     assert headings == [
         f"# {alert.name}",
         "## What it means",
-        "## See it",
-        "## What usually causes it",
+        "## How to see it",
+        "## Usual causes",
         "## What to do",
         "## When to escalate",
     ]
