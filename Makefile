@@ -13,7 +13,7 @@ STACK := LIVEBALANCE_PARENT=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web lock
+.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web docs lock
 
 help: ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -42,11 +42,11 @@ check: check-lock check-python check-web ## format, lint, types, import contract
 check-python: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy libs services tests deploy
+	$(BIN)/mypy libs services tests deploy scripts
 	$(BIN)/lint-imports
 
 check-web: $(READY)
-	$(BIN)/python -m livebalance.stack.node run check
+	$(BIN)/python -m livebalance.stack.build.node run check
 
 test: check test-web test-python ## check, and every test
 
@@ -57,16 +57,19 @@ test-python: $(READY)
 	$(BIN)/python -m pytest tests/acceptance
 
 test-web: $(READY)
-	$(BIN)/python -m livebalance.stack.node test
+	$(BIN)/python -m livebalance.stack.build.node test
 
 # Resolving starts from what is locked: nothing moves that need not. `make lock ARGS=--upgrade` moves everything.
 RESOLVE := $(UV) pip compile pyproject.toml $(MEMBERS) --all-extras --group dev --python-version 3.11 --universal \
   --generate-hashes --no-header --no-annotate --quiet \
   $(patsubst %,--no-emit-package=livebalance-%,$(notdir $(MEMBERS:/pyproject.toml=)))
 
+docs: $(READY) ## the generated pages of docs/ again
+	@$(BIN)/python -m scripts.docs
+
 lock: $(READY) ## resolve the dependencies again into requirements.lock
 	@$(RESOLVE) $(ARGS) --output-file requirements.lock
-	@$(BIN)/python -m livebalance.stack.jars
+	@$(BIN)/python -m livebalance.stack.build.jars
 
 check-lock: $(READY)
 	@cp requirements.lock .livebalance/resolved.lock

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.runtime.broker import Broker
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
-from livebalance.stack.rediscluster import RedisCluster
-from livebalance.stack.servers import Servers
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from tests.previous import NoHistoryError, Previous, is_whole, unpack
+from tests.servers.database import Database, make_template
+from tests.servers.redis_cluster import RedisCluster
 
 _serial = itertools.count(1)
 

@@ -14,9 +14,10 @@ from docker.errors import NotFound
 from docker.models.containers import ExecResult
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
-from livebalance.stack import kafka, place, postgres, redis
-from livebalance.stack.child import Child
-from livebalance.stack.place import Place
+from livebalance.stack import paths
+from livebalance.stack.paths import Place
+from livebalance.stack.process.process import Child
+from livebalance.stack.servers import kafka, postgres, redis
 
 
 class Served(Protocol):
@@ -123,10 +124,10 @@ class Engine:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Be the engine that answers."""
-        for module in ("testcontainers.core.container", "livebalance.stack.container"):
+        for module in ("testcontainers.core.container", "livebalance.stack.servers.container"):
             patch.setattr(f"{module}.DockerClient", lambda **_: self)
         for server in ("kafka", "postgres", "redis"):
-            patch.setattr(f"livebalance.stack.{server}.free_port", self._free_port)
+            patch.setattr(f"livebalance.stack.servers.{server}.free_port", self._free_port)
         patch.setattr(testcontainers_config, "ryuk_disabled", True)
         patch.setenv("LIVEBALANCE_STACK", "docker")
 
@@ -165,4 +166,4 @@ class Engine:
         served.start()
 
     def _free_port(self) -> int:
-        return self._wanted.pop() if self._wanted else place.free_port()
+        return self._wanted.pop() if self._wanted else paths.free_port()

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from livebalance.stack.child import Child
-from livebalance.stack.place import PROJECT, free_port
+from livebalance.stack.paths import PROJECT, free_port
+from livebalance.stack.process.process import Child
 
 PAGE = PROJECT / "docs" / "reporting.md"
 

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 
 PINNED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 _WITHIN = 30  # seconds

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.place import free_port
+from livebalance.stack.paths import free_port
+from livebalance.stack.process.process import Child, bare_environment
 
 EVERY = "500ms"  # it scrapes and looks at its rules
 

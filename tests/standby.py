@@ -3,9 +3,9 @@
 import os
 import pwd
 
-from livebalance.stack.jars import Progress, silent
-from livebalance.stack.place import Place
-from livebalance.stack.postgres import _BIN, Postgres
+from livebalance.stack.build.jars import Progress, silent
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.postgres import _BIN, Postgres
 
 _READY = "ready to accept read-only connections"
 

@@ -1,8 +1,8 @@
 """Settings as the environment of a process."""
 
-from livebalance.runtime.environment import variable
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import written
+from livebalance.runtime.config.environment import variable
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import written
 
 
 def told(settings: ServiceSettings) -> dict[str, str]:

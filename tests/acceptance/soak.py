@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
 from tests.acceptance.proof.listener import Listener
 from tests.acceptance.proof.proof import Proof

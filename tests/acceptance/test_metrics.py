@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from livebalance.stack.cluster import Cluster, kind_of
-from livebalance.stack.place import PROJECT, Place, free_port
+from livebalance.stack.paths import PROJECT, Place, free_port
 from livebalance.stack.plan import Plan
-from livebalance.stack.topics import Topics
+from livebalance.stack.servers.topics import Topics
 from tests.integration.gateway.viewer import Viewer
 from tests.scrape import Scrape, scrape, shows
 from tests.tokens import claims, signed

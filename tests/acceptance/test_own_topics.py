@@ -14,17 +14,17 @@ import fastavro
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.schemas import HttpRegistry
-from livebalance.stack.place import PROJECT, Place
-from livebalance.stack.secured import PASSWORD, USER, SecuredKafka
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.schema.http_registry import HttpRegistry
+from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.avro import SchemaId
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.runtime.registry import Registry, serving
+from tests.servers.kafka_secure import PASSWORD, USER, SecuredKafka
 
 GUIDE = PROJECT / "docs" / "your-own-topics.md"
 TOPICS = Topics("payments.transfers", "payments.balances", 3)

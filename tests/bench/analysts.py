@@ -28,21 +28,21 @@ from statistics import median
 import asyncpg
 import uvloop
 
-from livebalance.readmodel import writes
-from livebalance.readmodel.writes import Connection
+from livebalance.readmodel import projector_writes
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.runtime import logs
-from livebalance.runtime.broker import Broker
-from livebalance.stack.child import Child
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
-from livebalance.stack.postgres import Postgres
-from livebalance.stack.servers import Servers
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.stack.paths import Place
+from livebalance.stack.process.process import Child
+from livebalance.stack.servers.postgres import Postgres
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from tests.bench.asking import answers, asking
 from tests.bench.backlog import PARTITIONS, Accounts, fill
 from tests.bench.cores import cpu, make_last, pin
 from tests.integration.projector.world import World
 from tests.pool import Pool
+from tests.servers.database import Database, make_template
 from tests.standby import Standby
 
 REST = 180.0  # seconds for what is left of a backlog
@@ -149,7 +149,7 @@ async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterato
     await maker.execute("checkpoint")
     await maker.close()
     owner = await asyncpg.connect(database.url("owner"))
-    await writes.prepare(owner)
+    await projector_writes.prepare(owner)
     world = World(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
     with cores(servers, ground) as theirs, asked_of(servers, ground, home, theirs) as (asked, watched):
         accounts = Accounts(await owner.fetch(_ACCOUNTS))

@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from livebalance.stack.child import Child
-from livebalance.stack.postgres import _BIN
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.errors import Trouble
+from livebalance.stack.process.process import Child
+from livebalance.stack.servers.postgres import _BIN
 from tests.bench.reporting import QUESTIONS
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import asyncpg
 from aiokafka.partitioner import DefaultPartitioner
 
-from livebalance.stack.database import Database
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
 from tests.bench.reporting import FILL
 from tests.integration.projector.world import balance, transfer
+from tests.servers.database import Database
 
 PARTITIONS = 4  # as FILL has lanes
 

@@ -22,8 +22,7 @@ import asyncpg
 import httpx
 from msgspec import json
 
-from livebalance.stack.database import Database
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import DeltaFrame, Following, Subscribe, decode_server, encode
 from livebalance.wire.identity import AccountId, channel_account, channel_name
@@ -31,6 +30,7 @@ from tests.bench.crowd import Crowd, Member, masked
 from tests.bench.fanout import Server, serving
 from tests.bench.ground import on_servers
 from tests.integration.gateway.book import Book
+from tests.servers.database import Database
 from tests.tokens import SECRET
 
 PREFIX = "cut:"

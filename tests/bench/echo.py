@@ -14,16 +14,16 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from livebalance.gateway import socket
-from livebalance.gateway.credentials import Credentials
-from livebalance.gateway.doorman import Address
-from livebalance.gateway.handshake import Entrance
-from livebalance.gateway.head import Rules
-from livebalance.gateway.line import Patience
-from livebalance.gateway.outbox import Outbox, ready
-from livebalance.gateway.refusal import Refusal
-from livebalance.gateway.session import Manners, Session
-from livebalance.gateway.socket import Socket
+from livebalance.gateway.auth.credentials import Credentials
+from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.live.outbox import Outbox, ready
+from livebalance.gateway.live.session import Manners, Session
+from livebalance.gateway.server import websocket
+from livebalance.gateway.server.handshake import Entrance
+from livebalance.gateway.server.refusal import Refusal
+from livebalance.gateway.server.request_head import Rules
+from livebalance.gateway.server.tcp import Patience
+from livebalance.gateway.server.websocket import Socket
 
 LARGEST = 32 * 1024 * 1024  # bytes
 
@@ -119,7 +119,7 @@ def main() -> None:
     elif asked.as_it_is:
         ours(asked.port, Echo)
     else:
-        socket.FRAGMENTS = socket.CONTROLS_AT_ONCE = LARGEST
+        websocket.FRAGMENTS = websocket.CONTROLS_AT_ONCE = LARGEST
         ours(asked.port, Tolerant)
 
 

@@ -23,15 +23,15 @@ import asyncpg
 import hiredis
 import psutil
 
-from livebalance.stack.database import Database
-from livebalance.stack.place import free_port
-from livebalance.stack.servers import Servers
+from livebalance.stack.paths import free_port
+from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Delta, Parts, encode_delta, redis_account, written
 from livebalance.wire.frame import Auth, Following, Subscribe, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
-from livebalance.wire.instant import Millis
-from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.timestamp import Millis
+from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
 from tests.bench.ground import on_servers
+from tests.servers.database import Database
 from tests.tokens import SECRET, token
 
 EPOCH = Epoch("00000000000000a1")

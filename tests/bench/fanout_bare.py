@@ -18,7 +18,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from livebalance.gateway.outbox import ready
+from livebalance.gateway.live.outbox import ready
 from livebalance.wire.delta import account_of, decode_delta, redis_account
 from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client, encode
 from livebalance.wire.identity import AccountId, channel_account

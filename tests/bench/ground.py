@@ -8,9 +8,9 @@ from typing import Any
 
 import uvloop
 
-from livebalance.stack.database import make_template
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
+from tests.servers.database import make_template
 
 
 def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str) -> None:

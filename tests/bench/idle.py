@@ -12,11 +12,11 @@ import argparse
 import asyncio
 import statistics
 
-from livebalance.stack.database import Database
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.servers import Servers
 from tests.bench.cut import crowd
 from tests.bench.fanout import PREFIX, WAYS, Server, fill, serving
 from tests.bench.ground import on_servers
+from tests.servers.database import Database
 from tests.tokens import SECRET
 
 ACCOUNTS = 1_000

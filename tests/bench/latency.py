@@ -26,9 +26,9 @@ import psutil
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
-from livebalance.runtime.pairs import account
+from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster, kind_of
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
 from tests.acceptance.proof.feed import feeding
 from tests.tokens import tokens

@@ -19,16 +19,16 @@ from unittest import mock
 import uvloop
 
 from livebalance.projector import metrics
-from livebalance.readmodel import writes
+from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import Work
 from livebalance.runtime import logs
-from livebalance.runtime.broker import Broker
-from livebalance.stack.database import Database, make_template
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.projector.world import World, history
+from tests.servers.database import Database, make_template
 
 Patch = contextlib.AbstractContextManager[object]
 
@@ -55,16 +55,18 @@ class Measured:
 
 def row_by_row() -> Patch:
     """The same statement, each time with one row."""
-    write = writes.write_batch
+    write = projector_writes.write_batch
 
-    async def each(connection: writes.Connection, topic: str, work: Work) -> writes.Written:
+    async def each(
+        connection: projector_writes.Connection, topic: str, work: Work
+    ) -> projector_writes.Written:
         works = [Work(moves=work.moves, erased=work.erased)]
         works += [Work(balances=[row]) for row in work.balances]
         works += [Work(transfers=[row]) for row in work.transfers]
         found = [await write(connection, topic, one) for one in works]
-        return writes.Written(*map(sum, zip(*found, strict=True)))
+        return projector_writes.Written(*map(sum, zip(*found, strict=True)))
 
-    return mock.patch.object(writes, "write_batch", each)
+    return mock.patch.object(projector_writes, "write_batch", each)
 
 
 WAYS = [

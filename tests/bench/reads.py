@@ -13,12 +13,12 @@ from statistics import median
 
 import asyncpg
 
-from livebalance.readmodel import reads
-from livebalance.readmodel.reads import Asked
-from livebalance.stack.database import Database
-from livebalance.stack.servers import Servers
+from livebalance.readmodel import gateway_reads
+from livebalance.readmodel.gateway_reads import Asked
+from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.bench.ground import on_servers
+from tests.servers.database import Database
 
 EPOCH = Epoch("00000000000000a1")
 TRANSFERS = 60
@@ -51,21 +51,25 @@ async def measure(database: Database, count: int) -> None:
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute(FILL.replace("$accounts", str(count)))
     await owner.close()
-    gateway = await asyncpg.connect(database.url("gateway"), server_settings=reads.SETTINGS)
+    gateway = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     names = [AccountId(f"acc-{number:06}") for number in range(1, count + 1)]
     here, behind = Position(EPOCH, Revision(TRANSFERS)), Position(EPOCH, Revision(TRANSFERS - 5))
     known = dict.fromkeys(names, here)
     some = names[:: count // 200][:200]
     rows: dict[str, Callable[[], Awaitable[object]]] = {
         "plain": lambda: gateway.fetch("select 1"),
-        f"audit of {count}": lambda: reads.audit(gateway, known),
-        "audit of 1,000": lambda: reads.audit(gateway, dict.fromkeys(names[:1000], here)),
-        "snapshot of 1": lambda: reads.accounts(gateway, [Asked(names[7], None)], 10_000, 200),
-        "snapshots of 200": lambda: reads.accounts(gateway, [Asked(n, None) for n in some], 10_000, 200),
-        "resumes of 200": lambda: reads.accounts(gateway, [Asked(n, behind) for n in some], 10_000, 200),
-        "a page of 50": lambda: reads.older(gateway, names[7], None, 50),
-        "a list of all, 50": lambda: reads.listed(gateway, [], [""], names[count // 2], 50),
-        "a list of 100 ids, 50": lambda: reads.listed(gateway, names[:100], [], "", 50),
+        f"audit of {count}": lambda: gateway_reads.audit(gateway, known),
+        "audit of 1,000": lambda: gateway_reads.audit(gateway, dict.fromkeys(names[:1000], here)),
+        "snapshot of 1": lambda: gateway_reads.accounts(gateway, [Asked(names[7], None)], 10_000, 200),
+        "snapshots of 200": lambda: gateway_reads.accounts(
+            gateway, [Asked(n, None) for n in some], 10_000, 200
+        ),
+        "resumes of 200": lambda: gateway_reads.accounts(
+            gateway, [Asked(n, behind) for n in some], 10_000, 200
+        ),
+        "a page of 50": lambda: gateway_reads.older(gateway, names[7], None, 50),
+        "a list of all, 50": lambda: gateway_reads.listed(gateway, [], [""], names[count // 2], 50),
+        "a list of 100 ids, 50": lambda: gateway_reads.listed(gateway, names[:100], [], "", 50),
     }
     for name, ask in rows.items():
         print(f"{name:24} {await timed(ask):8.2f}")

@@ -14,10 +14,10 @@ from statistics import median
 
 import asyncpg
 
-from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database
-from livebalance.stack.servers import Servers
+from livebalance.readmodel.projector_writes import Connection
+from livebalance.stack.servers.servers import Servers
 from tests.bench.ground import on_servers
+from tests.servers.database import Database
 
 PLANS = Path(__file__).parent / "plans"
 TIMES = 5

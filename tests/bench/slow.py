@@ -23,9 +23,9 @@ from websockets.typing import Subprotocol
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
-from livebalance.runtime.pairs import account
+from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
 from livebalance.wire.frame import SUBPROTOCOL, Auth, Following, Subscribe, encode
 from livebalance.wire.identity import channel_name

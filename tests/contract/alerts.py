@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 
 DIRECTORY = PROJECT / "deploy" / "observability"
 RULES = DIRECTORY / "alerts.yml"

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from livebalance.stack.place import PROJECT, Place
+from livebalance.stack.paths import PROJECT, Place
 
 VERSION = "2.40.3"
 _SHA256 = "d42aa5ffe26ff876347b62172da739064454ad59ad5dd44de933ec9594e8c1d8"

@@ -6,8 +6,8 @@ import promql_parser
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 from prometheus_client.metrics import MetricWrapperBase
 
-from livebalance.cli.metrics import modules
 from livebalance.runtime import metrics as shared
+from scripts.metrics_docs import modules
 
 Labels = frozenset[str]
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 from tests.contract.alerts import RUNBOOKS
 
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)

@@ -3,18 +3,15 @@
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from livebalance.cli import protocol
-from livebalance.stack.node import WEB
-from livebalance.stack.place import PROJECT
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.build.node import WEB
+from livebalance.stack.paths import PROJECT
 from livebalance.wire.close import Close
-from livebalance.wire.strict import StrictError, check
+from livebalance.wire.strict_json import StrictError, check
 from tests.contract.dialogue import dialogues
 from tests.contract.vectors import Vector, label, vectors
 
@@ -54,18 +51,6 @@ def plain(cases: list[Vector]) -> Iterator[Any]:
         except StrictError:
             continue
         yield pytest.param(json.loads(case["text"]), id=label(case))
-
-
-def test_it_is_what_the_types_say(capsys: pytest.CaptureFixture[str]) -> None:
-    """Else: `livebalance protocol docs > docs/asyncapi.json`."""
-    protocol.docs()
-    assert capsys.readouterr().out == FILE.read_text()
-
-
-def test_without_the_vectors_it_says_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(protocol, "PROJECT", tmp_path)
-    with pytest.raises(Trouble, match="in a checkout"):
-        protocol.docs()
 
 
 def test_it_is_asyncapi(specification: Any) -> None:

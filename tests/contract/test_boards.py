@@ -12,7 +12,7 @@ from deploy.observability.boards import BOARDS, DIRECTORY
 from deploy.observability.boards.board import COLUMNS, Board
 from deploy.observability.boards.health import TOLD, WORDS
 from deploy.observability.boards.panel import Query
-from livebalance.gateway.status import Word
+from livebalance.gateway.live.status import Word
 from tests.contract.promql import missing
 from tests.prometheus import promtool
 

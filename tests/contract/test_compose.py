@@ -14,15 +14,16 @@ import pytest
 
 from deploy.observability.boards import DIRECTORY as FILES
 from deploy.observability.boards.panel import POSTGRES, PROMETHEUS
-from livebalance.runtime import ready
-from livebalance.stack import jars, kafka, postgres, redis
-from livebalance.stack.balancer import PREFERRED_PORT, balancer
-from livebalance.stack.container import IMAGES
-from livebalance.stack.place import PROJECT, Place
+from livebalance.runtime.process import ready
+from livebalance.stack.build import jars
+from livebalance.stack.paths import PROJECT, Place
 from livebalance.stack.plan import Plan, services
-from livebalance.stack.postgres import DATABASE, OWNER
-from livebalance.stack.servers import Servers
-from livebalance.stack.service import Service
+from livebalance.stack.process.service import Service
+from livebalance.stack.servers import kafka, postgres, redis
+from livebalance.stack.servers.balancer import PREFERRED_PORT, balancer
+from livebalance.stack.servers.container import IMAGES
+from livebalance.stack.servers.postgres import DATABASE, OWNER
+from livebalance.stack.servers.servers import Servers
 from tests.contract import compose
 from tests.contract.alerts import DIRECTORY, read
 
@@ -167,7 +168,7 @@ def test_jobs_do_what_the_stack_does(containers: dict[str, Any], planned: dict[s
         "LIVEBALANCE_POSTGRES_OWNER": "postgresql://owner@postgres:5432/livebalance"
     }
     [rules] = [line.split()[1] for line in said(PYTHON, "COPY") if line.startswith("deploy/topics.toml ")]
-    assert containers["topics"]["command"] == ["python", "-m", "livebalance.stack.topics", rules]
+    assert containers["topics"]["command"] == ["python", "-m", "livebalance.stack.servers.topics", rules]
     common = {
         name: value
         for name, value in contained(planned["recorder-1"].child.environment).items()

@@ -15,7 +15,7 @@ from livebalance.wire.delta import (
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import DeltaFrame, decode_server, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.contract.vectors import Vector, label, vectors
 
 VECTORS = vectors("delta")

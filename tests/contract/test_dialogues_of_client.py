@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
+from livebalance.client.effects import Connect, Emit, Input, Lost, Received, Renew, Renewed, Send, Tick
 from livebalance.client.event import Disconnected, Ended, Event
 from livebalance.client.session import Session, State
-from livebalance.client.signals import Connect, Emit, Input, Lost, Received, Renew, Renewed, Send, Tick
 from livebalance.wire.frame import Heartbeat, Status
 from livebalance.wire.identity import AccountId
 from tests.contract.dialogue import Dialogue, Frame, Step, dialogues

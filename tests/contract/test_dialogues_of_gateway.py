@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from msgspec import convert, json
 
-from livebalance.gateway.clients import Clients, Terms
-from livebalance.gateway.doorman import House
-from livebalance.gateway.effects import Hangup, Read
-from livebalance.gateway.hub import Hub
-from livebalance.gateway.revocations import Revocations
-from livebalance.gateway.rights import Rights, scope
-from livebalance.gateway.session import STRANGER, Manners, Present, Session
-from livebalance.readmodel.reads import Finding, Found, Progress
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.rights import Rights, scope
+from livebalance.gateway.limits.connections import House
+from livebalance.gateway.live.effects import Hangup, Read
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.session import STRANGER, Manners, Present, Session
+from livebalance.gateway.live.sessions import Clients, Terms
+from livebalance.readmodel.gateway_reads import Finding, Found, Progress
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import Close, reason
 from livebalance.wire.delta import Parts, written
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Lane, Position, Revision
-from livebalance.wire.instant import Millis
-from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.timestamp import Millis
+from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
 from tests.contract.dialogue import Dialogue, Frame, Step, dialogues
 
 START = 1_795_540_800_000

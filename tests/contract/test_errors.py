@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from livebalance.gateway import metrics as of_gateway
-from livebalance.projector import account, fold
+from livebalance.gateway.telemetry import metrics as of_gateway
 from livebalance.projector import metrics as of_projector
-from livebalance.runtime.environment import known
-from livebalance.stack.place import PROJECT
+from livebalance.projector.fold import account, fold
+from livebalance.runtime.config.environment import known
+from livebalance.stack.paths import PROJECT
 from livebalance.wire.close import _MESSAGES, Close
 from livebalance.wire.frame import ErrorCode, SnapshotReason, Status
 from livebalance.wire.problem import ProblemCode
@@ -56,9 +56,9 @@ def test_every_close_code_and_every_word_beside_it() -> None:
     ("heading", "codes"),
     [
         ("Error frames", get_args(ErrorCode)),
-        ("Reasons of a snapshot", get_args(SnapshotReason)),
-        ("Subscriptions that end", ("gone", "revoked")),
-        ("Problems of HTTP", get_args(ProblemCode)),
+        ("Snapshot reasons", get_args(SnapshotReason)),
+        ("Ended subscriptions", ("gone", "revoked")),
+        ("HTTP problems", get_args(ProblemCode)),
     ],
 )
 def test_every_code_of(heading: str, codes: Iterable[str]) -> None:
@@ -67,17 +67,17 @@ def test_every_code_of(heading: str, codes: Iterable[str]) -> None:
 
 def test_every_state_of_the_pipeline() -> None:
     states = get_args(get_type_hints(Status)["state"])
-    assert list(dict.fromkeys(table("How the pipeline is").words())) == list(states)
+    assert list(dict.fromkeys(table("Pipeline status").words())) == list(states)
 
 
 def test_a_problem_has_the_status_that_the_protocol_says() -> None:
     (told,) = (one for one in tables(PROTOCOL, "REST") if one.head == ["status", "codes"])
-    for code, status in ((row[0].strip("`"), row[1]) for row in table("Problems of HTTP").rows):
+    for code, status in ((row[0].strip("`"), row[1]) for row in table("HTTP problems").rows):
         assert any(status in row[0] and f"`{code}`" in row[1] for row in told.rows), code
 
 
 def test_every_reason_to_put_a_record_aside_or_to_dispute_an_account() -> None:
-    aside, disputes = tables(PAGE, "A record that was put aside")
+    aside, disputes = tables(PAGE, "Quarantined records")
     cases = [case for told in vectors("admissible").values() for case in told]
     refused = {case["refused"] for case in cases if case["refused"]}
     assert refused

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from livebalance.wire.frame import DeltaFrame, Gap, Snapshot
 from livebalance.wire.identity import AccountId, Position, Revision, TransferId, channel_name
 from livebalance.wire.identity import Epoch as EpochName
-from livebalance.wire.view import BalanceView, TransferView
+from livebalance.wire.views import BalanceView, TransferView
 
 WHEN = "2026-11-24T17:20:00.000Z"
 SNAPSHOT_TRANSFERS = 3  # so few that a snapshot where deltas were due leaves something out

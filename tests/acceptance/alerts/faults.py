@@ -199,7 +199,14 @@ WHILE_ALL_RUNS = [
     fault(a_transfer_of_another_amount, "Drift", "Disputed"),
     fault(garbage, "Quarantine"),
     fault(nothing_but_garbage, "LaneHalted"),
-    fault(redis_stands_still, "RedisNotDelivering", "PublishFailing", "DeltasLost", "Stalled", "RejectingClients"),
+    fault(
+        redis_stands_still,
+        "RedisNotDelivering",
+        "PublishFailing",
+        "DeltasLost",
+        "Stalled",
+        "RejectingClients",
+    ),
 ]
 AT_THE_END = [
     fault(a_recorder_that_dies, "Restarting", "ProcessDown", "PartitionWithoutRecorder"),

@@ -11,17 +11,17 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from livebalance.client.client import Client
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.database import Database
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
-from livebalance.stack.service import Service, service
-from livebalance.stack.topics import Topics
+from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
+from livebalance.stack.paths import Place
+from livebalance.stack.process.service import Service, service
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId
 from livebalance.wire.record import Balance, Transfer
 from tests.contract.alerts import RULES
 from tests.prometheus import Prometheus, hurried
+from tests.servers.database import Database
 from tests.tokens import SECRET, tokens
 
 ACCOUNTS = [AccountId(f"acc-{number:04}") for number in range(1, 65)]

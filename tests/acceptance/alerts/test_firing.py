@@ -12,13 +12,13 @@ import pytest
 
 from deploy.observability.boards import BOARDS
 from deploy.observability.boards.panel import Query
-from livebalance.stack.database import Database
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
-from livebalance.stack.topics import Topics
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from tests.acceptance.alerts.faults import AT_THE_END, AT_THE_START, WHILE_ALL_RUNS, Fault
 from tests.acceptance.alerts.ground import Ground, Servings
 from tests.contract.alerts import ALERTS
+from tests.servers.database import Database
 
 PAGES = {alert.name for alert in ALERTS if alert.labels["severity"] == "page"}
 WITHIN = 40.0  # seconds

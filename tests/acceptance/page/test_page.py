@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import ViewportSize
 
+from livebalance.stack.build.node import WEB
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.node import WEB
 from tests.acceptance.page import books
 from tests.acceptance.page.conftest import OpenView
 from tests.acceptance.page.view import LIVE, View

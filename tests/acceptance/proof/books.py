@@ -7,11 +7,11 @@ from typing import NamedTuple
 import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.history import replay
-from livebalance.runtime.pairs import Crowd, pair
-from livebalance.runtime.registry import FileRegistry
-from livebalance.stack.topics import Topics
+from livebalance.generator.transfers import Crowd, pair
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.reader import replay
+from livebalance.runtime.schema.file_registry import FileRegistry
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire.avro import decode_transfer
 from livebalance.wire.money import money
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.runtime import crash
+from livebalance.runtime.process import failpoints
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
 from tests.acceptance.proof.proof import order_of
 
@@ -28,7 +28,7 @@ def new_cluster(place: Place, request: pytest.FixtureRequest) -> NewCluster:
     def make() -> Cluster:
         here = Place(place.home, place.state / f"{Path(str(request.path)).stem}-{next(serial)}")
         names = [f"{kind}-{number}" for kind in ("gateway", "projector") for number in (1, 2)]
-        orders = {name: {crash.VARIABLE: f"@{order_of(here, name)}"} for name in names}
+        orders = {name: {failpoints.VARIABLE: f"@{order_of(here, name)}"} for name in names}
         plan = Plan(feeds=0, page=False, port=free_port(), durable=False, environment={**QUICK, **orders})
         return Cluster(here, plan)
 

@@ -5,9 +5,9 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from livebalance.stack.child import Child
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.service import service
+from livebalance.stack.process.process import Child
+from livebalance.stack.process.service import service
 from tests.acceptance.proof.books import Run
 
 _STOPPED_WITHIN = 30.0  # seconds

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from livebalance.client.chain import Ledger, replay
 from livebalance.client.client import Client, Token
 from livebalance.client.event import Changed, Connected, Event
 from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
 from livebalance.wire.identity import AccountId
+from tests.checker import Ledger, replay
 
 
 class Listener:

@@ -11,13 +11,13 @@ import sys
 from typing import Any
 
 from livebalance.projector.__main__ import serve
-from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.news import Message, Newsroom
+from livebalance.projector.postgres.store import Store
+from livebalance.projector.redis.messages import Message, Newsroom
+from livebalance.projector.redis.publisher import Doorbell
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.projector.store import Store
-from livebalance.readmodel import writes
+from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import Work
-from livebalance.runtime.run import main
+from livebalance.runtime.process.run import main
 
 PAUSE_AT = 5  # batches
 
@@ -38,11 +38,13 @@ def pause() -> None:
 
 def no_fence() -> None:
     """Neither the lane's generation and offsets nor the accounts' revisions are asked for."""
-    move, bare = writes._MOVE, writes._MOVE.partition(" and l.generation")[0]
-    assert move in writes._WRITE
-    assert " and b.revision = x.was" in writes._WRITE
-    writes._MOVE = bare
-    writes._WRITE = writes._WRITE.replace(move, bare).replace(" and b.revision = x.was", "")
+    move, bare = projector_writes._MOVE, projector_writes._MOVE.partition(" and l.generation")[0]
+    assert move in projector_writes._WRITE
+    assert " and b.revision = x.was" in projector_writes._WRITE
+    projector_writes._MOVE = bare
+    projector_writes._WRITE = projector_writes._WRITE.replace(move, bare).replace(
+        " and b.revision = x.was", ""
+    )
 
 
 def publish_first() -> None:

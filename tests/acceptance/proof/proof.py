@@ -13,9 +13,9 @@ import psutil
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed, Disconnected
-from livebalance.runtime.pairs import account
+from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import PROJECT, Place
+from livebalance.stack.paths import PROJECT, Place
 from livebalance.wire.identity import AccountId, channel_name
 from tests.acceptance.proof import planted
 from tests.acceptance.proof.books import (

@@ -8,14 +8,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from livebalance.runtime.slots import slot_of
+from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
-from livebalance.stack.rediscluster import RedisCluster
 from livebalance.wire.delta import redis_account
 from tests.acceptance.proof.conftest import ACCOUNTS, QUICK
 from tests.acceptance.proof.proof import Proof
+from tests.servers.redis_cluster import RedisCluster
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 

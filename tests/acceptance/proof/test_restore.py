@@ -15,11 +15,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from livebalance.stack import postgres
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import PROJECT, Place
-from livebalance.stack.postgres import Postgres
-from livebalance.stack.watch import Watch
+from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.process.supervisor import Watch
+from livebalance.stack.servers import postgres
+from livebalance.stack.servers.postgres import Postgres
 from tests.acceptance.proof.conftest import ACCOUNTS, NewCluster
 from tests.acceptance.proof.proof import Proof
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
 
 ACCOUNTS = 8

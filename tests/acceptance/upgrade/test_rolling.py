@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from livebalance.client.event import Connected, Disconnected
-from livebalance.runtime.pairs import account
+from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster
 from livebalance.wire.close import Close, retry_after_ms
 from livebalance.wire.frame import Goaway

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from livebalance.client.client import LARGEST_FRAME
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 from livebalance.wire.frame import DeltaFrame, Snapshot, Welcome, decode_server
 from livebalance.wire.identity import AccountId
 from tests.acceptance.proof.listener import Listener

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 
 CHART = PROJECT / "deploy" / "helm" / "livebalance"
 HERE = Path(__file__).parent

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 from tests.contract.chart.helm import CHART
 
 PAGE = PROJECT / "docs" / "kubernetes.md"
-BEGIN = "<!-- Made of values.yaml by `python -m tests.contract.chart`. -->"
-END = "<!-- As far as here. -->"
+BEGIN = "<!-- Generated from values.yaml by `python -m tests.contract.chart`. -->"
+END = "<!-- End of the generated table. -->"
 _LONGEST = 60  # characters of a default; a longer one is to be looked up
 _VALUE = re.compile(r"^(?P<space> *)(?P<unset># )?(?P<name>[a-zA-Z]+):(?P<rest>.*)$")
 _COMMENT = re.compile(r"^(?P<space> *)# (?P<says>.*)$")
@@ -62,12 +62,12 @@ def _default(told: Any, path: list[str]) -> str:
     shown = json.dumps(told)
     if shown in ("null", '""'):
         return ""
-    return f"`{shown}`" if len(shown) <= _LONGEST else "see there"
+    return f"`{shown}`" if len(shown) <= _LONGEST else "see values.yaml"
 
 
 def table() -> str:
     rows = (f"| `{one.path}` | {one.says} | {one.default} |" for one in values())
-    return "\n".join(["| value | says | default |", "|---|---|---|", *rows])
+    return "\n".join(["| value | description | default |", "|---|---|---|", *rows])
 
 
 def renewed(page: str) -> str:

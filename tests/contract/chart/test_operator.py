@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from livebalance.runtime.environment import known
+from livebalance.runtime.config.environment import known
 from tests.contract.chart import helm, page
 from tests.contract.chart.objects import chosen, container, of
 

@@ -10,7 +10,7 @@ import yaml
 from livebalance.feed.settings import FeedSettings
 from livebalance.gateway.settings import Settings
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 from tests.contract.chart import helm
 from tests.contract.chart.objects import COMPONENT, chosen, container, environment, fields, of, pods
 

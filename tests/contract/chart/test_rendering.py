@@ -95,43 +95,43 @@ WRONG = {  # what is said, and the words of the refusal
     ),
     "a setting and a secret for all": (
         "settings.LIVEBALANCE_JWKS=x,secrets.LIVEBALANCE_JWKS.name=jwks,secrets.LIVEBALANCE_JWKS.key=keys",
-        "LIVEBALANCE_JWKS: in settings and in secrets of all",
+        "LIVEBALANCE_JWKS is set in both settings and secrets of all services",
     ),
     "a setting and a secret of one service": (
         "gateway.settings.LIVEBALANCE_REDIS=redis://here",
-        "LIVEBALANCE_REDIS: in settings and in secrets of `gateway`",
+        "LIVEBALANCE_REDIS is set in both settings and secrets of `gateway`",
     ),
     "files of two": ("files.a.secret=x,files.a.configMap=y", "at '/files/a': maxProperties"),
     "no lanes": ("lanes=null", "at '/lanes': got null, want integer"),
     "more recorders than lanes": (
         "recorder.replicas=7",
-        "recorder.replicas is more than there are lanes (6)",
+        "recorder.replicas exceeds the number of lanes (6)",
     ),
     "more projectors than lanes": (
         "projector.keda.enabled=true,projector.keda.maxReplicas=7",
-        "projector.keda.maxReplicas is more than there are lanes (6)",
+        "projector.keda.maxReplicas exceeds the number of lanes (6)",
     ),
     "more projectors at least than at most": (
         "projector.keda.enabled=true,projector.keda.minReplicas=4,projector.keda.maxReplicas=3",
-        "projector.keda.minReplicas is more than maxReplicas (3)",
+        "projector.keda.minReplicas exceeds maxReplicas (3)",
     ),
     "more recorders at least than lanes": (
         "recorder.keda.enabled=true,recorder.keda.minReplicas=7",
-        "recorder.keda.minReplicas is more than maxReplicas (6)",
+        "recorder.keda.minReplicas exceeds maxReplicas (6)",
     ),
     "more gateways at least than at most": (
         "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=11",
-        "gateway.autoscaling.minReplicas is more than maxReplicas (10)",
+        "gateway.autoscaling.minReplicas exceeds maxReplicas (10)",
     ),
     "brokers that KEDA does not know": (
         "recorder.keda.enabled=true,settings.LIVEBALANCE_KAFKA=null,"
         "secrets.LIVEBALANCE_KAFKA.name=kafka,secrets.LIVEBALANCE_KAFKA.key=brokers",
-        "recorder.keda: it reads no Secret of ours, so LIVEBALANCE_KAFKA has to stand in settings",
+        "recorder.keda: KEDA cannot read LIVEBALANCE_KAFKA from a Secret, so set it in settings",
     ),
     "a route to nowhere": ("gateway.route.enabled=true", "gateway.route.parentRefs: name the Gateway"),
     "metrics that nobody may read": (
         "podMonitor.enabled=true",
-        "podMonitor.enabled: say in networkPolicy.monitoring",
+        "podMonitor.enabled: set networkPolicy.monitoring",
     ),
 }
 
@@ -146,14 +146,14 @@ def test_what_cannot_be_meant_is_refused(why: str) -> None:
 
 
 NEEDED = {  # where it stands in the least that has to be told, and who is missing it
-    "settings.LIVEBALANCE_KAFKA": "set one of LIVEBALANCE_KAFKA, in settings or secrets of",
-    "projector.secrets.LIVEBALANCE_POSTGRES": "projector: set one of LIVEBALANCE_POSTGRES, in",
-    "projector.secrets.LIVEBALANCE_REDIS": "projector: set one of LIVEBALANCE_REDIS, in",
-    "gateway.secrets.LIVEBALANCE_POSTGRES": "gateway: set one of LIVEBALANCE_POSTGRES, in",
-    "gateway.secrets.LIVEBALANCE_REDIS": "gateway: set one of LIVEBALANCE_REDIS, in",
-    "gateway.settings.LIVEBALANCE_JWKS_URL": "gateway: set one of LIVEBALANCE_JWKS, LIVEBALANCE_JWKS_URL, ",
-    "gateway.settings.LIVEBALANCE_ISSUER": "gateway: set one of LIVEBALANCE_ISSUER, ",
-    "migrations.secrets.LIVEBALANCE_POSTGRES_OWNER": "migrations: set one of LIVEBALANCE_POSTGRES_OWNER, in",
+    "settings.LIVEBALANCE_KAFKA": "set LIVEBALANCE_KAFKA in settings or secrets, of",
+    "projector.secrets.LIVEBALANCE_POSTGRES": "projector: set LIVEBALANCE_POSTGRES in",
+    "projector.secrets.LIVEBALANCE_REDIS": "projector: set LIVEBALANCE_REDIS in",
+    "gateway.secrets.LIVEBALANCE_POSTGRES": "gateway: set LIVEBALANCE_POSTGRES in",
+    "gateway.secrets.LIVEBALANCE_REDIS": "gateway: set LIVEBALANCE_REDIS in",
+    "gateway.settings.LIVEBALANCE_JWKS_URL": "gateway: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL or ",
+    "gateway.settings.LIVEBALANCE_ISSUER": "gateway: set LIVEBALANCE_ISSUER or ",
+    "migrations.secrets.LIVEBALANCE_POSTGRES_OWNER": "migrations: set LIVEBALANCE_POSTGRES_OWNER in",
 }
 
 

@@ -1,6 +1,6 @@
 """By what replicas grow and shrink, where that is asked for."""
 
-from livebalance.gateway import metrics
+from livebalance.gateway.telemetry import metrics
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.recorder.settings import RecorderSettings
 from tests.contract.chart import helm

@@ -8,9 +8,9 @@ import pytest
 import trustme
 
 from livebalance.readmodel.__main__ import MigrationSettings
-from livebalance.runtime.environment import kinds, read, variable
-from livebalance.runtime.refused import WrongSettingsError
-from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.config.environment import kinds, read, variable
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.errors import WrongSettingsError
 from tests.contract.chart import helm
 from tests.contract.chart.objects import container, environment, pods
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.topics import RULES, Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
+from livebalance.stack.servers.topics import RULES, Topics
 from livebalance.wire import avro
 from livebalance.wire.codec import JSON
 from livebalance.wire.identity import AccountId, TransferId

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.runtime.environment import kinds
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.stack.place import PROJECT
+from livebalance.runtime.config.environment import kinds
 from tests.integration.cli.operator import said
 
 SEED = "s33ded-and-long-enough-to-sign-tokens-with"
@@ -79,16 +77,3 @@ async def test_any_command_says_the_same(words: tuple[str, ...]) -> None:
     found = await said(WRONG, *words)
     assert (found.code, found.out) == (2, "")
     assert found.err.splitlines() == [f"livebalance: {line}" for line in LINES]
-
-
-async def test_the_reference_is_what_the_settings_say() -> None:
-    found = await said({}, "config", "docs")
-    assert (found.code, found.err) == (0, "")
-    assert found.out == (PROJECT / "docs" / "configuration.md").read_text()
-
-
-def test_every_setting_is_described() -> None:
-    shared = ServiceSettings.model_fields
-    for kind in kinds().values():
-        for field, info in kind.model_fields.items():
-            assert info.description or shared[field].description, field

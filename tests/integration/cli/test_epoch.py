@@ -7,27 +7,27 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import writes
-from livebalance.readmodel.interventions import bump_epoch
+from livebalance.readmodel import projector_writes
+from livebalance.readmodel.operator_actions import bump_epoch
 from livebalance.readmodel.rows import ServerIdentity, whole
-from livebalance.stack.database import Database
 from livebalance.wire.identity import Epoch
 from tests.integration.cli.operator import Said, said
+from tests.servers.database import Database
 
 OLD = Epoch("00000000000000a1")
 
 
 @pytest.fixture
-async def owner(database: Database) -> AsyncIterator[writes.Connection]:
+async def owner(database: Database) -> AsyncIterator[projector_writes.Connection]:
     connection = await asyncpg.connect(database.url("owner"))
     yield connection
     await connection.close()
 
 
 @pytest.fixture
-async def projected(owner: writes.Connection) -> writes.Connection:
+async def projected(owner: projector_writes.Connection) -> projector_writes.Connection:
     """Something was projected into the database, on another server."""
-    await writes.open_projection(owner, OLD, ServerIdentity("1", "00000001"), whole(3))
+    await projector_writes.open_projection(owner, OLD, ServerIdentity("1", "00000001"), whole(3))
     await owner.execute("update lane set as_of = now()")
     return owner
 
@@ -36,27 +36,29 @@ async def bumped(database: Database, *words: str) -> Said:
     return await said({"LIVEBALANCE_POSTGRES": database.url("operator")}, "epoch", "bump", *words)
 
 
-async def test_another_epoch_begins_in_all_lanes(database: Database, projected: writes.Connection) -> None:
+async def test_another_epoch_begins_in_all_lanes(
+    database: Database, projected: projector_writes.Connection
+) -> None:
     done = await bumped(database, "--json", "--why", "restored last night's")
     assert (done.code, done.err) == (0, "")
     told = json.loads(done.out)
     assert told["was"] == OLD
     assert told["now"] not in (OLD, "")
-    assert await writes.projection(projected) == (told["now"], True, 3)
+    assert await projector_writes.projection(projected) == (told["now"], True, 3)
     lanes = await projected.fetch("select distinct epoch, as_of from lane")
     assert [tuple(one) for one in lanes] == [(told["now"], None)]
     [note] = await projected.fetch("select what, lane, was, became, by, why from intervention")
     assert tuple(note) == ("epoch", None, OLD, told["now"], "operator", "restored last night's")
 
 
-async def test_it_says_so_in_one_line(database: Database, projected: writes.Connection) -> None:
+async def test_it_says_so_in_one_line(database: Database, projected: projector_writes.Connection) -> None:
     done = await bumped(database)
     now = await projected.fetchval("select epoch from projection")
     assert done.out == f"The epoch was {OLD} and is {now} now: every client will get a snapshot.\n"
 
 
 async def test_of_two_who_end_one_epoch_one_has_done_it(
-    database: Database, projected: writes.Connection
+    database: Database, projected: projector_writes.Connection
 ) -> None:
     both = [await asyncpg.connect(database.url("operator")) for _ in range(2)]
     done = await asyncio.gather(*(bump_epoch(one, OLD, "twice") for one in both))

@@ -19,11 +19,11 @@ import pytest
 from pyarrow import parquet
 
 from livebalance.readmodel.exports import PAGE
-from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database
+from livebalance.readmodel.projector_writes import Connection
 from tests.integration.cli.operator import Said, heard, said, typing
 from tests.integration.projector.world import reached
 from tests.integration.readmodel.ledger import FILL
+from tests.servers.database import Database
 
 EPOCH = "00000000000000a1"
 

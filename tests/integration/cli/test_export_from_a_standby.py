@@ -5,8 +5,8 @@ from pathlib import Path
 import asyncpg
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
 from tests.integration.cli.operator import said
 from tests.integration.readmodel.ledger import FILL
 from tests.standby import Standby

@@ -9,10 +9,10 @@ import asyncpg
 import duckdb
 import pytest
 
-from livebalance.readmodel.reporting import table
-from livebalance.stack.database import Database
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
+from scripts.reporting_docs import table
 from tests.integration.readmodel.ledger import FILL
+from tests.servers.database import Database
 
 PAGE = (PROJECT / "docs" / "export.md").read_text()
 COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.runtime.broker import Broker
-from livebalance.stack.child import Child
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.stack.paths import Place
+from livebalance.stack.process.process import Child
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from tests.integration.cli.operator import heard, typing
 from tests.integration.recorder.topics import reached, records
 

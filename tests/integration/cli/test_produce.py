@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from livebalance.runtime.registry import FileRegistry
-from livebalance.stack.topics import Topics
+from livebalance.runtime.schema.file_registry import FileRegistry
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import NOTHING, Money

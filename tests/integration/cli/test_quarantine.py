@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import writes
+from livebalance.readmodel import projector_writes
 from livebalance.readmodel.quarantine import mark, marked
 from livebalance.readmodel.rows import QuarantineRow
-from livebalance.stack.database import Database
 from livebalance.wire.identity import Lane, Offset
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.integration.cli.operator import Said, said
+from tests.servers.database import Database
 
 BAD = QuarantineRow("transfers", Lane(2), Offset(7), b"alice", b"\x00\xff", "[]", Millis(5), "bad value")
 ROWS = [
@@ -25,10 +25,10 @@ ROWS = [
 
 
 @pytest.fixture
-async def owner(database: Database) -> AsyncIterator[writes.Connection]:
+async def owner(database: Database) -> AsyncIterator[projector_writes.Connection]:
     """Of a database with these rows in quarantine; the last one was applied."""
     connection = await asyncpg.connect(database.url("owner"))
-    await writes.quarantine(connection, ROWS)
+    await projector_writes.quarantine(connection, ROWS)
     await connection.execute("update quarantine set state = 'applied' where source_offset = 9")
     yield connection
     await connection.close()
@@ -44,7 +44,7 @@ async def listed(database: Database, *words: str) -> list[int]:
     return [one["id"] for one in json.loads(done.out)["records"]]
 
 
-async def test_what_was_put_aside_is_listed(database: Database, owner: writes.Connection) -> None:
+async def test_what_was_put_aside_is_listed(database: Database, owner: projector_writes.Connection) -> None:
     done = await told(database, "list")
     assert done.out.splitlines() == [
         "     4  applied    transfers/2@9  1970-01-01T00:00:00.005Z  alice  bad value",
@@ -78,7 +78,7 @@ async def test_what_was_put_aside_is_listed(database: Database, owner: writes.Co
     ],
 )
 async def test_some_of_it_is(
-    database: Database, owner: writes.Connection, words: str, ids: list[int]
+    database: Database, owner: projector_writes.Connection, words: str, ids: list[int]
 ) -> None:
     assert await listed(database, *words.split()) == ids
 
@@ -88,7 +88,7 @@ async def test_there_may_be_none(database: Database) -> None:
 
 
 async def test_a_marked_record_waits_for_the_owner_of_its_lane(
-    database: Database, owner: writes.Connection
+    database: Database, owner: projector_writes.Connection
 ) -> None:
     done = await told(database, "replay", "2", "1", "2", "--why", "mended")
     assert (done.code, done.err) == (0, "")
@@ -102,7 +102,9 @@ async def test_a_marked_record_waits_for_the_owner_of_its_lane(
     ]
 
 
-async def test_all_or_none_and_one_line_says_why(database: Database, owner: writes.Connection) -> None:
+async def test_all_or_none_and_one_line_says_why(
+    database: Database, owner: projector_writes.Connection
+) -> None:
     await told(database, "replay", "2", "--why", "mended")
     done = await told(database, "replay", "1", "2", "3", "4", "5", "--why", "mended", "--json")
     assert (done.code, done.out) == (1, "")
@@ -115,7 +117,7 @@ async def test_all_or_none_and_one_line_says_why(database: Database, owner: writ
 
 
 async def test_of_two_who_mark_one_record_one_has_done_it(
-    database: Database, owner: writes.Connection
+    database: Database, owner: projector_writes.Connection
 ) -> None:
     both = [await asyncpg.connect(database.url("operator")) for _ in range(2)]
     done = await asyncio.gather(*(mark(one, [1], "twice") for one in both))

@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from livebalance.runtime.slots import slot_of
-from livebalance.stack.database import Database
-from livebalance.stack.rediscluster import RedisCluster
+from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.wire.delta import redis_revoked
 from tests.integration.cli.operator import said
+from tests.servers.database import Database
+from tests.servers.redis_cluster import RedisCluster
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import TypeVar
 import pytest
 from websockets.exceptions import InvalidURI
 
-from livebalance.client.chain import replay
 from livebalance.client.client import READ_AHEAD, Client
 from livebalance.client.event import Changed, Connected, Disconnected, Event
 from livebalance.wire.frame import (
@@ -21,6 +20,7 @@ from livebalance.wire.frame import (
     decode_server,
 )
 from livebalance.wire.identity import Epoch, Position, Revision
+from tests.checker import replay
 from tests.integration.client.gateway import gateway, say
 from tests.unit.client.frames import ACCOUNT, CHANNEL, EPOCH, delta, snapshot
 

@@ -13,9 +13,9 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from livebalance.feed.feed import Feed, Order
 from livebalance.feed.settings import FeedSettings
-from livebalance.runtime.pace import UNLIMITED
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.topics import Topics
+from livebalance.generator.pace import UNLIMITED
+from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire.money import NOTHING, Money
 from livebalance.wire.record import admissible
 from tests.integration.recorder.topics import balances, reached, records, transfers

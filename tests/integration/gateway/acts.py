@@ -9,8 +9,10 @@ import httpx
 import jwt
 from prometheus_client import REGISTRY
 
-from livebalance.gateway import channel, gate, lounge, relay
-from livebalance.readmodel import reads
+from livebalance.gateway import lifecycle, relay
+from livebalance.gateway.api import queries
+from livebalance.gateway.live import channel
+from livebalance.readmodel import gateway_reads
 from livebalance.wire.delta import parts_of, written
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.bad_input.raw import END, TEXT, UPGRADE, frame, message
@@ -92,7 +94,7 @@ async def one_more(stage: Stage) -> None:
 
 
 async def not_ready(stage: Stage) -> None:
-    stage.patch.setattr(gate, "AUDITED_WITHIN", -1.0)
+    stage.patch.setattr(lifecycle, "AUDITED_WITHIN", -1.0)
     await stage.talk(UPGRADE + END)
 
 
@@ -114,13 +116,13 @@ async def no_progress(stage: Stage) -> None:
 
 async def a_bug(stage: Stage) -> None:
     one = await stage.open()
-    stage.patch.setattr("livebalance.gateway.session.Session.receive", None)
+    stage.patch.setattr("livebalance.gateway.live.session.Session.receive", None)
     one.send(message("ping"))
     await one.closed()
 
 
 async def a_bug_of_a_request(stage: Stage) -> None:
-    stage.patch.setattr("livebalance.readmodel.reads.listed", None)
+    stage.patch.setattr("livebalance.readmodel.gateway_reads.listed", None)
     await stage.get("/accounts")
 
 
@@ -192,7 +194,7 @@ async def erased(stage: Stage) -> None:
 
 async def a_new_key(stage: Stage) -> None:
     """It may be published, and is not known here."""
-    stage.patch.setattr("livebalance.gateway.keys.Keys.may_come", lambda *_: True)
+    stage.patch.setattr("livebalance.gateway.auth.jwks.Keys.may_come", lambda *_: True)
     new = jwt.encode(claims(), "a secret nobody has heard of until now", "HS256", {"kid": "new"})
     await (await stage.viewer(shows=new)).until_closed()
 
@@ -221,7 +223,7 @@ async def locked_out(stage: Stage) -> None:
 
 
 async def locked_request(stage: Stage) -> None:
-    stage.patch.setattr("livebalance.gateway.truth.DEADLINE", 0.3)
+    stage.patch.setattr("livebalance.gateway.api.queries.DEADLINE", 0.3)
     owner = await asyncpg.connect(stage.database.url("owner"))
     async with owner.transaction():
         await owner.execute("lock table balance in access exclusive mode")
@@ -231,13 +233,13 @@ async def locked_request(stage: Stage) -> None:
 
 async def second_statement(stage: Stage) -> None:
     given, path, go = token(), "/accounts/alice/statement", asyncio.Event()
-    read = reads.newer
+    read = gateway_reads.newer
 
-    async def newer(*some: Any) -> reads.Listed:
+    async def newer(*some: Any) -> gateway_reads.Listed:
         await go.wait()
         return await read(*some)
 
-    stage.patch.setattr(reads, "newer", newer)
+    stage.patch.setattr(gateway_reads, "newer", newer)
     await stage.book.open("alice")
     await stage.book.move("alice", 1)
     url = f"{stage.gateway.http}/api/v1{path}"
@@ -249,7 +251,7 @@ async def second_statement(stage: Stage) -> None:
 
 
 async def in_vain(stage: Stage) -> None:
-    stage.patch.setattr(lounge, "WITHIN", 0.1)
+    stage.patch.setattr(queries, "WITHIN", 0.1)
     await stage.get("/accounts/nobody?min_revision=9")
 
 

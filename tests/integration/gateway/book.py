@@ -12,8 +12,8 @@ import asyncpg
 import redis.asyncio
 
 from livebalance.projector import metrics
-from livebalance.projector.doorbell import Doorbell
-from livebalance.runtime.redis import Redis
+from livebalance.projector.redis.publisher import Doorbell
+from livebalance.runtime.redis.url import Redis
 from livebalance.wire.delta import (
     Delta,
     Parts,
@@ -25,9 +25,9 @@ from livebalance.wire.delta import (
     written,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
-from livebalance.wire.instant import Millis, as_datetime, rfc3339
 from livebalance.wire.money import Money
-from livebalance.wire.view import BalanceView, TransferView, balance_part, source, transfers_part
+from livebalance.wire.timestamp import Millis, as_datetime, rfc3339
+from livebalance.wire.views import BalanceView, TransferView, balance_part, source, transfers_part
 
 LANES = 3
 START = Millis(1_795_000_000_000)

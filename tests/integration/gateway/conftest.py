@@ -12,10 +12,10 @@ import uvloop
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
-from livebalance.stack.database import Database
-from livebalance.stack.place import free_port
+from livebalance.stack.paths import free_port
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.process import Process
+from tests.servers.database import Database
 from tests.tokens import SECRET
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.process.process import Child, bare_environment
 from tests.integration.gateway.bad_input.raw import talk
 
 

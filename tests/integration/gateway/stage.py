@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from livebalance.readmodel.revocations import revoke
-from livebalance.stack.database import Database
 from tests.integration.gateway.bad_input.raw import (
     Raw,
     talk,
@@ -17,6 +16,7 @@ from tests.integration.gateway.bad_input.raw import (
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running
 from tests.integration.gateway.viewer import Viewer
+from tests.servers.database import Database
 from tests.tokens import bearer
 
 WITHIN = 12.0

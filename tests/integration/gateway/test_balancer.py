@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from livebalance.stack.balancer import balancer
-from livebalance.stack.child import Child
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
+from livebalance.stack.process.process import Child
+from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.bad_input.raw import END, UPGRADE, Raw, talk
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway

@@ -4,8 +4,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from livebalance.stack.servers import Servers
-from livebalance.wire.instant import Millis
+from livebalance.stack.servers.servers import Servers
+from livebalance.wire.timestamp import Millis
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway, StartProcess
 from tests.integration.gateway.viewer import Viewer

@@ -10,10 +10,10 @@ import time
 import pytest
 import redis.asyncio
 
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import encode_delta, redis_account
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.hole import hole
@@ -108,7 +108,7 @@ async def test_a_redis_that_stands_still(
     start_gateway: StartGateway, book: Book, own_redis: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F19. The kernel takes connections for it, so each try to have another takes its whole time."""
-    monkeypatch.setattr("livebalance.gateway.ear.CONNECT_WITHIN", 0.5)
+    monkeypatch.setattr("livebalance.gateway.redis.node_subscriber.CONNECT_WITHIN", 0.5)
     gateway = await start_gateway(audit_period=RARE, probe_period=0.5)
     child = own_redis.own["redis"].child
     async with Viewer(gateway.ws) as viewer:

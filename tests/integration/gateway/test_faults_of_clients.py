@@ -14,10 +14,9 @@ import asyncpg
 import pytest
 
 from livebalance.client.event import Connected, Disconnected
-from livebalance.gateway.line import Patience
-from livebalance.gateway.socket import Socket
+from livebalance.gateway.server.tcp import Patience
+from livebalance.gateway.server.websocket import Socket
 from livebalance.readmodel.revocations import revoke
-from livebalance.stack.database import Database
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.book import Book, paying
 from tests.integration.gateway.conftest import Running, StartGateway
@@ -26,6 +25,7 @@ from tests.integration.gateway.straw import straw
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.viewer import Frame, Shown, Viewer
 from tests.integration.gateway.watcher import Watcher
+from tests.servers.database import Database
 from tests.tokens import token
 
 SO_ATTACH_FILTER = 26  # of Linux

@@ -13,9 +13,9 @@ from typing import Self
 import pytest
 
 from livebalance.client.event import Changed, Connected, Disconnected
-from livebalance.gateway.turns import RESUMES, RESUMES_AT_ONCE
+from livebalance.gateway.postgres.read_queue import RESUMES, RESUMES_AT_ONCE
 from livebalance.wire.frame import Goaway, Snapshot
-from livebalance.wire.instant import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, rfc3339
 from tests.bench.crowd import Crowd
 from tests.integration.gateway.book import Book, paying
 from tests.integration.gateway.conftest import Running, StartGateway, StartProcess

@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from livebalance.client.event import Changed
-from livebalance.stack.database import Database
 from livebalance.wire.frame import Error
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.hole import hole
 from tests.integration.gateway.test_following import assert_shows
 from tests.integration.gateway.viewer import Viewer
 from tests.integration.gateway.watcher import Watcher
+from tests.servers.database import Database
 from tests.tokens import bearer
 
 SLOW = 0.3  # seconds, each statement
@@ -27,7 +27,7 @@ ASKED = 60  # requests at once
 async def test_f24_postgres_is_slow_and_asked_for_too_much(
     start_gateway: StartGateway, book: Book, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livebalance.gateway.truth.DEADLINE", 2.0)
+    monkeypatch.setattr("livebalance.gateway.api.queries.DEADLINE", 2.0)
     wanted = [[f"a-{number}-{n}" for n in range(EACH)] for number in range(JOINERS)]
     book.as_of = Millis(time.time_ns() // 1_000_000)
     await book.open("busy", *(account for some in wanted for account in some))

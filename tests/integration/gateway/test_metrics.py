@@ -14,10 +14,9 @@ import pytest
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from livebalance.gateway.channel import Why
-from livebalance.gateway.cursor import older_than
-from livebalance.stack.database import Database
+from livebalance.gateway.live.channel import Why
 from livebalance.wire.close import Close, reason
+from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.problem import ProblemCode
@@ -38,6 +37,7 @@ from tests.integration.gateway.bad_input.raw import (
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.stage import WITHIN, Act, Stage
+from tests.servers.database import Database
 from tests.tokens import claims, signed, token
 
 Series = tuple[str, ...]  # its name without what all have, and its labels
@@ -120,7 +120,7 @@ SUBSCRIBED = ("snapshots", "subscribed")
 DANCE = frame(TEXT, b'{"type":"dance","id":1}')
 BAD = frame(TEXT, b"x")
 TWO = [{"channel": "account:a"}, {"channel": "account:b"}]
-NONE_THERE = older_than(AccountId("alice"), TransferId("never-there"))
+NONE_THERE = encode_cursor(AccountId("alice"), TransferId("never-there"))
 
 EVENTS: dict[str, Event] = {
     # before the upgrade, and before a request is served
@@ -301,7 +301,9 @@ async def test_they_are_shown(gateway: Running) -> None:
 
 def shown_from_start() -> set[Series]:
     """By a process that has done nothing yet: it only knows its metrics."""
-    code = "from prometheus_client import generate_latest; import livebalance.gateway.metrics as _; "
+    code = (
+        "from prometheus_client import generate_latest; import livebalance.gateway.telemetry.metrics as _; "
+    )
     text = subprocess.run(
         [sys.executable, "-c", code + "print(generate_latest().decode())"],
         check=True,

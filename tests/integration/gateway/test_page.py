@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from livebalance.stack.balancer import balancer
-from livebalance.stack.place import Place, free_port
-from livebalance.stack.service import answers
+from livebalance.stack.paths import Place, free_port
+from livebalance.stack.process.service import answers
+from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.conftest import Running, StartGateway
 
 

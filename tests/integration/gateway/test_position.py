@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from livebalance.readmodel import reads
+from livebalance.readmodel import gateway_reads
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running
 from tests.integration.gateway.test_problem import assert_problem
@@ -85,10 +85,10 @@ async def test_those_who_wait_cost_few_statements_and_hold_nobody(
         statements.append(sorted(accounts))
         return await real(connection, accounts)
 
-    real = reads.revisions
-    monkeypatch.setattr(reads, "revisions", counted)
-    monkeypatch.setattr("livebalance.gateway.lounge.SEATS", 8)
-    monkeypatch.setattr("livebalance.gateway.lounge.WITHIN", 4.0)
+    real = gateway_reads.revisions
+    monkeypatch.setattr(gateway_reads, "revisions", counted)
+    monkeypatch.setattr("livebalance.gateway.api.queries.SEATS", 8)
+    monkeypatch.setattr("livebalance.gateway.api.queries.WITHIN", 4.0)
     waiting = [
         asyncio.create_task(http.get(f"/api/v1/accounts/{name}", params={"min_revision": 99}, timeout=20))
         for name in ("alice", "bob") * 20

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from livebalance.readmodel import reads
+from livebalance.readmodel import gateway_reads
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode
 from tests.integration.gateway.bad_input.conftest import log  # noqa: F401 - a fixture
 from tests.integration.gateway.conftest import StartGateway
@@ -70,7 +70,7 @@ async def test_a_bug_has_a_name_and_nothing_else(
     async def falls(*_: object) -> None:
         raise RuntimeError("payload")
 
-    monkeypatch.setattr(reads, "listed", falls)
+    monkeypatch.setattr(gateway_reads, "listed", falls)
     told = assert_problem(await http.get("/api/v1/accounts"), 500, "internal")
     lines = [line for line in map(json.loads, log.lines) if line["event"] == "a request met a bug"]
     assert [line["error_id"] for line in lines] == [told["error_id"]]

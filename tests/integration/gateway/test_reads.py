@@ -7,10 +7,10 @@ import asyncpg
 from msgspec import json
 from msgspec.structs import replace
 
-from livebalance.readmodel import reads, writes
-from livebalance.stack.database import Database
+from livebalance.readmodel import gateway_reads, projector_writes
 from livebalance.wire.identity import Epoch, Position, Revision
 from tests.integration.gateway.book import Book
+from tests.servers.database import Database
 
 MANY = 5000
 
@@ -36,9 +36,9 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(part)
 
 
-async def most_rows(connection: writes.Connection, after: Position | None) -> float:
+async def most_rows(connection: projector_writes.Connection, after: Position | None) -> float:
     """That any one step of the plan read of the transfers, as it was run."""
-    statement = reads._ACCOUNTS  # the statement itself is what is looked at
+    statement = gateway_reads._ACCOUNTS  # the statement itself is what is looked at
     epoch, revision = (f"'{after.epoch}'", after.revision) if after else ("null", "null")
     await connection.execute("set plan_cache_mode = force_generic_plan")
     await connection.execute("deallocate all")
@@ -56,10 +56,10 @@ async def test_a_snapshot_reads_no_more_than_it_shows(book: Book, database: Data
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute("analyze")
     await owner.close()
-    connection = await asyncpg.connect(database.url("gateway"), server_settings=reads.SETTINGS)
+    connection = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     near = Position(Epoch(book.epoch), Revision(MANY - 20))
     try:
-        assert await most_rows(connection, None) <= reads.SNAPSHOT_TRANSFERS + 1
+        assert await most_rows(connection, None) <= gateway_reads.SNAPSHOT_TRANSFERS + 1
         assert await most_rows(connection, near) <= 20
         assert await most_rows(connection, replace(near, revision=Revision(10))) <= 201
     finally:

@@ -10,16 +10,16 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from livebalance.runtime.slots import slot_of
-from livebalance.stack.rediscluster import ClusterNode, RedisCluster
+from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.wire.delta import redis_account
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.integration.gateway.book import Book, paying
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.test_deaf_redis import words
 from tests.integration.gateway.viewer import Viewer
 from tests.integration.gateway.watcher import Watcher
+from tests.servers.redis_cluster import ClusterNode, RedisCluster
 
 RARE = 60.0  # seconds
 ACCOUNTS = [f"a-{number}" for number in range(24)]

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Parts, encode_delta, written
 from livebalance.wire.identity import AccountId, Lane, Revision
 from tests.integration.gateway.book import Book
@@ -145,7 +145,7 @@ async def test_connections_that_redis_drops_are_made_again(start_gateway: StartG
 async def test_a_joiner_is_told_when_redis_is_away(
     start_gateway: StartGateway, book: Book, own_redis: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livebalance.gateway.hub.ACK_WITHIN", 0.5)
+    monkeypatch.setattr("livebalance.gateway.live.hub.ACK_WITHIN", 0.5)
     gateway = await start_gateway()
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:
@@ -165,7 +165,7 @@ async def test_a_bug_in_what_all_share_ends_the_process(
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice")
         await viewer.until_at("alice", 1)
-        monkeypatch.setattr("livebalance.gateway.hub.Hub.delta", lambda *_: 1 / 0)
+        monkeypatch.setattr("livebalance.gateway.live.hub.Hub.delta", lambda *_: 1 / 0)
         await book.move("alice", 1)
         died = await gateway.fell()
         assert isinstance(died, ExceptionGroup)

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from livebalance.gateway.cursor import older_than
+from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.identity import AccountId, TransferId
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running
@@ -128,10 +128,10 @@ async def test_errors_have_a_code_and_echo_nothing(
 
 async def test_a_cursor_is_good_for_its_own_list_only(http: httpx.AsyncClient, book: Book) -> None:
     await book.open("alice")
-    other = older_than(AccountId("bob"), TransferId("t-1"))
+    other = encode_cursor(AccountId("bob"), TransferId("t-1"))
     answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": other})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor")
-    lost = older_than(AccountId("alice"), TransferId("never-there"))
+    lost = encode_cursor(AccountId("alice"), TransferId("never-there"))
     answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": lost})
     assert (answer.status_code, answer.json()["code"]) == (410, "cursor_gone")
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
-from livebalance.runtime.refused import RefusedError
+from livebalance.runtime.errors import RefusedError
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.viewer import Frame, Viewer
@@ -134,7 +134,7 @@ class Issuer:
 
 
 async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGateway, monkeypatch: Any) -> None:
-    monkeypatch.setattr("livebalance.gateway.keys.SOON", 0.2)
+    monkeypatch.setattr("livebalance.gateway.auth.jwks.SOON", 0.2)
     issuer = Issuer()
     old, new = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 

@@ -286,7 +286,7 @@ async def test_a_bug_met_by_one_client_does_not_reach_the_others(
 ) -> None:
     async with Viewer(gateway.ws) as unlucky, Viewer(gateway.ws) as other:
         await other.until(lambda: other.of_type("welcome"))
-        monkeypatch.setattr("livebalance.gateway.session.Session.receive", lambda *_: 1 / 0)
+        monkeypatch.setattr("livebalance.gateway.live.session.Session.receive", lambda *_: 1 / 0)
         await unlucky.ask("ping")
         code, reason = await unlucky.until_closed()
         assert (code, set(json.loads(reason))) == (1011, {"code", "message", "error_id"})

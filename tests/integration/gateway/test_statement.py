@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from livebalance.gateway import years
-from livebalance.gateway.guard import Guard
-from livebalance.readmodel import reads
-from livebalance.wire.instant import Millis, rfc3339
+from livebalance.gateway.api import statements
+from livebalance.gateway.api.auth import Guard
+from livebalance.readmodel import gateway_reads
+from livebalance.wire.timestamp import Millis, rfc3339
 from tests.integration.gateway.book import START, Book
 from tests.integration.gateway.conftest import Running
 from tests.tokens import bearer, token
@@ -26,7 +26,7 @@ async def http(
     gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Alice moved 23 times, 1 ms apart, and pages are small."""
-    monkeypatch.setattr(years, "PAGE", 5)
+    monkeypatch.setattr(statements, "PAGE", 5)
     await book.open("alice", "bob")
     await book.move("alice", *range(-3, MANY - 3))
     await book.execute("update balance set opening = 100.00 where account_id = 'alice'")
@@ -139,7 +139,7 @@ async def cut(http: httpx.AsyncClient, query: str = "") -> str:
 
 def before_page(number: int, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
     """Something happens once, just before that page is read."""
-    read, count = reads.newer, 0
+    read, count = gateway_reads.newer, 0
 
     async def newer(*given: Any) -> Any:
         nonlocal count
@@ -148,7 +148,7 @@ def before_page(number: int, monkeypatch: pytest.MonkeyPatch, then: Callable[[],
             await then()
         return await read(*given)
 
-    monkeypatch.setattr(reads, "newer", newer)
+    monkeypatch.setattr(gateway_reads, "newer", newer)
 
 
 @pytest.mark.parametrize("query", ["", "?format=csv"])
@@ -189,7 +189,7 @@ async def test_one_that_may_not_be_seen_any_more_is_cut_off(
 async def test_one_that_takes_too_long_is_cut_off(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(years, "WITHIN", 0.0)
+    monkeypatch.setattr(statements, "WITHIN", 0.0)
     with pytest.raises(httpx.RemoteProtocolError):
         await http.get(PATH)
     monkeypatch.undo()

@@ -30,6 +30,6 @@ async def test_live_catching_up_and_stalled(
         assert viewer.of_type("status")[-1]["reason"] == "the topic was made anew"
         await book.execute("update lane set halted_why = null")
         await viewer.until(lambda: word(viewer) == "live")
-        monkeypatch.setattr("livebalance.gateway.status.STALLED_AFTER", 0.5)
+        monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 0.5)
         await viewer.until(lambda: word(viewer) == "stalled")
         assert viewer.of_type("status")[-1]["reason"] == "nothing arrives"

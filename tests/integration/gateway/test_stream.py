@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from livebalance.gateway.bookmark import bookmark
-from livebalance.readmodel import reads
-from livebalance.readmodel.reads import UnavailableError
+from livebalance.readmodel import gateway_reads
+from livebalance.readmodel.gateway_reads import UnavailableError
+from livebalance.wire.event_id import encode_event_id
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.integration.gateway.bad_input.test_access import Operator, operator  # noqa: F401 - a fixture
 from tests.integration.gateway.book import Book
@@ -114,7 +114,7 @@ async def test_a_position_that_is_none_here_begins_anew(
     gateway: Running, book: Book, epoch: str, revision: int, reason: str
 ) -> None:
     await book.open("alice")
-    mark = bookmark({AccountId("alice"): Position(Epoch(epoch), Revision(revision))})
+    mark = encode_event_id({AccountId("alice"): Position(Epoch(epoch), Revision(revision))})
     async with Listener(gateway.http, "alice", mark=mark) as one:
         await one.until_at("alice", 1)
         assert one.of_type("snapshot")[0]["reason"] == reason
@@ -166,7 +166,7 @@ async def test_what_cannot_be_read_now_is_asked_for_again(
         async def fails(*_: object) -> None:
             raise UnavailableError
 
-        away.setattr(reads, "accounts", fails)
+        away.setattr(gateway_reads, "accounts", fails)
         async with Listener(gateway.http, "alice", "bob", mark=before.mark) as one:
             end = await one.until_end()
             assert (end.code, end.word) == (4013, "busy")

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from livebalance.client.chain import Ledger, replay
 from livebalance.client.client import Client
 from livebalance.client.event import Event
 from livebalance.wire.frame import ServerFrame, decode_server
 from livebalance.wire.identity import AccountId, Position, Revision, channel_name
+from tests.checker import Ledger, replay
 from tests.integration.gateway.book import Book
 from tests.tokens import tokens
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.database import Database
-from livebalance.stack.topics import Topics
+from livebalance.stack.servers.topics import Topics
 from tests.integration.projector.world import World
+from tests.servers.database import Database
 
 
 @pytest.fixture

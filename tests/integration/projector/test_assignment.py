@@ -8,9 +8,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from livebalance.projector.assignment import Assignment
-from livebalance.projector.intake import Intake, Records
-from livebalance.projector.loop import Projector
+from livebalance.projector.kafka.consumer import Intake, Records
+from livebalance.projector.projector import Projector
+from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.wire.identity import Lane
 from tests.integration.projector.world import World, reached, transfer
 
@@ -106,9 +106,9 @@ async def test_the_rule_of_assignment(world: World, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.mutant
 async def test_without_it_a_gap_looks_normal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assigned = Assignment.on_partitions_assigned
+    assigned = RebalanceListener.on_partitions_assigned
 
-    def counts_once(self: Assignment, partitions: set[TopicPartition]) -> None:
+    def counts_once(self: RebalanceListener, partitions: set[TopicPartition]) -> None:
         if self.number == 0:
             assigned(self, partitions)
 
@@ -116,7 +116,7 @@ async def test_without_it_a_gap_looks_normal(world: World, monkeypatch: pytest.M
         """Else it asks for lanes it has lost, and may fail for ever before it reads anything wrong."""
 
     monkeypatch.setattr(Projector, "_tell", says_nothing)
-    monkeypatch.setattr(Assignment, "on_partitions_revoked", lambda self, revoked: None)
-    monkeypatch.setattr(Assignment, "on_partitions_assigned", counts_once)
+    monkeypatch.setattr(RebalanceListener, "on_partitions_revoked", lambda self, revoked: None)
+    monkeypatch.setattr(RebalanceListener, "on_partitions_assigned", counts_once)
     with pytest.raises(AssertionError, match=r"\['0', '1', '2', '8', '9'\]"):
         await rebalances(world, monkeypatch)

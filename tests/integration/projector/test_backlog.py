@@ -1,7 +1,7 @@
 """What waits in both topics is taken evenly: a transfer and its balance come at about the same time."""
 
-from livebalance.projector.intake import Intake
-from livebalance.projector.lane import OwnedLane, Side
+from livebalance.projector.fold.lane import OwnedLane, Side
+from livebalance.projector.kafka.consumer import Intake
 from livebalance.wire.identity import Epoch, Lane, Offset
 from tests.integration.projector.world import World, history, reached
 

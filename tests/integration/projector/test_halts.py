@@ -4,7 +4,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from livebalance.runtime.broker import Broker
+from livebalance.runtime.kafka.connection import Broker
 from tests.integration.projector.world import World, transfer
 
 HALTED = "select string_agg(lane || ': ' || halted_why, ', ') from lane where halted_why is not null"

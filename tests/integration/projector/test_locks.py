@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from livebalance.readmodel import writes
+from livebalance.readmodel import projector_writes
 from tests.integration.projector.world import World, history
 
 
@@ -54,9 +54,9 @@ async def test_the_rule_of_locks(world: World) -> None:
 async def test_without_it_the_timeouts_of_the_role_do_not_help(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nobody(connection: writes.Connection, lane: int) -> int:
+    async def nobody(connection: projector_writes.Connection, lane: int) -> int:
         return 0
 
-    monkeypatch.setattr(writes, "evict_holder", nobody)
+    monkeypatch.setattr(projector_writes, "evict_holder", nobody)
     with pytest.raises(AssertionError, match="not 5"):
         await claims_from_the_stopped(world, 8)

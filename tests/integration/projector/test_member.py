@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from livebalance.projector.intake import Intake
+from livebalance.projector.kafka.consumer import Intake
 from tests.integration.projector.world import World, reached
 
 SESSION_MS = 6_000  # the shortest that brokers allow

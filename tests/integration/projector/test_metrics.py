@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from livebalance.stack.place import free_port
+from livebalance.stack.paths import free_port
 from tests.integration.projector.world import World, balance, history, transfer
 from tests.scrape import Scrape, scrape, shows
 

@@ -8,7 +8,7 @@ import httpx
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from livebalance.stack.place import free_port
+from livebalance.stack.paths import free_port
 from livebalance.wire.delta import parts_of
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.world import TIME_MS, World, balance, history, transfer

@@ -7,12 +7,12 @@ import pytest
 from aiokafka import TopicPartition
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.database import Database
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.cutter import cutting
 from tests.integration.projector.world import World, history, transfer
+from tests.servers.database import Database
 
 
 async def test_postgres_away_backs_off_and_repeats(world: World, place: Place, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import signal
 import time
 
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.world import World, history, reached
 

@@ -12,12 +12,12 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from livebalance.projector.doorbell import Doorbell
-from livebalance.runtime.slots import slot_of
-from livebalance.stack.rediscluster import ClusterNode, RedisCluster
+from livebalance.projector.redis.publisher import Doorbell
+from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.wire.delta import redis_account
 from livebalance.wire.identity import AccountId
 from tests.integration.projector.world import World, history, reached
+from tests.servers.redis_cluster import ClusterNode, RedisCluster
 
 Message = tuple[str, bytes]
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from livebalance.projector import marked
-from livebalance.projector.fate import UnsureError
-from livebalance.projector.store import Store
+from livebalance.projector.errors import UnsureError
+from livebalance.projector.postgres import replay
+from livebalance.projector.postgres.store import Store
 from livebalance.readmodel.rows import Work
-from livebalance.runtime.registry import FileRegistry
-from livebalance.runtime.schemas import RegistryAwayError
+from livebalance.runtime.schema.file_registry import FileRegistry
+from livebalance.runtime.schema.http_registry import RegistryAwayError
 from livebalance.wire import avro
 from livebalance.wire.avro import Schema, SchemaId
 from livebalance.wire.delta import parts_of
@@ -256,7 +256,7 @@ async def test_what_was_held_of_an_erased_account_is_not_applied(world: World, r
 async def test_while_the_registry_is_away_it_waits_and_nothing_else_does(
     world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marked, "_AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(replay, "_AWAY_SECONDS", 0.2)
     async with world.running():
         await write(world, [transfer("alice", "t-1", 1)], "t-1")
         await world.until(HELD, 1)

@@ -12,10 +12,10 @@ import asyncpg
 
 from livebalance.readmodel import exports
 from livebalance.readmodel.exports import Asked, Extent
-from livebalance.readmodel.writes import Connection
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import Millis
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import Millis
 from tests.integration.projector.world import World, balance, history, transfer
 
 ACCOUNTS = [f"acc-{number}" for number in range(6)]

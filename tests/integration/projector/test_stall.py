@@ -9,16 +9,16 @@ import httpx
 import pytest
 
 from livebalance.projector.__main__ import serve
-from livebalance.projector.loop import Projector
-from livebalance.projector.store import Store
+from livebalance.projector.postgres.store import Store
+from livebalance.projector.projector import Projector
 from livebalance.readmodel.migrate import migrate
 from livebalance.readmodel.rows import Work
-from livebalance.runtime import progress
-from livebalance.runtime.progress import StalledError
-from livebalance.stack.database import Database
-from livebalance.stack.place import Place, free_port
-from livebalance.stack.servers import Servers
+from livebalance.runtime.kafka import stall_detector
+from livebalance.runtime.kafka.stall_detector import StalledError
+from livebalance.stack.paths import Place, free_port
+from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.world import World, reached, transfer
+from tests.servers.database import Database
 
 
 async def answer(port: int, path: str) -> tuple[int, str]:
@@ -34,11 +34,11 @@ Impatience = Callable[[float], None]
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> Impatience:
     """`impatience(5)`: from now on a loop gives up after five seconds; before, it has all its time."""
-    monkeypatch.setattr(progress, "_SUSPECT", 1.0)
+    monkeypatch.setattr(stall_detector, "_SUSPECT", 1.0)
 
     def begin(give_up: float) -> None:
-        monkeypatch.setattr(progress, "_STALLED", 2.0)
-        monkeypatch.setattr(progress, "_GIVE_UP", give_up)
+        monkeypatch.setattr(stall_detector, "_STALLED", 2.0)
+        monkeypatch.setattr(stall_detector, "_GIVE_UP", give_up)
 
     return begin
 

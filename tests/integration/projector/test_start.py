@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from livebalance.projector.topics import starts
+from livebalance.projector.kafka.start_offsets import starts
 from livebalance.readmodel.rows import whole
 from tests.integration.projector.world import World, history, reached
 

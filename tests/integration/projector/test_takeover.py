@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from livebalance.projector.store import Store
-from livebalance.readmodel import writes
+from livebalance.projector.postgres.store import Store
+from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import Work
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.projector.world import World, balance, history
@@ -95,14 +95,14 @@ async def test_the_fence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_fence() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        statement = writes._WRITE
+        statement = projector_writes._WRITE
         for part, without in (
-            (writes._MOVE, writes._MOVE.partition("and l.generation")[0]),
+            (projector_writes._MOVE, projector_writes._MOVE.partition("and l.generation")[0]),
             ("and b.revision = x.was", ""),
         ):
             assert part in statement
             statement = statement.replace(part, without, 1)
-        patch.setattr(writes, "_WRITE", statement)
+        patch.setattr(projector_writes, "_WRITE", statement)
         yield patch
 
 

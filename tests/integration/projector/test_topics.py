@@ -3,7 +3,7 @@
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from livebalance.stack.topics import Topics
+from livebalance.stack.servers.topics import Topics
 from tests.integration.projector.world import World, reached
 
 KEPT = {"retention.ms": "-1"}

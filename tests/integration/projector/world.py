@@ -14,18 +14,18 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from livebalance.projector.__main__ import started
-from livebalance.projector.loop import Projector
+from livebalance.projector.projector import Projector
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import whole
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.child import Child
-from livebalance.stack.database import Database
-from livebalance.stack.topics import Topics
+from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
+from livebalance.stack.process.process import Child
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
-from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import Millis
+from tests.servers.database import Database
 from tests.told import told
 
 Row = Any  # an asyncpg.Record; its columns are known to the statement that asked for it

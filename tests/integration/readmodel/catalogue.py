@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from livebalance.readmodel.writes import Connection
+from livebalance.readmodel.projector_writes import Connection
 
 _RELATIONS = """
 relations as (

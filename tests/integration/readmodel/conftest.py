@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database
-from livebalance.stack.place import PROJECT
-from livebalance.stack.servers import Servers
+from livebalance.readmodel.projector_writes import Connection
+from livebalance.stack.paths import PROJECT
+from livebalance.stack.servers.servers import Servers
 from tests.integration.readmodel.ledger import FILL
+from tests.servers.database import Database
 
 
 @pytest.fixture

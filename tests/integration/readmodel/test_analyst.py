@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.database import Database
+from tests.servers.database import Database
 
 README = Path(__file__).parents[3] / "README.md"
 

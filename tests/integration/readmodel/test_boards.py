@@ -8,9 +8,9 @@ import pytest
 from deploy.observability.boards import BOARDS
 from deploy.observability.boards.money import CONSERVED
 from deploy.observability.boards.panel import Panel, Sql
-from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database
+from livebalance.readmodel.projector_writes import Connection
 from tests.contract.runbook import Statement, statements
+from tests.servers.database import Database
 
 ASKED = [
     (panel, ask) for board in BOARDS for panel in board.panels() for ask in panel.asks if isinstance(ask, Sql)

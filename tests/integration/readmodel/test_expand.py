@@ -18,8 +18,8 @@ from sqlalchemy import Connection as Sync
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from livebalance.readmodel.migrate import configured, migrate
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.tables import metadata
-from livebalance.readmodel.writes import Connection
 from tests.integration.readmodel.catalogue import Catalogue, catalogue, narrowed
 from tests.integration.readmodel.ledger import FILL
 from tests.previous import PINNED, Previous

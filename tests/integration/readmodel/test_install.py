@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.place import PROJECT, Place
-from livebalance.stack.servers import Servers
+from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.servers.servers import Servers
 from tests.integration.readmodel.ledger import FILL
 
 EVENT = "analysts may write until a superuser forbids it"

@@ -7,10 +7,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from livebalance.stack.database import Database
-from livebalance.stack.postgres import _BIN
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.postgres import _BIN
+from livebalance.stack.servers.servers import Servers
 from tests.pool import Pool
+from tests.servers.database import Database
 
 SLOW = "select count(*) from generate_series(1, 300000)"
 NUMBER = 10

@@ -10,11 +10,11 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel import statements
-from livebalance.readmodel.reporting import page, table
-from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import millis
+from livebalance.wire.timestamp import millis
+from scripts.reporting_docs import page, table
+from tests.servers.database import Database
 
 PAGE = Path(__file__).parents[3] / "docs" / "reporting.md"
 QUESTIONS = re.compile(r"```sql\n(.*?)```\n\n(\|.*?)\n\n", re.DOTALL)
@@ -109,7 +109,7 @@ async def test_amounts_are_numeric_and_times_have_a_zone(analyst: Connection) ->
 
 async def test_the_page_is_what_the_database_says(analyst: Connection) -> None:
     made = await page(analyst)
-    assert PAGE.read_text() == made, "python -m livebalance.readmodel.reporting > docs/reporting.md"
+    assert PAGE.read_text() == made, "python -m scripts.reporting_docs > docs/reporting.md"
 
 
 async def test_the_questions_of_the_page_have_the_answers_it_shows(analyst: Connection) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.readmodel.tables import metadata
-from livebalance.stack.database import Database
+from tests.servers.database import Database
 
 
 def _differences(connection: Connection) -> list[object]:

@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from livebalance.readmodel import reads, statements
-from livebalance.readmodel.reads import Asked
-from livebalance.readmodel.writes import Connection
-from livebalance.stack.database import Database
+from livebalance.readmodel import gateway_reads, statements
+from livebalance.readmodel.gateway_reads import Asked
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, TransferId
+from tests.servers.database import Database
 
 EPOCH = Epoch("00000000000000a1")
 NAMES = [AccountId(name) for name in ("EU-1", "EU-2", "alice", "bob")]
@@ -43,7 +43,7 @@ async def filled(database: Database) -> Database:
 
 @pytest.fixture
 async def gateway(filled: Database) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(filled.url("gateway"), server_settings=reads.SETTINGS)
+    connection = await asyncpg.connect(filled.url("gateway"), server_settings=gateway_reads.SETTINGS)
     yield connection
     await connection.close()
 
@@ -101,7 +101,7 @@ async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
 
 READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     "accounts": (
-        lambda sql: reads.accounts(
+        lambda sql: gateway_reads.accounts(
             sql, [Asked(BOB, None), Asked(ALICE, replace(HERE, revision=Revision(2)))], 9, 9
         ),
         lambda found: [
@@ -110,22 +110,22 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         [(BOB, ["bob-3", "bob-2", "bob-1"]), (ALICE, ["alice-3"])],
     ),
     "audit": (
-        lambda sql: reads.audit(sql, {ALICE: HERE, BOB: replace(HERE, revision=Revision(2))}),
+        lambda sql: gateway_reads.audit(sql, {ALICE: HERE, BOB: replace(HERE, revision=Revision(2))}),
         lambda found: found.revisions,
         {BOB: 3},
     ),
     "older": (
-        lambda sql: reads.older(sql, ALICE, TransferId("alice-3"), 9),
+        lambda sql: gateway_reads.older(sql, ALICE, TransferId("alice-3"), 9),
         lambda found: (found.at.revision, [row.id for row in found.transfers]),
         (3, ["alice-2", "alice-1"]),
     ),
     "newer": (
-        lambda sql: reads.newer(sql, BOB, Revision(1), 9),
+        lambda sql: gateway_reads.newer(sql, BOB, Revision(1), 9),
         lambda found: (found.at.revision, [row.id for row in found.transfers]),
         (3, ["bob-2", "bob-3"]),
     ),
     "transfer": (
-        lambda sql: reads.transfer(sql, ALICE, TransferId("alice-2")),
+        lambda sql: gateway_reads.transfer(sql, ALICE, TransferId("alice-2")),
         lambda found: (found.at.revision, [row.id for row in found.transfers]),
         (3, ["alice-2"]),
     ),
@@ -134,20 +134,20 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         lambda found: (found.at.revision, found.opening.revision, found.closing.revision),
         (3, 0, 3),
     ),
-    "revisions": (lambda sql: reads.revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
+    "revisions": (lambda sql: gateway_reads.revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
     "ids": (
-        lambda sql: reads.listed(sql, [ALICE, EU_2], [], "", 9),
+        lambda sql: gateway_reads.listed(sql, [ALICE, EU_2], [], "", 9),
         lambda found: [row.account for row in found],
         [EU_2, ALICE],
     ),
-    "nothing": (lambda sql: reads.listed(sql, [], [], "", 9), list, []),
+    "nothing": (lambda sql: gateway_reads.listed(sql, [], [], "", 9), list, []),
     "prefix": (
-        lambda sql: reads.listed(sql, [BOB], ["EU-"], "EU-1", 9),
+        lambda sql: gateway_reads.listed(sql, [BOB], ["EU-"], "EU-1", 9),
         lambda found: [row.account for row in found],
         [EU_2, BOB],
     ),
     "all": (
-        lambda sql: reads.listed(sql, [], [""], "", 9),
+        lambda sql: gateway_reads.listed(sql, [], [""], "", 9),
         lambda found: [row.account for row in found],
         NAMES,
     ),
@@ -172,7 +172,9 @@ async def test_what_is_looked_for_is_named_before_however_it_is_planned(
     filled: Database, planner: dict[str, str]
 ) -> None:
     """Several times each: the plan of a statement becomes another one when it is asked again."""
-    connection = await asyncpg.connect(filled.url("gateway"), server_settings={**reads.SETTINGS, **planner})
+    connection = await asyncpg.connect(
+        filled.url("gateway"), server_settings={**gateway_reads.SETTINGS, **planner}
+    )
     for _ in range(8):
         for read, shown, expected in READS.values():
             assert shown(await read(connection)) == expected
@@ -193,7 +195,10 @@ NOTHING: dict[str, Any] = {
     "all": [],
 }
 STATEMENTS = [
-    *[(reads, name) for name in ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_ONE", "_REVISIONS", "_LIST")],
+    *[
+        (gateway_reads, name)
+        for name in ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_ONE", "_REVISIONS", "_LIST")
+    ],
     (statements, "_EDGES"),
 ]
 
@@ -234,15 +239,20 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
     broken(monkeypatch, right, wrong)
     assert before != [getattr(*one) for one in STATEMENTS]
     alone: list[tuple[AccountId, Read]] = [
-        (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, None)], 9, 9)),
-        (ALICE, lambda sql: reads.accounts(sql, [Asked(ALICE, replace(HERE, revision=Revision(1)))], 9, 9)),
-        (BOB, lambda sql: reads.older(sql, BOB, None, 9)),
-        (BOB, lambda sql: reads.newer(sql, BOB, Revision(0), 9)),
-        (ALICE, lambda sql: reads.transfer(sql, ALICE, TransferId("bob-1"))),
-        (ALICE, lambda sql: reads.revisions(sql, [ALICE])),
+        (ALICE, lambda sql: gateway_reads.accounts(sql, [Asked(ALICE, None)], 9, 9)),
+        (
+            ALICE,
+            lambda sql: gateway_reads.accounts(
+                sql, [Asked(ALICE, replace(HERE, revision=Revision(1)))], 9, 9
+            ),
+        ),
+        (BOB, lambda sql: gateway_reads.older(sql, BOB, None, 9)),
+        (BOB, lambda sql: gateway_reads.newer(sql, BOB, Revision(0), 9)),
+        (ALICE, lambda sql: gateway_reads.transfer(sql, ALICE, TransferId("bob-1"))),
+        (ALICE, lambda sql: gateway_reads.revisions(sql, [ALICE])),
         (BOB, lambda sql: statements.edges(sql, BOB, None, None)),
-        (ALICE, lambda sql: reads.listed(sql, [ALICE], [], "", 9)),
-        (ALICE, lambda sql: reads.listed(sql, [], ["ali"], "", 9)),
+        (ALICE, lambda sql: gateway_reads.listed(sql, [ALICE], [], "", 9)),
+        (ALICE, lambda sql: gateway_reads.listed(sql, [], ["ali"], "", 9)),
     ]
     for account, read in alone:
         found = str(await read(gateway))

@@ -8,11 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from livebalance.projector.account import restored
-from livebalance.projector.fold import Folded, fold
-from livebalance.projector.records import Arrived, Erasure, Refused, What
-from livebalance.projector.work import work
-from livebalance.readmodel import writes
+from livebalance.projector.fold.account import restored
+from livebalance.projector.fold.fold import Folded, fold, work
+from livebalance.projector.fold.records import Arrived, Erasure, Refused, What
+from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import (
     BalanceRow,
     LaneMove,
@@ -22,11 +21,11 @@ from livebalance.readmodel.rows import (
     Work,
     whole,
 )
-from livebalance.stack.database import Database
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
-from livebalance.wire.instant import MAX_MILLIS, Millis
 from livebalance.wire.money import INT64_MIN, Money
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import MAX_MILLIS, Millis
+from tests.servers.database import Database
 from tests.unit.projector.histories import numbered
 from tests.unit.projector.shelf import Shelf
 
@@ -36,11 +35,11 @@ HERE = ServerIdentity("1", "00000001")
 
 
 @pytest.fixture
-async def connection(database: Database) -> AsyncIterator[writes.Connection]:
+async def connection(database: Database) -> AsyncIterator[projector_writes.Connection]:
     """As a projector, to an open projection of three lanes."""
     one = await asyncpg.connect(database.url("projector"))
-    await writes.prepare(one)
-    await writes.open_projection(one, EPOCH, HERE, whole(3))
+    await projector_writes.prepare(one)
+    await projector_writes.open_projection(one, EPOCH, HERE, whole(3))
     yield one
     await one.close()
 
@@ -69,22 +68,24 @@ def drawn(chance: random.Random) -> list[Arrived]:
     return numbered(records, [chance.randrange(10**6) for _ in records])
 
 
-async def write(connection: writes.Connection, done: Work) -> None:
-    written = await writes.write_batch(connection, "transfers", done)
+async def write(connection: projector_writes.Connection, done: Work) -> None:
+    written = await projector_writes.write_batch(connection, "transfers", done)
     assert written == (len(done.moves), len(done.balances), len(done.transfers))
     if done.quarantined:
-        await writes.quarantine(connection, done.quarantined)
+        await projector_writes.quarantine(connection, done.quarantined)
 
 
-async def onto(connection: writes.Connection, batch: list[Arrived]) -> Folded:
+async def onto(connection: projector_writes.Connection, batch: list[Arrived]) -> Folded:
     """Folded onto what is read of Postgres."""
-    accounts = {row.account: restored(row) for row in await writes.stored_balances(connection, [A, B])}
+    accounts = {
+        row.account: restored(row) for row in await projector_writes.stored_balances(connection, [A, B])
+    }
     named = [(account, TransferId(id_)) for account in (A, B) for id_ in "1234"]
-    return fold(batch, accounts, await writes.listed_transfers(connection, named))
+    return fold(batch, accounts, await projector_writes.listed_transfers(connection, named))
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_shelf_is_true_to_postgres(connection: writes.Connection, seed: int) -> None:
+async def test_the_shelf_is_true_to_postgres(connection: projector_writes.Connection, seed: int) -> None:
     chance, shelf = random.Random(seed), Shelf()
     for _ in range(12):
         batch = drawn(chance)
@@ -100,7 +101,7 @@ async def test_the_shelf_is_true_to_postgres(connection: writes.Connection, seed
     assert await connection.fetchval("select count(*) from quarantine") == len(shelf.quarantined)
 
 
-async def test_times_are_exact(connection: writes.Connection) -> None:
+async def test_times_are_exact(connection: projector_writes.Connection) -> None:
     times = [0, 1, 999, 1_795_540_800_251, MAX_MILLIS - 1, MAX_MILLIS]
     rows = [
         TransferRow(
@@ -108,8 +109,8 @@ async def test_times_are_exact(connection: writes.Connection) -> None:
         )
         for at in times
     ]
-    await writes.write_batch(connection, "transfers", Work(transfers=rows))
-    found = await writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
+    await projector_writes.write_batch(connection, "transfers", Work(transfers=rows))
+    found = await projector_writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
     assert [found[A, row.transfer_id].occurred_at for row in rows] == times
 
 
@@ -124,19 +125,19 @@ def move(**changed: Any) -> LaneMove:
     return one._replace(**changed)
 
 
-async def test_a_claim_makes_the_old_generation_void(connection: writes.Connection) -> None:
-    first = await writes.claim_lane(connection, Lane(0), "one")
+async def test_a_claim_makes_the_old_generation_void(connection: projector_writes.Connection) -> None:
+    first = await projector_writes.claim_lane(connection, Lane(0), "one")
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
-    assert await writes.move_lanes(connection, [move()]) == 1
-    second = await writes.claim_lane(connection, Lane(0), "two")
+    assert await projector_writes.move_lanes(connection, [move()]) == 1
+    second = await projector_writes.claim_lane(connection, Lane(0), "two")
     assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True)
     late = move(transfers_from=Offset(5), balances_from=Offset(6))
-    assert await writes.move_lanes(connection, [late]) == 0
-    assert await writes.move_lanes(connection, [late._replace(generation=2)]) == 1
+    assert await projector_writes.move_lanes(connection, [late]) == 0
+    assert await projector_writes.move_lanes(connection, [late._replace(generation=2)]) == 1
 
 
-async def test_the_fence_counts_only_what_is_as_expected(connection: writes.Connection) -> None:
-    await writes.claim_lane(connection, Lane(0), "one")
+async def test_the_fence_counts_only_what_is_as_expected(connection: projector_writes.Connection) -> None:
+    await projector_writes.claim_lane(connection, Lane(0), "one")
     wrongs: list[dict[str, Any]] = [
         {"generation": 2},
         {"epoch": "ffffffffffffffff"},
@@ -145,17 +146,17 @@ async def test_the_fence_counts_only_what_is_as_expected(connection: writes.Conn
         {"lane": 7},
     ]
     for wrong in wrongs:
-        assert await writes.move_lanes(connection, [move(**wrong)]) == 0
-    assert await writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
+        assert await projector_writes.move_lanes(connection, [move(**wrong)]) == 0
+    assert await projector_writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
 
 
 async def test_complete_as_of_never_goes_back_and_a_side_not_read_keeps_its_mark(
-    connection: writes.Connection,
+    connection: projector_writes.Connection,
 ) -> None:
-    await writes.claim_lane(connection, Lane(0), "one")
-    await writes.move_lanes(connection, [move()])
+    await projector_writes.claim_lane(connection, Lane(0), "one")
+    await projector_writes.move_lanes(connection, [move()])
     still = move(transfers_from=Offset(5), balances_from=Offset(6), transfers_last=None)
-    await writes.move_lanes(
+    await projector_writes.move_lanes(
         connection, [still._replace(transfers_fingerprint=None, as_of=Millis(3), last_event_at=None)]
     )
     row = await connection.fetchrow("select * from lane where lane = 0")
@@ -172,11 +173,13 @@ def row(from_: int, revision: int, account: AccountId = A) -> BalanceRow:
     )  # fmt: skip
 
 
-async def balances(connection: writes.Connection, *rows: BalanceRow) -> int:
-    return (await writes.write_batch(connection, "transfers", Work(balances=rows))).balances
+async def balances(connection: projector_writes.Connection, *rows: BalanceRow) -> int:
+    return (await projector_writes.write_batch(connection, "transfers", Work(balances=rows))).balances
 
 
-async def test_an_account_is_written_only_from_the_revision_it_has(connection: writes.Connection) -> None:
+async def test_an_account_is_written_only_from_the_revision_it_has(
+    connection: projector_writes.Connection,
+) -> None:
     assert await balances(connection, row(0, 2), row(0, 1, B)) == 2
     assert await balances(connection, row(0, 3)) == 0
     assert await balances(connection, row(1, 3), row(1, 2, B)) == 1
@@ -190,10 +193,10 @@ def listed(revision: int, id_: str) -> TransferRow:
     )
 
 
-async def test_a_transfer_cannot_be_listed_twice(connection: writes.Connection) -> None:
+async def test_a_transfer_cannot_be_listed_twice(connection: projector_writes.Connection) -> None:
     async def transfers(*rows: TransferRow, erased: tuple[AccountId, ...] = ()) -> int:
         done = Work(erased=erased, transfers=rows)
-        return (await writes.write_batch(connection, "transfers", done)).transfers
+        return (await projector_writes.write_batch(connection, "transfers", done)).transfers
 
     assert await transfers(listed(1, "t")) == 1
     assert await transfers(listed(2, "t"), listed(3, "u")) == 1
@@ -203,13 +206,15 @@ async def test_a_transfer_cannot_be_listed_twice(connection: writes.Connection) 
     assert await connection.fetchval("select count(*) from transfer") == 2
 
 
-async def test_where_the_fence_does_not_hold_nothing_is_written(connection: writes.Connection) -> None:
-    await writes.claim_lane(connection, Lane(0), "one")
+async def test_where_the_fence_does_not_hold_nothing_is_written(
+    connection: projector_writes.Connection,
+) -> None:
+    await projector_writes.claim_lane(connection, Lane(0), "one")
     before = Work(balances=[row(0, 2)], transfers=[listed(1, "t")])
-    await writes.write_batch(connection, "transfers", before)
+    await projector_writes.write_batch(connection, "transfers", before)
     one_of_two = [move(), move(lane=Lane(1))]
     late = Work(one_of_two, [row(2, 3), row(0, 1, B)], [A], [listed(2, "u")])
-    assert await writes.write_batch(connection, "transfers", late) == (1, 0, 0)
+    assert await projector_writes.write_batch(connection, "transfers", late) == (1, 0, 0)
     assert await connection.fetchval("select max(revision) from balance") == 2
     assert await connection.fetchval("select transfer_id from transfer") == "t"
 
@@ -218,13 +223,13 @@ async def test_where_the_fence_does_not_hold_nothing_is_written(connection: writ
 
 
 async def test_only_a_backend_of_the_same_role_is_ended(
-    database: Database, connection: writes.Connection
+    database: Database, connection: projector_writes.Connection
 ) -> None:
     for role, ended in (("owner", 0), ("projector", 1)):
         other = await asyncpg.connect(database.url(role))
         await other.execute("begin")
         await other.execute("update lane set owner = 'other'")
-        assert await writes.evict_holder(connection, Lane(0)) == ended
+        assert await projector_writes.evict_holder(connection, Lane(0)) == ended
         if role == "owner":
             await other.execute("rollback")
             await other.close()
@@ -232,13 +237,13 @@ async def test_only_a_backend_of_the_same_role_is_ended(
             other.terminate()
 
 
-async def test_an_epoch_is_changed_by_one_only(connection: writes.Connection) -> None:
+async def test_an_epoch_is_changed_by_one_only(connection: projector_writes.Connection) -> None:
     there = ServerIdentity("2", "00000002")
     other = Epoch("f" * 16)
-    assert await writes.change_epoch(connection, EPOCH, other, there)
-    assert not await writes.change_epoch(connection, EPOCH, Epoch("e" * 16), there)
+    assert await projector_writes.change_epoch(connection, EPOCH, other, there)
+    assert not await projector_writes.change_epoch(connection, EPOCH, Epoch("e" * 16), there)
     assert {one[0] for one in await connection.fetch("select epoch from lane")} == {other}
-    found = await writes.projection(connection)
+    found = await projector_writes.projection(connection)
     assert found is not None
     assert found.epoch == other
 
@@ -248,7 +253,7 @@ async def test_many_open_one_projection(database: Database) -> None:
     try:
         await asyncio.gather(
             *(
-                writes.open_projection(one, Epoch(f"{number}" * 16), HERE, whole(3))
+                projector_writes.open_projection(one, Epoch(f"{number}" * 16), HERE, whole(3))
                 for number, one in enumerate(connections)
             )
         )
@@ -259,20 +264,20 @@ async def test_many_open_one_projection(database: Database) -> None:
         await asyncio.gather(*(one.close() for one in connections))
 
 
-async def test_the_server_knows_itself(connection: writes.Connection) -> None:
-    found = await writes.projection(connection)
+async def test_the_server_knows_itself(connection: projector_writes.Connection) -> None:
+    found = await projector_writes.projection(connection)
     assert found == (EPOCH, False, 3)
-    here = await writes.server_identity(connection)
+    here = await projector_writes.server_identity(connection)
     assert len(here.timeline) == 8
-    await writes.change_epoch(connection, EPOCH, EPOCH, here)
-    assert await writes.projection(connection) == (EPOCH, True, 3)
+    await projector_writes.change_epoch(connection, EPOCH, EPOCH, here)
+    assert await projector_writes.projection(connection) == (EPOCH, True, 3)
 
 
-async def test_a_quarantined_record_keeps_its_bytes(connection: writes.Connection) -> None:
+async def test_a_quarantined_record_keeps_its_bytes(connection: projector_writes.Connection) -> None:
     kept = QuarantineRow(
         "transfers", Lane(2), Offset(7), None, b"\x00\xff", '[["h", "ff"]]', Millis(5), "bad"
     )
-    await writes.quarantine(connection, [kept, kept._replace(key=b"", value=None)])
+    await projector_writes.quarantine(connection, [kept, kept._replace(key=b"", value=None)])
     rows = await connection.fetch("select key, value, headers, state from quarantine order by id")
     assert [tuple(one) for one in rows] == [
         (None, b"\x00\xff", '[["h", "ff"]]', "held"),

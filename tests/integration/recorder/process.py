@@ -8,8 +8,8 @@ from pathlib import Path
 
 from livebalance.recorder.__main__ import serve
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.topics import Topics
+from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.servers.topics import Topics
 from tests.told import told
 
 SESSION_MS = 6_000  # the shortest that brokers allow

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.history import replay
-from livebalance.runtime.producer import producer, stop
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.producer import producer, stop
+from livebalance.runtime.kafka.reader import replay
+from livebalance.stack.servers.topics import Topics
 from tests.integration.recorder.topics import producing
 
 

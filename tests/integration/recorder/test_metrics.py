@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from livebalance.recorder.partition import transactional_id
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.producer import producer, stop
-from livebalance.stack.place import free_port
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.producer import producer, stop
+from livebalance.stack.paths import free_port
 from livebalance.wire.identity import Lane
 from tests.conftest import MakeTopics
 from tests.integration.recorder.process import recorder, settings

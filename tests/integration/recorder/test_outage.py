@@ -9,10 +9,10 @@ import pytest
 
 from livebalance.feed.feed import Feed, Order
 from livebalance.feed.settings import FeedSettings
-from livebalance.runtime.broker import Broker
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 from tests.integration.recorder.process import recording, settings
 from tests.integration.recorder.topics import balances, reached, transfers
 

@@ -13,13 +13,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from livebalance.recorder.lanes import check_lanes
+from livebalance.recorder.__main__ import check_topics
 from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.restore import Restore
-from livebalance.runtime.refused import RefusedError
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.topics import Topics
-from livebalance.stack.trouble import Trouble
+from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
+from livebalance.stack.errors import Trouble
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
@@ -227,11 +227,11 @@ async def test_topics_that_are_missing_or_do_not_match_are_refused(
     kafka: str, make_topics: MakeTopics
 ) -> None:
     three, two = await make_topics(partitions=3), await make_topics(partitions=2)
-    assert await check_lanes(settings(kafka, three)) == 3
+    await check_topics(settings(kafka, three))
     with pytest.raises(RefusedError, match="must have the same number"):
-        await check_lanes(settings(kafka, Topics(three.transfers, two.balances, 3)))
+        await check_topics(settings(kafka, Topics(three.transfers, two.balances, 3)))
     with pytest.raises(RefusedError, match="there is no topic nowhere: create it first"):
-        await check_lanes(settings(kafka, Topics(three.transfers, "nowhere", 3)))
+        await check_topics(settings(kafka, Topics(three.transfers, "nowhere", 3)))
 
 
 async def test_a_lost_history_is_refused_in_words(kafka: str, topics: Topics, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import httpx
 import pytest
 
 from livebalance.recorder.partition import Partition
-from livebalance.runtime import progress
-from livebalance.runtime.progress import StalledError
-from livebalance.stack.place import free_port
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka import stall_detector
+from livebalance.runtime.kafka.stall_detector import StalledError
+from livebalance.stack.paths import free_port
+from livebalance.stack.servers.topics import Topics
 from tests.integration.recorder.process import recording, settings
 from tests.integration.recorder.topics import balances, reached, send, transfer
 
@@ -25,8 +25,8 @@ async def hangs(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> 
     async with recording(settings(kafka, topics).model_copy(update={"http_port": port})):
         await send(kafka, topics, [transfer("t-1", "a", 1)])
         await reached(recorded)
-        monkeypatch.setattr(progress, "_STALLED", 2.0)
-        monkeypatch.setattr(progress, "_GIVE_UP", 5.0)
+        monkeypatch.setattr(stall_detector, "_STALLED", 2.0)
+        monkeypatch.setattr(stall_detector, "_GIVE_UP", 5.0)
         monkeypatch.setattr(Partition, "_commit", never)
         await send(kafka, topics, [transfer("t-2", "a", 1)])
         async with asyncio.timeout(30), httpx.AsyncClient() as http:
@@ -40,6 +40,6 @@ async def hangs(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_commit_that_never_ends_ends_the_process(
     kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_SUSPECT", 1.0)
+    monkeypatch.setattr(stall_detector, "_SUSPECT", 1.0)
     with pytest.raises(StalledError, match="nothing done"):
         await hangs(kafka, topics, monkeypatch)

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from livebalance.stack.topics import Topics
+from livebalance.stack.servers.topics import Topics
 from tests.conftest import MakeTopics
 from tests.integration.recorder import zombie
 from tests.integration.recorder.process import recorder, recording, settings

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.history import replay
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID, FileRegistry
-from livebalance.stack.topics import Topics
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.reader import replay
+from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
+from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money

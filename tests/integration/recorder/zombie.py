@@ -12,7 +12,7 @@ from livebalance.recorder import partition, recorder
 from livebalance.recorder.__main__ import serve
 from livebalance.recorder.partition import Made, Partition
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.runtime.run import main
+from livebalance.runtime.process.run import main
 from livebalance.wire.identity import Lane, Offset
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from livebalance.stack.place import free_port
+from livebalance.stack.paths import free_port
 
 
 @dataclass

@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from livebalance.runtime import health, ready
+from livebalance.runtime.process import health, ready
 
 
 def free_port() -> int:

@@ -43,7 +43,7 @@ async def ended(*words: str, **told: str) -> Ended:
         ("livebalance.projector",),
         ("livebalance.gateway",),
         ("livebalance.readmodel",),
-        ("livebalance.stack.topics", "deploy/topics.toml"),
+        ("livebalance.stack.servers.topics", "deploy/topics.toml"),
     ],
 )
 async def test_a_process_stops_with_a_line_for_each(words: tuple[str, ...]) -> None:

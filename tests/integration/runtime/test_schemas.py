@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from livebalance.runtime.refused import RefusedError
-from livebalance.runtime.schemas import HttpRegistry, RegistryAwayError
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.values import Values
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.schema.http_registry import HttpRegistry, RegistryAwayError
+from livebalance.runtime.schema.values import Values
 from livebalance.wire import avro
 from livebalance.wire.avro import SchemaId
 from livebalance.wire.codec import Framed

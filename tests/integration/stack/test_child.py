@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.errors import Trouble
+from livebalance.stack.process.process import Child, bare_environment
 
 _STUBBORN = """
 import signal, time
@@ -22,7 +22,7 @@ time.sleep(60)
 _PARENT = """
 import sys, time
 from pathlib import Path
-from livebalance.stack.child import Child, bare_environment
+from livebalance.stack.process.process import Child, bare_environment
 child = Child("sleeper", ["sleep", "60"], Path(sys.argv[1]), bare_environment())
 child.start()
 print(child.pid, flush=True)

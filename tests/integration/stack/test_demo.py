@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.secret import demo_secret
 from tests.tokens import bearer, claims, signed
 

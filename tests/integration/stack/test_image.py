@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 
 _SECONDS = 150.0
 _SERVICES = ("feed", "recorder", "projector", "gateway", "cli", "readmodel", "stack.topics", "stack.secret")

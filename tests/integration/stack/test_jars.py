@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import pytest
 
-from livebalance.stack import jars
-from livebalance.stack.jars import Jar
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.build import jars
+from livebalance.stack.build.jars import Jar
+from livebalance.stack.errors import Trouble
 
 _CONTENT = {"a-1.jar": b"a" * 200_000, "b-2.jar": b"b" * 50_000}
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 
 _TELL = "told: ; @$(subst $(BIN)/uv,env,$(UV))"  # the environment that uv gets
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.place import Place
+from livebalance.stack.errors import Trouble
+from livebalance.stack.paths import Place
 from livebalance.stack.state import State
-from livebalance.stack.trouble import Trouble
 
 
 def test_who_looks_makes_nothing(tmp_path: Path) -> None:

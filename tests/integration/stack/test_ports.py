@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from livebalance.stack import balancer
-from livebalance.stack.place import free_port, reserved
+from livebalance.stack.paths import free_port, reserved
+from livebalance.stack.servers import balancer
 
-_TRY = "import sys; from livebalance.stack.place import reserved; print(reserved(int(sys.argv[1])))"
+_TRY = "import sys; from livebalance.stack.paths import reserved; print(reserved(int(sys.argv[1])))"
 
 
 def _by_another(port: int) -> bool:

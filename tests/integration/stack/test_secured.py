@@ -8,14 +8,14 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from livebalance.runtime.broker import Broker
-from livebalance.runtime.history import replay
-from livebalance.runtime.producer import Outgoing, producer, stop, write
-from livebalance.runtime.refused import RefusedError
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.stack.place import Place
-from livebalance.stack.secured import PASSWORD, USER, SecuredKafka
-from livebalance.stack.topics import Topics
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.producer import Outgoing, producer, stop, write
+from livebalance.runtime.kafka.reader import replay
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.topics import Topics
+from tests.servers.kafka_secure import PASSWORD, USER, SecuredKafka
 
 TOPICS = Topics("secret-transfers", "secret-balances", 1)
 

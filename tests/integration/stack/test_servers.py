@@ -4,8 +4,8 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis.asyncio import Redis
 
-from livebalance.stack.database import Database
-from livebalance.stack.topics import Topics
+from livebalance.stack.servers.topics import Topics
+from tests.servers.database import Database
 
 
 async def test_kafka_keeps_a_record(kafka: str, topics: Topics) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from livebalance.stack.child import Child, bare_environment
-from livebalance.stack.watch import Watch
+from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.process.supervisor import Watch
 
 _SAY_AND_WAIT = "import os, time; print('mark', os.environ.get('MARK'), flush=True); time.sleep(60)"
 

@@ -9,13 +9,13 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from livebalance.runtime.broker import Broker
+from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place, free_port
+from livebalance.stack.errors import Trouble
+from livebalance.stack.paths import Place, free_port
 from livebalance.stack.plan import Plan
-from livebalance.stack.servers import NAMES, Servers
-from livebalance.stack.topics import Topics
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.servers.servers import NAMES, Servers
+from livebalance.stack.servers.topics import Topics
 from tests.engine import Engine
 
 _TOPICS = Topics("kept", "kept-balances", 2)

@@ -7,8 +7,8 @@ gap or a repeat. When the faults end it shows the truth, within `HEALED` seconds
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from livebalance.client.chain import replay
 from livebalance.wire.identity import AccountId, Position, channel_name
+from tests.checker import replay
 from tests.simulation.client.world import World
 from tests.simulation.truth import Truth
 

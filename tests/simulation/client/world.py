@@ -4,9 +4,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from livebalance.client.account import Account
+from livebalance.client.effects import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Tick
 from livebalance.client.event import Changed, Disconnected, Event
 from livebalance.client.session import BROKEN, Session, State
-from livebalance.client.signals import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Tick
 from livebalance.wire.frame import (
     Error,
     Heartbeat,

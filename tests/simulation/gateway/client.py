@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec import json
 
-from livebalance.gateway.session import Session
+from livebalance.gateway.live.session import Session
 from livebalance.wire.frame import DeltaFrame, Error, Heartbeat, Ok, Snapshot, Unsubscribed, decode_server
 from livebalance.wire.identity import AccountId, Epoch, Position, channel_account
-from livebalance.wire.instant import Millis
-from livebalance.wire.view import BalanceView, TransferView
+from livebalance.wire.timestamp import Millis
+from livebalance.wire.views import BalanceView, TransferView
 from tests.simulation.truth import RESUME_MAX
 
 

@@ -7,15 +7,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
-from livebalance.gateway import answer, audience, channel, clients, hub, outbox, session
-from livebalance.gateway.answer import Answer
-from livebalance.gateway.channel import Channel
-from livebalance.gateway.clients import Clients
-from livebalance.gateway.hub import Hub
-from livebalance.gateway.outbox import Outbox, Parcel
-from livebalance.gateway.session import Session
-from livebalance.gateway.trail import Trail
-from livebalance.readmodel.reads import Asked, Found
+from livebalance.gateway.live import channel, hub, outbox, recovery, session, sessions, subscribers
+from livebalance.gateway.live.channel import Channel
+from livebalance.gateway.live.history import Trail
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.outbox import Outbox, Parcel
+from livebalance.gateway.live.recovery import Answer
+from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sessions import Clients
+from livebalance.readmodel.gateway_reads import Asked, Found
 from livebalance.wire.identity import AccountId, Position
 from tests.simulation.gateway.law import Distrustful, Faithful, Faulty
 
@@ -56,7 +56,7 @@ def test_what_was_taken_back_is_not_sent() -> None:
     run_state_machine_as_test(Distrustful, settings=RUN)
 
 
-TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, answer.answer, Outbox.take
+TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, recovery.answer, Outbox.take
 TRUE_CHAIN = Trail.chain
 
 
@@ -162,7 +162,7 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
     "an outbox is bounded": (Outbox, "put", is_never_full, Faithful),
     "a page ends at its last transfer": (hub, "answer", calls_a_page_the_whole, Faithful),
     "who is apart takes no delta that straddles": (
-        audience,
+        subscribers,
         "fits",
         takes_a_straddling_delta_for_past,
         Faulty,
@@ -170,7 +170,7 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
     "what was relayed lately leads to where the channel is": (Trail, "chain", leads_anywhere, Faithful),
     "who may see an account no longer is left": (Clients, "_leave_hidden", never, Distrustful),
     "of an account that is left nothing waits": (Hub, "leave", leaves_what_waits, Distrustful),
-    "only what was sent is claimed complete": (clients, "_complete_as_of", claims_what_waits, Faithful),
+    "only what was sent is claimed complete": (sessions, "_complete_as_of", claims_what_waits, Faithful),
 }
 
 

@@ -2,19 +2,19 @@
 
 from collections import deque
 
-from livebalance.gateway.clients import Clients, Terms
-from livebalance.gateway.effects import Read
-from livebalance.gateway.hub import Hub
-from livebalance.gateway.revocations import Revocations
-from livebalance.gateway.rights import EVERYTHING, Rights
-from livebalance.gateway.session import Manners
-from livebalance.readmodel.reads import Finding, Found, Progress
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.rights import EVERYTHING, Rights
+from livebalance.gateway.live.effects import Read
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.session import Manners
+from livebalance.gateway.live.sessions import Clients, Terms
+from livebalance.readmodel.gateway_reads import Finding, Found, Progress
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.delta import Delta, Parts, written
 from livebalance.wire.frame import At, Following, Limits, Rate, Subscribe, Unsubscribe, encode
 from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_name
-from livebalance.wire.instant import Millis
-from livebalance.wire.view import BalanceView, balance_part, transfers_part
+from livebalance.wire.timestamp import Millis
+from livebalance.wire.views import BalanceView, balance_part, transfers_part
 from tests.simulation.gateway.client import Client, Screen
 from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.cli.sheet import MAX_LINE, HeaderError, Row, Sheet, Skip
-from livebalance.wire.instant import Millis, rfc3339
+from livebalance.cli.produce.csv_transfers import MAX_LINE, HeaderError, Row, Sheet, Skip
 from livebalance.wire.money import Money
 from livebalance.wire.record import Transfer, admissible
+from livebalance.wire.timestamp import Millis, rfc3339
 from tests.unit.wire import samples
 
 NOW = Millis(1_795_540_800_123)

@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from livebalance.wire.frame import DeltaFrame, Gap, Limits, Snapshot, SnapshotReason, Welcome
 from livebalance.wire.identity import AccountId, Revision, TransferId
-from livebalance.wire.view import BalanceView, TransferView
+from livebalance.wire.views import BalanceView, TransferView
 
 ACCOUNT = AccountId("acc-1")
 CHANNEL = "account:acc-1"

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from livebalance.client.chain import Violation, replay
 from livebalance.wire.frame import ServerFrame, Snapshot, Unsubscribed
 from livebalance.wire.identity import TransferId
+from tests.checker import Violation, replay
 from tests.unit.client.frames import CHANNEL, EPOCH, OTHER, balance, delta, snapshot, transfer
 
 

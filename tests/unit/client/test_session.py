@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from livebalance.client.effects import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Stop, Tick
 from livebalance.client.event import Changed, Connected, Disconnected, Ended
 from livebalance.client.session import _FRAMES, _TABLE, DEAD_AFTER, WELCOME_WITHIN, Session, State
-from livebalance.client.signals import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Stop, Tick
 from livebalance.wire.close import Close as Code
 from livebalance.wire.frame import (
     MAX_CLIENT_FRAME,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.place import PROJECT
+from livebalance.stack.paths import PROJECT
 from tests.unit.docs.links import anchors, broken
 
 _LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.md"]

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 import pytest
 
-from livebalance.feed.desk import AUDIENCE, ISSUER, LONGEST, Desk
+from livebalance.feed.token_endpoint import AUDIENCE, ISSUER, LONGEST, Desk
 from tests.tokens import SECRET
 
 DESK = Desk(SECRET)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.feed.opening import opening
+from livebalance.feed.initial_balance import opening
 from livebalance.wire.record import admissible
 
 

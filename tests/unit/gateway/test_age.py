@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from livebalance.gateway.clients import AGE_SPREAD, AGED, LEAVE_WITHIN, Clients
-from livebalance.gateway.hub import Hub
-from livebalance.gateway.revocations import Revocations
-from livebalance.gateway.session import Session
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sessions import AGE_SPREAD, AGED, LEAVE_WITHIN, Clients
 from livebalance.wire.close import Close
 from tests.unit.gateway.test_hub import TERMS, WALL, frames, rights
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.audit import slices
+from livebalance.gateway.postgres.audit import slices
 from livebalance.wire.identity import AccountId
 
 

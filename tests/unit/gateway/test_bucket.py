@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.bucket import Bucket
+from livebalance.gateway.limits.rate import Bucket
 
 
 @given(

@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livebalance.gateway.doorman import (
+from livebalance.gateway.limits.connections import (
     AT_ONCE,
     STRIKES,
     STRIKES_WITHIN,

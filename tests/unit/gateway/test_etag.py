@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.etag import etag, has, weak
+from livebalance.gateway.api.rest import etag, has, weak
 from livebalance.wire.identity import Epoch, Position, Revision
 from tests.unit.wire.samples import epochs, revisions
 

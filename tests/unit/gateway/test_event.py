@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from livebalance.gateway.bookmark import positions
-from livebalance.gateway.event import Story, end
-from livebalance.gateway.outbox import Parcel, ready, text
+from livebalance.gateway.api.sse_format import Story, end
+from livebalance.gateway.live.outbox import Parcel, ready, text
 from livebalance.wire.close import Close
+from livebalance.wire.event_id import decode_event_id
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.unit.wire.samples import epochs, revisions
 
@@ -64,7 +64,7 @@ def test_every_frame_arrives_and_each_of_data_says_where_its_reader_is(
         else:
             at[frame.account] = frame.after
             assert event["data"].encode() == text(frame.frame)
-            assert positions(event["id"]) == at
+            assert decode_event_id(event["id"]) == at
 
 
 def test_what_was_resumed_from_stays() -> None:
@@ -72,7 +72,7 @@ def test_what_was_resumed_from_stays() -> None:
     here = Position(Epoch("00000000000000a1"), Revision(5))
     story = Story({alice: here})
     (event,) = heard(story.events([Parcel(bob, None, here, ready(b"{}"))]))
-    assert positions(event["id"]) == {alice: here, bob: here}
+    assert decode_event_id(event["id"]) == {alice: here, bob: here}
 
 
 def test_lines_inside_a_frame_are_of_it() -> None:

@@ -1,6 +1,6 @@
 """Whether clients may come: what is missing is said, and who is still sent here while it goes is let in."""
 
-from livebalance.gateway.gate import AUDITED_WITHIN, Gate
+from livebalance.gateway.lifecycle import AUDITED_WITHIN, Gate
 
 
 def open_gate() -> Gate:

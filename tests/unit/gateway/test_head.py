@@ -1,7 +1,7 @@
 import pytest
 
-from livebalance.gateway.doorman import address
-from livebalance.gateway.head import Head, Rules, refusal
+from livebalance.gateway.limits.connections import address
+from livebalance.gateway.server.request_head import Head, Rules, refusal
 
 PROXIES = frozenset({"10.0.0.1"})
 

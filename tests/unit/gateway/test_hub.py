@@ -5,19 +5,19 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from livebalance.gateway.clients import WORDS, Clients, Terms
-from livebalance.gateway.doorman import STRIKES
-from livebalance.gateway.hub import ACK_WITHIN, Hub
-from livebalance.gateway.revocations import Revocations
-from livebalance.gateway.rights import Rights, scope
-from livebalance.gateway.session import READS_AT_ONCE, Session
-from livebalance.gateway.trail import FRESH
-from livebalance.readmodel.reads import Found
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.rights import Rights, scope
+from livebalance.gateway.limits.connections import STRIKES
+from livebalance.gateway.live.history import FRESH
+from livebalance.gateway.live.hub import ACK_WITHIN, Hub
+from livebalance.gateway.live.session import READS_AT_ONCE, Session
+from livebalance.gateway.live.sessions import WORDS, Clients, Terms
+from livebalance.readmodel.gateway_reads import Found
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Parts, written
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 
 WALL = Millis(1_795_000_000_000)
 EPOCH = Epoch("00000000000000a1")

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 import pytest
 from prometheus_client import REGISTRY
 
-from livebalance.gateway.journey import Journeys
+from livebalance.gateway.telemetry.latency import Journeys
 from livebalance.wire.delta import Delta, Parts, written
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 
 ALICE, EPOCH = AccountId("alice"), Epoch("00000000000000a1")
 

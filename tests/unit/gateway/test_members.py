@@ -1,10 +1,10 @@
 """When the rights of a client end, and that it is told before."""
 
-from livebalance.gateway.members import Members
-from livebalance.gateway.outbox import Outbox
-from livebalance.gateway.rights import LEEWAY, Rights, scope
-from livebalance.gateway.session import Manners, Session
-from livebalance.wire.instant import Millis
+from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
+from livebalance.gateway.live.outbox import Outbox
+from livebalance.gateway.live.session import Manners, Session
+from livebalance.gateway.live.users import Members
+from livebalance.wire.timestamp import Millis
 
 WALL = Millis(1_795_000_000_000)
 

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from msgspec import json
 from websockets.frames import Frame, Opcode
 
-from livebalance.gateway.channel import parcel as relayed
-from livebalance.gateway.outbox import Outbox, Parcel, ready
+from livebalance.gateway.live.channel import parcel as relayed
+from livebalance.gateway.live.outbox import Outbox, Parcel, ready
 from livebalance.wire.delta import Parts, written
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 

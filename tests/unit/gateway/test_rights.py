@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.keys import Keys, keys, secret
-from livebalance.gateway.revocations import Revocations
-from livebalance.gateway.rights import LEEWAY, Rights, scope
-from livebalance.gateway.tokens import LONGEST, Expected, Tokens
+from livebalance.gateway.auth.jwks import Keys, keys, secret
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
+from livebalance.gateway.auth.tokens import LONGEST, Expected, Tokens
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.tokens import AUDIENCE, ISSUER, SECRET, claims, signed
 from tests.unit.wire.samples import accounts
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from livebalance.gateway.awaited import Awaited
-from livebalance.gateway.seating import One, Seating
-from livebalance.runtime.redis import Node
+from livebalance.gateway.redis.pending import Awaited
+from livebalance.gateway.redis.placement import One, Seating
+from livebalance.runtime.redis.url import Node
 
 NODES = [Node(f"10.0.0.{number}", 6379) for number in range(3)]
 CHANNELS = [b"0-0", b"0-1", b"1-0"]  # the slot, and a number

@@ -1,8 +1,8 @@
-from livebalance.gateway.status import Pipeline
-from livebalance.readmodel.reads import Finding, Progress
+from livebalance.gateway.live.status import Pipeline
+from livebalance.readmodel.gateway_reads import Finding, Progress
 from livebalance.wire.frame import Status
 from livebalance.wire.identity import Epoch, Lane
-from livebalance.wire.instant import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, rfc3339
 
 WALL = Millis(1_795_000_000_000)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.timetable import Timetable
+from livebalance.gateway.live.collections import Timetable
 
 
 def test_each_is_due_once_and_in_its_second() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.effects import Read
-from livebalance.gateway.turns import GATHER, PAIRS, RESUMES, RESUMES_AT_ONCE, Turns
+from livebalance.gateway.live.effects import Read
+from livebalance.gateway.postgres.read_queue import GATHER, PAIRS, RESUMES, RESUMES_AT_ONCE, Turns
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 
 EPOCH = Epoch("00000000000000a1")

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from livebalance.projector.records import Arrived, Erasure, Refused, What
+from livebalance.projector.fold.records import Arrived, Erasure, Refused, What
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
-from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import Millis
 
 LANE = Lane(3)
 

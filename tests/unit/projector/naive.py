@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from livebalance.projector.records import Arrived, Erasure, Refused
+from livebalance.projector.fold.records import Arrived, Erasure, Refused
 from livebalance.wire.identity import AccountId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer

@@ -1,9 +1,8 @@
 """Postgres as a shelf in memory: it takes what a projector writes, strictly, and gives back what it reads."""
 
-from livebalance.projector.account import Account, restored
-from livebalance.projector.fold import Folded, Named, fold
-from livebalance.projector.records import Arrived
-from livebalance.projector.work import work
+from livebalance.projector.fold.account import Account, restored
+from livebalance.projector.fold.fold import Folded, Named, fold, work
+from livebalance.projector.fold.records import Arrived
 from livebalance.readmodel.rows import (
     BalanceRow,
     ListedTransfer,

@@ -1,6 +1,6 @@
 """What is remembered, and how much of it."""
 
-from livebalance.projector.cache import Cache
+from livebalance.projector.postgres.cache import Cache
 
 
 def test_the_longest_unused_go_first() -> None:

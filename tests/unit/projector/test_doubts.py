@@ -1,10 +1,10 @@
 """Which accounts are in doubt."""
 
-from livebalance.projector.account import Account
-from livebalance.projector.doubts import Doubts
+from livebalance.projector.fold.account import Account
+from livebalance.projector.fold.disputes import Doubts
 from livebalance.wire.identity import AccountId, Lane
-from livebalance.wire.instant import Millis
 from livebalance.wire.money import NOTHING, Money
+from livebalance.wire.timestamp import Millis
 
 
 def account(id_: str, unverified: int | None = None, disputed: int | None = None) -> Account:

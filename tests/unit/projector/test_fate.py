@@ -10,9 +10,9 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from livebalance.projector.fate import FencedError, UnsureError, fate_of
-from livebalance.projector.truth import StandbyError
-from livebalance.runtime.fate import Fate
+from livebalance.projector.errors import FencedError, UnsureError, fate_of
+from livebalance.projector.postgres.epoch import StandbyError
+from livebalance.runtime.kafka.errors import Fate
 
 
 @pytest.mark.parametrize(

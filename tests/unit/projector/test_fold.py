@@ -2,9 +2,9 @@
 
 import pytest
 
-from livebalance.projector.account import DRIFT, Account
-from livebalance.projector.fold import OLD_BALANCE, OTHER_BALANCE, OTHER_TRANSFER, Folded, fold, named_by
-from livebalance.projector.records import Erasure, What
+from livebalance.projector.fold.account import DRIFT, Account
+from livebalance.projector.fold.fold import OLD_BALANCE, OTHER_BALANCE, OTHER_TRANSFER, Folded, fold, named_by
+from livebalance.projector.fold.records import Erasure, What
 from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer

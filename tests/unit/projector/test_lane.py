@@ -1,12 +1,12 @@
 """The step of a lane over one fetch."""
 
-from livebalance.projector.lane import OwnedLane, Poll, Side, Step, halting, owned, step, unreadable
-from livebalance.projector.records import fingerprint
+from livebalance.projector.fold.lane import OwnedLane, Poll, Side, Step, halting, owned, step, unreadable
+from livebalance.projector.fold.records import fingerprint
 from livebalance.readmodel.rows import LaneRow
-from livebalance.runtime.registry import FileRegistry
+from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.codec import Framed
 from livebalance.wire.identity import Epoch, Lane, Offset
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import Raw
 from tests.unit.projector.test_records import of_balance, of_transfer
 

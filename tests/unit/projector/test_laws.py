@@ -10,15 +10,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from livebalance.projector import fold as fold_file
-from livebalance.projector.account import Account
-from livebalance.projector.fold import _Fold, fold
-from livebalance.projector.records import Arrived, What
-from livebalance.projector.work import work
+from livebalance.projector.fold import fold as fold_file
+from livebalance.projector.fold.account import Account
+from livebalance.projector.fold.fold import _Fold, fold, work
+from livebalance.projector.fold.records import Arrived, What
 from livebalance.wire.identity import AccountId, Offset, Revision, TransferId
-from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money, money
 from livebalance.wire.record import Transfer
+from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import faithful, interleaved, wild
 from tests.unit.projector.naive import Naive, told, worth
 from tests.unit.projector.shelf import Shelf, shelved

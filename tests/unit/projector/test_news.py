@@ -2,13 +2,13 @@
 
 import json
 
-from livebalance.projector.news import Newsroom
-from livebalance.projector.records import Erasure, What
+from livebalance.projector.fold.records import Erasure, What
+from livebalance.projector.redis.messages import Newsroom
 from livebalance.wire.delta import decode_delta, decode_progress, parts_of
 from livebalance.wire.identity import AccountId, TransferId
-from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import numbered
 from tests.unit.projector.shelf import Shelf, shelved
 from tests.unit.projector.test_lane import BUSY, EPOCH, lane, stepped

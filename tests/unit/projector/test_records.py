@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.projector.records import (
+from livebalance.projector.fold.records import (
     Arrived,
     Erasure,
     Refused,
@@ -13,13 +13,13 @@ from livebalance.projector.records import (
     fingerprint,
     quarantined,
 )
-from livebalance.runtime.registry import BALANCE_ID, TRANSFER_ID, FileRegistry
+from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.wire import avro
 from livebalance.wire.codec import Framed
 from livebalance.wire.identity import AccountId, TransferId
-from livebalance.wire.instant import MAX_MILLIS
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import MAX_MILLIS
 from tests.unit.projector.histories import Raw, arrived
 
 CODEC = Framed(FileRegistry())

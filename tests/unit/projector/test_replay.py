@@ -2,12 +2,11 @@
 
 import pytest
 
-from livebalance.projector.account import DRIFT
-from livebalance.projector.fold import OTHER_BALANCE, OTHER_TRANSFER, Folded, fold, replay
-from livebalance.projector.records import Erasure, Refused, What, again
-from livebalance.projector.work import work
+from livebalance.projector.fold.account import DRIFT
+from livebalance.projector.fold.fold import OTHER_BALANCE, OTHER_TRANSFER, Folded, fold, replay, work
+from livebalance.projector.fold.records import Erasure, Refused, What, again
 from livebalance.readmodel.rows import Outcome
-from livebalance.runtime.registry import FileRegistry
+from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.codec import Framed
 from tests.unit.projector.histories import Raw, arrived, numbered
 from tests.unit.projector.shelf import Shelf

@@ -9,7 +9,7 @@ from aiokafka.errors import (
     UnknownError,
 )
 
-from livebalance.runtime.fate import Fate, fate_of
+from livebalance.runtime.kafka.errors import Fate, fate_of
 
 
 @pytest.mark.parametrize("error", [ProducerFenced(), InvalidTxnState(), IllegalOperation("no transaction")])

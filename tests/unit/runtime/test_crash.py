@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.runtime import crash
+from livebalance.runtime.process import failpoints
 
-PASSES = "from livebalance.runtime import crash\nfor n in range(5): print(n, flush=True); crash.at('here')"
+PASSES = (
+    "from livebalance.runtime.process import failpoints\n"
+    "for n in range(5): print(n, flush=True); failpoints.at('here')"
+)
 
 
 def passed(order: str | None) -> tuple[int, str]:
     """The exit code of a process that passes `here` five times, and the passes it began."""
-    environment = {name: value for name, value in os.environ.items() if name != crash.VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != failpoints.VARIABLE}
     if order is not None:
-        environment[crash.VARIABLE] = order
+        environment[failpoints.VARIABLE] = order
     done = subprocess.run(
         [sys.executable, "-c", PASSES],
         env=environment,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from livebalance.runtime.environment import kinds, known, read, variable
-from livebalance.runtime.refused import WrongSettingsError
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import is_secret
-from livebalance.stack.place import PROJECT
+from livebalance.runtime.config.environment import kinds, known, read, variable
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import is_secret
+from livebalance.runtime.errors import WrongSettingsError
+from livebalance.stack.paths import PROJECT
 
 SEED = "s33ded"
 LINE = re.compile(r"LIVEBALANCE_[A-Z0-9_]+ [^\n\r]+")

@@ -6,9 +6,9 @@ import pytest
 from aiokafka import TopicPartition
 from prometheus_client import Gauge
 
-from livebalance.runtime import lag as module
-from livebalance.runtime.lag import Lag, gauges
-from livebalance.wire.instant import Millis
+from livebalance.runtime.kafka import lag as module
+from livebalance.runtime.kafka.lag import Lag, gauges
+from livebalance.wire.timestamp import Millis
 
 AT, OTHER = TopicPartition("transfers", 0), TopicPartition("transfers", 1)
 GAUGES = gauges("nobody")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.runtime.pace import UNLIMITED, Pace
+from livebalance.generator.pace import UNLIMITED, Pace
 
 
 @pytest.mark.parametrize("rate", [0.5, 5, 200, 1000])

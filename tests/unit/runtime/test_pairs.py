@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.runtime.pairs import MAX_ACCOUNTS, Crowd, account, pair, run_name
+from livebalance.generator.transfers import MAX_ACCOUNTS, Crowd, account, pair, run_name
 from livebalance.wire.identity import is_id
 from livebalance.wire.money import Money
 from livebalance.wire.record import admissible

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from livebalance.runtime.progress import Ends, Place, Progress, StalledError
+from livebalance.runtime.kafka.stall_detector import Ends, Place, Progress, StalledError
 
 ONE, TWO = TopicPartition("transfers", 0), TopicPartition("transfers", 1)
 

@@ -63,7 +63,7 @@ def test_a_secret_by_its_name_is_not_shown(capsys: pytest.CaptureFixture[str]) -
 
 def test_what_is_no_secret_stays() -> None:
     for plain in (
-        "livebalance.gateway.session.Session.receive",
+        "livebalance.gateway.live.session.Session.receive",
         "transfers/3@5512",
         "why not? because",
         "2026-11-24T17:20:00.250Z",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livebalance.runtime.redis import Node, Redis
+from livebalance.runtime.redis.url import Node, Redis
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from livebalance.runtime.redis import Node
-from livebalance.runtime.slots import COUNT, Move, Slots, slot_of
+from livebalance.runtime.redis.cluster_slots import COUNT, Move, Slots, slot_of
+from livebalance.runtime.redis.url import Node
 
 ASKED, OTHER = Node("10.0.0.1", 7000), Node("10.0.0.2", 7001)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livebalance.runtime.source import Source, unfit
+from livebalance.runtime.kafka.topics import Source, unfit
 
 GOOD = {
     "t": {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"},

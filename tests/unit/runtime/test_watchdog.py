@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from livebalance.runtime.watchdog import Watchdog
+from livebalance.runtime.kafka.stall_detector import Watchdog
 
 ONE, TWO = "one", "two"
 

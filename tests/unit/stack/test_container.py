@@ -9,11 +9,11 @@ import pytest
 from docker.errors import DockerException
 from redis.exceptions import RedisError
 
-from livebalance.stack import kafka, postgres
-from livebalance.stack.container import IMAGES, forget, volume
-from livebalance.stack.place import Place
-from livebalance.stack.servers import NAMES, Servers
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.errors import Trouble
+from livebalance.stack.paths import Place
+from livebalance.stack.servers import kafka, postgres
+from livebalance.stack.servers.container import IMAGES, forget, volume
+from livebalance.stack.servers.servers import NAMES, Servers
 from tests.engine import Engine
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack import maven
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.build import maven
+from livebalance.stack.errors import Trouble
 
 _SETTINGS = """<?xml version="1.0" encoding="UTF-8"?>
 <settings{schema}><mirrors>

@@ -4,8 +4,8 @@ import platform
 
 import pytest
 
-from livebalance.stack.place import check_platform
-from livebalance.stack.trouble import Trouble
+from livebalance.stack.errors import Trouble
+from livebalance.stack.paths import check_platform
 
 
 def test_a_platform_without_servers_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.place import Place
+from livebalance.stack.paths import Place
 from livebalance.stack.plan import Plan, services
-from livebalance.stack.servers import Servers
+from livebalance.stack.servers.servers import Servers
 
 
 def test_each_service_has_its_own_role_in_postgres_or_none(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from livebalance.stack.place import Place
+from livebalance.stack.paths import Place
 from livebalance.stack.secret import demo_secret
 
 _TELL = """

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.place import Place
-from livebalance.stack.servers import Servers
+from livebalance.stack.paths import Place
+from livebalance.stack.servers.servers import Servers
 
 
 def test_servers_that_are_named_are_used_and_nothing_is_started(

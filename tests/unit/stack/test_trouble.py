@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.trouble import from_log, from_os
+from livebalance.stack.errors import from_log, from_os
 
 _LOG = Path("kafka.log")
 

@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from livebalance.wire.delta import Parts, Progress
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, TransferId
-from livebalance.wire.instant import MAX_MILLIS, Millis, rfc3339
 from livebalance.wire.money import INT64_MAX, INT64_MIN, Money
 from livebalance.wire.record import Balance, Transfer
-from livebalance.wire.view import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.timestamp import MAX_MILLIS, Millis, rfc3339
+from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
 
 int64 = st.integers(INT64_MIN, INT64_MAX)
 ids = st.text("AZaz09._-", min_size=1, max_size=64)

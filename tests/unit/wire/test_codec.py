@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.runtime.registry import FileRegistry
+from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.codec import AVRO, JSON, Codec, Framed
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.record import Balance, Transfer

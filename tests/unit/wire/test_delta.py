@@ -21,7 +21,7 @@ from livebalance.wire.delta import (
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import DeltaFrame, decode_server, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 from tests.unit.wire import samples
 
 ACCOUNT = AccountId("acc-0001")

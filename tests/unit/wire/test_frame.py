@@ -27,8 +27,8 @@ from livebalance.wire.frame import (
     position,
 )
 from livebalance.wire.identity import MAX_REVISION, Epoch, Position, Revision, channel_account, channel_name
-from livebalance.wire.instant import rfc3339
-from livebalance.wire.strict import check
+from livebalance.wire.strict_json import check
+from livebalance.wire.timestamp import rfc3339
 from tests.unit.wire import samples
 
 request_ids = st.integers(0, MAX_REVISION) | st.text(max_size=64)

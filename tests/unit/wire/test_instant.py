@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.instant import MAX_MILLIS, Millis, as_datetime, of_rfc3339, rfc3339
+from livebalance.wire.timestamp import MAX_MILLIS, Millis, as_datetime, of_rfc3339, rfc3339
 from tests.unit.wire import samples
 
 

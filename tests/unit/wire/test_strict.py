@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from livebalance.wire.frame import FrameError, decode_client
 from livebalance.wire.identity import MAX_REVISION
-from livebalance.wire.strict import MAX_DEPTH, StrictError, check
+from livebalance.wire.strict_json import MAX_DEPTH, StrictError, check
 
 
 def deep(levels: int, opening: str = "[", closing: str = "]") -> str:

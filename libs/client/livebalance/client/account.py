@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from livebalance.wire.frame import DeltaFrame, Gap, Snapshot
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, channel_account
-from livebalance.wire.view import BalanceView, TransferView
+from livebalance.wire.views import BalanceView, TransferView
 
 KEPT = 500  # transfers held of an account, the newest; every frame is handed on whole, so none is lost by it
 

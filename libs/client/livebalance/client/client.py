@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from livebalance.client import signals
+from livebalance.client import effects
 from livebalance.client.account import Account
 from livebalance.client.event import Event
 from livebalance.client.session import BROKEN, Session, State
@@ -52,7 +52,7 @@ class Client:
         self._session = Session(urls)
         self._token = token
         self._heard = heard
-        self._effects: deque[signals.Effect] = deque()  # of the last step, not performed yet
+        self._effects: deque[effects.Effect] = deque()  # of the last step, not performed yet
         self._dial: str | None = None
         self._renew = False
         self._connection: ClientConnection | None = None
@@ -68,7 +68,7 @@ class Client:
 
     async def stop(self) -> None:
         """Say goodbye; `events()` ends."""
-        self._effects = deque(self._session.step(signals.Stop(), 0.0, 0.0))
+        self._effects = deque(self._session.step(effects.Stop(), 0.0, 0.0))
         while self._effects:
             await self._perform(self._effects.popleft())
         self._wake()
@@ -97,24 +97,24 @@ class Client:
         while True:
             while self._effects:
                 effect = self._effects.popleft()
-                if isinstance(effect, signals.Emit):
+                if isinstance(effect, effects.Emit):
                     yield effect.event
                 else:
                     await self._perform(effect)
             if self._session.state is State.STOPPED:
-                await self._perform(signals.Close(1000))  # of a connection that was made meanwhile
+                await self._perform(effects.Close(1000))  # of a connection that was made meanwhile
                 return
             what = await self._next()
             self._effects.extend(self._session.step(what, clock(), random()))
 
-    async def _next(self) -> signals.Input:
+    async def _next(self) -> effects.Input:
         if self._dial:
             return await self._connect(self._dial)
         if self._renew:
             return await self._renewed()
         return await (self._hear(self._connection) if self._connection else self._sleep())
 
-    async def _connect(self, url: str) -> signals.Input:
+    async def _connect(self, url: str) -> effects.Input:
         try:
             async with asyncio.timeout_at(self._session.deadline):
                 token = await self._token() if self._token else None
@@ -131,44 +131,44 @@ class Client:
                 )
         except (OSError, TimeoutError, WebSocketException) as failed:
             self._dial = None
-            return signals.Lost(BROKEN, str(failed) or type(failed).__name__)
+            return effects.Lost(BROKEN, str(failed) or type(failed).__name__)
         self._dial = None
         if token is not None:
             await self._send(self._connection, encode(Auth(token)))
-        return signals.Tick()  # the welcome is still to come
+        return effects.Tick()  # the welcome is still to come
 
-    async def _renewed(self) -> signals.Input:
+    async def _renewed(self) -> effects.Input:
         self._renew = False
         try:
             async with asyncio.timeout(TOKEN_WITHIN):
-                return signals.Renewed(await self._token()) if self._token else signals.Tick()
+                return effects.Renewed(await self._token()) if self._token else effects.Tick()
         except (OSError, TimeoutError):
-            return signals.Tick()  # the gateway will close with "expired", and the next connection asks again
+            return effects.Tick()  # the gateway will close with "expired", and the next connection asks again
 
-    async def _hear(self, connection: ClientConnection) -> signals.Input:
+    async def _hear(self, connection: ClientConnection) -> effects.Input:
         try:
             async with self._until_deadline():
                 text = await connection.recv(decode=False)
         except TimeoutError:
-            return signals.Tick()
+            return effects.Tick()
         except ConnectionClosed as closed:
             self._connection = None
             return (
-                signals.Lost(closed.rcvd.code, closed.rcvd.reason)
+                effects.Lost(closed.rcvd.code, closed.rcvd.reason)
                 if closed.rcvd
-                else signals.Lost(BROKEN, "")
+                else effects.Lost(BROKEN, "")
             )
         if self._heard:
             self._heard(text)
-        return signals.Received(text)
+        return effects.Received(text)
 
-    async def _sleep(self) -> signals.Input:
+    async def _sleep(self) -> effects.Input:
         try:
             async with self._until_deadline():
                 await asyncio.get_running_loop().create_future()
         except TimeoutError:
             pass
-        return signals.Tick()
+        return effects.Tick()
 
     @asynccontextmanager
     async def _until_deadline(self) -> AsyncIterator[None]:
@@ -184,15 +184,15 @@ class Client:
         if self._alarm and not self._alarm.expired():
             self._alarm.reschedule(0)
 
-    async def _perform(self, effect: signals.Effect) -> None:
+    async def _perform(self, effect: effects.Effect) -> None:
         match effect:
-            case signals.Connect(url):
+            case effects.Connect(url):
                 self._dial = url
-            case signals.Renew():
+            case effects.Renew():
                 self._renew = True
-            case signals.Send(text) if self._connection:
+            case effects.Send(text) if self._connection:
                 await self._send(self._connection, text)
-            case signals.Close(code, abort) if self._connection:
+            case effects.Close(code, abort) if self._connection:
                 connection, self._connection = self._connection, None
                 if abort:
                     connection.transport.abort()

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from math import inf
 from typing import Any
 
-from livebalance.client import signals
+from livebalance.client import effects
 from livebalance.client.account import Account
 from livebalance.client.backoff import after_close
 from livebalance.client.channels import ChannelFrame, Channels
@@ -83,96 +83,96 @@ class Session:
     def shown(self, account: AccountId) -> Account | None:
         return self._channels.shown(account)
 
-    def step(self, what: signals.Input, now: float, chance: float) -> list[signals.Effect]:
+    def step(self, what: effects.Input, now: float, chance: float) -> list[effects.Effect]:
         """`now` in seconds on any clock that only grows."""
         return _TABLE[self.state, type(what)](self, what, now, chance)
 
     # --- one method for each kind of cell in the table
 
-    def _ignore(self, _: Any, now: float, chance: float) -> list[signals.Effect]:
+    def _ignore(self, _: Any, now: float, chance: float) -> list[effects.Effect]:
         return []
 
-    def _stop(self, _: signals.Stop, now: float, chance: float) -> list[signals.Effect]:
+    def _stop(self, _: effects.Stop, now: float, chance: float) -> list[effects.Effect]:
         connected = self.state in (State.CONNECTING, State.OPEN)
         self.state, self._until = State.STOPPED, inf
-        return [signals.Close(1000)] if connected else []
+        return [effects.Close(1000)] if connected else []
 
-    def _connect(self, _: signals.Tick, now: float, chance: float) -> list[signals.Effect]:
+    def _connect(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
         if now < self._until:
             return []
         self._url = (self._url + 1) % len(self._urls)
         self.state, self._until = State.CONNECTING, now + WELCOME_WITHIN
-        return [signals.Connect(self._urls[self._url])]
+        return [effects.Connect(self._urls[self._url])]
 
-    def _give_up(self, _: signals.Tick, now: float, chance: float) -> list[signals.Effect]:
+    def _give_up(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
         return self._dead("no welcome", now, chance) if now >= self._until else []
 
-    def _greet(self, what: signals.Received, now: float, chance: float) -> list[signals.Effect]:
+    def _greet(self, what: effects.Received, now: float, chance: float) -> list[effects.Effect]:
         try:
             frame = decode_server(what.text)
         except DecodeError:
             return self._nonsense(now, chance)
         return self._open(frame, now, chance) if isinstance(frame, Welcome) else []
 
-    def _hear(self, what: signals.Received, now: float, chance: float) -> list[signals.Effect]:
+    def _hear(self, what: effects.Received, now: float, chance: float) -> list[effects.Effect]:
         self._until = now + self._silence
         try:
             frame = decode_server(what.text)
             events = _FRAMES[type(frame)](self, frame, now, chance)
         except DecodeError:
             return self._nonsense(now, chance)
-        renew: list[signals.Effect] = [signals.Renew()] if isinstance(frame, AuthExpiring) else []
-        return [*self._questions(now, chance), *renew, *map(signals.Emit, events)]
+        renew: list[effects.Effect] = [effects.Renew()] if isinstance(frame, AuthExpiring) else []
+        return [*self._questions(now, chance), *renew, *map(effects.Emit, events)]
 
-    def _refresh(self, what: signals.Renewed, now: float, chance: float) -> list[signals.Effect]:
-        return [signals.Send(encode(Refresh("refresh", what.token)))]
+    def _refresh(self, what: effects.Renewed, now: float, chance: float) -> list[effects.Effect]:
+        return [effects.Send(encode(Refresh("refresh", what.token)))]
 
-    def _lose(self, what: signals.Lost, now: float, chance: float) -> list[signals.Effect]:
+    def _lose(self, what: effects.Lost, now: float, chance: float) -> list[effects.Effect]:
         return self._gone(what.code, what.reason, after_close(*what, self._failures, chance), now)
 
-    def _time(self, _: signals.Tick, now: float, chance: float) -> list[signals.Effect]:
+    def _time(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
         if now >= self._until:
             return self._dead("silent", now, chance)
         if now >= self._leave_at:
-            return [signals.Close(1000), *self._gone(Close.GOODBYE, "left in time", 0.0, now)]
+            return [effects.Close(1000), *self._gone(Close.GOODBYE, "left in time", 0.0, now)]
         return self._questions(now, chance)
 
     # --- the connection's life
 
-    def _open(self, frame: Welcome, now: float, chance: float) -> list[signals.Effect]:
+    def _open(self, frame: Welcome, now: float, chance: float) -> list[effects.Effect]:
         self._silence = DEAD_AFTER * frame.heartbeat_ms / 1000
         self.state, self._until, self._leave_at = State.OPEN, now + self._silence, inf
         self._rate_told = None
         hello = Connected(self._urls[self._url], frame.gateway, frame.session, frame.epoch, frame.limits)
-        return [*self._questions(now, chance), signals.Emit(hello)]
+        return [*self._questions(now, chance), effects.Emit(hello)]
 
-    def _questions(self, now: float, chance: float) -> list[signals.Effect]:
-        asked: list[signals.Effect] = []
+    def _questions(self, now: float, chance: float) -> list[effects.Effect]:
+        asked: list[effects.Effect] = []
         if self._rate != self._rate_told:
             self._rate_told = self._rate
-            asked = [signals.Send(encode(Rate("rate", self._rate)))]
+            asked = [effects.Send(encode(Rate("rate", self._rate)))]
         if now < self._channels.due:
             return asked
-        return asked + [signals.Send(encode(frame)) for frame in self._channels.questions(now, chance)]
+        return asked + [effects.Send(encode(frame)) for frame in self._channels.questions(now, chance)]
 
-    def _dead(self, why: str, now: float, chance: float) -> list[signals.Effect]:
+    def _dead(self, why: str, now: float, chance: float) -> list[effects.Effect]:
         pause = after_close(BROKEN, why, self._failures, chance)
-        return [signals.Close(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
+        return [effects.Close(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
 
-    def _nonsense(self, now: float, chance: float) -> list[signals.Effect]:
+    def _nonsense(self, now: float, chance: float) -> list[effects.Effect]:
         """What this gateway says cannot be understood: perhaps what the next one says can be."""
         why = "not a frame of this protocol"
         pause = after_close(BROKEN, why, self._failures, chance)
-        return [signals.Close(Close.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
+        return [effects.Close(Close.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
 
-    def _gone(self, code: int, reason: str, pause: float, now: float) -> list[signals.Effect]:
+    def _gone(self, code: int, reason: str, pause: float, now: float) -> list[effects.Effect]:
         self._channels.restart()
         if not comes_back(code):
             self.state, self._until = State.STOPPED, inf
-            return [signals.Emit(Disconnected(code, reason, None))]
+            return [effects.Emit(Disconnected(code, reason, None))]
         self._failures += 1
         self.state, self._until = State.WAITING, now + pause
-        return [signals.Emit(Disconnected(code, reason, pause))]
+        return [effects.Emit(Disconnected(code, reason, pause))]
 
     # --- one method for each kind of frame
 
@@ -196,29 +196,29 @@ class Session:
         return self._channels.hear(frame, now, chance)
 
 
-_Cell = Callable[[Session, Any, float, float], list[signals.Effect]]
+_Cell = Callable[[Session, Any, float, float], list[effects.Effect]]
 
-_TABLE: dict[tuple[State, type[signals.Input]], _Cell] = {
-    (State.WAITING, signals.Tick): Session._connect,
-    (State.WAITING, signals.Received): Session._ignore,  # of the connection before
-    (State.WAITING, signals.Lost): Session._ignore,
-    (State.WAITING, signals.Renewed): Session._ignore,
-    (State.WAITING, signals.Stop): Session._stop,
-    (State.CONNECTING, signals.Tick): Session._give_up,
-    (State.CONNECTING, signals.Received): Session._greet,
-    (State.CONNECTING, signals.Lost): Session._lose,
-    (State.CONNECTING, signals.Renewed): Session._ignore,  # it was made with that one
-    (State.CONNECTING, signals.Stop): Session._stop,
-    (State.OPEN, signals.Tick): Session._time,
-    (State.OPEN, signals.Received): Session._hear,
-    (State.OPEN, signals.Lost): Session._lose,
-    (State.OPEN, signals.Renewed): Session._refresh,
-    (State.OPEN, signals.Stop): Session._stop,
-    (State.STOPPED, signals.Tick): Session._ignore,
-    (State.STOPPED, signals.Received): Session._ignore,
-    (State.STOPPED, signals.Lost): Session._ignore,
-    (State.STOPPED, signals.Renewed): Session._ignore,
-    (State.STOPPED, signals.Stop): Session._ignore,
+_TABLE: dict[tuple[State, type[effects.Input]], _Cell] = {
+    (State.WAITING, effects.Tick): Session._connect,
+    (State.WAITING, effects.Received): Session._ignore,  # of the connection before
+    (State.WAITING, effects.Lost): Session._ignore,
+    (State.WAITING, effects.Renewed): Session._ignore,
+    (State.WAITING, effects.Stop): Session._stop,
+    (State.CONNECTING, effects.Tick): Session._give_up,
+    (State.CONNECTING, effects.Received): Session._greet,
+    (State.CONNECTING, effects.Lost): Session._lose,
+    (State.CONNECTING, effects.Renewed): Session._ignore,  # it was made with that one
+    (State.CONNECTING, effects.Stop): Session._stop,
+    (State.OPEN, effects.Tick): Session._time,
+    (State.OPEN, effects.Received): Session._hear,
+    (State.OPEN, effects.Lost): Session._lose,
+    (State.OPEN, effects.Renewed): Session._refresh,
+    (State.OPEN, effects.Stop): Session._stop,
+    (State.STOPPED, effects.Tick): Session._ignore,
+    (State.STOPPED, effects.Received): Session._ignore,
+    (State.STOPPED, effects.Lost): Session._ignore,
+    (State.STOPPED, effects.Renewed): Session._ignore,
+    (State.STOPPED, effects.Stop): Session._ignore,
 }
 
 _FRAMES: dict[type[ServerFrame] | type[None], Callable[[Session, Any, float, float], list[Event]]] = {

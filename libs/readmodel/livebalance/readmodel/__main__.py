@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.runtime import logs
-from livebalance.runtime.run import told
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import Postgres
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import Postgres
+from livebalance.runtime.process.run import told
 
 
 class MigrationSettings(ServiceSettings):

@@ -9,10 +9,10 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from livebalance.readmodel.reads import UnavailableError
-from livebalance.readmodel.writes import Connection
+from livebalance.readmodel.gateway_reads import UnavailableError
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
-from livebalance.wire.instant import Millis, as_datetime, millis
+from livebalance.wire.timestamp import Millis, as_datetime, millis
 
 PAGE = 5_000  # rows of one statement, which is to end in time however slow the disk is
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import asyncpg
 
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rows import MarkedRow, Outcome
-from livebalance.readmodel.writes import Connection
 from livebalance.wire.identity import AccountId, Lane, Offset
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 
 # --- an operator ---
 

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import NamedTuple
 
-from livebalance.readmodel.reads import Connection, Row
+from livebalance.readmodel.gateway_reads import Connection, Row
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 
 KEPT = timedelta(days=30)  # no token lives longer
 OVERLAP = timedelta(minutes=1)  # between two reads: a transaction may become visible after a later one

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
-from livebalance.wire.instant import Millis
 from livebalance.wire.money import Money
+from livebalance.wire.timestamp import Millis
 
 
 class LaneRow(NamedTuple):

@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from livebalance.readmodel.reads import SEEN_ONE, Connection, check
+from livebalance.readmodel.gateway_reads import SEEN_ONE, Connection, check
 from livebalance.wire.identity import ZERO, AccountId, Epoch, Position, Revision
-from livebalance.wire.instant import Millis, rfc3339
-from livebalance.wire.view import EdgeView
+from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.views import EdgeView
 
 
 class Edges(NamedTuple):

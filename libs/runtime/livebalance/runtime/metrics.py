@@ -7,7 +7,7 @@ from typing import TypeVar
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from livebalance.runtime.settings import ServiceSettings
+from livebalance.runtime.config.settings import ServiceSettings
 
 TYPE = CONTENT_TYPE_LATEST
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from livebalance.runtime.refused import RefusedError, WrongSettingsError
-from livebalance.stack import leash
-from livebalance.stack.place import Place, is_yours
+from livebalance.runtime.errors import RefusedError, WrongSettingsError
+from livebalance.stack.errors import Trouble, from_os
+from livebalance.stack.paths import Place, is_yours
+from livebalance.stack.process import die_with_parent
 from livebalance.stack.state import State
-from livebalance.stack.trouble import Trouble, from_os
 
 _PARENT = "LIVEBALANCE_PARENT"  # the demo in the foreground dies with this process, make
 _UP = 900.0  # seconds, downloads and the first build of the page included
@@ -76,7 +76,7 @@ def _demo(place: Place, options: argparse.Namespace) -> None:
 
     _check_settings()
     if parent := os.environ.get(_PARENT):
-        leash.hold(signal.SIGTERM, int(parent))
+        die_with_parent.hold(signal.SIGTERM, int(parent))
     given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
     if is_yours():
         given |= {"yours": True, "recorders": int(options.record)}
@@ -120,8 +120,8 @@ def _follow_until_up(place: Place, process: "subprocess.Popen[bytes]", log: Path
 
 def _check_settings() -> None:
     """Those that all services share, and every name. Raises WrongSettingsError."""
-    from livebalance.runtime.environment import read  # noqa: PLC0415 - as above
-    from livebalance.runtime.settings import ServiceSettings  # noqa: PLC0415
+    from livebalance.runtime.config.environment import read  # noqa: PLC0415 - as above
+    from livebalance.runtime.config.settings import ServiceSettings  # noqa: PLC0415
 
     read(ServiceSettings)
 
@@ -160,10 +160,10 @@ def _reset(place: Place, options: argparse.Namespace) -> None:
     """Forget the data."""
     if place.in_use():
         raise Trouble("it is up: make down first")
-    from livebalance.stack.servers import in_docker  # noqa: PLC0415 - as above
+    from livebalance.stack.servers.servers import in_docker  # noqa: PLC0415 - as above
 
     if in_docker():
-        from livebalance.stack.container import forget  # noqa: PLC0415
+        from livebalance.stack.servers.container import forget  # noqa: PLC0415
 
         forget(place)
     shutil.rmtree(place.state, ignore_errors=True)

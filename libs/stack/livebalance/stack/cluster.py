@@ -8,19 +8,19 @@ from types import TracebackType
 from typing import Self
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.runtime import ready
-from livebalance.stack.balancer import balancer, page_port
-from livebalance.stack.child import Child
-from livebalance.stack.page import Page
-from livebalance.stack.place import Place
+from livebalance.runtime.process import ready
+from livebalance.stack.build.page import Page
+from livebalance.stack.errors import Trouble, from_os
+from livebalance.stack.paths import Place
 from livebalance.stack.plan import Plan, services
+from livebalance.stack.process.process import Child
+from livebalance.stack.process.service import Service, answers
+from livebalance.stack.process.supervisor import REFUSED, Watch, how_it_ended
+from livebalance.stack.progress import Steps
 from livebalance.stack.secret import demo_secret
-from livebalance.stack.servers import Server, Servers
-from livebalance.stack.service import Service, answers
+from livebalance.stack.servers.balancer import balancer, page_port
+from livebalance.stack.servers.servers import Server, Servers
 from livebalance.stack.state import State
-from livebalance.stack.steps import Steps
-from livebalance.stack.trouble import Trouble, from_os
-from livebalance.stack.watch import REFUSED, Watch, how_it_ended
 
 _POLL = 0.05  # seconds
 _READY = 120.0  # seconds for the services to be ready

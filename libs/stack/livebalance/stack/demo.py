@@ -7,9 +7,9 @@ import signal
 from rich.console import Console
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.place import Place
+from livebalance.stack.paths import Place
 from livebalance.stack.plan import Plan
-from livebalance.stack.steps import Steps
+from livebalance.stack.progress import Steps
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

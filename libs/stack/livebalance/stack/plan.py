@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from livebalance.stack.page import BUILT
-from livebalance.stack.place import Place
+from livebalance.stack.build.page import BUILT
+from livebalance.stack.paths import Place
+from livebalance.stack.process.service import Service, service
 from livebalance.stack.secret import demo_secret
-from livebalance.stack.servers import Servers
-from livebalance.stack.service import Service, service
-from livebalance.stack.topics import Topics
+from livebalance.stack.servers.servers import Servers
+from livebalance.stack.servers.topics import Topics
 
 _HOSTS = ("127.0.0.1", "localhost")
 

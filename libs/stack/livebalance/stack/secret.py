@@ -8,7 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from livebalance.stack.place import Place
+from livebalance.stack.paths import Place
 
 _NAME = "livebalance_demo_secret"  # as the setting is called
 

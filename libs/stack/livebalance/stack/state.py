@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 
-from livebalance.stack.place import Place
+from livebalance.stack.paths import Place
 
 _NAME = "state.json"
 

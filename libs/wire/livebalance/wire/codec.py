@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from livebalance.wire import avro, document
+from livebalance.wire import avro, json_values
 from livebalance.wire.avro import Schema, SchemaId
 from livebalance.wire.record import Balance, Transfer
 
@@ -66,5 +66,8 @@ AVRO: Codec = Plain(
     avro.decode_bare_transfer, avro.decode_bare_balance, avro.encode_bare_transfer, avro.encode_bare_balance
 )
 JSON: Codec = Plain(
-    document.decode_transfer, document.decode_balance, document.encode_transfer, document.encode_balance
+    json_values.decode_transfer,
+    json_values.decode_balance,
+    json_values.encode_transfer,
+    json_values.encode_balance,
 )

@@ -17,7 +17,7 @@ from msgspec import DecodeError as _NotJson
 
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, account_id, channel_name
-from livebalance.wire.instant import MAX_MILLIS, Millis, millis, rfc3339
+from livebalance.wire.timestamp import MAX_MILLIS, Millis, millis, rfc3339
 
 FORMAT = 2
 MAX_TRANSFERS = 16 * 1024  # bytes of transfers in one message; with more, the header goes alone

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from livebalance.wire import spelling
+from livebalance.wire import json_types
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, Position, Revision, epoch
-from livebalance.wire.strict import StrictError, check
-from livebalance.wire.view import BalanceView, TransferView
+from livebalance.wire.strict_json import StrictError, check
+from livebalance.wire.views import BalanceView, TransferView
 
 SUBPROTOCOL = "livebalance.v1"
 RETIRED = ("livebalance.v0",)  # versions that are served no more: who knows no other is told so (4506)
@@ -40,7 +40,7 @@ class At(Struct, frozen=True):
 class Following(Struct, frozen=True, omit_defaults=True):
     """A channel that is asked for, and the position of the state the client has of it, if any."""
 
-    channel: spelling.Channel
+    channel: json_types.Channel
     position: At | None = None
 
 
@@ -68,7 +68,7 @@ class Unsubscribe(_Frame, frozen=True):
     """Nothing more of these channels. Answered with `ok`."""
 
     id: RequestId
-    channels: list[spelling.Channel]
+    channels: list[json_types.Channel]
 
 
 class Rate(_Frame, frozen=True):
@@ -108,43 +108,43 @@ class Welcome(_Frame, frozen=True):
     gateway: str
     version: str
     features: list[str]
-    epoch: spelling.Epoch | None  # null while Postgres cannot be asked
-    server_time: spelling.Time
+    epoch: json_types.Epoch | None  # null while Postgres cannot be asked
+    server_time: json_types.Time
     heartbeat_ms: int
     limits: Limits
-    expires_at: spelling.Time | UnsetType = UNSET  # of the token
+    expires_at: json_types.Time | UnsetType = UNSET  # of the token
 
 
 class Gap(Struct, frozen=True, rename={"from_": "from"}):
     """Revisions left out by a snapshot; REST fills them by `after_revision`."""
 
-    from_: spelling.Revision
-    to: spelling.Revision
+    from_: json_types.Revision
+    to: json_types.Revision
 
 
 class Snapshot(_Frame, frozen=True):
     """The whole state at a revision; `transfers` newest first, `cursor` for older ones."""
 
-    channel: spelling.Channel
-    epoch: spelling.Epoch
-    revision: spelling.Revision
+    channel: json_types.Channel
+    epoch: json_types.Epoch
+    revision: json_types.Revision
     reason: SnapshotReason
     balance: BalanceView | None
     transfers: list[TransferView]
     cursor: str | None
-    as_of: spelling.Time | None
+    as_of: json_types.Time | None
     gap: Gap | UnsetType = UNSET
 
 
 class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
     """Applies only to a state at `from`; `transfers` in order. A page with `more` carries no balance."""
 
-    channel: spelling.Channel
-    epoch: spelling.Epoch
-    from_: spelling.Revision
-    to: spelling.Revision
+    channel: json_types.Channel
+    epoch: json_types.Epoch
+    from_: json_types.Revision
+    to: json_types.Revision
     transfers: list[TransferView]
-    recorded_at: spelling.Time
+    recorded_at: json_types.Time
     more: bool = False
     balance: BalanceView | UnsetType | None = UNSET
 
@@ -152,15 +152,15 @@ class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
 class Heartbeat(_Frame, frozen=True):
     """Every `heartbeat_ms`. All that Kafka had until `as_of` is in what was sent; null: not known yet."""
 
-    server_time: spelling.Time
-    as_of: spelling.Time | None
+    server_time: json_types.Time
+    as_of: json_types.Time | None
 
 
 class Status(_Frame, frozen=True):
     """How the whole pipeline is, in one word; with a reason if it is not well."""
 
     state: Literal["live", "catching_up", "stalled"]
-    since: spelling.Time
+    since: json_types.Time
     reason: str | UnsetType = UNSET
 
 
@@ -177,14 +177,14 @@ class Error(_Frame, frozen=True):
     message: str
     temporary: bool
     id: RequestId | UnsetType = UNSET
-    channel: spelling.Channel | UnsetType = UNSET
+    channel: json_types.Channel | UnsetType = UNSET
     retry_after_ms: int | UnsetType = UNSET
 
 
 class Unsubscribed(_Frame, frozen=True):
     """Nothing more of this channel: `gone` (the account was erased) or `revoked`."""
 
-    channel: spelling.Channel
+    channel: json_types.Channel
     code: str
     message: str
 
@@ -192,7 +192,7 @@ class Unsubscribed(_Frame, frozen=True):
 class AuthExpiring(_Frame, frozen=True, tag="auth_expiring"):
     """The token ends soon: `refresh` with another, or the socket is closed with 4001."""
 
-    expires_at: spelling.Time
+    expires_at: json_types.Time
 
 
 class Goaway(_Frame, frozen=True):

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from livebalance.wire.identity import MAX_REVISION, AccountId, TransferId, is_id
-from livebalance.wire.instant import MAX_MILLIS
 from livebalance.wire.money import INT64_MAX, INT64_MIN, MAX_SCALE, Money
+from livebalance.wire.timestamp import MAX_MILLIS
 
 
 class Transfer(NamedTuple):

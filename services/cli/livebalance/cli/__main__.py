@@ -4,9 +4,10 @@ import logging
 import sys
 
 from livebalance.cli.commands import app
+from livebalance.cli.errors import UserError
 from livebalance.cli.words import joined
-from livebalance.runtime.refused import WrongSettingsError
-from livebalance.stack.trouble import Trouble
+from livebalance.runtime.errors import WrongSettingsError
+from livebalance.stack.errors import Trouble
 
 
 def main() -> None:
@@ -17,8 +18,8 @@ def main() -> None:
     except WrongSettingsError as wrong:
         sys.stderr.writelines(f"livebalance: {line}\n" for line in wrong.lines)
         raise SystemExit(2) from None
-    except Trouble as trouble:
-        sys.stderr.write(f"livebalance: {trouble}\n")
+    except (UserError, Trouble) as error:  # Trouble: the addresses of the demo cannot be read
+        sys.stderr.write(f"livebalance: {error}\n")
         raise SystemExit(1) from None
 
 

@@ -13,26 +13,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from livebalance.cli import (
-    configuration,
-    epoch,
-    export,
-    findings,
-    lane,
-    metrics,
-    place,
-    protocol,
-    quarantine,
-    source,
-)
-from livebalance.cli.produce import Begin, Report
-from livebalance.cli.produce import produce as write_down
+from livebalance.cli import addresses, config
+from livebalance.cli.errors import UserError, from_os
+from livebalance.cli.export import export
+from livebalance.cli.produce import sources
+from livebalance.cli.produce.produce import Begin, Report
+from livebalance.cli.produce.produce import produce as write_down
 from livebalance.cli.progress import Progress
-from livebalance.cli.revoke import revoke as take_back
-from livebalance.cli.survey import look
-from livebalance.runtime.pairs import MAX_ACCOUNTS, run_name
-from livebalance.stack.trouble import Trouble, from_os
-from livebalance.wire.instant import rfc3339
+from livebalance.cli.projection import epoch, lane, quarantine
+from livebalance.cli.projection.revoke import revoke as take_back
+from livebalance.cli.topics import check_source_report
+from livebalance.cli.topics.check_source import look
+from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
+from livebalance.wire.timestamp import rfc3339
 
 _SKIPPED, _STOPPED = 3, 130  # exit codes
 
@@ -45,12 +38,10 @@ app = typer.Typer(
 
 check = typer.Typer(help="See whether what is there will do.", no_args_is_help=True)
 app.add_typer(check, name="check")
-app.add_typer(configuration.app, name="config")
+app.add_typer(config.app, name="config")
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(export.app, name="export")
 app.add_typer(lane.app, name="lane")
-app.add_typer(metrics.app, name="metrics")
-app.add_typer(protocol.app, name="protocol")
 app.add_typer(quarantine.app, name="quarantine")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
@@ -97,9 +88,9 @@ def check_source(
     """
     report = asyncio.run(look(look_at))
     if as_json:
-        typer.echo(json.dumps(findings.as_object(report)))
+        typer.echo(json.dumps(check_source_report.as_object(report)))
     else:
-        findings.show(report, Console())
+        check_source_report.show(report, Console())
     raise typer.Exit(0 if report.is_good else 1)
 
 
@@ -157,23 +148,23 @@ def produce(
     Exit code 0: all was written; 1: it failed; 3: lines were left out; 130: it was stopped.
     """
     if [file is not None, bool(transfer), random].count(True) != 1:
-        raise Trouble("what shall be written? name one of --from, --transfer and --random")
+        raise UserError("what shall be written? name one of --from, --transfer and --random")
     if random:
         run = run_name(time.time_ns())
-        chance = source.Chance(accounts, seed, rate, limit, zipf)
+        chance = sources.Chance(accounts, seed, rate, limit, zipf)
         report = _produced(partial(chance.transfers, run), f"produce-{run}")
     elif transfer:
-        report = _produced(lambda _: source.typed(transfer))
+        report = _produced(lambda _: sources.typed(transfer))
     else:
         with _opened(file or "-") as descriptor:
-            report = _produced(partial(source.written_down, descriptor))
+            report = _produced(partial(sources.written_down, descriptor))
     typer.echo(json.dumps(report.as_object()) if as_json else str(report))
     raise typer.Exit(_STOPPED if report.stopped else _SKIPPED if report.skipped else 0)
 
 
 def _produced(begin: Begin, transactional_id: str | None = None) -> Report:
     with Progress() as progress:
-        return asyncio.run(write_down(place.kafka(), begin, progress.tell, transactional_id))
+        return asyncio.run(write_down(addresses.kafka(), begin, progress.tell, transactional_id))
 
 
 @contextlib.contextmanager

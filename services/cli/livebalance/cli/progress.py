@@ -8,8 +8,8 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from livebalance.cli.produce import Report
-from livebalance.cli.sheet import Skip
+from livebalance.cli.produce.csv_transfers import Skip
+from livebalance.cli.produce.produce import Report
 
 
 class Progress:

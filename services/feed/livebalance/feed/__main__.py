@@ -8,12 +8,12 @@ import sys
 import time
 from functools import partial
 
-from livebalance.feed.desk import PATH, Desk
 from livebalance.feed.feed import Feed, Order
 from livebalance.feed.settings import FeedSettings
-from livebalance.runtime import health
-from livebalance.runtime.pace import UNLIMITED
-from livebalance.runtime.run import main
+from livebalance.feed.token_endpoint import PATH, Desk
+from livebalance.generator.pace import UNLIMITED
+from livebalance.runtime.process import health
+from livebalance.runtime.process.run import main
 
 
 def _accounts(text: str) -> int:

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass, field
 
 from livebalance.feed import metrics
-from livebalance.feed.opening import opening
+from livebalance.feed.initial_balance import opening
+from livebalance.feed.producer import Topic, topic
 from livebalance.feed.settings import FeedSettings
-from livebalance.feed.topic import Topic, topic
+from livebalance.generator.pace import UNLIMITED, Pace
+from livebalance.generator.transfers import Crowd, Pair, pair, run_name
 from livebalance.runtime import logs
-from livebalance.runtime.fate import Fate, fate_of
-from livebalance.runtime.pace import UNLIMITED, Pace
-from livebalance.runtime.pairs import Crowd, Pair, pair, run_name
+from livebalance.runtime.kafka.errors import Fate, fate_of
 
 _MOST = 1_000  # transfers in one Kafka transaction, or unacknowledged at once
 _MAX_BACKOFF = 5.0  # seconds

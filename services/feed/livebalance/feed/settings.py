@@ -2,8 +2,8 @@
 
 from pydantic import SecretStr
 
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import Seconds
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import Seconds
 
 
 class FeedSettings(ServiceSettings):

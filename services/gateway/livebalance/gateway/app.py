@@ -14,25 +14,26 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.server import ServerState
 
-from livebalance.gateway import VERSION, openapi, problem, rest, stream
-from livebalance.gateway.authority import Authority
-from livebalance.gateway.clients import Terms
-from livebalance.gateway.credentials import Credentials
-from livebalance.gateway.door import Door, Threshold
-from livebalance.gateway.doorman import House, Proxies
-from livebalance.gateway.guard import Guard
-from livebalance.gateway.handshake import Entrance
-from livebalance.gateway.head import Rules
-from livebalance.gateway.line import Patience
-from livebalance.gateway.page import Guarded, Page
-from livebalance.gateway.problem import ProblemError
+from livebalance.gateway import VERSION
+from livebalance.gateway.api import openapi, problems, rest, sse
+from livebalance.gateway.api.access_log import Tally
+from livebalance.gateway.api.auth import Guard
+from livebalance.gateway.api.problems import ProblemError
+from livebalance.gateway.api.sse import Hall
+from livebalance.gateway.api.static import Guarded, Page
+from livebalance.gateway.auth.authenticator import Authority
+from livebalance.gateway.auth.credentials import Credentials
+from livebalance.gateway.limits.connections import House, Proxies
+from livebalance.gateway.live.session import Manners
+from livebalance.gateway.live.sessions import Terms
 from livebalance.gateway.relay import Relay
-from livebalance.gateway.session import Manners
+from livebalance.gateway.server.handshake import Entrance
+from livebalance.gateway.server.http import Door, Threshold
+from livebalance.gateway.server.request_head import Rules
+from livebalance.gateway.server.tcp import Patience
+from livebalance.gateway.server.websocket import Socket
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.socket import Socket
-from livebalance.gateway.stream import Hall
-from livebalance.gateway.tally import Tally
-from livebalance.readmodel.reads import SETTINGS
+from livebalance.readmodel.gateway_reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.runtime.metrics import TYPE
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
@@ -96,12 +97,12 @@ def application(
         redoc_url=None,
     )
     openapi.install(app, settings.cookie)
-    problem.install(app)
+    problems.install(app)
     app.add_middleware(Guarded)
     app.add_middleware(Tally, proxies=Proxies(settings.proxies))
     guard = Guard(credentialed(settings), authority)
     app.include_router(rest.routes(pool, guard))
-    app.include_router(stream.routes(Hall(relay, patient(settings), Proxies(settings.proxies)), guard))
+    app.include_router(sse.routes(Hall(relay, patient(settings), Proxies(settings.proxies)), guard))
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:

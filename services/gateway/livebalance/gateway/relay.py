@@ -8,36 +8,35 @@ from typing import Protocol
 
 import asyncpg
 
-from livebalance.gateway import metrics
-from livebalance.gateway.alarm import Alarm
-from livebalance.gateway.audit import Audit, Followed, findings
-from livebalance.gateway.authority import Authority
-from livebalance.gateway.census import Census
-from livebalance.gateway.clients import EXPIRED, REVOKED, Clients, Terms
-from livebalance.gateway.deltas import Deltas, Events
-from livebalance.gateway.doorman import Address
-from livebalance.gateway.effects import Hangup, Read
-from livebalance.gateway.farewell import farewells
-from livebalance.gateway.gate import Gate
-from livebalance.gateway.hub import Hub
-from livebalance.gateway.journey import Journeys
-from livebalance.gateway.refusal import Refusal, of_away, of_turned
-from livebalance.gateway.remarks import remark
-from livebalance.gateway.rights import Rights
-from livebalance.gateway.session import STRANGER, Present, Session
+from livebalance.gateway.auth.authenticator import Authority
+from livebalance.gateway.auth.rights import Rights
+from livebalance.gateway.auth.tokens import Denial
+from livebalance.gateway.lifecycle import Gate, farewells
+from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.live.effects import Hangup, Read
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.session import STRANGER, Present, Session
+from livebalance.gateway.live.sessions import EXPIRED, REVOKED, Clients, Terms
+from livebalance.gateway.live.status import Pipeline
+from livebalance.gateway.postgres.audit import Audit, Followed, findings
+from livebalance.gateway.postgres.loader import Answers, Failure, Snapshots
+from livebalance.gateway.postgres.read_queue import Turns
+from livebalance.gateway.redis.subscriber import Deltas, Events
+from livebalance.gateway.server.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.settings import Settings
-from livebalance.gateway.snapshots import Answers, Failure, Snapshots
-from livebalance.gateway.status import Pipeline
-from livebalance.gateway.tokens import Denial
-from livebalance.gateway.turns import Turns
-from livebalance.readmodel.reads import Finding
+from livebalance.gateway.telemetry import metrics
+from livebalance.gateway.telemetry.latency import Journeys
+from livebalance.gateway.telemetry.scrape import Census
+from livebalance.gateway.telemetry.session_stats import remark
+from livebalance.gateway.timer import Alarm
+from livebalance.readmodel.gateway_reads import Finding
 from livebalance.readmodel.revocations import Revocation
-from livebalance.runtime import crash
 from livebalance.runtime.metrics import shown
+from livebalance.runtime.process import failpoints
 from livebalance.wire.close import Close
 from livebalance.wire.delta import Delta, Progress
 from livebalance.wire.identity import AccountId
-from livebalance.wire.instant import Millis
+from livebalance.wire.timestamp import Millis
 
 TICK = 0.25  # seconds
 READERS = 2  # statements at once for accounts; audits have one of their own
@@ -352,7 +351,7 @@ class Relay:
         now, links, sent = time.monotonic(), self._links, 0
         for session in touched:
             if link := links.get(session):
-                crash.at("while_delivering")
+                failpoints.at("while_delivering")
                 sent += link.flush(now)
                 if session.outbox.remarkable:
                     self._look(session)

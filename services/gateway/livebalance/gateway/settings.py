@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
-from livebalance.gateway.doorman import Proxies
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import Count, Port, Postgres, Seconds, Texts
+from livebalance.gateway.limits.connections import Proxies
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import Count, Port, Postgres, Seconds, Texts
 
 Published = Annotated[str, Field(pattern=r"^https?://", examples=["https://host/path"])]
 Rate = Annotated[float, Field(gt=0)]  # a second, over time
@@ -118,6 +118,6 @@ class Settings(ServiceSettings):
     def refusals(self) -> Iterator[str]:
         """Not those of Kafka's certificates: a gateway does not speak with Kafka."""
         # Whoever wants our names alone, as all services do, need not have what checks signatures.
-        from livebalance.gateway.trust import refusals  # noqa: PLC0415
+        from livebalance.gateway.auth.config import refusals  # noqa: PLC0415
 
         return refusals(self)

@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from livebalance.projector.doorbell import Doorbell
-from livebalance.projector.fate import fate_of
-from livebalance.projector.intake import Intake
-from livebalance.projector.loop import Projector
+from livebalance.projector.errors import fate_of
+from livebalance.projector.kafka.consumer import Intake
+from livebalance.projector.kafka.start_offsets import starts
+from livebalance.projector.postgres.store import Store
+from livebalance.projector.projector import Projector
+from livebalance.projector.redis.publisher import Doorbell
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.projector.store import Store
-from livebalance.projector.topics import starts
 from livebalance.readmodel.rows import LaneStart
-from livebalance.runtime import health, logs
-from livebalance.runtime.fate import Fate
-from livebalance.runtime.run import main
+from livebalance.runtime import logs
+from livebalance.runtime.kafka.errors import Fate
+from livebalance.runtime.process import health
+from livebalance.runtime.process.run import main
 
 _RETRY_SECONDS = 1.0
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from livebalance.projector.fold import Folded
+from livebalance.projector.fold.fold import Folded
 from livebalance.readmodel.rows import Outcome
-from livebalance.runtime.fate import Fate
-from livebalance.runtime.lag import gauges
+from livebalance.runtime.kafka.errors import Fate
+from livebalance.runtime.kafka.lag import gauges
 from livebalance.runtime.metrics import each
 from livebalance.wire.identity import Epoch
 

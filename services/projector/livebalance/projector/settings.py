@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import Count, Postgres, Seconds
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import Count, Postgres, Seconds
 
 
 class ProjectorSettings(ServiceSettings):

@@ -5,18 +5,21 @@ import asyncio
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from livebalance.recorder.assignments import Assignments
-from livebalance.recorder.lanes import check_lanes
 from livebalance.recorder.recorder import Recorder
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.runtime import health, logs
-from livebalance.runtime.fate import Fate, fate_of
-from livebalance.runtime.run import main
-from livebalance.runtime.values import Values
+from livebalance.runtime import logs
+from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.kafka.errors import Fate, fate_of
+from livebalance.runtime.kafka.rebalance import RebalanceListener
+from livebalance.runtime.kafka.topics import source, uneven
+from livebalance.runtime.process import health
+from livebalance.runtime.process.run import main
+from livebalance.runtime.schema.values import Values
 
 _log = logs.get("recorder")
 
 _RETRY_SECONDS = 1.0
+_TOPICS_SECONDS = 30.0
 _STOP_SECONDS = 5.0  # Kafka may be away; its client then waits, or raises what it cancels
 
 
@@ -36,11 +39,19 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     )
 
 
+async def check_topics(settings: RecorderSettings) -> None:
+    """Raises RefusedError if a topic is missing or the topics have different partition counts."""
+    async with asyncio.timeout(_TOPICS_SECONDS):
+        topics = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
+    if reason := uneven(topics):
+        raise RefusedError(reason)
+
+
 async def _reachable(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
     """Waits for Kafka and the registry. Raises RefusedError when they have not what they should have."""
     while not stopping.is_set():
         try:
-            await check_lanes(settings)
+            await check_topics(settings)
             await values.begin_writing("balance")
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
@@ -54,7 +65,7 @@ async def _reachable(settings: RecorderSettings, values: Values, stopping: async
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     """The whole service, until `stopping` is set."""
     values = Values(settings)
-    assignments = Assignments()
+    assignments = RebalanceListener()
     consumer = _consumer(settings)
     recorder = Recorder(settings, values, consumer, assignments)
     at = settings.http_host, settings.http_port

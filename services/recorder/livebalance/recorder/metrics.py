@@ -3,8 +3,8 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.recorder.ledger import Verdict
-from livebalance.runtime.fate import Fate
-from livebalance.runtime.lag import gauges
+from livebalance.runtime.kafka.errors import Fate
+from livebalance.runtime.kafka.lag import gauges
 from livebalance.runtime.metrics import each
 
 UNDECODABLE = "undecodable"

@@ -10,13 +10,14 @@ from livebalance.recorder import metrics
 from livebalance.recorder.ledger import Entry, Ledger, Verdict
 from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.runtime import crash, logs
-from livebalance.runtime.producer import Outgoing, producer, stop, write
-from livebalance.runtime.values import Values
+from livebalance.runtime import logs
+from livebalance.runtime.kafka.producer import Outgoing, producer, stop, write
+from livebalance.runtime.process import failpoints
+from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
-from livebalance.wire.instant import Millis
 from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.timestamp import Millis
 
 _log = logs.get("recorder")
 
@@ -95,10 +96,10 @@ class Partition:
             await kafka.begin_transaction()
             offsets = kafka.send_offsets_to_transaction({self._source: behind}, self._settings.recorder_group)
             await asyncio.gather(write(kafka, map(self._outgoing, balances)), offsets)
-        crash.at("recorder_before_commit")
+        failpoints.at("recorder_before_commit")
         with metrics.seconds.labels("commit").time():
             await kafka.commit_transaction()
-        crash.at("recorder_after_commit")
+        failpoints.at("recorder_after_commit")
 
     def _outgoing(self, made: Made) -> Outgoing:
         offset, balance = made

@@ -9,19 +9,19 @@ from collections.abc import Awaitable, Collection, Iterable
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from livebalance.recorder import metrics
-from livebalance.recorder.assignments import Assignments
 from livebalance.recorder.partition import Partition
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.fate import Fate, fate_of
-from livebalance.runtime.fetch import Fetched, fetch
-from livebalance.runtime.history import offsets_since
-from livebalance.runtime.lag import Lag
-from livebalance.runtime.progress import Ends, Place, Progress
-from livebalance.runtime.refused import RefusedError
-from livebalance.runtime.values import Values
+from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.kafka.errors import Fate, fate_of
+from livebalance.runtime.kafka.fetch import Fetched, fetch
+from livebalance.runtime.kafka.lag import Lag
+from livebalance.runtime.kafka.reader import offsets_since
+from livebalance.runtime.kafka.rebalance import RebalanceListener
+from livebalance.runtime.kafka.stall_detector import Ends, Place, Progress
+from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane
-from livebalance.wire.instant import millis
+from livebalance.wire.timestamp import millis
 
 _POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 0.02  # after each round: a transaction of few records costs the broker as much as of many
@@ -38,7 +38,7 @@ class Recorder:
         settings: RecorderSettings,
         values: Values,
         consumer: AIOKafkaConsumer,
-        assignments: Assignments,
+        assignments: RebalanceListener,
     ) -> None:
         self._settings, self._consumer, self._assignments = settings, consumer, assignments
         self._values = values
@@ -84,7 +84,7 @@ class Recorder:
 
     def places(self) -> dict[TopicPartition, Place]:
         """Where it stands in each partition that it reads; none while one is claimed, which may take long."""
-        if not all(self._assignments.are(partition.sought) for partition in self._owned.values()):
+        if not all(self._assignments.is_current(partition.sought) for partition in self._owned.values()):
             return {}
         mine = self._owned.items() if self._owned.keys() <= self._consumer.assignment() else ()
         return {at: Place(self._consumer.last_poll_timestamp(at), partition.next) for at, partition in mine}
@@ -95,25 +95,25 @@ class Recorder:
 
     async def _own(self, number: int) -> None:
         """Owns what is assigned and nothing else; the consumer stands at each partition's own next offset."""
-        if not self._assignments.are(number):
+        if not self._assignments.is_current(number):
             return
         assigned: set[TopicPartition] = self._consumer.assignment()
         self._follow(assigned)
         await self._release(self._owned.keys() - assigned)
         await asyncio.gather(*map(self._claim, assigned - self._owned.keys()))
         for at, partition in self._owned.items():
-            if partition.sought != number and self._assignments.are(number):
+            if partition.sought != number and self._assignments.is_current(number):
                 self._consumer.seek(at, partition.next)
                 partition.sought = number
 
     async def _poll(self, number: int) -> Fetched:
         """What the partitions ready under this assignment have; under another it is thrown away."""
         ready = [at for at, partition in self._owned.items() if partition.sought == number]
-        if not ready or not self._assignments.are(number):
+        if not ready or not self._assignments.is_current(number):
             await asyncio.sleep(_POLL_SECONDS / 4)
             return {}
         batches = await fetch(self._consumer, ready, int(_POLL_SECONDS * 1000), self._settings.batch)
-        return batches if self._assignments.are(number) else {}
+        return batches if self._assignments.is_current(number) else {}
 
     async def _claim(self, at: TopicPartition) -> None:
         partition = self._owned[at] = Partition(self._settings, self._values, Lane(at.partition))
@@ -169,7 +169,7 @@ class Recorder:
     async def _measure(self, number: int) -> None:
         metrics.partitions.set(len(self._owned))
         for at, partition in self._owned.items():
-            if partition.sought == number and self._assignments.are(number):
+            if partition.sought == number and self._assignments.is_current(number):
                 await self._lag.done(at, partition.next, partition.newest)
 
     async def _release(self, partitions: Iterable[TopicPartition]) -> None:

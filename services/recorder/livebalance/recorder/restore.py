@@ -5,8 +5,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from livebalance.recorder.ledger import BEFORE_ALL, Ledger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.history import replay
-from livebalance.runtime.values import Values
+from livebalance.runtime.kafka.reader import replay
+from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.record import admissible

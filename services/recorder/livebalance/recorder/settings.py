@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from livebalance.runtime.settings import ServiceSettings
-from livebalance.runtime.shape import Count, Seconds
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import Count, Seconds
 
 
 class RecorderSettings(ServiceSettings):

@@ -11,13 +11,13 @@ import pytest
 import redis.asyncio
 
 from livebalance.readmodel.revocations import revoke
-from livebalance.stack.database import Database
 from livebalance.wire.delta import redis_revoked
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.test_rights import data, reason
 from tests.integration.gateway.viewer import Frame, Viewer
+from tests.servers.database import Database
 from tests.tokens import bearer, token
 
 REVOKED = (4503, "revoked")

@@ -264,7 +264,7 @@ async def test_row_38_a_bug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> No
         raise ValueError("token=payload\r\nforged")
 
     async with await scene.open() as one:
-        monkeypatch.setattr("livebalance.gateway.session.Session.receive", bug)
+        monkeypatch.setattr("livebalance.gateway.live.session.Session.receive", bug)
         one.send(message("ping"))
         closed = await one.closed()
         monkeypatch.undo()
@@ -278,7 +278,7 @@ async def test_row_38_a_bug_of_a_request(scene: Scene, monkeypatch: pytest.Monke
     async def bug(*_: object) -> None:
         raise ValueError("token=payload")
 
-    monkeypatch.setattr("livebalance.readmodel.reads.listed", bug)
+    monkeypatch.setattr("livebalance.readmodel.gateway_reads.listed", bug)
     answer = await scene.talk(BROWSE + b"\r\n")
     assert (answer.status, answer.code) == (500, "internal")
     assert b"payload" not in answer.body

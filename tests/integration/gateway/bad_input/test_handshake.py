@@ -231,7 +231,7 @@ async def test_row_27_a_gateway_that_is_full(make_scene: MakeScene) -> None:
 
 
 async def test_row_27_a_gateway_that_is_not_ready(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livebalance.gateway.gate.AUDITED_WITHIN", -1.0)  # no audit ever was of late
+    monkeypatch.setattr("livebalance.gateway.lifecycle.AUDITED_WITHIN", -1.0)  # no audit ever was of late
     answer = await scene.talk(UPGRADE + END)
     assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "not_ready", "5")
     monkeypatch.undo()

@@ -8,13 +8,13 @@ import asyncpg
 import httpx
 import pytest
 
-from livebalance.gateway import truth
-from livebalance.gateway import years as gateway_years
-from livebalance.readmodel import reads
-from livebalance.readmodel.reads import Listed
-from livebalance.stack.database import Database
+from livebalance.gateway.api import queries
+from livebalance.gateway.api import statements as gateway_years
+from livebalance.readmodel import gateway_reads
+from livebalance.readmodel.gateway_reads import Listed
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import Raw
+from tests.servers.database import Database
 from tests.tokens import bearer, token
 
 MANY = 6_000
@@ -60,7 +60,7 @@ async def page_through(http: httpx.AsyncClient) -> list[dict[str, Any]]:
 async def test_row_33_many_readers_of_many_pages_hold_nobody_up(years: Scene) -> None:
     """More of them than statements at once."""
     async with client(years) as http, client(years) as other:
-        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * truth.AT_ONCE)]
+        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * queries.AT_ONCE)]
         answered = 0
         while not all(one.done() for one in reading):
             assert (await other.get("/accounts/neighbour")).status_code == 200
@@ -76,7 +76,7 @@ async def test_row_33_a_page_has_its_time(
     years: Scene, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that does not come is given up, in Postgres too; meanwhile all else is answered."""
-    monkeypatch.setattr(truth, "DEADLINE", 2.0)  # a shorter one is too short for all else on a busy machine
+    monkeypatch.setattr(queries, "DEADLINE", 2.0)  # a shorter one is too short for all else on a busy machine
     owner = await asyncpg.connect(database.url("owner"))
     async with client(years) as http, owner.transaction():
         await owner.execute("lock table transfer in access exclusive mode")
@@ -102,14 +102,14 @@ STATEMENT = "/accounts/years/statement"
 
 def held(patch: pytest.MonkeyPatch) -> asyncio.Event:
     """The first page that is read from now on waits for it."""
-    go, read, first = asyncio.Event(), reads.newer, [True]
+    go, read, first = asyncio.Event(), gateway_reads.newer, [True]
 
     async def newer(*given: Any) -> Listed:
         if first and first.pop():
             await go.wait()
         return await read(*given)
 
-    patch.setattr(reads, "newer", newer)
+    patch.setattr(gateway_reads, "newer", newer)
     return go
 
 
@@ -153,20 +153,22 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
     await fill(years, MANY + 1, MORE)
     monkeypatch.setattr(gateway_years, "WITHIN", 3.0)
     async with client(years) as other, AsyncExitStack() as stack:
-        for _ in range(3 * truth.AT_ONCE):
+        for _ in range(3 * queries.AT_ONCE):
             ask = f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
             idle = await stack.enter_async_context(await Raw.connect(years.gateway.http, narrow=True))
             idle.send(ask.encode())
             idle.stop_reading()
         for _ in range(50):
             assert (await other.get("/accounts/neighbour")).status_code == 200
-        await years.log.until(lambda: sum("cut off" in line for line in years.log.lines) == 3 * truth.AT_ONCE)
+        await years.log.until(
+            lambda: sum("cut off" in line for line in years.log.lines) == 3 * queries.AT_ONCE
+        )
     await years.undisturbed()
 
 
 async def test_row_33_the_server_ends_a_statement_by_itself(database: Database) -> None:
     """Also one whose gateway is stopped, and gives up nothing."""
-    connection = await asyncpg.connect(database.url("gateway"), server_settings=reads.SETTINGS)
+    connection = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     assert await connection.fetchval("show statement_timeout") == "5s"
     await connection.execute("set statement_timeout = '50ms'")
     with pytest.raises(asyncpg.QueryCanceledError):

@@ -14,7 +14,7 @@ from livebalance.wire.delta import (
     written,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
-from livebalance.wire.view import balance_part
+from livebalance.wire.views import balance_part
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import message
 from tests.integration.gateway.book import START

@@ -1,0 +1,1 @@
+"""Random transfers, and the rate at which they are due."""

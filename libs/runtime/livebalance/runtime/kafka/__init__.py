@@ -1,0 +1,1 @@
+"""What each Kafka client of ours needs."""

@@ -1,0 +1,1 @@
+"""Redis addresses, cluster slots and commands."""

@@ -1,0 +1,1 @@
+"""Schema registries and the values of the two topics."""

@@ -1,0 +1,1 @@
+"""What the stack downloads and builds: jars, Node, the page."""

@@ -1,0 +1,1 @@
+"""Child processes of the stack, and what supervises them."""

@@ -1,0 +1,1 @@
+"""Kafka, Postgres, Redis and the balancer."""

@@ -1,0 +1,32 @@
+"""Makes the generated pages of docs/ that need no server: `make docs`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from livebalance.runtime.config.environment import kinds
+from scripts import asyncapi, metrics_docs, settings_docs
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def _vectors(name: str) -> Any:
+    return json.loads((PROJECT / "libs" / "wire" / "vectors" / f"{name}.json").read_text())
+
+
+def _asyncapi() -> str:
+    document = asyncapi.document(_vectors("frames"), _vectors("close"))
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": lambda: settings_docs.markdown(kinds()),
+    "metrics.md": lambda: metrics_docs.markdown(metrics_docs.modules()),
+    "asyncapi.json": _asyncapi,
+}
+
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (PROJECT / "docs" / name).write_text(make())

@@ -1,0 +1,1 @@
+"""The command that exports balances and transfers."""

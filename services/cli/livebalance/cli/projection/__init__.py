@@ -1,0 +1,1 @@
+"""Commands that act on the projection: epoch, lane, quarantine, revocations."""

@@ -1,0 +1,49 @@
+"""Whose tokens are taken: what the settings say of keys, and all that is wrong with it."""
+
+from collections.abc import Iterator
+
+from jwt import PyJWK
+from msgspec import json
+
+from livebalance.gateway.auth.jwks import Keys, keys, secret
+from livebalance.gateway.auth.tokens import Expected
+from livebalance.gateway.settings import Settings
+from livebalance.runtime.errors import RefusedError
+
+DEMO_ISSUER = "livebalance-demo"
+
+
+def refusals(settings: Settings) -> Iterator[str]:
+    """Why a gateway does not start, a line each."""
+    named = settings.jwks or settings.jwks_url
+    if settings.demo_secret and named:
+        yield "LIVEBALANCE_DEMO_SECRET is for demos: it does not go with LIVEBALANCE_JWKS or its URL"
+    if not settings.demo_secret and not named:
+        yield "no keys to check tokens with: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL"
+    if not settings.demo_secret and not settings.issuer:
+        yield "whose tokens are taken? set LIVEBALANCE_ISSUER"
+    try:
+        _own(settings)
+    except RefusedError as why:
+        yield str(why)
+
+
+def trusted(settings: Settings) -> tuple[Keys, Expected]:
+    """Raises RefusedError when the settings have no keys, or keys that are none."""
+    for why in refusals(settings):
+        raise RefusedError(why)
+    issuer = DEMO_ISSUER if settings.demo_secret else settings.issuer
+    assert issuer
+    return Keys(_own(settings), settings.jwks_url), Expected(settings.audience, issuer)
+
+
+def _own(settings: Settings) -> list[PyJWK]:
+    if settings.demo_secret:
+        try:
+            return [secret(settings.demo_secret.get_secret_value(), "demo")]
+        except ValueError as reason:
+            raise RefusedError(f"LIVEBALANCE_DEMO_SECRET will not do: {reason}") from None
+    try:
+        return keys(json.decode(settings.jwks.get_secret_value())) if settings.jwks else []
+    except ValueError as reason:
+        raise RefusedError(f"LIVEBALANCE_JWKS is no JSON Web Key Set with good keys: {reason}") from None

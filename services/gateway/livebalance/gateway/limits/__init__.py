@@ -1,0 +1,1 @@
+"""Pure limits: how many connections, and how fast."""

@@ -1,0 +1,1 @@
+"""The pure core: accounts, subscriptions, sessions, outboxes. A delta goes in, frames come out."""

@@ -1,0 +1,88 @@
+"""What a read of Postgres means for a reader that has a position, and the one frame that tells it."""
+
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from livebalance.gateway.live.outbox import Note, Parcel, ready
+from livebalance.readmodel.gateway_reads import Asked, Found
+from livebalance.wire.cursor import encode_cursor
+from livebalance.wire.delta import Parts, text_of
+from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, encode
+from livebalance.wire.identity import ZERO, AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.views import balance_part, transfers_part
+
+
+class Answer(NamedTuple):
+    """Shared by every reader that asked with the same position."""
+
+    truth: Position  # of the account when it was read
+    at: Position  # of the reader once it has the parcel; before `truth` when more is to be read
+    parcel: Parcel | None  # None: the reader misses nothing
+    lane: Lane | None
+    as_of: Millis | None
+
+
+def answer(asked: Asked, found: Found) -> Answer:
+    truth = Position(found.epoch, found.revision)
+    if not found.follows or asked.after is None:
+        whole = snapshot(asked, found)
+        note = Note("snapshot", whole.reason)
+        return _answered(
+            found, truth, Parcel(asked.account, asked.after, truth, ready(encode(whole)), note=note)
+        )
+    if asked.after == truth:
+        return _answered(found, truth, None)
+    if found.erased:
+        return _answered(found, truth, farewell(asked.account, asked.after, truth))
+    at = Position(found.epoch, found.transfers[-1].revision) if found.more else truth
+    return _answered(found, at, _page(asked.after, at, asked, found))
+
+
+def _answered(found: Found, at: Position, parcel: Parcel | None) -> Answer:
+    return Answer(Position(found.epoch, found.revision), at, parcel, found.lane, found.as_of)
+
+
+def farewell(account: AccountId, before: Position, after: Position) -> Parcel:
+    """For an account that was erased."""
+    frame = ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
+    return Parcel(account, before, after, frame, last=True, note=Note("unsubscribed", "gone"))
+
+
+def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
+    parts = Parts(
+        epoch=found.epoch,
+        from_=after.revision,
+        to=at.revision,
+        recorded_at=found.recorded_at,
+        balance=b"" if found.more else balance_part(found.balance),
+        transfers=transfers_part(found.transfers),
+    )
+    frame = ready(text_of(asked.account, parts, more=found.more))
+    return Parcel(asked.account, after, at, frame, merges=not found.more)
+
+
+def snapshot(asked: Asked, found: Found) -> Snapshot:
+    """The whole state, with the reason why a reader at `asked.after` gets it."""
+    reason = _reason(asked.after, found)
+    gap = Gap(asked.after.revision if asked.after else ZERO, found.revision)
+    return Snapshot(
+        channel=channel_name(asked.account),
+        epoch=found.epoch,
+        revision=Revision(found.revision),
+        reason=reason,
+        balance=found.balance,
+        transfers=found.transfers,
+        cursor=encode_cursor(asked.account, found.transfers[-1].id) if found.more else None,
+        as_of=None if found.as_of is None else rfc3339(found.as_of),
+        gap=gap if reason == "too_far" else UNSET,
+    )
+
+
+def _reason(after: Position | None, found: Found) -> SnapshotReason:
+    if after is None:
+        return "subscribed"
+    if after.epoch != found.epoch:
+        return "epoch"
+    return "ahead" if after.revision > found.revision else "too_far"

@@ -1,0 +1,1 @@
+"""Postgres in: batched reads of accounts, and the audit."""

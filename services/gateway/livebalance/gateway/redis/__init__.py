@@ -1,0 +1,1 @@
+"""Redis in: chooses nodes, subscribes, decodes messages."""

@@ -1,0 +1,1 @@
+"""Below ASGI: HTTP request heads, WebSocket, TCP."""

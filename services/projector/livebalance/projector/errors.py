@@ -1,0 +1,48 @@
+"""What an error means for the loop. A poison record raises nothing: it is quarantined where it is read."""
+
+import asyncpg
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from livebalance.runtime.kafka import errors
+from livebalance.runtime.kafka.errors import Fate
+
+
+class FencedError(Exception):
+    """Another process owns the lane or wrote the account: what this one knows is thrown away."""
+
+
+class ListedError(Exception):
+    """A transfer that was taken for new is in the list: nothing was written."""
+
+
+class UnsureError(Exception):
+    """The connection died inside COMMIT: whether it happened is found out when the lane is claimed again."""
+
+
+_FENCED = (
+    FencedError,
+    NoOffsetForPartitionError,  # aiokafka: nothing was sought under this assignment
+    OffsetOutOfRangeError,  # the claim finds out why, and halts the lane
+)
+_TRANSIENT = (
+    UnsureError,
+    asyncpg.InterfaceError,  # the connection is closed, or closing
+    asyncpg.InternalClientError,  # or was ended while the driver was about to use it
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.TransactionRollbackError,  # deadlock
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
+    asyncpg.PostgresIOError,
+)
+
+
+def fate_of(error: BaseException) -> Fate:
+    """Of any exception that reached the loop."""
+    if isinstance(error, ValueError):  # asyncpg's InterfaceError of an argument it cannot encode, too
+        return Fate.BUG
+    if isinstance(error, _FENCED):
+        return Fate.FENCED
+    return Fate.TRANSIENT if isinstance(error, _TRANSIENT) else errors.fate_of(error)

@@ -1,0 +1,1 @@
+"""The pure core: decodes records and folds a batch into rows."""

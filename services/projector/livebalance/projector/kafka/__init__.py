@@ -1,0 +1,1 @@
+"""Kafka in: one consumer of both topics."""

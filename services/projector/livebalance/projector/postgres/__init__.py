@@ -1,0 +1,1 @@
+"""Postgres out: claims lanes and writes batches, fenced."""

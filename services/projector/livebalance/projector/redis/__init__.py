@@ -1,0 +1,1 @@
+"""Redis out: publishes deltas and the progress of lanes."""

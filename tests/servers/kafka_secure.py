@@ -1,0 +1,104 @@
+"""A Kafka broker of our own as others have theirs: TLS, users of SCRAM and PLAIN, certificates of clients."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, trusting
+from livebalance.stack.paths import Place, free_port
+from livebalance.stack.servers.kafka import Kafka
+
+_PROPERTIES = """\
+listeners={listeners}
+advertised.listeners={listeners}
+listener.security.protocol.map=USERS:SASL_SSL,CERTIFIED:SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=INTERNAL
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
+listener.name.users.scram-sha-256.sasl.jaas.config={modules}.scram.ScramLoginModule required;
+listener.name.users.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;
+listener.name.users.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{user}="{password}";
+ssl.keystore.type=PEM
+ssl.keystore.location={server}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+listener.name.certified.ssl.client.auth=required
+"""
+
+_MODULES = "org.apache.kafka.common.security"
+USER, PASSWORD = "livebalance", "of-the-stack-only"
+
+
+class Papers(NamedTuple):
+    """Files in PEM: who vouches for the broker and for clients, and a client's certificate with its key."""
+
+    authority: Path
+    server: Path
+    client: Path
+
+
+class SecuredKafka(Kafka):
+    """`address` wants a user and TLS, `certified` a certificate; nothing of it listens to strangers."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.papers = _papers(place.directory("papers"))
+        self.address = self.certified = ""
+
+    def of_user(self, mechanism: Mechanism = "SCRAM-SHA-512", password: str = PASSWORD) -> Broker:
+        """How our user reaches it."""
+        return Broker(self.address, trusting(self.papers.authority), Login(mechanism, USER, password))
+
+    def of_certificate(self) -> Broker:
+        """How the client with our certificate reaches it."""
+        return Broker(self.certified, trusting(self.papers.authority, self.papers.client))
+
+    def _told(self, controller: int) -> dict[str, str]:
+        told = super()._told(controller)
+        self.address, certified = f"127.0.0.1:{self.port}", free_port()
+        self.certified = f"127.0.0.1:{certified}"
+        ports = {
+            "USERS": self.port,
+            "CERTIFIED": certified,
+            "INTERNAL": free_port(),
+            "CONTROLLER": controller,
+        }
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+        lines = _PROPERTIES.format(
+            listeners=listeners,
+            modules=_MODULES,
+            user=USER,
+            password=PASSWORD,
+            server=self.papers.server,
+            authority=self.papers.authority,
+        ).splitlines()
+        return told | dict(line.split("=", 1) for line in lines)
+
+    def _users(self) -> list[str]:
+        return [
+            f"--add-scram={mechanism}=[name={USER},password={PASSWORD}]"
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        ]
+
+
+def _papers(directory: Path) -> Papers:
+    papers = Papers(*(directory / f"{name}.pem" for name in Papers._fields))
+    if not papers.client.exists():
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(papers.authority)
+        papers.server.write_bytes(_pem(authority.issue_cert("127.0.0.1")))
+        papers.client.write_bytes(_pem(authority.issue_cert("client@localhost")))
+    return papers
+
+
+def _pem(certificate: trustme.LeafCert) -> bytes:
+    """With its key as Java reads it: PKCS 8."""
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    chain = b"".join(one.bytes() for one in certificate.cert_chain_pems)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain
