@@ -1,23 +1,23 @@
-{{/* A lane has one owner: more replicas than lanes are refused. (dict "root" $ "service" "recorder") */}}
+{{/* Rejects more replicas than lanes, because each lane has one owner: (dict "root" $ "service" "recorder"). */}}
 {{- define "livebalance.lanes" -}}
 {{- $own := index .root.Values .service -}}
 {{- $lanes := int .root.Values.lanes -}}
 {{- $replicas := ternary "keda.maxReplicas" "replicas" $own.keda.enabled -}}
-{{- $most := int (ternary ($own.keda.maxReplicas | default $lanes) $own.replicas $own.keda.enabled) -}}
-{{- if gt $most $lanes -}}
-{{- fail (printf "%s.%s is more than there are lanes (%d): who has none does nothing" .service $replicas $lanes) -}}
+{{- $maximum := int (ternary ($own.keda.maxReplicas | default $lanes) $own.replicas $own.keda.enabled) -}}
+{{- if gt $maximum $lanes -}}
+{{- fail (printf "%s.%s exceeds the number of lanes (%d): a replica without a lane would be idle" .service $replicas $lanes) -}}
 {{- end -}}
-{{- if and $own.keda.enabled (gt (int $own.keda.minReplicas) $most) -}}
-{{- fail (printf "%s.keda.minReplicas is more than maxReplicas (%d)" .service $most) -}}
+{{- if and $own.keda.enabled (gt (int $own.keda.minReplicas) $maximum) -}}
+{{- fail (printf "%s.keda.minReplicas exceeds maxReplicas (%d)" .service $maximum) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* KEDA: (dict … "kind" "Deployment" "group" … "topics" (list …)). */}}
+{{/* A ScaledObject of KEDA: (dict … "kind" "Deployment" "group" … "topics" (list …)). */}}
 {{- define "livebalance.scaledobject" -}}
 {{- $keda := (index .root.Values .service).keda -}}
 {{- $brokers := include "livebalance.setting" (merge (dict "setting" "LIVEBALANCE_KAFKA" "default" "") .) -}}
 {{- if not $brokers -}}
-{{- fail (printf "%s.keda: it reads no Secret of ours, so LIVEBALANCE_KAFKA has to stand in settings" .service) -}}
+{{- fail (printf "%s.keda: KEDA cannot read LIVEBALANCE_KAFKA from a Secret, so set it in settings" .service) -}}
 {{- end -}}
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
@@ -30,7 +30,7 @@ spec:
     name: {{ include "livebalance.fullname" .root }}-{{ .service }}
   minReplicaCount: {{ $keda.minReplicas }}
   maxReplicaCount: {{ $keda.maxReplicas | default .root.Values.lanes }}
-  # Each change moves lanes, and stops them for a moment.
+  # Each change of the replicas moves lanes, which pauses them for a moment.
   cooldownPeriod: 300
   advanced:
     horizontalPodAutoscalerConfig:
@@ -49,7 +49,7 @@ spec:
         topic: {{ . | quote }}
         lagThreshold: {{ $keda.lag | toJson | quote }}
         offsetResetPolicy: earliest
-        # A lane that is halted would have all replicas there may be, for nothing.
+        # The lag of a halted lane would otherwise scale to the maximum, without any effect.
         excludePersistentLag: "true"
       {{- with $keda.authentication }}
       authenticationRef: {name: {{ . }}}

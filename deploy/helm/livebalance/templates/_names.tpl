@@ -1,10 +1,10 @@
-{{/* Of all objects: the release, and the chart unless the release is called like it. */}}
+{{/* Prefix of all object names: the release, followed by the chart unless the release's name contains it. */}}
 {{- define "livebalance.fullname" -}}
 {{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
 {{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What selects the pods of one service, or of all: (dict "root" $ "service" "gateway"). */}}
+{{/* Labels that select the pods of one service, or of all services: (dict "root" $ "service" "gateway"). */}}
 {{- define "livebalance.selector" -}}
 app.kubernetes.io/name: livebalance
 app.kubernetes.io/instance: {{ .root.Release.Name }}

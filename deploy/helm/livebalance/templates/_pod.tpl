@@ -1,6 +1,6 @@
 {{/*
 The pod of a service: (dict "root" $ "service" "gateway" "command" (list …) "serves" true "graceSeconds" 60 …).
-`serves`: it has /livez, /readyz and /metrics. `sleep`: seconds between its end being known and being told to it.
+`serves`: the service has /livez, /readyz and /metrics. `sleep`: seconds that preStop waits before SIGTERM.
 */}}
 {{- define "livebalance.pod" -}}
 {{- $own := index .root.Values .service -}}

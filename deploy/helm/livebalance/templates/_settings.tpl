@@ -1,57 +1,58 @@
 {{/*
-What a service is told: {"settings": …, "secrets": …} of (dict "root" $ "service" "gateway"). Its own outranks what is for
-all, be it a setting or a secret; null is as if it were not there. Who owns the schema is given its own secrets alone.
+The configuration of a service, {"settings": …, "secrets": …}: (dict "root" $ "service" "gateway"). Values of the service
+override those for all services, whether setting or secret; null counts as absent. Migrations, which log in as the owner of
+the schema, get only their own secrets.
 */}}
-{{- define "livebalance.told" -}}
+{{- define "livebalance.configuration" -}}
 {{- $own := index .root.Values .service | default dict -}}
 {{- $secrets := ternary (dict) .root.Values.secrets (eq .service "migrations") -}}
-{{- $told := dict "settings" (dict) "secrets" (dict) -}}
+{{- $configuration := dict "settings" (dict) "secrets" (dict) -}}
 {{- range $scope := list
-      (dict "whose" "all" "settings" .root.Values.settings "secrets" $secrets)
-      (dict "whose" (printf "`%s`" .service) "settings" $own.settings "secrets" $own.secrets) -}}
+      (dict "name" "all services" "settings" .root.Values.settings "secrets" $secrets)
+      (dict "name" (printf "`%s`" .service) "settings" $own.settings "secrets" $own.secrets) -}}
 {{- range $kind, $other := dict "settings" "secrets" "secrets" "settings" -}}
 {{- range $name, $value := get $scope $kind -}}
 {{- if not (kindIs "invalid" $value) -}}
 {{- if not (kindIs "invalid" (index (get $scope $other | default dict) $name)) -}}
-{{- fail (printf "%s: in settings and in secrets of %s; which of the two?" $name $scope.whose) -}}
+{{- fail (printf "%s is set in both settings and secrets of %s: remove one of them" $name $scope.name) -}}
 {{- end -}}
-{{- $_ := set (get $told $kind) $name $value -}}
-{{- $_ := unset (get $told $other) $name -}}
-{{- end -}}
-{{- end -}}
+{{- $_ := set (get $configuration $kind) $name $value -}}
+{{- $_ := unset (get $configuration $other) $name -}}
 {{- end -}}
 {{- end -}}
-{{- toJson $told -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $configuration -}}
 {{- end -}}
 
 {{- define "livebalance.settings" -}}
-{{- get (include "livebalance.told" . | fromJson) "settings" | toJson -}}
+{{- get (include "livebalance.configuration" . | fromJson) "settings" | toJson -}}
 {{- end -}}
 
 {{- define "livebalance.secrets" -}}
-{{- get (include "livebalance.told" . | fromJson) "secrets" | toJson -}}
+{{- get (include "livebalance.configuration" . | fromJson) "secrets" | toJson -}}
 {{- end -}}
 
-{{/* One setting, or what it is without being set: (dict … "setting" "LIVEBALANCE_DRAIN" "default" 5). */}}
+{{/* One setting, or its default: (dict … "setting" "LIVEBALANCE_DRAIN" "default" 5). */}}
 {{- define "livebalance.setting" -}}
 {{- $value := get (include "livebalance.settings" . | fromJson) .setting -}}
 {{- if has $value (list nil "") -}}{{ .default }}{{- else -}}{{ include "livebalance.text" $value }}{{- end -}}
 {{- end -}}
 
-{{/* A value as an environment has it. By JSON, because Helm would write a million as 1e+06. */}}
+{{/* A value as text for an environment variable. Encoded as JSON, because Helm would write a million as 1e+06. */}}
 {{- define "livebalance.text" -}}
 {{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
 {{- end -}}
 
-{{/* Refuses what cannot work: (dict … "needs" (list "LIVEBALANCE_KAFKA" "LIVEBALANCE_JWKS|LIVEBALANCE_JWKS_URL")). */}}
+{{/* Fails if a required setting is missing: (dict … "needs" (list "LIVEBALANCE_KAFKA" "LIVEBALANCE_JWKS|LIVEBALANCE_JWKS_URL")). */}}
 {{- define "livebalance.need" -}}
-{{- $told := merge (include "livebalance.settings" . | fromJson) (include "livebalance.secrets" . | fromJson) -}}
+{{- $present := merge (include "livebalance.settings" . | fromJson) (include "livebalance.secrets" . | fromJson) -}}
 {{- $service := .service -}}
 {{- range .needs -}}
-{{- $found := false -}}
-{{- range splitList "|" . -}}{{- if hasKey $told . -}}{{- $found = true -}}{{- end -}}{{- end -}}
-{{- if not $found -}}
-{{- fail (printf "%s: set one of %s, in settings or secrets of `%s` or of all" $service (replace "|" ", " .) $service) -}}
+{{- $satisfied := false -}}
+{{- range splitList "|" . -}}{{- if hasKey $present . -}}{{- $satisfied = true -}}{{- end -}}{{- end -}}
+{{- if not $satisfied -}}
+{{- fail (printf "%s: set %s in settings or secrets, of `%s` or of all services" $service (replace "|" " or " .) $service) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
