@@ -10,7 +10,7 @@ import yaml
 
 from deploy.observability.boards import BOARDS, DIRECTORY
 from deploy.observability.boards.board import COLUMNS, Board
-from deploy.observability.boards.health import TOLD, WORDS
+from deploy.observability.boards.health import STATUS, STATUS_NAMES
 from deploy.observability.boards.panel import Query
 from livebalance.gateway.live.status import Word
 from tests.contract.promql import missing
@@ -42,9 +42,9 @@ def test_panels_lie_beside_each_other(board: Board) -> None:
 
 @each
 def test_it_asks_for_metrics_that_exist(board: Board) -> None:
-    asks = [ask for panel in board.panels() for ask in panel.asks if isinstance(ask, Query)]
-    for ask in asks:
-        assert missing(ask.expr.replace("$__rate_interval", "1m")) == [], ask.expr
+    queries = [query for panel in board.panels() for query in panel.queries if isinstance(query, Query)]
+    for query in queries:
+        assert missing(query.expr.replace("$__rate_interval", "1m")) == [], query.expr
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_the_worst_that_clients_are_told_is_shown(gateways: list[str], shown: st
         for number, said in enumerate(gateways)
         for word in get_args(Word)
     ]
-    (value,) = (float(number) for number, word in WORDS.items() if word == shown)
-    asked = {"expr": TOLD.expr, "eval_time": "0s", "exp_samples": [{"labels": "{}", "value": value}]}
+    (value,) = (float(number) for number, word in STATUS_NAMES.items() if word == shown)
+    asked = {"expr": STATUS.expr, "eval_time": "0s", "exp_samples": [{"labels": "{}", "value": value}]}
     case = {"interval": "15s", "input_series": series, "promql_expr_test": [asked]}
     (tmp_path / "told.yml").write_text(yaml.safe_dump({"tests": [case]}))
     promtool("test", "rules", tmp_path / "told.yml")

@@ -1,4 +1,4 @@
-"""The dashboards, of which the files for Grafana are made."""
+"""The Grafana dashboards as Python, from which the JSON files are generated."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Writes the dashboards: `python -m deploy.observability.boards`."""
+"""Writes the JSON files of the dashboards: `python -m deploy.observability.boards`."""
 
 from deploy.observability.boards import BOARDS, DIRECTORY
 

@@ -1,4 +1,4 @@
-"""A dashboard, and the JSON that Grafana reads it from."""
+"""A dashboard and its JSON for Grafana."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,13 @@ from typing import Any
 
 from deploy.observability.boards.panel import Panel
 
-COLUMNS = 24  # of Grafana's grid
+COLUMNS = 24  # width of Grafana's grid
 TAG = "livebalance"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels beside each other under a heading; what does not fit is below."""
+    """Panels side by side under a heading; panels that do not fit wrap into the next line."""
 
     title: str
     panels: Sequence[Panel]
@@ -21,7 +21,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """`name` is that of its file and of its address; `since` as Grafana writes it, such as 6h."""
+    """A dashboard: its file is `<name>.json`, its uid `livebalance-<name>`.
+
+    `since` is the time range that Grafana shows at first, such as 6h.
+    """
 
     name: str
     title: str
@@ -30,10 +33,11 @@ class Board:
     refresh: str = "15s"
 
     def panels(self) -> list[Panel]:
+        """Returns the panels of all rows."""
         return [panel for row in self.rows for panel in row.panels]
 
     def text(self) -> str:
-        """The file."""
+        """Returns the content of the JSON file."""
         return json.dumps(self._dashboard(), indent=2) + "\n"
 
     def _dashboard(self) -> dict[str, Any]:

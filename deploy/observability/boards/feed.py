@@ -1,4 +1,4 @@
-"""The feed: transfers of the demo."""
+"""Dashboard of the feed, which produces the transfers of the demo."""
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query

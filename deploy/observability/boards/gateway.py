@@ -1,18 +1,18 @@
-"""Gateways: who is there, what they get, what is read for them, and who is sent away."""
+"""Dashboard of the gateways: clients, frames, reads of Postgres, Redis, rejections."""
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query
 from deploy.observability.boards.process import processes, quantile, rate
 
 
-def _of(metric: str) -> str:
+def _per_gateway(metric: str) -> str:
     return f"sum by (instance) (livebalance_gateway_{metric})"
 
 
-def _by_reason(title: str, metric: str, says: str = "", by: str = "reason") -> Panel:
+def _by_reason(title: str, metric: str, description: str = "", by: str = "reason") -> Panel:
     legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
     return Panel(
-        title, [Query(rate(f"livebalance_gateway_{metric}_total", by), legend)], says, "ops", width=6
+        title, [Query(rate(f"livebalance_gateway_{metric}_total", by), legend)], description, "ops", width=6
     )
 
 
@@ -23,25 +23,35 @@ BOARD = Board(
         Row(
             "Clients",
             [
-                Panel("Connected", [Query(_of("sessions"), "{{instance}}")], stacked=True, width=6),
-                Panel("Of them, streams", [Query(_of("streams"), "{{instance}}")], stacked=True, width=6),
                 Panel(
-                    "Followed",
+                    "Connected clients",
+                    [Query(_per_gateway("sessions"), "{{instance}}")],
+                    stacked=True,
+                    width=6,
+                ),
+                Panel(
+                    "Event streams",
+                    [Query(_per_gateway("streams"), "{{instance}}")],
+                    stacked=True,
+                    width=6,
+                ),
+                Panel(
+                    "Subscriptions",
                     [
                         Query("sum(livebalance_gateway_subscriptions)", "subscriptions"),
                         Query("sum(livebalance_gateway_channels)", "channels"),
                     ],
-                    "A channel is an account that one gateway follows for all its clients.",
+                    "A channel is an account to which a gateway subscribes once for all its clients.",
                     width=6,
                 ),
-                Panel("Told to go elsewhere", [Query(_of("draining"), "{{instance}}")], unit="bool", width=6),
+                Panel("Draining", [Query(_per_gateway("draining"), "{{instance}}")], unit="bool", width=6),
             ],
         ),
         Row(
             "Freshness",
             [
                 Panel(
-                    "From Kafka to clients",
+                    "Latency from Kafka to clients",
                     [
                         Query(quantile(0.5, "livebalance_gateway_commit_to_socket_seconds"), "p50"),
                         Query(quantile(0.95, "livebalance_gateway_commit_to_socket_seconds"), "p95"),
@@ -49,32 +59,38 @@ BOARD = Board(
                     ],
                     unit="s",
                 ),
-                Panel("Complete as of, ago", [Query(_of("stale_seconds"), "{{instance}}")], unit="s"),
+                Panel("Age of the data", [Query(_per_gateway("stale_seconds"), "{{instance}}")], unit="s"),
                 Panel(
-                    "What clients are told",
+                    "Status that clients see",
                     [Query("sum by (state) (livebalance_gateway_state)", "{{state}}")],
-                    "How many gateways say so.",
+                    "Number of gateways that report each status.",
                     stacked=True,
                 ),
             ],
         ),
         Row(
-            "What goes out",
+            "Frames",
             [
                 Panel(
-                    "Deltas in, deliveries out",
+                    "Deltas received, frames delivered",
                     [
-                        Query(rate("livebalance_gateway_deltas_total"), "deltas heard"),
+                        Query(rate("livebalance_gateway_deltas_total"), "deltas received"),
                         Query(rate("livebalance_gateway_deliveries_total"), "deliveries"),
                     ],
                     unit="ops",
                     width=6,
                 ),
                 Panel(
-                    "Sent", [Query(rate("livebalance_gateway_sent_bytes_total"), "sent")], unit="Bps", width=6
+                    "Bytes sent",
+                    [Query(rate("livebalance_gateway_sent_bytes_total"), "sent")],
+                    unit="Bps",
+                    width=6,
                 ),
                 Panel(
-                    "Waiting in outboxes", [Query(_of("outbox_bytes"), "{{instance}}")], unit="bytes", width=6
+                    "Waiting in client queues",
+                    [Query(_per_gateway("outbox_bytes"), "{{instance}}")],
+                    unit="bytes",
+                    width=6,
                 ),
                 Panel(
                     "Slow clients",
@@ -83,9 +99,9 @@ BOARD = Board(
                             rate("livebalance_gateway_conflated_frames_total", "reason"),
                             "conflated: {{reason}}",
                         ),
-                        Query(rate("livebalance_gateway_forgotten_outboxes_total"), "outboxes forgotten"),
+                        Query(rate("livebalance_gateway_forgotten_outboxes_total"), "client queues dropped"),
                     ],
-                    "Forgotten: the rest is read from Postgres once the client reads again.",
+                    "Dropped: when the client reads again, the gateway reads the rest from Postgres.",
                     "ops",
                     width=6,
                 ),
@@ -99,29 +115,31 @@ BOARD = Board(
                     [
                         Query(rate("livebalance_gateway_reads_total"), "reads"),
                         Query(rate("livebalance_gateway_read_statements_total"), "statements"),
-                        Query(rate("livebalance_gateway_spared_reads_total"), "spared"),
+                        Query(rate("livebalance_gateway_spared_reads_total"), "avoided reads"),
                     ],
                     unit="ops",
                     width=6,
                 ),
-                _by_reason("Reads that brought nothing", "failed_reads"),
+                _by_reason("Failed reads", "failed_reads"),
                 _by_reason("Snapshots", "snapshots"),
-                _by_reason("Holes repaired", "repairs"),
+                _by_reason("Repaired gaps", "repairs"),
                 _by_reason(
-                    "Found by audits", "audit_findings", "ahead: a delta was lost, or was on its way."
+                    "Differences found by audits", "audit_findings", "ahead: a delta was lost or in transit."
                 ),
             ],
         ),
         Row(
             "Redis",
             [
-                _by_reason("Connections lost, or not had", "redis_lost"),
+                _by_reason("Connections lost or failed", "redis_lost"),
                 _by_reason(
-                    "Messages that were not taken", "dropped_messages", "None, or look who may publish."
+                    "Invalid messages dropped",
+                    "dropped_messages",
+                    "Should be 0. Otherwise check which applications may publish.",
                 ),
                 Panel(
-                    "Probe, there and back",
-                    [Query(_of("probe_seconds"), "{{instance}}")],
+                    "Probe round trip",
+                    [Query(_per_gateway("probe_seconds"), "{{instance}}")],
                     unit="s",
                     width=6,
                 ),
@@ -134,14 +152,14 @@ BOARD = Board(
             ],
         ),
         Row(
-            "No",
+            "Rejections and closes",
             [
-                _by_reason("Turned away before they were served", "turned_away"),
-                _by_reason("Sockets and streams that ended", "closed", by="code, reason"),
-                _by_reason("Subscriptions that ended", "unsubscribed"),
+                _by_reason("Rejected requests", "turned_away"),
+                _by_reason("Closed connections and streams", "closed", by="code, reason"),
+                _by_reason("Ended subscriptions", "unsubscribed"),
                 _by_reason("Error frames", "errors"),
-                _by_reason("Problems of HTTP", "problems"),
-                _by_reason("Answers of HTTP", "http_answers", by="status"),
+                _by_reason("HTTP problems", "problems"),
+                _by_reason("HTTP responses", "http_answers", by="status"),
             ],
         ),
         processes("gateway"),

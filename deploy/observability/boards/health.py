@@ -1,44 +1,44 @@
-"""Is it healthy? What clients see, whether money adds up, what is in the way."""
+"""Overview dashboard: what clients see, whether money is conserved, which faults there are."""
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query, number, table
 from deploy.observability.boards.process import quantile, rate
 
-TOLD = Query(
+STATUS = Query(
     'max(2 * livebalance_gateway_state{state="stalled"} or livebalance_gateway_state{state="catching_up"})'
 )
-WORDS = {"0": "live", "1": "catching up", "2": "stalled"}
+STATUS_NAMES = {"0": "live", "1": "catching up", "2": "stalled"}
 
 BOARD = Board(
     "health",
-    "is it healthy",
+    "health",
     [
         Row(
             "Now",
             [
                 number(
-                    "Clients are told",
-                    TOLD,
-                    says="The worst of all gateways.",
-                    bad=1,
-                    words=WORDS,
+                    "Status that clients see",
+                    STATUS,
+                    description="The worst status of all gateways.",
+                    red_from=1,
+                    value_names=STATUS_NAMES,
                 ),
                 number(
-                    "Complete as of, ago",
+                    "Age of the data",
                     Query("max(livebalance_gateway_stale_seconds)"),
-                    says="How old what clients see may be; an audit every 5 s is what moves it.",
+                    description="Maximum age of the data that clients see; every audit (5 s) updates it.",
                     unit="s",
-                    bad=60,
+                    red_from=60,
                 ),
                 number(
-                    "Accounts that drift",
+                    "Drifting accounts",
                     Query("sum(livebalance_projector_drifting)"),
-                    says="Their balance is not what their transfers make. 0, always.",
-                    bad=1,
+                    description="Accounts whose balance does not equal opening + transfers. Should be 0.",
+                    red_from=1,
                 ),
-                number("Disputed", Query("sum(livebalance_projector_disputed)"), bad=1),
-                number("Halted lanes", Query('sum(livebalance_projector_lanes{state="halted"})'), bad=1),
-                number("Clients", Query("sum(livebalance_gateway_sessions)")),
+                number("Disputed accounts", Query("sum(livebalance_projector_disputed)"), red_from=1),
+                number("Halted lanes", Query('sum(livebalance_projector_lanes{state="halted"})'), red_from=1),
+                number("Connected clients", Query("sum(livebalance_gateway_sessions)")),
             ],
         ),
         Row(
@@ -47,34 +47,36 @@ BOARD = Board(
                 table(
                     "Alerts",
                     Query('max by (alertname, severity, alertstate) (ALERTS{alertname=~"Livebalance.+"})'),
-                    says="Each has a page in docs/runbooks.",
+                    description="Each alert has a runbook in docs/runbooks.",
                 ),
                 table("Services", Query("count by (service, version) (livebalance_info)")),
             ],
         ),
         Row(
-            "On the way",
+            "From Kafka to clients",
             [
                 Panel(
-                    "From Kafka to clients",
+                    "Latency from Kafka to clients",
                     [
                         Query(quantile(0.5, "livebalance_gateway_commit_to_socket_seconds"), "p50"),
                         Query(quantile(0.99, "livebalance_gateway_commit_to_socket_seconds"), "p99"),
                     ],
-                    "From Kafka's time of a record until it is given to its clients' sockets.",
+                    "From Kafka's timestamp of a record until its frame is written to clients' sockets.",
                     "s",
                 ),
                 Panel(
-                    "Behind Kafka",
+                    "Lag behind Kafka",
                     [
                         Query("max(livebalance_recorder_lag_seconds)", "recorder"),
                         Query("max(livebalance_projector_lag_seconds)", "projector"),
-                        Query("max(livebalance_projector_held_back_seconds)", "held back by a transaction"),
+                        Query(
+                            "max(livebalance_projector_held_back_seconds)", "blocked by an open transaction"
+                        ),
                     ],
                     unit="s",
                 ),
                 Panel(
-                    "Moved",
+                    "Throughput",
                     [
                         Query(rate("livebalance_recorder_transfers_total"), "transfers recorded"),
                         Query(rate("livebalance_projector_records_applied_total"), "records applied"),
@@ -85,15 +87,15 @@ BOARD = Board(
             ],
         ),
         Row(
-            "What is in the way",
+            "Faults",
             [
                 Panel(
-                    "Put aside",
-                    [Query(rate("livebalance_projector_quarantined_total"), "records in quarantine")],
+                    "Quarantine",
+                    [Query(rate("livebalance_projector_quarantined_total"), "records quarantined")],
                     unit="ops",
                 ),
                 Panel(
-                    "Thrown away and claimed again",
+                    "Lanes released after an error",
                     [
                         Query(rate("livebalance_projector_failed_total", "fate"), "projector: {{fate}}"),
                         Query(
@@ -107,7 +109,10 @@ BOARD = Board(
                     "Redis",
                     [
                         Query(rate("livebalance_projector_unpublished_total"), "not published"),
-                        Query(rate("livebalance_gateway_redis_lost_total", "reason"), "lost: {{reason}}"),
+                        Query(
+                            rate("livebalance_gateway_redis_lost_total", "reason"),
+                            "connection lost: {{reason}}",
+                        ),
                         Query(
                             rate("livebalance_gateway_audit_findings_total", "reason"),
                             "found by audits: {{reason}}",

@@ -1,6 +1,6 @@
-"""Money and flows, by SQL on the schema `reporting`: docs/reporting.md says what the columns mean.
+"""Dashboard of balances and flows, by SQL on the schema `reporting` (columns: docs/reporting.md).
 
-Amounts in tables are text: of a numeric, Grafana would make a float.
+Amounts in tables are cast to text, because Grafana would convert a numeric to a float.
 """
 
 from deploy.observability.boards.board import Board, Row
@@ -49,42 +49,44 @@ BOARD = Board(
     "money and flows",
     [
         Row(
-            "Does it add up?",
+            "Conservation",
             [
                 number(
                     "Money is conserved",
                     Sql(CONSERVED),
-                    says="In one snapshot: balances and what is half applied = openings and what was moved.",
-                    bad=1,
-                    words={"0": "yes", "1": "no"},
+                    description="In one snapshot: balances + half applied = openings + transfers.",
+                    red_from=1,
+                    value_names={"0": "yes", "1": "no"},
                 ),
-                number("To be reconciled", Sql("select count(*) from reporting.reconciliation"), bad=1),
                 number(
-                    "In quarantine",
-                    Sql(HELD),
-                    bad=1,
+                    "Accounts to reconcile", Sql("select count(*) from reporting.reconciliation"), red_from=1
                 ),
-                table("Sums", Sql(SUMS), height=4),
-                table("Disputed, or their drift is not 0", Sql(RECONCILIATION), width=14),
-                table("In quarantine, by reason", Sql(QUARANTINE), width=10),
+                number(
+                    "Records in quarantine",
+                    Sql(HELD),
+                    red_from=1,
+                ),
+                table("Sums by currency", Sql(SUMS), height=4),
+                table("Accounts that are disputed or drift", Sql(RECONCILIATION), width=14),
+                table("Quarantine by reason", Sql(QUARANTINE), width=10),
             ],
         ),
         Row(
             "Flows",
             [
-                Panel("Transfers in each hour", [Sql(HOURS, over_time=True)], "And their volume.", width=24),
-                table("Days, of UTC", Sql(DAYS)),
-                table("Who moves most today", Sql(MOVERS)),
+                Panel("Transfers and volume per hour", [Sql(HOURS, over_time=True)], width=24),
+                table("Flows per day (UTC)", Sql(DAYS)),
+                table("Largest movers today", Sql(MOVERS)),
             ],
         ),
         Row(
             "Accounts and lanes",
             [
-                table("Accounts", Sql(STATES), width=8),
-                table("How far each lane is complete", Sql(FRESHNESS), width=16),
+                table("Accounts by state", Sql(STATES), width=8),
+                table("Freshness of each lane", Sql(FRESHNESS), width=16),
             ],
         ),
     ],
     since="2d",
-    refresh="1m",  # each is a statement of Postgres
+    refresh="1m",  # each panel runs a statement in Postgres
 )

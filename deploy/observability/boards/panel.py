@@ -1,4 +1,4 @@
-"""What stands on a dashboard: a graph, a number or a table, and what it asks Prometheus or Postgres."""
+"""Panels of a dashboard (graph, number or table) and their queries to Prometheus or Postgres."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,30 +12,32 @@ Unit = Literal["short", "s", "ops", "reqps", "bytes", "Bps", "percentunit", "boo
 
 @dataclass(frozen=True)
 class Query:
-    """PromQL; `legend` is Grafana's, with {{labels}}. As a table it is asked for now alone."""
+    """A PromQL query; `legend` is a Grafana template with {{labels}}."""
 
     expr: str
     legend: str = ""
 
     def json(self, *, table: bool) -> dict[str, Any]:
-        when = {"instant": True, "format": "table"} if table else {"range": True}
+        """Returns the target of a panel: an instant query for a table, else a range query."""
+        mode = {"instant": True, "format": "table"} if table else {"range": True}
         return {
             "datasource": PROMETHEUS,
             "editorMode": "code",
             "expr": self.expr,
             "legendFormat": self.legend or "__auto",
-            **when,
+            **mode,
         }
 
 
 @dataclass(frozen=True)
 class Sql:
-    """A statement of the role `analyst`. `$__timeFilter(column)` is the time that the dashboard shows."""
+    """A statement for the role `analyst`; `$__timeFilter(column)` selects the dashboard's time range."""
 
     statement: str
-    over_time: bool = False  # its column `time` is the x of a graph
+    over_time: bool = False  # draw a graph over the column `time`
 
     def json(self, *, table: bool) -> dict[str, Any]:
+        """Returns the target of a panel."""
         return {
             "datasource": POSTGRES,
             "editorMode": "code",
@@ -47,27 +49,30 @@ class Sql:
 
 @dataclass(frozen=True)
 class Panel:
-    """`bad` colours a number from there on; `says` is shown beside the title of who asks."""
+    """A panel: `red_from` is the value from which a number is red, `description` its tooltip."""
 
     title: str
-    asks: Sequence[Query | Sql]
-    says: str = ""
+    queries: Sequence[Query | Sql]
+    description: str = ""
     unit: Unit = "short"
     kind: Literal["timeseries", "stat", "table"] = "timeseries"
     width: int = 8
     height: int = 7
-    bad: float | None = None
+    red_from: float | None = None
     stacked: bool = False
-    words: Mapping[str, str] = field(default_factory=dict)  # for the values of a number
+    value_names: Mapping[str, str] = field(default_factory=dict)  # texts shown instead of numbers
 
     def json(self) -> dict[str, Any]:
-        """As in the file of a dashboard, without its place."""
+        """Returns the panel for the dashboard file, without its position."""
         table = self.kind == "table"
-        targets = [{"refId": chr(ord("A") + at), **one.json(table=table)} for at, one in enumerate(self.asks)]
+        targets = [
+            {"refId": chr(ord("A") + index), **query.json(table=table)}
+            for index, query in enumerate(self.queries)
+        ]
         return {
             "type": self.kind,
             "title": self.title,
-            "description": self.says,
+            "description": self.description,
             "datasource": targets[0]["datasource"],
             "targets": targets,
             "fieldConfig": {"defaults": self._defaults(), "overrides": []},
@@ -76,16 +81,17 @@ class Panel:
 
     def _defaults(self) -> dict[str, Any]:
         steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
-        if self.bad is not None:
-            steps.append({"color": "red", "value": self.bad})
+        if self.red_from is not None:
+            steps.append({"color": "red", "value": self.red_from})
         defaults: dict[str, Any] = {
             "unit": self.unit,
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": [],
         }
-        if self.words:
+        if self.value_names:
             options = {
-                value: {"text": word, "index": at} for at, (value, word) in enumerate(self.words.items())
+                value: {"text": name, "index": index}
+                for index, (value, name) in enumerate(self.value_names.items())
             }
             defaults["mappings"] = [{"type": "value", "options": options}]
         if self.kind == "timeseries":
@@ -96,13 +102,14 @@ class Panel:
         return defaults
 
 
-def number(title: str, ask: Query | Sql, **more: Any) -> Panel:
-    """One number, green until it is bad."""
-    return Panel(title, [ask], kind="stat", **{"width": 4, "height": 4, **more})
+def number(title: str, query: Query | Sql, **options: Any) -> Panel:
+    """Returns a panel with a single number: green, and red from `red_from` on."""
+    return Panel(title, [query], kind="stat", **{"width": 4, "height": 4, **options})
 
 
-def table(title: str, ask: Query | Sql, **more: Any) -> Panel:
-    return Panel(title, [ask], kind="table", **{"width": 12, "height": 8, **more})
+def table(title: str, query: Query | Sql, **options: Any) -> Panel:
+    """Returns a panel with a table of the current values."""
+    return Panel(title, [query], kind="table", **{"width": 12, "height": 8, **options})
 
 
 _LINES = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": False}

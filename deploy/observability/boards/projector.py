@@ -1,8 +1,8 @@
-"""Projectors: both topics into Postgres, then the doorbell."""
+"""Dashboard of the projectors, which write both topics to Postgres and publish deltas in Redis."""
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query, table
-from deploy.observability.boards.process import mean, processes, quantile, rate
+from deploy.observability.boards.process import processes, quantile, rate, time_spent
 
 BATCH = "livebalance_projector_batch_seconds"
 
@@ -14,43 +14,43 @@ BOARD = Board(
             "Records",
             [
                 Panel(
-                    "Applied",
+                    "Records applied",
                     [Query(rate("livebalance_projector_records_applied_total", "instance"), "{{instance}}")],
                     unit="ops",
                     stacked=True,
                 ),
                 Panel(
-                    "Behind, in seconds",
+                    "Lag in seconds",
                     [Query("max by (lane) (livebalance_projector_lag_seconds)", "lane {{lane}}")],
                     unit="s",
                 ),
                 Panel(
-                    "Behind, in records",
+                    "Lag in records",
                     [
                         Query(
                             "max by (topic, lane) (livebalance_projector_lag_records)",
                             "{{topic}}/{{lane}}",
                         )
                     ],
-                    "Up to the last stable offset: what is in an open transaction is not counted.",
+                    "Records up to the last stable offset; records of an open transaction are not counted.",
                 ),
                 Panel(
-                    "Held back, in seconds",
+                    "Blocked by an open transaction, in seconds",
                     [
                         Query(
                             "max by (topic, lane) (livebalance_projector_held_back_seconds)",
                             "{{topic}}/{{lane}}",
                         )
                     ],
-                    "How long one open transaction, whoever's it is, has been in the way of what follows it.",
+                    "How long an open transaction of any producer has blocked the records behind it.",
                     "s",
                 ),
                 Panel(
-                    "Not applied",
+                    "Records not applied",
                     [
                         Query(rate("livebalance_projector_duplicates_total"), "duplicates"),
                         Query(rate("livebalance_projector_stale_balances_total"), "stale balances"),
-                        Query(rate("livebalance_projector_quarantined_total"), "put aside"),
+                        Query(rate("livebalance_projector_quarantined_total"), "quarantined"),
                     ],
                     unit="ops",
                     width=16,
@@ -61,7 +61,7 @@ BOARD = Board(
             "Money",
             [
                 Panel(
-                    "Accounts that are not well",
+                    "Drifting and disputed accounts",
                     [
                         Query("sum(livebalance_projector_drifting)", "drifting"),
                         Query("sum(livebalance_projector_disputed)", "disputed"),
@@ -69,7 +69,7 @@ BOARD = Board(
                     width=12,
                 ),
                 Panel(
-                    "The longest wait for a transfer that a balance names",
+                    "Longest wait for a transfer that a balance names",
                     [Query("max(livebalance_projector_unverified_seconds)", "unverified")],
                     unit="s",
                     width=12,
@@ -79,19 +79,24 @@ BOARD = Board(
         Row(
             "Batches",
             [
-                Panel("p99 by stage", [Query(quantile(0.99, BATCH, "stage"), "{{stage}}")], unit="s"),
+                Panel(
+                    "p99 duration by stage", [Query(quantile(0.99, BATCH, "stage"), "{{stage}}")], unit="s"
+                ),
                 Panel(
                     "Time spent by stage",
-                    [Query(mean(BATCH, "stage"), "{{stage}}")],
-                    "Seconds of each second, all projectors together.",
+                    [Query(time_spent(BATCH, "stage"), "{{stage}}")],
+                    "Seconds spent per second, sum of all projectors.",
                     "s",
                     stacked=True,
                 ),
                 Panel(
-                    "Messages",
+                    "Messages to Redis",
                     [
                         Query(rate("livebalance_projector_published_total"), "published"),
-                        Query(rate("livebalance_projector_unpublished_total"), "Redis was away"),
+                        Query(
+                            rate("livebalance_projector_unpublished_total"),
+                            "not published, Redis unavailable",
+                        ),
                     ],
                     unit="ops",
                 ),
@@ -101,7 +106,7 @@ BOARD = Board(
             "Lanes",
             [
                 Panel(
-                    "Owned",
+                    "Owned lanes",
                     [
                         Query(
                             "sum by (instance, state) (livebalance_projector_lanes)",
@@ -111,24 +116,24 @@ BOARD = Board(
                     stacked=True,
                 ),
                 Panel(
-                    "Given up",
+                    "Lanes released after an error",
                     [
                         Query(rate("livebalance_projector_failed_total", "fate"), "{{fate}}"),
-                        Query(rate("livebalance_projector_fenced_total"), "by the fence"),
+                        Query(rate("livebalance_projector_fenced_total"), "fenced"),
                     ],
-                    "Each is claimed again.",
+                    "A projector claims each released lane again.",
                     "ops",
                 ),
                 table(
                     "Epochs",
                     Query("count by (epoch) (livebalance_projector_epoch_info)"),
-                    says="How many projectors are in each. One, or Postgres has lost commits.",
+                    description="Number of projectors in each epoch. If there are two, see the runbook.",
                     width=5,
                     height=7,
                 ),
                 Panel(
                     "Changes of the epoch",
-                    [Query("sum(increase(livebalance_projector_epoch_changes_total[1h]))", "in an hour")],
+                    [Query("sum(increase(livebalance_projector_epoch_changes_total[1h]))", "per hour")],
                     width=3,
                 ),
             ],

@@ -1,8 +1,8 @@
-"""Recorders: transfers in, balances out."""
+"""Dashboard of the recorders, which turn transfers into balances."""
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query
-from deploy.observability.boards.process import mean, processes, quantile, rate
+from deploy.observability.boards.process import processes, quantile, rate, time_spent
 
 BOARD = Board(
     "recorder",
@@ -12,19 +12,19 @@ BOARD = Board(
             "Transfers",
             [
                 Panel(
-                    "What became of them",
+                    "Transfers by verdict",
                     [Query(rate("livebalance_recorder_transfers_total", "verdict"), "{{verdict}}")],
                     unit="ops",
                 ),
                 Panel(
-                    "Behind, in seconds",
+                    "Lag in seconds",
                     [Query("max by (lane) (livebalance_recorder_lag_seconds)", "lane {{lane}}")],
                     unit="s",
                 ),
                 Panel(
-                    "Behind, in records",
+                    "Lag in records",
                     [Query("max by (lane) (livebalance_recorder_lag_records)", "lane {{lane}}")],
-                    "Up to the last stable offset: what is in an open transaction is not counted.",
+                    "Records up to the last stable offset; records of an open transaction are not counted.",
                 ),
             ],
         ),
@@ -32,14 +32,14 @@ BOARD = Board(
             "Batches",
             [
                 Panel(
-                    "p99 by stage",
+                    "p99 duration by stage",
                     [Query(quantile(0.99, "livebalance_recorder_batch_seconds", "stage"), "{{stage}}")],
                     unit="s",
                 ),
                 Panel(
                     "Time spent by stage",
-                    [Query(mean("livebalance_recorder_batch_seconds", "stage"), "{{stage}}")],
-                    "Seconds of each second, all recorders together.",
+                    [Query(time_spent("livebalance_recorder_batch_seconds", "stage"), "{{stage}}")],
+                    "Seconds spent per second, sum of all recorders.",
                     "s",
                     stacked=True,
                 ),
@@ -51,19 +51,19 @@ BOARD = Board(
             ],
         ),
         Row(
-            "Given up",
+            "Errors",
             [
                 Panel(
-                    "Partitions, by fate",
+                    "Released partitions by kind of error",
                     [Query(rate("livebalance_recorder_partitions_given_up_total", "fate"), "{{fate}}")],
-                    "Each is claimed again.",
+                    "A recorder claims each released partition again.",
                     "ops",
                     width=12,
                 ),
                 Panel(
-                    "Fenced",
+                    "Fenced partitions",
                     [Query(rate("livebalance_recorder_fenced_total", "instance"), "{{instance}}")],
-                    "Somebody else has claimed the partition.",
+                    "Another process has claimed the partition.",
                     "ops",
                     width=12,
                 ),

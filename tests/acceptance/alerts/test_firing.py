@@ -84,7 +84,7 @@ async def panels_are_answered(ground: Ground) -> None:
     """No expression of a dashboard asks for a label or a metric that no service has."""
     for board in BOARDS:
         for panel in board.panels():
-            for ask in panel.asks:
+            for ask in panel.queries:
                 if isinstance(ask, Query):
                     query = ask.expr.replace("$__rate_interval", "1m")
                     try:
