@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct, json
 
-from livebalance.wire.close import Close, Reason
+from livebalance.wire.close import CloseCode, CloseReason
 from livebalance.wire.frame import SUBPROTOCOL, ClientFrame, ErrorCode, ServerFrame
 
 Vectors = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -32,7 +32,7 @@ Made by `make docs`.
 def document(frames: Vectors, closes: Vectors) -> dict[str, Any]:
     """`frames`, `closes`: the golden vectors of those names."""
     _, schemas = json.schema_components(
-        (*_OF_CLIENT, *_OF_GATEWAY, Reason), ref_template="#/components/schemas/{name}"
+        (*_OF_CLIENT, *_OF_GATEWAY, CloseReason), ref_template="#/components/schemas/{name}"
     )
     schemas["Error"]["properties"]["code"]["examples"] = list(get_args(ErrorCode))
     messages = {
@@ -116,7 +116,7 @@ def _channel(messages: Iterable[str], closes: Vectors) -> dict[str, Any]:
             }
         },
         "x-close-reason": {"$ref": "#/components/schemas/Reason"},
-        "x-close-codes": [one for one in closes["codes"] if one["code"] in set(Close)],
+        "x-close-codes": [one for one in closes["codes"] if one["code"] in set(CloseCode)],
     }
 
 

@@ -18,7 +18,7 @@ class Violation(AssertionError):  # noqa: N818 - it is the thing found, as the w
 
 
 @dataclass
-class Ledger:
+class ClientLog:
     """What a log says of one account; `transfers` in order. `gaps` are those that snapshots named."""
 
     epoch: str
@@ -36,7 +36,7 @@ class Ledger:
             self.transfers.append(transfer)
 
 
-def replay(frames: Iterable[ServerFrame], before: dict[str, Ledger] | None = None) -> dict[str, Ledger]:
+def replay(frames: Iterable[ServerFrame], before: dict[str, ClientLog] | None = None) -> dict[str, ClientLog]:
     """The ledger of each channel at the end of the log, going on from those `before`. Raises Violation."""
     ledgers = {} if before is None else before
     for frame in frames:
@@ -49,9 +49,9 @@ def replay(frames: Iterable[ServerFrame], before: dict[str, Ledger] | None = Non
     return ledgers
 
 
-def _snapshot(held: Ledger | None, frame: Snapshot) -> Ledger:
+def _snapshot(held: ClientLog | None, frame: Snapshot) -> ClientLog:
     shown = frame.transfers[::-1]
-    fresh = Ledger(frame.epoch, frame.revision, frame.balance)
+    fresh = ClientLog(frame.epoch, frame.revision, frame.balance)
     fresh.add(shown, frame)
     _grows(frame, shown, -1, frame.revision)
     _adds_up(frame, fresh)
@@ -67,7 +67,7 @@ def _snapshot(held: Ledger | None, frame: Snapshot) -> Ledger:
     return held
 
 
-def _delta(held: Ledger | None, frame: DeltaFrame) -> None:
+def _delta(held: ClientLog | None, frame: DeltaFrame) -> None:
     if held is None or (held.epoch, held.revision) != (frame.epoch, frame.from_):
         raise Violation(f"does not follow {held and (held.epoch, held.revision)}: {frame}")
     _grows(frame, frame.transfers, frame.from_, frame.to)
@@ -95,7 +95,7 @@ def _sums(frame: Snapshot | DeltaFrame, transfers: list[TransferView]) -> None:
             raise Violation(f"total of {two.id} is not the sum: {frame}")
 
 
-def _adds_up(frame: Snapshot | DeltaFrame, held: Ledger) -> None:
+def _adds_up(frame: Snapshot | DeltaFrame, held: ClientLog) -> None:
     """A verified balance is opening + the total of the transfer it names (+ drift)."""
     balance = held.balance
     if balance is None or balance.opening is None or balance.drift is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.previous import NoHistoryError, Previous, is_whole, unpack
@@ -31,10 +31,10 @@ def _unique(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[Place]:
+def place() -> Iterator[StatePaths]:
     """A state directory of this worker's own, empty; removed at the end unless KEEP_STATE is set."""
-    here = Place.of_environment()
-    mine = Place(here.home, here.home / "tests" / str(os.getpid()))
+    here = StatePaths.of_environment()
+    mine = StatePaths(here.home, here.home / "tests" / str(os.getpid()))
     yield mine
     if not os.environ.get("KEEP_STATE"):
         shutil.rmtree(mine.state, ignore_errors=True)
@@ -50,8 +50,8 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-def _started(place: Place, part: str) -> Iterator[Servers]:
-    with Servers(Place(place.home, place.state / part), parts=[part], durable=False) as servers:
+def _started(place: StatePaths, part: str) -> Iterator[Servers]:
+    with Servers(StatePaths(place.home, place.state / part), parts=[part], durable=False) as servers:
         yield servers
 
 
@@ -80,7 +80,7 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Previous:
 
 
 @pytest.fixture(scope="session")
-def kafka_server(place: Place) -> Iterator[Servers]:
+def kafka_server(place: StatePaths) -> Iterator[Servers]:
     """The broker of this worker."""
     yield from _started(place, "kafka")
 
@@ -92,7 +92,7 @@ def kafka(kafka_server: Servers) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(place: Place) -> Iterator[Servers]:
+def postgres_server(place: StatePaths) -> Iterator[Servers]:
     """The Postgres server of this worker, with a migrated template."""
     for servers in _started(place, "postgres"):
         make_template(servers.postgres)
@@ -100,7 +100,7 @@ def postgres_server(place: Place) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(place: Place) -> Iterator[Servers]:
+def redis_server(place: StatePaths) -> Iterator[Servers]:
     """The Redis server of this worker."""
     yield from _started(place, "redis")
 
@@ -112,18 +112,18 @@ def redis_url(redis_server: Servers) -> str:
 
 
 @pytest.fixture
-def own_redis(place: Place, tmp_path: Path) -> Iterator[Servers]:
+def own_redis(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
     """A Redis of this test's own, which it may harm."""
     with Servers(
-        Place(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
     ) as servers:
         yield servers
 
 
 @pytest.fixture
-def redis_cluster(place: Place, tmp_path: Path) -> Iterator[RedisCluster]:
+def redis_cluster(place: StatePaths, tmp_path: Path) -> Iterator[RedisCluster]:
     """A Redis cluster of this test's own, which it may harm; one has to log in."""
-    with RedisCluster(Place(place.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
+    with RedisCluster(StatePaths(place.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
         yield cluster
 
 

@@ -15,13 +15,13 @@ from docker.models.containers import ExecResult
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 from livebalance.stack import paths
-from livebalance.stack.paths import Place
-from livebalance.stack.process.process import Child
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers import kafka, postgres, redis
 
 
 class Served(Protocol):
-    child: Child
+    child: ChildProcess
 
     def prepare(self) -> None: ...
     def start(self) -> None: ...
@@ -30,9 +30,9 @@ class Served(Protocol):
 
 
 _SERVERS: Mapping[str, Any] = {
-    "apache/kafka": kafka.Kafka,
-    "postgres": postgres.Postgres,
-    "redis": redis.Redis,
+    "apache/kafka": kafka.KafkaServer,
+    "postgres": postgres.PostgresServer,
+    "redis": redis.RedisServer,
 }
 
 
@@ -156,7 +156,7 @@ class Engine:
         """Run the embedded server of this image."""
         if self._home and self._directory:
             volumes: Sequence[str] = list(container.told["volumes"]) or [container.id]
-            here = Place(self._home, self._directory / volumes[0])
+            here = StatePaths(self._home, self._directory / volumes[0])
             container.served = _SERVERS[container.image.partition(":")[0]](here)
             self._starter.submit(self._serve, container.served, container.port).result()
 

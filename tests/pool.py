@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from livebalance.stack.paths import PROJECT, free_port
-from livebalance.stack.process.process import Child
+from livebalance.stack.process.process import ChildProcess
 
 PAGE = PROJECT / "docs" / "reporting.md"
 
@@ -46,7 +46,7 @@ class Pool:
         _open(directory)
         root = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses root
         command = [found(), *root, str(directory / "pgbouncer.ini")]
-        self.child = Child("pgbouncer", command, directory / "pgbouncer.log")
+        self.child = ChildProcess("pgbouncer", command, directory / "pgbouncer.log")
 
     def address(self, user: str) -> str:
         """A URL without a database."""

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from livebalance.stack.paths import free_port
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.process.process import ChildProcess, bare_environment
 
 EVERY = "500ms"  # it scrapes and looks at its rules
 
@@ -63,7 +63,7 @@ class Prometheus:
         }
         words = [f"--{name}={value}" for name, value in options.items()]
         log = directory / "prometheus.log"
-        self.child = Child("prometheus", [found("prometheus"), *words], log, bare_environment())
+        self.child = ChildProcess("prometheus", [found("prometheus"), *words], log, bare_environment())
         self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10)
 
     async def start(self) -> None:

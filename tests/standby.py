@@ -1,19 +1,19 @@
-"""A hot standby of an embedded Postgres, on the same machine."""
+"""A hot standby of an embedded PostgresServer, on the same machine."""
 
 import os
 import pwd
 
 from livebalance.stack.build.jars import Progress, silent
-from livebalance.stack.paths import Place
-from livebalance.stack.servers.postgres import _BIN, Postgres
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.servers.postgres import _BIN, PostgresServer
 
 _READY = "ready to accept read-only connections"
 
 
-class Standby(Postgres):
+class Standby(PostgresServer):
     """Follows the server at `primary`, an address of its owner; it begins as a copy of it."""
 
-    def __init__(self, place: Place, primary: str) -> None:
+    def __init__(self, place: StatePaths, primary: str) -> None:
         super().__init__(place)
         self._primary = primary
 

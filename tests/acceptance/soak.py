@@ -15,8 +15,8 @@ from pathlib import Path
 from random import Random
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from tests.acceptance.proof.listener import Listener
 from tests.acceptance.proof.proof import Proof
 
@@ -52,9 +52,9 @@ async def trouble(proof: Proof, until: float, every: float, chosen: Random) -> R
     return recoveries
 
 
-async def soak(place: Place, minutes: float, rate: float, every: float, seed: int) -> dict[str, object]:
+async def soak(place: StatePaths, minutes: float, rate: float, every: float, seed: int) -> dict[str, object]:
     """The summary of a run that passed. Raises AssertionErrors, maybe in a group."""
-    async with Cluster(place, Plan(feeds=0, page=False, port=free_port())) as cluster:
+    async with Cluster(place, ClusterPlan(feeds=0, page=False, port=free_port())) as cluster:
         proof = Proof(cluster, ACCOUNTS)
         async with proof.watched():
             async with proof.feeding(seed, rate):
@@ -94,7 +94,7 @@ def main() -> None:
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as state:
         Path(state).chmod(0o755)  # Postgres may run as another user
-        place = Place(Place.of_environment().home, Path(state))
+        place = StatePaths(StatePaths.of_environment().home, Path(state))
         print(json.dumps(asyncio.run(soak(place, **vars(given))), indent=1))
 
 

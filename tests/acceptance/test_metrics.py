@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from livebalance.stack.cluster import Cluster, kind_of
-from livebalance.stack.paths import PROJECT, Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import PROJECT, StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.servers.topics import Topics
 from tests.integration.gateway.viewer import Viewer
 from tests.scrape import Scrape, scrape, shows
@@ -38,9 +38,9 @@ def page() -> dict[str, dict[str, tuple[str, set[str]]]]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(place: Place) -> AsyncIterator[Cluster]:
-    here = Place(place.home, place.state / "counted")
-    async with Cluster(here, Plan(port=free_port(), topics=TOPICS, **PLAN)) as one:  # type: ignore[arg-type]
+async def cluster(place: StatePaths) -> AsyncIterator[Cluster]:
+    here = StatePaths(place.home, place.state / "counted")
+    async with Cluster(here, ClusterPlan(port=free_port(), topics=TOPICS, **PLAN)) as one:  # type: ignore[arg-type]
         yield one
 
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.schema.http_registry import HttpRegistry
-from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.avro import SchemaId
@@ -24,7 +24,7 @@ from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.runtime.registry import Registry, serving
-from tests.servers.kafka_secure import PASSWORD, USER, SecuredKafka
+from tests.servers.kafka_secure import PASSWORD, USER, SecureKafkaServer
 
 GUIDE = PROJECT / "docs" / "your-own-topics.md"
 TOPICS = Topics("payments.transfers", "payments.balances", 3)
@@ -74,8 +74,8 @@ async def ends(broker: Broker) -> dict[TopicPartition, int]:
 
 
 @asynccontextmanager
-async def secured(place: Place) -> AsyncIterator[SecuredKafka]:
-    kafka = SecuredKafka(Place(place.home, place.state / "theirs"))
+async def secured(place: StatePaths) -> AsyncIterator[SecureKafkaServer]:
+    kafka = SecureKafkaServer(StatePaths(place.home, place.state / "theirs"))
     await asyncio.to_thread(kafka.prepare)
     kafka.start()
     try:
@@ -100,7 +100,7 @@ async def typed(text: str, environment: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(2 * WITHIN)
-async def test_the_guide_to_the_letter(place: Place) -> None:
+async def test_the_guide_to_the_letter(place: StatePaths) -> None:
     registry = Registry()
     async with secured(place) as kafka, serving(registry):
         broker = kafka.of_user()

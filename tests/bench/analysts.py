@@ -32,9 +32,9 @@ from livebalance.readmodel import projector_writes
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import Place
-from livebalance.stack.process.process import Child
-from livebalance.stack.servers.postgres import Postgres
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.process.process import ChildProcess
+from livebalance.stack.servers.postgres import PostgresServer
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.bench.asking import answers, asking
@@ -105,7 +105,7 @@ class Bench:
         projector.stop()
         return leg
 
-    async def _until_all_ask(self, children: Sequence[Child]) -> None:
+    async def _until_all_ask(self, children: Sequence[ChildProcess]) -> None:
         clients = [child.pid for child in children if child.pid]
         for pid in clients:
             make_last(pid)
@@ -119,7 +119,7 @@ class Bench:
             pin(pid, self.theirs or set())
 
     async def _measured(
-        self, projector: Child, before: int, seconds: float, children: Sequence[Child]
+        self, projector: ChildProcess, before: int, seconds: float, children: Sequence[ChildProcess]
     ) -> Leg:
         while (first := await self._applied()) == before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -190,7 +190,9 @@ def asked_of(
         yield pool.address("analyst"), behind
         pool.stop()
     elif ground.standby:
-        standby = Standby(Place(Place.of_environment().home, home / "standby"), servers.postgres("owner"))
+        standby = Standby(
+            StatePaths(StatePaths.of_environment().home, home / "standby"), servers.postgres("owner")
+        )
         standby.told.update(_postgres(servers).told)
         standby.prepare()
         standby.start()
@@ -203,9 +205,9 @@ def asked_of(
         yield direct, behind
 
 
-def _postgres(servers: Servers) -> Postgres:
+def _postgres(servers: Servers) -> PostgresServer:
     found = servers.own["postgres"]
-    assert isinstance(found, Postgres)
+    assert isinstance(found, PostgresServer)
     return found
 
 
@@ -274,12 +276,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="analysts-") as state:
         home = Path(state)
         home.chmod(0o755)  # Postgres may run as another user
-        servers = Servers(Place(Place.of_environment().home, home), embedded=True)
+        servers = Servers(StatePaths(StatePaths.of_environment().home, home), embedded=True)
         _postgres(servers).told["shared_buffers"] = given.buffers
         with servers:
             make_template(servers.postgres)
             found = uvloop.run(run(servers, given, home))
-    result = Place.of_environment("bench").directory("analysts") / "result.json"
+    result = StatePaths.of_environment("bench").directory("analysts") / "result.json"
     result.write_text(json.dumps({"cores": os.cpu_count(), "load_before": load, "grounds": found}, indent=1))
     print(f"\n{result}")
 

@@ -5,14 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from livebalance.stack.errors import Trouble
-from livebalance.stack.process.process import Child
+from livebalance.stack.errors import StackError
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.postgres import _BIN
 from tests.bench.reporting import QUESTIONS
 
 
 @contextlib.contextmanager
-def asking(url: str, number: int, directory: Path) -> Iterator[list[Child]]:
+def asking(url: str, number: int, directory: Path) -> Iterator[list[ChildProcess]]:
     """So many analysts, who begin with another question each. A line "." on standard error is an answer.
 
     Raises:
@@ -28,17 +28,17 @@ def asking(url: str, number: int, directory: Path) -> Iterator[list[Child]]:
         command = [f"{_BIN}/psql", url, "-qAtX", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", str(script)]
         log = directory / f"analyst-{place}.log"
         log.unlink(missing_ok=True)
-        children.append(Child(f"analyst-{place}", command, log, {"PATH": os.defpath}))
+        children.append(ChildProcess(f"analyst-{place}", command, log, {"PATH": os.defpath}))
         children[-1].start()
     try:
         yield children
         for child in children:
             if child.pid is None:
-                raise Trouble(f"{child.name} stopped: {child.tail(3)}")
+                raise StackError(f"{child.name} stopped: {child.tail(3)}")
     finally:
         for child in children:
             child.kill()
 
 
-def answers(children: Sequence[Child]) -> int:
+def answers(children: Sequence[ChildProcess]) -> int:
     return sum(child.log.read_bytes().count(b".\n") for child in children)

@@ -16,11 +16,11 @@ from msgspec import json
 
 from livebalance.client.backoff import pause
 from livebalance.wire.frame import (
-    At,
     Auth,
+    ChannelRequest,
     DeltaFrame,
-    Following,
     Heartbeat,
+    PositionJson,
     Snapshot,
     Subscribe,
     decode_server,
@@ -101,8 +101,8 @@ class Member(asyncio.Protocol):
             self._crowd.refusals.add(bytes(head))
             return False  # its connection is about to be lost
         self._greeted, self._failures = True, 0
-        at = At(self.position.epoch, self.position.revision) if self.position else None
-        wanted = Subscribe(1, [Following(self._channel, at)])
+        at = PositionJson(self.position.epoch, self.position.revision) if self.position else None
+        wanted = Subscribe(1, [ChannelRequest(self._channel, at)])
         assert self.transport
         self.transport.write(masked(encode(Auth(self._token))) + masked(encode(wanted)))
         return True

@@ -24,7 +24,7 @@ from msgspec import json
 
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Delta
-from livebalance.wire.frame import DeltaFrame, Following, Subscribe, decode_server, encode
+from livebalance.wire.frame import ChannelRequest, DeltaFrame, Subscribe, decode_server, encode
 from livebalance.wire.identity import AccountId, channel_account, channel_name
 from tests.bench.crowd import Crowd, Member, masked
 from tests.bench.fanout import Server, serving
@@ -100,7 +100,7 @@ class Staying(Member):
         if not super()._greet():
             return False
         assert self.transport
-        wanted = [Following(channel_name(one)) for one in self.accounts]
+        wanted = [ChannelRequest(channel_name(one)) for one in self.accounts]
         self.transport.write(masked(encode(Subscribe(2, wanted))))
         return True
 

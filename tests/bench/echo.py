@@ -17,13 +17,13 @@ from websockets.http11 import Request
 from livebalance.gateway.auth.credentials import Credentials
 from livebalance.gateway.limits.connections import Address
 from livebalance.gateway.live.outbox import Outbox, ready
-from livebalance.gateway.live.session import Manners, Session
+from livebalance.gateway.live.session import Session, SessionLimits
 from livebalance.gateway.server import websocket
-from livebalance.gateway.server.handshake import Entrance
+from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.request_head import Rules
-from livebalance.gateway.server.tcp import Patience
-from livebalance.gateway.server.websocket import Socket
+from livebalance.gateway.server.request_head import RequestRules
+from livebalance.gateway.server.tcp import TransportTimeouts
+from livebalance.gateway.server.websocket import WebSocketConnection
 
 LARGEST = 32 * 1024 * 1024  # bytes
 
@@ -39,7 +39,7 @@ class Mirror:
     def disconnect(self, *_: Any) -> None: ...
 
     def connect(self, name: str, address: Address, _: Any) -> Session:
-        return Session(name, address, Outbox(LARGEST), 0, Manners())
+        return Session(name, address, Outbox(LARGEST), 0, SessionLimits())
 
     def writable(self, session: Session, writable: bool) -> None:
         session.outbox.writable = writable
@@ -50,7 +50,7 @@ class Mirror:
     def perform(self) -> None: ...
 
 
-class Echo(Socket):
+class Echo(WebSocketConnection):
     """It flushes as a relay would."""
 
     def _shake_hands(self, request: Request) -> None:
@@ -98,10 +98,10 @@ async def plain(port: int) -> None:
 
 
 def ours(port: int, kind: type[Echo]) -> None:
-    entrance = Entrance(Rules(), Credentials("", frozenset()))
+    entrance = Handshake(RequestRules(), Credentials("", frozenset()))
 
-    def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> Socket:
-        return kind(Mirror(), entrance, Patience(), server_state)
+    def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> WebSocketConnection:
+        return kind(Mirror(), entrance, TransportTimeouts(), server_state)
 
     async def nothing(*_: Any) -> None: ...
 

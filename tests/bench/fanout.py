@@ -25,8 +25,8 @@ import psutil
 
 from livebalance.stack.paths import free_port
 from livebalance.stack.servers.servers import Servers
-from livebalance.wire.delta import Delta, Parts, encode_delta, redis_account, written
-from livebalance.wire.frame import Auth, Following, Subscribe, encode
+from livebalance.wire.delta import Delta, DeltaParts, encode_delta, redis_account, written
+from livebalance.wire.frame import Auth, ChannelRequest, Subscribe, encode
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
@@ -72,7 +72,7 @@ def delta(account: AccountId, revision: int) -> Delta:
         "0.00",
         None,
     )
-    parts = Parts(
+    parts = DeltaParts(
         EPOCH,
         Revision(revision),
         Revision(revision + 2),
@@ -97,7 +97,7 @@ class Session(asyncio.Protocol):
     """Subscribes, then counts bytes."""
 
     def __init__(self, account: AccountId) -> None:
-        wanted = encode(Subscribe(1, [Following(channel_name(account))]))
+        wanted = encode(Subscribe(1, [ChannelRequest(channel_name(account))]))
         self._hello = masked(encode(Auth(token()))) + masked(wanted)
         self.received = 0
         self.transport: asyncio.Transport

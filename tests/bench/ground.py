@@ -8,7 +8,7 @@ from typing import Any
 
 import uvloop
 
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from tests.servers.database import make_template
 
@@ -18,10 +18,12 @@ def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str
 
     Databases are copies of a migrated template.
     """
-    home = Place.of_environment().home
+    home = StatePaths.of_environment().home
     with (
         tempfile.TemporaryDirectory() as state,
-        Servers(Place(home, Path(state)), parts=parts or ("postgres", "redis"), durable=False) as servers,
+        Servers(
+            StatePaths(home, Path(state)), parts=parts or ("postgres", "redis"), durable=False
+        ) as servers,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         make_template(servers.postgres)

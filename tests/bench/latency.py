@@ -28,8 +28,8 @@ from livebalance.client.client import Client
 from livebalance.client.event import Changed
 from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster, kind_of
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from tests.acceptance.proof.feed import feeding
 from tests.tokens import tokens
 
@@ -180,9 +180,11 @@ async def listen(client: Client, stopwatch: Stopwatch) -> None:
             stopwatch.changed(event)
 
 
-async def run(place: Place, recorders: int, ways: Sequence[Way], seconds: float) -> list[Row]:
+async def run(place: StatePaths, recorders: int, ways: Sequence[Way], seconds: float) -> list[Row]:
     rows = []
-    async with Cluster(place, Plan(feeds=0, recorders=recorders, page=False, port=free_port())) as cluster:
+    async with Cluster(
+        place, ClusterPlan(feeds=0, recorders=recorders, page=False, port=free_port())
+    ) as cluster:
         stopwatch = Stopwatch()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
         token = tokens(cluster.demo_secret)
@@ -229,11 +231,11 @@ def main() -> None:
     for recorders, ways in enumerate((ALONE, RECORDED)):
         with tempfile.TemporaryDirectory(prefix="latency-") as state:
             Path(state).chmod(0o755)  # Postgres may run as another user
-            place = Place(Place.of_environment().home, Path(state))
+            place = StatePaths(StatePaths.of_environment().home, Path(state))
             rows += asyncio.run(run(place, recorders, ways, seconds))
     print("\n" + table("CPU, us a transfer record", [(row, row.cpu_us) for row in rows if row.cpu_us]))
     print("\n" + table("a projector's batch, ms", [(row, row.stages_ms) for row in rows]))
-    result = Place.of_environment("bench").directory("latency") / "result.json"
+    result = StatePaths.of_environment("bench").directory("latency") / "result.json"
     result.write_text(
         json.dumps(
             {"cores": os.cpu_count(), "load_before": load, "rows": [asdict(row) for row in rows]}, indent=1

@@ -20,10 +20,10 @@ import uvloop
 
 from livebalance.projector import metrics
 from livebalance.readmodel import projector_writes
-from livebalance.readmodel.rows import Work
+from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.record import Balance, Transfer
@@ -58,13 +58,13 @@ def row_by_row() -> Patch:
     write = projector_writes.write_batch
 
     async def each(
-        connection: projector_writes.Connection, topic: str, work: Work
-    ) -> projector_writes.Written:
-        works = [Work(moves=work.moves, erased=work.erased)]
-        works += [Work(balances=[row]) for row in work.balances]
-        works += [Work(transfers=[row]) for row in work.transfers]
+        connection: projector_writes.Connection, topic: str, work: BatchRows
+    ) -> projector_writes.WriteResult:
+        works = [BatchRows(moves=work.moves, erased=work.erased)]
+        works += [BatchRows(balances=[row]) for row in work.balances]
+        works += [BatchRows(transfers=[row]) for row in work.transfers]
         found = [await write(connection, topic, one) for one in works]
-        return projector_writes.Written(*map(sum, zip(*found, strict=True)))
+        return projector_writes.WriteResult(*map(sum, zip(*found, strict=True)))
 
     return mock.patch.object(projector_writes, "write_batch", each)
 
@@ -140,7 +140,7 @@ def main() -> None:
     logs.configure("bench", "text", "ERROR")
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(Place(Place.of_environment().home, Path(home))) as servers:
+        with Servers(StatePaths(StatePaths.of_environment().home, Path(home))) as servers:
             make_template(servers.postgres)
             uvloop.run(bench(servers, given.records, given.accounts, given.seconds))
 

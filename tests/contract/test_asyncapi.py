@@ -10,7 +10,7 @@ import pytest
 
 from livebalance.stack.build.node import WEB
 from livebalance.stack.paths import PROJECT
-from livebalance.wire.close import Close
+from livebalance.wire.close import CloseCode
 from livebalance.wire.strict_json import StrictError, check
 from tests.contract.dialogue import dialogues
 from tests.contract.vectors import Vector, label, vectors
@@ -124,4 +124,4 @@ def test_a_frame_that_is_never_sent_does_not_fit(frame: Any) -> None:
 
 
 def test_every_code_of_a_close_is_told() -> None:
-    assert {one["code"] for one in DOCUMENT["channels"]["socket"]["x-close-codes"]} == set(Close)
+    assert {one["code"] for one in DOCUMENT["channels"]["socket"]["x-close-codes"]} == set(CloseCode)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from livebalance.wire.close import _MESSAGES, MAX_REASON, Close, comes_back, reason, retry_after_ms
+from livebalance.wire.close import _MESSAGES, MAX_REASON, CloseCode, comes_back, reason, retry_after_ms
 from tests.contract.vectors import Vector, label, vectors
 
 VECTORS = vectors("close")
@@ -15,7 +15,7 @@ def test_a_code_says_whether_to_come_back(case: Vector) -> None:
 
 def test_every_code_we_close_with_is_in_the_vectors() -> None:
     named = {case["name"]: case["code"] for case in VECTORS["codes"]}
-    assert {code.name: code.value for code in Close}.items() <= named.items()
+    assert {code.name: code.value for code in CloseCode}.items() <= named.items()
 
 
 @pytest.mark.parametrize("case", VECTORS["reasons"], ids=label)

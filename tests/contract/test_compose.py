@@ -16,8 +16,8 @@ from deploy.observability.boards import DIRECTORY as FILES
 from deploy.observability.boards.panel import POSTGRES, PROMETHEUS
 from livebalance.runtime.process import ready
 from livebalance.stack.build import jars
-from livebalance.stack.paths import PROJECT, Place
-from livebalance.stack.plan import Plan, services
+from livebalance.stack.paths import PROJECT, StatePaths
+from livebalance.stack.plan import ClusterPlan, services
 from livebalance.stack.process.service import Service
 from livebalance.stack.servers import kafka, postgres, redis
 from livebalance.stack.servers.balancer import PREFERRED_PORT, balancer
@@ -53,7 +53,7 @@ class Inside(Servers):
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
-    return compose.configured(compose.binary(Place.of_environment()))
+    return compose.configured(compose.binary(StatePaths.of_environment()))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def containers(project: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def observed() -> dict[str, Any]:
     """With those that look at the others."""
-    return compose.configured(compose.binary(Place.of_environment()), profile="observability")
+    return compose.configured(compose.binary(StatePaths.of_environment()), profile="observability")
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Servic
 def plan(directory: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> dict[str, Service]:
     for name in [name for name in os.environ if name.startswith("LIVEBALANCE_")]:
         monkeypatch.delenv(name)
-    place = Place(directory, directory / "state")
-    return {one.name: one for one in services(place, Plan(), Inside(place), port)}
+    place = StatePaths(directory, directory / "state")
+    return {one.name: one for one in services(place, ClusterPlan(), Inside(place), port)}
 
 
 def contained(told: Mapping[str, str]) -> dict[str, str]:
@@ -105,7 +105,7 @@ def test_the_services_are_those_of_the_plan(containers: dict[str, Any], planned:
 
 
 def test_another_port_is_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = compose.configured(compose.binary(Place.of_environment()), {"LIVEBALANCE_PORT": "9000"})[
+    moved = compose.configured(compose.binary(StatePaths.of_environment()), {"LIVEBALANCE_PORT": "9000"})[
         "services"
     ]
     assert [port["published"] for port in moved["balancer"]["ports"]] == ["9000"]
@@ -125,7 +125,7 @@ def test_the_balancer_is_the_same(
 ) -> None:
     gateways = [one for one in planned.values() if one.kind == "gateway"]
     here = balancer(
-        Place(tmp_path, tmp_path), PREFERRED_PORT, [one.port for one in gateways], planned["feed-1"].port
+        StatePaths(tmp_path, tmp_path), PREFERRED_PORT, [one.port for one in gateways], planned["feed-1"].port
     )
     told = {name: value for name, value in here.environment.items() if name.startswith("LIVEBALANCE_")}
     for one in planned.values():

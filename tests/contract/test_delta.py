@@ -2,8 +2,8 @@ import pytest
 
 from livebalance.wire.delta import (
     Delta,
-    Parts,
-    Progress,
+    DeltaParts,
+    ProgressMessage,
     decode_delta,
     decode_progress,
     encode_delta,
@@ -22,8 +22,8 @@ VECTORS = vectors("delta")
 ACCOUNT = AccountId("acc-0001")
 
 
-def parts(case: Vector) -> Parts:
-    return Parts(
+def parts(case: Vector) -> DeltaParts:
+    return DeltaParts(
         Epoch(case["epoch"]),
         Revision(case["from"]),
         Revision(case["to"]),
@@ -71,7 +71,9 @@ def test_other_bytes_are_no_delta(case: Vector) -> None:
 @pytest.mark.parametrize("case", VECTORS["progress"], ids=label)
 def test_progress_is_its_bytes_and_back(case: Vector) -> None:
     message = bytes.fromhex(case["hex"])
-    progress = Progress(Lane(case["lane"]), Epoch(case["epoch"]), Millis(case["as_of"]), case["behind"])
+    progress = ProgressMessage(
+        Lane(case["lane"]), Epoch(case["epoch"]), Millis(case["as_of"]), case["behind"]
+    )
     assert encode_progress(progress) == message
     assert decode_progress(message) == progress
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from livebalance.wire.close import Close
+from livebalance.wire.close import CloseCode
 from livebalance.wire.frame import ClientFrame, ErrorCode, ServerFrame, SnapshotReason
 from tests.contract.dialogue import ROOT, dialogues
 
@@ -36,7 +36,7 @@ def test_every_type_of_frame_occurs() -> None:
 
 
 def test_every_code_of_a_close_occurs() -> None:
-    assert said("close", "code") == {*Close, 1006}
+    assert said("close", "code") == {*CloseCode, 1006}
 
 
 def test_every_reason_of_a_snapshot_occurs() -> None:

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from livebalance.client.effects import Connect, Emit, Input, Lost, Received, Renew, Renewed, Send, Tick
+from livebalance.client.effects import (
+    ConnectionLost,
+    Emit,
+    FetchToken,
+    Input,
+    OpenSocket,
+    Received,
+    Send,
+    Tick,
+    TokenFetched,
+)
 from livebalance.client.event import Disconnected, Ended, Event
 from livebalance.client.session import Session, State
 from livebalance.wire.frame import Heartbeat, Status
@@ -48,9 +58,9 @@ class Player:
                     self._said.append(json.loads(text))
                 case Emit(event):
                     self._told.append(event)
-                case Connect(_):
+                case OpenSocket(_):
                     self._dials = True
-                case Renew():
+                case FetchToken():
                     self._renews = True
 
     def _pass(self, seconds: float) -> None:
@@ -71,7 +81,7 @@ class Player:
             return
         if frame["type"] == "refresh":
             assert self._renews
-            self._step(Renewed(frame["token"]))
+            self._step(TokenFetched(frame["token"]))
         said = self._said.popleft()
         self._ids[frame["id"]] = said["id"]
         assert said == {**frame, "id": said["id"]}
@@ -83,7 +93,7 @@ class Player:
     hears = server
 
     def close(self, close: dict[str, Any]) -> None:
-        self._step(Lost(close["code"], json.dumps(close["reason"]) if "reason" in close else ""))
+        self._step(ConnectionLost(close["code"], json.dumps(close["reason"]) if "reason" in close else ""))
 
     # --- what happens
 

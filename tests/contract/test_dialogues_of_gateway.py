@@ -12,15 +12,15 @@ from msgspec import convert, json
 
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights, scope
-from livebalance.gateway.limits.connections import House
-from livebalance.gateway.live.effects import Hangup, Read
+from livebalance.gateway.limits.connections import ConnectionLimits
+from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
-from livebalance.gateway.live.session import STRANGER, Manners, Present, Session
-from livebalance.gateway.live.sessions import Clients, Terms
-from livebalance.readmodel.gateway_reads import Finding, Found, Progress
+from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session, SessionLimits
+from livebalance.gateway.live.sessions import SessionConfig, Sessions
+from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.revocations import Revocation
-from livebalance.wire.close import Close, reason
-from livebalance.wire.delta import Parts, written
+from livebalance.wire.close import CloseCode, reason
+from livebalance.wire.delta import DeltaParts, written
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
@@ -31,13 +31,16 @@ START = 1_795_540_800_000
 RESUME_MAX, SNAPSHOT_TRANSFERS, PAGE_TRANSFERS = 8, 3, 2
 TRAIL_BYTES = 1 << 20
 LANE, ADDRESS = Lane(0), "10.0.0.1"
-TERMS = Terms(
-    "gateway-1", "1", 10_000, Limits(16384, 3, RESUME_MAX), 1200, House(9, 9, 9, 9),
-    Manners(messages=2.0, warnings=2 / 60), per_user=2,
+TERMS = SessionConfig(
+    "gateway-1", "1", 10_000, Limits(16384, 3, RESUME_MAX), 1200, ConnectionLimits(9, 9, 9, 9),
+    SessionLimits(messages=2.0, warnings=2 / 60), per_user=2,
 )  # fmt: skip
-DENIED = {"unauthenticated": STRANGER, "keys_missing": Hangup(Close.BUSY, "keys_missing", 1000)}
+DENIED = {
+    "unauthenticated": NOT_AUTHENTICATED,
+    "keys_missing": Disconnect(CloseCode.BUSY, "keys_missing", 1000),
+}
 # Decided by shells: the machines never close with them.
-OF_SHELLS = {1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, Close.GOODBYE, Close.OLD_VERSION}
+OF_SHELLS = {1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, CloseCode.GOODBYE, CloseCode.OLD_VERSION}
 
 
 class Gateway:
@@ -46,12 +49,12 @@ class Gateway:
     def __init__(self, dialogue: Dialogue) -> None:
         self._tokens = dialogue.tokens
         self._hub = Hub(RESUME_MAX, TRAIL_BYTES)
-        self._clients = Clients(TERMS, Revocations(), self._hub)
+        self._clients = Sessions(TERMS, Revocations(), self._hub)
         self._now = 0.0
         self._session: Session | None = None
         self._sessions = 0
         self._said: deque[Frame] = deque()
-        self._hangup: Hangup | None = None
+        self._hangup: Disconnect | None = None
         self._truths: dict[str, dict[str, Any]] = {}
         self._answers = True
 
@@ -128,7 +131,7 @@ class Gateway:
         assert not found.more
         self._hub.delta(
             truth["account"],
-            written(truth["account"], LANE, Parts(
+            written(truth["account"], LANE, DeltaParts(
                 found.epoch, from_, found.revision, found.recorded_at, balance_part(found.balance),
                 transfers_part(found.transfers),
             ), gone=found.erased),
@@ -141,7 +144,7 @@ class Gateway:
         elsewhere = {
             a: truths[a]["revision"] for a, at in asked.items() if truths[a]["revision"] != at.revision
         }
-        finding = Finding(epoch, 1, {LANE: Progress(_millis(audit["as_of"]), None)}, elsewhere)
+        finding = AuditFinding(epoch, 1, {LANE: LaneProgress(_millis(audit["as_of"]), None)}, elsewhere)
         self._hub.audited(asked, finding, self._now)
 
     def postgres(self, answers: bool) -> None:
@@ -190,7 +193,7 @@ class Gateway:
         if done.tokens or done.subscriptions or done.reads:
             self._perform()
 
-    def _check(self, session: Session, shown: Present) -> None:
+    def _check(self, session: Session, shown: Authenticate) -> None:
         opens = self._tokens.get(shown.token, {})
         if isinstance(opens, str):
             self._clients.refused(session, DENIED[opens])
@@ -201,21 +204,21 @@ class Gateway:
         expires = Millis(self._wall + opens.get("seconds", 3600) * 1000)
         return Rights("user-1", "login-1", scope(opens.get("accounts", ["*"])), self._wall // 1000, expires)
 
-    def _answer(self, read: Read) -> None:
+    def _answer(self, read: AccountRead) -> None:
         if self._answers:
             found = {after: self._found(read.account, after) for after in read.afters}
             self._hub.answered(read, found, self._now)
         else:
             self._hub.failed(read, 1000)
 
-    def _found(self, account: AccountId, after: Position | None) -> Found:
+    def _found(self, account: AccountId, after: Position | None) -> AccountState:
         truth = self._truths[account]
         revision, transfers = truth["revision"], convert(truth["transfers"], list[TransferView])
         wanted, limit, follows = transfers[::-1], SNAPSHOT_TRANSFERS, False
         if after and after.epoch == truth["epoch"] and 0 <= revision - after.revision <= RESUME_MAX:
             wanted = [one for one in transfers if one.revision > after.revision]
             limit, follows = PAGE_TRANSFERS, True
-        return Found(
+        return AccountState(
             epoch=truth["epoch"],
             revision=revision,
             lane=LANE if revision else None,

@@ -12,7 +12,7 @@ from livebalance.projector import metrics as of_projector
 from livebalance.projector.fold import account, fold
 from livebalance.runtime.config.environment import known
 from livebalance.stack.paths import PROJECT
-from livebalance.wire.close import _MESSAGES, Close
+from livebalance.wire.close import _MESSAGES, CloseCode
 from livebalance.wire.frame import ErrorCode, SnapshotReason, Status
 from livebalance.wire.problem import ProblemCode
 from tests.contract.vectors import vectors
@@ -48,7 +48,7 @@ def table(heading: str) -> Table:
 
 def test_every_close_code_and_every_word_beside_it() -> None:
     closes = table("Close codes")
-    assert [int(row[0]) for row in closes.rows] == sorted(Close)
+    assert [int(row[0]) for row in closes.rows] == sorted(CloseCode)
     assert sorted(closes.words(1)) == sorted(_MESSAGES)
 
 

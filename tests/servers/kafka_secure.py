@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, trusting
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.servers.kafka import Kafka
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.servers.kafka import KafkaServer
 
 _PROPERTIES = """\
 listeners={listeners}
@@ -43,10 +43,10 @@ class Papers(NamedTuple):
     client: Path
 
 
-class SecuredKafka(Kafka):
+class SecureKafkaServer(KafkaServer):
     """`address` wants a user and TLS, `certified` a certificate; nothing of it listens to strangers."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StatePaths) -> None:
         super().__init__(place)
         self.papers = _papers(place.directory("papers"))
         self.address = self.certified = ""

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import redis
 
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.servers.redis import Redis
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.servers.redis import RedisServer
 
 MASTERS = 3
 SLOTS = 16_384
@@ -20,10 +20,10 @@ _WITHIN = 30.0  # seconds until all agree
 _POLL = 0.02  # seconds
 
 
-class ClusterNode(Redis):
+class ClusterNode(RedisServer):
     """One server of it."""
 
-    def __init__(self, place: Place, password: str) -> None:
+    def __init__(self, place: StatePaths, password: str) -> None:
         super().__init__(place)
         self.bus = 0  # the port where it hears the others
         self._password = password
@@ -65,11 +65,11 @@ class ClusterNode(Redis):
 class RedisCluster:
     """A context manager that leaves none of its servers behind. `nodes`: the masters, then their replicas."""
 
-    def __init__(self, place: Place, password: str = "") -> None:
+    def __init__(self, place: StatePaths, password: str = "") -> None:
         self._password = password
         self._running = ExitStack()
         self.nodes = [
-            ClusterNode(Place(place.home, place.state / f"node-{number}"), password)
+            ClusterNode(StatePaths(place.home, place.state / f"node-{number}"), password)
             for number in range(2 * MASTERS)
         ]
 
@@ -85,7 +85,7 @@ class RedisCluster:
             with suppress(redis.RedisError):  # it was killed, or stopped
                 port = _owner(asked, slot)
                 return next(node for node in self.nodes if node.port == port)
-        raise Trouble("no node of the Redis cluster answers")
+        raise StackError("no node of the RedisServer cluster answers")
 
     def move(self, slot: int, *, by_hand: bool = False) -> ClusterNode:
         """Give a slot to another node that has some; returns which, when all know.
@@ -124,7 +124,7 @@ class RedisCluster:
         deadline = time.monotonic() + _WITHIN
         while not all(agreed(node) for node in self.nodes if node.child.pid):
             if time.monotonic() > deadline:
-                raise Trouble(f"redis cluster: {otherwise} within {_WITHIN:.0f} s")
+                raise StackError(f"redis cluster: {otherwise} within {_WITHIN:.0f} s")
             time.sleep(_POLL)
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from livebalance.client.client import Client
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.process.service import Service, service
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
@@ -45,7 +45,7 @@ FEED = ["--accounts", str(len(ACCOUNTS)), "--rate", "100"]
 class Servings(NamedTuple):
     """Where everything is."""
 
-    place: Place
+    place: StatePaths
     kafka: str
     topics: Topics
     database: Database
@@ -72,7 +72,7 @@ class Ground:
             "LIVEBALANCE_RECORDER_GROUP": f"recorder-{at.topics.transfers}",
             **({"LIVEBALANCE_POSTGRES": at.database.url(kind)} if kind in {"projector", "gateway"} else {}),
         }
-        place = Place(at.place.home, self._directory)
+        place = StatePaths(at.place.home, self._directory)
         return service(place, kind, 1, {**environment, **QUICK[kind]}, FEED if kind == "feed" else [])
 
     async def start(self, kind: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.observability.boards import BOARDS
 from deploy.observability.boards.panel import Query
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.acceptance.alerts.faults import AT_THE_END, AT_THE_START, WHILE_ALL_RUNS, Fault
@@ -27,7 +27,7 @@ FAULTS = [*AT_THE_START, *WHILE_ALL_RUNS, *AT_THE_END]
 
 @pytest.fixture
 async def ground(  # noqa: PLR0917 - a fixture names what it needs
-    place: Place,
+    place: StatePaths,
     kafka: str,
     topics: Topics,
     database: Database,

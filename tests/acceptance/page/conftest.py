@@ -10,8 +10,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from tests.acceptance.page.view import View
 
 OpenView = Callable[..., AbstractAsyncContextManager[View]]
@@ -22,9 +22,9 @@ _EXPECTED = ("WebSocket connection to", "Failed to load resource")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(place: Place) -> AsyncIterator[Cluster]:
+async def cluster(place: StatePaths) -> AsyncIterator[Cluster]:
     """Everything at 20 transfers a second; short heartbeats, and a resume that soon needs a snapshot."""
-    plan = Plan(
+    plan = ClusterPlan(
         accounts=4,
         rate=20,
         seed=11,
@@ -32,7 +32,7 @@ async def cluster(place: Place) -> AsyncIterator[Cluster]:
         durable=False,
         environment={"gateway": {"LIVEBALANCE_HEARTBEAT": "1", "LIVEBALANCE_RESUME_MAX": "100"}},
     )
-    async with Cluster(Place(place.home, place.state / "page"), plan) as running:
+    async with Cluster(StatePaths(place.home, place.state / "page"), plan) as running:
         yield running
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 
-from livebalance.generator.transfers import Crowd, pair
+from livebalance.generator.transfers import AccountPicker, pair
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import replay
 from livebalance.runtime.schema.file_registry import FileRegistry
@@ -52,7 +52,7 @@ class Run(NamedTuple):
     def movements(self) -> dict[str, list[Movement]]:
         """By account, in the order they were sent."""
         fed: dict[str, list[Movement]] = defaultdict(list)
-        crowd = Crowd(self.accounts)
+        crowd = AccountPicker(self.accounts)
         for n in range(self.transfers):
             for record in pair(self.seed, n, crowd, self.name, 0):
                 fed[record.account].append((record.id, str(record.amount)))

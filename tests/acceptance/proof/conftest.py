@@ -7,8 +7,8 @@ import pytest
 
 from livebalance.runtime.process import failpoints
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from tests.acceptance.proof.proof import order_of
 
 ACCOUNTS = 8
@@ -21,15 +21,17 @@ NewCluster = Callable[[], Cluster]
 
 
 @pytest.fixture(scope="module")
-def new_cluster(place: Place, request: pytest.FixtureRequest) -> NewCluster:
+def new_cluster(place: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
     """Without a feed: each run has one of its own. Its processes can be told where to die."""
     serial = iter(range(1_000))
 
     def make() -> Cluster:
-        here = Place(place.home, place.state / f"{Path(str(request.path)).stem}-{next(serial)}")
+        here = StatePaths(place.home, place.state / f"{Path(str(request.path)).stem}-{next(serial)}")
         names = [f"{kind}-{number}" for kind in ("gateway", "projector") for number in (1, 2)]
         orders = {name: {failpoints.VARIABLE: f"@{order_of(here, name)}"} for name in names}
-        plan = Plan(feeds=0, page=False, port=free_port(), durable=False, environment={**QUICK, **orders})
+        plan = ClusterPlan(
+            feeds=0, page=False, port=free_port(), durable=False, environment={**QUICK, **orders}
+        )
         return Cluster(here, plan)
 
     return make

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.process.process import Child
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.process.service import service
 from tests.acceptance.proof.books import Run
 
@@ -29,7 +29,7 @@ class Feed:
         words = [word for name, value in order.items() for word in (f"--{name}", str(value))]
         words += ["--json", "--plain"] if plain else ["--json"]
         self._seed, self._accounts = seed, accounts
-        self.child: Child = service(cluster.place, "feed", number, environment, words).child
+        self.child: ChildProcess = service(cluster.place, "feed", number, environment, words).child
 
     @property
     def run(self) -> Run:

@@ -7,7 +7,7 @@ from livebalance.client.client import Client, Token
 from livebalance.client.event import Changed, Connected, Event
 from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
 from livebalance.wire.identity import AccountId
-from tests.checker import Ledger, replay
+from tests.checker import ClientLog, replay
 
 
 class Listener:
@@ -23,7 +23,7 @@ class Listener:
         self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription
         self._answered: set[str] = set()  # channels
         self._unchecked: list[bytes] = []
-        self._ledgers: dict[str, Ledger] = {}
+        self._ledgers: dict[str, ClientLog] = {}
         self._moved = asyncio.Event()
 
     def _hear(self, text: bytes) -> None:
@@ -77,7 +77,7 @@ class Listener:
             self._moved.clear()
             await self._moved.wait()
 
-    def ledgers(self) -> dict[str, Ledger]:
+    def ledgers(self) -> dict[str, ClientLog]:
         """The log, replayed by the checker. Raises Violation."""
         frames = [frame for text in self._unchecked if (frame := decode_server(text))]
         self._unchecked.clear()

@@ -12,11 +12,11 @@ from typing import Any
 
 from livebalance.projector.__main__ import serve
 from livebalance.projector.postgres.store import Store
-from livebalance.projector.redis.messages import Message, Newsroom
-from livebalance.projector.redis.publisher import Doorbell
+from livebalance.projector.redis.messages import Message, MessageEncoder
+from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel import projector_writes
-from livebalance.readmodel.rows import Work
+from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.process.run import main
 
 PAUSE_AT = 5  # batches
@@ -26,7 +26,7 @@ def pause() -> None:
     """At the fifth batch of balances alone: nothing in it but rows that a later owner will have overtaken."""
     write, left = Store.write, [PAUSE_AT]
 
-    async def paused(self: Store, work: Work) -> None:
+    async def paused(self: Store, work: BatchRows) -> None:
         if work.balances and not work.transfers:
             left[0] -= 1
             if left[0] == 0:
@@ -48,24 +48,24 @@ def no_fence() -> None:
 
 
 def publish_first() -> None:
-    write, deltas, start = Store.write, Newsroom.deltas, Doorbell.start
-    bells: list[Doorbell] = []
+    write, deltas, start = Store.write, MessageEncoder.deltas, Publisher.start
+    bells: list[Publisher] = []
     news: list[Message] = []
 
-    def started(self: Doorbell) -> None:
+    def started(self: Publisher) -> None:
         bells.append(self)
         start(self)
 
-    def noted(self: Newsroom, *what: Any) -> list[Message]:
+    def noted(self: MessageEncoder, *what: Any) -> list[Message]:
         news[:] = deltas(self, *what)
         return news.copy()
 
-    async def rung(self: Store, work: Work) -> None:
+    async def rung(self: Store, work: BatchRows) -> None:
         await bells[0].publish(news)
         await write(self, work)
 
-    Doorbell.start, Store.write = started, rung  # type: ignore[method-assign]
-    Newsroom.deltas = noted  # type: ignore[method-assign,assignment]
+    Publisher.start, Store.write = started, rung  # type: ignore[method-assign]
+    MessageEncoder.deltas = noted  # type: ignore[method-assign,assignment]
 
 
 PLANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}

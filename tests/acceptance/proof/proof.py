@@ -15,7 +15,7 @@ from livebalance.client.client import Client
 from livebalance.client.event import Changed, Disconnected
 from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.wire.identity import AccountId, channel_name
 from tests.acceptance.proof import planted
 from tests.acceptance.proof.books import (
@@ -257,7 +257,7 @@ class Proof:
                 await connection.close(timeout=5)
 
 
-def order_of(place: Place, name: str) -> Path:
+def order_of(place: StatePaths, name: str) -> Path:
     """The file that tells a process of a cluster where to die."""
     return place.directory("orders") / name
 

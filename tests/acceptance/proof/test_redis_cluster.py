@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from livebalance.wire.delta import redis_account
 from tests.acceptance.proof.conftest import ACCOUNTS, QUICK
 from tests.acceptance.proof.proof import Proof
@@ -23,16 +23,16 @@ RATE = 150  # transfers a second
 
 
 @pytest.fixture(scope="module")
-def redis_cluster(place: Place) -> Iterator[RedisCluster]:
-    with RedisCluster(Place(place.home, place.state / "redis-cluster")) as cluster:
+def redis_cluster(place: StatePaths) -> Iterator[RedisCluster]:
+    with RedisCluster(StatePaths(place.home, place.state / "redis-cluster")) as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def proof(place: Place, redis_cluster: RedisCluster) -> AsyncIterator[Proof]:
+async def proof(place: StatePaths, redis_cluster: RedisCluster) -> AsyncIterator[Proof]:
     told = {kind: {**QUICK[kind], "LIVEBALANCE_REDIS": redis_cluster.url} for kind in QUICK}
-    plan = Plan(feeds=0, page=False, port=free_port(), durable=False, environment=told)
-    async with Cluster(Place(place.home, place.state / "on-a-redis-cluster"), plan) as cluster:
+    plan = ClusterPlan(feeds=0, page=False, port=free_port(), durable=False, environment=told)
+    async with Cluster(StatePaths(place.home, place.state / "on-a-redis-cluster"), plan) as cluster:
         proof = Proof(cluster, ACCOUNTS)
         async with proof.watched():
             yield proof

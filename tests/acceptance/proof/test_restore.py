@@ -16,10 +16,10 @@ import pytest
 import pytest_asyncio
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import PROJECT, Place
-from livebalance.stack.process.supervisor import Watch
+from livebalance.stack.paths import PROJECT, StatePaths
+from livebalance.stack.process.supervisor import Supervisor
 from livebalance.stack.servers import postgres
-from livebalance.stack.servers.postgres import Postgres
+from livebalance.stack.servers.postgres import PostgresServer
 from tests.acceptance.proof.conftest import ACCOUNTS, NewCluster
 from tests.acceptance.proof.proof import Proof
 
@@ -38,13 +38,13 @@ def commands(heading: str) -> list[str]:
 
 
 class Drill:
-    """A cluster under load whose Postgres is replaced."""
+    """A cluster under load whose PostgresServer is replaced."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.cluster, self.directory = cluster, directory
         self.proof = Proof(cluster, ACCOUNTS)
 
-    async def typed(self, text: str, server: Postgres | None = None) -> str:
+    async def typed(self, text: str, server: PostgresServer | None = None) -> str:
         """What an operator sees who types this; an error is shown whole."""
         port = server.port if server else self.cluster._servers.started["postgres"].port
         path = [str(postgres._BIN), str(Path(sys.executable).parent), os.environ["PATH"]]
@@ -64,10 +64,10 @@ class Drill:
         assert process.returncode == 0, out.decode()
         return out.decode()
 
-    def server(self, name: str, data: str | None = None) -> Postgres:
+    def server(self, name: str, data: str | None = None) -> PostgresServer:
         """Another one, empty or with this directory as its data; not started."""
-        place = Place(self.cluster.place.home, self.cluster.place.state / name)
-        other = Postgres(place, durable=False)
+        place = StatePaths(self.cluster.place.home, self.cluster.place.state / name)
+        other = PostgresServer(place, durable=False)
         if data is not None:
             home = place.directory("postgres")
             shutil.move(self.directory / data, home / "data")
@@ -80,14 +80,14 @@ class Drill:
         return other
 
     async def lose(self) -> None:
-        """Projectors and gateways are stopped, and Postgres is gone."""
+        """Projectors and gateways are stopped, and PostgresServer is gone."""
         await asyncio.gather(*(self.cluster.watches[name].stop() for name in READERS))
         self.cluster.watches["postgres"].kill(again=False)
 
-    def move(self, server: Postgres) -> None:
+    def move(self, server: PostgresServer) -> None:
         """It is the cluster's Postgres from now on."""
         self.cluster._servers.started["postgres"] = self.cluster._servers.own["postgres"] = server
-        self.cluster.watches["postgres"] = Watch(server.child, print)
+        self.cluster.watches["postgres"] = Supervisor(server.child, print)
 
     def serve(self, address: str = "") -> None:
         """Projectors and gateways start; `address`: hosts, database and all that follows."""

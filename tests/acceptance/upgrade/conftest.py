@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 
 ACCOUNTS = 8
 READY_WITHIN, STOPPED_WITHIN = 60.0, 30.0  # seconds
@@ -16,11 +16,11 @@ NewCluster = Callable[..., Cluster]
 
 
 @pytest.fixture
-def new_cluster(place: Place, request: pytest.FixtureRequest) -> NewCluster:
+def new_cluster(place: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
     """Without a feed: each run has one of its own. The environment is as in a plan."""
 
     def make(environment: Mapping[str, Mapping[str, str]], gateways: int = 2, recorders: int = 1) -> Cluster:
-        plan = Plan(
+        plan = ClusterPlan(
             feeds=0,
             recorders=recorders,
             gateways=gateways,
@@ -29,7 +29,7 @@ def new_cluster(place: Place, request: pytest.FixtureRequest) -> NewCluster:
             durable=False,
             environment=environment,
         )
-        return Cluster(Place(place.home, place.state / request.node.name), plan)
+        return Cluster(StatePaths(place.home, place.state / request.node.name), plan)
 
     return make
 

@@ -12,7 +12,7 @@ import pytest
 from livebalance.client.event import Connected, Disconnected
 from livebalance.generator.transfers import account
 from livebalance.stack.cluster import Cluster
-from livebalance.wire.close import Close, retry_after_ms
+from livebalance.wire.close import CloseCode, retry_after_ms
 from livebalance.wire.frame import Goaway
 from tests.acceptance.proof.proof import Proof
 from tests.acceptance.upgrade.conftest import ACCOUNTS, NewCluster, started, stopped
@@ -79,7 +79,7 @@ def assert_undisturbed(traveller: Traveller) -> None:
         if isinstance(event, Goaway):
             assert event.reconnect_within_ms == DRAIN * 1000
         elif isinstance(event, Disconnected):
-            assert event.code == Close.GOODBYE
+            assert event.code == CloseCode.GOODBYE
             assert closed_within(event) or event.reason == "left in time"
 
 

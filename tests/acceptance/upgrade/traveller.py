@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from livebalance.client.account import Hole
+from livebalance.client.account import MissedRevisions
 from livebalance.client.client import Token
 from livebalance.client.event import Changed, Connected, Disconnected, Ended, Event
 from livebalance.wire.frame import Error, Goaway
@@ -44,7 +44,7 @@ class Traveller(Listener):
         if isinstance(event, Changed):
             now = time.monotonic()
             self.stillness, self._moved_at = max(self.stillness, now - self._moved_at), now
-        elif isinstance(event, Connected | Goaway | Disconnected | Ended | Hole | Error):
+        elif isinstance(event, Connected | Goaway | Disconnected | Ended | MissedRevisions | Error):
             self.told.append(event)
         if isinstance(event, Connected):
             self.arrivals.append(Arrival(self._asked, event.gateway))

@@ -10,7 +10,7 @@ import trustme
 from livebalance.readmodel.__main__ import MigrationSettings
 from livebalance.runtime.config.environment import kinds, read, variable
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.errors import WrongSettingsError
+from livebalance.runtime.errors import SettingsError
 from tests.contract.chart import helm
 from tests.contract.chart.objects import container, environment, pods
 
@@ -55,7 +55,7 @@ def mount(pod: helm.Document, root: Path) -> None:
 
 
 def told(service: str, pod: helm.Document, root: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
-    """Raises WrongSettingsError, as the service itself would before it does anything."""
+    """Raises SettingsError, as the service itself would before it does anything."""
     for name in [name for name in os.environ if name.startswith("LIVEBALANCE_")]:
         monkeypatch.delenv(name)
     for name, value in environment(pod, f"livebalance-{service}-0").items():
@@ -150,5 +150,5 @@ def test_null_is_as_if_nothing_was_told(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake = variable("deadlin")
     pod = pods(helm.documents("minimal", "--set", f"recorder.settings.{mistake}=3"))["recorder"]
-    with pytest.raises(WrongSettingsError, match="LIVEBALANCE_DEADLINE meant"):
+    with pytest.raises(SettingsError, match="LIVEBALANCE_DEADLINE meant"):
         told("recorder", pod["spec"], tmp_path, monkeypatch)

@@ -5,20 +5,20 @@ from pathlib import Path
 import asyncpg
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from tests.integration.cli.operator import said
 from tests.integration.readmodel.ledger import FILL
 from tests.standby import Standby
 
 
-async def test_a_standby_gives_what_the_primary_does(place: Place, tmp_path: Path) -> None:
-    with Servers.ours(Place(place.home, tmp_path / "primary"), "postgres") as primary:
+async def test_a_standby_gives_what_the_primary_does(place: StatePaths, tmp_path: Path) -> None:
+    with Servers.ours(StatePaths(place.home, tmp_path / "primary"), "postgres") as primary:
         await migrate(primary.postgres())
         owner = await asyncpg.connect(primary.postgres())
         await owner.execute(FILL)
         await owner.close()
-        standby = Standby(Place(place.home, tmp_path / "standby"), primary.postgres())
+        standby = Standby(StatePaths(place.home, tmp_path / "standby"), primary.postgres())
         standby.prepare()
         standby.start()
         try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import Place
-from livebalance.stack.process.process import Child
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.integration.cli.operator import heard, typing
@@ -20,12 +20,12 @@ TOPICS = Topics(partitions=3)
 
 
 @pytest.fixture
-def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
-    with Servers.ours(Place(place.home, tmp_path), "kafka") as servers:
+def own(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
+    with Servers.ours(StatePaths(place.home, tmp_path), "kafka") as servers:
         yield servers
 
 
-def broker(own: Servers) -> Child:
+def broker(own: Servers) -> ChildProcess:
     return own.own["kafka"].child
 
 

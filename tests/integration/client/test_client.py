@@ -10,10 +10,10 @@ from websockets.exceptions import InvalidURI
 from livebalance.client.client import READ_AHEAD, Client
 from livebalance.client.event import Changed, Connected, Disconnected, Event
 from livebalance.wire.frame import (
-    At,
     Auth,
     AuthExpiring,
     DeltaFrame,
+    PositionJson,
     Refresh,
     Subscribe,
     Unsubscribe,
@@ -77,7 +77,7 @@ async def test_cut_off_it_goes_to_the_other_gateway_and_resumes() -> None:
         assert (await until(client, Connected)).url == two.url
         asked = await two.next()
         assert isinstance(asked, Subscribe)
-        assert asked.channels[0].position == At(EPOCH, 2)
+        assert asked.channels[0].position == PositionJson(EPOCH, 2)
 
 
 async def test_a_gateway_that_is_not_there_is_left_for_the_next() -> None:

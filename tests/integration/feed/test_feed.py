@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from livebalance.feed.feed import Feed, Order
+from livebalance.feed.feed import Feed, FeedOptions
 from livebalance.feed.settings import FeedSettings
 from livebalance.generator.pace import UNLIMITED
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.money import NOTHING, Money
 from livebalance.wire.record import admissible
@@ -25,7 +25,7 @@ def settings(kafka: str, topics: Topics) -> FeedSettings:
     return FeedSettings(kafka=kafka, transfers_topic=topics.transfers, balances_topic=topics.balances)
 
 
-async def fed(kafka: str, topics: Topics, order: Order) -> Feed:
+async def fed(kafka: str, topics: Topics, order: FeedOptions) -> Feed:
     feed = Feed(settings(kafka, topics), order)
     await feed.until(asyncio.Event())
     return feed
@@ -33,7 +33,7 @@ async def fed(kafka: str, topics: Topics, order: Order) -> Feed:
 
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_transfer_is_two_records_that_sum_to_nothing(kafka: str, topics: Topics, plain: bool) -> None:
-    feed = await fed(kafka, topics, Order(accounts=5, rate=UNLIMITED, limit=300, plain=plain))
+    feed = await fed(kafka, topics, FeedOptions(accounts=5, rate=UNLIMITED, limit=300, plain=plain))
     assert (feed.transfers, feed.opened) == (300, 5)
     found = await transfers(kafka, topics)
     assert Counter(record.id for record in found) == {
@@ -48,7 +48,7 @@ async def test_a_transfer_is_two_records_that_sum_to_nothing(kafka: str, topics:
 
 
 async def test_both_topics_are_partitioned_as_java_would(kafka: str, topics: Topics) -> None:
-    await fed(kafka, topics, Order(accounts=8, rate=UNLIMITED, limit=50))
+    await fed(kafka, topics, FeedOptions(accounts=8, rate=UNLIMITED, limit=50))
     all_partitions = list(range(topics.partitions))
     for topic in (topics.transfers, topics.balances):
         for record in await records(kafka, topic, topics.partitions):
@@ -58,7 +58,7 @@ async def test_both_topics_are_partitioned_as_java_would(kafka: str, topics: Top
 async def test_an_account_is_opened_once_however_often_a_feed_starts(kafka: str, topics: Topics) -> None:
     opened = []
     for accounts in (3, 3, 5):
-        feed = await fed(kafka, topics, Order(accounts=accounts, rate=UNLIMITED, limit=10))
+        feed = await fed(kafka, topics, FeedOptions(accounts=accounts, rate=UNLIMITED, limit=10))
         opened.append(feed.opened)
     assert opened == [3, 0, 2]
     found = [written.balance for written in await balances(kafka, topics)]
@@ -68,7 +68,7 @@ async def test_an_account_is_opened_once_however_often_a_feed_starts(kafka: str,
 
 async def test_the_same_seed_feeds_the_same_money_under_other_ids(kafka: str, topics: Topics) -> None:
     for _ in range(2):
-        await fed(kafka, topics, Order(accounts=4, rate=UNLIMITED, limit=20, seed=7))
+        await fed(kafka, topics, FeedOptions(accounts=4, rate=UNLIMITED, limit=20, seed=7))
     found = await transfers(kafka, topics)
     assert len({record.id for record in found}) == len(found) == 80
     moved = Counter((record.id.split("-", 1)[1], record.account, record.amount) for record in found)
@@ -81,10 +81,10 @@ async def beyond(feed: Feed, transfers: int) -> bool:
 
 async def test_a_new_feed_throws_the_old_one_out(kafka: str, topics: Topics) -> None:
     """The older one takes its place back when it notices; nothing is lost or fed twice by either."""
-    old, told = Feed(settings(kafka, topics), Order(rate=200.0)), asyncio.Event()
+    old, told = Feed(settings(kafka, topics), FeedOptions(rate=200.0)), asyncio.Event()
     running = asyncio.create_task(old.until(told))
     await reached(lambda: beyond(old, 0))
-    new = await fed(kafka, topics, Order(rate=UNLIMITED, limit=5))
+    new = await fed(kafka, topics, FeedOptions(rate=UNLIMITED, limit=5))
     before = old.transfers
     await reached(lambda: beyond(old, before))
     told.set()
@@ -98,17 +98,17 @@ async def more(kafka: str, topics: Topics, than: int) -> bool:
     return len(await records(kafka, topics.transfers, topics.partitions)) > than
 
 
-def process(kafka: str, topics: Topics, log: Path, *arguments: str) -> Child:
+def process(kafka: str, topics: Topics, log: Path, *arguments: str) -> ChildProcess:
     environment = {
         **bare_environment(),
         "LIVEBALANCE_KAFKA": kafka,
         "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
         "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
     }
-    return Child("feed", [sys.executable, "-m", "livebalance.feed", *arguments], log, environment)
+    return ChildProcess("feed", [sys.executable, "-m", "livebalance.feed", *arguments], log, environment)
 
 
-def said(child: Child) -> dict[str, float]:
+def said(child: ChildProcess) -> dict[str, float]:
     found: dict[str, float] = json.loads(next(line for line in child.tail() if line.startswith('{"run"')))
     return found
 
@@ -134,7 +134,7 @@ async def test_killed_and_started_again_it_leaves_whole_transfers(
         await reached(partial(more, kafka, topics, than=count))
         feed.send(signal.SIGKILL)
         feed.stop()
-    await fed(kafka, topics, Order(rate=UNLIMITED, limit=1))
+    await fed(kafka, topics, FeedOptions(rate=UNLIMITED, limit=1))
     sides = Counter(record.id.rsplit("-", 1)[0] for record in await transfers(kafka, topics))
     assert set(sides.values()) == {2}
     assert len(await balances(kafka, topics)) == 8

@@ -194,7 +194,7 @@ async def erased(stage: Stage) -> None:
 
 async def a_new_key(stage: Stage) -> None:
     """It may be published, and is not known here."""
-    stage.patch.setattr("livebalance.gateway.auth.jwks.Keys.may_come", lambda *_: True)
+    stage.patch.setattr("livebalance.gateway.auth.jwks.JwksCache.may_come", lambda *_: True)
     new = jwt.encode(claims(), "a secret nobody has heard of until now", "HS256", {"kid": "new"})
     await (await stage.viewer(shows=new)).until_closed()
 
@@ -223,7 +223,7 @@ async def locked_out(stage: Stage) -> None:
 
 
 async def locked_request(stage: Stage) -> None:
-    stage.patch.setattr("livebalance.gateway.api.queries.DEADLINE", 0.3)
+    stage.patch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 0.3)
     owner = await asyncpg.connect(stage.database.url("owner"))
     async with owner.transaction():
         await owner.execute("lock table balance in access exclusive mode")
@@ -235,7 +235,7 @@ async def second_statement(stage: Stage) -> None:
     given, path, go = token(), "/accounts/alice/statement", asyncio.Event()
     read = gateway_reads.newer
 
-    async def newer(*some: Any) -> gateway_reads.Listed:
+    async def newer(*some: Any) -> gateway_reads.AccountPage:
         await go.wait()
         return await read(*some)
 
@@ -251,7 +251,7 @@ async def second_statement(stage: Stage) -> None:
 
 
 async def in_vain(stage: Stage) -> None:
-    stage.patch.setattr(queries, "WITHIN", 0.1)
+    stage.patch.setattr(queries, "WAIT_SECONDS", 0.1)
     await stage.get("/accounts/nobody?min_revision=9")
 
 

@@ -12,12 +12,12 @@ import asyncpg
 import redis.asyncio
 
 from livebalance.projector import metrics
-from livebalance.projector.redis.publisher import Doorbell
-from livebalance.runtime.redis.url import Redis
+from livebalance.projector.redis.publisher import Publisher
+from livebalance.runtime.redis.url import RedisUrl
 from livebalance.wire.delta import (
     Delta,
-    Parts,
-    Progress,
+    DeltaParts,
+    ProgressMessage,
     encode_delta,
     encode_progress,
     redis_account,
@@ -90,9 +90,9 @@ class Page:
         return [one]
 
 
-async def _rung(url: str, prefix: str) -> Doorbell:
+async def _rung(url: str, prefix: str) -> Publisher:
     """Once a ring was taken."""
-    doorbell = Doorbell(url)
+    doorbell = Publisher(url)
     doorbell.start()
     async with asyncio.timeout(10):
         taken = metrics.published._value.get()
@@ -117,11 +117,11 @@ class Book:
         self.deaf = False
         self._sql: asyncpg.Connection[asyncpg.Record]
         self._redis: redis.asyncio.Redis
-        self._doorbell: Doorbell | None = None  # of a cluster: a projector's own
+        self._doorbell: Publisher | None = None  # of a cluster: a projector's own
 
     async def __aenter__(self) -> Self:
         self._sql = await asyncpg.connect(self._postgres)
-        if Redis.of(self._redis_url).clustered:
+        if RedisUrl.of(self._redis_url).clustered:
             self._doorbell = await _rung(self._redis_url, self._prefix)
         else:
             self._redis = redis.asyncio.from_url(
@@ -188,7 +188,7 @@ class Book:
             await self._redis.publish(channel, message)
 
     async def progress(self, lane: int, *, behind: bool) -> None:
-        message = encode_progress(Progress(Lane(lane), self.epoch, self.as_of, behind))
+        message = encode_progress(ProgressMessage(Lane(lane), self.epoch, self.as_of, behind))
         await self.publish_to_lane(lane, message)
 
     async def advance(self) -> None:
@@ -216,7 +216,7 @@ class Book:
             ],
         )
         await self._write_balance(page)
-        parts = Parts(
+        parts = DeltaParts(
             epoch=self.epoch,
             from_=Revision(before),
             to=Revision(page.revision),
@@ -268,12 +268,12 @@ class Book:
         async with self._sql.transaction():
             await self._sql.execute("delete from transfer where account_id = $1", account)
             await self._write_balance(fresh)
-        parts = Parts(self.epoch, Revision(before), Revision(before + 1), self.as_of, b"null", b"")
+        parts = DeltaParts(self.epoch, Revision(before), Revision(before + 1), self.as_of, b"null", b"")
         if not self.deaf:
             await self.publish(account, written(page.account, page.lane, parts, gone=True))
 
     async def kill_subscribers(self) -> None:
-        """Redis drops every connection that listens."""
+        """RedisUrl drops every connection that listens."""
         await self._redis.client_kill_filter(_type="pubsub")
 
     async def revisions(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.integration.gateway.bad_input.raw import talk
 
 
@@ -19,7 +19,7 @@ class Process:
         self.ws = f"ws://127.0.0.1:{port}/ws"
         self.port = port
         settings = {"LIVEBALANCE_NAME": name, "LIVEBALANCE_HTTP_PORT": str(port)}
-        self.child = Child(
+        self.child = ChildProcess(
             name=name,
             command=[sys.executable, "-m", "livebalance.gateway"],
             log=log,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.process.process import Child
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.bad_input.raw import END, UPGRADE, Raw, talk
 from tests.integration.gateway.book import Book
@@ -23,7 +23,7 @@ from tests.integration.gateway.viewer import Viewer
 class Door:
     """A Caddy before gateways."""
 
-    def __init__(self, child: Child, port: int, authority: Path, secure: bool) -> None:
+    def __init__(self, child: ChildProcess, port: int, authority: Path, secure: bool) -> None:
         self.child, self.port, self._authority, self._secure = child, port, authority, secure
         self.http = f"http://127.0.0.1:{port}"
 
@@ -53,11 +53,11 @@ MakeDoor = Callable[..., Door]
 
 
 @pytest.fixture
-def make_door(place: Place, tmp_path: Path) -> Iterator[MakeDoor]:
+def make_door(place: StatePaths, tmp_path: Path) -> Iterator[MakeDoor]:
     doors: list[Door] = []
 
     def make(*gateways: Running, **environment: str) -> Door:
-        here, port = Place(place.home, tmp_path / "door"), free_port()
+        here, port = StatePaths(place.home, tmp_path / "door"), free_port()
         child = balancer(here, port, [gateway.settings.http_port for gateway in gateways], None)
         child = dataclasses.replace(child, environment={**child.environment, **environment})
         child.start()

@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from livebalance.client.event import Connected, Disconnected
-from livebalance.gateway.server.tcp import Patience
-from livebalance.gateway.server.websocket import Socket
+from livebalance.gateway.server.tcp import TransportTimeouts
+from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.readmodel.revocations import revoke
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.book import Book, paying
@@ -80,20 +80,20 @@ async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGat
 
 
 @pytest.fixture
-def sockets(monkeypatch: pytest.MonkeyPatch) -> list[Socket]:
+def sockets(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketConnection]:
     """Of gateways that start from now on, in the order they were opened."""
-    found: list[Socket] = []
+    found: list[WebSocketConnection] = []
 
-    class Kept(Socket):
+    class Kept(WebSocketConnection):
         def __init__(self, *given: Any) -> None:
             super().__init__(*given)
             found.append(self)
 
-    monkeypatch.setattr("livebalance.gateway.app.Socket", Kept)
+    monkeypatch.setattr("livebalance.gateway.app.WebSocketConnection", Kept)
     return found
 
 
-def waiting(one: Socket) -> int:
+def waiting(one: WebSocketConnection) -> int:
     """Bytes that wait for its client here."""
     outbox = one._session.outbox.size if one._session else 0
     return outbox + one.transport.get_write_buffer_size()
@@ -115,11 +115,13 @@ async def counters(gateway: Running) -> dict[str, float]:
 
 
 async def test_f29_a_reader_that_is_slow_and_then_dead(
-    start_gateway: StartGateway, book: Book, sockets: list[Socket]
+    start_gateway: StartGateway, book: Book, sockets: list[WebSocketConnection]
 ) -> None:
     """It gets every transfer, in fewer frames; what waits for it is bounded; its neighbour gets all."""
     gateway = await start_gateway(send_buffer_bytes=8192, page_rows=50, ping_period=1.0, no_progress=2.0)
-    bound = 2 * gateway.settings.outbox_bytes + Patience().high_water  # one that waits, one that was written
+    bound = (
+        2 * gateway.settings.outbox_bytes + TransportTimeouts().high_water
+    )  # one that waits, one that was written
     await book.open("busy")
     page = book.page("busy")
     async with Viewer(gateway.ws, sock=straw(gateway.http)) as slow, Viewer(gateway.ws) as neighbour:

@@ -27,7 +27,7 @@ ASKED = 60  # requests at once
 async def test_f24_postgres_is_slow_and_asked_for_too_much(
     start_gateway: StartGateway, book: Book, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livebalance.gateway.api.queries.DEADLINE", 2.0)
+    monkeypatch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 2.0)
     wanted = [[f"a-{number}-{n}" for n in range(EACH)] for number in range(JOINERS)]
     book.as_of = Millis(time.time_ns() // 1_000_000)
     await book.open("busy", *(account for some in wanted for account in some))

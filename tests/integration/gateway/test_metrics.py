@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from livebalance.gateway.live.channel import Why
-from livebalance.wire.close import Close, reason
+from livebalance.wire.close import CloseCode, reason
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.identity import AccountId, TransferId
@@ -155,25 +155,25 @@ EVENTS: dict[str, Event] = {
     "an odd end": closed("other", "client", acts.sends(frame(CLOSE, (4321).to_bytes(2, "big")))),
     "gone": closed(1006, "lost", acts.away),
     "no pong": closed(1006, "silent", acts.no_pong, ping_period=0.2, heartbeat=60.0),
-    "stopping": closed(Close.GOING_AWAY, "stopping", acts.stopped),
-    "no WebSocket": closed(Close.PROTOCOL_ERROR, "protocol_error", acts.sends(frame(7, b"x"))),
-    "binary": closed(Close.UNSUPPORTED, "binary", acts.sends(frame(BINARY, b"x"))),
-    "no UTF-8": closed(Close.BAD_TEXT, "bad_text", acts.sends(frame(TEXT, b"\xff"))),
-    "pings": closed(Close.POLICY, "controls", acts.sends(frame(PING) * 100)),
+    "stopping": closed(CloseCode.GOING_AWAY, "stopping", acts.stopped),
+    "no WebSocket": closed(CloseCode.PROTOCOL_ERROR, "protocol_error", acts.sends(frame(7, b"x"))),
+    "binary": closed(CloseCode.UNSUPPORTED, "binary", acts.sends(frame(BINARY, b"x"))),
+    "no UTF-8": closed(CloseCode.BAD_TEXT, "bad_text", acts.sends(frame(TEXT, b"\xff"))),
+    "pings": closed(CloseCode.POLICY, "controls", acts.sends(frame(PING) * 100)),
     "fragments": closed(
-        Close.POLICY, "fragments", acts.sends(frame(TEXT, fin=False), frame(CONT, fin=False) * 100)
+        CloseCode.POLICY, "fragments", acts.sends(frame(TEXT, fin=False), frame(CONT, fin=False) * 100)
     ),
-    "no end": closed(Close.POLICY, "assembly", acts.sends(frame(TEXT, b"x", fin=False)), **QUICK),
-    "too big": closed(Close.TOO_BIG, "too_big", acts.sends(frame(TEXT, b"x" * 20_000))),
-    "a bug": closed(Close.INTERNAL, "internal", acts.a_bug),
-    "expired": closed(Close.TOKEN_EXPIRED, "token_expired", acts.shows(late)),
-    "expired meanwhile": closed(Close.TOKEN_EXPIRED, "token_expired", acts.expired),
-    "no key yet": closed(Close.BUSY, "keys_missing", acts.a_new_key),
-    "a stranger": closed(Close.NOT_AUTHENTICATED, "unauthenticated", acts.shows(lambda: None), **QUICK),
-    "a forged token": closed(Close.NOT_AUTHENTICATED, "unauthenticated", acts.shows(lambda: "x")),
-    "revoked": closed(Close.REVOKED, "revoked", acts.subject_revoked),
+    "no end": closed(CloseCode.POLICY, "assembly", acts.sends(frame(TEXT, b"x", fin=False)), **QUICK),
+    "too big": closed(CloseCode.TOO_BIG, "too_big", acts.sends(frame(TEXT, b"x" * 20_000))),
+    "a bug": closed(CloseCode.INTERNAL, "internal", acts.a_bug),
+    "expired": closed(CloseCode.TOKEN_EXPIRED, "token_expired", acts.shows(late)),
+    "expired meanwhile": closed(CloseCode.TOKEN_EXPIRED, "token_expired", acts.expired),
+    "no key yet": closed(CloseCode.BUSY, "keys_missing", acts.a_new_key),
+    "a stranger": closed(CloseCode.NOT_AUTHENTICATED, "unauthenticated", acts.shows(lambda: None), **QUICK),
+    "a forged token": closed(CloseCode.NOT_AUTHENTICATED, "unauthenticated", acts.shows(lambda: "x")),
+    "revoked": closed(CloseCode.REVOKED, "revoked", acts.subject_revoked),
     "too many of a user": closed(
-        Close.TOO_MANY_CONNECTIONS, "too_many_connections", acts.too_many_of_a_user, sockets_per_user=1
+        CloseCode.TOO_MANY_CONNECTIONS, "too_many_connections", acts.too_many_of_a_user, sockets_per_user=1
     ),
     "no protocol": Event(
         acts.sends(BAD * 3), {("closed", "4500", "bad_message"), ("errors", "bad_message")}, many=True
@@ -328,7 +328,7 @@ ELSEWHERE = {
 def test_every_reason_there_is_has_its_event() -> None:
     moved = {series for event in EVENTS.values() for series in event.moves}
     told = {one[-1] for one in moved if one[0] in ("problems", "turned_away")}
-    assert {one[1] for one in moved if one[0] == "closed"} >= {str(int(code)) for code in Close} - LATER
+    assert {one[1] for one in moved if one[0] == "closed"} >= {str(int(code)) for code in CloseCode} - LATER
     assert {one[1] for one in moved if one[0] == "repairs"} == set(get_args(Why))
     assert {one[1] for one in moved if one[0] == "snapshots"} == set(get_args(SnapshotReason))
     assert told >= set(get_args(ProblemCode)) - {one[1] for one in ELSEWHERE if one[0] == "problems"}

@@ -90,7 +90,7 @@ async def hammer(gateway: Running, here: Path, *options: str) -> str:
 @pytest.fixture
 async def quick(gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch) -> Running:
     """It waits for no revision, and has something to show."""
-    monkeypatch.setattr("livebalance.gateway.api.queries.WITHIN", 0.02)
+    monkeypatch.setattr("livebalance.gateway.api.queries.WAIT_SECONDS", 0.02)
     await book.open("acc-0001", "acc-0002")
     await book.move("acc-0001", *range(1, 61))
     return gateway

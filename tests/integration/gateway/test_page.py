@@ -12,14 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from livebalance.stack.paths import Place, free_port
+from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.service import answers
 from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.conftest import Running, StartGateway
 
 
 @contextmanager
-def door(gateway: Running, built: Path, place: Place) -> Iterator[int]:
+def door(gateway: Running, built: Path, place: StatePaths) -> Iterator[int]:
     """The port of a Caddy that has the page itself."""
     port = free_port()
     child = balancer(place, port, [gateway.settings.http_port], None)
@@ -33,7 +33,7 @@ def door(gateway: Running, built: Path, place: Place) -> Iterator[int]:
 
 @pytest.fixture(params=["gateway", "balancer"])
 async def http(
-    request: pytest.FixtureRequest, start_gateway: StartGateway, place: Place, tmp_path: Path
+    request: pytest.FixtureRequest, start_gateway: StartGateway, place: StatePaths, tmp_path: Path
 ) -> AsyncIterator[httpx.AsyncClient]:
     built = tmp_path / "browser"
     built.mkdir()
@@ -46,7 +46,7 @@ async def http(
         async with httpx.AsyncClient(base_url=gateway.http) as client:
             yield client
         return
-    with door(await start_gateway(), built, Place(place.home, tmp_path / "door")) as port:
+    with door(await start_gateway(), built, StatePaths(place.home, tmp_path / "door")) as port:
         async with asyncio.timeout(10):
             while not await answers(port, "/readyz"):  # noqa: ASYNC110 - another process has no event of ours
                 await asyncio.sleep(0.05)

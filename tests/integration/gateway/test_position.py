@@ -87,8 +87,8 @@ async def test_those_who_wait_cost_few_statements_and_hold_nobody(
 
     real = gateway_reads.revisions
     monkeypatch.setattr(gateway_reads, "revisions", counted)
-    monkeypatch.setattr("livebalance.gateway.api.queries.SEATS", 8)
-    monkeypatch.setattr("livebalance.gateway.api.queries.WITHIN", 4.0)
+    monkeypatch.setattr("livebalance.gateway.api.queries.MAX_WAITERS", 8)
+    monkeypatch.setattr("livebalance.gateway.api.queries.WAIT_SECONDS", 4.0)
     waiting = [
         asyncio.create_task(http.get(f"/api/v1/accounts/{name}", params={"min_revision": 99}, timeout=20))
         for name in ("alice", "bob") * 20

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from livebalance.stack.servers.servers import Servers
-from livebalance.wire.delta import Parts, encode_delta, written
+from livebalance.wire.delta import DeltaParts, encode_delta, written
 from livebalance.wire.identity import AccountId, Lane, Revision
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
@@ -47,7 +47,7 @@ async def test_a_header_alone_is_read(start_gateway: StartGateway, book: Book) -
         await viewer.until_at("alice", 1)
         book.deaf = True
         await book.move("alice", 1, 2)
-        header = Parts(book.epoch, Revision(1), Revision(5), book.as_of, b"", b"")
+        header = DeltaParts(book.epoch, Revision(1), Revision(5), book.as_of, b"", b"")
         await book.publish("alice", written(AccountId("alice"), Lane(0), header))
         assert_shows(await viewer.until_at("alice", 5), book.page("alice"))
 

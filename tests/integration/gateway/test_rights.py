@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
 from tests.integration.gateway.viewer import Frame, Viewer
@@ -203,5 +203,5 @@ async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
     ],
 )
 async def test_without_good_keys_a_gateway_does_not_start(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(RefusedError, match=says):
+    with pytest.raises(StartupError, match=says):
         await serve(Settings(**given), asyncio.Event())

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from livebalance.gateway.api import statements
-from livebalance.gateway.api.auth import Guard
+from livebalance.gateway.api.auth import RequestAuth
 from livebalance.readmodel import gateway_reads
 from livebalance.wire.timestamp import Millis, rfc3339
 from tests.integration.gateway.book import START, Book
@@ -174,7 +174,7 @@ async def test_one_whose_account_is_erased_is_cut_off(
 async def test_one_that_may_not_be_seen_any_more_is_cut_off(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may = Guard.may_see
+    may = RequestAuth.may_see
     count = 0
 
     def see(*given: Any) -> bool:
@@ -182,7 +182,7 @@ async def test_one_that_may_not_be_seen_any_more_is_cut_off(
         count += 1
         return count < 4 and may(*given)
 
-    monkeypatch.setattr(Guard, "may_see", see)
+    monkeypatch.setattr(RequestAuth, "may_see", see)
     await cut(http)
 
 

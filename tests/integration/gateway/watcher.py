@@ -9,7 +9,7 @@ from livebalance.client.client import Client
 from livebalance.client.event import Event
 from livebalance.wire.frame import ServerFrame, decode_server
 from livebalance.wire.identity import AccountId, Position, Revision, channel_name
-from tests.checker import Ledger, replay
+from tests.checker import ClientLog, replay
 from tests.integration.gateway.book import Book
 from tests.tokens import tokens
 
@@ -71,7 +71,7 @@ class Watcher:
     def frames(self) -> list[ServerFrame]:
         return [frame for text in self._log if (frame := decode_server(text))]
 
-    def assert_exact(self, book: Book) -> dict[str, Ledger]:
+    def assert_exact(self, book: Book) -> dict[str, ClientLog]:
         """Its log chains without a gap, and holds every transfer of every account, once and in order."""
         ledgers = replay(self.frames)
         for account in self._accounts:

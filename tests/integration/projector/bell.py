@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
 
-from livebalance.wire.delta import Delta, Progress, decode_delta, decode_progress
+from livebalance.wire.delta import Delta, ProgressMessage, decode_delta, decode_progress
 from livebalance.wire.identity import AccountId
 from tests.integration.projector.world import reached
 
@@ -17,7 +17,7 @@ class Bell:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.deltas: list[tuple[str, Delta]] = []
-        self.progress: list[Progress] = []
+        self.progress: list[ProgressMessage] = []
 
     def take(self, channel: str, payload: bytes) -> None:
         kind, _, name = channel.removeprefix(self._prefix).partition(":")

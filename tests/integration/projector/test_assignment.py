@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from livebalance.projector.kafka.consumer import Intake, Records
+from livebalance.projector.kafka.consumer import LaneConsumer, Records
 from livebalance.projector.projector import Projector
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.wire.identity import Lane
@@ -39,17 +39,17 @@ async def rebalances(world: World, patch: pytest.MonkeyPatch) -> None:
     """A rebalance while a fetch is under way, in a group whose offsets are ahead."""
     gate = asyncio.Event()
     gate.set()
-    fetch = Intake.fetch
+    fetch = LaneConsumer.fetch
 
-    async def held_up(intake: Intake, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
+    async def held_up(intake: LaneConsumer, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
         await gate.wait()
         return await fetch(intake, lanes)
 
-    async def unmarked(intake: Intake, lanes: object) -> None:
+    async def unmarked(intake: LaneConsumer, lanes: object) -> None:
         pass
 
-    patch.setattr(Intake, "fetch", held_up)
-    patch.setattr(Intake, "mark", unmarked)
+    patch.setattr(LaneConsumer, "fetch", held_up)
+    patch.setattr(LaneConsumer, "mark", unmarked)
     async with world.running() as projector:
         for partition in range(3):
             await world.write([transfer(f"acc-{partition}", str(n), 1) for n in range(STORED)], partition)

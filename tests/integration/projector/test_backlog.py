@@ -1,7 +1,7 @@
 """What waits in both topics is taken evenly: a transfer and its balance come at about the same time."""
 
-from livebalance.projector.fold.lane import OwnedLane, Side
-from livebalance.projector.kafka.consumer import Intake
+from livebalance.projector.fold.lane import LaneSide, OwnedLane
+from livebalance.projector.kafka.consumer import LaneConsumer
 from livebalance.wire.identity import Epoch, Lane, Offset
 from tests.integration.projector.world import World, history, reached
 
@@ -11,7 +11,7 @@ EPOCH = Epoch("00000000000000a1")
 
 def beginning(world: World, lane: Lane) -> OwnedLane:
     transfers, balances = (
-        Side(topic, Offset(0), None, None) for topic in (world.topics.transfers, world.topics.balances)
+        LaneSide(topic, Offset(0), None, None) for topic in (world.topics.transfers, world.topics.balances)
     )
     return OwnedLane(lane, 1, EPOCH, transfers, balances, None)
 
@@ -20,7 +20,7 @@ async def test_no_side_of_a_lane_is_emptied_before_the_other(world: World) -> No
     lanes = [Lane(number) for number in range(world.topics.partitions)]
     for lane in lanes:
         await world.write(history(f"acc-{lane}", [1] * EACH), lane)
-    intake = Intake(world.settings(batch=MOST))
+    intake = LaneConsumer(world.settings(batch=MOST))
     await intake.start()
     await reached(lambda: intake.assigned() == lanes)
     for lane in lanes:

@@ -7,17 +7,17 @@ import pytest
 
 from livebalance.runtime.kafka import stall_detector
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.world import World, history, reached
 
 
 async def test_kafka_killed(
-    world: World, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stall_detector, "_SUSPECT", 2.0)
     monkeypatch.setattr(stall_detector, "_STALLED", 0.1)  # at once, if ever
-    with Servers.ours(Place(place.home, tmp_path / "own"), "kafka") as own:
+    with Servers.ours(StatePaths(place.home, tmp_path / "own"), "kafka") as own:
         here = dataclasses.replace(world, kafka=own.kafka)
         await here.topics.create(Broker(here.kafka))
         broker = own.own["kafka"].child

@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from livebalance.projector.kafka.consumer import Intake
+from livebalance.projector.kafka.consumer import LaneConsumer
 from tests.integration.projector.world import World, reached
 
 SESSION_MS = 6_000  # the shortest that brokers allow
 
 
 @asynccontextmanager
-async def intake(world: World, member: str | None) -> AsyncIterator[Intake]:
-    one = Intake(world.settings(f"projector-of-{member}", member=member, session_timeout_ms=SESSION_MS))
+async def intake(world: World, member: str | None) -> AsyncIterator[LaneConsumer]:
+    one = LaneConsumer(world.settings(f"projector-of-{member}", member=member, session_timeout_ms=SESSION_MS))
     await one.start()
     try:
         yield one

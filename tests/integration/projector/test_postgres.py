@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.cutter import cutting
@@ -15,9 +15,9 @@ from tests.integration.projector.world import World, history, transfer
 from tests.servers.database import Database
 
 
-async def test_postgres_away_backs_off_and_repeats(world: World, place: Place, tmp_path: Path) -> None:
+async def test_postgres_away_backs_off_and_repeats(world: World, place: StatePaths, tmp_path: Path) -> None:
     with Servers(
-        Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
     ) as own:
         await migrate(own.postgres())
         here = dataclasses.replace(world, database=Database(own.postgres, "livebalance"))

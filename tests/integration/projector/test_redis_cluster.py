@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from livebalance.projector.redis.publisher import Doorbell
+from livebalance.projector.redis.publisher import Publisher
 from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.wire.delta import redis_account
 from livebalance.wire.identity import AccountId
@@ -49,16 +49,16 @@ async def hearing(node: ClusterNode, *channels: str) -> AsyncIterator[list[Messa
 
 
 @pytest.fixture
-async def doorbell(redis_cluster: RedisCluster) -> AsyncIterator[Doorbell]:
+async def doorbell(redis_cluster: RedisCluster) -> AsyncIterator[Publisher]:
     """One that has found every node."""
-    doorbell = Doorbell(redis_cluster.url)
+    doorbell = Publisher(redis_cluster.url)
     doorbell.start()
     await until_taken(doorbell)
     yield doorbell
     await doorbell.close()
 
 
-async def until_taken(doorbell: Doorbell, within: float = 15.0) -> None:
+async def until_taken(doorbell: Publisher, within: float = 15.0) -> None:
     """Until messages for all slots are taken."""
     everywhere = [(f"everywhere-{number}", b"") for number in range(200)]
     async with asyncio.timeout(within):
@@ -101,7 +101,7 @@ async def test_a_projector_rings_where_each_account_belongs(
     await here.is_exact(fed)
 
 
-async def test_a_message_follows_its_slot(doorbell: Doorbell, redis_cluster: RedisCluster) -> None:
+async def test_a_message_follows_its_slot(doorbell: Publisher, redis_cluster: RedisCluster) -> None:
     """It is rung once more, where the slot is now."""
     for by_hand in (False, True):
         [channel, *_] = by_owner(redis_cluster).values()
@@ -116,7 +116,7 @@ async def test_a_message_follows_its_slot(doorbell: Doorbell, redis_cluster: Red
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_node_that_is_away_holds_nobody_up(
-    doorbell: Doorbell, redis_cluster: RedisCluster, how: signal.Signals
+    doorbell: Publisher, redis_cluster: RedisCluster, how: signal.Signals
 ) -> None:
     channels = by_owner(redis_cluster)
     [away, here, _] = channels
@@ -148,7 +148,7 @@ def came(heard: list[Message], count: int) -> bool:
 
 async def test_a_cluster_that_comes_later(redis_cluster: RedisCluster) -> None:
     """Or cannot be reached under the first of its addresses."""
-    doorbell = Doorbell(redis_cluster.url.replace("@", "@127.0.0.1:1,"))
+    doorbell = Publisher(redis_cluster.url.replace("@", "@127.0.0.1:1,"))
     await doorbell.publish([("channel", b"lost")])
     doorbell.start()
     try:

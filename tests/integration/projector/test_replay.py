@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from livebalance.projector.errors import UnsureError
+from livebalance.projector.errors import CommitUnknownError
 from livebalance.projector.postgres import replay
 from livebalance.projector.postgres.store import Store
-from livebalance.readmodel.rows import Work
+from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.runtime.schema.http_registry import RegistryAwayError
+from livebalance.runtime.schema.http_registry import RegistryUnavailableError
 from livebalance.wire import avro
 from livebalance.wire.avro import Schema, SchemaId
 from livebalance.wire.delta import parts_of
@@ -48,7 +48,7 @@ class Registry:
 
         async def learn(_: FileRegistry, values: Sequence[bytes | None]) -> None:
             if self.is_away and any(value and avro.schema_id(value) == NEW for value in values):
-                raise RegistryAwayError("gone")
+                raise RegistryUnavailableError("gone")
 
         patch.setattr(FileRegistry, "writer", look_up)
         patch.setattr(FileRegistry, "learn", learn)
@@ -179,10 +179,10 @@ async def test_of_a_commit_in_doubt_nothing_is_told_before_it_is_known(
     world: World, registry: Registry, bell: Bell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed = history("alice", [100, 50])
-    doubts = [UnsureError("the connection died inside COMMIT")]
+    doubts = [CommitUnknownError("the connection died inside COMMIT")]
     write_ = Store.write
 
-    async def doubtful(store: Store, work: Work) -> None:
+    async def doubtful(store: Store, work: BatchRows) -> None:
         if work.replayed and doubts:
             raise doubts.pop()
         await write_(store, work)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from livebalance.readmodel import exports
-from livebalance.readmodel.exports import Asked, Extent
+from livebalance.readmodel.exports import ExportRequest, Extent
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId
 from livebalance.wire.record import Balance, Transfer
@@ -267,7 +267,7 @@ async def exported(
 ) -> tuple[list[dict[str, Any]], Extent]:
     """Of each account by itself, so that much is written between its pages."""
     rows: list[dict[str, Any]] = []
-    async with read(analyst, Asked([AccountId(account) for account in ACCOUNTS])) as found:
+    async with read(analyst, ExportRequest([AccountId(account) for account in ACCOUNTS])) as found:
         names = [column.name for column in found.columns]
         async for page in found.pages:
             rows += [dict(zip(names, row, strict=True)) for row in page]

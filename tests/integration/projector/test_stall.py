@@ -12,10 +12,10 @@ from livebalance.projector.__main__ import serve
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.projector import Projector
 from livebalance.readmodel.migrate import migrate
-from livebalance.readmodel.rows import Work
+from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.kafka import stall_detector
 from livebalance.runtime.kafka.stall_detector import StalledError
-from livebalance.stack.paths import Place, free_port
+from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.world import World, reached, transfer
 from tests.servers.database import Database
@@ -63,7 +63,7 @@ async def stops_fetching(world: World, impatience: Impatience) -> None:
 
 
 async def hangs_in_a_write(world: World, impatience: Impatience, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(store: Store, work: Work) -> None:
+    async def never(store: Store, work: BatchRows) -> None:
         await asyncio.Event().wait()
 
     settings = world.settings(http_port=free_port())
@@ -113,10 +113,10 @@ async def test_a_batch_that_never_ends_ends_the_process(
 
 
 async def test_postgres_away_for_long_is_no_standstill(
-    world: World, place: Place, tmp_path: Path, impatience: Impatience
+    world: World, place: StatePaths, tmp_path: Path, impatience: Impatience
 ) -> None:
     with Servers(
-        Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
     ) as own:
         await migrate(own.postgres())
         here = dataclasses.replace(world, database=Database(own.postgres, "livebalance"))

@@ -8,7 +8,7 @@ import pytest
 
 from livebalance.projector.postgres.store import Store
 from livebalance.readmodel import projector_writes
-from livebalance.readmodel.rows import Work
+from livebalance.readmodel.rows import BatchRows
 from livebalance.wire.record import Balance, Transfer
 from tests.integration.projector.world import World, balance, history
 
@@ -60,7 +60,7 @@ class Sleeper:
         self.over = asyncio.Event()  # the last sleep
         write = Store.write
 
-        async def sleepy(store: Store, work: Work) -> None:
+        async def sleepy(store: Store, work: BatchRows) -> None:
             if store._name == name:
                 self.asleep.set()
                 await (self.over if self.wake.is_set() else self.wake).wait()

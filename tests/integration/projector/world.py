@@ -18,7 +18,7 @@ from livebalance.projector.projector import Projector
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import whole
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.process.process import Child
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
@@ -63,7 +63,7 @@ class World:
     redis: str
     prefix: str
     directory: Path
-    children: list[Child] = field(default_factory=list)
+    children: list[ChildProcess] = field(default_factory=list)
 
     def settings(self, name: str = "projector-1", **changed: Any) -> ProjectorSettings:
         given: dict[str, Any] = {
@@ -79,14 +79,14 @@ class World:
         }
         return ProjectorSettings(**{**given, **changed})
 
-    def start(self, name: str = "projector-1", crash_at: str = "", **changed: Any) -> Child:
+    def start(self, name: str = "projector-1", crash_at: str = "", **changed: Any) -> ChildProcess:
         """A projector in a process of its own."""
         environment = told(self.settings(name, **changed))
         if crash_at:
             environment["LIVEBALANCE_CRASH_AT"] = crash_at
         command = [sys.executable, "-m", "livebalance.projector"]
         path = {"PATH": os.environ["PATH"]}
-        child = Child(name, command, self.directory / f"{name}.log", {**path, **environment})
+        child = ChildProcess(name, command, self.directory / f"{name}.log", {**path, **environment})
         child.start()
         self.children.append(child)
         return child

@@ -13,7 +13,11 @@ from tests.contract.runbook import Statement, statements
 from tests.servers.database import Database
 
 ASKED = [
-    (panel, ask) for board in BOARDS for panel in board.panels() for ask in panel.queries if isinstance(ask, Sql)
+    (panel, ask)
+    for board in BOARDS
+    for panel in board.panels()
+    for ask in panel.queries
+    if isinstance(ask, Sql)
 ]
 
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.paths import PROJECT, Place
+from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.servers.servers import Servers
 from tests.integration.readmodel.ledger import FILL
 
@@ -34,9 +34,9 @@ WRITING = [
 
 
 @pytest.fixture
-def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
+def own(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
     with Servers(
-        Place(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
     ) as servers:
         yield servers
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from livebalance.readmodel import gateway_reads, statements
-from livebalance.readmodel.gateway_reads import Asked
+from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, TransferId
 from tests.servers.database import Database
@@ -102,7 +102,7 @@ async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
 READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     "accounts": (
         lambda sql: gateway_reads.accounts(
-            sql, [Asked(BOB, None), Asked(ALICE, replace(HERE, revision=Revision(2)))], 9, 9
+            sql, [AccountQuery(BOB, None), AccountQuery(ALICE, replace(HERE, revision=Revision(2)))], 9, 9
         ),
         lambda found: [
             (one.balance and one.balance.client_id, [row.id for row in one.transfers]) for one in found
@@ -239,11 +239,11 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
     broken(monkeypatch, right, wrong)
     assert before != [getattr(*one) for one in STATEMENTS]
     alone: list[tuple[AccountId, Read]] = [
-        (ALICE, lambda sql: gateway_reads.accounts(sql, [Asked(ALICE, None)], 9, 9)),
+        (ALICE, lambda sql: gateway_reads.accounts(sql, [AccountQuery(ALICE, None)], 9, 9)),
         (
             ALICE,
             lambda sql: gateway_reads.accounts(
-                sql, [Asked(ALICE, replace(HERE, revision=Revision(1)))], 9, 9
+                sql, [AccountQuery(ALICE, replace(HERE, revision=Revision(1)))], 9, 9
             ),
         ),
         (BOB, lambda sql: gateway_reads.older(sql, BOB, None, 9)),

@@ -9,16 +9,16 @@ import asyncpg
 import pytest
 
 from livebalance.projector.fold.account import restored
-from livebalance.projector.fold.fold import Folded, fold, work
-from livebalance.projector.fold.records import Arrived, Erasure, Refused, What
+from livebalance.projector.fold.fold import FoldResult, batch_rows, fold
+from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import (
     BalanceRow,
+    BatchRows,
     LaneMove,
     QuarantineRow,
     ServerIdentity,
     TransferRow,
-    Work,
     whole,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
@@ -47,19 +47,19 @@ async def connection(database: Database) -> AsyncIterator[projector_writes.Conne
 # --- the shelf of the unit tests and Postgres are the same ---
 
 
-def drawn(chance: random.Random) -> list[Arrived]:
+def drawn(chance: random.Random) -> list[Incoming]:
     """Wild records, as the laws of the fold are tried with."""
 
     def amount() -> Money:
         return Money(chance.choice([chance.randint(-9, 9), INT64_MIN]), chance.choice([0, 2, 18]))
 
-    def what() -> What:
+    def what() -> Content:
         account, id_ = chance.choice([A, B]), TransferId(chance.choice("1234"))
         kind, version = chance.randrange(12), chance.randrange(5)
         if kind == 0:
             return Erasure(account)
         if kind == 1:
-            return Refused("bad")
+            return Rejected("bad")
         if kind < 7:
             return Transfer(id_, account, amount(), chance.choice([0, 1, MAX_MILLIS]))
         return Balance(account, 'c"{},\\', id_ if version else TransferId(""), amount(), version)
@@ -68,15 +68,15 @@ def drawn(chance: random.Random) -> list[Arrived]:
     return numbered(records, [chance.randrange(10**6) for _ in records])
 
 
-async def write(connection: projector_writes.Connection, done: Work) -> None:
+async def write(connection: projector_writes.Connection, done: BatchRows) -> None:
     written = await projector_writes.write_batch(connection, "transfers", done)
     assert written == (len(done.moves), len(done.balances), len(done.transfers))
     if done.quarantined:
         await projector_writes.quarantine(connection, done.quarantined)
 
 
-async def onto(connection: projector_writes.Connection, batch: list[Arrived]) -> Folded:
-    """Folded onto what is read of Postgres."""
+async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -> FoldResult:
+    """FoldResult onto what is read of Postgres."""
     accounts = {
         row.account: restored(row) for row in await projector_writes.stored_balances(connection, [A, B])
     }
@@ -89,8 +89,8 @@ async def test_the_shelf_is_true_to_postgres(connection: projector_writes.Connec
     chance, shelf = random.Random(seed), Shelf()
     for _ in range(12):
         batch = drawn(chance)
-        done = work([], await onto(connection, batch), "EUR")
-        assert done == work([], fold(batch, shelf.accounts(), shelf.listed()), "EUR")
+        done = batch_rows([], await onto(connection, batch), "EUR")
+        assert done == batch_rows([], fold(batch, shelf.accounts(), shelf.listed()), "EUR")
         await write(connection, done)
         shelf.write(done)
     rows = await connection.fetch("select * from transfer order by account_id, revision")
@@ -109,7 +109,7 @@ async def test_times_are_exact(connection: projector_writes.Connection) -> None:
         )
         for at in times
     ]
-    await projector_writes.write_batch(connection, "transfers", Work(transfers=rows))
+    await projector_writes.write_batch(connection, "transfers", BatchRows(transfers=rows))
     found = await projector_writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
     assert [found[A, row.transfer_id].occurred_at for row in rows] == times
 
@@ -174,7 +174,7 @@ def row(from_: int, revision: int, account: AccountId = A) -> BalanceRow:
 
 
 async def balances(connection: projector_writes.Connection, *rows: BalanceRow) -> int:
-    return (await projector_writes.write_batch(connection, "transfers", Work(balances=rows))).balances
+    return (await projector_writes.write_batch(connection, "transfers", BatchRows(balances=rows))).balances
 
 
 async def test_an_account_is_written_only_from_the_revision_it_has(
@@ -195,7 +195,7 @@ def listed(revision: int, id_: str) -> TransferRow:
 
 async def test_a_transfer_cannot_be_listed_twice(connection: projector_writes.Connection) -> None:
     async def transfers(*rows: TransferRow, erased: tuple[AccountId, ...] = ()) -> int:
-        done = Work(erased=erased, transfers=rows)
+        done = BatchRows(erased=erased, transfers=rows)
         return (await projector_writes.write_batch(connection, "transfers", done)).transfers
 
     assert await transfers(listed(1, "t")) == 1
@@ -210,10 +210,10 @@ async def test_where_the_fence_does_not_hold_nothing_is_written(
     connection: projector_writes.Connection,
 ) -> None:
     await projector_writes.claim_lane(connection, Lane(0), "one")
-    before = Work(balances=[row(0, 2)], transfers=[listed(1, "t")])
+    before = BatchRows(balances=[row(0, 2)], transfers=[listed(1, "t")])
     await projector_writes.write_batch(connection, "transfers", before)
     one_of_two = [move(), move(lane=Lane(1))]
-    late = Work(one_of_two, [row(2, 3), row(0, 1, B)], [A], [listed(2, "u")])
+    late = BatchRows(one_of_two, [row(2, 3), row(0, 1, B)], [A], [listed(2, "u")])
     assert await projector_writes.write_batch(connection, "transfers", late) == (1, 0, 0)
     assert await connection.fetchval("select max(revision) from balance") == 2
     assert await connection.fetchval("select transfer_id from transfer") == "t"

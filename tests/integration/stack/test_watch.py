@@ -7,17 +7,17 @@ from pathlib import Path
 
 import psutil
 
-from livebalance.stack.process.process import Child, bare_environment
-from livebalance.stack.process.supervisor import Watch
+from livebalance.stack.process.process import ChildProcess, bare_environment
+from livebalance.stack.process.supervisor import Supervisor
 
 _SAY_AND_WAIT = "import os, time; print('mark', os.environ.get('MARK'), flush=True); time.sleep(60)"
 
 
-def _child(tmp_path: Path, code: str = _SAY_AND_WAIT) -> Child:
-    return Child("python", [sys.executable, "-c", code], tmp_path / "log", bare_environment())
+def _child(tmp_path: Path, code: str = _SAY_AND_WAIT) -> ChildProcess:
+    return ChildProcess("python", [sys.executable, "-c", code], tmp_path / "log", bare_environment())
 
 
-async def _until_started_again(watch: Watch, pid: int) -> None:
+async def _until_started_again(watch: Supervisor, pid: int) -> None:
     async with asyncio.timeout(10):
         while watch.child.pid in (None, pid):  # noqa: ASYNC110 - a process tells nobody
             await asyncio.sleep(0.02)
@@ -25,7 +25,7 @@ async def _until_started_again(watch: Watch, pid: int) -> None:
 
 async def test_a_killed_process_comes_back_and_its_end_is_told(tmp_path: Path) -> None:
     said: list[str] = []
-    watch = Watch(_child(tmp_path), said.append)
+    watch = Supervisor(_child(tmp_path), said.append)
     watch.start({"MARK": "once"})
     await asyncio.to_thread(watch.child.wait_for, "mark once", 10)
     pid = watch.kill()
@@ -37,7 +37,7 @@ async def test_a_killed_process_comes_back_and_its_end_is_told(tmp_path: Path) -
 
 
 async def test_it_stays_down_when_told_so(tmp_path: Path) -> None:
-    watch = Watch(_child(tmp_path), lambda text: None)
+    watch = Supervisor(_child(tmp_path), lambda text: None)
     watch.start()
     first = watch.kill(again=False)
     await asyncio.sleep(0.5)  # longer than the pause before a start
@@ -50,7 +50,7 @@ async def test_it_stays_down_when_told_so(tmp_path: Path) -> None:
 
 async def test_what_may_end_ends(tmp_path: Path) -> None:
     done = asyncio.Event()
-    watch = Watch(_child(tmp_path, "print('done')"), lambda text: done.set(), once=True)
+    watch = Supervisor(_child(tmp_path, "print('done')"), lambda text: done.set(), once=True)
     watch.start()
     async with asyncio.timeout(10):
         await done.wait()
@@ -67,7 +67,7 @@ async def test_the_pause_grows_while_it_keeps_ending(tmp_path: Path) -> None:
         if len(said) == 3:
             third.set()
 
-    watch = Watch(_child(tmp_path, "import sys; sys.exit('no luck')"), say)
+    watch = Supervisor(_child(tmp_path, "import sys; sys.exit('no luck')"), say)
     watch.start()
     async with asyncio.timeout(10):
         await third.wait()

@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.plan import Plan
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.servers.servers import NAMES, Servers
 from livebalance.stack.servers.topics import Topics
 from tests.engine import Engine
@@ -23,14 +23,14 @@ _TOPICS = Topics("kept", "kept-balances", 2)
 
 @pytest.fixture(params=["embedded", "docker"])
 def here(
-    request: pytest.FixtureRequest, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Place:
+    request: pytest.FixtureRequest, place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> StatePaths:
     """A place of its own, whose servers come this way; the engine's images are the embedded servers."""
     for name in (*(f"LIVEBALANCE_{part.upper()}" for part in NAMES), "LIVEBALANCE_STACK"):
         monkeypatch.delenv(name, raising=False)
     if request.param == "docker":
         Engine(place.home, tmp_path / "volumes").install(monkeypatch)
-    return Place(place.home, tmp_path / "state")
+    return StatePaths(place.home, tmp_path / "state")
 
 
 async def _write(servers: Servers) -> None:
@@ -58,7 +58,7 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.timeout(240)
-def test_addresses_data_and_end(here: Place) -> None:
+def test_addresses_data_and_end(here: StatePaths) -> None:
     with Servers(here) as servers:
         addresses = servers.kafka, servers.postgres("projector"), servers.redis(5)
         forms = (
@@ -70,7 +70,7 @@ def test_addresses_data_and_end(here: Place) -> None:
         ports = {int(match[1]) for match in matches if match}
         assert len(ports) == 3, addresses
         assert ports == {one.port for one in servers.started.values()}
-        with pytest.raises(Trouble, match="is in use"):
+        with pytest.raises(StackError, match="is in use"):
             Servers(here).start()
         asyncio.run(_write(servers))
     assert not any(map(_listens, ports))
@@ -80,14 +80,14 @@ def test_addresses_data_and_end(here: Place) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_cluster_on_containers_leaves_none(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMES:
         monkeypatch.delenv(f"LIVEBALANCE_{name.upper()}", raising=False)
     engine = Engine(place.home, tmp_path / "volumes")
     engine.install(monkeypatch)
-    plan = Plan(page=False, port=free_port(), limit=5, durable=False)
-    async with Cluster(Place(place.home, tmp_path / "state"), plan) as cluster:
+    plan = ClusterPlan(page=False, port=free_port(), limit=5, durable=False)
+    async with Cluster(StatePaths(place.home, tmp_path / "state"), plan) as cluster:
         kinds = {"gateway", "projector", "recorder", "feed", "balancer"}
         assert cluster.state().pids.keys() == kinds  # containers are the engine's to watch
         assert {one.status for one in engine.containers} == {"running"}

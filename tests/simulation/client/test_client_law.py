@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from livebalance.client import account, channel, channels, session
 from livebalance.client.account import Account
 from livebalance.client.channel import Channel
-from livebalance.wire.frame import DeltaFrame, Following, Snapshot
+from livebalance.wire.frame import ChannelRequest, DeltaFrame, Snapshot
 from livebalance.wire.identity import Epoch, Position, channel_account, channel_name
 from tests.simulation.client.law import Law
 
@@ -40,8 +40,8 @@ def applies_without_checking_from(held: Account | None, frame: DeltaFrame) -> Ac
     return account._grown(held or Account(channel_account(frame.channel), at), frame)
 
 
-def forgets_the_position(self: Channel) -> Following:
-    return Following(channel_name(self.account), None)
+def forgets_the_position(self: Channel) -> ChannelRequest:
+    return ChannelRequest(channel_name(self.account), None)
 
 
 def lets_holes_be(self: channels.Channels, *_: Any) -> None:

@@ -4,7 +4,17 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from livebalance.client.account import Account
-from livebalance.client.effects import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Tick
+from livebalance.client.effects import (
+    CloseSocket,
+    ConnectionLost,
+    Effect,
+    Emit,
+    Input,
+    OpenSocket,
+    Received,
+    Send,
+    Tick,
+)
 from livebalance.client.event import Changed, Disconnected, Event
 from livebalance.client.session import BROKEN, Session, State
 from livebalance.wire.frame import (
@@ -63,16 +73,16 @@ class World:
         match effect:
             case Emit(event):
                 self.events.append(event)
-            case Connect(_):
+            case OpenSocket(_):
                 self._connect()
-            case Close():
+            case CloseSocket():
                 self.socket = None
             case Send(text) if self.socket and not self.socket.half_open:
                 self._answer(self.socket, text)
 
     def _connect(self) -> None:
         if self.refusing:
-            self.step(Lost(BROKEN, "refused"))
+            self.step(ConnectionLost(BROKEN, "refused"))
             return
         self.socket = Socket(beat_at=self.now + HEARTBEAT)
         self.socket.wire.append(
@@ -136,7 +146,7 @@ class World:
     def cut(self, code: int = BROKEN, reason: str = "") -> None:
         if self.socket:
             self.socket = None
-            self.step(Lost(code, reason))
+            self.step(ConnectionLost(code, reason))
 
     # --- time
 

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from livebalance.gateway.live import channel, hub, outbox, recovery, session, sessions, subscribers
 from livebalance.gateway.live.channel import Channel
-from livebalance.gateway.live.history import Trail
+from livebalance.gateway.live.history import History
 from livebalance.gateway.live.hub import Hub
-from livebalance.gateway.live.outbox import Outbox, Parcel
-from livebalance.gateway.live.recovery import Answer
+from livebalance.gateway.live.outbox import Frame, Outbox
+from livebalance.gateway.live.recovery import Recovery
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.live.sessions import Clients
-from livebalance.readmodel.gateway_reads import Asked, Found
+from livebalance.gateway.live.sessions import Sessions
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.identity import AccountId, Position
 from tests.simulation.gateway.law import Distrustful, Faithful, Faulty
 
@@ -56,8 +56,8 @@ def test_what_was_taken_back_is_not_sent() -> None:
     run_state_machine_as_test(Distrustful, settings=RUN)
 
 
-TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, recovery.answer, Outbox.take
-TRUE_CHAIN = Trail.chain
+TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, recovery.recover, Outbox.take
+TRUE_CHAIN = History.chain
 
 
 def reads_before_the_acknowledgement(self: Channel) -> Any:
@@ -65,17 +65,17 @@ def reads_before_the_acknowledgement(self: Channel) -> Any:
     return TRUE_BEGIN(self)
 
 
-def keeps_nothing(self: Channel, one: Parcel) -> None:
+def keeps_nothing(self: Channel, one: Frame) -> None:
     """While a read is on its way."""
 
 
-def lets_holes_be(self: Channel, one: Parcel) -> bool:
+def lets_holes_be(self: Channel, one: Frame) -> bool:
     """Whatever comes is relayed."""
     self.at = one.after
     return True
 
 
-def ignores_the_epoch(self: Channel, one: Parcel) -> bool:
+def ignores_the_epoch(self: Channel, one: Frame) -> bool:
     if self.at and one.before and one.before.revision == self.at.revision and one.frame:
         self.at = one.after
         self._settle()
@@ -85,7 +85,7 @@ def ignores_the_epoch(self: Channel, one: Parcel) -> bool:
     return False
 
 
-def forgets_that_much_was_dropped(self: Channel, answered: Answer, overflowed: bool) -> list[Parcel]:
+def forgets_that_much_was_dropped(self: Channel, answered: Recovery, overflowed: bool) -> list[Frame]:
     return TRUE_MOVE(self, answered, False)
 
 
@@ -93,7 +93,7 @@ def drops_without_remembering(self: Session) -> None:
     self.outbox.forget_all()
 
 
-def keeps_the_newest(run: list[Parcel]) -> Parcel:
+def keeps_the_newest(run: list[Frame]) -> Frame:
     """Of what becomes one."""
     return replace(run[-1], before=run[0].before)
 
@@ -103,18 +103,18 @@ def is_in_a_hurry(self: Outbox, now: float) -> bytes:
     return TRUE_TAKE(self, now)
 
 
-def is_never_full(self: Outbox, parcel: Parcel) -> bool:
+def is_never_full(self: Outbox, parcel: Frame) -> bool:
     self._frames.append(parcel)
     self._size += len(parcel.frame)
     return True
 
 
-def calls_a_page_the_whole(asked: Asked, found: Found) -> Answer:
+def calls_a_page_the_whole(asked: AccountQuery, found: AccountState) -> Recovery:
     right = TRUE_ANSWER(asked, found)
     return right._replace(at=right.truth)
 
 
-def takes_a_straddling_delta_for_past(at: Position | None, parcel: Parcel) -> bool | None:
+def takes_a_straddling_delta_for_past(at: Position | None, parcel: Frame) -> bool | None:
     return at == parcel.before
 
 
@@ -123,7 +123,7 @@ def claims_what_waits(session: Session) -> Any:
     return None if not known or None in known else min(one for one in known if one is not None)
 
 
-def leads_anywhere(self: Trail, account: AccountId, at: Position | None, to: Position) -> list[Parcel]:
+def leads_anywhere(self: History, account: AccountId, at: Position | None, to: Position) -> list[Frame]:
     """As if nothing of it were ever dropped."""
     return TRUE_CHAIN(self, account, at, to) or []
 
@@ -167,8 +167,8 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
         takes_a_straddling_delta_for_past,
         Faulty,
     ),
-    "what was relayed lately leads to where the channel is": (Trail, "chain", leads_anywhere, Faithful),
-    "who may see an account no longer is left": (Clients, "_leave_hidden", never, Distrustful),
+    "what was relayed lately leads to where the channel is": (History, "chain", leads_anywhere, Faithful),
+    "who may see an account no longer is left": (Sessions, "_leave_hidden", never, Distrustful),
     "of an account that is left nothing waits": (Hub, "leave", leaves_what_waits, Distrustful),
     "only what was sent is claimed complete": (sessions, "_complete_as_of", claims_what_waits, Faithful),
 }

@@ -4,14 +4,14 @@ from collections import deque
 
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import EVERYTHING, Rights
-from livebalance.gateway.live.effects import Read
+from livebalance.gateway.live.effects import AccountRead
 from livebalance.gateway.live.hub import Hub
-from livebalance.gateway.live.session import Manners
-from livebalance.gateway.live.sessions import Clients, Terms
-from livebalance.readmodel.gateway_reads import Finding, Found, Progress
+from livebalance.gateway.live.session import SessionLimits
+from livebalance.gateway.live.sessions import SessionConfig, Sessions
+from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.revocations import Revocation
-from livebalance.wire.delta import Delta, Parts, written
-from livebalance.wire.frame import At, Following, Limits, Rate, Subscribe, Unsubscribe, encode
+from livebalance.wire.delta import Delta, DeltaParts, written
+from livebalance.wire.frame import ChannelRequest, Limits, PositionJson, Rate, Subscribe, Unsubscribe, encode
 from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_name
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, balance_part, transfers_part
@@ -21,14 +21,14 @@ from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFER
 QUIET = 3  # rounds of a second: an audit, its patience, a read
 START = 1_795_000_000_000
 OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
-EAGER = Manners(*[1e9] * 4)  # nobody asks too often
+EAGER = SessionLimits(*[1e9] * 4)  # nobody asks too often
 TRAIL_BYTES = 2500  # so little that links of its chains go
 LIMITS = Limits(16384, 128, RESUME_MAX)
-TERMS = Terms("gateway-1", "0", 10_000, LIMITS, OUTBOX_BYTES, manners=EAGER, per_user=99)
+TERMS = SessionConfig("gateway-1", "0", 10_000, LIMITS, OUTBOX_BYTES, manners=EAGER, per_user=99)
 LANE = Lane(0)
 FOR_EVER = Millis(START * 2)
 
-Answers = dict[Position | None, Found]
+Answers = dict[Position | None, AccountState]
 
 
 class World:
@@ -37,7 +37,7 @@ class World:
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
         self.hub = Hub(RESUME_MAX, TRAIL_BYTES)
-        self.sessions = Clients(TERMS, Revocations(), self.hub)
+        self.sessions = Sessions(TERMS, Revocations(), self.hub)
         self.now = 0.0
         self.clients: list[Client] = []
         self._subjects = 0
@@ -50,9 +50,9 @@ class World:
         self.wanted: dict[AccountId, int] = {}  # as the shell has it: acknowledgements still to come
         self.unpublished: list[tuple[AccountId, Delta]] = []
         # Postgres
-        self.reads: list[Read] = []
-        self.answers: list[tuple[Read, Answers]] = []
-        self.audit: tuple[dict[AccountId, Position], Finding | None] | None = None
+        self.reads: list[AccountRead] = []
+        self.answers: list[tuple[AccountRead, Answers]] = []
+        self.audit: tuple[dict[AccountId, Position], AuditFinding | None] | None = None
         self.queries = 0
 
     # --- the truth
@@ -82,7 +82,7 @@ class World:
         frame = self.truth.delta(account, before)
         assert isinstance(frame.balance, BalanceView | None)
         ready = (balance_part(frame.balance), transfers_part(frame.transfers))
-        parts = Parts(
+        parts = DeltaParts(
             self.truth.epoch,
             before,
             frame.to,
@@ -158,7 +158,7 @@ class World:
             asked = self.audit[0]
             revisions = {a: self.truth.now(a).revision for a in asked}
             differing = {a: found for a, found in revisions.items() if found != asked[a].revision}
-            finding = Finding(self.truth.epoch, 1, {LANE: Progress(self.wall, None)}, differing)
+            finding = AuditFinding(self.truth.epoch, 1, {LANE: LaneProgress(self.wall, None)}, differing)
             self.audit = asked, finding
 
     def end_audit(self) -> None:
@@ -167,7 +167,7 @@ class World:
             self.audit = None
             self.perform()
 
-    def _found(self, account: AccountId, after: Position | None) -> Found:
+    def _found(self, account: AccountId, after: Position | None) -> AccountState:
         history = self.truth.now(account)
         behind = history.revision - after.revision if after else -1
         follows = after is not None and after.epoch == self.truth.epoch and 0 <= behind <= RESUME_MAX
@@ -175,7 +175,7 @@ class World:
         transfers = history.transfers(after.revision if follows and after else 0)
         if not follows:
             transfers = transfers[::-1]
-        return Found(
+        return AccountState(
             epoch=self.truth.epoch,
             revision=history.revision,
             lane=LANE if history.revision else None,
@@ -212,8 +212,8 @@ class World:
         old = client.screens.get(account)
         kept = old if old and old.position == at else Screen(at)
         client.screens[account] = Screen(at, kept.transfers, kept.balance, request)
-        named = At(at.epoch, at.revision) if at else None
-        self._say(client, Subscribe(request, [Following(channel_name(account), named)]))
+        named = PositionJson(at.epoch, at.revision) if at else None
+        self._say(client, Subscribe(request, [ChannelRequest(channel_name(account), named)]))
 
     def leave(self, client: Client, account: AccountId) -> None:
         client.screens.pop(account, None)

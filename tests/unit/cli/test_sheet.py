@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.cli.produce.csv_transfers import MAX_LINE, HeaderError, Row, Sheet, Skip
+from livebalance.cli.produce.csv_transfers import MAX_LINE, CsvParser, HeaderError, Row, SkippedLine
 from livebalance.wire.money import Money
 from livebalance.wire.record import Transfer, admissible
 from livebalance.wire.timestamp import Millis, rfc3339
@@ -18,7 +18,7 @@ HEADER = b"id,account,amount,time\n"
 
 
 def rows(text: bytes) -> list[Row]:
-    sheet = Sheet()
+    sheet = CsvParser()
     return [*sheet.take(text, NOW), *sheet.end(NOW)]
 
 
@@ -60,7 +60,7 @@ def test_of_any_bytes_a_line_is_admissible_or_named(given_lines: list[bytes]) ->
     for row in found:
         if isinstance(row, Transfer):
             assert admissible(row, row.account.encode()) is None
-    named = [int(row.where.removeprefix("line ")) for row in found if isinstance(row, Skip)]
+    named = [int(row.where.removeprefix("line ")) for row in found if isinstance(row, SkippedLine)]
     assert named == sorted(set(named))
     assert all(2 <= number <= text.count(b"\n") + 1 for number in named)
 
@@ -68,7 +68,7 @@ def test_of_any_bytes_a_line_is_admissible_or_named(given_lines: list[bytes]) ->
 @given(st.lists(lines), st.lists(st.integers(0, 400)))
 def test_it_does_not_matter_how_the_bytes_arrive(given_lines: list[bytes], cuts: list[int]) -> None:
     text = HEADER + b"\n".join(given_lines)
-    sheet, found, at = Sheet(), list[Row](), 0
+    sheet, found, at = CsvParser(), list[Row](), 0
     for cut in [*sorted(cuts), len(text)]:
         found += sheet.take(text[at:cut], NOW)
         at = max(at, cut)
@@ -118,23 +118,23 @@ def test_an_amount_is_what_is_written(amount: str, money: Money) -> None:
 )
 def test_what_is_no_transfer_says_why(line: str, reason: str) -> None:
     row = only(line)
-    assert isinstance(row, Skip)
+    assert isinstance(row, SkippedLine)
     assert (row.where, row.reason[: len(reason)]) == ("line 2", reason)
 
 
 def test_lines_are_counted_as_an_editor_does() -> None:
     found = rows(b"\xef\xbb\xbf amount ,id,account\r\n\r\n1,t,a\r\n\n\xff\n1,u,\n")
     assert found[0] == Transfer("t", "a", Money(1, 0), NOW)  # type: ignore[arg-type]  # ids as text
-    assert found[1:] == [Skip("line 5", "not UTF-8"), Skip("line 6", "bad account id")]
+    assert found[1:] == [SkippedLine("line 5", "not UTF-8"), SkippedLine("line 6", "bad account id")]
 
 
 def test_a_line_without_end_is_not_kept() -> None:
-    sheet = Sheet()
+    sheet = CsvParser()
     sheet.take(HEADER, NOW)
     for _ in range(100):
         sheet.take(b"x" * 10_000, NOW)
     assert len(sheet._rest) < 2 * MAX_LINE
-    assert sheet.end(NOW) == [Skip("line 2", f"longer than {MAX_LINE} bytes")]
+    assert sheet.end(NOW) == [SkippedLine("line 2", f"longer than {MAX_LINE} bytes")]
 
 
 @pytest.mark.parametrize(
@@ -147,5 +147,7 @@ def test_without_its_header_a_sheet_says_nothing(text: bytes) -> None:
 
 
 def test_without_a_header_the_columns_are_told() -> None:
-    sheet = Sheet(("id", "account", "amount"), "transfer")
-    assert sheet.take(b"t,a,1\nt,a\n", NOW)[1:] == [Skip("transfer 2", "3 fields are needed, here are 2")]
+    sheet = CsvParser(("id", "account", "amount"), "transfer")
+    assert sheet.take(b"t,a,1\nt,a\n", NOW)[1:] == [
+        SkippedLine("transfer 2", "3 fields are needed, here are 2")
+    ]

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from livebalance.client.account import KEPT, Account, Hole, Repeated, apply
+from livebalance.client.account import KEPT, Account, AlreadyApplied, MissedRevisions, apply
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import DeltaFrame, Snapshot
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
@@ -39,7 +39,7 @@ def test_a_balance_may_become_null() -> None:
 
 @pytest.mark.parametrize("frame", [delta(1, 2), delta(0, 1), delta(2, 2, transfers=[]), snapshot(2)])
 def test_what_is_held_already_changes_nothing(frame: Snapshot | DeltaFrame) -> None:
-    assert apply(at(2), frame) == Repeated(ACCOUNT)
+    assert apply(at(2), frame) == AlreadyApplied(ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_what_is_held_already_changes_nothing(frame: Snapshot | DeltaFrame) -> N
 )
 def test_what_does_not_follow_is_a_hole(frame: Snapshot | DeltaFrame) -> None:
     found = apply(at(2), frame)
-    assert isinstance(found, Hole)
+    assert isinstance(found, MissedRevisions)
     assert found.held == Position(Epoch(EPOCH), Revision(2))
 
 
 def test_a_delta_without_a_state_is_a_hole() -> None:
     found = apply(None, delta(0, 1))
-    assert isinstance(found, Hole)
+    assert isinstance(found, MissedRevisions)
     assert found.held is None
 
 

@@ -6,10 +6,21 @@ from typing import Any
 
 import pytest
 
-from livebalance.client.effects import Close, Connect, Effect, Emit, Input, Lost, Received, Send, Stop, Tick
+from livebalance.client.effects import (
+    CloseSocket,
+    ConnectionLost,
+    Effect,
+    Emit,
+    Input,
+    OpenSocket,
+    Received,
+    Send,
+    Stop,
+    Tick,
+)
 from livebalance.client.event import Changed, Connected, Disconnected, Ended
 from livebalance.client.session import _FRAMES, _TABLE, DEAD_AFTER, WELCOME_WITHIN, Session, State
-from livebalance.wire.close import Close as Code
+from livebalance.wire.close import CloseCode as Code
 from livebalance.wire.frame import (
     MAX_CLIENT_FRAME,
     Error,
@@ -77,7 +88,7 @@ def test_it_connects_at_the_first_tick_and_subscribes_with_the_welcome() -> None
     session = Session([ONE])
     session.follow(ACCOUNT)
     assert session.deadline == 0.0
-    assert session.step(Tick(), NOW, 0.5) == [Connect(ONE)]
+    assert session.step(Tick(), NOW, 0.5) == [OpenSocket(ONE)]
     effects = hears(session, welcome())
     assert [type(event) for event in told(effects)] == [Connected]
     assert said(effects) == [subscribe(1, None)]
@@ -94,8 +105,8 @@ def test_a_frame_changes_the_account_and_is_handed_on() -> None:
 def test_a_reconnect_names_the_position_and_keeps_what_is_shown() -> None:
     session = live()
     shown = session.shown(ACCOUNT)
-    assert told(session.step(Lost(1006, ""), NOW, 0.5)) == [Disconnected(1006, "", 0.25)]
-    assert session.step(Tick(), NOW + 0.25, 0.5) == [Connect(TWO)]
+    assert told(session.step(ConnectionLost(1006, ""), NOW, 0.5)) == [Disconnected(1006, "", 0.25)]
+    assert session.step(Tick(), NOW + 0.25, 0.5) == [OpenSocket(TWO)]
     assert said(hears(session, welcome())) == [subscribe(2, 2)]
     assert session.shown(ACCOUNT) == shown
     assert hears(session, Ok(2)) == []
@@ -121,7 +132,7 @@ def test_the_pause_is_full_jitter_and_doubles_up_to_its_longest() -> None:
     longest = []
     for _ in range(9):
         session.step(Tick(), session.deadline, 0.0)
-        [event] = told(session.step(Lost(1006, "refused"), NOW, 0.999999))
+        [event] = told(session.step(ConnectionLost(1006, "refused"), NOW, 0.999999))
         longest.append(round(event.retry_in, 2))
     assert longest == [0.5, 1, 2, 4, 8, 16, 20, 20, 20]
 
@@ -130,11 +141,11 @@ def test_a_connection_of_use_makes_the_pause_short_again() -> None:
     session = Session([ONE])
     for _ in range(5):
         session.step(Tick(), session.deadline, 0.5)
-        session.step(Lost(1006, ""), NOW, 0.5)
+        session.step(ConnectionLost(1006, ""), NOW, 0.5)
     session.step(Tick(), session.deadline, 0.5)
     hears(session, welcome())
     hears(session, Heartbeat(WHEN, None))
-    [event] = told(session.step(Lost(1006, ""), NOW, 0.5))
+    [event] = told(session.step(ConnectionLost(1006, ""), NOW, 0.5))
     assert event.retry_in == 0.25
 
 
@@ -151,14 +162,14 @@ def test_a_connection_of_use_makes_the_pause_short_again() -> None:
 )
 def test_it_comes_back_when_the_close_code_says_so(code: int, reason: str, pause: float) -> None:
     session = live()
-    assert told(session.step(Lost(code, reason), NOW, 0.5)) == [Disconnected(code, reason, pause)]
+    assert told(session.step(ConnectionLost(code, reason), NOW, 0.5)) == [Disconnected(code, reason, pause)]
     assert session.deadline == NOW + pause
 
 
 @pytest.mark.parametrize("code", [1003, 1007, 1009, 4500, 4501, 4503, 4505, 4506, 4509, 4999])
 def test_it_stays_away_when_the_close_code_says_so(code: int) -> None:
     session = live()
-    assert told(session.step(Lost(code, ""), NOW, 0.5)) == [Disconnected(code, "", None)]
+    assert told(session.step(ConnectionLost(code, ""), NOW, 0.5)) == [Disconnected(code, "", None)]
     assert session.state is State.STOPPED
     assert session.deadline == inf
 
@@ -170,7 +181,7 @@ def test_silence_for_two_and_a_half_heartbeats_is_death() -> None:
     assert session.deadline == dead
     assert session.step(Tick(), dead - 0.001, 0.5) == []
     assert session.step(Tick(), dead, 0.5) == [
-        Close(1006, abort=True),
+        CloseSocket(1006, abort=True),
         Emit(Disconnected(1006, "silent", 0.25)),
     ]
 
@@ -185,7 +196,7 @@ def test_no_welcome_in_time_is_death_too() -> None:
     session = Session([ONE, TWO])
     session.step(Tick(), NOW, 0.5)
     assert session.deadline == NOW + WELCOME_WITHIN
-    assert session.step(Tick(), NOW + WELCOME_WITHIN, 0.5)[0] == Close(1006, abort=True)
+    assert session.step(Tick(), NOW + WELCOME_WITHIN, 0.5)[0] == CloseSocket(1006, abort=True)
 
 
 def test_before_the_welcome_nothing_else_counts() -> None:
@@ -200,8 +211,8 @@ def test_nonsense_ends_the_connection_and_the_next_address_is_tried(welcomed: bo
     session = live() if welcomed else Session([ONE, TWO])
     session.step(Tick(), NOW, 0.5)
     effects = session.step(Received("{"), NOW, 0.5)
-    assert effects[0] == Close(4500)
-    assert session.step(Tick(), session.deadline, 0.5) == [Connect(TWO)]
+    assert effects[0] == CloseSocket(4500)
+    assert session.step(Tick(), session.deadline, 0.5) == [OpenSocket(TWO)]
 
 
 def test_a_type_of_a_later_version_is_ignored() -> None:
@@ -214,16 +225,16 @@ def test_after_a_goaway_it_leaves_within_the_time_and_connects_at_once() -> None
     assert session.deadline == NOW + 2
     assert told(hears(session, delta(2, 3), NOW + 1)) != []
     effects = session.step(Tick(), NOW + 2, 0.5)
-    assert effects[0] == Close(1000)
-    assert session.step(Tick(), NOW + 2, 0.5) == [Connect(TWO)]
+    assert effects[0] == CloseSocket(1000)
+    assert session.step(Tick(), NOW + 2, 0.5) == [OpenSocket(TWO)]
     assert said(hears(session, welcome(), NOW + 2)) == [subscribe(2, 3)]
 
 
 def test_stop_says_goodbye_and_then_nothing_happens_any_more() -> None:
     session = live()
-    assert session.step(Stop(), NOW, 0.5) == [Close(1000)]
+    assert session.step(Stop(), NOW, 0.5) == [CloseSocket(1000)]
     assert session.state is State.STOPPED
-    for what in (Tick(), Lost(1006, ""), Stop(), Received(encode(delta(2, 3)))):
+    for what in (Tick(), ConnectionLost(1006, ""), Stop(), Received(encode(delta(2, 3)))):
         assert session.step(what, NOW + 99, 0.5) == []
 
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from livebalance.feed.__main__ import arguments, summary
-from livebalance.feed.feed import Feed, Order
+from livebalance.feed.feed import Feed, FeedOptions
 from livebalance.feed.settings import FeedSettings
 
 
@@ -28,7 +28,7 @@ def test_what_makes_no_sense_is_refused_in_words(bad: str, capsys: pytest.Captur
 
 
 def test_the_summary_counts_transfers_and_their_records() -> None:
-    feed = Feed(FeedSettings(), Order(), run="r1", transfers=3, opened=8)
+    feed = Feed(FeedSettings(), FeedOptions(), run="r1", transfers=3, opened=8)
     assert json.loads(summary(feed, 1.5, as_json=True)) == {
         "run": "r1",
         "transfers": 3,

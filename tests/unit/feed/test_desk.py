@@ -6,10 +6,10 @@ from typing import Any
 import jwt
 import pytest
 
-from livebalance.feed.token_endpoint import AUDIENCE, ISSUER, LONGEST, Desk
+from livebalance.feed.token_endpoint import AUDIENCE, ISSUER, LONGEST, TokenEndpoint
 from tests.tokens import SECRET
 
-DESK = Desk(SECRET)
+DESK = TokenEndpoint(SECRET)
 
 
 def claims(body: bytes) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.live.sessions import AGE_SPREAD, AGED, LEAVE_WITHIN, Clients
-from livebalance.wire.close import Close
+from livebalance.gateway.live.sessions import AGE_SPREAD, AGED, LEAVE_WITHIN, Sessions
+from livebalance.wire.close import CloseCode
 from tests.unit.gateway.test_hub import TERMS, WALL, frames, rights
 
 AGE = 100.0
@@ -18,7 +18,7 @@ class Told:
     hangups: dict[str, float]
 
 
-def lived(clients: Clients, hub: Hub, sessions: list[Session], until: float) -> Told:
+def lived(clients: Sessions, hub: Hub, sessions: list[Session], until: float) -> Told:
     """When each was told what, looking four times a second."""
     told = Told({}, {})
     for quarter in range(int(until * 4)):
@@ -29,18 +29,18 @@ def lived(clients: Clients, hub: Hub, sessions: list[Session], until: float) -> 
                 told.goaways[session.name] = now
         for session, hangup in hub.take().hangups:
             assert hangup == AGED
-            assert hangup.code is Close.GOODBYE
+            assert hangup.code is CloseCode.GOODBYE
             told.hangups[session.name] = now
             clients.disconnect(session)
     return told
 
 
-def house(age: float | None) -> tuple[Clients, Hub]:
+def house(age: float | None) -> tuple[Sessions, Hub]:
     hub = Hub(resume_max=10_000, trail_bytes=1 << 20)
-    return Clients(TERMS._replace(age=age), Revocations(), hub), hub
+    return Sessions(TERMS._replace(age=age), Revocations(), hub), hub
 
 
-def came(clients: Clients, name: str, chance: float) -> Session:
+def came(clients: Sessions, name: str, chance: float) -> Session:
     session = clients.connect(name, "10.0.0.1", 0.0, chance)
     clients.vouched(session, None, rights(name), 0.0, WALL)
     return session

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.limits.rate import Bucket
+from livebalance.gateway.limits.rate import RateLimiter
 
 
 @given(
@@ -12,7 +12,7 @@ from livebalance.gateway.limits.rate import Bucket
 def test_in_any_stretch_of_time_no_more_than_the_burst_and_the_rate(
     per_second: float, burst: int, asked: list[tuple[float, int]]
 ) -> None:
-    bucket, now, taken = Bucket(per_second, burst), 0.0, []
+    bucket, now, taken = RateLimiter(per_second, burst), 0.0, []
     for step, count in asked:
         now += step
         if bucket.take(now, count) == 0:
@@ -25,7 +25,7 @@ def test_in_any_stretch_of_time_no_more_than_the_burst_and_the_rate(
 
 @given(st.floats(0.01, 1000), st.integers(1, 100), st.integers(1, 200))
 def test_after_the_wait_it_says_there_is_enough(per_second: float, burst: int, times: int) -> None:
-    bucket = Bucket(per_second, burst)
+    bucket = RateLimiter(per_second, burst)
     waits = [bucket.take(5.0) for _ in range(times)]
     assert waits.count(0.0) == min(times, burst)
     if waits[-1]:
@@ -34,7 +34,7 @@ def test_after_the_wait_it_says_there_is_enough(per_second: float, burst: int, t
 
 
 def test_it_is_full_again() -> None:
-    bucket = Bucket(2, 10)
+    bucket = RateLimiter(2, 10)
     assert bucket.is_full(0.0)
     assert bucket.take(0.0, 10) == 0
     assert not bucket.is_full(4.9)

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from livebalance.gateway.api.sse_format import Story, end
-from livebalance.gateway.live.outbox import Parcel, ready, text
-from livebalance.wire.close import Close
+from livebalance.gateway.api.sse_format import EventEncoder, end
+from livebalance.gateway.live.outbox import Frame, ready, text
+from livebalance.wire.close import CloseCode
 from livebalance.wire.event_id import decode_event_id
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.unit.wire.samples import epochs, revisions
@@ -38,7 +38,7 @@ jsons = st.recursive(
 )
 words = jsons.map(lambda value: ready(json.encode(value)))
 parcels = st.builds(
-    lambda account, at, frame: Parcel(account, None, at, frame),
+    lambda account, at, frame: Frame(account, None, at, frame),
     accounts,
     st.builds(Position, epochs, revisions),
     words,
@@ -52,9 +52,9 @@ def test_the_text_of_a_ready_frame(told: bytes) -> None:
 
 @given(st.lists(words | parcels, max_size=12), st.integers(0, 12))
 def test_every_frame_arrives_and_each_of_data_says_where_its_reader_is(
-    frames: list[bytes | Parcel], cut: int
+    frames: list[bytes | Frame], cut: int
 ) -> None:
-    story = Story({})
+    story = EventEncoder({})
     events = heard(story.events(frames[:cut]) + story.events(frames[cut:]))
     at: dict[AccountId, Position] = {}
     for frame, event in zip(frames, events, strict=True):
@@ -70,24 +70,24 @@ def test_every_frame_arrives_and_each_of_data_says_where_its_reader_is(
 def test_what_was_resumed_from_stays() -> None:
     alice, bob = AccountId("alice"), AccountId("bob")
     here = Position(Epoch("00000000000000a1"), Revision(5))
-    story = Story({alice: here})
-    (event,) = heard(story.events([Parcel(bob, None, here, ready(b"{}"))]))
+    story = EventEncoder({alice: here})
+    (event,) = heard(story.events([Frame(bob, None, here, ready(b"{}"))]))
     assert decode_event_id(event["id"]) == {alice: here, bob: here}
 
 
 def test_lines_inside_a_frame_are_of_it() -> None:
-    (event,) = heard(Story({}).events([ready(b'{"a":\r\n1,\r"b"\n:2}')]))
+    (event,) = heard(EventEncoder({}).events([ready(b'{"a":\r\n1,\r"b"\n:2}')]))
     assert json.decode(event["data"]) == {"a": 1, "b": 2}
 
 
 def test_the_end() -> None:
-    (event,) = heard(end(Close.GOODBYE, "drain", 1800))
+    (event,) = heard(end(CloseCode.GOODBYE, "drain", 1800))
     assert (event["event"], event["retry"]) == ("close", "1800")
     told: dict[str, Any] = json.decode(event["data"])
     assert told == {
         "code": 4000,
         "reason": {"code": "drain", "message": "the gateway is restarting", "retry_after_ms": 1800},
     }
-    (event,) = heard(end(Close.REVOKED, "revoked"))
+    (event,) = heard(end(CloseCode.REVOKED, "revoked"))
     assert set(event) == {"event", "data"}
     assert json.decode(event["data"])["reason"] == {"code": "revoked", "message": "access was revoked"}

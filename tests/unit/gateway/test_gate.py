@@ -1,16 +1,16 @@
 """Whether clients may come: what is missing is said, and who is still sent here while it goes is let in."""
 
-from livebalance.gateway.lifecycle import AUDITED_WITHIN, Gate
+from livebalance.gateway.lifecycle import AUDITED_WITHIN, Readiness
 
 
-def open_gate() -> Gate:
-    gate = Gate()
+def open_gate() -> Readiness:
+    gate = Readiness()
     gate.redis_here, gate.audited_at = True, 100.0
     return gate
 
 
 def test_what_is_missing_is_said() -> None:
-    gate = Gate()
+    gate = Readiness()
     assert gate.not_ready(keys=False, now=0.0) == "redis is away"
     gate.redis_here = True
     assert gate.not_ready(keys=False, now=0.0) == "no keys or revocations yet"

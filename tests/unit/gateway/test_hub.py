@@ -11,10 +11,10 @@ from livebalance.gateway.limits.connections import STRIKES
 from livebalance.gateway.live.history import FRESH
 from livebalance.gateway.live.hub import ACK_WITHIN, Hub
 from livebalance.gateway.live.session import READS_AT_ONCE, Session
-from livebalance.gateway.live.sessions import WORDS, Clients, Terms
-from livebalance.readmodel.gateway_reads import Found
-from livebalance.wire.close import Close
-from livebalance.wire.delta import Parts, written
+from livebalance.gateway.live.sessions import WORDS, SessionConfig, Sessions
+from livebalance.readmodel.gateway_reads import AccountState
+from livebalance.wire.close import CloseCode
+from livebalance.wire.delta import DeltaParts, written
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
@@ -22,7 +22,7 @@ from livebalance.wire.timestamp import Millis
 WALL = Millis(1_795_000_000_000)
 EPOCH = Epoch("00000000000000a1")
 ALICE = AccountId("alice")
-TERMS = Terms("gateway-1", "1.0", 10_000, Limits(16384, 128, 10_000), 1000)
+TERMS = SessionConfig("gateway-1", "1.0", 10_000, Limits(16384, 128, 10_000), 1000)
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def clients(hub: Hub) -> Clients:
-    return Clients(TERMS, Revocations(), hub)
+def clients(hub: Hub) -> Sessions:
+    return Sessions(TERMS, Revocations(), hub)
 
 
 def frames(session: Session) -> list[dict[str, Any]]:
@@ -61,8 +61,8 @@ def unsubscribe(*accounts: str) -> bytes:
     return json.encode({"type": "unsubscribe", "id": 2, "channels": [f"account:{one}" for one in accounts]})
 
 
-def empty(revision: int = 1) -> Found:
-    return Found(EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False)
+def empty(revision: int = 1) -> AccountState:
+    return AccountState(EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False)
 
 
 def rights(subject: str, *accounts: str, seconds: int = 3600) -> Rights:
@@ -76,21 +76,21 @@ def rights(subject: str, *accounts: str, seconds: int = 3600) -> Rights:
     )
 
 
-def connected(clients: Clients, name: str, address: str, now: float) -> Session:
+def connected(clients: Sessions, name: str, address: str, now: float) -> Session:
     """One that may see everything."""
     session = clients.connect(name, address, now)
     clients.vouched(session, None, rights(f"subject of {name}"), now, WALL)
     return session
 
 
-def joined(clients: Clients, *accounts: str) -> Session:
+def joined(clients: Sessions, *accounts: str) -> Session:
     session = connected(clients, "s", "10.0.0.1", 0.0)
     frames(session)
     clients.receive(session, subscribe(*accounts), 0.0)
     return session
 
 
-def test_the_welcome_is_followed_by_the_status(clients: Clients) -> None:
+def test_the_welcome_is_followed_by_the_status(clients: Sessions) -> None:
     clients.tell(Status("live", "2026-11-24T17:20:00.000Z"))
     session = connected(clients, "s-1", "10.0.0.1", 0.0)
     welcome, status = frames(session)
@@ -101,7 +101,7 @@ def test_the_welcome_is_followed_by_the_status(clients: Clients) -> None:
 PING = b'{"type":"ping","id":1}'
 
 
-def test_who_asks_too_often_is_told_then_closed_then_not_asked_back(hub: Hub, clients: Clients) -> None:
+def test_who_asks_too_often_is_told_then_closed_then_not_asked_back(hub: Hub, clients: Sessions) -> None:
     for number in range(STRIKES):
         session = connected(clients, f"s-{number}", "10.0.0.1", 0.0)
         frames(session)
@@ -118,14 +118,14 @@ def test_who_asks_too_often_is_told_then_closed_then_not_asked_back(hub: Hub, cl
         [(closed, hangup)] = hub.take().hangups
         assert closed is session
         last = number == STRIKES - 1
-        assert hangup.code is (Close.ABUSE if last else Close.BUSY)
+        assert hangup.code is (CloseCode.ABUSE if last else CloseCode.BUSY)
         assert last or hangup.retry_after_ms
     other = connected(clients, "s", "10.0.0.2", 0.0)
     clients.receive(other, PING, 0.0)
     assert frames(other)[-1]["type"] == "ok"
 
 
-def test_who_asks_as_often_as_it_may_hears_no_warning(clients: Clients) -> None:
+def test_who_asks_as_often_as_it_may_hears_no_warning(clients: Sessions) -> None:
     session = connected(clients, "s", "10.0.0.1", 0.0)
     frames(session)
     for number in range(1000):
@@ -133,14 +133,14 @@ def test_who_asks_as_often_as_it_may_hears_no_warning(clients: Clients) -> None:
     assert [one["type"] for one in frames(session)] == ["ok"] * 1000
 
 
-def test_a_flood_of_errors_and_of_subscriptions_has_its_bound(hub: Hub, clients: Clients) -> None:
+def test_a_flood_of_errors_and_of_subscriptions_has_its_bound(hub: Hub, clients: Sessions) -> None:
     session = joined(clients)
     hangups, errors = hub.take().hangups, 0
     while not hangups:
         errors += 1
         clients.receive(session, b'{"type":"hello"}', errors / 10)
         hangups = hub.take().hangups
-    assert [hangup.code for _, hangup in hangups] == [Close.BUSY]
+    assert [hangup.code for _, hangup in hangups] == [CloseCode.BUSY]
     assert errors == 55  # 50, and those forgiven meanwhile
     churning = joined(clients)
     for number in range(3):
@@ -151,7 +151,7 @@ def test_a_flood_of_errors_and_of_subscriptions_has_its_bound(hub: Hub, clients:
     assert (refused["code"], refused["id"], refused["temporary"]) == ("rate_limited", 1, True)
 
 
-def test_a_read_begins_only_after_the_acknowledgement(hub: Hub, clients: Clients) -> None:
+def test_a_read_begins_only_after_the_acknowledgement(hub: Hub, clients: Sessions) -> None:
     joined(clients, "alice")
     done = hub.take()
     assert (done.subscriptions, done.reads) == ({ALICE: True}, [])
@@ -160,7 +160,7 @@ def test_a_read_begins_only_after_the_acknowledgement(hub: Hub, clients: Clients
     assert (read.account, read.afters) == (ALICE, frozenset({None}))
 
 
-def test_two_joiners_share_one_read(hub: Hub, clients: Clients) -> None:
+def test_two_joiners_share_one_read(hub: Hub, clients: Sessions) -> None:
     first = joined(clients, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
@@ -172,7 +172,7 @@ def test_two_joiners_share_one_read(hub: Hub, clients: Clients) -> None:
 
 
 def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came(
-    hub: Hub, clients: Clients
+    hub: Hub, clients: Sessions
 ) -> None:
     first = joined(clients, "alice")
     hub.acked(ALICE)
@@ -186,7 +186,7 @@ def test_the_answer_to_a_read_for_those_who_left_is_not_for_those_who_came(
 
 
 def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_kept(
-    hub: Hub, clients: Clients
+    hub: Hub, clients: Sessions
 ) -> None:
     old = joined(clients, "alice")
     hub.acked(ALICE)
@@ -204,13 +204,13 @@ def test_who_has_nothing_yet_is_refused_while_postgres_is_away_and_others_are_ke
     assert not new.followers
 
 
-def test_who_comes_from_where_another_was_is_answered_without_a_read(hub: Hub, clients: Clients) -> None:
+def test_who_comes_from_where_another_was_is_answered_without_a_read(hub: Hub, clients: Sessions) -> None:
     joined(clients, "alice")
     hub.acked(ALICE)
     (read,) = hub.take().reads
     hub.answered(read, {None: empty(1)}, 0.0)
     for at in (1, 3):
-        parts = Parts(EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b"")
+        parts = DeltaParts(EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b"")
         hub.delta(ALICE, written(ALICE, Lane(0), parts))
     fresh = joined(clients, "alice")
     assert not hub.take().reads
@@ -227,7 +227,7 @@ def test_who_comes_from_where_another_was_is_answered_without_a_read(hub: Hub, c
     assert len(hub.take().reads) == 1
 
 
-def test_who_waits_too_long_for_redis_is_refused(hub: Hub, clients: Clients) -> None:
+def test_who_waits_too_long_for_redis_is_refused(hub: Hub, clients: Sessions) -> None:
     session = joined(clients, "alice")
     hub.take()
     hub.tick(ACK_WITHIN - 1)
@@ -237,7 +237,7 @@ def test_who_waits_too_long_for_redis_is_refused(hub: Hub, clients: Clients) -> 
     assert hub.take().subscriptions == {ALICE: False}
 
 
-def test_one_session_is_read_for_little_by_little(hub: Hub, clients: Clients) -> None:
+def test_one_session_is_read_for_little_by_little(hub: Hub, clients: Sessions) -> None:
     accounts = [f"a-{number}" for number in range(40)]
     joined(clients, *accounts)
     for account in accounts:
@@ -249,7 +249,7 @@ def test_one_session_is_read_for_little_by_little(hub: Hub, clients: Clients) ->
     assert len(hub.take().reads) == READS_AT_ONCE
 
 
-def test_while_the_transport_takes_nothing_nothing_is_read_for_it(hub: Hub, clients: Clients) -> None:
+def test_while_the_transport_takes_nothing_nothing_is_read_for_it(hub: Hub, clients: Sessions) -> None:
     session = joined(clients, "alice")
     clients.writable(session, False)
     hub.acked(ALICE)
@@ -258,17 +258,17 @@ def test_while_the_transport_takes_nothing_nothing_is_read_for_it(hub: Hub, clie
     assert len(hub.take().reads) == 1
 
 
-def test_a_client_that_asks_and_never_reads_is_closed(hub: Hub, clients: Clients) -> None:
+def test_a_client_that_asks_and_never_reads_is_closed(hub: Hub, clients: Sessions) -> None:
     session = connected(clients, "s", "10.0.0.1", 0.0)
     frames(session)
     clients.writable(session, False)
     for number in range(WORDS + 1):
         clients.receive(session, json.encode({"type": "ping", "id": number}), number / 10)
     ((who, hangup),) = hub.take().hangups
-    assert (who, hangup.code) == (session, Close.BUSY)
+    assert (who, hangup.code) == (session, CloseCode.BUSY)
 
 
-def test_each_heartbeat_is_due_in_its_turn(clients: Clients) -> None:
+def test_each_heartbeat_is_due_in_its_turn(clients: Sessions) -> None:
     early, late = connected(clients, "s", "10.0.0.1", 0.0), connected(clients, "s", "10.0.0.1", 5.0)
     frames(early), frames(late)
     clients.tick(10.0, WALL)
@@ -280,7 +280,7 @@ def test_each_heartbeat_is_due_in_its_turn(clients: Clients) -> None:
     assert frames(early) == []
 
 
-def test_a_position_of_before_is_read_from_with_its_epoch(hub: Hub, clients: Clients) -> None:
+def test_a_position_of_before_is_read_from_with_its_epoch(hub: Hub, clients: Sessions) -> None:
     session = connected(clients, "s", "10.0.0.1", 0.0)
     at = {"epoch": EPOCH, "revision": 7}
     text = {"type": "subscribe", "id": 1, "channels": [{"channel": "account:alice", "position": at}]}

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 import pytest
 from prometheus_client import REGISTRY
 
-from livebalance.gateway.telemetry.latency import Journeys
-from livebalance.wire.delta import Delta, Parts, written
+from livebalance.gateway.telemetry.latency import LatencySampler
+from livebalance.wire.delta import Delta, DeltaParts, written
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 
@@ -22,7 +22,7 @@ class Hub:
 
 
 def delta(from_: int) -> Delta:
-    parts = Parts(EPOCH, Revision(from_), Revision(from_ + 1), Millis(1_795_000_000_000), b"{}", b"")
+    parts = DeltaParts(EPOCH, Revision(from_), Revision(from_ + 1), Millis(1_795_000_000_000), b"{}", b"")
     return written(ALICE, Lane(0), parts)
 
 
@@ -32,7 +32,7 @@ def timed() -> float:
 
 def test_the_first_that_continues_is_timed_once_it_is_relayed() -> None:
     hub, before = Hub(5), timed()
-    journeys = Journeys(hub)
+    journeys = LatencySampler(hub)
     chosen = journeys.begin([(ALICE, delta(5)), (ALICE, delta(6))])
     assert chosen == (ALICE, delta(5))
     journeys.end(*chosen)
@@ -45,4 +45,4 @@ def test_the_first_that_continues_is_timed_once_it_is_relayed() -> None:
 
 @pytest.mark.parametrize("from_", [4, 6])
 def test_one_that_was_there_or_leaves_a_hole_is_not(from_: int) -> None:
-    assert Journeys(Hub(5)).begin([(ALICE, delta(from_))]) is None
+    assert LatencySampler(Hub(5)).begin([(ALICE, delta(from_))]) is None

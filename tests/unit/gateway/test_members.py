@@ -2,8 +2,8 @@
 
 from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
 from livebalance.gateway.live.outbox import Outbox
-from livebalance.gateway.live.session import Manners, Session
-from livebalance.gateway.live.users import Members
+from livebalance.gateway.live.session import Session, SessionLimits
+from livebalance.gateway.live.users import Users
 from livebalance.wire.timestamp import Millis
 
 WALL = Millis(1_795_000_000_000)
@@ -13,9 +13,9 @@ def rights(seconds: float) -> Rights:
     return Rights("me", "login", scope(["*"]), WALL // 1000, Millis(int(WALL + seconds * 1000)))
 
 
-def entered(seconds: float) -> tuple[Members, Session]:
-    members = Members(10)
-    session = Session("s", "10.0.0.1", Outbox(1000), 128, Manners())
+def entered(seconds: float) -> tuple[Users, Session]:
+    members = Users(10)
+    session = Session("s", "10.0.0.1", Outbox(1000), 128, SessionLimits())
     assert members.enter(session, rights(seconds), 0.0, WALL)
     return members, session
 

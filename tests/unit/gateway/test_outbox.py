@@ -3,11 +3,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame as WebSocketFrame
+from websockets.frames import Opcode
 
-from livebalance.gateway.live.channel import parcel as relayed
-from livebalance.gateway.live.outbox import Outbox, Parcel, ready
-from livebalance.wire.delta import Parts, written
+from livebalance.gateway.live.channel import frame_of_delta
+from livebalance.gateway.live.outbox import Frame, Outbox, ready
+from livebalance.wire.delta import DeltaParts, written
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 
@@ -18,8 +19,8 @@ def at(revision: int) -> Position:
     return Position(Epoch("00000000000000a1"), Revision(revision))
 
 
-def parcel(account: AccountId, revision: int, size: int = 10) -> Parcel:
-    return Parcel(account, at(revision), at(revision + 1), b"%d" % (revision % 10) * size)
+def data_frame(account: AccountId, revision: int, size: int = 10) -> Frame:
+    return Frame(account, at(revision), at(revision + 1), b"%d" % (revision % 10) * size)
 
 
 def blocked(limit: int) -> Outbox:
@@ -30,14 +31,14 @@ def blocked(limit: int) -> Outbox:
 
 @given(st.binary(max_size=200) | st.sampled_from([b"x" * 65535, b"x" * 65536, b"x" * 70000]))
 def test_a_ready_frame_is_what_a_websocket_library_makes(text: bytes) -> None:
-    assert ready(text) == Frame(Opcode.TEXT, text).serialize(mask=False)
+    assert ready(text) == WebSocketFrame(Opcode.TEXT, text).serialize(mask=False)
 
 
 def test_everything_goes_out_in_order_and_the_newest_heartbeat_last() -> None:
     outbox = Outbox(100)
     outbox.beat(b"old;")
     outbox.say(b"ok;")
-    outbox.put(parcel(ALICE, 1, 1))
+    outbox.put(data_frame(ALICE, 1, 1))
     outbox.beat(b"new;")
     outbox.say(b"later;")
     assert outbox.take(0.0) == b"ok;1later;new;"
@@ -47,37 +48,39 @@ def test_everything_goes_out_in_order_and_the_newest_heartbeat_last() -> None:
 
 def test_while_the_transport_takes_bytes_there_is_no_bound() -> None:
     outbox = Outbox(15)
-    assert outbox.put(parcel(ALICE, 1))
-    assert outbox.put(parcel(ALICE, 2))
+    assert outbox.put(data_frame(ALICE, 1))
+    assert outbox.put(data_frame(ALICE, 2))
 
 
 def test_over_the_bound_positions_are_left_and_words_stay() -> None:
     outbox = blocked(25)
-    assert outbox.put(parcel(ALICE, 5))
+    assert outbox.put(data_frame(ALICE, 5))
     outbox.say(b"ok;")
-    assert outbox.put(parcel(ALICE, 6))
-    assert not outbox.put(parcel(BOB, 1))
+    assert outbox.put(data_frame(ALICE, 6))
+    assert not outbox.put(data_frame(BOB, 1))
     assert outbox.forget_all() == {ALICE: at(5), BOB: at(1)}
     assert (outbox.size, outbox.words) == (0, 1)
-    assert outbox.put(parcel(BOB, 1))
-    assert outbox.take(0.0) == b"ok;" + parcel(BOB, 1).frame
+    assert outbox.put(data_frame(BOB, 1))
+    assert outbox.take(0.0) == b"ok;" + data_frame(BOB, 1).frame
 
 
 def test_one_account_can_be_forgotten_alone() -> None:
     outbox = blocked(100)
-    for one in (parcel(ALICE, 5), parcel(BOB, 1), parcel(ALICE, 6)):
+    for one in (data_frame(ALICE, 5), data_frame(BOB, 1), data_frame(ALICE, 6)):
         outbox.put(one)
-    assert outbox.forget(ALICE) == parcel(ALICE, 5)
+    assert outbox.forget(ALICE) == data_frame(ALICE, 5)
     assert outbox.forget(ALICE) is None
     assert outbox.size == 10
-    assert outbox.take(0.0) == parcel(BOB, 1).frame
+    assert outbox.take(0.0) == data_frame(BOB, 1).frame
 
 
-def moved(account: AccountId, revision: int) -> Parcel:
+def moved(account: AccountId, revision: int) -> Frame:
     """A transfer, as the hub relays it."""
     texts = b'{"revision":%d}' % (revision + 1), b'{"id":"t-%d"}' % (revision + 1)
-    parts = Parts(at(0).epoch, Revision(revision), Revision(revision + 1), Millis(revision * 1000), *texts)
-    return relayed(account, written(account, Lane(0), parts))
+    parts = DeltaParts(
+        at(0).epoch, Revision(revision), Revision(revision + 1), Millis(revision * 1000), *texts
+    )
+    return frame_of_delta(account, written(account, Lane(0), parts))
 
 
 def frames(taken: bytes) -> list[Any]:
@@ -132,7 +135,7 @@ def test_the_bound_holds_whatever_comes(arrivals: list[tuple[AccountId, int, boo
     for number, (account, size, word) in enumerate(arrivals):
         if word:
             outbox.say(b"w" * size)
-        elif not outbox.put(parcel(account, number, size)):
+        elif not outbox.put(data_frame(account, number, size)):
             outbox.forget_all()
         assert outbox.size <= 100
     words = sum(size for _, size, word in arrivals if word)

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.auth.jwks import Keys, keys, secret
+from livebalance.gateway.auth.jwks import JwksCache, keys, secret
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
-from livebalance.gateway.auth.tokens import LONGEST, Expected, Tokens
+from livebalance.gateway.auth.tokens import LONGEST, ExpectedClaims, TokenVerifier
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
@@ -22,7 +22,7 @@ from livebalance.wire.timestamp import Millis
 from tests.tokens import AUDIENCE, ISSUER, SECRET, claims, signed
 from tests.unit.wire.samples import accounts
 
-EXPECTED = Expected(AUDIENCE, ISSUER)
+EXPECTED = ExpectedClaims(AUDIENCE, ISSUER)
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 
 # --- scopes
@@ -69,7 +69,7 @@ def public(key: Any, id_: str) -> dict[str, Any]:
 
 
 SET = {"keys": [public(RSA_KEY, "rsa-1"), public(EC_KEY, "ec-1")]}
-TOKENS = Tokens(Keys([secret(SECRET, "demo"), *keys(SET)], None), EXPECTED)
+TOKENS = TokenVerifier(JwksCache([secret(SECRET, "demo"), *keys(SET)], None), EXPECTED)
 
 
 def check(token: str) -> Rights | str:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from livebalance.gateway.redis.pending import Awaited
-from livebalance.gateway.redis.placement import One, Seating
-from livebalance.runtime.redis.url import Node
+from livebalance.gateway.redis.pending import PendingSubscriptions
+from livebalance.gateway.redis.placement import Placement, SingleNode
+from livebalance.runtime.redis.url import RedisNode
 
-NODES = [Node(f"10.0.0.{number}", 6379) for number in range(3)]
+NODES = [RedisNode(f"10.0.0.{number}", 6379) for number in range(3)]
 CHANNELS = [b"0-0", b"0-1", b"1-0"]  # the slot, and a number
 
 
@@ -24,11 +24,11 @@ def slot(channel: bytes) -> int:
 class Shares:
     """Who owns each of two slots."""
 
-    def __init__(self, owners: dict[int, Node]) -> None:
+    def __init__(self, owners: dict[int, RedisNode]) -> None:
         self.owners = owners
         self.nodes = set(owners.values())
 
-    def owner(self, channel: bytes) -> Node | None:
+    def owner(self, channel: bytes) -> RedisNode | None:
         return self.owners.get(slot(channel))
 
 
@@ -62,8 +62,8 @@ class World:
         self.owners = {number: NODES[number] for number in range(2)}
         self.past = [Shares(dict(self.owners))]
         self.servers = {node: Server() for node in NODES}
-        self.seating = Seating()
-        self.awaited = {node: Awaited() for node in NODES}
+        self.seating = Placement()
+        self.awaited = {node: PendingSubscriptions() for node in NODES}
         self.wanted: set[bytes] = set()
         self.heard: set[bytes] = set()
         self.lost: set[bytes] = set()  # a message of them was, and they were not heard again since
@@ -82,24 +82,24 @@ class World:
             lambda channel, node: self.send(),
         )[what](channel, node)
 
-    def want(self, channel: bytes, _: Node) -> None:
+    def want(self, channel: bytes, _: RedisNode) -> None:
         if channel not in self.wanted:
             self.wanted.add(channel)
             self.seating.want([channel])
 
-    def leave(self, channel: bytes, _: Node) -> None:
+    def leave(self, channel: bytes, _: RedisNode) -> None:
         for some in (self.wanted, self.heard, self.lost):
             some.discard(channel)
         self.seating.leave([channel])
 
-    def move(self, channel: bytes, node: Node) -> None:
+    def move(self, channel: bytes, node: RedisNode) -> None:
         before = self.owners[slot(channel)]
         if before != node:
             self.owners[slot(channel)] = node
             self.past.append(Shares(dict(self.owners)))
             self.servers[before].lose(slot(channel))
 
-    def publish(self, channel: bytes, _: Node) -> None:
+    def publish(self, channel: bytes, _: RedisNode) -> None:
         if channel in self.heard and channel not in self.servers[self.owners[slot(channel)]].subscribed:
             self.lost.add(channel)
 
@@ -114,11 +114,11 @@ class World:
                     self.awaited[node].sent(slot(channel), [channel])
                 self.servers[node].hears.append(("subscribed" if there else "unsubscribed", [channel]))
 
-    def obey(self, node: Node) -> None:
+    def obey(self, node: RedisNode) -> None:
         if self.servers[node].hears:
             self.servers[node].obey({number for number, owner in self.owners.items() if owner == node})
 
-    def listen(self, node: Node) -> None:
+    def listen(self, node: RedisNode) -> None:
         """As Deltas does."""
         if not self.servers[node].says:
             return
@@ -232,12 +232,12 @@ def mutant(where: Any, name: str, other: Any) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("law", "where", "name", "other"),
     [
-        (law, Seating, "strayed", lambda self, node, channels: None),
-        (law, Seating, "heard", lambda self, channels: False),
-        (law, Seating, "is_at", lambda self, channel, node: True),
-        (law, Awaited, "refused", lambda self, slot: []),
-        (law_of_one, Awaited, "__contains__", lambda self, channel: False),
-        (law_of_one, Awaited, "acknowledged", lambda self, channel: False),
+        (law, Placement, "strayed", lambda self, node, channels: None),
+        (law, Placement, "heard", lambda self, channels: False),
+        (law, Placement, "is_at", lambda self, channel, node: True),
+        (law, PendingSubscriptions, "refused", lambda self, slot: []),
+        (law_of_one, PendingSubscriptions, "__contains__", lambda self, channel: False),
+        (law_of_one, PendingSubscriptions, "acknowledged", lambda self, channel: False),
     ],
     ids=lambda one: str(one) if isinstance(one, str) else "",
 )
@@ -250,11 +250,11 @@ def test_the_law_sees_its_mutant(law: Law, where: Any, name: str, other: Any) ->
 
 
 def test_a_single_server_hears_all() -> None:
-    seating = Seating()
+    seating = Placement()
     seating.want([b"a", b"b"])
     assert seating.is_amiss()
     assert not seating.take()
-    seating.shared(One(NODES[0]))
+    seating.shared(SingleNode(NODES[0]))
     assert not seating.is_amiss()
     assert seating.take() == {NODES[0]: {b"a": True, b"b": True}}
     seating.leave([b"a"])
@@ -265,7 +265,7 @@ def test_a_single_server_hears_all() -> None:
 
 
 def test_channels_without_an_owner_wait_for_one() -> None:
-    seating = Seating()
+    seating = Placement()
     seating.shared(Shares({0: NODES[0]}))
     seating.want([b"0-0", b"1-0"])
     assert seating.take() == {NODES[0]: {b"0-0": True}}
@@ -276,7 +276,7 @@ def test_channels_without_an_owner_wait_for_one() -> None:
 
 
 def test_the_last_of_several_acknowledgements_counts() -> None:
-    awaited = Awaited()
+    awaited = PendingSubscriptions()
     awaited.sent(0, [b"0-0"])
     awaited.sent(0, [b"0-0", b"0-1"])
     assert not awaited.acknowledged(b"0-0")

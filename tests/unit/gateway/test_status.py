@@ -1,5 +1,5 @@
-from livebalance.gateway.live.status import Pipeline
-from livebalance.readmodel.gateway_reads import Finding, Progress
+from livebalance.gateway.live.status import PipelineStatus
+from livebalance.readmodel.gateway_reads import AuditFinding, LaneProgress
 from livebalance.wire.frame import Status
 from livebalance.wire.identity import Epoch, Lane
 from livebalance.wire.timestamp import Millis, rfc3339
@@ -7,21 +7,21 @@ from livebalance.wire.timestamp import Millis, rfc3339
 WALL = Millis(1_795_000_000_000)
 
 
-def finding(*as_of: int | None, partitions: int | None = None, halted: str | None = None) -> Finding:
+def finding(*as_of: int | None, partitions: int | None = None, halted: str | None = None) -> AuditFinding:
     lanes = {
-        Lane(n): Progress(None if one is None else Millis(one), halted if n == 0 else None)
+        Lane(n): LaneProgress(None if one is None else Millis(one), halted if n == 0 else None)
         for n, one in enumerate(as_of)
     }
-    return Finding(Epoch("00000000000000a1"), partitions or len(as_of), lanes, {})
+    return AuditFinding(Epoch("00000000000000a1"), partitions or len(as_of), lanes, {})
 
 
-def here() -> Pipeline:
-    pipeline = Pipeline()
+def here() -> PipelineStatus:
+    pipeline = PipelineStatus()
     pipeline.redis(True)
     return pipeline
 
 
-def word(pipeline: Pipeline, now: float) -> tuple[str, str | None] | None:
+def word(pipeline: PipelineStatus, now: float) -> tuple[str, str | None] | None:
     status = pipeline.changed(now, WALL)
     return (status.state, status.reason or None) if status else None
 
@@ -61,7 +61,7 @@ def test_what_was_never_complete_or_is_not_there_is_a_stall() -> None:
 
 
 def test_the_reason_names_what_is_away() -> None:
-    pipeline = Pipeline()
+    pipeline = PipelineStatus()
     assert word(pipeline, 0.0) == ("stalled", "the database is away")
     pipeline.audited(finding(WALL), 0.0, WALL)
     assert word(pipeline, 0.0) == ("stalled", "live updates are away")

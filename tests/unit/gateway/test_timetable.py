@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.live.collections import Timetable
+from livebalance.gateway.live.collections import TimerWheel
 
 
 def test_each_is_due_once_and_in_its_second() -> None:
-    times: Timetable[str] = Timetable()
+    times: TimerWheel[str] = TimerWheel()
     times.put("a", 10.2)
     times.put("b", 12.0)
     assert not list(times.due(10.9))
@@ -21,7 +21,7 @@ def test_each_is_due_once_and_in_its_second() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans())), st.lists(st.floats(0, 40)))
 def test_who_stays_is_due_and_who_left_is_not(comers: list[tuple[int, bool]], looks: list[float]) -> None:
-    times: Timetable[int] = Timetable()
+    times: TimerWheel[int] = TimerWheel()
     slots = [times.put(number, when) for number, (when, _) in enumerate(comers)]
     for number, (_, leaves) in enumerate(comers):
         if leaves:

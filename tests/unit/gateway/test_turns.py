@@ -4,24 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.live.effects import Read
-from livebalance.gateway.postgres.read_queue import GATHER, PAIRS, RESUMES, RESUMES_AT_ONCE, Turns
+from livebalance.gateway.live.effects import AccountRead
+from livebalance.gateway.postgres.read_queue import GATHER, PAIRS, RESUMES, RESUMES_AT_ONCE, ReadQueue
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 
 EPOCH = Epoch("00000000000000a1")
 
 
-def join(number: int = 0) -> Read:
-    return Read(AccountId(f"j{number}"), frozenset({None}))
+def join(number: int = 0) -> AccountRead:
+    return AccountRead(AccountId(f"j{number}"), frozenset({None}))
 
 
-def resume(number: int = 0, positions: int = 1) -> Read:
+def resume(number: int = 0, positions: int = 1) -> AccountRead:
     afters = [Position(EPOCH, Revision(one)) for one in range(positions)]
-    return Read(AccountId(f"r{number}"), frozenset(afters))
+    return AccountRead(AccountId(f"r{number}"), frozenset(afters))
 
 
-def turns(per_second: int = 1_000_000, waiting: int = 1_000_000) -> Turns:
-    return Turns(per_second, waiting)
+def turns(per_second: int = 1_000_000, waiting: int = 1_000_000) -> ReadQueue:
+    return ReadQueue(per_second, waiting)
 
 
 def test_nobody_waits_for_nobody() -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from livebalance.projector.fold.records import Arrived, Erasure, Refused, What
+from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
@@ -26,12 +26,12 @@ class Raw(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-def arrived(what: What, offset: int, at: int) -> Arrived:
-    topic = "transfers" if isinstance(what, Transfer | Refused) else "account-balances"
-    return Arrived(what, LANE, Offset(offset), Millis(at), Raw(topic, LANE, offset, at))
+def arrived(what: Content, offset: int, at: int) -> Incoming:
+    topic = "transfers" if isinstance(what, Transfer | Rejected) else "account-balances"
+    return Incoming(what, LANE, Offset(offset), Millis(at), Raw(topic, LANE, offset, at))
 
 
-def numbered(records: Sequence[What], times: Sequence[int]) -> list[Arrived]:
+def numbered(records: Sequence[Content], times: Sequence[int]) -> list[Incoming]:
     """In this order; each topic counts its offsets for itself."""
     return [arrived(what, offset, at) for offset, (what, at) in enumerate(zip(records, times, strict=True))]
 
@@ -54,7 +54,7 @@ times = st.integers(0, 50)
 
 
 @st.composite
-def wild(draw: st.DrawFn) -> list[Arrived]:
+def wild(draw: st.DrawFn) -> list[Incoming]:
     """Anything goes: repeats, contradictions, lower versions, erasures, refused records."""
     kinds = st.one_of(
         transfers,
@@ -62,7 +62,7 @@ def wild(draw: st.DrawFn) -> list[Arrived]:
         balances,
         balances,
         accounts.map(Erasure),
-        st.just(Refused("bad")),
+        st.just(Rejected("bad")),
     )
     records = draw(st.lists(st.tuples(kinds, times), max_size=14))
     return numbered([what for what, _ in records], [at for _, at in records])
@@ -73,15 +73,15 @@ repeats = st.sampled_from([1, 1, 1, 2])
 
 
 @st.composite
-def faithful(draw: st.DrawFn) -> tuple[list[What], list[What]]:
+def faithful(draw: st.DrawFn) -> tuple[list[Content], list[Content]]:
     """Both topics of a lane as a feed and a recorder write them, now and then a record twice.
 
     The topic of balances may have lost its beginning to compaction.
     """
     moves = draw(st.lists(st.tuples(accounts, small, repeats, repeats), max_size=8))
     sums = dict(zip(("a", "b"), draw(st.tuples(small, small)), strict=True))
-    posted: list[What] = []
-    shown: list[What] = [
+    posted: list[Content] = []
+    shown: list[Content] = [
         Balance(AccountId(account), "c", TransferId(""), opening, 0) for account, opening in sums.items()
     ]
     for version, (account, amount, again, shown_again) in enumerate(moves, 1):
@@ -93,11 +93,11 @@ def faithful(draw: st.DrawFn) -> tuple[list[What], list[What]]:
 
 
 @st.composite
-def interleaved(draw: st.DrawFn, topics: tuple[list[What], list[What]]) -> list[Arrived]:
+def interleaved(draw: st.DrawFn, topics: tuple[list[Content], list[Content]]) -> list[Incoming]:
     """Some order in which both topics of a lane may be met."""
     chance = draw(st.randoms(use_true_random=False))
     rest = [list(topics[0]), list(topics[1])]
-    records: list[What] = []
+    records: list[Content] = []
     while rest[0] or rest[1]:
         records.append(chance.choice([side for side in rest if side]).pop(0))
     return numbered(records, [chance.randrange(50) for _ in records])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from livebalance.projector.fold.records import Arrived, Erasure, Refused
+from livebalance.projector.fold.records import Erasure, Incoming, Rejected
 from livebalance.wire.identity import AccountId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
@@ -57,9 +57,9 @@ class Naive:
     stale: int = 0
     quarantined: int = 0
 
-    def take(self, one: Arrived) -> None:
+    def take(self, one: Incoming) -> None:
         what = one.what
-        if isinstance(what, Refused):
+        if isinstance(what, Rejected):
             self.quarantined += 1
             return
         truth = self.accounts.setdefault(what.account, Truth())
@@ -112,7 +112,7 @@ class Naive:
         truth.recorded_at = max(truth.recorded_at, at)
 
 
-def told(batch: list[Arrived]) -> Naive:
+def told(batch: list[Incoming]) -> Naive:
     naive = Naive()
     for one in batch:
         naive.take(one)

@@ -1,15 +1,15 @@
 """Postgres as a shelf in memory: it takes what a projector writes, strictly, and gives back what it reads."""
 
 from livebalance.projector.fold.account import Account, restored
-from livebalance.projector.fold.fold import Folded, Named, fold, work
-from livebalance.projector.fold.records import Arrived
+from livebalance.projector.fold.fold import FoldResult, Named, batch_rows, fold
+from livebalance.projector.fold.records import Incoming
 from livebalance.readmodel.rows import (
     BalanceRow,
+    BatchRows,
     ListedTransfer,
     QuarantineRow,
     StoredBalance,
     TransferRow,
-    Work,
 )
 from livebalance.wire.identity import AccountId
 from livebalance.wire.money import Money, money
@@ -50,19 +50,19 @@ class Shelf:
         self.transfers: list[TransferRow] = []
         self.quarantined: list[QuarantineRow] = []
 
-    def write(self, work: Work) -> None:
-        for row in work.balances:
+    def write(self, batch_rows: BatchRows) -> None:
+        for row in batch_rows.balances:
             before = self.balances.get(row.account)
             assert row.from_ == (before.revision if before else 0)
             assert row.revision > row.from_
             self.balances[row.account] = row
-        self.transfers = [row for row in self.transfers if row.account not in work.erased]
-        for transfer in work.transfers:
+        self.transfers = [row for row in self.transfers if row.account not in batch_rows.erased]
+        for transfer in batch_rows.transfers:
             others = [row for row in self.transfers if row.account == transfer.account]
             assert transfer.transfer_id not in {row.transfer_id for row in others}
             assert transfer.revision not in {row.revision for row in others}
             self.transfers.append(transfer)
-        self.quarantined.extend(work.quarantined)
+        self.quarantined.extend(batch_rows.quarantined)
 
     def accounts(self) -> dict[AccountId, Account]:
         return {id_: restored(stored(row)) for id_, row in self.balances.items()}
@@ -76,8 +76,8 @@ class Shelf:
         }
 
 
-def shelved(shelf: Shelf, batch: list[Arrived]) -> Folded:
+def shelved(shelf: Shelf, batch: list[Incoming]) -> FoldResult:
     """One batch folded onto what stands on the shelf, and written there."""
     folded = fold(batch, shelf.accounts(), shelf.listed())
-    shelf.write(work([], folded, "EUR"))
+    shelf.write(batch_rows([], folded, "EUR"))
     return folded

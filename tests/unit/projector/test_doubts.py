@@ -1,7 +1,7 @@
 """Which accounts are in doubt."""
 
 from livebalance.projector.fold.account import Account
-from livebalance.projector.fold.disputes import Doubts
+from livebalance.projector.fold.disputes import Disputes
 from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.money import NOTHING, Money
 from livebalance.wire.timestamp import Millis
@@ -15,7 +15,7 @@ def account(id_: str, unverified: int | None = None, disputed: int | None = None
 
 
 def test_doubts_follow_the_accounts() -> None:
-    doubts, now = Doubts(), Millis(100)
+    doubts, now = Disputes(), Millis(100)
     assert (doubts.disputed, doubts.waiting_ms(now)) == (0, 0)
     doubts.take(
         [account("a", unverified=40), account("b", unverified=60, disputed=1), account("c", disputed=2)]
@@ -29,7 +29,7 @@ def test_doubts_follow_the_accounts() -> None:
 
 
 def test_who_has_not_moved_since_reading_began_waits_for_nothing_that_is_amiss() -> None:
-    doubts, now, cut = Doubts(), Millis(100), [Lane(0)]
+    doubts, now, cut = Disputes(), Millis(100), [Lane(0)]
     doubts.take([account("a", unverified=40)], cut)
     assert doubts.waiting_ms(now) == 0
     doubts.take([account("a", unverified=40)], [Lane(1)])
@@ -45,7 +45,7 @@ def test_who_has_not_moved_since_reading_began_waits_for_nothing_that_is_amiss()
 
 
 def test_who_drifts_is_among_the_disputed() -> None:
-    doubts, one = Doubts(), account("a", disputed=1)
+    doubts, one = Disputes(), account("a", disputed=1)
     one.amount, one.opening, one.named_total = Money(500, 2), NOTHING, Money(400, 2)
     doubts.take([one, account("b", disputed=2)])
     assert (doubts.disputed, doubts.drifting) == (2, 1)

@@ -10,7 +10,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from livebalance.projector.errors import FencedError, UnsureError, fate_of
+from livebalance.projector.errors import CommitUnknownError, FencedError, fate_of
 from livebalance.projector.postgres.epoch import StandbyError
 from livebalance.runtime.kafka.errors import Fate
 
@@ -21,7 +21,7 @@ from livebalance.runtime.kafka.errors import Fate
         (FencedError(), Fate.FENCED),
         (IllegalStateError(), Fate.FENCED),
         (OffsetOutOfRangeError(), Fate.FENCED),
-        (UnsureError(), Fate.TRANSIENT),
+        (CommitUnknownError(), Fate.TRANSIENT),
         (TimeoutError(), Fate.TRANSIENT),
         (ConnectionResetError(), Fate.TRANSIENT),
         (StandbyError(), Fate.TRANSIENT),

@@ -3,8 +3,15 @@
 import pytest
 
 from livebalance.projector.fold.account import DRIFT, Account
-from livebalance.projector.fold.fold import OLD_BALANCE, OTHER_BALANCE, OTHER_TRANSFER, Folded, fold, named_by
-from livebalance.projector.fold.records import Erasure, What
+from livebalance.projector.fold.fold import (
+    OLD_BALANCE,
+    OTHER_BALANCE,
+    OTHER_TRANSFER,
+    FoldResult,
+    fold,
+    named_by,
+)
+from livebalance.projector.fold.records import Content, Erasure
 from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
@@ -14,7 +21,7 @@ from tests.unit.projector.shelf import Shelf, shelved
 A = AccountId("a")
 
 
-def one(*records: What) -> tuple[Folded, Shelf]:
+def one(*records: Content) -> tuple[FoldResult, Shelf]:
     shelf = Shelf()
     return shelved(shelf, numbered(records, [*range(10, 10 + len(records))])), shelf
 
@@ -49,7 +56,7 @@ def test_an_account_met_late_is_opened_by_its_first_verified_balance() -> None:
 
 def test_a_lane_not_read_from_its_start_is_checked_from_its_first_whole_transfer_on() -> None:
     """Its version 0 is no opening: what came between is not in the list."""
-    batch: list[What] = [
+    batch: list[Content] = [
         shows(0, "", 100),
         shows(7, "gone", 900),
         moved("t", 50),
@@ -90,7 +97,7 @@ def test_sums_may_leave_int64() -> None:
         ([shows(0, "", 0), moved("t", 1), shows(1, "t", 1), shows(2, "t", 2)], DRIFT),
     ],
 )
-def test_contradictions_dispute_the_account(records: list[What], why: str) -> None:
+def test_contradictions_dispute_the_account(records: list[Content], why: str) -> None:
     folded, shelf = one(*records)
     row = shelf.balances[A]
     assert (row.disputed_why, row.disputed_since) == (why, 9 + len(records))
@@ -106,7 +113,7 @@ def test_a_disputed_account_goes_on_and_stays_disputed() -> None:
 
 
 def test_what_was_seen_is_a_duplicate() -> None:
-    records: list[What] = [shows(0, "", 0), moved("t", 1), shows(1, "t", 1)]
+    records: list[Content] = [shows(0, "", 0), moved("t", 1), shows(1, "t", 1)]
     folded, shelf = one(*records, *records)
     assert (folded.duplicates, folded.stale, shelf.balances[A].revision) == (2, 1, 3)
 

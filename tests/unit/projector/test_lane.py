@@ -1,19 +1,28 @@
 """The step of a lane over one fetch."""
 
-from livebalance.projector.fold.lane import OwnedLane, Poll, Side, Step, halting, owned, step, unreadable
+from livebalance.projector.fold.lane import (
+    FetchStatus,
+    LaneSide,
+    LaneStep,
+    OwnedLane,
+    halting,
+    owned,
+    step,
+    unreadable,
+)
 from livebalance.projector.fold.records import fingerprint
 from livebalance.readmodel.rows import LaneRow
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.wire.codec import Framed
+from livebalance.wire.codec import ConfluentCodec
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import Raw
 from tests.unit.projector.test_records import of_balance, of_transfer
 
-CODEC = Framed(FileRegistry())
+CODEC = ConfluentCodec(FileRegistry())
 EPOCH = Epoch("0123456789abcdef")
-DONE = Poll(True, Millis(1000))
-BUSY = Poll(False, Millis(1000))
+DONE = FetchStatus(True, Millis(1000))
+BUSY = FetchStatus(False, Millis(1000))
 
 
 def lane(transfers_next: int = 5, balances_next: int = 7) -> OwnedLane:
@@ -24,8 +33,11 @@ def lane(transfers_next: int = 5, balances_next: int = 7) -> OwnedLane:
 
 
 def stepped(
-    one: OwnedLane, transfers: list[Raw], balances: list[Raw], polls: tuple[Poll, Poll] = (DONE, DONE)
-) -> Step:
+    one: OwnedLane,
+    transfers: list[Raw],
+    balances: list[Raw],
+    polls: tuple[FetchStatus, FetchStatus] = (DONE, DONE),
+) -> LaneStep:
     return step(one, (transfers, balances), polls, CODEC, 2)
 
 
@@ -53,7 +65,7 @@ def test_complete_as_of_is_the_older_side() -> None:
     behind.taken()
     assert stepped(behind.lane, [], [], (BUSY, DONE)).move.as_of == 700
     assert stepped(lane(), [], [], (BUSY, DONE)).move.as_of is None
-    assert stepped(lane(), [], [], (DONE, Poll(False, None))).move.as_of is None
+    assert stepped(lane(), [], [], (DONE, FetchStatus(False, None))).move.as_of is None
 
 
 def test_a_record_from_the_future_does_not_complete_the_future() -> None:
@@ -62,7 +74,7 @@ def test_a_record_from_the_future_does_not_complete_the_future() -> None:
 
 def claimed_after(last: Raw) -> OwnedLane:
     one = lane()
-    one.transfers = Side("transfers", Offset(5), Offset(4), fingerprint(last))
+    one.transfers = LaneSide("transfers", Offset(5), Offset(4), fingerprint(last))
     return one
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from livebalance.projector.fold import fold as fold_file
 from livebalance.projector.fold.account import Account
-from livebalance.projector.fold.fold import _Fold, fold, work
-from livebalance.projector.fold.records import Arrived, What
+from livebalance.projector.fold.fold import _Fold, batch_rows, fold
+from livebalance.projector.fold.records import Content, Incoming
 from livebalance.wire.identity import AccountId, Offset, Revision, TransferId
 from livebalance.wire.money import Money, money
 from livebalance.wire.record import Transfer
@@ -27,7 +27,7 @@ def _at(text: str | None) -> Fraction | None:
     return None if text is None else worth(money(text))
 
 
-def pieces(batch: list[Arrived], cuts: list[int]) -> list[list[Arrived]]:
+def pieces(batch: list[Incoming], cuts: list[int]) -> list[list[Incoming]]:
     at = [0, *sorted({min(cut, len(batch)) for cut in cuts}), len(batch)]
     return [batch[start:end] for start, end in pairwise(at)]
 
@@ -62,7 +62,7 @@ def same_as_told(shelf: Shelf, naive: Naive) -> None:
 # --- the laws ---
 
 
-def law_truth(batch: list[Arrived], cuts: list[int]) -> None:
+def law_truth(batch: list[Incoming], cuts: list[int]) -> None:
     """However the records are cut into batches, what stands is what the slow telling says."""
     shelf, naive = Shelf(), told(batch)
     folded = [shelved(shelf, piece) for piece in pieces(batch, cuts)]
@@ -72,7 +72,7 @@ def law_truth(batch: list[Arrived], cuts: list[int]) -> None:
     assert len(shelf.quarantined) == naive.quarantined
 
 
-def law_dense(batch: list[Arrived], cuts: list[int]) -> None:
+def law_dense(batch: list[Incoming], cuts: list[int]) -> None:
     """Each change begins where the last one ended, grows, and is one revision per applied record."""
     shelf, at = Shelf(), dict[AccountId, Revision]()
     for piece in pieces(batch, cuts):
@@ -87,7 +87,7 @@ def law_dense(batch: list[Arrived], cuts: list[int]) -> None:
         assert folded.applied + folded.duplicates <= len(piece)
 
 
-def law_replay(data: st.DataObject, topics: tuple[list[What], list[What]]) -> None:
+def law_replay(data: st.DataObject, topics: tuple[list[Content], list[Content]]) -> None:
     """Met in another order, a faithful history ends in equal transfers, totals and balances."""
     ends = []
     for _ in range(2):
@@ -110,7 +110,9 @@ def law_replay(data: st.DataObject, topics: tuple[list[What], list[What]]) -> No
     assert ends[0] == ends[1]
 
 
-def law_conservation(data: st.DataObject, topics: tuple[list[What], list[What]], cuts: list[int]) -> None:
+def law_conservation(
+    data: st.DataObject, topics: tuple[list[Content], list[Content]], cuts: list[int]
+) -> None:
     """After every batch, over the verified accounts: balances + half applied = openings + posts."""
     shelf = Shelf()
     for piece in pieces(data.draw(interleaved(topics)), cuts):
@@ -122,7 +124,7 @@ def law_conservation(data: st.DataObject, topics: tuple[list[What], list[What]],
         assert left == right
 
 
-def law_untouched(before: list[Arrived], batch: list[Arrived]) -> None:
+def law_untouched(before: list[Incoming], batch: list[Incoming]) -> None:
     """A fold changes nothing it was given: a batch thrown away leaves no trace."""
     shelf = Shelf()
     shelved(shelf, before)
@@ -130,7 +132,7 @@ def law_untouched(before: list[Arrived], batch: list[Arrived]) -> None:
     copies = {id_: account.clone() for id_, account in accounts.items()}, dict(listed)
     first, second = fold(batch, accounts, listed), fold(batch, accounts, listed)
     assert (accounts, listed) == copies
-    assert work([], first, None) == work([], second, None)
+    assert batch_rows([], first, None) == batch_rows([], second, None)
 
 
 cuts = st.lists(st.integers(0, 14), max_size=4)

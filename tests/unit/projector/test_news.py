@@ -1,9 +1,9 @@
-"""What is published of a batch."""
+"""Content is published of a batch."""
 
 import json
 
-from livebalance.projector.fold.records import Erasure, What
-from livebalance.projector.redis.messages import Newsroom
+from livebalance.projector.fold.records import Content, Erasure
+from livebalance.projector.redis.messages import MessageEncoder
 from livebalance.wire.delta import decode_delta, decode_progress, parts_of
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
@@ -14,7 +14,7 @@ from tests.unit.projector.shelf import Shelf, shelved
 from tests.unit.projector.test_lane import BUSY, EPOCH, lane, stepped
 
 A = AccountId("a")
-NEWSROOM = Newsroom("live:", "transfers", "EUR", 5000)
+NEWSROOM = MessageEncoder("live:", "transfers", "EUR", 5000)
 SOON = Millis(1000 + 5000)
 OPENED = Balance(A, "c", TransferId(""), Money(100, 2), 0)
 
@@ -23,7 +23,7 @@ def paid(id_: str, unscaled: int) -> Transfer:
     return Transfer(TransferId(id_), A, Money(unscaled, 2), 0)
 
 
-def published(shelf: Shelf, *records: What) -> list[tuple[str, bytes]]:
+def published(shelf: Shelf, *records: Content) -> list[tuple[str, bytes]]:
     folded = shelved(shelf, numbered(records, [20] * len(records)))
     return NEWSROOM.deltas([stepped(lane(), [], [])], folded, SOON)
 

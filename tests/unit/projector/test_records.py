@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.projector.fold.records import (
-    Arrived,
     Erasure,
-    Refused,
+    Incoming,
+    Rejected,
     arrivals,
     before_streak,
     fingerprint,
@@ -15,14 +15,14 @@ from livebalance.projector.fold.records import (
 )
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.wire import avro
-from livebalance.wire.codec import Framed
+from livebalance.wire.codec import ConfluentCodec
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import MAX_MILLIS
 from tests.unit.projector.histories import Raw, arrived
 
-CODEC = Framed(FileRegistry())
+CODEC = ConfluentCodec(FileRegistry())
 TRANSFER = Transfer(TransferId("t"), AccountId("a"), Money(5, 2), 7)
 BALANCE = Balance(AccountId("a"), "c", TransferId("t"), Money(5, 2), 1)
 
@@ -56,14 +56,14 @@ def test_records_are_decoded() -> None:
     ],
 )
 def test_a_bad_transfer_is_refused_with_a_reason(raw: Raw, reason: str) -> None:
-    assert arrivals([raw], [], CODEC)[0].what == Refused(reason)
+    assert arrivals([raw], [], CODEC)[0].what == Rejected(reason)
 
 
 def test_a_null_balance_erases_and_needs_a_good_key() -> None:
     null = Raw("account-balances", value=None)
     assert arrivals([], [null], CODEC)[0].what == Erasure(AccountId("a"))
     for key in (None, b"", b"\xff", b"a b"):
-        assert arrivals([], [null._replace(key=key)], CODEC)[0].what == Refused("bad account id")
+        assert arrivals([], [null._replace(key=key)], CODEC)[0].what == Rejected("bad account id")
 
 
 @given(st.binary(max_size=40), st.binary(max_size=9) | st.none(), st.integers(-1, 2**62))
@@ -89,8 +89,8 @@ def test_topics_merge_by_time_and_keep_their_own_order(first: list[int], second:
         assert [one.at for one in merged] == sorted(first + second)
 
 
-def streak(*what: bool) -> list[Arrived]:
-    return [arrived(TRANSFER if good else Refused("bad"), offset, 0) for offset, good in enumerate(what)]
+def streak(*what: bool) -> list[Incoming]:
+    return [arrived(TRANSFER if good else Rejected("bad"), offset, 0) for offset, good in enumerate(what)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_fingerprints_tell_records_apart() -> None:
 
 def test_a_quarantined_record_keeps_its_bytes() -> None:
     raw = Raw(key=None, value=b"\x00", headers=[("h", b"\xff"), ("n", None)], offset=6)
-    one = arrived(Refused("bad"), 6, 11)._replace(raw=raw)
+    one = arrived(Rejected("bad"), 6, 11)._replace(raw=raw)
     assert quarantined(one, "bad") == (
         "transfers",
         3,

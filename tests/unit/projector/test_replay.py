@@ -1,32 +1,39 @@
-"""What becomes of a record that comes out of quarantine, after others were applied."""
+"""Content becomes of a record that comes out of quarantine, after others were applied."""
 
 import pytest
 
 from livebalance.projector.fold.account import DRIFT
-from livebalance.projector.fold.fold import OTHER_BALANCE, OTHER_TRANSFER, Folded, fold, replay, work
-from livebalance.projector.fold.records import Erasure, Refused, What, again
-from livebalance.readmodel.rows import Outcome
+from livebalance.projector.fold.fold import (
+    OTHER_BALANCE,
+    OTHER_TRANSFER,
+    FoldResult,
+    batch_rows,
+    fold,
+    replay,
+)
+from livebalance.projector.fold.records import Content, Erasure, Rejected, again
+from livebalance.readmodel.rows import ReplayOutcome
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.wire.codec import Framed
+from livebalance.wire.codec import ConfluentCodec
 from tests.unit.projector.histories import Raw, arrived, numbered
 from tests.unit.projector.shelf import Shelf
 from tests.unit.projector.test_fold import A, moved, one, shows
 from tests.unit.projector.test_records import of_balance, of_transfer
 
-CODEC = Framed(FileRegistry())
+CODEC = ConfluentCodec(FileRegistry())
 
 
-def late(shelf: Shelf, *records: What, at: int = 1) -> tuple[Folded, list[Outcome]]:
+def late(shelf: Shelf, *records: Content, at: int = 1) -> tuple[FoldResult, list[ReplayOutcome]]:
     """Their offsets and their times are before those of all others."""
     batch = [arrived(what, offset, at) for offset, what in enumerate(records)]
     folded, outcomes = replay(batch, shelf.accounts(), shelf.listed())
-    shelf.write(work([], folded, "EUR"))
+    shelf.write(batch_rows([], folded, "EUR"))
     return folded, outcomes
 
 
 def test_what_a_balance_waits_for_is_applied_as_if_it_had_come_in_time() -> None:
     _, shelf = one(shows(0, "", 0), shows(1, "t", 50))
-    assert late(shelf, moved("t", 50))[1] == [Outcome("applied")]
+    assert late(shelf, moved("t", 50))[1] == [ReplayOutcome("applied")]
     row = shelf.balances[A]
     assert (row.revision, row.posted_total, row.half_applied, row.drift) == (3, "0.50", "0.00", "0.00")
     assert (row.unverified_since, row.disputed_since) == (None, None)
@@ -37,7 +44,7 @@ def test_nothing_goes_backwards() -> None:
     before = shelf.balances[A]
     folded, outcomes = late(shelf, moved("t", 50), shows(2, "v", 65))
     row, listed = shelf.balances[A], shelf.transfers[-1]
-    assert outcomes == [Outcome("applied")] * 2
+    assert outcomes == [ReplayOutcome("applied")] * 2
     assert (row.transfers_offset, row.balances_offset) == (before.transfers_offset, 1)
     assert (row.recorded_at, listed.recorded_at) == (before.recorded_at, before.recorded_at)
     assert (listed.source_offset, listed.revision, listed.total) == (0, 4, "0.65")
@@ -65,16 +72,16 @@ def test_what_is_there_is_a_duplicate() -> None:
 def test_an_older_balance_does_nothing() -> None:
     _, shelf = one(shows(0, "", 0), moved("u", 7), shows(2, "u", 7))
     before = shelf.balances[A]
-    assert late(shelf, shows(1, "t", 3))[1] == [Outcome("stale")]
+    assert late(shelf, shows(1, "t", 3))[1] == [ReplayOutcome("stale")]
     assert shelf.balances[A] == before
-    assert late(shelf, shows(2, "u", 9))[1] == [Outcome("stale")]
+    assert late(shelf, shows(2, "u", 9))[1] == [ReplayOutcome("stale")]
     assert shelf.balances[A].disputed_why == OTHER_BALANCE
 
 
 def test_the_first_of_two_with_one_id_wins() -> None:
     _, shelf = one(shows(0, "", 0), moved("t", 1))
-    folded, outcomes = late(shelf, moved("t", 2), Refused("bad"))
-    assert outcomes == [Outcome("held", OTHER_TRANSFER), Outcome("held", "bad")]
+    folded, outcomes = late(shelf, moved("t", 2), Rejected("bad"))
+    assert outcomes == [ReplayOutcome("held", OTHER_TRANSFER), ReplayOutcome("held", "bad")]
     assert folded.quarantined == []
     assert (shelf.balances[A].posted_total, shelf.balances[A].disputed_why) == ("0.01", OTHER_TRANSFER)
 
@@ -83,17 +90,17 @@ def test_the_first_of_two_with_one_id_wins() -> None:
 def test_it_is_read_as_it_would_be_if_it_came_now(good: Raw) -> None:
     found = again(good, "transfers", "account-balances", CODEC)
     assert (found.offset, found.at, found.lane) == (good.offset, good.timestamp, good.partition)
-    assert not isinstance(found.what, Refused)
+    assert not isinstance(found.what, Rejected)
     elsewhere = again(good._replace(topic="of-before"), "transfers", "account-balances", CODEC)
-    assert elsewhere.what == Refused("this topic is not read any more")
-    assert again(good._replace(value=None), "transfers", "account-balances", CODEC).what == Refused(
+    assert elsewhere.what == Rejected("this topic is not read any more")
+    assert again(good._replace(value=None), "transfers", "account-balances", CODEC).what == Rejected(
         "no value"
     )
-    assert isinstance(again(good._replace(value=b"?"), "transfers", "account-balances", CODEC).what, Refused)
+    assert isinstance(again(good._replace(value=b"?"), "transfers", "account-balances", CODEC).what, Rejected)
 
 
 def test_what_was_put_aside_before_an_erasure_goes_with_it() -> None:
-    batch = numbered([Refused("before"), moved("t", 1), Erasure(A), Refused("after")], [1, 2, 3, 4])
+    batch = numbered([Rejected("before"), moved("t", 1), Erasure(A), Rejected("after")], [1, 2, 3, 4])
     batch[0] = batch[0]._replace(raw=Raw(key=b"a"))
     assert [row.state for row in fold(batch, {}, {}).quarantined] == ["erased", "held"]
     batch[0] = batch[0]._replace(raw=Raw(key=b"b"))

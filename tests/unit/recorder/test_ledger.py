@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from livebalance.recorder.ledger import BEFORE_ALL, Account, Entry, Ledger, Verdict
+from livebalance.recorder.ledger import BEFORE_ALL, Entry, Ledger, LedgerAccount, Verdict
 from livebalance.wire.identity import AccountId, Offset, TransferId
 from livebalance.wire.money import Money
 from livebalance.wire.record import Balance, Transfer, admissible
@@ -124,14 +124,14 @@ class ForgetsIds(Ledger):
 class SumsAnything(Ledger):
     """Mutant: posts a sum that int64 does not hold."""
 
-    def _post(self, offset: Offset, transfer: Transfer, account: Account | None) -> Entry:
+    def _post(self, offset: Offset, transfer: Transfer, account: LedgerAccount | None) -> Entry:
         entry = super()._post(offset, transfer, account)
         if account is None or entry.verdict is not Verdict.REFUSED:
             return entry
         before = account.balance
         amount = before.amount.plus(transfer.amount)
         after = before._replace(transfer_id=transfer.id, amount=amount, version=before.version + 1)
-        self._accounts[transfer.account] = Account(after, offset)
+        self._accounts[transfer.account] = LedgerAccount(after, offset)
         return Entry(Verdict.APPLIED, (after,))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from livebalance.runtime.config.environment import kinds, known, read, variable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import is_secret
-from livebalance.runtime.errors import WrongSettingsError
+from livebalance.runtime.errors import SettingsError
 from livebalance.stack.paths import PROJECT
 
 SEED = "s33ded"
@@ -39,7 +39,7 @@ def lines(kind: type[ServiceSettings] = ServiceSettings, /, **told: str) -> tupl
             patch.setenv(f"LIVEBALANCE_{name}", value)
         try:
             read(kind)
-        except WrongSettingsError as wrong:
+        except SettingsError as wrong:
             return wrong.lines
     return ()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.generator.transfers import MAX_ACCOUNTS, Crowd, account, pair, run_name
+from livebalance.generator.transfers import MAX_ACCOUNTS, AccountPicker, account, pair, run_name
 from livebalance.wire.identity import is_id
 from livebalance.wire.money import Money
 from livebalance.wire.record import admissible
@@ -16,7 +16,7 @@ counts = st.integers(2, 500)
 
 @given(seeds, numbers, counts)
 def test_a_pair_moves_one_amount_between_two_accounts(seed: int, n: int, accounts: int) -> None:
-    debit, credit = pair(seed, n, Crowd(accounts), "run", 0)
+    debit, credit = pair(seed, n, AccountPicker(accounts), "run", 0)
     assert debit.account != credit.account
     assert {debit.account, credit.account} <= {account(number) for number in range(1, accounts + 1)}
     assert debit.amount == Money(-credit.amount.unscaled, 2)
@@ -28,7 +28,7 @@ def test_a_pair_moves_one_amount_between_two_accounts(seed: int, n: int, account
 
 @given(seeds, numbers, counts)
 def test_a_seed_says_everything_but_ids_and_time(seed: int, n: int, accounts: int) -> None:
-    crowd = Crowd(accounts)
+    crowd = AccountPicker(accounts)
     one, other = pair(seed, n, crowd, "one", 1), pair(seed, n, crowd, "other", 2)
     for a, b in zip(one, other, strict=True):
         assert (a.account, a.amount) == (b.account, b.amount)
@@ -36,7 +36,7 @@ def test_a_seed_says_everything_but_ids_and_time(seed: int, n: int, accounts: in
 
 
 def test_every_account_pays_and_is_paid_and_amounts_differ() -> None:
-    pairs = [pair(1, n, Crowd(8), "run", 0) for n in range(4000)]
+    pairs = [pair(1, n, AccountPicker(8), "run", 0) for n in range(4000)]
     for records in zip(*pairs, strict=True):
         shares = Counter(record.account for record in records)
         assert len(shares) == 8
@@ -45,7 +45,7 @@ def test_every_account_pays_and_is_paid_and_amounts_differ() -> None:
 
 
 def test_another_seed_is_another_stream() -> None:
-    first, second = ([pair(seed, n, Crowd(8), "run", 0).credit for n in range(50)] for seed in (1, 2))
+    first, second = ([pair(seed, n, AccountPicker(8), "run", 0).credit for n in range(50)] for seed in (1, 2))
     assert sum(a == b for a, b in zip(first, second, strict=True)) < 5
 
 
@@ -58,14 +58,14 @@ def test_a_run_is_named_by_its_microsecond(time_ns: int) -> None:
 
 @given(counts, st.floats(0, 10), st.integers(0, 2**64 - 1))
 def test_two_of_a_crowd_are_two(count: int, skew: float, draw: int) -> None:
-    first, second = Crowd(count, skew).two(draw)
+    first, second = AccountPicker(count, skew).two(draw)
     assert first != second
     assert {first, second} <= set(range(1, count + 1))
 
 
 @pytest.mark.parametrize("skew", [0.0, 0.8, 2.0])
 def test_who_is_chosen_follows_the_skew(skew: float) -> None:
-    crowd, draws = Crowd(20, skew), 20_000
+    crowd, draws = AccountPicker(20, skew), 20_000
     chosen = Counter(pair(3, n, crowd, "run", 0).debit.account for n in range(draws))
     whole = sum(k**-skew for k in range(1, 21))
     for k in range(1, 21):
@@ -75,7 +75,7 @@ def test_who_is_chosen_follows_the_skew(skew: float) -> None:
 
 def test_the_other_one_follows_the_skew_too() -> None:
     """Of three with shares 1, 1/2 and 1/3: beside the first one stands the second in three of five."""
-    crowd = Crowd(3, 1.0)
+    crowd = AccountPicker(3, 1.0)
     both = Counter(
         (debit.account, credit.account)
         for debit, credit in (pair(5, n, crowd, "run", 0) for n in range(20_000))
@@ -85,6 +85,6 @@ def test_the_other_one_follows_the_skew_too() -> None:
 
 
 def test_the_largest_crowd_fits() -> None:
-    crowd = Crowd(MAX_ACCOUNTS, 1e-9)
+    crowd = AccountPicker(MAX_ACCOUNTS, 1e-9)
     assert crowd.two(2**64 - 1)[0] == MAX_ACCOUNTS
     assert crowd.two(0)[0] == 1

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from livebalance.runtime.kafka.stall_detector import Ends, Place, Progress, StalledError
+from livebalance.runtime.kafka.stall_detector import Ends, PartitionProgress, StallDetector, StalledError
 
 ONE, TWO = TopicPartition("transfers", 0), TopicPartition("transfers", 1)
 
@@ -26,8 +26,8 @@ class Loop:
         self.answered += self.fetching
         return self.now
 
-    def places(self) -> Mapping[TopicPartition, Place]:
-        both = {ONE: Place(self.answered, self.taken), TWO: Place(self.now, 5)}
+    def places(self) -> Mapping[TopicPartition, PartitionProgress]:
+        both = {ONE: PartitionProgress(self.answered, self.taken), TWO: PartitionProgress(self.now, 5)}
         return both if self.ready else {}
 
     async def ends(self, of: Collection[TopicPartition]) -> Ends:
@@ -36,7 +36,7 @@ class Loop:
         return {at: self.end if at == ONE else 5 for at in of}
 
 
-async def watched(loop: Loop, progress: Progress, seconds: int) -> str | None:
+async def watched(loop: Loop, progress: StallDetector, seconds: int) -> str | None:
     """What a probe is told after so many seconds."""
     for _ in range(seconds):
         await progress.look(loop.second())
@@ -59,7 +59,7 @@ async def test_who_stands_still_while_more_arrives_is_told_of_and_then_ends(
     stops: Callable[[Loop], None],
 ) -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     assert await watched(loop, progress, 20) is None
     stops(loop)
     assert await watched(loop, progress, 60) is None
@@ -72,7 +72,7 @@ async def test_who_stands_still_while_more_arrives_is_told_of_and_then_ends(
 @STOPS
 async def test_a_broker_that_is_away_is_no_standstill(stops: Callable[[Loop], None]) -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     stops(loop)
     loop.kafka = False
     assert await watched(loop, progress, 600) is None
@@ -84,7 +84,7 @@ async def test_a_broker_that_is_away_is_no_standstill(stops: Callable[[Loop], No
 @STOPS
 async def test_nothing_to_do_is_no_standstill(stops: Callable[[Loop], None]) -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     stops(loop)
     loop.end = loop.taken
     assert await watched(loop, progress, 600) is None
@@ -94,7 +94,7 @@ async def test_nothing_to_do_is_no_standstill(stops: Callable[[Loop], None]) -> 
 async def test_turns_that_end_badly_are_turns() -> None:
     """So it is while Postgres is away: nothing is owned for long."""
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     loop.fetching, loop.end = False, 11
     for _ in range(40):
         loop.ready = False
@@ -105,7 +105,7 @@ async def test_turns_that_end_badly_are_turns() -> None:
 
 async def test_to_prepare_may_take_as_long_as_it_needs() -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     loop.ready = loop.turning = False
     loop.end = 1_000_000
     assert await watched(loop, progress, 600) is None
@@ -115,7 +115,7 @@ async def test_to_prepare_may_take_as_long_as_it_needs() -> None:
 @STOPS
 async def test_a_process_that_was_paused_has_not_waited(stops: Callable[[Loop], None]) -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     stops(loop)
     await watched(loop, progress, 20)
     loop.now += 3600
@@ -125,7 +125,7 @@ async def test_a_process_that_was_paused_has_not_waited(stops: Callable[[Loop], 
 @STOPS
 async def test_who_goes_on_is_well_again(stops: Callable[[Loop], None]) -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
     stops(loop)
     assert await watched(loop, progress, 75)
     loop.turning = loop.fetching = True
@@ -135,7 +135,7 @@ async def test_who_goes_on_is_well_again(stops: Callable[[Loop], None]) -> None:
 
 async def test_it_ends_the_block_that_it_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop()
-    progress = Progress(loop, 0)
+    progress = StallDetector(loop, 0)
 
     async def look(now: float) -> None:
         raise StalledError("nothing done")
@@ -147,7 +147,7 @@ async def test_it_ends_the_block_that_it_watches(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_who_is_cancelled_is_not_stalled() -> None:
-    progress = Progress(Loop(), 0)
+    progress = StallDetector(Loop(), 0)
 
     async def run() -> None:
         async with progress.watched():

@@ -1,24 +1,24 @@
-"""Where Redis is, as URLs say."""
+"""Where RedisUrl is, as URLs say."""
 
 import pytest
 
-from livebalance.runtime.redis.url import Node, Redis
+from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 
 @pytest.mark.parametrize(
     ("url", "meant"),
     [
-        ("redis://host:6380/0", Redis((Node("host", 6380),))),
-        ("redis://host", Redis((Node("host", 6379),))),
-        ("rediss://[::1]:7000", Redis((Node("::1", 7000),), tls=True)),
-        ("redis://:a%40b@host", Redis((Node("host", 6379),), login=("default", "a@b"))),
-        ("redis://me:pass@host/1", Redis((Node("host", 6379),), login=("me", "pass"))),
-        ("redis://me@host", Redis((Node("host", 6379),))),
-        ("redis+cluster://one", Redis((Node("one", 6379),), clustered=True)),
+        ("redis://host:6380/0", RedisUrl((RedisNode("host", 6380),))),
+        ("redis://host", RedisUrl((RedisNode("host", 6379),))),
+        ("rediss://[::1]:7000", RedisUrl((RedisNode("::1", 7000),), tls=True)),
+        ("redis://:a%40b@host", RedisUrl((RedisNode("host", 6379),), login=("default", "a@b"))),
+        ("redis://me:pass@host/1", RedisUrl((RedisNode("host", 6379),), login=("me", "pass"))),
+        ("redis://me@host", RedisUrl((RedisNode("host", 6379),))),
+        ("redis+cluster://one", RedisUrl((RedisNode("one", 6379),), clustered=True)),
         (
             "rediss+cluster://me:p:w@one:1,other,[::1]:3/",
-            Redis(
-                (Node("one", 1), Node("other", 6379), Node("::1", 3)),
+            RedisUrl(
+                (RedisNode("one", 1), RedisNode("other", 6379), RedisNode("::1", 3)),
                 clustered=True,
                 tls=True,
                 login=("me", "p:w"),
@@ -26,8 +26,8 @@ from livebalance.runtime.redis.url import Node, Redis
         ),
     ],
 )
-def test_a_url_says_where(url: str, meant: Redis) -> None:
-    assert Redis.of(url) == meant
+def test_a_url_says_where(url: str, meant: RedisUrl) -> None:
+    assert RedisUrl.of(url) == meant
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_a_url_says_where(url: str, meant: Redis) -> None:
 )
 def test_what_is_none(url: str) -> None:
     with pytest.raises(ValueError):
-        Redis.of(url)
+        RedisUrl.of(url)
 
 
 def test_a_password_is_not_shown() -> None:
-    assert "s3cret" not in repr(Redis.of("redis://:s3cret@host"))
+    assert "s3cret" not in repr(RedisUrl.of("redis://:s3cret@host"))

@@ -1,11 +1,11 @@
-"""Slots of a Redis cluster, and what its nodes say of them."""
+"""ClusterSlots of a Redis cluster, and what its nodes say of them."""
 
 import pytest
 
-from livebalance.runtime.redis.cluster_slots import COUNT, Move, Slots, slot_of
-from livebalance.runtime.redis.url import Node
+from livebalance.runtime.redis.cluster_slots import COUNT, ClusterSlots, Moved, slot_of
+from livebalance.runtime.redis.url import RedisNode
 
-ASKED, OTHER = Node("10.0.0.1", 7000), Node("10.0.0.2", 7001)
+ASKED, OTHER = RedisNode("10.0.0.1", 7000), RedisNode("10.0.0.2", 7001)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_slot_of_a_channel(channel: bytes, slot: int) -> None:
 
 
 def test_what_a_node_says_of_all_slots() -> None:
-    slots = Slots.of(
+    slots = ClusterSlots.of(
         [
             [0, 9000, [b"", 7000, b"id", []], [b"10.0.0.9", 7009, b"id"]],
             [12000, COUNT - 1, [b"10.0.0.2", 7001, b"id", []]],
@@ -39,22 +39,22 @@ def test_what_a_node_says_of_all_slots() -> None:
     assert slots.owner(b"") == ASKED
     account = b"livebalance:account:acc-0001"
     assert slots.owner(account) is None
-    assert slots == Slots([slots.owner(b"")] * 9001 + [None] * 2999 + [OTHER] * 4384)
-    slots.learn(Move(9988, OTHER))
-    assert slots != Slots([ASKED] * 9001 + [None] * 2999 + [OTHER] * 4384)
+    assert slots == ClusterSlots([slots.owner(b"")] * 9001 + [None] * 2999 + [OTHER] * 4384)
+    slots.learn(Moved(9988, OTHER))
+    assert slots != ClusterSlots([ASKED] * 9001 + [None] * 2999 + [OTHER] * 4384)
     assert slots.owner(account) == OTHER
 
 
 @pytest.mark.parametrize(
     ("error", "move"),
     [
-        ("MOVED 3999 10.0.0.2:7001", Move(3999, OTHER)),
-        ("MOVED 1 :7005", Move(1, Node("10.0.0.1", 7005))),
-        ("MOVED 1 fe80::1:7005", Move(1, Node("fe80::1", 7005))),
+        ("MOVED 3999 10.0.0.2:7001", Moved(3999, OTHER)),
+        ("MOVED 1 :7005", Moved(1, RedisNode("10.0.0.1", 7005))),
+        ("MOVED 1 fe80::1:7005", Moved(1, RedisNode("fe80::1", 7005))),
         ("CLUSTERDOWN Hash slot not served", None),
         ("MOVED", None),
         ("", None),
     ],
 )
-def test_what_a_node_says_of_one(error: str, move: Move | None) -> None:
-    assert Move.of(error, ASKED) == move
+def test_what_a_node_says_of_one(error: str, move: Moved | None) -> None:
+    assert Moved.of(error, ASKED) == move

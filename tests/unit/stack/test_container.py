@@ -9,8 +9,8 @@ import pytest
 from docker.errors import DockerException
 from redis.exceptions import RedisError
 
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers import kafka, postgres
 from livebalance.stack.servers.container import IMAGES, forget, volume
 from livebalance.stack.servers.servers import NAMES, Servers
@@ -18,11 +18,11 @@ from tests.engine import Engine
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatePaths:
     for name in NAMES:
         monkeypatch.delenv(f"LIVEBALANCE_{name.upper()}", raising=False)
     monkeypatch.setattr("redis.Redis.ping", lambda self: True)
-    return Place(tmp_path, tmp_path / "state")
+    return StatePaths(tmp_path, tmp_path / "state")
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def test_no_engine_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     assert "no Docker engine answers: start one" in line
 
 
-def test_another_way_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_way_is_refused(place: StatePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEBALANCE_STACK", "podman")
-    with pytest.raises(Trouble, match="podman is not known: say docker or embedded"):
+    with pytest.raises(StackError, match="podman is not known: say docker or embedded"):
         Servers(place)
 
 
 def test_a_server_that_is_named_needs_no_container(
-    place: Place, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    place: StatePaths, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEBALANCE_KAFKA", "127.0.0.1:9092")
     with Servers(place) as servers:
@@ -66,7 +66,7 @@ def test_a_server_that_is_named_needs_no_container(
         assert servers.own == {}
 
 
-def test_each_is_told_what_the_embedded_one_is(place: Place, engine: Engine) -> None:
+def test_each_is_told_what_the_embedded_one_is(place: StatePaths, engine: Engine) -> None:
     with Servers(place) as servers:
         told = {one.image: one.told for one in engine.containers}
     assert told.keys() == set(IMAGES.values())
@@ -81,7 +81,9 @@ def test_each_is_told_what_the_embedded_one_is(place: Place, engine: Engine) -> 
     assert told[IMAGES["postgres"]]["environment"]["POSTGRES_HOST_AUTH_METHOD"] == "trust"
 
 
-def test_what_is_durable_is_in_a_volume_of_the_place(place: Place, engine: Engine, tmp_path: Path) -> None:
+def test_what_is_durable_is_in_a_volume_of_the_place(
+    place: StatePaths, engine: Engine, tmp_path: Path
+) -> None:
     for _ in range(2):
         with Servers(place):
             pass
@@ -91,20 +93,20 @@ def test_what_is_durable_is_in_a_volume_of_the_place(place: Place, engine: Engin
         IMAGES["postgres"]: {volume(place, "postgres"): {"bind": "/var/lib/postgresql", "mode": "rw"}},
         IMAGES["redis"]: {},
     }
-    assert volume(Place(tmp_path, tmp_path / "other"), "kafka") not in engine.volumes
+    assert volume(StatePaths(tmp_path, tmp_path / "other"), "kafka") not in engine.volumes
     forget(place)
     assert engine.volumes == set()
     forget(place)  # nothing is there to be forgotten
 
 
-def test_what_is_not_durable_leaves_nothing(place: Place, engine: Engine) -> None:
+def test_what_is_not_durable_leaves_nothing(place: StatePaths, engine: Engine) -> None:
     with Servers(place, durable=False):
         assert engine.volumes == set()
         [told] = [one.told for one in engine.containers if one.image == IMAGES["postgres"]]
         assert "fsync=off" in told["command"]
 
 
-def test_each_is_stopped_cleanly_and_then_removed(place: Place, engine: Engine) -> None:
+def test_each_is_stopped_cleanly_and_then_removed(place: StatePaths, engine: Engine) -> None:
     with Servers(place, parts=["kafka"]):
         assert engine.said == ["apache/kafka start"]
     assert engine.said == ["apache/kafka start", "apache/kafka stop 20", "apache/kafka remove"]
@@ -112,16 +114,20 @@ def test_each_is_stopped_cleanly_and_then_removed(place: Place, engine: Engine) 
 
 @pytest.mark.parametrize("kind", [DockerException, TimeoutError, RuntimeError, RedisError])
 def test_one_that_does_not_come_up_is_one_line_and_none_is_left(
-    place: Place, engine: Engine, kind: type[Exception]
+    place: StatePaths, engine: Engine, kind: type[Exception]
 ) -> None:
     engine.trouble = kind("pull access denied\nand more")
-    with pytest.raises(Trouble, match="kafka did not come up in a container: pull access denied ") as caught:
+    with pytest.raises(
+        StackError, match="kafka did not come up in a container: pull access denied "
+    ) as caught:
         Servers(place, parts=["kafka"]).start()
     assert "\n" not in str(caught.value)
     assert engine.said[-1] == "apache/kafka remove"
 
 
-def test_what_is_to_be_harmed_is_a_process_of_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_to_be_harmed_is_a_process_of_ours(
+    place: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://127.0.0.1:1/0")
     assert Servers(place, parts=["redis"]).own == {}
     assert set(Servers.ours(place, "redis").own) == {"redis"}

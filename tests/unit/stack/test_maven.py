@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from livebalance.stack.build import maven
-from livebalance.stack.errors import Trouble
+from livebalance.stack.errors import StackError
 
 _SETTINGS = """<?xml version="1.0" encoding="UTF-8"?>
 <settings{schema}><mirrors>
@@ -46,6 +46,6 @@ def test_what_is_named_for_us_comes_first(settings: Path, monkeypatch: pytest.Mo
 
 def test_settings_that_cannot_be_read_are_one_line(settings: Path) -> None:
     settings.write_text("<settings>")
-    with pytest.raises(Trouble, match=r"settings.xml is not XML .*LIVEBALANCE_MAVEN") as caught:
+    with pytest.raises(StackError, match=r"settings.xml is not XML .*LIVEBALANCE_MAVEN") as caught:
         maven.repository()
     assert "\n" not in str(caught.value)

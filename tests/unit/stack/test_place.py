@@ -4,13 +4,13 @@ import platform
 
 import pytest
 
-from livebalance.stack.errors import Trouble
+from livebalance.stack.errors import StackError
 from livebalance.stack.paths import check_platform
 
 
 def test_a_platform_without_servers_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Plan9")
-    with pytest.raises(Trouble, match=r"no servers for Plan9 .*LIVEBALANCE_KAFKA") as caught:
+    with pytest.raises(StackError, match=r"no servers for Plan9 .*LIVEBALANCE_KAFKA") as caught:
         check_platform()
     assert "\n" not in str(caught.value)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.stack.paths import Place
-from livebalance.stack.plan import Plan, services
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.plan import ClusterPlan, services
 from livebalance.stack.servers.servers import Servers
 
 
@@ -14,10 +14,10 @@ def test_each_service_has_its_own_role_in_postgres_or_none(
 ) -> None:
     for name in ("KAFKA", "POSTGRES", "REDIS", "STACK"):
         monkeypatch.delenv(f"LIVEBALANCE_{name}", raising=False)
-    place = Place(tmp_path, tmp_path / "state")
+    place = StatePaths(tmp_path, tmp_path / "state")
     given = {
         one.name: one.child.environment.get("LIVEBALANCE_POSTGRES", "").partition("@")[0]
-        for one in services(place, Plan(), Servers(place), 8080)
+        for one in services(place, ClusterPlan(), Servers(place), 8080)
     }
     assert given == {
         "gateway-1": "postgresql://gateway",

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.secret import demo_secret
 
 _TELL = """
@@ -29,5 +29,5 @@ def test_it_is_made_once_and_read_from_its_file(tmp_path: Path) -> None:
         subprocess.run(command, check=True, timeout=60)
     [file] = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert told({"LIVEBALANCE_SECRETS": str(tmp_path)}) == demo_secret(Place(tmp_path, tmp_path))
+    assert told({"LIVEBALANCE_SECRETS": str(tmp_path)}) == demo_secret(StatePaths(tmp_path, tmp_path))
     assert told({}) == "None"

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from livebalance.wire.delta import Parts, Progress
+from livebalance.wire.delta import DeltaParts, ProgressMessage
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, TransferId
 from livebalance.wire.money import INT64_MAX, INT64_MIN, Money
 from livebalance.wire.record import Balance, Transfer
@@ -52,9 +52,9 @@ transfer_views = st.builds(
 
 
 @st.composite
-def parts(draw: st.DrawFn) -> Parts:
+def parts(draw: st.DrawFn) -> DeltaParts:
     start = draw(st.integers(0, MAX_REVISION - 1))
-    return Parts(
+    return DeltaParts(
         draw(epochs),
         Revision(start),
         Revision(draw(st.integers(start + 1, MAX_REVISION))),
@@ -64,7 +64,7 @@ def parts(draw: st.DrawFn) -> Parts:
     )
 
 
-progresses = st.builds(Progress, lanes, epochs, times, st.booleans())
+progresses = st.builds(ProgressMessage, lanes, epochs, times, st.booleans())
 
 
 @st.composite

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.wire.codec import AVRO, JSON, Codec, Framed
+from livebalance.wire.codec import AVRO, JSON, Codec, ConfluentCodec
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.record import Balance, Transfer
 from tests.unit.wire import samples
 
-CODECS: dict[str, Codec] = {"confluent": Framed(FileRegistry()), "avro": AVRO, "json": JSON}
+CODECS: dict[str, Codec] = {"confluent": ConfluentCodec(FileRegistry()), "avro": AVRO, "json": JSON}
 
 
 def each() -> Iterable[Codec]:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.wire.delta import (
-    Parts,
-    Progress,
+    DeltaParts,
+    ProgressMessage,
     account_of,
     decode_delta,
     decode_progress,
@@ -26,11 +26,11 @@ from tests.unit.wire import samples
 
 ACCOUNT = AccountId("acc-0001")
 LANE = Lane(3)
-ALONE = Parts(Epoch("9f86d081884c7d65"), Revision(1), Revision(2), Millis(0), b"", b"")
+ALONE = DeltaParts(Epoch("9f86d081884c7d65"), Revision(1), Revision(2), Millis(0), b"", b"")
 
 
 @given(samples.parts())
-def test_a_delta_comes_back_and_so_do_its_parts(parts: Parts) -> None:
+def test_a_delta_comes_back_and_so_do_its_parts(parts: DeltaParts) -> None:
     for gone in (False, True):
         delta = written(ACCOUNT, LANE, parts, gone=gone)
         assert decode_delta(ACCOUNT, encode_delta(delta)) == delta
@@ -38,12 +38,12 @@ def test_a_delta_comes_back_and_so_do_its_parts(parts: Parts) -> None:
 
 
 @given(samples.progresses)
-def test_progress_comes_back(progress: Progress) -> None:
+def test_progress_comes_back(progress: ProgressMessage) -> None:
     assert decode_progress(encode_progress(progress)) == progress
 
 
 @given(samples.parts())
-def test_the_text_of_a_delta_is_the_frame_a_codec_would_write(parts: Parts) -> None:
+def test_the_text_of_a_delta_is_the_frame_a_codec_would_write(parts: DeltaParts) -> None:
     text = text_of(ACCOUNT, parts)
     frame = decode_server(text)
     assert isinstance(frame, DeltaFrame)
@@ -65,7 +65,7 @@ def test_without_a_balance_it_is_a_header_alone() -> None:
 
 
 @given(samples.parts(), samples.parts(), samples.parts())
-def test_merging_does_not_depend_on_the_order(a: Parts, b: Parts, c: Parts) -> None:
+def test_merging_does_not_depend_on_the_order(a: DeltaParts, b: DeltaParts, c: DeltaParts) -> None:
     a = a._replace(from_=Revision(1), to=Revision(5))
     b = b._replace(epoch=a.epoch, from_=a.to, to=Revision(6))
     c = c._replace(epoch=a.epoch, from_=b.to, to=Revision(9))

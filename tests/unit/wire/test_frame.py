@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from livebalance.wire.close import retry_after_ms
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
-    At,
     Auth,
+    ChannelRequest,
     ClientFrame,
     Error,
-    Following,
     FrameError,
     Heartbeat,
     Ok,
     Ping,
+    PositionJson,
     ServerFrame,
     Snapshot,
     Subscribe,
@@ -33,8 +33,8 @@ from tests.unit.wire import samples
 
 request_ids = st.integers(0, MAX_REVISION) | st.text(max_size=64)
 channels = samples.accounts.map(channel_name)
-positions = st.builds(At, samples.epochs, samples.revisions)
-followings = st.lists(st.builds(Following, channels, st.none() | positions), max_size=3)
+positions = st.builds(PositionJson, samples.epochs, samples.revisions)
+followings = st.lists(st.builds(ChannelRequest, channels, st.none() | positions), max_size=3)
 clients: st.SearchStrategy[ClientFrame] = (
     st.builds(Subscribe, request_ids, followings)
     | st.builds(Unsubscribe, request_ids, st.lists(channels, max_size=3))
@@ -121,7 +121,7 @@ def test_a_position_comes_back(epoch: Epoch, revision: Revision) -> None:
 
 @given(st.text(max_size=20), st.integers())
 def test_a_position_that_was_never_given_out_is_none(epoch: str, revision: int) -> None:
-    found = position(At(epoch, revision))
+    found = position(PositionJson(epoch, revision))
     assert found is None or (found.epoch, found.revision) == (epoch, revision)
 
 

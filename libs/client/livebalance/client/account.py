@@ -23,7 +23,7 @@ class Account(NamedTuple):
     transfers: tuple[TransferView, ...] = ()
 
 
-class Hole(NamedTuple):
+class MissedRevisions(NamedTuple):
     """A frame that does not apply to what is held: something before it is missing (or it goes back)."""
 
     account: AccountId
@@ -33,13 +33,13 @@ class Hole(NamedTuple):
     to: Revision
 
 
-class Repeated(NamedTuple):
+class AlreadyApplied(NamedTuple):
     """A frame whose change is held already."""
 
     account: AccountId
 
 
-def apply(held: Account | None, frame: Snapshot | DeltaFrame) -> Account | Hole | Repeated:
+def apply(held: Account | None, frame: Snapshot | DeltaFrame) -> Account | MissedRevisions | AlreadyApplied:
     """The state after `frame`, decided by position alone.
 
     Rule (design): a delta applies only to a state at its `from`. Inside an epoch a state never goes back, and
@@ -49,24 +49,24 @@ def apply(held: Account | None, frame: Snapshot | DeltaFrame) -> Account | Hole 
     return _snapshot(held, frame) if isinstance(frame, Snapshot) else _delta(held, frame)
 
 
-def _snapshot(held: Account | None, frame: Snapshot) -> Account | Hole | Repeated:
+def _snapshot(held: Account | None, frame: Snapshot) -> Account | MissedRevisions | AlreadyApplied:
     account, at = channel_account(frame.channel), Position(Epoch(frame.epoch), frame.revision)
     if held and held.position.epoch == at.epoch and frame.reason != "ahead":
         if held.position == at:
-            return Repeated(account)
+            return AlreadyApplied(account)
         if not (isinstance(frame.gap, Gap) and held.position.revision < at.revision):
-            return Hole(account, held.position, at.epoch, at.revision, at.revision)
+            return MissedRevisions(account, held.position, at.epoch, at.revision, at.revision)
     return Account(account, at, frame.balance, tuple(reversed(frame.transfers)))
 
 
-def _delta(held: Account | None, frame: DeltaFrame) -> Account | Hole | Repeated:
+def _delta(held: Account | None, frame: DeltaFrame) -> Account | MissedRevisions | AlreadyApplied:
     account, epoch = channel_account(frame.channel), Epoch(frame.epoch)
     if held and held.position.epoch == epoch:
         if frame.to <= held.position.revision:
-            return Repeated(account)
+            return AlreadyApplied(account)
         if frame.from_ == held.position.revision:
             return _grown(held, frame)
-    return Hole(account, held.position if held else None, epoch, frame.from_, frame.to)
+    return MissedRevisions(account, held.position if held else None, epoch, frame.from_, frame.to)
 
 
 def _grown(held: Account, frame: DeltaFrame) -> Account:

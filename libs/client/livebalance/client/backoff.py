@@ -1,6 +1,6 @@
 """How long a client waits before it tries again."""
 
-from livebalance.wire.close import Close, retry_after_ms
+from livebalance.wire.close import CloseCode, retry_after_ms
 
 FIRST, LONGEST = 0.5, 20.0  # seconds
 
@@ -15,6 +15,6 @@ def after_close(code: int, reason: str, failures: int, chance: float) -> float:
     asked = retry_after_ms(reason)
     if asked is None:
         return pause(failures, chance)
-    if code == Close.GOODBYE:
+    if code == CloseCode.GOODBYE:
         return chance * asked / 1000
     return asked / 1000 + pause(failures, chance)

@@ -6,7 +6,7 @@ from math import inf
 
 from livebalance.client.account import Account
 from livebalance.client.backoff import pause
-from livebalance.wire.frame import Following, named
+from livebalance.wire.frame import ChannelRequest, named
 from livebalance.wire.identity import AccountId, channel_name
 
 ANSWER_WITHIN = 10.0  # seconds until a question without an answer is put again
@@ -29,8 +29,8 @@ class Channel:
     request: int = 0  # the id of the last question
     failures: int = 0  # since the last frame that applied
 
-    def question(self) -> Following:
-        return Following(channel_name(self.account), named(self.shown.position) if self.shown else None)
+    def question(self) -> ChannelRequest:
+        return ChannelRequest(channel_name(self.account), named(self.shown.position) if self.shown else None)
 
     def ask(self, request: int, now: float) -> None:
         self.phase, self.request, self.due = Phase.ASKED, request, now + ANSWER_WITHIN

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from livebalance.client.account import Account, Hole, apply
+from livebalance.client.account import Account, MissedRevisions, apply
 from livebalance.client.channel import Channel, Phase
 from livebalance.client.event import Changed, Ended, Event
 from livebalance.wire.frame import (
@@ -98,7 +98,7 @@ class Channels:
         if isinstance(found, Account):
             channel.move(found)
             return [Changed(found, frame)]
-        if isinstance(found, Hole) and channel.phase is Phase.LIVE:
+        if isinstance(found, MissedRevisions) and channel.phase is Phase.LIVE:
             self._fail([channel], 0.0, now, chance)
             return [found]
         return []  # repeated, or overtaken by the answer that is on its way

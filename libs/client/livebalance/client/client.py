@@ -102,7 +102,7 @@ class Client:
                 else:
                     await self._perform(effect)
             if self._session.state is State.STOPPED:
-                await self._perform(effects.Close(1000))  # of a connection that was made meanwhile
+                await self._perform(effects.CloseSocket(1000))  # of a connection that was made meanwhile
                 return
             what = await self._next()
             self._effects.extend(self._session.step(what, clock(), random()))
@@ -131,7 +131,7 @@ class Client:
                 )
         except (OSError, TimeoutError, WebSocketException) as failed:
             self._dial = None
-            return effects.Lost(BROKEN, str(failed) or type(failed).__name__)
+            return effects.ConnectionLost(BROKEN, str(failed) or type(failed).__name__)
         self._dial = None
         if token is not None:
             await self._send(self._connection, encode(Auth(token)))
@@ -141,7 +141,7 @@ class Client:
         self._renew = False
         try:
             async with asyncio.timeout(TOKEN_WITHIN):
-                return effects.Renewed(await self._token()) if self._token else effects.Tick()
+                return effects.TokenFetched(await self._token()) if self._token else effects.Tick()
         except (OSError, TimeoutError):
             return effects.Tick()  # the gateway will close with "expired", and the next connection asks again
 
@@ -154,9 +154,9 @@ class Client:
         except ConnectionClosed as closed:
             self._connection = None
             return (
-                effects.Lost(closed.rcvd.code, closed.rcvd.reason)
+                effects.ConnectionLost(closed.rcvd.code, closed.rcvd.reason)
                 if closed.rcvd
-                else effects.Lost(BROKEN, "")
+                else effects.ConnectionLost(BROKEN, "")
             )
         if self._heard:
             self._heard(text)
@@ -186,13 +186,13 @@ class Client:
 
     async def _perform(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Connect(url):
+            case effects.OpenSocket(url):
                 self._dial = url
-            case effects.Renew():
+            case effects.FetchToken():
                 self._renew = True
             case effects.Send(text) if self._connection:
                 await self._send(self._connection, text)
-            case effects.Close(code, abort) if self._connection:
+            case effects.CloseSocket(code, abort) if self._connection:
                 connection, self._connection = self._connection, None
                 if abort:
                     connection.transport.abort()

@@ -11,7 +11,7 @@ class Received(NamedTuple):
     text: str | bytes
 
 
-class Lost(NamedTuple):
+class ConnectionLost(NamedTuple):
     """The connection closed, broke, or could not be made (code 1006)."""
 
     code: int
@@ -22,7 +22,7 @@ class Tick(NamedTuple):
     """Time passed; a tick too early changes nothing."""
 
 
-class Renewed(NamedTuple):
+class TokenFetched(NamedTuple):
     """Another token is there, for the connection that asked for one."""
 
     token: str
@@ -32,13 +32,13 @@ class Stop(NamedTuple):
     pass
 
 
-Input = Received | Lost | Tick | Renewed | Stop
+Input = Received | ConnectionLost | Tick | TokenFetched | Stop
 
 # --- what is to be done
 
 
-class Connect(NamedTuple):
-    """Connect, and say who this is if there is a token."""
+class OpenSocket(NamedTuple):
+    """OpenSocket, and say who this is if there is a token."""
 
     url: str
 
@@ -47,14 +47,14 @@ class Send(NamedTuple):
     text: bytes
 
 
-class Close(NamedTuple):
+class CloseSocket(NamedTuple):
     """Close the connection; abort it without a word when the other side is silent."""
 
     code: int
     abort: bool = False
 
 
-class Renew(NamedTuple):
+class FetchToken(NamedTuple):
     """Get another token: the one of this connection is about to end."""
 
 
@@ -62,4 +62,4 @@ class Emit(NamedTuple):
     event: Event
 
 
-Effect = Connect | Send | Close | Renew | Emit
+Effect = OpenSocket | Send | CloseSocket | FetchToken | Emit

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from livebalance.client.account import Account, Hole
+from livebalance.client.account import Account, MissedRevisions
 from livebalance.wire.frame import (
     AuthExpiring,
     DeltaFrame,
@@ -53,4 +53,15 @@ class Ended(NamedTuple):
     message: str
 
 
-Event = Connected | Disconnected | Changed | Ended | Hole | Heartbeat | Status | Error | Goaway | AuthExpiring
+Event = (
+    Connected
+    | Disconnected
+    | Changed
+    | Ended
+    | MissedRevisions
+    | Heartbeat
+    | Status
+    | Error
+    | Goaway
+    | AuthExpiring
+)

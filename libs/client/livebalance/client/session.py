@@ -15,7 +15,7 @@ from livebalance.client.account import Account
 from livebalance.client.backoff import after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
-from livebalance.wire.close import Close, comes_back
+from livebalance.wire.close import CloseCode, comes_back
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
     AuthExpiring,
@@ -95,14 +95,14 @@ class Session:
     def _stop(self, _: effects.Stop, now: float, chance: float) -> list[effects.Effect]:
         connected = self.state in (State.CONNECTING, State.OPEN)
         self.state, self._until = State.STOPPED, inf
-        return [effects.Close(1000)] if connected else []
+        return [effects.CloseSocket(1000)] if connected else []
 
     def _connect(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
         if now < self._until:
             return []
         self._url = (self._url + 1) % len(self._urls)
         self.state, self._until = State.CONNECTING, now + WELCOME_WITHIN
-        return [effects.Connect(self._urls[self._url])]
+        return [effects.OpenSocket(self._urls[self._url])]
 
     def _give_up(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
         return self._dead("no welcome", now, chance) if now >= self._until else []
@@ -121,20 +121,20 @@ class Session:
             events = _FRAMES[type(frame)](self, frame, now, chance)
         except DecodeError:
             return self._nonsense(now, chance)
-        renew: list[effects.Effect] = [effects.Renew()] if isinstance(frame, AuthExpiring) else []
+        renew: list[effects.Effect] = [effects.FetchToken()] if isinstance(frame, AuthExpiring) else []
         return [*self._questions(now, chance), *renew, *map(effects.Emit, events)]
 
-    def _refresh(self, what: effects.Renewed, now: float, chance: float) -> list[effects.Effect]:
+    def _refresh(self, what: effects.TokenFetched, now: float, chance: float) -> list[effects.Effect]:
         return [effects.Send(encode(Refresh("refresh", what.token)))]
 
-    def _lose(self, what: effects.Lost, now: float, chance: float) -> list[effects.Effect]:
+    def _lose(self, what: effects.ConnectionLost, now: float, chance: float) -> list[effects.Effect]:
         return self._gone(what.code, what.reason, after_close(*what, self._failures, chance), now)
 
     def _time(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
         if now >= self._until:
             return self._dead("silent", now, chance)
         if now >= self._leave_at:
-            return [effects.Close(1000), *self._gone(Close.GOODBYE, "left in time", 0.0, now)]
+            return [effects.CloseSocket(1000), *self._gone(CloseCode.GOODBYE, "left in time", 0.0, now)]
         return self._questions(now, chance)
 
     # --- the connection's life
@@ -157,13 +157,13 @@ class Session:
 
     def _dead(self, why: str, now: float, chance: float) -> list[effects.Effect]:
         pause = after_close(BROKEN, why, self._failures, chance)
-        return [effects.Close(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
+        return [effects.CloseSocket(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
 
     def _nonsense(self, now: float, chance: float) -> list[effects.Effect]:
         """What this gateway says cannot be understood: perhaps what the next one says can be."""
         why = "not a frame of this protocol"
         pause = after_close(BROKEN, why, self._failures, chance)
-        return [effects.Close(Close.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
+        return [effects.CloseSocket(CloseCode.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
 
     def _gone(self, code: int, reason: str, pause: float, now: float) -> list[effects.Effect]:
         self._channels.restart()
@@ -201,23 +201,23 @@ _Cell = Callable[[Session, Any, float, float], list[effects.Effect]]
 _TABLE: dict[tuple[State, type[effects.Input]], _Cell] = {
     (State.WAITING, effects.Tick): Session._connect,
     (State.WAITING, effects.Received): Session._ignore,  # of the connection before
-    (State.WAITING, effects.Lost): Session._ignore,
-    (State.WAITING, effects.Renewed): Session._ignore,
+    (State.WAITING, effects.ConnectionLost): Session._ignore,
+    (State.WAITING, effects.TokenFetched): Session._ignore,
     (State.WAITING, effects.Stop): Session._stop,
     (State.CONNECTING, effects.Tick): Session._give_up,
     (State.CONNECTING, effects.Received): Session._greet,
-    (State.CONNECTING, effects.Lost): Session._lose,
-    (State.CONNECTING, effects.Renewed): Session._ignore,  # it was made with that one
+    (State.CONNECTING, effects.ConnectionLost): Session._lose,
+    (State.CONNECTING, effects.TokenFetched): Session._ignore,  # it was made with that one
     (State.CONNECTING, effects.Stop): Session._stop,
     (State.OPEN, effects.Tick): Session._time,
     (State.OPEN, effects.Received): Session._hear,
-    (State.OPEN, effects.Lost): Session._lose,
-    (State.OPEN, effects.Renewed): Session._refresh,
+    (State.OPEN, effects.ConnectionLost): Session._lose,
+    (State.OPEN, effects.TokenFetched): Session._refresh,
     (State.OPEN, effects.Stop): Session._stop,
     (State.STOPPED, effects.Tick): Session._ignore,
     (State.STOPPED, effects.Received): Session._ignore,
-    (State.STOPPED, effects.Lost): Session._ignore,
-    (State.STOPPED, effects.Renewed): Session._ignore,
+    (State.STOPPED, effects.ConnectionLost): Session._ignore,
+    (State.STOPPED, effects.TokenFetched): Session._ignore,
     (State.STOPPED, effects.Stop): Session._ignore,
 }
 

@@ -24,7 +24,7 @@ class Pair(NamedTuple):
     credit: Transfer
 
 
-class Crowd:
+class AccountPicker:
     """Accounts 1 to `count` (2 to a million), the k-th chosen as often as 1 / k**skew says; 0: all alike."""
 
     def __init__(self, count: int, skew: float = 0.0) -> None:
@@ -62,7 +62,7 @@ def run_name(time_ns: int) -> str:
     return name
 
 
-def pair(seed: int, n: int, crowd: Crowd, run: str, time_ms: int) -> Pair:
+def pair(seed: int, n: int, crowd: AccountPicker, run: str, time_ms: int) -> Pair:
     """The `n`-th transfer of `seed` in a crowd.
 
     `run` makes its ids, `<run>-<n>-d` and `<run>-<n>-c`, different from those of every other run.

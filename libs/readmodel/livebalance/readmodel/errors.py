@@ -4,7 +4,7 @@ import asyncpg
 
 from livebalance.readmodel.gateway_reads import UnavailableError
 
-AWAY = (
+TRANSIENT = (
     UnavailableError,
     OSError,
     TimeoutError,

@@ -48,7 +48,7 @@ class Extent(NamedTuple):
     ends: dict[Lane, Offset]  # of each partition, the next transfer to be applied
 
 
-class Asked(NamedTuple):
+class ExportRequest(NamedTuple):
     """Of these accounts, all if none is named. A period has its beginning and not its end, by recorded_at."""
 
     accounts: Sequence[AccountId] = ()
@@ -99,7 +99,7 @@ select b.*, $1::text as epoch from reporting.balances b
 
 
 @contextlib.asynccontextmanager
-async def balances(connection: Connection, asked: Asked) -> AsyncIterator[Export]:
+async def balances(connection: Connection, asked: ExportRequest) -> AsyncIterator[Export]:
     """As they are at one moment, whatever the period. Raises UnavailableError."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         extent = await _extent(connection)
@@ -131,13 +131,15 @@ _OF_ONE = _PAGE.format("account_id = $1 and revision > $2")
 
 
 @contextlib.asynccontextmanager
-async def transfers(connection: Connection, asked: Asked) -> AsyncIterator[Export]:
+async def transfers(connection: Connection, asked: ExportRequest) -> AsyncIterator[Export]:
     """Raises UnavailableError; its pages raise ChangedError, and then nothing that came counts."""
     extent = await _extent(connection)
     yield Export(await _columns(connection, "transfers"), extent, _transfers(connection, asked, extent))
 
 
-async def _transfers(connection: Connection, asked: Asked, extent: Extent) -> AsyncIterator[list[Row]]:
+async def _transfers(
+    connection: Connection, asked: ExportRequest, extent: Extent
+) -> AsyncIterator[list[Row]]:
     ends = list(extent.ends), list(extent.ends.values())
     period = [None if at is None else as_datetime(at) for at in (asked.since, asked.until)]
     named: set[str] = set(asked.accounts)

@@ -44,14 +44,14 @@ class UnavailableError(Exception):
     """There is no projection yet, or this server is not the one it was written to."""
 
 
-class Asked(NamedTuple):
+class AccountQuery(NamedTuple):
     """An account, and the position its reader has: None for a reader without any state."""
 
     account: AccountId
     after: Position | None
 
 
-class Found(NamedTuple):
+class AccountState(NamedTuple):
     """An account as it was at one moment.
 
     `follows`: `transfers` are those after the position asked with, in order; else they are the newest, newest
@@ -70,19 +70,19 @@ class Found(NamedTuple):
     erased: bool
 
 
-class Progress(NamedTuple):
+class LaneProgress(NamedTuple):
     """How far a lane is."""
 
     as_of: Millis | None
     halted_why: str | None
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     """What an audit found at one moment."""
 
     epoch: Epoch
     partitions: int
-    lanes: dict[Lane, Progress]
+    lanes: dict[Lane, LaneProgress]
     revisions: dict[AccountId, Revision]  # only of accounts that are not at the revision asked with
 
 
@@ -135,7 +135,9 @@ select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
 """
 
 
-async def accounts(connection: Connection, asked: Sequence[Asked], resume_max: int, page: int) -> list[Found]:
+async def accounts(
+    connection: Connection, asked: Sequence[AccountQuery], resume_max: int, page: int
+) -> list[AccountState]:
     """The state of each account asked for, in one statement, in the order asked.
 
     A reader whose position is of this epoch and at most `resume_max` revisions behind gets up to `page`
@@ -160,12 +162,12 @@ def check(rows: Sequence[Row]) -> Row:
     return rows[0]
 
 
-def _found(row: Row, page: int) -> Found:
+def _found(row: Row, page: int) -> AccountState:
     follows: bool = row["follows"]
     transfers, recorded = _transfers(row, newest_first=not follows)
     limit = page if follows else SNAPSHOT_TRANSFERS
     more = len(transfers) > limit
-    return Found(
+    return AccountState(
         epoch=Epoch(row["epoch"]),
         revision=Revision(row["revision"] or ZERO),
         lane=None if row["lane"] is None else Lane(row["lane"]),
@@ -224,7 +226,7 @@ select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.account
 """
 
 
-async def audit(connection: Connection, followed: Mapping[AccountId, Position]) -> Finding:
+async def audit(connection: Connection, followed: Mapping[AccountId, Position]) -> AuditFinding:
     """Which of `followed` are at another revision, and how far every lane is, at one moment.
 
     Raises UnavailableError.
@@ -232,10 +234,10 @@ async def audit(connection: Connection, followed: Mapping[AccountId, Position]) 
     revisions = [at.revision for at in followed.values()]
     row = check(await connection.fetch(_AUDIT, list(followed), revisions))
     lanes = zip(row["lanes"] or (), row["as_of"] or (), row["halted_why"] or (), strict=True)
-    return Finding(
+    return AuditFinding(
         epoch=Epoch(row["epoch"]),
         partitions=row["partitions"],
-        lanes={Lane(lane): Progress(as_of, why) for lane, as_of, why in lanes},
+        lanes={Lane(lane): LaneProgress(as_of, why) for lane, as_of, why in lanes},
         revisions=dict(zip(row["accounts"] or (), row["revisions"] or (), strict=True)),
     )
 
@@ -280,7 +282,7 @@ async def listed(
     ]
 
 
-class Listed(NamedTuple):
+class AccountPage(NamedTuple):
     """Some transfers of an account, and the position it was at."""
 
     at: Position
@@ -322,7 +324,9 @@ select n.epoch, n.known, b.account_id, b.revision
 """
 
 
-async def older(connection: Connection, account: AccountId, before: TransferId | None, limit: int) -> Listed:
+async def older(
+    connection: Connection, account: AccountId, before: TransferId | None, limit: int
+) -> AccountPage:
     """Up to `limit` transfers, newest first, older than transfer `before`; None: the newest.
 
     Raises UnavailableError.
@@ -330,12 +334,12 @@ async def older(connection: Connection, account: AccountId, before: TransferId |
     return _listed(await connection.fetch(_OLDER, account, before, limit))
 
 
-async def newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> Listed:
+async def newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> AccountPage:
     """Up to `limit` transfers with a revision above `after`, oldest first. Raises UnavailableError."""
     return _listed(await connection.fetch(_NEWER, account, after, limit))
 
 
-async def transfer(connection: Connection, account: AccountId, id_: TransferId) -> Listed:
+async def transfer(connection: Connection, account: AccountId, id_: TransferId) -> AccountPage:
     """One transfer, or none. Raises UnavailableError."""
     return _listed(await connection.fetch(_ONE, account, id_))
 
@@ -347,7 +351,7 @@ async def revisions(connection: Connection, accounts: Sequence[AccountId]) -> di
     return {row["account_id"]: Revision(row["revision"]) for row in rows if row["account_id"] is not None}
 
 
-def _listed(rows: Sequence[Row]) -> Listed:
+def _listed(rows: Sequence[Row]) -> AccountPage:
     first = check(rows)
     views = [
         TransferView(
@@ -361,4 +365,4 @@ def _listed(rows: Sequence[Row]) -> Listed:
         for row in rows
         if row["transfer_id"] is not None
     ]
-    return Listed(Position(Epoch(first["epoch"]), Revision(first["at"] or ZERO)), views)
+    return AccountPage(Position(Epoch(first["epoch"]), Revision(first["at"] or ZERO)), views)

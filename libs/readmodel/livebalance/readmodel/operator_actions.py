@@ -24,14 +24,14 @@ async def bump_epoch(connection: Connection, old: Epoch, why: str) -> Epoch | No
     return new
 
 
-class Begin(NamedTuple):
+class LaneBegin(NamedTuple):
     """Where both sides of a lane are read from."""
 
     transfers: Offset
     balances: Offset
 
 
-class GoneOn(NamedTuple):
+class LaneContinued(NamedTuple):
     was: str  # why the lane was halted
     epoch: Epoch | None  # the new one; None: it is the same
 
@@ -45,7 +45,9 @@ where lane = $1
 """
 
 
-async def go_on(connection: Connection, lane: Lane, begin: Begin | None, why: str) -> GoneOn | None:
+async def go_on(
+    connection: Connection, lane: Lane, begin: LaneBegin | None, why: str
+) -> LaneContinued | None:
     """A halted lane may be claimed again; None when it is not halted.
 
     `begin`: from there, whatever was read before, and in a new epoch; None: from where it stands.
@@ -58,10 +60,10 @@ async def go_on(connection: Connection, lane: Lane, begin: Begin | None, why: st
         epoch = None if begin is None else await _begin(connection, lane, begin)
         await connection.execute(_GO_ON, lane)
         await connection.execute(_NOTE, "lane", lane, was, epoch, why)
-    return GoneOn(was, epoch)
+    return LaneContinued(was, epoch)
 
 
-async def _begin(connection: Connection, lane: Lane, begin: Begin) -> Epoch:
+async def _begin(connection: Connection, lane: Lane, begin: LaneBegin) -> Epoch:
     found = await projection(connection)
     assert found is not None, "there are no lanes without one"
     new = new_epoch()

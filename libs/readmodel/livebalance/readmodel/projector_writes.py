@@ -8,6 +8,7 @@ import asyncpg
 
 from livebalance.readmodel.rows import (
     BalanceRow,
+    BatchRows,
     LaneMove,
     LaneRow,
     LaneStart,
@@ -17,7 +18,6 @@ from livebalance.readmodel.rows import (
     ServerIdentity,
     StoredBalance,
     TransferRow,
-    Work,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, TransferId
 from livebalance.wire.money import money
@@ -191,7 +191,7 @@ select (select count(*) from moved), (select count(*) from changed) + (select co
 """
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """Rows written of each kind; with fewer than were given, the transaction is to be rolled back."""
 
     lanes: int  # fewer: somebody else owns a lane now, and nothing else was written
@@ -199,7 +199,7 @@ class Written(NamedTuple):
     transfers: int  # fewer: a transfer is in the list already
 
 
-async def write_batch(connection: Connection, topic: str, work: Work) -> Written:
+async def write_batch(connection: Connection, topic: str, work: BatchRows) -> WriteResult:
     """All but what is quarantined, in one journey: the fence first. `topic` is that of the transfers."""
     row = await connection.fetchrow(
         _WRITE,
@@ -210,7 +210,7 @@ async def write_batch(connection: Connection, topic: str, work: Work) -> Written
         work.erased,
     )
     assert row is not None
-    return Written(*row)
+    return WriteResult(*row)
 
 
 _HOLD = f"""

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import asyncpg
 
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.rows import MarkedRow, Outcome
+from livebalance.readmodel.rows import MarkedRow, ReplayOutcome
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.timestamp import Millis
 
 # --- an operator ---
 
 
-class Wanted(NamedTuple):
+class QuarantineFilter(NamedTuple):
     """Which records; None: whatever it is."""
 
     lane: Lane | None = None
@@ -22,7 +22,7 @@ class Wanted(NamedTuple):
     state: str | None = None
 
 
-class Held(NamedTuple):
+class QuarantinedRecord(NamedTuple):
     """A record in quarantine, without its value. `size`: of that, in bytes; None: it is null."""
 
     id: int
@@ -46,9 +46,9 @@ select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 10
 """
 
 
-async def held(connection: Connection, wanted: Wanted, limit: int) -> list[Held]:
+async def held(connection: Connection, wanted: QuarantineFilter, limit: int) -> list[QuarantinedRecord]:
     """The newest of them first."""
-    return [Held(*row) for row in await connection.fetch(_LIST, *wanted, limit)]
+    return [QuarantinedRecord(*row) for row in await connection.fetch(_LIST, *wanted, limit)]
 
 
 _LOCK = "select id, state, value is null as empty from quarantine where id = any($1) order by id for update"
@@ -99,7 +99,7 @@ where q.id = x.id and q.state = 'replay'
 """
 
 
-async def settle(connection: Connection, replayed: Sequence[tuple[int, Outcome]]) -> bool:
+async def settle(connection: Connection, replayed: Sequence[tuple[int, ReplayOutcome]]) -> bool:
     """What became of marked records. False: one is not marked any more, and all is to be rolled back."""
     ids, outcomes = zip(*replayed, strict=True)
     states, reasons = zip(*outcomes, strict=True)

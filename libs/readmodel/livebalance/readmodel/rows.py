@@ -153,14 +153,14 @@ class MarkedRow(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()  # nothing reads them
 
 
-class Outcome(NamedTuple):
+class ReplayOutcome(NamedTuple):
     """What became of a marked record: applied, duplicate, stale, or held again for `reason`."""
 
     state: Literal["applied", "duplicate", "stale", "held"]
     reason: str | None = None
 
 
-class Work(NamedTuple):
+class BatchRows(NamedTuple):
     """Rows and offsets of one batch: all or nothing."""
 
     moves: Sequence[LaneMove] = ()
@@ -168,7 +168,7 @@ class Work(NamedTuple):
     erased: Sequence[AccountId] = ()  # whose transfers are to go, before those below come
     transfers: Sequence[TransferRow] = ()
     quarantined: Sequence[QuarantineRow] = ()
-    replayed: Sequence[tuple[int, Outcome]] = ()  # by their id in quarantine
+    replayed: Sequence[tuple[int, ReplayOutcome]] = ()  # by their id in quarantine
 
 
 class ServerIdentity(NamedTuple):

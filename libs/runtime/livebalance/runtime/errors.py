@@ -6,11 +6,11 @@ from collections.abc import Iterable
 DISK_FULL = "the disk is full: free some space, then start again"
 
 
-class RefusedError(Exception):
+class StartupError(Exception):
     """This process cannot start as it is set up; the message is one line that says what to do."""
 
 
-class WrongSettingsError(RefusedError):
+class SettingsError(StartupError):
     """All that is wrong with the settings, a line each; none of them has a value in it."""
 
     def __init__(self, lines: Iterable[str]) -> None:

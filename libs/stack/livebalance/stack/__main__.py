@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from livebalance.runtime.errors import RefusedError, WrongSettingsError
-from livebalance.stack.errors import Trouble, from_os
-from livebalance.stack.paths import Place, is_yours
+from livebalance.runtime.errors import SettingsError, StartupError
+from livebalance.stack.errors import StackError, from_os
+from livebalance.stack.paths import StatePaths, is_yours
 from livebalance.stack.process import die_with_parent
-from livebalance.stack.state import State
+from livebalance.stack.state import ClusterState
 
 _PARENT = "LIVEBALANCE_PARENT"  # the demo in the foreground dies with this process, make
 _UP = 900.0  # seconds, downloads and the first build of the page included
@@ -30,12 +30,12 @@ def main(arguments: list[str]) -> int:
     """Exit code of a command; trouble is one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(Place.of_environment(), options) or 0)
-    except WrongSettingsError as wrong:
+        return int(options.run(StatePaths.of_environment(), options) or 0)
+    except SettingsError as wrong:
         for line in wrong.lines:
             _fail(line)
         return _WRONG
-    except (Trouble, RefusedError) as trouble:
+    except (StackError, StartupError) as trouble:
         return _fail(trouble)
     except OSError as error:
         return _fail(from_os(error))
@@ -69,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(place: Place, options: argparse.Namespace) -> None:
+def _demo(place: StatePaths, options: argparse.Namespace) -> None:
     """Everything in the foreground."""
     from livebalance.stack.demo import demo  # noqa: PLC0415 - the other commands answer at once without it
-    from livebalance.stack.plan import Plan  # noqa: PLC0415
+    from livebalance.stack.plan import ClusterPlan  # noqa: PLC0415
 
     _check_settings()
     if parent := os.environ.get(_PARENT):
@@ -80,13 +80,13 @@ def _demo(place: Place, options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
     if is_yours():
         given |= {"yours": True, "recorders": int(options.record)}
-    asyncio.run(demo(place, Plan(**given), Console()))
+    asyncio.run(demo(place, ClusterPlan(**given), Console()))
 
 
-def _up(place: Place, options: argparse.Namespace) -> None:
+def _up(place: StatePaths, options: argparse.Namespace) -> None:
     """The demo, detached."""
     if place.in_use():
-        raise Trouble(f"it is up already: {State.read(place).page or 'or coming up (make status)'}")
+        raise StackError(f"it is up already: {ClusterState.read(place).page or 'or coming up (make status)'}")
     _check_settings()
     log = place.directory("logs") / "demo.log"
     log.write_bytes(b"")
@@ -102,33 +102,33 @@ def _up(place: Place, options: argparse.Namespace) -> None:
     _follow_until_up(place, process, log)
 
 
-def _follow_until_up(place: Place, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _follow_until_up(place: StatePaths, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline, shown = time.monotonic() + _UP, 0
     while True:
-        page = State.read(place).page
+        page = ClusterState.read(place).page
         text = log.read_text(errors="replace")
         print(text[shown:], end="", flush=True)  # noqa: T201 - what the demo says
         shown = len(text)
         if page and page in text:  # it is noted a moment before it is said
             return
         if process.poll() is not None:
-            raise Trouble(f"it did not come up: see above, or {log}")
+            raise StackError(f"it did not come up: see above, or {log}")
         if time.monotonic() > deadline:
-            raise Trouble(f"it is not up after {_UP:.0f} s: make logs tells more, make down ends it")
+            raise StackError(f"it is not up after {_UP:.0f} s: make logs tells more, make down ends it")
         time.sleep(_POLL)
 
 
 def _check_settings() -> None:
-    """Those that all services share, and every name. Raises WrongSettingsError."""
+    """Those that all services share, and every name. Raises SettingsError."""
     from livebalance.runtime.config.environment import read  # noqa: PLC0415 - as above
     from livebalance.runtime.config.settings import ServiceSettings  # noqa: PLC0415
 
     read(ServiceSettings)
 
 
-def _down(place: Place, options: argparse.Namespace) -> None:
+def _down(place: StatePaths, options: argparse.Namespace) -> None:
     """End what `up` or `demo` started."""
-    supervisor = State.read(place).supervisor
+    supervisor = ClusterState.read(place).supervisor
     if supervisor is None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):  # its children die with it
@@ -138,17 +138,17 @@ def _down(place: Place, options: argparse.Namespace) -> None:
             time.sleep(_POLL)
         if not place.in_use():
             return
-    raise Trouble(f"process {supervisor} does not end: kill it")
+    raise StackError(f"process {supervisor} does not end: kill it")
 
 
-def _status(place: Place, options: argparse.Namespace) -> int:
+def _status(place: StatePaths, options: argparse.Namespace) -> int:
     """One JSON object; exit code 1 when it is not up."""
-    state = State.read(place)
+    state = ClusterState.read(place)
     print(state.json())  # noqa: T201 - the answer
     return 0 if state.page else 1
 
 
-def _logs(place: Place, options: argparse.Namespace) -> None:
+def _logs(place: StatePaths, options: argparse.Namespace) -> None:
     """The last lines of every log, and on a terminal what comes after."""
     logs = sorted(str(path) for path in place.directory("logs").glob("*.log"))
     follow = ["-F"] if sys.stdout.isatty() else []
@@ -156,10 +156,10 @@ def _logs(place: Place, options: argparse.Namespace) -> None:
         os.execvp("tail", ["tail", "-n", "20", *follow, *logs])  # noqa: S606, S607 - coreutils
 
 
-def _reset(place: Place, options: argparse.Namespace) -> None:
+def _reset(place: StatePaths, options: argparse.Namespace) -> None:
     """Forget the data."""
     if place.in_use():
-        raise Trouble("it is up: make down first")
+        raise StackError("it is up: make down first")
     from livebalance.stack.servers.servers import in_docker  # noqa: PLC0415 - as above
 
     if in_docker():

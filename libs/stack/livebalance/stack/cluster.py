@@ -9,18 +9,18 @@ from typing import Self
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.runtime.process import ready
-from livebalance.stack.build.page import Page
-from livebalance.stack.errors import Trouble, from_os
-from livebalance.stack.paths import Place
-from livebalance.stack.plan import Plan, services
-from livebalance.stack.process.process import Child
+from livebalance.stack.build.page import PageBuild
+from livebalance.stack.errors import StackError, from_os
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.plan import ClusterPlan, services
+from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.process.service import Service, answers
-from livebalance.stack.process.supervisor import REFUSED, Watch, how_it_ended
-from livebalance.stack.progress import Steps
+from livebalance.stack.process.supervisor import REFUSED, Supervisor, how_it_ended
+from livebalance.stack.progress import StartupProgress
 from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers.balancer import balancer, page_port
 from livebalance.stack.servers.servers import Server, Servers
-from livebalance.stack.state import State
+from livebalance.stack.state import ClusterState
 
 _POLL = 0.05  # seconds
 _READY = 120.0  # seconds for the services to be ready
@@ -36,12 +36,14 @@ class Cluster:
     `watches["projector-1"]` can kill, stop and start a process. A process that ends is started again.
     """
 
-    def __init__(self, place: Place, plan: Plan | None = None, steps: Steps | None = None) -> None:
+    def __init__(
+        self, place: StatePaths, plan: ClusterPlan | None = None, steps: StartupProgress | None = None
+    ) -> None:
         self.place = place
-        self.plan = plan or Plan()
-        self._steps = steps or Steps()
+        self.plan = plan or ClusterPlan()
+        self._steps = steps or StartupProgress()
         self._locks = ExitStack()
-        self.watches: dict[str, Watch] = {}
+        self.watches: dict[str, Supervisor] = {}
         self.services: dict[str, Service] = {}
         self._contained: list[Server] = []  # an engine's, not ours to watch
         self._port: int | None = None
@@ -105,17 +107,17 @@ class Cluster:
             await asyncio.gather(*(watch.stop() for watch in mine))
         await asyncio.gather(*(asyncio.to_thread(server.stop) for server in self._contained))
         self._is_up = False
-        State.forget(self.place)
+        ClusterState.forget(self.place)
         self._locks.close()
 
-    def state(self) -> State:
+    def state(self) -> ClusterState:
         """Addresses and process ids of now."""
         if not self._is_up:
-            return State(supervisor=os.getpid())
+            return ClusterState(supervisor=os.getpid())
         pids: dict[str, list[int]] = {}
         for name, watch in self.watches.items():
             pids.setdefault(kind_of(name), []).extend([watch.child.pid] if watch.child.pid else [])
-        return State(
+        return ClusterState(
             page=self.page,
             gateways=self.gateways,
             kafka=self.kafka,
@@ -146,7 +148,7 @@ class Cluster:
                 await asyncio.to_thread(server.prepare, progress)
                 server.start()
                 if own := self._servers.own.get(name):
-                    self.watches[name] = Watch(own.child, self._say)
+                    self.watches[name] = Supervisor(own.child, self._say)
                 else:
                     self._contained.append(server)
                 await asyncio.to_thread(server.ready)
@@ -165,7 +167,7 @@ class Cluster:
                 await self.plan.topics.create(self._servers.broker)
 
     async def _build_page(self) -> None:
-        page = Page(self.place)
+        page = PageBuild(self.place)
         if page.is_new:
             return
         with self._steps.step("Page (npm, Angular)"):
@@ -184,8 +186,8 @@ class Cluster:
         feed = self.services.get("feed-1")
         self._watch("balancer", balancer(self.place, self._port, ports, feed.port if feed else None))
 
-    def _watch(self, name: str, child: Child, *, once: bool = False) -> None:
-        self.watches[name] = Watch(child, self._say, once=once)
+    def _watch(self, name: str, child: ChildProcess, *, once: bool = False) -> None:
+        self.watches[name] = Supervisor(child, self._say, once=once)
         self.watches[name].start()
 
     async def _wait_until_ready(self) -> None:
@@ -198,14 +200,14 @@ class Cluster:
                         await asyncio.sleep(_POLL)
             except TimeoutError:
                 missing = [one.name for one in self.services.values() if not await one.is_ready()]
-                raise Trouble(
+                raise StackError(
                     f"not ready after {_READY:.0f} s: {', '.join(missing) or 'the balancer'} (make logs)"
                 ) from None
 
     async def _wait_for(self, one: Service) -> None:
         while not await one.is_ready():
             if one.child.exit_code == REFUSED:
-                raise Trouble(how_it_ended(one.child))
+                raise StackError(how_it_ended(one.child))
             if one.child.exit_code == 0:  # a feed with a limit may be done before anybody asks
                 return
             await asyncio.sleep(_POLL)
@@ -225,10 +227,10 @@ def kind_of(name: str) -> str:
     return name.partition("-")[0]
 
 
-def _trouble_in(error: BaseException) -> Trouble | None:
+def _trouble_in(error: BaseException) -> StackError | None:
     """The first trouble in an error or a group of them, if it is any."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(_trouble_in, error.exceptions)), None)
     if isinstance(error, OSError):
         return from_os(error)
-    return error if isinstance(error, Trouble) else None
+    return error if isinstance(error, StackError) else None

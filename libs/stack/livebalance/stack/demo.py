@@ -7,14 +7,14 @@ import signal
 from rich.console import Console
 
 from livebalance.stack.cluster import Cluster
-from livebalance.stack.paths import Place
-from livebalance.stack.plan import Plan
-from livebalance.stack.progress import Steps
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.plan import ClusterPlan
+from livebalance.stack.progress import StartupProgress
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def demo(place: Place, plan: Plan, console: Console) -> None:
+async def demo(place: StatePaths, plan: ClusterPlan, console: Console) -> None:
     """Run until a signal says stop.
 
     Raises:
@@ -25,7 +25,7 @@ async def demo(place: Place, plan: Plan, console: Console) -> None:
     for number in _STOPS:
         loop.add_signal_handler(number, task.cancel)
     console.print("[bold]Livebalance[/]")
-    steps = Steps(console)
+    steps = StartupProgress(console)
     cluster = Cluster(place, plan, steps)
     with contextlib.suppress(asyncio.CancelledError):
         with steps:

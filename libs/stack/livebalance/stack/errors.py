@@ -35,21 +35,21 @@ _ADVICE = (
 _CAUSE = re.compile(r"FATAL|ERROR|PANIC|Error|Exception|error:|failed", re.ASCII)
 
 
-class Trouble(Exception):  # noqa: N818 - the user is told trouble, not a mistake of the program
+class StackError(Exception):
     """Something outside the program must be put right; the text is one line and says what to do."""
 
 
-def from_log(name: str, what: str, tail: Sequence[str], log: Path) -> Trouble:
+def from_log(name: str, what: str, tail: Sequence[str], log: Path) -> StackError:
     """The trouble of a server that stopped or never became ready, from the last lines it wrote."""
     if shutil.disk_usage(log.parent).free < _FULL:  # then the log could not say so
-        return Trouble(f"{name} {what}: {DISK_FULL} ({log})")
+        return StackError(f"{name} {what}: {DISK_FULL} ({log})")
     for pattern, advice in _ADVICE:
         if any(re.search(pattern, line) for line in tail):
-            return Trouble(f"{name} {what}: {advice} ({log})")
+            return StackError(f"{name} {what}: {advice} ({log})")
     causes = [line for line in tail if _CAUSE.search(line)] or list(tail[-1:])
-    return Trouble(f"{name} {what}: {causes[-1].strip() if causes else 'it wrote nothing'} ({log})")
+    return StackError(f"{name} {what}: {causes[-1].strip() if causes else 'it wrote nothing'} ({log})")
 
 
-def from_os(error: OSError) -> Trouble:
+def from_os(error: OSError) -> StackError:
     """The trouble behind a file or network call of ours that failed."""
-    return Trouble(os_error_text(error))
+    return StackError(os_error_text(error))

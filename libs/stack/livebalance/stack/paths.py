@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from livebalance.stack.errors import Trouble, from_os
+from livebalance.stack.errors import StackError, from_os
 
 PROJECT = Path(__file__).resolve().parents[4]
 # Below the range from which Linux takes ports for outgoing connections: none of those can be in the way.
@@ -23,14 +23,14 @@ _PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64")}
 
 
 @dataclass(frozen=True)
-class Place:
+class StatePaths:
     """A directory for the state of one set of servers, and the one for what all sets share (downloads)."""
 
     home: Path
     state: Path
 
     @classmethod
-    def of_environment(cls, name: str | None = None) -> "Place":
+    def of_environment(cls, name: str | None = None) -> "StatePaths":
         """`LIVEBALANCE_HOME`, else `.livebalance` in the project; `name` tells sets of servers apart.
 
         Without one it is that of the demo, or of what was built from somebody's own topics.
@@ -61,7 +61,7 @@ class Place:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Trouble(
+                raise StackError(
                     f"{self.state} is in use: it is up already, or coming up (make status)"
                 ) from None
             yield
@@ -98,7 +98,7 @@ def check_platform() -> None:
     here = (platform.system(), platform.machine())
     if here not in _PLATFORMS or sys.version_info < (3, 11):
         known = ", ".join(" ".join(pair) for pair in sorted(_PLATFORMS))
-        raise Trouble(
+        raise StackError(
             f"no servers for {' '.join(here)} with Python {platform.python_version()}: "
             f"use {known} with Python 3.11 or newer, have containers (LIVEBALANCE_STACK=docker), or name "
             "running servers in LIVEBALANCE_KAFKA, LIVEBALANCE_POSTGRES and LIVEBALANCE_REDIS"
@@ -140,4 +140,4 @@ def free_port() -> int:
     for port in random.sample(_PORTS, 200):
         if reserved(port):
             return port
-    raise Trouble("200 ports in a row are taken: close something, then start again")
+    raise StackError("200 ports in a row are taken: close something, then start again")

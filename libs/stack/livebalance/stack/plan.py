@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from livebalance.stack.build.page import BUILT
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 from livebalance.stack.process.service import Service, service
 from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers.servers import Servers
@@ -16,7 +16,7 @@ _HOSTS = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClusterPlan:
     """What a cluster consists of.
 
     `environment` adds variables to every process of a kind or to one of a name: {"gateway": {...}}.
@@ -47,7 +47,7 @@ class Plan:
         ]
 
 
-def services(place: Place, plan: Plan, servers: Servers, page_port: int) -> Iterator[Service]:
+def services(place: StatePaths, plan: ClusterPlan, servers: Servers, page_port: int) -> Iterator[Service]:
     """The services of a plan, none started yet, in the order of the path."""
     demo = {"LIVEBALANCE_DEMO_SECRET": demo_secret(place)}
     common = {

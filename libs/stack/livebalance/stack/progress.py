@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
-class Steps:
+class StartupProgress:
     """One line a step: it spins while it lasts, then says how long it took. Without a console: silence."""
 
     def __init__(self, console: Console | None = None) -> None:

@@ -8,12 +8,12 @@ import secrets
 import sys
 from pathlib import Path
 
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 
 _NAME = "livebalance_demo_secret"  # as the setting is called
 
 
-def demo_secret(place: Place) -> str:
+def demo_secret(place: StatePaths) -> str:
     """The one of this place, made the first time; only its owner may read it."""
     place.state.mkdir(parents=True, exist_ok=True)
     path = place.state / _NAME
@@ -27,4 +27,4 @@ def demo_secret(place: Place) -> str:
 
 
 if __name__ == "__main__":
-    demo_secret(Place(Path(sys.argv[1]), Path(sys.argv[1])))
+    demo_secret(StatePaths(Path(sys.argv[1]), Path(sys.argv[1])))

@@ -4,13 +4,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 
-from livebalance.stack.paths import Place
+from livebalance.stack.paths import StatePaths
 
 _NAME = "state.json"
 
 
 @dataclass(frozen=True)
-class State:
+class ClusterState:
     """Addresses and process ids of a cluster; all empty while it is not up."""
 
     page: str | None = None
@@ -22,21 +22,21 @@ class State:
     supervisor: int | None = None
 
     @classmethod
-    def read(cls, place: Place) -> "State":
+    def read(cls, place: StatePaths) -> "ClusterState":
         """What the supervisor of a place has noted, if one is alive."""
         try:
             return cls(**json.loads((place.state / _NAME).read_text())) if place.in_use() else cls()
         except FileNotFoundError:
             return cls()
 
-    def write(self, place: Place) -> None:
+    def write(self, place: StatePaths) -> None:
         """Note it, whole or not at all."""
         draft = place.state / f"{_NAME}.draft"
         draft.write_text(self.json() + "\n")
         os.replace(draft, place.state / _NAME)
 
     @staticmethod
-    def forget(place: Place) -> None:
+    def forget(place: StatePaths) -> None:
         """Nothing is up any more."""
         (place.state / _NAME).unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from msgspec import DecodeError as _NotJson
 from msgspec import Struct, json
 
 
-class Close(IntEnum):
+class CloseCode(IntEnum):
     """The codes a gateway closes with, and what the client does about each."""
 
     GOING_AWAY = 1001  # comes back
@@ -33,7 +33,14 @@ class Close(IntEnum):
 
 
 _FINAL_RFC = frozenset(
-    {Close.PROTOCOL_ERROR, Close.UNSUPPORTED, Close.BAD_TEXT, Close.POLICY, Close.TOO_BIG, 1010}
+    {
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED,
+        CloseCode.BAD_TEXT,
+        CloseCode.POLICY,
+        CloseCode.TOO_BIG,
+        1010,
+    }
 )
 
 MAX_REASON = 123  # bytes (RFC 6455, 5.5)
@@ -65,7 +72,7 @@ _MESSAGES = {
 }
 
 
-class Reason(Struct, frozen=True, omit_defaults=True):
+class CloseReason(Struct, frozen=True, omit_defaults=True):
     """The reason of a close, as JSON (at most 123 bytes)."""
 
     code: str = ""
@@ -74,16 +81,16 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     error_id: str = ""  # of a bug: it names it in the log
 
 
-def told(word: str, retry_after_ms: int | None = None, message: str = "") -> Reason:
-    return Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+def close_reason_field(word: str, retry_after_ms: int | None = None, message: str = "") -> CloseReason:
+    return CloseReason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
 
 
 def reason(word: str, retry_after_ms: int | None = None, message: str = "", *, error_id: str = "") -> str:
     """The reason of a close as it is sent; without its message if that is too long."""
-    found = Reason(word, message or _MESSAGES.get(word, ""), retry_after_ms, error_id)
+    found = CloseReason(word, message or _MESSAGES.get(word, ""), retry_after_ms, error_id)
     text = json.encode(found)
     if len(text) > MAX_REASON:
-        text = json.encode(Reason(word, "", retry_after_ms, error_id))
+        text = json.encode(CloseReason(word, "", retry_after_ms, error_id))
     return text.decode()
 
 

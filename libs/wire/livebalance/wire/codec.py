@@ -19,7 +19,7 @@ class Codec(Protocol):
     def write_balance(self, record: Balance) -> bytes: ...
 
 
-class Known(Protocol):
+class SchemaIds(Protocol):
     """What a registry of schemas knows by now."""
 
     def writer(self, id_: SchemaId) -> Schema:
@@ -29,10 +29,10 @@ class Known(Protocol):
         """Of the schema that we write with."""
 
 
-class Framed:
+class ConfluentCodec:
     """Confluent's frame: each value names the schema that it was written by."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: SchemaIds) -> None:
         self._known = known
 
     def transfer(self, value: bytes) -> Transfer:
@@ -48,7 +48,7 @@ class Framed:
         return avro.encode_balance(record, self._known.ours("balance"))
 
 
-class Plain:
+class PlainCodec:
     """Values that name no schema: all are of one."""
 
     def __init__(
@@ -62,10 +62,10 @@ class Plain:
         self.write_transfer, self.write_balance = write_transfer, write_balance
 
 
-AVRO: Codec = Plain(
+AVRO: Codec = PlainCodec(
     avro.decode_bare_transfer, avro.decode_bare_balance, avro.encode_bare_transfer, avro.encode_bare_balance
 )
-JSON: Codec = Plain(
+JSON: Codec = PlainCodec(
     json_values.decode_transfer,
     json_values.decode_balance,
     json_values.encode_transfer,

@@ -28,7 +28,7 @@ _GONE = 1
 _BEHIND = 1
 
 
-class Parts(NamedTuple):
+class DeltaParts(NamedTuple):
     """What the text of a delta is made of: what changed in one account between two revisions of an epoch."""
 
     epoch: Epoch
@@ -51,7 +51,7 @@ class Delta(Struct, frozen=True, gc=False):
     gone: bool = False  # the account was erased
 
 
-class Progress(NamedTuple):
+class ProgressMessage(NamedTuple):
     """A lane's own word: complete as of `as_of`; while `behind` it publishes no deltas."""
 
     lane: Lane
@@ -60,7 +60,7 @@ class Progress(NamedTuple):
     behind: bool
 
 
-def text_of(account: AccountId, parts: Parts, *, more: bool = False) -> bytes:
+def text_of(account: AccountId, parts: DeltaParts, *, more: bool = False) -> bytes:
     """Equal to the encoding of a DeltaFrame, without parsing anything."""
     return (
         b'{"type":"delta","channel":"%b","epoch":"%b","from":%d,"to":%d,"transfers":[%b],"recorded_at":"%b"%b%b}'
@@ -77,7 +77,7 @@ def text_of(account: AccountId, parts: Parts, *, more: bool = False) -> bytes:
     )
 
 
-def written(account: AccountId, lane: Lane, parts: Parts, *, gone: bool = False) -> Delta:
+def written(account: AccountId, lane: Lane, parts: DeltaParts, *, gone: bool = False) -> Delta:
     text = text_of(account, parts)
     return Delta(lane, parts.epoch, parts.from_, parts.to, text, not parts.balance, gone)
 
@@ -143,12 +143,12 @@ class _Read(Struct, rename={"from_": "from"}):
 _read = json.Decoder(_Read)
 
 
-def parts_of(text: bytes) -> Parts:
+def parts_of(text: bytes) -> DeltaParts:
     """What a text was made of, byte for byte."""
     read = _read.decode(text)
     balance = b"" if read.balance is UNSET else bytes(read.balance)
     transfers = bytes(read.transfers)[1:-1]  # a list, in brackets
-    return Parts(read.epoch, read.from_, read.to, millis(read.recorded_at), balance, transfers)
+    return DeltaParts(read.epoch, read.from_, read.to, millis(read.recorded_at), balance, transfers)
 
 
 def merge(account: AccountId, texts: Iterable[bytes]) -> bytes:
@@ -161,19 +161,19 @@ def merge(account: AccountId, texts: Iterable[bytes]) -> bytes:
     return text_of(account, run[-1]._replace(from_=run[0].from_, transfers=transfers))
 
 
-def encode_progress(progress: Progress) -> bytes:
+def encode_progress(progress: ProgressMessage) -> bytes:
     flags = _BEHIND if progress.behind else 0
     return _PROGRESS.pack(FORMAT, flags, progress.lane, bytes.fromhex(progress.epoch), progress.as_of)
 
 
-def decode_progress(message: bytes) -> Progress:
+def decode_progress(message: bytes) -> ProgressMessage:
     """Raises DecodeError."""
     if len(message) != _PROGRESS.size or message[0] != FORMAT:
         raise DecodeError("not a progress message")
     _, flags, lane, epoch, as_of = _PROGRESS.unpack(message)
     if not 0 <= as_of <= MAX_MILLIS:
         raise DecodeError("time of a progress message is not within 1970..9999")
-    return Progress(Lane(lane), Epoch(epoch.hex()), Millis(as_of), bool(flags & _BEHIND))
+    return ProgressMessage(Lane(lane), Epoch(epoch.hex()), Millis(as_of), bool(flags & _BEHIND))
 
 
 def redis_account(prefix: str, account: AccountId) -> str:

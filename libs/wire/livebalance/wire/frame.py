@@ -30,18 +30,18 @@ class _Frame(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults
 # --- what a client sends
 
 
-class At(Struct, frozen=True):
+class PositionJson(Struct, frozen=True):
     """A position as a client names it. `position` checks it: a strange one is answered, never an error."""
 
     epoch: str
     revision: Annotated[int, Meta(ge=-MAX_REVISION, le=MAX_REVISION)]
 
 
-class Following(Struct, frozen=True, omit_defaults=True):
+class ChannelRequest(Struct, frozen=True, omit_defaults=True):
     """A channel that is asked for, and the position of the state the client has of it, if any."""
 
     channel: json_types.Channel
-    position: At | None = None
+    position: PositionJson | None = None
 
 
 class Auth(_Frame, frozen=True):
@@ -61,7 +61,7 @@ class Subscribe(_Frame, frozen=True):
     """Answered with `ok`, and for each channel with a snapshot, or with what is missing from its position."""
 
     id: RequestId
-    channels: list[Following]
+    channels: list[ChannelRequest]
 
 
 class Unsubscribe(_Frame, frozen=True):
@@ -319,7 +319,7 @@ def encode(frame: ClientFrame | ServerFrame) -> bytes:
     return _encoder.encode(frame)
 
 
-def position(at: At | None) -> Position | None:
+def position(at: PositionJson | None) -> Position | None:
     """The position a client names, or None for one that could never have been given out."""
     if at is None or not 0 <= at.revision <= MAX_REVISION:
         return None
@@ -329,5 +329,5 @@ def position(at: At | None) -> Position | None:
         return None
 
 
-def named(at: Position) -> At:
-    return At(at.epoch, at.revision)
+def named(at: Position) -> PositionJson:
+    return PositionJson(at.epoch, at.revision)

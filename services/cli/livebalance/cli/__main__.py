@@ -6,8 +6,8 @@ import sys
 from livebalance.cli.commands import app
 from livebalance.cli.errors import UserError
 from livebalance.cli.words import joined
-from livebalance.runtime.errors import WrongSettingsError
-from livebalance.stack.errors import Trouble
+from livebalance.runtime.errors import SettingsError
+from livebalance.stack.errors import StackError
 
 
 def main() -> None:
@@ -15,10 +15,10 @@ def main() -> None:
     logging.disable()  # what libraries log is said in the one line, or is nothing to whoever typed this
     try:
         app(joined(sys.argv[1:]), prog_name="livebalance")
-    except WrongSettingsError as wrong:
+    except SettingsError as wrong:
         sys.stderr.writelines(f"livebalance: {line}\n" for line in wrong.lines)
         raise SystemExit(2) from None
-    except (UserError, Trouble) as error:  # Trouble: the addresses of the demo cannot be read
+    except (UserError, StackError) as error:  # Trouble: the addresses of the demo cannot be read
         sys.stderr.write(f"livebalance: {error}\n")
         raise SystemExit(1) from None
 

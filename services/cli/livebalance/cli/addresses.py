@@ -10,8 +10,8 @@ from livebalance.cli.errors import UserError
 from livebalance.runtime.config.environment import read
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import Postgres
-from livebalance.stack.paths import Place
-from livebalance.stack.state import State
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.state import ClusterState
 
 
 class OperatorSettings(ServiceSettings):
@@ -27,8 +27,8 @@ def _told() -> OperatorSettings:
     return read(OperatorSettings)
 
 
-def _found() -> State:
-    return State.read(Place.of_environment())
+def _found() -> ClusterState:
+    return ClusterState.read(StatePaths.of_environment())
 
 
 def postgres(role: str) -> str:

@@ -17,13 +17,13 @@ from livebalance.cli import addresses, config
 from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
 from livebalance.cli.produce import sources
-from livebalance.cli.produce.produce import Begin, Report
+from livebalance.cli.produce.produce import Begin, ProduceReport
 from livebalance.cli.produce.produce import produce as write_down
 from livebalance.cli.progress import Progress
 from livebalance.cli.projection import epoch, lane, quarantine
 from livebalance.cli.projection.revoke import revoke as take_back
+from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
-from livebalance.cli.topics.check_source import look
 from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
 from livebalance.wire.timestamp import rfc3339
 
@@ -86,7 +86,7 @@ def check_source(
 
     Exit code 1: no projection can be built, or some records would be put aside.
     """
-    report = asyncio.run(look(look_at))
+    report = asyncio.run(source_check.check_source(look_at))
     if as_json:
         typer.echo(json.dumps(check_source_report.as_object(report)))
     else:
@@ -151,18 +151,18 @@ def produce(
         raise UserError("what shall be written? name one of --from, --transfer and --random")
     if random:
         run = run_name(time.time_ns())
-        chance = sources.Chance(accounts, seed, rate, limit, zipf)
+        chance = sources.RandomSource(accounts, seed, rate, limit, zipf)
         report = _produced(partial(chance.transfers, run), f"produce-{run}")
     elif transfer:
-        report = _produced(lambda _: sources.typed(transfer))
+        report = _produced(lambda _: sources.argument_source(transfer))
     else:
         with _opened(file or "-") as descriptor:
-            report = _produced(partial(sources.written_down, descriptor))
+            report = _produced(partial(sources.csv_source, descriptor))
     typer.echo(json.dumps(report.as_object()) if as_json else str(report))
     raise typer.Exit(_STOPPED if report.stopped else _SKIPPED if report.skipped else 0)
 
 
-def _produced(begin: Begin, transactional_id: str | None = None) -> Report:
+def _produced(begin: Begin, transactional_id: str | None = None) -> ProduceReport:
     with Progress() as progress:
         return asyncio.run(write_down(addresses.kafka(), begin, progress.tell, transactional_id))
 

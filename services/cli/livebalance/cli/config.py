@@ -10,7 +10,7 @@ import typer
 from livebalance.runtime.config.environment import kinds, read, variable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import is_secret, written
-from livebalance.runtime.errors import WrongSettingsError
+from livebalance.runtime.errors import SettingsError
 from livebalance.runtime.redact import one_line, text
 
 HIDDEN = "…"
@@ -62,7 +62,7 @@ def _read(
     for name, kind in chosen.items():
         try:
             told[name] = read(kind)
-        except WrongSettingsError as error:
+        except SettingsError as error:
             for line in error.lines:
                 wrong[line].append(name)
     return told, wrong

@@ -8,8 +8,8 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from livebalance.cli.produce.csv_transfers import Skip
-from livebalance.cli.produce.produce import Report
+from livebalance.cli.produce.csv_transfers import SkippedLine
+from livebalance.cli.produce.produce import ProduceReport
 
 
 class Progress:
@@ -28,7 +28,7 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def tell(self, report: Report, skips: Sequence[Skip]) -> None:
+    def tell(self, report: ProduceReport, skips: Sequence[SkippedLine]) -> None:
         """After each batch."""
         for skip in skips:
             self._bar.console.print(Text(f"{skip.where}: {skip.reason}"))

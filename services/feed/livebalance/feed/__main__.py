@@ -8,9 +8,9 @@ import sys
 import time
 from functools import partial
 
-from livebalance.feed.feed import Feed, Order
+from livebalance.feed.feed import Feed, FeedOptions
 from livebalance.feed.settings import FeedSettings
-from livebalance.feed.token_endpoint import PATH, Desk
+from livebalance.feed.token_endpoint import PATH, TokenEndpoint
 from livebalance.generator.pace import UNLIMITED
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
@@ -46,9 +46,11 @@ def arguments() -> argparse.ArgumentParser:
 async def serve(chosen: argparse.Namespace, settings: FeedSettings, stopping: asyncio.Event) -> None:
     """The whole service: until `stopping` is set, or the limit."""
     limit = UNLIMITED if chosen.limit is None else chosen.limit
-    feed = Feed(settings, Order(chosen.accounts, chosen.rate, chosen.seed, limit, chosen.plain))
+    feed = Feed(settings, FeedOptions(chosen.accounts, chosen.rate, chosen.seed, limit, chosen.plain))
     began = time.monotonic()
-    posts = {PATH: Desk(settings.demo_secret.get_secret_value()).post} if settings.demo_secret else {}
+    posts = (
+        {PATH: TokenEndpoint(settings.demo_secret.get_secret_value()).post} if settings.demo_secret else {}
+    )
     at = settings.http_host, settings.http_port
     async with health.serving(at, stopping, lambda: None, lambda: None, posts):
         await (stopping.wait() if chosen.desk else feed.until(stopping))

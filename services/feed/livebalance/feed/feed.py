@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from livebalance.feed import metrics
 from livebalance.feed.initial_balance import opening
-from livebalance.feed.producer import Topic, topic
+from livebalance.feed.producer import FeedProducer, topic
 from livebalance.feed.settings import FeedSettings
 from livebalance.generator.pace import UNLIMITED, Pace
-from livebalance.generator.transfers import Crowd, Pair, pair, run_name
+from livebalance.generator.transfers import AccountPicker, Pair, pair, run_name
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate, fate_of
 
@@ -22,7 +22,7 @@ _log = logs.get("feed")
 
 
 @dataclass(frozen=True)
-class Order:
+class FeedOptions:
     """What to feed. A transfer is one movement of money between two accounts, and two records."""
 
     accounts: int = 8
@@ -37,14 +37,14 @@ class Feed:
     """One run of the feed."""
 
     settings: FeedSettings
-    order: Order
+    order: FeedOptions
     run: str = field(default_factory=lambda: run_name(time.time_ns()))
     transfers: int = 0  # acknowledged
     opened: int = 0
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.order.rate, time.monotonic())
-        self._crowd = Crowd(self.order.accounts)
+        self._crowd = AccountPicker(self.order.accounts)
         self._made = 0
         self._unsent: list[Pair] = []  # made, but not known to be acknowledged: sent again after an error
 
@@ -74,7 +74,7 @@ class Feed:
             async with topic(self.settings, plain=True) as plain:
                 await self._feed(plain, stopping)
 
-    async def _feed(self, to: Topic, stopping: asyncio.Event) -> None:
+    async def _feed(self, to: FeedProducer, stopping: asyncio.Event) -> None:
         while not self._done(stopping):
             self._unsent = self._unsent or self._due()
             if self._unsent:

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from livebalance.feed.settings import FeedSettings
 from livebalance.generator.transfers import Pair
-from livebalance.runtime.kafka.producer import Outgoing, producer, stop, write
+from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
 from livebalance.runtime.kafka.reader import replay
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.codec import Codec
@@ -17,7 +17,7 @@ from livebalance.wire.record import Balance, Transfer
 TRANSACTIONAL_ID = "feed"  # one feed at a time: starting one throws another out
 
 
-class Topic:
+class FeedProducer:
     """Each call is acknowledged when it returns, in one Kafka transaction unless plain.
 
     Raises TimeoutError and KafkaErrors; then it is good for nothing more, and what it wrote may be there.
@@ -54,13 +54,13 @@ class Topic:
                 yield
                 await self._producer.commit_transaction()
 
-    def _transfer(self, record: Transfer) -> Outgoing:
+    def _transfer(self, record: Transfer) -> OutgoingRecord:
         value = self._codec.write_transfer(record)
-        return Outgoing(self._settings.transfers_topic, record.account.encode(), value)
+        return OutgoingRecord(self._settings.transfers_topic, record.account.encode(), value)
 
-    def _balance(self, record: Balance) -> Outgoing:
+    def _balance(self, record: Balance) -> OutgoingRecord:
         value = self._codec.write_balance(record)
-        return Outgoing(self._settings.balances_topic, record.account.encode(), value)
+        return OutgoingRecord(self._settings.balances_topic, record.account.encode(), value)
 
     async def _known(self) -> set[bytes]:
         """The accounts that have a balance, by their keys."""
@@ -77,7 +77,7 @@ class Topic:
 
 
 @contextlib.asynccontextmanager
-async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[Topic]:
+async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[FeedProducer]:
     """Connected; not plain, it has fenced every feed before it and ended what that left open."""
     values = Values(settings)
     transactional_id = None if plain else f"{TRANSACTIONAL_ID}-{settings.transfers_topic}"
@@ -86,6 +86,6 @@ async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[Topic]:
         async with asyncio.timeout(settings.deadline):
             await values.begin_writing("transfer", "balance")
             await kafka.start()
-        yield Topic(settings, kafka, values.codec, plain)
+        yield FeedProducer(settings, kafka, values.codec, plain)
     finally:
         await stop(kafka)

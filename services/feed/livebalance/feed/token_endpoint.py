@@ -15,7 +15,7 @@ PATH = "/api/demo/token"
 Answer = tuple[int, str, bytes]
 
 
-class Desk:
+class TokenEndpoint:
     def __init__(self, secret: str) -> None:
         self._secret = secret
         structlog.stdlib.get_logger("desk").warning(

@@ -16,22 +16,22 @@ from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION
 from livebalance.gateway.api import openapi, problems, rest, sse
-from livebalance.gateway.api.access_log import Tally
-from livebalance.gateway.api.auth import Guard
+from livebalance.gateway.api.access_log import AccessLogMiddleware
+from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.problems import ProblemError
-from livebalance.gateway.api.sse import Hall
-from livebalance.gateway.api.static import Guarded, Page
-from livebalance.gateway.auth.authenticator import Authority
+from livebalance.gateway.api.sse import StreamContext
+from livebalance.gateway.api.static import SecurityHeadersMiddleware, SinglePageApp
+from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials
-from livebalance.gateway.limits.connections import House, Proxies
-from livebalance.gateway.live.session import Manners
-from livebalance.gateway.live.sessions import Terms
+from livebalance.gateway.limits.connections import ConnectionLimits, TrustedProxies
+from livebalance.gateway.live.session import SessionLimits
+from livebalance.gateway.live.sessions import SessionConfig
 from livebalance.gateway.relay import Relay
-from livebalance.gateway.server.handshake import Entrance
-from livebalance.gateway.server.http import Door, Threshold
-from livebalance.gateway.server.request_head import Rules
-from livebalance.gateway.server.tcp import Patience
-from livebalance.gateway.server.websocket import Socket
+from livebalance.gateway.server.handshake import Handshake
+from livebalance.gateway.server.http import HttpLimits, HttpProtocol
+from livebalance.gateway.server.request_head import RequestRules
+from livebalance.gateway.server.tcp import TransportTimeouts
+from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.settings import Settings
 from livebalance.readmodel.gateway_reads import SETTINGS
 from livebalance.runtime import logs
@@ -43,8 +43,8 @@ _log = logs.get("gateway")
 Pool = "asyncpg.Pool[asyncpg.Record]"
 
 
-def terms(settings: Settings) -> Terms:
-    return Terms(
+def terms(settings: Settings) -> SessionConfig:
+    return SessionConfig(
         gateway=settings.name,
         version=VERSION,
         heartbeat_ms=int(settings.heartbeat * 1000),
@@ -57,13 +57,13 @@ def terms(settings: Settings) -> Terms:
             settings.sockets_per_user,
         ),
         outbox_bytes=settings.outbox_bytes,
-        house=House(
+        house=ConnectionLimits(
             settings.sockets,
             settings.new_sockets,
             settings.sockets_per_address,
             settings.new_sockets_per_address,
         ),
-        manners=Manners(settings.messages_per_second),
+        manners=SessionLimits(settings.messages_per_second),
         per_user=settings.sockets_per_user,
         auth_within=settings.auth_within,
         age=settings.socket_age,
@@ -77,8 +77,8 @@ def credentialed(settings: Settings) -> Credentials:
     return Credentials(settings.cookie, here | set(settings.origins))
 
 
-def patient(settings: Settings) -> Patience:
-    return Patience(
+def patient(settings: Settings) -> TransportTimeouts:
+    return TransportTimeouts(
         settings.ping_period,
         settings.no_progress,
         send_buffer=settings.send_buffer_bytes,
@@ -87,7 +87,7 @@ def patient(settings: Settings) -> Patience:
 
 
 def application(
-    settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authority
+    settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authenticator
 ) -> FastAPI:
     app = FastAPI(
         title="Livebalance",
@@ -98,11 +98,13 @@ def application(
     )
     openapi.install(app, settings.cookie)
     problems.install(app)
-    app.add_middleware(Guarded)
-    app.add_middleware(Tally, proxies=Proxies(settings.proxies))
-    guard = Guard(credentialed(settings), authority)
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(AccessLogMiddleware, proxies=TrustedProxies(settings.proxies))
+    guard = RequestAuth(credentialed(settings), authority)
     app.include_router(rest.routes(pool, guard))
-    app.include_router(sse.routes(Hall(relay, patient(settings), Proxies(settings.proxies)), guard))
+    app.include_router(
+        sse.routes(StreamContext(relay, patient(settings), TrustedProxies(settings.proxies)), guard)
+    )
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -123,11 +125,11 @@ def application(
         raise HTTPException(404)
 
     if settings.page:
-        app.mount("/", Page(directory=settings.page, html=True))
+        app.mount("/", SinglePageApp(directory=settings.page, html=True))
     return app
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service drains before it stops
@@ -140,22 +142,24 @@ class Server(uvicorn.Server):
             connection.transport.abort()
 
 
-def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
+def server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServer:
     patience = patient(settings)
-    proxies = Proxies(settings.proxies)
+    proxies = TrustedProxies(settings.proxies)
     hosts = frozenset(host.lower() for host in settings.hosts)
-    rules = Rules(hosts, settings.tls_only, proxies)
-    entrance = Entrance(rules, credentialed(settings))
-    threshold = Threshold(rules, settings.head_within, relay.crowded)
+    rules = RequestRules(hosts, settings.tls_only, proxies)
+    entrance = Handshake(rules, credentialed(settings))
+    threshold = HttpLimits(rules, settings.head_within, relay.crowded)
 
-    def socket(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> Socket:
-        return Socket(relay, entrance, patience, server_state)
+    def socket(
+        config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> WebSocketConnection:
+        return WebSocketConnection(relay, entrance, patience, server_state)
 
     config = uvicorn.Config(
         app,
         host=settings.http_host,
         port=settings.http_port,
-        http=partial(Door, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
+        http=partial(HttpProtocol, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
         ws=socket,  # type: ignore[arg-type]
         lifespan="off",
         log_config=None,
@@ -164,7 +168,7 @@ def server(settings: Settings, app: FastAPI, relay: Relay) -> Server:
         proxy_headers=False,  # who a client is, is told from the settings' proxies alone
         timeout_graceful_shutdown=2,
     )
-    return Server(config)
+    return GatewayServer(config)
 
 
 async def _as_it_is(_: object) -> None:
@@ -182,7 +186,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         reset=_as_it_is,
         server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
-        authority = Authority(settings, pool)
+        authority = Authenticator(settings, pool)
         relay = Relay(settings, pool, terms(settings), authority)
         http = server(settings, application(settings, pool, relay, authority), relay)
         try:

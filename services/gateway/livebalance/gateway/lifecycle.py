@@ -6,7 +6,7 @@ from typing import NamedTuple
 AUDITED_WITHIN = 15.0  # seconds
 
 
-class Gate:
+class Readiness:
     """`leaving`: nobody should be sent here any more; `draining`: nor is let in."""
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class Gate:
 MOMENT = 1.0  # seconds in which everyone may hear that it is asked to go, and go
 
 
-class Farewell(NamedTuple):
+class DrainSlot(NamedTuple):
     at: float  # seconds from the beginning
     retry_after_ms: int
 
 
-def farewells(within: float, window: float, chances: Sequence[float]) -> list[Farewell]:
+def drain_schedule(within: float, window: float, chances: Sequence[float]) -> list[DrainSlot]:
     """One for each of `chances`, which are in [0, 1): evenly spread over `within` seconds, but for a moment.
 
     Who comes back after the time given comes alone: each has a slot of the window (s), and a chance in its
@@ -48,7 +48,7 @@ def farewells(within: float, window: float, chances: Sequence[float]) -> list[Fa
     """
     count, moment = len(chances), min(MOMENT, within / 5)
     return [
-        Farewell(
+        DrainSlot(
             moment + (place + 0.5) / count * (within - moment),
             int((place + chance / 2) / count * window * 1000),
         )

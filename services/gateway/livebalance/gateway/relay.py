@@ -8,33 +8,33 @@ from typing import Protocol
 
 import asyncpg
 
-from livebalance.gateway.auth.authenticator import Authority
+from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.auth.tokens import Denial
-from livebalance.gateway.lifecycle import Gate, farewells
+from livebalance.gateway.auth.tokens import TokenError
+from livebalance.gateway.lifecycle import Readiness, drain_schedule
 from livebalance.gateway.limits.connections import Address
-from livebalance.gateway.live.effects import Hangup, Read
+from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
-from livebalance.gateway.live.session import STRANGER, Present, Session
-from livebalance.gateway.live.sessions import EXPIRED, REVOKED, Clients, Terms
-from livebalance.gateway.live.status import Pipeline
+from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session
+from livebalance.gateway.live.sessions import EXPIRED, REVOKED, SessionConfig, Sessions
+from livebalance.gateway.live.status import PipelineStatus
 from livebalance.gateway.postgres.audit import Audit, Followed, findings
-from livebalance.gateway.postgres.loader import Answers, Failure, Snapshots
-from livebalance.gateway.postgres.read_queue import Turns
-from livebalance.gateway.redis.subscriber import Deltas, Events
+from livebalance.gateway.postgres.loader import AccountLoader, Answers, Failure
+from livebalance.gateway.postgres.read_queue import ReadQueue
+from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
 from livebalance.gateway.server.refusal import Refusal, of_away, of_turned
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.telemetry import metrics
-from livebalance.gateway.telemetry.latency import Journeys
-from livebalance.gateway.telemetry.scrape import Census
-from livebalance.gateway.telemetry.session_stats import remark
-from livebalance.gateway.timer import Alarm
-from livebalance.readmodel.gateway_reads import Finding
+from livebalance.gateway.telemetry.latency import LatencySampler
+from livebalance.gateway.telemetry.scrape import ScrapeCollector
+from livebalance.gateway.telemetry.session_stats import record_session_stats
+from livebalance.gateway.timer import Timer
+from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.readmodel.revocations import Revocation
 from livebalance.runtime.metrics import shown
 from livebalance.runtime.process import failpoints
-from livebalance.wire.close import Close
-from livebalance.wire.delta import Delta, Progress
+from livebalance.wire.close import CloseCode
+from livebalance.wire.delta import Delta, ProgressMessage
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 
@@ -43,11 +43,11 @@ READERS = 2  # statements at once for accounts; audits have one of their own
 RETRY_MS = (500, 2500)
 CLOSES_EVERY = 0.005  # seconds, at a drain: those due within are closed together
 
-_REFUSED: dict[Denial, Hangup] = {
-    "unauthenticated": STRANGER,
+_REFUSED: dict[TokenError, Disconnect] = {
+    "unauthenticated": NOT_AUTHENTICATED,
     "token_expired": EXPIRED,
     "revoked": REVOKED,
-    "keys_missing": Hangup(Close.BUSY, "keys_missing", 1000),
+    "keys_missing": Disconnect(CloseCode.BUSY, "keys_missing", 1000),
 }
 
 
@@ -57,7 +57,7 @@ class Link(Protocol):
     def flush(self, now: float) -> int:
         """Write what its outbox holds, if the transport takes bytes; returns how many bytes that were."""
 
-    def hang_up(self, code: Close, reason: str, retry_after_ms: int | None) -> None: ...
+    def hang_up(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None: ...
 
 
 class Relay:
@@ -67,28 +67,28 @@ class Relay:
         self,
         settings: Settings,
         pool: "asyncpg.Pool[asyncpg.Record]",
-        terms: Terms,
-        authority: Authority,
+        terms: SessionConfig,
+        authority: Authenticator,
     ) -> None:
-        self._gate = Gate()
+        self._gate = Readiness()
         metrics.DRAINING.set(0)
-        metrics.CLOSED.labels(int(Close.INTERNAL), "internal")  # an alert asks for its increase
+        metrics.CLOSED.labels(int(CloseCode.INTERNAL), "internal")  # an alert asks for its increase
         self._hub = Hub(settings.resume_max, settings.trail_bytes)
-        self._clients = Clients(terms, authority.revocations, self._hub)
+        self._clients = Sessions(terms, authority.revocations, self._hub)
         self._authority = authority
         authority.told = self._revoked
-        self._pipeline = Pipeline()
+        self._pipeline = PipelineStatus()
         self._links: dict[Session, Link] = {}
-        self._census = Census(self._hub, self._pipeline, self._links)
-        self._journeys = Journeys(self._hub)
+        self._census = ScrapeCollector(self._hub, self._pipeline, self._links)
+        self._journeys = LatencySampler(self._hub)
         self._new_per_second = settings.new_sockets
-        self._alarm = Alarm(self._release)
-        self._deltas = Deltas(
+        self._alarm = Timer(self._release)
+        self._deltas = Subscriber(
             settings.redis.get_secret_value(),
             settings.channel_prefix,
             settings.name,
             settings.probe_period,
-            Events(
+            SubscriberEvents(
                 self._acked,
                 self._heard,
                 self._progress,
@@ -99,11 +99,11 @@ class Relay:
                 self._missed,
             ),
         )
-        self._snapshots = Snapshots(
+        self._snapshots = AccountLoader(
             pool,
             self._answered,
             self._failed,
-            Turns(settings.reads_per_second, settings.reads_waiting),
+            ReadQueue(settings.reads_per_second, settings.reads_waiting),
             resume_max=settings.resume_max,
             page_rows=settings.page_rows,
             deadline=settings.read_deadline,
@@ -218,13 +218,13 @@ class Relay:
         window = max(seconds, len(links) / self._new_per_second)
         began = time.monotonic()
         for link, (at, retry_after_ms) in zip(
-            links, farewells(seconds, window, [random.random() for _ in links]), strict=True
+            links, drain_schedule(seconds, window, [random.random() for _ in links]), strict=True
         ):
             if (wait := began + at - time.monotonic()) > CLOSES_EVERY:
                 await asyncio.sleep(wait)
             if not self._links:
                 break  # all have gone by themselves
-            link.hang_up(Close.GOODBYE, "drain", retry_after_ms)
+            link.hang_up(CloseCode.GOODBYE, "drain", retry_after_ms)
 
     # --- rights
 
@@ -233,7 +233,7 @@ class Relay:
         for session, token in shown:
             self._check(session, token)
 
-    def _check(self, session: Session, shown: Present) -> None:
+    def _check(self, session: Session, shown: Authenticate) -> None:
         verdict = self._authority.check(shown.token)
         if isinstance(verdict, Rights):
             self._clients.vouched(session, shown.request, verdict, time.monotonic(), _wall())
@@ -260,7 +260,7 @@ class Relay:
         if timed:
             self._journeys.end(*timed)
 
-    def _progress(self, progress: Progress) -> None:
+    def _progress(self, progress: ProgressMessage) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
 
     def _dropped(self, reason: str) -> None:
@@ -281,20 +281,20 @@ class Relay:
 
     # --- Postgres
 
-    def _answered(self, answers: Sequence[tuple[Read, Answers]]) -> None:
+    def _answered(self, answers: Sequence[tuple[AccountRead, Answers]]) -> None:
         now = time.monotonic()
         for read, found in answers:
             self._hub.answered(read, found, now)
         metrics.READS.inc(len(answers))
         self.perform()
 
-    def _failed(self, reads: Sequence[Read], why: Failure) -> None:
+    def _failed(self, reads: Sequence[AccountRead], why: Failure) -> None:
         for read in reads:
             self._hub.failed(read, random.randint(*RETRY_MS))
         metrics.FAILED_READS.labels(why).inc(len(reads))
         self.perform()
 
-    def _audited(self, asked: Followed, finding: Finding) -> None:
+    def _audited(self, asked: Followed, finding: AuditFinding) -> None:
         now = time.monotonic()
         self._gate.audited_at = now
         self._deltas.hear_lanes(finding.partitions)
@@ -360,7 +360,7 @@ class Relay:
     def _look(self, session: Session) -> None:
         if session.outbox.held:
             self._clients.hold(session)
-        remark(session)
+        record_session_stats(session)
 
     def _release(self) -> None:
         """For clients that want data less often than they come."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
-from livebalance.gateway.limits.connections import Proxies
+from livebalance.gateway.limits.connections import TrustedProxies
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import Count, Port, Postgres, Seconds, Texts
 
@@ -110,7 +110,7 @@ class Settings(ServiceSettings):
     @classmethod
     def _addresses(cls, told: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            Proxies(told)
+            TrustedProxies(told)
         except ValueError:
             raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
         return told

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-class Alarm:
+class Timer:
     """Calls `ring` when it is time, once for each time it is set to."""
 
     def __init__(self, ring: Callable[[], None]) -> None:

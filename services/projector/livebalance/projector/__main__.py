@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from livebalance.projector.errors import fate_of
-from livebalance.projector.kafka.consumer import Intake
+from livebalance.projector.kafka.consumer import LaneConsumer
 from livebalance.projector.kafka.start_offsets import starts
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.projector import Projector
-from livebalance.projector.redis.publisher import Doorbell
+from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
@@ -41,7 +41,7 @@ async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> As
     """All parts of the service, connected, for as long as the block runs."""
     postgres, redis = settings.postgres.get_secret_value(), settings.redis.get_secret_value()
     store = Store(postgres, settings.name, lanes, settings.transfers_topic)
-    intake, doorbell = Intake(settings), Doorbell(redis)
+    intake, doorbell = LaneConsumer(settings), Publisher(redis)
     doorbell.start()
     try:
         await intake.start()

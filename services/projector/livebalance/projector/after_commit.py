@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from livebalance.projector import metrics
 from livebalance.projector.fold.lane import OwnedLane
-from livebalance.projector.kafka.consumer import Intake
+from livebalance.projector.kafka.consumer import LaneConsumer
 from livebalance.projector.redis.messages import Message
-from livebalance.projector.redis.publisher import Doorbell
+from livebalance.projector.redis.publisher import Publisher
 
 
-class Announcer:
+class AfterCommit:
     """One batch at a time, in the order of the commits: whoever is ahead of it waits."""
 
-    def __init__(self, intake: Intake, doorbell: Doorbell) -> None:
+    def __init__(self, intake: LaneConsumer, doorbell: Publisher) -> None:
         self._intake, self._doorbell = intake, doorbell
         self._under_way: asyncio.Task[None] | None = None
 

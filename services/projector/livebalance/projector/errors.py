@@ -11,11 +11,11 @@ class FencedError(Exception):
     """Another process owns the lane or wrote the account: what this one knows is thrown away."""
 
 
-class ListedError(Exception):
+class AlreadyListedError(Exception):
     """A transfer that was taken for new is in the list: nothing was written."""
 
 
-class UnsureError(Exception):
+class CommitUnknownError(Exception):
     """The connection died inside COMMIT: whether it happened is found out when the lane is claimed again."""
 
 
@@ -25,7 +25,7 @@ _FENCED = (
     OffsetOutOfRangeError,  # the claim finds out why, and halts the lane
 )
 _TRANSIENT = (
-    UnsureError,
+    CommitUnknownError,
     asyncpg.InterfaceError,  # the connection is closed, or closing
     asyncpg.InternalClientError,  # or was ended while the driver was about to use it
     asyncpg.PostgresConnectionError,

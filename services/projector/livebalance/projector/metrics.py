@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from livebalance.projector.fold.fold import Folded
-from livebalance.readmodel.rows import Outcome
+from livebalance.projector.fold.fold import FoldResult
+from livebalance.readmodel.rows import ReplayOutcome
 from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.kafka.lag import gauges
 from livebalance.runtime.metrics import each
@@ -94,7 +94,7 @@ def show_epochs(epochs: Iterable[Epoch]) -> None:
         epoch.labels(one).set(1)
 
 
-def count(folded: Folded, outcomes: Iterable[Outcome] = ()) -> None:
+def count(folded: FoldResult, outcomes: Iterable[ReplayOutcome] = ()) -> None:
     """A batch that Postgres has taken."""
     applied.inc(folded.applied)
     duplicates.inc(folded.duplicates)

@@ -10,23 +10,23 @@ from typing import NamedTuple
 from aiokafka import TopicPartition
 
 from livebalance.projector import metrics
-from livebalance.projector.after_commit import Announcer
-from livebalance.projector.errors import FencedError, ListedError, UnsureError, fate_of
-from livebalance.projector.fold.fold import Folded, Named, fold, named_by, replay, shown_by, work
-from livebalance.projector.fold.lane import OwnedLane, Step, step
-from livebalance.projector.fold.records import Arrived
-from livebalance.projector.kafka.consumer import Intake, Records
+from livebalance.projector.after_commit import AfterCommit
+from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError, fate_of
+from livebalance.projector.fold.fold import FoldResult, Named, batch_rows, fold, named_by, replay, shown_by
+from livebalance.projector.fold.lane import LaneStep, OwnedLane, step
+from livebalance.projector.fold.records import Incoming
+from livebalance.projector.kafka.consumer import LaneConsumer, Records
 from livebalance.projector.postgres.claim import claim
-from livebalance.projector.postgres.replay import Marked
-from livebalance.projector.postgres.state_cache import Standing
+from livebalance.projector.postgres.replay import QuarantineReplay
+from livebalance.projector.postgres.state_cache import StateCache
 from livebalance.projector.postgres.store import Store
-from livebalance.projector.redis.messages import Message, Newsroom
-from livebalance.projector.redis.publisher import Doorbell
+from livebalance.projector.redis.messages import Message, MessageEncoder
+from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.readmodel.rows import LaneMove, Outcome
+from livebalance.readmodel.rows import LaneMove, ReplayOutcome
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
-from livebalance.runtime.kafka.stall_detector import Ends, Place, Progress
+from livebalance.runtime.kafka.stall_detector import Ends, PartitionProgress, StallDetector
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import Millis
@@ -37,7 +37,7 @@ _MAX_BACKOFF = 5.0
 _log = logs.get("projector")
 
 
-class Unsure(NamedTuple):
+class UnknownCommit(NamedTuple):
     """A batch whose COMMIT may have happened, and what is to be published if it did."""
 
     moves: Sequence[LaneMove]
@@ -47,21 +47,26 @@ class Unsure(NamedTuple):
 class Projector:
     """Owns the lanes its group assigns to it."""
 
-    def __init__(self, settings: ProjectorSettings, intake: Intake, store: Store, doorbell: Doorbell) -> None:
+    def __init__(
+        self, settings: ProjectorSettings, intake: LaneConsumer, store: Store, doorbell: Publisher
+    ) -> None:
         self._settings, self._intake, self._store, self._doorbell = settings, intake, store, doorbell
-        self._announcer = Announcer(intake, doorbell)
-        self._standing, self._progress = Standing(store, settings.cache), Progress(self, time.monotonic())
-        self._newsroom = Newsroom(
+        self._announcer = AfterCommit(intake, doorbell)
+        self._standing, self._progress = (
+            StateCache(store, settings.cache),
+            StallDetector(self, time.monotonic()),
+        )
+        self._newsroom = MessageEncoder(
             settings.channel_prefix,
             settings.transfers_topic,
             settings.currency,
             int(settings.behind_after * 1000),
         )
         self._values = Values(settings)
-        self._marked = Marked(settings, store, self._values)
+        self._marked = QuarantineReplay(settings, store, self._values)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: to be claimed
         self._number = -1  # of the assignment they were claimed under
-        self._unsure: Unsure | None = None
+        self._unsure: UnknownCommit | None = None
         self._told = 0.0
         self._failures = 0  # in a row
         self.turns = 0  # ended, well or badly
@@ -86,7 +91,7 @@ class Projector:
         """Why only a new process helps, for a probe."""
         return self._progress.stalled
 
-    def places(self) -> dict[TopicPartition, Place]:
+    def places(self) -> dict[TopicPartition, PartitionProgress]:
         """Where it stands in each partition that it reads."""
         if self._lanes is None or self._number != self._intake.number:
             return {}
@@ -133,15 +138,15 @@ class Projector:
     def _running(self) -> dict[Lane, OwnedLane]:
         return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
 
-    async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> Step:
+    async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> LaneStep:
         polls = await self._intake.polls(lane.lane)
         return step(lane, records, polls, self._values.codec, self._settings.refused_in_a_row)
 
-    async def _apply(self, steps: Sequence[Step]) -> None:
+    async def _apply(self, steps: Sequence[LaneStep]) -> None:
         batch = [one for step in steps for one in step.arrived]
         try:  # as if every transfer were new, which nearly all are
             await self._write(steps, await self._fold(batch, shown_by(batch)))
-        except ListedError:
+        except AlreadyListedError:
             await self._write(steps, await self._fold(batch, named_by(batch)))
         await self._done(one.lane for one in steps)
         self._leave_out([one.lane for one in steps if one.lane.halted_why is not None])
@@ -159,16 +164,19 @@ class Projector:
             await self._write(steps, folded, list(zip(ids, outcomes, strict=True)))
 
     async def _write(
-        self, steps: Sequence[Step], folded: Folded, replayed: Sequence[tuple[int, Outcome]] = ()
+        self,
+        steps: Sequence[LaneStep],
+        folded: FoldResult,
+        replayed: Sequence[tuple[int, ReplayOutcome]] = (),
     ) -> None:
-        done = work(steps, folded, self._settings.currency, replayed)
+        done = batch_rows(steps, folded, self._settings.currency, replayed)
         news = self._newsroom.deltas(steps, folded, _now())
         try:
             with metrics.seconds.labels("write").time():
                 await self._store.write(done)
-        except UnsureError:
+        except CommitUnknownError:
             if not replayed:  # where a lane stands does not tell of those: gateways find them by themselves
-                self._unsure = Unsure(done.moves, news)
+                self._unsure = UnknownCommit(done.moves, news)
             raise
         for one in steps:
             one.taken()
@@ -196,7 +204,7 @@ class Projector:
         metrics.drifting.set(self._standing.doubts.drifting)
         metrics.unverified.set(self._standing.doubts.waiting_ms(_now()) / 1000)
 
-    async def _fold(self, batch: Sequence[Arrived], named: set[Named]) -> Folded:
+    async def _fold(self, batch: Sequence[Incoming], named: set[Named]) -> FoldResult:
         with metrics.seconds.labels("load").time():
             accounts, listed = await self._standing.accounts(batch), await self._standing.listed(named)
         with metrics.seconds.labels("fold").time():

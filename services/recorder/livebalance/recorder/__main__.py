@@ -8,7 +8,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from livebalance.recorder.recorder import Recorder
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.topics import source, uneven
@@ -40,15 +40,15 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
 
 
 async def check_topics(settings: RecorderSettings) -> None:
-    """Raises RefusedError if a topic is missing or the topics have different partition counts."""
+    """Raises StartupError if a topic is missing or the topics have different partition counts."""
     async with asyncio.timeout(_TOPICS_SECONDS):
         topics = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
     if reason := uneven(topics):
-        raise RefusedError(reason)
+        raise StartupError(reason)
 
 
 async def _reachable(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
-    """Waits for Kafka and the registry. Raises RefusedError when they have not what they should have."""
+    """Waits for Kafka and the registry. Raises StartupError when they have not what they should have."""
     while not stopping.is_set():
         try:
             await check_topics(settings)

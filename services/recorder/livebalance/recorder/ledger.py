@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     reason: str = ""
 
 
-class Account(NamedTuple):
+class LedgerAccount(NamedTuple):
     """The newest balance of an account, and the transfer offset it holds."""
 
     balance: Balance
@@ -45,14 +45,14 @@ class Ledger:
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._accounts: dict[AccountId, Account] = {}
+        self._accounts: dict[AccountId, LedgerAccount] = {}
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
     def restore(self, balance: Balance, source: Offset = BEFORE_ALL) -> None:
         """The next balance of the topic; `source` is its `source-offset`, if it has one."""
         known = self._accounts.get(balance.account)
         newest = max(source, known.source) if known else source
-        self._accounts[balance.account] = Account(balance, newest)
+        self._accounts[balance.account] = LedgerAccount(balance, newest)
 
     def forget(self, account: AccountId) -> None:
         """The account was erased from the topic."""
@@ -79,7 +79,7 @@ class Ledger:
             return Entry(Verdict.DUPLICATE)
         return self._post(offset, transfer, account)
 
-    def _post(self, offset: Offset, transfer: Transfer, account: Account | None) -> Entry:
+    def _post(self, offset: Offset, transfer: Transfer, account: LedgerAccount | None) -> Entry:
         before = account.balance if account else _opening(transfer)
         after = Balance(
             transfer.account,
@@ -90,7 +90,7 @@ class Ledger:
         )
         if reason := admissible(after, transfer.account.encode()):
             return Entry(Verdict.REFUSED, reason=f"balance: {reason}")
-        self._accounts[transfer.account] = Account(after, offset)
+        self._accounts[transfer.account] = LedgerAccount(after, offset)
         return Entry(Verdict.APPLIED, (after,)) if account else Entry(Verdict.OPENED, (before, after))
 
     def _sight(self, offset: Offset, transfer: Transfer) -> bool:

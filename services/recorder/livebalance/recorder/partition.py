@@ -11,7 +11,7 @@ from livebalance.recorder.ledger import Entry, Ledger, Verdict
 from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.producer import Outgoing, producer, stop, write
+from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
 from livebalance.runtime.process import failpoints
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
@@ -101,11 +101,13 @@ class Partition:
             await kafka.commit_transaction()
         failpoints.at("recorder_after_commit")
 
-    def _outgoing(self, made: Made) -> Outgoing:
+    def _outgoing(self, made: Made) -> OutgoingRecord:
         offset, balance = made
         value = self._values.codec.write_balance(balance)
         headers = ((SOURCE_OFFSET, str(offset).encode()),)
-        return Outgoing(self._settings.balances_topic, balance.account.encode(), value, self._lane, headers)
+        return OutgoingRecord(
+            self._settings.balances_topic, balance.account.encode(), value, self._lane, headers
+        )
 
     def _count(self, entries: list[tuple[Offset, Entry]]) -> None:
         for verdict, count in Tally(entry.verdict for _, entry in entries).items():

@@ -12,13 +12,13 @@ from livebalance.recorder import metrics
 from livebalance.recorder.partition import Partition
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.fetch import Fetched, fetch
 from livebalance.runtime.kafka.lag import Lag
 from livebalance.runtime.kafka.reader import offsets_since
 from livebalance.runtime.kafka.rebalance import RebalanceListener
-from livebalance.runtime.kafka.stall_detector import Ends, Place, Progress
+from livebalance.runtime.kafka.stall_detector import Ends, PartitionProgress, StallDetector
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import millis
@@ -46,7 +46,7 @@ class Recorder:
         self._lag = Lag(consumer, metrics.lag)
         self._followed = frozenset[TopicPartition]()
         self._failures = 0  # in a row
-        self._progress = Progress(self, time.monotonic())
+        self._progress = StallDetector(self, time.monotonic())
         self.turns = 0  # ended, well or badly
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -82,12 +82,15 @@ class Recorder:
         """Why only a new process helps, for a probe."""
         return self._progress.stalled
 
-    def places(self) -> dict[TopicPartition, Place]:
+    def places(self) -> dict[TopicPartition, PartitionProgress]:
         """Where it stands in each partition that it reads; none while one is claimed, which may take long."""
         if not all(self._assignments.is_current(partition.sought) for partition in self._owned.values()):
             return {}
         mine = self._owned.items() if self._owned.keys() <= self._consumer.assignment() else ()
-        return {at: Place(self._consumer.last_poll_timestamp(at), partition.next) for at, partition in mine}
+        return {
+            at: PartitionProgress(self._consumer.last_poll_timestamp(at), partition.next)
+            for at, partition in mine
+        }
 
     async def ends(self, of: Collection[TopicPartition]) -> Ends:
         ends: Ends = await self._consumer.end_offsets(of)
@@ -148,7 +151,7 @@ class Recorder:
         if committed is None:
             return await self._begin(at, first)
         if not first <= committed <= end:
-            raise RefusedError(
+            raise StartupError(
                 f"{at.topic}/{at.partition} holds {first}..{end} but {committed} comes next: history was lost"
             )
         return committed

@@ -134,7 +134,7 @@ async def test_row_32_a_revision_far_ahead(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, path: str, seats: int
 ) -> None:
     """It is waited for, a short time; with every seat taken, not at all."""
-    monkeypatch.setattr("livebalance.gateway.api.queries.SEATS", seats)
+    monkeypatch.setattr("livebalance.gateway.api.queries.MAX_WAITERS", seats)
     began = time.monotonic()
     far = f"/api/v1/accounts/{path}?min_revision={2**53 - 1}&x=payload"
     answer = await scene.talk(request("GET", far, f"Authorization: Bearer {token()}\r\n"))

@@ -11,7 +11,7 @@ import pytest
 from livebalance.gateway.api import queries
 from livebalance.gateway.api import statements as gateway_years
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import Listed
+from livebalance.readmodel.gateway_reads import AccountPage
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import Raw
 from tests.servers.database import Database
@@ -60,7 +60,7 @@ async def page_through(http: httpx.AsyncClient) -> list[dict[str, Any]]:
 async def test_row_33_many_readers_of_many_pages_hold_nobody_up(years: Scene) -> None:
     """More of them than statements at once."""
     async with client(years) as http, client(years) as other:
-        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * queries.AT_ONCE)]
+        reading = [asyncio.create_task(page_through(http)) for _ in range(3 * queries.MAX_QUERIES)]
         answered = 0
         while not all(one.done() for one in reading):
             assert (await other.get("/accounts/neighbour")).status_code == 200
@@ -76,7 +76,9 @@ async def test_row_33_a_page_has_its_time(
     years: Scene, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that does not come is given up, in Postgres too; meanwhile all else is answered."""
-    monkeypatch.setattr(queries, "DEADLINE", 2.0)  # a shorter one is too short for all else on a busy machine
+    monkeypatch.setattr(
+        queries, "QUERY_SECONDS", 2.0
+    )  # a shorter one is too short for all else on a busy machine
     owner = await asyncpg.connect(database.url("owner"))
     async with client(years) as http, owner.transaction():
         await owner.execute("lock table transfer in access exclusive mode")
@@ -104,7 +106,7 @@ def held(patch: pytest.MonkeyPatch) -> asyncio.Event:
     """The first page that is read from now on waits for it."""
     go, read, first = asyncio.Event(), gateway_reads.newer, [True]
 
-    async def newer(*given: Any) -> Listed:
+    async def newer(*given: Any) -> AccountPage:
         if first and first.pop():
             await go.wait()
         return await read(*given)
@@ -151,9 +153,9 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
 ) -> None:
     """More of them than statements at once: each holds a page, and none of them Postgres. All end in time."""
     await fill(years, MANY + 1, MORE)
-    monkeypatch.setattr(gateway_years, "WITHIN", 3.0)
+    monkeypatch.setattr(gateway_years, "WAIT_SECONDS", 3.0)
     async with client(years) as other, AsyncExitStack() as stack:
-        for _ in range(3 * queries.AT_ONCE):
+        for _ in range(3 * queries.MAX_QUERIES):
             ask = f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
             idle = await stack.enter_async_context(await Raw.connect(years.gateway.http, narrow=True))
             idle.send(ask.encode())
@@ -161,7 +163,7 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
         for _ in range(50):
             assert (await other.get("/accounts/neighbour")).status_code == 200
         await years.log.until(
-            lambda: sum("cut off" in line for line in years.log.lines) == 3 * queries.AT_ONCE
+            lambda: sum("cut off" in line for line in years.log.lines) == 3 * queries.MAX_QUERIES
         )
     await years.undisturbed()
 

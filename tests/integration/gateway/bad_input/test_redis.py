@@ -5,8 +5,8 @@ import redis.asyncio
 
 from livebalance.wire.delta import (
     Delta,
-    Parts,
-    Progress,
+    DeltaParts,
+    ProgressMessage,
     encode_delta,
     encode_progress,
     redis_account,
@@ -21,7 +21,7 @@ from tests.integration.gateway.book import START
 
 
 def forged(account: str = "alice", **changed: object) -> Delta:
-    one = Parts(Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
+    one = DeltaParts(Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
     return written(AccountId(account), Lane(0), one._replace(**changed))  # type: ignore[arg-type]
 
 
@@ -106,7 +106,7 @@ async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url
 
 async def test_row_37_no_progress_of_ours(scene: Scene, redis_url: str) -> None:
     channel = redis_lane(scene.gateway.settings.channel_prefix, Lane(1))
-    whole = encode_progress(Progress(Lane(1), scene.book.epoch, START, behind=True))
+    whole = encode_progress(ProgressMessage(Lane(1), scene.book.epoch, START, behind=True))
     async with redis.asyncio.from_url(redis_url) as stranger:
         for message_ in (b"payload", whole[:-1], whole + b"payload"):
             await stranger.publish(channel, message_)

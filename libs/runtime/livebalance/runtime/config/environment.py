@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from livebalance.runtime.config.settings import PREFIX, ServiceSettings
 from livebalance.runtime.config.types import said
-from livebalance.runtime.errors import WrongSettingsError
+from livebalance.runtime.errors import SettingsError
 from livebalance.runtime.redact import one_line
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -69,7 +69,7 @@ def known() -> frozenset[str]:
 
 
 def read(kind: type[Settings]) -> Settings:
-    """Raises WrongSettingsError."""
+    """Raises SettingsError."""
     files, broken = _secrets(os.environ.get(SECRETS))
     lines = [*_unknown([*os.environ, *files]), *broken]
     where: dict[str, Any] = {"_secrets_dir": os.environ.get(SECRETS) if files and not broken else ()}
@@ -77,11 +77,11 @@ def read(kind: type[Settings]) -> Settings:
         told = kind(**where)
     except ValidationError as wrong:
         lines += _wrong(wrong, kind)
-        raise WrongSettingsError([*lines, *([] if broken else _others(wrong, kind, where))]) from None
+        raise SettingsError([*lines, *([] if broken else _others(wrong, kind, where))]) from None
     if not broken:
         lines += told.refusals()
     if lines:
-        raise WrongSettingsError(lines)
+        raise SettingsError(lines)
     return told
 
 

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field, SecretStr, ValidationInfo, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livebalance.runtime.config.types import Moment, Port, Redis, Servers, Web
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, trusting
 
 PREFIX = "LIVEBALANCE_"
@@ -105,16 +105,16 @@ class ServiceSettings(BaseSettings):
         """Why a service that is told this does not start, a line each; looks at files, never at servers."""
         try:
             _ = self.broker
-        except RefusedError as why:
+        except StartupError as why:
             yield str(why)
 
     @cached_property
     def broker(self) -> Broker:
-        """Raises RefusedError when a file of certificates cannot be used."""
+        """Raises StartupError when a file of certificates cannot be used."""
         try:
             tls = trusting(self.kafka_ca, self.kafka_certificate, self.kafka_key) if self.kafka_tls else None
         except OSError as why:
-            raise RefusedError(f"certificates for Kafka: {why}") from why
+            raise StartupError(f"certificates for Kafka: {why}") from why
         login = (
             Login(self.kafka_sasl, self.kafka_user, self.kafka_password.get_secret_value())
             if self.kafka_sasl

@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 from livebalance.wire.timestamp import Millis
 
 
-class Gauges(NamedTuple):
+class LagGauges(NamedTuple):
     """What a service shows of it, of each partition that it follows."""
 
     records: Gauge
@@ -25,10 +25,10 @@ class Gauges(NamedTuple):
     held_back: Gauge
 
 
-def gauges(service: str) -> Gauges:
+def gauges(service: str) -> LagGauges:
     """To be made once; `service` is part of their names."""
     name, labels = f"livebalance_{service}", ["topic", "lane"]
-    return Gauges(
+    return LagGauges(
         Gauge(
             f"{name}_lag_records",
             "Offsets between what is done and the last stable one, as far as the broker has told. 0 at rest.",
@@ -63,7 +63,7 @@ class _Reading:
 class Lag:
     """Asks nothing of the broker: what its answers to fetches have told is known."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, shown: Gauges) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, shown: LagGauges) -> None:
         self._consumer, self._shown = consumer, shown
         self._readings: dict[TopicPartition, _Reading] = {}
 

@@ -15,7 +15,7 @@ _BATCH_BYTES = 128 * 1024
 _RETRY_MS = 20  # brokers ask to try again while the transaction before is being written down
 
 
-class Outgoing(NamedTuple):
+class OutgoingRecord(NamedTuple):
     """A record to write; without a partition it goes where Java would put its key."""
 
     topic: str
@@ -40,7 +40,7 @@ def producer(kafka: Broker, name: str, transactional_id: str | None) -> AIOKafka
     )
 
 
-async def write(to: AIOKafkaProducer, records: Iterable[Outgoing]) -> None:
+async def write(to: AIOKafkaProducer, records: Iterable[OutgoingRecord]) -> None:
     """Returns when all are acknowledged. Raises KafkaErrors."""
     sent: list[asyncio.Future[Any]] = []
     try:

@@ -20,7 +20,7 @@ Name = TypeVar("Name", bound=Hashable)
 STEP = 1.0  # seconds that one look may add: a process that was paused has not waited
 
 
-class Watchdog(Generic[Name]):
+class SilenceTimer(Generic[Name]):
     """Counts the silence of each partition, in seconds."""
 
     def __init__(self, patience: float, now: float) -> None:
@@ -54,21 +54,21 @@ _GIVE_UP = 90.0  # and whom no probe looks at ends itself
 Ends = Mapping[TopicPartition, int]
 
 
-class Place(NamedTuple):
+class PartitionProgress(NamedTuple):
     """Where a loop stands in one partition."""
 
     answered: int | None  # when the broker last answered a fetch of it, in any unit
     taken: int  # the offset after the last record that is done with
 
 
-class Loop(Protocol):
+class ConsumerLoop(Protocol):
     """What is watched."""
 
     @property
     def turns(self) -> int:
         """Grows with each turn that ended, well or badly."""
 
-    def places(self) -> Mapping[TopicPartition, Place]:
+    def places(self) -> Mapping[TopicPartition, PartitionProgress]:
         """Of the partitions it reads; none while it prepares to, for however long."""
 
     async def ends(self, of: Collection[TopicPartition]) -> Ends:
@@ -79,12 +79,12 @@ class StalledError(Exception):
     """Records wait and are not taken, for longer than anything may last: only a new process helps."""
 
 
-class Progress:
+class StallDetector:
     """`suspicion`: why not all is well; `stalled`: why only a new process helps. None while all is well."""
 
-    def __init__(self, loop: Loop, now: float) -> None:
+    def __init__(self, loop: ConsumerLoop, now: float) -> None:
         self._loop = loop
-        self._watchdog = Watchdog[TopicPartition | None](_SUSPECT, now)  # None: the loop itself
+        self._watchdog = SilenceTimer[TopicPartition | None](_SUSPECT, now)  # None: the loop itself
         self._now, self._waited = now, 0.0
         self.suspicion: str | None = None
 

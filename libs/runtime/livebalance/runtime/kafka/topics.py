@@ -6,7 +6,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
 
 _STAMPED = "message.timestamp.type"
@@ -22,7 +22,7 @@ class Source(NamedTuple):
 
 
 async def source(broker: Broker, transfers: str, balances: str) -> Source:
-    """Asks the broker. Raises RefusedError when a topic is missing, and what aiokafka raises."""
+    """Asks the broker. Raises StartupError when a topic is missing, and what aiokafka raises."""
     names = [transfers, balances]
     admin = AIOKafkaAdminClient(**broker.options)
     try:
@@ -79,7 +79,7 @@ def open_periods(source: Source) -> str | None:
 def _partitions(topic: dict[str, Any]) -> int:
     error = for_code(topic["error_code"])
     if error is UnknownTopicOrPartitionError:
-        raise RefusedError(
+        raise StartupError(
             f"there is no topic {topic['topic']}: create it first, it is never created by itself"
         )
     if error is not NoError:

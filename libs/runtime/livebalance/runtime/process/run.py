@@ -12,7 +12,7 @@ import uvloop
 from livebalance.runtime import logs, metrics
 from livebalance.runtime.config.environment import read, variable
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.errors import RefusedError, WrongSettingsError
+from livebalance.runtime.errors import SettingsError, StartupError
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 GARBAGE = 50_000, 50, 50  # objects; generations: what lives here dies by its count of references
@@ -36,7 +36,7 @@ def told(kind: type[Settings]) -> Settings:
     """The settings, and logs as they say. Exit 2 with a line for each mistake, and none of their values."""
     try:
         settings = read(kind)
-    except WrongSettingsError as wrong:
+    except SettingsError as wrong:
         text = os.environ.get(variable("log")) == "text"
         name = os.environ.get(variable("name")) or kind.model_fields["name"].default
         logs.configure(name, "text" if text else "json", "ERROR")
@@ -59,6 +59,6 @@ def main(kind: type[Settings], service: Service[Settings]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_told(settings, service))
-    except RefusedError as refusal:
+    except StartupError as refusal:
         _refuse(str(refusal))
         raise SystemExit(2) from None

@@ -6,15 +6,15 @@ from typing import Any
 
 import hiredis
 
-from livebalance.runtime.redis.cluster_slots import Slots
-from livebalance.runtime.redis.url import Node, Redis
+from livebalance.runtime.redis.cluster_slots import ClusterSlots
+from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 AWAY = (OSError, TimeoutError, EOFError, hiredis.HiredisError)  # a server cannot be asked, or refuses
 _SECONDS = 1.0  # for one node
 
 
-async def opened(redis: Redis, node: Node) -> Streams:
+async def opened(redis: RedisUrl, node: RedisNode) -> Streams:
     """A connection that has answered. Raises AWAY."""
     reader, writer = await asyncio.open_connection(*node, ssl=redis.tls or None)
     try:
@@ -39,7 +39,7 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[Any]:
     return found
 
 
-async def ask(redis: Redis, node: Node, *command: str) -> Any:
+async def ask(redis: RedisUrl, node: RedisNode, *command: str) -> Any:
     """The answer to one command, by a connection of its own. Raises AWAY."""
     reader, writer = await opened(redis, node)
     try:
@@ -49,7 +49,7 @@ async def ask(redis: Redis, node: Node, *command: str) -> Any:
         writer.transport.abort()
 
 
-async def read_slots(redis: Redis, nodes: Iterable[Node]) -> Slots:
+async def read_slots(redis: RedisUrl, nodes: Iterable[RedisNode]) -> ClusterSlots:
     """As the first of `nodes` that knows says; it takes a second for each. Raises AWAY: none does."""
     why: Exception = EOFError("no node was asked")
     for node in nodes:
@@ -61,8 +61,8 @@ async def read_slots(redis: Redis, nodes: Iterable[Node]) -> Slots:
     raise why
 
 
-async def _slots(redis: Redis, node: Node) -> Slots:
-    slots = Slots.of(await ask(redis, node, "CLUSTER", "SLOTS"), node)
+async def _slots(redis: RedisUrl, node: RedisNode) -> ClusterSlots:
+    slots = ClusterSlots.of(await ask(redis, node, "CLUSTER", "SLOTS"), node)
     if not slots.nodes:
         raise EOFError("the node belongs to no cluster")
     return slots

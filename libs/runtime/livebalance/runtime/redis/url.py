@@ -8,22 +8,22 @@ _CLUSTER = "+cluster"
 SCHEMES = ("redis", "rediss", f"redis{_CLUSTER}", f"rediss{_CLUSTER}")
 
 
-class Node(NamedTuple):
+class RedisNode(NamedTuple):
     host: str
     port: int
 
 
 @dataclass(frozen=True)
-class Redis:
+class RedisUrl:
     """`nodes` are where to begin: the server, or some of the cluster's."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[RedisNode, ...]
     clustered: bool = False
     tls: bool = False
     login: tuple[str, str] | None = field(default=None, repr=False)  # user, password
 
     @classmethod
-    def of(cls, url: str) -> "Redis":
+    def of(cls, url: str) -> "RedisUrl":
         """redis://host:port, or redis+cluster://one:port,other:port; rediss for TLS. Raises ValueError."""
         scheme, found, rest = url.partition("://")
         login, _, hosts = rest.partition("/")[0].rpartition("@")
@@ -31,7 +31,7 @@ class Redis:
         nodes = tuple(_node(host) for host in hosts.split(","))
         clustered = scheme.endswith(_CLUSTER)
         if scheme not in SCHEMES or not found or (len(nodes) > 1 and not clustered):
-            raise ValueError("not a URL of Redis")
+            raise ValueError("not a URL of RedisUrl")
         return cls(
             nodes,
             clustered,
@@ -40,6 +40,6 @@ class Redis:
         )
 
 
-def _node(text: str) -> Node:
+def _node(text: str) -> RedisNode:
     parts = urlsplit(f"//{text.strip()}")
-    return Node(parts.hostname or "127.0.0.1", parts.port or 6379)
+    return RedisNode(parts.hostname or "127.0.0.1", parts.port or 6379)

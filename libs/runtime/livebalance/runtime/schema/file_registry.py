@@ -5,14 +5,14 @@ from typing import Protocol
 
 from livebalance.wire import avro
 from livebalance.wire.avro import Schema, SchemaId
-from livebalance.wire.codec import Kind, Known
+from livebalance.wire.codec import Kind, SchemaIds
 from livebalance.wire.errors import DecodeError
 
 TRANSFER_ID = SchemaId(1)
 BALANCE_ID = SchemaId(2)
 
 
-class Registry(Known, Protocol):
+class SchemaRegistry(SchemaIds, Protocol):
     """What is known is looked up at once; what is not has to be learnt first."""
 
     async def learn(self, values: Iterable[bytes | None]) -> None:

@@ -15,7 +15,7 @@ import httpx
 import stamina
 
 from livebalance.runtime import logs
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import trusting
 from livebalance.wire import avro
 from livebalance.wire.avro import Schema, SchemaId, schema_id
@@ -35,7 +35,7 @@ _OURS: dict[Kind, tuple[str, Schema]] = {
 _log = logs.get("schemas")
 
 
-class RegistryAwayError(OSError):
+class RegistryUnavailableError(OSError):
     """Nothing is known of a schema now; later it may be."""
 
 
@@ -88,11 +88,11 @@ class HttpRegistry:
         text, schema = _OURS[kind]
         answer = await self._ask("POST", f"/subjects/{topic}-value/versions", {"schema": text})
         if answer is None or not isinstance(id_ := answer.get("id"), int):
-            raise RefusedError(f"the registry does not take our schema for {topic}: its answer was {answer}")
+            raise StartupError(f"the registry does not take our schema for {topic}: its answer was {answer}")
         self._ours[kind] = SchemaId(id_)
         self._schemas[SchemaId(id_)] = schema
 
-    @stamina.retry(on=RegistryAwayError, attempts=_TRIES, timeout=3 * _WITHIN)
+    @stamina.retry(on=RegistryUnavailableError, attempts=_TRIES, timeout=3 * _WITHIN)
     async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
         """None: there is no such thing there."""
         secure = trusting(self._ca) if self._ca else True
@@ -102,13 +102,13 @@ class HttpRegistry:
                     method, self._url + path, json=body, headers={"accept": _JSON, "content-type": _JSON}
                 )
         except httpx.HTTPError as why:
-            raise RegistryAwayError(f"schema registry: {why or type(why).__name__}") from why
+            raise RegistryUnavailableError(f"schema registry: {why or type(why).__name__}") from why
         if answer.status_code in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
-            raise RefusedError(f"the schema registry refuses our schema: {answer.text[:200]}")
+            raise StartupError(f"the schema registry refuses our schema: {answer.text[:200]}")
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         if not answer.is_success:
-            raise RegistryAwayError(f"schema registry: {answer.status_code} {answer.text[:200]}")
+            raise RegistryUnavailableError(f"schema registry: {answer.status_code} {answer.text[:200]}")
         return _object(answer)
 
 
@@ -116,9 +116,9 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     try:
         found = answer.json()
     except ValueError as why:
-        raise RegistryAwayError("schema registry: what answers is none") from why
+        raise RegistryUnavailableError("schema registry: what answers is none") from why
     if not isinstance(found, dict):
-        raise RegistryAwayError("schema registry: what answers is none")
+        raise RegistryUnavailableError("schema registry: what answers is none")
     return found
 
 

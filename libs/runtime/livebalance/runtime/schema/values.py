@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.schema.file_registry import FileRegistry, Registry
+from livebalance.runtime.schema.file_registry import FileRegistry, SchemaRegistry
 from livebalance.runtime.schema.http_registry import HttpRegistry
-from livebalance.wire.codec import AVRO, JSON, Codec, Framed, Kind
+from livebalance.wire.codec import AVRO, JSON, Codec, ConfluentCodec, Kind
 
 
 class Values:
@@ -13,11 +13,11 @@ class Values:
 
     def __init__(self, settings: ServiceSettings) -> None:
         url = settings.registry
-        registry: Registry = (
+        registry: SchemaRegistry = (
             HttpRegistry(url.get_secret_value(), settings.registry_ca) if url else FileRegistry()
         )
         plain = {"avro": AVRO, "json": JSON}.get(settings.values)
-        self.codec: Codec = plain or Framed(registry)
+        self.codec: Codec = plain or ConfluentCodec(registry)
         self._topics: dict[Kind, str] = {
             "transfer": settings.transfers_topic,
             "balance": settings.balances_topic,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from livebalance.stack.build import maven
-from livebalance.stack.errors import Trouble, from_os
+from livebalance.stack.errors import StackError, from_os
 
 # slf4j-simple and no other binding: log4j's would pull the Kafka clients back to an older version.
 KAFKA = "4.3.1"
@@ -115,9 +115,9 @@ def _download(jar: Jar, repository: str, directory: Path, received: Callable[[in
     try:
         size, sha256 = _receive(f"{repository}/{jar.path}", part, received)
         if size != jar.size:
-            raise Trouble(f"the download of {jar.name} was cut after {size} of {jar.size} bytes: {_AGAIN}")
+            raise StackError(f"the download of {jar.name} was cut after {size} of {jar.size} bytes: {_AGAIN}")
         if sha256 != jar.sha256:
-            raise Trouble(
+            raise StackError(
                 f"{jar.name} is not what jars.lock says: ask who serves {repository}; nothing was kept of it"
             )
         part.rename(directory / jar.name)
@@ -131,7 +131,7 @@ def _receive(url: str, part: Path, received: Callable[[int], None]) -> tuple[int
     try:
         response = urllib.request.urlopen(url, timeout=_SECONDS)  # noqa: S310 - an address of our own making
     except OSError as error:
-        raise Trouble(f"{url} cannot be had ({error}): {_AGAIN}") from error
+        raise StackError(f"{url} cannot be had ({error}): {_AGAIN}") from error
     with response, part.open("wb") as file:
         while chunk := _read(response, url):
             file.write(chunk)
@@ -145,7 +145,7 @@ def _read(response: IO[bytes], url: str) -> bytes:
     try:
         return response.read(_CHUNK)
     except OSError as error:
-        raise Trouble(f"the download of {url} was cut ({error}): {_AGAIN}") from error
+        raise StackError(f"the download of {url} was cut ({error}): {_AGAIN}") from error
 
 
 def _lock_anew() -> None:

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
-from livebalance.stack.errors import Trouble
+from livebalance.stack.errors import StackError
 
 _OF_CENTRAL = {"*", "external:*", "central"}  # what a mirror may say it is a mirror of
 
@@ -27,7 +27,9 @@ def mirror(settings: Path) -> str | None:
     try:
         root = ElementTree.parse(settings)  # noqa: S314 - its owner runs this
     except ElementTree.ParseError as error:
-        raise Trouble(f"{settings} is not XML ({error}): put it right, or set LIVEBALANCE_MAVEN") from error
+        raise StackError(
+            f"{settings} is not XML ({error}): put it right, or set LIVEBALANCE_MAVEN"
+        ) from error
     for one in root.iterfind("{*}mirrors/{*}mirror"):
         of = {word.strip() for word in one.findtext("{*}mirrorOf", "").split(",")}
         if of & _OF_CENTRAL and "!central" not in of:

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from livebalance.stack.errors import Trouble
+from livebalance.stack.errors import StackError
 from livebalance.stack.paths import PROJECT
 
 WEB = PROJECT / "services" / "web"
@@ -49,7 +49,7 @@ def _main(arguments: list[str]) -> int:
     if not is_installed():
         code = subprocess.call(NPM_CI, cwd=WEB, env=environment())  # noqa: S603 - a command of our own
         if code != 0:
-            raise Trouble("npm ci failed: see above; without a network it cannot work the first time")
+            raise StackError("npm ci failed: see above; without a network it cannot work the first time")
         installed()
     return subprocess.call([str(NODE), str(_NPM), *arguments], cwd=WEB, env=environment())  # noqa: S603
 
@@ -57,5 +57,5 @@ def _main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(_main(sys.argv[1:]))
-    except Trouble as trouble:
+    except StackError as trouble:
         sys.exit(str(trouble))

@@ -4,21 +4,21 @@ import hashlib
 from pathlib import Path
 
 from livebalance.stack.build import node
-from livebalance.stack.paths import Place
-from livebalance.stack.process.process import Child
+from livebalance.stack.paths import StatePaths
+from livebalance.stack.process.process import ChildProcess
 
 BUILT = node.WEB / "dist" / "web" / "browser"
 _NOT_SOURCES = {"node_modules", "dist", ".angular"}
 
 
-class Page:
+class PageBuild:
     """A build that runs in a thread and can be given up from another."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StatePaths) -> None:
         self._stamp = place.home / "page.sha256"
         self._children = [
-            Child("npm ci", node.NPM_CI, place.log("npm"), node.environment(), directory=node.WEB),
-            Child("ng build", node.NG_BUILD, place.log("ng"), node.environment(), directory=node.WEB),
+            ChildProcess("npm ci", node.NPM_CI, place.log("npm"), node.environment(), directory=node.WEB),
+            ChildProcess("ng build", node.NG_BUILD, place.log("ng"), node.environment(), directory=node.WEB),
         ]
 
     @property

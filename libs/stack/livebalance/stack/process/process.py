@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from livebalance.stack.errors import Trouble, from_log, from_os
+from livebalance.stack.errors import StackError, from_log, from_os
 from livebalance.stack.process import die_with_parent
 
 _POLL = 0.02  # seconds
@@ -18,7 +18,7 @@ _TAIL = 64  # lines
 
 
 @dataclass
-class Child:
+class ChildProcess:
     """A command, and the process that runs it now, if any.
 
     `prefix` stands before the leash: what changes the user. Start it from a thread that lives as long as
@@ -87,7 +87,7 @@ class Child:
                 raise self.trouble(f"is not ready after {seconds:.0f} s")
             time.sleep(_POLL)
 
-    def trouble(self, what: str) -> Trouble:
+    def trouble(self, what: str) -> StackError:
         """What happened to it, with the cause its log gives."""
         return from_log(self.name, what, self.tail(), self.log)
 

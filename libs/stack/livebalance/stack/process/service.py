@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from livebalance.runtime.process import ready
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.process.process import Child
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.process.process import ChildProcess
 
 _SECONDS = 2.0  # for one answer
 
@@ -20,7 +20,7 @@ class Service:
     kind: str
     number: int
     port: int  # where it answers /readyz
-    child: Child
+    child: ChildProcess
 
     @property
     def name(self) -> str:
@@ -33,11 +33,11 @@ class Service:
 
 
 def service(
-    place: Place, kind: str, number: int, environment: Mapping[str, str], arguments: list[str]
+    place: StatePaths, kind: str, number: int, environment: Mapping[str, str], arguments: list[str]
 ) -> Service:
     """A service that is not started yet, on a port of its own."""
     name, port = f"{kind}-{number}", free_port()
-    child = Child(
+    child = ChildProcess(
         name=name,
         command=[sys.executable, "-m", f"livebalance.{kind}", *arguments],
         log=place.log(name),

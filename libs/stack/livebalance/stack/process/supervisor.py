@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
-from livebalance.stack.process.process import Child
+from livebalance.stack.process.process import ChildProcess
 
 _POLL = 0.05  # seconds
 _PAUSE = (0.2, 10.0)  # seconds before it is started again: the first time, and at most
@@ -14,13 +14,13 @@ _SETTLED = 10.0  # seconds after which a process counts as well, and the pause i
 REFUSED = 2  # the exit code of a service that cannot start as it is set up
 
 
-class Watch:
+class Supervisor:
     """Watches one child. `say` hears what happens to it, in words.
 
     `once`: it may end by itself, and then stays ended.
     """
 
-    def __init__(self, child: Child, say: Callable[[str], None], *, once: bool = False) -> None:
+    def __init__(self, child: ChildProcess, say: Callable[[str], None], *, once: bool = False) -> None:
         self.child = child
         self._say = say
         self._once = once
@@ -35,7 +35,7 @@ class Watch:
         self.watch()
 
     def watch(self) -> None:
-        """Watch what was started elsewhere."""
+        """Supervisor what was started elsewhere."""
         self._task = asyncio.create_task(self._run(), name=f"watch {self.child.name}")
 
     def kill(self, *, again: bool = True) -> int:
@@ -48,7 +48,7 @@ class Watch:
         return pid
 
     def release(self) -> None:
-        """Watch it no longer."""
+        """Supervisor it no longer."""
         if self._task:
             self._task.cancel()
             self._task = None
@@ -77,7 +77,7 @@ class Watch:
             self.child.start()
 
 
-def how_it_ended(child: Child) -> str:
+def how_it_ended(child: ChildProcess) -> str:
     """In words: the signal that ended it, or the cause that its log gives."""
     code = child.exit_code or 0
     if code < 0:

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import PROJECT, Place, free_port, is_free, reserved
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import PROJECT, StatePaths, free_port, is_free, reserved
+from livebalance.stack.process.process import ChildProcess, bare_environment
 
 PREFERRED_PORT = 8080
 
@@ -18,15 +18,15 @@ def page_port(wanted: int | None) -> int:
         Trouble: the one wanted is taken.
     """
     if wanted and not is_free(wanted):
-        raise Trouble(f"port {wanted} is taken: stop what uses it, or ask for another with --port")
+        raise StackError(f"port {wanted} is taken: stop what uses it, or ask for another with --port")
     return wanted or (PREFERRED_PORT if reserved(PREFERRED_PORT) else free_port())
 
 
-def balancer(place: Place, port: int, gateways: Sequence[int], feed: int | None) -> Child:
+def balancer(place: StatePaths, port: int, gateways: Sequence[int], feed: int | None) -> ChildProcess:
     """The process that listens on `port` and asks the gateways on theirs, and the feed for tokens."""
     caddy = Path(sys.executable).with_name("caddy")
     state = str(place.directory("caddy"))
-    return Child(
+    return ChildProcess(
         name="balancer",
         command=[
             str(caddy),

@@ -18,8 +18,8 @@ from testcontainers.core.exceptions import ContainerStartException
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from livebalance.stack.build.jars import KAFKA, Progress, silent
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place, free_port
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.servers import kafka, postgres, redis
 
 # Kafka's image is the project's own, as in `docker-compose.yml`: testcontainers knows Confluent's.
@@ -47,17 +47,17 @@ def check_engine() -> None:
         raise _no_engine() from error
 
 
-def _no_engine() -> Trouble:
-    return Trouble(
+def _no_engine() -> StackError:
+    return StackError(
         "LIVEBALANCE_STACK=docker, and no Docker engine answers: start one (`docker info` must name a "
         "server), or leave the variable out to have embedded servers"
     )
 
 
-class Contained:
+class ContainerServer:
     """A server in a container, a new one each time it starts, on a port of loopback that is free then."""
 
-    def __init__(self, name: str, place: Place, *, durable: bool) -> None:
+    def __init__(self, name: str, place: StatePaths, *, durable: bool) -> None:
         self._name = name
         self._durable = durable
         self._volume = volume(place, name) if durable and name in _DATA else None
@@ -86,7 +86,7 @@ class Contained:
             self._container.start()
         except (DockerException, OSError, RuntimeError, RedisError) as error:
             why = (str(error).splitlines() or [repr(error)])[0]
-            raise Trouble(f"{self._name} did not come up in a container: {why} (docker ps -a)") from error
+            raise StackError(f"{self._name} did not come up in a container: {why} (docker ps -a)") from error
 
     def stop(self) -> None:
         """Stop it cleanly and remove it; what is durable stays."""
@@ -99,13 +99,13 @@ class Contained:
             running.stop()
 
 
-def volume(place: Place, name: str) -> str:
+def volume(place: StatePaths, name: str) -> str:
     """The volume that holds what a place's server of this name keeps."""
     whose = hashlib.sha256(str(place.state).encode()).hexdigest()[:12]
     return f"livebalance-{name}-{whose}"
 
 
-def forget(place: Place) -> None:
+def forget(place: StatePaths) -> None:
     """Remove what durable servers of a place have kept.
 
     Raises:
@@ -119,7 +119,7 @@ def forget(place: Place) -> None:
             except NotFound:
                 continue
             except DockerException as error:
-                raise Trouble(f"the volume of {name} cannot be removed: {error}") from error
+                raise StackError(f"the volume of {name} cannot be removed: {error}") from error
 
 
 def _published(container: DockerContainer, inside: int, port: int) -> DockerContainer:

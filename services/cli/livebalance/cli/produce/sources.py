@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.produce.csv_transfers import NEEDED, HeaderError, Row, Sheet
+from livebalance.cli.produce.csv_transfers import NEEDED, CsvParser, HeaderError, Row
 from livebalance.generator.pace import UNLIMITED, Pace
-from livebalance.generator.transfers import Crowd, pair
+from livebalance.generator.transfers import AccountPicker, pair
 from livebalance.wire.timestamp import Millis
 
 _CHUNK = 256 * 1024  # bytes, a few thousand lines
@@ -21,9 +21,9 @@ _MOST = 1_000  # random transfers in one batch
 Source = AsyncIterator[list[Row]]
 
 
-async def written_down(file: int, stopping: asyncio.Event) -> Source:
+async def csv_source(file: int, stopping: asyncio.Event) -> Source:
     """The lines of a file, a pipe or a terminal, by its descriptor. Raises UserError."""
-    sheet = Sheet()
+    sheet = CsvParser()
     while not stopping.is_set():
         chunk = await asyncio.to_thread(_read, file)
         try:
@@ -45,14 +45,14 @@ def _read(file: int) -> bytes | None:
         raise UserError(f"--from cannot be read: {cause.strerror}") from cause
 
 
-async def typed(lines: Iterable[str]) -> Source:
+async def argument_source(lines: Iterable[str]) -> Source:
     """Lines of id, account and amount."""
-    sheet = Sheet(NEEDED, "transfer")
+    sheet = CsvParser(NEEDED, "transfer")
     yield sheet.take(b"".join(os.fsencode(line) + b"\n" for line in lines), _now())
 
 
 @dataclass(frozen=True)
-class Chance:
+class RandomSource:
     """Random transfers, each as two records. `rate` is a second, 0: at once; `skew` as in `Crowd`."""
 
     accounts: int
@@ -63,7 +63,7 @@ class Chance:
 
     async def transfers(self, run: str, stopping: asyncio.Event) -> Source:
         """Until the limit, if there is one; ids begin with `run`."""
-        crowd, pace = Crowd(self.accounts, self.skew), Pace(self.rate or UNLIMITED, time.monotonic())
+        crowd, pace = AccountPicker(self.accounts, self.skew), Pace(self.rate or UNLIMITED, time.monotonic())
         limit, made = UNLIMITED if self.limit is None else self.limit, 0
         while made < limit and not stopping.is_set():
             due = pace.take(time.monotonic(), int(min(_MOST, limit - made)))

@@ -14,7 +14,7 @@ WITHIN = 5.0  # seconds for all of it
 
 
 @contextlib.asynccontextmanager
-async def operating(undone: str) -> AsyncIterator[Connection]:
+async def operator_connection(undone: str) -> AsyncIterator[Connection]:
     """A connection as the operator. Raises UserError, which begins with `undone`: what was not done."""
     try:
         async with asyncio.timeout(WITHIN):

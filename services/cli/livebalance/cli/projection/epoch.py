@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.projection.database import operating
+from livebalance.cli.projection.database import operator_connection
 from livebalance.readmodel.operator_actions import bump_epoch
 from livebalance.readmodel.projector_writes import projection, server_identity
 from livebalance.wire.identity import Epoch
@@ -17,7 +17,7 @@ _UNDONE = "the epoch was not changed"
 app = typer.Typer(help="Which life of the projection this is.", no_args_is_help=True)
 
 
-class Bumped(NamedTuple):
+class EpochChange(NamedTuple):
     was: Epoch
     now: Epoch
 
@@ -43,9 +43,9 @@ def bump(
         typer.echo(f"The epoch was {done.was} and is {done.now} now: every client will get a snapshot.")
 
 
-async def _bumped(why: str) -> Bumped:
+async def _bumped(why: str) -> EpochChange:
     """Raises UserError."""
-    async with operating(_UNDONE) as connection:
+    async with operator_connection(_UNDONE) as connection:
         if (await server_identity(connection)).timeline == "standby":
             raise UserError(f"{_UNDONE}: this server is a standby, promote it first")
         found = await projection(connection)
@@ -54,4 +54,4 @@ async def _bumped(why: str) -> Bumped:
         now = await bump_epoch(connection, found.epoch, why)
         if now is None:
             raise UserError(f"{_UNDONE}: somebody else changed it at this moment; look who, then do it again")
-        return Bumped(found.epoch, now)
+        return EpochChange(found.epoch, now)

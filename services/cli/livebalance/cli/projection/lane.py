@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaError
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
-from livebalance.cli.projection.database import operating
-from livebalance.readmodel.operator_actions import Begin, GoneOn, go_on
+from livebalance.cli.projection.database import operator_connection
+from livebalance.readmodel.operator_actions import LaneBegin, LaneContinued, go_on
 from livebalance.wire.identity import Lane, Offset
 
 _UNDONE = "the lane does not go on"
@@ -50,17 +50,17 @@ def go_on_(
     typer.echo(f"Lane {number} goes on. It was halted: {done.was}.{epoch}")
 
 
-async def _gone_on(number: Lane, from_first: bool, why: str) -> GoneOn:
+async def _gone_on(number: Lane, from_first: bool, why: str) -> LaneContinued:
     """Raises UserError."""
     begin = await _first(number) if from_first else None
-    async with operating(_UNDONE) as connection:
+    async with operator_connection(_UNDONE) as connection:
         done = await go_on(connection, number, begin, why)
     if done is None:
         raise UserError(f"{_UNDONE}: there is no halted lane {number}")
     return done
 
 
-async def _first(number: Lane) -> Begin:
+async def _first(number: Lane) -> LaneBegin:
     settings = addresses.kafka()
     sides = [TopicPartition(name, number) for name in (settings.transfers_topic, settings.balances_topic)]
     consumer = AIOKafkaConsumer(**settings.broker.options, enable_auto_commit=False)
@@ -72,4 +72,4 @@ async def _first(number: Lane) -> Begin:
         raise UserError(f"{_UNDONE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
     finally:
         await consumer.stop()
-    return Begin(*(Offset(first[side]) for side in sides))
+    return LaneBegin(*(Offset(first[side]) for side in sides))

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.projection.database import operating
-from livebalance.readmodel.quarantine import Held, Wanted, held, mark
+from livebalance.cli.projection.database import operator_connection
+from livebalance.readmodel.quarantine import QuarantinedRecord, QuarantineFilter, held, mark
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import rfc3339
 
@@ -36,7 +36,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Show what was put aside, the newest first: id, state, place in Kafka, time, key, and the reason."""
-    wanted = Wanted(None if lane is None else Lane(lane), topic, reason, state)
+    wanted = QuarantineFilter(None if lane is None else Lane(lane), topic, reason, state)
     found = asyncio.run(_held(wanted, limit + 1))
     shown, more = found[:limit], len(found) > limit
     if as_json:
@@ -67,25 +67,25 @@ def replay(
     typer.echo(f"{many} to be applied now; `livebalance quarantine list` says what became of each.")
 
 
-async def _held(wanted: Wanted, limit: int) -> list[Held]:
+async def _held(wanted: QuarantineFilter, limit: int) -> list[QuarantinedRecord]:
     """Raises UserError."""
-    async with operating("nothing is shown") as connection:
+    async with operator_connection("nothing is shown") as connection:
         return await held(connection, wanted, limit)
 
 
 async def _mark(ids: list[int], why: str) -> None:
     """Raises UserError."""
-    async with operating(_UNDONE) as connection:
+    async with operator_connection(_UNDONE) as connection:
         unfit = await mark(connection, ids, why)
     if unfit:
         raise UserError(f"{_UNDONE}: {', '.join(f'record {id_} {reason}' for id_, reason in unfit.items())}")
 
 
-def _object(one: Held) -> dict[str, Any]:
+def _object(one: QuarantinedRecord) -> dict[str, Any]:
     return {**one._asdict(), "kafka_time": rfc3339(one.kafka_time), "key": _text(one.key)}
 
 
-def _line(one: Held) -> str:
+def _line(one: QuarantinedRecord) -> str:
     place = f"{one.topic}/{one.partition}@{one.offset}"
     key = _text(one.key) or "-"
     return f"{one.id:>6}  {one.state:<9}  {place}  {rfc3339(one.kafka_time)}  {key}  {one.reason}"

@@ -5,29 +5,29 @@ from typing import NamedTuple
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
-from livebalance.cli.projection.database import WITHIN, operating
+from livebalance.cli.projection.database import WITHIN, operator_connection
 from livebalance.readmodel.revocations import Revocation
 from livebalance.readmodel.revocations import revoke as write
 from livebalance.runtime.redis.commands import AWAY, ask, read_slots
-from livebalance.runtime.redis.url import Redis
+from livebalance.runtime.redis.url import RedisUrl
 from livebalance.wire.delta import redis_revoked
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, account_id
 
 
-class Revoked(NamedTuple):
+class RevokeResult(NamedTuple):
     """`rang`: gateways were told; without it they see it by themselves within seconds."""
 
     revocation: Revocation
     rang: bool
 
 
-async def revoke(subject: str | None, session: str | None, account: str | None, why: str) -> Revoked:
+async def revoke(subject: str | None, session: str | None, account: str | None, why: str) -> RevokeResult:
     """Raises UserError."""
     if not (subject or session or account):
         raise UserError("whose rights? name --subject, --session, --account, or several of them")
     revocation = await _write(subject, session, _account(account), why)
-    return Revoked(revocation, await _ring())
+    return RevokeResult(revocation, await _ring())
 
 
 def _account(text: str | None) -> AccountId | None:
@@ -38,7 +38,7 @@ def _account(text: str | None) -> AccountId | None:
 
 
 async def _write(subject: str | None, session: str | None, account: AccountId | None, why: str) -> Revocation:
-    async with operating("nothing was revoked") as connection:
+    async with operator_connection("nothing was revoked") as connection:
         return await write(connection, subject, session, account, why)
 
 
@@ -49,13 +49,13 @@ async def _ring() -> bool:
     channel = redis_revoked(addresses.channel_prefix())
     try:
         async with asyncio.timeout(WITHIN):
-            await _publish(Redis.of(url), channel)
+            await _publish(RedisUrl.of(url), channel)
     except AWAY:
         return False
     return True
 
 
-async def _publish(redis: Redis, channel: str) -> None:
+async def _publish(redis: RedisUrl, channel: str) -> None:
     node = redis.nodes[0]
     if redis.clustered:
         slots = await read_slots(redis, redis.nodes)

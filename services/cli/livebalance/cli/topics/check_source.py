@@ -11,7 +11,7 @@ from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.cli.topics.sample import Sample, apart, sample
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.reader import offsets_since
 from livebalance.runtime.kafka.topics import Source, source, unfit
 from livebalance.runtime.schema.values import Values
@@ -23,7 +23,7 @@ WITHIN = 20.0  # seconds for each topic
 _PATIENCE_MS = 200
 
 
-class Log(NamedTuple):
+class PartitionReport(NamedTuple):
     """One partition: the first offset there is, the next that will be, and where reading would begin."""
 
     first: int
@@ -31,19 +31,19 @@ class Log(NamedTuple):
     begin: int
 
 
-class Topic(NamedTuple):
+class TopicReport(NamedTuple):
     name: str
-    logs: dict[int, Log]
+    logs: dict[int, PartitionReport]
     sample: Sample
 
 
-class Report(NamedTuple):
+class SourceReport(NamedTuple):
     """`unfit`: why no projection can be built; `apart`: accounts that no lane has whole."""
 
     source: Source
     unfit: str | None
-    transfers: Topic
-    balances: Topic
+    transfers: TopicReport
+    balances: TopicReport
     apart: dict[AccountId, tuple[int, int]]
 
     @property
@@ -52,7 +52,7 @@ class Report(NamedTuple):
         return self.unfit is None and not self.apart and not refused
 
 
-async def look(most: int) -> Report:
+async def check_source(most: int) -> SourceReport:
     """At the newest `most` records of each topic. Raises UserError."""
     settings = addresses.kafka()
     try:
@@ -60,14 +60,14 @@ async def look(most: int) -> Report:
             found = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
         transfers = await _topic(settings, "transfer", found, most)
         balances = await _topic(settings, "balance", found, most)
-    except RefusedError as refused:
+    except StartupError as refused:
         raise UserError(str(refused)) from refused
     except (KafkaError, OSError) as cause:  # TimeoutError is one
         raise UserError(f"{settings.kafka}: {str(cause) or type(cause).__name__}") from cause
-    return Report(found, unfit(found), transfers, balances, apart(transfers.sample, balances.sample))
+    return SourceReport(found, unfit(found), transfers, balances, apart(transfers.sample, balances.sample))
 
 
-async def _topic(settings: ServiceSettings, kind: Kind, found: Source, most: int) -> Topic:
+async def _topic(settings: ServiceSettings, kind: Kind, found: Source, most: int) -> TopicReport:
     name = found.transfers if kind == "transfer" else found.balances
     count = found.partitions[name]
     consumer = AIOKafkaConsumer(
@@ -88,22 +88,22 @@ async def _topic(settings: ServiceSettings, kind: Kind, found: Source, most: int
         values = Values(settings)
         await values.learn(record.value for record in records)
     by_number = {at.partition: log for at, log in sorted(logs.items())}
-    return Topic(name, by_number, sample(kind, records, values.codec))
+    return TopicReport(name, by_number, sample(kind, records, values.codec))
 
 
 async def _logs(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: ServiceSettings | None
-) -> dict[TopicPartition, Log]:
+) -> dict[TopicPartition, PartitionReport]:
     first = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
     begin: Mapping[TopicPartition, int] = first
     if since and since.start != "beginning":
         begin = await offsets_since(consumer, partitions, millis(since.start))
-    return {at: Log(first[at], ends[at], begin[at]) for at in partitions}
+    return {at: PartitionReport(first[at], ends[at], begin[at]) for at in partitions}
 
 
 async def _newest(
-    consumer: AIOKafkaConsumer, logs: Mapping[TopicPartition, Log], most: int
+    consumer: AIOKafkaConsumer, logs: Mapping[TopicPartition, PartitionReport], most: int
 ) -> list[ConsumerRecord]:
     """About `most`, as many of each partition; transactions that are open are not waited for."""
     for at, log in logs.items():

@@ -6,14 +6,14 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from livebalance.cli.topics.check_source import Report, Topic
+from livebalance.cli.topics.check_source import SourceReport, TopicReport
 from livebalance.cli.topics.sample import Sample, shown
 from livebalance.runtime.kafka.topics import open_periods
 
 _KEPT = ("cleanup.policy", "retention.ms", "retention.bytes")
 
 
-def as_object(report: Report) -> dict[str, Any]:
+def as_object(report: SourceReport) -> dict[str, Any]:
     """For --json."""
     return {
         "good": report.is_good,
@@ -24,7 +24,7 @@ def as_object(report: Report) -> dict[str, Any]:
     }
 
 
-def _object(topic: Topic, report: Report) -> dict[str, Any]:
+def _object(topic: TopicReport, report: SourceReport) -> dict[str, Any]:
     config, found = report.source.configs[topic.name], topic.sample
     return {
         "partitions": {number: log._asdict() for number, log in topic.logs.items()},
@@ -39,7 +39,7 @@ def _object(topic: Topic, report: Report) -> dict[str, Any]:
     }
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: SourceReport, console: Console) -> None:
     for topic in (report.transfers, report.balances):
         console.print(_topic(topic, report))
     for account, (transfers, balances) in list(report.apart.items())[:10]:
@@ -55,7 +55,7 @@ def show(report: Report, console: Console) -> None:
     console.print(_verdict(report), highlight=False, soft_wrap=True)
 
 
-def _verdict(report: Report) -> Text:
+def _verdict(report: SourceReport) -> Text:
     if report.is_good:
         return Text("A projection can be built from these topics.", "green")
     refused = sum(sum(one.sample.refused.values()) for one in (report.transfers, report.balances))
@@ -64,7 +64,7 @@ def _verdict(report: Report) -> Text:
     return Text(f"A projection can be built; {refused} of these records would be put aside.", "yellow")
 
 
-def _topic(topic: Topic, report: Report) -> Group:
+def _topic(topic: TopicReport, report: SourceReport) -> Group:
     config = report.source.configs[topic.name]
     table = Table("partition", "first", "next", "begins at", title_justify="left", title=topic.name)
     for number, log in topic.logs.items():

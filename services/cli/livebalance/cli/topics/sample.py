@@ -10,7 +10,7 @@ from livebalance.wire.identity import AccountId
 from livebalance.wire.record import Balance, Transfer, admissible
 
 
-class KafkaRecord(Protocol):
+class RawRecord(Protocol):
     @property
     def partition(self) -> int: ...
     @property
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     lanes: dict[AccountId, int]  # where each account lies
 
 
-def sample(kind: Kind, records: Iterable[KafkaRecord], codec: Codec) -> Sample:
+def sample(kind: Kind, records: Iterable[RawRecord], codec: Codec) -> Sample:
     """Of records in the order in which they were read."""
     found = Sample(0, None, 0, Counter(), {}, {})
     looked_at, erased, newest = 0, 0, None
@@ -51,7 +51,7 @@ def sample(kind: Kind, records: Iterable[KafkaRecord], codec: Codec) -> Sample:
     return found._replace(looked_at=looked_at, newest=newest, erased=erased)
 
 
-def _judged(kind: Kind, record: KafkaRecord, codec: Codec) -> Transfer | Balance | str:
+def _judged(kind: Kind, record: RawRecord, codec: Codec) -> Transfer | Balance | str:
     if record.value is None:
         return "no value"
     try:

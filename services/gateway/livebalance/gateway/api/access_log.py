@@ -6,7 +6,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from livebalance.gateway.limits.connections import Address, address
+from livebalance.gateway.limits.connections import Address, client_address
 from livebalance.gateway.server.request_head import PROBES
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
@@ -15,7 +15,7 @@ _log = logs.get("http")
 _NEAR = {probe.decode() for probe in PROBES}  # who asks for these is answered no, and often, on purpose
 
 
-class Tally:
+class AccessLogMiddleware:
     """Around `app`."""
 
     def __init__(self, app: ASGIApp, proxies: Container[Address]) -> None:
@@ -34,4 +34,4 @@ class Tally:
 
     def _who(self, scope: Scope) -> Address:
         peer = scope["client"][0] if scope["client"] else ""
-        return address(peer, ",".join(Headers(scope=scope).getlist("x-forwarded-for")), self._proxies)
+        return client_address(peer, ",".join(Headers(scope=scope).getlist("x-forwarded-for")), self._proxies)

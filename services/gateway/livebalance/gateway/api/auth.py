@@ -5,22 +5,22 @@ from http import HTTPStatus
 from fastapi import Request
 
 from livebalance.gateway.api.problems import ProblemError
-from livebalance.gateway.auth.authenticator import Authority
+from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials, in_url
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.auth.tokens import Denial
+from livebalance.gateway.auth.tokens import TokenError
 from livebalance.wire.identity import AccountId
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="livebalance"'}
-_WORDS: dict[Denial, str] = {
+_WORDS: dict[TokenError, str] = {
     "unauthenticated": "a token is needed",
     "token_expired": "the token is past its time",
     "revoked": "access was revoked",
 }
 
 
-class Guard:
-    def __init__(self, credentials: Credentials, authority: Authority) -> None:
+class RequestAuth:
+    def __init__(self, credentials: Credentials, authority: Authenticator) -> None:
         self._credentials = credentials
         self._authority = authority
 
@@ -57,7 +57,7 @@ class Guard:
             raise ProblemError(HTTPStatus.FORBIDDEN, "no_access", "no access to this account")
 
 
-def _refused(denial: Denial) -> ProblemError:
+def _refused(denial: TokenError) -> ProblemError:
     if denial == "keys_missing":
         words = "the keys to check tokens with are being read"
         return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", words)

@@ -8,9 +8,9 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json, to_builtins
 
-from livebalance.gateway.api.sse_format import End, end
+from livebalance.gateway.api.sse_format import CloseEvent, end
 from livebalance.gateway.api.statement_format import COLUMNS
-from livebalance.wire.close import Close
+from livebalance.wire.close import CloseCode
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import ServerFrame, Snapshot
 from livebalance.wire.identity import AccountId, Revision, TransferId, channel_name
@@ -36,7 +36,7 @@ ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
 ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
 
-_FRAMES = (*get_args(ServerFrame), End)
+_FRAMES = (*get_args(ServerFrame), CloseEvent)
 _SHAPES = (AccountsView, TransfersView, TransferView, StatementView, Problem, *_FRAMES)
 
 # --- the examples
@@ -172,7 +172,7 @@ def install(app: FastAPI, cookie: str) -> None:
 def _event(frames: list[dict[str, str]]) -> dict[str, Any]:
     """One of a stream, as HTML, 9.2.6, reads it."""
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": frames}}
-    *_, last = end(Close.GOODBYE, "drain", 1800).decode().split("data: ")
+    *_, last = end(CloseCode.GOODBYE, "drain", 1800).decode().split("data: ")
     return {
         "description": "A frame of the socket; the last one is of the type close",
         "type": "object",

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.telemetry import metrics
-from livebalance.readmodel.errors import AWAY
+from livebalance.readmodel.errors import TRANSIENT
 from livebalance.runtime import logs
 from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, encode, problem
 
@@ -53,7 +53,7 @@ class ProblemError(Exception):
 
 
 def install(app: FastAPI) -> None:
-    app.add_middleware(Problems)
+    app.add_middleware(ProblemMiddleware)
 
     @app.exception_handler(ProblemError)
     async def ours(_: Request, error: ProblemError) -> Response:
@@ -69,11 +69,11 @@ def install(app: FastAPI) -> None:
         words = "the truth cannot be asked now"
         return answer(problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", words))
 
-    for kind in AWAY:
+    for kind in TRANSIENT:
         app.add_exception_handler(kind, away)
 
 
-class Problems:
+class ProblemMiddleware:
     """Around `app`: what it says no with in other words is told as a problem, and what it dies of too."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -11,14 +11,14 @@ from msgspec import Struct, json
 from pydantic import WithJsonSchema
 
 from livebalance.gateway.api import openapi, statements
-from livebalance.gateway.api.auth import Guard
+from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.openapi import ACCOUNT, CURSOR, ID, PREFIX, TRANSFER
 from livebalance.gateway.api.problems import ProblemError
-from livebalance.gateway.api.queries import Truth
+from livebalance.gateway.api.queries import Queries
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.live.recovery import snapshot
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import Asked, Found, Listed
+from livebalance.readmodel.gateway_reads import AccountPage, AccountQuery, AccountState
 from livebalance.wire.cursor import decode_cursor, encode_cursor
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import Snapshot
@@ -32,9 +32,9 @@ Tags = Annotated[list[str] | None, WithJsonSchema({"type": "string"}), Header(al
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
-def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
+def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: RequestAuth) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["accounts"])
-    truth = Truth(pool)
+    truth = Queries(pool)
     Who = Annotated[Rights, Depends(guard.rights)]  # noqa: N806 - a type
 
     async def named(account: Annotated[str, Path(pattern=ID, examples=[ACCOUNT])], who: Who) -> AccountId:
@@ -60,9 +60,9 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
     @router.get("/accounts/{account}", **openapi.answers(Snapshot, 403, 409, tagged=True))
     async def account(account: Account, if_none_match: Tags = None, min_revision: AtLeast = 0) -> Response:
         """The fields of a snapshot of the socket; revision 0 for an account that does not exist yet."""
-        asked = Asked(account, None)
+        asked = AccountQuery(account, None)
 
-        async def read() -> Found:
+        async def read() -> AccountState:
             return (await gateway_reads.accounts(pool, [asked], 0, 1))[0]
 
         found = await truth.at_least(account, min_revision, read, lambda one: one.revision)
@@ -83,7 +83,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: Guard) -> APIRouter:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", words)
         before = None if cursor is None else _before(cursor, account)
 
-        def read() -> Awaitable[Listed]:
+        def read() -> Awaitable[AccountPage]:
             if after_revision is not None:
                 return gateway_reads.newer(pool, account, Revision(after_revision), limit + 1)
             return gateway_reads.older(pool, account, before, limit + 1)
@@ -120,7 +120,7 @@ def _before(cursor: str, account: AccountId) -> TransferId:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", words) from cause
 
 
-def _page(account: AccountId, found: Listed, limit: int, in_order: bool) -> TransfersView:
+def _page(account: AccountId, found: AccountPage, limit: int, in_order: bool) -> TransfersView:
     """`found` holds one more than the page when there is another."""
     page, next_ = found.transfers[:limit], None
     if len(found.transfers) > limit:

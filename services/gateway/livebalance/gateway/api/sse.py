@@ -21,31 +21,31 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from livebalance.gateway.api import openapi, problems
-from livebalance.gateway.api.auth import Guard
+from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.openapi import BOOKMARK, ID
 from livebalance.gateway.api.problems import ProblemError
-from livebalance.gateway.api.sse_format import Story, end
+from livebalance.gateway.api.sse_format import EventEncoder, end
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.limits.connections import Address, address
-from livebalance.gateway.live.outbox import Note
+from livebalance.gateway.limits.connections import Address, client_address
+from livebalance.gateway.live.outbox import SessionEvent
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.relay import Relay
-from livebalance.gateway.server.http import STATE, Door
+from livebalance.gateway.server.http import STATE, HttpProtocol
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.tcp import Patience, bound, waiting
+from livebalance.gateway.server.tcp import TransportTimeouts, bound, waiting
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
-from livebalance.wire.close import Close
+from livebalance.wire.close import CloseCode
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.event_id import MAX_ACCOUNTS, Positions, decode_event_id
-from livebalance.wire.frame import Following, Subscribe, encode, named
+from livebalance.wire.frame import ChannelRequest, Subscribe, encode, named
 from livebalance.wire.identity import AccountId, channel_name
 
 CLOSE_WITHIN = 5.0  # seconds in which what was written last must leave
 RETRY_MS = (1000, 3000)
 BROKEN = 1006  # as of a socket: it ended without a close
 
-_UNAVAILABLE = Note("error", "unavailable")
+_UNAVAILABLE = SessionEvent("error", "unavailable")
 _USUAL = frozenset({"lost", "drain", "age", "stopping"})  # ends that nobody need look at
 _TYPE = "text/event-stream"
 _HEADERS = {
@@ -61,15 +61,15 @@ Accounts = Annotated[
 Mark = Annotated[str | None, Header(alias="Last-Event-ID", pattern=BOOKMARK)]
 
 
-class Hall(NamedTuple):
+class StreamContext(NamedTuple):
     """What all streams of a gateway share."""
 
     relay: Relay
-    patience: Patience
+    patience: TransportTimeouts
     proxies: Container[Address]
 
 
-class Wanted(NamedTuple):
+class StreamRequest(NamedTuple):
     """By whom, and which accounts from where."""
 
     rights: Rights
@@ -77,7 +77,7 @@ class Wanted(NamedTuple):
     at: Positions
 
 
-def routes(hall: Hall, guard: Guard) -> APIRouter:
+def routes(hall: StreamContext, guard: RequestAuth) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["events"])
 
     @router.get("/events", **openapi.streamed())
@@ -86,11 +86,13 @@ def routes(hall: Hall, guard: Guard) -> APIRouter:
         who: Annotated[Rights, Depends(guard.rights_of_reader)],
         account: Accounts,
         last_event_id: Mark = None,
-    ) -> Stream:
+    ) -> EventStream:
         """The frames of the socket, for up to 16 accounts; each event with data has an id to resume from."""
         at = _resumed(last_event_id) if last_event_id is not None else {}
         accounts = [AccountId(one) for one in dict.fromkeys(account)]
-        return Stream(hall, Wanted(who, accounts, {one: at[one] for one in accounts if one in at}))
+        return EventStream(
+            hall, StreamRequest(who, accounts, {one: at[one] for one in accounts if one in at})
+        )
 
     return router
 
@@ -109,19 +111,19 @@ def _refused(refusal: Refusal, accept: str) -> Response:
         return problems.refused(refusal)
     wait = int(refusal.headers["retry-after"]) * 1000
     return Response(
-        end(Close.BUSY, "busy", random.randint(wait, 2 * wait)), headers=_HEADERS, media_type=_TYPE
+        end(CloseCode.BUSY, "busy", random.randint(wait, 2 * wait)), headers=_HEADERS, media_type=_TYPE
     )
 
 
-class Stream(StreamingResponse):
+class EventStream(StreamingResponse):
     """The answer to one request, and the link of its session."""
 
-    def __init__(self, hall: Hall, wanted: Wanted) -> None:
+    def __init__(self, hall: StreamContext, wanted: StreamRequest) -> None:
         super().__init__((), headers=_HEADERS, media_type=_TYPE)
         self._relay, self._patience, self._proxies = hall
         self._wanted = wanted
-        self._story = Story(wanted.at)
-        self._door: Door
+        self._story = EventEncoder(wanted.at)
+        self._door: HttpProtocol
         self._address: Address = ""
         self._session: Session | None = None
         self._asked = False  # it follows what it may
@@ -136,7 +138,7 @@ class Stream(StreamingResponse):
         self._door = scope["state"][STATE]
         headers = Headers(scope=scope)
         forwarded = ",".join(headers.getlist("x-forwarded-for"))
-        self._address = address(self._door.peer, forwarded, self._proxies)
+        self._address = client_address(self._door.peer, forwarded, self._proxies)
         if refusal := self._relay.admit(self._address):
             metrics.TURNED.labels(refusal.reason).inc()
             await _refused(refusal, headers.get("accept", ""))(scope, receive, send)
@@ -164,7 +166,7 @@ class Stream(StreamingResponse):
         if self._session:
             self._asked = True
             following = [
-                Following(channel_name(one), named(wanted.at[one]) if one in wanted.at else None)
+                ChannelRequest(channel_name(one), named(wanted.at[one]) if one in wanted.at else None)
                 for one in wanted.accounts
             ]
             relay.receive(session, encode(Subscribe(0, following)))
@@ -180,7 +182,7 @@ class Stream(StreamingResponse):
         self._ended(BROKEN, "lost")
 
     def stop(self) -> None:
-        self.hang_up(Close.GOING_AWAY, "stopping", None)
+        self.hang_up(CloseCode.GOING_AWAY, "stopping", None)
 
     # --- frames out
 
@@ -200,9 +202,9 @@ class Stream(StreamingResponse):
         """It cannot ask again by itself, nor for others: without what it wanted it is over."""
         loop = asyncio.get_running_loop()
         if _UNAVAILABLE in session.outbox.notes:
-            loop.call_soon(self.hang_up, Close.BUSY, "busy", random.randint(*RETRY_MS))
+            loop.call_soon(self.hang_up, CloseCode.BUSY, "busy", random.randint(*RETRY_MS))
         elif self._asked and not session.followers:
-            loop.call_soon(self.hang_up, Close.REVOKED, "nothing_left", None)
+            loop.call_soon(self.hang_up, CloseCode.REVOKED, "nothing_left", None)
 
     def _write(self, events: bytes) -> None:
         if events and not self._door.transport.is_closing():
@@ -212,7 +214,7 @@ class Stream(StreamingResponse):
 
     # --- the end
 
-    def hang_up(self, code: Close, word: str, retry_after_ms: int | None) -> None:
+    def hang_up(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         if self._session:
             self.flush(time.monotonic())
             self._write(end(code, word, retry_after_ms))

@@ -4,39 +4,43 @@ from collections.abc import Iterable
 
 from msgspec import Struct, json
 
-from livebalance.gateway.live.outbox import Parcel, text
-from livebalance.wire.close import Close, Reason, told
+from livebalance.gateway.live.outbox import Frame, text
+from livebalance.wire.close import CloseCode, CloseReason, close_reason_field
 from livebalance.wire.event_id import Positions, encode_event_id
 
 
-class Story:
+class EventEncoder:
     """What the reader of one stream was told so far, as positions."""
 
     def __init__(self, at: Positions) -> None:
         self._at = dict(at)
 
-    def events(self, frames: Iterable[Parcel | bytes]) -> bytes:
+    def events(self, frames: Iterable[Frame | bytes]) -> bytes:
         """The next of it."""
         return b"".join(map(self._event, frames))
 
-    def _event(self, frame: Parcel | bytes) -> bytes:
+    def _event(self, frame: Frame | bytes) -> bytes:
         if isinstance(frame, bytes):
             return _data(text(frame))
         self._at[frame.account] = frame.after
         return b"id: %b\n%b" % (encode_event_id(self._at).encode(), _data(text(frame.frame)))
 
 
-class End(Struct, frozen=True):
+class CloseEvent(Struct, frozen=True):
     """The data of the last event: how a socket would have been closed."""
 
     code: int
-    reason: Reason
+    reason: CloseReason
 
 
-def end(code: Close, word: str, retry_after_ms: int | None = None) -> bytes:
+def end(code: CloseCode, word: str, retry_after_ms: int | None = None) -> bytes:
     """The last event; it also says when a browser comes back by itself."""
     retry = b"" if retry_after_ms is None else b"retry: %d\n" % retry_after_ms
-    return retry + b"event: close\n" + _data(json.encode(End(code, told(word, retry_after_ms))))
+    return (
+        retry
+        + b"event: close\n"
+        + _data(json.encode(CloseEvent(code, close_reason_field(word, retry_after_ms))))
+    )
 
 
 def _data(words: bytes) -> bytes:

@@ -12,7 +12,7 @@ from livebalance.wire.views import EdgeView, StatementView, TransferView, transf
 COLUMNS = "line,revision,transfer_id,amount,total,balance,occurred_at,source"
 
 
-class Text(Protocol):
+class StatementWriter(Protocol):
     media_type: str
 
     def head(self) -> bytes: ...
@@ -22,7 +22,7 @@ class Text(Protocol):
     def end(self) -> bytes: ...
 
 
-class Json:
+class JsonStatement:
     media_type = "application/json"
 
     def __init__(self, account: AccountId, edges: Edges) -> None:
@@ -44,7 +44,7 @@ class Json:
         return b"]}"
 
 
-class Csv:
+class CsvStatement:
     """RFC 4180; nothing we write needs quotes. Without a line `closing` it is not whole."""
 
     media_type = "text/csv; charset=utf-8; header=present"

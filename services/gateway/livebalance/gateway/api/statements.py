@@ -15,15 +15,15 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from livebalance.gateway.api import openapi
-from livebalance.gateway.api.auth import Guard
+from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.openapi import TIME
 from livebalance.gateway.api.problems import ProblemError
-from livebalance.gateway.api.queries import Truth
-from livebalance.gateway.api.statement_format import Csv, Json, Text
+from livebalance.gateway.api.queries import Queries
+from livebalance.gateway.api.statement_format import CsvStatement, JsonStatement, StatementWriter
 from livebalance.gateway.auth.rights import Rights
 from livebalance.readmodel import gateway_reads, statements
-from livebalance.readmodel.errors import AWAY
-from livebalance.readmodel.gateway_reads import Listed
+from livebalance.readmodel.errors import TRANSIENT
+from livebalance.readmodel.gateway_reads import AccountPage
 from livebalance.readmodel.statements import Edges
 from livebalance.runtime import logs
 from livebalance.wire.errors import DecodeError
@@ -42,12 +42,12 @@ Form = Annotated[Literal["json", "csv"], Query(alias="format")]
 _log = logs.get("http")
 
 
-class CutError(Exception):
+class StatementAbortedError(Exception):
     """What is left cannot be told."""
 
 
 async def between(
-    edges: Edges, read: Callable[[Revision], Awaitable[Listed]], may: Callable[[], bool]
+    edges: Edges, read: Callable[[Revision], Awaitable[AccountPage]], may: Callable[[], bool]
 ) -> AsyncIterator[list[TransferView]]:
     """The transfers of a statement; `read` gives those after a revision, `may` if they may still be seen."""
     at = edges.opening.revision
@@ -55,20 +55,22 @@ async def between(
         found = await read(at)
         page = [one for one in found.transfers if one.revision <= edges.closing.revision]
         if not may() or found.at.epoch != edges.at.epoch or not page:
-            raise CutError
+            raise StatementAbortedError
         yield page
         at = page[-1].revision
 
 
-async def _told(text: Text, pages: AsyncIterator[list[TransferView]]) -> AsyncIterator[bytes]:
+async def _told(text: StatementWriter, pages: AsyncIterator[list[TransferView]]) -> AsyncIterator[bytes]:
     yield text.head()
     async for page in pages:
         yield text.lines(page)
     yield text.end()
 
 
-class Told(StreamingResponse):
-    def __init__(self, text: Text, pages: AsyncIterator[list[TransferView]], headers: dict[str, str]) -> None:
+class StatementResponse(StreamingResponse):
+    def __init__(
+        self, text: StatementWriter, pages: AsyncIterator[list[TransferView]], headers: dict[str, str]
+    ) -> None:
         super().__init__(_told(text, pages), headers=headers, media_type=text.media_type)
 
     async def stream_response(self, send: Send) -> None:
@@ -76,15 +78,15 @@ class Told(StreamingResponse):
         try:
             async with asyncio.timeout(WITHIN):
                 await super().stream_response(send)
-        except (*AWAY, CutError) as cause:
+        except (*TRANSIENT, StatementAbortedError) as cause:
             _log.warning("statement cut off", why=type(cause).__name__)
 
 
 def serve(
     router: APIRouter,
     pool: "asyncpg.Pool[asyncpg.Record]",
-    truth: Truth,
-    guard: Guard,
+    truth: Queries,
+    guard: RequestAuth,
     named: Callable[..., Awaitable[AccountId]],
 ) -> None:
     """Adds the route. `named` depends on the request: the account, which it may have."""
@@ -116,15 +118,15 @@ def serve(
         period = _period(since, until)
         edges = await truth.ask(lambda: statements.edges(pool, account, *period))
 
-        def read(after: Revision) -> Awaitable[Listed]:
+        def read(after: Revision) -> Awaitable[AccountPage]:
             return truth.ask(lambda: gateway_reads.newer(pool, account, after, PAGE))
 
         pages = between(edges, read, lambda: guard.may_see(who, account))
         headers = {"cache-control": "no-store"}
         if form == "json":
-            return Told(Json(account, edges), pages, headers)
+            return StatementResponse(JsonStatement(account, edges), pages, headers)
         headers["content-disposition"] = f'attachment; filename="{account}.csv"'
-        return Told(Csv(edges), pages, headers)
+        return StatementResponse(CsvStatement(edges), pages, headers)
 
 
 def _period(since: str | None, until: str | None) -> tuple[Millis | None, Millis | None]:

@@ -22,7 +22,7 @@ _HEADERS = {
 }
 
 
-class Page(StaticFiles):
+class SinglePageApp(StaticFiles):
     """Any other address that a browser opens is a view of the page."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -37,7 +37,7 @@ class Page(StaticFiles):
         return response
 
 
-class Guarded:
+class SecurityHeadersMiddleware:
     """Adds the headers to every answer of `app`."""
 
     def __init__(self, app: ASGIApp) -> None:

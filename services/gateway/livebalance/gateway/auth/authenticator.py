@@ -9,9 +9,9 @@ import asyncpg
 from livebalance.gateway.auth.config import trusted
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.auth.tokens import Denial, Tokens
+from livebalance.gateway.auth.tokens import TokenError, TokenVerifier
 from livebalance.gateway.settings import Settings
-from livebalance.readmodel.errors import AWAY
+from livebalance.readmodel.errors import TRANSIENT
 from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
 from livebalance.runtime import logs
 from livebalance.wire.identity import AccountId
@@ -19,7 +19,7 @@ from livebalance.wire.identity import AccountId
 _log = logs.get("authority")
 
 
-class Authority:
+class Authenticator:
     """`run` serves until it is cancelled; `told` is called with what was taken back, perhaps again."""
 
     def __init__(self, settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -29,7 +29,7 @@ class Authority:
         self._keys, expected = trusted(settings)
         if settings.demo_secret:
             _log.warning("demo mode: whoever asks is given a token for every account")
-        self._tokens = Tokens(self._keys, expected)
+        self._tokens = TokenVerifier(self._keys, expected)
         self._pool = pool
         self._period = settings.revocations_period
         self._deadline = settings.read_deadline
@@ -41,7 +41,7 @@ class Authority:
     def ready(self) -> bool:
         return self._keys.ready and self._read
 
-    def check(self, token: str) -> Rights | Denial:
+    def check(self, token: str) -> Rights | TokenError:
         rights = self._tokens.check(token, asyncio.get_running_loop().time())
         return "revoked" if isinstance(rights, Rights) and self.revocations.ended(rights) else rights
 
@@ -64,7 +64,7 @@ class Authority:
                 async with asyncio.timeout(self._deadline):
                     self.told(await revoked(self._pool, OVERLAP if self._gapless else KEPT))
                 self._read = self._gapless = True
-            except AWAY as reason:
+            except TRANSIENT as reason:
                 self._gapless = False
                 _log.warning("revocations cannot be read", reason=type(reason).__name__)
                 await asyncio.sleep(self._period)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from jwt import PyJWK
 from msgspec import json
 
-from livebalance.gateway.auth.jwks import Keys, keys, secret
-from livebalance.gateway.auth.tokens import Expected
+from livebalance.gateway.auth.jwks import JwksCache, keys, secret
+from livebalance.gateway.auth.tokens import ExpectedClaims
 from livebalance.gateway.settings import Settings
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 
 DEMO_ISSUER = "livebalance-demo"
 
@@ -24,17 +24,17 @@ def refusals(settings: Settings) -> Iterator[str]:
         yield "whose tokens are taken? set LIVEBALANCE_ISSUER"
     try:
         _own(settings)
-    except RefusedError as why:
+    except StartupError as why:
         yield str(why)
 
 
-def trusted(settings: Settings) -> tuple[Keys, Expected]:
-    """Raises RefusedError when the settings have no keys, or keys that are none."""
+def trusted(settings: Settings) -> tuple[JwksCache, ExpectedClaims]:
+    """Raises StartupError when the settings have no keys, or keys that are none."""
     for why in refusals(settings):
-        raise RefusedError(why)
+        raise StartupError(why)
     issuer = DEMO_ISSUER if settings.demo_secret else settings.issuer
     assert issuer
-    return Keys(_own(settings), settings.jwks_url), Expected(settings.audience, issuer)
+    return JwksCache(_own(settings), settings.jwks_url), ExpectedClaims(settings.audience, issuer)
 
 
 def _own(settings: Settings) -> list[PyJWK]:
@@ -42,8 +42,8 @@ def _own(settings: Settings) -> list[PyJWK]:
         try:
             return [secret(settings.demo_secret.get_secret_value(), "demo")]
         except ValueError as reason:
-            raise RefusedError(f"LIVEBALANCE_DEMO_SECRET will not do: {reason}") from None
+            raise StartupError(f"LIVEBALANCE_DEMO_SECRET will not do: {reason}") from None
     try:
         return keys(json.decode(settings.jwks.get_secret_value())) if settings.jwks else []
     except ValueError as reason:
-        raise RefusedError(f"LIVEBALANCE_JWKS is no JSON Web Key Set with good keys: {reason}") from None
+        raise StartupError(f"LIVEBALANCE_JWKS is no JSON Web Key Set with good keys: {reason}") from None

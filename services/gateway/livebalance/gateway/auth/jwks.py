@@ -20,7 +20,7 @@ _ALGORITHMS = {"oct": "HS256", "RSA": "RS256", "EC": "ES256"}
 _log = logs.get("keys")
 
 
-class Keys:
+class JwksCache:
     """`own` never change; `url` is where others are. `run` serves until it is cancelled.
 
     One key is for one algorithm: a public key is never taken for a secret.

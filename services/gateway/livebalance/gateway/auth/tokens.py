@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import jwt
 
-from livebalance.gateway.auth.jwks import Keys
+from livebalance.gateway.auth.jwks import JwksCache
 from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
 from livebalance.readmodel.revocations import KEPT
 from livebalance.wire.errors import DecodeError
@@ -15,24 +15,24 @@ LONGEST = 8 * 1024  # characters
 LONGEST_NAME = 256  # of a subject or login
 
 # What a key is missing for may be right in a moment; whatever else is wrong has one name.
-Denial = Literal["unauthenticated", "token_expired", "revoked", "keys_missing"]
+TokenError = Literal["unauthenticated", "token_expired", "revoked", "keys_missing"]
 
 _REQUIRED = ["exp", "iat", "sub", "aud", "iss", "accounts"]
 _TYPES = (None, "JWT", "at+jwt", "application/at+jwt")
 _OF_ID_TOKENS = ("nonce", "at_hash", "c_hash")  # a token that tells a client who its user is opens nothing
 
 
-class Expected(NamedTuple):
+class ExpectedClaims(NamedTuple):
     audience: str
     issuer: str
 
 
-class Tokens:
-    def __init__(self, keys: Keys, expected: Expected) -> None:
+class TokenVerifier:
+    def __init__(self, keys: JwksCache, expected: ExpectedClaims) -> None:
         self._keys = keys
         self._expected = expected
 
-    def check(self, token: str, now: float) -> Rights | Denial:
+    def check(self, token: str, now: float) -> Rights | TokenError:
         """`now` is of the loop's clock."""
         if len(token) > LONGEST:
             return "unauthenticated"

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Literal, NamedTuple
 
-from livebalance.gateway.limits.rate import Bucket
+from livebalance.gateway.limits.rate import RateLimiter
 
 Address = str  # of a client, as text
 
 
-class Proxies(Container[Address]):
+class TrustedProxies(Container[Address]):
     """Who stands before us: addresses, and networks as 10.0.0.0/8. Raises ValueError for what is neither."""
 
     def __init__(self, told: Iterable[str]) -> None:
@@ -24,7 +24,7 @@ class Proxies(Container[Address]):
         return any(where in network for network in self._networks)
 
 
-def address(peer: Address, forwarded: str, proxies: Container[Address]) -> Address:
+def client_address(peer: Address, forwarded: str, proxies: Container[Address]) -> Address:
     """Of a client: who is connected, or whom a proxy of ours put last into X-Forwarded-For.
 
     Whatever is no address is not believed either: it would be counted, and told in the log.
@@ -46,7 +46,7 @@ STRIKES_WITHIN = 600.0  # seconds, is not asked to come back
 AT_ONCE = 64  # handshakes of a gateway, whatever it bears in a second: those it has wait while it does them
 
 
-class House(NamedTuple):
+class ConnectionLimits(NamedTuple):
     """The bounds: how many may be here, and new ones a second; of an address twice as many at once."""
 
     connections: int
@@ -55,7 +55,7 @@ class House(NamedTuple):
     address_per_second: float
 
 
-class Turned(NamedTuple):
+class Rejection(NamedTuple):
     """A client that may not come in now."""
 
     why: Literal["full", "too_fast", "address_full", "address_too_fast"]
@@ -69,65 +69,65 @@ class Turned(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    coming: Bucket
-    strikes: Bucket = field(default_factory=lambda: Bucket(STRIKES / STRIKES_WITHIN, STRIKES - 1))
+    coming: RateLimiter
+    strikes: RateLimiter = field(default_factory=lambda: RateLimiter(STRIKES / STRIKES_WITHIN, STRIKES - 1))
     connected: int = 0
 
     def forgotten(self, now: float) -> bool:
         return not self.connected and self.coming.is_full(now) and self.strikes.is_full(now)
 
 
-class Doorman:
-    def __init__(self, house: House) -> None:
+class ConnectionLimiter:
+    def __init__(self, house: ConnectionLimits) -> None:
         self._house = house
-        self._coming = Bucket(house.per_second, min(AT_ONCE, 2 * house.per_second))
+        self._coming = RateLimiter(house.per_second, min(AT_ONCE, 2 * house.per_second))
         self._known: dict[Address, _Known] = {}
         self._room = house.connections + SPARE  # addresses
         self.connected = 0
 
-    def admit(self, address: Address, now: float) -> Turned | None:
+    def admit(self, client_address: Address, now: float) -> Rejection | None:
         """None: it is in, and counts until it leaves."""
-        known = self._of(address, now)
+        known = self._of(client_address, now)
         turned = self._turned(known, now)
         if turned is None:
             known.connected += 1
             self.connected += 1
         return turned
 
-    def crowded(self, now: float) -> Turned | None:
+    def crowded(self, now: float) -> Rejection | None:
         """Whoever it were could not come in: that is cheaper to say before anything is known of it."""
         if self.connected >= self._house.connections:
-            return Turned("full", 10.0)
+            return Rejection("full", 10.0)
         if wait := self._coming.wait(now):
-            return Turned("too_fast", wait)
+            return Rejection("too_fast", wait)
         return None
 
-    def _turned(self, known: _Known, now: float) -> Turned | None:
+    def _turned(self, known: _Known, now: float) -> Rejection | None:
         """An address that is turned away does not use up what the others may."""
         if known.connected >= self._house.address_connections:
-            return Turned("address_full", 10.0)
+            return Rejection("address_full", 10.0)
         if crowded := self.crowded(now):
             return crowded
         if wait := known.coming.take(now):
-            return Turned("address_too_fast", wait)
+            return Rejection("address_too_fast", wait)
         self._coming.owe(now, 1)
         return None
 
-    def leave(self, address: Address) -> None:
-        self._known[address].connected -= 1
+    def leave(self, client_address: Address) -> None:
+        self._known[client_address].connected -= 1
         self.connected -= 1
 
-    def strike(self, address: Address, now: float) -> bool:
+    def strike(self, client_address: Address, now: float) -> bool:
         """It was too much, and is asked to leave. Whether that was once too often."""
-        return self._of(address, now).strikes.take(now) > 0
+        return self._of(client_address, now).strikes.take(now) > 0
 
-    def _of(self, address: Address, now: float) -> _Known:
-        known = self._known.get(address)
+    def _of(self, client_address: Address, now: float) -> _Known:
+        known = self._known.get(client_address)
         if known is None:
             if len(self._known) >= self._room:
                 self._forget(now)
             per_second = self._house.address_per_second
-            known = self._known[address] = _Known(Bucket(per_second, 2 * per_second))
+            known = self._known[client_address] = _Known(RateLimiter(per_second, 2 * per_second))
         return known
 
     def _forget(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """How often something may happen."""
 
 
-class Bucket:
+class RateLimiter:
     """`burst` at once, and `per_second` over time: the generic cell rate algorithm (ITU-T I.371, annex A).
 
     One number says all: when the bucket will be full again.

@@ -10,14 +10,14 @@ a read says is completed by what was kept. Hence a read is shared by whoever ask
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from livebalance.gateway.live.outbox import Parcel, ready
-from livebalance.gateway.live.recovery import Answer, farewell
+from livebalance.gateway.live.outbox import Frame, ready
+from livebalance.gateway.live.recovery import Recovery, farewell
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Lane, Position
 from livebalance.wire.timestamp import Millis
 
 After = Position | None  # what a reader has; None: nothing
-Answers = Mapping[After, Answer]  # all of one moment
+Answers = Mapping[After, Recovery]  # all of one moment
 
 KEPT_BYTES = (
     256 * 1024
@@ -38,26 +38,26 @@ class Claim(NamedTuple):
     since: float
 
 
-class Outcome(NamedTuple):
+class DeltaOutcome(NamedTuple):
     """Of a read. `relayed` is for those in step; `led` leads on from what was read, for those who asked."""
 
-    relayed: list[Parcel]
-    led: list[Parcel]
+    relayed: list[Frame]
+    led: list[Frame]
 
 
-def parcel(account: AccountId, delta: Delta) -> Parcel:
+def frame_of_delta(account: AccountId, delta: Delta) -> Frame:
     """Built once for all who follow; without a frame when the delta is a header alone."""
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     if delta.gone:
         return farewell(account, before, after)
     if delta.header_alone:
-        return Parcel(account, before, after, b"")
-    return Parcel(account, before, after, ready(delta.text), merges=True)
+        return Frame(account, before, after, b"")
+    return Frame(account, before, after, ready(delta.text), merges=True)
 
 
-def lead(truth: Position, kept: Iterable[Parcel]) -> list[Parcel]:
+def lead(truth: Position, kept: Iterable[Frame]) -> list[Frame]:
     """The parcels that continue `truth` without a hole."""
-    led: list[Parcel] = []
+    led: list[Frame] = []
     for one in kept:
         if one.before == truth and one.frame:
             led.append(one)
@@ -83,7 +83,7 @@ class Channel:
         self._wanted: set[After] = set()  # to be read next
         self._reading: frozenset[After] | None = None
         self._start: After = None  # where the channel was when the read began
-        self._kept: list[Parcel] = []  # since the read began
+        self._kept: list[Frame] = []  # since the read began
         self._kept_bytes = 0
 
     # --- reads
@@ -115,13 +115,13 @@ class Channel:
             self._wanted.add(self.at)
         return unanswered
 
-    def answered(self, answers: Answers, now: float) -> Outcome:
+    def answered(self, answers: Answers, now: float) -> DeltaOutcome:
         found = next(iter(answers.values()))
         own = answers.get(self.at) if self.hole else None
         overflowed, kept = self._kept_bytes > KEPT_BYTES, self._kept
         start, led = self._start, lead(found.truth, kept)
         self._end()
-        relayed: list[Parcel] = []
+        relayed: list[Frame] = []
         if own:
             relayed = self._move(own, overflowed)
         elif self.at is None:
@@ -132,12 +132,12 @@ class Channel:
         self._learn(found, now)
         if not self.hole:
             relayed += [one for one in kept if self._advance(one)]
-        return Outcome(relayed, led)
+        return DeltaOutcome(relayed, led)
 
     def _end(self) -> None:
         self._reading, self._kept, self._kept_bytes = None, [], 0
 
-    def _move(self, answer: Answer, overflowed: bool) -> list[Parcel]:
+    def _move(self, answer: Recovery, overflowed: bool) -> list[Frame]:
         if self.at is None or self.at.epoch != answer.at.epoch:
             self.as_of = None
         self.at, self.hole, self.claim = answer.at, False, None
@@ -145,31 +145,31 @@ class Channel:
             self._open_hole("overflow" if overflowed else "pages")
         return [answer.parcel] if answer.parcel else []
 
-    def _learn(self, found: Answer, now: float) -> None:
+    def _learn(self, found: Recovery, now: float) -> None:
         if found.lane is not None:
             self.lane = found.lane
         self.claimed(Claim(found.truth, found.as_of, now))
 
     # --- deltas
 
-    def delta(self, delta: Delta) -> Parcel | None:
+    def delta(self, delta: Delta) -> Frame | None:
         """What to relay to those in step: the delta, if it is the next."""
         self.lane = delta.lane
-        one = parcel(self.account, delta)
+        one = frame_of_delta(self.account, delta)
         if self._reading is not None:
             self._keep(one)
         if self.at is None or self.hole or not self._advance(one):
             return None
         return one
 
-    def _keep(self, one: Parcel) -> None:
+    def _keep(self, one: Frame) -> None:
         self._kept_bytes += len(one.frame)
         if self._kept_bytes > KEPT_BYTES:
             self._kept.clear()
         else:
             self._kept.append(one)
 
-    def _advance(self, one: Parcel) -> bool:
+    def _advance(self, one: Frame) -> bool:
         """Whether `one` is the next. One that is neither next nor past opens a hole."""
         if one.before == self.at and one.frame:
             self.at = one.after

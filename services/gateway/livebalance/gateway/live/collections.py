@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Roll(dict[T, None]):
+class OrderedSet(dict[T, None]):
     """A set orders its members by where they lie in memory, and no run could be had twice."""
 
     __slots__ = ()
@@ -23,7 +23,7 @@ class Roll(dict[T, None]):
         return self.popitem()[0]
 
 
-class Timetable(Generic[T]):
+class TimerWheel(Generic[T]):
     """In slots a second wide; who is put into one keeps its number, to be taken out."""
 
     def __init__(self) -> None:

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from livebalance.gateway.live.collections import Roll
-from livebalance.wire.close import Close
+from livebalance.gateway.live.collections import OrderedSet
+from livebalance.wire.close import CloseCode
 from livebalance.wire.identity import AccountId, Position
 
 if TYPE_CHECKING:
-    from livebalance.gateway.live.session import Present, Session
-    from livebalance.gateway.live.subscribers import Audience
+    from livebalance.gateway.live.session import Authenticate, Session
+    from livebalance.gateway.live.subscribers import Subscribers
 
 
-class Read:
+class AccountRead:
     """A read of one account for readers at `afters`, all of one moment. Itself names it in the answer."""
 
     __slots__ = ("account", "afters")
@@ -21,10 +21,10 @@ class Read:
         self.afters = afters
 
 
-class Hangup(NamedTuple):
+class Disconnect(NamedTuple):
     """The connection is to be closed with this code; the reason says when to come back."""
 
-    code: Close
+    code: CloseCode
     reason: str
     retry_after_ms: int | None = None
 
@@ -34,14 +34,16 @@ class Effects:
 
     def __init__(self) -> None:
         self.subscriptions: dict[AccountId, bool] = {}  # in Redis: whether each is to be there
-        self.reads: list[Read] = []
-        self.touched: Roll[Session] = Roll()  # their outbox is to be sent
-        self.tokens: list[tuple[Session, Present]] = []  # to be checked
-        self.hangups: list[tuple[Session, Hangup]] = []
+        self.reads: list[AccountRead] = []
+        self.touched: OrderedSet[Session] = OrderedSet()  # their outbox is to be sent
+        self.tokens: list[tuple[Session, Authenticate]] = []  # to be checked
+        self.hangups: list[tuple[Session, Disconnect]] = []
         self.repairs: list[str] = []  # why holes opened; to be counted
         # These two the hub works off itself, before a shell sees anything.
-        self.hungry: Roll[Session] = Roll()  # a follower of theirs is behind, and there may be room now
-        self.unread: Roll[Audience] = Roll()  # a read of theirs may begin now
+        self.hungry: OrderedSet[Session] = (
+            OrderedSet()
+        )  # a follower of theirs is behind, and there may be room now
+        self.unread: OrderedSet[Subscribers] = OrderedSet()  # a read of theirs may begin now
 
     def take(self) -> "Effects":
         """All of them; this object then has none."""

@@ -6,7 +6,7 @@ chain of them that ends where the channel is misses nothing; if one was dropped 
 
 from collections import OrderedDict
 
-from livebalance.gateway.live.outbox import Parcel
+from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.identity import AccountId, Position
 
 LONGEST = 64  # parcels in a chain
@@ -16,17 +16,17 @@ FRESH = 5.0  # seconds a snapshot is handed on: it says as of when it is complet
 _From = tuple[AccountId, Position | None]
 
 
-class Trail:
+class History:
     """Bounded in bytes of memory; over it the oldest parcels go."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._steps: OrderedDict[_From, tuple[Parcel, float]] = OrderedDict()  # as they came
+        self._steps: OrderedDict[_From, tuple[Frame, float]] = OrderedDict()  # as they came
         self._size = 0
         self.now = 0.0  # seconds; set often
         self._spared = 0
 
-    def keep(self, parcel: Parcel) -> None:
+    def keep(self, parcel: Frame) -> None:
         if parcel.last or not parcel.frame:
             return
         key = (parcel.account, parcel.before)
@@ -46,9 +46,9 @@ class Trail:
         spared, self._spared = self._spared, 0
         return spared
 
-    def chain(self, account: AccountId, at: Position | None, to: Position) -> list[Parcel] | None:
+    def chain(self, account: AccountId, at: Position | None, to: Position) -> list[Frame] | None:
         """What leads from `at` to `to`; None: not known."""
-        found: list[Parcel] = []
+        found: list[Frame] = []
         while at != to:
             step = self._steps.get((account, at))
             if step is None or len(found) == LONGEST or (at is None and step[1] < self.now - FRESH):

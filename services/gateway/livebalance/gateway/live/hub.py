@@ -6,13 +6,13 @@ It takes values and times, and returns nothing: what is to be done stands in `ef
 from collections.abc import Iterable, Mapping
 
 from livebalance.gateway.live.channel import Claim
-from livebalance.gateway.live.collections import Roll
-from livebalance.gateway.live.effects import Effects, Read
-from livebalance.gateway.live.history import Trail
-from livebalance.gateway.live.recovery import answer
+from livebalance.gateway.live.collections import OrderedSet
+from livebalance.gateway.live.effects import AccountRead, Effects
+from livebalance.gateway.live.history import History
+from livebalance.gateway.live.recovery import recover
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.live.subscribers import Audience, Step
-from livebalance.readmodel.gateway_reads import Asked, Finding, Found
+from livebalance.gateway.live.subscribers import CatchUp, Subscribers
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Epoch, Position
 from livebalance.wire.timestamp import Millis
@@ -25,12 +25,12 @@ RETRY_MS = 1000
 class Hub:
     def __init__(self, resume_max: int, trail_bytes: int) -> None:
         self.effects = Effects()
-        self.trail = Trail(trail_bytes)
-        self.audiences: dict[AccountId, Audience] = {}
+        self.trail = History(trail_bytes)
+        self.audiences: dict[AccountId, Subscribers] = {}
         self.epoch: Epoch | None = None  # the newest that was read
         self._resume_max = resume_max
-        self._unacked: Roll[Audience] = Roll()
-        self._claims: Roll[Audience] = Roll()
+        self._unacked: OrderedSet[Subscribers] = OrderedSet()
+        self._claims: OrderedSet[Subscribers] = OrderedSet()
 
     def take(self) -> Effects:
         """What is to be done since it was last asked."""
@@ -48,7 +48,7 @@ class Hub:
         """Anew if it is followed already: then the client lost its place."""
         audience = self.audiences.get(account)
         if audience is None:
-            audience = Audience(account, self.effects, self.trail, self._resume_max, now)
+            audience = Subscribers(account, self.effects, self.trail, self._resume_max, now)
             self.audiences[account] = audience
             self._unacked.add(audience)
             self.effects.subscriptions[account] = True
@@ -64,7 +64,7 @@ class Hub:
             mine.audience.leave(mine)
             self._close_if_empty(mine.audience)
 
-    def _close_if_empty(self, audience: Audience) -> None:
+    def _close_if_empty(self, audience: Subscribers) -> None:
         account = audience.channel.account
         if audience.size == 0 and self.audiences.get(account) is audience:
             del self.audiences[account]
@@ -90,18 +90,18 @@ class Hub:
 
     # --- Postgres
 
-    def answered(self, read: Read, found: Mapping[Position | None, Found], now: float) -> None:
+    def answered(self, read: AccountRead, found: Mapping[Position | None, AccountState], now: float) -> None:
         """What was read of an account, for each of `read.afters`, at one moment."""
         audience = self.audiences.get(read.account)
         if audience is None or not audience.is_reading(read):
             return
-        answers = {after: answer(Asked(read.account, after), one) for after, one in found.items()}
+        answers = {after: recover(AccountQuery(read.account, after), one) for after, one in found.items()}
         self.epoch = next(iter(found.values())).epoch
         audience.answered(answers, now)
         self._claimed(audience)
         self._close_if_empty(audience)
 
-    def failed(self, read: Read, retry_after_ms: int) -> None:
+    def failed(self, read: AccountRead, retry_after_ms: int) -> None:
         """Postgres could not be asked: who has nothing yet is told to come back, the others are kept."""
         audience = self.audiences.get(read.account)
         if audience and audience.is_reading(read):
@@ -113,7 +113,7 @@ class Hub:
         followed = (self.audiences.get(account) for account in accounts)
         return {one.channel.account: one.channel.at for one in followed if one and one.channel.at}
 
-    def audited(self, asked: Mapping[AccountId, Position], finding: Finding, now: float) -> None:
+    def audited(self, asked: Mapping[AccountId, Position], finding: AuditFinding, now: float) -> None:
         """What Postgres said of channels that were at `asked` when it was asked (design: audit)."""
         self.epoch = finding.epoch
         oldest = _oldest(finding)
@@ -126,7 +126,7 @@ class Hub:
             audience.channel.audited(at, Claim(truth, lane.as_of if lane else oldest, now))
             self._claimed(audience)
 
-    def _claimed(self, audience: Audience) -> None:
+    def _claimed(self, audience: Subscribers) -> None:
         if audience.channel.hole:
             self.effects.unread.add(audience)
         elif audience.channel.claim:
@@ -151,11 +151,11 @@ def _feed(session: Session) -> None:
     """Begins reads for followers that are behind, in turn, as far as there is room for what they bring."""
     while session.behind and session.has_room:
         follower = session.behind.popleft()
-        if follower.step is Step.BEHIND:
+        if follower.step is CatchUp.BEHIND:
             follower.audience.read_for(follower)
 
 
-def _oldest(finding: Finding) -> Millis | None:
+def _oldest(finding: AuditFinding) -> Millis | None:
     """For an account that has no lane yet: complete as of the oldest lane, if every lane is there."""
     as_of = [lane.as_of for lane in finding.lanes.values() if lane.as_of is not None]
     return min(as_of) if as_of and len(as_of) == finding.partitions else None

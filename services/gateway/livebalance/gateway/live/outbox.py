@@ -13,14 +13,14 @@ from livebalance.wire.delta import merge
 from livebalance.wire.identity import AccountId, Position
 
 
-class Note(NamedTuple):
+class SessionEvent(NamedTuple):
     """Something that happened to a client's subscriptions, or an error it was told: to be counted."""
 
     kind: Literal["error", "snapshot", "unsubscribed"]
     reason: str
 
 
-class Parcel(Struct, frozen=True, gc=False):
+class Frame(Struct, frozen=True, gc=False):
     """A ready frame of one account, shared by all who are sent it."""
 
     account: AccountId
@@ -28,7 +28,7 @@ class Parcel(Struct, frozen=True, gc=False):
     after: Position
     frame: bytes
     last: bool = False  # nothing of this account follows: it was erased
-    note: "Note | None" = None  # what it is counted as, for each client that is sent it
+    note: "SessionEvent | None" = None  # what it is counted as, for each client that is sent it
     merges: bool = False  # a delta within one epoch: it can become one with the next that does
 
 
@@ -71,7 +71,7 @@ class Outbox:
     def __init__(self, limit: int) -> None:
         """`limit`: bytes of data that may wait."""
         self._limit = limit
-        self._frames: list[Parcel | bytes] = []  # bytes: a frame that belongs to no account
+        self._frames: list[Frame | bytes] = []  # bytes: a frame that belongs to no account
         self._size = 0
         self._beat = b""
         self._period = 0.0  # between two writes of data
@@ -82,7 +82,7 @@ class Outbox:
         self.gathered = 0  # and because data are wanted less often
         self.forgotten = 0  # times that all data were, since then
         self.taken = 0  # frames, since somebody counted
-        self.notes: tuple[Note, ...] = ()  # of what was put or said, since then
+        self.notes: tuple[SessionEvent, ...] = ()  # of what was put or said, since then
         self.remarkable = False  # any of these, or data were held back
 
     @property
@@ -106,7 +106,7 @@ class Outbox:
             self._conflate()
         self._period, self.due = period, 0.0
 
-    def put(self, parcel: Parcel) -> bool:
+    def put(self, parcel: Frame) -> bool:
         """False: there is no room, and `forget_all` must follow."""
         if parcel.note:
             self.count(parcel.note)
@@ -117,14 +117,14 @@ class Outbox:
         self._conflate()
         return self._size <= self._limit
 
-    def say(self, frame: bytes, note: Note | None = None) -> None:
+    def say(self, frame: bytes, note: SessionEvent | None = None) -> None:
         """Words; kept in order, and never forgotten."""
         if note:
             self.count(note)
         self._frames.append(frame)
         self.words += 1
 
-    def count(self, note: Note) -> None:
+    def count(self, note: SessionEvent) -> None:
         self.notes += (note,)
         self.remarkable = True
 
@@ -142,14 +142,14 @@ class Outbox:
         """Forgets all data. For each account that had any: the position its client was left at."""
         left: dict[AccountId, Position | None] = {}
         for one in self._frames:
-            if isinstance(one, Parcel):
+            if isinstance(one, Frame):
                 left.setdefault(one.account, one.before)
         self._keep([one for one in self._frames if isinstance(one, bytes)])
         return left
 
-    def forget(self, account: AccountId) -> Parcel | None:
+    def forget(self, account: AccountId) -> Frame | None:
         """Forgets the data of one account; the first parcel of it says where its client was left."""
-        found = [one for one in self._frames if isinstance(one, Parcel) and one.account == account]
+        found = [one for one in self._frames if isinstance(one, Frame) and one.account == account]
         if not found:
             return None
         self._keep([one for one in self._frames if isinstance(one, bytes) or one.account != account])
@@ -163,7 +163,7 @@ class Outbox:
             return one if isinstance(one, bytes) else one.frame
         return b"".join([one if isinstance(one, bytes) else one.frame for one in frames])
 
-    def take_apart(self, now: float) -> list[Parcel | bytes]:
+    def take_apart(self, now: float) -> list[Frame | bytes]:
         """The same, frame by frame."""
         if self._period and self._size:
             frames = self._paced(now)
@@ -176,7 +176,7 @@ class Outbox:
         self.taken += len(frames)
         return frames
 
-    def _paced(self, now: float) -> list[Parcel | bytes]:
+    def _paced(self, now: float) -> list[Frame | bytes]:
         """The same for a client that wants its data less often."""
         if now >= self.due:
             self.due = now + self._period
@@ -184,16 +184,16 @@ class Outbox:
             frames, self._frames, self._size = self._frames, [], 0
         else:
             frames = [one for one in self._frames if isinstance(one, bytes)]
-            self._frames = [one for one in self._frames if isinstance(one, Parcel)]
+            self._frames = [one for one in self._frames if isinstance(one, Frame)]
             self.remarkable = True
         self.words = 0
         return frames
 
     def _conflate(self) -> None:
         """All deltas of an account that follow each other become one, in the place of the first."""
-        runs: list[list[Parcel]] = []
-        kept: list[list[Parcel] | bytes] = []
-        newest: dict[AccountId, list[Parcel]] = {}
+        runs: list[list[Frame]] = []
+        kept: list[list[Frame] | bytes] = []
+        newest: dict[AccountId, list[Frame]] = {}
         for one in self._frames:
             if isinstance(one, bytes):
                 kept.append(one)
@@ -211,14 +211,14 @@ class Outbox:
         self.remarkable |= fewer > 0
         self._keep([one if isinstance(one, bytes) else _joined(one) for one in kept])
 
-    def _keep(self, frames: list[Parcel | bytes]) -> None:
+    def _keep(self, frames: list[Frame | bytes]) -> None:
         self._frames = frames
-        self._size = sum(len(one.frame) for one in frames if isinstance(one, Parcel))
+        self._size = sum(len(one.frame) for one in frames if isinstance(one, Frame))
 
 
-def _joined(run: list[Parcel]) -> Parcel:
+def _joined(run: list[Frame]) -> Frame:
     if len(run) == 1:
         return run[0]
     first, last = run[0], run[-1]
     frame = ready(merge(first.account, [text(one.frame) for one in run]))
-    return Parcel(first.account, first.before, last.after, frame, merges=True)
+    return Frame(first.account, first.before, last.after, frame, merges=True)

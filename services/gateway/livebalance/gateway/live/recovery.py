@@ -4,33 +4,33 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from livebalance.gateway.live.outbox import Note, Parcel, ready
-from livebalance.readmodel.gateway_reads import Asked, Found
+from livebalance.gateway.live.outbox import Frame, SessionEvent, ready
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.cursor import encode_cursor
-from livebalance.wire.delta import Parts, text_of
+from livebalance.wire.delta import DeltaParts, text_of
 from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, encode
 from livebalance.wire.identity import ZERO, AccountId, Lane, Position, Revision, channel_name
 from livebalance.wire.timestamp import Millis, rfc3339
 from livebalance.wire.views import balance_part, transfers_part
 
 
-class Answer(NamedTuple):
+class Recovery(NamedTuple):
     """Shared by every reader that asked with the same position."""
 
     truth: Position  # of the account when it was read
     at: Position  # of the reader once it has the parcel; before `truth` when more is to be read
-    parcel: Parcel | None  # None: the reader misses nothing
+    parcel: Frame | None  # None: the reader misses nothing
     lane: Lane | None
     as_of: Millis | None
 
 
-def answer(asked: Asked, found: Found) -> Answer:
+def recover(asked: AccountQuery, found: AccountState) -> Recovery:
     truth = Position(found.epoch, found.revision)
     if not found.follows or asked.after is None:
         whole = snapshot(asked, found)
-        note = Note("snapshot", whole.reason)
+        note = SessionEvent("snapshot", whole.reason)
         return _answered(
-            found, truth, Parcel(asked.account, asked.after, truth, ready(encode(whole)), note=note)
+            found, truth, Frame(asked.account, asked.after, truth, ready(encode(whole)), note=note)
         )
     if asked.after == truth:
         return _answered(found, truth, None)
@@ -40,18 +40,18 @@ def answer(asked: Asked, found: Found) -> Answer:
     return _answered(found, at, _page(asked.after, at, asked, found))
 
 
-def _answered(found: Found, at: Position, parcel: Parcel | None) -> Answer:
-    return Answer(Position(found.epoch, found.revision), at, parcel, found.lane, found.as_of)
+def _answered(found: AccountState, at: Position, parcel: Frame | None) -> Recovery:
+    return Recovery(Position(found.epoch, found.revision), at, parcel, found.lane, found.as_of)
 
 
-def farewell(account: AccountId, before: Position, after: Position) -> Parcel:
+def farewell(account: AccountId, before: Position, after: Position) -> Frame:
     """For an account that was erased."""
     frame = ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
-    return Parcel(account, before, after, frame, last=True, note=Note("unsubscribed", "gone"))
+    return Frame(account, before, after, frame, last=True, note=SessionEvent("unsubscribed", "gone"))
 
 
-def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
-    parts = Parts(
+def _page(after: Position, at: Position, asked: AccountQuery, found: AccountState) -> Frame:
+    parts = DeltaParts(
         epoch=found.epoch,
         from_=after.revision,
         to=at.revision,
@@ -60,10 +60,10 @@ def _page(after: Position, at: Position, asked: Asked, found: Found) -> Parcel:
         transfers=transfers_part(found.transfers),
     )
     frame = ready(text_of(asked.account, parts, more=found.more))
-    return Parcel(asked.account, after, at, frame, merges=not found.more)
+    return Frame(asked.account, after, at, frame, merges=not found.more)
 
 
-def snapshot(asked: Asked, found: Found) -> Snapshot:
+def snapshot(asked: AccountQuery, found: AccountState) -> Snapshot:
     """The whole state, with the reason why a reader at `asked.after` gets it."""
     reason = _reason(asked.after, found)
     gap = Gap(asked.after.revision if asked.after else ZERO, found.revision)
@@ -80,7 +80,7 @@ def snapshot(asked: Asked, found: Found) -> Snapshot:
     )
 
 
-def _reason(after: Position | None, found: Found) -> SnapshotReason:
+def _reason(after: Position | None, found: AccountState) -> SnapshotReason:
     if after is None:
         return "subscribed"
     if after.epoch != found.epoch:

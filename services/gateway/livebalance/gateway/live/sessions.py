@@ -11,25 +11,25 @@ from typing import NamedTuple
 
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.limits.connections import Address, Doorman, House
-from livebalance.gateway.live.collections import Roll, Timetable
-from livebalance.gateway.live.effects import Hangup
+from livebalance.gateway.limits.connections import Address, ConnectionLimiter, ConnectionLimits
+from livebalance.gateway.live.collections import OrderedSet, TimerWheel
+from livebalance.gateway.live.effects import Disconnect
 from livebalance.gateway.live.hub import RETRY_MS, Hub
-from livebalance.gateway.live.outbox import Note, Outbox
+from livebalance.gateway.live.outbox import Outbox, SessionEvent
 from livebalance.gateway.live.session import (
-    STRANGER,
+    NOT_AUTHENTICATED,
     TOO_FAST,
-    Follow,
-    Leave,
-    Manners,
-    Present,
+    Authenticate,
+    Command,
     Session,
-    Wish,
+    SessionLimits,
+    SubscribeAccount,
+    UnsubscribeAccount,
 )
-from livebalance.gateway.live.subscribers import Step
-from livebalance.gateway.live.users import Members
+from livebalance.gateway.live.subscribers import CatchUp
+from livebalance.gateway.live.users import Users
 from livebalance.readmodel.revocations import Revocation
-from livebalance.wire.close import Close
+from livebalance.wire.close import CloseCode
 from livebalance.wire.frame import (
     AuthExpiring,
     Goaway,
@@ -46,15 +46,15 @@ from livebalance.wire.identity import AccountId, channel_name
 from livebalance.wire.timestamp import Millis, rfc3339
 
 WORDS = 256  # frames that are no data, waiting for one client; one with more is closed
-EXPIRED = Hangup(Close.TOKEN_EXPIRED, "token_expired", 0)
-REVOKED = Hangup(Close.REVOKED, "revoked")
-AGED = Hangup(Close.GOODBYE, "age", 500)
+EXPIRED = Disconnect(CloseCode.TOKEN_EXPIRED, "token_expired", 0)
+REVOKED = Disconnect(CloseCode.REVOKED, "revoked")
+AGED = Disconnect(CloseCode.GOODBYE, "age", 500)
 AGE_SPREAD = 0.2  # of the age: who came together does not go together
 LEAVE_WITHIN = 5.0  # seconds in which who has become old may go by itself
-TOO_MANY = Hangup(Close.TOO_MANY_CONNECTIONS, "too_many_connections")
+TOO_MANY = Disconnect(CloseCode.TOO_MANY_CONNECTIONS, "too_many_connections")
 
 
-class Terms(NamedTuple):
+class SessionConfig(NamedTuple):
     """What this gateway tells each client in its welcome, and its bounds."""
 
     gateway: str
@@ -62,25 +62,25 @@ class Terms(NamedTuple):
     heartbeat_ms: int
     limits: Limits
     outbox_bytes: int
-    house: House = House(20_000, 500, 200, 20)
-    manners: Manners = Manners()
+    house: ConnectionLimits = ConnectionLimits(20_000, 500, 200, 20)
+    manners: SessionLimits = SessionLimits()
     per_user: int = 10  # sockets of one subject
     auth_within: float = 5.0  # seconds for a stranger to say who it is
     age: float | None = None  # seconds after which a client is asked to come back, perhaps elsewhere
     features: tuple[str, ...] = ()
 
 
-class Clients:
-    def __init__(self, terms: Terms, revocations: Revocations, hub: Hub) -> None:
-        self.doorman = Doorman(terms.house)
+class Sessions:
+    def __init__(self, terms: SessionConfig, revocations: Revocations, hub: Hub) -> None:
+        self.doorman = ConnectionLimiter(terms.house)
         self._terms = terms
         self._hub = hub
         self._effects = hub.effects
         self._revocations = revocations
-        self._sessions: Roll[Session] = Roll()
-        self._members = Members(terms.per_user)
+        self._sessions: OrderedSet[Session] = OrderedSet()
+        self._members = Users(terms.per_user)
         self._status: Status | None = None
-        self._ages: Timetable[Session] = Timetable()
+        self._ages: TimerWheel[Session] = TimerWheel()
         self._leaving: deque[tuple[float, Session]] = (
             deque()
         )  # who has become old, and until when it may stay
@@ -128,7 +128,7 @@ class Clients:
         elif request is None:
             self._admit(session, rights, now, wall)
         elif session.rights is None or session.rights.subject != rights.subject:
-            self.refused(session, STRANGER)
+            self.refused(session, NOT_AUTHENTICATED)
         else:
             self._members.renew(session, rights, now, wall)
             self._leave_hidden(session)
@@ -144,7 +144,7 @@ class Clients:
         elif is_new:
             self._welcome(session, rights, now, wall)
 
-    def refused(self, session: Session, hangup: Hangup) -> None:
+    def refused(self, session: Session, hangup: Disconnect) -> None:
         """What its token was not: nothing that waits for it is sent any more."""
         session.outbox.forget_all()
         self._hang_up(session, hangup)
@@ -201,21 +201,21 @@ class Clients:
             self._grant(session, wish, now)
         self._said(session)
 
-    def _grant(self, session: Session, wish: Wish, now: float) -> None:
-        if isinstance(wish, Follow):
+    def _grant(self, session: Session, wish: Command, now: float) -> None:
+        if isinstance(wish, SubscribeAccount):
             if self._may_see(session, wish.account):
                 self._hub.follow(session, wish.account, wish.at, now)
             else:
                 for consequence in session.no_access(wish.account, now):
                     self._grant(session, consequence, now)
-        elif isinstance(wish, Leave):
+        elif isinstance(wish, UnsubscribeAccount):
             if wish.account in session.followers:
-                session.outbox.count(Note("unsubscribed", "client"))
+                session.outbox.count(SessionEvent("unsubscribed", "client"))
                 self._hub.leave(session, wish.account)
-        elif isinstance(wish, Present):
+        elif isinstance(wish, Authenticate):
             self._effects.tokens.append((session, wish))
         elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):
-            self._hang_up(session, Hangup(Close.ABUSE, "abuse"))
+            self._hang_up(session, Disconnect(CloseCode.ABUSE, "abuse"))
         else:
             self._hang_up(session, wish)
 
@@ -270,9 +270,9 @@ class Clients:
     def _said(self, session: Session) -> None:
         self._effects.touched.add(session)
         if session.outbox.words > WORDS and not session.outbox.writable:
-            self._hang_up(session, Hangup(Close.BUSY, "busy", RETRY_MS))
+            self._hang_up(session, Disconnect(CloseCode.BUSY, "busy", RETRY_MS))
 
-    def _hang_up(self, session: Session, hangup: Hangup) -> None:
+    def _hang_up(self, session: Session, hangup: Disconnect) -> None:
         self._effects.hangups.append((session, hangup))
 
     # --- time
@@ -318,7 +318,7 @@ class Clients:
 def _note(session: Session) -> None:
     """All that waits for it is with its transport, or will be before anything else is said."""
     for follower in session.followers.values():
-        if follower.step is Step.IN_STEP:
+        if follower.step is CatchUp.IN_STEP:
             follower.as_of = follower.audience.channel.as_of
 
 

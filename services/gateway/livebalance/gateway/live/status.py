@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from livebalance.readmodel.gateway_reads import Finding
+from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.wire.frame import Status
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import Millis, rfc3339
@@ -19,7 +19,7 @@ class _Lane(NamedTuple):
     halted_why: str | None
 
 
-class Pipeline:
+class PipelineStatus:
     """Times are seconds on a clock that only grows: no clock of another machine is compared with ours."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Pipeline:
         else:
             self._behind.pop(lane, None)
 
-    def audited(self, finding: Finding, now: float, wall: Millis) -> None:
+    def audited(self, finding: AuditFinding, now: float, wall: Millis) -> None:
         self._postgres, self._partitions = True, finding.partitions
         for lane, progress in finding.lanes.items():
             before = self._lanes.get(lane)

@@ -4,20 +4,20 @@ from collections import Counter
 from collections.abc import Iterator
 
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.live.collections import Timetable
+from livebalance.gateway.live.collections import TimerWheel
 from livebalance.gateway.live.session import Session
 from livebalance.wire.timestamp import Millis
 
 WARNED = 60.0  # seconds before the end
 
 
-class Members:
+class Users:
     """Each stands in the timetable for what comes next for it: its warning, then its end."""
 
     def __init__(self, per_user: int) -> None:
         self._per_user = per_user
         self._of_subject: Counter[str] = Counter()
-        self._times: Timetable[Session] = Timetable()
+        self._times: TimerWheel[Session] = TimerWheel()
 
     def enter(self, session: Session, rights: Rights, now: float, wall: Millis) -> bool:
         """False: there are as many of this user as there may be."""

@@ -11,8 +11,8 @@ from contextlib import suppress
 import asyncpg
 
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.errors import AWAY
-from livebalance.readmodel.gateway_reads import Finding
+from livebalance.readmodel.errors import TRANSIENT
+from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.runtime import logs
 from livebalance.wire.identity import AccountId, Position
 
@@ -29,7 +29,7 @@ def slices(accounts: Sequence[AccountId], size: int = SLICE) -> list[Sequence[Ac
     return [accounts[start : start + size] for start in range(0, max(len(accounts), 1), size)]
 
 
-def findings(asked: Followed, finding: Finding) -> Counter[str]:
+def findings(asked: Followed, finding: AuditFinding) -> Counter[str]:
     """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
     found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
     for account, revision in finding.revisions.items():
@@ -47,7 +47,7 @@ class Audit:
         pool: "asyncpg.Pool[asyncpg.Record]",
         accounts: Callable[[], Sequence[AccountId]],
         positions: Callable[[Sequence[AccountId]], Followed],
-        audited: Callable[[Followed, Finding], None],
+        audited: Callable[[Followed, AuditFinding], None],
         failed: Callable[[], None],
         *,
         period: float,
@@ -71,7 +71,7 @@ class Audit:
         while True:
             try:
                 await self._round()
-            except AWAY as reason:
+            except TRANSIENT as reason:
                 _log.warning("postgres is away", reason=type(reason).__name__)
                 self._failed()
                 await self._pause(RETRY)

@@ -13,12 +13,12 @@ from typing import Literal
 
 import asyncpg
 
-from livebalance.gateway.live.effects import Read
-from livebalance.gateway.postgres.read_queue import Turns
+from livebalance.gateway.live.effects import AccountRead
+from livebalance.gateway.postgres.read_queue import ReadQueue
 from livebalance.gateway.telemetry import metrics
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.errors import AWAY
-from livebalance.readmodel.gateway_reads import Asked, Found
+from livebalance.readmodel.errors import TRANSIENT
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import Position
@@ -28,18 +28,18 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds at most after a failure
 _log = logs.get("snapshots")
 
 Failure = Literal["away", "full"]  # Postgres did not answer; too many wait for it
-Answers = Mapping[Position | None, Found]
+Answers = Mapping[Position | None, AccountState]
 
 
-class Snapshots:
+class AccountLoader:
     """Each of `workers` runs one statement at a time. `run` serves until it is cancelled."""
 
     def __init__(
         self,
         pool: "asyncpg.Pool[asyncpg.Record]",
-        answered: Callable[[Sequence[tuple[Read, Answers]]], None],
-        failed: Callable[[Sequence[Read], Failure], None],
-        turns: Turns,
+        answered: Callable[[Sequence[tuple[AccountRead, Answers]]], None],
+        failed: Callable[[Sequence[AccountRead], Failure], None],
+        turns: ReadQueue,
         *,
         resume_max: int,
         page_rows: int,
@@ -57,7 +57,7 @@ class Snapshots:
         self._workers = workers
         self._some = asyncio.Event()
 
-    def ask(self, wanted: Sequence[Read]) -> None:
+    def ask(self, wanted: Sequence[AccountRead]) -> None:
         """`answered` or `failed` is called for each, later."""
         if refused := self._turns.ask(wanted, time.monotonic()):
             asyncio.get_running_loop().call_soon(self._failed, refused, "full")
@@ -75,7 +75,7 @@ class Snapshots:
             try:
                 async with asyncio.timeout(self._deadline):
                     found = await self._read(some)
-            except AWAY as reason:
+            except TRANSIENT as reason:
                 _log.warning("postgres is away", reason=type(reason).__name__, reads=len(some))
                 self._failed(some, "away")
                 await asyncio.sleep(random.uniform(0, pause))
@@ -85,7 +85,7 @@ class Snapshots:
                 self._answered(found)
                 failpoints.at("after_snapshot")
 
-    async def _next(self) -> list[Read]:
+    async def _next(self) -> list[AccountRead]:
         while True:
             turn = self._turns.next(time.monotonic())
             if isinstance(turn, list):
@@ -95,8 +95,8 @@ class Snapshots:
                 async with asyncio.timeout(turn):
                     await self._some.wait()
 
-    async def _read(self, some: list[Read]) -> list[tuple[Read, Answers]]:
+    async def _read(self, some: list[AccountRead]) -> list[tuple[AccountRead, Answers]]:
         metrics.STATEMENTS.inc()
-        asked = [Asked(one.account, after) for one in some for after in one.afters]
+        asked = [AccountQuery(one.account, after) for one in some for after in one.afters]
         found = iter(await gateway_reads.accounts(self._pool, asked, self._resume_max, self._page_rows))
         return [(one, dict(zip(one.afters, found, strict=False))) for one in some]

@@ -9,23 +9,23 @@ could does not see it, and Postgres answers a gateway's worth of clients with a 
 from collections import deque
 from collections.abc import Sequence
 
-from livebalance.gateway.limits.rate import Bucket
-from livebalance.gateway.live.effects import Read
+from livebalance.gateway.limits.rate import RateLimiter
+from livebalance.gateway.live.effects import AccountRead
 
 PAIRS = 256  # of account and position in one statement
 GATHER = 0.002  # seconds
 RESUMES, RESUMES_AT_ONCE = 4, 16  # statements that are not full, a second
 
 
-class _Line:
+class _Queue:
     """First come, first served."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._reads: deque[tuple[Read, float]] = deque()
+        self._reads: deque[tuple[AccountRead, float]] = deque()
         self.pairs = 0
 
-    def ask(self, read: Read, now: float) -> bool:
+    def ask(self, read: AccountRead, now: float) -> bool:
         """False: there is no room."""
         if len(self._reads) >= self._limit:
             return False
@@ -38,7 +38,7 @@ class _Line:
         """When the first came; None: nobody waits."""
         return self._reads[0][1] if self._reads else None
 
-    def fill(self, some: list[Read], room: int) -> int:
+    def fill(self, some: list[AccountRead], room: int) -> int:
         """Moves to `some` what there is room for, and returns what room is left. An empty one takes any."""
         while self._reads and ((size := len(self._reads[0][0].afters)) <= room or not some):
             some.append(self._reads.popleft()[0])
@@ -47,28 +47,28 @@ class _Line:
         return room
 
 
-class Turns:
+class ReadQueue:
     """Pure: times in seconds."""
 
     def __init__(self, per_second: int, waiting: int) -> None:
         """Reads a second; and how many joins, and how many resumes, may wait."""
-        self._joins, self._resumes = _Line(waiting), _Line(waiting)
-        self._reads = Bucket(per_second, 2 * PAIRS)
-        self._statements = Bucket(RESUMES, RESUMES_AT_ONCE)
+        self._joins, self._resumes = _Queue(waiting), _Queue(waiting)
+        self._reads = RateLimiter(per_second, 2 * PAIRS)
+        self._statements = RateLimiter(RESUMES, RESUMES_AT_ONCE)
 
-    def ask(self, wanted: Sequence[Read], now: float) -> list[Read]:
+    def ask(self, wanted: Sequence[AccountRead], now: float) -> list[AccountRead]:
         """Returns those that found no room: they fail."""
         return [one for one in wanted if not self._line(one).ask(one, now)]
 
-    def _line(self, read: Read) -> _Line:
+    def _line(self, read: AccountRead) -> _Queue:
         return self._joins if read.afters == {None} else self._resumes
 
-    def next(self, now: float) -> list[Read] | float | None:
+    def next(self, now: float) -> list[AccountRead] | float | None:
         """The reads of the next statement; or the seconds until there may be one; None: nobody waits."""
         wait = self._wait(now)
         if wait != 0.0:
             return wait
-        some: list[Read] = []
+        some: list[AccountRead] = []
         self._joins.fill(some, self._resumes.fill(some, PAIRS))
         self._reads.owe(now, len(some))
         return some

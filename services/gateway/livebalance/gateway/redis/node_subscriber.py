@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 import hiredis
 
-from livebalance.gateway.redis.pending import Awaited
-from livebalance.gateway.redis.resp3 import Connection
+from livebalance.gateway.redis.pending import PendingSubscriptions
+from livebalance.gateway.redis.resp3 import Resp3Connection
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
-from livebalance.runtime.redis.cluster_slots import Move, slot_of
-from livebalance.runtime.redis.url import Node, Redis
+from livebalance.runtime.redis.cluster_slots import Moved, slot_of
+from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 CONNECT_WITHIN = 5.0  # seconds, also for each batch of subscriptions
 MISSES = 2
@@ -29,11 +29,11 @@ AT_ONCE = 1000  # channels sent before an answer is waited for
 _log = logs.get("deltas")
 
 
-class LostError(Exception):
-    """The connection to Redis is gone, deaf, or was refused."""
+class ConnectionLostError(Exception):
+    """The connection to RedisUrl is gone, deaf, or was refused."""
 
 
-class Tongue(NamedTuple):
+class Commands(NamedTuple):
     """What a kind of server calls what."""
 
     subscribe: str
@@ -44,23 +44,23 @@ class Tongue(NamedTuple):
     unsubscribed: bytes
 
 
-SINGLE = Tongue("SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", b"message", b"subscribe", b"unsubscribe")
-SHARDED = Tongue("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"ssubscribe", b"sunsubscribe")
+PLAIN = Commands("SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", b"message", b"subscribe", b"unsubscribe")
+SHARDED = Commands("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"ssubscribe", b"sunsubscribe")
 
 
-class Desk(Protocol):
+class Listener(Protocol):
     """Whom an ear works for."""
 
-    def pushed(self, ear: "Ear", pushes: list[list[Any]]) -> None:
+    def pushed(self, ear: "NodeSubscriber", pushes: list[list[Any]]) -> None:
         """What one read brought."""
 
-    def wanted(self, node: Node) -> list[bytes]:
+    def wanted(self, node: RedisNode) -> list[bytes]:
         """All channels that are to be heard there."""
 
-    def probe(self, node: Node) -> bytes | None:
+    def probe(self, node: RedisNode) -> bytes | None:
         """A channel of our own there; None: nothing is to be heard there."""
 
-    def strayed(self, node: Node, channels: Iterable[bytes]) -> None:
+    def strayed(self, node: RedisNode, channels: Iterable[bytes]) -> None:
         """The server says that they, and perhaps others, are not its own."""
 
     def lost(self, reason: str) -> None:
@@ -70,18 +70,18 @@ class Desk(Protocol):
         """`here` is another than before."""
 
 
-class Ear:
+class NodeSubscriber:
     """`here`: it hears all that it is to hear. `run` serves until it is cancelled."""
 
-    def __init__(self, redis: Redis, node: Node, probe_period: float, desk: Desk) -> None:
+    def __init__(self, redis: RedisUrl, node: RedisNode, probe_period: float, desk: Listener) -> None:
         self.node = node
-        self.tongue = SHARDED if redis.clustered else SINGLE
+        self.tongue = SHARDED if redis.clustered else PLAIN
         self.here = False
         self._redis = redis
         self._probe_period = probe_period
         self._desk = desk
-        self._connection: Connection | None = None
-        self._awaited = Awaited()
+        self._connection: Resp3Connection | None = None
+        self._awaited = PendingSubscriptions()
         self._answered = asyncio.Event()
         self._probe: bytes | None = None  # heard now
         self._token = token_urlsafe(9).encode()  # of our own probes
@@ -105,7 +105,7 @@ class Ear:
 
     def _together(self, channels: Iterable[bytes]) -> Iterable[tuple[int, list[bytes]]]:
         """Those of one command: of a cluster, those of one slot, which is told."""
-        if self.tongue is SINGLE:
+        if self.tongue is PLAIN:
             for some in _in_batches(channels):
                 yield 0, some
         else:
@@ -131,7 +131,7 @@ class Ear:
             metrics.PROBE_SECONDS.set(time.monotonic() - self._probed)
 
     def _refused(self, error: hiredis.ReplyError) -> None:
-        if move := Move.of(str(error), self.node):
+        if move := Moved.of(str(error), self.node):
             self._answered.set()
             self._desk.strayed(self.node, self._awaited.refused(move.slot))
             return
@@ -146,7 +146,7 @@ class Ear:
         while True:
             try:
                 await self._serve()
-            except (OSError, TimeoutError, LostError) as reason:
+            except (OSError, TimeoutError, ConnectionLostError) as reason:
                 _log.warning("redis is away", reason=str(reason)[:200] or type(reason).__name__)
                 self._desk.lost(_word(reason))
             pause = FIRST_PAUSE if self._connection else min(pause * 2, LONGEST_PAUSE)
@@ -171,11 +171,11 @@ class Ear:
         finally:
             connection.abort()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> Resp3Connection:
         secure = ssl.create_default_context() if self._redis.tls else None
         async with asyncio.timeout(CONNECT_WITHIN):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._pushed, self._refused), *self.node, ssl=secure
+                lambda: Resp3Connection(self._pushed, self._refused), *self.node, ssl=secure
             )
             try:
                 await self._greet(connection)
@@ -184,40 +184,40 @@ class Ear:
                 raise
         return connection
 
-    async def _greet(self, connection: Connection) -> None:
+    async def _greet(self, connection: Resp3Connection) -> None:
         login = ("AUTH", *self._redis.login) if self._redis.login else ()
         connection.send("HELLO", "3", *login)
         await asyncio.wait({connection.greeted, connection.lost}, return_when=asyncio.FIRST_COMPLETED)
         if not connection.greeted.done() or isinstance(connection.greeted.result(), hiredis.ReplyError):
-            raise LostError("refused")
+            raise ConnectionLostError("refused")
 
     def _pushed(self, pushes: list[list[Any]]) -> None:
         self._desk.pushed(self, pushes)
 
     async def _subscribe_again(self) -> None:
-        self._awaited = Awaited()
+        self._awaited = PendingSubscriptions()
         self._probe = None
         wanted = self._desk.wanted(self.node)
-        for some in _in_batches(wanted if self.tongue is SINGLE else sorted(wanted, key=slot_of)):
+        for some in _in_batches(wanted if self.tongue is PLAIN else sorted(wanted, key=slot_of)):
             self._send(self.tongue.subscribe, some)
             async with asyncio.timeout(CONNECT_WITHIN):
                 while some[-1] in self._awaited:  # Redis answers in order
                     self._answered.clear()
                     await self._answered.wait()
 
-    async def _listen(self, connection: Connection) -> None:
+    async def _listen(self, connection: Resp3Connection) -> None:
         self._missed = 0
         while self._missed < MISSES:
             self._send_probe(connection)
             await asyncio.wait({connection.lost}, timeout=self._probe_period)
             if connection.lost.done():
                 connection.lost.result()
-                raise LostError("closed")
+                raise ConnectionLostError("closed")
             if self._missed:
                 metrics.PROBE_MISSED.inc()
-        raise LostError("deaf")
+        raise ConnectionLostError("deaf")
 
-    def _send_probe(self, connection: Connection) -> None:
+    def _send_probe(self, connection: Resp3Connection) -> None:
         probe, before = self._desk.probe(self.node), self._probe
         if probe != before:
             if before:
@@ -232,7 +232,7 @@ class Ear:
 
 
 def _word(reason: Exception) -> str:
-    if isinstance(reason, LostError):
+    if isinstance(reason, ConnectionLostError):
         return str(reason)
     return "timeout" if isinstance(reason, TimeoutError) else "unreachable"
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 
-class Awaited:
+class PendingSubscriptions:
     def __init__(self) -> None:
         self._unanswered: Counter[bytes] = Counter()
         self._by_slot: dict[int, list[bytes]] = defaultdict(list)  # all of them, and some that were answered

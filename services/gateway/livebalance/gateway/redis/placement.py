@@ -8,34 +8,38 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
-from livebalance.runtime.redis.url import Node
+from livebalance.runtime.redis.url import RedisNode
 
 
-class Owners(Protocol):
+class SlotOwners(Protocol):
     """Who owns which channel; None: nobody is known to."""
 
-    nodes: set[Node]
+    nodes: set[RedisNode]
 
-    def owner(self, channel: bytes) -> Node | None: ...
+    def owner(self, channel: bytes) -> RedisNode | None: ...
 
 
-class One:
+class SingleNode:
     """A single server owns all."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: RedisNode) -> None:
         self.node = node
         self.nodes = {node}
 
-    def owner(self, channel: bytes) -> Node:
+    def owner(self, channel: bytes) -> RedisNode:
         return self.node
 
 
-class Seating:
+class Placement:
     def __init__(self) -> None:
-        self.orders: dict[Node, dict[bytes, bool]] = defaultdict(dict)  # whether each is to be heard there
-        self._owners: Owners | None = None
-        self._seats: dict[bytes, Node | None] = {}  # of all that are wanted
-        self._astray: dict[bytes, Node | None] = {}  # of them, those without a seat, and where each was last
+        self.orders: dict[RedisNode, dict[bytes, bool]] = defaultdict(
+            dict
+        )  # whether each is to be heard there
+        self._owners: SlotOwners | None = None
+        self._seats: dict[bytes, RedisNode | None] = {}  # of all that are wanted
+        self._astray: dict[
+            bytes, RedisNode | None
+        ] = {}  # of them, those without a seat, and where each was last
         self._heard: set[bytes] = set()  # of them, those that were acknowledged
 
     def is_amiss(self) -> bool:
@@ -56,7 +60,7 @@ class Seating:
             if last:
                 self.orders[last][channel] = False
 
-    def shared(self, owners: Owners) -> None:
+    def shared(self, owners: SlotOwners) -> None:
         """Who owns what now: each that is elsewhere moves there."""
         if owners == self._owners:  # as nearly always: to look at all of them takes a millisecond for 1,000
             elsewhere = list(self._astray)
@@ -66,7 +70,7 @@ class Seating:
         for channel in elsewhere:
             self._seat(channel)
 
-    def strayed(self, node: Node, channels: Iterable[bytes]) -> None:
+    def strayed(self, node: RedisNode, channels: Iterable[bytes]) -> None:
         """That server does not hear them (any more). Those it is about to be asked for may come yet."""
         ordered = self.orders.get(node, {})
         for channel in channels:
@@ -91,22 +95,22 @@ class Seating:
         else:
             self.orders[owner][channel] = True
 
-    def _last(self, channel: bytes) -> Node | None:
+    def _last(self, channel: bytes) -> RedisNode | None:
         """Where it is, or strayed from: who refused it may have taken it since, by another command."""
         return self._seats.get(channel) or self._astray.pop(channel, None)
 
-    def at(self, node: Node) -> list[bytes]:
+    def at(self, node: RedisNode) -> list[bytes]:
         """All that are to be heard there."""
         return [channel for channel, seat in self._seats.items() if seat == node]
 
-    def is_at(self, channel: bytes, node: Node) -> bool:
+    def is_at(self, channel: bytes, node: RedisNode) -> bool:
         return self._seats.get(channel) == node
 
-    def anchor(self, node: Node) -> bytes | None:
+    def anchor(self, node: RedisNode) -> bytes | None:
         """Some channel that is to be heard there."""
         return next((channel for channel, seat in self._seats.items() if seat == node), None)
 
-    def take(self) -> dict[Node, dict[bytes, bool]]:
+    def take(self) -> dict[RedisNode, dict[bytes, bool]]:
         """The orders since it was last asked."""
         taken, self.orders = self.orders, defaultdict(dict)
         return taken

@@ -11,7 +11,7 @@ from livebalance.runtime import logs
 _log = logs.get("deltas")
 
 
-class Connection(asyncio.Protocol):
+class Resp3Connection(asyncio.Protocol):
     """The first reply, and pushes: a batch for each read of the socket."""
 
     def __init__(

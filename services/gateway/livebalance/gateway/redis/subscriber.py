@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from livebalance.gateway.redis.node_subscriber import Ear
-from livebalance.gateway.redis.placement import One, Owners, Seating
+from livebalance.gateway.redis.node_subscriber import NodeSubscriber
+from livebalance.gateway.redis.placement import Placement, SingleNode, SlotOwners
 from livebalance.runtime import logs
 from livebalance.runtime.redis.commands import AWAY, read_slots
-from livebalance.runtime.redis.url import Node, Redis
+from livebalance.runtime.redis.url import RedisNode, RedisUrl
 from livebalance.wire.delta import (
     Delta,
-    Progress,
+    ProgressMessage,
     decode_delta,
     decode_progress,
     redis_account,
@@ -28,12 +28,12 @@ PAUSE = 0.5  # seconds between two questions who owns what
 _log = logs.get("deltas")
 
 
-class Events(NamedTuple):
+class SubscriberEvents(NamedTuple):
     """Who is told what came; each call is one batch."""
 
     acked: Callable[[Sequence[AccountId]], None]
     deltas: Callable[[Sequence[tuple[AccountId, Delta]]], None]
-    progress: Callable[[Progress], None]
+    progress: Callable[[ProgressMessage], None]
     connected: Callable[[bool], None]  # True once everything is subscribed again
     lost: Callable[[str], None]  # a connection, or a try to have one; the word says why
     dropped: Callable[[str], None]  # a message was none of ours; the word says which
@@ -41,11 +41,13 @@ class Events(NamedTuple):
     missed: Callable[[], None]  # of some accounts; from now on they are heard again
 
 
-class Deltas:
+class Subscriber:
     """`name` is this gateway's own, for its probes. `run` serves until it is cancelled."""
 
-    def __init__(self, url: str, prefix: str, name: str, probe_period: float, events: Events) -> None:
-        self._redis = Redis.of(url)
+    def __init__(
+        self, url: str, prefix: str, name: str, probe_period: float, events: SubscriberEvents
+    ) -> None:
+        self._redis = RedisUrl.of(url)
         self._prefix = prefix
         self._name = name
         self._revoked = redis_revoked(prefix).encode()
@@ -53,16 +55,16 @@ class Deltas:
         self._events = events
         self._accounts: dict[bytes, AccountId] = {}  # by their channel
         self._lanes: set[bytes] = set()
-        self._seating = Seating()
+        self._seating = Placement()
         self._seating.want([self._revoked])
         self._ordered = False  # what was ordered is sent when the loop turns
-        self._ears: dict[Node, Ear] = {}
-        self._running: dict[Node, asyncio.Task[None]] = {}
+        self._ears: dict[RedisNode, NodeSubscriber] = {}
+        self._running: dict[RedisNode, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup
         self._here = False
         self._served = False  # every channel has an owner
         self._stale = asyncio.Event()  # who owns what has to be asked again
-        self._witness: list[Node] = []  # who knows best
+        self._witness: list[RedisNode] = []  # who knows best
 
     # --- what is to be heard
 
@@ -104,7 +106,7 @@ class Deltas:
 
     # --- what is heard
 
-    def pushed(self, ear: Ear, pushes: list[list[Any]]) -> None:
+    def pushed(self, ear: NodeSubscriber, pushes: list[list[Any]]) -> None:
         deltas: list[tuple[AccountId, Delta]] = []
         acked: list[bytes] = []
         message = ear.tongue.message
@@ -128,16 +130,16 @@ class Deltas:
         if deltas:
             self._events.deltas(deltas)
 
-    def _is_at(self, ear: Ear, channel: bytes) -> bool:
+    def _is_at(self, ear: NodeSubscriber, channel: bytes) -> bool:
         return self._seating.is_at(channel, ear.node)
 
-    def _acknowledged(self, ear: Ear, channels: Sequence[bytes]) -> None:
+    def _acknowledged(self, ear: NodeSubscriber, channels: Sequence[bytes]) -> None:
         again = self._seating.heard(channels)
         self._events.acked([self._accounts[channel] for channel in channels])
         if again and ear.here:  # else all is missed, and told when it is
             self._events.missed()
 
-    def _other(self, ear: Ear, channel: bytes, message: bytes) -> None:
+    def _other(self, ear: NodeSubscriber, channel: bytes, message: bytes) -> None:
         if channel == self._revoked:
             self._events.rang()
         elif channel in self._lanes:
@@ -160,7 +162,7 @@ class Deltas:
             if self._redis.clustered:
                 await self._ask_again_and_again()
             else:
-                self._share(One(*self._redis.nodes))
+                self._share(SingleNode(*self._redis.nodes))
 
     async def _ask_again_and_again(self) -> None:
         """At once when something is amiss; else as often as servers are probed: not every change is told."""
@@ -176,14 +178,14 @@ class Deltas:
                     async with asyncio.timeout(self._probe_period):
                         await self._stale.wait()
 
-    def _who_knows(self) -> Sequence[Node]:
+    def _who_knows(self) -> Sequence[RedisNode]:
         """First who said that something is elsewhere, then any."""
         witness, self._witness = self._witness, []
         others = [node for node, ear in self._ears.items() if ear.here]
         random.shuffle(others)
         return [*witness, *others, *self._redis.nodes]
 
-    def _share(self, owners: Owners) -> None:
+    def _share(self, owners: SlotOwners) -> None:
         """An ear at each owner, and at no other server."""
         self._seating.shared(owners)
         self._served = not self._seating.is_amiss()
@@ -191,17 +193,17 @@ class Deltas:
             del self._ears[node]
             self._running.pop(node).cancel()
         for node in owners.nodes - self._ears.keys():
-            ear = self._ears[node] = Ear(self._redis, node, self._probe_period, self)
+            ear = self._ears[node] = NodeSubscriber(self._redis, node, self._probe_period, self)
             self._running[node] = self._group.create_task(ear.run())
         self._obey()
         self.changed()
 
     # --- what ears ask and tell
 
-    def wanted(self, node: Node) -> list[bytes]:
+    def wanted(self, node: RedisNode) -> list[bytes]:
         return self._seating.at(node)
 
-    def probe(self, node: Node) -> bytes | None:
+    def probe(self, node: RedisNode) -> bytes | None:
         """In a cluster it has the slot of a channel that is heard there."""
         probe = f"{self._prefix}probe:{self._name}"
         if not self._redis.clustered:
@@ -209,7 +211,7 @@ class Deltas:
         anchor = self._seating.anchor(node)
         return anchor and b"%b:{%b}" % (probe.encode(), anchor)
 
-    def strayed(self, node: Node, channels: Iterable[bytes]) -> None:
+    def strayed(self, node: RedisNode, channels: Iterable[bytes]) -> None:
         self._seating.strayed(node, channels)
         self._witness = [node]
         self._stale.set()

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from websockets.http11 import Request
 
 from livebalance.gateway.auth.credentials import Credentials, in_url
-from livebalance.gateway.limits.connections import Address, address
+from livebalance.gateway.limits.connections import Address, client_address
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.refusal import Refusal, first
-from livebalance.gateway.server.request_head import Head, Rules
+from livebalance.gateway.server.request_head import RequestHead, RequestRules
 from livebalance.wire.frame import RETIRED, SUBPROTOCOL
 
 PATH = "/ws"
@@ -32,15 +32,15 @@ _VERSION = Refusal(
 _SUBPROTOCOL = Refusal(HTTPStatus.BAD_REQUEST, "subprotocol", f"ask for the subprotocol {SUBPROTOCOL}")
 
 
-class Entrance(NamedTuple):
+class Handshake(NamedTuple):
     """Where all sockets of a gateway come in."""
 
-    rules: Rules
+    rules: RequestRules
     credentials: Credentials
 
-    def address(self, request: Request, peer: Address) -> Address:
+    def client_address(self, request: Request, peer: Address) -> Address:
         """Of the client."""
-        return address(peer, ",".join(request.headers.get_all("X-Forwarded-For")), self.rules.proxies)
+        return client_address(peer, ",".join(request.headers.get_all("X-Forwarded-For")), self.rules.proxies)
 
     def refusal(self, request: Request, peer: Address) -> Refusal | None:
         """None: the rest of the handshake is as RFC 6455 says."""
@@ -59,9 +59,9 @@ class Entrance(NamedTuple):
         return self.credentials.cookie(request.headers.get_all("Cookie"))
 
 
-def _head(request: Request, peer: Address) -> Head:
+def _head(request: Request, peer: Address) -> RequestHead:
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-    return Head(request.method.encode(), request.path.encode(), "1.1", raw, upgrade=True, peer=peer)
+    return RequestHead(request.method.encode(), request.path.encode(), "1.1", raw, upgrade=True, peer=peer)
 
 
 def _speaks(headers: Iterable[str]) -> bool:

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from livebalance.gateway.limits.connections import Address
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.request_head import Head, Rules, Size
+from livebalance.gateway.server.request_head import HeadSize, RequestHead, RequestRules
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
@@ -21,13 +21,13 @@ LINGER = 2.0  # seconds in which who was refused may read why, and close
 _log = logs.get("door")
 
 
-class Threshold(NamedTuple):
-    rules: Rules = Rules()
+class HttpLimits(NamedTuple):
+    rules: RequestRules = RequestRules()
     head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
     crowded: Callable[[], Refusal | None] = lambda: None  # whether no socket may come in now, whose ever
 
 
-class Staying(Protocol):
+class LongResponse(Protocol):
     """An answer that goes on for long, and is told of its connection."""
 
     def writable(self, writable: bool) -> None: ...
@@ -40,19 +40,19 @@ class _RefusedError(Exception):
     """Ends the parser; what is to be said stands in the door."""
 
 
-class Door(HttpToolsProtocol):
-    def __init__(self, *args: Any, threshold: Threshold, **kwargs: Any) -> None:
+class HttpProtocol(HttpToolsProtocol):
+    def __init__(self, *args: Any, threshold: HttpLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._threshold = threshold
-        self._size = Size()
+        self._size = HeadSize()
         self._came = 0  # bytes of an unfinished head
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = False
         self._why: Refusal | None = None
         self._refused = False
-        self._staying: Staying | None = None
+        self._staying: LongResponse | None = None
 
-    def keep(self, answer: Staying) -> None:
+    def keep(self, answer: LongResponse) -> None:
         """The one that is being given; nothing more is answered on this connection."""
         self._staying = answer
 
@@ -135,7 +135,7 @@ class Door(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"][STATE] = self
-        self._size = Size()
+        self._size = HeadSize()
         self._start()
 
     def on_url(self, url: bytes) -> None:
@@ -148,7 +148,7 @@ class Door(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop()
-        found = Head(
+        found = RequestHead(
             self.parser.get_method(),
             self.url,
             self.parser.get_http_version(),

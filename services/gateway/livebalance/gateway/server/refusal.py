@@ -5,7 +5,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Literal, NamedTuple
 
-from livebalance.gateway.limits.connections import Turned
+from livebalance.gateway.limits.connections import Rejection
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode, problem
 
 NOT_READY_FOR = "5"  # seconds a client is asked to stay away
@@ -46,7 +46,7 @@ def of_away(why: str) -> Refusal:
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
 
 
-def of_turned(turned: Turned) -> Refusal:
+def of_turned(turned: Rejection) -> Refusal:
     """Away, for a while: there are too many, or they come too fast."""
     status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
     words = "too many connections, or too fast"

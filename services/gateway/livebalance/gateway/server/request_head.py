@@ -42,7 +42,7 @@ _RANGES = Refusal(
 )
 
 
-class Rules(NamedTuple):
+class RequestRules(NamedTuple):
     """`hosts`: the names, with or without a port, that are ours; none: any. `proxies` speak for clients."""
 
     hosts: frozenset[str] = frozenset()
@@ -50,7 +50,7 @@ class Rules(NamedTuple):
     proxies: Container[Address] = frozenset()
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     method: bytes
     target: bytes
     version: str  # as 1.1
@@ -62,7 +62,7 @@ class Head(NamedTuple):
         return [value for header, value in self.headers if header == name]
 
 
-class Size:
+class HeadSize:
     """Of a head while it comes."""
 
     __slots__ = ("_bytes", "_headers", "_target")
@@ -84,7 +84,7 @@ class Size:
         return TOO_LARGE if too_large else None
 
 
-def refusal(head: Head, rules: Rules) -> Refusal | None:
+def refusal(head: RequestHead, rules: RequestRules) -> Refusal | None:
     """None: it may be served."""
     near = head.target.partition(b"?")[0] in NEAR
     return first(
@@ -96,7 +96,7 @@ def refusal(head: Head, rules: Rules) -> Refusal | None:
     )
 
 
-def _is_ours(head: Head, hosts: frozenset[str]) -> bool:
+def _is_ours(head: RequestHead, hosts: frozenset[str]) -> bool:
     named = head.all(b"host")
     if not named and head.version == "1.0":
         return not hosts
@@ -111,7 +111,7 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdigit() else host
 
 
-def _is_secure(head: Head, proxies: Container[Address]) -> bool:
+def _is_secure(head: RequestHead, proxies: Container[Address]) -> bool:
     """What the nearest proxy says; a client could say anything."""
     told = b",".join(head.all(b"x-forwarded-proto")).rpartition(b",")[2].strip().lower()
     return head.peer in proxies and told in (b"https", b"wss")

@@ -12,7 +12,7 @@ _OUTQ = struct.Struct("i")
 _ACKED = struct.Struct("56xI")  # of tcp_info: ms since the other side acknowledged anything
 
 
-class Patience(NamedTuple):
+class TransportTimeouts(NamedTuple):
     """How long a client may be silent, and how much may wait for it."""
 
     ping_period: float = 20.0  # seconds; a pong must come within the next, or bytes be acknowledged
@@ -22,7 +22,7 @@ class Patience(NamedTuple):
     assembly: float = 10.0  # seconds in which a message that began must end
 
 
-def bound(transport: asyncio.Transport, patience: Patience) -> None:
+def bound(transport: asyncio.Transport, patience: TransportTimeouts) -> None:
     """No more waits on it than these."""
     transport.set_write_buffer_limits(high=patience.high_water)
     with contextlib.suppress(OSError):
@@ -38,7 +38,7 @@ def waiting(transport: asyncio.Transport) -> int:
     return size
 
 
-def is_cut_off(transport: asyncio.Transport, patience: Patience, quiet: float) -> bool:
+def is_cut_off(transport: asyncio.Transport, patience: TransportTimeouts, quiet: float) -> bool:
     """Not the client alone is silent, but its system, for all those seconds.
 
     While it lives it answers whatever ours repeats to it, even if it takes nothing. Each of these comes

@@ -16,16 +16,16 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 from livebalance.gateway.limits.connections import Address
-from livebalance.gateway.limits.rate import Bucket
+from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.server import handshake
-from livebalance.gateway.server.handshake import Entrance
+from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.tcp import Patience, bound, is_cut_off, waiting
-from livebalance.gateway.server.websocket_protocol import Machine
+from livebalance.gateway.server.tcp import TransportTimeouts, bound, is_cut_off, waiting
+from livebalance.gateway.server.websocket_protocol import WebSocketProtocol
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
-from livebalance.wire.close import Close, reason
+from livebalance.wire.close import CloseCode, reason
 
 CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
@@ -36,7 +36,7 @@ _log = logs.get("socket")
 _USUAL = frozenset({"client", "lost", "drain", "age", "stopping"})  # ends that nobody need look at
 
 
-class Gateway(Protocol):
+class SessionHost(Protocol):
     """What a socket needs of the gateway behind it."""
 
     def admit(self, address: Address) -> Refusal | None: ...
@@ -49,7 +49,7 @@ class Gateway(Protocol):
     def writable(self, session: Session, writable: bool) -> None: ...
 
 
-class Socket(asyncio.Protocol):
+class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_admitted",
@@ -75,18 +75,20 @@ class Socket(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, gateway: Gateway, entrance: Entrance, patience: Patience, state: ServerState) -> None:
+    def __init__(
+        self, gateway: SessionHost, entrance: Handshake, patience: TransportTimeouts, state: ServerState
+    ) -> None:
         self._gateway = gateway
         self._entrance = entrance
         self._address: Address = ""  # known from the handshake on
         self._admitted = False
         self._patience = patience
         self._connections: set[Any] = state.connections
-        self._protocol = Machine()
+        self._protocol = WebSocketProtocol()
         self._session: Session | None = None
         self._open = False  # it was greeted, and how it ended was not told yet
         self._refused = False
-        self._controls = Bucket(CONTROLS, CONTROLS_AT_ONCE)
+        self._controls = RateLimiter(CONTROLS, CONTROLS_AT_ONCE)
         self._assembling: asyncio.TimerHandle | None = None  # runs while a message or a frame is incomplete
         self.transport: asyncio.Transport
         self._fragments: list[bytes] = []
@@ -136,7 +138,7 @@ class Socket(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn is about to stop."""
         if self._session:
-            self.hang_up(Close.GOING_AWAY, "stopping", None)
+            self.hang_up(CloseCode.GOING_AWAY, "stopping", None)
         else:
             self.transport.close()
 
@@ -150,8 +152,8 @@ class Socket(asyncio.Protocol):
             # What one client sent must not end the others. The log has the traceback, the client its name.
             id_ = token_urlsafe(6)
             _log.exception("a client met a bug", error_id=id_)
-            self._protocol.fail(Close.INTERNAL, reason("internal", error_id=id_))
-            self._ended(Close.INTERNAL, "internal", told=True)
+            self._protocol.fail(CloseCode.INTERNAL, reason("internal", error_id=id_))
+            self._ended(CloseCode.INTERNAL, "internal", told=True)
         self._write_protocol()
 
     def _receive(self, data: bytes) -> None:
@@ -176,7 +178,7 @@ class Socket(asyncio.Protocol):
 
     def _shake_hands(self, request: Request) -> None:
         peer = _peer(self.transport)
-        self._address = self._entrance.address(request, peer)
+        self._address = self._entrance.client_address(request, peer)
         if refused := self._entrance.refusal(request, peer) or self._gateway.admit(self._address):
             self._refuse(refused)
             return
@@ -189,7 +191,7 @@ class Socket(asyncio.Protocol):
         self._write_protocol()
         self._open = True
         if self._protocol.is_retired:
-            self._fail(Close.OLD_VERSION, "old_version")
+            self._fail(CloseCode.OLD_VERSION, "old_version")
             return
         session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
         if token := self._entrance.token(request):
@@ -212,9 +214,9 @@ class Socket(asyncio.Protocol):
             self._closed_by_client()
         elif frame.opcode in (Opcode.PING, Opcode.PONG):
             if self._controls.take(time.monotonic()):
-                self._fail(Close.POLICY, "controls")
+                self._fail(CloseCode.POLICY, "controls")
         elif frame.opcode is Opcode.BINARY:
-            self._fail(Close.UNSUPPORTED, "binary")
+            self._fail(CloseCode.UNSUPPORTED, "binary")
         else:
             self._fragments.append(bytes(frame.data))
             if frame.fin:
@@ -222,14 +224,14 @@ class Socket(asyncio.Protocol):
                 self._text(session, text)
                 return True
             if len(self._fragments) >= FRAGMENTS:
-                self._fail(Close.POLICY, "fragments")
+                self._fail(CloseCode.POLICY, "fragments")
         return False
 
     def _text(self, session: Session, text: bytes) -> None:
         try:
             text.decode()
         except UnicodeDecodeError:
-            self._fail(Close.BAD_TEXT, "bad_text")
+            self._fail(CloseCode.BAD_TEXT, "bad_text")
         else:
             self._unanswered = True
             self._gateway.hear(session, text)
@@ -261,7 +263,7 @@ class Socket(asyncio.Protocol):
         return not anew or bool(self._fragments) or bool(self._protocol.reader.buffer)
 
     def _too_slow(self) -> None:
-        self._fail(Close.POLICY, "assembly")
+        self._fail(CloseCode.POLICY, "assembly")
         self._write_protocol()
 
     # --- frames out
@@ -291,7 +293,7 @@ class Socket(asyncio.Protocol):
 
     # --- the end
 
-    def hang_up(self, code: Close, word: str, retry_after_ms: int | None) -> None:
+    def hang_up(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         self.flush(time.monotonic())
         self._ended(code, word)
         if self._protocol.state is OPEN:
@@ -299,7 +301,7 @@ class Socket(asyncio.Protocol):
             self._write_protocol()
             self._wait(CLOSE_WITHIN, self.transport.abort)
 
-    def _fail(self, code: Close, word: str) -> None:
+    def _fail(self, code: CloseCode, word: str) -> None:
         self._answer()
         self._ended(code, word)
         self._protocol.fail(code, reason(word))

@@ -13,7 +13,7 @@ _quiet = logging.getLogger("livebalance.websockets")  # it would tell of every c
 _quiet.setLevel(logging.ERROR)
 
 
-class Machine(ServerProtocol):
+class WebSocketProtocol(ServerProtocol):
     def __init__(self) -> None:
         understood = [Subprotocol(one) for one in (SUBPROTOCOL, *RETIRED)]  # the first that is asked for
         super().__init__(subprotocols=understood, max_size=MAX_CLIENT_FRAME, logger=_quiet)

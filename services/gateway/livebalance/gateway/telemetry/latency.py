@@ -19,7 +19,7 @@ class Followed(Protocol):
     def positions(self, accounts: Iterable[AccountId]) -> Mapping[AccountId, Position]: ...
 
 
-class Journeys:
+class LatencySampler:
     def __init__(self, hub: Followed) -> None:
         self._hub = hub
         self._next = 0.0

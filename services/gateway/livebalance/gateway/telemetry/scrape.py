@@ -6,13 +6,13 @@ from typing import get_args
 
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.live.status import Pipeline, Word
+from livebalance.gateway.live.status import PipelineStatus, Word
 from livebalance.gateway.telemetry import metrics
 from livebalance.wire.timestamp import Millis
 
 
-class Census:
-    def __init__(self, hub: Hub, pipeline: Pipeline, sessions: Iterable[Session]) -> None:
+class ScrapeCollector:
+    def __init__(self, hub: Hub, pipeline: PipelineStatus, sessions: Iterable[Session]) -> None:
         """`sessions`: those who are here, whenever it is looked at."""
         self._hub, self._pipeline, self._sessions = hub, pipeline, sessions
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from livebalance.gateway.live.outbox import Note
+from livebalance.gateway.live.outbox import SessionEvent
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
@@ -13,7 +13,7 @@ _TEMPORARY = frozenset({"rate_limited", "unavailable", "not_yet"})  # errors tha
 _log = logs.get("relay")
 
 
-def remark(session: Session) -> None:
+def record_session_stats(session: Session) -> None:
     """Its outbox begins anew."""
     outbox = session.outbox
     outbox.remarkable = False
@@ -27,7 +27,7 @@ def remark(session: Session) -> None:
         outbox.conflated = outbox.gathered = outbox.forgotten = 0
 
 
-def _count(session: Session, notes: Sequence[Note]) -> None:
+def _count(session: Session, notes: Sequence[SessionEvent]) -> None:
     for kind, reason in notes:
         _COUNTED[kind].labels(reason).inc()
         if kind == "error" and reason not in _TEMPORARY:

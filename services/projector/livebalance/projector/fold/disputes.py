@@ -7,7 +7,7 @@ from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.timestamp import Millis
 
 
-class Doubts:
+class Disputes:
     """Kept in step with what Postgres has taken; loaded when lanes are claimed."""
 
     def __init__(self) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from livebalance.projector.fold.account import Account
-from livebalance.projector.fold.lane import Step
-from livebalance.projector.fold.records import Arrived, Erasure, Refused, quarantined
-from livebalance.readmodel.rows import ListedTransfer, Outcome, QuarantineRow, TransferRow, Work
+from livebalance.projector.fold.lane import LaneStep
+from livebalance.projector.fold.records import Erasure, Incoming, Rejected, quarantined
+from livebalance.readmodel.rows import BatchRows, ListedTransfer, QuarantineRow, ReplayOutcome, TransferRow
 from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
 from livebalance.wire.money import NOTHING, Money
 from livebalance.wire.record import Balance, Transfer
@@ -30,7 +30,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class Folded:
+class FoldResult:
     """`changes` holds every account whose revision moved, and no other."""
 
     changes: dict[AccountId, Change]
@@ -41,29 +41,29 @@ class Folded:
     stale: int  # balances no newer than the one held, and not the same
 
 
-def accounts_of(batch: Iterable[Arrived]) -> set[AccountId]:
-    return {one.what.account for one in batch if not isinstance(one.what, Refused)}
+def accounts_of(batch: Iterable[Incoming]) -> set[AccountId]:
+    return {one.what.account for one in batch if not isinstance(one.what, Rejected)}
 
 
-def named_by(batch: Sequence[Arrived]) -> set[Named]:
+def named_by(batch: Sequence[Incoming]) -> set[Named]:
     """The transfers whose listing decides what the batch does."""
     return shown_by(batch) | {
         (one.what.account, one.what.id) for one in batch if isinstance(one.what, Transfer)
     }
 
 
-def shown_by(batch: Iterable[Arrived]) -> set[Named]:
+def shown_by(batch: Iterable[Incoming]) -> set[Named]:
     """The transfers that its balances name."""
     balances = (one.what for one in batch if isinstance(one.what, Balance))
     return {(balance.account, balance.transfer_id) for balance in balances if balance.transfer_id}
 
 
 def fold(
-    batch: Iterable[Arrived],
+    batch: Iterable[Incoming],
     accounts: Mapping[AccountId, Account],
     listed: Mapping[Named, ListedTransfer],
     cut: Collection[Lane] = (),
-) -> Folded:
+) -> FoldResult:
     """`accounts` and `listed`: those of the batch that exist; neither is changed.
 
     Lanes in `cut` were not read from their start: balances there may name what never will be listed.
@@ -72,11 +72,11 @@ def fold(
 
 
 def replay(
-    batch: Iterable[Arrived],
+    batch: Iterable[Incoming],
     accounts: Mapping[AccountId, Account],
     listed: Mapping[Named, ListedTransfer],
     cut: Collection[Lane] = (),
-) -> tuple[Folded, list[Outcome]]:
+) -> tuple[FoldResult, list[ReplayOutcome]]:
     """As `fold`, over records out of quarantine; and what became of each. None is put aside anew."""
     folding = _Fold(accounts, listed, cut, late=True)
     outcomes = [folding.outcome(one) for one in batch]
@@ -100,31 +100,31 @@ class _Fold:
         self._quarantined: list[QuarantineRow] = []
         self._duplicates = self._stale = 0
 
-    def over(self, batch: Iterable[Arrived]) -> Folded:
+    def over(self, batch: Iterable[Incoming]) -> FoldResult:
         for one in batch:
             self._take(one)
         return self.folded()
 
-    def outcome(self, one: Arrived) -> Outcome:
+    def outcome(self, one: Incoming) -> ReplayOutcome:
         """Of the next record; if it is refused, it is held already."""
         duplicates, stale = self._duplicates, self._stale
         self._take(one)
         if self._quarantined:
-            return Outcome("held", self._quarantined.pop().reason)
+            return ReplayOutcome("held", self._quarantined.pop().reason)
         if self._duplicates > duplicates:
-            return Outcome("duplicate")
-        return Outcome("stale" if self._stale > stale else "applied")
+            return ReplayOutcome("duplicate")
+        return ReplayOutcome("stale" if self._stale > stale else "applied")
 
-    def folded(self) -> Folded:
+    def folded(self) -> FoldResult:
         changes = {
             id_: change for id_, change in self._touched.items() if change.account.revision != change.from_
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
-        return Folded(changes, self._listed, self._quarantined, applied, self._duplicates, self._stale)
+        return FoldResult(changes, self._listed, self._quarantined, applied, self._duplicates, self._stale)
 
-    def _take(self, one: Arrived) -> None:
+    def _take(self, one: Incoming) -> None:
         what = one.what
-        if isinstance(what, Refused):
+        if isinstance(what, Rejected):
             self._quarantined.append(quarantined(one, what.reason))
             return
         change = self._change(what.account, one)
@@ -137,7 +137,7 @@ class _Fold:
         else:
             self._erase(change, what, one)
 
-    def _change(self, id_: AccountId, one: Arrived) -> Change:
+    def _change(self, id_: AccountId, one: Incoming) -> Change:
         change = self._touched.get(id_)
         if change is None:
             known = self._accounts.get(id_)
@@ -145,7 +145,7 @@ class _Fold:
             change = self._touched[id_] = Change(account.revision, account)
         return change
 
-    def _post(self, change: Change, transfer: Transfer, one: Arrived) -> None:
+    def _post(self, change: Change, transfer: Transfer, one: Incoming) -> None:
         account = change.account
         earlier = self._find(change, transfer.id)
         if earlier is None:
@@ -171,7 +171,7 @@ class _Fold:
             self._quarantined.append(quarantined(one, OTHER_TRANSFER))
             account.contradict(OTHER_TRANSFER, one.at)
 
-    def _show(self, change: Change, balance: Balance, one: Arrived) -> None:
+    def _show(self, change: Change, balance: Balance, one: Incoming) -> None:
         account = change.account
         if account.version is None or balance.version > account.version:
             offset = self._highest(account.balances_offset, one)
@@ -191,7 +191,7 @@ class _Fold:
             return False
         return self._total(change, balance) is None
 
-    def _highest(self, seen: Offset | None, one: Arrived) -> Offset:
+    def _highest(self, seen: Offset | None, one: Incoming) -> Offset:
         return max(seen, one.offset) if self._late and seen is not None else one.offset
 
     def _find(self, change: Change, id_: TransferId) -> ListedTransfer | None:
@@ -207,7 +207,7 @@ class _Fold:
         named = self._find(change, balance.transfer_id)
         return None if named is None else named.total
 
-    def _erase(self, change: Change, erasure: Erasure, one: Arrived) -> None:
+    def _erase(self, change: Change, erasure: Erasure, one: Incoming) -> None:
         change.account.erase(one.offset, one.at)
         change.erased = True
         change.transfers.clear()
@@ -219,14 +219,14 @@ class _Fold:
             del self._listed[named]
 
 
-def work(
-    steps: Sequence[Step],
-    folded: Folded,
+def batch_rows(
+    steps: Sequence[LaneStep],
+    folded: FoldResult,
     currency: str | None,
-    replayed: Sequence[tuple[int, Outcome]] = (),
-) -> Work:
+    replayed: Sequence[tuple[int, ReplayOutcome]] = (),
+) -> BatchRows:
     changes = folded.changes.values()
-    return Work(
+    return BatchRows(
         [one.move for one in steps],
         [change.account.row(change.from_, currency) for change in changes],
         [change.account.id for change in changes if change.erased],

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from livebalance.projector.fold.records import Arrived, KafkaRecord, arrivals, before_streak, fingerprint
+from livebalance.projector.fold.records import Incoming, KafkaRecord, arrivals, before_streak, fingerprint
 from livebalance.readmodel.rows import LaneMove, LaneRow
 from livebalance.wire.codec import Codec
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.timestamp import Millis
 
 
-class Poll(NamedTuple):
+class FetchStatus(NamedTuple):
     """How the consumer stood with one partition right after a fetch."""
 
     complete: bool  # everything that was committed when the broker last answered has been handed out
@@ -19,7 +19,7 @@ class Poll(NamedTuple):
 
 
 @dataclass(slots=True)
-class Side:
+class LaneSide:
     """One topic's partition of a lane."""
 
     topic: str
@@ -41,14 +41,14 @@ class OwnedLane:
     lane: Lane
     generation: int
     epoch: Epoch
-    transfers: Side
-    balances: Side
+    transfers: LaneSide
+    balances: LaneSide
     halted_why: str | None
     from_start: bool = True  # nothing was before what was read
     refused: int = 0  # in a row, up to now
 
 
-class Mark(NamedTuple):
+class Checkpoint(NamedTuple):
     """Where one side stands after a step."""
 
     next: Offset
@@ -57,11 +57,11 @@ class Mark(NamedTuple):
     applied_at: Millis | None
 
 
-class Step(NamedTuple):
+class LaneStep(NamedTuple):
     """One lane's part of a batch."""
 
     lane: OwnedLane
-    arrived: Sequence[Arrived]
+    arrived: Sequence[Incoming]
     move: LaneMove
     refused: int
     applied_at: tuple[Millis | None, Millis | None]
@@ -79,14 +79,14 @@ def owned(row: LaneRow, transfers_topic: str, balances_topic: str) -> OwnedLane:
         row.lane,
         row.generation,
         row.epoch,
-        Side(transfers_topic, row.transfers_next, row.transfers_last, row.transfers_fingerprint),
-        Side(balances_topic, row.balances_next, row.balances_last, row.balances_fingerprint),
+        LaneSide(transfers_topic, row.transfers_next, row.transfers_last, row.transfers_fingerprint),
+        LaneSide(balances_topic, row.balances_next, row.balances_last, row.balances_fingerprint),
         row.halted_why,
         row.from_start,
     )
 
 
-def unreadable(side: Side, first: int, end: int) -> str | None:
+def unreadable(side: LaneSide, first: int, end: int) -> str | None:
     """Why a log of offsets `first` up to `end` cannot be read on from here; None if it can."""
     if end < side.next:
         return f"{side.topic} ends at {end} but {side.next} comes next: the topic was made anew"
@@ -98,10 +98,10 @@ def unreadable(side: Side, first: int, end: int) -> str | None:
 def step(
     lane: OwnedLane,
     records: tuple[Sequence[KafkaRecord], Sequence[KafkaRecord]],
-    polls: tuple[Poll, Poll],
+    polls: tuple[FetchStatus, FetchStatus],
     codec: Codec,
     refused_in_a_row: int,
-) -> Step:
+) -> LaneStep:
     """Over what one fetch brought; over nothing, it only tells how far the lane is complete."""
     transfers, balances = records
     halt = _other(lane.transfers, transfers) or _other(lane.balances, balances)
@@ -115,7 +115,7 @@ def step(
     complete = [_complete(mark, poll) for mark, poll in zip(marks, polls, strict=True)]
     as_of = None if halt or None in complete else min(at for at in complete if at is not None)
     move = _move(lane, marks, max((one.at for one in arrived), default=None), as_of, halt)
-    return Step(lane, arrived, move, refused, (marks[0].applied_at, marks[1].applied_at))
+    return LaneStep(lane, arrived, move, refused, (marks[0].applied_at, marks[1].applied_at))
 
 
 def halting(lane: OwnedLane, why: str) -> LaneMove:
@@ -124,7 +124,11 @@ def halting(lane: OwnedLane, why: str) -> LaneMove:
 
 
 def _move(
-    lane: OwnedLane, marks: tuple[Mark, Mark], event: Millis | None, as_of: Millis | None, halt: str | None
+    lane: OwnedLane,
+    marks: tuple[Checkpoint, Checkpoint],
+    event: Millis | None,
+    as_of: Millis | None,
+    halt: str | None,
 ) -> LaneMove:
     transfers, balances = marks
     return LaneMove(
@@ -145,7 +149,7 @@ def _move(
     )
 
 
-def _other(side: Side, records: Sequence[KafkaRecord]) -> str | None:
+def _other(side: LaneSide, records: Sequence[KafkaRecord]) -> str | None:
     """What to say when the last record read is another one now."""
     last = records[0] if records else None
     if last is None or last.offset != side.last or last.offset >= side.next:
@@ -155,20 +159,20 @@ def _other(side: Side, records: Sequence[KafkaRecord]) -> str | None:
     return f"{side.topic} holds another record at {last.offset} now: the topic was made anew"
 
 
-def _fresh(side: Side, records: Sequence[KafkaRecord]) -> Sequence[KafkaRecord]:
+def _fresh(side: LaneSide, records: Sequence[KafkaRecord]) -> Sequence[KafkaRecord]:
     if not records or records[0].offset >= side.next:
         return records
     return [record for record in records if record.offset >= side.next]
 
 
-def _mark(side: Side, arrived: Sequence[Arrived]) -> Mark:
+def _mark(side: LaneSide, arrived: Sequence[Incoming]) -> Checkpoint:
     last = next((one for one in reversed(arrived) if one.raw.topic == side.topic), None)
     if last is None:
-        return Mark(side.next, None, None, side.applied_at)
-    return Mark(Offset(last.offset + 1), last.offset, fingerprint(last.raw), last.at)
+        return Checkpoint(side.next, None, None, side.applied_at)
+    return Checkpoint(Offset(last.offset + 1), last.offset, fingerprint(last.raw), last.at)
 
 
-def _complete(mark: Mark, poll: Poll) -> Millis | None:
+def _complete(mark: Checkpoint, poll: FetchStatus) -> Millis | None:
     """One side's "complete as of": the broker's last answer, or how far behind it the records are."""
     if poll.at is None or poll.complete:
         return poll.at

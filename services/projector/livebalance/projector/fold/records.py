@@ -16,7 +16,7 @@ from livebalance.wire.timestamp import MAX_MILLIS, Millis
 
 
 class KafkaRecord(Protocol):
-    """What a consumer hands out."""
+    """Content a consumer hands out."""
 
     @property
     def topic(self) -> str: ...
@@ -40,26 +40,26 @@ class Erasure(NamedTuple):
     account: AccountId
 
 
-class Refused(NamedTuple):
+class Rejected(NamedTuple):
     """A record that may not be applied, and why, for an operator to read."""
 
     reason: str
 
 
-What = Transfer | Balance | Erasure | Refused
+Content = Transfer | Balance | Erasure | Rejected
 
 
-class Arrived(NamedTuple):
+class Incoming(NamedTuple):
     """One record and where it came from; `raw` for the quarantine."""
 
-    what: What
+    what: Content
     lane: Lane
     offset: Offset
     at: Millis  # Kafka's time
     raw: KafkaRecord
 
 
-Reader = Callable[[KafkaRecord, Codec], What]
+Reader = Callable[[KafkaRecord, Codec], Content]
 
 
 def kafka_time(record: KafkaRecord) -> Millis:
@@ -68,25 +68,25 @@ def kafka_time(record: KafkaRecord) -> Millis:
     return Millis(at if 0 <= at <= MAX_MILLIS else min(max(at, 0), MAX_MILLIS))
 
 
-def _transfer(record: KafkaRecord, codec: Codec) -> Transfer | Refused:
+def _transfer(record: KafkaRecord, codec: Codec) -> Transfer | Rejected:
     if record.value is None:
-        return Refused("no value")
+        return Rejected("no value")
     found = codec.transfer(record.value)
     reason = admissible(found, record.key)
-    return found if reason is None else Refused(reason)
+    return found if reason is None else Rejected(reason)
 
 
-def _balance(record: KafkaRecord, codec: Codec) -> Balance | Erasure | Refused:
+def _balance(record: KafkaRecord, codec: Codec) -> Balance | Erasure | Rejected:
     if record.value is None:
         return Erasure(account_id((record.key or b"").decode("ascii", "replace")))
     found = codec.balance(record.value)
     reason = admissible(found, record.key)
-    return found if reason is None else Refused(reason)
+    return found if reason is None else Rejected(reason)
 
 
 def arrivals(
     transfers: Sequence[KafkaRecord], balances: Sequence[KafkaRecord], codec: Codec
-) -> list[Arrived]:
+) -> list[Incoming]:
     """Both topics of one lane merged by Kafka's time; within a topic the order of offsets stands."""
     arrived = [_arrived(record, _transfer, codec) for record in transfers]
     arrived += [_arrived(record, _balance, codec) for record in balances]
@@ -98,38 +98,38 @@ def arrivals(
     return arrived
 
 
-def _arrived(record: KafkaRecord, read: Reader, codec: Codec) -> Arrived:
-    what: What
+def _arrived(record: KafkaRecord, read: Reader, codec: Codec) -> Incoming:
+    what: Content
     try:
         what = read(record, codec)
     except DecodeError as error:
-        what = Refused(str(error))
-    return Arrived(what, Lane(record.partition), Offset(record.offset), kafka_time(record), record)
+        what = Rejected(str(error))
+    return Incoming(what, Lane(record.partition), Offset(record.offset), kafka_time(record), record)
 
 
-def again(record: KafkaRecord, transfers: str, balances: str, codec: Codec) -> Arrived:
+def again(record: KafkaRecord, transfers: str, balances: str, codec: Codec) -> Incoming:
     """A record that was put aside, read as if it came now, by the names of both topics.
 
     An empty one stays where it is: an erasure would take with it what came after it.
     """
 
-    def read(record: KafkaRecord, codec: Codec) -> What:
+    def read(record: KafkaRecord, codec: Codec) -> Content:
         if record.topic not in (transfers, balances):
-            return Refused("this topic is not read any more")
+            return Rejected("this topic is not read any more")
         if record.value is None:
-            return Refused("no value")
+            return Rejected("no value")
         return (_transfer if record.topic == transfers else _balance)(record, codec)
 
     return _arrived(record, read, codec)
 
 
-def before_streak(arrived: Sequence[Arrived], streak: int, limit: int) -> tuple[Sequence[Arrived], int]:
+def before_streak(arrived: Sequence[Incoming], streak: int, limit: int) -> tuple[Sequence[Incoming], int]:
     """What may be taken before more than `limit` in a row are refused, and the new streak.
 
     A streak over `limit` in the answer means that the lane halts. `streak` comes from the batch before.
     """
     for number, one in enumerate(arrived):
-        streak = streak + 1 if isinstance(one.what, Refused) else 0
+        streak = streak + 1 if isinstance(one.what, Rejected) else 0
         if streak > limit:
             return arrived[:number], streak
     return arrived, streak
@@ -143,7 +143,7 @@ def fingerprint(record: KafkaRecord) -> bytes:
     return digest.digest()
 
 
-def quarantined(one: Arrived, reason: str) -> QuarantineRow:
+def quarantined(one: Incoming, reason: str) -> QuarantineRow:
     raw = one.raw
     headers = json.dumps([[name, None if value is None else value.hex()] for name, value in raw.headers])
     return QuarantineRow(raw.topic, one.lane, one.offset, raw.key, raw.value, headers, one.at, reason)

@@ -10,13 +10,13 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from livebalance.projector import metrics
-from livebalance.projector.fold.lane import OwnedLane, Poll, Side
+from livebalance.projector.fold.lane import FetchStatus, LaneSide, OwnedLane
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.fetch import fetch, fetch_evenly
 from livebalance.runtime.kafka.lag import Lag
 from livebalance.runtime.kafka.rebalance import RebalanceListener
-from livebalance.runtime.kafka.stall_detector import Ends, Place
+from livebalance.runtime.kafka.stall_detector import Ends, PartitionProgress
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.timestamp import Millis
 
@@ -29,7 +29,7 @@ _log = logs.get("intake")
 Records = list[ConsumerRecord]
 
 
-class Log(NamedTuple):
+class PartitionState(NamedTuple):
     """What a broker tells of one partition: first offset, end of what is committed, the group's mark."""
 
     first: Offset
@@ -38,7 +38,7 @@ class Log(NamedTuple):
     epoch: str  # the epoch the group's mark was made in
 
 
-class Intake:
+class LaneConsumer:
     """Owns the consumer. Errors are those of aiokafka, and TimeoutError."""
 
     def __init__(self, settings: ProjectorSettings) -> None:
@@ -91,7 +91,7 @@ class Intake:
             _log.error("assigned one side only", lanes=sorted(transfers ^ balances))
         return [Lane(number) for number in sorted(transfers & balances)]
 
-    async def logs(self, lanes: Iterable[Lane]) -> dict[TopicPartition, Log]:
+    async def logs(self, lanes: Iterable[Lane]) -> dict[TopicPartition, PartitionState]:
         """Both sides of each lane, as the broker knows them now."""
         sides = [side for lane in lanes for side in self._sides(lane)]
         async with asyncio.timeout(_SECONDS):
@@ -104,7 +104,7 @@ class Intake:
             raise KafkaConnectionError("the group's coordinator is not ready")
         self._ends = end
         return {
-            at: Log(
+            at: PartitionState(
                 first[at], end[at], None if marks[at].offset < 0 else marks[at].offset, marks[at].metadata
             )
             for at in sides
@@ -155,25 +155,25 @@ class Intake:
             if not found.keys().isdisjoint(sides := self._sides(lane))
         }
 
-    async def polls(self, lane: Lane) -> tuple[Poll, Poll]:
+    async def polls(self, lane: Lane) -> tuple[FetchStatus, FetchStatus]:
         """How both sides stood at the last fetch. Waits for nothing while the assignment is in force."""
         transfers, balances = self._sides(lane)
         return await self._poll(transfers), await self._poll(balances)
 
-    async def _poll(self, at: TopicPartition) -> Poll:
+    async def _poll(self, at: TopicPartition) -> FetchStatus:
         if at not in self._consumer.assignment():  # it was taken away a moment ago: to ask would be a bug
-            return Poll(False, None)
+            return FetchStatus(False, None)
         end, answered = self._consumer.last_stable_offset(at), self._consumer.last_poll_timestamp(at)
         if end is None or answered is None:
-            return Poll(False, None)
+            return FetchStatus(False, None)
         told = Millis(answered - int(self._lag.held_back(at) * 1000))  # what came since may not be read yet
-        return Poll(await self._consumer.position(at) >= end, told)
+        return FetchStatus(await self._consumer.position(at) >= end, told)
 
-    def places(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, Place]:
+    def places(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:
         """Of both sides of each, when the broker last answered a fetch, and what Postgres has of it."""
         mine = self._assignment.partitions & self._consumer.assignment()
         return {
-            at: Place(self._consumer.last_poll_timestamp(at), side.next)
+            at: PartitionProgress(self._consumer.last_poll_timestamp(at), side.next)
             for lane in lanes
             for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
             if at in mine
@@ -193,7 +193,7 @@ class Intake:
         except (KafkaError, TimeoutError) as error:
             _log.warning("the group's offsets were not committed", error=repr(error))
 
-    def _standing(self, lane: OwnedLane) -> Iterable[tuple[TopicPartition, Side]]:
+    def _standing(self, lane: OwnedLane) -> Iterable[tuple[TopicPartition, LaneSide]]:
         return zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
 
     def _sides(self, lane: Lane) -> tuple[TopicPartition, TopicPartition]:

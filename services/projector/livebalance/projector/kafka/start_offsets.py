@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import LaneStart, whole
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.reader import offsets_since
 from livebalance.runtime.kafka.topics import source, unfit
 from livebalance.wire.identity import Lane, Offset
@@ -26,7 +26,7 @@ async def starts(settings: ProjectorSettings) -> list[LaneStart]:
     async with asyncio.timeout(_SECONDS):
         found = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
     if wrong := unfit(found):
-        raise RefusedError(wrong)
+        raise StartupError(wrong)
     lanes = found.partitions[settings.transfers_topic]
     if settings.start == "beginning":
         return whole(lanes)

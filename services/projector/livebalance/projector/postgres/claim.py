@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from aiokafka import TopicPartition
 
 from livebalance.projector.errors import FencedError
-from livebalance.projector.fold.lane import OwnedLane, Side, halting, owned, unreadable
-from livebalance.projector.kafka.consumer import Intake, Log
+from livebalance.projector.fold.lane import LaneSide, OwnedLane, halting, owned, unreadable
+from livebalance.projector.kafka.consumer import LaneConsumer, PartitionState
 from livebalance.projector.postgres.epoch import change_epoch
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.settings import ProjectorSettings
@@ -16,7 +16,7 @@ from livebalance.wire.identity import Lane
 _log = logs.get("claim")
 
 
-async def claim(settings: ProjectorSettings, intake: Intake, store: Store) -> dict[Lane, OwnedLane]:
+async def claim(settings: ProjectorSettings, intake: LaneConsumer, store: Store) -> dict[Lane, OwnedLane]:
     """All lanes assigned now, halted ones too; those that run stand ready to be fetched.
 
     Raises FencedError when the epoch changed or the assignment moved on meanwhile.
@@ -41,12 +41,14 @@ async def claim(settings: ProjectorSettings, intake: Intake, store: Store) -> di
     return lanes
 
 
-def _sides(lane: OwnedLane, known: Mapping[TopicPartition, Log]) -> list[tuple[Side, Log]]:
+def _sides(
+    lane: OwnedLane, known: Mapping[TopicPartition, PartitionState]
+) -> list[tuple[LaneSide, PartitionState]]:
     return [(side, known[TopicPartition(side.topic, lane.lane)]) for side in (lane.transfers, lane.balances)]
 
 
 async def _check_witness(
-    lanes: Mapping[Lane, OwnedLane], known: Mapping[TopicPartition, Log], store: Store
+    lanes: Mapping[Lane, OwnedLane], known: Mapping[TopicPartition, PartitionState], store: Store
 ) -> None:
     """The group's mark is made after Postgres has committed. Is it ahead, Postgres has lost commits."""
     for lane in lanes.values():
@@ -61,7 +63,7 @@ async def _check_witness(
 
 
 async def _halt_unreadable(
-    lanes: Mapping[Lane, OwnedLane], known: Mapping[TopicPartition, Log], store: Store
+    lanes: Mapping[Lane, OwnedLane], known: Mapping[TopicPartition, PartitionState], store: Store
 ) -> None:
     for lane in lanes.values():
         reasons = [unreadable(side, log.first, log.end) for side, log in _sides(lane, known)]

@@ -6,7 +6,7 @@ from livebalance.projector import metrics
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
-from livebalance.runtime.errors import RefusedError
+from livebalance.runtime.errors import StartupError
 from livebalance.wire.identity import Epoch
 
 _log = logs.get("truth")
@@ -16,7 +16,7 @@ class StandbyError(ConnectionError):
     """This server is a standby that was not promoted yet."""
 
 
-async def recognise(connection: projector_writes.Connection, starts: Sequence[LaneStart]) -> None:
+async def check_server_identity(connection: projector_writes.Connection, starts: Sequence[LaneStart]) -> None:
     """Makes the projection known to be on this server, for a connection just opened.
 
     `starts`: of each lane, where it is begun if no projection was here before.
@@ -33,7 +33,7 @@ async def recognise(connection: projector_writes.Connection, starts: Sequence[La
     assert found is not None
     partitions = len(starts)
     if found.partitions != partitions:
-        raise RefusedError(
+        raise StartupError(
             f"the topics have {partitions} partitions, the projection was built from {found.partitions}:"
             " go on with topics of that many, or rebuild into an empty database"
         )

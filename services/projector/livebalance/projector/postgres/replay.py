@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from livebalance.projector.fold.records import Arrived, again
+from livebalance.projector.fold.records import Incoming, again
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
@@ -16,7 +16,7 @@ _AWAY_SECONDS = 10.0  # until it is asked again
 _log = logs.get("marked")
 
 
-class Marked:
+class QuarantineReplay:
     """While the schema registry is away these wait, and hold up nothing else."""
 
     def __init__(self, settings: ProjectorSettings, store: Store, values: Values) -> None:
@@ -24,7 +24,7 @@ class Marked:
         self._store, self._values = store, values
         self._next = 0.0
 
-    async def read(self, lanes: list[Lane]) -> list[tuple[int, Arrived]]:
+    async def read(self, lanes: list[Lane]) -> list[tuple[int, Incoming]]:
         """Those of these lanes, by their id; not all at once, if there are many."""
         if time.monotonic() < self._next:
             return []

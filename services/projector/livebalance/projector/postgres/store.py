@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from livebalance.projector.errors import FencedError, ListedError, UnsureError
-from livebalance.projector.postgres.epoch import recognise
+from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError
+from livebalance.projector.postgres.epoch import check_server_identity
 from livebalance.readmodel import projector_writes, quarantine
 from livebalance.readmodel.rows import (
+    BatchRows,
     LaneMove,
     LaneRow,
     LaneStart,
     ListedTransfer,
     MarkedRow,
     StoredBalance,
-    Work,
 )
 from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
@@ -43,7 +43,7 @@ class Store:
             fresh = await self._connect()
             try:
                 await projector_writes.prepare(fresh)
-                await recognise(fresh, self._starts)
+                await check_server_identity(fresh, self._starts)
             except BaseException:
                 fresh.terminate()
                 raise
@@ -110,8 +110,8 @@ class Store:
         if moves and await projector_writes.move_lanes(await self.connection(), moves) < len(moves):
             raise FencedError("a lane has another owner")
 
-    async def write(self, work: Work) -> None:
-        """All or nothing. Raises FencedError, ListedError, or UnsureError of a COMMIT without an answer."""
+    async def write(self, work: BatchRows) -> None:
+        """Writes all rows or none. Raises FencedError, AlreadyListedError or CommitUnknownError."""
         transaction = (await self.connection()).transaction()
         await transaction.start()
         try:
@@ -124,10 +124,10 @@ class Store:
         try:
             await transaction.commit()
         except Exception as error:
-            raise UnsureError("the connection died inside COMMIT") from error
+            raise CommitUnknownError("the connection died inside COMMIT") from error
         failpoints.at("after_commit")
 
-    async def _write(self, work: Work) -> None:
+    async def _write(self, work: BatchRows) -> None:
         connection = await self.connection()
         written = await projector_writes.write_batch(connection, self._transfers_topic, work)
         if written.lanes < len(work.moves):
@@ -135,7 +135,7 @@ class Store:
         if written.balances < len(work.balances):
             raise FencedError("an account is not at the revision it was read at")
         if written.transfers < len(work.transfers):
-            raise ListedError("a transfer is in the list already")
+            raise AlreadyListedError("a transfer is in the list already")
         if work.erased:
             await quarantine.forget(connection, work.erased)
         if work.quarantined:

@@ -1,4 +1,4 @@
-"""A connection to one server of Redis, to ring by."""
+"""A connection to one server of RedisUrl, to ring by."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from livebalance.projector.redis.messages import Message
 from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
 from livebalance.runtime.redis.commands import AWAY, Streams, answers, opened, packed
-from livebalance.runtime.redis.url import Node, Redis
+from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 _SECONDS = 1.0  # for a try to connect
 
 _log = logs.get("doorbell")
 
 
-class Rope:
-    def __init__(self, redis: Redis, node: Node) -> None:
+class PublishConnection:
+    def __init__(self, redis: RedisUrl, node: RedisNode) -> None:
         self.node = node
         self._redis = redis
         self._word = "SPUBLISH" if redis.clustered else "PUBLISH"

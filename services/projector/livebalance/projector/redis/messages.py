@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from livebalance.projector.fold.fold import Change, Folded
-from livebalance.projector.fold.lane import Step
+from livebalance.projector.fold.fold import Change, FoldResult
+from livebalance.projector.fold.lane import LaneStep
 from livebalance.readmodel.rows import TransferRow
 from livebalance.wire.delta import (
     MAX_TRANSFERS,
     Delta,
-    Parts,
-    Progress,
+    DeltaParts,
+    ProgressMessage,
     encode_delta,
     encode_progress,
     redis_account,
@@ -26,7 +26,7 @@ _MANY = MAX_TRANSFERS // 100  # more cannot fit into one message, so they need n
 Message = tuple[str, bytes]  # channel of Redis, payload
 
 
-class Newsroom(NamedTuple):
+class MessageEncoder(NamedTuple):
     """How news is written; `behind_after` in ms."""
 
     prefix: str
@@ -34,7 +34,7 @@ class Newsroom(NamedTuple):
     currency: str | None
     behind_after: int
 
-    def deltas(self, steps: Iterable[Step], folded: Folded, now: Millis) -> list[Message]:
+    def deltas(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
         """One message per changed account; none of a lane that is far behind (its progress says so)."""
         epochs = {step.lane.lane: step.lane.epoch for step in steps if not self._is_behind(step, now)}
         return [
@@ -43,13 +43,15 @@ class Newsroom(NamedTuple):
             if change.account.lane in epochs
         ]
 
-    def progress(self, steps: Iterable[Step], now: Millis) -> list[Message]:
+    def progress(self, steps: Iterable[LaneStep], now: Millis) -> list[Message]:
         """One message per lane of which it is known how far it is complete."""
         return [
             (
                 redis_lane(self.prefix, step.lane.lane),
                 encode_progress(
-                    Progress(step.lane.lane, step.lane.epoch, step.move.as_of, self._is_behind(step, now))
+                    ProgressMessage(
+                        step.lane.lane, step.lane.epoch, step.move.as_of, self._is_behind(step, now)
+                    )
                 ),
             )
             for step in steps
@@ -65,7 +67,7 @@ class Newsroom(NamedTuple):
             transfers = transfers_part([self._shown(row) for row in change.transfers])
         if len(transfers) > MAX_TRANSFERS:
             balance = transfers = b""
-        parts = Parts(
+        parts = DeltaParts(
             epoch,
             change.from_,
             account.revision,
@@ -81,5 +83,5 @@ class Newsroom(NamedTuple):
             row.transfer_id, row.amount, row.total, rfc3339(row.occurred_at), row.revision, at
         )
 
-    def _is_behind(self, step: Step, now: Millis) -> bool:
+    def _is_behind(self, step: LaneStep, now: Millis) -> bool:
         return step.move.as_of is not None and now - step.move.as_of > self.behind_after

@@ -10,12 +10,12 @@ from itertools import chain
 import hiredis
 
 from livebalance.projector import metrics
-from livebalance.projector.redis.connection import Rope
+from livebalance.projector.redis.connection import PublishConnection
 from livebalance.projector.redis.messages import Message
 from livebalance.runtime import logs
-from livebalance.runtime.redis.cluster_slots import Move, Slots
+from livebalance.runtime.redis.cluster_slots import ClusterSlots, Moved
 from livebalance.runtime.redis.commands import AWAY, read_slots
-from livebalance.runtime.redis.url import Node, Redis
+from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 _SECONDS = 1.0  # the longest a publish may take, and the time between two looks at what is away
 _LOOKS = 5  # between two readings of a cluster's slots when nothing is amiss
@@ -23,13 +23,13 @@ _LOOKS = 5  # between two readings of a cluster's slots when nothing is amiss
 _log = logs.get("doorbell")
 
 
-class Doorbell:
+class Publisher:
     """A rope for each server. While one is away, its messages are counted and forgotten: nothing queues."""
 
     def __init__(self, url: str) -> None:
-        self._redis = Redis.of(url)
-        self._slots: Slots | None = None  # of a cluster, once it is known
-        self._ropes: dict[Node, Rope] = {}
+        self._redis = RedisUrl.of(url)
+        self._slots: ClusterSlots | None = None  # of a cluster, once it is known
+        self._ropes: dict[RedisNode, PublishConnection] = {}
         if not self._redis.clustered:
             self._tie(self._redis.nodes)
         self._keeping: asyncio.Task[None] | None = None
@@ -61,11 +61,11 @@ class Doorbell:
         moved = await asyncio.gather(*(self._ring(rope, share, until) for rope, share in shares.items()))
         return list(chain.from_iterable(moved))
 
-    def _shares(self, messages: Sequence[Message]) -> dict[Rope, Sequence[Message]]:
+    def _shares(self, messages: Sequence[Message]) -> dict[PublishConnection, Sequence[Message]]:
         """Those of each server that is here."""
         if not self._redis.clustered:
             return {rope: messages for rope in self._ropes.values() if rope.here and messages}
-        shares = defaultdict[Rope, list[Message]](list)
+        shares = defaultdict[PublishConnection, list[Message]](list)
         for message in messages:
             owner = self._slots and self._slots.owner(message[0].encode())
             rope = self._ropes.get(owner) if owner else None
@@ -73,7 +73,9 @@ class Doorbell:
                 shares[rope].append(message)
         return dict(shares)
 
-    async def _ring(self, rope: Rope, messages: Sequence[Message], until: float) -> list[Message]:
+    async def _ring(
+        self, rope: PublishConnection, messages: Sequence[Message], until: float
+    ) -> list[Message]:
         try:
             async with asyncio.timeout_at(until):
                 found = await rope.ring(messages)
@@ -88,11 +90,11 @@ class Doorbell:
         metrics.published.inc(len(messages) - len(moved))
         return moved
 
-    def _is_elsewhere(self, rope: Rope, answer: object) -> bool:
-        """Raises what else Redis refuses."""
+    def _is_elsewhere(self, rope: PublishConnection, answer: object) -> bool:
+        """Raises what else RedisUrl refuses."""
         if not isinstance(answer, hiredis.ReplyError):
             return False
-        move = Move.of(str(answer), rope.node)
+        move = Moved.of(str(answer), rope.node)
         if move is None or self._slots is None:
             raise answer
         self._slots.learn(move)
@@ -125,9 +127,9 @@ class Doorbell:
         else:
             self._tie(self._slots.nodes)
 
-    def _tie(self, nodes: Collection[Node]) -> None:
+    def _tie(self, nodes: Collection[RedisNode]) -> None:
         """A rope to each of them, and to no other."""
         for node in self._ropes.keys() - set(nodes):
             self._ropes.pop(node).hang_up()
         for node in nodes:
-            self._ropes.setdefault(node, Rope(self._redis, node))
+            self._ropes.setdefault(node, PublishConnection(self._redis, node))
