@@ -22,20 +22,20 @@ export default defineConfig(
         'error',
         { type: ['element', 'attribute'], prefix: 'lb', style: 'kebab-case' },
       ],
-      // A name in a template says what it is; folders say which feature it belongs to.
+      // Component classes have no suffix: the folder names the feature.
       '@angular-eslint/component-class-suffix': 'off',
-      // Numbers in messages need no String().
+      // Numbers in template literals need no String().
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
-      // `type` joins into unions, which is what frames and states are.
+      // Frames and states are unions, which only `type` can declare.
       '@typescript-eslint/consistent-type-definitions': 'off',
     },
   },
   {
-    // Pure files decide: no clock, no chance, no network, no framework.
+    // Pure files use no clock, randomness, network or framework.
     files: [
       'src/app/wire/*.ts',
-      'src/app/connection/{machine,state,channel,backoff,clock,moment}.ts',
-      'src/app/account/{ledger,groups,words,sparkline}.ts',
+      'src/app/connection/{session,session-state,channel,backoff,clock,step-context}.ts',
+      'src/app/account/{account-state,transfer-grouping,connection-text,sparkline}.ts',
     ],
     rules: {
       'no-restricted-globals': [

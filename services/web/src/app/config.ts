@@ -1,4 +1,4 @@
-/** How the parts are put together. */
+/** Routes and providers of the application. */
 
 import { APP_BASE_HREF } from '@angular/common';
 import {
@@ -13,11 +13,11 @@ import {
   type Routes,
 } from '@angular/router';
 
-import { AccountPage } from './account/page';
-import { Landing } from './account/landing';
+import { AccountPage } from './account/account-page';
+import { LandingPage } from './account/landing-page';
 
 const routes: Routes = [
-  { path: '', pathMatch: 'full', component: Landing, title: 'Livebalance' },
+  { path: '', pathMatch: 'full', component: LandingPage, title: 'Livebalance' },
   { path: 'accounts/:id', component: AccountPage },
   { path: '**', redirectTo: '' },
 ];

@@ -1,11 +1,11 @@
-/** The course of the balance as a line: whole-number arithmetic down to the pixel. */
+/** The course of the balance as a line. Amounts stay exact until they become pixels. */
 
 import type { Transfer } from '../wire/frame';
 import { atScale, parts } from '../wire/money';
 
 export type Size = { readonly width: number; readonly height: number };
 
-/** An SVG path from oldest to newest of `rows` (newest first); empty with fewer than two. */
+/** Returns an SVG path from the oldest to the newest of `rows` (newest first), or '' for fewer than two rows. */
 export function sparkline(rows: readonly Transfer[], { width, height }: Size): string {
   if (rows.length < 2) return '';
   const totals = rows.map((row) => parts(row.total)).reverse();

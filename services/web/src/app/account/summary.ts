@@ -1,22 +1,26 @@
 import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 
-import { Connection } from '../connection/connection';
+import { GatewayClient } from '../connection/gateway-client';
 import { millis } from '../wire/identity';
 import { sign } from '../wire/money';
-import { direction } from './amount';
-import { Amount } from './amount-text';
+import { AccountStore } from './account-store';
+import { Amount } from './amount';
+import { direction } from './amount-format';
+import { asOfAge, formatAge } from './connection-text';
 import { sparkline } from './sparkline';
-import { Account } from './store';
-import { ageMs, ago } from './words';
 
-const LINE = { width: 600, height: 72 };
-const LINE_ROWS = 60;
-const OLD_MS = 20_000;
+const CHART = { width: 600, height: 72 };
+const CHART_ROWS = 60;
+const STALE_AFTER_MS = 20_000;
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const timeFormat = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+});
+const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
-/** The balance, how it moved, how complete it is, and whether it adds up. */
+/** The balance of an account, its recent course, its freshness, and whether it matches the transfers. */
 @Component({
   selector: 'lb-summary',
   changeDetection: ChangeDetectionStrategy.OnPush,
@@ -24,52 +28,52 @@ const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle:
   templateUrl: './summary.html',
 })
 export class Summary {
-  readonly #connection = inject(Connection);
-  readonly #account = inject(Account);
+  readonly #client = inject(GatewayClient);
+  readonly #account = inject(AccountStore);
 
-  protected readonly line = LINE;
+  protected readonly chart = CHART;
   protected readonly direction = direction;
-  protected readonly ledger = this.#account.ledger;
-  protected readonly balance = computed(() => this.ledger()?.balance ?? null);
-  protected readonly newest = computed(() => this.ledger()?.rows[0] ?? null);
-  protected readonly path = computed(() => sparkline((this.ledger()?.rows ?? []).slice(0, LINE_ROWS), LINE));
+  protected readonly state = this.#account.state;
+  protected readonly balance = computed(() => this.state()?.balance ?? null);
+  protected readonly newest = computed(() => this.state()?.rows[0] ?? null);
+  protected readonly path = computed(() => sparkline((this.state()?.rows ?? []).slice(0, CHART_ROWS), CHART));
   protected readonly area = computed(() => {
     const path = this.path();
-    return path === '' ? '' : `${path}V${LINE.height + 4}H0Z`;
+    return path === '' ? '' : `${path}V${CHART.height + 4}H0Z`;
   });
 
-  protected readonly link = computed(() => {
-    const { link } = this.#connection.state();
-    return link.kind === 'open' ? link : null;
+  protected readonly connection = computed(() => {
+    const { connection } = this.#client.session();
+    return connection.kind === 'open' ? connection : null;
   });
-  protected readonly gaps = computed(() => this.#connection.state().channel?.gaps ?? 0);
-  protected readonly asOf = computed(() => this.#connection.state().channel?.asOf ?? null);
+  protected readonly gaps = computed(() => this.#client.session().channel?.gaps ?? 0);
+  protected readonly asOf = computed(() => this.#client.session().channel?.asOf ?? null);
   protected readonly asOfText = computed(() => {
-    const at = this.asOf();
-    return at === null ? '' : clock.format(millis(at));
+    const asOf = this.asOf();
+    return asOf === null ? '' : timeFormat.format(millis(asOf));
   });
   readonly #age = computed(() => {
-    const { channel, skew } = this.#connection.state();
-    return channel === null ? null : ageMs(channel, skew, this.#connection.time());
+    const { channel, clockSkew } = this.#client.session();
+    return channel === null ? null : asOfAge(channel, clockSkew, this.#client.time());
   });
-  protected readonly age = computed(() => {
+  protected readonly ageText = computed(() => {
     const age = this.#age();
-    return age === null ? '' : ago(age);
+    return age === null ? '' : formatAge(age);
   });
-  protected readonly old = computed(() => (this.#age() ?? 0) > OLD_MS);
+  protected readonly stale = computed(() => (this.#age() ?? 0) > STALE_AFTER_MS);
 
-  protected readonly disputed = computed(() => {
+  protected readonly disputedSince = computed(() => {
     const since = this.balance()?.disputed_since ?? null;
-    return since === null ? null : day.format(millis(since));
+    return since === null ? null : dateTimeFormat.format(millis(since));
   });
-  /** What is listed and not yet in the balance, unless that is nothing. */
+  /** The sum of the transfers that the balance does not include yet; null if it is zero or unknown. */
   protected readonly halfApplied = computed(() => {
-    const half = this.balance()?.half_applied ?? null;
-    return half === null || sign(half) === 0 ? null : half;
+    const halfApplied = this.balance()?.half_applied ?? null;
+    return halfApplied === null || sign(halfApplied) === 0 ? null : halfApplied;
   });
   protected readonly check = computed(() => {
     const drift = this.balance()?.drift ?? null;
     if (drift === null) return 'unknown';
-    return sign(drift) === 0 ? 'adds up' : 'drift';
+    return sign(drift) === 0 ? 'match' : 'drift';
   });
 }

@@ -4,7 +4,7 @@ import type { Transfer } from '../wire/frame';
 import type { Currency, Money } from '../wire/money';
 import { TransferRow } from './transfer-row';
 
-/** Some rows that are laid out together, and only while they are in sight. */
+/** A group of rows that the browser lays out only while it is in view (CSS `content-visibility`). */
 @Component({
   selector: 'lb-transfer-group',
   changeDetection: ChangeDetectionStrategy.OnPush,
@@ -17,16 +17,16 @@ import { TransferRow } from './transfer-row';
         [row]="row"
         [opening]="opening()"
         [currency]="currency()"
-        [today]="today()"
-        [class.news]="row.revision > seenFrom()"
+        [newestDate]="newestDate()"
+        [class.new]="row.revision > highlightAbove()"
       />
     }
   `,
 })
 export class TransferGroup {
   readonly rows = input.required<readonly Transfer[]>();
-  readonly seenFrom = input.required<number>();
+  readonly highlightAbove = input.required<number>();
   readonly opening = input<Money | null>(null);
   readonly currency = input<Currency>(null);
-  readonly today = input<string>();
+  readonly newestDate = input<string>();
 }

@@ -3,16 +3,20 @@ import { ChangeDetectionStrategy, Component, computed, input } from '@angular/co
 import type { Transfer } from '../wire/frame';
 import { millis } from '../wire/identity';
 import { plus, type Currency, type Money } from '../wire/money';
-import { direction } from './amount';
-import { Amount } from './amount-text';
+import { Amount } from './amount';
+import { direction } from './amount-format';
 
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const date = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+const timeFormat = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+});
+const dateFormat = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 
-/** The day of a transfer, in words. */
-export const dayOf = (row: Transfer): string => date.format(millis(row.occurred_at));
+/** Returns the date of a transfer, formatted in the user's language. */
+export const dateOf = (row: Transfer): string => dateFormat.format(millis(row.occurred_at));
 
-/** One transfer; attributes hold the raw values. */
+/** One transfer. The data attributes hold its unformatted values. */
 @Component({
   selector: 'lb-transfer',
   changeDetection: ChangeDetectionStrategy.OnPush,
@@ -32,13 +36,13 @@ export class TransferRow {
   readonly row = input.required<Transfer>();
   readonly opening = input<Money | null>(null);
   readonly currency = input<Currency>(null);
-  /** The day that goes without saying. */
-  readonly today = input<string>();
+  /** The date of the newest transfer. Rows of this date show only the time. */
+  readonly newestDate = input<string>();
 
   protected readonly direction = computed(() => direction(this.row().amount));
-  protected readonly time = computed(() => time.format(millis(this.row().occurred_at)));
-  protected readonly date = computed(() => dayOf(this.row()));
-  protected readonly after = computed(() => {
+  protected readonly time = computed(() => timeFormat.format(millis(this.row().occurred_at)));
+  protected readonly date = computed(() => dateOf(this.row()));
+  protected readonly balanceAfter = computed(() => {
     const opening = this.opening();
     return opening === null ? null : plus(opening, this.row().total);
   });

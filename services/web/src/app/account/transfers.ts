@@ -1,12 +1,12 @@
 import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal } from '@angular/core';
 
 import type { Transfer } from '../wire/frame';
-import { grouped, type Group } from './groups';
-import { Account } from './store';
+import { AccountStore } from './account-store';
 import { TransferGroup } from './transfer-group';
-import { dayOf } from './transfer-row';
+import { groupRows, type RowGroup } from './transfer-grouping';
+import { dateOf } from './transfer-row';
 
-/** The transfers, newest first, and the way to the older ones. */
+/** The list of transfers, newest first, and a button that loads older transfers. */
 @Component({
   selector: 'lb-transfers',
   changeDetection: ChangeDetectionStrategy.OnPush,
@@ -14,16 +14,16 @@ import { dayOf } from './transfer-row';
   templateUrl: './transfers.html',
 })
 export class Transfers {
-  protected readonly account = inject(Account);
-  protected readonly ledger = this.account.ledger;
-  protected readonly rows = computed(() => this.ledger()?.rows ?? []);
-  protected readonly groups = linkedSignal<readonly Transfer[], readonly Group[]>({
+  protected readonly account = inject(AccountStore);
+  protected readonly state = this.account.state;
+  protected readonly rows = computed(() => this.state()?.rows ?? []);
+  protected readonly groups = linkedSignal<readonly Transfer[], readonly RowGroup[]>({
     source: this.rows,
-    computation: (rows, before) => grouped(rows, before?.value),
+    computation: (rows, previous) => groupRows(rows, previous?.value),
   });
-  protected readonly seenFrom = computed(() => this.ledger()?.seenFrom ?? 0);
-  protected readonly opening = computed(() => this.ledger()?.balance?.opening ?? null);
-  protected readonly currency = computed(() => this.ledger()?.balance?.currency ?? null);
-  protected readonly today = computed(() => this.rows().slice(0, 1).map(dayOf)[0]);
-  protected readonly atEnd = computed(() => this.ledger()?.older.kind === 'none');
+  protected readonly highlightAbove = computed(() => this.state()?.highlightAbove ?? 0);
+  protected readonly opening = computed(() => this.state()?.balance?.opening ?? null);
+  protected readonly currency = computed(() => this.state()?.balance?.currency ?? null);
+  protected readonly newestDate = computed(() => this.rows().slice(0, 1).map(dateOf)[0]);
+  protected readonly complete = computed(() => this.state()?.older.kind === 'none');
 }

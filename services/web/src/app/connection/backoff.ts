@@ -1,20 +1,28 @@
-/** How long to stay away after a connection was lost: full jitter, so that many clients do not come back at once. */
+/** Delays before reconnecting, with full jitter, so that clients of a lost gateway do not reconnect all at once. */
 
 import { retryAfterMs } from '../wire/close';
-import type { Moment } from './moment';
+import type { StepContext } from './step-context';
 
 const FIRST_MS = 500;
-const CAP_MS = 20_000;
+const MAX_MS = 20_000;
 const GOODBYE = 4000;
 
-/** Attempt 0 waits 0 … 0.5 s, each further one up to twice as long, at most 20 s. */
-export function backoffMs(attempt: number, chance: number): number {
-  return chance * Math.min(CAP_MS, FIRST_MS * 2 ** Math.min(attempt, 16));
+/** Returns a delay of at most 0.5 s for attempt 0. The limit doubles with each attempt, up to 20 s. */
+export function backoffMs(attempt: number, jitter: number): number {
+  return jitter * Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(attempt, 16));
 }
 
-/** A goodbye names the time *within* which to come back, any other close the time *after* which. */
-export function waitMs(close: { code: number; reason: string }, attempt: number, { chance }: Moment): number {
-  const asked = retryAfterMs(close.reason);
-  if (asked === null) return backoffMs(attempt, chance);
-  return close.code === GOODBYE ? chance * asked : asked + backoffMs(attempt, chance);
+/**
+ * Returns the delay before reconnecting after a close.
+ *
+ * In a close with code 4000, `retry_after_ms` is the longest delay. With any other code it is the shortest.
+ */
+export function reconnectDelayMs(
+  close: { code: number; reason: string },
+  attempt: number,
+  { jitter }: StepContext,
+): number {
+  const retryAfter = retryAfterMs(close.reason);
+  if (retryAfter === null) return backoffMs(attempt, jitter);
+  return close.code === GOODBYE ? jitter * retryAfter : retryAfter + backoffMs(attempt, jitter);
 }

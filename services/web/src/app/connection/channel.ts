@@ -1,161 +1,175 @@
 /**
- * One account followed over a socket: asks, checks the chain, resumes from its position.
+ * The subscription to one account: subscribes, checks that deltas fit, and resumes from its position.
  *
- * A delta applies only to a state at its `from`, in the same epoch. Whatever does not fit is never shown:
- * it is counted as a gap, and the channel asks again from its position; what is shown stays.
+ * A delta applies only to a state at its `from` in the same epoch. The page never shows a frame that does not fit.
+ * The channel counts such a frame as a gap and subscribes again from its position; the shown state stays.
  */
 
-import type { ClientFrame, Delta, Ok, Refusal, Snapshot, Unsubscribed } from '../wire/frame';
+import type { ClientFrame, Delta, ErrorFrame, Ok, Snapshot, Unsubscribed } from '../wire/frame';
 import { channelName, millis, type AccountId, type Instant, type Position } from '../wire/identity';
 import { backoffMs } from './backoff';
-import type { Moment } from './moment';
+import type { StepContext } from './step-context';
 
-/** An answer that takes longer means that the connection is no good. */
-const ANSWER_MS = 10_000;
-/** A server that keeps sending what does not fit is asked at most this often. */
-const ASK_EVERY_MS = 1_000;
+/** Longest wait for the answer to a subscribe. After it, the page replaces the connection. */
+const ANSWER_TIMEOUT_MS = 10_000;
+/** Shortest time between two subscribes, so that a faulty gateway is not flooded. */
+const SUBSCRIBE_INTERVAL_MS = 1_000;
 
 export type Phase =
-  /** No socket to ask on. */
-  | { readonly kind: 'apart' }
-  /** Waits for a snapshot, or for the first delta from its position, or for "you are up to date". */
-  | { readonly kind: 'asked'; readonly id: string; readonly deadline: number }
-  | { readonly kind: 'following' }
-  /** Asks again at `until`. */
+  /** There is no connection. */
+  | { readonly kind: 'disconnected' }
+  /** The channel waits for a snapshot, for the first delta from its position, or for `ok` if nothing was missed. */
+  | { readonly kind: 'subscribing'; readonly id: string; readonly deadline: number }
+  | { readonly kind: 'subscribed' }
+  /** The channel subscribes again at `until`. */
   | { readonly kind: 'deferred'; readonly until: number }
-  /** Not for this reader, or erased: only choosing the account again asks again. */
-  | { readonly kind: 'refused'; readonly code: string; readonly message: string };
+  /** The account is not visible to this user, or was erased. Only opening the account again subscribes again. */
+  | { readonly kind: 'rejected'; readonly code: string; readonly message: string };
 
 export type Channel = {
   readonly account: AccountId;
-  /** What is shown; null until the first snapshot. */
+  /** Position of the shown state; null until the first snapshot. */
   readonly position: Position | null;
-  /** Everything up to here is in what is shown; null when unknown. */
+  /** The shown state includes everything recorded up to this time; null if that time is unknown. */
   readonly asOf: Instant | null;
-  readonly askedAt: number | null;
-  /** Frames that did not fit. */
+  readonly subscribedAt: number | null;
+  /** Number of frames that did not fit. */
   readonly gaps: number;
   readonly phase: Phase;
 };
 
 export type ChannelEvent =
-  | { readonly kind: 'joined' }
-  | { readonly kind: 'parted' }
+  | { readonly kind: 'connected' }
+  | { readonly kind: 'disconnected' }
   | { readonly kind: 'snapshot'; readonly frame: Snapshot }
   | { readonly kind: 'delta'; readonly frame: Delta }
   | { readonly kind: 'ok'; readonly frame: Ok }
-  | { readonly kind: 'error'; readonly frame: Refusal }
+  | { readonly kind: 'error'; readonly frame: ErrorFrame }
   | { readonly kind: 'unsubscribed'; readonly frame: Unsubscribed }
   | { readonly kind: 'tick' };
 
 export type ChannelEffect =
   | { readonly kind: 'send'; readonly frame: ClientFrame }
-  /** The next state of what is shown; always fits the one before. */
-  | { readonly kind: 'show'; readonly frame: Snapshot | Delta }
-  | { readonly kind: 'hang up'; readonly why: string };
+  /** Applies a frame to the shown state. The frame always fits that state. */
+  | { readonly kind: 'apply'; readonly frame: Snapshot | Delta }
+  | { readonly kind: 'reconnect'; readonly reason: string };
 
 export type ChannelStep = readonly [Channel, ...ChannelEffect[]];
 
 export function newChannel(account: AccountId): Channel {
-  return { account, position: null, asOf: null, askedAt: null, gaps: 0, phase: { kind: 'apart' } };
+  return {
+    account,
+    position: null,
+    asOf: null,
+    subscribedAt: null,
+    gaps: 0,
+    phase: { kind: 'disconnected' },
+  };
 }
 
-type In<P extends Phase['kind']> = Channel & { readonly phase: Extract<Phase, { kind: P }> };
-type Of<E extends ChannelEvent['kind']> = Extract<ChannelEvent, { kind: E }>;
+type InPhase<P extends Phase['kind']> = Channel & { readonly phase: Extract<Phase, { kind: P }> };
+type EventOf<E extends ChannelEvent['kind']> = Extract<ChannelEvent, { kind: E }>;
 type Table = {
   readonly [P in Phase['kind']]: {
-    readonly [E in ChannelEvent['kind']]: (channel: In<P>, event: Of<E>, at: Moment) => ChannelStep;
+    readonly [E in ChannelEvent['kind']]: (
+      channel: InPhase<P>,
+      event: EventOf<E>,
+      context: StepContext,
+    ) => ChannelStep;
   };
 };
 
-const stay = (channel: Channel): ChannelStep => [channel];
-const part = (channel: Channel): ChannelStep => [{ ...channel, phase: { kind: 'apart' } }];
+const ignore = (channel: Channel): ChannelStep => [channel];
+const disconnect = (channel: Channel): ChannelStep => [{ ...channel, phase: { kind: 'disconnected' } }];
 
 const table: Table = {
-  apart: {
-    joined: (channel, _, at) => ask(channel, at),
-    parted: stay,
-    snapshot: stay,
-    delta: stay,
-    ok: stay,
-    error: stay,
-    unsubscribed: stay,
-    tick: stay,
+  disconnected: {
+    connected: (channel, _, context) => subscribe(channel, context),
+    disconnected: ignore,
+    snapshot: ignore,
+    delta: ignore,
+    ok: ignore,
+    error: ignore,
+    unsubscribed: ignore,
+    tick: ignore,
   },
-  asked: {
-    joined: (channel, _, at) => ask(channel, at),
-    parted: part,
-    snapshot: takeSnapshot,
-    delta: takePage,
-    ok: answered,
-    error: takeError,
-    unsubscribed: refuse,
-    tick: (channel, _, at) =>
-      at.now < channel.phase.deadline ? [channel] : [channel, { kind: 'hang up', why: 'no answer' }],
+  subscribing: {
+    connected: (channel, _, context) => subscribe(channel, context),
+    disconnected: disconnect,
+    snapshot: receiveSnapshot,
+    delta: receiveMissedDelta,
+    ok: receiveOk,
+    error: receiveError,
+    unsubscribed: reject,
+    tick: (channel, _, { now }) =>
+      now < channel.phase.deadline
+        ? [channel]
+        : [channel, { kind: 'reconnect', reason: 'the gateway did not answer' }],
   },
-  following: {
-    joined: (channel, _, at) => ask(channel, at),
-    parted: part,
-    snapshot: takeSnapshot,
-    delta: takeDelta,
-    ok: stay,
-    error: takeError,
-    unsubscribed: refuse,
-    tick: stay,
+  subscribed: {
+    connected: (channel, _, context) => subscribe(channel, context),
+    disconnected: disconnect,
+    snapshot: receiveSnapshot,
+    delta: receiveDelta,
+    ok: ignore,
+    error: receiveError,
+    unsubscribed: reject,
+    tick: ignore,
   },
   deferred: {
-    joined: (channel, _, at) => ask(channel, at),
-    parted: part,
-    snapshot: takeSnapshot,
-    delta: takePage,
-    ok: stay,
-    error: stay,
-    unsubscribed: refuse,
-    tick: (channel, _, at) => (at.now < channel.phase.until ? [channel] : ask(channel, at)),
+    connected: (channel, _, context) => subscribe(channel, context),
+    disconnected: disconnect,
+    snapshot: receiveSnapshot,
+    delta: receiveMissedDelta,
+    ok: ignore,
+    error: ignore,
+    unsubscribed: reject,
+    tick: (channel, _, context) =>
+      context.now < channel.phase.until ? [channel] : subscribe(channel, context),
   },
-  refused: {
-    joined: stay,
-    parted: stay,
-    snapshot: stay,
-    delta: stay,
-    ok: stay,
-    error: stay,
-    unsubscribed: stay,
-    tick: stay,
+  rejected: {
+    connected: ignore,
+    disconnected: ignore,
+    snapshot: ignore,
+    delta: ignore,
+    ok: ignore,
+    error: ignore,
+    unsubscribed: ignore,
+    tick: ignore,
   },
 };
 
-export function stepChannel(channel: Channel, event: ChannelEvent, at: Moment): ChannelStep {
-  // The table is checked cell by cell above; here phase and event are only known to belong together.
+export function stepChannel(channel: Channel, event: ChannelEvent, context: StepContext): ChannelStep {
+  // The type of `table` has checked each cell. TypeScript cannot relate the phase to the event here.
   const cell = table[channel.phase.kind][event.kind] as (
-    c: Channel,
-    e: ChannelEvent,
-    at: Moment,
+    channel: Channel,
+    event: ChannelEvent,
+    context: StepContext,
   ) => ChannelStep;
-  return cell(channel, event, at);
+  return cell(channel, event, context);
 }
 
-/** When the channel wants its next tick, or null. */
+/** Returns the time of the channel's next tick, or null if it needs no tick. */
 export function channelWakeAt({ phase }: Channel): number | null {
-  if (phase.kind === 'asked') return phase.deadline;
+  if (phase.kind === 'subscribing') return phase.deadline;
   return phase.kind === 'deferred' ? phase.until : null;
 }
 
-/** A heartbeat's word counts only once this socket has answered for this account. */
-export function confirm(channel: Channel, asOf: Instant | null): Channel {
-  if (channel.phase.kind !== 'following' || asOf === null) return channel;
-  return { ...channel, asOf: later(channel.asOf, asOf) };
+/** Applies the `as_of` of a heartbeat. It counts only after this connection has answered the subscribe. */
+export function confirmAsOf(channel: Channel, asOf: Instant | null): Channel {
+  if (channel.phase.kind !== 'subscribed' || asOf === null) return channel;
+  return { ...channel, asOf: laterOf(channel.asOf, asOf) };
 }
 
-/** Completeness is never taken back inside an epoch: another gateway may only know it later. */
-function later(known: Instant | null, told: Instant | null): Instant | null {
-  if (known === null || told === null) return known ?? told;
-  return millis(known) >= millis(told) ? known : told;
+/** Returns the later time: within an epoch `asOf` never decreases, even if another gateway lags behind. */
+function laterOf(current: Instant | null, received: Instant | null): Instant | null {
+  if (current === null || received === null) return current ?? received;
+  return millis(current) >= millis(received) ? current : received;
 }
 
 export type Fit = 'applies' | 'already known' | 'gap';
 
-/** The rule of the chain. */
+/** Tells whether a delta applies to the state at `position`. See `docs/guarantees.md#the-guarantees`, G3. */
 export function fits(position: Position, delta: Delta): Fit {
   if (delta.epoch !== position.epoch || delta.from >= delta.to) return 'gap';
   if (delta.to <= position.revision) return 'already known';
@@ -165,47 +179,55 @@ export function fits(position: Position, delta: Delta): Fit {
 function inOrder({ from, to, transfers }: Delta): boolean {
   let last: number = from;
   return transfers.every(({ revision }) => {
-    const next = revision > last && revision <= to;
+    const follows = revision > last && revision <= to;
     last = revision;
-    return next;
+    return follows;
   });
 }
 
-function ask(channel: Channel, at: Moment): ChannelStep {
-  const id = `s${at.serial}`;
+function subscribe(channel: Channel, { now, serial }: StepContext): ChannelStep {
+  const id = `s${serial}`;
   const name = channelName(channel.account);
-  const following =
+  const request =
     channel.position === null ? { channel: name } : { channel: name, position: channel.position };
   return [
-    { ...channel, askedAt: at.now, phase: { kind: 'asked', id, deadline: at.now + ANSWER_MS } },
-    { kind: 'send', frame: { type: 'subscribe', id, channels: [following] } },
+    { ...channel, subscribedAt: now, phase: { kind: 'subscribing', id, deadline: now + ANSWER_TIMEOUT_MS } },
+    { kind: 'send', frame: { type: 'subscribe', id, channels: [request] } },
   ];
 }
 
-function takeSnapshot(channel: Channel, { frame }: Of<'snapshot'>, at: Moment): ChannelStep {
+function receiveSnapshot(
+  channel: Channel,
+  { frame }: EventOf<'snapshot'>,
+  context: StepContext,
+): ChannelStep {
   const { epoch, revision } = frame;
-  const mine = channel.position;
-  const stale = frame.reason === 'subscribed' && mine?.epoch === epoch && mine.revision > revision;
-  if (stale) return gap(channel, at);
-  const asOf = mine?.epoch === epoch ? later(channel.asOf, frame.as_of) : frame.as_of;
-  const next: Channel = { ...channel, position: { epoch, revision }, asOf, phase: { kind: 'following' } };
-  return [next, { kind: 'show', frame }];
+  const current = channel.position;
+  const stale = frame.reason === 'subscribed' && current?.epoch === epoch && current.revision > revision;
+  if (stale) return recoverFromGap(channel, context);
+  const asOf = current?.epoch === epoch ? laterOf(channel.asOf, frame.as_of) : frame.as_of;
+  const next: Channel = { ...channel, position: { epoch, revision }, asOf, phase: { kind: 'subscribed' } };
+  return [next, { kind: 'apply', frame }];
 }
 
-/** A delta while following: what does not fit is a gap. */
-function takeDelta(channel: Channel, { frame }: Of<'delta'>, at: Moment): ChannelStep {
+/** Handles a delta while subscribed. A delta that does not fit is a gap. */
+function receiveDelta(channel: Channel, { frame }: EventOf<'delta'>, context: StepContext): ChannelStep {
   const fit = channel.position === null ? 'gap' : fits(channel.position, frame);
   if (fit === 'applies') return apply(channel, frame);
-  return fit === 'gap' ? gap(channel, at) : [channel];
+  return fit === 'gap' ? recoverFromGap(channel, context) : [channel];
 }
 
-/** A delta while an answer is due: what does not fit was sent before the server read the question. */
-function takePage(channel: Channel, { frame }: Of<'delta'>, at: Moment): ChannelStep {
+/** Handles a delta before the answer to a subscribe. A delta that does not fit was sent before the gateway read it. */
+function receiveMissedDelta(
+  channel: Channel,
+  { frame }: EventOf<'delta'>,
+  { now }: StepContext,
+): ChannelStep {
   if (channel.position === null || fits(channel.position, frame) !== 'applies') return [channel];
   const phase: Phase =
-    frame.more === true && channel.phase.kind === 'asked'
-      ? { ...channel.phase, deadline: at.now + ANSWER_MS }
-      : { kind: 'following' };
+    frame.more === true && channel.phase.kind === 'subscribing'
+      ? { ...channel.phase, deadline: now + ANSWER_TIMEOUT_MS }
+      : { kind: 'subscribed' };
   return apply({ ...channel, phase }, frame);
 }
 
@@ -213,32 +235,38 @@ function apply(channel: Channel, frame: Delta): ChannelStep {
   const position = { epoch: frame.epoch, revision: frame.to };
   return [
     { ...channel, position },
-    { kind: 'show', frame },
+    { kind: 'apply', frame },
   ];
 }
 
-/** With a position, "accepted" may be the whole answer: nothing was missed. Without one, a snapshot follows. */
-function answered(channel: In<'asked'>, { frame }: Of<'ok'>): ChannelStep {
-  const whole = frame.id === channel.phase.id && channel.position !== null;
-  return whole ? [{ ...channel, phase: { kind: 'following' } }] : [channel];
+/** Handles `ok`. With a position it completes the answer, as nothing was missed. Without one, a snapshot follows. */
+function receiveOk(channel: InPhase<'subscribing'>, { frame }: EventOf<'ok'>): ChannelStep {
+  const complete = frame.id === channel.phase.id && channel.position !== null;
+  return complete ? [{ ...channel, phase: { kind: 'subscribed' } }] : [channel];
 }
 
-function gap(channel: Channel, at: Moment): ChannelStep {
+function recoverFromGap(channel: Channel, context: StepContext): ChannelStep {
   const counted = { ...channel, gaps: channel.gaps + 1 };
-  const until = (channel.askedAt ?? -Infinity) + ASK_EVERY_MS;
-  return at.now >= until ? ask(counted, at) : [{ ...counted, phase: { kind: 'deferred', until } }];
+  const until = (channel.subscribedAt ?? -Infinity) + SUBSCRIBE_INTERVAL_MS;
+  return context.now >= until
+    ? subscribe(counted, context)
+    : [{ ...counted, phase: { kind: 'deferred', until } }];
 }
 
-function takeError(channel: Channel, { frame }: Of<'error'>, at: Moment): ChannelStep {
-  const answer = channel.phase.kind === 'asked' && frame.id === channel.phase.id;
-  if (!answer && frame.channel !== channelName(channel.account)) return [channel];
-  if (!frame.temporary) return refuse(channel, { frame });
-  const until = at.now + (frame.retry_after_ms ?? ASK_EVERY_MS) + backoffMs(0, at.chance);
+function receiveError(
+  channel: Channel,
+  { frame }: EventOf<'error'>,
+  { now, jitter }: StepContext,
+): ChannelStep {
+  const answersSubscribe = channel.phase.kind === 'subscribing' && frame.id === channel.phase.id;
+  if (!answersSubscribe && frame.channel !== channelName(channel.account)) return [channel];
+  if (!frame.temporary) return reject(channel, { frame });
+  const until = now + (frame.retry_after_ms ?? SUBSCRIBE_INTERVAL_MS) + backoffMs(0, jitter);
   return [{ ...channel, phase: { kind: 'deferred', until } }];
 }
 
-/** What may no longer be seen is forgotten, the position with it. */
-function refuse(channel: Channel, { frame }: { frame: Refusal | Unsubscribed }): ChannelStep {
+/** Ends the subscription and discards its position, because the user may no longer see the account. */
+function reject(channel: Channel, { frame }: { frame: ErrorFrame | Unsubscribed }): ChannelStep {
   const { code, message } = frame;
-  return [{ ...channel, position: null, asOf: null, phase: { kind: 'refused', code, message } }];
+  return [{ ...channel, position: null, asOf: null, phase: { kind: 'rejected', code, message } }];
 }

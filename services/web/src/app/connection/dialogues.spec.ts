@@ -1,6 +1,7 @@
 /**
- * The page's machine in every dialogue that the gateway and the Python client are held to as well
- * (tests/contract/dialogues/README.md). It follows one account, the first; of the others it says and sees nothing.
+ * Plays the dialogues that the gateway and the Python client play as well: `tests/contract/dialogues/README.md`.
+ *
+ * The page follows only the first account of a dialogue, and skips the steps of other accounts.
  */
 
 import { expect, it } from 'vitest';
@@ -11,16 +12,16 @@ import leaving from '../../../../../tests/contract/dialogues/leaving.json';
 import refusals from '../../../../../tests/contract/dialogues/refusals.json';
 import resuming from '../../../../../tests/contract/dialogues/resuming.json';
 import rights from '../../../../../tests/contract/dialogues/rights.json';
-import { show, type Ledger } from '../account/ledger';
-import { BROKEN, UNKNOWN, decode } from '../wire/decode';
+import { applyFrame, type AccountState } from '../account/account-state';
+import { INVALID, UNKNOWN_TYPE, decode } from '../wire/decode';
 import type { ClientFrame } from '../wire/frame';
 import { channelName, type AccountId, type Position } from '../wire/identity';
-import { step } from './machine';
-import { START, wakeAt, type Effect, type Event, type Machine } from './state';
+import { step } from './session';
+import { NEW_SESSION, wakeAt, type Session, type SessionEffect, type SessionEvent } from './session-state';
 
 type Id = string | number;
 type Frame = { readonly type: string; readonly id?: Id; readonly [field: string]: unknown };
-type Asked = { readonly channel: string };
+type SubscribeRequest = { readonly channel: string };
 type Shown = {
   readonly account: string;
   readonly position: Position;
@@ -28,7 +29,7 @@ type Shown = {
   readonly transfers?: readonly string[];
   readonly newest?: readonly string[];
 };
-/** Of one key; those that are not here are the gateway's alone. */
+/** A step has one key. Keys that are missing here concern only the gateway. */
 type Step = Partial<{
   client: Frame;
   server: Frame;
@@ -50,16 +51,16 @@ type Dialogue = { name: string; after?: string; follows?: AccountId[]; steps: St
 
 const FILES = [following, freshness, leaving, refusals, resuming, rights];
 const DIALOGUES = FILES.flatMap((file) => file.dialogues as unknown as Dialogue[]);
-const MIDDLE = 0.5; // of all chances
+const JITTER = 0.5; // dialogues assume the middle of every random range
 
 class Player {
-  #machine: Machine = START;
-  #ledger: Ledger | null = null;
+  #session: Session = NEW_SESSION;
+  #state: AccountState | null = null;
   #now = 0;
   #serial = 0;
-  #said: ClientFrame[] = [];
-  #ids = new Map<Id, Id>(); // its own, of the requests in the script
-  #dials = false;
+  #sent: ClientFrame[] = [];
+  #requestIds = new Map<Id, Id>(); // id in the dialogue → id that the page chose
+  #connects = false;
   #renews = false;
   #reloads = false;
 
@@ -69,147 +70,146 @@ class Player {
 
   play(step: Step): void {
     const [kind = 'end'] = Object.keys(step);
-    const act = this.#acts[kind as keyof Step] as ((what: unknown) => void) | undefined;
-    if (act === undefined) return;
-    if (kind !== 'client' && kind !== 'server') this.end();
-    act(Object.values(step)[0]);
+    const handle = this.#handlers[kind as keyof Step] as ((value: unknown) => void) | undefined;
+    if (handle === undefined) return;
+    if (kind !== 'client' && kind !== 'server') this.expectNothingSent();
+    handle(Object.values(step)[0]);
   }
 
-  /** It said no more than is written. */
-  end(): void {
-    expect(this.#said).toEqual([]);
+  expectNothingSent(): void {
+    expect(this.#sent).toEqual([]);
   }
 
-  readonly #acts: { readonly [K in keyof Step]-?: (what: NonNullable<Step[K]>) => void } = {
+  readonly #handlers: { readonly [K in keyof Step]-?: (value: NonNullable<Step[K]>) => void } = {
     client: (frame) => {
-      this.#expect(frame);
+      this.#expectSent(frame);
     },
     server: (frame) => {
-      this.#hear(frame);
+      this.#receive(frame);
     },
     hears: (frame) => {
-      this.#hear(frame);
+      this.#receive(frame);
     },
     close: ({ code, reason }) => {
       this.#dispatch({ kind: 'closed', code, reason: reason === undefined ? '' : JSON.stringify(reason) });
     },
     time: (seconds) => {
-      this.#pass(seconds * 1_000);
+      this.#advance(seconds * 1_000);
     },
     comes_back: ({ after, within }) => {
       const early = Math.max(0, after * 1_000 - 1);
-      this.#pass(early);
-      expect(this.#dials).toBe(false);
-      this.#pass(within * 1_000 - early);
-      expect(this.#dials).toBe(true);
+      this.#advance(early);
+      expect(this.#connects).toBe(false);
+      this.#advance(within * 1_000 - early);
+      expect(this.#connects).toBe(true);
     },
     turns_to: (account) => {
       this.#dispatch({ kind: 'follow', account });
     },
     wants: (perSecond: number | null) => {
-      this.#dispatch({ kind: perSecond === null ? 'woke' : 'hid' });
+      this.#dispatch({ kind: perSecond === null ? 'woke' : 'hidden' });
     },
     wakes: () => {
       this.#dispatch({ kind: 'woke' });
     },
     shows: ({ account, position, amount, transfers, newest }) => {
       if (!this.#follows(`account:${account}`)) return;
-      expect(this.#machine.channel?.position).toEqual(position);
-      expect(this.#ledger?.balance?.amount ?? null).toBe(amount);
-      const rows = this.#ledger?.rows.map(({ id }) => id);
-      expect(rows?.slice(0, newest?.length)).toEqual(newest ?? transfers);
+      expect(this.#session.channel?.position).toEqual(position);
+      expect(this.#state?.balance?.amount ?? null).toBe(amount);
+      const ids = this.#state?.rows.map(({ id }) => id);
+      expect(ids?.slice(0, newest?.length)).toEqual(newest ?? transfers);
     },
     refused: ({ account, code }) => {
       if (!this.#follows(`account:${account}`)) return;
-      expect(this.#machine.channel).toMatchObject({ position: null, phase: { kind: 'refused', code } });
+      expect(this.#session.channel).toMatchObject({ position: null, phase: { kind: 'rejected', code } });
     },
     as_of: (asOf: string | null) => {
-      expect(this.#machine.channel?.asOf).toBe(asOf);
+      expect(this.#session.channel?.asOf).toBe(asOf);
     },
     status: (state) => {
-      expect(this.#machine.link).toMatchObject({ kind: 'open', status: { state } });
+      expect(this.#session.connection).toMatchObject({ kind: 'open', status: { state } });
     },
-    stays_away: (why) => {
-      expect(this.#machine.link).toMatchObject({ kind: 'ended', why });
+    stays_away: (reason) => {
+      expect(this.#session.connection).toMatchObject({ kind: 'ended', reason });
       expect(this.#reloads).toBe(false);
     },
-    reloads: (why) => {
-      expect(this.#machine.link).toMatchObject({ kind: 'ended', why });
+    reloads: (reason) => {
+      expect(this.#session.connection).toMatchObject({ kind: 'ended', reason });
       expect(this.#reloads).toBe(true);
     },
   };
 
-  #expect(frame: Frame): void {
+  #expectSent(frame: Frame): void {
     const token = frame['token'] as string;
     if (frame.type === 'auth') {
-      expect(this.#dials).toBe(true);
-      this.#dials = false;
+      expect(this.#connects).toBe(true);
+      this.#connects = false;
       this.#dispatch({ kind: 'opened', token });
     }
     if (frame.type === 'refresh') {
       expect(this.#renews).toBe(true);
       this.#dispatch({ kind: 'renewed', token });
     }
-    const wanted = this.#mine(frame);
-    const said = this.#said.shift();
-    const id = said !== undefined && 'id' in said ? { id: said.id } : {};
-    if (frame.id !== undefined && id.id !== undefined) this.#ids.set(frame.id, id.id);
-    expect(said).toEqual({ ...wanted, ...id });
+    const expected = this.#withFollowedChannels(frame);
+    const sent = this.#sent.shift();
+    const id = sent !== undefined && 'id' in sent ? { id: sent.id } : {};
+    if (frame.id !== undefined && id.id !== undefined) this.#requestIds.set(frame.id, id.id);
+    expect(sent).toEqual({ ...expected, ...id });
   }
 
-  /** Of what a client asks for: what is asked for the one account. */
-  #mine(frame: Frame): Frame {
+  /** Removes other accounts from a subscribe frame, because the page follows only one account. */
+  #withFollowedChannels(frame: Frame): Frame {
     if (frame.type !== 'subscribe') return frame;
-    const channels = (frame['channels'] as Asked[]).filter(({ channel }) => this.#follows(channel));
-    return { ...frame, channels };
+    const requests = frame['channels'] as SubscribeRequest[];
+    return { ...frame, channels: requests.filter(({ channel }) => this.#follows(channel)) };
   }
 
-  #follows(channel: string): boolean {
-    const { channel: ours } = this.#machine;
-    return ours !== null && channel === channelName(ours.account);
+  #follows(name: string): boolean {
+    const { channel } = this.#session;
+    return channel !== null && name === channelName(channel.account);
   }
 
-  #hear(told: Frame): void {
-    const id = told.id === undefined ? {} : { id: this.#ids.get(told.id) ?? told.id };
-    const frame = decode(JSON.stringify({ ...told, ...id }));
-    if (frame === BROKEN) expect.fail(`no frame: ${JSON.stringify(told)}`);
-    this.#dispatch({ kind: 'heard', frame: frame === UNKNOWN ? null : frame });
+  #receive(scripted: Frame): void {
+    const id = scripted.id === undefined ? {} : { id: this.#requestIds.get(scripted.id) ?? scripted.id };
+    const frame = decode(JSON.stringify({ ...scripted, ...id }));
+    if (frame === INVALID) expect.fail(`invalid frame: ${JSON.stringify(scripted)}`);
+    this.#dispatch({ kind: 'received', frame: frame === UNKNOWN_TYPE ? null : frame });
   }
 
-  /** Time goes on; the machine wakes whenever it asked to. */
-  #pass(ms: number): void {
+  /** Advances the time, with a tick whenever the session needs one. */
+  #advance(ms: number): void {
     const end = this.#now + ms;
-    for (let due = wakeAt(this.#machine); due !== null && due <= end; due = wakeAt(this.#machine)) {
+    for (let due = wakeAt(this.#session); due !== null && due <= end; due = wakeAt(this.#session)) {
       this.#now = Math.max(this.#now, due);
       this.#dispatch({ kind: 'tick' });
     }
     this.#now = end;
   }
 
-  #dispatch(event: Event): void {
+  #dispatch(event: SessionEvent): void {
     this.#serial += 1;
-    const at = { now: this.#now, chance: MIDDLE, serial: this.#serial };
-    const [machine, ...effects] = step(this.#machine, event, at);
-    this.#machine = machine;
+    const context = { now: this.#now, jitter: JITTER, serial: this.#serial };
+    const [session, ...effects] = step(this.#session, event, context);
+    this.#session = session;
     effects.forEach((effect) => {
       this.#perform(effect);
     });
   }
 
-  #perform(effect: Effect): void {
-    if (effect.kind === 'send') this.#said.push(effect.frame);
-    if (effect.kind === 'show') this.#ledger = show(this.#ledger, effect.frame);
-    this.#dials ||= effect.kind === 'open';
+  #perform(effect: SessionEffect): void {
+    if (effect.kind === 'send') this.#sent.push(effect.frame);
+    if (effect.kind === 'apply') this.#state = applyFrame(this.#state, effect.frame);
+    this.#connects ||= effect.kind === 'connect';
     this.#renews ||= effect.kind === 'renew';
     this.#reloads ||= effect.kind === 'reload';
   }
 }
 
-it.each(DIALOGUES)('$name', ({ after, follows = ['acc-1' as AccountId], steps }) => {
-  const first = DIALOGUES.find(({ name }) => name === after)?.steps ?? [];
-  const player = new Player(follows[0] ?? expect.fail('nothing is followed'));
-  [...first, ...steps].forEach((step) => {
+it.each(DIALOGUES)('dialogue: $name', ({ after, follows = ['acc-1' as AccountId], steps }) => {
+  const precedingSteps = DIALOGUES.find(({ name }) => name === after)?.steps ?? [];
+  const player = new Player(follows[0] ?? expect.fail('the dialogue follows no account'));
+  [...precedingSteps, ...steps].forEach((step) => {
     player.play(step);
   });
-  player.end();
+  player.expectNothingSent();
 });

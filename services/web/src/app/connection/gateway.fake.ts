@@ -1,10 +1,11 @@
 /**
- * A gateway and the truth behind it, as values: enough of the protocol to be true, and every fault at will.
+ * A fake gateway and the projection that it reads, as values.
  *
- * Frames cross as text in both directions, in order, until the connection is cut.
+ * The fake speaks enough of the protocol for the tests, and can produce every fault. Frames travel as text, in order,
+ * until the connection is closed.
  */
 
-import type { Balance, ClientFrame, ServerFrame, Subscribe, Transfer, TransferPage } from '../wire/frame';
+import type { Balance, ClientFrame, ServerFrame, Subscribe, Transfer, TransferListPage } from '../wire/frame';
 import {
   channelName,
   epoch,
@@ -20,17 +21,17 @@ export const SNAPSHOT_ROWS = 3;
 export const PAGE_ROWS = 2;
 export const RESUME_MAX = 5;
 export const HEARTBEAT_MS = 10_000;
-const SOME_TIME = '2026-11-24T17:20:00.000Z' as Instant;
+const TIME = '2026-11-24T17:20:00.000Z' as Instant;
 
 export const rev = (value: number): Revision => revision(value) ?? fail(value);
-const sum = (text: string): Money => money(text) ?? fail(text);
+const amountOf = (text: string): Money => money(text) ?? fail(text);
 
 function fail(value: unknown): never {
-  throw new Error(`not well formed: ${String(value)}`);
+  throw new Error(`malformed value: ${String(value)}`);
 }
 
-/** One account's history: at index r − 1 the transfer, or the balance, that made revision r. */
-export class Truth {
+/** The projection of one account. Index r − 1 holds the transfer or balance that made revision r. */
+export class FakeProjection {
   epoch: Epoch = epoch('0000000000000000') ?? fail('epoch');
   #epochs = 0;
   #changes: (Transfer | Balance)[] = [];
@@ -40,7 +41,7 @@ export class Truth {
     return rev(this.#changes.length);
   }
 
-  /** Newest first. */
+  /** Returns the transfers up to a revision, newest first. */
   rows(upTo: Revision = this.revision): readonly Transfer[] {
     return this.#changes.slice(0, upTo).filter(isTransfer).reverse();
   }
@@ -49,78 +50,80 @@ export class Truth {
     return this.#changes.slice(0, upTo).findLast(isBalance) ?? null;
   }
 
-  transfer(cents: number): void {
+  addTransfer(cents: number): void {
     this.#ids += 1;
-    const amount = sum(`${cents}`);
-    const total = plus(this.rows()[0]?.total ?? sum('0'), amount);
-    const at = this.#changes.length + 1;
+    const amount = amountOf(`${cents}`);
+    const total = plus(this.rows()[0]?.total ?? amountOf('0'), amount);
+    const next = this.#changes.length + 1;
     this.#changes.push({
       id: `t-${this.#ids}`,
       amount,
       total,
-      occurred_at: SOME_TIME,
-      revision: rev(at),
-      source: `transfers/0@${at}`,
+      occurred_at: TIME,
+      revision: rev(next),
+      source: `transfers/0@${next}`,
     });
   }
 
-  settle(): void {
+  addBalance(): void {
     const newest = this.rows()[0];
     this.#changes.push({
-      amount: newest?.total ?? sum('0'),
+      amount: newest?.total ?? amountOf('0'),
       currency: 'EUR',
       version: this.#changes.length,
       revision: rev(this.#changes.length + 1),
       transfer_id: newest?.id ?? '',
       client_id: 'client-1',
-      opening: sum('0'),
-      half_applied: sum('0'),
-      drift: sum('0'),
+      opening: amountOf('0'),
+      half_applied: amountOf('0'),
+      drift: amountOf('0'),
       disputed_since: null,
     });
   }
 
-  /** Commits were lost: the newest changes are gone, and revisions mean something else from here on. */
-  forget(changes: number): void {
-    this.#changes.splice(Math.max(0, this.#changes.length - changes));
+  /** Drops the newest changes and starts a new epoch, as after lost commits of Postgres. */
+  loseCommits(count: number): void {
+    this.#changes.splice(Math.max(0, this.#changes.length - count));
     this.#epochs += 1;
     this.epoch = epoch(this.#epochs.toString(16).padStart(16, '0')) ?? fail(this.#epochs);
   }
 
-  older(cursor: string): TransferPage {
-    const below = this.rows().filter((row) => row.revision < Number(cursor));
-    return page(below);
+  olderPage(cursor: string): TransferListPage {
+    return pageOf(this.rows().filter((row) => row.revision < Number(cursor)));
   }
 
-  after(from: Revision): TransferPage {
-    return page(
-      this.rows()
-        .filter((row) => row.revision > from)
-        .reverse(),
-    );
+  pageAfter(from: Revision): TransferListPage {
+    return pageOf(this.rowsAfter(from));
+  }
+
+  /** Returns the transfers after a revision, oldest first. */
+  rowsAfter(from: Revision): Transfer[] {
+    return this.rows()
+      .filter((row) => row.revision > from)
+      .reverse();
   }
 }
 
-function page(rows: readonly Transfer[]): TransferPage {
+function pageOf(rows: readonly Transfer[]): TransferListPage {
   const transfers = rows.slice(0, PAGE_ROWS);
-  const more = rows.length > PAGE_ROWS;
-  return { transfers, next: more ? `${transfers.at(-1)?.revision ?? 0}` : null };
+  const hasMore = rows.length > PAGE_ROWS;
+  return { transfers, next: hasMore ? `${transfers.at(-1)?.revision ?? 0}` : null };
 }
 
 const isTransfer = (change: Transfer | Balance): change is Transfer => 'total' in change;
 const isBalance = (change: Transfer | Balance): change is Balance => 'version' in change;
 
-/** One session; `sent` is how far the client has been told, as the gateway believes. */
-export class Gateway {
+/** One session of a gateway. `#sent` is the revision that the gateway believes the client has. */
+export class FakeGateway {
   readonly #channel;
   #sent: Revision | null = null;
   #epoch: Epoch | null = null;
-  #last: ServerFrame | null = null;
-  /** To the client, oldest first. */
+  #lastFrame: ServerFrame | null = null;
+  /** Frames that the client has not received yet, oldest first. */
   outbound: string[] = [];
 
   constructor(
-    readonly truth: Truth,
+    readonly projection: FakeProjection,
     account: AccountId,
   ) {
     this.#channel = channelName(account);
@@ -132,29 +135,29 @@ export class Gateway {
       session: 's',
       gateway: 'gateway-1',
       version: '1',
-      server_time: SOME_TIME,
+      server_time: TIME,
       heartbeat_ms: HEARTBEAT_MS,
     });
   }
 
   heartbeat(): void {
-    this.#send({ type: 'heartbeat', server_time: SOME_TIME, as_of: null });
+    this.#send({ type: 'heartbeat', server_time: TIME, as_of: null });
   }
 
-  /** `okFirst`: clients must not care whether "ok" comes before or after the answer. */
+  /** Answers a frame. `ok` may come before or after the answer, and clients must accept both. */
   answer(frame: ClientFrame, okFirst: boolean): void {
     if (frame.type === 'auth') {
       this.welcome();
       return;
     }
     if (okFirst) this.#send({ type: 'ok', id: frame.id });
-    if (frame.type === 'subscribe') this.#catchUp(frame);
+    if (frame.type === 'subscribe') this.#answerSubscribe(frame);
     if (!okFirst) this.#send({ type: 'ok', id: frame.id });
   }
 
-  refuse(frame: ClientFrame): void {
+  answerUnavailable(frame: ClientFrame): void {
     if (frame.type === 'auth') {
-      this.welcome(); // a refused token ends the connection; that is told by a close
+      this.welcome(); // there is no error frame for a token: the gateway would close the connection
       return;
     }
     this.#send({
@@ -167,97 +170,91 @@ export class Gateway {
     });
   }
 
-  /** What happened since, in one delta; a new epoch as a snapshot. */
+  /** Sends the changes since the last frame as one delta, or as a snapshot in a new epoch. */
   publish(): void {
     if (this.#sent === null) return;
-    if (this.#epoch !== this.truth.epoch) this.#snapshot('epoch');
-    else if (this.#sent < this.truth.revision) this.#delta(this.#sent);
+    if (this.#epoch !== this.projection.epoch) this.#sendSnapshot('epoch');
+    else if (this.#sent < this.projection.revision) this.#sendChangesAfter(this.#sent);
   }
 
-  /** A delta that never arrives. */
-  lose(): void {
-    if (this.#sent !== null && this.#epoch === this.truth.epoch) this.#sent = this.truth.revision;
+  /** Skips the changes since the last frame, as if their delta were lost. */
+  loseDelta(): void {
+    if (this.#sent !== null && this.#epoch === this.projection.epoch) this.#sent = this.projection.revision;
   }
 
-  repeat(): void {
-    if (this.#last !== null) this.#send(this.#last);
+  repeatFrame(): void {
+    if (this.#lastFrame !== null) this.#send(this.#lastFrame);
   }
 
-  /** A delta that begins before what was sent. */
-  overlap(): void {
-    if (this.#sent === null || this.#epoch !== this.truth.epoch || this.#sent === 0) return;
-    this.#delta(rev(this.#sent - 1));
+  /** Sends a delta that begins one revision too early. */
+  sendOverlappingDelta(): void {
+    if (this.#sent === null || this.#epoch !== this.projection.epoch || this.#sent === 0) return;
+    this.#sendChangesAfter(rev(this.#sent - 1));
   }
 
-  #catchUp({ channels: [wanted] }: Subscribe): void {
-    const at = wanted?.position;
-    const { revision: now, epoch: mine } = this.truth;
-    if (at === undefined) this.#snapshot('subscribed');
-    else if (at.epoch !== mine) this.#snapshot('epoch');
-    else if (at.revision > now) this.#snapshot('ahead');
-    else if (now - at.revision > RESUME_MAX) this.#snapshot('too_far', at.revision);
-    else this.#pages(at.revision);
+  #answerSubscribe({ channels: [request] }: Subscribe): void {
+    const position = request?.position;
+    const { revision: current, epoch: currentEpoch } = this.projection;
+    if (position === undefined) this.#sendSnapshot('subscribed');
+    else if (position.epoch !== currentEpoch) this.#sendSnapshot('epoch');
+    else if (position.revision > current) this.#sendSnapshot('ahead');
+    else if (current - position.revision > RESUME_MAX) this.#sendSnapshot('too_far', position.revision);
+    else this.#sendPages(position.revision);
   }
 
-  /** One transfer a page, the balance with the last. */
-  #pages(from: Revision): void {
-    this.#epoch = this.truth.epoch;
+  /** Sends one page for each transfer. The last page has the balance. */
+  #sendPages(from: Revision): void {
+    this.#epoch = this.projection.epoch;
     this.#sent = from;
-    const missed = this.truth
-      .rows()
-      .filter((row) => row.revision > from)
-      .reverse();
+    const missed = this.projection.rowsAfter(from);
     for (const row of missed.slice(0, -1)) {
-      this.#deltaOf({ from: this.#sent, to: row.revision, transfers: [row], more: true });
+      this.#sendDelta({ from: this.#sent, to: row.revision, transfers: [row], more: true });
     }
-    if (this.#sent < this.truth.revision) this.#delta(this.#sent);
+    if (this.#sent < this.projection.revision) this.#sendChangesAfter(this.#sent);
   }
 
-  #delta(from: Revision): void {
-    const transfers = this.truth
-      .rows()
-      .filter((row) => row.revision > from)
-      .reverse();
-    this.#deltaOf({ from, to: this.truth.revision, transfers, balance: this.truth.balance() });
+  #sendChangesAfter(from: Revision): void {
+    const transfers = this.projection.rowsAfter(from);
+    this.#sendDelta({ from, to: this.projection.revision, transfers, balance: this.projection.balance() });
   }
 
-  #deltaOf(part: {
+  #sendDelta(fields: {
     from: Revision;
     to: Revision;
     transfers: Transfer[];
     more?: true;
     balance?: Balance | null;
   }): void {
-    this.#sent = part.to;
-    this.#last = {
+    this.#sent = fields.to;
+    this.#lastFrame = {
       type: 'delta',
       channel: this.#channel,
-      epoch: this.truth.epoch,
-      recorded_at: SOME_TIME,
-      ...part,
+      epoch: this.projection.epoch,
+      recorded_at: TIME,
+      ...fields,
     };
-    this.#send(this.#last);
+    this.#send(this.#lastFrame);
   }
 
-  #snapshot(reason: 'subscribed' | 'epoch' | 'ahead' | 'too_far', from?: Revision): void {
-    const rows = this.truth.rows();
+  #sendSnapshot(reason: 'subscribed' | 'epoch' | 'ahead' | 'too_far', from?: Revision): void {
+    const rows = this.projection.rows();
     const transfers = rows.slice(0, SNAPSHOT_ROWS);
-    const more = rows.length > SNAPSHOT_ROWS;
-    this.#epoch = this.truth.epoch;
-    this.#sent = this.truth.revision;
-    this.#last = {
+    const hasMore = rows.length > SNAPSHOT_ROWS;
+    this.#epoch = this.projection.epoch;
+    this.#sent = this.projection.revision;
+    this.#lastFrame = {
       type: 'snapshot',
       channel: this.#channel,
       epoch: this.#epoch,
       revision: this.#sent,
       reason,
       ...(from === undefined ? {} : { gap: { from, to: this.#sent } }),
-      balance: this.truth.balance(),
+      balance: this.projection.balance(),
       transfers,
-      cursor: more ? `${transfers.at(-1)?.revision ?? 0}` : null,
+      cursor: hasMore ? `${transfers.at(-1)?.revision ?? 0}` : null,
       as_of: null,
     };
-    this.#send(this.#last);
+    this.#send(this.#lastFrame);
   }
 
   #send(frame: ServerFrame): void {

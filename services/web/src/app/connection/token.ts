@@ -1,46 +1,47 @@
 /**
- * The token of this page: a demo gives one to whoever asks; elsewhere there is none, and a cookie says who asks.
+ * The access token of this page.
  *
- * It is kept until the gateway says that it ends, or does not take it.
+ * A demo gateway issues tokens at `TOKEN_URL`. Other gateways have no such URL and read the token from a cookie.
+ * The token is kept until the gateway announces its end or rejects it.
  */
 
 import { signal } from '@angular/core';
 
-import { struct, text } from '../wire/shape';
+import { struct, text } from '../wire/json-reader';
 
-const DESK = '/api/demo/token';
-const DEADLINE_MS = 8_000;
-const NO_DESK: ReadonlySet<number> = new Set([404, 405]);
+const TOKEN_URL = '/api/demo/token';
+const TIMEOUT_MS = 8_000;
+const NO_TOKEN_URL: ReadonlySet<number> = new Set([404, 405]);
 
-const given = struct({ token: text });
+const tokenResponse = struct({ token: text });
 
 export const isDemo = signal(false);
 
 let current: Promise<string | null> | null = null;
 
-/** Null where no token is needed; rejects while it cannot be had. */
+/** Returns the token, or null if the gateway issues none. Rejects if the token cannot be fetched now. */
 export function token(): Promise<string | null> {
-  current ??= ask().catch((cause: unknown) => {
+  current ??= fetchToken().catch((error: unknown) => {
     current = null;
-    throw cause;
+    throw error;
   });
   return current;
 }
 
-/** The next one is another. */
-export function forget(): void {
+/** Discards the token, so that the next call of `token()` fetches a new token. */
+export function discardToken(): void {
   current = null;
 }
 
-export function renew(): Promise<string | null> {
-  forget();
+export function renewToken(): Promise<string | null> {
+  discardToken();
   return token();
 }
 
-async function ask(): Promise<string | null> {
-  const answer = await fetch(DESK, { method: 'POST', signal: AbortSignal.timeout(DEADLINE_MS) });
-  if (NO_DESK.has(answer.status)) return null;
-  if (!answer.ok) throw new Error(`no token: ${answer.status}`);
+async function fetchToken(): Promise<string | null> {
+  const response = await fetch(TOKEN_URL, { method: 'POST', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  if (NO_TOKEN_URL.has(response.status)) return null;
+  if (!response.ok) throw new Error(`token request failed with status ${response.status}`);
   isDemo.set(true);
-  return given(await answer.json()).token;
+  return tokenResponse(await response.json()).token;
 }

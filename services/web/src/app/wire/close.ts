@@ -1,19 +1,19 @@
-/** Close codes of the socket as data. 4000–4499 mean "come back", 4500–4999 never; the rest as in RFC 6455. */
+/** Close codes of the WebSocket: 4000–4499 mean "reconnect", 4500–4999 "do not"; others follow RFC 6455 §7.4. */
 
-import { nullable, struct, text, whole } from './shape';
+import { nullable, struct, text, wholeNumber } from './json-reader';
 
-export type Verdict =
-  /** Connects again by itself and resumes. */
-  | 'comes back'
-  /** The page itself is too old: loads it anew. */
-  | 'reloads'
-  /** Only a person starts it again. */
-  | 'stays away';
+export type CloseAction =
+  /** The page reconnects and resumes without the user. */
+  | 'reconnect'
+  /** The page is outdated and reloads. */
+  | 'reload'
+  /** The page stays disconnected until the user retries. */
+  | 'stop';
 
-/** What a person reads; codes not listed are told by their range. */
-const WORDS: Readonly<Record<number, string>> = {
+/** Texts for the user. A code without an entry gets the text of its range. */
+const TEXTS: Readonly<Record<number, string>> = {
   1002: 'the gateway and this page do not understand each other',
-  1011: 'the gateway had an error',
+  1011: 'the gateway had an internal error',
   4000: 'the gateway is restarting',
   4001: 'the session expired',
   4013: 'the gateway is busy',
@@ -22,41 +22,40 @@ const WORDS: Readonly<Record<number, string>> = {
   4503: 'access was revoked',
   4505: 'too many connections are open',
   4506: 'this page is out of date',
-  4509: 'the gateway refuses this page',
+  4509: 'too many requests came from this address',
 };
 
-const FINAL_RFC: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
+/** RFC 6455 codes that report a fault of this client, so that reconnecting does not help. */
+const CLIENT_FAULTS: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
 
-export function verdict(code: number): Verdict {
-  if (code === 4506) return 'reloads';
-  return FINAL_RFC.has(code) || (code >= 4500 && code <= 4999) ? 'stays away' : 'comes back';
+export function closeAction(code: number): CloseAction {
+  if (code === 4506) return 'reload';
+  return CLIENT_FAULTS.has(code) || (code >= 4500 && code <= 4999) ? 'stop' : 'reconnect';
 }
 
-/** Another token may be taken. */
-export function refusesToken(code: number): boolean {
+/** Tells whether the gateway rejected the token, so that the page requests a new token. */
+export function rejectsToken(code: number): boolean {
   return code === 4001 || code === 4501;
 }
 
-/** Not (or no more) allowed to see what was shown. */
-export function takesAway(code: number): boolean {
+/** Tells whether the user may no longer see what the page shows. */
+export function revokesAccess(code: number): boolean {
   return code === 4501 || code === 4503;
 }
 
-export function closeWords(code: number): string {
-  return (
-    WORDS[code] ?? (verdict(code) === 'stays away' ? 'the gateway ended the session' : 'connection lost')
-  );
+export function closeText(code: number): string {
+  return TEXTS[code] ?? (closeAction(code) === 'stop' ? 'the gateway ended the session' : 'connection lost');
 }
 
 const MAX_RETRY_AFTER_MS = 3_600_000;
-const reasonBody = struct({}, { retry_after_ms: nullable(whole), code: text });
+const reasonBody = struct({}, { retry_after_ms: nullable(wholeNumber), code: text });
 
-/** What the reason of a close asks for; null when it says nothing that can be read. */
+/** Returns `retry_after_ms` of a close reason, or null if the reason has no valid value. */
 export function retryAfterMs(reason: string): number | null {
   try {
-    const asked = reasonBody(JSON.parse(reason)).retry_after_ms ?? null;
-    return asked !== null && asked <= MAX_RETRY_AFTER_MS ? asked : null;
+    const delay = reasonBody(JSON.parse(reason)).retry_after_ms ?? null;
+    return delay !== null && delay <= MAX_RETRY_AFTER_MS ? delay : null;
   } catch {
-    return null; // a reason is a hint, and whatever cannot be read is none
+    return null; // the reason is only a hint, so an unreadable reason is ignored
   }
 }

@@ -2,30 +2,30 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import frames from '../../../../../libs/wire/vectors/frames.json';
-import { BROKEN, UNKNOWN, decode, decodeAccounts, decodeTransfers } from './decode';
+import { INVALID, UNKNOWN_TYPE, decode, decodeAccounts, decodeTransfers } from './decode';
 
-describe('decoding is total', () => {
-  it('whatever the text', () => {
+describe('decode', () => {
+  it('returns a frame, INVALID or UNKNOWN_TYPE for any text', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
-        const found = decode(text);
-        expect(found === BROKEN || found === UNKNOWN || typeof found.type === 'string').toBe(true);
+        const result = decode(text);
+        expect(result === INVALID || result === UNKNOWN_TYPE || typeof result.type === 'string').toBe(true);
       }),
     );
   });
 
-  it('whatever one field of a good frame becomes', () => {
-    const good = fc.constantFrom(...frames.server.map(({ means }) => means as Record<string, unknown>));
+  it('does not throw if one field of a valid frame has any other value', () => {
+    const validFrame = fc.constantFrom(...frames.server.map(({ means }) => means as Record<string, unknown>));
     fc.assert(
-      fc.property(good, fc.nat(), fc.jsonValue(), (frame, at, value) => {
+      fc.property(validFrame, fc.nat(), fc.jsonValue(), (frame, index, value) => {
         const names = Object.keys(frame);
-        const name = names[at % names.length] ?? 'type';
+        const name = names[index % names.length] ?? 'type';
         expect(() => decode(JSON.stringify({ ...frame, [name]: value }))).not.toThrow();
       }),
     );
   });
 
-  it('whatever a body of REST is', () => {
+  it('does not throw for any REST response body', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (body) => {
         expect(() => [decodeAccounts(body), decodeTransfers(body)]).not.toThrow();
@@ -33,9 +33,9 @@ describe('decoding is total', () => {
     );
   });
 
-  it('takes nothing from a prototype', () => {
-    expect(decode('{"type":"toString"}')).toBe(UNKNOWN);
-    expect(decode('{"type":"__proto__"}')).toBe(UNKNOWN);
+  it('ignores properties of the prototype', () => {
+    expect(decode('{"type":"toString"}')).toBe(UNKNOWN_TYPE);
+    expect(decode('{"type":"__proto__"}')).toBe(UNKNOWN_TYPE);
     const text = '{"type":"ok","id":1,"__proto__":{"polluted":true}}';
     expect(decode(text)).toEqual({ type: 'ok', id: 1 });
   });

@@ -1,38 +1,38 @@
-/** Text from a gateway into frames. Total: whatever the text, the answer is a frame, UNKNOWN or BROKEN. */
+/** Decodes JSON of a gateway. Never throws on bad input: the result is a value, `UNKNOWN_TYPE` or `INVALID`. */
 
 import * as frame from './frame';
 import { accountId, epoch, instant, revision } from './identity';
 import { money } from './money';
 import {
-  Misfit,
+  DecodeError,
   either,
   flag,
   list,
-  named,
   nullable,
   oneOf,
+  parsed,
   record,
   struct,
   text,
-  whole,
-  type Read,
-} from './shape';
+  wholeNumber,
+  type Reader,
+} from './json-reader';
 
-/** A type this page does not know yet: ignored. */
-export const UNKNOWN = Symbol('unknown');
-/** Not a frame of this protocol: the server is broken. */
-export const BROKEN = Symbol('broken');
+/** Result for a frame of a type that this page does not know. The page ignores the frame. */
+export const UNKNOWN_TYPE = Symbol('unknown type');
+/** Result for input that violates the protocol. */
+export const INVALID = Symbol('invalid');
 
-const readRevision = named(whole, revision);
-const readEpoch = named(text, epoch);
-const readInstant = named(text, instant);
-const readMoney = named(text, money);
-const readId = either(text, whole);
+const readRevision = parsed(wholeNumber, revision);
+const readEpoch = parsed(text, epoch);
+const readInstant = parsed(text, instant);
+const readMoney = parsed(text, money);
+const readId = either(text, wholeNumber);
 
-const balance: Read<frame.Balance> = struct({
+const balance: Reader<frame.Balance> = struct({
   amount: readMoney,
   currency: nullable(text),
-  version: whole,
+  version: wholeNumber,
   revision: readRevision,
   transfer_id: text,
   client_id: text,
@@ -42,7 +42,7 @@ const balance: Read<frame.Balance> = struct({
   disputed_since: nullable(readInstant),
 });
 
-const transfer: Read<frame.Transfer> = struct({
+const transfer: Reader<frame.Transfer> = struct({
   id: text,
   amount: readMoney,
   total: readMoney,
@@ -51,9 +51,9 @@ const transfer: Read<frame.Transfer> = struct({
   source: text,
 });
 
-const gap: Read<frame.Gap> = struct({ from: readRevision, to: readRevision });
+const gap: Reader<frame.Gap> = struct({ from: readRevision, to: readRevision });
 
-type Readers = { [F in frame.ServerFrame as F['type']]: Read<F> };
+type Readers = { [F in frame.ServerFrame as F['type']]: Reader<F> };
 
 const readers: Readers = {
   welcome: struct({
@@ -62,7 +62,7 @@ const readers: Readers = {
     gateway: text,
     version: text,
     server_time: readInstant,
-    heartbeat_ms: whole,
+    heartbeat_ms: wholeNumber,
   }),
   snapshot: struct(
     {
@@ -98,25 +98,25 @@ const readers: Readers = {
   ok: struct({ type: oneOf('ok'), id: readId }),
   error: struct(
     { type: oneOf('error'), code: text, message: text, temporary: flag },
-    { id: readId, channel: text, retry_after_ms: whole },
+    { id: readId, channel: text, retry_after_ms: wholeNumber },
   ),
   unsubscribed: struct({ type: oneOf('unsubscribed'), channel: text, code: text, message: text }),
   auth_expiring: struct({ type: oneOf('auth_expiring'), expires_at: readInstant }),
-  goaway: struct({ type: oneOf('goaway'), reason: text, reconnect_within_ms: whole }),
+  goaway: struct({ type: oneOf('goaway'), reason: text, reconnect_within_ms: wholeNumber }),
 };
 
-export function decode(line: string): frame.ServerFrame | typeof UNKNOWN | typeof BROKEN {
-  return total(() => {
-    const value: unknown = JSON.parse(line);
+export function decode(json: string): frame.ServerFrame | typeof UNKNOWN_TYPE | typeof INVALID {
+  return orInvalid(() => {
+    const value: unknown = JSON.parse(json);
     const type = text(record(value)['type']);
-    return Object.hasOwn(readers, type) ? readers[type as keyof Readers](value) : UNKNOWN;
+    return Object.hasOwn(readers, type) ? readers[type as keyof Readers](value) : UNKNOWN_TYPE;
   });
 }
 
-const accountPage: Read<frame.AccountPage> = struct({
+const accountListPage: Reader<frame.AccountListPage> = struct({
   accounts: list(
     struct({
-      account: named(text, accountId),
+      account: parsed(text, accountId),
       epoch: readEpoch,
       revision: readRevision,
       balance: nullable(balance),
@@ -125,17 +125,21 @@ const accountPage: Read<frame.AccountPage> = struct({
   next: nullable(text),
 });
 
-const transferPage: Read<frame.TransferPage> = struct({ transfers: list(transfer), next: nullable(text) });
+const transferListPage: Reader<frame.TransferListPage> = struct({
+  transfers: list(transfer),
+  next: nullable(text),
+});
 
-/** Bodies of REST, already parsed from JSON. */
-export const decodeAccounts = (body: unknown) => total(() => accountPage(body));
-export const decodeTransfers = (body: unknown) => total(() => transferPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts`. */
+export const decodeAccounts = (body: unknown) => orInvalid(() => accountListPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/transfers`. */
+export const decodeTransfers = (body: unknown) => orInvalid(() => transferListPage(body));
 
-function total<T>(read: () => T): T | typeof BROKEN {
+function orInvalid<T>(read: () => T): T | typeof INVALID {
   try {
     return read();
-  } catch (cause) {
-    if (cause instanceof Misfit || cause instanceof SyntaxError) return BROKEN;
-    throw cause;
+  } catch (error) {
+    if (error instanceof DecodeError || error instanceof SyntaxError) return INVALID;
+    throw error;
   }
 }

@@ -1,40 +1,40 @@
-/** The frames of the socket `/ws`, subprotocol livebalance.v1: JSON text, each with a `type`. */
+/** Frames of the WebSocket `/ws`, subprotocol livebalance.v1: JSON objects with a `type`. See `docs/protocol.md`. */
 
-import type { AccountId, Channel, Epoch, Instant, Position, Revision } from './identity';
+import type { AccountId, ChannelName, Epoch, Instant, Position, Revision } from './identity';
 import type { Currency, Money } from './money';
 
 export const SUBPROTOCOL = 'livebalance.v1';
 
-/** `half_applied` and `drift` are null until the transfer the balance names is in the list. */
+/** A balance. `half_applied` and `drift` are null until the list contains the transfer that the balance names. */
 export type Balance = {
   readonly amount: Money;
   readonly currency: Currency;
   readonly version: number;
-  /** Of the account when this balance was shown. */
+  /** The account's revision at which this balance was applied. */
   readonly revision: Revision;
   readonly transfer_id: string;
   readonly client_id: string;
   readonly opening: Money | null;
-  /** What the list already shows and the balance does not yet. */
+  /** Sum of the listed transfers that the balance does not include yet. */
   readonly half_applied: Money | null;
-  /** What balance and list disagree by; anything but zero is a dispute. */
+  /** Difference between the balance and the listed transfers. The account is disputed unless it is zero. */
   readonly drift: Money | null;
   readonly disputed_since: Instant | null;
 };
 
-/** `total` is the running sum in the account's order: the balance after it is opening + total. */
+/** A transfer. `total` is the running sum in the account's order: opening + total is the balance after it. */
 export type Transfer = {
   readonly id: string;
   readonly amount: Money;
   readonly total: Money;
-  /** The producer's clock. */
+  /** Time by the producer's clock. */
   readonly occurred_at: Instant;
   readonly revision: Revision;
-  /** "transfers/3@5512": topic, partition, offset. */
+  /** Topic, partition and offset, such as "transfers/3@5512". */
   readonly source: string;
 };
 
-/** Revisions left out by a snapshot; REST fills them by `after_revision`. */
+/** Revisions that a snapshot leaves out. The page reads them over REST (`after_revision`). */
 export type Gap = { readonly from: Revision; readonly to: Revision };
 
 export type Welcome = {
@@ -46,7 +46,7 @@ export type Welcome = {
   readonly heartbeat_ms: number;
 };
 
-/** The whole state at a revision; `transfers` newest first, `cursor` for older ones. */
+/** An account's state at a revision: `transfers` newest first, `cursor` for older transfers. */
 export type Snapshot = {
   readonly type: 'snapshot';
   readonly channel: string;
@@ -60,7 +60,7 @@ export type Snapshot = {
   readonly as_of: Instant | null;
 };
 
-/** Applies only to a state at `from`; `transfers` in order. A page with `more` carries no balance. */
+/** A change that applies only to a state at `from`: `transfers` oldest first. A page with `more` has no balance. */
 export type Delta = {
   readonly type: 'delta';
   readonly channel: string;
@@ -76,7 +76,7 @@ export type Delta = {
 export type Heartbeat = {
   readonly type: 'heartbeat';
   readonly server_time: Instant;
-  /** Everything up to here is in what was sent; null when unknown. */
+  /** Everything recorded up to this time has been sent; null if that time is unknown. */
   readonly as_of: Instant | null;
 };
 
@@ -89,7 +89,7 @@ export type Status = {
 
 export type Ok = { readonly type: 'ok'; readonly id: string | number };
 
-export type Refusal = {
+export type ErrorFrame = {
   readonly type: 'error';
   readonly id?: string | number;
   readonly channel?: string;
@@ -115,29 +115,29 @@ export type Goaway = {
 };
 
 export type ServerFrame =
-  Welcome | Snapshot | Delta | Heartbeat | Status | Ok | Refusal | Unsubscribed | AuthExpiring | Goaway;
+  Welcome | Snapshot | Delta | Heartbeat | Status | Ok | ErrorFrame | Unsubscribed | AuthExpiring | Goaway;
 
-/** The first message, unless a cookie said it: who this is. */
+/** Authenticates the session. First message, unless a cookie holds the token. */
 export type Auth = { readonly type: 'auth'; readonly token: string };
-/** Another token of the same subject; subscriptions stay. */
+/** Replaces the token by another token of the same subject. Subscriptions stay. */
 export type Refresh = { readonly type: 'refresh'; readonly id: string; readonly token: string };
 export type Subscribe = {
   readonly type: 'subscribe';
   readonly id: string;
-  readonly channels: readonly { readonly channel: Channel; readonly position?: Position }[];
+  readonly channels: readonly { readonly channel: ChannelName; readonly position?: Position }[];
 };
 export type Unsubscribe = {
   readonly type: 'unsubscribe';
   readonly id: string;
-  readonly channels: readonly Channel[];
+  readonly channels: readonly ChannelName[];
 };
-/** Data at most so often, of each channel in one delta; null: as they come. */
+/** Limits the deltas of each channel per second; null removes the limit. */
 export type Rate = { readonly type: 'rate'; readonly id: string; readonly max_per_second: number | null };
 export type Ping = { readonly type: 'ping'; readonly id: string };
 
 export type ClientFrame = Auth | Refresh | Subscribe | Unsubscribe | Rate | Ping;
 
-/** A row of the list of accounts (REST). */
+/** A row of the account list (REST). */
 export type AccountRow = {
   readonly account: AccountId;
   readonly epoch: Epoch;
@@ -145,7 +145,7 @@ export type AccountRow = {
   readonly balance: Balance | null;
 };
 
-export type AccountPage = { readonly accounts: readonly AccountRow[]; readonly next: string | null };
+export type AccountListPage = { readonly accounts: readonly AccountRow[]; readonly next: string | null };
 
-/** `next` is the cursor of the page after this one. */
-export type TransferPage = { readonly transfers: readonly Transfer[]; readonly next: string | null };
+/** A page of transfers. `next` is the cursor of the next page. */
+export type TransferListPage = { readonly transfers: readonly Transfer[]; readonly next: string | null };

@@ -1,17 +1,17 @@
-/** The names of things. A brand makes the wrong call fail to compile; each is only made by its reader. */
+/** Branded types, so that mixing up an id, a revision and an epoch does not compile. Each has one parser. */
 
 declare const brand: unique symbol;
 type Branded<Base, Name> = Base & { readonly [brand]: Name };
 
 export type AccountId = Branded<string, 'AccountId'>;
-/** Of one account inside one epoch; grows by 1 for each change; 0 = nothing applied yet. */
+/** Counts the changes of one account inside one epoch; 0 means that no change was applied yet. */
 export type Revision = Branded<number, 'Revision'>;
-/** 16 hex digits, compared for equality only. */
+/** 16 hexadecimal digits. Epochs have no order. */
 export type Epoch = Branded<string, 'Epoch'>;
-/** RFC 3339, UTC, milliseconds. */
+/** Timestamp in RFC 3339 format, UTC, with milliseconds. */
 export type Instant = Branded<string, 'Instant'>;
 
-/** A state of one account. Revisions compare only inside one epoch. */
+/** Identifies a state of one account. Revisions can be compared only within one epoch. */
 export type Position = { readonly epoch: Epoch; readonly revision: Revision };
 
 export const ZERO = 0 as Revision;
@@ -32,13 +32,13 @@ export function instant(text: string): Instant | null {
   return Number.isNaN(Date.parse(text)) ? null : (text as Instant);
 }
 
-/** Milliseconds since 1970. */
+/** Returns milliseconds since 1970. */
 export function millis(at: Instant): number {
   return Date.parse(at);
 }
 
-export type Channel = `account:${AccountId}`;
+export type ChannelName = `account:${AccountId}`;
 
-export function channelName(account: AccountId): Channel {
+export function channelName(account: AccountId): ChannelName {
   return `account:${account}`;
 }

@@ -2,31 +2,33 @@ import { ChangeDetectionStrategy, Component, computed, effect, inject, input } f
 import { Title } from '@angular/platform-browser';
 
 import { accountId } from '../wire/identity';
-import { AmountFormat } from './amount';
-import { Choose } from './choose';
-import { ConnectionState } from './connection-state';
-import { Account } from './store';
+import { AccountSearch } from './account-search';
+import { AccountStore } from './account-store';
+import { AmountFormat } from './amount-format';
+import { ConnectionStatus } from './connection-status';
 import { Summary } from './summary';
 import { Transfers } from './transfers';
 
 const format = new AmountFormat();
 
+/** The page of one account. */
 @Component({
   selector: 'lb-account-page',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Choose, ConnectionState, Summary, Transfers],
+  imports: [AccountSearch, ConnectionStatus, Summary, Transfers],
   template: `
     <main class="account">
-      @if (known() === null) {
+      @if (validId() === null) {
         <p class="notice" role="alert">
-          “{{ id() }}” is no account id: 1 to 64 letters, digits, dots, dashes or underscores.
+          “{{ id() }}” is not a valid account id. An account id consists of 1 to 64 letters, digits, dots,
+          dashes or underscores.
         </p>
-        <lb-choose [wide]="true" />
+        <lb-account-search [wide]="true" />
       } @else {
         <section class="card summary" aria-labelledby="account-title">
           <div class="top">
             <h1 id="account-title" data-testid="account">{{ id() }}</h1>
-            <lb-connection-state />
+            <lb-connection-status />
           </div>
           @if (!account.forbidden()) {
             <lb-summary />
@@ -40,21 +42,21 @@ const format = new AmountFormat();
   `,
 })
 export class AccountPage {
-  /** From the address. */
+  /** The account id in the URL, which can be invalid. */
   readonly id = input.required<string>();
-  protected readonly known = computed(() => accountId(this.id()));
+  protected readonly validId = computed(() => accountId(this.id()));
 
-  protected readonly account = inject(Account);
+  protected readonly account = inject(AccountStore);
 
   constructor() {
     const account = this.account;
     const title = inject(Title);
     effect(() => {
-      account.follow(this.known());
+      account.follow(this.validId());
     });
     effect(() => {
-      const balance = account.ledger()?.balance ?? null;
-      const amount = balance === null ? '' : `${format.write(balance.amount, balance.currency)} · `;
+      const balance = account.state()?.balance ?? null;
+      const amount = balance === null ? '' : `${format.format(balance.amount, balance.currency)} · `;
       title.setTitle(`${amount}${this.id()} · Livebalance`);
     });
   }

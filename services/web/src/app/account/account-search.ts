@@ -1,0 +1,92 @@
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  inject,
+  input,
+  linkedSignal,
+  resource,
+  signal,
+} from '@angular/core';
+import { Router } from '@angular/router';
+
+import type { AccountRow } from '../wire/frame';
+import { accountId, type AccountId } from '../wire/identity';
+import { fetchAccounts } from './account-api';
+import { Amount } from './amount';
+
+const MAX_SUGGESTIONS = 8;
+
+/** A search field for accounts, with suggestions for keyboard and pointer (ARIA combobox). */
+@Component({
+  selector: 'lb-account-search',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [Amount],
+  templateUrl: './account-search.html',
+})
+export class AccountSearch {
+  readonly wide = input(false);
+
+  readonly #router = inject(Router);
+  protected readonly text = signal('');
+  protected readonly open = signal(false);
+  protected readonly error = signal('');
+
+  readonly #accounts = resource({
+    params: () => (this.open() ? this.text().trim() : undefined),
+    loader: ({ params: prefix, abortSignal }) => fetchAccounts(prefix, MAX_SUGGESTIONS, abortSignal),
+  });
+  protected readonly suggestions = linkedSignal<readonly AccountRow[] | undefined, readonly AccountRow[]>({
+    source: () => (this.#accounts.hasValue() ? this.#accounts.value().accounts : undefined),
+    // The previous suggestions stay until the next response, so that the list does not flicker.
+    computation: (accounts, previous) => accounts ?? previous?.value ?? [],
+  });
+  /** Index of the selected suggestion; -1 while the text is selected. */
+  protected readonly active = linkedSignal({ source: this.suggestions, computation: () => -1 });
+  protected readonly expanded = computed(() => this.open() && this.suggestions().length > 0);
+
+  protected changeText(text: string): void {
+    this.text.set(text);
+    this.error.set('');
+    this.open.set(true);
+  }
+
+  protected handleKey(event: KeyboardEvent): void {
+    const actions: Readonly<Record<string, () => void>> = {
+      ArrowDown: () => {
+        this.#moveSelection(1);
+      },
+      ArrowUp: () => {
+        this.#moveSelection(-1);
+      },
+      Escape: () => {
+        this.open.set(false);
+      },
+    };
+    const action = actions[event.key];
+    if (action === undefined) return;
+    event.preventDefault();
+    action();
+  }
+
+  protected submit(event: Event): void {
+    event.preventDefault();
+    const selected = this.expanded() ? this.suggestions()[this.active()]?.account : undefined;
+    const id = selected ?? accountId(this.text().trim());
+    if (id === null)
+      this.error.set('An account id consists of 1 to 64 letters, digits, dots, dashes or underscores.');
+    else this.showAccount(id);
+  }
+
+  protected showAccount(id: AccountId): void {
+    this.text.set('');
+    this.open.set(false);
+    void this.#router.navigate(['/accounts', id]);
+  }
+
+  #moveSelection(by: 1 | -1): void {
+    this.open.set(true);
+    const count = this.suggestions().length + 1; // the text counts as a choice, too
+    this.active.update((active) => ((active + 1 + by + count) % count) - 1);
+  }
+}

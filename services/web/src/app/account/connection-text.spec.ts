@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+
+import type { Session } from '../connection/session-state';
+import { ACCOUNT, Simulation } from '../connection/simulation.fake';
+import type { Instant } from '../wire/identity';
+import { asOfAge, connectionText, formatAge } from './connection-text';
+
+const CLOCK_SKEW = 1_000_000;
+const instantAt = (ms: number) => new Date(ms).toISOString() as Instant;
+
+/** Returns a subscribed session. The gateway's clock is `CLOCK_SKEW` ms ahead, and `asOf` has the given age at 0. */
+function subscribedSession(age: number | null, state: 'live' | 'catching_up' | 'stalled' = 'live'): Session {
+  const simulation = new Simulation();
+  simulation.acceptConnection();
+  simulation.deliver();
+  const { connection, channel } = simulation.session;
+  if (connection.kind !== 'open' || channel === null) expect.fail('the connection is not open');
+  return {
+    clockSkew: CLOCK_SKEW,
+    hidden: false,
+    connection: {
+      ...connection,
+      status: { state, ...(state === 'stalled' ? { reason: 'history lost' } : {}) },
+    },
+    channel: {
+      ...channel,
+      asOf: age === null ? null : instantAt(CLOCK_SKEW - age),
+      phase: { kind: 'subscribed' },
+    },
+  };
+}
+
+describe('connectionText', () => {
+  it('is "Live" while the data are confirmed', () => {
+    expect(connectionText(subscribedSession(3_000), 0)).toEqual({ state: 'live', text: 'Live' });
+  });
+
+  it('is "Delayed" if the data have not been confirmed recently', () => {
+    expect(connectionText(subscribedSession(3_000), 30_000)).toMatchObject({
+      state: 'stalled',
+      text: 'Delayed, last confirmed 33 s ago',
+      announcement: 'Delayed: the gateway has not confirmed the data recently',
+    });
+  });
+
+  it('follows the status of the gateway', () => {
+    expect(connectionText(subscribedSession(3_000, 'stalled'), 0).text).toBe('Delayed: history lost');
+    expect(connectionText(subscribedSession(3_000, 'catching_up'), 0).text).toBe('Catching up');
+  });
+
+  it('counts down to the next attempt while disconnected', () => {
+    const connection = { kind: 'waiting', attempt: 3, until: 2_500, reason: 'the gateway is busy' } as const;
+    const waiting = { ...new Simulation().session, connection };
+    expect(connectionText(waiting, 0)).toMatchObject({
+      text: 'Reconnecting in 3 s',
+      announcement: 'Reconnecting: the gateway is busy',
+      detail: 'the gateway is busy',
+    });
+    expect(connectionText(waiting, 2_400).text).toBe('Reconnecting');
+  });
+
+  it('gives the reason if the account cannot be shown', () => {
+    const session = subscribedSession(0);
+    const rejected = (code: string, message: string): Session => ({
+      ...session,
+      channel: session.channel && { ...session.channel, phase: { kind: 'rejected', code, message } },
+    });
+    expect(connectionText(rejected('gone', ''), 0)).toEqual({
+      state: 'rejected',
+      text: 'This account was erased',
+    });
+    expect(connectionText(rejected('some_later_code', 'the message'), 0).text).toBe('the message');
+  });
+
+  it('gives the reason if the session has ended', () => {
+    const connection = { kind: 'ended', code: 4503, reason: 'access was revoked' } as const;
+    expect(connectionText({ ...subscribedSession(0), connection }, 0).text).toBe(
+      'Disconnected: access was revoked',
+    );
+  });
+});
+
+describe('asOfAge', () => {
+  it('is measured by the clock of the gateway', () => {
+    const { channel, clockSkew } = subscribedSession(4_000);
+    if (channel === null) expect.fail('the session has no channel');
+    expect(channel.account).toBe(ACCOUNT);
+    expect(asOfAge(channel, clockSkew, 500)).toBe(4_500);
+  });
+
+  it('is null if as_of is unknown', () => {
+    const { channel, clockSkew } = subscribedSession(null);
+    if (channel === null) expect.fail('the session has no channel');
+    expect(asOfAge(channel, clockSkew, 500)).toBeNull();
+  });
+});
+
+describe('formatAge', () => {
+  it('uses seconds, minutes or hours', () => {
+    expect([400, 12_000, 200_000, 8_000_000].map(formatAge)).toEqual([
+      'just now',
+      '12 s ago',
+      '3 min ago',
+      '2 h ago',
+    ]);
+  });
+});

@@ -1,0 +1,97 @@
+/** Texts about the connection and the freshness of the shown account. */
+
+import type { Channel } from '../connection/channel';
+import type { OpenConnection, Session } from '../connection/session-state';
+import { millis } from '../wire/identity';
+
+export type ConnectionText = {
+  /** Name for styles and tests. */
+  readonly state:
+    'idle' | 'connecting' | 'live' | 'catching-up' | 'stalled' | 'reconnecting' | 'rejected' | 'ended';
+  readonly text: string;
+  /** The text for screen readers, if `text` contains a number that changes every second. */
+  readonly announcement?: string;
+  /** The cause, if it is not part of `text`. */
+  readonly detail?: string;
+};
+
+/** Longest time without a confirmed `as_of` before the data count as delayed: the larger of both values. */
+const SILENT_HEARTBEATS = 2.5;
+const SILENT_MS = 15_000;
+
+/** Returns the text of a session. `now` is in milliseconds on the session's clock. */
+export function connectionText({ connection, channel, clockSkew }: Session, now: number): ConnectionText {
+  switch (connection.kind) {
+    case 'idle':
+      return { state: 'idle', text: 'Not connected' };
+    case 'connecting':
+    case 'handshake':
+      return { state: 'connecting', text: connection.attempt > 0 ? 'Connecting again' : 'Connecting' };
+    case 'waiting':
+      return {
+        state: 'reconnecting',
+        text: countdown(connection.until - now),
+        announcement: `Reconnecting: ${connection.reason}`,
+        detail: connection.reason,
+      };
+    case 'ended':
+      return { state: 'ended', text: `Disconnected: ${connection.reason}` };
+    case 'open':
+      return openText(connection, channel, clockSkew, now);
+  }
+}
+
+function countdown(ms: number): string {
+  const seconds = Math.ceil(ms / 1_000);
+  return seconds > 1 ? `Reconnecting in ${seconds} s` : 'Reconnecting';
+}
+
+function openText(
+  connection: OpenConnection,
+  channel: Channel | null,
+  clockSkew: number | null,
+  now: number,
+): ConnectionText {
+  if (channel === null) return { state: 'idle', text: 'Connected' };
+  if (channel.phase.kind === 'rejected') return rejectionText(channel.phase);
+  const { status } = connection;
+  if (status.state === 'stalled')
+    return {
+      state: 'stalled',
+      text: status.reason === undefined ? 'Delayed' : `Delayed: ${status.reason}`,
+    };
+  if (channel.phase.kind !== 'subscribed' || status.state !== 'live')
+    return { state: 'catching-up', text: 'Catching up' };
+  const age = asOfAge(channel, clockSkew, now);
+  if (age !== null && age > Math.max(SILENT_HEARTBEATS * connection.heartbeatMs, SILENT_MS))
+    return {
+      state: 'stalled',
+      text: `Delayed, last confirmed ${formatAge(age)}`,
+      announcement: 'Delayed: the gateway has not confirmed the data recently',
+    };
+  return { state: 'live', text: 'Live' };
+}
+
+function rejectionText({ code, message }: { code: string; message: string }): ConnectionText {
+  const texts: Readonly<Record<string, string>> = {
+    gone: 'This account was erased',
+    no_access: 'You have no access to this account',
+    bad_account: 'This account id is invalid',
+    revoked: 'Your access to this account was revoked',
+  };
+  return { state: 'rejected', text: texts[code] ?? message };
+}
+
+/** Returns the age of the channel's `asOf` by the gateway's clock, in milliseconds; null if it is unknown. */
+export function asOfAge(channel: Channel, clockSkew: number | null, now: number): number | null {
+  if (channel.asOf === null || clockSkew === null) return null;
+  return Math.max(0, now + clockSkew - millis(channel.asOf));
+}
+
+/** Formats an age as "just now", "12 s ago", "3 min ago" or "2 h ago". */
+export function formatAge(ms: number): string {
+  const seconds = Math.floor(ms / 1_000);
+  if (seconds < 1) return 'just now';
+  if (seconds < 120) return `${seconds} s ago`;
+  return seconds < 7_200 ? `${Math.floor(seconds / 60)} min ago` : `${Math.floor(seconds / 3_600)} h ago`;
+}

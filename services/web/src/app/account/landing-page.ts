@@ -1,0 +1,49 @@
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  effect,
+  inject,
+  linkedSignal,
+  resource,
+} from '@angular/core';
+import { RouterLink } from '@angular/router';
+
+import { GatewayClient } from '../connection/gateway-client';
+import type { AccountListPage } from '../wire/frame';
+import { fetchAccounts } from './account-api';
+import { AccountSearch } from './account-search';
+import { AccountStore } from './account-store';
+import { Amount } from './amount';
+
+const MAX_ACCOUNTS = 24;
+const REFRESH_INTERVAL_MS = 5_000;
+
+/** The start page: a search field and the first accounts with their balances. */
+@Component({
+  selector: 'lb-landing-page',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [AccountSearch, Amount, RouterLink],
+  templateUrl: './landing-page.html',
+})
+export class LandingPage {
+  readonly #time = inject(GatewayClient).time;
+  readonly #refreshCount = computed(() => Math.floor(this.#time() / REFRESH_INTERVAL_MS));
+  readonly #accounts = resource({
+    params: () => this.#refreshCount(),
+    loader: ({ abortSignal }) => fetchAccounts('', MAX_ACCOUNTS, abortSignal),
+  });
+  /** The latest response. It stays while the next request runs. */
+  protected readonly latest = linkedSignal<AccountListPage | undefined, AccountListPage | undefined>({
+    source: () => (this.#accounts.hasValue() ? this.#accounts.value() : undefined),
+    computation: (page, previous) => page ?? previous?.value,
+  });
+  protected readonly failed = computed(() => this.#accounts.error() !== undefined);
+
+  constructor() {
+    const account = inject(AccountStore);
+    effect(() => {
+      account.follow(null);
+    });
+  }
+}
