@@ -37,14 +37,14 @@ const UNUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
   welcome: ['features', 'epoch', 'limits', 'expires_at'],
 };
 
-describe('server frames', () => {
-  it.each(frames.server)('decodes: $name', ({ text, means }) => {
+describe('decode', () => {
+  it.each(frames.server)('decodes a frame: $name', ({ text, means }) => {
     const unused = UNUSED_FIELDS[means.type] ?? [];
     const expected = Object.fromEntries(Object.entries(means).filter(([name]) => !unused.includes(name)));
     expect(decode(text)).toEqual(expected);
   });
 
-  it('have a vector of every type', () => {
+  it('has a vector for every frame type', () => {
     const types: readonly ServerFrame['type'][] = [
       'welcome',
       'snapshot',
@@ -69,16 +69,15 @@ describe('server frames', () => {
   });
 });
 
-describe('close codes', () => {
-  it.each(close.codes)('maps $code $name to its action', ({ code, comes_back: reconnects }) => {
+describe('closeAction', () => {
+  it.each(close.codes)('of $code $name is the specified action', ({ code, comes_back: reconnects }) => {
     expect(closeAction(code) === 'reconnect').toBe(reconnects);
     expect(closeAction(code) === 'reload').toBe(code === 4506);
   });
+});
 
-  it.each(close.reasons)(
-    'read $retry_after_ms from the reason $reason',
-    ({ reason, retry_after_ms: delay }) => {
-      expect(retryAfterMs(reason)).toBe(delay);
-    },
-  );
+describe('retryAfterMs', () => {
+  it.each(close.reasons)('of the reason $reason is $retry_after_ms', ({ reason, retry_after_ms: delay }) => {
+    expect(retryAfterMs(reason)).toBe(delay);
+  });
 });
