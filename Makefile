@@ -9,7 +9,7 @@ MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 PIP_CONFIG = $$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.$(1)='\(.*\)'$$/\1/p" | head -n 1)
 UV := UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call PIP_CONFIG,index-url)}}" \
   SSL_CERT_FILE="$${SSL_CERT_FILE:-$(call PIP_CONFIG,cert)}" $(BIN)/uv
-STACK := LIVEBALANCE_PARENT=$$PPID exec $(BIN)/python -m livebalance.stack
+STACK := LIVEBALANCE_PARENT_PID=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help

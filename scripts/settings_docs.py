@@ -14,7 +14,7 @@ _HEAD = """\
 Every service is told by its environment what it needs to know. An empty variable counts as none. Times are in
 seconds and sizes in bytes, unless a name says otherwise.
 
-A setting can also be a file: `LIVEBALANCE_SECRETS` names a directory, and a file there is called as its
+A setting can also be a file: `LIVEBALANCE_SECRETS_DIRECTORY` names a directory, and a file there is called as its
 variable in lower case (`livebalance_jwks`). That is meant for what is marked as a secret below: it does not
 show in any log or message. A variable outranks a file.
 

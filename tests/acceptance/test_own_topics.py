@@ -18,11 +18,11 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.schema.http_registry import HttpRegistry
 from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire import avro
-from livebalance.wire.avro import SchemaId
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import SchemaId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from tests.integration.runtime.registry import Registry, serving
 from tests.servers.kafka_secure import PASSWORD, USER, SecureKafkaServer
 
@@ -117,7 +117,11 @@ async def test_the_guide_to_the_letter(place: StatePaths) -> None:
         for example, real in theirs.items():
             assert example in told
             told = told.replace(example, real)
-        environment = {**os.environ, "LIVEBALANCE_HOME": str(place.state / "home"), "COLUMNS": "120"}
+        environment = {
+            **os.environ,
+            "LIVEBALANCE_STATE_DIRECTORY": str(place.state / "home"),
+            "COLUMNS": "120",
+        }
         assert "A projection can be built from these topics." in await typed(told + look, environment)
         try:
             assert kafka.address in await typed(told + build, environment)

@@ -97,7 +97,7 @@ class Bench:
         before, self.written = self.written, self.written + records
         with asking(self.asked, analysts, self.world.directory) as children:
             await self._until_all_ask(children)
-            projector = self.world.start(behind_after=86_400.0)
+            projector = self.world.start(catch_up_threshold_seconds=86_400.0)
             leg = await self._measured(projector, before, seconds, children)
         async with asyncio.timeout(REST):
             while await self._applied() < self.written:  # noqa: ASYNC110 - SQL tells nobody

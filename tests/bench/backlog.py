@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import asyncpg
 from aiokafka.partitioner import DefaultPartitioner
 
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from tests.bench.reporting import FILL
 from tests.integration.projector.world import balance, transfer
 from tests.servers.database import Database

@@ -267,10 +267,12 @@ async def run(servers: Servers, sessions: int, seconds: float) -> None:
         "LIVEBALANCE_POSTGRES": database.url("gateway"),
         "LIVEBALANCE_REDIS": servers.redis(),
         "LIVEBALANCE_CHANNEL_PREFIX": PREFIX,
-        "LIVEBALANCE_AUDIT_PERIOD": "3600",  # these deltas stand in no table
+        "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "3600",  # these deltas stand in no table
         # All clients are of one address, and come at once.
-        **dict.fromkeys(("LIVEBALANCE_SOCKETS_PER_ADDRESS", "LIVEBALANCE_NEW_SOCKETS_PER_ADDRESS"), "100000"),
-        "LIVEBALANCE_NEW_SOCKETS": "100000",
+        **dict.fromkeys(
+            ("LIVEBALANCE_MAX_CONNECTIONS_PER_ADDRESS", "LIVEBALANCE_CONNECTION_RATE_PER_ADDRESS"), "100000"
+        ),
+        "LIVEBALANCE_CONNECTION_RATE": "100000",
         "LIVEBALANCE_DEMO_SECRET": SECRET,
     }
     await table(environment, sessions, seconds)

@@ -26,7 +26,7 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.integration.projector.world import World, history
 from tests.servers.database import Database, make_template
 
@@ -94,7 +94,7 @@ async def measured(world: World, way: Way, total: int, seconds: float) -> Measur
     """From the first batch that Postgres has taken."""
     start = _applied()
     with way.patched():
-        async with world.running(projector_group=way.name, batch=way.batch):
+        async with world.running(projector_group=way.name, batch_records=way.batch):
             while _applied() == start:  # noqa: ASYNC110 - a counter tells nobody
                 await asyncio.sleep(0.001)
             first, began, cpu = _applied(), time.monotonic(), time.process_time()

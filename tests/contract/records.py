@@ -1,8 +1,8 @@
 """The records that vectors describe."""
 
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from tests.contract.vectors import Vector
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from livebalance.wire.record import Record, admissible
+from livebalance.wire.kafka.record import Record, admissible
 from tests.contract.records import balance, transfer
 from tests.contract.vectors import Vector, label, vectors
 

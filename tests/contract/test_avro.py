@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from livebalance.wire import avro
-from livebalance.wire.avro import Schema, SchemaId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import Schema, SchemaId
 from tests.contract.records import balance, transfer
 from tests.contract.vectors import ROOT, Vector, label, vectors
 

@@ -84,9 +84,9 @@ def plan(directory: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> dict[st
 def contained(told: Mapping[str, str]) -> dict[str, str]:
     """What a service of this machine is told, as a container is told it."""
     ours = {name: value for name, value in told.items() if name.startswith("LIVEBALANCE_")}
-    ours.pop("LIVEBALANCE_PAGE", None)
+    ours.pop("LIVEBALANCE_PAGE_DIRECTORY", None)
     if ours.pop("LIVEBALANCE_DEMO_SECRET", None):
-        ours["LIVEBALANCE_SECRETS"] = SECRETS
+        ours["LIVEBALANCE_SECRETS_DIRECTORY"] = SECRETS
     return {**ours, **HTTP}
 
 

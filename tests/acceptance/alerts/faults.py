@@ -10,10 +10,10 @@ from typing import NamedTuple
 import httpx
 
 from livebalance.runtime.schema.file_registry import TRANSFER_ID
-from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from tests.acceptance.alerts.ground import GARBAGE_IN_A_ROW, Ground
 from tests.integration.gateway.bad_input.raw import END, UPGRADE, talk
 from tests.tokens import bearer

@@ -16,9 +16,9 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.process.service import Service, service
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire import avro
 from livebalance.wire.identity import AccountId
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.contract.alerts import RULES
 from tests.prometheus import Prometheus, hurried
 from tests.servers.database import Database
@@ -30,12 +30,15 @@ GARBAGE_IN_A_ROW = 3
 # So that a fault shows sooner than elsewhere. No expression of an alert is another one.
 QUICK = {
     "feed": {},
-    "recorder": {"LIVEBALANCE_BATCH": "50"},
-    "projector": {"LIVEBALANCE_BATCH": "50", "LIVEBALANCE_REFUSED_IN_A_ROW": str(GARBAGE_IN_A_ROW)},
+    "recorder": {"LIVEBALANCE_BATCH_RECORDS": "50"},
+    "projector": {
+        "LIVEBALANCE_BATCH_RECORDS": "50",
+        "LIVEBALANCE_MAX_CONSECUTIVE_REJECTS": str(GARBAGE_IN_A_ROW),
+    },
     "gateway": {
-        "LIVEBALANCE_AUDIT_PERIOD": "0.5",
-        "LIVEBALANCE_PROBE_PERIOD": "0.5",
-        "LIVEBALANCE_DRAIN": "0.1",
+        "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "0.5",
+        "LIVEBALANCE_REDIS_PROBE_INTERVAL_SECONDS": "0.5",
+        "LIVEBALANCE_DRAIN_PERIOD_SECONDS": "0.1",
         "LIVEBALANCE_DEMO_SECRET": SECRET,
     },
 }

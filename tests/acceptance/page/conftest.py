@@ -30,7 +30,12 @@ async def cluster(place: StatePaths) -> AsyncIterator[Cluster]:
         seed=11,
         port=free_port(),
         durable=False,
-        environment={"gateway": {"LIVEBALANCE_HEARTBEAT": "1", "LIVEBALANCE_RESUME_MAX": "100"}},
+        environment={
+            "gateway": {
+                "LIVEBALANCE_HEARTBEAT_INTERVAL_SECONDS": "1",
+                "LIVEBALANCE_RECOVERY_MAX_REVISIONS": "100",
+            }
+        },
     )
     async with Cluster(StatePaths(place.home, place.state / "page"), plan) as running:
         yield running

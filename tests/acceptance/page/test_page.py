@@ -22,8 +22,8 @@ ACCOUNT = "acc-0001"
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 DESKTOP = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
-# LIVEBALANCE_PICTURE=docs/page.png makes the picture of the README anew.
-PICTURE = os.environ.get("LIVEBALANCE_PICTURE")
+# LIVEBALANCE_SCREENSHOT=docs/page.png makes the picture of the README anew.
+PICTURE = os.environ.get("LIVEBALANCE_SCREENSHOT")
 
 
 def of(url: str) -> str:
@@ -142,7 +142,7 @@ async def test_an_account_that_does_not_exist_yet_is_waited_for(
     async with open_view(f"{cluster.page}/accounts/nobody") as view:
         await view.live()
         assert (await view.shown()).revision == 0
-        assert "no balance yet" in await view.tab.inner_text("[data-testid=balance]")
+        assert "No balance yet" in await view.tab.inner_text("[data-testid=balance]")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import replay
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire.avro import decode_transfer
+from livebalance.wire.kafka.avro import decode_transfer
 from livebalance.wire.money import money
 
 Movement = tuple[str, str]  # transfer id, amount

@@ -14,7 +14,11 @@ from tests.acceptance.proof.proof import order_of
 ACCOUNTS = 8
 QUICK = {
     "projector": {"LIVEBALANCE_SESSION_TIMEOUT_MS": "2000"},
-    "gateway": {"LIVEBALANCE_AUDIT_PERIOD": "2", "LIVEBALANCE_NOTICE": "0", "LIVEBALANCE_DRAIN": "0.2"},
+    "gateway": {
+        "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "2",
+        "LIVEBALANCE_DRAIN_DELAY_SECONDS": "0",
+        "LIVEBALANCE_DRAIN_PERIOD_SECONDS": "0.2",
+    },
 }
 
 NewCluster = Callable[[], Cluster]

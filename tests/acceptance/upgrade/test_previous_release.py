@@ -20,7 +20,11 @@ RATE = 100  # transfers a second
 WITHIN = 30.0  # seconds
 QUICK = {
     "projector": {"LIVEBALANCE_SESSION_TIMEOUT_MS": "2000"},
-    "gateway": {"LIVEBALANCE_AUDIT_PERIOD": "2", "LIVEBALANCE_NOTICE": "1.5", "LIVEBALANCE_DRAIN": "0.5"},
+    "gateway": {
+        "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "2",
+        "LIVEBALANCE_DRAIN_DELAY_SECONDS": "1.5",
+        "LIVEBALANCE_DRAIN_PERIOD_SECONDS": "0.5",
+    },
 }
 
 

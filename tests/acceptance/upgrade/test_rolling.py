@@ -28,9 +28,15 @@ SURGE = "gateway-4"  # there only while one of the others is not
 GATEWAYS = ["gateway-1", "gateway-2", "gateway-3"]
 OTHERS = ["projector-1", "projector-2", "recorder-1", "recorder-2"]
 # As in the chart: a projector is a member of its own name, whose lanes wait for it.
-NAMED = {name: {"LIVEBALANCE_MEMBER": name} for name in OTHERS if name.startswith("projector")}
+NAMED = {name: {"LIVEBALANCE_GROUP_INSTANCE_ID": name} for name in OTHERS if name.startswith("projector")}
 STILL = 10.0  # seconds: the time of a session, after which another one has them
-ENVIRONMENT = {"gateway": {"LIVEBALANCE_NOTICE": str(NOTICE), "LIVEBALANCE_DRAIN": str(DRAIN)}, **NAMED}
+ENVIRONMENT = {
+    "gateway": {
+        "LIVEBALANCE_DRAIN_DELAY_SECONDS": str(NOTICE),
+        "LIVEBALANCE_DRAIN_PERIOD_SECONDS": str(DRAIN),
+    },
+    **NAMED,
+}
 
 
 def travellers(cluster: Cluster) -> list[Traveller]:

@@ -80,13 +80,18 @@ def test_probes_ask_where_services_answer(name: str) -> None:
 def test_a_gateway_has_time_to_drain(drain: float | None, sleep: int) -> None:
     """The same time is told for its notice; None: neither is told."""
     told = "null" if drain is None else str(drain)
-    settings = ",".join(f"gateway.settings.LIVEBALANCE_{name}={told}" for name in ("DRAIN", "NOTICE"))
+    settings = ",".join(
+        f"gateway.settings.LIVEBALANCE_{name}={told}"
+        for name in ("DRAIN_PERIOD_SECONDS", "DRAIN_DELAY_SECONDS")
+    )
     found = pods(helm.documents("minimal", "--set", f"{settings},gateway.preStopSeconds={sleep}"))["gateway"][
         "spec"
     ]
     default = Settings.model_fields
     notice, seconds = (
-        (default["notice"].default, default["drain"].default) if drain is None else (drain, drain)
+        (default["drain_delay_seconds"].default, default["drain_period_seconds"].default)
+        if drain is None
+        else (drain, drain)
     )
     assert container(found)["lifecycle"] == {"preStop": {"sleep": {"seconds": sleep}}}
     assert found["terminationGracePeriodSeconds"] >= sleep + ceil(notice) + ceil(seconds) + CLOSING
@@ -97,7 +102,7 @@ def test_a_drain_told_to_all_is_minded_as_well() -> None:
         helm.documents(
             "minimal",
             "--set",
-            "gateway.settings.LIVEBALANCE_DRAIN=null,settings.LIVEBALANCE_DRAIN=100",
+            "gateway.settings.LIVEBALANCE_DRAIN_PERIOD_SECONDS=null,settings.LIVEBALANCE_DRAIN_PERIOD_SECONDS=100",
         )
     )["gateway"]["spec"]
     assert found["terminationGracePeriodSeconds"] >= 100 + CLOSING
@@ -106,7 +111,7 @@ def test_a_drain_told_to_all_is_minded_as_well() -> None:
 def test_recorders_have_time_to_end_a_transaction() -> None:
     for service, settings in (("recorder", RecorderSettings), ("feed", FeedSettings)):
         grace = pods(helm.documents("everything"))[service]["spec"]["terminationGracePeriodSeconds"]
-        assert grace > settings.model_fields["deadline"].default
+        assert grace > settings.model_fields["kafka_timeout_seconds"].default
 
 
 @EVERY
@@ -126,12 +131,12 @@ def test_a_projector_is_a_member_by_the_name_of_its_pod(name: str) -> None:
     mine = {"fieldRef": {"fieldPath": "metadata.name"}}
     assert {each["name"]: each["valueFrom"] for each in told} == {
         "LIVEBALANCE_NAME": mine,
-        "LIVEBALANCE_MEMBER": mine,
+        "LIVEBALANCE_GROUP_INSTANCE_ID": mine,
     }
     assert one["spec"]["serviceName"] in of("Service", found)
     assert one["spec"]["podManagementPolicy"] == "Parallel"
     others = [pod for service, pod in pods(found).items() if service != "projector"]
-    assert not any("LIVEBALANCE_MEMBER" in environment(pod["spec"], "x") for pod in others)
+    assert not any("LIVEBALANCE_GROUP_INSTANCE_ID" in environment(pod["spec"], "x") for pod in others)
 
 
 @EVERY

@@ -152,7 +152,7 @@ NEEDED = {  # where it stands in the least that has to be told, and who is missi
     "gateway.secrets.LIVEBALANCE_POSTGRES": "gateway: set LIVEBALANCE_POSTGRES in",
     "gateway.secrets.LIVEBALANCE_REDIS": "gateway: set LIVEBALANCE_REDIS in",
     "gateway.settings.LIVEBALANCE_JWKS_URL": "gateway: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL or ",
-    "gateway.settings.LIVEBALANCE_ISSUER": "gateway: set LIVEBALANCE_ISSUER or ",
+    "gateway.settings.LIVEBALANCE_TOKEN_ISSUER": "gateway: set LIVEBALANCE_TOKEN_ISSUER or ",
     "migrations.secrets.LIVEBALANCE_POSTGRES_OWNER": "migrations: set LIVEBALANCE_POSTGRES_OWNER in",
 }
 

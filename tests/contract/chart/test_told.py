@@ -20,7 +20,7 @@ VALUES = {  # what the Secrets hold, by the file that a key of theirs becomes
     "livebalance_postgres": "postgresql://someone@postgres:5432/livebalance",
     "livebalance_postgres_owner": "postgresql://owner@postgres:5432/livebalance",
     "livebalance_kafka_password": "not guessed",
-    "livebalance_registry": "https://registry.example.org",
+    "livebalance_schema_registry": "https://registry.example.org",
     "livebalance_jwks": json.dumps({"keys": [{"kty": "oct", "kid": "1", "k": "c2VjcmV0" * 8}]}),
 }
 SERVICES: dict[str, type[ServiceSettings]] = {**kinds(), "migrations": MigrationSettings}
@@ -85,29 +85,29 @@ def test_a_container_is_told_what_its_service_takes(
         assert settings.currency == "EUR"
         assert settings.transfers_topic == "bank.transfers"
     if service == "projector":
-        assert getattr(settings, "member", None) == settings.name
+        assert getattr(settings, "group_instance_id", None) == settings.name
 
 
 def test_numbers_and_lists_arrive_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = pods(helm.documents("everything"))
     gateway = told("gateway", everything["gateway"]["spec"], tmp_path / "gateway", monkeypatch)
     found = gateway.model_dump()
-    assert found["trail_bytes"] == 134217728
-    assert found["drain"] == 45.5
-    assert found["tls_only"] is True
-    assert found["origins"] == ("https://bank.example.org",)
+    assert found["history_bytes"] == 134217728
+    assert found["drain_period_seconds"] == 45.5
+    assert found["require_tls"] is True
+    assert found["allowed_origins"] == ("https://bank.example.org",)
     projector = told("projector", everything["projector"]["spec"], tmp_path / "projector", monkeypatch)
-    assert projector.model_dump()["cache"] == 1_000_000
+    assert projector.model_dump()["cache_accounts"] == 1_000_000
     feed = container(everything["feed"]["spec"])["command"]
     assert feed[3:] == ["--accounts", "1000000", "--rate", "2.5"]
 
 
 def test_a_service_outranks_all_also_by_false_and_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    everybody = "settings.LIVEBALANCE_TLS_ONLY=true,settings.LIVEBALANCE_DRAIN=100"
-    own = "gateway.settings.LIVEBALANCE_TLS_ONLY=false,gateway.settings.LIVEBALANCE_DRAIN=0"
+    everybody = "settings.LIVEBALANCE_REQUIRE_TLS=true,settings.LIVEBALANCE_DRAIN_PERIOD_SECONDS=100"
+    own = "gateway.settings.LIVEBALANCE_REQUIRE_TLS=false,gateway.settings.LIVEBALANCE_DRAIN_PERIOD_SECONDS=0"
     pod = pods(helm.documents("minimal", "--set", f"{everybody},{own}"))["gateway"]["spec"]
     found = told("gateway", pod, tmp_path, monkeypatch).model_dump()
-    assert (found["tls_only"], found["drain"]) == (False, 0)
+    assert (found["require_tls"], found["drain_period_seconds"]) == (False, 0)
 
 
 def test_a_cluster_without_ipv4_is_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_null_is_as_if_nothing_was_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_setting_that_nobody_reads_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mistake = variable("deadlin")
+    mistake = variable("kafka_timeout_second")
     pod = pods(helm.documents("minimal", "--set", f"recorder.settings.{mistake}=3"))["recorder"]
-    with pytest.raises(SettingsError, match="LIVEBALANCE_DEADLINE meant"):
+    with pytest.raises(SettingsError, match="LIVEBALANCE_KAFKA_TIMEOUT_SECONDS meant"):
         told("recorder", pod["spec"], tmp_path, monkeypatch)

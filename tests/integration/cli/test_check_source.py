@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaProducer
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.servers.topics import RULES, Topics
-from livebalance.wire import avro
-from livebalance.wire.codec import JSON
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.codec import JSON
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 
 A = AccountId("alice")
 TRANSFER = Transfer(TransferId("t-1"), A, Money(-1250, 2), 1_795_000_000_000)
@@ -130,7 +130,7 @@ async def test_what_would_be_put_aside(check: Check, write: Any, topics: Topics)
 
 async def test_values_in_json_and_a_start(check: Check, write: Any, topics: Topics) -> None:
     await write("transfers", JSON.write_transfer(TRANSFER))
-    found = await check("--json", values="json", start="2999-01-01T00:00:00Z")
+    found = await check("--json", value_format="json", start_from="2999-01-01T00:00:00Z")
     assert found.code == 0
     transfers = found.report["topics"][topics.transfers]
     assert transfers["partitions"]["0"] == {"first": 0, "end": 1, "begin": 1}

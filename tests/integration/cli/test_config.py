@@ -10,10 +10,10 @@ from tests.integration.cli.operator import said
 
 SEED = "s33ded-and-long-enough-to-sign-tokens-with"
 GOOD = {"LIVEBALANCE_DEMO_SECRET": SEED, "COLUMNS": "80"}
-WRONG = {"LIVEBALANCE_VALUES": "xml", "LIVEBALANCE_REDIS": SEED, "LIVEBALANCE_KAFAK": SEED}
+WRONG = {"LIVEBALANCE_VALUE_FORMAT": "xml", "LIVEBALANCE_REDIS": SEED, "LIVEBALANCE_KAFAK": SEED}
 LINES = [
     "LIVEBALANCE_KAFAK is not known: is LIVEBALANCE_KAFKA meant?",
-    "LIVEBALANCE_VALUES should be confluent, avro or json",
+    "LIVEBALANCE_VALUE_FORMAT should be confluent, avro or json",
     "LIVEBALANCE_REDIS should be a URL such as redis://host:6379/0",
 ]
 
@@ -22,7 +22,7 @@ async def test_what_each_would_run_with(tmp_path: Path) -> None:
     (tmp_path / "livebalance_postgres").write_text(f"postgresql://me:{SEED}@host/database")
     told = {
         **GOOD,
-        "LIVEBALANCE_SECRETS": str(tmp_path),
+        "LIVEBALANCE_SECRETS_DIRECTORY": str(tmp_path),
         "LIVEBALANCE_KAFKA": "broker:9093",
         "LIVEBALANCE_JWKS_URL": "",
         "LIVEBALANCE_REDIS": f"redis://:{SEED}@host",
@@ -34,27 +34,29 @@ async def test_what_each_would_run_with(tmp_path: Path) -> None:
     ]
     assert found.out.count("LIVEBALANCE_KAFKA=broker:9093\n") == len(kinds())
     assert "LIVEBALANCE_POSTGRES=…\n" in found.out
-    assert 'LIVEBALANCE_PROXIES=["127.0.0.1", "::1"]  (default)\n' in found.out
+    assert 'LIVEBALANCE_TRUSTED_PROXIES=["127.0.0.1", "::1"]  (default)\n' in found.out
     assert SEED not in found.out
     one = await said(told, "config", "check", "--service", "gateway", "--json")
     report = json.loads(one.out)
     assert (one.code, report["good"], list(report["services"])) == (0, True, ["gateway"])
     values = report["services"]["gateway"]
     assert values["LIVEBALANCE_REDIS"] == {"value": "…", "set": True}
-    assert values["LIVEBALANCE_HEARTBEAT"] == {"value": 10.0, "set": False}
+    assert values["LIVEBALANCE_HEARTBEAT_INTERVAL_SECONDS"] == {"value": 10.0, "set": False}
     assert SEED not in one.out
 
 
 async def test_all_that_is_wrong() -> None:
     found = await said(
-        {**GOOD, **WRONG, "LIVEBALANCE_BATCH": "0", "LIVEBALANCE_DRAIN": "-1"}, "config", "check"
+        {**GOOD, **WRONG, "LIVEBALANCE_BATCH_RECORDS": "0", "LIVEBALANCE_DRAIN_PERIOD_SECONDS": "-1"},
+        "config",
+        "check",
     )
     assert (found.code, found.err) == (1, "")
     assert sorted(found.out.splitlines()) == sorted(
         [
             *LINES,
-            "LIVEBALANCE_DRAIN should be a number, 0 or more (gateway)",
-            "LIVEBALANCE_BATCH should be a whole number, 1 or more (projector, recorder)",
+            "LIVEBALANCE_DRAIN_PERIOD_SECONDS should be a number, 0 or more (gateway)",
+            "LIVEBALANCE_BATCH_RECORDS should be a whole number, 1 or more (projector, recorder)",
         ]
     )
     report = json.loads((await said({**GOOD, **WRONG}, "config", "check", "--json")).out)

@@ -13,10 +13,10 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import NOTHING, Money
-from livebalance.wire.record import Transfer
 from tests.integration.cli.operator import heard, said, typing
 from tests.integration.recorder.topics import reached, records, transfers
 
@@ -185,7 +185,12 @@ async def test_on_a_terminal_it_shows_how_many_went(
         (("--from", "/tmp"), {}, b"", "cannot be read: Is a directory"),
         (("--from", "-"), {}, b"id,account,amount,note\n", "nothing was written: line 1: the header names"),
         (("--from", "-"), {}, b"", "nothing was written: it is empty"),
-        (("--random",), {"LIVEBALANCE_KAFKA": "", "LIVEBALANCE_HOME": "/nonexistent"}, b"", "make up"),
+        (
+            ("--random",),
+            {"LIVEBALANCE_KAFKA": "", "LIVEBALANCE_STATE_DIRECTORY": "/nonexistent"},
+            b"",
+            "make up",
+        ),
         (("--random",), {"LIVEBALANCE_KAFKA": "127.0.0.1:1"}, b"", "Kafka at 127.0.0.1:1: "),
         (("--random",), {"LIVEBALANCE_TRANSFERS_TOPIC": "none"}, b"", "no topic none; 0 written\n"),
     ],

@@ -78,7 +78,11 @@ async def test_without_redis_it_still_bites_and_says_how(environment: dict[str, 
         ((), {}, "whose rights?"),
         (("--account", "a b"), {}, "--account is"),
         (("--subject", "me"), {"LIVEBALANCE_POSTGRES": "postgresql://operator@127.0.0.1:1/x"}, "Postgres"),
-        (("--subject", "me"), {"LIVEBALANCE_POSTGRES": "", "LIVEBALANCE_HOME": "/nonexistent"}, "make up"),
+        (
+            ("--subject", "me"),
+            {"LIVEBALANCE_POSTGRES": "", "LIVEBALANCE_STATE_DIRECTORY": "/nonexistent"},
+            "make up",
+        ),
     ],
 )
 async def test_what_fails_is_one_line(

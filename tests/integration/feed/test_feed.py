@@ -16,8 +16,8 @@ from livebalance.feed.settings import FeedSettings
 from livebalance.generator.pace import UNLIMITED
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
+from livebalance.wire.kafka.record import admissible
 from livebalance.wire.money import NOTHING, Money
-from livebalance.wire.record import admissible
 from tests.integration.recorder.topics import balances, reached, records, transfers
 
 

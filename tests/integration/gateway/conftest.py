@@ -103,10 +103,10 @@ async def start_gateway(
                 "postgres": database.url("gateway"),
                 "redis": redis_url,
                 "channel_prefix": channel_prefix,
-                "notice": 0.0,
-                "drain": 0.2,
+                "drain_delay_seconds": 0.0,
+                "drain_period_seconds": 0.2,
                 "demo_secret": SECRET,
-                "new_sockets": 100_000.0,  # a test opens as many as it needs
+                "connection_rate": 100_000.0,  # a test opens as many as it needs
             }
             running = Running(Settings(**{**given, **changed}))
             stack.push_async_callback(running.stop)
@@ -137,10 +137,10 @@ async def start_process(
                 "redis": redis_url,
                 "channel_prefix": channel_prefix,
                 "demo_secret": SECRET,
-                "new_sockets": 100_000,
-                "new_sockets_per_address": 1000,
-                "sockets_per_address": 1000,
-                "notice": 0,
+                "connection_rate": 100_000,
+                "connection_rate_per_address": 1000,
+                "max_connections_per_address": 1000,
+                "drain_delay_seconds": 0,
                 **changed,
             }
             environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}

@@ -14,7 +14,7 @@ AGE = 1.0
 
 
 async def test_the_old_come_back_and_miss_nothing(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(socket_age=AGE)
+    gateway = await start_gateway(max_connection_age_seconds=AGE)
     await book.open("alice")
     async with Watcher([gateway.ws], ["alice"]) as watcher:
         async with paying(book, ["alice"], pause=0.02):
@@ -26,7 +26,7 @@ async def test_the_old_come_back_and_miss_nothing(start_gateway: StartGateway, b
 
 
 async def test_who_stays_is_closed(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(socket_age=AGE)
+    gateway = await start_gateway(max_connection_age_seconds=AGE)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer, Listener(gateway.http, "alice") as listener:
         code, reason = await viewer.until_closed()

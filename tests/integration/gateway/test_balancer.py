@@ -78,7 +78,7 @@ async def plain(gateway: Running, make_door: MakeDoor) -> Door:
 
 
 async def test_by_tls_alone(start_gateway: StartGateway, book: Book, make_door: MakeDoor) -> None:
-    gateway = await start_gateway(tls_only=True)
+    gateway = await start_gateway(require_tls=True)
     await book.open("alice")
     door = make_door(
         gateway,
@@ -139,7 +139,7 @@ async def test_what_is_too_big_is_refused(plain: Door, request_: bytes, status: 
 async def test_what_a_client_says_of_its_address_is_not_passed_on(
     start_gateway: StartGateway, make_door: MakeDoor
 ) -> None:
-    gateway = await start_gateway(sockets_per_address=1)
+    gateway = await start_gateway(max_connections_per_address=1)
     door = make_door(gateway)
     await door.ready()
     url = f"ws://127.0.0.1:{door.port}/ws"
@@ -169,8 +169,8 @@ async def test_its_log_has_no_secrets(gateway: Running, make_door: MakeDoor) -> 
 async def test_events_come_as_they_happen_and_go_on_at_another_gateway(
     start_gateway: StartGateway, book: Book, make_door: MakeDoor
 ) -> None:
-    first = await start_gateway(heartbeat=60.0, name="one")
-    second = await start_gateway(heartbeat=60.0, name="two")
+    first = await start_gateway(heartbeat_interval_seconds=60.0, name="one")
+    second = await start_gateway(heartbeat_interval_seconds=60.0, name="two")
     door = make_door(first, second)
     await door.ready()
     await book.open("alice", "bob")

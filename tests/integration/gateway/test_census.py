@@ -82,14 +82,14 @@ async def test_deltas_are_timed(gateway: Running, book: Book) -> None:
 async def test_how_old_what_is_shown_is(book: Book, start_gateway: StartGateway) -> None:
     book.as_of = Millis(time.time_ns() // 1_000_000 - 5_000)
     await book.advance()
-    gateway = await start_gateway(audit_period=0.3)
+    gateway = await start_gateway(audit_interval_seconds=0.3)
     found = await shows(gateway.http, lambda now: state(now) == ["live"])
     assert 4 <= found.sum(f"{PREFIX}_stale_seconds") < 20  # it advances by a second
     await shows(gateway.http, lambda now: state(now) == ["stalled"], 30)
 
 
 async def test_a_drain_is_shown_while_it_lasts(book: Book, start_process: StartProcess) -> None:
-    process = await start_process("gateway-1", drain=4.0)
+    process = await start_process("gateway-1", drain_period_seconds=4.0)
     async with Viewer(process.ws) as viewer:
         await viewer.until(lambda: viewer.of_type("welcome"))
         assert shown(draining=0)(await scrape(process.http))
@@ -101,7 +101,7 @@ async def test_a_drain_is_shown_while_it_lasts(book: Book, start_process: StartP
 async def test_probes_that_do_not_come_back(
     book: Book, start_process: StartProcess, own_redis: Servers
 ) -> None:
-    process = await start_process("gateway-1", redis=own_redis.redis(), probe_period=0.5)
+    process = await start_process("gateway-1", redis=own_redis.redis(), redis_probe_interval_seconds=0.5)
     redis = own_redis.own["redis"].child
     await shows(process.http, lambda now: now.sum(f"{PREFIX}_probe_seconds") > 0)
     assert shown(probe_missed_total=0)(await scrape(process.http))

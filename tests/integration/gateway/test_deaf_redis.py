@@ -83,7 +83,9 @@ async def test_a_connection_that_delivers_nothing(
 ) -> None:
     """F17. It is open and takes all it is given; so may be those that are made instead, for a while."""
     async with hole(redis_url) as (wire, url):
-        gateway = await start_gateway(redis=url, audit_period=RARE, probe_period=0.5)
+        gateway = await start_gateway(
+            redis=url, audit_interval_seconds=RARE, redis_probe_interval_seconds=0.5
+        )
         async with Viewer(gateway.ws) as viewer:
             watch = Watch(gateway, book, viewer)
             await watch.begin()
@@ -109,7 +111,7 @@ async def test_a_redis_that_stands_still(
 ) -> None:
     """F19. The kernel takes connections for it, so each try to have another takes its whole time."""
     monkeypatch.setattr("livebalance.gateway.redis.node_subscriber.CONNECT_WITHIN", 0.5)
-    gateway = await start_gateway(audit_period=RARE, probe_period=0.5)
+    gateway = await start_gateway(audit_interval_seconds=RARE, redis_probe_interval_seconds=0.5)
     child = own_redis.own["redis"].child
     async with Viewer(gateway.ws) as viewer:
         watch = Watch(gateway, book, viewer)
@@ -136,7 +138,7 @@ async def test_a_buffer_that_overflows(
     start_gateway: StartGateway, book: Book, redis_url: str, channel_prefix: str
 ) -> None:
     """F20. Redis drops who listens, and with it all that waited in the buffer, of every account."""
-    gateway = await start_gateway(audit_period=RARE, probe_period=RARE)
+    gateway = await start_gateway(audit_interval_seconds=RARE, redis_probe_interval_seconds=RARE)
     async with Viewer(gateway.ws) as viewer, redis.asyncio.from_url(redis_url) as operator:
         watch = Watch(gateway, book, viewer)
         await watch.begin()

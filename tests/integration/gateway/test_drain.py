@@ -24,7 +24,7 @@ NOTICE = 2.0
 
 @pytest.fixture
 async def process(start_process: StartProcess) -> Process:
-    return await start_process("gateway-drained", drain=DRAIN, send_buffer_bytes=8192)
+    return await start_process("gateway-drained", drain_period_seconds=DRAIN, send_buffer_bytes=8192)
 
 
 @dataclass
@@ -136,7 +136,7 @@ async def test_a_drain(process: Process, book: Book) -> None:
 async def test_who_is_sent_here_before_balancers_know_is_let_in_and_asked_with_the_others(
     start_process: StartProcess,
 ) -> None:
-    process = await start_process("gateway-noticed", notice=NOTICE, drain=0.5)
+    process = await start_process("gateway-noticed", drain_delay_seconds=NOTICE, drain_period_seconds=0.5)
     async with await Raw.open(process.http) as early:
         began = time.monotonic()
         process.child.send(signal.SIGTERM)
@@ -150,6 +150,6 @@ async def test_who_is_sent_here_before_balancers_know_is_let_in_and_asked_with_t
 
 
 async def test_who_serves_nobody_ends_at_once(start_process: StartProcess) -> None:
-    process = await start_process("gateway-empty", notice=60, drain=60)
+    process = await start_process("gateway-empty", drain_delay_seconds=60, drain_period_seconds=60)
     process.child.send(signal.SIGTERM)
     assert await process.exited(WITHIN) == 0

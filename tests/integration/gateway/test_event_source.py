@@ -30,7 +30,7 @@ async def test_it_reads_and_resumes(
     start_gateway: StartGateway, book: Book, tmp_path: Path, chromium: str
 ) -> None:
     (tmp_path / "index.html").write_text("<!doctype html><title>x</title>")
-    first = await start_gateway(page=tmp_path)
+    first = await start_gateway(page_directory=tmp_path)
     await book.open("alice", "bob")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -44,7 +44,7 @@ async def test_it_reads_and_resumes(
         await until(page, "frames_.some((one) => one.type === 'delta')")
         await first.stop()
         await book.move("alice", 2)
-        await start_gateway(page=tmp_path, http_port=first.settings.http_port)
+        await start_gateway(page_directory=tmp_path, http_port=first.settings.http_port)
         await until(page, "opens > 1 && frames_.at(-1).to === 5")
         frames: list[dict[str, Any]] = await page.evaluate("() => frames_")
         ends: list[dict[str, Any]] = await page.evaluate("() => ends")

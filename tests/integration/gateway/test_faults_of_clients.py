@@ -45,7 +45,7 @@ def drop_packets(viewer: Viewer) -> None:
 
 async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGateway, book: Book) -> None:
     """Nothing passes any more, in either direction, and nothing closes: each side finds out by itself."""
-    gateway = await start_gateway(heartbeat=0.3, ping_period=1.0)
+    gateway = await start_gateway(heartbeat_interval_seconds=0.3, ping_interval_seconds=1.0)
     await book.open("alice")
     async with (
         hole(gateway.ws) as (wire, through_it),
@@ -118,9 +118,11 @@ async def test_f29_a_reader_that_is_slow_and_then_dead(
     start_gateway: StartGateway, book: Book, sockets: list[WebSocketConnection]
 ) -> None:
     """It gets every transfer, in fewer frames; what waits for it is bounded; its neighbour gets all."""
-    gateway = await start_gateway(send_buffer_bytes=8192, page_rows=50, ping_period=1.0, no_progress=2.0)
+    gateway = await start_gateway(
+        send_buffer_bytes=8192, recovery_page_rows=50, ping_interval_seconds=1.0, write_timeout_seconds=2.0
+    )
     bound = (
-        2 * gateway.settings.outbox_bytes + TransportTimeouts().high_water
+        2 * gateway.settings.client_queue_bytes + TransportTimeouts().high_water
     )  # one that waits, one that was written
     await book.open("busy")
     page = book.page("busy")
@@ -207,7 +209,7 @@ async def test_f32_clients_ask_for_everything_at_once(
 ) -> None:
     """For an account, for no more of it, and again, while money moves and rights are taken back."""
     random = Random(32)
-    gateway = await start_gateway(messages_per_second=1000, revocations_period=0.5, page_rows=5)
+    gateway = await start_gateway(message_rate=1000, revocation_poll_seconds=0.5, recovery_page_rows=5)
     accounts = [f"a-{number}" for number in range(8)]
     await book.open(*accounts)
     operator = await asyncpg.connect(database.url("operator"))

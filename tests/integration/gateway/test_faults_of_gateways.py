@@ -94,7 +94,7 @@ async def test_f26_a_gateway_is_killed(start_process: StartProcess, book: Book) 
 async def test_f36_everyone_is_cut_at_once(start_process: StartProcess, book: Book) -> None:
     """They find one that knows nothing. Who is too many there is turned away at the door, and comes again."""
     await book.open(*ACCOUNTS)
-    first, second = await start_process("gateway-1"), await start_process("gateway-2", new_sockets=100)
+    first, second = await start_process("gateway-1"), await start_process("gateway-2", connection_rate=100)
     with gathered() as crowd:
         async with paying(book, ACCOUNTS):
             await crowd.come(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
@@ -116,7 +116,7 @@ async def test_f27_one_gateway_after_the_other_is_deployed(start_process: StartP
     """All are told first and leave over the drain's time; who stays is closed with a time of its own."""
     accounts = ACCOUNTS[:3]
     await book.open(*accounts)
-    gateways = [await start_process(f"gateway-{n}", drain=DRAIN) for n in (1, 2)]
+    gateways = [await start_process(f"gateway-{n}", drain_period_seconds=DRAIN) for n in (1, 2)]
     async with AsyncExitStack() as stack:
         urls = [gateway.ws for gateway in gateways]
         watchers = [await stack.enter_async_context(Watcher(urls, accounts)) for _ in range(WATCHERS)]
@@ -165,8 +165,8 @@ def lives(watcher: Watcher) -> list[object]:
 
 async def test_f28_a_gateway_is_paused(start_process: StartProcess, book: Book) -> None:
     """Longer than its clients wait for a word. One that stays all the same is told nothing that is not so."""
-    first = await start_process("gateway-1", heartbeat=0.4, audit_period=1.0)
-    second = await start_process("gateway-2", heartbeat=0.4)
+    first = await start_process("gateway-1", heartbeat_interval_seconds=0.4, audit_interval_seconds=1.0)
+    second = await start_process("gateway-2", heartbeat_interval_seconds=0.4)
     await book.open("heard", "lost")
     async with Watcher([first.ws, second.ws], ["heard", "lost"]) as watcher, Viewer(first.ws) as stays:
         await stays.follow("heard", "lost")
@@ -238,7 +238,11 @@ async def test_f33_the_clock_jumps(
     """And back. What is told of the time changes, and which tokens are too old: nothing else does."""
     clock = Clock(monkeypatch)
     gateway = await start_gateway(
-        heartbeat=0.2, ping_period=0.5, no_progress=1.0, audit_period=0.2, revocations_period=0.2
+        heartbeat_interval_seconds=0.2,
+        ping_interval_seconds=0.5,
+        write_timeout_seconds=1.0,
+        audit_interval_seconds=0.2,
+        revocation_poll_seconds=0.2,
     )
     book.as_of = clock.millis()
     await book.open("alice")

@@ -32,7 +32,7 @@ async def test_f24_postgres_is_slow_and_asked_for_too_much(
     book.as_of = Millis(time.time_ns() // 1_000_000)
     await book.open("busy", *(account for some in wanted for account in some))
     async with hole(database.url("gateway")) as (wire, url), AsyncExitStack() as stack:
-        gateway = await start_gateway(postgres=url, reads_waiting=20)
+        gateway = await start_gateway(postgres=url, max_queued_reads=20)
         inside = await stack.enter_async_context(Viewer(gateway.ws))
         await inside.follow("busy")
         await inside.until_at("busy", 1)

@@ -141,7 +141,7 @@ async def test_an_erased_account_is_gone(gateway: Running, book: Book) -> None:
 
 
 async def test_a_heartbeat_says_how_complete_it_is(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(heartbeat=0.2, audit_period=0.1)
+    gateway = await start_gateway(heartbeat_interval_seconds=0.2, audit_interval_seconds=0.1)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:
         await viewer.until(lambda: viewer.of_type("heartbeat"))

@@ -78,17 +78,21 @@ def series_of(families: Iterable[Metric]) -> dict[Series, int]:
 
 # --- what each moves
 
-HOSTS = {"hosts": ("here", "127.0.0.1")}
-QUICK: dict[str, Any] = {"head_within": 0.2, "assembly": 0.2, "auth_within": 0.3}
+HOSTS = {"allowed_hosts": ("here", "127.0.0.1")}
+QUICK: dict[str, Any] = {
+    "request_head_timeout_seconds": 0.2,
+    "message_timeout_seconds": 0.2,
+    "auth_timeout_seconds": 0.3,
+}
 NARROW: dict[str, Any] = {
     "send_buffer_bytes": 8192,
-    "ping_period": 1.0,
-    "no_progress": 2.0,
+    "ping_interval_seconds": 1.0,
+    "write_timeout_seconds": 2.0,
 }  # below a second, what a system repeats tells nothing
-AUDITED: dict[str, Any] = {"audit_period": 0.3, "resume_max": 2}
-PAGED: dict[str, Any] = {"page_rows": 2}
-RARE: dict[str, Any] = {"audit_period": 60.0}
-HASTY: dict[str, Any] = {"messages_per_second": 1000}
+AUDITED: dict[str, Any] = {"audit_interval_seconds": 0.3, "recovery_max_revisions": 2}
+PAGED: dict[str, Any] = {"recovery_page_rows": 2}
+RARE: dict[str, Any] = {"audit_interval_seconds": 60.0}
+HASTY: dict[str, Any] = {"message_rate": 1000}
 
 
 class Event(NamedTuple):
@@ -130,7 +134,7 @@ EVENTS: dict[str, Event] = {
     "a method that is none": turned("method", acts.asks(BROWSE.replace(b"GET", b"DANCE"))),
     "a head too large": turned("head_too_large", acts.asks(BROWSE + b"X: " + b"a" * 9000 + END)),
     "a target too long": turned("target_too_long", acts.asks(BROWSE.replace(b"counts", b"a" * 9000))),
-    "clear text": turned("not_secure", acts.asks(BROWSE), tls_only=True),
+    "clear text": turned("not_secure", acts.asks(BROWSE), require_tls=True),
     "many ranges": turned("ranges", acts.asks(BROWSE + b"Range: bytes=" + b"0-," * 9 + b"0-" + END)),
     "silence": turned("silent", acts.silence, **QUICK),
     "half a head": turned("slow_head", acts.half_a_head, **QUICK),
@@ -141,20 +145,24 @@ EVENTS: dict[str, Event] = {
     "another origin": turned("origin", acts.asks(UPGRADE + b"Origin: http://there" + END)),
     "another version": turned("websocket_version", acts.asks(UPGRADE.replace(b": 13", b": 8"))),
     "another subprotocol": turned("subprotocol", acts.asks(UPGRADE.replace(b"livebalance.v1", b"x"))),
-    "a full house": turned("full", acts.one_more, sockets=1),
-    "a stream too many": turned("full", acts.a_stream_too_many, sockets=1),
-    "too fast": turned("too_fast", acts.one_more, new_sockets=0.5),
-    "a full address": turned("address_full", acts.one_more, sockets_per_address=1),
-    "an address too fast": turned("address_too_fast", acts.one_more, new_sockets_per_address=0.5),
+    "a full house": turned("full", acts.one_more, max_connections=1),
+    "a stream too many": turned("full", acts.a_stream_too_many, max_connections=1),
+    "too fast": turned("too_fast", acts.one_more, connection_rate=0.5),
+    "a full address": turned("address_full", acts.one_more, max_connections_per_address=1),
+    "an address too fast": turned("address_too_fast", acts.one_more, connection_rate_per_address=0.5),
     "not ready": turned("not_ready", acts.not_ready),
     "a drain": Event(
-        acts.drained, {("turned_away", "draining"), ("closed", "4000", "drain")}, {"drain": 0.5}
+        acts.drained,
+        {("turned_away", "draining"), ("closed", "4000", "drain")},
+        {"drain_period_seconds": 0.5},
     ),
     # the end of a socket
     "a polite end": closed(1000, "client", acts.sends(frame(CLOSE, (1000).to_bytes(2, "big")))),
     "an odd end": closed("other", "client", acts.sends(frame(CLOSE, (4321).to_bytes(2, "big")))),
     "gone": closed(1006, "lost", acts.away),
-    "no pong": closed(1006, "silent", acts.no_pong, ping_period=0.2, heartbeat=60.0),
+    "no pong": closed(
+        1006, "silent", acts.no_pong, ping_interval_seconds=0.2, heartbeat_interval_seconds=60.0
+    ),
     "stopping": closed(CloseCode.GOING_AWAY, "stopping", acts.stopped),
     "no WebSocket": closed(CloseCode.PROTOCOL_ERROR, "protocol_error", acts.sends(frame(7, b"x"))),
     "binary": closed(CloseCode.UNSUPPORTED, "binary", acts.sends(frame(BINARY, b"x"))),
@@ -173,7 +181,10 @@ EVENTS: dict[str, Event] = {
     "a forged token": closed(CloseCode.NOT_AUTHENTICATED, "unauthenticated", acts.shows(lambda: "x")),
     "revoked": closed(CloseCode.REVOKED, "revoked", acts.subject_revoked),
     "too many of a user": closed(
-        CloseCode.TOO_MANY_CONNECTIONS, "too_many_connections", acts.too_many_of_a_user, sockets_per_user=1
+        CloseCode.TOO_MANY_CONNECTIONS,
+        "too_many_connections",
+        acts.too_many_of_a_user,
+        max_connections_per_user=1,
     ),
     "no protocol": Event(
         acts.sends(BAD * 3), {("closed", "4500", "bad_message"), ("errors", "bad_message")}, many=True
@@ -206,14 +217,16 @@ EVENTS: dict[str, Event] = {
     "no type": Event(acts.says(DANCE), {("errors", "unknown_type")}),
     "no account": Event(acts.says(message("unsubscribe", channels=["b"])), {("errors", "bad_account")}),
     "a limit": Event(
-        acts.says(message("subscribe", channels=TWO)), {("errors", "limit")}, {"subscriptions": 1}
+        acts.says(message("subscribe", channels=TWO)), {("errors", "limit")}, {"max_subscriptions": 1}
     ),
     "too often": Event(
-        acts.says(message("ping") * 5), {("errors", "rate_limited")}, {"messages_per_second": 1}, many=True
+        acts.says(message("ping") * 5), {("errors", "rate_limited")}, {"message_rate": 1}, many=True
     ),
     "no access": Event(acts.no_access, {("errors", "no_access")}),
     "Postgres away": Event(
-        acts.locked_out, {("errors", "unavailable"), ("failed_reads", "away")}, {"read_deadline": 0.5}
+        acts.locked_out,
+        {("errors", "unavailable"), ("failed_reads", "away")},
+        {"postgres_timeout_seconds": 0.5},
     ),
     # HTTP
     "no token": problem("unauthenticated", acts.gets("/accounts", headers={})),

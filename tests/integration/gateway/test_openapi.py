@@ -104,7 +104,7 @@ async def test_no_answer_beside_it(quick: Running, tmp_path: Path) -> None:
 
 async def test_nor_among_events(start_gateway: StartGateway, tmp_path: Path) -> None:
     """Of one who may see nothing: every stream has an end."""
-    gateway = await start_gateway(new_sockets_per_address=1000)
+    gateway = await start_gateway(connection_rate_per_address=1000)
     mine = f"--header=Authorization: Bearer {token([])}"
     report = await hammer(gateway, tmp_path, mine, "--max-examples=10", f"--include-path={EVENTS}")
     assert "WARNINGS" not in report, report

@@ -42,7 +42,7 @@ async def http(
     (built / "favicon.svg").write_text("<svg/>")
     (tmp_path / "secret.txt").write_text("not of the page")
     if request.param == "gateway":
-        gateway = await start_gateway(page=built)
+        gateway = await start_gateway(page_directory=built)
         async with httpx.AsyncClient(base_url=gateway.http) as client:
             yield client
         return

@@ -31,7 +31,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
 @pytest.fixture
 async def http(start_gateway: StartGateway, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     (tmp_path / "index.html").write_text("<!doctype html>")
-    gateway = await start_gateway(page=tmp_path)
+    gateway = await start_gateway(page_directory=tmp_path)
     async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
         yield client
 
@@ -79,7 +79,7 @@ async def test_a_bug_has_a_name_and_nothing_else(
 
 
 async def test_not_ready(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(drain=3.0)
+    gateway = await start_gateway(drain_period_seconds=3.0)
     async with Viewer(gateway.ws) as viewer, httpx.AsyncClient(base_url=gateway.http) as http:
         await viewer.until(lambda: viewer.of_type("welcome"))
         gateway.begin_to_stop()

@@ -84,7 +84,7 @@ async def test_accounts_of_every_node_are_live(gateway: Running, book: Book, map
 async def test_slots_move_while_money_moves(
     start_gateway: StartGateway, book: Book, redis_cluster: RedisCluster, map_: Map, by_hand: bool
 ) -> None:
-    gateway = await start_gateway(audit_period=RARE)
+    gateway = await start_gateway(audit_interval_seconds=RARE)
     async with Viewer(gateway.ws) as viewer, Watcher([gateway.ws], ACCOUNTS) as watcher:
         await watcher.until_current(book)
         await until_live(viewer)
@@ -100,7 +100,7 @@ async def test_a_slot_that_moved_is_compared_with_postgres(
     start_gateway: StartGateway, book: Book, redis_cluster: RedisCluster, map_: Map
 ) -> None:
     """What was published before the channel was heard again is lost, and nothing follows that would tell."""
-    gateway = await start_gateway(audit_period=RARE)
+    gateway = await start_gateway(audit_interval_seconds=RARE)
     account = ACCOUNTS[0]
     async with Watcher([gateway.ws], ACCOUNTS) as watcher:
         await watcher.until_current(book)
@@ -119,7 +119,7 @@ async def test_a_node_is_lost(
     start_gateway: StartGateway, book: Book, map_: Map, how: signal.Signals
 ) -> None:
     """Its replica takes over: another server, at which its channels have to be asked for."""
-    gateway = await start_gateway(audit_period=2.0, probe_period=0.5)
+    gateway = await start_gateway(audit_interval_seconds=2.0, redis_probe_interval_seconds=0.5)
     async with AsyncExitStack() as stack:
         viewer = await stack.enter_async_context(Viewer(gateway.ws))
         watcher = await stack.enter_async_context(Watcher([gateway.ws], ACCOUNTS))

@@ -15,7 +15,7 @@ from tests.integration.gateway.viewer import Viewer
 
 
 async def test_lost_deltas_are_found_by_the_audit(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(audit_period=0.3)
+    gateway = await start_gateway(audit_interval_seconds=0.3)
     await book.open("alice", "bob")
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice", "bob")
@@ -27,7 +27,7 @@ async def test_lost_deltas_are_found_by_the_audit(start_gateway: StartGateway, b
 
 
 async def test_a_hole_is_repaired_before_any_audit(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(audit_period=60.0)
+    gateway = await start_gateway(audit_interval_seconds=60.0)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice")
@@ -40,7 +40,7 @@ async def test_a_hole_is_repaired_before_any_audit(start_gateway: StartGateway, 
 
 
 async def test_a_header_alone_is_read(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(audit_period=60.0)
+    gateway = await start_gateway(audit_interval_seconds=60.0)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice")
@@ -85,7 +85,7 @@ def redis_url(own_redis: Servers) -> str:
 async def test_redis_killed_and_restarted_empty(
     start_gateway: StartGateway, book: Book, own_redis: Servers
 ) -> None:
-    gateway = await start_gateway(audit_period=0.5)
+    gateway = await start_gateway(audit_interval_seconds=0.5)
     accounts = [f"a-{number}" for number in range(30)]
     await book.open(*accounts)
     async with Viewer(gateway.ws) as viewer:
@@ -107,7 +107,7 @@ async def test_redis_killed_and_restarted_empty(
 
 async def test_a_deaf_redis_is_noticed(start_gateway: StartGateway, book: Book, own_redis: Servers) -> None:
     """Stopped, it neither answers nor closes: only the probe tells."""
-    gateway = await start_gateway(audit_period=0.5, probe_period=0.3)
+    gateway = await start_gateway(audit_interval_seconds=0.5, redis_probe_interval_seconds=0.3)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice")
@@ -128,7 +128,7 @@ async def test_a_deaf_redis_is_noticed(start_gateway: StartGateway, book: Book, 
 
 
 async def test_connections_that_redis_drops_are_made_again(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(audit_period=60.0)
+    gateway = await start_gateway(audit_interval_seconds=60.0)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice")

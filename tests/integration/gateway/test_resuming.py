@@ -55,7 +55,7 @@ async def test_what_was_missed_comes_as_one_delta(gateway: Running, book: Book) 
 
 
 async def test_much_comes_in_pages(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(page_rows=10)
+    gateway = await start_gateway(recovery_page_rows=10)
     await book.open("alice")
     shown = await shown_at(gateway, "alice", 1)
     await book.move("alice", *range(1, 36))
@@ -69,7 +69,7 @@ async def test_much_comes_in_pages(start_gateway: StartGateway, book: Book) -> N
 
 
 async def test_too_far_is_a_snapshot_whose_gap_rest_fills(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(resume_max=100)
+    gateway = await start_gateway(recovery_max_revisions=100)
     await book.open("alice")
     shown = await shown_at(gateway, "alice", 1)
     await book.move("alice", *range(1, 71))
@@ -118,7 +118,7 @@ async def test_a_strange_position_is_answered(
 
 
 async def test_a_new_epoch_reaches_those_who_are_connected(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(audit_period=0.2)
+    gateway = await start_gateway(audit_interval_seconds=0.2)
     await book.open("alice", "quiet")
     async with Viewer(gateway.ws) as viewer:
         await viewer.follow("alice", "quiet")
@@ -133,7 +133,7 @@ async def test_a_new_epoch_reaches_those_who_are_connected(start_gateway: StartG
 
 
 async def test_an_unknown_server_is_unavailable(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(audit_period=0.2)
+    gateway = await start_gateway(audit_interval_seconds=0.2)
     await book.open("alice")
     await book.execute("update projection set timeline = 'FFFFFFFF'")
     async with (

@@ -61,7 +61,7 @@ def cookie(value: str, origin: str | None = ORIGIN) -> dict[str, Any]:
 
 
 async def test_a_cookie_speaks_for_a_page_of_ours(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(origins=(ORIGIN,))
+    gateway = await start_gateway(allowed_origins=(ORIGIN,))
     await book.open("alice", "bob")
     async with Viewer(gateway.ws, **cookie(token(["alice"]))) as viewer:
         await viewer.follow("alice", "bob")
@@ -70,7 +70,7 @@ async def test_a_cookie_speaks_for_a_page_of_ours(start_gateway: StartGateway, b
 
 
 async def test_what_is_said_goes_before_a_cookie(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(origins=(ORIGIN,), auth_within=1.0)
+    gateway = await start_gateway(allowed_origins=(ORIGIN,), auth_timeout_seconds=1.0)
     await book.open("alice", "bob")
     for old in (token(["alice"]), "stale"):
         async with Viewer(gateway.ws, **{**cookie(old), "shows": token(["bob"])}) as viewer:
@@ -148,7 +148,10 @@ async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGatewa
     server = await asyncio.start_server(issuer.answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     gateway = await start_gateway(
-        demo_secret=None, jwks_url=f"http://127.0.0.1:{port}/keys", issuer="bank", audience="balances"
+        demo_secret=None,
+        jwks_url=f"http://127.0.0.1:{port}/keys",
+        token_issuer="bank",
+        token_audience="balances",
     )
     async with Viewer(gateway.ws, shows=by(old, "old")) as viewer:
         await viewer.until(lambda: viewer.of_type("welcome"))
@@ -187,7 +190,9 @@ async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
     address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     with contextlib.closing(server):
-        await start_gateway(demo_secret=None, jwks_url=address, issuer="bank", audience="balances")
+        await start_gateway(
+            demo_secret=None, jwks_url=address, token_issuer="bank", token_audience="balances"
+        )
     assert issuer.reads == 1  # it is ready only once it has keys
 
 
@@ -195,9 +200,9 @@ async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
     ("given", "says"),
     [
         ({}, "LIVEBALANCE_JWKS"),
-        ({"jwks": '{"keys":[]}'}, "LIVEBALANCE_ISSUER"),
-        ({"jwks": "{", "issuer": "bank"}, "LIVEBALANCE_JWKS"),
-        ({"jwks": '{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}', "issuer": "bank"}, "32 bytes"),
+        ({"jwks": '{"keys":[]}'}, "LIVEBALANCE_TOKEN_ISSUER"),
+        ({"jwks": "{", "token_issuer": "bank"}, "LIVEBALANCE_JWKS"),
+        ({"jwks": '{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}', "token_issuer": "bank"}, "32 bytes"),
         ({"demo_secret": "short"}, "32 bytes"),
         ({"demo_secret": "x" * 40, "jwks_url": "http://127.0.0.1/"}, "LIVEBALANCE_DEMO_SECRET"),
     ],

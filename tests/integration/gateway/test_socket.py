@@ -145,13 +145,13 @@ async def test_a_bad_handshake_is_answered(gateway: Running, request_: bytes, st
 
 
 async def test_who_says_nothing_is_cut_off(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(head_within=0.2)
+    gateway = await start_gateway(request_head_timeout_seconds=0.2)
     assert await talk(gateway, b"") == b""
     assert await talk(gateway, b"GET / HTTP/1.1\r\nHost:") == b""
 
 
 async def test_who_does_not_pong_is_cut_off(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(ping_period=0.2, heartbeat=60.0)
+    gateway = await start_gateway(ping_interval_seconds=0.2, heartbeat_interval_seconds=60.0)
     at = urlsplit(gateway.http)
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
     writer.write(UPGRADE + END)
@@ -172,7 +172,7 @@ async def test_a_client_that_says_goodbye_is_answered(gateway: Running) -> None:
 
 
 async def test_a_drain_sends_everyone_elsewhere(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(drain=1.0)
+    gateway = await start_gateway(drain_period_seconds=1.0)
     viewers = [Viewer(gateway.ws) for _ in range(8)]
     for viewer in viewers:
         await viewer.__aenter__()
@@ -188,7 +188,7 @@ async def test_a_drain_sends_everyone_elsewhere(start_gateway: StartGateway, boo
 async def test_a_slow_reader_loses_nothing_and_costs_no_memory(
     start_gateway: StartGateway, book: Book
 ) -> None:
-    gateway = await start_gateway(send_buffer_bytes=8192, page_rows=50)
+    gateway = await start_gateway(send_buffer_bytes=8192, recovery_page_rows=50)
     await book.open("busy", "other")
     async with Viewer(gateway.ws, sock=straw(gateway.http)) as slow, Viewer(gateway.ws) as quick:
         await slow.follow("busy", "other")
@@ -265,7 +265,9 @@ async def test_a_client_may_want_data_less_often(gateway: Running, book: Book) -
 
 
 async def test_a_reader_that_never_reads_is_aborted(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(send_buffer_bytes=8192, ping_period=1.0, no_progress=2.0)
+    gateway = await start_gateway(
+        send_buffer_bytes=8192, ping_interval_seconds=1.0, write_timeout_seconds=2.0
+    )
     await book.open("busy")
     async with Viewer(gateway.ws, sock=straw(gateway.http)) as dead, Viewer(gateway.ws) as quick:
         await dead.follow("busy")

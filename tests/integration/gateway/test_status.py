@@ -16,7 +16,7 @@ async def test_live_catching_up_and_stalled(
     start_gateway: StartGateway, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await book.advance()
-    gateway = await start_gateway(audit_period=0.1)
+    gateway = await start_gateway(audit_interval_seconds=0.1)
     async with Viewer(gateway.ws) as viewer:
         await viewer.until(lambda: word(viewer) == "stalled")  # what is there is of long ago
         await book.advance()

@@ -56,7 +56,7 @@ async def test_snapshots_and_deltas_of_two_accounts(gateway: Running, book: Book
 
 
 async def test_heartbeats_flow(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(heartbeat=0.1, audit_period=0.2)
+    gateway = await start_gateway(heartbeat_interval_seconds=0.1, audit_interval_seconds=0.2)
     await book.open("alice")
     async with Listener(gateway.http, "alice") as one:
         await one.until(lambda: any(beat["as_of"] for beat in one.of_type("heartbeat")))
@@ -121,7 +121,7 @@ async def test_a_position_that_is_none_here_begins_anew(
 
 
 async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(send_buffer_bytes=4096, outbox_bytes=8192, page_rows=20)
+    gateway = await start_gateway(send_buffer_bytes=4096, client_queue_bytes=8192, recovery_page_rows=20)
     await book.open("alice", "bob")
     async with (
         Listener(gateway.http, "alice", "bob", narrow=True) as slow,
@@ -142,7 +142,9 @@ async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, book: Bo
 
 
 async def test_a_reader_that_takes_nothing_is_aborted(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(send_buffer_bytes=4096, no_progress=0.5, ping_period=0.2)
+    gateway = await start_gateway(
+        send_buffer_bytes=4096, write_timeout_seconds=0.5, ping_interval_seconds=0.2
+    )
     await book.open("alice")
     async with Listener(gateway.http, "alice", narrow=True) as stuck:
         await stuck.until_at("alice", 1)
@@ -220,7 +222,7 @@ async def test_what_is_revoked_ends_within_seconds(
     book: Book,
     operator: Operator,  # noqa: F811
 ) -> None:
-    gateway = await start_gateway(revocations_period=60.0)
+    gateway = await start_gateway(revocation_poll_seconds=60.0)
     await book.open("alice", "bob")
     async with Listener(gateway.http, "alice", "bob", shows=token(sub="me")) as one:
         await one.until_at("bob", 1)
@@ -261,7 +263,7 @@ async def test_a_token_that_ends(gateway: Running, book: Book) -> None:
 async def test_a_cookie_speaks_for_a_page_of_ours(
     start_gateway: StartGateway, book: Book, headers: dict[str, str], status: int
 ) -> None:
-    gateway = await start_gateway(origins=(ORIGIN,))
+    gateway = await start_gateway(allowed_origins=(ORIGIN,))
     cookie = f"theme=dark; livebalance={token()}"
     async with Listener(gateway.http, "alice", shows=None, headers={"Cookie": cookie, **headers}) as one:
         assert one.status == status
@@ -300,7 +302,7 @@ async def test_who_shows_no_token_reads_nothing(gateway: Running) -> None:
 
 
 async def test_sockets_and_streams_are_counted_together(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(sockets_per_address=2, sockets_per_user=1)
+    gateway = await start_gateway(max_connections_per_address=2, max_connections_per_user=1)
     mine = token(sub="me")
     async with Viewer(gateway.ws, shows=mine) as viewer:
         await viewer.until(lambda: viewer.of_type("welcome"))
@@ -318,7 +320,7 @@ async def test_sockets_and_streams_are_counted_together(start_gateway: StartGate
 
 
 async def test_a_browser_that_is_too_many_comes_back(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(sockets_per_address=1)
+    gateway = await start_gateway(max_connections_per_address=1)
     async with Listener(gateway.http, "alice") as one, httpx.AsyncClient() as http:
         await one.until_at("alice", 0)
         given = {**bearer(), "Accept": "text/event-stream"}
@@ -332,7 +334,7 @@ async def test_a_browser_that_is_too_many_comes_back(start_gateway: StartGateway
 
 
 async def test_a_drain_tells_when_to_come_back(start_gateway: StartGateway, book: Book) -> None:
-    gateway = await start_gateway(drain=1.0)
+    gateway = await start_gateway(drain_period_seconds=1.0)
     await book.open("alice")
     async with Listener(gateway.http, "alice") as one, Listener(gateway.http, "alice") as two:
         await one.until_at("alice", 1)

@@ -20,7 +20,7 @@ async def test_no_side_of_a_lane_is_emptied_before_the_other(world: World) -> No
     lanes = [Lane(number) for number in range(world.topics.partitions)]
     for lane in lanes:
         await world.write(history(f"acc-{lane}", [1] * EACH), lane)
-    intake = LaneConsumer(world.settings(batch=MOST))
+    intake = LaneConsumer(world.settings(batch_records=MOST))
     await intake.start()
     await reached(lambda: intake.assigned() == lanes)
     for lane in lanes:

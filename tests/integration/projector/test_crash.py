@@ -16,7 +16,7 @@ def another(world: World) -> str:
 @pytest.mark.parametrize("point", ["before_commit:2", "after_commit:2", "between_publishes:2"])
 async def test_killed_at_a_point_and_started_again(world: World, point: str) -> None:
     fed = [record for name in ("a", "b", "c", "d") for record in history(name, range(1, 40))]
-    victim = world.start(crash_at=point, batch=50)
+    victim = world.start(crash_at=point, batch_records=50)
     await world.write(fed)
     await reached(lambda: victim.exit_code == -signal.SIGKILL)
     [row] = await world.ask("select coalesce(sum(revision), 0)::int from balance")

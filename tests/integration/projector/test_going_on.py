@@ -35,7 +35,7 @@ async def halted(world: World) -> str:
 
 
 async def test_refused_records_are_put_aside_and_the_good_ones_after_them_applied(world: World) -> None:
-    async with world.running(refused_in_a_row=3):
+    async with world.running(max_consecutive_rejects=3):
         for _ in range(6):
             await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)
         was = await halted(world)
@@ -51,7 +51,7 @@ async def test_refused_records_are_put_aside_and_the_good_ones_after_them_applie
 
 
 async def test_what_is_not_over_halts_it_again(world: World) -> None:
-    async with world.running(refused_in_a_row=3):
+    async with world.running(max_consecutive_rejects=3):
         for _ in range(8):
             await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)
         was = await halted(world)

@@ -23,7 +23,7 @@ async def recreate(world: World) -> None:
 
 
 async def test_too_many_refused_records_in_a_row(world: World) -> None:
-    async with world.running(refused_in_a_row=3):
+    async with world.running(max_consecutive_rejects=3):
         await world.write([transfer("alice", "t", 1)], 0)
         for _ in range(6):
             await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)

@@ -11,7 +11,9 @@ SESSION_MS = 6_000  # the shortest that brokers allow
 
 @asynccontextmanager
 async def intake(world: World, member: str | None) -> AsyncIterator[LaneConsumer]:
-    one = LaneConsumer(world.settings(f"projector-of-{member}", member=member, session_timeout_ms=SESSION_MS))
+    one = LaneConsumer(
+        world.settings(f"projector-of-{member}", group_instance_id=member, session_timeout_ms=SESSION_MS)
+    )
     await one.start()
     try:
         yield one

@@ -18,7 +18,7 @@ PREFIX = "livebalance_projector"
 async def projector(world: World) -> str:
     """Its URL; it runs, and has its lanes."""
     port = free_port()
-    world.start(http_port=port, refused_in_a_row=3)
+    world.start(http_port=port, max_consecutive_rejects=3)
     url = f"http://127.0.0.1:{port}"
     await shows(url, lambda now: now.sum(f"{PREFIX}_lanes", state="running") == 3, 30)
     return url

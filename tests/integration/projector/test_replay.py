@@ -12,11 +12,11 @@ from livebalance.projector.postgres.store import Store
 from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.runtime.schema.http_registry import RegistryUnavailableError
-from livebalance.wire import avro
-from livebalance.wire.avro import Schema, SchemaId
 from livebalance.wire.delta import parts_of
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import Schema, SchemaId
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.integration.cli.operator import Said, said
 from tests.integration.projector.bell import Bell, hearing
 from tests.integration.projector.test_crash import another
@@ -126,7 +126,7 @@ async def test_twice_does_nothing_more(world: World, registry: Registry) -> None
 
 
 async def test_refused_again_it_is_held_again_and_counts_for_nothing(world: World) -> None:
-    async with world.running(refused_in_a_row=1):
+    async with world.running(max_consecutive_rejects=1):
         await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)
         await world.until(HELD, 1)
         await world.ask("update quarantine set reason = 'as was said before'")
@@ -228,7 +228,7 @@ async def test_of_a_halted_lane_it_is_applied_before_what_comes_after_it(
 ) -> None:
     fed = [transfer("alice", f"t-{number}", number) for number in (1, 2, 3)]
     environment = {"LIVEBALANCE_POSTGRES": world.database.url("operator")}
-    async with world.running(refused_in_a_row=1):
+    async with world.running(max_consecutive_rejects=1):
         await write(world, fed, "t-1", "t-2", "t-3")
         await world.until("select count(*)::int from lane where halted_why is not null", 1)
         registry.knows = True

@@ -14,7 +14,7 @@ from livebalance.readmodel import exports
 from livebalance.readmodel.exports import ExportRequest, Extent
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 from tests.integration.projector.world import World, balance, history, transfer
 
@@ -156,7 +156,7 @@ def is_consistent(found: dict[str, Any]) -> None:
 
 
 async def test_a_report_is_of_one_moment(world: World) -> None:
-    world.start(batch=50)
+    world.start(batch_records=50)
     analyst = await asyncpg.connect(world.database.url("analyst"), timeout=10)
     watch = await asyncpg.connect(world.database.url("owner"), timeout=10)
     reports = []
@@ -191,7 +191,7 @@ def cuts_between_two_of_a_ms(found: dict[str, Any]) -> bool:
 
 async def test_statements_of_several_moments_do_not_fit_together(world: World) -> None:
     """What the one snapshot is for: without it the same report is found to be none."""
-    world.start(batch=50)
+    world.start(batch_records=50)
     analyst = await asyncpg.connect(
         world.database.url("analyst"), server_settings={"default_transaction_isolation": "read committed"}
     )
@@ -244,7 +244,7 @@ async def test_of_before_an_erasure_nothing_is_told(world: World) -> None:
 
 async def test_exports_fit_together(world: World) -> None:
     """Balances first: of each, exactly the transfers up to its revision come after, and none of later."""
-    world.start(batch=50)
+    world.start(batch_records=50)
     analyst = await asyncpg.connect(world.database.url("analyst"), server_settings=exports.SETTINGS)
     watch = await asyncpg.connect(world.database.url("owner"), timeout=10)
     await exports.prepare(analyst)

@@ -14,7 +14,7 @@ async def test_transfers_are_read_from_a_time_on(world: World) -> None:
     start = datetime.fromtimestamp(time.time() + 0.002, UTC)
     await reached(lambda: time.time() > start.timestamp() + 0.002)
     await world.write(early[5:] + late)
-    world.start(start=start)
+    world.start(start_from=start)
     await world.until("select count(*)::int from balance where version > 0 and drift = 0", 2)
     assert await world.transfer_ids("alice") == [early[5].id]  # type: ignore[union-attr]  # a transfer
     accounts = await world.accounts()
@@ -30,9 +30,9 @@ async def test_it_is_asked_of_kafka_where_that_is(world: World) -> None:
     await world.write(history("alice", [500, -200]))
     assert await starts(world.settings()) == whole(world.topics.partitions)
     soon = datetime.fromtimestamp(time.time() + 3600, UTC)
-    late = await starts(world.settings(start=soon))
+    late = await starts(world.settings(start_from=soon))
     assert sum(one.transfers for one in late) == 2  # nothing is that new: where the next will be
     assert [one.balances for one in late] == [0] * world.topics.partitions
-    past = await starts(world.settings(start=datetime.fromtimestamp(0, UTC)))
+    past = await starts(world.settings(start_from=datetime.fromtimestamp(0, UTC)))
     assert [one.transfers for one in past] == [0] * world.topics.partitions
     assert not any(one.from_start for one in past)

@@ -9,7 +9,7 @@ import pytest
 from livebalance.projector.postgres.store import Store
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import BatchRows
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.integration.projector.world import World, balance, history
 
 OWNERS = "select string_agg(distinct owner, ',' order by owner) from lane"
@@ -38,7 +38,7 @@ async def test_the_lanes_of_a_killed_one_go_to_the_other(world: World) -> None:
 
 async def test_a_stopped_one_that_wakes_cannot_write(world: World) -> None:
     """Stopped under load until its lanes have moved; then it wakes beside the new owner."""
-    zombie = world.start("zombie", batch=20)
+    zombie = world.start("zombie", batch_records=20)
     await world.until(OWNERS, "zombie")
     fed = await fed_in_pieces(world, 6, 1, 30)
     zombie.send(signal.SIGSTOP)

@@ -20,10 +20,10 @@ from livebalance.readmodel.rows import whole
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 from tests.servers.database import Database
 from tests.told import told
@@ -83,7 +83,7 @@ class World:
         """A projector in a process of its own."""
         environment = told(self.settings(name, **changed))
         if crash_at:
-            environment["LIVEBALANCE_CRASH_AT"] = crash_at
+            environment["LIVEBALANCE_FAILPOINT"] = crash_at
         command = [sys.executable, "-m", "livebalance.projector"]
         path = {"PATH": os.environ["PATH"]}
         child = ChildProcess(name, command, self.directory / f"{name}.log", {**path, **environment})

@@ -22,8 +22,8 @@ from livebalance.readmodel.rows import (
     whole,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import INT64_MIN, Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
 from tests.servers.database import Database
 from tests.unit.projector.histories import numbered

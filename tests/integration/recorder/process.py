@@ -22,7 +22,7 @@ def settings(kafka: str, topics: Topics, window: int = 1_000) -> RecorderSetting
         balances_topic=topics.balances,
         recorder_group=f"recorder-of-{topics.transfers}",
         session_timeout_ms=SESSION_MS,
-        duplicate_window=window,
+        duplicate_window_offsets=window,
     )
 
 

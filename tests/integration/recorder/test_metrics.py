@@ -33,7 +33,7 @@ async def test_lag_verdicts_and_fences(kafka: str, make_topics: MakeTopics, tmp_
     await send(kafka, topics, [*sent, sent[0], transfer("no id", "alice", 1)])
     async with producing(kafka) as plain:
         await plain.send_and_wait(topics.transfers, b"bad", b"alice")
-    process = recorder(chosen, tmp_path / "log", batch="1", http_port=str(port))
+    process = recorder(chosen, tmp_path / "log", batch_records="1", http_port=str(port))
     process.start()
     try:
         # Each is a transaction of its own: that takes longer than to look.

@@ -20,10 +20,10 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.errors import StackError
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Balance
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance
 from tests.conftest import MakeTopics
 from tests.integration.recorder.process import recorder, recording, settings
 from tests.integration.recorder.topics import (
@@ -178,7 +178,7 @@ async def test_a_lost_group_offset_applies_nothing_twice(kafka: str, topics: Top
     async with recording(chosen):
         await reached(lambda: has(kafka, topics, 48))
     again = chosen.model_copy(
-        update={"recorder_group": chosen.recorder_group + "-anew", "duplicate_window": 0}
+        update={"recorder_group": chosen.recorder_group + "-anew", "duplicate_window_offsets": 0}
     )
     await send(kafka, topics, [transfer("last", "a", 1)])
     async with recording(again):

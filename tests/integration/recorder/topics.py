@@ -11,10 +11,10 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import replay
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire import avro
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 
 _WRITER = FileRegistry().writer
 

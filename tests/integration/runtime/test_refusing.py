@@ -13,7 +13,7 @@ WRONG = {
     "LIVEBALANCE_HTTP_PORT": "eighty",
     "LIVEBALANCE_REDIS": SEED,
     "LIVEBALANCE_KAFAK": SEED,
-    "LIVEBALANCE_SECRETS": "/nowhere/at/all",
+    "LIVEBALANCE_SECRETS_DIRECTORY": "/nowhere/at/all",
 }
 
 
@@ -58,7 +58,7 @@ async def test_a_process_stops_with_a_line_for_each(words: tuple[str, ...]) -> N
 
 
 async def test_in_the_form_that_was_asked_for() -> None:
-    found = await ended("livebalance.gateway", LIVEBALANCE_LOG="text", LIVEBALANCE_NAME="gw", **WRONG)
+    found = await ended("livebalance.gateway", LIVEBALANCE_LOG_FORMAT="text", LIVEBALANCE_NAME="gw", **WRONG)
     assert found.code == 2
     assert len(found.err) == len(WRONG)
     assert all("refused to start" in line and "process=gw" in line for line in found.err)
@@ -66,7 +66,9 @@ async def test_in_the_form_that_was_asked_for() -> None:
 
 @pytest.mark.parametrize("command", ["up", "demo"])
 async def test_nothing_is_brought_up(command: str, tmp_path: os.PathLike[str]) -> None:
-    found = await ended("livebalance.stack", command, LIVEBALANCE_HOME=os.fspath(tmp_path), **WRONG)
+    found = await ended(
+        "livebalance.stack", command, LIVEBALANCE_STATE_DIRECTORY=os.fspath(tmp_path), **WRONG
+    )
     assert (found.code, found.out) == (2, "")
     assert len(found.err) == len(WRONG)
     assert all(line.startswith("✗ LIVEBALANCE_") for line in found.err)

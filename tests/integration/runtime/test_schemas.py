@@ -10,13 +10,13 @@ from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.schema.http_registry import HttpRegistry, RegistryUnavailableError
 from livebalance.runtime.schema.values import Values
-from livebalance.wire import avro
-from livebalance.wire.avro import SchemaId
-from livebalance.wire.codec import ConfluentCodec
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import SchemaId
+from livebalance.wire.kafka.codec import ConfluentCodec
+from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Transfer
 from tests.integration.runtime.registry import Registry, serving
 
 TRANSFER = Transfer(TransferId("t"), AccountId("a"), Money(150, 2), 7)
@@ -32,7 +32,7 @@ async def registry() -> AsyncIterator[Registry]:
 
 
 def values(registry: Registry) -> Values:
-    return Values(ServiceSettings(registry=registry.url, transfers_topic="mine"))  # type: ignore[arg-type]
+    return Values(ServiceSettings(schema_registry=registry.url, transfers_topic="mine"))  # type: ignore[arg-type]
 
 
 async def test_what_one_writes_another_reads(registry: Registry) -> None:

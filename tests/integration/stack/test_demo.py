@@ -82,7 +82,7 @@ def demo(home: Path, command: Run) -> Iterator[Callable[..., subprocess.Popen[st
 
 def _environment(home: Path) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVEBALANCE_")}
-    return {**ours, "LIVEBALANCE_HOME": str(home), "LIVEBALANCE_PARENT": str(os.getpid())}
+    return {**ours, "LIVEBALANCE_STATE_DIRECTORY": str(home), "LIVEBALANCE_PARENT_PID": str(os.getpid())}
 
 
 def _status(command: Run) -> dict[str, object]:

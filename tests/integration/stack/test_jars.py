@@ -46,7 +46,7 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Repository]]:
     monkeypatch.setattr(jars, "locked", lambda: lock)
     with ThreadingHTTPServer(("127.0.0.1", 0), _Repository) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("LIVEBALANCE_MAVEN", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("LIVEBALANCE_MAVEN_REPOSITORY", f"http://127.0.0.1:{server.server_port}")
         yield _Repository
         server.shutdown()
 
@@ -87,7 +87,7 @@ def test_what_the_lock_does_not_know_is_refused(repository: type[_Repository], t
 
 
 def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIVEBALANCE_MAVEN", "http://127.0.0.1:9")
+    monkeypatch.setenv("LIVEBALANCE_MAVEN_REPOSITORY", "http://127.0.0.1:9")
     with pytest.raises(StackError, match="cannot be had") as caught:
         jars.fetch(tmp_path)
     assert "\n" not in str(caught.value)

@@ -37,7 +37,7 @@ def of_user(kafka: SecureKafkaServer, mechanism: str, password: str = PASSWORD) 
         "kafka": kafka.address,
         "kafka_tls": True,
         "kafka_ca": kafka.papers.authority,
-        "kafka_sasl": mechanism,
+        "kafka_sasl_mechanism": mechanism,
         "kafka_user": USER,
         "kafka_password": password,
     }
@@ -96,9 +96,9 @@ async def test_nobody_else_does(secured: SecureKafkaServer) -> None:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     for settings in (
         {"kafka_ca": tmp_path / "ca.pem"},
-        {"kafka_sasl": "PLAIN"},
+        {"kafka_sasl_mechanism": "PLAIN"},
         {"kafka_user": "somebody"},
-        {"kafka_sasl": "GSSAPI", "kafka_user": "somebody"},
+        {"kafka_sasl_mechanism": "GSSAPI", "kafka_user": "somebody"},
     ):
         with pytest.raises(ValueError, match="kafka_"):
             ServiceSettings(**settings)

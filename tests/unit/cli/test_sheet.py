@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.cli.produce.csv_transfers import MAX_LINE, CsvParser, HeaderError, Row, SkippedLine
+from livebalance.wire.kafka.record import Transfer, admissible
 from livebalance.wire.money import Money
-from livebalance.wire.record import Transfer, admissible
 from livebalance.wire.timestamp import Millis, rfc3339
 from tests.unit.wire import samples
 

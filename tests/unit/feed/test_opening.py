@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.feed.initial_balance import opening
-from livebalance.wire.record import admissible
+from livebalance.wire.kafka.record import admissible
 
 
 @given(st.integers(1, 100_000))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 
 LANE = Lane(3)

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 from livebalance.projector.fold.records import Erasure, Incoming, Rejected
 from livebalance.wire.identity import AccountId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 
 
 def worth(amount: Money) -> Fraction:

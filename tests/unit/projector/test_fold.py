@@ -13,8 +13,8 @@ from livebalance.projector.fold.fold import (
 )
 from livebalance.projector.fold.records import Content, Erasure
 from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from tests.unit.projector.histories import arrived, numbered
 from tests.unit.projector.shelf import Shelf, shelved
 

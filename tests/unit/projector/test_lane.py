@@ -13,8 +13,8 @@ from livebalance.projector.fold.lane import (
 from livebalance.projector.fold.records import fingerprint
 from livebalance.readmodel.rows import LaneRow
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.wire.codec import ConfluentCodec
 from livebalance.wire.identity import Epoch, Lane, Offset
+from livebalance.wire.kafka.codec import ConfluentCodec
 from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import Raw
 from tests.unit.projector.test_records import of_balance, of_transfer

@@ -15,8 +15,8 @@ from livebalance.projector.fold.account import Account
 from livebalance.projector.fold.fold import _Fold, batch_rows, fold
 from livebalance.projector.fold.records import Content, Incoming
 from livebalance.wire.identity import AccountId, Offset, Revision, TransferId
+from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money, money
-from livebalance.wire.record import Transfer
 from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import faithful, interleaved, wild
 from tests.unit.projector.naive import Naive, told, worth

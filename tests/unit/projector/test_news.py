@@ -6,8 +6,8 @@ from livebalance.projector.fold.records import Content, Erasure
 from livebalance.projector.redis.messages import MessageEncoder
 from livebalance.wire.delta import decode_delta, decode_progress, parts_of
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import numbered
 from tests.unit.projector.shelf import Shelf, shelved

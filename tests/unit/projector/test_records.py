@@ -14,11 +14,11 @@ from livebalance.projector.fold.records import (
     quarantined,
 )
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
-from livebalance.wire import avro
-from livebalance.wire.codec import ConfluentCodec
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.codec import ConfluentCodec
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import MAX_MILLIS
 from tests.unit.projector.histories import Raw, arrived
 

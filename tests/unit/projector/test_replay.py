@@ -14,7 +14,7 @@ from livebalance.projector.fold.fold import (
 from livebalance.projector.fold.records import Content, Erasure, Rejected, again
 from livebalance.readmodel.rows import ReplayOutcome
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.wire.codec import ConfluentCodec
+from livebalance.wire.kafka.codec import ConfluentCodec
 from tests.unit.projector.histories import Raw, arrived, numbered
 from tests.unit.projector.shelf import Shelf
 from tests.unit.projector.test_fold import A, moved, one, shows

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from livebalance.recorder.ledger import Verdict
 from livebalance.wire.identity import Offset
-from livebalance.wire.record import Transfer
+from livebalance.wire.kafka.record import Transfer
 
 
 class Seen(NamedTuple):

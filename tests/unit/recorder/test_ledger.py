@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from livebalance.recorder.ledger import BEFORE_ALL, Entry, Ledger, LedgerAccount, Verdict
 from livebalance.wire.identity import AccountId, Offset, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer, admissible
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer, admissible
 from tests.unit.recorder.naive import Seen, truth
 
 WINDOW = 6

@@ -55,11 +55,11 @@ def test_nothing_told_is_nothing_wrong() -> None:
         ({"HTTP_PORT": "eighty"}, "LIVEBALANCE_HTTP_PORT should be a whole number from 0 to 65535"),
         ({"HTTP_PORT": "65536"}, "LIVEBALANCE_HTTP_PORT should be a whole number from 0 to 65535"),
         ({"KAFKA_TLS": "'true'"}, "LIVEBALANCE_KAFKA_TLS should be true or false, without quotes around it"),
-        ({"LOG": "xml"}, "LIVEBALANCE_LOG should be json or text"),
+        ({"LOG_FORMAT": "xml"}, "LIVEBALANCE_LOG_FORMAT should be json or text"),
         ({"KAFKA": "one:x"}, "LIVEBALANCE_KAFKA should be a text such as one:9092,other:9092"),
         (
-            {"START": "2026-01-01T00:00:00"},
-            "LIVEBALANCE_START should be beginning or a time with its offset such as 2026-01-01T00:00:00Z",
+            {"START_FROM": "2026-01-01T00:00:00"},
+            "LIVEBALANCE_START_FROM should be beginning or a time with its offset such as 2026-01-01T00:00:00Z",
         ),
         ({"REDIS": "localhost"}, "LIVEBALANCE_REDIS should be a URL such as redis://host:6379/0"),
         ({"REDIS": "redis://one,other"}, "LIVEBALANCE_REDIS should be a URL such as redis://host:6379/0"),
@@ -68,18 +68,18 @@ def test_nothing_told_is_nothing_wrong() -> None:
             "LIVEBALANCE_KAFKA_CA would not be used: set LIVEBALANCE_KAFKA_TLS=true, or leave it out",
         ),
         (
-            {"KAFKA_SASL": "PLAIN"},
-            "LIVEBALANCE_KAFKA_USER is not set, and LIVEBALANCE_KAFKA_SASL is: they go together",
+            {"KAFKA_SASL_MECHANISM": "PLAIN"},
+            "LIVEBALANCE_KAFKA_USER is not set, and LIVEBALANCE_KAFKA_SASL_MECHANISM is: they go together",
         ),
         (
             {"KAFKA_USER": "me"},
-            "LIVEBALANCE_KAFKA_USER would not be used: set LIVEBALANCE_KAFKA_SASL, or leave it out",
+            "LIVEBALANCE_KAFKA_USER would not be used: set LIVEBALANCE_KAFKA_SASL_MECHANISM, or leave it out",
         ),
         ({"KAFAK": "one:9092"}, "LIVEBALANCE_KAFAK is not known: is LIVEBALANCE_KAFKA meant?"),
         ({"XYZZY": "1"}, "LIVEBALANCE_XYZZY is not known: leave it out, or see docs/configuration.md"),
         (
-            {"SECRETS": "/nowhere/at/all"},
-            "LIVEBALANCE_SECRETS should be a directory: No such file or directory",
+            {"SECRETS_DIRECTORY": "/nowhere/at/all"},
+            "LIVEBALANCE_SECRETS_DIRECTORY should be a directory: No such file or directory",
         ),
     ],
 )
@@ -90,12 +90,12 @@ def test_a_line_says_what_would_be_right(told: dict[str, str], line: str) -> Non
 @pytest.mark.parametrize(
     ("service", "told", "line"),
     [
-        ("gateway", {"ORIGINS": "http://a"}, 'should be a list in JSON, such as ["one","other"]'),
-        ("gateway", {"ORIGINS": "[" * 100_000}, 'should be a list in JSON, such as ["one","other"]'),
-        ("gateway", {"HEARTBEAT": "0"}, "should be a number above 0"),
-        ("gateway", {"DRAIN": "inf"}, "should be a number, 0 or more"),
+        ("gateway", {"ALLOWED_ORIGINS": "http://a"}, 'should be a list in JSON, such as ["one","other"]'),
+        ("gateway", {"ALLOWED_ORIGINS": "[" * 100_000}, 'should be a list in JSON, such as ["one","other"]'),
+        ("gateway", {"HEARTBEAT_INTERVAL_SECONDS": "0"}, "should be a number above 0"),
+        ("gateway", {"DRAIN_PERIOD_SECONDS": "inf"}, "should be a number, 0 or more"),
         ("projector", {"POSTGRES": "host=db"}, "should be a URL such as postgresql://host:5432/database"),
-        ("recorder", {"BATCH": "0"}, "should be a whole number, 1 or more"),
+        ("recorder", {"BATCH_RECORDS": "0"}, "should be a whole number, 1 or more"),
     ],
 )
 def test_of_each_service(service: str, told: dict[str, str], line: str) -> None:
@@ -106,31 +106,43 @@ def test_of_each_service(service: str, told: dict[str, str], line: str) -> None:
 
 def test_what_does_not_go_together_is_told_beside_what_is_wrong() -> None:
     wrong = "LIVEBALANCE_HTTP_PORT should be a whole number from 0 to 65535"
-    together = "LIVEBALANCE_KAFKA_USER would not be used: set LIVEBALANCE_KAFKA_SASL, or leave it out"
+    together = (
+        "LIVEBALANCE_KAFKA_USER would not be used: set LIVEBALANCE_KAFKA_SASL_MECHANISM, or leave it out"
+    )
     assert lines(HTTP_PORT="x", KAFKA_USER="me") == (wrong, together)
     # Whether a wrong one goes together with others shows when it is right.
-    sasl = lines(KAFKA_SASL="PLANE", KAFKA_USER="me")
+    sasl = lines(KAFKA_SASL_MECHANISM="PLANE", KAFKA_USER="me")
     assert len(sasl) == 1
-    assert sasl[0].startswith("LIVEBALANCE_KAFKA_SASL should be")
+    assert sasl[0].startswith("LIVEBALANCE_KAFKA_SASL_MECHANISM should be")
 
 
 def test_what_a_gateway_needs_is_told_at_once() -> None:
     needed = lines(kinds()["gateway"])
-    assert ["LIVEBALANCE_JWKS" in needed[0], "LIVEBALANCE_ISSUER" in needed[1]] == [True, True]
+    assert ["LIVEBALANCE_JWKS" in needed[0], "LIVEBALANCE_TOKEN_ISSUER" in needed[1]] == [True, True]
     assert lines(kinds()["gateway"], DEMO_SECRET=SEED) == (
         "LIVEBALANCE_DEMO_SECRET will not do: a secret has at least 32 bytes",
     )
-    [broken] = lines(kinds()["gateway"], JWKS=SEED, ISSUER="bank")
+    [broken] = lines(kinds()["gateway"], JWKS=SEED, TOKEN_ISSUER="bank")
     assert broken.startswith("LIVEBALANCE_JWKS is no JSON Web Key Set")
     assert SEED not in broken
 
 
 def test_an_empty_variable_is_none() -> None:
-    assert lines(KAFKA_TLS="", REDIS="", KAFKA_SASL="", START="") == ()
+    assert lines(KAFKA_TLS="", REDIS="", KAFKA_SASL_MECHANISM="", START_FROM="") == ()
 
 
 def test_one_environment_serves_all() -> None:
-    assert lines(DUPLICATE_WINDOW="5", SOCKETS="1", HOME="/x", STACK="docker", CRASH_AT="x", PORT="1") == ()
+    assert (
+        lines(
+            DUPLICATE_WINDOW_OFFSETS="5",
+            MAX_CONNECTIONS="1",
+            STATE_DIRECTORY="/x",
+            STACK="docker",
+            FAILPOINT="x",
+            PORT="1",
+        )
+        == ()
+    )
 
 
 def test_what_kubernetes_tells_of_a_service_called_livebalance_is_no_mistake() -> None:
@@ -148,7 +160,7 @@ GOOD = {
     "jwks": json.dumps({"keys": [{"kty": "oct", "k": "eHh4" * 16, "kid": SEED}]}),
     "postgres": f"postgresql://me:{SEED}@host/database",
     "redis": f"rediss://:{SEED}@host:6379/0",
-    "registry": f"https://me:{SEED}@host",
+    "schema_registry": f"https://me:{SEED}@host",
 }
 NAMES = sorted({variable(field).removeprefix("LIVEBALANCE_") for _, field in SHAPES})
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -178,10 +190,10 @@ def test_every_secret_may_be_a_file(
 ) -> None:
     value = GOOD.get(field, f"{SEED}-{'x' * 32}")
     (tmp_path / variable(field).lower()).write_text(value + "\n")
-    monkeypatch.setenv("LIVEBALANCE_SECRETS", str(tmp_path))
+    monkeypatch.setenv("LIVEBALANCE_SECRETS_DIRECTORY", str(tmp_path))
     if field not in ("demo_secret", "jwks"):  # a gateway needs one of them
         monkeypatch.setenv("LIVEBALANCE_JWKS_URL", "https://bank/keys")
-    monkeypatch.setenv("LIVEBALANCE_ISSUER", "bank")
+    monkeypatch.setenv("LIVEBALANCE_TOKEN_ISSUER", "bank")
     told = read(kinds()[service])
     assert getattr(told, field).get_secret_value() == value
     assert SEED not in repr(told) + str(told) + told.model_dump_json()
@@ -189,7 +201,7 @@ def test_every_secret_may_be_a_file(
 
 def test_a_variable_outranks_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "livebalance_redis").write_text("redis://file")
-    monkeypatch.setenv("LIVEBALANCE_SECRETS", str(tmp_path))
+    monkeypatch.setenv("LIVEBALANCE_SECRETS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://variable")
     assert read(ServiceSettings).redis.get_secret_value() == "redis://variable"
 
@@ -198,17 +210,17 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text(SEED)
     secrets = tmp_path / "secrets"
-    (secrets / "livebalance_registry").mkdir(parents=True)
+    (secrets / "livebalance_schema_registry").mkdir(parents=True)
     (secrets / "livebalance_redis").write_bytes(b"\xff" + SEED.encode())
     (secrets / "livebalance_kafka_password").symlink_to(outside)
     (secrets / "livebalance_jwsk").write_text(SEED)
     (secrets / "..data").mkdir()
-    found = lines(kinds()["gateway"], SECRETS=str(secrets), HTTP_PORT="x")
+    found = lines(kinds()["gateway"], SECRETS_DIRECTORY=str(secrets), HTTP_PORT="x")
     assert found == (
         "LIVEBALANCE_JWSK is not known: is LIVEBALANCE_JWKS meant?",
-        "LIVEBALANCE_SECRETS has a file livebalance_kafka_password that is a link to somewhere else",
-        "LIVEBALANCE_SECRETS has a file livebalance_redis that is not UTF-8",
-        "LIVEBALANCE_SECRETS has a file livebalance_registry that cannot be read: Is a directory",
+        "LIVEBALANCE_SECRETS_DIRECTORY has a file livebalance_kafka_password that is a link to somewhere else",
+        "LIVEBALANCE_SECRETS_DIRECTORY has a file livebalance_redis that is not UTF-8",
+        "LIVEBALANCE_SECRETS_DIRECTORY has a file livebalance_schema_registry that cannot be read: Is a directory",
         "LIVEBALANCE_HTTP_PORT should be a whole number from 0 to 65535",
     )
 
@@ -220,7 +232,7 @@ def test_links_as_kubernetes_mounts_them_are_followed(
     (tmp_path / "..2026" / "livebalance_redis").write_text("redis://mounted\n")
     (tmp_path / "..data").symlink_to("..2026")
     (tmp_path / "livebalance_redis").symlink_to("..data/livebalance_redis")
-    monkeypatch.setenv("LIVEBALANCE_SECRETS", str(tmp_path))
+    monkeypatch.setenv("LIVEBALANCE_SECRETS_DIRECTORY", str(tmp_path))
     assert read(ServiceSettings).redis.get_secret_value() == "redis://mounted"
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from livebalance.generator.transfers import MAX_ACCOUNTS, AccountPicker, account, pair, run_name
 from livebalance.wire.identity import is_id
+from livebalance.wire.kafka.record import admissible
 from livebalance.wire.money import Money
-from livebalance.wire.record import admissible
 
 seeds = st.integers(-(2**70), 2**70)
 numbers = st.integers(0, 2**40)

@@ -40,7 +40,7 @@ def test_no_engine_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "DOCKER_HOST": f"unix://{tmp_path}/nobody.sock",
-        "LIVEBALANCE_HOME": str(tmp_path),
+        "LIVEBALANCE_STATE_DIRECTORY": str(tmp_path),
         "LIVEBALANCE_STACK": "docker",
     }
     demo = [sys.executable, "-m", "livebalance.stack", "demo", "--no-page"]

@@ -19,7 +19,7 @@ _SETTINGS = """<?xml version="1.0" encoding="UTF-8"?>
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings of a user who has none yet."""
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.delenv("LIVEBALANCE_MAVEN", raising=False)
+    monkeypatch.delenv("LIVEBALANCE_MAVEN_REPOSITORY", raising=False)
     (tmp_path / ".m2").mkdir()
     return tmp_path / ".m2" / "settings.xml"
 
@@ -40,12 +40,12 @@ def test_a_mirror_of_something_else_is_not(settings: Path, of: str) -> None:
 
 def test_what_is_named_for_us_comes_first(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.write_text(_SETTINGS.format(schema="", of="*"))
-    monkeypatch.setenv("LIVEBALANCE_MAVEN", "http://c/")
+    monkeypatch.setenv("LIVEBALANCE_MAVEN_REPOSITORY", "http://c/")
     assert maven.repository() == "http://c"
 
 
 def test_settings_that_cannot_be_read_are_one_line(settings: Path) -> None:
     settings.write_text("<settings>")
-    with pytest.raises(StackError, match=r"settings.xml is not XML .*LIVEBALANCE_MAVEN") as caught:
+    with pytest.raises(StackError, match=r"settings.xml is not XML .*LIVEBALANCE_MAVEN_REPOSITORY") as caught:
         maven.repository()
     assert "\n" not in str(caught.value)

@@ -29,5 +29,7 @@ def test_it_is_made_once_and_read_from_its_file(tmp_path: Path) -> None:
         subprocess.run(command, check=True, timeout=60)
     [file] = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert told({"LIVEBALANCE_SECRETS": str(tmp_path)}) == demo_secret(StatePaths(tmp_path, tmp_path))
+    assert told({"LIVEBALANCE_SECRETS_DIRECTORY": str(tmp_path)}) == demo_secret(
+        StatePaths(tmp_path, tmp_path)
+    )
     assert told({}) == "None"

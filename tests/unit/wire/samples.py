@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from livebalance.wire.delta import DeltaParts, ProgressMessage
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import INT64_MAX, INT64_MIN, Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import MAX_MILLIS, Millis, rfc3339
 from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.wire import avro
-from livebalance.wire.avro import Schema, SchemaId
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import Schema, SchemaId
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.unit.wire import samples
 
 schema_ids = st.integers(0, 2**31 - 1).map(SchemaId)

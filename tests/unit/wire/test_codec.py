@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.runtime.schema.file_registry import FileRegistry
-from livebalance.wire.codec import AVRO, JSON, Codec, ConfluentCodec
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka.codec import AVRO, JSON, Codec, ConfluentCodec
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.unit.wire import samples
 
 CODECS: dict[str, Codec] = {"confluent": ConfluentCodec(FileRegistry()), "avro": AVRO, "json": JSON}

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.wire.identity import AccountId
-from livebalance.wire.record import Record, admissible
+from livebalance.wire.kafka.record import Record, admissible
 from tests.unit.wire import samples
 
 records = samples.transfers | samples.balances

@@ -33,7 +33,7 @@ the schema, get only their own secrets.
 {{- get (include "livebalance.configuration" . | fromJson) "secrets" | toJson -}}
 {{- end -}}
 
-{{/* One setting, or its default: (dict … "setting" "LIVEBALANCE_DRAIN" "default" 5). */}}
+{{/* One setting, or its default: (dict … "setting" "LIVEBALANCE_DRAIN_PERIOD_SECONDS" "default" 5). */}}
 {{- define "livebalance.setting" -}}
 {{- $value := get (include "livebalance.settings" . | fromJson) .setting -}}
 {{- if has $value (list nil "") -}}{{ .default }}{{- else -}}{{ include "livebalance.text" $value }}{{- end -}}
@@ -61,7 +61,7 @@ the schema, get only their own secrets.
 - name: LIVEBALANCE_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- if .member }}
-- name: LIVEBALANCE_MEMBER
+- name: LIVEBALANCE_GROUP_INSTANCE_ID
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
 {{- if .serves }}
@@ -69,7 +69,7 @@ the schema, get only their own secrets.
 - {name: LIVEBALANCE_HTTP_PORT, value: "8000"}
 {{- end }}
 {{- if include "livebalance.secrets" . | fromJson }}
-- {name: LIVEBALANCE_SECRETS, value: /etc/livebalance/secrets}
+- {name: LIVEBALANCE_SECRETS_DIRECTORY, value: /etc/livebalance/secrets}
 {{- end }}
 {{- range $name, $value := include "livebalance.settings" . | fromJson }}
 - name: {{ $name }}

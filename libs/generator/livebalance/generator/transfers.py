@@ -6,8 +6,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Transfer
 
 SCALE = 2
 MAX_ACCOUNTS = 1_000_000

@@ -19,7 +19,7 @@ from livebalance.stack.paths import StatePaths, is_yours
 from livebalance.stack.process import die_with_parent
 from livebalance.stack.state import ClusterState
 
-_PARENT = "LIVEBALANCE_PARENT"  # the demo in the foreground dies with this process, make
+_PARENT = "LIVEBALANCE_PARENT_PID"  # the demo in the foreground dies with this process, make
 _UP = 900.0  # seconds, downloads and the first build of the page included
 _DOWN = 60.0
 _POLL = 0.1

@@ -31,12 +31,12 @@ class StatePaths:
 
     @classmethod
     def of_environment(cls, name: str | None = None) -> "StatePaths":
-        """`LIVEBALANCE_HOME`, else `.livebalance` in the project; `name` tells sets of servers apart.
+        """`LIVEBALANCE_STATE_DIRECTORY`, else `.livebalance` in the project; `name` tells sets of servers apart.
 
         Without one it is that of the demo, or of what was built from somebody's own topics.
         """
         name = name or ("yours" if is_yours() else "demo")
-        home = Path(os.environ.get("LIVEBALANCE_HOME") or PROJECT / ".livebalance").resolve()
+        home = Path(os.environ.get("LIVEBALANCE_STATE_DIRECTORY") or PROJECT / ".livebalance").resolve()
         return cls(home, home / name)
 
     def directory(self, name: str) -> Path:

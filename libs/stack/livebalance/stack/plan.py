@@ -61,9 +61,9 @@ def services(place: StatePaths, plan: ClusterPlan, servers: Servers, page_port: 
         "projector": {"LIVEBALANCE_POSTGRES": servers.postgres("projector")},
         "gateway": {
             **demo,
-            "LIVEBALANCE_ORIGINS": json.dumps([f"http://{host}:{page_port}" for host in _HOSTS]),
+            "LIVEBALANCE_ALLOWED_ORIGINS": json.dumps([f"http://{host}:{page_port}" for host in _HOSTS]),
             "LIVEBALANCE_POSTGRES": servers.postgres("gateway"),
-            **({"LIVEBALANCE_PAGE": str(BUILT)} if plan.page else {}),
+            **({"LIVEBALANCE_PAGE_DIRECTORY": str(BUILT)} if plan.page else {}),
         },
     }
     counts = {

@@ -1,6 +1,6 @@
 """The secret that a demo signs tokens with; kept, so that pages stay signed in when it starts again.
 
-`python -m livebalance.stack.secret DIRECTORY` makes it there, where LIVEBALANCE_SECRETS finds it.
+`python -m livebalance.stack.secret DIRECTORY` makes it there, where LIVEBALANCE_SECRETS_DIRECTORY finds it.
 """
 
 import os

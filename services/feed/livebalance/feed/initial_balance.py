@@ -2,8 +2,8 @@
 
 from livebalance.generator.transfers import SCALE, account, mixed
 from livebalance.wire.identity import TransferId
+from livebalance.wire.kafka.record import Balance
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance
 
 
 def opening(number: int) -> Balance:

@@ -11,8 +11,8 @@ from livebalance.generator.transfers import Pair
 from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
 from livebalance.runtime.kafka.reader import replay
 from livebalance.runtime.schema.values import Values
-from livebalance.wire.codec import Codec
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.record import Balance, Transfer
 
 TRANSACTIONAL_ID = "feed"  # one feed at a time: starting one throws another out
 
@@ -46,7 +46,7 @@ class FeedProducer:
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(self._settings.deadline):
+        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
             if self._plain:
                 yield
             else:
@@ -72,7 +72,7 @@ class FeedProducer:
         name = self._settings.balances_topic
         for partition in await self._producer.partitions_for(name):
             at = TopicPartition(name, partition)
-            await replay(self._settings.broker, at, take, within=self._settings.deadline)
+            await replay(self._settings.broker, at, take, within=self._settings.kafka_timeout_seconds)
         return known
 
 
@@ -83,7 +83,7 @@ async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[FeedProduc
     transactional_id = None if plain else f"{TRANSACTIONAL_ID}-{settings.transfers_topic}"
     kafka = producer(settings.broker, settings.name, transactional_id)
     try:
-        async with asyncio.timeout(settings.deadline):
+        async with asyncio.timeout(settings.kafka_timeout_seconds):
             await values.begin_writing("transfer", "balance")
             await kafka.start()
         yield FeedProducer(settings, kafka, values.codec, plain)

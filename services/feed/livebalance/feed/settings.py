@@ -12,5 +12,5 @@ class FeedSettings(ServiceSettings):
     name: str = "feed"
     demo_secret: SecretStr | None = None
     """With it, tokens for the demo are given to whoever asks."""
-    deadline: Seconds = 30.0
+    kafka_timeout_seconds: Seconds = 30.0
     """How long one step may wait for Kafka."""

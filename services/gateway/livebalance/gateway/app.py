@@ -47,26 +47,26 @@ def terms(settings: Settings) -> SessionConfig:
     return SessionConfig(
         gateway=settings.name,
         version=VERSION,
-        heartbeat_ms=int(settings.heartbeat * 1000),
+        heartbeat_ms=int(settings.heartbeat_interval_seconds * 1000),
         limits=Limits(
             MAX_CLIENT_FRAME,
-            settings.subscriptions,
-            settings.resume_max,
-            settings.messages_per_second,
-            settings.sockets_per_address,
-            settings.sockets_per_user,
+            settings.max_subscriptions,
+            settings.recovery_max_revisions,
+            settings.message_rate,
+            settings.max_connections_per_address,
+            settings.max_connections_per_user,
         ),
-        outbox_bytes=settings.outbox_bytes,
+        outbox_bytes=settings.client_queue_bytes,
         house=ConnectionLimits(
-            settings.sockets,
-            settings.new_sockets,
-            settings.sockets_per_address,
-            settings.new_sockets_per_address,
+            settings.max_connections,
+            settings.connection_rate,
+            settings.max_connections_per_address,
+            settings.connection_rate_per_address,
         ),
-        manners=SessionLimits(settings.messages_per_second),
-        per_user=settings.sockets_per_user,
-        auth_within=settings.auth_within,
-        age=settings.socket_age,
+        manners=SessionLimits(settings.message_rate),
+        per_user=settings.max_connections_per_user,
+        auth_within=settings.auth_timeout_seconds,
+        age=settings.max_connection_age_seconds,
         features=("demo",) if settings.demo_secret else (),
     )
 
@@ -74,15 +74,15 @@ def terms(settings: Settings) -> SessionConfig:
 def credentialed(settings: Settings) -> Credentials:
     """In a demo the page may also be looked at where this gateway itself listens."""
     here = {f"http://127.0.0.1:{settings.http_port}"} if settings.demo_secret else set()
-    return Credentials(settings.cookie, here | set(settings.origins))
+    return Credentials(settings.token_cookie, here | set(settings.allowed_origins))
 
 
 def patient(settings: Settings) -> TransportTimeouts:
     return TransportTimeouts(
-        settings.ping_period,
-        settings.no_progress,
+        settings.ping_interval_seconds,
+        settings.write_timeout_seconds,
         send_buffer=settings.send_buffer_bytes,
-        assembly=settings.assembly,
+        assembly=settings.message_timeout_seconds,
     )
 
 
@@ -96,14 +96,14 @@ def application(
         docs_url=None,
         redoc_url=None,
     )
-    openapi.install(app, settings.cookie)
+    openapi.install(app, settings.token_cookie)
     problems.install(app)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(AccessLogMiddleware, proxies=TrustedProxies(settings.proxies))
+    app.add_middleware(AccessLogMiddleware, proxies=TrustedProxies(settings.trusted_proxies))
     guard = RequestAuth(credentialed(settings), authority)
     app.include_router(rest.routes(pool, guard))
     app.include_router(
-        sse.routes(StreamContext(relay, patient(settings), TrustedProxies(settings.proxies)), guard)
+        sse.routes(StreamContext(relay, patient(settings), TrustedProxies(settings.trusted_proxies)), guard)
     )
 
     @app.get("/livez", include_in_schema=False)
@@ -124,8 +124,8 @@ def application(
     async def nothing(rest: str) -> Response:
         raise HTTPException(404)
 
-    if settings.page:
-        app.mount("/", SinglePageApp(directory=settings.page, html=True))
+    if settings.page_directory:
+        app.mount("/", SinglePageApp(directory=settings.page_directory, html=True))
     return app
 
 
@@ -144,11 +144,11 @@ class GatewayServer(uvicorn.Server):
 
 def server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServer:
     patience = patient(settings)
-    proxies = TrustedProxies(settings.proxies)
-    hosts = frozenset(host.lower() for host in settings.hosts)
-    rules = RequestRules(hosts, settings.tls_only, proxies)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    hosts = frozenset(host.lower() for host in settings.allowed_hosts)
+    rules = RequestRules(hosts, settings.require_tls, proxies)
     entrance = Handshake(rules, credentialed(settings))
-    threshold = HttpLimits(rules, settings.head_within, relay.crowded)
+    threshold = HttpLimits(rules, settings.request_head_timeout_seconds, relay.crowded)
 
     def socket(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
@@ -180,9 +180,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     async with asyncpg.create_pool(
         settings.postgres.get_secret_value(),
         min_size=0,
-        max_size=settings.connections,
-        timeout=settings.read_deadline,
-        command_timeout=settings.read_deadline,
+        max_size=settings.postgres_pool_size,
+        timeout=settings.postgres_timeout_seconds,
+        command_timeout=settings.postgres_timeout_seconds,
         reset=_as_it_is,
         server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
@@ -195,7 +195,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
                 listening = group.create_task(http.serve())
                 await stopping.wait()
                 _log.info("draining")
-                await relay.drain(settings.notice, settings.drain)
+                await relay.drain(settings.drain_delay_seconds, settings.drain_period_seconds)
                 http.should_exit = True
                 await listening
                 parts.cancel()

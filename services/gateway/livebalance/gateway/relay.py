@@ -73,7 +73,7 @@ class Relay:
         self._gate = Readiness()
         metrics.DRAINING.set(0)
         metrics.CLOSED.labels(int(CloseCode.INTERNAL), "internal")  # an alert asks for its increase
-        self._hub = Hub(settings.resume_max, settings.trail_bytes)
+        self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes)
         self._clients = Sessions(terms, authority.revocations, self._hub)
         self._authority = authority
         authority.told = self._revoked
@@ -81,13 +81,13 @@ class Relay:
         self._links: dict[Session, Link] = {}
         self._census = ScrapeCollector(self._hub, self._pipeline, self._links)
         self._journeys = LatencySampler(self._hub)
-        self._new_per_second = settings.new_sockets
+        self._new_per_second = settings.connection_rate
         self._alarm = Timer(self._release)
         self._deltas = Subscriber(
             settings.redis.get_secret_value(),
             settings.channel_prefix,
             settings.name,
-            settings.probe_period,
+            settings.redis_probe_interval_seconds,
             SubscriberEvents(
                 self._acked,
                 self._heard,
@@ -103,10 +103,10 @@ class Relay:
             pool,
             self._answered,
             self._failed,
-            ReadQueue(settings.reads_per_second, settings.reads_waiting),
-            resume_max=settings.resume_max,
-            page_rows=settings.page_rows,
-            deadline=settings.read_deadline,
+            ReadQueue(settings.read_rate, settings.max_queued_reads),
+            resume_max=settings.recovery_max_revisions,
+            page_rows=settings.recovery_page_rows,
+            deadline=settings.postgres_timeout_seconds,
             workers=READERS,
         )
         self._audit = Audit(
@@ -115,8 +115,8 @@ class Relay:
             self._hub.positions,
             self._audited,
             self._audit_failed,
-            period=settings.audit_period,
-            deadline=settings.read_deadline,
+            period=settings.audit_interval_seconds,
+            deadline=settings.postgres_timeout_seconds,
         )
 
     async def serve(self) -> None:

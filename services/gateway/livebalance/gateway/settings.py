@@ -22,91 +22,91 @@ class Settings(ServiceSettings):
     """Where sockets, REST, events, the page, `/livez`, `/readyz` and `/metrics` are."""
     postgres: Postgres = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
     """Where the projection is, for a member of the role `gateway`."""
-    page: Path | None = None
+    page_directory: Path | None = None
     """Directory of the built page; none: there is no page."""
 
     jwks: SecretStr | None = None
     """A JSON Web Key Set that tokens are checked with: oct (HS256), RSA (RS256), EC (ES256)."""
     jwks_url: Published | None = None
     """Where more of it is published, without secrets."""
-    audience: str = "livebalance"
+    token_audience: str = "livebalance"
     """Whom a token has to be for (claim `aud`)."""
-    issuer: str | None = None
+    token_issuer: str | None = None
     """Whose tokens are taken (claim `iss`)."""
     demo_secret: SecretStr | None = None
     """Demo mode: the feed gives a token to whoever asks."""
-    cookie: str = "livebalance"
+    token_cookie: str = "livebalance"
     """Name of the cookie whose value is a token."""
-    origins: Texts = ()
+    allowed_origins: Texts = ()
     """Of pages that may use the cookie, and open sockets from elsewhere."""
-    auth_within: Seconds = 5.0
+    auth_timeout_seconds: Seconds = 5.0
     """How long a socket may take to say who it is."""
-    revocations_period: Seconds = 2.0
+    revocation_poll_seconds: Seconds = 2.0
     """Between looks at what was taken back."""
-    sockets_per_user: Count = 10
+    max_connections_per_user: Count = 10
     """At once, of one user."""
-    hosts: Texts = ()
+    allowed_hosts: Texts = ()
     """Names (and ports) that are ours, in the Host of a request; none: any."""
-    tls_only: bool = False
+    require_tls: bool = False
     """Take only what a proxy of ours got by TLS (X-Forwarded-Proto)."""
-    head_within: Seconds = 5.0
+    request_head_timeout_seconds: Seconds = 5.0
     """How long a request's head may take to come."""
 
-    heartbeat: Seconds = 10.0
+    heartbeat_interval_seconds: Seconds = 10.0
     """Between two heartbeats to a client."""
-    subscriptions: Count = 128
+    max_subscriptions: Count = 128
     """Of one session, at most."""
-    messages_per_second: Rate = 10.0
+    message_rate: Rate = 10.0
     """Of one session, over time; three times as many at once."""
-    sockets: Count = 20_000
+    max_connections: Count = 20_000
     """Of this gateway, at most."""
-    new_sockets: Rate = 1000.0
+    connection_rate: Rate = 1000.0
     """A second, over time; so many at once would stop the others."""
-    sockets_per_address: Count = 200
+    max_connections_per_address: Count = 200
     """Of one address, at most."""
-    new_sockets_per_address: Rate = 20.0
+    connection_rate_per_address: Rate = 20.0
     """A second, over time; twice as many at once."""
-    socket_age: Seconds | None = None
+    max_connection_age_seconds: Seconds | None = None
     """After which a socket or stream is asked to come back, so that new gateways fill: this long, or up to a
     fifth less, by chance; none: never."""
-    proxies: Texts = ("127.0.0.1", "::1")
+    trusted_proxies: Texts = ("127.0.0.1", "::1")
     """Whose word (X-Forwarded-For) is taken for an address; networks too, as 10.0.0.0/8."""
-    resume_max: Annotated[int, Field(ge=0)] = 10_000
+    recovery_max_revisions: Annotated[int, Field(ge=0)] = 10_000
     """Revisions behind, beyond which a snapshot answers."""
-    page_rows: Count = 200
+    recovery_page_rows: Count = 200
     """Transfers in one delta of a resume; so many fit an outbox."""
-    outbox_bytes: Count = 64 * 1024
+    client_queue_bytes: Count = 64 * 1024
     """What may wait for one client; more is forgotten and read again."""
-    trail_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    history_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     """Of what was relayed lately, for those who come back."""
     send_buffer_bytes: Count = 128 * 1024
     """The kernel's, of one socket."""
-    assembly: Seconds = 10.0
+    message_timeout_seconds: Seconds = 10.0
     """A message that began must have ended."""
-    ping_period: Seconds = 20.0
+    ping_interval_seconds: Seconds = 20.0
     """Between two pings of a socket."""
-    no_progress: Seconds = 120.0
+    write_timeout_seconds: Seconds = 120.0
     """While data waits, before a connection is aborted."""
 
-    audit_period: Seconds = 5.0
+    audit_interval_seconds: Seconds = 5.0
     """Within which every followed account is compared with Postgres."""
-    probe_period: Seconds = 5.0
+    redis_probe_interval_seconds: Seconds = 5.0
     """Between two messages to ourselves through Redis: it may be deaf without an error."""
-    read_deadline: Seconds = 5.0
+    postgres_timeout_seconds: Seconds = 5.0
     """How long a statement may wait for Postgres."""
-    reads_per_second: Count = 5_000
+    read_rate: Count = 5_000
     """Of accounts: repairs, resumes and joins together."""
-    reads_waiting: Count = 20_000
+    max_queued_reads: Count = 20_000
     """Resumes, and as many joins; who would be one more is told to come back."""
-    connections: Count = 6
+    postgres_pool_size: Count = 6
     """To Postgres: two for reads of accounts, one for audits, the rest for REST."""
 
-    notice: Annotated[float, Field(ge=0)] = 2.0
+    drain_delay_seconds: Annotated[float, Field(ge=0)] = 2.0
     """Told to stop: how long `/readyz` says no, and who comes is let in, before anyone is asked to go."""
-    drain: Annotated[float, Field(ge=0)] = 5.0
+    drain_period_seconds: Annotated[float, Field(ge=0)] = 5.0
     """After the notice: over which clients are asked to come back elsewhere."""
 
-    @field_validator("proxies")
+    @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, told: tuple[str, ...]) -> tuple[str, ...]:
         try:

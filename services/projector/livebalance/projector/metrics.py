@@ -64,7 +64,7 @@ drifting = Gauge(
 unverified = Gauge(
     "livebalance_projector_unverified_seconds",
     "Seconds that an account has waited for the transfer its balance names, the longest. Those that have not "
-    "moved since LIVEBALANCE_START are not counted.",
+    "moved since LIVEBALANCE_START_FROM are not counted.",
 )
 lanes = each(
     Gauge("livebalance_projector_lanes", "Lanes owned. One that is halted waits for an operator.", ["state"]),

@@ -53,14 +53,14 @@ class Projector:
         self._settings, self._intake, self._store, self._doorbell = settings, intake, store, doorbell
         self._announcer = AfterCommit(intake, doorbell)
         self._standing, self._progress = (
-            StateCache(store, settings.cache),
+            StateCache(store, settings.cache_accounts),
             StallDetector(self, time.monotonic()),
         )
         self._newsroom = MessageEncoder(
             settings.channel_prefix,
             settings.transfers_topic,
             settings.currency,
-            int(settings.behind_after * 1000),
+            int(settings.catch_up_threshold_seconds * 1000),
         )
         self._values = Values(settings)
         self._marked = QuarantineReplay(settings, store, self._values)
@@ -140,7 +140,7 @@ class Projector:
 
     async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> LaneStep:
         polls = await self._intake.polls(lane.lane)
-        return step(lane, records, polls, self._values.codec, self._settings.refused_in_a_row)
+        return step(lane, records, polls, self._values.codec, self._settings.max_consecutive_rejects)
 
     async def _apply(self, steps: Sequence[LaneStep]) -> None:
         batch = [one for step in steps for one in step.arrived]

@@ -16,17 +16,17 @@ class ProjectorSettings(ServiceSettings):
     """Where the projection is, for a member of the role `projector`."""
     projector_group: str = "livebalance-projector"
     """The consumer group."""
-    member: str | None = None
+    group_instance_id: str | None = None
     """Our own name in the group: who is back within the session's timeout has its lanes still."""
     session_timeout_ms: Count = 6_000
     """Without a heartbeat for as long, others take over."""
-    batch: Count = 2000
+    batch_records: Count = 2000
     """Records of one transaction, at most."""
-    cache: Count = 100_000
+    cache_accounts: Count = 100_000
     """Accounts kept in memory, at most."""
-    refused_in_a_row: Annotated[int, Field(ge=0)] = 100
+    max_consecutive_rejects: Annotated[int, Field(ge=0)] = 100
     """More than these, with no good record between, halt the lane."""
-    behind_after: Seconds = 5.0
+    catch_up_threshold_seconds: Seconds = 5.0
     """A lane further behind publishes only its progress."""
-    fetch_ms: Count = 200
+    fetch_wait_ms: Count = 200
     """The longest wait of one fetch."""

@@ -5,8 +5,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from livebalance.wire.identity import AccountId, Offset, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer, admissible
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer, admissible
 
 BEFORE_ALL = Offset(-1)
 

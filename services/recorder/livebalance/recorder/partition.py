@@ -16,7 +16,7 @@ from livebalance.runtime.process import failpoints
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 
 _log = logs.get("recorder")
@@ -58,7 +58,7 @@ class Partition:
         The order is the rule: the producer first, which ends what an earlier owner left open; only then is
         what Kafka says of offsets and balances the last word.
         """
-        async with asyncio.timeout(self._settings.deadline):
+        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
             await self._producer.start()
             self.next = Offset(await committed() or 0)
         self._ledger = await self._restore.ledger(self.next)
@@ -69,7 +69,7 @@ class Partition:
         with metrics.seconds.labels("apply").time():
             entries = await self._applied(batch)
         behind = Offset(batch[-1].offset + 1)
-        async with asyncio.timeout(self._settings.deadline):
+        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
             await self._commit([(o, balance) for o, entry in entries for balance in entry.balances], behind)
         self.next, self.newest = behind, Millis(batch[-1].timestamp)
         self._count(entries)

@@ -115,7 +115,7 @@ class Recorder:
         if not ready or not self._assignments.is_current(number):
             await asyncio.sleep(_POLL_SECONDS / 4)
             return {}
-        batches = await fetch(self._consumer, ready, int(_POLL_SECONDS * 1000), self._settings.batch)
+        batches = await fetch(self._consumer, ready, int(_POLL_SECONDS * 1000), self._settings.batch_records)
         return batches if self._assignments.is_current(number) else {}
 
     async def _claim(self, at: TopicPartition) -> None:
@@ -157,7 +157,7 @@ class Recorder:
         return committed
 
     async def _begin(self, at: TopicPartition, first: int) -> int:
-        start = self._settings.start
+        start = self._settings.start_from
         if start == "beginning":
             return first
         return (await offsets_since(self._consumer, [at], millis(start)))[at]

@@ -9,7 +9,7 @@ from livebalance.runtime.kafka.reader import replay
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset
-from livebalance.wire.record import admissible
+from livebalance.wire.kafka.record import admissible
 
 SOURCE_OFFSET = "source-offset"  # header of a balance record: the offset of the transfer it holds
 
@@ -24,11 +24,11 @@ class Restore:
         self._transfers = TopicPartition(settings.transfers_topic, lane)
         self._balances = TopicPartition(settings.balances_topic, lane)
         self._read_to = 0  # of the balances
-        self._within = settings.deadline
+        self._within = settings.kafka_timeout_seconds
 
     async def ledger(self, next_: Offset) -> Ledger:
         """For applying from transfer offset `next_` on. Raises TimeoutError."""
-        ledger = Ledger(self._settings.duplicate_window)
+        ledger = Ledger(self._settings.duplicate_window_offsets)
         await self.read_on(ledger)
 
         def remember(record: ConsumerRecord) -> None:
@@ -38,7 +38,7 @@ class Restore:
                 return
             ledger.remember(Offset(record.offset), record.key, transfer)
 
-        start = max(0, next_ - self._settings.duplicate_window)
+        start = max(0, next_ - self._settings.duplicate_window_offsets)
         await replay(
             self._settings.broker,
             self._transfers,

@@ -14,11 +14,11 @@ class RecorderSettings(ServiceSettings):
     name: str = "recorder"
     recorder_group: str = "livebalance-recorder"
     """The consumer group."""
-    duplicate_window: Annotated[int, Field(ge=0)] = 10_000
+    duplicate_window_offsets: Annotated[int, Field(ge=0)] = 10_000
     """Offsets of a partition within which a repeated transfer id is dropped."""
-    batch: Count = 2_000
+    batch_records: Count = 2_000
     """Transfers at most in one round of transactions."""
     session_timeout_ms: Count = 10_000
     """Without a heartbeat for as long, others take over."""
-    deadline: Seconds = 30.0
+    kafka_timeout_seconds: Seconds = 30.0
     """How long one step may wait for Kafka."""

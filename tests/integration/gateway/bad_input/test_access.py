@@ -88,7 +88,7 @@ async def same_by_rest(scene: Scene) -> None:
 
 async def test_row_13_who_goes_on_guessing_is_sent_away(make_scene: MakeScene) -> None:
     """As in row 24: 50 errors a minute."""
-    scene = await make_scene(messages_per_second=1000)
+    scene = await make_scene(message_rate=1000)
     async with Viewer(scene.gateway.ws, shows=token(["alice"])) as viewer:
         await viewer.follow(*(f"guess-{number}" for number in range(52)))
         assert reason(await viewer.until_closed()) == (4013, "rate_limited")
@@ -130,7 +130,7 @@ async def operator(database: Database, redis_url: str, channel_prefix: str) -> A
 async def watched(request: pytest.FixtureRequest, make_scene: MakeScene, operator: Operator) -> Scene:
     """A gateway that hears of it by Redis alone, or by looking alone; alice and bob are there."""
     operator.rings = request.param == "redis rings"
-    scene = await make_scene(revocations_period=60.0) if operator.rings else await make_scene()
+    scene = await make_scene(revocation_poll_seconds=60.0) if operator.rings else await make_scene()
     await scene.book.open("alice", "bob")
     return scene
 

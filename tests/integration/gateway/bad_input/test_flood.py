@@ -54,7 +54,7 @@ async def test_row_24_too_many_messages(scene: Scene) -> None:
 
 
 async def test_row_24_too_many_errors(make_scene: MakeScene) -> None:
-    scene = await make_scene(messages_per_second=1000)
+    scene = await make_scene(message_rate=1000)
     async with await scene.open() as one:
         for _ in range(60):
             one.send(message("payload"))
@@ -69,7 +69,7 @@ async def test_row_24_too_many_errors(make_scene: MakeScene) -> None:
 
 async def test_row_28_churn_of_subscriptions(make_scene: MakeScene) -> None:
     """Each costs a read: so many a second, whatever is unsubscribed meanwhile."""
-    scene = await make_scene(messages_per_second=1000)
+    scene = await make_scene(message_rate=1000)
     before = await scene.gateway.counted("reads")
     async with await scene.open() as one:
         for number in range(40):
@@ -119,7 +119,7 @@ async def test_row_29_fragments_without_an_end(scene: Scene) -> None:
     ids=["fragment", "frame", "head of a frame", "byte", "after a message"],
 )
 async def test_row_29_a_message_that_does_not_end(make_scene: MakeScene, begun: bytes) -> None:
-    scene = await make_scene(assembly=0.4)
+    scene = await make_scene(message_timeout_seconds=0.4)
     began = asyncio.get_running_loop().time()
     await closed_for(scene, "assembly", begun)
     assert 0.3 < asyncio.get_running_loop().time() - began < 3
@@ -128,7 +128,7 @@ async def test_row_29_a_message_that_does_not_end(make_scene: MakeScene, begun: 
 @pytest.mark.parametrize("piece", ["byte", "fragment"])
 async def test_row_29_a_message_that_ends_never(make_scene: MakeScene, piece: str) -> None:
     """Every piece is progress; the whole has its time all the same. Pings between do not help."""
-    scene = await make_scene(assembly=0.4)
+    scene = await make_scene(message_timeout_seconds=0.4)
     async with await scene.open() as one:
         closed = asyncio.create_task(one.closed())
         one.send(frame(TEXT, b"payload" * 100)[:9] if piece == "byte" else frame(TEXT, b"payload", fin=False))
@@ -142,7 +142,7 @@ async def test_row_29_a_message_that_ends_never(make_scene: MakeScene, piece: st
 
 
 async def test_row_29_who_ends_every_message_has_no_end(make_scene: MakeScene) -> None:
-    scene = await make_scene(assembly=0.3)
+    scene = await make_scene(message_timeout_seconds=0.3)
     async with await scene.open() as one:
         text = message("ping")
         half = len(text) // 2
@@ -156,7 +156,7 @@ async def test_row_29_who_ends_every_message_has_no_end(make_scene: MakeScene) -
 
 async def test_row_30_a_reader_that_is_too_slow(make_scene: MakeScene) -> None:
     """It takes 20 kB/s of a hundred times more: conflated, then from a position; it is never closed."""
-    scene = await make_scene(send_buffer_bytes=8192, ping_period=2.0, no_progress=4.0)
+    scene = await make_scene(send_buffer_bytes=8192, ping_interval_seconds=2.0, write_timeout_seconds=4.0)
     book = scene.book
     await book.open("busy")
     async with Viewer(scene.gateway.ws) as quick, await scene.open(narrow=True) as slow:
@@ -215,7 +215,7 @@ def whole(heard: bytearray) -> tuple[int, bytes] | None:
 
 
 async def test_row_30_a_reader_that_does_not_read(make_scene: MakeScene) -> None:
-    scene = await make_scene(send_buffer_bytes=8192, ping_period=1.0, no_progress=2.0)
+    scene = await make_scene(send_buffer_bytes=8192, ping_interval_seconds=1.0, write_timeout_seconds=2.0)
     async with await sleeper(scene.gateway.http, scene.book):
         await scene.gateway.until_sessions(1)
     await scene.told("closed", code=1006, reason="no_progress")
@@ -223,7 +223,7 @@ async def test_row_30_a_reader_that_does_not_read(make_scene: MakeScene) -> None
 
 async def test_row_30_who_answers_no_ping(make_scene: MakeScene) -> None:
     """With nothing to send, silence alone tells."""
-    scene = await make_scene(ping_period=0.2, heartbeat=60.0)
+    scene = await make_scene(ping_interval_seconds=0.2, heartbeat_interval_seconds=60.0)
     async with await scene.connect() as one:
         one.send(UPGRADE + END)
         await one.rest()

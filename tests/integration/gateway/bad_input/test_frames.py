@@ -238,7 +238,7 @@ async def test_row_23_not_websocket(scene: Scene, data: list[bytes]) -> None:
 
 
 async def test_row_25_too_many_subscriptions(make_scene: MakeScene) -> None:
-    scene = await make_scene(subscriptions=3)
+    scene = await make_scene(max_subscriptions=3)
     async with await scene.open() as one:
         names = [{"channel": f"account:payload-{number}"} for number in range(4)]
         one.send(message("subscribe", channels=names))

@@ -15,7 +15,7 @@ NEAR = [
 
 
 async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) -> None:
-    scene = await make_scene({"X-Forwarded-Proto": "https"}, tls_only=True)
+    scene = await make_scene({"X-Forwarded-Proto": "https"}, require_tls=True)
     for request in (UPGRADE, BROWSE, UPGRADE + b"X-Forwarded-Proto: https, http\r\n"):
         answer = await scene.talk(request + END)
         assert (answer.status, answer.code) == (426, "not_secure")
@@ -41,7 +41,7 @@ async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) ->
     ],
 )
 async def test_row_03_a_host_that_is_not_ours(make_scene: MakeScene, host: bytes) -> None:
-    scene = await make_scene(hosts=("here", "127.0.0.1"))
+    scene = await make_scene(allowed_hosts=("here", "127.0.0.1"))
     for request in (UPGRADE, BROWSE):
         answer = await scene.talk(request.replace(b"Host: here\r\n", host) + END)
         assert (answer.status, answer.code) == (400, "host")
@@ -162,7 +162,7 @@ async def test_row_06_what_just_fits_is_served(scene: Scene) -> None:
     ("said", "reason"), [(b"", "silent"), (UPGRADE, "slow_head"), (b"GET /", "slow_head")]
 )
 async def test_row_07_silence(make_scene: MakeScene, said: bytes, reason: str) -> None:
-    scene = await make_scene(head_within=0.4)
+    scene = await make_scene(request_head_timeout_seconds=0.4)
     began = asyncio.get_running_loop().time()
     async with await scene.connect() as one:
         one.send(said)
@@ -173,7 +173,7 @@ async def test_row_07_silence(make_scene: MakeScene, said: bytes, reason: str) -
 
 async def test_row_07_a_head_that_comes_byte_by_byte(make_scene: MakeScene) -> None:
     """Every byte is progress; the whole has its time all the same."""
-    scene = await make_scene(head_within=0.4)
+    scene = await make_scene(request_head_timeout_seconds=0.4)
     async with await scene.connect() as one:
         rest = asyncio.create_task(one.rest())
         for byte in UPGRADE:
@@ -198,7 +198,7 @@ async def turned_away(scene: Scene, address: str, reason: str, seconds: int, tol
 
 
 async def test_row_26_an_address_has_its_number_and_the_others_come_in(make_scene: MakeScene) -> None:
-    scene = await make_scene(sockets_per_address=2)
+    scene = await make_scene(max_connections_per_address=2)
     async with await scene.open(UPGRADE + by("10.0.0.1")), await scene.open(UPGRADE + by("10.0.0.1")):
         await turned_away(scene, "10.0.0.1", "address_full", 10)
         async with await scene.open(UPGRADE + by("10.0.0.2")):
@@ -209,13 +209,13 @@ async def test_row_26_an_address_has_its_number_and_the_others_come_in(make_scen
 
 
 async def test_row_26_only_a_proxy_of_ours_is_believed(make_scene: MakeScene) -> None:
-    scene = await make_scene(sockets_per_address=2, proxies=())
+    scene = await make_scene(max_connections_per_address=2, trusted_proxies=())
     async with await scene.open(UPGRADE + by("10.0.0.1")):
         await turned_away(scene, "10.0.0.2", "address_full", 10, told="127.0.0.1")
 
 
 async def test_row_26_an_address_that_comes_too_fast(make_scene: MakeScene) -> None:
-    scene = await make_scene(new_sockets_per_address=0.5)
+    scene = await make_scene(connection_rate_per_address=0.5)
     async with await scene.open(UPGRADE + by("10.0.0.1")):
         await turned_away(scene, "10.0.0.1", "address_too_fast", 2)
         async with await scene.open(UPGRADE + by("10.0.0.2")):
@@ -223,7 +223,7 @@ async def test_row_26_an_address_that_comes_too_fast(make_scene: MakeScene) -> N
 
 
 async def test_row_27_a_gateway_that_is_full(make_scene: MakeScene) -> None:
-    scene = await make_scene(sockets=2)
+    scene = await make_scene(max_connections=2)
     async with await scene.open():
         answer = await scene.talk(UPGRADE + END)
         assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "full", "10")

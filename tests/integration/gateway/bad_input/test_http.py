@@ -22,7 +22,7 @@ async def paged(make_scene: MakeScene, tmp_path: Path) -> Scene:
     """With a built page."""
     (tmp_path / "index.html").write_text("<!doctype html>")
     (tmp_path / "main-5QK3W7ZX.js").write_text("x" * SIZE)
-    return await make_scene(page=tmp_path)
+    return await make_scene(page_directory=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ EXPIRED = (4001, "token_expired")
     ],
 )
 async def test_row_01_a_cookie_speaks_for_nobody_else(make_scene: MakeScene, origin: str | None) -> None:
-    scene = await make_scene(origins=(ORIGIN,))
+    scene = await make_scene(allowed_origins=(ORIGIN,))
     before = await scene.gateway.counted("turned_away", reason="origin")
     with pytest.raises(InvalidStatus) as refused:
         await Viewer(scene.gateway.ws, **cookie(token(sub="payload"), origin)).__aenter__()
@@ -48,7 +48,7 @@ async def test_row_01_a_cookie_speaks_for_nobody_else(make_scene: MakeScene, ori
 
 
 async def test_row_01_two_origins_are_none(make_scene: MakeScene) -> None:
-    scene = await make_scene(origins=(ORIGIN,))
+    scene = await make_scene(allowed_origins=(ORIGIN,))
     origins = f"Origin: {ORIGIN}\r\nOrigin: {ORIGIN}\r\n".encode()
     answer = await scene.talk(UPGRADE + origins + END)
     assert (answer.status, answer.code) == (403, "origin")
@@ -59,7 +59,7 @@ async def test_row_01_two_origins_are_none(make_scene: MakeScene) -> None:
 
 
 async def test_row_08_who_does_not_say_who_it_is(make_scene: MakeScene) -> None:
-    scene = await make_scene(auth_within=0.5, heartbeat=0.1)
+    scene = await make_scene(auth_timeout_seconds=0.5, heartbeat_interval_seconds=0.1)
     async with Viewer(scene.gateway.ws, shows=None) as viewer:
         assert await viewer.until_closed() == STRANGER
         assert viewer.frames == []
@@ -69,7 +69,7 @@ async def test_row_08_who_does_not_say_who_it_is(make_scene: MakeScene) -> None:
 async def test_row_08_five_seconds_unless_told() -> None:
     from livebalance.gateway.settings import Settings
 
-    assert Settings().auth_within == 5.0
+    assert Settings().auth_timeout_seconds == 5.0
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ SET = [
     public(RSA_KEY, "rsa-1"),
     public(EC_KEY, "ec-1"),
 ]
-KEYS: dict[str, Any] = {"demo_secret": None, "jwks": json.dumps({"keys": SET}), "issuer": ISSUER}
+KEYS: dict[str, Any] = {"demo_secret": None, "jwks": json.dumps({"keys": SET}), "token_issuer": ISSUER}
 
 
 def unsigned() -> str:

@@ -22,31 +22,31 @@ from livebalance.runtime.redact import one_line
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
-SECRETS = f"{PREFIX}SECRETS"
+SECRETS = f"{PREFIX}SECRETS_DIRECTORY"
 _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z0-9_]+")
 _LONGEST = 60  # characters of a name that nobody here has chosen
 
 # What is read by others than services, as docs/configuration.md tells it.
 ELSEWHERE = {
     "CHROMIUM": "tests: the browser to use",
-    "CRASH_AT": "proofs: where a service dies",
-    "DEMO": "balancer: where tokens of the demo are given, host:port",
+    "FAILPOINT": "proofs: where a service dies",
+    "DEMO_TOKEN_ADDRESS": "balancer: where tokens of the demo are given, host:port",
     "GATEWAYS": "balancer: the gateways, host:port with spaces between",
     "GRAFANA_PORT": "`docker compose`: the port of Grafana",
-    "HOME": "`make`: where all is kept, else `.livebalance`",
-    "MAVEN": "`make`: another repository of Kafka's jars",
+    "STATE_DIRECTORY": "`make`: where all is kept, else `.livebalance`",
+    "MAVEN_REPOSITORY": "`make`: another repository of Kafka's jars",
     "PAGE_HOST": "balancer: the address it listens on",
     "PAGE_NAME": "balancer: the name that the page is asked for by",
     "PAGE_PORT": "balancer: the port it listens on",
     "PAGE_ROOT": "balancer: directory of the built page",
     "PAGE_SCHEME": "balancer: `https` serves by TLS alone",
     "PAGE_TLS": "balancer: a directive, as in `deploy/Caddyfile`",
-    "PARENT": "`make`: the process that the demo ends with",
-    "PICTURE": "tests: where a picture of the page is put",
+    "PARENT_PID": "`make`: the process that the demo ends with",
+    "SCREENSHOT": "tests: where a picture of the page is put",
     "PORT": "`docker compose`: the port of the page",
     "POSTGRES_OWNER": "migrations: URL of the database for its owner (a secret)",
     "PROMETHEUS_PORT": "`docker compose`: the port of Prometheus",
-    "SECRETS": "all: directory of files that hold settings",
+    "SECRETS_DIRECTORY": "all: directory of files that hold settings",
     "STACK": "`make` and tests: `docker` or `embedded` servers",
 }
 

@@ -1,6 +1,6 @@
 """Settings every service shares, from LIVEBALANCE_*; each service's own `settings.py` adds its own.
 
-What shall not stand in an environment may be a file in the directory that LIVEBALANCE_SECRETS names,
+What shall not stand in an environment may be a file in the directory that LIVEBALANCE_SECRETS_DIRECTORY names,
 called as the variable in lower case. The text below a setting is what docs/configuration.md says of it.
 """
 
@@ -28,7 +28,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        secrets_dir=os.environ.get(f"{PREFIX}SECRETS") or None,
+        secrets_dir=os.environ.get(f"{PREFIX}SECRETS_DIRECTORY") or None,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -39,7 +39,7 @@ class ServiceSettings(BaseSettings):
 
     name: str = "livebalance"
     """Of this process: in its logs, and to Kafka and Postgres."""
-    log: Literal["json", "text"] = "json"
+    log_format: Literal["json", "text"] = "json"
     """Form of the lines on standard error."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least that is logged."""
@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
     """PEM, of our own: the broker asks who we are."""
     kafka_key: Path | None = None
     """PEM; none: it stands in the file of the certificate."""
-    kafka_sasl: Mechanism | None = None
+    kafka_sasl_mechanism: Mechanism | None = None
     """How we log in to the brokers."""
     kafka_user: Annotated[str, Field(validate_default=True)] = ""
     """Who logs in."""
@@ -68,13 +68,13 @@ class ServiceSettings(BaseSettings):
     """Topic of the transfers."""
     balances_topic: str = "account-balances"
     """Topic of the balances."""
-    start: Literal["beginning"] | Annotated[AwareDatetime, Moment] = "beginning"
+    start_from: Literal["beginning"] | Annotated[AwareDatetime, Moment] = "beginning"
     """Where a topic that nobody has read yet is begun."""
-    values: Literal["confluent", "avro", "json"] = "confluent"
+    value_format: Literal["confluent", "avro", "json"] = "confluent"
     """Form of the values of both topics: Avro that names its schema in a registry, bare Avro, JSON."""
-    registry: Web | None = None
+    schema_registry: Web | None = None
     """A schema registry; none: the schemas that come with the code."""
-    registry_ca: Path | None = None
+    schema_registry_ca: Path | None = None
     """PEM: who vouches for the registry; none: the authorities this system trusts."""
     redis: Redis = SecretStr("redis://127.0.0.1:6379/0")
     """Where deltas are published; a cluster by some of its nodes, as `redis+cluster://one:6379,other:6379`;
@@ -94,11 +94,11 @@ class ServiceSettings(BaseSettings):
     @field_validator("kafka_user")
     @classmethod
     def _logs_in(cls, user: str, info: ValidationInfo) -> str:
-        mechanism = info.data.get("kafka_sasl", ...)  # no mechanism at all: what was said is none
+        mechanism = info.data.get("kafka_sasl_mechanism", ...)  # no mechanism at all: what was said is none
         if mechanism and mechanism is not ... and not user:
-            raise ValueError(f"is not set, and {PREFIX}KAFKA_SASL is: they go together")
+            raise ValueError(f"is not set, and {PREFIX}KAFKA_SASL_MECHANISM is: they go together")
         if user and mechanism is None:
-            raise ValueError(f"would not be used: set {PREFIX}KAFKA_SASL, or leave it out")
+            raise ValueError(f"would not be used: set {PREFIX}KAFKA_SASL_MECHANISM, or leave it out")
         return user
 
     def refusals(self) -> Iterator[str]:
@@ -116,8 +116,8 @@ class ServiceSettings(BaseSettings):
         except OSError as why:
             raise StartupError(f"certificates for Kafka: {why}") from why
         login = (
-            Login(self.kafka_sasl, self.kafka_user, self.kafka_password.get_secret_value())
-            if self.kafka_sasl
+            Login(self.kafka_sasl_mechanism, self.kafka_user, self.kafka_password.get_secret_value())
+            if self.kafka_sasl_mechanism
             else None
         )
         return Broker(self.kafka, tls, login)

@@ -1,6 +1,6 @@
 """Named points at which a proof has a process die as by `kill -9`: `crash.at("after_commit")`.
 
-LIVEBALANCE_CRASH_AT=after_commit:3 kills the process on its third pass of `after_commit`; with =@file it does
+LIVEBALANCE_FAILPOINT=after_commit:3 kills the process on its third pass of `after_commit`; with =@file it does
 what the file says, from when it says it. Without the variable a point is one call of an empty function.
 """
 
@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-VARIABLE = "LIVEBALANCE_CRASH_AT"
+VARIABLE = "LIVEBALANCE_FAILPOINT"
 
 _order = os.environ.get(VARIABLE, "")
 _passed = 0

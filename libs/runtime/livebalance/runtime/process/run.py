@@ -37,13 +37,13 @@ def told(kind: type[Settings]) -> Settings:
     try:
         settings = read(kind)
     except SettingsError as wrong:
-        text = os.environ.get(variable("log")) == "text"
+        text = os.environ.get(variable("log_format")) == "text"
         name = os.environ.get(variable("name")) or kind.model_fields["name"].default
         logs.configure(name, "text" if text else "json", "ERROR")
         for line in wrong.lines:
             _refuse(line)
         raise SystemExit(2) from None
-    logs.configure(settings.name, settings.log, settings.log_level)
+    logs.configure(settings.name, settings.log_format, settings.log_level)
     return settings
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from livebalance.wire import avro
-from livebalance.wire.avro import Schema, SchemaId
-from livebalance.wire.codec import Kind, SchemaIds
 from livebalance.wire.errors import DecodeError
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import Schema, SchemaId
+from livebalance.wire.kafka.codec import Kind, SchemaIds
 
 TRANSFER_ID = SchemaId(1)
 BALANCE_ID = SchemaId(2)

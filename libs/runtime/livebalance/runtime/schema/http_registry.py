@@ -17,10 +17,10 @@ import stamina
 from livebalance.runtime import logs
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import trusting
-from livebalance.wire import avro
-from livebalance.wire.avro import Schema, SchemaId, schema_id
-from livebalance.wire.codec import Kind
 from livebalance.wire.errors import DecodeError
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.avro import Schema, SchemaId, schema_id
+from livebalance.wire.kafka.codec import Kind
 
 _WITHIN = 5.0  # seconds for one answer
 _TRIES = 3

@@ -5,18 +5,18 @@ from collections.abc import Iterable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.schema.file_registry import FileRegistry, SchemaRegistry
 from livebalance.runtime.schema.http_registry import HttpRegistry
-from livebalance.wire.codec import AVRO, JSON, Codec, ConfluentCodec, Kind
+from livebalance.wire.kafka.codec import AVRO, JSON, Codec, ConfluentCodec, Kind
 
 
 class Values:
     """`codec` reads and writes at once; what it must know of schemas is learnt before."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        url = settings.registry
+        url = settings.schema_registry
         registry: SchemaRegistry = (
-            HttpRegistry(url.get_secret_value(), settings.registry_ca) if url else FileRegistry()
+            HttpRegistry(url.get_secret_value(), settings.schema_registry_ca) if url else FileRegistry()
         )
-        plain = {"avro": AVRO, "json": JSON}.get(settings.values)
+        plain = {"avro": AVRO, "json": JSON}.get(settings.value_format)
         self.codec: Codec = plain or ConfluentCodec(registry)
         self._topics: dict[Kind, str] = {
             "transfer": settings.transfers_topic,

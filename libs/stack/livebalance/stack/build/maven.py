@@ -11,13 +11,13 @@ _OF_CENTRAL = {"*", "external:*", "central"}  # what a mirror may say it is a mi
 
 
 def repository() -> str:
-    """`LIVEBALANCE_MAVEN`, else the mirror in Maven's own settings, else the resolver's default.
+    """`LIVEBALANCE_MAVEN_REPOSITORY`, else the mirror in Maven's own settings, else the resolver's default.
 
     Raises:
         Trouble: the settings cannot be read.
     """
     settings = Path.home() / ".m2" / "settings.xml"
-    return (os.environ.get("LIVEBALANCE_MAVEN") or mirror(settings) or _default()).rstrip("/")
+    return (os.environ.get("LIVEBALANCE_MAVEN_REPOSITORY") or mirror(settings) or _default()).rstrip("/")
 
 
 def mirror(settings: Path) -> str | None:
@@ -28,7 +28,7 @@ def mirror(settings: Path) -> str | None:
         root = ElementTree.parse(settings)  # noqa: S314 - its owner runs this
     except ElementTree.ParseError as error:
         raise StackError(
-            f"{settings} is not XML ({error}): put it right, or set LIVEBALANCE_MAVEN"
+            f"{settings} is not XML ({error}): put it right, or set LIVEBALANCE_MAVEN_REPOSITORY"
         ) from error
     for one in root.iterfind("{*}mirrors/{*}mirror"):
         of = {word.strip() for word in one.findtext("{*}mirrorOf", "").split(",")}

@@ -42,7 +42,7 @@ def balancer(place: StatePaths, port: int, gateways: Sequence[int], feed: int | 
             "XDG_CONFIG_HOME": state,
             "XDG_DATA_HOME": state,
             "LIVEBALANCE_PAGE_PORT": str(port),
-            **({"LIVEBALANCE_DEMO": f"127.0.0.1:{feed}"} if feed else {}),
+            **({"LIVEBALANCE_DEMO_TOKEN_ADDRESS": f"127.0.0.1:{feed}"} if feed else {}),
             "LIVEBALANCE_GATEWAYS": " ".join(f"127.0.0.1:{gateway}" for gateway in gateways),
         },
     )

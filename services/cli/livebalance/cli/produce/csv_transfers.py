@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka.record import Transfer, admissible
 from livebalance.wire.money import Money, money
-from livebalance.wire.record import Transfer, admissible
 from livebalance.wire.timestamp import Millis, of_rfc3339
 
 MAX_LINE = 4096  # bytes

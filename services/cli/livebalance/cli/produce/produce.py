@@ -14,7 +14,7 @@ from livebalance.cli.produce.producer import DEADLINE, TransferProducer, connect
 from livebalance.cli.produce.sources import Source
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import StartupError
-from livebalance.wire.record import Transfer
+from livebalance.wire.kafka.record import Transfer
 
 _GRACE = 3.0  # seconds that Kafka may still take once it was told to stop
 _NAMED = 5  # lines that the last word names; the others were named as they came

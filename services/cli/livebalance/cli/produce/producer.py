@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
 from livebalance.runtime.schema.values import Values
-from livebalance.wire.codec import Codec
-from livebalance.wire.record import Transfer
+from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.record import Transfer
 
 DEADLINE = 15.0  # seconds that one step may wait for Kafka
 

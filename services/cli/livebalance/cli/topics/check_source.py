@@ -15,8 +15,8 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.reader import offsets_since
 from livebalance.runtime.kafka.topics import Source, source, unfit
 from livebalance.runtime.schema.values import Values
-from livebalance.wire.codec import Kind
 from livebalance.wire.identity import AccountId
+from livebalance.wire.kafka.codec import Kind
 from livebalance.wire.timestamp import millis
 
 WITHIN = 20.0  # seconds for each topic
@@ -97,8 +97,8 @@ async def _logs(
     first = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
     begin: Mapping[TopicPartition, int] = first
-    if since and since.start != "beginning":
-        begin = await offsets_since(consumer, partitions, millis(since.start))
+    if since and since.start_from != "beginning":
+        begin = await offsets_since(consumer, partitions, millis(since.start_from))
     return {at: PartitionReport(first[at], ends[at], begin[at]) for at in partitions}
 
 

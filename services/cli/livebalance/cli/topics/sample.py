@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from livebalance.wire.codec import Codec, Kind
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
-from livebalance.wire.record import Balance, Transfer, admissible
+from livebalance.wire.kafka.codec import Codec, Kind
+from livebalance.wire.kafka.record import Balance, Transfer, admissible
 
 
 class RawRecord(Protocol):

@@ -31,8 +31,8 @@ class Authenticator:
             _log.warning("demo mode: whoever asks is given a token for every account")
         self._tokens = TokenVerifier(self._keys, expected)
         self._pool = pool
-        self._period = settings.revocations_period
-        self._deadline = settings.read_deadline
+        self._period = settings.revocation_poll_seconds
+        self._deadline = settings.postgres_timeout_seconds
         self._rang = asyncio.Event()
         self._read = False  # what was taken back, ever
         self._gapless = False  # and since then without a pause

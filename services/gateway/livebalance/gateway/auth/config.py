@@ -20,8 +20,8 @@ def refusals(settings: Settings) -> Iterator[str]:
         yield "LIVEBALANCE_DEMO_SECRET is for demos: it does not go with LIVEBALANCE_JWKS or its URL"
     if not settings.demo_secret and not named:
         yield "no keys to check tokens with: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL"
-    if not settings.demo_secret and not settings.issuer:
-        yield "whose tokens are taken? set LIVEBALANCE_ISSUER"
+    if not settings.demo_secret and not settings.token_issuer:
+        yield "whose tokens are taken? set LIVEBALANCE_TOKEN_ISSUER"
     try:
         _own(settings)
     except StartupError as why:
@@ -32,9 +32,9 @@ def trusted(settings: Settings) -> tuple[JwksCache, ExpectedClaims]:
     """Raises StartupError when the settings have no keys, or keys that are none."""
     for why in refusals(settings):
         raise StartupError(why)
-    issuer = DEMO_ISSUER if settings.demo_secret else settings.issuer
+    issuer = DEMO_ISSUER if settings.demo_secret else settings.token_issuer
     assert issuer
-    return JwksCache(_own(settings), settings.jwks_url), ExpectedClaims(settings.audience, issuer)
+    return JwksCache(_own(settings), settings.jwks_url), ExpectedClaims(settings.token_audience, issuer)
 
 
 def _own(settings: Settings) -> list[PyJWK]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from livebalance.readmodel.rows import BalanceRow, StoredBalance
 from livebalance.wire.identity import ZERO, AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import NOTHING, Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis, rfc3339
 from livebalance.wire.views import BalanceView
 

@@ -8,8 +8,8 @@ from livebalance.projector.fold.lane import LaneStep
 from livebalance.projector.fold.records import Erasure, Incoming, Rejected, quarantined
 from livebalance.readmodel.rows import BatchRows, ListedTransfer, QuarantineRow, ReplayOutcome, TransferRow
 from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import NOTHING, Money
-from livebalance.wire.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 
 Named = tuple[AccountId, TransferId]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from livebalance.projector.fold.records import Incoming, KafkaRecord, arrivals, before_streak, fingerprint
 from livebalance.readmodel.rows import LaneMove, LaneRow
-from livebalance.wire.codec import Codec
 from livebalance.wire.identity import Epoch, Lane, Offset
+from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.timestamp import Millis
 
 

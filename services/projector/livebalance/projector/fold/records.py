@@ -8,10 +8,10 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from livebalance.readmodel.rows import QuarantineRow
-from livebalance.wire.codec import Codec
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset, account_id
-from livebalance.wire.record import Balance, Transfer, admissible
+from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.record import Balance, Transfer, admissible
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
 
 

@@ -50,7 +50,7 @@ class LaneConsumer:
             **settings.broker.options,
             client_id=settings.name,
             group_id=settings.projector_group,
-            group_instance_id=settings.member,
+            group_instance_id=settings.group_instance_id,
             partition_assignment_strategy=[
                 RangePartitionAssignor
             ],  # gives both sides of a lane to one member
@@ -140,14 +140,14 @@ class LaneConsumer:
     async def fetch(self, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
         """What these lanes have by now, waiting for a short time; maybe nothing."""
         if not lanes:
-            await asyncio.sleep(self._settings.fetch_ms / 4000)
+            await asyncio.sleep(self._settings.fetch_wait_ms / 4000)
             return {}
         ready = [side for lane in lanes for side in self._sides(lane)]
-        found, most = {}, self._settings.batch
+        found, most = {}, self._settings.batch_records
         if self._backlog:
             found = await fetch_evenly(self._consumer, ready, most)
         if not found:
-            found = await fetch(self._consumer, ready, self._settings.fetch_ms, most)
+            found = await fetch(self._consumer, ready, self._settings.fetch_wait_ms, most)
         self._backlog = sum(map(len, found.values())) >= most
         return {
             lane: (found.get(sides[0], []), found.get(sides[1], []))

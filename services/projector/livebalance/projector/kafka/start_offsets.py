@@ -28,9 +28,9 @@ async def starts(settings: ProjectorSettings) -> list[LaneStart]:
     if wrong := unfit(found):
         raise StartupError(wrong)
     lanes = found.partitions[settings.transfers_topic]
-    if settings.start == "beginning":
+    if settings.start_from == "beginning":
         return whole(lanes)
-    return await _since(settings, settings.start, [Lane(number) for number in range(lanes)])
+    return await _since(settings, settings.start_from, [Lane(number) for number in range(lanes)])
 
 
 async def _since(settings: ProjectorSettings, start: datetime, lanes: Iterable[Lane]) -> list[LaneStart]:

@@ -3,9 +3,9 @@
 from msgspec import DecodeError as _NotJson
 from msgspec import Struct, json, structs
 
-from livebalance.wire import avro
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.record import Balance, Transfer
 
 
 class _Transfer(Struct):

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from livebalance.wire import avro, json_values
-from livebalance.wire.avro import Schema, SchemaId
-from livebalance.wire.record import Balance, Transfer
+from livebalance.wire.kafka import avro, json_values
+from livebalance.wire.kafka.avro import Schema, SchemaId
+from livebalance.wire.kafka.record import Balance, Transfer
 
 Kind = Literal["transfer", "balance"]
 

@@ -11,8 +11,8 @@ import fastavro
 
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from livebalance.wire.record import Balance, Transfer
 
 SchemaId = NewType("SchemaId", int)
 Schema = dict[str, Any]  # a parsed Avro record schema, as fastavro takes it
