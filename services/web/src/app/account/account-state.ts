@@ -1,9 +1,9 @@
 /**
  * The shown state of one account: its balance and its transfers, newest first.
  *
- * Invariant: after a snapshot, the deltas that fit and older pages in any order, the rows equal the rows in Postgres
- * from the newest row down to `older`, except those in `missing`. A transfer id is unique within an account, so rows
- * are merged by id.
+ * Invariant: the rows equal the rows in Postgres from the newest row down to `older`, except those in `missing`.
+ * This holds after a snapshot, the deltas that fit, and older pages in any order. A transfer id is unique within
+ * an account, so rows are merged by id.
  */
 
 import type { Balance, Delta, Gap, Snapshot, Transfer, TransferListPage } from '../wire/frame';
@@ -69,7 +69,7 @@ function withSnapshot(previous: AccountState | null, snapshot: Snapshot): Accoun
   });
 }
 
-/** Old rows stay only if a single gap, not much longer than `MAX_ROWS`, separates them from the snapshot. */
+/** Tells whether old rows can stay: if one gap of at most 2 × `MAX_ROWS` revisions follows them. */
 function canKeepRows(previous: AccountState, gap: Gap, epoch: Epoch): boolean {
   const adjacent = previous.missing === null && previous.epoch === epoch && previous.revision === gap.from;
   return adjacent && gap.to - gap.from <= 2 * MAX_ROWS;

@@ -54,7 +54,7 @@ export class AccountStore {
     await this.#load(account, this.older, () => fetchOlder(account, requested));
   }
 
-  /** Loads the transfers of a gap, page by page, oldest first. After a failure only `retryMissing` continues. */
+  /** Loads the transfers of a gap, page by page, oldest first. `retryMissing` continues after a failure. */
   async loadMissing(): Promise<void> {
     const [account, requested] = [this.id(), this.#state()?.missing ?? null];
     if (account === null || requested === null || this.missing() !== 'idle') return;

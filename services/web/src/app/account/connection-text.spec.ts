@@ -5,10 +5,10 @@ import { ACCOUNT, Simulation } from '../connection/simulation.fake';
 import type { Instant } from '../wire/identity';
 import { asOfAge, connectionText, formatAge } from './connection-text';
 
-const CLOCK_SKEW = 1_000_000;
+const CLOCK_SKEW = 1_000_000; // milliseconds by which the gateway's clock is ahead
 const instantAt = (ms: number) => new Date(ms).toISOString() as Instant;
 
-/** Returns a subscribed session. The gateway's clock is `CLOCK_SKEW` ms ahead, and `asOf` has the given age at 0. */
+/** Returns a subscribed session whose `asOf` has the given age at time 0. */
 function subscribedSession(age: number | null, state: 'live' | 'catching_up' | 'stalled' = 'live'): Session {
   const simulation = new Simulation();
   simulation.acceptConnection();

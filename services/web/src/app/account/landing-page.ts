@@ -33,7 +33,7 @@ export class LandingPage {
     params: () => this.#refreshCount(),
     loader: ({ abortSignal }) => fetchAccounts('', MAX_ACCOUNTS, abortSignal),
   });
-  /** The latest response. It stays while the next request runs. */
+  /** The latest response, which stays while the next request runs. */
   protected readonly latest = linkedSignal<AccountListPage | undefined, AccountListPage | undefined>({
     source: () => (this.#accounts.hasValue() ? this.#accounts.value() : undefined),
     computation: (page, previous) => page ?? previous?.value,

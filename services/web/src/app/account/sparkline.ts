@@ -5,7 +5,7 @@ import { atScale, parts } from '../wire/money';
 
 export type Size = { readonly width: number; readonly height: number };
 
-/** Returns an SVG path from the oldest to the newest of `rows` (newest first), or '' for fewer than two rows. */
+/** Returns an SVG path from the oldest to the newest of `rows` (newest first), or '' for fewer than two. */
 export function sparkline(rows: readonly Transfer[], { width, height }: Size): string {
   if (rows.length < 2) return '';
   const totals = rows.map((row) => parts(row.total)).reverse();

@@ -11,7 +11,7 @@ export type RowGroup = { readonly key: number; readonly rows: readonly Transfer[
 /** Number of revisions in a group, and therefore the maximum number of rows. */
 const GROUP_REVISIONS = 128;
 
-/** Groups `rows` (newest first) at fixed revisions. Reuses the objects of `previous` that have not changed. */
+/** Groups `rows` (newest first) at fixed revisions. Reuses the groups of `previous` that are unchanged. */
 export function groupRows(
   rows: readonly Transfer[],
   previous: readonly RowGroup[] = [],

@@ -1,4 +1,4 @@
-/** Delays before reconnecting, with full jitter, so that clients of a lost gateway do not reconnect all at once. */
+/** Delays before reconnecting. Full jitter keeps clients of a lost gateway from reconnecting all at once. */
 
 import { retryAfterMs } from '../wire/close';
 import type { StepContext } from './step-context';

@@ -1,8 +1,8 @@
 /**
  * The subscription to one account: subscribes, checks that deltas fit, and resumes from its position.
  *
- * A delta applies only to a state at its `from` in the same epoch. The page never shows a frame that does not fit.
- * The channel counts such a frame as a gap and subscribes again from its position; the shown state stays.
+ * A delta applies only to a state at its `from` in the same epoch. The page never shows a frame that does not
+ * fit: the channel counts a gap and subscribes again from its position, and the shown state stays.
  */
 
 import type { ClientFrame, Delta, ErrorFrame, Ok, Snapshot, Unsubscribed } from '../wire/frame';
@@ -18,12 +18,12 @@ const SUBSCRIBE_INTERVAL_MS = 1_000;
 export type Phase =
   /** There is no connection. */
   | { readonly kind: 'disconnected' }
-  /** The channel waits for a snapshot, for the first delta from its position, or for `ok` if nothing was missed. */
+  /** The channel waits for a snapshot, for the first delta from its position, or for `ok`. */
   | { readonly kind: 'subscribing'; readonly id: string; readonly deadline: number }
   | { readonly kind: 'subscribed' }
   /** The channel subscribes again at `until`. */
   | { readonly kind: 'deferred'; readonly until: number }
-  /** The account is not visible to this user, or was erased. Only opening the account again subscribes again. */
+  /** The gateway rejected or ended the subscription. The channel does not subscribe again. */
   | { readonly kind: 'rejected'; readonly code: string; readonly message: string };
 
 export type Channel = {
@@ -155,7 +155,7 @@ export function channelWakeAt({ phase }: Channel): number | null {
   return phase.kind === 'deferred' ? phase.until : null;
 }
 
-/** Applies the `as_of` of a heartbeat. It counts only after this connection has answered the subscribe. */
+/** Applies the `as_of` of a heartbeat, if this connection has already answered the subscribe. */
 export function confirmAsOf(channel: Channel, asOf: Instant | null): Channel {
   if (channel.phase.kind !== 'subscribed' || asOf === null) return channel;
   return { ...channel, asOf: laterOf(channel.asOf, asOf) };
@@ -217,7 +217,7 @@ function receiveDelta(channel: Channel, { frame }: EventOf<'delta'>, context: St
   return fit === 'gap' ? recoverFromGap(channel, context) : [channel];
 }
 
-/** Handles a delta before the answer to a subscribe. A delta that does not fit was sent before the gateway read it. */
+/** Handles a delta before the answer to a subscribe. A delta that does not fit was sent earlier. */
 function receiveMissedDelta(
   channel: Channel,
   { frame }: EventOf<'delta'>,
@@ -239,7 +239,7 @@ function apply(channel: Channel, frame: Delta): ChannelStep {
   ];
 }
 
-/** Handles `ok`. With a position it completes the answer, as nothing was missed. Without one, a snapshot follows. */
+/** Handles `ok`. It is the whole answer if the subscribe had a position and nothing was missed. */
 function receiveOk(channel: InPhase<'subscribing'>, { frame }: EventOf<'ok'>): ChannelStep {
   const complete = frame.id === channel.phase.id && channel.position !== null;
   return complete ? [{ ...channel, phase: { kind: 'subscribed' } }] : [channel];
@@ -265,7 +265,7 @@ function receiveError(
   return [{ ...channel, phase: { kind: 'deferred', until } }];
 }
 
-/** Ends the subscription and discards its position, because the user may no longer see the account. */
+/** Ends the subscription and discards its position, because the user may not see the account any more. */
 function reject(channel: Channel, { frame }: { frame: ErrorFrame | Unsubscribed }): ChannelStep {
   const { code, message } = frame;
   return [{ ...channel, position: null, asOf: null, phase: { kind: 'rejected', code, message } }];

@@ -1,8 +1,8 @@
 /**
  * Property test: for any schedule of faults, the shown state equals a state of the projection.
  *
- * Every step checks that no row is invented or left out. After all faults have healed, the client must have converged
- * on the current state.
+ * Every step checks that no row is invented or left out. After all faults have healed, the client must have
+ * converged on the current state.
  */
 
 import fc from 'fast-check';

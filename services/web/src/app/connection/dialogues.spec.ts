@@ -1,5 +1,5 @@
 /**
- * Plays the dialogues that the gateway and the Python client play as well: `tests/contract/dialogues/README.md`.
+ * Plays the dialogues of `tests/contract/dialogues/README.md`, as the gateway and the Python client do.
  *
  * The page follows only the first account of a dialogue, and skips the steps of other accounts.
  */

@@ -151,7 +151,7 @@ export class GatewayClient {
     }, delay);
   }
 
-  /** Reloads the page at most once a minute. If it stays outdated, the connection state says so instead. */
+  /** Reloads the page at most once a minute. If it stays outdated, the connection status says so. */
   #reload(): void {
     const last = Number(sessionStorage.getItem(LAST_RELOAD_KEY) ?? 0);
     if (Math.abs(Date.now() - last) < RELOAD_INTERVAL_MS) return;

@@ -1,8 +1,8 @@
 /**
  * A fake gateway and the projection that it reads, as values.
  *
- * The fake speaks enough of the protocol for the tests, and can produce every fault. Frames travel as text, in order,
- * until the connection is closed.
+ * The fake speaks enough of the protocol for the tests, and can produce every fault. Frames travel as text, in
+ * order, until the connection is closed.
  */
 
 import type { Balance, ClientFrame, ServerFrame, Subscribe, Transfer, TransferListPage } from '../wire/frame';

@@ -1,7 +1,7 @@
 /**
  * The access token of this page.
  *
- * A demo gateway issues tokens at `TOKEN_URL`. Other gateways have no such URL and read the token from a cookie.
+ * A demo gateway issues tokens at `TOKEN_URL`. Other gateways have no such URL and read a cookie instead.
  * The token is kept until the gateway announces its end or rejects it.
  */
 

@@ -1,4 +1,4 @@
-/** Close codes of the WebSocket: 4000–4499 mean "reconnect", 4500–4999 "do not"; others follow RFC 6455 §7.4. */
+/** Close codes. After 4000–4499 clients reconnect, after 4500–4999 they do not. Others: RFC 6455 §7.4. */
 
 import { nullable, struct, text, wholeNumber } from './json-reader';
 

@@ -1,4 +1,4 @@
-/** Decodes JSON of a gateway. Never throws on bad input: the result is a value, `UNKNOWN_TYPE` or `INVALID`. */
+/** Decodes JSON of a gateway. Bad input gives `UNKNOWN_TYPE` or `INVALID`, and never an exception. */
 
 import * as frame from './frame';
 import { accountId, epoch, instant, revision } from './identity';

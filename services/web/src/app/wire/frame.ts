@@ -1,11 +1,11 @@
-/** Frames of the WebSocket `/ws`, subprotocol livebalance.v1: JSON objects with a `type`. See `docs/protocol.md`. */
+/** Frames of the WebSocket `/ws`, subprotocol livebalance.v1. See `docs/protocol.md`. */
 
 import type { AccountId, ChannelName, Epoch, Instant, Position, Revision } from './identity';
 import type { Currency, Money } from './money';
 
 export const SUBPROTOCOL = 'livebalance.v1';
 
-/** A balance. `half_applied` and `drift` are null until the list contains the transfer that the balance names. */
+/** A balance. `half_applied` and `drift` are null until the transfer of `transfer_id` is in the list. */
 export type Balance = {
   readonly amount: Money;
   readonly currency: Currency;
@@ -17,7 +17,7 @@ export type Balance = {
   readonly opening: Money | null;
   /** Sum of the listed transfers that the balance does not include yet. */
   readonly half_applied: Money | null;
-  /** Difference between the balance and the listed transfers. The account is disputed unless it is zero. */
+  /** Difference between the balance and the listed transfers. The account is disputed unless the difference is zero. */
   readonly drift: Money | null;
   readonly disputed_since: Instant | null;
 };
@@ -60,7 +60,7 @@ export type Snapshot = {
   readonly as_of: Instant | null;
 };
 
-/** A change that applies only to a state at `from`: `transfers` oldest first. A page with `more` has no balance. */
+/** A change of a state at `from`: `transfers` oldest first. A page with `more` has no balance. */
 export type Delta = {
   readonly type: 'delta';
   readonly channel: string;

@@ -31,7 +31,7 @@ export const oneOf =
     return value as T;
   };
 
-/** Reads a string or number with `read`, then converts it with `parse`, which returns null for an invalid value. */
+/** Reads a value with `read` and converts it with `parse`, which returns null if the value is invalid. */
 export const parsed =
   <Base, T>(read: Reader<Base>, parse: (value: Base) => T | null): Reader<T> =>
   (value) => {
