@@ -60,7 +60,7 @@ the schema, get only their own secrets.
 {{- define "livebalance.environment" -}}
 - name: LIVEBALANCE_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
-{{- if .member }}
+{{- if .groupInstance }}
 - name: LIVEBALANCE_GROUP_INSTANCE_ID
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
