@@ -78,14 +78,14 @@ async def test_a_movement_is_counted_all_the_way_and_at_rest_nothing_waits(clust
         assert seen.sum("livebalance_gateway_sessions") == 1
         assert seen.sum("livebalance_gateway_subscriptions") == seen.sum("livebalance_gateway_channels") == 2
         assert seen.sum("livebalance_gateway_deliveries_total") >= received
-        assert seen.sum("livebalance_gateway_deltas_total") >= 20
+        assert seen.sum("livebalance_gateway_received_deltas_total") >= 20
         assert seen.sum("livebalance_gateway_snapshots_total", reason="subscribed") == 2
-        assert seen.sum("livebalance_gateway_state", state="live") == 1
-        assert seen.sum("livebalance_gateway_state") == 1
+        assert seen.sum("livebalance_gateway_pipeline_state", state="live") == 1
+        assert seen.sum("livebalance_gateway_pipeline_state") == 1
         assert 0 <= seen.sum("livebalance_gateway_stale_seconds") < 20
-        assert 0 < seen.sum("livebalance_gateway_probe_seconds") < 5
+        assert 0 < seen.sum("livebalance_gateway_redis_probe_seconds") < 5
         took = "livebalance_gateway_commit_to_socket_seconds"
-        assert 1 <= seen.sum(f"{took}_count") <= seen.sum("livebalance_gateway_deltas_total")
+        assert 1 <= seen.sum(f"{took}_count") <= seen.sum("livebalance_gateway_received_deltas_total")
         assert 0 < seen.sum(f"{took}_sum") / seen.sum(f"{took}_count") < 20
 
     await cluster.watches["feed-1"].stop()
@@ -96,7 +96,13 @@ async def test_a_movement_is_counted_all_the_way_and_at_rest_nothing_waits(clust
     assert rest.sum("livebalance_projector_lanes", state="running") == 2
     assert len(list(rest.of("livebalance_projector_epoch_info"))) == 1
     assert all(one.value for one in rest.of("livebalance_projector_batch_seconds_count"))
-    for name in ("disputed", "drifting", "fenced_total", "epoch_changes_total", "unverified_seconds"):
+    for name in (
+        "disputed_accounts",
+        "drifting_accounts",
+        "fenced_total",
+        "epoch_changes_total",
+        "unverified_seconds",
+    ):
         assert rest.sum(f"livebalance_projector_{name}") == 0
     for one in (done, rest, await scrape(gateway)):
         assert not [sample for sample in one.samples if "acc-" in "".join(sample.labels.values())]

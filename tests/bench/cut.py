@@ -175,14 +175,14 @@ async def run(servers: Servers, clients: int, count: int) -> None:
             before = [await usual(watch), await usual(watch)]
             print(f"usual p99 ms of those who stay: {before[0]:.1f}, again {before[1]:.1f}\n")
             for name, server in (("the network cuts them", first), ("their gateway is killed", second)):
-                asked, spared = await statements(server), await statements(server, "spared_reads")
+                asked, spared = await statements(server), await statements(server, "history_recoveries")
                 if server is second:
                     here[1].leaving = True
                     first.process.kill()
                 watch.seen.clear()
                 back = await teller.ask("cut", server.port)
                 asked = await statements(server) - asked
-                spared = await statements(server, "spared_reads") - spared
+                spared = await statements(server, "history_recoveries") - spared
                 print(f"{name}: {back}")
                 print(f"  statements that read accounts {asked}, answered without {spared}")
                 print(f"  p99 ms of those who stay {watch.p99():.1f}", flush=True)

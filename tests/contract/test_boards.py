@@ -59,7 +59,7 @@ def test_it_asks_for_metrics_that_exist(board: Board) -> None:
 def test_the_worst_that_clients_are_told_is_shown(gateways: list[str], shown: str, tmp_path: Path) -> None:
     series = [
         {
-            "series": f'livebalance_gateway_state{{instance="{number}",state="{word}"}}',
+            "series": f'livebalance_gateway_pipeline_state{{instance="{number}",state="{word}"}}',
             "values": str(int(word == said)),
         }
         for number, said in enumerate(gateways)
@@ -74,4 +74,6 @@ def test_the_worst_that_clients_are_told_is_shown(gateways: list[str], shown: st
 
 def test_a_metric_or_a_label_that_does_not_exist_is_noticed() -> None:
     assert missing("rate(livebalance_gateway_delta_total[1m])") == ["livebalance_gateway_delta_total"]
-    assert missing('livebalance_gateway_state{word="live"}') == ["livebalance_gateway_state{word}"]
+    assert missing('livebalance_gateway_pipeline_state{word="live"}') == [
+        "livebalance_gateway_pipeline_state{word}"
+    ]

@@ -31,7 +31,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Event streams",
-                    [Query(_per_gateway("streams"), "{{instance}}")],
+                    [Query(_per_gateway("event_streams"), "{{instance}}")],
                     stacked=True,
                     width=6,
                 ),
@@ -62,7 +62,7 @@ BOARD = Board(
                 Panel("Age of the data", [Query(_per_gateway("stale_seconds"), "{{instance}}")], unit="s"),
                 Panel(
                     "Status that clients see",
-                    [Query("sum by (state) (livebalance_gateway_state)", "{{state}}")],
+                    [Query("sum by (state) (livebalance_gateway_pipeline_state)", "{{state}}")],
                     "Number of gateways that report each status.",
                     stacked=True,
                 ),
@@ -74,7 +74,7 @@ BOARD = Board(
                 Panel(
                     "Deltas received, frames delivered",
                     [
-                        Query(rate("livebalance_gateway_deltas_total"), "deltas received"),
+                        Query(rate("livebalance_gateway_received_deltas_total"), "deltas received"),
                         Query(rate("livebalance_gateway_deliveries_total"), "deliveries"),
                     ],
                     unit="ops",
@@ -88,7 +88,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Waiting in client queues",
-                    [Query(_per_gateway("outbox_bytes"), "{{instance}}")],
+                    [Query(_per_gateway("client_queue_bytes"), "{{instance}}")],
                     unit="bytes",
                     width=6,
                 ),
@@ -99,7 +99,9 @@ BOARD = Board(
                             rate("livebalance_gateway_conflated_frames_total", "reason"),
                             "conflated: {{reason}}",
                         ),
-                        Query(rate("livebalance_gateway_forgotten_outboxes_total"), "client queues dropped"),
+                        Query(
+                            rate("livebalance_gateway_client_queue_overflows_total"), "client queues dropped"
+                        ),
                     ],
                     "Dropped: when the client reads again, the gateway reads the rest from Postgres.",
                     "ops",
@@ -113,16 +115,16 @@ BOARD = Board(
                 Panel(
                     "Accounts read",
                     [
-                        Query(rate("livebalance_gateway_reads_total"), "reads"),
+                        Query(rate("livebalance_gateway_account_reads_total"), "reads"),
                         Query(rate("livebalance_gateway_read_statements_total"), "statements"),
-                        Query(rate("livebalance_gateway_spared_reads_total"), "avoided reads"),
+                        Query(rate("livebalance_gateway_history_recoveries_total"), "avoided reads"),
                     ],
                     unit="ops",
                     width=6,
                 ),
                 _by_reason("Failed reads", "failed_reads"),
                 _by_reason("Snapshots", "snapshots"),
-                _by_reason("Repaired gaps", "repairs"),
+                _by_reason("Repaired gaps", "gap_repairs"),
                 _by_reason(
                     "Differences found by audits", "audit_findings", "ahead: a delta was lost or in transit."
                 ),
@@ -131,7 +133,7 @@ BOARD = Board(
         Row(
             "Redis",
             [
-                _by_reason("Connections lost or failed", "redis_lost"),
+                _by_reason("Connections lost or failed", "redis_disconnects"),
                 _by_reason(
                     "Invalid messages dropped",
                     "dropped_messages",
@@ -139,13 +141,17 @@ BOARD = Board(
                 ),
                 Panel(
                     "Probe round trip",
-                    [Query(_per_gateway("probe_seconds"), "{{instance}}")],
+                    [Query(_per_gateway("redis_probe_seconds"), "{{instance}}")],
                     unit="s",
                     width=6,
                 ),
                 Panel(
                     "Probes missed",
-                    [Query(rate("livebalance_gateway_probe_missed_total", "instance"), "{{instance}}")],
+                    [
+                        Query(
+                            rate("livebalance_gateway_redis_probes_missed_total", "instance"), "{{instance}}"
+                        )
+                    ],
                     unit="ops",
                     width=6,
                 ),
@@ -154,12 +160,12 @@ BOARD = Board(
         Row(
             "Rejections and closes",
             [
-                _by_reason("Rejected requests", "turned_away"),
-                _by_reason("Closed connections and streams", "closed", by="code, reason"),
-                _by_reason("Ended subscriptions", "unsubscribed"),
-                _by_reason("Error frames", "errors"),
-                _by_reason("HTTP problems", "problems"),
-                _by_reason("HTTP responses", "http_answers", by="status"),
+                _by_reason("Rejected requests", "rejected_requests"),
+                _by_reason("Closed connections and streams", "closed_connections", by="code, reason"),
+                _by_reason("Ended subscriptions", "ended_subscriptions"),
+                _by_reason("Error frames", "error_frames"),
+                _by_reason("HTTP problems", "http_problems"),
+                _by_reason("HTTP responses", "http_responses", by="status"),
             ],
         ),
         processes("gateway"),

@@ -5,7 +5,7 @@ from deploy.observability.boards.panel import Panel, Query, number, table
 from deploy.observability.boards.process import quantile, rate
 
 STATUS = Query(
-    'max(2 * livebalance_gateway_state{state="stalled"} or livebalance_gateway_state{state="catching_up"})'
+    'max(2 * livebalance_gateway_pipeline_state{state="stalled"} or livebalance_gateway_pipeline_state{state="catching_up"})'
 )
 STATUS_NAMES = {"0": "live", "1": "catching up", "2": "stalled"}
 
@@ -32,11 +32,13 @@ BOARD = Board(
                 ),
                 number(
                     "Drifting accounts",
-                    Query("sum(livebalance_projector_drifting)"),
+                    Query("sum(livebalance_projector_drifting_accounts)"),
                     description="Accounts whose balance does not equal opening + transfers. Should be 0.",
                     red_from=1,
                 ),
-                number("Disputed accounts", Query("sum(livebalance_projector_disputed)"), red_from=1),
+                number(
+                    "Disputed accounts", Query("sum(livebalance_projector_disputed_accounts)"), red_from=1
+                ),
                 number("Halted lanes", Query('sum(livebalance_projector_lanes{state="halted"})'), red_from=1),
                 number("Connected clients", Query("sum(livebalance_gateway_sessions)")),
             ],
@@ -70,7 +72,8 @@ BOARD = Board(
                         Query("max(livebalance_recorder_lag_seconds)", "recorder"),
                         Query("max(livebalance_projector_lag_seconds)", "projector"),
                         Query(
-                            "max(livebalance_projector_held_back_seconds)", "blocked by an open transaction"
+                            "max(livebalance_projector_open_transaction_seconds)",
+                            "blocked by an open transaction",
                         ),
                     ],
                     unit="s",
@@ -91,15 +94,17 @@ BOARD = Board(
             [
                 Panel(
                     "Quarantine",
-                    [Query(rate("livebalance_projector_quarantined_total"), "records quarantined")],
+                    [Query(rate("livebalance_projector_quarantined_records_total"), "records quarantined")],
                     unit="ops",
                 ),
                 Panel(
                     "Lanes released after an error",
                     [
-                        Query(rate("livebalance_projector_failed_total", "fate"), "projector: {{fate}}"),
                         Query(
-                            rate("livebalance_recorder_partitions_given_up_total", "fate"),
+                            rate("livebalance_projector_lane_releases_total", "fate"), "projector: {{fate}}"
+                        ),
+                        Query(
+                            rate("livebalance_recorder_partition_releases_total", "fate"),
                             "recorder: {{fate}}",
                         ),
                     ],
@@ -108,9 +113,9 @@ BOARD = Board(
                 Panel(
                     "Redis",
                     [
-                        Query(rate("livebalance_projector_unpublished_total"), "not published"),
+                        Query(rate("livebalance_projector_unpublished_messages_total"), "not published"),
                         Query(
-                            rate("livebalance_gateway_redis_lost_total", "reason"),
+                            rate("livebalance_gateway_redis_disconnects_total", "reason"),
                             "connection lost: {{reason}}",
                         ),
                         Query(

@@ -38,7 +38,7 @@ BOARD = Board(
                     "Blocked by an open transaction, in seconds",
                     [
                         Query(
-                            "max by (topic, lane) (livebalance_projector_held_back_seconds)",
+                            "max by (topic, lane) (livebalance_projector_open_transaction_seconds)",
                             "{{topic}}/{{lane}}",
                         )
                     ],
@@ -48,9 +48,9 @@ BOARD = Board(
                 Panel(
                     "Records not applied",
                     [
-                        Query(rate("livebalance_projector_duplicates_total"), "duplicates"),
+                        Query(rate("livebalance_projector_duplicate_records_total"), "duplicates"),
                         Query(rate("livebalance_projector_stale_balances_total"), "stale balances"),
-                        Query(rate("livebalance_projector_quarantined_total"), "quarantined"),
+                        Query(rate("livebalance_projector_quarantined_records_total"), "quarantined"),
                     ],
                     unit="ops",
                     width=16,
@@ -63,8 +63,8 @@ BOARD = Board(
                 Panel(
                     "Drifting and disputed accounts",
                     [
-                        Query("sum(livebalance_projector_drifting)", "drifting"),
-                        Query("sum(livebalance_projector_disputed)", "disputed"),
+                        Query("sum(livebalance_projector_drifting_accounts)", "drifting"),
+                        Query("sum(livebalance_projector_disputed_accounts)", "disputed"),
                     ],
                     width=12,
                 ),
@@ -92,9 +92,9 @@ BOARD = Board(
                 Panel(
                     "Messages to Redis",
                     [
-                        Query(rate("livebalance_projector_published_total"), "published"),
+                        Query(rate("livebalance_projector_published_messages_total"), "published"),
                         Query(
-                            rate("livebalance_projector_unpublished_total"),
+                            rate("livebalance_projector_unpublished_messages_total"),
                             "not published, Redis unavailable",
                         ),
                     ],
@@ -118,7 +118,7 @@ BOARD = Board(
                 Panel(
                     "Lanes released after an error",
                     [
-                        Query(rate("livebalance_projector_failed_total", "fate"), "{{fate}}"),
+                        Query(rate("livebalance_projector_lane_releases_total", "fate"), "{{fate}}"),
                         Query(rate("livebalance_projector_fenced_total"), "fenced"),
                     ],
                     "A projector claims each released lane again.",

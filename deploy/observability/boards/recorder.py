@@ -55,7 +55,7 @@ BOARD = Board(
             [
                 Panel(
                     "Released partitions by kind of error",
-                    [Query(rate("livebalance_recorder_partitions_given_up_total", "fate"), "{{fate}}")],
+                    [Query(rate("livebalance_recorder_partition_releases_total", "fate"), "{{fate}}")],
                     "A recorder claims each released partition again.",
                     "ops",
                     width=12,

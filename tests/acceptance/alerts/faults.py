@@ -99,7 +99,7 @@ async def a_transaction_stays_open(ground: Ground) -> AsyncIterator[None]:
         await producer.begin_transaction()
         await producer.send_and_wait(topic, value, b"odd", 0)
         async with asyncio.timeout(20):
-            while not await ground.prometheus.ask("max(livebalance_projector_held_back_seconds) > 5"):  # noqa: ASYNC110
+            while not await ground.prometheus.ask("max(livebalance_projector_open_transaction_seconds) > 5"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         yield
         await producer.abort_transaction()

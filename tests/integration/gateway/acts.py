@@ -324,9 +324,9 @@ async def too_much_meanwhile(stage: Stage) -> None:
     async with owner.transaction(), asyncio.timeout(WITHIN):
         await owner.execute("lock table balance in access exclusive mode")
         for delta in (second, third):  # the first is missing: Postgres is asked, and has to wait
-            heard = REGISTRY.get_sample_value("livebalance_gateway_deltas_total") or 0
+            heard = REGISTRY.get_sample_value("livebalance_gateway_received_deltas_total") or 0
             await stage.book.publish("alice", delta)
-            while REGISTRY.get_sample_value("livebalance_gateway_deltas_total") == heard:  # noqa: ASYNC110
+            while REGISTRY.get_sample_value("livebalance_gateway_received_deltas_total") == heard:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     await viewer.until_at("alice", 7)
     await owner.close()

@@ -19,7 +19,7 @@ def shown(**expected: float) -> Callable[[Scrape], bool]:
 
 
 def state(now: Scrape) -> list[str]:
-    return [one.labels["state"] for one in now.of(f"{PREFIX}_state") if one.value]
+    return [one.labels["state"] for one in now.of(f"{PREFIX}_pipeline_state") if one.value]
 
 
 async def test_what_is_followed_by_whom(gateway: Running, book: Book) -> None:
@@ -61,10 +61,10 @@ async def test_what_waits_for_those_who_want_it_seldom(gateway: Running, book: B
         await book.move("alice", 1)
         await viewer.until_at("alice", 3)
         await book.move("alice", 2)
-        await shows(gateway.http, lambda now: now.sum(f"{PREFIX}_outbox_bytes") > 100)
+        await shows(gateway.http, lambda now: now.sum(f"{PREFIX}_client_queue_bytes") > 100)
         await viewer.ask("rate", max_per_second=None)
         await viewer.until_at("alice", 5)
-    await shows(gateway.http, shown(outbox_bytes=0))
+    await shows(gateway.http, shown(client_queue_bytes=0))
 
 
 async def test_deltas_are_timed(gateway: Running, book: Book) -> None:
@@ -103,13 +103,13 @@ async def test_probes_that_do_not_come_back(
 ) -> None:
     process = await start_process("gateway-1", redis=own_redis.redis(), redis_probe_interval_seconds=0.5)
     redis = own_redis.own["redis"].child
-    await shows(process.http, lambda now: now.sum(f"{PREFIX}_probe_seconds") > 0)
+    await shows(process.http, lambda now: now.sum(f"{PREFIX}_redis_probe_seconds") > 0)
     assert shown(probe_missed_total=0)(await scrape(process.http))
     redis.send(signal.SIGSTOP)
     try:
         found = await shows(
-            process.http, lambda now: now.sum(f"{PREFIX}_redis_lost_total", reason="deaf") == 1
+            process.http, lambda now: now.sum(f"{PREFIX}_redis_disconnects_total", reason="deaf") == 1
         )
     finally:
         redis.send(signal.SIGCONT)
-    assert found.sum(f"{PREFIX}_probe_missed_total") == 2
+    assert found.sum(f"{PREFIX}_redis_probes_missed_total") == 2

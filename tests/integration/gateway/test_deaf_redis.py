@@ -57,9 +57,9 @@ class Watch:
 
     async def _counters(self) -> dict[str, float]:
         counted = self._gateway.counted
-        lost = {why: await counted("redis_lost", reason=why) for why in ("deaf", "closed", "timeout")}
+        lost = {why: await counted("redis_disconnects", reason=why) for why in ("deaf", "closed", "timeout")}
         found = await counted("audit_findings", reason="ahead")
-        return {**lost, "found": found, "repaired": await counted("repairs", reason="audit")}
+        return {**lost, "found": found, "repaired": await counted("gap_repairs", reason="audit")}
 
     async def grown(self) -> dict[str, float]:
         return {name: count - self._before[name] for name, count in (await self._counters()).items()}

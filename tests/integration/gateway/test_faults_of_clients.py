@@ -58,7 +58,7 @@ async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGat
             await viewer.follow("alice")
             await viewer.until_at("alice", 1)
         await watcher.until_current(book)
-        before = await gateway.counted("closed", code="1006", reason="silent")
+        before = await gateway.counted("closed_connections", code="1006", reason="silent")
         wire.swallow()
         drop_packets(dropped)
         await book.move("alice", 5)
@@ -69,7 +69,7 @@ async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGat
         watcher.assert_exact(book)
         assert watcher.of(Connected)[-1].url == gateway.ws
         await gateway.until_sessions(2)
-        assert await gateway.counted("closed", code="1006", reason="silent") >= before + 2
+        assert await gateway.counted("closed_connections", code="1006", reason="silent") >= before + 2
         assert (swallowed.revision("alice"), dropped.revision("alice")) == (1, 1)
         await book.move("alice", 5)
         assert_shows(await neighbour.until_at("alice", 5), book.page("alice"))
@@ -109,8 +109,8 @@ async def read_on(viewer: Viewer) -> None:
 async def counters(gateway: Running) -> dict[str, float]:
     return {
         "conflated": await gateway.counted("conflated_frames", reason="slow"),
-        "forgotten": await gateway.counted("forgotten_outboxes"),
-        "aborted": await gateway.counted("closed", code="1006", reason="no_progress"),
+        "forgotten": await gateway.counted("client_queue_overflows"),
+        "aborted": await gateway.counted("closed_connections", code="1006", reason="no_progress"),
     }
 
 

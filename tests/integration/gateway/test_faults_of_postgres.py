@@ -36,7 +36,7 @@ async def test_f24_postgres_is_slow_and_asked_for_too_much(
         inside = await stack.enter_async_context(Viewer(gateway.ws))
         await inside.follow("busy")
         await inside.until_at("busy", 1)
-        full = await gateway.counted("failed_reads", reason="full")
+        full = await gateway.counted("failed_reads", reason="queue_full")
         assert {one.status_code for one in await ask(gateway, ASKED)} == {200}
         wire.delay = SLOW
         joiners = [await stack.enter_async_context(Watcher([gateway.ws], some)) for some in wanted]
@@ -57,7 +57,7 @@ async def test_f24_postgres_is_slow_and_asked_for_too_much(
         waits = {one.retry_after_ms for one in told if isinstance(one.retry_after_ms, int)}
         assert max(waits) - min(waits) > 1000
         assert len(waits) > len(told) / 2
-        assert await gateway.counted("failed_reads", reason="full") - full == len(told)
+        assert await gateway.counted("failed_reads", reason="queue_full") - full == len(told)
         assert {one["state"] for one in inside.of_type("status")} == {"live"}
         assert_shows(inside.shown["busy"], book.page("busy"))
 

@@ -47,17 +47,17 @@ FAMILIES = {
     f"livebalance_gateway_{name}": name
     for name in (
         "audit_findings",
-        "closed",
+        "closed_connections",
         "conflated_frames",
         "dropped_messages",
-        "errors",
+        "error_frames",
         "failed_reads",
-        "forgotten_outboxes",
-        "problems",
-        "repairs",
+        "client_queue_overflows",
+        "http_problems",
+        "gap_repairs",
         "snapshots",
-        "turned_away",
-        "unsubscribed",
+        "rejected_requests",
+        "ended_subscriptions",
     )
 }
 
@@ -105,15 +105,15 @@ class Event(NamedTuple):
 
 
 def turned(reason: str, act: Act, **settings: Any) -> Event:
-    return Event(act, {("turned_away", reason)}, settings)
+    return Event(act, {("rejected_requests", reason)}, settings)
 
 
 def closed(code: int | str, reason: str, act: Act, **settings: Any) -> Event:
-    return Event(act, {("closed", str(int(code) if code != "other" else code), reason)}, settings)
+    return Event(act, {("closed_connections", str(int(code) if code != "other" else code), reason)}, settings)
 
 
 def problem(code: str, act: Act, **settings: Any) -> Event:
-    return Event(act, {("problems", code)}, settings)
+    return Event(act, {("http_problems", code)}, settings)
 
 
 def late() -> str:
@@ -153,7 +153,7 @@ EVENTS: dict[str, Event] = {
     "not ready": turned("not_ready", acts.not_ready),
     "a drain": Event(
         acts.drained,
-        {("turned_away", "draining"), ("closed", "4000", "drain")},
+        {("rejected_requests", "draining"), ("closed_connections", "4000", "drain")},
         {"drain_period_seconds": 0.5},
     ),
     # the end of a socket
@@ -187,17 +187,23 @@ EVENTS: dict[str, Event] = {
         max_connections_per_user=1,
     ),
     "no protocol": Event(
-        acts.sends(BAD * 3), {("closed", "4500", "bad_message"), ("errors", "bad_message")}, many=True
+        acts.sends(BAD * 3),
+        {("closed_connections", "4500", "bad_message"), ("error_frames", "bad_message")},
+        many=True,
     ),
     "too many errors": Event(
         acts.sends(DANCE * 60),
-        {("closed", "4013", "rate_limited"), ("errors", "unknown_type")},
+        {("closed_connections", "4013", "rate_limited"), ("error_frames", "unknown_type")},
         HASTY,
         many=True,
     ),
     "abuse": Event(
         acts.abuse,
-        {("closed", "4013", "rate_limited"), ("closed", "4509", "abuse"), ("errors", "unknown_type")},
+        {
+            ("closed_connections", "4013", "rate_limited"),
+            ("closed_connections", "4509", "abuse"),
+            ("error_frames", "unknown_type"),
+        },
         HASTY,
         many=True,
     ),
@@ -205,27 +211,27 @@ EVENTS: dict[str, Event] = {
         acts.no_progress,
         {
             SUBSCRIBED,
-            ("closed", "1006", "no_progress"),
+            ("closed_connections", "1006", "no_progress"),
             ("conflated_frames", "slow"),
-            ("forgotten_outboxes",),
+            ("client_queue_overflows",),
         },
         NARROW,
         many=True,
     ),
     # errors
-    "no message": Event(acts.says(BAD), {("errors", "bad_message")}),
-    "no type": Event(acts.says(DANCE), {("errors", "unknown_type")}),
-    "no account": Event(acts.says(message("unsubscribe", channels=["b"])), {("errors", "bad_account")}),
+    "no message": Event(acts.says(BAD), {("error_frames", "bad_message")}),
+    "no type": Event(acts.says(DANCE), {("error_frames", "unknown_type")}),
+    "no account": Event(acts.says(message("unsubscribe", channels=["b"])), {("error_frames", "bad_account")}),
     "a limit": Event(
-        acts.says(message("subscribe", channels=TWO)), {("errors", "limit")}, {"max_subscriptions": 1}
+        acts.says(message("subscribe", channels=TWO)), {("error_frames", "limit")}, {"max_subscriptions": 1}
     ),
     "too often": Event(
-        acts.says(message("ping") * 5), {("errors", "rate_limited")}, {"message_rate": 1}, many=True
+        acts.says(message("ping") * 5), {("error_frames", "rate_limited")}, {"message_rate": 1}, many=True
     ),
-    "no access": Event(acts.no_access, {("errors", "no_access")}),
+    "no access": Event(acts.no_access, {("error_frames", "no_access")}),
     "Postgres away": Event(
         acts.locked_out,
-        {("errors", "unavailable"), ("failed_reads", "away")},
+        {("error_frames", "unavailable"), ("failed_reads", "unavailable")},
         {"postgres_timeout_seconds": 0.5},
     ),
     # HTTP
@@ -244,40 +250,44 @@ EVENTS: dict[str, Event] = {
     "away": problem("unavailable", acts.locked_request),
     "a bug of a request": problem("internal", acts.a_bug_of_a_request),
     # a stream of events
-    "a stream that is lost": Event(acts.streamed, {SUBSCRIBED, ("closed", "1006", "lost")}),
+    "a stream that is lost": Event(acts.streamed, {SUBSCRIBED, ("closed_connections", "1006", "lost")}),
     "a stream of nothing": Event(
-        acts.stream_of_nothing, {("errors", "no_access"), ("closed", "4503", "nothing_left")}
+        acts.stream_of_nothing,
+        {("error_frames", "no_access"), ("closed_connections", "4503", "nothing_left")},
     ),
     # subscriptions
-    "left": Event(acts.left, {SUBSCRIBED, ("unsubscribed", "client")}),
-    "erased": Event(acts.erased, {SUBSCRIBED, ("unsubscribed", "gone")}),
-    "an account revoked": Event(acts.account_revoked, {SUBSCRIBED, ("unsubscribed", "revoked")}),
+    "left": Event(acts.left, {SUBSCRIBED, ("ended_subscriptions", "client")}),
+    "erased": Event(acts.erased, {SUBSCRIBED, ("ended_subscriptions", "gone")}),
+    "an account revoked": Event(acts.account_revoked, {SUBSCRIBED, ("ended_subscriptions", "revoked")}),
     "too far": Event(acts.from_position(1), {("snapshots", "too_far")}, AUDITED),
     "ahead": Event(acts.from_position(99), {("snapshots", "ahead")}, AUDITED),
     "from another epoch": Event(acts.from_position(1, "f" * 16), {("snapshots", "epoch")}, AUDITED),
     # holes
-    "a gap": Event(acts.a_gap, {SUBSCRIBED, ("repairs", "gap")}, RARE),
-    "a header alone": Event(acts.a_header, {SUBSCRIBED, ("repairs", "header_alone")}, RARE),
+    "a gap": Event(acts.a_gap, {SUBSCRIBED, ("gap_repairs", "gap")}, RARE),
+    "a header alone": Event(acts.a_header, {SUBSCRIBED, ("gap_repairs", "header_only")}, RARE),
     "a loss": Event(
-        acts.a_loss, {SUBSCRIBED, ("repairs", "audit"), ("audit_findings", "ahead")}, AUDITED, many=True
+        acts.a_loss, {SUBSCRIBED, ("gap_repairs", "audit"), ("audit_findings", "ahead")}, AUDITED, many=True
     ),
     "another epoch": Event(
         acts.another_epoch,
-        {SUBSCRIBED, ("repairs", "epoch"), ("audit_findings", "epoch"), ("snapshots", "epoch")},
+        {SUBSCRIBED, ("gap_repairs", "epoch"), ("audit_findings", "epoch"), ("snapshots", "epoch")},
         AUDITED,
         many=True,
     ),
     "back": Event(
         acts.gone_back,
-        {SUBSCRIBED, ("repairs", "back"), ("audit_findings", "back"), ("snapshots", "ahead")},
+        {SUBSCRIBED, ("gap_repairs", "back"), ("audit_findings", "back"), ("snapshots", "ahead")},
         AUDITED,
         many=True,
     ),
     "pages": Event(
-        acts.pages, {SUBSCRIBED, ("repairs", "gap"), ("repairs", "pages")}, {**RARE, **PAGED}, many=True
+        acts.pages,
+        {SUBSCRIBED, ("gap_repairs", "gap"), ("gap_repairs", "pages")},
+        {**RARE, **PAGED},
+        many=True,
     ),
     "too much meanwhile": Event(
-        acts.too_much_meanwhile, {SUBSCRIBED, ("repairs", "gap"), ("repairs", "overflow")}, RARE
+        acts.too_much_meanwhile, {SUBSCRIBED, ("gap_repairs", "gap"), ("gap_repairs", "overflow")}, RARE
     ),
     "no delta": Event(acts.no_delta, {SUBSCRIBED, ("dropped_messages", "delta")}),
     "no progress of a lane": Event(acts.no_progress_of_a_lane, {("dropped_messages", "progress")}),
@@ -309,7 +319,7 @@ async def test_they_are_shown(gateway: Running) -> None:
         text = (await client.get(f"{gateway.http}/metrics")).text
     for name in FAMILIES:
         assert f"# HELP {name}_total" in text
-    assert 'livebalance_gateway_problems_total{reason="not_found"}' in text
+    assert 'livebalance_gateway_http_problems_total{reason="not_found"}' in text
 
 
 def shown_from_start() -> set[Series]:
@@ -331,10 +341,10 @@ LATER = {
     "4506",  # no version has been given up yet
 }
 ELSEWHERE = {
-    ("problems", "bad_request"),  # of a library, with a status that has no word
-    ("errors", "not_yet"),  # of REST
-    ("errors", "token_in_url"),
-    ("errors", "gone"),
+    ("http_problems", "bad_request"),  # of a library, with a status that has no word
+    ("error_frames", "not_yet"),  # of REST
+    ("error_frames", "token_in_url"),
+    ("error_frames", "gone"),
 }
 
 

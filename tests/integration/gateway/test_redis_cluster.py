@@ -66,12 +66,15 @@ async def test_accounts_of_every_node_are_live(gateway: Running, book: Book, map
         await viewer.follow(*ACCOUNTS)
         await watcher.until_current(book)
         await until_live(viewer)
-        before = await gateway.counted("repairs", reason="audit"), await gateway.counted("deltas")
+        before = (
+            await gateway.counted("gap_repairs", reason="audit"),
+            await gateway.counted("received_deltas"),
+        )
         for cents in range(1, 4):
             await book.write({account: [cents, None] for account in ACCOUNTS})
         await watcher.until_current(book)
         watcher.assert_exact(book)
-        after = await gateway.counted("repairs", reason="audit"), await gateway.counted("deltas")
+        after = await gateway.counted("gap_repairs", reason="audit"), await gateway.counted("received_deltas")
         assert (after[0] - before[0], after[1] - before[1]) == (0, 3 * len(ACCOUNTS))
         await book.progress(1, behind=True)
         await viewer.until(lambda: words(viewer)[-1] == "catching_up")
@@ -150,7 +153,7 @@ async def test_a_node_is_lost(
 
 async def all_are_live(gateway: Running, book: Book, watcher: Watcher) -> bool:
     """Whether each heard of a change by itself."""
-    before = await gateway.counted("deltas")
+    before = await gateway.counted("received_deltas")
     await book.write({account: [6, None] for account in ACCOUNTS})
     await watcher.until_current(book, within=5)
-    return await gateway.counted("deltas") - before == len(ACCOUNTS)
+    return await gateway.counted("received_deltas") - before == len(ACCOUNTS)

@@ -39,7 +39,7 @@ async def test_a_hole_is_repaired_before_any_audit(start_gateway: StartGateway, 
         assert_shows(await viewer.until_at("alice", 5), book.page("alice"))
 
 
-async def test_a_header_alone_is_read(start_gateway: StartGateway, book: Book) -> None:
+async def test_a_header_only_is_read(start_gateway: StartGateway, book: Book) -> None:
     gateway = await start_gateway(audit_interval_seconds=60.0)
     await book.open("alice")
     async with Viewer(gateway.ws) as viewer:

@@ -129,12 +129,12 @@ async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, book: Bo
     ):
         await slow.until_at("alice", 1)
         slow.reads.clear()
-        forgotten = await gateway.counted("forgotten_outboxes")
+        forgotten = await gateway.counted("client_queue_overflows")
         for number in range(120):
             await book.move("alice", *range(number, number + 20))
             await book.move("bob", number)
         await quick.until_at("bob", 241)
-        assert await gateway.counted("forgotten_outboxes") > forgotten
+        assert await gateway.counted("client_queue_overflows") > forgotten
         slow.reads.set()
         assert_shows(await slow.until_at("alice", 4801, 30), book.page("alice"))
         assert_shows(await slow.until_at("bob", 241), book.page("bob"))
@@ -149,9 +149,9 @@ async def test_a_reader_that_takes_nothing_is_aborted(start_gateway: StartGatewa
     async with Listener(gateway.http, "alice", narrow=True) as stuck:
         await stuck.until_at("alice", 1)
         stuck.reads.clear()
-        before = await gateway.counted("closed", code="1006", reason="no_progress")
+        before = await gateway.counted("closed_connections", code="1006", reason="no_progress")
         async with asyncio.timeout(15):
-            while await gateway.counted("closed", code="1006", reason="no_progress") == before:
+            while await gateway.counted("closed_connections", code="1006", reason="no_progress") == before:
                 await book.move("alice", *range(50))
         await gateway.until_sessions(0)
 

@@ -38,7 +38,7 @@ def lag(now: Scrape) -> tuple[float, float]:
 
 def held_back(now: Scrape) -> dict[str, float]:
     """Seconds by topic, where there are any; it is shown of every lane."""
-    series = list(now.of(f"{PREFIX}_held_back_seconds"))
+    series = list(now.of(f"{PREFIX}_open_transaction_seconds"))
     assert len(series) == 2 * 3
     return {one.labels["topic"]: one.value for one in series if one.value}
 
@@ -73,7 +73,7 @@ async def test_lag_is_what_is_not_applied_and_grows_older_until_it_is(world: Wor
         await shows(projector, lambda now: lag(now)[0] >= 2 and lag(now)[1] > 0.5)
         # Given up and claimed again since then: it is still the same records that wait.
         again = await shows(projector, lambda now: lag(now)[1] > 5)
-        assert again.sum(f"{PREFIX}_failed_total", fate="transient") > 0
+        assert again.sum(f"{PREFIX}_lane_releases_total", fate="transient") > 0
     await shows(projector, lambda now: lag(now) == (0, 0) and shown(records_applied_total=len(fed))(now))
 
 
@@ -119,7 +119,7 @@ async def test_a_halted_lane_waits(world: World, projector: str) -> None:
         await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)
     await shows(projector, lambda now: now.sum(f"{PREFIX}_lanes", state="halted") == 1)
     found = await shows(projector, lambda now: lag(now)[0] >= 1 and lag(now)[1] > 0)
-    assert found.sum(f"{PREFIX}_quarantined_total") == 3
+    assert found.sum(f"{PREFIX}_quarantined_records_total") == 3
     await world.ask("update lane set generation = generation + 1 where lane = 1")
     # Claimed again, it is not read, but the broker has told how much there is.
     found = await shows(projector, lambda now: lag(now)[0] == 3 and now.sum(f"{PREFIX}_fenced_total") == 1)
@@ -131,13 +131,13 @@ async def test_what_comes_again_or_too_late_or_contradicts_is_counted_as_what_it
 ) -> None:
     fed = history("alice", [500, -200])
     await world.write([*fed, fed[1], fed[4]])  # a transfer, and the newest balance
-    await shows(projector, shown(records_applied_total=5, duplicates_total=2, stale_balances_total=0))
+    await shows(projector, shown(records_applied_total=5, duplicate_records_total=2, stale_balances_total=0))
     await world.write([balance("alice", 1, "t-1", 500)])
-    await shows(projector, shown(duplicates_total=2, stale_balances_total=1, disputed=0))
+    await shows(projector, shown(duplicate_records_total=2, stale_balances_total=1, disputed_accounts=0))
     await world.write([balance("alice", 2, "t-2", 301)])
-    await shows(projector, shown(stale_balances_total=2, disputed=1, drifting=0))
+    await shows(projector, shown(stale_balances_total=2, disputed_accounts=1, drifting_accounts=0))
     await world.write([transfer("bob", "t-1", 100), balance("bob", 0, "", 0), balance("bob", 1, "t-1", 99)])
-    await shows(projector, shown(disputed=2, drifting=1))
+    await shows(projector, shown(disputed_accounts=2, drifting_accounts=1))
     await world.write_raw(world.topics.transfers, b"alice", b"no")
     await shows(projector, shown(quarantined_total=1))
 
@@ -146,7 +146,7 @@ async def test_another_owner_and_another_epoch(world: World, projector: str) -> 
     before = await shows(projector, lambda now: bool(list(now.of(f"{PREFIX}_epoch_info"))))
     await world.ask("update lane set generation = generation + 1")
     fenced = await shows(projector, lambda now: now.sum(f"{PREFIX}_fenced_total") == 1)
-    assert fenced.sum(f"{PREFIX}_failed_total", fate="fenced") == 1
+    assert fenced.sum(f"{PREFIX}_lane_releases_total", fate="fenced") == 1
     [epoch] = [one.labels["epoch"] for one in before.of(f"{PREFIX}_epoch_info")]
     assert fenced.sum(f"{PREFIX}_epoch_info", epoch=epoch) == 1
     await world.ask("update projection set timeline = '00000000'")

@@ -63,9 +63,9 @@ async def until_taken(doorbell: Publisher, within: float = 15.0) -> None:
     everywhere = [(f"everywhere-{number}", b"") for number in range(200)]
     async with asyncio.timeout(within):
         while True:
-            before = counted("published")
+            before = counted("published_messages")
             await doorbell.publish(everywhere)
-            if counted("published") - before == len(everywhere):
+            if counted("published_messages") - before == len(everywhere):
                 return
             await asyncio.sleep(0.1)
 
@@ -87,9 +87,9 @@ async def test_a_projector_rings_where_each_account_belongs(
     channels = {name: redis_account(here.prefix, AccountId(name)) for name in ("alice", "bob", "carol")}
     owners = {name: redis_cluster.owner(slot_of(channel.encode())) for name, channel in channels.items()}
     fed = [record for name in channels for record in history(name, range(1, 4))]
-    taken = counted("published")
+    taken = counted("published_messages")
     async with here.running():
-        await reached(lambda: counted("published") > taken)
+        await reached(lambda: counted("published_messages") > taken)
         async with (
             hearing(owners["alice"], channels["alice"]) as alice,
             hearing(owners["bob"], channels["bob"]) as bob,
@@ -107,11 +107,11 @@ async def test_a_message_follows_its_slot(doorbell: Publisher, redis_cluster: Re
         [channel, *_] = by_owner(redis_cluster).values()
         target = await asyncio.to_thread(redis_cluster.move, slot_of(channel.encode()), by_hand=by_hand)
         async with hearing(target, channel) as heard:
-            lost = counted("unpublished")
+            lost = counted("unpublished_messages")
             await doorbell.publish([(channel, b"1"), ("other", b"2"), (channel, b"3")])
             await reached(lambda: len(heard) == 2, seconds=5)
             assert heard == [(channel, b"1"), (channel, b"3")]
-            assert counted("unpublished") == lost
+            assert counted("unpublished_messages") == lost
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -123,7 +123,7 @@ async def test_a_node_that_is_away_holds_nobody_up(
     async with hearing(here, channels[here]) as heard:
         away.child.send(how)
         try:
-            lost, took = counted("unpublished"), []
+            lost, took = counted("unpublished_messages"), []
             for number in range(10):
                 began = time.monotonic()
                 await doorbell.publish([(channels[away], b"lost"), (channels[here], b"%d" % number)])
@@ -131,7 +131,7 @@ async def test_a_node_that_is_away_holds_nobody_up(
                 await reached(partial(came, heard, number + 1), seconds=1)
             assert max(took) < 1.2
             assert sorted(took)[-2] < 0.5  # only one has waited
-            assert counted("unpublished") - lost == 10
+            assert counted("unpublished_messages") - lost == 10
             await until_taken(doorbell)  # its replica took over
         finally:
             away.child.send(signal.SIGCONT)

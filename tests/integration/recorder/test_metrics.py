@@ -40,8 +40,10 @@ async def test_lag_verdicts_and_fences(kafka: str, make_topics: MakeTopics, tmp_
         busy = await shows(url, lambda now: lag(now)[0] > 0 and made(now, "applied") > 0, 40)
         assert busy.sum(f"{PREFIX}_lag_seconds") > 0
         done = await shows(url, lambda now: made(now, "undecodable") == 1 and lag(now) == (0, 0))
-        verdicts = {one: made(done, one) for one in ("opened", "applied", "duplicate", "refused", "known")}
-        assert verdicts == {"opened": 1, "applied": 59, "duplicate": 1, "refused": 1, "known": 0}
+        verdicts = {
+            one: made(done, one) for one in ("opened", "applied", "duplicate", "rejected", "already_recorded")
+        }
+        assert verdicts == {"opened": 1, "applied": 59, "duplicate": 1, "rejected": 1, "already_recorded": 0}
         assert done.sum(f"{PREFIX}_batch_seconds_count", stage="commit") == 63
         assert (done.sum(f"{PREFIX}_partitions"), done.sum(f"{PREFIX}_fenced_total")) == (1, 0)
         other = producer(Broker(kafka), "other", transactional_id(topics.transfers, Lane(0)))
@@ -52,9 +54,9 @@ async def test_lag_verdicts_and_fences(kafka: str, make_topics: MakeTopics, tmp_
         finally:
             await stop(other)
         found = await shows(url, lambda now: lag(now) == (0, 0))
-        assert found.sum(f"{PREFIX}_held_back_seconds", topic=topics.transfers, lane="0") == 0
+        assert found.sum(f"{PREFIX}_open_transaction_seconds", topic=topics.transfers, lane="0") == 0
         assert found.sum(f"{PREFIX}_fenced_total") == 1
-        assert found.sum(f"{PREFIX}_partitions_given_up_total", fate="fenced") == 1
+        assert found.sum(f"{PREFIX}_partition_releases_total", fate="fenced") == 1
         assert not [one for one in found.samples if "alice" in one.labels.values()]
     finally:
         process.stop()

@@ -48,9 +48,9 @@ class Faithful(RuleBasedStateMachine):
 
     # --- what happens in any world
 
-    @rule(account=accounts, kinds=batches, header_alone=st.sampled_from([False, False, False, True]))
-    def change(self, account: AccountId, kinds: list[bool], header_alone: bool) -> None:
-        self.world.change(account, kinds, header_alone)
+    @rule(account=accounts, kinds=batches, header_only=st.sampled_from([False, False, False, True]))
+    def change(self, account: AccountId, kinds: list[bool], header_only: bool) -> None:
+        self.world.change(account, kinds, header_only)
 
     @rule()
     def publish(self) -> None:

@@ -57,14 +57,14 @@ class World:
 
     # --- the truth
 
-    def change(self, account: AccountId, kinds: list[bool], header_alone: bool) -> None:
+    def change(self, account: AccountId, kinds: list[bool], header_only: bool) -> None:
         """One batch: committed, and to be published."""
         before = self.truth.now(account).revision
         for number, transfer in enumerate(kinds):
             self.truth.change(account, transfer, number - 1)
         self._committed(account)
         if self.truth.now(account).revision > before:
-            self.unpublished.append((account, self._delta(account, before, header_alone)))
+            self.unpublished.append((account, self._delta(account, before, header_only)))
 
     def rebuild(self) -> None:
         self.truth.rebuild()
@@ -78,7 +78,7 @@ class World:
     def _at(self, account: AccountId) -> Position:
         return Position(self.truth.epoch, self.truth.now(account).revision)
 
-    def _delta(self, account: AccountId, before: Revision, header_alone: bool) -> Delta:
+    def _delta(self, account: AccountId, before: Revision, header_only: bool) -> Delta:
         frame = self.truth.delta(account, before)
         assert isinstance(frame.balance, BalanceView | None)
         ready = (balance_part(frame.balance), transfers_part(frame.transfers))
@@ -87,7 +87,7 @@ class World:
             before,
             frame.to,
             self.wall,
-            *((b"", b"") if header_alone else ready),
+            *((b"", b"") if header_only else ready),
         )
         return written(account, LANE, parts)
 

@@ -53,11 +53,11 @@ def test_before_the_first_balance_it_is_null() -> None:
     assert parts_of(decode_delta(A, payload).text).balance == b"null"
 
 
-def test_more_transfers_than_fit_are_a_header_alone() -> None:
+def test_more_transfers_than_fit_are_a_header_only() -> None:
     for count, alone in ((60, False), (150, True), (400, True)):
         [(_, payload)] = published(Shelf(), *[paid(f"t{number}", 1) for number in range(count)])
         delta = decode_delta(A, payload)
-        assert (delta.from_, delta.to, delta.header_alone) == (0, count, alone)
+        assert (delta.from_, delta.to, delta.header_only) == (0, count, alone)
 
 
 def test_an_erased_account_is_gone() -> None:

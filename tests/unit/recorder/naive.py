@@ -51,13 +51,13 @@ def truth(history: list[Seen], window: int) -> list[Truth]:
 
 def _verdict(before: list[Seen], applied: list[Seen], seen: Seen, window: int) -> Verdict:
     if not seen.mine:
-        return Verdict.REFUSED
+        return Verdict.REJECTED
     if any(o.mine and o.name == seen.name and o.offset >= seen.offset - window for o in before):
         return Verdict.DUPLICATE
     mine = [other for other in applied if other.transfer.account == seen.transfer.account]
     scale = max(other.transfer.amount.scale for other in [*mine, seen])
     if not -(2**63) <= (_sum(mine) + seen.worth) * 10**scale < 2**63:
-        return Verdict.REFUSED
+        return Verdict.REJECTED
     return Verdict.APPLIED if mine else Verdict.OPENED
 
 

@@ -126,7 +126,7 @@ class SumsAnything(Ledger):
 
     def _post(self, offset: Offset, transfer: Transfer, account: LedgerAccount | None) -> Entry:
         entry = super()._post(offset, transfer, account)
-        if account is None or entry.verdict is not Verdict.REFUSED:
+        if account is None or entry.verdict is not Verdict.REJECTED:
             return entry
         before = account.balance
         amount = before.amount.plus(transfer.amount)

@@ -58,10 +58,10 @@ def test_a_page_with_more_to_come_carries_no_balance() -> None:
     assert encode(frame) == text
 
 
-def test_without_a_balance_it_is_a_header_alone() -> None:
+def test_without_a_balance_it_is_a_header_only() -> None:
     for balance in (b"", b"null"):
         message = encode_delta(written(ACCOUNT, LANE, ALONE._replace(balance=balance)))
-        assert decode_delta(ACCOUNT, message).header_alone is (not balance)
+        assert decode_delta(ACCOUNT, message).header_only is (not balance)
 
 
 @given(samples.parts(), samples.parts(), samples.parts())

@@ -47,7 +47,7 @@ class Delta(Struct, frozen=True, gc=False):
     from_: Revision
     to: Revision
     text: bytes
-    header_alone: bool = False
+    header_only: bool = False
     gone: bool = False  # the account was erased
 
 

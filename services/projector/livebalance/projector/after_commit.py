@@ -29,7 +29,7 @@ class AfterCommit:
             await under_way
 
     async def _announce(self, lanes: Sequence[OwnedLane], news: Sequence[Message]) -> None:
-        with metrics.seconds.labels("mark").time():
+        with metrics.seconds.labels("commit_offsets").time():
             await self._intake.mark(lanes)
         with metrics.seconds.labels("publish").time():
             await self._doorbell.publish(news)

@@ -14,7 +14,7 @@ from livebalance.wire.identity import Epoch
 lag = lag_records, lag_seconds, held_back = gauges("projector")
 applied = Counter("livebalance_projector_records_applied", "Records that moved a revision.")
 duplicates = Counter(
-    "livebalance_projector_duplicates",
+    "livebalance_projector_duplicate_records",
     "Records seen before, and ignored. Usual after a restart of a producer.",
 )
 stale = Counter(
@@ -23,12 +23,12 @@ stale = Counter(
     "ignored, or dispute their account.",
 )
 quarantined = Counter(
-    "livebalance_projector_quarantined",
+    "livebalance_projector_quarantined_records",
     "Records kept aside with their bytes, in the table quarantine, which has the reason.",
 )
 replayed = each(
     Counter(
-        "livebalance_projector_replayed",
+        "livebalance_projector_replayed_records",
         "Records out of quarantine that an operator had marked, by what became of them. held: refused again.",
         ["outcome"],
     ),
@@ -36,7 +36,7 @@ replayed = each(
 )
 failed = each(
     Counter(
-        "livebalance_projector_failed",
+        "livebalance_projector_lane_releases",
         "Times the lanes were given up and claimed again. transient: Postgres or Kafka was away.",
         ["fate"],
     ),
@@ -56,9 +56,11 @@ epoch = Gauge(
     "The epoch of the lanes. Always 1; two at once: a change under way.",
     ["epoch"],
 )
-disputed = Gauge("livebalance_projector_disputed", "Accounts whose input contradicts itself. Should be 0.")
+disputed = Gauge(
+    "livebalance_projector_disputed_accounts", "Accounts whose input contradicts itself. Should be 0."
+)
 drifting = Gauge(
-    "livebalance_projector_drifting",
+    "livebalance_projector_drifting_accounts",
     "Accounts whose balance, opening and transfers do not add up. Should be 0; each is disputed too.",
 )
 unverified = Gauge(
@@ -70,9 +72,9 @@ lanes = each(
     Gauge("livebalance_projector_lanes", "Lanes owned. One that is halted waits for an operator.", ["state"]),
     ["running", "halted"],
 )
-published = Counter("livebalance_projector_published", "Messages Redis took.")
+published = Counter("livebalance_projector_published_messages", "Messages Redis took.")
 unpublished = Counter(
-    "livebalance_projector_unpublished",
+    "livebalance_projector_unpublished_messages",
     "Messages not sent, because Redis was away: gateways find what they lost.",
 )
 seconds = each(
@@ -83,7 +85,7 @@ seconds = each(
         ["stage"],
         buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
     ),
-    ["load", "fold", "write", "mark", "publish"],
+    ["load", "fold", "write", "commit_offsets", "publish"],
 )
 
 

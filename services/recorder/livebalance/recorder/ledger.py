@@ -16,9 +16,9 @@ class Verdict(StrEnum):
 
     APPLIED = "applied"
     OPENED = "opened"  # applied, and its account was not known before
-    REFUSED = "refused"  # by `admissible`: itself, or the balance it would make
+    REJECTED = "rejected"  # by `admissible`: itself, or the balance it would make
     DUPLICATE = "duplicate"  # its id stands within the window before it
-    KNOWN = "known"  # its account's balance already holds it
+    ALREADY_RECORDED = "already_recorded"  # its account's balance already holds it
 
 
 class Entry(NamedTuple):
@@ -70,11 +70,11 @@ class Ledger:
     def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Entry:
         """The next transfer of the partition."""
         if reason := admissible(transfer, key):
-            return Entry(Verdict.REFUSED, reason=reason)
+            return Entry(Verdict.REJECTED, reason=reason)
         account = self._accounts.get(transfer.account)
         repeated = self._sight(offset, transfer)
         if account and offset <= account.source:
-            return Entry(Verdict.KNOWN)
+            return Entry(Verdict.ALREADY_RECORDED)
         if repeated:
             return Entry(Verdict.DUPLICATE)
         return self._post(offset, transfer, account)
@@ -89,7 +89,7 @@ class Ledger:
             before.version + 1,
         )
         if reason := admissible(after, transfer.account.encode()):
-            return Entry(Verdict.REFUSED, reason=f"balance: {reason}")
+            return Entry(Verdict.REJECTED, reason=f"balance: {reason}")
         self._accounts[transfer.account] = LedgerAccount(after, offset)
         return Entry(Verdict.APPLIED, (after,)) if account else Entry(Verdict.OPENED, (before, after))
 

@@ -15,14 +15,14 @@ transfers = each(
     Counter(
         "livebalance_recorder_transfers",
         "Transfers by what became of them. applied and opened made a balance; duplicate: its id was seen "
-        "lately; known: its balance stands already; refused and undecodable: the log has their offsets.",
+        "lately; already_recorded: a balance of it exists; rejected and undecodable: the log has their offsets.",
         ["verdict"],
     ),
     [*Verdict, UNDECODABLE],
 )
 given_up = each(
     Counter(
-        "livebalance_recorder_partitions_given_up",
+        "livebalance_recorder_partition_releases",
         "Times a partition was given up, to be claimed again. transient: Kafka or the registry was away.",
         ["fate"],
     ),

@@ -113,7 +113,7 @@ class Partition:
         for verdict, count in Tally(entry.verdict for _, entry in entries).items():
             metrics.transfers.labels(verdict).inc(count)
         for offset, entry in entries:
-            if entry.verdict is Verdict.REFUSED:
+            if entry.verdict is Verdict.REJECTED:
                 self._skipped(offset, entry.reason)
 
     def _skipped(self, offset: int, reason: str) -> None:

@@ -70,7 +70,7 @@ async def test_row_24_too_many_errors(make_scene: MakeScene) -> None:
 async def test_row_28_churn_of_subscriptions(make_scene: MakeScene) -> None:
     """Each costs a read: so many a second, whatever is unsubscribed meanwhile."""
     scene = await make_scene(message_rate=1000)
-    before = await scene.gateway.counted("reads")
+    before = await scene.gateway.counted("account_reads")
     async with await scene.open() as one:
         for number in range(40):
             names = [f"account:payload-{number}-{one}" for one in range(16)]
@@ -79,7 +79,7 @@ async def test_row_28_churn_of_subscriptions(make_scene: MakeScene) -> None:
         closed = await one.closed()
     assert (closed.code, closed.reason["code"]) == (4013, "rate_limited")
     assert closed.reason["retry_after_ms"] >= 10_000
-    assert await scene.gateway.counted("reads") - before <= 300  # of 640
+    assert await scene.gateway.counted("account_reads") - before <= 300  # of 640
     await scene.told("closed", "payload", code=4013, reason="rate_limited")
 
 

@@ -131,7 +131,7 @@ async def test_row_18_an_unknown_type_is_told_and_an_unknown_field_is_not(scene:
 )
 async def test_row_19_no_account(scene: Scene, account: str) -> None:
     """Refused before anything is asked of Redis or Postgres, and not echoed."""
-    before = await scene.gateway.counted("reads")
+    before = await scene.gateway.counted("account_reads")
     for type_, channels in (
         ("subscribe", [{"channel": f"account:{account}"}]),
         ("unsubscribe", [f"account:{account}"]),
@@ -139,7 +139,7 @@ async def test_row_19_no_account(scene: Scene, account: str) -> None:
     ):
         text = json.dumps({"type": type_, "id": 1, "channels": channels}).encode()
         await refused(scene, text, "bad_account", "payload", "yload", "aaaa")
-    assert await scene.gateway.counted("reads") == before
+    assert await scene.gateway.counted("account_reads") == before
 
 
 @pytest.mark.parametrize(

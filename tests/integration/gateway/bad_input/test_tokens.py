@@ -39,12 +39,12 @@ EXPIRED = (4001, "token_expired")
 )
 async def test_row_01_a_cookie_speaks_for_nobody_else(make_scene: MakeScene, origin: str | None) -> None:
     scene = await make_scene(allowed_origins=(ORIGIN,))
-    before = await scene.gateway.counted("turned_away", reason="origin")
+    before = await scene.gateway.counted("rejected_requests", reason="origin")
     with pytest.raises(InvalidStatus) as refused:
         await Viewer(scene.gateway.ws, **cookie(token(sub="payload"), origin)).__aenter__()
     assert refused.value.response.status_code == 403
     await scene.told("refused", "payload", "evil", "eyJ", reason="origin", status=403)
-    assert await scene.gateway.counted("turned_away", reason="origin") == before + 1
+    assert await scene.gateway.counted("rejected_requests", reason="origin") == before + 1
 
 
 async def test_row_01_two_origins_are_none(make_scene: MakeScene) -> None:

@@ -41,7 +41,7 @@ def gauges(service: str) -> LagGauges:
             labels,
         ),
         Gauge(
-            f"{name}_held_back_seconds",
+            f"{name}_open_transaction_seconds",
             "Seconds that one and the same open transaction has held back what follows it, whoever's it is; "
             "no lag counts that. 0 at rest.",
             labels,

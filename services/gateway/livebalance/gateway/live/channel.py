@@ -27,7 +27,7 @@ READ_AT_ONCE = 64  # positions of one account in one read; the others wait for t
 
 # Why a hole opened: a delta beyond the next; one that says only that there is more; another epoch; Postgres
 # went back; too much came while it was read; a read brought one page of many; an audit found what was lost.
-Why = Literal["gap", "header_alone", "epoch", "back", "overflow", "pages", "audit"]
+Why = Literal["gap", "header_only", "epoch", "back", "overflow", "pages", "audit"]
 
 
 class Claim(NamedTuple):
@@ -50,7 +50,7 @@ def frame_of_delta(account: AccountId, delta: Delta) -> Frame:
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     if delta.gone:
         return farewell(account, before, after)
-    if delta.header_alone:
+    if delta.header_only:
         return Frame(account, before, after, b"")
     return Frame(account, before, after, ready(delta.text), merges=True)
 
@@ -177,7 +177,7 @@ class Channel:
                 self._settle()
             return True
         if self.at is None or one.after.epoch != self.at.epoch or one.after.revision > self.at.revision:
-            self._open_hole("gap" if one.frame else "header_alone")
+            self._open_hole("gap" if one.frame else "header_only")
         return False
 
     def _open_hole(self, why: Why) -> None:

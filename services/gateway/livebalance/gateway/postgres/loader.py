@@ -27,7 +27,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds at most after a failure
 
 _log = logs.get("snapshots")
 
-Failure = Literal["away", "full"]  # Postgres did not answer; too many wait for it
+Failure = Literal["unavailable", "queue_full"]  # Postgres did not answer; too many wait for it
 Answers = Mapping[Position | None, AccountState]
 
 
@@ -60,7 +60,7 @@ class AccountLoader:
     def ask(self, wanted: Sequence[AccountRead]) -> None:
         """`answered` or `failed` is called for each, later."""
         if refused := self._turns.ask(wanted, time.monotonic()):
-            asyncio.get_running_loop().call_soon(self._failed, refused, "full")
+            asyncio.get_running_loop().call_soon(self._failed, refused, "queue_full")
         self._some.set()
 
     async def run(self) -> None:
@@ -77,7 +77,7 @@ class AccountLoader:
                     found = await self._read(some)
             except TRANSIENT as reason:
                 _log.warning("postgres is away", reason=type(reason).__name__, reads=len(some))
-                self._failed(some, "away")
+                self._failed(some, "unavailable")
                 await asyncio.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:

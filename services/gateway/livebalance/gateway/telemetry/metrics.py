@@ -19,13 +19,13 @@ _TURNED = (
 # --- clients, and what they are sent
 
 SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected.")
-STREAMS = Gauge("livebalance_gateway_streams", "Of them, those that read server-sent events.")
+STREAMS = Gauge("livebalance_gateway_event_streams", "Of them, those that read server-sent events.")
 SUBSCRIPTIONS = Gauge("livebalance_gateway_subscriptions", "Accounts followed, each as often as by clients.")
 CHANNELS = Gauge("livebalance_gateway_channels", "Accounts followed, each once: so many channels of Redis.")
 DELIVERIES = Counter("livebalance_gateway_deliveries", "Frames given to clients' transports.")
 BYTES = Counter("livebalance_gateway_sent_bytes", "Bytes given to clients' transports.")
 OUTBOX_BYTES = Gauge(
-    "livebalance_gateway_outbox_bytes",
+    "livebalance_gateway_client_queue_bytes",
     "Bytes of data that wait for clients, of all of them: clients are slow, or want data seldom.",
 )
 CONFLATED = each(
@@ -37,7 +37,7 @@ CONFLATED = each(
     ["slow", "rate"],
 )
 FORGOTTEN = Counter(
-    "livebalance_gateway_forgotten_outboxes",
+    "livebalance_gateway_client_queue_overflows",
     "Times a client's data were left to be read from Postgres: it was too slow even for what is conflated.",
 )
 COMMIT_TO_SOCKET = Histogram(
@@ -57,7 +57,7 @@ SNAPSHOTS = each(
 )
 UNSUBSCRIBED = each(
     Counter(
-        "livebalance_gateway_unsubscribed",
+        "livebalance_gateway_ended_subscriptions",
         "Subscriptions that ended before their socket. gone: the account was erased.",
         ["reason"],
     ),
@@ -68,27 +68,27 @@ UNSUBSCRIBED = each(
 
 TURNED = each(
     Counter(
-        "livebalance_gateway_turned_away",
+        "livebalance_gateway_rejected_requests",
         "Requests refused before they were served, sockets too.",
         ["reason"],
     ),
     _TURNED,
 )
 CLOSED = Counter(
-    "livebalance_gateway_closed",
+    "livebalance_gateway_closed_connections",
     "Sockets and streams that ended, by close code and why. Of 1006: lost, silent or no_progress.",
     ["code", "reason"],
 )
-ERRORS = each(Counter("livebalance_gateway_errors", "Error frames.", ["reason"]), get_args(ErrorCode))
+ERRORS = each(Counter("livebalance_gateway_error_frames", "Error frames.", ["reason"]), get_args(ErrorCode))
 PROBLEMS = each(
-    Counter("livebalance_gateway_problems", "Answers of HTTP that say no, by their code.", ["reason"]),
+    Counter("livebalance_gateway_http_problems", "Answers of HTTP that say no, by their code.", ["reason"]),
     get_args(ProblemCode),
 )
-ANSWERS = Counter("livebalance_gateway_http_answers", "Answers of HTTP, by their status.", ["status"])
+ANSWERS = Counter("livebalance_gateway_http_responses", "Answers of HTTP, by their status.", ["status"])
 
 # --- Redis
 
-DELTAS = Counter("livebalance_gateway_deltas", "Deltas heard from Redis.")
+DELTAS = Counter("livebalance_gateway_received_deltas", "Deltas heard from Redis.")
 DROPPED = each(
     Counter(
         "livebalance_gateway_dropped_messages",
@@ -99,21 +99,23 @@ DROPPED = each(
 )
 REDIS_LOST = each(
     Counter(
-        "livebalance_gateway_redis_lost",
+        "livebalance_gateway_redis_disconnects",
         "Connections to Redis lost, or not had. deaf: probes did not come back though it was connected.",
         ["reason"],
     ),
     ["closed", "deaf", "refused", "timeout", "unreachable"],
 )
 PROBE_SECONDS = Gauge(
-    "livebalance_gateway_probe_seconds", "Seconds that the last message to ourselves through Redis took."
+    "livebalance_gateway_redis_probe_seconds",
+    "Seconds that the last message to ourselves through Redis took.",
 )
 PROBE_MISSED = Counter(
-    "livebalance_gateway_probe_missed", "Such messages that did not come back; two in a row: Redis is deaf."
+    "livebalance_gateway_redis_probes_missed",
+    "Such messages that did not come back; two in a row: Redis is deaf.",
 )
 REPAIRS = each(
     Counter(
-        "livebalance_gateway_repairs",
+        "livebalance_gateway_gap_repairs",
         "Holes in what was heard of an account, each repaired from Postgres, by how it opened. audit: Redis "
         "had lost the last that was published.",
         ["reason"],
@@ -123,18 +125,18 @@ REPAIRS = each(
 
 # --- Postgres
 
-READS = Counter("livebalance_gateway_reads", "Reads of an account in Postgres.")
+READS = Counter("livebalance_gateway_account_reads", "Reads of an account in Postgres.")
 STATEMENTS = Counter("livebalance_gateway_read_statements", "Statements that read accounts, many in one.")
 SPARED = Counter(
-    "livebalance_gateway_spared_reads", "Times a client was answered from what was relayed lately."
+    "livebalance_gateway_history_recoveries", "Times a client was answered from what was relayed lately."
 )
 FAILED_READS = each(
     Counter(
         "livebalance_gateway_failed_reads",
-        "Reads of an account that brought nothing. away: Postgres did not answer; full: too many waited.",
+        "Reads of an account that returned nothing. unavailable: Postgres did not answer; queue_full: too many reads were queued.",
         ["reason"],
     ),
-    ["away", "full"],
+    ["unavailable", "queue_full"],
 )
 FINDINGS = each(
     Counter(
@@ -150,7 +152,7 @@ FINDINGS = each(
 
 STATE = each(
     Gauge(
-        "livebalance_gateway_state",
+        "livebalance_gateway_pipeline_state",
         "1 for what clients are told of the pipeline, else 0.",
         ["state"],
     ),
