@@ -42,10 +42,12 @@ export class Summary {
     return path === '' ? '' : `${path}V${CHART.height + 4}H0Z`;
   });
 
-  protected readonly connection = computed(() => {
+  readonly #connection = computed(() => {
     const { connection } = this.#client.session();
     return connection.kind === 'open' ? connection : null;
   });
+  protected readonly sessionId = computed(() => this.#connection()?.session);
+  protected readonly gateway = computed(() => this.#connection()?.gateway ?? '—');
   protected readonly gaps = computed(() => this.#client.session().channel?.gaps ?? 0);
   protected readonly asOf = computed(() => this.#client.session().channel?.asOf ?? null);
   protected readonly asOfText = computed(() => {
