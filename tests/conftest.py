@@ -10,20 +10,28 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
-from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import StatePaths
-from livebalance.stack.servers.servers import Servers
-from livebalance.stack.servers.topics import Topics
-from tests.previous import NoHistoryError, Previous, is_whole, unpack
-from tests.servers.database import Database, make_template
-from tests.servers.redis_cluster import RedisCluster
+# What only some fixtures need is imported there: a single file of pure tests starts in a second.
+if TYPE_CHECKING:
+    from livebalance.stack.paths import StatePaths
+    from livebalance.stack.servers.servers import Servers
+    from livebalance.stack.servers.topics import Topics
+    from tests.previous import Previous
+    from tests.servers.database import Database
+    from tests.servers.redis_cluster import RedisCluster
+
+# A developer's run is quick; CI searches further. `pytest --hypothesis-profile=ci` chooses.
+settings.register_profile("default", max_examples=25)
+settings.register_profile("ci", settings.get_profile("ci"), max_examples=100)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 _serial = itertools.count(1)
 
-MakeTopics = Callable[..., Awaitable[Topics]]
+MakeTopics = Callable[..., Awaitable["Topics"]]
 
 
 def _unique(name: str) -> str:
@@ -31,8 +39,10 @@ def _unique(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[StatePaths]:
+def place() -> "Iterator[StatePaths]":
     """A state directory of this worker's own, empty; removed at the end unless KEEP_STATE is set."""
+    from livebalance.stack.paths import StatePaths
+
     here = StatePaths.of_environment()
     mine = StatePaths(here.home, here.home / "tests" / str(os.getpid()))
     yield mine
@@ -50,7 +60,10 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-def _started(place: StatePaths, part: str) -> Iterator[Servers]:
+def _started(place: "StatePaths", part: str) -> "Iterator[Servers]":
+    from livebalance.stack.paths import StatePaths
+    from livebalance.stack.servers.servers import Servers
+
     with Servers(StatePaths(place.home, place.state / part), parts=[part], durable=False) as servers:
         yield servers
 
@@ -68,11 +81,13 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def previous(tmp_path_factory: pytest.TempPathFactory) -> Previous:
+def previous(tmp_path_factory: pytest.TempPathFactory) -> "Previous":
     """The code of the release before. A clone without history has none: the test is left out, and says so.
 
     In CI it fails, if there is a whole history that has lost it.
     """
+    from tests.previous import NoHistoryError, is_whole, unpack
+
     try:
         return unpack(tmp_path_factory.mktemp("previous"))
     except NoHistoryError as missing:
@@ -80,40 +95,45 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Previous:
 
 
 @pytest.fixture(scope="session")
-def kafka_server(place: StatePaths) -> Iterator[Servers]:
+def kafka_server(place: "StatePaths") -> "Iterator[Servers]":
     """The broker of this worker."""
     yield from _started(place, "kafka")
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_server: Servers) -> str:
+def kafka(kafka_server: "Servers") -> str:
     """host:port of a Kafka broker."""
     return kafka_server.kafka
 
 
 @pytest.fixture(scope="session")
-def postgres_server(place: StatePaths) -> Iterator[Servers]:
+def postgres_server(place: "StatePaths") -> "Iterator[Servers]":
     """The Postgres server of this worker, with a migrated template."""
+    from tests.servers.database import make_template
+
     for servers in _started(place, "postgres"):
         make_template(servers.postgres)
         yield servers
 
 
 @pytest.fixture(scope="session")
-def redis_server(place: StatePaths) -> Iterator[Servers]:
+def redis_server(place: "StatePaths") -> "Iterator[Servers]":
     """The Redis server of this worker."""
     yield from _started(place, "redis")
 
 
 @pytest.fixture(scope="session")
-def redis_url(redis_server: Servers) -> str:
+def redis_url(redis_server: "Servers") -> str:
     """redis://host:port/0."""
     return redis_server.redis()
 
 
 @pytest.fixture
-def own_redis(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
+def own_redis(place: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
     """A Redis of this test's own, which it may harm."""
+    from livebalance.stack.paths import StatePaths
+    from livebalance.stack.servers.servers import Servers
+
     with Servers(
         StatePaths(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
     ) as servers:
@@ -121,8 +141,11 @@ def own_redis(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
 
 
 @pytest.fixture
-def redis_cluster(place: StatePaths, tmp_path: Path) -> Iterator[RedisCluster]:
+def redis_cluster(place: "StatePaths", tmp_path: Path) -> "Iterator[RedisCluster]":
     """A Redis cluster of this test's own, which it may harm; one has to log in."""
+    from livebalance.stack.paths import StatePaths
+    from tests.servers.redis_cluster import RedisCluster
+
     with RedisCluster(StatePaths(place.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
         yield cluster
 
@@ -135,7 +158,10 @@ def channel_prefix() -> str:
 
 @pytest.fixture
 async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
-    """`await make_topics(partitions=3)`: a fresh pair of topics, as often as wanted."""
+    """Makes a fresh pair of topics on each call: `await make_topics(partitions=3)`."""
+    from livebalance.runtime.kafka.connection import Broker
+    from livebalance.stack.servers.topics import Topics
+
     made: list[Topics] = []
 
     async def make(partitions: int = 3) -> Topics:
@@ -150,14 +176,16 @@ async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
 
 
 @pytest.fixture
-async def topics(make_topics: MakeTopics) -> Topics:
+async def topics(make_topics: MakeTopics) -> "Topics":
     """A fresh pair of topics of three partitions."""
     return await make_topics()
 
 
 @pytest.fixture
-async def database(postgres_server: Servers) -> AsyncIterator[Database]:
+async def database(postgres_server: "Servers") -> "AsyncIterator[Database]":
     """A fresh database with the schema and no rows; `database.url("projector")` and so on."""
+    from tests.servers.database import Database
+
     fresh = Database(postgres_server.postgres, _unique("test"))
     await fresh.create()
     yield fresh
@@ -166,7 +194,7 @@ async def database(postgres_server: Servers) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def environment(
-    kafka: str, topics: Topics, database: Database, redis_url: str, channel_prefix: str
+    kafka: str, topics: "Topics", database: "Database", redis_url: str, channel_prefix: str
 ) -> dict[str, str]:
     """What a service needs to run against this test's servers; LIVEBALANCE_POSTGRES is added by role."""
     return {
