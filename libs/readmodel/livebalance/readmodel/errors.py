@@ -1,21 +1,28 @@
-"""The errors that mean Postgres cannot be asked now: transient. Any other one is a bug."""
+"""Transient Postgres errors: the statement may succeed later. Any other error is a bug.
+
+The gateway uses `TRANSIENT`. The projector adds its own errors to `SERVER_TRANSIENT` (`projector/errors.py`).
+"""
 
 import asyncpg
 
 from livebalance.readmodel.gateway_reads import UnavailableError
 
+SERVER_TRANSIENT = (
+    asyncpg.InterfaceError,  # the connection is closed, or closing
+    asyncpg.InternalClientError,  # the connection ended while the driver was about to use it
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
+    asyncpg.InsufficientResourcesError,  # too many connections, out of memory, disk full
+    asyncpg.TransactionRollbackError,  # deadlock, or a standby cancelled the statement
+    asyncpg.PostgresIOError,
+)
+
 TRANSIENT = (
+    *SERVER_TRANSIENT,
     UnavailableError,
     OSError,
     TimeoutError,
-    asyncpg.InterfaceError,  # the connection is closed, or closing
-    asyncpg.InternalClientError,  # or was ended while the driver was about to use it
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
-    asyncpg.InsufficientResourcesError,  # too many connections, out of memory
-    asyncpg.TransactionRollbackError,  # a standby that had to cancel it
-    asyncpg.PostgresIOError,
-    asyncpg.InvalidCatalogNameError,  # the database is not made yet
-    asyncpg.InvalidAuthorizationSpecificationError,  # nor its roles
-    asyncpg.UndefinedTableError,  # nor its tables
+    asyncpg.InvalidCatalogNameError,  # the database does not exist yet
+    asyncpg.InvalidAuthorizationSpecificationError,  # the role does not exist yet
+    asyncpg.UndefinedTableError,  # the schema is not migrated yet
 )

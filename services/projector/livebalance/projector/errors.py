@@ -3,6 +3,7 @@
 import asyncpg
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from livebalance.readmodel.errors import SERVER_TRANSIENT
 from livebalance.runtime.kafka import errors
 from livebalance.runtime.kafka.errors import Fate
 
@@ -25,17 +26,11 @@ _FENCED = (
     OffsetOutOfRangeError,  # the claim finds out why, and halts the lane
 )
 _TRANSIENT = (
+    *SERVER_TRANSIENT,
     CommitUnknownError,
-    asyncpg.InterfaceError,  # the connection is closed, or closing
-    asyncpg.InternalClientError,  # or was ended while the driver was about to use it
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
-    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
-    asyncpg.TransactionRollbackError,  # deadlock
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
-    asyncpg.PostgresIOError,
 )
 
 
