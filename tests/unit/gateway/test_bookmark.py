@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.server.request_head import LINE_BYTES
+from livebalance.gateway.server.request_head import MAX_LINE_BYTES
 from livebalance.wire.cursor import encode_cursor, encode_opaque
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.event_id import MAX_ACCOUNTS, MAX_LENGTH, decode_event_id, encode_event_id
@@ -21,7 +21,7 @@ def test_it_says_where_a_reader_is(at: dict[AccountId, Position]) -> None:
 def test_the_longest_fits_a_header() -> None:
     at = Position(Epoch("f" * 16), Revision(MAX_REVISION))
     longest = encode_event_id({AccountId(f"{number:064}"): at for number in range(MAX_ACCOUNTS)})
-    assert len(longest) < min(MAX_LENGTH, LINE_BYTES - len("Last-Event-ID: \r\n"))
+    assert len(longest) < min(MAX_LENGTH, MAX_LINE_BYTES - len("Last-Event-ID: \r\n"))
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))

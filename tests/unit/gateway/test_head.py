@@ -11,7 +11,7 @@ def head(*headers: tuple[bytes, bytes], target: bytes = b"/ws", peer: str = "10.
 
 
 def test_only_a_proxy_of_ours_is_believed_that_a_client_came_by_tls() -> None:
-    rules = RequestRules(secure=True, proxies=PROXIES)
+    rules = RequestRules(require_tls=True, trusted_proxies=PROXIES)
     by_tls = (b"x-forwarded-proto", b"https")
     assert refusal(head(by_tls), rules) is None
     assert refusal(head((b"x-forwarded-proto", b"http, wss")), rules) is None
@@ -27,8 +27,8 @@ def test_only_a_proxy_of_ours_is_believed_that_a_client_came_by_tls() -> None:
 def test_a_host_is_a_host(host: bytes) -> None:
     one = RequestHead(b"GET", b"/", "1.1", [(b"host", host)], False, "")
     assert refusal(one, RequestRules()) is None
-    assert refusal(one, RequestRules(hosts=frozenset({host.decode().lower()}))) is None
-    assert refusal(one, RequestRules(hosts=frozenset({"other"}))) is not None
+    assert refusal(one, RequestRules(allowed_hosts=frozenset({host.decode().lower()}))) is None
+    assert refusal(one, RequestRules(allowed_hosts=frozenset({"other"}))) is not None
 
 
 @pytest.mark.parametrize(

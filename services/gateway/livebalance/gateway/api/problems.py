@@ -14,7 +14,7 @@ from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.telemetry import metrics
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.runtime import logs
-from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, encode, problem
+from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, encode_problem, problem
 
 RETRY_AFTER = "1"  # seconds
 
@@ -33,12 +33,12 @@ def _response(one: Problem, headers: Mapping[str, str] | None) -> Response:
     told = dict(headers or {})
     if one.status == HTTPStatus.SERVICE_UNAVAILABLE:
         told.setdefault("retry-after", RETRY_AFTER)
-    return Response(encode(one), one.status, {"cache-control": "no-store", **told}, MEDIA_TYPE)
+    return Response(encode_problem(one), one.status, {"cache-control": "no-store", **told}, MEDIA_TYPE)
 
 
 def refused(refusal: Refusal) -> Response:
     """Not counted here: whoever turns it away does."""
-    return _response(problem(refusal.status, refusal.reason, refusal.words), refusal.headers)
+    return _response(problem(refusal.status, refusal.reason, refusal.detail), refusal.headers)
 
 
 class ProblemError(Exception):

@@ -1,1 +1,1 @@
-"""Below ASGI: HTTP request heads, WebSocket, TCP."""
+"""Below ASGI: HTTP request heads, WebSocket connections, TCP."""

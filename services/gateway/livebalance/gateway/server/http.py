@@ -1,4 +1,4 @@
-"""HTTP in, with what uvicorn leaves out: how long a head may take, how big it may be, and for whom it is."""
+"""An HTTP protocol for uvicorn: limits for request heads, and a fast path for WebSocket handshakes."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,90 +11,106 @@ from livebalance.gateway.limits.connections import Address
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.request_head import HeadSize, RequestHead, RequestRules
+from livebalance.gateway.server.tcp import RestartableTimer
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
-STATE = "door"  # where an answer finds the door it leaves by, in the state of its request
-_SOCKET = b"GET /ws "  # so begin those who come by the thousand; who begins otherwise is looked at longer
-LINGER = 2.0  # seconds in which who was refused may read why, and close
+PROTOCOL_KEY = "http_protocol"  # in `scope["state"]`: the HttpProtocol that received the request
+_HANDSHAKE_START = b"GET /ws "
+LINGER_SECONDS = 2.0  # time for a rejected client to read the response and close
 
-_log = logs.get("door")
+_log = logs.get("http")
 
 
 class HttpLimits(NamedTuple):
+    """The limits of every HTTP connection of a gateway."""
+
     rules: RequestRules = RequestRules()
-    head_within: float = 5.0  # seconds, from the connection or the first byte of the next request
-    crowded: Callable[[], Refusal | None] = lambda: None  # whether no socket may come in now, whose ever
+    head_timeout: float = 5.0  # seconds, from the connection or the first byte of the next request
+    over_limit: Callable[[], Refusal | None] = lambda: None  # the refusal of every new WebSocket, if any
 
 
 class LongResponse(Protocol):
-    """An answer that goes on for long, and is told of its connection."""
+    """A response that outlives its request handler, and so is notified of its connection's events."""
 
-    def writable(self, writable: bool) -> None: ...
-    def lost(self) -> None: ...
-    def stop(self) -> None:
-        """The server is about to stop."""
+    def set_writable(self, writable: bool) -> None:
+        """Called when the transport's buffer is full, and when there is room again."""
+
+    def connection_lost(self) -> None:
+        """Called when the connection is closed."""
+
+    def shutdown(self) -> None:
+        """Called when the server is about to stop."""
 
 
 class _RefusedError(Exception):
-    """Ends the parser; what is to be said stands in the door."""
+    """Raised in a callback of the parser to stop it. `_refusal` has the reason."""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    def __init__(self, *args: Any, threshold: HttpLimits, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._threshold = threshold
-        self._size = HeadSize()
-        self._came = 0  # bytes of an unfinished head
-        self._deadline: asyncio.TimerHandle | None = None
-        self._in_head = False
-        self._why: Refusal | None = None
-        self._refused = False
-        self._staying: LongResponse | None = None
+    """One HTTP connection."""
 
-    def keep(self, answer: LongResponse) -> None:
-        """The one that is being given; nothing more is answered on this connection."""
-        self._staying = answer
+    def __init__(self, *args: Any, limits: HttpLimits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+        self._size = HeadSize()
+        self._head_bytes = 0  # received of a head that is incomplete
+        self._timer = RestartableTimer()
+        self._in_head = False
+        self._refusal: Refusal | None = None
+        self._rejected = False
+        self._long_response: LongResponse | None = None
+
+    def set_long_response(self, response: LongResponse) -> None:
+        """Registers the response that this connection ends with."""
+        self._long_response = response
 
     @property
     def peer(self) -> Address:
+        """The address of the other end, which may be a proxy."""
         return self.client[0] if self.client else ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Called by asyncio when a client has connected."""
         super().connection_made(transport)
-        self._start()
+        self._start_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
-        if self._staying:
-            self._staying.lost()
+        """Called by asyncio when the connection is closed."""
+        self._end_head()
+        if self._long_response:
+            self._long_response.connection_lost()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """Called by asyncio when the transport's buffer is full."""
         super().pause_writing()
-        if self._staying:
-            self._staying.writable(False)
+        if self._long_response:
+            self._long_response.set_writable(False)
 
     def resume_writing(self) -> None:
+        """Called by asyncio when the transport's buffer has room again."""
         super().resume_writing()
-        if self._staying:
-            self._staying.writable(True)
+        if self._long_response:
+            self._long_response.set_writable(True)
 
     def shutdown(self) -> None:
-        if self._staying:
-            self._staying.stop()
+        """Called by uvicorn when it is about to stop."""
+        if self._long_response:
+            self._long_response.shutdown()
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        """Called by asyncio when bytes have arrived."""
+        if self._rejected:
             return
         self._unset_keepalive_if_required()
-        if data.startswith(_SOCKET) and self._is_between:
-            if crowded := self._threshold.crowded():
-                self._refuse(crowded)
+        if data.startswith(_HANDSHAKE_START) and self._is_idle:
+            if refusal := self._limits.over_limit():
+                self._reject(refusal)
                 return
-            if _is_whole(data):
-                self._hand_over(data)
+            if _is_complete_handshake(data):
+                self._switch_to_websocket(data)
                 return
         try:
             self.parser.feed_data(data)
@@ -102,107 +118,117 @@ class HttpProtocol(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
         except httptools.HttpParserInvalidMethodError:
-            self._refuse(request_head.BAD_METHOD if data[:1].isalpha() else request_head.BAD_REQUEST)
+            self._reject(request_head.BAD_METHOD if data[:1].isalpha() else request_head.BAD_REQUEST)
         except httptools.HttpParserError:
-            self._refuse(self._why or request_head.BAD_REQUEST)
+            self._reject(self._refusal or request_head.BAD_REQUEST)
         else:
-            self._count(len(data))
+            self._count_head_bytes(len(data))
 
     @property
-    def _is_between(self) -> bool:
-        """No request has begun that has not been answered."""
-        return not self._came and (self.cycle is None or self.cycle.response_complete)
+    def _is_idle(self) -> bool:
+        """Whether no request has begun to arrive or waits for its response."""
+        return not self._head_bytes and (self.cycle is None or self.cycle.response_complete)
 
-    def _hand_over(self, request: bytes) -> None:
-        """As uvicorn does, but before its parser: to parse twice is a sixth of a client's way in."""
-        self._stop()
+    def _switch_to_websocket(self, request: bytes) -> None:
+        """Does the same as uvicorn's upgrade, but without its parser.
+
+        Parsing the request twice would be a sixth of the cost of a new client.
+        """
+        self._end_head()
         self.connections.discard(self)
-        socket = self.ws_protocol_class(  # type: ignore[call-arg, misc]  # as in uvicorn
+        websocket = self.ws_protocol_class(  # type: ignore[call-arg, misc]  # as in uvicorn
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
-        socket.connection_made(self.transport)
-        socket.data_received(request)
-        self.transport.set_protocol(socket)
+        websocket.connection_made(self.transport)
+        websocket.data_received(request)
+        self.transport.set_protocol(websocket)
 
-    def _count(self, size: int) -> None:
-        """A header that does not end is told to nobody until it does."""
-        self._came = self._came + size if self._in_head else 0
-        if self._came > request_head.HEAD_BYTES:
-            self._refuse(request_head.TOO_LARGE)
+    def _count_head_bytes(self, size: int) -> None:
+        """Limits a header that does not end: the parser calls nothing until a header is complete."""
+        self._head_bytes = self._head_bytes + size if self._in_head else 0
+        if self._head_bytes > request_head.MAX_HEAD_BYTES:
+            self._reject(request_head.TOO_LARGE)
 
-    # --- what the parser finds
+    # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
+        """Called by httptools at the first byte of a request."""
         super().on_message_begin()
-        self.scope["state"][STATE] = self
+        self.scope["state"][PROTOCOL_KEY] = self
         self._size = HeadSize()
-        self._start()
+        self._start_head()
 
     def on_url(self, url: bytes) -> None:
-        self._judge(self._size.target(len(url)))
+        """Called by httptools with a part of the target."""
+        self._stop_if(self._size.add_target(len(url)))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._judge(self._size.header(len(name) + len(value) + len(b": \r\n")))
+        """Called by httptools with one header."""
+        self._stop_if(self._size.add_header(len(name) + len(value) + len(b": \r\n")))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._stop()
-        found = RequestHead(
+        """Called by httptools at the end of the head."""
+        self._end_head()
+        head = RequestHead(
             self.parser.get_method(),
             self.url,
             self.parser.get_http_version(),
             self.headers,
             self.parser.should_upgrade() and self._should_upgrade(),
-            self.client[0] if self.client else "",
+            self.peer,
         )
-        self._judge(request_head.refusal(found, self._threshold.rules))
+        self._stop_if(request_head.refusal(head, self._limits.rules))
         super().on_headers_complete()
 
-    def _judge(self, refusal: Refusal | None) -> None:
+    def _stop_if(self, refusal: Refusal | None) -> None:
         if refusal:
-            self._why = refusal
+            self._refusal = refusal
             raise _RefusedError
 
-    # --- the end
+    # --- rejecting
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Said before it is closed: what it still sends is read, or its system would drop our answer."""
-        self._stop()
-        self._refused = True
-        metrics.TURNED.labels(refusal.reason).inc()
-        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self.peer)
+    def _reject(self, refusal: Refusal) -> None:
+        """Sends the refusal, then reads and ignores input for `LINGER_SECONDS`.
+
+        If the connection were closed with unread input, the client's system would discard the response.
+        """
+        self._end_head()
+        self._rejected = True
+        metrics.REJECTED.labels(refusal.reason).inc()
+        _log.info("request rejected", reason=refusal.reason, status=refusal.status.value, address=self.peer)
         if self.cycle and not self.cycle.response_complete:
-            self.transport.abort()  # it is in the middle of another answer
+            self.transport.abort()  # part of another response may already be sent
             return
         self.transport.write(refusal.response())
         self.transport.write_eof()
-        self._deadline = self.loop.call_later(LINGER, self.transport.abort)
+        self._timer.start(LINGER_SECONDS, self.transport.abort)
 
-    def _start(self) -> None:
-        self._stop()
+    def _start_head(self) -> None:
         self._in_head = True
-        self._deadline = self.loop.call_later(self._threshold.head_within, self._too_slow)
+        self._timer.start(self._limits.head_timeout, self._abort_slow_head)
 
-    def _stop(self) -> None:
+    def _end_head(self) -> None:
         self._in_head = False
-        if self._deadline:
-            self._deadline.cancel()
-            self._deadline = None
+        self._timer.cancel()
 
-    def _too_slow(self) -> None:
-        reason = "slow_head" if self._came else "silent"
-        metrics.TURNED.labels(reason).inc()
-        _log.info("cut off", reason=reason, address=self.peer)
+    def _abort_slow_head(self) -> None:
+        reason = "slow_head" if self._head_bytes else "silent"
+        metrics.REJECTED.labels(reason).inc()
+        _log.info("connection aborted", reason=reason, address=self.peer)
         self.transport.abort()
 
 
-def _is_whole(request: bytes) -> bool:
-    """Surely the head of a handshake, all of it, and of no unusual size."""
+def _is_complete_handshake(request: bytes) -> bool:
+    """Returns whether the bytes are surely a complete handshake of usual size.
+
+    Any other handshake goes through uvicorn's parser, which decides more slowly.
+    """
     return (
-        len(request) <= request_head.LINE_BYTES
+        len(request) <= request_head.MAX_LINE_BYTES
         and request.startswith(b"GET /ws HTTP/1.1\r\n")
         and request.endswith(b"\r\n\r\n")
         and b"\r\nUpgrade: websocket\r\n" in request
-        and request.count(b"\n") <= request_head.HEADERS
+        and request.count(b"\n") <= request_head.MAX_HEADERS
     )

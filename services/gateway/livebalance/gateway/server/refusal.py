@@ -1,4 +1,4 @@
-"""A request that is turned away before anyone serves it: the whole answer, and one word for it."""
+"""Error responses for requests that are rejected before the ASGI app sees them."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -6,22 +6,25 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 from livebalance.gateway.limits.connections import Rejection
-from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode, problem
+from livebalance.wire.problem import MEDIA_TYPE, ProblemCode, encode_problem, problem
 
-NOT_READY_FOR = "5"  # seconds a client is asked to stay away
+NOT_READY_RETRY_AFTER = "5"  # seconds
 
 
 class Refusal(NamedTuple):
-    """`reason` is one of few words, for machines; `words` are for people. Neither holds what was sent."""
+    """An error response: `reason` is a stable code for programs, `detail` a text for people.
+
+    Neither repeats anything that the client sent.
+    """
 
     status: HTTPStatus
     reason: ProblemCode
-    words: str
+    detail: str
     headers: Mapping[str, str] = {}
 
     def response(self) -> bytes:
-        """HTTP/1.1, problem+json; the connection is closed after it."""
-        body = encode(problem(self.status, self.reason, self.words))
+        """Returns the whole HTTP/1.1 response, with an RFC 9457 body and `connection: close`."""
+        body = encode_problem(problem(self.status, self.reason, self.detail))
         headers = {
             "content-type": MEDIA_TYPE,
             "content-length": str(len(body)),
@@ -35,19 +38,19 @@ class Refusal(NamedTuple):
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def first(*judged: tuple[Refusal, bool]) -> Refusal | None:
-    """The first that holds, if one does."""
-    return next((refusal for refusal, holds in judged if holds), None)
+def first_refusal(*checks: tuple[Refusal, bool]) -> Refusal | None:
+    """Returns the first refusal whose condition is true, or None."""
+    return next((refusal for refusal, applies in checks if applies), None)
 
 
-def of_away(why: str) -> Refusal:
-    """What this gateway would show is not to be had now: another one may do better."""
-    word: Literal["draining", "not_ready"] = "draining" if why == "draining" else "not_ready"
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, word, why, {"retry-after": NOT_READY_FOR})
+def refuse_not_ready(reason: str) -> Refusal:
+    """Returns 503 for a gateway that drains or is not ready. Another gateway may accept the client."""
+    code: Literal["draining", "not_ready"] = "draining" if reason == "draining" else "not_ready"
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, code, reason, {"retry-after": NOT_READY_RETRY_AFTER})
 
 
-def of_turned(turned: Rejection) -> Refusal:
-    """Away, for a while: there are too many, or they come too fast."""
-    status = HTTPStatus.TOO_MANY_REQUESTS if turned.by_address else HTTPStatus.SERVICE_UNAVAILABLE
-    words = "too many connections, or too fast"
-    return Refusal(status, turned.why, words, {"retry-after": str(ceil(turned.seconds))})
+def refuse_over_limit(rejection: Rejection) -> Refusal:
+    """Returns 429 if the client's address is over its limit, 503 if the gateway is."""
+    status = HTTPStatus.TOO_MANY_REQUESTS if rejection.by_address else HTTPStatus.SERVICE_UNAVAILABLE
+    detail = "Too many connections, or too many new connections per second; retry later."
+    return Refusal(status, rejection.why, detail, {"retry-after": str(ceil(rejection.seconds))})

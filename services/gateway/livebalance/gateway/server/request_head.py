@@ -1,4 +1,4 @@
-"""The head of a request, judged before anyone reads it: its size, and whether it is meant for us."""
+"""Checks of a request's head: its size, host, TLS and ranges. Pure: no I/O."""
 
 import re
 from collections.abc import Container, Sequence
@@ -6,104 +6,112 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from livebalance.gateway.limits.connections import Address
-from livebalance.gateway.server.refusal import Refusal, first
+from livebalance.gateway.server.refusal import Refusal, first_refusal
 
-LINE_BYTES = 8 * 1024  # of one header, or of the target
-HEAD_BYTES = 32 * 1024
-HEADERS = 100
-RANGES = 8  # parts of a file asked for at once: each costs more to send than to ask for
+MAX_LINE_BYTES = 8 * 1024  # one header, or the target
+MAX_HEAD_BYTES = 32 * 1024
+MAX_HEADERS = 100
+MAX_RANGES = 8  # parts of a file in one request; a part costs more to send than to request
 
-PROBES = (b"/livez", b"/readyz")
-NEAR = (*PROBES, b"/metrics")  # whoever asks for these may know us by another name or an address, without TLS
+PROBE_PATHS = (b"/livez", b"/readyz")
+# Probes and Prometheus use the gateway's address or another name, without TLS.
+INTERNAL_PATHS = (*PROBE_PATHS, b"/metrics")
 
-# RFC 9110, 7.2: a name or an address, and a port.
+# RFC 9110 §7.2: a name or an address, and optionally a port.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 
-BAD_REQUEST = Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "this is no request of HTTP/1.1")
+BAD_REQUEST = Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "This is not an HTTP/1.1 request.")
 TOO_LARGE = Refusal(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     "head_too_large",
-    f"at most {HEADERS} headers of {LINE_BYTES} bytes",
+    f"Send at most {MAX_HEADERS} headers, {MAX_LINE_BYTES} bytes each and {MAX_HEAD_BYTES} bytes in all.",
 )
-TOO_LONG = Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "target_too_long", f"at most {LINE_BYTES} bytes")
-BAD_METHOD = Refusal(
-    HTTPStatus.METHOD_NOT_ALLOWED, "method", "this method is not known here", {"allow": "GET, HEAD"}
+TOO_LONG = Refusal(
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    "target_too_long",
+    f"The URL is too long: send at most {MAX_LINE_BYTES} bytes.",
 )
-_BAD_HOST = Refusal(HTTPStatus.BAD_REQUEST, "host", "this host is not served here")
-_OLD = Refusal(HTTPStatus.BAD_REQUEST, "http_version", "a WebSocket needs HTTP/1.1")
-_PLAIN = Refusal(
+BAD_METHOD = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method", "Use GET or HEAD.", {"allow": "GET, HEAD"})
+_BAD_HOST = Refusal(HTTPStatus.BAD_REQUEST, "host", "This server does not serve this host name.")
+_BAD_HTTP_VERSION = Refusal(HTTPStatus.BAD_REQUEST, "http_version", "A WebSocket handshake needs HTTP/1.1.")
+_NOT_SECURE = Refusal(
     HTTPStatus.UPGRADE_REQUIRED,
     "not_secure",
-    "come by TLS",
+    "Connect with TLS (https or wss).",
     {"upgrade": "TLS/1.2, HTTP/1.1", "connection": "Upgrade, close"},
 )
-_RANGES = Refusal(
-    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "ranges", f"at most {RANGES} parts of a file at once"
+_TOO_MANY_RANGES = Refusal(
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "ranges", f"Request at most {MAX_RANGES} ranges at once."
 )
 
 
 class RequestRules(NamedTuple):
-    """`hosts`: the names, with or without a port, that are ours; none: any. `proxies` speak for clients."""
+    """What a request's head must fulfil."""
 
-    hosts: frozenset[str] = frozenset()
-    secure: bool = False  # only what a proxy of ours got by TLS
-    proxies: Container[Address] = frozenset()
+    allowed_hosts: frozenset[str] = frozenset()  # in lower case, with or without a port; empty: any
+    require_tls: bool = False
+    trusted_proxies: Container[Address] = frozenset()  # X-Forwarded-* headers of other peers are ignored
 
 
 class RequestHead(NamedTuple):
+    """The head of one request, parsed."""
+
     method: bytes
     target: bytes
-    version: str  # as 1.1
+    version: str  # for example "1.1"
     headers: Sequence[tuple[bytes, bytes]]  # names in lower case
     upgrade: bool  # to a WebSocket
-    peer: Address  # who is connected
+    peer: Address  # the other end of the TCP connection: the client or a proxy
 
-    def all(self, name: bytes) -> list[bytes]:
+    def values(self, name: bytes) -> list[bytes]:
+        """Returns the value of each header with this name, which must be in lower case."""
         return [value for header, value in self.headers if header == name]
 
 
 class HeadSize:
-    """Of a head while it comes."""
+    """Adds up the size of a head while it arrives."""
 
     __slots__ = ("_bytes", "_headers", "_target")
 
     def __init__(self) -> None:
         self._bytes = self._headers = self._target = 0
 
-    def target(self, size: int) -> Refusal | None:
-        """More of the target has come."""
+    def add_target(self, size: int) -> Refusal | None:
+        """Counts another part of the target. Returns a refusal if the target is too long."""
         self._bytes += size
         self._target += size
-        return TOO_LONG if self._target > LINE_BYTES else None
+        return TOO_LONG if self._target > MAX_LINE_BYTES else None
 
-    def header(self, size: int) -> Refusal | None:
-        """Another header of that size has come."""
+    def add_header(self, size: int) -> Refusal | None:
+        """Counts another header. Returns a refusal if the header or the head is too large."""
         self._bytes += size
         self._headers += 1
-        too_large = size > LINE_BYTES or self._headers > HEADERS or self._bytes > HEAD_BYTES
+        too_large = size > MAX_LINE_BYTES or self._headers > MAX_HEADERS or self._bytes > MAX_HEAD_BYTES
         return TOO_LARGE if too_large else None
 
 
 def refusal(head: RequestHead, rules: RequestRules) -> Refusal | None:
-    """None: it may be served."""
-    near = head.target.partition(b"?")[0] in NEAR
-    return first(
+    """Returns why the request is rejected, or None if it may be served."""
+    internal = head.target.partition(b"?")[0] in INTERNAL_PATHS
+    return first_refusal(
         (BAD_METHOD, head.method == b"CONNECT"),
-        (_OLD, head.upgrade and head.version != "1.1"),
-        (_BAD_HOST, not near and not _is_ours(head, rules.hosts)),
-        (_PLAIN, not near and rules.secure and not _is_secure(head, rules.proxies)),
-        (_RANGES, sum(value.count(b",") for value in head.all(b"range")) >= RANGES),
+        (_BAD_HTTP_VERSION, head.upgrade and head.version != "1.1"),
+        (_BAD_HOST, not internal and not _is_allowed_host(head, rules.allowed_hosts)),
+        (_NOT_SECURE, not internal and rules.require_tls and not _used_tls(head, rules.trusted_proxies)),
+        (_TOO_MANY_RANGES, sum(value.count(b",") for value in head.values(b"range")) >= MAX_RANGES),
     )
 
 
-def _is_ours(head: RequestHead, hosts: frozenset[str]) -> bool:
-    named = head.all(b"host")
-    if not named and head.version == "1.0":
-        return not hosts
-    if len(named) != 1:  # RFC 9112, 3.2
+def _is_allowed_host(head: RequestHead, allowed_hosts: frozenset[str]) -> bool:
+    values = head.values(b"host")
+    if not values and head.version == "1.0":
+        return not allowed_hosts
+    if len(values) != 1:  # RFC 9112 §3.2
         return False
-    host = named[0].decode("latin-1").lower()
-    return bool(_HOST.fullmatch(host)) and (not hosts or host in hosts or _without_port(host) in hosts)
+    host = values[0].decode("latin-1").lower()
+    if not _HOST.fullmatch(host):
+        return False
+    return not allowed_hosts or host in allowed_hosts or _without_port(host) in allowed_hosts
 
 
 def _without_port(host: str) -> str:
@@ -111,7 +119,10 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdigit() else host
 
 
-def _is_secure(head: RequestHead, proxies: Container[Address]) -> bool:
-    """What the nearest proxy says; a client could say anything."""
-    told = b",".join(head.all(b"x-forwarded-proto")).rpartition(b",")[2].strip().lower()
-    return head.peer in proxies and told in (b"https", b"wss")
+def _used_tls(head: RequestHead, trusted_proxies: Container[Address]) -> bool:
+    """Returns whether the nearest proxy, if trusted, received the request over TLS.
+
+    The last value of X-Forwarded-Proto is the nearest proxy's; a client can send any earlier values.
+    """
+    scheme = b",".join(head.values(b"x-forwarded-proto")).rpartition(b",")[2].strip().lower()
+    return head.peer in trusted_proxies and scheme in (b"https", b"wss")
