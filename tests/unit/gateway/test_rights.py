@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.auth.jwks import JwksCache, keys, secret
+from livebalance.gateway.auth.jwks import JwksCache, parse_keys, secret_key
 from livebalance.gateway.auth.revocations import Revocations
-from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
-from livebalance.gateway.auth.tokens import LONGEST, ExpectedClaims, TokenVerifier
+from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
+from livebalance.gateway.auth.tokens import MAX_TOKEN_CHARACTERS, ExpectedClaims, TokenVerifier
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
@@ -30,15 +30,15 @@ ALICE, BOB = AccountId("alice"), AccountId("bob")
 
 @given(accounts, st.integers(0, 64))
 def test_a_prefix_covers_what_starts_with_it(account: AccountId, length: int) -> None:
-    assert scope([f"{account[:length]}*"]).covers(account)
-    assert scope([account]).covers(account)
-    assert not scope([]).covers(account)
+    assert parse_scope([f"{account[:length]}*"]).covers(account)
+    assert parse_scope([account]).covers(account)
+    assert not parse_scope([]).covers(account)
 
 
 @given(accounts, accounts)
 def test_an_id_covers_nothing_else(mine: AccountId, other: AccountId) -> None:
-    assert scope([mine]).covers(other) == (mine == other)
-    assert scope([f"{mine}*"]).covers(other) == other.startswith(mine)
+    assert parse_scope([mine]).covers(other) == (mine == other)
+    assert parse_scope([f"{mine}*"]).covers(other) == other.startswith(mine)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_an_id_covers_nothing_else(mine: AccountId, other: AccountId) -> None:
 )
 def test_what_is_no_scope_gives_no_rights(claim: object) -> None:
     with pytest.raises(DecodeError):
-        scope(claim)
+        parse_scope(claim)
 
 
 def test_what_a_list_may_show() -> None:
-    some = scope(["alice", "bob", "EU-*", "E*"])
-    assert some.within("") == (["alice", "bob"], ["E", "EU-"])
-    assert some.within("EU-1") == ([], ["EU-1"])
-    assert some.within("b") == (["bob"], [])
-    assert scope([]).within("") == ([], [])
+    some = parse_scope(["alice", "bob", "EU-*", "E*"])
+    assert some.narrow("") == (["alice", "bob"], ["E", "EU-"])
+    assert some.narrow("EU-1") == ([], ["EU-1"])
+    assert some.narrow("b") == (["bob"], [])
+    assert parse_scope([]).narrow("") == ([], [])
 
 
 # --- tokens
@@ -69,7 +69,7 @@ def public(key: Any, id_: str) -> dict[str, Any]:
 
 
 SET = {"keys": [public(RSA_KEY, "rsa-1"), public(EC_KEY, "ec-1")]}
-TOKENS = TokenVerifier(JwksCache([secret(SECRET, "demo"), *keys(SET)], None), EXPECTED)
+TOKENS = TokenVerifier(JwksCache([secret_key(SECRET, "demo"), *parse_keys(SET)], None), EXPECTED)
 
 
 def check(token: str) -> Rights | str:
@@ -98,7 +98,7 @@ def test_each_algorithm_by_its_own_key(token: str) -> None:
 def test_what_a_token_gives() -> None:
     given_ = claims(sub="me", sid="login", accounts=["EU-*"])
     rights = check(signed(given_))
-    assert rights == Rights("me", "login", scope(["EU-*"]), given_["iat"], Millis(given_["exp"] * 1000))
+    assert rights == Rights("me", "login", parse_scope(["EU-*"]), given_["iat"], Millis(given_["exp"] * 1000))
 
 
 PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -122,7 +122,7 @@ UNAUTHENTICATED = {
     "not a token": "abc",
     "nothing": "",
     "two parts": "a.b",
-    "too long": "a" * (LONGEST + 1),
+    "too long": "a" * (MAX_TOKEN_CHARACTERS + 1),
     "forged": made("another secret, long enough as well", "HS256", "demo"),
     "no signature": jwt.encode(claims(), "", "none"),
     "a public key as a secret": confused(),
@@ -161,7 +161,7 @@ def test_clocks_may_differ_a_little() -> None:
     now = int(time.time())
     late = check(signed(claims(exp=now - LEEWAY + 30)))
     assert isinstance(late, Rights)
-    assert late.end(Millis(now * 1000)) == late.expires + LEEWAY * 1000
+    assert late.ends_at(Millis(now * 1000)) == late.expires + LEEWAY * 1000
     assert isinstance(check(signed(claims(nbf=now + LEEWAY - 10, iat=now + LEEWAY - 10))), Rights)
 
 
@@ -179,13 +179,13 @@ def test_keys_that_are_for_something_else_are_left_out() -> None:
         "x",
         {"kty": "EC", "crv": "P-256"},
     ]
-    assert [key.key_id for key in keys({"keys": [*odd, *SET["keys"]]})] == ["rsa-1", "ec-1"]
+    assert [key.key_id for key in parse_keys({"keys": [*odd, *SET["keys"]]})] == ["rsa-1", "ec-1"]
     bad_sets: list[Any] = [None, [], {"keys": 1}, {"keys": [{"kty": "oct", "k": "c2hvcnQ"}]}]
     for bad in bad_sets:
         with pytest.raises(ValueError, match=r"."):
-            keys(bad)
+            parse_keys(bad)
     with pytest.raises(ValueError, match="32"):
-        secret("short", "demo")
+        secret_key("short", "demo")
 
 
 # --- what was taken back
@@ -194,7 +194,7 @@ AT = Millis(NOW * 1000)
 
 
 def rights(subject: str = "me", login: str = "login", issued: int = NOW) -> Rights:
-    return Rights(subject, login, scope(["*"]), issued, Millis(AT + 3_600_000))
+    return Rights(subject, login, parse_scope(["*"]), issued, Millis(AT + 3_600_000))
 
 
 @pytest.mark.parametrize(
@@ -215,16 +215,16 @@ def test_a_revocation_concerns_who_has_all_it_names(
     revocation: Revocation, ended: bool, hidden: list[AccountId]
 ) -> None:
     some = Revocations()
-    assert not some.ended(rights())
+    assert not some.revokes(rights())
     assert some.add([revocation]) == [revocation]
-    assert some.ended(rights()) is ended
-    assert [one for one in (ALICE, BOB) if some.hide(rights(), one)] == hidden
+    assert some.revokes(rights()) is ended
+    assert [one for one in (ALICE, BOB) if some.hides(rights(), one)] == hidden
 
 
 def test_a_token_of_later_is_good_again() -> None:
     some = Revocations()
     some.add([Revocation("me", None, None, AT)])
-    assert some.ended(rights(issued=NOW + LEEWAY))
-    assert not some.ended(rights(issued=NOW + LEEWAY + 1))
+    assert some.revokes(rights(issued=NOW + LEEWAY))
+    assert not some.revokes(rights(issued=NOW + LEEWAY + 1))
     assert some.add([Revocation("me", None, None, Millis(AT - 5000))]) == []
-    assert some.ended(rights(issued=NOW + LEEWAY))
+    assert some.revokes(rights(issued=NOW + LEEWAY))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from livebalance.runtime.config.environment import kinds, known, read, variable
+from livebalance.runtime.config.environment import known_variables, read_settings, service_settings, variable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import is_secret
 from livebalance.runtime.errors import SettingsError
@@ -20,7 +20,7 @@ SEED = "s33ded"
 LINE = re.compile(r"LIVEBALANCE_[A-Z0-9_]+ [^\n\r]+")
 SHAPES = {
     (name, field): shape
-    for name, kind in kinds().items()
+    for name, kind in service_settings().items()
     for field, shape in kind.model_json_schema()["properties"].items()
 }
 
@@ -38,15 +38,15 @@ def lines(kind: type[ServiceSettings] = ServiceSettings, /, **told: str) -> tupl
         for name, value in told.items():
             patch.setenv(f"LIVEBALANCE_{name}", value)
         try:
-            read(kind)
+            read_settings(kind)
         except SettingsError as wrong:
             return wrong.lines
     return ()
 
 
 def test_nothing_told_is_nothing_wrong() -> None:
-    assert read(ServiceSettings).kafka == "127.0.0.1:9092"
-    assert set(kinds()) == {"feed", "gateway", "projector", "recorder"}
+    assert read_settings(ServiceSettings).kafka == "127.0.0.1:9092"
+    assert set(service_settings()) == {"feed", "gateway", "projector", "recorder"}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_line_says_what_would_be_right(told: dict[str, str], line: str) -> Non
 )
 def test_of_each_service(service: str, told: dict[str, str], line: str) -> None:
     [name] = told
-    besides = lines(kinds()[service])  # what it needs in any case is told at once
-    assert lines(kinds()[service], **told) == (f"LIVEBALANCE_{name} {line}", *besides)
+    besides = lines(service_settings()[service])  # what it needs in any case is told at once
+    assert lines(service_settings()[service], **told) == (f"LIVEBALANCE_{name} {line}", *besides)
 
 
 def test_what_does_not_go_together_is_told_beside_what_is_wrong() -> None:
@@ -117,13 +117,13 @@ def test_what_does_not_go_together_is_told_beside_what_is_wrong() -> None:
 
 
 def test_what_a_gateway_needs_is_told_at_once() -> None:
-    needed = lines(kinds()["gateway"])
+    needed = lines(service_settings()["gateway"])
     assert ["LIVEBALANCE_JWKS" in needed[0], "LIVEBALANCE_TOKEN_ISSUER" in needed[1]] == [True, True]
-    assert lines(kinds()["gateway"], DEMO_SECRET=SEED) == (
-        "LIVEBALANCE_DEMO_SECRET will not do: a secret has at least 32 bytes",
+    assert lines(service_settings()["gateway"], DEMO_SECRET=SEED) == (
+        "LIVEBALANCE_DEMO_SECRET is invalid: a secret has at least 32 bytes",
     )
-    [broken] = lines(kinds()["gateway"], JWKS=SEED, TOKEN_ISSUER="bank")
-    assert broken.startswith("LIVEBALANCE_JWKS is no JSON Web Key Set")
+    [broken] = lines(service_settings()["gateway"], JWKS=SEED, TOKEN_ISSUER="bank")
+    assert broken.startswith("LIVEBALANCE_JWKS is not a valid JSON Web Key Set")
     assert SEED not in broken
 
 
@@ -169,14 +169,14 @@ VALUES = st.one_of(WORDS, st.sampled_from(["true", "0", "1", "-1", "nan", "[1]",
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    service=st.sampled_from(sorted(kinds())),
+    service=st.sampled_from(sorted(service_settings())),
     told=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6),
     unknown=st.dictionaries(st.text("ABC_\n\r\u2028", min_size=1, max_size=80), WORDS, max_size=2),
 )
 def test_one_line_each_and_never_a_value(service: str, told: dict[str, str], unknown: dict[str, str]) -> None:
     seeded = {name: f"{value}{SEED}{value}" for name, value in {**told, **unknown}.items()}
     for environment in (seeded, {**seeded, **told}):
-        for line in (found := lines(kinds()[service], **environment)):
+        for line in (found := lines(service_settings()[service], **environment)):
             assert SEED not in line
             assert len(line) < 200  # logs cut what is longer
             assert len(line.splitlines()) == 1
@@ -194,7 +194,7 @@ def test_every_secret_may_be_a_file(
     if field not in ("demo_secret", "jwks"):  # a gateway needs one of them
         monkeypatch.setenv("LIVEBALANCE_JWKS_URL", "https://bank/keys")
     monkeypatch.setenv("LIVEBALANCE_TOKEN_ISSUER", "bank")
-    told = read(kinds()[service])
+    told = read_settings(service_settings()[service])
     assert getattr(told, field).get_secret_value() == value
     assert SEED not in repr(told) + str(told) + told.model_dump_json()
 
@@ -203,7 +203,7 @@ def test_a_variable_outranks_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "livebalance_redis").write_text("redis://file")
     monkeypatch.setenv("LIVEBALANCE_SECRETS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://variable")
-    assert read(ServiceSettings).redis.get_secret_value() == "redis://variable"
+    assert read_settings(ServiceSettings).redis.get_secret_value() == "redis://variable"
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (secrets / "livebalance_kafka_password").symlink_to(outside)
     (secrets / "livebalance_jwsk").write_text(SEED)
     (secrets / "..data").mkdir()
-    found = lines(kinds()["gateway"], SECRETS_DIRECTORY=str(secrets), HTTP_PORT="x")
+    found = lines(service_settings()["gateway"], SECRETS_DIRECTORY=str(secrets), HTTP_PORT="x")
     assert found == (
         "LIVEBALANCE_JWSK is not known: is LIVEBALANCE_JWKS meant?",
         "LIVEBALANCE_SECRETS_DIRECTORY has a file livebalance_kafka_password that is a link to somewhere else",
@@ -233,7 +233,7 @@ def test_links_as_kubernetes_mounts_them_are_followed(
     (tmp_path / "..data").symlink_to("..2026")
     (tmp_path / "livebalance_redis").symlink_to("..data/livebalance_redis")
     monkeypatch.setenv("LIVEBALANCE_SECRETS_DIRECTORY", str(tmp_path))
-    assert read(ServiceSettings).redis.get_secret_value() == "redis://mounted"
+    assert read_settings(ServiceSettings).redis.get_secret_value() == "redis://mounted"
 
 
 WITH_MISTAKES = ("test_environment.py", "test_refusing.py", "test_config.py")
@@ -249,4 +249,4 @@ def test_every_variable_that_this_repository_names_is_known() -> None:
         text=True,
         timeout=30,
     )
-    assert set(listed.stdout.split()) - known() == set()
+    assert set(listed.stdout.split()) - known_variables() == set()

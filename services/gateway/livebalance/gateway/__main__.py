@@ -1,4 +1,4 @@
-"""`python -m livebalance.gateway`."""
+"""Runs a gateway: `python -m livebalance.gateway`."""
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings

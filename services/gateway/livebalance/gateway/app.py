@@ -1,4 +1,4 @@
-"""A gateway put together: Postgres, Redis, sockets, REST, the page; and how it goes away."""
+"""Builds and runs one gateway: Postgres pool, relay, HTTP server, and the drain at its end."""
 
 import asyncio
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ from livebalance.gateway.limits.connections import ConnectionLimits, TrustedProx
 from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig
 from livebalance.gateway.relay import Relay
+from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.http import HttpLimits, HttpProtocol
 from livebalance.gateway.server.request_head import RequestRules
@@ -35,15 +36,14 @@ from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.settings import Settings
 from livebalance.readmodel.gateway_reads import SETTINGS
 from livebalance.runtime import logs
-from livebalance.runtime.metrics import TYPE
+from livebalance.runtime.metrics import CONTENT_TYPE
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
 _log = logs.get("gateway")
 
-Pool = "asyncpg.Pool[asyncpg.Record]"
 
-
-def terms(settings: Settings) -> SessionConfig:
+def session_config(settings: Settings) -> SessionConfig:
+    """Returns what every client gets in its welcome, and its limits."""
     return SessionConfig(
         gateway=settings.name,
         version=VERSION,
@@ -71,24 +71,26 @@ def terms(settings: Settings) -> SessionConfig:
     )
 
 
-def credentialed(settings: Settings) -> Credentials:
-    """In a demo the page may also be looked at where this gateway itself listens."""
-    here = {f"http://127.0.0.1:{settings.http_port}"} if settings.demo_secret else set()
-    return Credentials(settings.token_cookie, here | set(settings.allowed_origins))
+def credentials(settings: Settings) -> Credentials:
+    """Returns the check of tokens and origins. A demo also allows this gateway's own origin."""
+    own = {f"http://127.0.0.1:{settings.http_port}"} if settings.demo_secret else set()
+    return Credentials(settings.token_cookie, own | set(settings.allowed_origins))
 
 
-def patient(settings: Settings) -> TransportTimeouts:
+def transport_timeouts(settings: Settings) -> TransportTimeouts:
+    """Returns the timeouts and buffer sizes of WebSockets and event streams."""
     return TransportTimeouts(
         settings.ping_interval_seconds,
         settings.write_timeout_seconds,
         send_buffer=settings.send_buffer_bytes,
-        assembly=settings.message_timeout_seconds,
+        message_timeout=settings.message_timeout_seconds,
     )
 
 
-def application(
-    settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authority: Authenticator
+def create_app(
+    settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authenticator: Authenticator
 ) -> FastAPI:
+    """Returns the ASGI application: REST, event streams, health, metrics and the page, not WebSockets."""
     app = FastAPI(
         title="Livebalance",
         version=VERSION,
@@ -99,12 +101,11 @@ def application(
     openapi.install(app, settings.token_cookie)
     problems.install(app)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(AccessLogMiddleware, proxies=TrustedProxies(settings.trusted_proxies))
-    guard = RequestAuth(credentialed(settings), authority)
-    app.include_router(rest.routes(pool, guard))
-    app.include_router(
-        sse.routes(StreamContext(relay, patient(settings), TrustedProxies(settings.trusted_proxies)), guard)
-    )
+    app.add_middleware(AccessLogMiddleware, trusted_proxies=TrustedProxies(settings.trusted_proxies))
+    auth = RequestAuth(credentials(settings), authenticator)
+    app.include_router(rest.routes(pool, auth))
+    proxies = TrustedProxies(settings.trusted_proxies)
+    app.include_router(sse.routes(StreamContext(relay, transport_timeouts(settings), proxies), auth))
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -112,16 +113,16 @@ def application(
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        if why := relay.not_ready():
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", why)
+        if reason := relay.not_ready():
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", reason)
         return PlainTextResponse("ok\n")
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(relay.shown(), media_type=TYPE)
+        return Response(relay.shown(), media_type=CONTENT_TYPE)
 
     @app.get("/api/{rest:path}", include_in_schema=False)
-    async def nothing(rest: str) -> Response:
+    async def unknown_path(rest: str) -> Response:
         raise HTTPException(404)
 
     if settings.page_directory:
@@ -130,74 +131,88 @@ def application(
 
 
 class GatewayServer(uvicorn.Server):
+    """uvicorn without signal handlers: the gateway drains before it stops."""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # the service drains before it stops
+        """Called by uvicorn while it serves. Captures no signals."""
+        yield
 
-    def abandon(self) -> None:
-        """Drops whoever is still connected. A loop does not close while something of it is open."""
+    def abort_connections(self) -> None:
+        """Aborts the remaining connections. The event loop does not close while a transport is open."""
         for listener in self.servers if self.started else ():
             listener.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
 
-def server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServer:
-    patience = patient(settings)
+def create_server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServer:
+    """Returns the HTTP server: it serves WebSockets itself (decision 5), and other requests with `app`."""
+    timeouts = transport_timeouts(settings)
     proxies = TrustedProxies(settings.trusted_proxies)
     hosts = frozenset(host.lower() for host in settings.allowed_hosts)
     rules = RequestRules(hosts, settings.require_tls, proxies)
-    entrance = Handshake(rules, credentialed(settings))
-    threshold = HttpLimits(rules, settings.request_head_timeout_seconds, relay.crowded)
+    handshake = Handshake(rules, credentials(settings))
+    encoder = FrameEncoder()
+    limits = HttpLimits(rules, settings.request_head_timeout_seconds, relay.crowded)
 
-    def socket(
+    def websocket(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
     ) -> WebSocketConnection:
-        return WebSocketConnection(relay, entrance, patience, server_state)
+        return WebSocketConnection(relay, handshake, timeouts, server_state, encoder)
 
     config = uvicorn.Config(
         app,
         host=settings.http_host,
         port=settings.http_port,
-        http=partial(HttpProtocol, threshold=threshold),  # type: ignore[arg-type]  # called like a class, as is the next
-        ws=socket,  # type: ignore[arg-type]
+        http=partial(HttpProtocol, limits=limits),  # type: ignore[arg-type]  # uvicorn calls both like a class
+        ws=websocket,  # type: ignore[arg-type]
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # who a client is, is told from the settings' proxies alone
+        proxy_headers=False,  # only LIVEBALANCE_TRUSTED_PROXIES decides which proxy is believed
         timeout_graceful_shutdown=2,
     )
     return GatewayServer(config)
 
 
-async def _as_it_is(_: object) -> None:
-    """What a gateway says to Postgres leaves nothing behind on a connection; to reset it is a round trip."""
+async def _skip_reset(_: object) -> None:
+    """Saves asyncpg's reset of a released connection, a round trip. No statement leaves session state."""
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
-    """Serves until `stopping`; then drains, and returns."""
+    """Serves until `stopping` is set, then drains and returns.
+
+    Raises:
+        StartupError: The settings have no keys that verify tokens, or invalid keys.
+    """
     async with asyncpg.create_pool(
         settings.postgres.get_secret_value(),
         min_size=0,
         max_size=settings.postgres_pool_size,
         timeout=settings.postgres_timeout_seconds,
         command_timeout=settings.postgres_timeout_seconds,
-        reset=_as_it_is,
+        reset=_skip_reset,
         server_settings={"application_name": settings.name, **SETTINGS},
     ) as pool:
-        authority = Authenticator(settings, pool)
-        relay = Relay(settings, pool, terms(settings), authority)
-        http = server(settings, application(settings, pool, relay, authority), relay)
+        authenticator = Authenticator(
+            settings.auth_config(),
+            pool,
+            poll_seconds=settings.revocation_poll_seconds,
+            timeout_seconds=settings.postgres_timeout_seconds,
+        )
+        relay = Relay(settings, pool, session_config(settings), authenticator)
+        server = create_server(settings, create_app(settings, pool, relay, authenticator), relay)
         try:
             async with asyncio.TaskGroup() as group:
-                parts = group.create_task(relay.serve())
-                listening = group.create_task(http.serve())
+                relay_task = group.create_task(relay.serve())
+                server_task = group.create_task(server.serve())
                 await stopping.wait()
-                _log.info("draining")
+                _log.info("drain started")
                 await relay.drain(settings.drain_delay_seconds, settings.drain_period_seconds)
-                http.should_exit = True
-                await listening
-                parts.cancel()
+                server.should_exit = True
+                await server_task
+                relay_task.cancel()
         finally:
-            http.abandon()
+            server.abort_connections()

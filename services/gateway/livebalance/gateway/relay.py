@@ -18,11 +18,11 @@ from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session
 from livebalance.gateway.live.sessions import EXPIRED, REVOKED, SessionConfig, Sessions
 from livebalance.gateway.live.status import PipelineStatus
-from livebalance.gateway.postgres.audit import Audit, Followed, findings
-from livebalance.gateway.postgres.loader import AccountLoader, Answers, Failure
+from livebalance.gateway.postgres.audit import Audit, AccountPositions, count_findings
+from livebalance.gateway.postgres.loader import AccountLoader, AccountStates, ReadFailure
 from livebalance.gateway.postgres.read_queue import ReadQueue
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
-from livebalance.gateway.server.refusal import Refusal, of_away, of_turned
+from livebalance.gateway.server.refusal import Refusal, refuse_not_ready, refuse_over_limit
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.telemetry import metrics
 from livebalance.gateway.telemetry.latency import LatencySampler
@@ -31,7 +31,7 @@ from livebalance.gateway.telemetry.session_stats import record_session_stats
 from livebalance.gateway.timer import Timer
 from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.readmodel.revocations import Revocation
-from livebalance.runtime.metrics import shown
+from livebalance.runtime.metrics import render
 from livebalance.runtime.process import failpoints
 from livebalance.wire.close import CloseCode
 from livebalance.wire.delta import Delta, ProgressMessage
@@ -76,7 +76,7 @@ class Relay:
         self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes)
         self._clients = Sessions(terms, authority.revocations, self._hub)
         self._authority = authority
-        authority.told = self._revoked
+        authority.on_revoked = self._revoked
         self._pipeline = PipelineStatus()
         self._links: dict[Session, Link] = {}
         self._census = ScrapeCollector(self._hub, self._pipeline, self._links)
@@ -95,7 +95,7 @@ class Relay:
                 self._connected,
                 self._lost,
                 self._dropped,
-                authority.ring,
+                authority.request_poll,
                 self._missed,
             ),
         )
@@ -137,7 +137,7 @@ class Relay:
     def shown(self) -> bytes:
         """For /metrics."""
         self._census.take(_wall())
-        return shown()
+        return render()
 
     # --- clients
 
@@ -145,14 +145,14 @@ class Relay:
         """None: a client of this address may connect, and counts until it has `left`."""
         now = time.monotonic()
         if why := self._gate.closed(self._authority.ready, now):
-            return of_away(why)
+            return refuse_not_ready(why)
         turned = self._clients.doorman.admit(address, now)
-        return of_turned(turned) if turned else None
+        return refuse_over_limit(turned) if turned else None
 
     def crowded(self) -> Refusal | None:
         """Nobody may come in now, whoever it is."""
         turned = self._clients.doorman.crowded(time.monotonic())
-        return of_turned(turned) if turned else None
+        return refuse_over_limit(turned) if turned else None
 
     def left(self, address: Address) -> None:
         self._clients.doorman.leave(address)
@@ -281,26 +281,26 @@ class Relay:
 
     # --- Postgres
 
-    def _answered(self, answers: Sequence[tuple[AccountRead, Answers]]) -> None:
+    def _answered(self, answers: Sequence[tuple[AccountRead, AccountStates]]) -> None:
         now = time.monotonic()
         for read, found in answers:
             self._hub.answered(read, found, now)
         metrics.READS.inc(len(answers))
         self.perform()
 
-    def _failed(self, reads: Sequence[AccountRead], why: Failure) -> None:
+    def _failed(self, reads: Sequence[AccountRead], why: ReadFailure) -> None:
         for read in reads:
             self._hub.failed(read, random.randint(*RETRY_MS))
         metrics.FAILED_READS.labels(why).inc(len(reads))
         self.perform()
 
-    def _audited(self, asked: Followed, finding: AuditFinding) -> None:
+    def _audited(self, asked: AccountPositions, finding: AuditFinding) -> None:
         now = time.monotonic()
         self._gate.audited_at = now
         self._deltas.hear_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
-        for reason, count in findings(asked, finding).items():
+        for reason, count in count_findings(asked, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
         self._say_status()
         self.perform()
@@ -338,7 +338,7 @@ class Relay:
         if done.touched:
             self._deliver(done.touched)
         if spared := self._hub.trail.take_spared():
-            metrics.SPARED.inc(spared)
+            metrics.HISTORY_RECOVERIES.inc(spared)
         for why in done.repairs:
             metrics.REPAIRS.labels(why).inc()
         self._alarm.set(self._clients.due)

@@ -1,123 +1,146 @@
-"""Settings of a gateway; times in seconds, sizes in bytes."""
+"""Settings of a gateway. Times are in seconds and sizes in bytes."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
 from livebalance.gateway.limits.connections import TrustedProxies
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Count, Port, Postgres, Seconds, Texts
+from livebalance.runtime.config.types import Count, Port, Seconds, SecretPostgresUrl, TextList
 
-Published = Annotated[str, Field(pattern=r"^https?://", examples=["https://host/path"])]
-Rate = Annotated[float, Field(gt=0)]  # a second, over time
+if TYPE_CHECKING:
+    from livebalance.gateway.auth.config import AuthConfig
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://", examples=["https://host/path"])]
+PerSecond = Annotated[float, Field(gt=0)]
 
 
 class Settings(ServiceSettings):
-    """Who may come is said by keys that tokens are checked with: without any, a gateway does not start."""
+    """Settings of a gateway, from LIVEBALANCE_*. A gateway without keys for tokens does not start."""
 
     name: str = "gateway"
     http_port: Port = 8000
-    """Where sockets, REST, events, the page, `/livez`, `/readyz` and `/metrics` are."""
-    postgres: Postgres = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
-    """Where the projection is, for a member of the role `gateway`."""
+    """Port of WebSockets, REST, events, the page, `/livez`, `/readyz` and `/metrics`."""
+    postgres: SecretPostgresUrl = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
+    """URL of the projection's database, for a member of the role `gateway`."""
     page_directory: Path | None = None
-    """Directory of the built page; none: there is no page."""
+    """Directory of the built page. None: the gateway serves no page."""
 
     jwks: SecretStr | None = None
-    """A JSON Web Key Set that tokens are checked with: oct (HS256), RSA (RS256), EC (ES256)."""
-    jwks_url: Published | None = None
-    """Where more of it is published, without secrets."""
-    token_audience: str = "livebalance"
-    """Whom a token has to be for (claim `aud`)."""
+    """JSON Web Key Set that verifies tokens: oct (HS256), RSA (RS256), EC (ES256). None: only the keys at
+    `LIVEBALANCE_JWKS_URL`."""
+    jwks_url: HttpUrl | None = None
+    """URL of a JSON Web Key Set with more public keys, read every 10 minutes, or sooner if a token names an
+    unknown key. None: only the keys in `LIVEBALANCE_JWKS`."""
+    token_audience: str = "livebalance"  # noqa: S105
+    """Claim `aud` that a token must have."""
     token_issuer: str | None = None
-    """Whose tokens are taken (claim `iss`)."""
+    """Claim `iss` that a token must have. Required, except in demo mode."""
     demo_secret: SecretStr | None = None
-    """Demo mode: the feed gives a token to whoever asks."""
-    token_cookie: str = "livebalance"
-    """Name of the cookie whose value is a token."""
-    allowed_origins: Texts = ()
-    """Of pages that may use the cookie, and open sockets from elsewhere."""
+    """Secret of the demo mode, the same as the feed's, at least 32 bytes. Any client gets a token from the
+    feed. None: no demo mode. Never set it for real data."""
+    token_cookie: str = "livebalance"  # noqa: S105
+    """Name of the cookie that may hold the token."""
+    allowed_origins: TextList = ()
+    """Origins of the pages that may use the cookie, or open WebSockets from another host. Exact: scheme, host
+    and port."""
     auth_timeout_seconds: Seconds = 5.0
-    """How long a socket may take to say who it is."""
+    """Seconds in which a new WebSocket must authenticate, or the gateway closes it."""
     revocation_poll_seconds: Seconds = 2.0
-    """Between looks at what was taken back."""
+    """Seconds between two reads of the revocations. Redis announces a revocation sooner, if it works."""
     max_connections_per_user: Count = 10
-    """At once, of one user."""
-    allowed_hosts: Texts = ()
-    """Names (and ports) that are ours, in the Host of a request; none: any."""
+    """Maximum concurrent connections of one user."""
+    allowed_hosts: TextList = ()
+    """Hosts that requests may name in their Host header, with or without port. Empty: any."""
     require_tls: bool = False
-    """Take only what a proxy of ours got by TLS (X-Forwarded-Proto)."""
+    """Whether to reject requests that a trusted proxy did not receive over TLS (X-Forwarded-Proto)."""
     request_head_timeout_seconds: Seconds = 5.0
-    """How long a request's head may take to come."""
+    """Seconds in which the head of a request must arrive."""
 
     heartbeat_interval_seconds: Seconds = 10.0
-    """Between two heartbeats to a client."""
+    """Seconds between two heartbeats to a client."""
     max_subscriptions: Count = 128
-    """Of one session, at most."""
-    message_rate: Rate = 10.0
-    """Of one session, over time; three times as many at once."""
+    """Maximum subscriptions of one connection."""
+    message_rate: PerSecond = 10.0
+    """Messages per second of one connection, on average; three times as many at once."""
     max_connections: Count = 20_000
-    """Of this gateway, at most."""
-    connection_rate: Rate = 1000.0
-    """A second, over time; so many at once would stop the others."""
+    """Maximum connections of this gateway."""
+    connection_rate: PerSecond = 1000.0
+    """New connections accepted per second, on average; at most 64 at once, so that a burst does not stall
+    existing clients."""
     max_connections_per_address: Count = 200
-    """Of one address, at most."""
-    connection_rate_per_address: Rate = 20.0
-    """A second, over time; twice as many at once."""
+    """Maximum connections of one client address. Raise it if many users share an address."""
+    connection_rate_per_address: PerSecond = 20.0
+    """New connections accepted per second from one client address, on average; twice as many at once."""
     max_connection_age_seconds: Seconds | None = None
-    """After which a socket or stream is asked to come back, so that new gateways fill: this long, or up to a
-    fifth less, by chance; none: never."""
-    trusted_proxies: Texts = ("127.0.0.1", "::1")
-    """Whose word (X-Forwarded-For) is taken for an address; networks too, as 10.0.0.0/8."""
+    """Seconds after which a client is asked to reconnect, less up to a fifth by chance. None: never. Set it
+    so that clients move to gateways that were added."""
+    trusted_proxies: TextList = ("127.0.0.1", "::1")
+    """Addresses and networks (such as 10.0.0.0/8) of proxies that are believed for X-Forwarded-For and
+    X-Forwarded-Proto."""
     recovery_max_revisions: Annotated[int, Field(ge=0)] = 10_000
-    """Revisions behind, beyond which a snapshot answers."""
+    """Maximum revisions that a resuming client is sent as deltas. A client further behind gets a snapshot. 0:
+    every client that missed something gets a snapshot."""
     recovery_page_rows: Count = 200
-    """Transfers in one delta of a resume; so many fit an outbox."""
+    """Maximum transfers in one delta of a recovery. Raise it only with `LIVEBALANCE_CLIENT_QUEUE_BYTES`,
+    which must hold such a delta."""
     client_queue_bytes: Count = 64 * 1024
-    """What may wait for one client; more is forgotten and read again."""
+    """Maximum bytes of data that wait for one client. Data beyond it is dropped, and read from Postgres
+    again."""
     history_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
-    """Of what was relayed lately, for those who come back."""
+    """Bytes of memory for recently sent frames, which answer resuming clients without Postgres. 0: no
+    history."""
     send_buffer_bytes: Count = 128 * 1024
-    """The kernel's, of one socket."""
+    """Kernel send buffer (SO_SNDBUF) of each connection, in bytes."""
     message_timeout_seconds: Seconds = 10.0
-    """A message that began must have ended."""
+    """Seconds in which a WebSocket message that began must be complete."""
     ping_interval_seconds: Seconds = 20.0
-    """Between two pings of a socket."""
+    """Seconds between two checks that a client is still there: a ping, on a WebSocket."""
     write_timeout_seconds: Seconds = 120.0
-    """While data waits, before a connection is aborted."""
+    """Seconds without progress, while data waits for a client, until its connection is aborted."""
 
     audit_interval_seconds: Seconds = 5.0
-    """Within which every followed account is compared with Postgres."""
+    """Seconds in which every subscribed account is compared with Postgres once."""
     redis_probe_interval_seconds: Seconds = 5.0
-    """Between two messages to ourselves through Redis: it may be deaf without an error."""
+    """Seconds between two probes: messages that the gateway publishes to itself. Redis can stop delivering
+    without an error."""
     postgres_timeout_seconds: Seconds = 5.0
-    """How long a statement may wait for Postgres."""
+    """Seconds that connecting to Postgres may take, and each statement."""
     read_rate: Count = 5_000
-    """Of accounts: repairs, resumes and joins together."""
+    """Account reads per second, on average: repairs, recoveries and new subscriptions together."""
     max_queued_reads: Count = 20_000
-    """Resumes, and as many joins; who would be one more is told to come back."""
+    """Maximum queued resume reads, and the same for subscribe reads. Further requests are answered
+    `unavailable`."""
     postgres_pool_size: Count = 6
-    """To Postgres: two for reads of accounts, one for audits, the rest for REST."""
+    """Maximum connections to Postgres: two for account reads, one for audits, the rest for REST."""
 
     drain_delay_seconds: Annotated[float, Field(ge=0)] = 2.0
-    """Told to stop: how long `/readyz` says no, and who comes is let in, before anyone is asked to go."""
+    """Seconds after SIGTERM during which `/readyz` fails but new clients are still accepted, before the drain
+    starts. 0: the drain starts at once."""
     drain_period_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """After the notice: over which clients are asked to come back elsewhere."""
+    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: all
+    at once."""
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _addresses(cls, told: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            TrustedProxies(told)
+            TrustedProxies(proxies)
         except ValueError:
             raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
-        return told
+        return proxies
 
-    def refusals(self) -> Iterator[str]:
-        """Not those of Kafka's certificates: a gateway does not speak with Kafka."""
-        # Whoever wants our names alone, as all services do, need not have what checks signatures.
-        from livebalance.gateway.auth.config import refusals  # noqa: PLC0415
+    def auth_config(self) -> "AuthConfig":
+        """Returns the settings of token verification."""
+        # Imported late: a service that only needs the names of these settings has no PyJWT.
+        from livebalance.gateway.auth.config import AuthConfig  # noqa: PLC0415
 
-        return refusals(self)
+        return AuthConfig(self.jwks, self.jwks_url, self.token_audience, self.token_issuer, self.demo_secret)
+
+    def startup_errors(self) -> Iterator[str]:
+        """Yields the errors of token verification. A gateway does not use the Kafka settings."""
+        from livebalance.gateway.auth.config import startup_errors  # noqa: PLC0415
+
+        return startup_errors(self.auth_config())

@@ -1,1 +1,1 @@
-"""Tokens, keys, rights and revocations."""
+"""Verifies tokens and answers what a client may see."""

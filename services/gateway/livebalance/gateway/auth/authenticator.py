@@ -1,4 +1,4 @@
-"""Who is let in, and who no longer: tokens checked here, and what operators took back, read from Postgres."""
+"""Verifies tokens, and polls Postgres for revocations."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,69 +6,87 @@ from contextlib import suppress
 
 import asyncpg
 
-from livebalance.gateway.auth.config import trusted
+from livebalance.gateway.auth import config
+from livebalance.gateway.auth.config import AuthConfig
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError, TokenVerifier
-from livebalance.gateway.settings import Settings
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
 from livebalance.runtime import logs
 from livebalance.wire.identity import AccountId
 
-_log = logs.get("authority")
+_log = logs.get("auth")
 
 
 class Authenticator:
-    """`run` serves until it is cancelled; `told` is called with what was taken back, perhaps again."""
+    """Answers what the bearer of a token may see. `run` serves until it is cancelled.
 
-    def __init__(self, settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        """Raises RefusedError when the settings have no keys, or keys that are none."""
+    `on_revoked` is called with the revocations of each poll. It may get the same revocation again.
+    """
+
+    def __init__(
+        self,
+        auth_config: AuthConfig,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        *,
+        poll_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
+        """Polls every `poll_seconds`. A statement may take `timeout_seconds`.
+
+        Raises:
+            StartupError: The configuration has no keys, or invalid keys.
+        """
         self.revocations = Revocations()
-        self.told: Callable[[Iterable[Revocation]], object] = self.revocations.add
-        self._keys, expected = trusted(settings)
-        if settings.demo_secret:
-            _log.warning("demo mode: whoever asks is given a token for every account")
+        self.on_revoked: Callable[[Iterable[Revocation]], object] = self.revocations.add
+        self._keys, expected = config.load(auth_config)
+        if auth_config.demo_secret:
+            _log.warning("demo mode enabled: any client gets a token for every account")
         self._tokens = TokenVerifier(self._keys, expected)
         self._pool = pool
-        self._period = settings.revocation_poll_seconds
-        self._deadline = settings.postgres_timeout_seconds
-        self._rang = asyncio.Event()
-        self._read = False  # what was taken back, ever
-        self._gapless = False  # and since then without a pause
+        self._poll_seconds = poll_seconds
+        self._timeout_seconds = timeout_seconds
+        self._poll_requested = asyncio.Event()
+        self._has_read = False  # revocations were read at least once
+        self._up_to_date = False  # no poll has failed since
 
     @property
     def ready(self) -> bool:
-        return self._keys.ready and self._read
+        """Whether keys and revocations have been read."""
+        return self._keys.ready and self._has_read
 
     def check(self, token: str) -> Rights | TokenError:
+        """Returns the rights of a valid token, or why it is rejected."""
         rights = self._tokens.check(token, asyncio.get_running_loop().time())
-        return "revoked" if isinstance(rights, Rights) and self.revocations.ended(rights) else rights
+        return "revoked" if isinstance(rights, Rights) and self.revocations.revokes(rights) else rights
 
     def may_see(self, rights: Rights, account: AccountId) -> bool:
-        return rights.scope.covers(account) and not self.revocations.hide(rights, account)
+        """Returns whether the rights cover the account and no revocation hides it."""
+        return rights.scope.covers(account) and not self.revocations.hides(rights, account)
 
-    def ring(self) -> None:
-        """Redis said that something was taken back."""
-        self._rang.set()
+    def request_poll(self) -> None:
+        """Polls now. Called when Redis announces a revocation."""
+        self._poll_requested.set()
 
     async def run(self) -> None:
+        """Keeps keys and revocations up to date."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keys.run())
-            group.create_task(self._watch())
+            group.create_task(self._poll_revocations())
 
-    async def _watch(self) -> None:
+    async def _poll_revocations(self) -> None:
         while True:
-            self._rang.clear()
+            self._poll_requested.clear()
             try:
-                async with asyncio.timeout(self._deadline):
-                    self.told(await revoked(self._pool, OVERLAP if self._gapless else KEPT))
-                self._read = self._gapless = True
-            except TRANSIENT as reason:
-                self._gapless = False
-                _log.warning("revocations cannot be read", reason=type(reason).__name__)
-                await asyncio.sleep(self._period)
+                async with asyncio.timeout(self._timeout_seconds):
+                    self.on_revoked(await revoked(self._pool, OVERLAP if self._up_to_date else KEPT))
+                self._has_read = self._up_to_date = True
+            except TRANSIENT as error:
+                self._up_to_date = False
+                _log.warning("revocations unavailable", reason=type(error).__name__)
+                await asyncio.sleep(self._poll_seconds)
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._period):
-                    await self._rang.wait()
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._poll_requested.wait()

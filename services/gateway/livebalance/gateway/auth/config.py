@@ -1,49 +1,64 @@
-"""Whose tokens are taken: what the settings say of keys, and all that is wrong with it."""
+"""Settings of token verification: keys, issuer and audience, and the errors in them."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from jwt import PyJWK
 from msgspec import json
+from pydantic import SecretStr
 
-from livebalance.gateway.auth.jwks import JwksCache, keys, secret
+from livebalance.gateway.auth.jwks import JwksCache, parse_keys, secret_key
 from livebalance.gateway.auth.tokens import ExpectedClaims
-from livebalance.gateway.settings import Settings
 from livebalance.runtime.errors import StartupError
 
 DEMO_ISSUER = "livebalance-demo"
 
 
-def refusals(settings: Settings) -> Iterator[str]:
-    """Why a gateway does not start, a line each."""
-    named = settings.jwks or settings.jwks_url
-    if settings.demo_secret and named:
+class AuthConfig(NamedTuple):
+    """The settings of the same names, see docs/configuration.md."""
+
+    jwks: SecretStr | None
+    jwks_url: str | None
+    token_audience: str
+    token_issuer: str | None
+    demo_secret: SecretStr | None
+
+
+def startup_errors(config: AuthConfig) -> Iterator[str]:
+    """Yields the reasons why a gateway with this configuration does not start, one line each."""
+    has_keys = config.jwks or config.jwks_url
+    if config.demo_secret and has_keys:
         yield "LIVEBALANCE_DEMO_SECRET is for demos: it does not go with LIVEBALANCE_JWKS or its URL"
-    if not settings.demo_secret and not named:
+    if not config.demo_secret and not has_keys:
         yield "no keys to check tokens with: set LIVEBALANCE_JWKS or LIVEBALANCE_JWKS_URL"
-    if not settings.demo_secret and not settings.token_issuer:
-        yield "whose tokens are taken? set LIVEBALANCE_TOKEN_ISSUER"
+    if not config.demo_secret and not config.token_issuer:
+        yield "no issuer to accept tokens from: set LIVEBALANCE_TOKEN_ISSUER"
     try:
-        _own(settings)
-    except StartupError as why:
-        yield str(why)
+        _own_keys(config)
+    except StartupError as error:
+        yield str(error)
 
 
-def trusted(settings: Settings) -> tuple[JwksCache, ExpectedClaims]:
-    """Raises StartupError when the settings have no keys, or keys that are none."""
-    for why in refusals(settings):
-        raise StartupError(why)
-    issuer = DEMO_ISSUER if settings.demo_secret else settings.token_issuer
+def load(config: AuthConfig) -> tuple[JwksCache, ExpectedClaims]:
+    """Returns the keys and the claims that a token must have.
+
+    Raises:
+        StartupError: The configuration has no keys, or invalid keys.
+    """
+    for reason in startup_errors(config):
+        raise StartupError(reason)
+    issuer = DEMO_ISSUER if config.demo_secret else config.token_issuer
     assert issuer
-    return JwksCache(_own(settings), settings.jwks_url), ExpectedClaims(settings.token_audience, issuer)
+    return JwksCache(_own_keys(config), config.jwks_url), ExpectedClaims(config.token_audience, issuer)
 
 
-def _own(settings: Settings) -> list[PyJWK]:
-    if settings.demo_secret:
+def _own_keys(config: AuthConfig) -> list[PyJWK]:
+    if config.demo_secret:
         try:
-            return [secret(settings.demo_secret.get_secret_value(), "demo")]
-        except ValueError as reason:
-            raise StartupError(f"LIVEBALANCE_DEMO_SECRET will not do: {reason}") from None
+            return [secret_key(config.demo_secret.get_secret_value(), "demo")]
+        except ValueError as error:
+            raise StartupError(f"LIVEBALANCE_DEMO_SECRET is invalid: {error}") from None
     try:
-        return keys(json.decode(settings.jwks.get_secret_value())) if settings.jwks else []
-    except ValueError as reason:
-        raise StartupError(f"LIVEBALANCE_JWKS is no JSON Web Key Set with good keys: {reason}") from None
+        return parse_keys(json.decode(config.jwks.get_secret_value())) if config.jwks else []
+    except ValueError as error:
+        raise StartupError(f"LIVEBALANCE_JWKS is not a valid JSON Web Key Set: {error}") from None

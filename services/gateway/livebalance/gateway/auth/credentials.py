@@ -1,4 +1,4 @@
-"""Where a request may carry a token: a header, a cookie, never its address; and whose pages may ask."""
+"""Finds the token of a request, in a header or cookie but never in the URL, and checks its origin."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -7,41 +7,44 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.")
-_NAMES = frozenset({"token", "access_token", "id_token", "jwt", "auth", "authorization", "bearer"})
+_TOKEN_NAMES = frozenset({"token", "access_token", "id_token", "jwt", "auth", "authorization", "bearer"})
 
 
 class Headers(Protocol):
-    def get_all(self, key: str) -> list[str]: ...
+    """The headers of a WebSocket handshake."""
+
+    def get_all(self, key: str) -> list[str]:
+        """Returns the values of every header with this name."""
 
 
 class Credentials:
-    """`origins` are exact: scheme, host and port as a browser sends them."""
+    """Reads tokens and checks origins. `origins` are exact: scheme, host and port as a browser sends them."""
 
     def __init__(self, cookie: str, origins: Collection[str]) -> None:
         self._cookie = cookie
         self._origins = frozenset(origins)
 
     def cookie(self, headers: Iterable[str]) -> str | None:
-        """The token in our cookie."""
+        """Returns the token in the token cookie, from the values of the Cookie headers."""
         for header in headers:
             try:
-                if found := SimpleCookie(header).get(self._cookie):
-                    return found.value
+                if morsel := SimpleCookie(header).get(self._cookie):
+                    return morsel.value
             except CookieError:
                 continue
         return None
 
     def bearer(self, header: str) -> str | None:
-        """The token in an Authorization header (RFC 6750)."""
+        """Returns the token in an Authorization header (RFC 6750 §2.1)."""
         scheme, _, token = header.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else None
 
-    def welcome(self, headers: Headers) -> bool:
-        """Whether a page, or a program without one, may open a socket.
+    def allows_socket(self, headers: Headers) -> bool:
+        """Returns whether a page, or a program without a page, may open a WebSocket.
 
-        A browser adds the cookie to whatever asks, also to a page of somebody else (ASVS 4.4.2): with it, the
-        origin must be there and ours. Without it, a page has nothing it was not given; it still has to be of
-        this host, or ours.
+        A browser adds the cookie to every request, also to those of a foreign page (ASVS 4.4.2). A request
+        with the cookie therefore needs an allowed origin. Without the cookie, a page has only the tokens that
+        it was given; its origin must then be allowed, or equal the request's host.
         """
         origins = headers.get_all("Origin")
         if all(origin in self._origins for origin in origins) and len(origins) == 1:
@@ -51,15 +54,16 @@ class Credentials:
         hosts = [host.lower() for host in headers.get_all("Host")]
         return not origins or [urlsplit(origins[0]).netloc.lower()] == hosts
 
-    def ours(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request is of a page of ours, by its origin.
+    def is_own_page(self, headers: Mapping[str, str]) -> bool:
+        """Returns whether a request comes from a page of the same or an allowed origin.
 
-        A browser names none to where its page is from, but says that it is (Fetch Metadata); no page can.
+        A browser sends no Origin with a same-origin GET, but `Sec-Fetch-Site: same-origin` (Fetch Metadata).
+        A page cannot forge that header.
         """
         origin = headers.get("origin")
         return headers.get("sec-fetch-site") == "same-origin" if origin is None else origin in self._origins
 
 
-def in_url(query: str) -> bool:
-    """Whether a query has something like a token: addresses stand in logs and histories (ASVS 14.2.1)."""
-    return any(name.lower() in _NAMES or _JWT.match(value) for name, value in parse_qsl(query))
+def has_token(query: str) -> bool:
+    """Returns whether a query seems to contain a token. URLs end up in logs and histories (ASVS 14.2.1)."""
+    return any(name.lower() in _TOKEN_NAMES or _JWT.match(value) for name, value in parse_qsl(query))

@@ -1,4 +1,4 @@
-"""Keys that tokens are checked with: those of the settings, and those published at a URL."""
+"""Keys that tokens are verified with: from the settings, and from a JSON Web Key Set at a URL (RFC 7517)."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -10,91 +10,101 @@ from jwt import PyJWK
 
 from livebalance.runtime import logs
 
-EVERY = 600.0  # seconds between reads of a URL
-SOON = 10.0  # seconds between them when a key is missing, or the URL could not be read
-WITHIN = 5.0  # seconds for one read
-LARGEST = 256 * 1024  # bytes
-SHORTEST_SECRET = 32  # bytes (RFC 7518, 3.2)
+REFRESH_SECONDS = 600.0  # between two reads of the URL
+RETRY_SECONDS = 10.0  # between two reads if a key is missing, or if a read failed
+TIMEOUT_SECONDS = 5.0  # of one read
+MAX_BYTES = 256 * 1024  # of a key set
+MIN_SECRET_BYTES = 32  # RFC 7518 §3.2
 
 _ALGORITHMS = {"oct": "HS256", "RSA": "RS256", "EC": "ES256"}
-_log = logs.get("keys")
+_log = logs.get("jwks")
 
 
 class JwksCache:
-    """`own` never change; `url` is where others are. `run` serves until it is cancelled.
+    """Caches the keys. `own` keys never change; `url` publishes more keys, or is None.
 
-    One key is for one algorithm: a public key is never taken for a secret.
+    Each key has one algorithm, so that a public key is never used as a shared secret. `run` serves until it
+    is cancelled.
     """
 
     def __init__(self, own: Iterable[PyJWK], url: str | None) -> None:
         self._own = tuple(own)
         self._url = url
         self._published: tuple[PyJWK, ...] = ()
-        self._missing = asyncio.Event()
+        self._refresh_requested = asyncio.Event()
         self._read_at: float | None = None  # when the URL was last read
 
     @property
     def ready(self) -> bool:
-        """There are keys to check with."""
+        """Whether the keys at the URL have been read, or there is no URL."""
         return self._url is None or self._read_at is not None
 
-    def named(self, id_: object, algorithm: object) -> Iterator[PyJWK]:
-        """Those a token may be signed with that names this key (or none) and this algorithm."""
+    def matching(self, key_id: object, algorithm: object) -> Iterator[PyJWK]:
+        """Yields the keys that may have signed a token with this `kid` (None: any key) and `alg`."""
         for key in (*self._own, *self._published):
-            if key.algorithm_name == algorithm and (id_ is None or id_ == key.key_id):
+            if key.algorithm_name == algorithm and (key_id is None or key_id == key.key_id):
                 yield key
 
-    def may_come(self, now: float) -> bool:
-        """Whether a key that is not here may be at the URL by now: it is read again soon then."""
-        if self._url is None or (self._read_at is not None and now < self._read_at + SOON):
+    def request_refresh(self, now: float) -> bool:
+        """Requests a read of the URL, because a token names an unknown key.
+
+        Returns False if there is no URL, or if its last read was less than `RETRY_SECONDS` ago: then the key
+        is not published.
+        """
+        if self._url is None or (self._read_at is not None and now < self._read_at + RETRY_SECONDS):
             return False
-        self._missing.set()
+        self._refresh_requested.set()
         return True
 
     async def run(self) -> None:
+        """Keeps the published keys up to date."""
         if self._url is None:
             return
-        # Of the environment SSL_CERT_FILE and SSL_CERT_DIR count, a proxy does not.
-        authorities = httpx.create_ssl_context()
-        async with httpx.AsyncClient(timeout=WITHIN, trust_env=False, verify=authorities) as client:
+        # SSL_CERT_FILE and SSL_CERT_DIR are read from the environment; proxy variables are not.
+        ssl_context = httpx.create_ssl_context()
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=ssl_context) as client:
             while True:
-                self._missing.clear()
-                read = await self._read(client, self._url)
-                await asyncio.sleep(SOON if not read else 0)
-                if read:
-                    await self._until_wanted()
+                self._refresh_requested.clear()
+                succeeded = await self._read(client, self._url)
+                await asyncio.sleep(RETRY_SECONDS if not succeeded else 0)
+                if succeeded:
+                    await self._wait_for_refresh()
 
-    async def _until_wanted(self) -> None:
+    async def _wait_for_refresh(self) -> None:
         try:
-            async with asyncio.timeout(EVERY):
-                await self._missing.wait()
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._refresh_requested.wait()
         except TimeoutError:
             pass
 
     async def _read(self, client: httpx.AsyncClient, url: str) -> bool:
-        """Whether there was an answer. Without one, the keys known stay."""
+        """Reads the URL, and returns whether that succeeded. After a failure the known keys stay."""
         try:
-            async with asyncio.timeout(WITHIN):
-                answer = (await client.get(url)).raise_for_status()
-            if len(answer.content) > LARGEST:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                response = (await client.get(url)).raise_for_status()
+            if len(response.content) > MAX_BYTES:
                 raise ValueError("too big")
-            found = [key for key in keys(answer.json()) if key.key_type != "oct"]
-        except (httpx.HTTPError, TimeoutError, ValueError) as reason:
-            _log.warning("keys cannot be read", reason=type(reason).__name__)
+            public = [key for key in parse_keys(response.json()) if key.key_type != "oct"]
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            _log.warning("published keys unavailable", reason=type(error).__name__)
             return False
-        self._published = tuple(found)
+        self._published = tuple(public)
         self._read_at = asyncio.get_running_loop().time()
         return True
 
 
-def keys(key_set: Any) -> list[PyJWK]:
-    """Those of a JSON Web Key Set (RFC 7517) that can check a token. Raises ValueError: it is none."""
+def parse_keys(key_set: Any) -> list[PyJWK]:
+    """Returns the keys of a JSON Web Key Set that can verify a token (RFC 7517).
+
+    Raises:
+        ValueError: Not a key set, or a shared secret in it is too short.
+    """
     if not isinstance(key_set, dict) or not isinstance(key_set.get("keys"), list):
         raise ValueError("not a set of keys")
-    return [key for one in key_set["keys"] if isinstance(one, dict) and (key := _key(one))]
+    return [key for jwk in key_set["keys"] if isinstance(jwk, dict) and (key := _parse_key(jwk))]
 
 
-def _key(jwk: dict[str, Any]) -> PyJWK | None:
+def _parse_key(jwk: dict[str, Any]) -> PyJWK | None:
     algorithm = _ALGORITHMS.get(str(jwk.get("kty")))
     if algorithm is None or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
         return None
@@ -102,14 +112,18 @@ def _key(jwk: dict[str, Any]) -> PyJWK | None:
         key = PyJWK(jwk, algorithm)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return None
-    if algorithm == "HS256" and len(key.key) < SHORTEST_SECRET:
-        raise ValueError(f"a secret has at least {SHORTEST_SECRET} bytes")
+    if algorithm == "HS256" and len(key.key) < MIN_SECRET_BYTES:
+        raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
     return key
 
 
-def secret(text: str, id_: str) -> PyJWK:
-    """A shared secret as a key. Raises ValueError for a short one."""
-    if len(text.encode()) < SHORTEST_SECRET:
-        raise ValueError(f"a secret has at least {SHORTEST_SECRET} bytes")
-    encoded = jwt.utils.base64url_encode(text.encode()).decode()
-    return PyJWK({"kty": "oct", "k": encoded, "kid": id_}, "HS256")
+def secret_key(secret: str, key_id: str) -> PyJWK:
+    """Returns a shared secret as an HS256 key.
+
+    Raises:
+        ValueError: The secret is too short.
+    """
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
+    encoded = jwt.utils.base64url_encode(secret.encode()).decode()
+    return PyJWK({"kty": "oct", "k": encoded, "kid": key_id}, "HS256")

@@ -1,7 +1,7 @@
-"""What was taken back before its time, and whom that concerns.
+"""Revocations: tokens and accounts whose rights an operator revoked before they expired.
 
-A revocation concerns tokens issued until it was made, and for a minute more: the clock of who issues them is
-not ours. Who is given a token later may see again what that token says.
+A revocation applies to tokens issued up to one minute after it: the issuer's clock may differ from Postgres'.
+A token issued later has its full rights again.
 """
 
 from collections.abc import Iterable
@@ -10,40 +10,44 @@ from livebalance.gateway.auth.rights import LEEWAY, Rights
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.identity import AccountId
 
-_Named = tuple[str | None, str | None, AccountId | None]  # subject, login, account
+_Target = tuple[str | None, str | None, AccountId | None]  # subject, login, account
 
 
 class Revocations:
-    def __init__(self) -> None:
-        self._until: dict[_Named, int] = {}  # tokens issued until then are concerned; seconds since 1970
+    """All revocations that are known, by subject, login and account."""
 
-    def add(self, some: Iterable[Revocation]) -> list[Revocation]:
-        """Those that say more than was known."""
+    def __init__(self) -> None:
+        # Tokens issued until that time are revoked, in seconds since 1970.
+        self._issued_until: dict[_Target, int] = {}
+
+    def add(self, revocations: Iterable[Revocation]) -> list[Revocation]:
+        """Adds revocations, and returns those that revoke more than was revoked before."""
         new = []
-        for one in some:
-            named, until = (one.subject, one.login, one.account), one.at // 1000 + LEEWAY
-            if until > self._until.get(named, -1):
-                self._until[named] = until
-                new.append(one)
+        for revocation in revocations:
+            target = (revocation.subject, revocation.login, revocation.account)
+            until = revocation.at // 1000 + LEEWAY
+            if until > self._issued_until.get(target, -1):
+                self._issued_until[target] = until
+                new.append(revocation)
         return new
 
-    def ended(self, rights: Rights) -> bool:
-        """Nothing may be seen with these rights any more."""
-        return self._concern(rights, None)
+    def revokes(self, rights: Rights) -> bool:
+        """Returns whether all of these rights are revoked."""
+        return self._apply(rights, None)
 
-    def hide(self, rights: Rights, account: AccountId) -> bool:
-        """This account may not be seen with these rights, whatever they say."""
-        return self._concern(rights, account)
+    def hides(self, rights: Rights, account: AccountId) -> bool:
+        """Returns whether these rights are revoked for this account."""
+        return self._apply(rights, account)
 
-    def _concern(self, rights: Rights, account: AccountId | None) -> bool:
-        if not self._until:
+    def _apply(self, rights: Rights, account: AccountId | None) -> bool:
+        if not self._issued_until:
             return False
         subject, login = rights.subject, rights.login
-        everyone = () if account is None else ((None, None, account),)
-        named: tuple[_Named, ...] = (
-            *everyone,
+        for_everyone = () if account is None else ((None, None, account),)
+        targets: tuple[_Target, ...] = (
+            *for_everyone,
             (subject, None, account),
             (None, login, account),
             (subject, login, account),
         )
-        return any(rights.issued <= self._until.get(one, -1) for one in named)
+        return any(rights.issued <= self._issued_until.get(target, -1) for target in targets)

@@ -1,4 +1,4 @@
-"""JSON Web Tokens in, rights out: PyJWT checks signature, audience, issuer and times; failures look alike."""
+"""Verifies JSON Web Tokens with PyJWT: signature, audience, issuer and times (RFC 7519)."""
 
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -6,69 +6,74 @@ from typing import Any, Literal, NamedTuple
 import jwt
 
 from livebalance.gateway.auth.jwks import JwksCache
-from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
+from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
 from livebalance.readmodel.revocations import KEPT
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
 
-LONGEST = 8 * 1024  # characters
-LONGEST_NAME = 256  # of a subject or login
+MAX_TOKEN_CHARACTERS = 8 * 1024
+MAX_NAME_CHARACTERS = 256  # of a subject or login
 
-# What a key is missing for may be right in a moment; whatever else is wrong has one name.
+# `keys_missing` is temporary: the key may be published soon. A token with any other defect is
+# `unauthenticated`.
 TokenError = Literal["unauthenticated", "token_expired", "revoked", "keys_missing"]
 
 _REQUIRED = ["exp", "iat", "sub", "aud", "iss", "accounts"]
 _TYPES = (None, "JWT", "at+jwt", "application/at+jwt")
-_OF_ID_TOKENS = ("nonce", "at_hash", "c_hash")  # a token that tells a client who its user is opens nothing
+_ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")  # an ID token identifies a user, and gives no access
 
 
 class ExpectedClaims(NamedTuple):
+    """The claims `aud` and `iss` that a token must have."""
+
     audience: str
     issuer: str
 
 
 class TokenVerifier:
+    """Verifies tokens against keys and expected claims."""
+
     def __init__(self, keys: JwksCache, expected: ExpectedClaims) -> None:
         self._keys = keys
         self._expected = expected
 
     def check(self, token: str, now: float) -> Rights | TokenError:
-        """`now` is of the loop's clock."""
-        if len(token) > LONGEST:
+        """Returns the rights of a token, or why it is rejected. `now` is the event loop's time in seconds."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
             return "unauthenticated"
         try:
             header = _header(token.partition(".")[0])
             if header.get("typ") not in _TYPES:
                 return "unauthenticated"
-            claims = self._claims(token, header)
+            claims = self._verify(token, header)
             if claims is None:
-                return "keys_missing" if self._keys.may_come(now) else "unauthenticated"
+                return "keys_missing" if self._keys.request_refresh(now) else "unauthenticated"
             return _rights(claims)
         except jwt.ExpiredSignatureError:
             return "token_expired"
         except (jwt.PyJWTError, DecodeError, ValueError, OverflowError):
             return "unauthenticated"
 
-    def _claims(self, token: str, header: dict[str, Any]) -> dict[str, Any] | None:
-        """None: no key of ours is the one it names. Raises PyJWTError."""
-        found = None
-        for key in self._keys.named(header.get("kid"), header.get("alg")):
+    def _verify(self, token: str, header: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns the claims, or None if no known key matches the header. Raises PyJWTError."""
+        mismatch = None
+        for key in self._keys.matching(header.get("kid"), header.get("alg")):
             try:
-                return self._checked(token, key)
-            except jwt.InvalidSignatureError as wrong:
-                found = wrong  # without a name, it may be any of them
-        if found:
-            raise found
+                return self._verify_with(token, key)
+            except jwt.InvalidSignatureError as error:
+                mismatch = error  # a token without `kid` may be signed with any of the keys
+        if mismatch:
+            raise mismatch
         return None
 
-    def _checked(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+    def _verify_with(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:
-            return self._decoded(token, key, verify_exp=True)
+            return self._decode(token, key, verify_exp=True)
         except jwt.ExpiredSignatureError:
-            self._decoded(token, key, verify_exp=False)  # raises what else is wrong with it
+            self._decode(token, key, verify_exp=False)  # raises another error, if the token has one
             raise
 
-    def _decoded(self, token: str, key: jwt.PyJWK, verify_exp: bool) -> dict[str, Any]:
+    def _decode(self, token: str, key: jwt.PyJWK, verify_exp: bool) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -81,21 +86,21 @@ class TokenVerifier:
         return claims
 
 
-@lru_cache(maxsize=64)  # it is the same of all tokens of a key
+@lru_cache(maxsize=64)  # all tokens that a key signed have the same header
 def _header(segment: str) -> dict[str, Any]:
-    """Of a token that begins with it; nobody vouches for it yet. Raises PyJWTError."""
+    """Returns the header of a token's first segment, which is not verified yet. Raises PyJWTError."""
     return jwt.get_unverified_header(f"{segment}..")
 
 
 def _rights(claims: dict[str, Any]) -> Rights:
     subject, login = claims["sub"], claims.get("sid", claims.get("jti", ""))
     issued, expires = int(claims["iat"]), int(claims["exp"])
-    if any(name in claims for name in _OF_ID_TOKENS) or claims.get("token_use", "access") != "access":
-        raise DecodeError("not a token for access")
-    if not (isinstance(subject, str) and 0 < len(subject) <= LONGEST_NAME):
-        raise DecodeError("no subject")
-    if not (isinstance(login, str) and len(login) <= LONGEST_NAME):
-        raise DecodeError("no session")
+    if any(name in claims for name in _ID_TOKEN_CLAIMS) or claims.get("token_use", "access") != "access":
+        raise DecodeError("not an access token")
+    if not (isinstance(subject, str) and 0 < len(subject) <= MAX_NAME_CHARACTERS):
+        raise DecodeError("no valid subject")
+    if not (isinstance(login, str) and len(login) <= MAX_NAME_CHARACTERS):
+        raise DecodeError("no valid session")
     if expires - issued > KEPT.total_seconds() or not 0 <= expires * 1000 <= MAX_MILLIS:
-        raise DecodeError("lives too long")
-    return Rights(subject, login, scope(claims["accounts"]), issued, Millis(expires * 1000))
+        raise DecodeError("the lifetime is too long")
+    return Rights(subject, login, parse_scope(claims["accounts"]), issued, Millis(expires * 1000))

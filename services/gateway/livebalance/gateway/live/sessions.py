@@ -43,7 +43,7 @@ from livebalance.wire.frame import (
     Welcome,
 )
 from livebalance.wire.identity import AccountId, channel_name
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, format_rfc3339
 
 WORDS = 256  # frames that are no data, waiting for one client; one with more is closed
 EXPIRED = Disconnect(CloseCode.TOKEN_EXPIRED, "token_expired", 0)
@@ -123,7 +123,7 @@ class Sessions:
         """The token it showed is good, and gives it these rights."""
         if session not in self._sessions:
             return
-        if self._revocations.ended(rights):
+        if self._revocations.revokes(rights):
             self.refused(session, REVOKED)
         elif request is None:
             self._admit(session, rights, now, wall)
@@ -158,10 +158,10 @@ class Sessions:
                 version=terms.version,
                 features=list(terms.features),
                 epoch=self._hub.epoch,
-                server_time=rfc3339(wall),
+                server_time=format_rfc3339(wall),
                 heartbeat_ms=terms.heartbeat_ms,
                 limits=terms.limits,
-                expires_at=rfc3339(rights.expires),
+                expires_at=format_rfc3339(rights.expires),
             )
         )
         if self._status:
@@ -174,7 +174,7 @@ class Sessions:
         if not self._revocations.add(some):
             return
         for session in list(self._sessions):
-            if session.rights and self._revocations.ended(session.rights):
+            if session.rights and self._revocations.revokes(session.rights):
                 self.refused(session, REVOKED)
             elif session.rights:
                 self._leave_hidden(session)
@@ -191,7 +191,7 @@ class Sessions:
         rights = session.rights
         if rights is None or not rights.scope.covers(account):
             return False
-        return not self._revocations.hide(rights, account)
+        return not self._revocations.hides(rights, account)
 
     # --- what they ask for
 
@@ -287,7 +287,7 @@ class Sessions:
             if session.ends <= now:
                 self.refused(session, EXPIRED)
             elif session.rights:
-                session.say(AuthExpiring(rfc3339(session.rights.expires)))
+                session.say(AuthExpiring(format_rfc3339(session.rights.expires)))
                 self._said(session)
         self._retire(now)
         while self._beats and self._beats[0][0] <= now:
@@ -310,8 +310,8 @@ class Sessions:
 
     def _beat(self, session: Session, wall: Millis) -> None:
         as_of = _complete_as_of(session)
-        told = None if as_of is None else rfc3339(as_of)
-        session.beat(Heartbeat(rfc3339(wall), told))
+        told = None if as_of is None else format_rfc3339(as_of)
+        session.beat(Heartbeat(format_rfc3339(wall), told))
         self._effects.touched.add(session)
 
 

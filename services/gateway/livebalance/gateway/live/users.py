@@ -31,7 +31,7 @@ class Users:
         """Other rights of the same subject. A wall clock is looked at only here: later it may jump."""
         self._forget(session)
         session.rights = rights
-        session.ends = now + (rights.end(wall) - wall) / 1000
+        session.ends = now + (rights.ends_at(wall) - wall) / 1000
         session.slot = self._times.put(session, session.ends - WARNED)
 
     def leave(self, session: Session) -> None:
