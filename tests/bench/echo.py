@@ -16,16 +16,19 @@ from websockets.http11 import Request
 
 from livebalance.gateway.auth.credentials import Credentials
 from livebalance.gateway.limits.connections import Address
-from livebalance.gateway.live.outbox import Outbox, ready
+from livebalance.gateway.live.outbox import Outbox
 from livebalance.gateway.live.session import Session, SessionLimits
 from livebalance.gateway.server import websocket
+from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.request_head import RequestRules
 from livebalance.gateway.server.tcp import TransportTimeouts
 from livebalance.gateway.server.websocket import WebSocketConnection
+from livebalance.wire.websocket_frame import encode_text
 
 LARGEST = 32 * 1024 * 1024  # bytes
+FIN = 0x80
 
 
 class Mirror:
@@ -45,7 +48,7 @@ class Mirror:
         session.outbox.writable = writable
 
     def hear(self, session: Session, text: bytes) -> None:
-        session.outbox.say(ready(text))
+        session.outbox.say(text)
 
     def perform(self) -> None: ...
 
@@ -83,9 +86,8 @@ class Tolerant(Echo):
             super()._text(session, text)
             return
         self._binary = False
-        told = ready(text)
-        session.outbox.say(bytes([told[0] + 1]) + told[1:])
-        self.flush(0.0)
+        frame = encode_text(text)
+        self._write(bytes([Opcode.BINARY | FIN]) + frame[1:])
 
 
 async def plain(port: int) -> None:
@@ -99,9 +101,10 @@ async def plain(port: int) -> None:
 
 def ours(port: int, kind: type[Echo]) -> None:
     entrance = Handshake(RequestRules(), Credentials("", frozenset()))
+    encoder = FrameEncoder()
 
     def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> WebSocketConnection:
-        return kind(Mirror(), entrance, TransportTimeouts(), server_state)
+        return kind(Mirror(), entrance, TransportTimeouts(), server_state, encoder)
 
     async def nothing(*_: Any) -> None: ...
 

@@ -18,10 +18,10 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from livebalance.gateway.live.outbox import ready
-from livebalance.wire.delta import account_of, decode_delta, redis_account
-from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client, encode
+from livebalance.wire.delta import decode_delta, redis_account_channel
+from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client_frame, encode_frame
 from livebalance.wire.identity import AccountId, channel_account
+from livebalance.wire.websocket_frame import encode_text
 from tests.bench.fanout_plain import nothing
 
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
@@ -45,9 +45,8 @@ class Redis(asyncio.Protocol):
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
             if isinstance(reply, hiredis.PushNotification) and reply[0] == b"message":
-                account = account_of(PREFIX, reply[1].decode())
-                assert account
-                frame = ready(decode_delta(account, reply[2]).text)
+                account = AccountId(reply[1].decode().removeprefix(f"{PREFIX}account:"))
+                frame = encode_text(decode_delta(account, reply[2]).text)
                 for transport in followers[account]:
                     transport.write(frame)
 
@@ -76,13 +75,13 @@ class Client(asyncio.Protocol):
             self._transport.write(data_)
 
     def _follow(self, text: bytes) -> None:
-        frame = decode_client(text)
+        frame = decode_client_frame(text)
         for one in frame.channels if isinstance(frame, Subscribe) else ():
             account = channel_account(one.channel)
             if not followers[account]:
-                self._redis.send("SUBSCRIBE", redis_account(PREFIX, account))
+                self._redis.send("SUBSCRIBE", redis_account_channel(PREFIX, account))
             followers[account].add(self._transport)
-            self._transport.write(ready(encode(nothing(one.channel))))
+            self._transport.write(encode_text(encode_frame(nothing(one.channel))))
 
 
 async def main() -> None:

@@ -11,7 +11,7 @@ import pytest
 from msgspec import convert, json
 
 from livebalance.gateway.auth.revocations import Revocations
-from livebalance.gateway.auth.rights import Rights, scope
+from livebalance.gateway.auth.rights import Rights, parse_scope
 from livebalance.gateway.limits.connections import ConnectionLimits
 from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
@@ -19,12 +19,12 @@ from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Se
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.revocations import Revocation
-from livebalance.wire.close import CloseCode, reason
-from livebalance.wire.delta import DeltaParts, written
+from livebalance.wire.close import CloseCode, encode_reason
+from livebalance.wire.delta import DeltaParts, make_delta
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
-from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 from tests.contract.dialogue import Dialogue, Frame, Step, dialogues
 
 START = 1_795_540_800_000
@@ -101,7 +101,7 @@ class Gateway:
         assert (self._hangup.code if self._hangup else None) == (None if code in OF_SHELLS else code)
         word = self._hangup.reason if self._hangup else told.get("code")
         wait = self._hangup.retry_after_ms if self._hangup else told.get("retry_after_ms")
-        assert not word or self.agree(told, json.decode(reason(word, wait)))
+        assert not word or self.agree(told, json.decode(encode_reason(word, wait)))
         self._hangup = None
         self._leave()
 
@@ -131,9 +131,9 @@ class Gateway:
         assert not found.more
         self._hub.delta(
             truth["account"],
-            written(truth["account"], LANE, DeltaParts(
-                found.epoch, from_, found.revision, found.recorded_at, balance_part(found.balance),
-                transfers_part(found.transfers),
+            make_delta(truth["account"], LANE, DeltaParts(
+                found.epoch, from_, found.revision, found.recorded_at, balance_json(found.balance),
+                transfers_json(found.transfers),
             ), gone=found.erased),
         )  # fmt: skip
 
@@ -186,7 +186,8 @@ class Gateway:
         for read in sorted(done.reads, key=lambda one: one.account):
             self._answer(read)
         if self._session and self._session in done.touched and self._session.outbox.writable:
-            self._said += _frames(self._session.outbox.take(self._now))
+            frames = self._session.outbox.pop(self._now)
+            self._said += [json.decode(frame if isinstance(frame, bytes) else frame.text) for frame in frames]
             if self._session.outbox.held:
                 self._clients.hold(self._session)
         self._hangup = next((hangup for one, hangup in done.hangups if one is self._session), self._hangup)
@@ -202,7 +203,7 @@ class Gateway:
 
     def _rights(self, opens: dict[str, Any]) -> Rights:
         expires = Millis(self._wall + opens.get("seconds", 3600) * 1000)
-        return Rights("user-1", "login-1", scope(opens.get("accounts", ["*"])), self._wall // 1000, expires)
+        return Rights("user-1", "login-1", parse_scope(opens.get("accounts", ["*"])), self._wall // 1000, expires)
 
     def _answer(self, read: AccountRead) -> None:
         if self._answers:
@@ -234,15 +235,6 @@ class Gateway:
 
 def _millis(text: str) -> Millis:
     return Millis(round(datetime.fromisoformat(text).timestamp() * 1000))
-
-
-def _frames(wire: bytes) -> list[Frame]:
-    found = []
-    while wire:
-        size, head = (wire[1], 2) if wire[1] < 126 else (int.from_bytes(wire[2:4], "big"), 4)
-        found.append(json.decode(wire[head : head + size]))
-        wire = wire[head + size :]
-    return found
 
 
 @pytest.mark.parametrize("dialogue", dialogues(), ids=lambda one: one.name)

@@ -1,5 +1,6 @@
 """A client of the gateway in a world that a test steers: what it reads, and what it shows."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -7,7 +8,15 @@ from typing import Any
 from msgspec import json
 
 from livebalance.gateway.live.session import Session
-from livebalance.wire.frame import DeltaFrame, Error, Heartbeat, Ok, Snapshot, Unsubscribed, decode_server
+from livebalance.wire.frame import (
+    DeltaFrame,
+    Error,
+    Heartbeat,
+    Ok,
+    Snapshot,
+    Unsubscribed,
+    decode_server_frame,
+)
 from livebalance.wire.identity import AccountId, Epoch, Position, channel_account
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView
@@ -53,13 +62,13 @@ class Screen:
 
 
 class Client:
-    """One socket. `wire` holds what the transport took and the client has not read yet."""
+    """One socket. `wire` holds the texts that the transport took and the client has not read yet."""
 
     def __init__(self, session: Session, subject: str) -> None:
         self.session = session
         self.subject = subject
         self.taken_back: set[AccountId] = set()
-        self.wire = bytearray()
+        self.wire: deque[bytes] = deque()
         self.screens: dict[AccountId, Screen] = {}
         self.claims: list[tuple[Millis, dict[AccountId, Position | None]]] = []
         self.refused = 0
@@ -98,14 +107,9 @@ class Client:
     def _next(self) -> Any:
         if not self.wire:
             return None
-        assert self.wire[0] == 0x81
-        size, head = self.wire[1], 2
-        if size == 126:
-            size, head = int.from_bytes(self.wire[2:4], "big"), 4
-        text = bytes(self.wire[head : head + size])
-        del self.wire[: head + size]
+        text = self.wire.popleft()
         assert json.decode(text)["type"]
-        return decode_server(text)
+        return decode_server_frame(text)
 
 
 def _millis(text: str) -> Millis:

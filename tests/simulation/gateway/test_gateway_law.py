@@ -56,7 +56,7 @@ def test_what_was_taken_back_is_not_sent() -> None:
     run_state_machine_as_test(Distrustful, settings=RUN)
 
 
-TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_TAKE = Channel.begin, Channel._move, recovery.recover, Outbox.take
+TRUE_BEGIN, TRUE_MOVE, TRUE_ANSWER, TRUE_POP = Channel.begin, Channel._move, recovery.recover, Outbox.pop
 TRUE_CHAIN = History.chain
 
 
@@ -76,7 +76,7 @@ def lets_holes_be(self: Channel, one: Frame) -> bool:
 
 
 def ignores_the_epoch(self: Channel, one: Frame) -> bool:
-    if self.at and one.before and one.before.revision == self.at.revision and one.frame:
+    if self.at and one.before and one.before.revision == self.at.revision and one.text:
         self.at = one.after
         self._settle()
         return True
@@ -98,14 +98,14 @@ def keeps_the_newest(run: list[Frame]) -> Frame:
     return replace(run[-1], before=run[0].before)
 
 
-def is_in_a_hurry(self: Outbox, now: float) -> bytes:
+def is_in_a_hurry(self: Outbox, now: float) -> list[Frame | bytes]:
     self.due = now
-    return TRUE_TAKE(self, now)
+    return TRUE_POP(self, now)
 
 
 def is_never_full(self: Outbox, parcel: Frame) -> bool:
     self._frames.append(parcel)
-    self._size += len(parcel.frame)
+    self._size += len(parcel.text)
     return True
 
 
@@ -158,9 +158,9 @@ MUTANTS: dict[str, tuple[object, str, object, type[Faithful]]] = {
     "what an audit found and does not come is read": (Channel, "overdue", never, Faulty),
     "what an outbox drops is remembered": (Session, "overflow", drops_without_remembering, Faithful),
     "what becomes one says all": (outbox, "_joined", keeps_the_newest, Faithful),
-    "a client's rate is kept": (Outbox, "take", is_in_a_hurry, Faithful),
+    "a client's rate is kept": (Outbox, "pop", is_in_a_hurry, Faithful),
     "an outbox is bounded": (Outbox, "put", is_never_full, Faithful),
-    "a page ends at its last transfer": (hub, "answer", calls_a_page_the_whole, Faithful),
+    "a page ends at its last transfer": (hub, "recover", calls_a_page_the_whole, Faithful),
     "who is apart takes no delta that straddles": (
         subscribers,
         "fits",

@@ -10,11 +10,19 @@ from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.revocations import Revocation
-from livebalance.wire.delta import Delta, DeltaParts, written
-from livebalance.wire.frame import ChannelRequest, Limits, PositionJson, Rate, Subscribe, Unsubscribe, encode
+from livebalance.wire.delta import Delta, DeltaParts, make_delta
+from livebalance.wire.frame import (
+    ChannelRequest,
+    Limits,
+    PositionJson,
+    Rate,
+    Subscribe,
+    Unsubscribe,
+    encode_frame,
+)
 from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_name
 from livebalance.wire.timestamp import Millis
-from livebalance.wire.views import BalanceView, balance_part, transfers_part
+from livebalance.wire.views import BalanceView, balance_json, transfers_json
 from tests.simulation.gateway.client import Client, Screen
 from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
 
@@ -81,7 +89,7 @@ class World:
     def _delta(self, account: AccountId, before: Revision, header_only: bool) -> Delta:
         frame = self.truth.delta(account, before)
         assert isinstance(frame.balance, BalanceView | None)
-        ready = (balance_part(frame.balance), transfers_part(frame.transfers))
+        ready = (balance_json(frame.balance), transfers_json(frame.transfers))
         parts = DeltaParts(
             self.truth.epoch,
             before,
@@ -89,7 +97,7 @@ class World:
             self.wall,
             *((b"", b"") if header_only else ready),
         )
-        return written(account, LANE, parts)
+        return make_delta(account, LANE, parts)
 
     # --- Redis
 
@@ -231,7 +239,7 @@ class World:
         self._say(client, Rate(client.next_request(), per_second))
 
     def _say(self, client: Client, frame: Subscribe | Unsubscribe | Rate) -> None:
-        self.sessions.receive(client.session, encode(frame), self.now)
+        self.sessions.receive(client.session, encode_frame(frame), self.now)
         self.perform()
 
     def take_bytes(self, client: Client, writable: bool) -> None:
@@ -263,10 +271,12 @@ class World:
         if outbox.size and self.now >= outbox.due:
             assert self.now >= client.written + client.period
             client.written = self.now
-        frames = outbox.take(self.now)
+        texts = [frame if isinstance(frame, bytes) else frame.text for frame in outbox.pop(self.now)]
         for account in client.taken_back:
-            assert b'"%s","epoch"' % channel_name(account).encode() not in frames, "it was taken back"
-        client.wire += frames
+            assert b'"%s","epoch"' % channel_name(account).encode() not in b"".join(texts), (
+                "it was taken back"
+            )
+        client.wire += texts
         if outbox.held:
             self.sessions.hold(client.session)
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec import json
 
 from livebalance.gateway.auth.revocations import Revocations
-from livebalance.gateway.auth.rights import Rights, scope
+from livebalance.gateway.auth.rights import Rights, parse_scope
 from livebalance.gateway.limits.connections import STRIKES
 from livebalance.gateway.live.history import FRESH
 from livebalance.gateway.live.hub import ACK_WITHIN, Hub
@@ -14,7 +14,7 @@ from livebalance.gateway.live.session import READS_AT_ONCE, Session
 from livebalance.gateway.live.sessions import WORDS, SessionConfig, Sessions
 from livebalance.readmodel.gateway_reads import AccountState
 from livebalance.wire.close import CloseCode
-from livebalance.wire.delta import DeltaParts, written
+from livebalance.wire.delta import DeltaParts, make_delta
 from livebalance.wire.frame import Limits, Status
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
@@ -37,12 +37,9 @@ def clients(hub: Hub) -> Sessions:
 
 def frames(session: Session) -> list[dict[str, Any]]:
     """What waits for a client, decoded."""
-    wire, found = session.outbox.take(0.0), []
-    while wire:
-        size, head = (wire[1], 2) if wire[1] < 126 else (int.from_bytes(wire[2:4], "big"), 4)
-        found.append(json.decode(wire[head : head + size]))
-        wire = wire[head + size :]
-    return found
+    return [
+        json.decode(frame if isinstance(frame, bytes) else frame.text) for frame in session.outbox.pop(0.0)
+    ]
 
 
 def subscribe(*accounts: str) -> bytes:
@@ -70,7 +67,7 @@ def rights(subject: str, *accounts: str, seconds: int = 3600) -> Rights:
     return Rights(
         subject,
         f"login of {subject}",
-        scope(list(accounts or "*")),
+        parse_scope(list(accounts or "*")),
         WALL // 1000,
         Millis(WALL + seconds * 1000),
     )
@@ -211,7 +208,7 @@ def test_who_comes_from_where_another_was_is_answered_without_a_read(hub: Hub, c
     hub.answered(read, {None: empty(1)}, 0.0)
     for at in (1, 3):
         parts = DeltaParts(EPOCH, Revision(at), Revision(at + 2), WALL, b"null", b"")
-        hub.delta(ALICE, written(ALICE, Lane(0), parts))
+        hub.delta(ALICE, make_delta(ALICE, Lane(0), parts))
     fresh = joined(clients, "alice")
     assert not hub.take().reads
     assert [one["type"] for one in frames(fresh)] == ["ok", "snapshot", "delta", "delta"]

@@ -3,12 +3,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
-from websockets.frames import Frame as WebSocketFrame
-from websockets.frames import Opcode
 
 from livebalance.gateway.live.channel import frame_of_delta
-from livebalance.gateway.live.outbox import Frame, Outbox, ready
-from livebalance.wire.delta import DeltaParts, written
+from livebalance.gateway.live.outbox import Frame, Outbox
+from livebalance.wire.delta import DeltaParts, make_delta
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 
@@ -23,15 +21,18 @@ def data_frame(account: AccountId, revision: int, size: int = 10) -> Frame:
     return Frame(account, at(revision), at(revision + 1), b"%d" % (revision % 10) * size)
 
 
+def texts(frames: list[Frame | bytes]) -> list[bytes]:
+    return [frame if isinstance(frame, bytes) else frame.text for frame in frames]
+
+
+def decoded(frames: list[Frame | bytes]) -> list[Any]:
+    return [json.decode(text) for text in texts(frames)]
+
+
 def blocked(limit: int) -> Outbox:
     outbox = Outbox(limit)
     outbox.writable = False
     return outbox
-
-
-@given(st.binary(max_size=200) | st.sampled_from([b"x" * 65535, b"x" * 65536, b"x" * 70000]))
-def test_a_ready_frame_is_what_a_websocket_library_makes(text: bytes) -> None:
-    assert ready(text) == WebSocketFrame(Opcode.TEXT, text).serialize(mask=False)
 
 
 def test_everything_goes_out_in_order_and_the_newest_heartbeat_last() -> None:
@@ -41,8 +42,8 @@ def test_everything_goes_out_in_order_and_the_newest_heartbeat_last() -> None:
     outbox.put(data_frame(ALICE, 1, 1))
     outbox.beat(b"new;")
     outbox.say(b"later;")
-    assert outbox.take(0.0) == b"ok;1later;new;"
-    assert outbox.take(0.0) == b""
+    assert texts(outbox.pop(0.0)) == [b"ok;", b"1", b"later;", b"new;"]
+    assert outbox.pop(0.0) == []
     assert outbox.empty
 
 
@@ -61,7 +62,7 @@ def test_over_the_bound_positions_are_left_and_words_stay() -> None:
     assert outbox.forget_all() == {ALICE: at(5), BOB: at(1)}
     assert (outbox.size, outbox.words) == (0, 1)
     assert outbox.put(data_frame(BOB, 1))
-    assert outbox.take(0.0) == b"ok;" + data_frame(BOB, 1).frame
+    assert outbox.pop(0.0) == [b"ok;", data_frame(BOB, 1)]
 
 
 def test_one_account_can_be_forgotten_alone() -> None:
@@ -71,7 +72,7 @@ def test_one_account_can_be_forgotten_alone() -> None:
     assert outbox.forget(ALICE) == data_frame(ALICE, 5)
     assert outbox.forget(ALICE) is None
     assert outbox.size == 10
-    assert outbox.take(0.0) == data_frame(BOB, 1).frame
+    assert outbox.pop(0.0) == [data_frame(BOB, 1)]
 
 
 def moved(account: AccountId, revision: int) -> Frame:
@@ -80,23 +81,11 @@ def moved(account: AccountId, revision: int) -> Frame:
     parts = DeltaParts(
         at(0).epoch, Revision(revision), Revision(revision + 1), Millis(revision * 1000), *texts
     )
-    return frame_of_delta(account, written(account, Lane(0), parts))
-
-
-def frames(taken: bytes) -> list[Any]:
-    """What stands in ready frames."""
-    found = []
-    while taken:
-        size, head = taken[1], 2
-        if size == 126:
-            size, head = int.from_bytes(taken[2:4], "big"), 4
-        found.append(json.decode(taken[head : head + size]))
-        taken = taken[head + size :]
-    return found
+    return frame_of_delta(account, make_delta(account, Lane(0), parts))
 
 
 def test_over_the_bound_each_account_becomes_one_delta_with_every_transfer_and_the_last_balance() -> None:
-    one = len(moved(ALICE, 5).frame)
+    one = len(moved(ALICE, 5).text)
     outbox = blocked(4 * one)
     for revision in (5, 6, 7):
         assert outbox.put(moved(ALICE, revision))
@@ -104,7 +93,7 @@ def test_over_the_bound_each_account_becomes_one_delta_with_every_transfer_and_t
     assert outbox.size < 4 * one
     assert outbox.conflated == 3  # the last is not one with them yet
     outbox.writable = True
-    first, second, third = frames(outbox.take(0.0))
+    first, second, third = decoded(outbox.pop(0.0))
     assert (first["channel"], first["from"], first["to"]) == ("account:alice", 5, 8)
     assert (first["transfers"], first["balance"]) == ([{"id": f"t-{n}"} for n in (6, 7, 8)], {"revision": 8})
     assert (second["channel"], second["from"], second["to"]) == ("account:bob", 5, 7)
@@ -115,17 +104,17 @@ def test_a_client_that_wants_less_often_gets_one_delta_of_each_account_when_it_i
     outbox = Outbox(10_000)
     outbox.pace(2.0)
     outbox.put(moved(ALICE, 5))
-    assert len(frames(outbox.take(100.0))) == 1
+    assert len(decoded(outbox.pop(100.0))) == 1
     for revision in (6, 7):
         outbox.put(moved(ALICE, revision))
-    outbox.say(ready(b'{"type":"ok"}'))
+    outbox.say(b'{"type":"ok"}')
     assert (outbox.held, outbox.due) == (True, 102.0)
-    assert frames(outbox.take(101.9)) == [{"type": "ok"}]
+    assert decoded(outbox.pop(101.9)) == [{"type": "ok"}]
     assert not outbox.empty
-    assert [(one["from"], one["to"]) for one in frames(outbox.take(102.0))] == [(6, 8)]
+    assert [(one["from"], one["to"]) for one in decoded(outbox.pop(102.0))] == [(6, 8)]
     outbox.put(moved(ALICE, 8))
     outbox.pace(0.0)
-    assert [(one["from"], one["to"]) for one in frames(outbox.take(102.1))] == [(8, 9)]
+    assert [(one["from"], one["to"]) for one in decoded(outbox.pop(102.1))] == [(8, 9)]
     assert outbox.taken == 4
 
 
@@ -139,4 +128,4 @@ def test_the_bound_holds_whatever_comes(arrivals: list[tuple[AccountId, int, boo
             outbox.forget_all()
         assert outbox.size <= 100
     words = sum(size for _, size, word in arrivals if word)
-    assert len(outbox.take(0.0)) <= 100 + words
+    assert sum(map(len, texts(outbox.pop(0.0)))) <= 100 + words

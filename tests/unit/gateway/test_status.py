@@ -2,7 +2,7 @@ from livebalance.gateway.live.status import PipelineStatus
 from livebalance.readmodel.gateway_reads import AuditFinding, LaneProgress
 from livebalance.wire.frame import Status
 from livebalance.wire.identity import Epoch, Lane
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, format_rfc3339
 
 WALL = Millis(1_795_000_000_000)
 
@@ -29,7 +29,7 @@ def word(pipeline: PipelineStatus, now: float) -> tuple[str, str | None] | None:
 def test_it_is_live_while_every_lane_moves_and_says_so_once() -> None:
     pipeline = here()
     pipeline.audited(finding(WALL, WALL), 0.0, WALL)
-    assert pipeline.changed(0.0, WALL) == Status("live", rfc3339(WALL))
+    assert pipeline.changed(0.0, WALL) == Status("live", format_rfc3339(WALL))
     assert pipeline.changed(14.0, WALL) is None
     pipeline.audited(finding(WALL + 1, WALL + 1), 14.0, WALL)
     assert pipeline.changed(28.0, WALL) is None

@@ -30,15 +30,15 @@ from livebalance.gateway.limits.connections import Address, client_address
 from livebalance.gateway.live.outbox import SessionEvent
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.relay import Relay
-from livebalance.gateway.server.http import STATE, HttpProtocol
+from livebalance.gateway.server.http import PROTOCOL_KEY, HttpProtocol
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.tcp import TransportTimeouts, bound, waiting
+from livebalance.gateway.server.tcp import TransportTimeouts, set_buffer_limits, unacknowledged_bytes
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 from livebalance.wire.close import CloseCode
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.event_id import MAX_ACCOUNTS, Positions, decode_event_id
-from livebalance.wire.frame import ChannelRequest, Subscribe, encode, named
+from livebalance.wire.frame import ChannelRequest, Subscribe, encode_frame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
 CLOSE_WITHIN = 5.0  # seconds in which what was written last must leave
@@ -83,7 +83,7 @@ def routes(hall: StreamContext, guard: RequestAuth) -> APIRouter:
     @router.get("/events", **openapi.streamed())
     async def events(
         request: Request,
-        who: Annotated[Rights, Depends(guard.rights_of_reader)],
+        who: Annotated[Rights, Depends(guard.rights_from_own_page)],
         account: Accounts,
         last_event_id: Mark = None,
     ) -> EventStream:
@@ -108,7 +108,7 @@ def _resumed(mark: str) -> Positions:
 def _refused(refusal: Refusal, accept: str) -> Response:
     """A browser's EventSource comes back from a stream that ended, and from no other answer."""
     if _TYPE not in accept:
-        return problems.refused(refusal)
+        return problems.refusal_response(refusal)
     wait = int(refusal.headers["retry-after"]) * 1000
     return Response(
         end(CloseCode.BUSY, "busy", random.randint(wait, 2 * wait)), headers=_HEADERS, media_type=_TYPE
@@ -135,12 +135,12 @@ class EventStream(StreamingResponse):
         self._over = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._door = scope["state"][STATE]
+        self._door = scope["state"][PROTOCOL_KEY]
         headers = Headers(scope=scope)
         forwarded = ",".join(headers.getlist("x-forwarded-for"))
         self._address = client_address(self._door.peer, forwarded, self._proxies)
         if refusal := self._relay.admit(self._address):
-            metrics.TURNED.labels(refusal.reason).inc()
+            metrics.REJECTED.labels(refusal.reason).inc()
             await _refused(refusal, headers.get("accept", ""))(scope, receive, send)
             return
         try:
@@ -153,35 +153,35 @@ class EventStream(StreamingResponse):
             self._relay.left(self._address)
 
     def _begin(self) -> None:
-        self._door.keep(self)
+        self._door.set_long_response(self)
         if self._door.transport.is_closing():  # it may be gone already, and nobody would tell
             self._over.set()
             return
         relay, wanted = self._relay, self._wanted
         session = self._session = relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
-        bound(self._door.transport, self._patience)
-        self._wait(self._patience.ping_period, self._check)
+        set_buffer_limits(self._door.transport, self._patience)
+        self._wait(self._patience.ping_interval, self._check)
         relay.vouch(session, wanted.rights)
         if self._session:
             self._asked = True
             following = [
-                ChannelRequest(channel_name(one), named(wanted.at[one]) if one in wanted.at else None)
+                ChannelRequest(channel_name(one), encode_position(wanted.at[one]) if one in wanted.at else None)
                 for one in wanted.accounts
             ]
-            relay.receive(session, encode(Subscribe(0, following)))
+            relay.receive(session, encode_frame(Subscribe(0, following)))
 
     # --- the connection
 
-    def writable(self, writable: bool) -> None:
+    def set_writable(self, writable: bool) -> None:
         self._writable = writable
         if self._session:
             self._relay.writable(self._session, writable)
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         self._ended(BROKEN, "lost")
 
-    def stop(self) -> None:
+    def shutdown(self) -> None:
         self.hang_up(CloseCode.GOING_AWAY, "stopping", None)
 
     # --- frames out
@@ -194,7 +194,7 @@ class EventStream(StreamingResponse):
         self._look(session)
         if not self._writable:
             return 0
-        events = self._story.events(session.outbox.take_apart(now))
+        events = self._story.events(session.outbox.pop(now))
         self._write(events)
         return len(events)
 
@@ -230,7 +230,7 @@ class EventStream(StreamingResponse):
         if session is None:
             return
         metrics.STREAMS.dec()
-        metrics.closed(code, word)
+        metrics.count_closed(code, word)
         log = _log.debug if word in _USUAL else _log.info
         log("closed", code=int(code), reason=word, session=session.name, address=self._address)
         self._relay.disconnect(session)
@@ -242,13 +242,13 @@ class EventStream(StreamingResponse):
 
     def _check(self) -> None:
         """Who takes nothing of what waits is gone; heartbeats see to it that something does."""
-        now, waits = time.monotonic(), waiting(self._door.transport)
+        now, waits = time.monotonic(), unacknowledged_bytes(self._door.transport)
         delivered = self._written - waits
         if not waits or delivered > self._delivered:
             self._quiet_since = now
-        elif now - self._quiet_since >= self._patience.no_progress:
+        elif now - self._quiet_since >= self._patience.write_timeout:
             self._ended(BROKEN, "no_progress")
             self._door.transport.abort()
             return
         self._delivered = delivered
-        self._wait(self._patience.ping_period, self._check)
+        self._wait(self._patience.ping_interval, self._check)

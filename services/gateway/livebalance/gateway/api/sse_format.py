@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct, json
 
-from livebalance.gateway.live.outbox import Frame, text
-from livebalance.wire.close import CloseCode, CloseReason, close_reason_field
+from livebalance.gateway.live.outbox import Frame
+from livebalance.wire.close import CloseCode, CloseReason, close_reason
 from livebalance.wire.event_id import Positions, encode_event_id
 
 
@@ -21,9 +21,9 @@ class EventEncoder:
 
     def _event(self, frame: Frame | bytes) -> bytes:
         if isinstance(frame, bytes):
-            return _data(text(frame))
+            return _data(frame)
         self._at[frame.account] = frame.after
-        return b"id: %b\n%b" % (encode_event_id(self._at).encode(), _data(text(frame.frame)))
+        return b"id: %b\n%b" % (encode_event_id(self._at).encode(), _data(frame.text))
 
 
 class CloseEvent(Struct, frozen=True):
@@ -39,7 +39,7 @@ def end(code: CloseCode, word: str, retry_after_ms: int | None = None) -> bytes:
     return (
         retry
         + b"event: close\n"
-        + _data(json.encode(CloseEvent(code, close_reason_field(word, retry_after_ms))))
+        + _data(json.encode(CloseEvent(code, close_reason(word, retry_after_ms))))
     )
 
 

@@ -10,7 +10,7 @@ a read says is completed by what was kept. Hence a read is shared by whoever ask
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from livebalance.gateway.live.outbox import Frame, ready
+from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.recovery import Recovery, farewell
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Lane, Position
@@ -52,14 +52,14 @@ def frame_of_delta(account: AccountId, delta: Delta) -> Frame:
         return farewell(account, before, after)
     if delta.header_only:
         return Frame(account, before, after, b"")
-    return Frame(account, before, after, ready(delta.text), merges=True)
+    return Frame(account, before, after, delta.text, merges=True)
 
 
 def lead(truth: Position, kept: Iterable[Frame]) -> list[Frame]:
     """The parcels that continue `truth` without a hole."""
     led: list[Frame] = []
     for one in kept:
-        if one.before == truth and one.frame:
+        if one.before == truth and one.text:
             led.append(one)
             truth = one.after
         elif one.after.epoch != truth.epoch or one.after.revision > truth.revision:
@@ -163,7 +163,7 @@ class Channel:
         return one
 
     def _keep(self, one: Frame) -> None:
-        self._kept_bytes += len(one.frame)
+        self._kept_bytes += len(one.text)
         if self._kept_bytes > KEPT_BYTES:
             self._kept.clear()
         else:
@@ -171,13 +171,13 @@ class Channel:
 
     def _advance(self, one: Frame) -> bool:
         """Whether `one` is the next. One that is neither next nor past opens a hole."""
-        if one.before == self.at and one.frame:
+        if one.before == self.at and one.text:
             self.at = one.after
             if self.claim:
                 self._settle()
             return True
         if self.at is None or one.after.epoch != self.at.epoch or one.after.revision > self.at.revision:
-            self._open_hole("gap" if one.frame else "header_only")
+            self._open_hole("gap" if one.text else "header_only")
         return False
 
     def _open_hole(self, why: Why) -> None:

@@ -27,16 +27,16 @@ class History:
         self._spared = 0
 
     def keep(self, parcel: Frame) -> None:
-        if parcel.last or not parcel.frame:
+        if parcel.last or not parcel.text:
             return
         key = (parcel.account, parcel.before)
         if key in self._steps:
-            self._size -= STEP_BYTES + len(self._steps.pop(key)[0].frame)
+            self._size -= STEP_BYTES + len(self._steps.pop(key)[0].text)
         self._steps[key] = parcel, self.now
-        self._size += STEP_BYTES + len(parcel.frame)
+        self._size += STEP_BYTES + len(parcel.text)
         while self._size > self._limit:
             _, (oldest, _) = self._steps.popitem(last=False)
-            self._size -= STEP_BYTES + len(oldest.frame)
+            self._size -= STEP_BYTES + len(oldest.text)
 
     def spare(self) -> None:
         self._spared += 1

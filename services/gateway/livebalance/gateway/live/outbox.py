@@ -26,26 +26,10 @@ class Frame(Struct, frozen=True, gc=False):
     account: AccountId
     before: Position | None  # what its client has until it gets this; None: nothing yet, or no matter what
     after: Position
-    frame: bytes
+    text: bytes  # JSON
     last: bool = False  # nothing of this account follows: it was erased
     note: "SessionEvent | None" = None  # what it is counted as, for each client that is sent it
     merges: bool = False  # a delta within one epoch: it can become one with the next that does
-
-
-def ready(text: bytes) -> bytes:
-    """The whole WebSocket text frame of `text`, as a server sends it (RFC 6455, 5.2)."""
-    size = len(text)
-    if size < 126:
-        return b"\x81" + size.to_bytes(1, "big") + text
-    if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + text
-    return b"\x81\x7f" + size.to_bytes(8, "big") + text
-
-
-def text(frame: bytes) -> bytes:
-    """What stands in a ready one."""
-    size = frame[1]
-    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
 
 
 class Outbox:
@@ -111,7 +95,7 @@ class Outbox:
         if parcel.note:
             self.count(parcel.note)
         self._frames.append(parcel)
-        self._size += len(parcel.frame)
+        self._size += len(parcel.text)
         if self._size <= self._limit or (self.writable and not self._period):
             return True
         self._conflate()
@@ -155,16 +139,8 @@ class Outbox:
         self._keep([one for one in self._frames if isinstance(one, bytes) or one.account != account])
         return found[0]
 
-    def take(self, now: float) -> bytes:
-        """Everything that may be written now."""
-        frames = self.take_apart(now)
-        if len(frames) == 1:  # nearly always
-            one = frames[0]
-            return one if isinstance(one, bytes) else one.frame
-        return b"".join([one if isinstance(one, bytes) else one.frame for one in frames])
-
-    def take_apart(self, now: float) -> list[Frame | bytes]:
-        """The same, frame by frame."""
+    def pop(self, now: float) -> list[Frame | bytes]:
+        """Removes and returns all frames that may be written at `now`, in order."""
         if self._period and self._size:
             frames = self._paced(now)
         else:
@@ -213,12 +189,12 @@ class Outbox:
 
     def _keep(self, frames: list[Frame | bytes]) -> None:
         self._frames = frames
-        self._size = sum(len(one.frame) for one in frames if isinstance(one, Frame))
+        self._size = sum(len(one.text) for one in frames if isinstance(one, Frame))
 
 
 def _joined(run: list[Frame]) -> Frame:
     if len(run) == 1:
         return run[0]
     first, last = run[0], run[-1]
-    frame = ready(merge(first.account, [text(one.frame) for one in run]))
-    return Frame(first.account, first.before, last.after, frame, merges=True)
+    text = merge(first.account, [frame.text for frame in run])
+    return Frame(first.account, first.before, last.after, text, merges=True)

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from livebalance.gateway.live.outbox import Frame, SessionEvent, ready
+from livebalance.gateway.live.outbox import Frame, SessionEvent
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.cursor import encode_cursor
-from livebalance.wire.delta import DeltaParts, text_of
-from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, encode
-from livebalance.wire.identity import ZERO, AccountId, Lane, Position, Revision, channel_name
-from livebalance.wire.timestamp import Millis, rfc3339
-from livebalance.wire.views import balance_part, transfers_part
+from livebalance.wire.delta import DeltaParts, encode_delta_frame
+from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, encode_frame
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.timestamp import Millis, format_rfc3339
+from livebalance.wire.views import balance_json, transfers_json
 
 
 class Recovery(NamedTuple):
@@ -30,7 +30,7 @@ def recover(asked: AccountQuery, found: AccountState) -> Recovery:
         whole = snapshot(asked, found)
         note = SessionEvent("snapshot", whole.reason)
         return _answered(
-            found, truth, Frame(asked.account, asked.after, truth, ready(encode(whole)), note=note)
+            found, truth, Frame(asked.account, asked.after, truth, encode_frame(whole), note=note)
         )
     if asked.after == truth:
         return _answered(found, truth, None)
@@ -46,8 +46,8 @@ def _answered(found: AccountState, at: Position, parcel: Frame | None) -> Recove
 
 def farewell(account: AccountId, before: Position, after: Position) -> Frame:
     """For an account that was erased."""
-    frame = ready(encode(Unsubscribed(channel_name(account), "gone", "this account was erased")))
-    return Frame(account, before, after, frame, last=True, note=SessionEvent("unsubscribed", "gone"))
+    text = encode_frame(Unsubscribed(channel_name(account), "gone", "this account was erased"))
+    return Frame(account, before, after, text, last=True, note=SessionEvent("unsubscribed", "gone"))
 
 
 def _page(after: Position, at: Position, asked: AccountQuery, found: AccountState) -> Frame:
@@ -56,17 +56,17 @@ def _page(after: Position, at: Position, asked: AccountQuery, found: AccountStat
         from_=after.revision,
         to=at.revision,
         recorded_at=found.recorded_at,
-        balance=b"" if found.more else balance_part(found.balance),
-        transfers=transfers_part(found.transfers),
+        balance=b"" if found.more else balance_json(found.balance),
+        transfers=transfers_json(found.transfers),
     )
-    frame = ready(text_of(asked.account, parts, more=found.more))
-    return Frame(asked.account, after, at, frame, merges=not found.more)
+    text = encode_delta_frame(asked.account, parts, more=found.more)
+    return Frame(asked.account, after, at, text, merges=not found.more)
 
 
 def snapshot(asked: AccountQuery, found: AccountState) -> Snapshot:
     """The whole state, with the reason why a reader at `asked.after` gets it."""
     reason = _reason(asked.after, found)
-    gap = Gap(asked.after.revision if asked.after else ZERO, found.revision)
+    gap = Gap(asked.after.revision if asked.after else INITIAL_REVISION, found.revision)
     return Snapshot(
         channel=channel_name(asked.account),
         epoch=found.epoch,
@@ -75,7 +75,7 @@ def snapshot(asked: AccountQuery, found: AccountState) -> Snapshot:
         balance=found.balance,
         transfers=found.transfers,
         cursor=encode_cursor(asked.account, found.transfers[-1].id) if found.more else None,
-        as_of=None if found.as_of is None else rfc3339(found.as_of),
+        as_of=None if found.as_of is None else format_rfc3339(found.as_of),
         gap=gap if reason == "too_far" else UNSET,
     )
 

@@ -10,7 +10,7 @@ from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.limits.connections import Address
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.effects import Disconnect
-from livebalance.gateway.live.outbox import Outbox, SessionEvent, ready
+from livebalance.gateway.live.outbox import Outbox, SessionEvent
 from livebalance.wire.close import CloseCode
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
@@ -25,9 +25,9 @@ from livebalance.wire.frame import (
     Subscribe,
     Unsubscribe,
     Unsubscribed,
-    decode_client,
-    encode,
-    position,
+    decode_client_frame,
+    encode_frame,
+    parse_position,
 )
 from livebalance.wire.identity import AccountId, Position, channel_account, channel_name
 
@@ -128,10 +128,10 @@ class Session:
     # --- what it is told
 
     def say(self, frame: ServerFrame) -> None:
-        self.outbox.say(ready(encode(frame)), _note(frame))
+        self.outbox.say(encode_frame(frame), _note(frame))
 
     def beat(self, frame: ServerFrame) -> None:
-        self.outbox.beat(ready(encode(frame)))
+        self.outbox.beat(encode_frame(frame))
 
     def overflow(self) -> None:
         """No room: what waits is forgotten, and will be read again from where the client is."""
@@ -154,7 +154,7 @@ class Session:
             return self._refuse(refused, now)
 
     def _read(self, text: bytes, now: float, first: bool) -> list[Command]:
-        frame = decode_client(text)
+        frame = decode_client_frame(text)
         wishes: list[Command] = []
         if isinstance(frame, Subscribe):
             wishes.extend(self._subscribe(frame, now))
@@ -172,7 +172,7 @@ class Session:
         return wishes
 
     def _subscribe(self, frame: Subscribe, now: float) -> list[SubscribeAccount]:
-        wanted = {_account(one.channel, frame.id): position(one.position) for one in frame.channels}
+        wanted = {_account(one.channel, frame.id): parse_position(one.position) for one in frame.channels}
         if len(wanted.keys() | self.followers.keys()) > self._subscriptions:
             raise FrameError("limit", f"at most {self._subscriptions} subscriptions", frame.id)
         if wait := self._subscribing.take(now, len(wanted)):
@@ -210,7 +210,7 @@ class Session:
 def _introduction(text: bytes) -> Authenticate | Disconnect:
     """What a stranger says is a token, or the last that is heard of it."""
     try:
-        frame = decode_client(text)
+        frame = decode_client_frame(text)
     except FrameError:
         return NOT_AUTHENTICATED
     return Authenticate(frame.token, None) if isinstance(frame, Auth) else NOT_AUTHENTICATED

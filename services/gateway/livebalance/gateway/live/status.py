@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.wire.frame import Status
 from livebalance.wire.identity import Lane
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, format_rfc3339
 
 STALLED_AFTER = 15.0  # seconds in which a lane is not complete as of any later time
 BEHIND_FOR = 5.0  # seconds a lane's word that it is behind holds
@@ -69,7 +69,7 @@ class PipelineStatus:
             return None
         self._said = said
         word, why = said
-        return Status(word, rfc3339(wall)) if why is None else Status(word, rfc3339(wall), why)
+        return Status(word, format_rfc3339(wall)) if why is None else Status(word, format_rfc3339(wall), why)
 
     def _word(self, now: float) -> tuple[Word, str | None]:
         if why := self._stalled(now):

@@ -1,6 +1,6 @@
-"""The one file that touches a WebSocket: the handshake, frames in, ready frames out, and when to give up.
+"""The one file that touches a WebSocket: the handshake, frames in, frames out, and when to give up.
 
-A class for uvicorn's `ws` setting that starts no ASGI task: a session costs a few KiB, and a ready frame goes
+A class for uvicorn's `ws` setting that starts no ASGI task: a session costs a few KiB, and a frame goes
 straight to the transport. While a client does not take bytes, nothing is read from it either.
 """
 
@@ -19,13 +19,19 @@ from livebalance.gateway.limits.connections import Address
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.server import handshake
+from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.tcp import TransportTimeouts, bound, is_cut_off, waiting
+from livebalance.gateway.server.tcp import (
+    TransportTimeouts,
+    set_buffer_limits,
+    is_unreachable,
+    unacknowledged_bytes,
+)
 from livebalance.gateway.server.websocket_protocol import WebSocketProtocol
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
-from livebalance.wire.close import CloseCode, reason
+from livebalance.wire.close import CloseCode, encode_reason
 
 CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
 FRAGMENTS = 64  # of one message
@@ -57,6 +63,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_connections",
         "_controls",
         "_delivered",
+        "_encoder",
         "_entrance",
         "_fragments",
         "_gateway",
@@ -76,9 +83,15 @@ class WebSocketConnection(asyncio.Protocol):
     )
 
     def __init__(
-        self, gateway: SessionHost, entrance: Handshake, patience: TransportTimeouts, state: ServerState
+        self,
+        gateway: SessionHost,
+        entrance: Handshake,
+        patience: TransportTimeouts,
+        state: ServerState,
+        encoder: FrameEncoder,
     ) -> None:
         self._gateway = gateway
+        self._encoder = encoder
         self._entrance = entrance
         self._address: Address = ""  # known from the handshake on
         self._admitted = False
@@ -106,8 +119,8 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._connections.add(self)
-        bound(self.transport, self._patience)
-        self._wait(self._patience.ping_period, self._check)
+        set_buffer_limits(self.transport, self._patience)
+        self._wait(self._patience.ping_interval, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
@@ -152,7 +165,7 @@ class WebSocketConnection(asyncio.Protocol):
             # What one client sent must not end the others. The log has the traceback, the client its name.
             id_ = token_urlsafe(6)
             _log.exception("a client met a bug", error_id=id_)
-            self._protocol.fail(CloseCode.INTERNAL, reason("internal", error_id=id_))
+            self._protocol.fail(CloseCode.INTERNAL, encode_reason("internal", error_id=id_))
             self._ended(CloseCode.INTERNAL, "internal", told=True)
         self._write_protocol()
 
@@ -171,7 +184,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._open and (failed := protocol.failed):
             self._ended(*failed)
         elif protocol.handshake_exc and not self._session and not self._refused:
-            self._refuse(handshake.BAD)
+            self._refuse(handshake.BAD_HANDSHAKE)
         self._watch_assembly(whole or (bool(events) and not self._fragments))
 
     # --- the handshake
@@ -185,7 +198,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._admitted = True
         response = self._protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._refuse(handshake.BAD)
+            self._refuse(handshake.BAD_HANDSHAKE)
             return
         self._protocol.send_response(response)
         self._write_protocol()
@@ -199,7 +212,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True
-        metrics.TURNED.labels(refusal.reason).inc()
+        metrics.REJECTED.labels(refusal.reason).inc()
         _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self._address)
         self._write(refusal.response())
         if not self.transport.is_closing():
@@ -257,7 +270,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._assembling = None
         if self._open and not self._assembling and self._is_incomplete(anew):
             loop = asyncio.get_running_loop()
-            self._assembling = loop.call_later(self._patience.assembly, self._too_slow)
+            self._assembling = loop.call_later(self._patience.message_timeout, self._too_slow)
 
     def _is_incomplete(self, anew: bool) -> bool:
         return not anew or bool(self._fragments) or bool(self._protocol.reader.buffer)
@@ -272,10 +285,12 @@ class WebSocketConnection(asyncio.Protocol):
         """Writes what is due to this client, at once; returns how many bytes. Nothing while it takes none."""
         if self._session is None or not self._writable:
             return 0
-        frames = self._session.outbox.take(now)
-        if frames:
-            self._write(frames)
-        return len(frames)
+        frames = self._session.outbox.pop(now)
+        if not frames:
+            return 0
+        data = self._encoder.encode(frames)
+        self._write(data)
+        return len(data)
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():  # uvloop raises on a closed one
@@ -297,14 +312,14 @@ class WebSocketConnection(asyncio.Protocol):
         self.flush(time.monotonic())
         self._ended(code, word)
         if self._protocol.state is OPEN:
-            self._protocol.send_close(code, reason(word, retry_after_ms))
+            self._protocol.send_close(code, encode_reason(word, retry_after_ms))
             self._write_protocol()
             self._wait(CLOSE_WITHIN, self.transport.abort)
 
     def _fail(self, code: CloseCode, word: str) -> None:
         self._answer()
         self._ended(code, word)
-        self._protocol.fail(code, reason(word))
+        self._protocol.fail(code, encode_reason(word))
 
     def _cut(self, word: str) -> None:
         self._ended(BROKEN, word)
@@ -320,7 +335,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._open:
             return
         self._open = False
-        metrics.closed(code, word)
+        metrics.count_closed(code, word)
         if not told:
             log = _log.debug if word in _USUAL else _log.info
             log(
@@ -341,22 +356,22 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _check(self) -> None:
         """Who answers no ping is gone. Who is sent more than it takes may answer late: progress is enough."""
-        now, waits = time.monotonic(), waiting(self.transport)
+        now, waits = time.monotonic(), unacknowledged_bytes(self.transport)
         delivered = self._written - waits
         if self._heard or delivered > self._delivered:
             self._quiet_since = now
         quiet = now - self._quiet_since
-        if not self._heard and (not self._waited or is_cut_off(self.transport, self._patience, quiet)):
+        if not self._heard and (not self._waited or is_unreachable(self.transport, self._patience, quiet)):
             self._cut("silent")
             return
-        if quiet >= self._patience.no_progress:
+        if quiet >= self._patience.write_timeout:
             self._cut("no_progress")
             return
         self._delivered, self._waited, self._heard = delivered, waits > 0, False
         if not waits and self._protocol.state is OPEN:
             self._protocol.send_ping(b"")
             self._write_protocol()
-        self._wait(self._patience.ping_period, self._check)
+        self._wait(self._patience.ping_interval, self._check)
 
 
 def _peer(transport: asyncio.Transport) -> Address:

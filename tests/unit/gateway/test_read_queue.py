@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.gateway.live.effects import AccountRead
-from livebalance.gateway.postgres.read_queue import GATHER, PAIRS, RESUMES, RESUMES_AT_ONCE, ReadQueue
+from livebalance.gateway.postgres.read_queue import (
+    GATHER_SECONDS,
+    MAX_PAIRS,
+    RESUMES_BURST,
+    RESUMES_PER_SECOND,
+    ReadQueue,
+)
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 
 EPOCH = Epoch("00000000000000a1")
@@ -31,7 +37,7 @@ def test_nobody_waits_for_nobody() -> None:
 def test_one_waits_a_moment_for_others_and_they_go_together() -> None:
     mine = turns()
     mine.ask([join(1)], 1.0)
-    assert mine.next(1.0) == pytest.approx(GATHER)
+    assert mine.next(1.0) == pytest.approx(GATHER_SECONDS)
     mine.ask([join(2), resume(3)], 1.001)
     found = mine.next(1.003)
     assert isinstance(found, list)
@@ -40,18 +46,18 @@ def test_one_waits_a_moment_for_others_and_they_go_together() -> None:
 
 def test_a_full_statement_goes_at_once_and_resumes_first() -> None:
     mine = turns()
-    mine.ask([join(1), *(resume(one, 2) for one in range(PAIRS // 2))], 1.0)
+    mine.ask([join(1), *(resume(one, 2) for one in range(MAX_PAIRS // 2))], 1.0)
     found = mine.next(1.0)
     assert isinstance(found, list)
-    assert [one.account[0] for one in found] == ["r"] * (PAIRS // 2)
-    found = mine.next(1.0 + 2 * GATHER)
+    assert [one.account[0] for one in found] == ["r"] * (MAX_PAIRS // 2)
+    found = mine.next(1.0 + 2 * GATHER_SECONDS)
     assert isinstance(found, list)
     assert [one.account for one in found] == ["j1"]
 
 
 def test_one_with_more_positions_than_fit_goes_alone() -> None:
     mine = turns()
-    mine.ask([resume(1, PAIRS + 1), join()], 1.0)
+    mine.ask([resume(1, MAX_PAIRS + 1), join()], 1.0)
     found = mine.next(1.0)
     assert isinstance(found, list)
     assert len(found) == 1
@@ -61,12 +67,12 @@ def test_resumes_that_trickle_in_share_few_statements_and_joins_do_not_wait_for_
     mine, statements, now = turns(), 0, 100.0
     for number in range(2_000):  # over 20 seconds
         mine.ask([resume(number)], now)
-        statements += isinstance(mine.next(now + 2 * GATHER), list)
+        statements += isinstance(mine.next(now + 2 * GATHER_SECONDS), list)
         now += 0.01
-    assert statements <= RESUMES_AT_ONCE + 20 * RESUMES
+    assert statements <= RESUMES_BURST + 20 * RESUMES_PER_SECOND
     assert not isinstance(mine.next(now), list)
     mine.ask([join()], now)
-    assert isinstance(mine.next(now + 2 * GATHER), list)
+    assert isinstance(mine.next(now + 2 * GATHER_SECONDS), list)
 
 
 def test_so_many_accounts_are_read_in_a_second() -> None:
@@ -75,7 +81,7 @@ def test_so_many_accounts_are_read_in_a_second() -> None:
     for tick in range(1000):
         while isinstance(found := mine.next(tick / 1000), list):
             read += len(found)
-    assert 1000 <= read <= 1000 + 3 * PAIRS
+    assert 1000 <= read <= 1000 + 3 * MAX_PAIRS
 
 
 asked = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.floats(0, 0.5)), max_size=60)
@@ -98,7 +104,7 @@ def test_each_is_refused_or_goes_once_and_none_waits_for_ever(
             assert turn
             seen += turn
         else:
-            assert 0 < turn <= 1 / RESUMES
+            assert 0 < turn <= 1 / RESUMES_PER_SECOND
             now += turn
     assert sorted(one.account for one in seen) == sorted(one.account for one in expected)
     assert len(seen) == len(set(seen))

@@ -1,6 +1,6 @@
 """When the rights of a client end, and that it is told before."""
 
-from livebalance.gateway.auth.rights import LEEWAY, Rights, scope
+from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
 from livebalance.gateway.live.outbox import Outbox
 from livebalance.gateway.live.session import Session, SessionLimits
 from livebalance.gateway.live.users import Users
@@ -10,7 +10,7 @@ WALL = Millis(1_795_000_000_000)
 
 
 def rights(seconds: float) -> Rights:
-    return Rights("me", "login", scope(["*"]), WALL // 1000, Millis(int(WALL + seconds * 1000)))
+    return Rights("me", "login", parse_scope(["*"]), WALL // 1000, Millis(int(WALL + seconds * 1000)))
 
 
 def entered(seconds: float) -> tuple[Users, Session]:

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from livebalance.gateway.telemetry.latency import LatencySampler
-from livebalance.wire.delta import Delta, DeltaParts, written
+from livebalance.wire.delta import Delta, DeltaParts, make_delta
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 
@@ -23,7 +23,7 @@ class Hub:
 
 def delta(from_: int) -> Delta:
     parts = DeltaParts(EPOCH, Revision(from_), Revision(from_ + 1), Millis(1_795_000_000_000), b"{}", b"")
-    return written(ALICE, Lane(0), parts)
+    return make_delta(ALICE, Lane(0), parts)
 
 
 def timed() -> float:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from livebalance.gateway.api.sse_format import EventEncoder, end
-from livebalance.gateway.live.outbox import Frame, ready, text
+from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.close import CloseCode
 from livebalance.wire.event_id import decode_event_id
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
@@ -36,18 +36,13 @@ accounts = st.sampled_from([AccountId(name) for name in ("alice", "bob", "carol"
 jsons = st.recursive(
     st.none() | st.integers() | st.text(max_size=20), lambda one: st.lists(one, max_size=3), max_leaves=5
 )
-words = jsons.map(lambda value: ready(json.encode(value)))
+words = jsons.map(json.encode)
 parcels = st.builds(
     lambda account, at, frame: Frame(account, None, at, frame),
     accounts,
     st.builds(Position, epochs, revisions),
     words,
 )
-
-
-@given(st.binary(max_size=200) | st.sampled_from([b"x" * 125, b"x" * 126, b"x" * 65535, b"x" * 65536]))
-def test_the_text_of_a_ready_frame(told: bytes) -> None:
-    assert text(ready(told)) == told
 
 
 @given(st.lists(words | parcels, max_size=12), st.integers(0, 12))
@@ -60,10 +55,10 @@ def test_every_frame_arrives_and_each_of_data_says_where_its_reader_is(
     for frame, event in zip(frames, events, strict=True):
         if isinstance(frame, bytes):
             assert set(event) == {"data"}
-            assert event["data"].encode() == text(frame)
+            assert event["data"].encode() == frame
         else:
             at[frame.account] = frame.after
-            assert event["data"].encode() == text(frame.frame)
+            assert event["data"].encode() == frame.text
             assert decode_event_id(event["id"]) == at
 
 
@@ -71,12 +66,12 @@ def test_what_was_resumed_from_stays() -> None:
     alice, bob = AccountId("alice"), AccountId("bob")
     here = Position(Epoch("00000000000000a1"), Revision(5))
     story = EventEncoder({alice: here})
-    (event,) = heard(story.events([Frame(bob, None, here, ready(b"{}"))]))
+    (event,) = heard(story.events([Frame(bob, None, here, b"{}")]))
     assert decode_event_id(event["id"]) == {alice: here, bob: here}
 
 
 def test_lines_inside_a_frame_are_of_it() -> None:
-    (event,) = heard(EventEncoder({}).events([ready(b'{"a":\r\n1,\r"b"\n:2}')]))
+    (event,) = heard(EventEncoder({}).events([b'{"a":\r\n1,\r"b"\n:2}']))
     assert json.decode(event["data"]) == {"a": 1, "b": 2}
 
 
