@@ -12,7 +12,7 @@ import pytest
 from livebalance.gateway.api import statements
 from livebalance.gateway.api.auth import RequestAuth
 from livebalance.readmodel import gateway_reads
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, format_rfc3339
 from tests.integration.gateway.book import START, Book
 from tests.integration.gateway.conftest import Running
 from tests.tokens import bearer, token
@@ -26,7 +26,7 @@ async def http(
     gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Alice moved 23 times, 1 ms apart, and pages are small."""
-    monkeypatch.setattr(statements, "PAGE", 5)
+    monkeypatch.setattr(statements, "PAGE_ROWS", 5)
     await book.open("alice", "bob")
     await book.move("alice", *range(-3, MANY - 3))
     await book.execute("update balance set opening = 100.00 where account_id = 'alice'")
@@ -36,7 +36,7 @@ async def http(
 
 def at(number: int) -> str:
     """When the transfer of that number was recorded."""
-    return rfc3339(Millis(START + number))
+    return format_rfc3339(Millis(START + number))
 
 
 async def test_all_of_it(http: httpx.AsyncClient, book: Book) -> None:
@@ -189,7 +189,7 @@ async def test_one_that_may_not_be_seen_any_more_is_cut_off(
 async def test_one_that_takes_too_long_is_cut_off(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statements, "WITHIN", 0.0)
+    monkeypatch.setattr(statements, "DEADLINE_SECONDS", 0.0)
     with pytest.raises(httpx.RemoteProtocolError):
         await http.get(PATH)
     monkeypatch.undo()

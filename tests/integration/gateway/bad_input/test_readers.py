@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from livebalance.gateway.api import queries
-from livebalance.gateway.api import statements as gateway_years
+from livebalance.gateway.api import statements
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.gateway_reads import AccountPage
 from tests.integration.gateway.bad_input.conftest import Scene
@@ -153,7 +153,7 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
 ) -> None:
     """More of them than statements at once: each holds a page, and none of them Postgres. All end in time."""
     await fill(years, MANY + 1, MORE)
-    monkeypatch.setattr(gateway_years, "WAIT_SECONDS", 3.0)
+    monkeypatch.setattr(statements, "DEADLINE_SECONDS", 3.0)
     async with client(years) as other, AsyncExitStack() as stack:
         for _ in range(3 * queries.MAX_QUERIES):
             ask = f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
@@ -163,7 +163,7 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
         for _ in range(50):
             assert (await other.get("/accounts/neighbour")).status_code == 200
         await years.log.until(
-            lambda: sum("cut off" in line for line in years.log.lines) == 3 * queries.MAX_QUERIES
+            lambda: sum("statement aborted" in line for line in years.log.lines) == 3 * queries.MAX_QUERIES
         )
     await years.undisturbed()
 

@@ -1,1 +1,1 @@
-"""Above ASGI: REST, statements, server-sent events, problems, OpenAPI, the page."""
+"""Above ASGI: REST, statements, server-sent events, problems, OpenAPI, static files."""

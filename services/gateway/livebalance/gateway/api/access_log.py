@@ -1,4 +1,4 @@
-"""Every answer of HTTP is counted; one that says no is told in the log, without what was asked."""
+"""Counts every HTTP response, and logs each error response without anything that the client sent."""
 
 from collections.abc import Container, MutableMapping
 from typing import Any
@@ -7,31 +7,39 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from livebalance.gateway.limits.connections import Address, client_address
-from livebalance.gateway.server.request_head import PROBES
+from livebalance.gateway.server.request_head import PROBE_PATHS
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
 _log = logs.get("http")
-_NEAR = {probe.decode() for probe in PROBES}  # who asks for these is answered no, and often, on purpose
+_UNLOGGED_PATHS = {path.decode() for path in PROBE_PATHS}  # a draining gateway fails its probes on purpose
 
 
 class AccessLogMiddleware:
-    """Around `app`."""
+    """ASGI middleware: counts responses by status, and logs those with a status from 400 on."""
 
-    def __init__(self, app: ASGIApp, proxies: Container[Address]) -> None:
-        self._app, self._proxies = app, proxies
+    def __init__(self, app: ASGIApp, trusted_proxies: Container[Address]) -> None:
+        self._app, self._trusted_proxies = app, trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: MutableMapping[str, Any]) -> None:
+        """Called by the ASGI server for each request."""
+
+        async def send_counted(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 status = message["status"]
-                metrics.ANSWERS.labels(status).inc()
-                if status >= 400 and scope["path"] not in _NEAR:
-                    _log.info("answered no", status=status, method=scope["method"], address=self._who(scope))
+                metrics.RESPONSES.labels(status).inc()
+                if status >= 400 and scope["path"] not in _UNLOGGED_PATHS:
+                    _log.info(
+                        "error response sent",
+                        status=status,
+                        method=scope["method"],
+                        address=self._client_address(scope),
+                    )
             await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, send_counted)
 
-    def _who(self, scope: Scope) -> Address:
+    def _client_address(self, scope: Scope) -> Address:
         peer = scope["client"][0] if scope["client"] else ""
-        return client_address(peer, ",".join(Headers(scope=scope).getlist("x-forwarded-for")), self._proxies)
+        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+        return client_address(peer, forwarded, self._trusted_proxies)

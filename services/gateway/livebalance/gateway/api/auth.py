@@ -1,4 +1,4 @@
-"""Rights at the door of HTTP: whose request it is, and whether it may have the account it names."""
+"""Authorization of REST requests: the token's rights, and access to the account that a request names."""
 
 from http import HTTPStatus
 
@@ -6,59 +6,77 @@ from fastapi import Request
 
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.auth.authenticator import Authenticator
-from livebalance.gateway.auth.credentials import Credentials, in_url
+from livebalance.gateway.auth.credentials import Credentials, has_token
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError
 from livebalance.wire.identity import AccountId
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="livebalance"'}
-_WORDS: dict[TokenError, str] = {
-    "unauthenticated": "a token is needed",
-    "token_expired": "the token is past its time",
-    "revoked": "access was revoked",
+_DETAILS: dict[TokenError, str] = {
+    "unauthenticated": "Send a valid token.",
+    "token_expired": "The token has expired; get another.",
+    "revoked": "Access was revoked; sign in again.",
+    "keys_missing": "The gateway is still loading the keys that check tokens; retry later.",
 }
 
 
 class RequestAuth:
-    def __init__(self, credentials: Credentials, authority: Authenticator) -> None:
+    """Dependencies and checks for routes that need a token."""
+
+    def __init__(self, credentials: Credentials, authenticator: Authenticator) -> None:
         self._credentials = credentials
-        self._authority = authority
+        self._authenticator = authenticator
 
     async def rights(self, request: Request) -> Rights:
-        """Raises ProblemError for a request without a good token."""
-        if in_url(request.url.query):
-            words = "a token belongs into the Authorization header"
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "token_in_url", words)
-        token = self.token(request)
-        verdict = self._authority.check(token) if token else "unauthenticated"
-        if not isinstance(verdict, Rights):
-            raise _refused(verdict)
-        return verdict
+        """Returns the rights of the request's token.
 
-    async def rights_of_reader(self, request: Request) -> Rights:
-        """As `rights`, for what any page may have a browser open with our cookie: it has to be ours."""
-        by_cookie = "authorization" not in request.headers and self.token(request) is not None
-        if by_cookie and not self._credentials.ours(request.headers):
-            raise ProblemError(HTTPStatus.FORBIDDEN, "origin", "origin not allowed")
+        Raises:
+            ProblemError: The URL contains a token, or the request has no valid token.
+        """
+        if has_token(request.url.query):
+            detail = "Send the token in the Authorization header, not in the URL."
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "token_in_url", detail)
+        token = self.token(request)
+        rights = self._authenticator.check(token) if token else "unauthenticated"
+        if not isinstance(rights, Rights):
+            raise _token_problem(rights)
+        return rights
+
+    async def rights_from_own_page(self, request: Request) -> Rights:
+        """Returns the rights of the request's token, which may only be in the cookie if the page is allowed.
+
+        For requests that a browser sends with the cookie for a page of any site (ASVS 4.4.2).
+
+        Raises:
+            ProblemError: As for `rights`, or the page is not allowed to use the cookie.
+        """
+        from_cookie = "authorization" not in request.headers and self.token(request) is not None
+        if from_cookie and not self._credentials.is_own_page(request.headers):
+            raise ProblemError(HTTPStatus.FORBIDDEN, "origin", "This origin is not allowed.")
         return await self.rights(request)
 
     def token(self, request: Request) -> str | None:
-        """The one of the header, else that of the cookie."""
+        """Returns the token in the Authorization header. Without that header: the token in the cookie."""
         if header := request.headers.get("authorization"):
             return self._credentials.bearer(header)
         return self._credentials.cookie(request.headers.getlist("cookie"))
 
     def may_see(self, rights: Rights, account: AccountId) -> bool:
-        return self._authority.may_see(rights, account)
+        """Returns whether the rights cover the account and no revocation hides it."""
+        return self._authenticator.may_see(rights, account)
 
-    def check(self, rights: Rights, account: AccountId) -> None:
-        """The same ProblemError for every account that may not be seen, whether there is one or not."""
+    def require_access(self, rights: Rights, account: AccountId) -> None:
+        """Checks that the rights allow to see the account.
+
+        Raises:
+            ProblemError: They do not. The problem does not reveal whether the account exists.
+        """
         if not self.may_see(rights, account):
-            raise ProblemError(HTTPStatus.FORBIDDEN, "no_access", "no access to this account")
+            detail = "This token gives no access to this account."
+            raise ProblemError(HTTPStatus.FORBIDDEN, "no_access", detail)
 
 
-def _refused(denial: TokenError) -> ProblemError:
-    if denial == "keys_missing":
-        words = "the keys to check tokens with are being read"
-        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", words)
-    return ProblemError(HTTPStatus.UNAUTHORIZED, denial, _WORDS[denial], _CHALLENGE)
+def _token_problem(error: TokenError) -> ProblemError:
+    if error == "keys_missing":
+        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", _DETAILS[error])
+    return ProblemError(HTTPStatus.UNAUTHORIZED, error, _DETAILS[error], _CHALLENGE)

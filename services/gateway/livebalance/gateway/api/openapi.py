@@ -1,4 +1,4 @@
-"""/api/openapi.json: what FastAPI knows of the routes, and the shapes, examples and problems it does not."""
+"""The OpenAPI document: FastAPI describes the routes; schemas, examples and problems are added here."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,26 +25,26 @@ from livebalance.wire.views import (
     TransferView,
 )
 
-ID = r"^[A-Za-z0-9._-]{1,64}$"
-PREFIX = r"^[A-Za-z0-9._-]{0,64}$"
-CURSOR = r"^[A-Za-z0-9_-]{1,256}$"
-BOOKMARK = r"^[A-Za-z0-9_-]{1,4096}$"
-TIME = (
+ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
+CURSOR_PATTERN = r"^[A-Za-z0-9_-]{1,256}$"
+EVENT_ID_PATTERN = r"^[A-Za-z0-9_-]{1,4096}$"
+TIME_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
-ETAG = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
+_ETAG_PATTERN = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
-ACCOUNT, TRANSFER = "acc-0001", "t-42"  # of the examples
+EXAMPLE_ACCOUNT, EXAMPLE_TRANSFER = "acc-0001", "t-42"
 
-_FRAMES = (*get_args(ServerFrame), CloseEvent)
-_SHAPES = (AccountsView, TransfersView, TransferView, StatementView, Problem, *_FRAMES)
+_FRAME_TYPES = (*get_args(ServerFrame), CloseEvent)
+_SCHEMA_TYPES = (AccountsView, TransfersView, TransferView, StatementView, Problem, *_FRAME_TYPES)
 
 # --- the examples
 
 _EPOCH = "9f3a1c0b7d52e846"
-_ACCOUNT = AccountId(ACCOUNT)
+_ACCOUNT = AccountId(EXAMPLE_ACCOUNT)
 _TRANSFER = TransferView(
-    TransferId(TRANSFER),
+    TransferId(EXAMPLE_TRANSFER),
     "-12.50",
     "237.50",
     "2026-11-24T17:20:00.000Z",
@@ -81,28 +81,32 @@ _EXAMPLES: dict[type[Struct], Struct] = {
 }
 _CSV = (
     f"{COLUMNS}\r\nopening,55,,,250.00,1250.00,,\r\n"
-    f"transfer,57,{TRANSFER},-12.50,237.50,1237.50,2026-11-24T17:20:00.000Z,transfers/3@5512\r\n"
+    f"transfer,57,{EXAMPLE_TRANSFER},-12.50,237.50,1237.50,2026-11-24T17:20:00.000Z,transfers/3@5512\r\n"
     "closing,57,,,237.50,1237.50,,\r\n"
 )
 
 # --- the problems, by status
 
 _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
-    400: ("Not a request that can be served", ("token_in_url", "bad_request")),
-    401: ("No token, or one that is not good", ("unauthenticated", "token_expired", "revoked")),
+    400: ("The request is malformed, or its URL contains a token.", ("token_in_url", "bad_request")),
+    401: ("The request has no valid token.", ("unauthenticated", "token_expired", "revoked")),
     403: (
-        "Not an account you may see, whether there is one or not; or not your page",
+        "The token gives no access to this account, whether it exists or not; "
+        "or the request uses the cookie from a page that is not allowed.",
         ("no_access", "origin"),
     ),
-    404: ("Nothing here", ("not_found",)),
-    405: ("Another method", ("method",)),
-    409: ("The revision asked for was not reached in time; ask again", ("not_yet",)),
-    410: ("What the cursor names was erased; begin anew", ("cursor_gone",)),
-    422: ("A parameter is not what it should be", ("bad_parameter", "bad_cursor")),
-    429: ("Too many of your address, or of yours", ("address_full", "address_too_fast", "one_at_a_time")),
-    500: ("A bug of ours; error_id names it in the log", ("internal",)),
+    404: ("There is nothing at this URL.", ("not_found",)),
+    405: ("The URL does not have this method.", ("method",)),
+    409: ("The account did not reach the requested revision in time; retry later.", ("not_yet",)),
+    410: ("The item that the cursor names was erased; start again without a cursor.", ("cursor_gone",)),
+    422: ("A parameter is invalid.", ("bad_parameter", "bad_cursor")),
+    429: (
+        "Too many connections of this address or requests of this user; retry later.",
+        ("address_full", "address_too_fast", "one_at_a_time"),
+    ),
+    500: ("Internal error; error_id is in the gateway's log.", ("internal",)),
     503: (
-        "The truth cannot be asked now; come back",
+        "The database or the gateway is unavailable; retry later.",
         ("unavailable", "not_ready", "draining", "full", "too_fast"),
     ),
 }
@@ -110,75 +114,79 @@ _ALWAYS = (400, 401, 404, 405, 422, 500, 503)
 _HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 429: "Retry-After", 503: "Retry-After"}
 
 
-def answers(shape: type[Struct], *statuses: int, tagged: bool = False) -> dict[str, Any]:
-    """For a route: its answer of that shape, the problems it may be instead, and 304 if it is tagged."""
-    ok: dict[str, Any] = {"description": "As asked", "content": {"application/json": _content(shape)}}
-    tag = {"ETag": {"description": "The position", "required": True, "schema": _text(ETAG)}}
-    found: dict[int | str, Any] = {200: {**ok, "headers": tag} if tagged else ok}
-    if tagged:
-        found[304] = {"description": "You have it: its tag is in If-None-Match", "headers": tag}
-    found.update({status: _problems(status) for status in sorted({*_ALWAYS, *statuses})})
-    return {"responses": found}
+def json_responses(body: type[Struct], *statuses: int, with_etag: bool = False) -> dict[str, Any]:
+    """Returns the arguments of a route decorator for a JSON route.
+
+    `statuses` are the route's problems besides those of every route. With an ETag, 304 is described too.
+    """
+    etag = {"ETag": {"description": "The position", "required": True, "schema": _string(_ETAG_PATTERN)}}
+    success: dict[str, Any] = {"description": "Success", "content": {"application/json": _content(body)}}
+    responses: dict[int | str, Any] = {200: {**success, "headers": etag} if with_etag else success}
+    if with_etag:
+        responses[304] = {"description": "If-None-Match contains the current ETag", "headers": etag}
+    responses.update({status: _problems(status) for status in sorted({*_ALWAYS, *statuses})})
+    return {"responses": responses}
 
 
-def statement() -> dict[str, Any]:
-    """For the route of statements: two forms of one answer."""
-    told = answers(StatementView, 403, 429)
+def statement_responses() -> dict[str, Any]:
+    """Returns the arguments of the route decorator for statements, which are JSON or CSV."""
+    arguments = json_responses(StatementView, 403, 429)
     csv = {"schema": {"$ref": "#/components/schemas/StatementCsv"}}
-    told["responses"][200]["content"]["text/csv"] = csv
-    return {**told, "response_class": Response}
+    arguments["responses"][200]["content"]["text/csv"] = csv
+    return {**arguments, "response_class": Response}
 
 
-def streamed() -> dict[str, Any]:
-    """For the route of events."""
+def event_stream_responses() -> dict[str, Any]:
+    """Returns the arguments of the route decorator for the event stream."""
     content = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
-    ok = {"description": "Events until one of the type close", "content": content}
+    success = {"description": "Events. The last one has the type close.", "content": content}
     problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403, 429})}
-    return {"responses": {200: ok, **problems}, "response_class": Response}
+    return {"responses": {200: success, **problems}, "response_class": Response}
 
 
-def _text(pattern: str) -> dict[str, str]:
+def _string(pattern: str) -> dict[str, str]:
     return {"type": "string", "pattern": pattern}
 
 
-def _content(shape: type[Struct], **examples: object) -> dict[str, Any]:
-    told = {name: {"value": value} for name, value in examples.items()}
+def _content(body: type[Struct], **examples: object) -> dict[str, Any]:
+    named_examples = {name: {"value": value} for name, value in examples.items()}
     return {
-        "schema": {"$ref": f"#/components/schemas/{shape.__name__}"},
-        **({"examples": told} if told else {}),
+        "schema": {"$ref": f"#/components/schemas/{body.__name__}"},
+        **({"examples": named_examples} if named_examples else {}),
     }
 
 
 def _problems(status: int) -> dict[str, Any]:
-    words, codes = _PROBLEMS[status]
-    examples = {code: to_builtins(problem(HTTPStatus(status), code, words)) for code in codes}
-    told: dict[str, Any] = {"description": words, "content": {MEDIA_TYPE: _content(Problem, **examples)}}
+    description, codes = _PROBLEMS[status]
+    examples = {code: to_builtins(problem(HTTPStatus(status), code, description)) for code in codes}
+    content = {MEDIA_TYPE: _content(Problem, **examples)}
+    response: dict[str, Any] = {"description": description, "content": content}
     if name := _HEADERS.get(status):
-        told["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
-    return told
+        response["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
+    return response
 
 
 def install(app: FastAPI, cookie: str) -> None:
-    """`cookie`: the name of the one that holds a token."""
+    """Makes `app` serve the document. `cookie` is the name of the cookie with the token."""
 
-    def described() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _described(app, cookie)
+            app.openapi_schema = _document(app, cookie)
         return app.openapi_schema
 
-    app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
-def _event(frames: list[dict[str, str]]) -> dict[str, Any]:
-    """One of a stream, as HTML, 9.2.6, reads it."""
+def _event_schema(frames: list[dict[str, str]]) -> dict[str, Any]:
+    """Returns the schema of one event, as parsed by a client (HTML §9.2.6)."""
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": frames}}
     *_, last = end(CloseCode.GOODBYE, "drain", 1800).decode().split("data: ")
     return {
-        "description": "A frame of the socket; the last one is of the type close",
+        "description": "A frame as on the WebSocket. The last event has the type close.",
         "type": "object",
         "properties": {
             "event": {"enum": ["message", "close"]},
-            "id": _text(BOOKMARK),
+            "id": _string(EVENT_ID_PATTERN),
             "retry": {"type": "integer"},
             "data": data,
         },
@@ -187,28 +195,33 @@ def _event(frames: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
-def _described(app: FastAPI, cookie: str) -> dict[str, Any]:
-    whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_ABOUT)
-    _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
-    for shape, example in _EXAMPLES.items():  # here: FastAPI would drop what is null in them
-        shapes[shape.__name__]["examples"] = [to_builtins(example)]
-    shapes["Event"] = _event([{"$ref": f"#/components/schemas/{one.__name__}"} for one in _FRAMES])
-    shapes["StatementCsv"] = {"description": _LINES, "type": "string", "examples": [_CSV]}
-    shapes["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
-    whole["components"] = {
-        "schemas": shapes,
+def _document(app: FastAPI, cookie: str) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_DESCRIPTION)
+    _, schemas = json.schema_components(_SCHEMA_TYPES, ref_template="#/components/schemas/{name}")
+    for type_, example in _EXAMPLES.items():  # added here, because FastAPI would drop their null fields
+        schemas[type_.__name__]["examples"] = [to_builtins(example)]
+    schemas["Event"] = _event_schema(
+        [{"$ref": f"#/components/schemas/{type_.__name__}"} for type_ in _FRAME_TYPES]
+    )
+    schemas["StatementCsv"] = {"description": _CSV_DESCRIPTION, "type": "string", "examples": [_CSV]}
+    schemas["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
+    document["components"] = {
+        "schemas": schemas,
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             "cookie": {"type": "apiKey", "in": "cookie", "name": cookie},
         },
     }
-    whole["security"] = [{"bearer": []}, {"cookie": []}]
-    return whole
+    document["security"] = [{"bearer": []}, {"cookie": []}]
+    return document
 
 
-_LINES = "A line opening, a line for each transfer, a line closing, without which it is not whole (RFC 4180)"
-_ABOUT = (
-    "Account balances and money transfers, as they stand. Amounts are decimal strings. "
-    "A position is (epoch, revision): revisions grow by one with each change, and compare in one epoch only. "
-    "docs/protocol.md says the rest, and how the same comes live."
+_CSV_DESCRIPTION = (
+    "RFC 4180: a line `opening`, one line for each transfer, a line `closing`. "
+    "A statement without `closing` is incomplete."
+)
+_DESCRIPTION = (
+    "Account balances and transfers. Amounts are decimal strings. "
+    "A position is (epoch, revision): each change increases the revision by one, and revisions are only "
+    "comparable within one epoch. docs/protocol.md describes the rest, and the live updates."
 )

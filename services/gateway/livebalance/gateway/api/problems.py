@@ -1,4 +1,4 @@
-"""Every answer of HTTP that says no is a problem, whoever gives it: a route, a library, or a bug."""
+"""Problem details (RFC 9457) for every HTTP error: of a route, of a library, or of a bug."""
 
 from collections.abc import Mapping, MutableMapping
 from http import HTTPStatus
@@ -19,30 +19,31 @@ from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, encode_pr
 RETRY_AFTER = "1"  # seconds
 
 _CODES: dict[int, ProblemCode] = {404: "not_found", 405: "method", 416: "ranges", 503: "unavailable"}
-_KEPT = ("allow", "content-range", "retry-after")  # headers that say how to ask better
+_KEPT_HEADERS = ("allow", "content-range", "retry-after")  # they say how to make a valid request
 
 _log = logs.get("http")
 
 
-def answer(one: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    metrics.PROBLEMS.labels(one.code).inc()
-    return _response(one, headers)
+def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Returns the response with this problem, and counts it."""
+    metrics.PROBLEMS.labels(body.code).inc()
+    return _response(body, headers)
 
 
-def _response(one: Problem, headers: Mapping[str, str] | None) -> Response:
-    told = dict(headers or {})
-    if one.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        told.setdefault("retry-after", RETRY_AFTER)
-    return Response(encode_problem(one), one.status, {"cache-control": "no-store", **told}, MEDIA_TYPE)
-
-
-def refused(refusal: Refusal) -> Response:
-    """Not counted here: whoever turns it away does."""
+def refusal_response(refusal: Refusal) -> Response:
+    """Returns the response for a refusal. The caller counts it, as a rejected request."""
     return _response(problem(refusal.status, refusal.reason, refusal.detail), refusal.headers)
 
 
+def _response(body: Problem, headers: Mapping[str, str] | None) -> Response:
+    all_headers = {"cache-control": "no-store", **(headers or {})}
+    if body.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        all_headers.setdefault("retry-after", RETRY_AFTER)
+    return Response(encode_problem(body), body.status, all_headers, MEDIA_TYPE)
+
+
 class ProblemError(Exception):
-    """Is answered with its problem."""
+    """Raised by a route to respond with a problem."""
 
     def __init__(
         self, status: HTTPStatus, code: ProblemCode, detail: str, headers: Mapping[str, str] | None = None
@@ -53,65 +54,70 @@ class ProblemError(Exception):
 
 
 def install(app: FastAPI) -> None:
+    """Makes `app` respond to every error with a problem."""
     app.add_middleware(ProblemMiddleware)
 
     @app.exception_handler(ProblemError)
-    async def ours(_: Request, error: ProblemError) -> Response:
-        return answer(error.problem, error.headers)
+    async def problem_error(_: Request, error: ProblemError) -> Response:
+        return problem_response(error.problem, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        names = sorted({str(one["loc"][1]) for one in error.errors()})  # as we call them: path or query, name
-        words = f"not valid: {', '.join(names)}"
-        return answer(problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", words))
+    async def invalid_request(_: Request, error: RequestValidationError) -> Response:
+        # A location is ("path" or "query", name, …); the name is ours, so nothing is echoed.
+        names = sorted({str(entry["loc"][1]) for entry in error.errors()})
+        detail = f"Invalid parameters: {', '.join(names)}."
+        return problem_response(problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", detail))
 
-    async def away(_: Request, __: Exception) -> Response:
-        words = "the truth cannot be asked now"
-        return answer(problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", words))
+    async def database_unavailable(_: Request, __: Exception) -> Response:
+        detail = "The database is unavailable; retry later."
+        return problem_response(problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail))
 
-    for kind in TRANSIENT:
-        app.add_exception_handler(kind, away)
+    for error in TRANSIENT:
+        app.add_exception_handler(error, database_unavailable)
 
 
 class ProblemMiddleware:
-    """Around `app`: what it says no with in other words is told as a problem, and what it dies of too."""
+    """ASGI middleware: turns every other error response, and every unhandled exception, into a problem."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = replaced = False
+        """Called by the ASGI server for each request."""
+        started = replaced = False
 
-        async def told(message: MutableMapping[str, Any]) -> None:
-            nonlocal began, replaced
+        async def send_or_replace(message: MutableMapping[str, Any]) -> None:
+            nonlocal started, replaced
             if message["type"] == "http.response.start":
-                began = True
-                if instead := _instead(message):
+                started = True
+                if replacement := _replacement(message):
                     replaced = True
-                    await instead(scope, receive, send)
+                    await replacement(scope, receive, send)
             if not replaced:
                 await send(message)
 
         try:
-            await self._app(scope, receive, told)
+            await self._app(scope, receive, send_or_replace)
         except Exception:
-            if began:
+            if started:
                 raise
-            await _bug()(scope, receive, send)
+            await _internal_error()(scope, receive, send)
 
 
-def _instead(start: MutableMapping[str, Any]) -> Response | None:
+def _replacement(start: MutableMapping[str, Any]) -> Response | None:
+    """Returns the problem for a response that starts with this message. None if it is not an error."""
     headers = Headers(raw=start["headers"])
     if start["status"] < HTTPStatus.BAD_REQUEST or headers.get("content-type") == MEDIA_TYPE:
         return None
     status = HTTPStatus(start["status"])
     code = _CODES.get(status, "bad_request")
-    kept = {name: headers[name] for name in _KEPT if name in headers}
-    return answer(problem(status, code, status.phrase), kept)
+    kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+    return problem_response(problem(status, code, status.phrase), kept)
 
 
-def _bug() -> Response:
-    """The log has the traceback, the client its name."""
-    id_ = token_urlsafe(6)
-    _log.exception("a request met a bug", error_id=id_)
-    return answer(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "a bug of ours", id_))
+def _internal_error() -> Response:
+    """Returns a problem with an id. The log has the traceback under the same id."""
+    error_id = token_urlsafe(6)
+    _log.exception("request handler failed", error_id=error_id)
+    detail = "Internal error; report the error_id to the operator."
+    return problem_response(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail, error_id))

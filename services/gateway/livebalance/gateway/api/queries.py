@@ -1,4 +1,4 @@
-"""Postgres as REST asks it: few statements at once, within a deadline, and again until it is far enough."""
+"""Queries of the REST API: few at once, within a deadline, and optionally from a given revision on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -10,97 +10,114 @@ import asyncpg
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.errors import TRANSIENT
-from livebalance.wire.identity import ZERO, AccountId, Revision
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Revision
 
 MAX_WAITERS = 64
-WAIT_SECONDS = 1.5  # seconds
-POLL_SECONDS = 0.05  # seconds between two statements, while somebody waits
+WAIT_SECONDS = 1.5  # how long a request waits for a revision
+POLL_SECONDS = 0.05  # between two reads of revisions, while requests wait
 
-Look = Callable[[Collection[AccountId]], Awaitable[Mapping[AccountId, Revision]]]
+ReadRevisions = Callable[[Collection[AccountId]], Awaitable[Mapping[AccountId, Revision]]]
 
 
 class _Waiter(NamedTuple):
     account: AccountId
     revision: Revision
-    came: asyncio.Future[None]
+    reached: asyncio.Future[None]
 
 
 class RevisionWaiter:
-    def __init__(self, look: Look) -> None:
-        """`look` tells the revisions of accounts that are there; what it raises, all who wait are told."""
-        self._look = look
-        self._guests: set[_Waiter] = set()
-        self._looking: asyncio.Task[None] | None = None
+    """Waits until accounts reach a revision. All waiting requests share one query per poll."""
 
-    async def until(self, account: AccountId, revision: Revision) -> bool:
-        """Whether the account came to that revision in time."""
-        if len(self._guests) >= MAX_WAITERS:
+    def __init__(self, read_revisions: ReadRevisions) -> None:
+        """`read_revisions` leaves out accounts that do not exist. All waiting requests get its errors."""
+        self._read_revisions = read_revisions
+        self._waiters: set[_Waiter] = set()
+        self._poller: asyncio.Task[None] | None = None
+
+    async def wait_for(self, account: AccountId, revision: Revision) -> bool:
+        """Returns whether the account has reached the revision within `WAIT_SECONDS`.
+
+        Returns False at once if `MAX_WAITERS` requests are waiting already.
+        """
+        if len(self._waiters) >= MAX_WAITERS:
             return False
-        guest = _Waiter(account, revision, asyncio.get_running_loop().create_future())
-        self._guests.add(guest)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._watch())
+        waiter = _Waiter(account, revision, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await guest.came
+                await waiter.reached
         except TimeoutError:
             return False
         finally:
-            self._guests.discard(guest)
+            self._waiters.discard(waiter)
         return True
 
-    async def _watch(self) -> None:
-        while self._guests:
+    async def _poll(self) -> None:
+        while self._waiters:
             try:
-                found = await self._look({guest.account for guest in self._guests})
-            except TRANSIENT as reason:
-                for guest in self._waiting():
-                    guest.came.set_exception(reason)
+                revisions = await self._read_revisions({waiter.account for waiter in self._waiters})
+            except TRANSIENT as error:
+                for waiter in self._pending():
+                    waiter.reached.set_exception(error)
                 return
-            for guest in self._waiting():
-                if found.get(guest.account, ZERO) >= guest.revision:
-                    guest.came.set_result(None)
+            for waiter in self._pending():
+                if revisions.get(waiter.account, INITIAL_REVISION) >= waiter.revision:
+                    waiter.reached.set_result(None)
             await asyncio.sleep(POLL_SECONDS)
 
-    def _waiting(self) -> list[_Waiter]:
-        return [guest for guest in self._guests if not guest.came.done()]
+    def _pending(self) -> list[_Waiter]:
+        return [waiter for waiter in self._waiters if not waiter.reached.done()]
 
 
-QUERY_SECONDS = 3.0  # seconds, for a connection and the statement
-MAX_QUERIES = 3  # statements; others wait within their deadline
+QUERY_SECONDS = 3.0  # for a turn, a connection and the statement together
+MAX_QUERIES = 3  # at once; the others wait for their turn
 
 T = TypeVar("T")
 
 
 class Queries:
+    """Runs the queries of REST requests."""
+
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
         self._turns = asyncio.Semaphore(MAX_QUERIES)
-        self._lounge = RevisionWaiter(self._revisions)
+        self._revision_waiter = RevisionWaiter(self._revisions)
 
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Not asked at all if its turn does not come in time."""
+    async def run(self, query: Callable[[], Awaitable[T]]) -> T:
+        """Returns the result of `query`, which is not started if its turn does not come in time.
+
+        Raises:
+            TimeoutError: The result did not arrive within `QUERY_SECONDS`.
+        """
         async with asyncio.timeout(QUERY_SECONDS), self._turns:
-            return await question()
+            return await query()
 
-    async def at_least(
+    async def run_at_revision(
         self,
         account: AccountId,
-        revision: int,
-        question: Callable[[], Awaitable[T]],
-        at: Callable[[T], Revision],
+        min_revision: int,
+        query: Callable[[], Awaitable[T]],
+        revision_of: Callable[[T], Revision],
     ) -> T:
-        """What is answered once the account is at that revision; `at` tells where an answer is.
+        """Returns the result of `query` once the account has reached `min_revision`.
 
-        Raises ProblemError unless it comes there within seconds.
+        `revision_of` returns the account's revision in a result.
+
+        Raises:
+            ProblemError: The account did not reach the revision in time.
+            TimeoutError: The result did not arrive within `QUERY_SECONDS`.
         """
-        found = await self.ask(question)
-        if at(found) < revision and await self._lounge.until(account, Revision(revision)):
-            found = await self.ask(question)
-        if at(found) < revision:
-            words = "this revision was not reached in time"
-            raise ProblemError(HTTPStatus.CONFLICT, "not_yet", words, {"retry-after": "1"})
-        return found
+        result = await self.run(query)
+        if revision_of(result) < min_revision and await self._revision_waiter.wait_for(
+            account, Revision(min_revision)
+        ):
+            result = await self.run(query)
+        if revision_of(result) < min_revision:
+            detail = "The account did not reach this revision in time; retry later."
+            raise ProblemError(HTTPStatus.CONFLICT, "not_yet", detail, {"retry-after": "1"})
+        return result
 
     async def _revisions(self, accounts: Collection[AccountId]) -> dict[AccountId, Revision]:
-        return await self.ask(lambda: gateway_reads.revisions(self._pool, list(accounts)))
+        return await self.run(lambda: gateway_reads.revisions(self._pool, list(accounts)))

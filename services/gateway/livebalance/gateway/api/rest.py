@@ -1,4 +1,4 @@
-"""REST beside the socket: lists, the snapshot of an account, and transfers of any age."""
+"""REST routes: lists of accounts, an account's snapshot, its transfers and statements."""
 
 import re
 from collections.abc import Awaitable, Iterable
@@ -12,7 +12,13 @@ from pydantic import WithJsonSchema
 
 from livebalance.gateway.api import openapi, statements
 from livebalance.gateway.api.auth import RequestAuth
-from livebalance.gateway.api.openapi import ACCOUNT, CURSOR, ID, PREFIX, TRANSFER
+from livebalance.gateway.api.openapi import (
+    CURSOR_PATTERN,
+    EXAMPLE_ACCOUNT,
+    EXAMPLE_TRANSFER,
+    ID_PATTERN,
+    PREFIX_PATTERN,
+)
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.queries import Queries
 from livebalance.gateway.auth.rights import Rights
@@ -26,132 +32,150 @@ from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revisio
 from livebalance.wire.views import AccountsView, TransfersView, TransferView
 
 Limit = Annotated[int, Query(ge=1, le=500)]
-AtLeast = Annotated[int, Query(ge=0, le=MAX_REVISION)]
-# However many lines it has: one text, of which any may stand there, and what is no tag matches nothing.
-Tags = Annotated[list[str] | None, WithJsonSchema({"type": "string"}), Header(alias="If-None-Match")]
-_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+MinRevision = Annotated[int, Query(ge=0, le=MAX_REVISION)]
+# Several header lines are one list (RFC 9110 §5.3). Any text is valid: what is no ETag matches nothing.
+IfNoneMatch = Annotated[list[str] | None, WithJsonSchema({"type": "string"}), Header(alias="If-None-Match")]
+_ETAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
-def routes(pool: "asyncpg.Pool[asyncpg.Record]", guard: RequestAuth) -> APIRouter:
+def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter:
+    """Returns the routes of accounts. The docstrings of routes are part of the OpenAPI document."""
     router = APIRouter(prefix="/api/v1", tags=["accounts"])
-    truth = Queries(pool)
-    Who = Annotated[Rights, Depends(guard.rights)]  # noqa: N806 - a type
+    queries = Queries(pool)
+    TokenRights = Annotated[Rights, Depends(auth.rights)]  # noqa: N806 - a type
 
-    async def named(account: Annotated[str, Path(pattern=ID, examples=[ACCOUNT])], who: Who) -> AccountId:
-        """The account of a request that may have it."""
-        guard.check(who, AccountId(account))
+    async def visible_account(
+        account: Annotated[str, Path(pattern=ID_PATTERN, examples=[EXAMPLE_ACCOUNT])], rights: TokenRights
+    ) -> AccountId:
+        auth.require_access(rights, AccountId(account))
         return AccountId(account)
 
-    Account = Annotated[AccountId, Depends(named)]  # noqa: N806 - a type
+    VisibleAccount = Annotated[AccountId, Depends(visible_account)]  # noqa: N806 - a type
 
-    @router.get("/accounts", **openapi.answers(AccountsView))
+    @router.get("/accounts", **openapi.json_responses(AccountsView))
     async def accounts(
-        who: Who,
-        prefix: Annotated[str, Query(pattern=PREFIX)] = "",
-        cursor: Annotated[str, Query(pattern=PREFIX)] = "",
+        rights: TokenRights,
+        prefix: Annotated[str, Query(pattern=PREFIX_PATTERN)] = "",
+        cursor: Annotated[str, Query(pattern=PREFIX_PATTERN)] = "",
         limit: Limit = 50,
     ) -> Response:
-        """Those that may be seen. `next`, the cursor of the next page, is null on the last."""
-        ids, prefixes = who.scope.within(prefix)
-        found = await truth.ask(lambda: gateway_reads.listed(pool, ids, prefixes, cursor, limit + 1))
-        shown = [one for one in found[:limit] if guard.may_see(who, one.account)]
-        return _json(AccountsView(shown, found[limit - 1].account if len(found) > limit else None))
+        """Returns the accounts that the token may see. `next` is the next page's cursor, or null."""
+        ids, prefixes = rights.scope.narrow(prefix)
+        page = await queries.run(lambda: gateway_reads.listed(pool, ids, prefixes, cursor, limit + 1))
+        visible = [account for account in page[:limit] if auth.may_see(rights, account.account)]
+        return _json_response(AccountsView(visible, page[limit - 1].account if len(page) > limit else None))
 
-    @router.get("/accounts/{account}", **openapi.answers(Snapshot, 403, 409, tagged=True))
-    async def account(account: Account, if_none_match: Tags = None, min_revision: AtLeast = 0) -> Response:
-        """The fields of a snapshot of the socket; revision 0 for an account that does not exist yet."""
-        asked = AccountQuery(account, None)
+    @router.get("/accounts/{account}", **openapi.json_responses(Snapshot, 403, 409, with_etag=True))
+    async def account(
+        account: VisibleAccount, if_none_match: IfNoneMatch = None, min_revision: MinRevision = 0
+    ) -> Response:
+        """Returns the same fields as a snapshot frame. An account that does not exist yet has revision 0."""
+        query = AccountQuery(account, None)
 
         async def read() -> AccountState:
-            return (await gateway_reads.accounts(pool, [asked], 0, 1))[0]
+            return (await gateway_reads.accounts(pool, [query], 0, 1))[0]
 
-        found = await truth.at_least(account, min_revision, read, lambda one: one.revision)
-        tag = weak(etag(Position(found.epoch, found.revision)))
-        return _tagged(tag, if_none_match, snapshot(asked, found))
+        state = await queries.run_at_revision(account, min_revision, read, lambda state: state.revision)
+        tag = weak_etag(etag(Position(state.epoch, state.revision)))
+        return _etag_response(tag, if_none_match, snapshot(query, state))
 
-    @router.get("/accounts/{account}/transfers", **openapi.answers(TransfersView, 403, 409, 410))
+    @router.get("/accounts/{account}/transfers", **openapi.json_responses(TransfersView, 403, 409, 410))
     async def transfers(
-        account: Account,
-        cursor: Annotated[str | None, Query(pattern=CURSOR)] = None,
+        account: VisibleAccount,
+        cursor: Annotated[str | None, Query(pattern=CURSOR_PATTERN)] = None,
         after_revision: Annotated[int | None, Query(ge=0, le=MAX_REVISION)] = None,
-        min_revision: AtLeast = 0,
+        min_revision: MinRevision = 0,
         limit: Limit = 50,
     ) -> Response:
-        """Newest first, older than `cursor`; or oldest first, after `after_revision`: what `next` is for."""
+        """Returns a page of transfers. `next` is the next page's `cursor` or `after_revision`.
+
+        Without `after_revision`: newest first, from the one before `cursor`, if given. With `after_revision`:
+        oldest first, from the first one after that revision.
+        """
         if after_revision is not None and cursor is not None:
-            words = "cursor or after_revision, not both"
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", words)
-        before = None if cursor is None else _before(cursor, account)
+            detail = "Send cursor or after_revision, not both."
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", detail)
+        before = None if cursor is None else _decode_cursor(cursor, account)
 
         def read() -> Awaitable[AccountPage]:
             if after_revision is not None:
                 return gateway_reads.newer(pool, account, Revision(after_revision), limit + 1)
             return gateway_reads.older(pool, account, before, limit + 1)
 
-        found = await truth.at_least(account, min_revision, read, lambda one: one.at.revision)
-        if before and not found.transfers:
-            here = await truth.ask(lambda: gateway_reads.transfer(pool, account, before))
-            if not here.transfers:
-                words = "the transfer it names is not there any more"
-                raise ProblemError(HTTPStatus.GONE, "cursor_gone", words)
-        return _json(_page(account, found, limit, in_order=after_revision is not None))
+        page = await queries.run_at_revision(account, min_revision, read, lambda page: page.at.revision)
+        if before and not page.transfers:
+            at_cursor = await queries.run(lambda: gateway_reads.transfer(pool, account, before))
+            if not at_cursor.transfers:
+                detail = "The transfer that the cursor names was erased; start again without a cursor."
+                raise ProblemError(HTTPStatus.GONE, "cursor_gone", detail)
+        return _json_response(_transfers_view(account, page, limit, oldest_first=after_revision is not None))
 
-    @router.get("/accounts/{account}/transfers/{transfer}", **openapi.answers(TransferView, 403, tagged=True))
+    @router.get(
+        "/accounts/{account}/transfers/{transfer}",
+        **openapi.json_responses(TransferView, 403, with_etag=True),
+    )
     async def transfer(
-        account: Account,
-        transfer: Annotated[str, Path(pattern=ID, examples=[TRANSFER])],
-        if_none_match: Tags = None,
+        account: VisibleAccount,
+        transfer: Annotated[str, Path(pattern=ID_PATTERN, examples=[EXAMPLE_TRANSFER])],
+        if_none_match: IfNoneMatch = None,
     ) -> Response:
-        found = await truth.ask(lambda: gateway_reads.transfer(pool, account, TransferId(transfer)))
-        if not found.transfers:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "no such transfer")
-        one = found.transfers[0]
-        return _tagged(etag(Position(found.at.epoch, one.revision)), if_none_match, one)
+        """Returns one transfer."""
+        page = await queries.run(lambda: gateway_reads.transfer(pool, account, TransferId(transfer)))
+        if not page.transfers:
+            detail = "This account has no such transfer."
+            raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", detail)
+        view = page.transfers[0]
+        return _etag_response(etag(Position(page.at.epoch, view.revision)), if_none_match, view)
 
-    statements.serve(router, pool, truth, guard, named)
+    statements.add_route(router, pool, queries, auth, visible_account)
     return router
 
 
-def _before(cursor: str, account: AccountId) -> TransferId:
+def _decode_cursor(cursor: str, account: AccountId) -> TransferId:
     try:
         return decode_cursor(cursor, account)
-    except DecodeError as cause:
-        words = "not a cursor of this list"
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", words) from cause
+    except DecodeError as error:
+        detail = "This is not a cursor of this list; start again without a cursor."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", detail) from error
 
 
-def _page(account: AccountId, found: AccountPage, limit: int, in_order: bool) -> TransfersView:
-    """`found` holds one more than the page when there is another."""
-    page, next_ = found.transfers[:limit], None
-    if len(found.transfers) > limit:
-        next_ = str(page[-1].revision) if in_order else encode_cursor(account, page[-1].id)
-    return TransfersView(found.at.epoch, found.at.revision, page, next_)
+def _transfers_view(account: AccountId, page: AccountPage, limit: int, oldest_first: bool) -> TransfersView:
+    """Returns the first `limit` transfers of `page`, which has one more if there is a next page."""
+    transfers, next_ = page.transfers[:limit], None
+    if len(page.transfers) > limit:
+        last = transfers[-1]
+        next_ = str(last.revision) if oldest_first else encode_cursor(account, last.id)
+    return TransfersView(page.at.epoch, page.at.revision, transfers, next_)
 
 
-def _tagged(tag: str, if_none_match: list[str] | None, body: Struct) -> Response:
-    if has(if_none_match or (), tag):
+def _etag_response(tag: str, if_none_match: list[str] | None, body: Struct) -> Response:
+    if matches(if_none_match or (), tag):
         return Response(
             status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag, "cache-control": "no-store"}
         )
-    return _json(body, tag)
+    return _json_response(body, tag)
 
 
-def _json(body: Struct, tag: str | None = None) -> Response:
+def _json_response(body: Struct, tag: str | None = None) -> Response:
     headers = {"cache-control": "no-store", **({"etag": tag} if tag else {})}
     return Response(json.encode(body), media_type="application/json", headers=headers)
 
 
-def etag(at: Position) -> str:
-    return f'"{at.epoch}:{at.revision}"'
+def etag(position: Position) -> str:
+    """Returns the ETag of data at this position."""
+    return f'"{position.epoch}:{position.revision}"'
 
 
-def weak(tag: str) -> str:
-    """Of what may be told otherwise at the same position: an account also tells how fresh it is."""
+def weak_etag(tag: str) -> str:
+    """Returns a weak ETag: an account's `as_of` may differ at the same position (RFC 9110 §8.8.1)."""
     return f"W/{tag}"
 
 
-def has(if_none_match: Iterable[str], tag: str) -> bool:
-    """Whether a client says that it has what is tagged so: If-None-Match, by weak comparison (13.1.2)."""
-    told = ",".join(if_none_match)
-    bare = tag.removeprefix("W/")
-    return told.strip() == "*" or any(one == bare for one in _TAG.findall(told))
+def matches(if_none_match: Iterable[str], tag: str) -> bool:
+    """Returns whether If-None-Match contains the ETag, by weak comparison (RFC 9110 §13.1.2).
+
+    `if_none_match` has the value of each header line.
+    """
+    value = ",".join(if_none_match)
+    opaque_tag = tag.removeprefix("W/")
+    return value.strip() == "*" or opaque_tag in _ETAG.findall(value)

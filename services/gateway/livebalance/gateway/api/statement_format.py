@@ -1,4 +1,4 @@
-"""A statement as text, part by part: its head, some transfers, its end. JSON is one object, CSV has lines."""
+"""An account statement as JSON or CSV, written in parts: head, transfers, end."""
 
 from typing import Protocol
 
@@ -6,46 +6,55 @@ from msgspec import json
 
 from livebalance.readmodel.statements import Edges
 from livebalance.wire.identity import AccountId
-from livebalance.wire.money import money
-from livebalance.wire.views import EdgeView, StatementView, TransferView, transfers_part
+from livebalance.wire.money import parse_money
+from livebalance.wire.views import EdgeView, StatementView, TransferView, transfers_json
 
 COLUMNS = "line,revision,transfer_id,amount,total,balance,occurred_at,source"
 
 
 class StatementWriter(Protocol):
+    """Writes one statement. The parts must be written in order."""
+
     media_type: str
 
-    def head(self) -> bytes: ...
+    def head(self) -> bytes:
+        """Returns everything before the first transfer."""
 
-    def lines(self, transfers: list[TransferView]) -> bytes: ...
+    def transfers(self, page: list[TransferView]) -> bytes:
+        """Returns the next transfers."""
 
-    def end(self) -> bytes: ...
+    def end(self) -> bytes:
+        """Returns everything after the last transfer. A statement without its end is incomplete."""
 
 
 class JsonStatement:
+    """Writes a statement as one JSON object."""
+
     media_type = "application/json"
 
     def __init__(self, account: AccountId, edges: Edges) -> None:
         self._view = StatementView(
             account, edges.at.epoch, edges.at.revision, edges.currency, edges.opening, edges.closing, []
         )
-        self._comma = b""
+        self._separator = b""
 
     def head(self) -> bytes:
-        """Up to the bracket in which transfers stand: they are last."""
+        """Returns the object up to the array of transfers, which is its last field."""
         return json.encode(self._view).removesuffix(b"]}")
 
-    def lines(self, transfers: list[TransferView]) -> bytes:
-        text = self._comma + transfers_part(transfers)
-        self._comma = b","
+    def transfers(self, page: list[TransferView]) -> bytes:
+        """Returns the next elements of the array."""
+        text = self._separator + transfers_json(page)
+        self._separator = b","
         return text
 
     def end(self) -> bytes:
+        """Returns the closing brackets."""
         return b"]}"
 
 
 class CsvStatement:
-    """RFC 4180; nothing we write needs quotes. Without a line `closing` it is not whole."""
+    """Writes a statement as CSV (RFC 4180). No value contains characters that need quotes."""
 
     media_type = "text/csv; charset=utf-8; header=present"
 
@@ -53,22 +62,25 @@ class CsvStatement:
         self._edges = edges
 
     def head(self) -> bytes:
-        return f"{COLUMNS}\r\n{_edge('opening', self._edges.opening)}".encode()
+        """Returns the header line and the line `opening`."""
+        return f"{COLUMNS}\r\n{_edge_line('opening', self._edges.opening)}".encode()
 
-    def lines(self, transfers: list[TransferView]) -> bytes:
-        return "".join(map(self._line, transfers)).encode()
+    def transfers(self, page: list[TransferView]) -> bytes:
+        """Returns one line for each transfer."""
+        return "".join(map(self._transfer_line, page)).encode()
 
     def end(self) -> bytes:
-        return _edge("closing", self._edges.closing).encode()
+        """Returns the line `closing`."""
+        return _edge_line("closing", self._edges.closing).encode()
 
-    def _line(self, one: TransferView) -> str:
+    def _transfer_line(self, transfer: TransferView) -> str:
         opening = self._edges.account_opening
-        balance = "" if opening is None else money(opening).plus(money(one.total))
+        balance = "" if opening is None else parse_money(opening).add(parse_money(transfer.total))
         return (
-            f"transfer,{one.revision},{one.id},{one.amount},{one.total},{balance},"
-            f"{one.occurred_at},{one.source}\r\n"
+            f"transfer,{transfer.revision},{transfer.id},{transfer.amount},{transfer.total},{balance},"
+            f"{transfer.occurred_at},{transfer.source}\r\n"
         )
 
 
-def _edge(line: str, edge: EdgeView) -> str:
-    return f"{line},{edge.revision},,,{edge.total},{edge.balance or ''},,\r\n"
+def _edge_line(kind: str, edge: EdgeView) -> str:
+    return f"{kind},{edge.revision},,,{edge.total},{edge.balance or ''},,\r\n"

@@ -1,7 +1,9 @@
-"""A statement on its way: page by page, so that one of years costs others no more than its next page.
+"""Streams account statements page by page.
 
-Its edges are read first. Between them nothing changes any more, unless the account is erased or the epoch
-ends: then, and when Postgres is away, the answer is cut off, and its client sees that it is not whole.
+However long a statement is, the gateway holds at most one page of it in memory, and no connection to Postgres
+between two pages. The edges (opening and closing) are read first. The transfers between them do not change,
+unless the account is erased or the epoch ends. In these cases, and if Postgres is unavailable, the response
+is aborted, so that the client sees that it is incomplete.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from starlette.types import Send
 
 from livebalance.gateway.api import openapi
 from livebalance.gateway.api.auth import RequestAuth
-from livebalance.gateway.api.openapi import TIME
+from livebalance.gateway.api.openapi import TIME_PATTERN
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.queries import Queries
 from livebalance.gateway.api.statement_format import CsvStatement, JsonStatement, StatementWriter
@@ -28,102 +30,116 @@ from livebalance.readmodel.statements import Edges
 from livebalance.runtime import logs
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Revision
-from livebalance.wire.timestamp import Millis, of_rfc3339
+from livebalance.wire.timestamp import Millis, parse_rfc3339
 from livebalance.wire.views import TransferView
 
-WITHIN = 60.0  # seconds, for all of it: who reads more slowly asks for less
+DEADLINE_SECONDS = 60.0  # for a whole statement; a client that reads too slowly requests a shorter period
 
-PAGE = 500  # transfers read at once
+PAGE_ROWS = 500  # transfers per query
 
-Since = Annotated[str | None, Query(alias="from", pattern=TIME)]
-Until = Annotated[str | None, Query(alias="to", pattern=TIME)]
-Form = Annotated[Literal["json", "csv"], Query(alias="format")]
+Since = Annotated[str | None, Query(alias="from", pattern=TIME_PATTERN)]
+Until = Annotated[str | None, Query(alias="to", pattern=TIME_PATTERN)]
+Format = Annotated[Literal["json", "csv"], Query(alias="format")]
 
 _log = logs.get("http")
 
 
 class StatementAbortedError(Exception):
-    """What is left cannot be told."""
+    """Raised if the rest of a statement cannot be sent, because the account or its rights have changed."""
 
 
-async def between(
-    edges: Edges, read: Callable[[Revision], Awaitable[AccountPage]], may: Callable[[], bool]
+async def transfer_pages(
+    edges: Edges, read_after: Callable[[Revision], Awaitable[AccountPage]], may_see: Callable[[], bool]
 ) -> AsyncIterator[list[TransferView]]:
-    """The transfers of a statement; `read` gives those after a revision, `may` if they may still be seen."""
-    at = edges.opening.revision
-    while at < edges.closing.revision:
-        found = await read(at)
-        page = [one for one in found.transfers if one.revision <= edges.closing.revision]
-        if not may() or found.at.epoch != edges.at.epoch or not page:
+    """Yields the transfers between the edges, page by page.
+
+    `read_after` returns the transfers after a revision. `may_see` is checked for each page.
+
+    Raises:
+        StatementAbortedError: The epoch has changed, or the account was erased or may not be seen any more.
+    """
+    revision = edges.opening.revision
+    while revision < edges.closing.revision:
+        page = await read_after(revision)
+        transfers = [transfer for transfer in page.transfers if transfer.revision <= edges.closing.revision]
+        if not may_see() or page.at.epoch != edges.at.epoch or not transfers:
             raise StatementAbortedError
-        yield page
-        at = page[-1].revision
+        yield transfers
+        revision = transfers[-1].revision
 
 
-async def _told(text: StatementWriter, pages: AsyncIterator[list[TransferView]]) -> AsyncIterator[bytes]:
-    yield text.head()
+async def _body(writer: StatementWriter, pages: AsyncIterator[list[TransferView]]) -> AsyncIterator[bytes]:
+    yield writer.head()
     async for page in pages:
-        yield text.lines(page)
-    yield text.end()
+        yield writer.transfers(page)
+    yield writer.end()
 
 
 class StatementResponse(StreamingResponse):
+    """Streams one statement within `DEADLINE_SECONDS`."""
+
     def __init__(
-        self, text: StatementWriter, pages: AsyncIterator[list[TransferView]], headers: dict[str, str]
+        self, writer: StatementWriter, pages: AsyncIterator[list[TransferView]], headers: dict[str, str]
     ) -> None:
-        super().__init__(_told(text, pages), headers=headers, media_type=text.media_type)
+        super().__init__(_body(writer, pages), headers=headers, media_type=writer.media_type)
 
     async def stream_response(self, send: Send) -> None:
-        """One that is cut off has no end: the connection is closed on it."""
+        """Called by Starlette. An aborted response lacks its last chunk, so uvicorn closes the connection."""
         try:
-            async with asyncio.timeout(WITHIN):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 await super().stream_response(send)
-        except (*TRANSIENT, StatementAbortedError) as cause:
-            _log.warning("statement cut off", why=type(cause).__name__)
+        except (*TRANSIENT, StatementAbortedError) as error:
+            _log.warning("statement aborted", reason=type(error).__name__)
 
 
-def serve(
+def add_route(
     router: APIRouter,
     pool: "asyncpg.Pool[asyncpg.Record]",
-    truth: Queries,
-    guard: RequestAuth,
-    named: Callable[..., Awaitable[AccountId]],
+    queries: Queries,
+    auth: RequestAuth,
+    visible_account: Callable[..., Awaitable[AccountId]],
 ) -> None:
-    """Adds the route. `named` depends on the request: the account, which it may have."""
-    reading: set[str] = set()  # subjects, each of whom has a statement on its way
-    Who = Annotated[Rights, Depends(guard.rights)]  # noqa: N806 - a type
-    Account = Annotated[AccountId, Depends(named)]  # noqa: N806 - a type
+    """Adds the route of statements. `visible_account`: the dependency that returns the request's account."""
+    subjects: set[str] = set()  # users that are receiving a statement
+    TokenRights = Annotated[Rights, Depends(auth.rights)]  # noqa: N806 - a type
+    VisibleAccount = Annotated[AccountId, Depends(visible_account)]  # noqa: N806 - a type
 
-    async def alone(who: Who) -> AsyncIterator[None]:
-        """One at a time, until it has been sent."""
-        if who.subject in reading:
-            words = "another statement of yours is being read"
-            again = {"retry-after": "1"}
-            raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "one_at_a_time", words, again)
-        reading.add(who.subject)
+    async def one_at_a_time(rights: TokenRights) -> AsyncIterator[None]:
+        if rights.subject in subjects:
+            detail = "Another statement of this user is being read; retry when it is complete."
+            headers = {"retry-after": "1"}
+            raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "one_at_a_time", detail, headers)
+        subjects.add(rights.subject)
         try:
-            yield
+            yield  # until the response has been sent
         finally:
-            reading.discard(who.subject)
+            subjects.discard(rights.subject)
 
-    @router.get("/accounts/{account}/statement", dependencies=[Depends(alone)], **openapi.statement())
+    @router.get(
+        "/accounts/{account}/statement",
+        dependencies=[Depends(one_at_a_time)],
+        **openapi.statement_responses(),
+    )
     async def statement(
-        account: Account,
-        who: Who,
+        account: VisibleAccount,
+        rights: TokenRights,
         since: Since = None,
         until: Until = None,
-        form: Form = "json",
+        format_: Format = "json",
     ) -> Response:
-        """All that happened from a time up to, and without, another, by Kafka's times; oldest first."""
+        """Returns the transfers of a period with its opening and closing balance, oldest first.
+
+        A transfer belongs to the period if Kafka recorded it at `from` or later, and before `to`.
+        """
         period = _period(since, until)
-        edges = await truth.ask(lambda: statements.edges(pool, account, *period))
+        edges = await queries.run(lambda: statements.edges(pool, account, *period))
 
-        def read(after: Revision) -> Awaitable[AccountPage]:
-            return truth.ask(lambda: gateway_reads.newer(pool, account, after, PAGE))
+        def read_after(revision: Revision) -> Awaitable[AccountPage]:
+            return queries.run(lambda: gateway_reads.newer(pool, account, revision, PAGE_ROWS))
 
-        pages = between(edges, read, lambda: guard.may_see(who, account))
+        pages = transfer_pages(edges, read_after, lambda: auth.may_see(rights, account))
         headers = {"cache-control": "no-store"}
-        if form == "json":
+        if format_ == "json":
             return StatementResponse(JsonStatement(account, edges), pages, headers)
         headers["content-disposition"] = f'attachment; filename="{account}.csv"'
         return StatementResponse(CsvStatement(edges), pages, headers)
@@ -131,9 +147,11 @@ def serve(
 
 def _period(since: str | None, until: str | None) -> tuple[Millis | None, Millis | None]:
     try:
-        first, last = [None if time is None else of_rfc3339(time) for time in (since, until)]
-    except DecodeError as cause:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "no such time") from cause
+        first, last = [None if time is None else parse_rfc3339(time) for time in (since, until)]
+    except DecodeError as error:
+        detail = "from or to is not a valid time."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", detail) from error
     if first is not None and last is not None and last < first:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "from is after to")
+        detail = "from must not be later than to."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", detail)
     return first, last

@@ -1,4 +1,4 @@
-"""The built page, and what every answer tells a browser it may do."""
+"""Static files of the built page, and security headers for every response."""
 
 import re
 from collections.abc import MutableMapping
@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_HASHED = re.compile(r"-[A-Z0-9]{8}\.\w+$")  # as the build names what never changes
-_FOR_EVER = "public, max-age=31536000, immutable"
+_HASHED = re.compile(r"-[A-Z0-9]{8}\.\w+$")  # the build puts a hash of the content into these names
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -23,9 +23,10 @@ _HEADERS = {
 
 
 class SinglePageApp(StaticFiles):
-    """Any other address that a browser opens is a view of the page."""
+    """Serves index.html for every unknown path that a browser opens: the page has its own router."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        """Called by Starlette for each request."""
         try:
             response = await super().get_response(path, scope)
         except HTTPException as missing:
@@ -33,20 +34,22 @@ class SinglePageApp(StaticFiles):
                 raise
             path = "index.html"
             response = await super().get_response(path, scope)
-        response.headers["cache-control"] = _FOR_EVER if _HASHED.search(path) else "no-cache"
+        response.headers["cache-control"] = _IMMUTABLE if _HASHED.search(path) else "no-cache"
         return response
 
 
 class SecurityHeadersMiddleware:
-    """Adds the headers to every answer of `app`."""
+    """ASGI middleware: adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        """Called by the ASGI server for each request."""
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)
