@@ -85,12 +85,12 @@ class World:
     def want(self, channel: bytes, _: RedisNode) -> None:
         if channel not in self.wanted:
             self.wanted.add(channel)
-            self.seating.want([channel])
+            self.seating.add([channel])
 
     def leave(self, channel: bytes, _: RedisNode) -> None:
         for some in (self.wanted, self.heard, self.lost):
             some.discard(channel)
-        self.seating.leave([channel])
+        self.seating.remove([channel])
 
     def move(self, channel: bytes, node: RedisNode) -> None:
         before = self.owners[slot(channel)]
@@ -104,14 +104,14 @@ class World:
             self.lost.add(channel)
 
     def tell(self, shares: Shares) -> None:
-        self.seating.shared(shares)
+        self.seating.set_owners(shares)
         self.send()
 
     def send(self) -> None:
-        for node, orders in self.seating.take().items():
+        for node, orders in self.seating.drain().items():
             for channel, there in orders.items():
                 if there:
-                    self.awaited[node].sent(slot(channel), [channel])
+                    self.awaited[node].add(slot(channel), [channel])
                 self.servers[node].hears.append(("subscribed" if there else "unsubscribed", [channel]))
 
     def obey(self, node: RedisNode) -> None:
@@ -125,14 +125,14 @@ class World:
         kind, about = self.servers[node].says.popleft()
         awaited = self.awaited[node]
         if kind == "moved":
-            self.seating.strayed(node, awaited.refused(about))
+            self.seating.reject(node, awaited.reject_slot(about))
         elif kind == "subscribed":
-            if awaited.acknowledged(about) and self.seating.is_at(about, node):
-                if self.seating.heard([about]):
+            if awaited.acknowledge(about) and self.seating.is_at(about, node):
+                if self.seating.acknowledge([about]):
                     self.lost.discard(about)
                 self.heard.add(about)
         elif about not in awaited and self.seating.is_at(about, node):
-            self.seating.strayed(node, [about])
+            self.seating.reject(node, [about])
 
     def come_to_rest(self) -> None:
         """Nothing moves any more, and who owns what is asked as long as something is amiss."""
@@ -174,11 +174,11 @@ def lives(steps: list[tuple[int, int, int]]) -> World:
 def law(steps: list[tuple[int, int, int]]) -> None:
     """What is wanted is heard at its owner and nowhere else; of what was lost, it is known that it may be."""
     world = lives(steps)
-    assert not world.seating.is_amiss()
+    assert not world.seating.has_unplaced()
     assert world.heard == world.wanted
     for node in NODES:
         owned = {channel for channel in world.wanted if world.owners[slot(channel)] == node}
-        assert world.servers[node].subscribed == owned == set(world.seating.at(node))
+        assert world.servers[node].subscribed == owned == set(world.seating.channels_at(node))
     assert not world.lost
 
 
@@ -208,7 +208,7 @@ def law_of_one(steps: list[tuple[int, int, int]]) -> None:
         if what not in (2, 5):  # moves, and news of them
             world.step(what, which, 0)
     world.pass_all_on()
-    assert not world.seating.is_amiss()
+    assert not world.seating.has_unplaced()
     assert world.heard == world.wanted == world.servers[NODES[0]].subscribed
 
 
@@ -232,12 +232,12 @@ def mutant(where: Any, name: str, other: Any) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("law", "where", "name", "other"),
     [
-        (law, Placement, "strayed", lambda self, node, channels: None),
-        (law, Placement, "heard", lambda self, channels: False),
+        (law, Placement, "reject", lambda self, node, channels: None),
+        (law, Placement, "acknowledge", lambda self, channels: False),
         (law, Placement, "is_at", lambda self, channel, node: True),
-        (law, PendingSubscriptions, "refused", lambda self, slot: []),
+        (law, PendingSubscriptions, "reject_slot", lambda self, slot: []),
         (law_of_one, PendingSubscriptions, "__contains__", lambda self, channel: False),
-        (law_of_one, PendingSubscriptions, "acknowledged", lambda self, channel: False),
+        (law_of_one, PendingSubscriptions, "acknowledge", lambda self, channel: False),
     ],
     ids=lambda one: str(one) if isinstance(one, str) else "",
 )
@@ -251,35 +251,35 @@ def test_the_law_sees_its_mutant(law: Law, where: Any, name: str, other: Any) ->
 
 def test_a_single_server_hears_all() -> None:
     seating = Placement()
-    seating.want([b"a", b"b"])
-    assert seating.is_amiss()
-    assert not seating.take()
-    seating.shared(SingleNode(NODES[0]))
-    assert not seating.is_amiss()
-    assert seating.take() == {NODES[0]: {b"a": True, b"b": True}}
-    seating.leave([b"a"])
-    seating.want([b"a", b"c"])  # before anything was sent: the last word counts
-    assert seating.take() == {NODES[0]: {b"a": True, b"c": True}}
-    assert seating.at(NODES[0]) == [b"b", b"a", b"c"]
-    assert seating.anchor(NODES[1]) is None
+    seating.add([b"a", b"b"])
+    assert seating.has_unplaced()
+    assert not seating.drain()
+    seating.set_owners(SingleNode(NODES[0]))
+    assert not seating.has_unplaced()
+    assert seating.drain() == {NODES[0]: {b"a": True, b"b": True}}
+    seating.remove([b"a"])
+    seating.add([b"a", b"c"])  # before anything was sent: the last word counts
+    assert seating.drain() == {NODES[0]: {b"a": True, b"c": True}}
+    assert seating.channels_at(NODES[0]) == [b"b", b"a", b"c"]
+    assert seating.any_channel_at(NODES[1]) is None
 
 
 def test_channels_without_an_owner_wait_for_one() -> None:
     seating = Placement()
-    seating.shared(Shares({0: NODES[0]}))
-    seating.want([b"0-0", b"1-0"])
-    assert seating.take() == {NODES[0]: {b"0-0": True}}
-    assert seating.is_amiss()
-    seating.shared(Shares({0: NODES[0], 1: NODES[1]}))
-    assert not seating.is_amiss()
-    assert seating.take() == {NODES[1]: {b"1-0": True}}
+    seating.set_owners(Shares({0: NODES[0]}))
+    seating.add([b"0-0", b"1-0"])
+    assert seating.drain() == {NODES[0]: {b"0-0": True}}
+    assert seating.has_unplaced()
+    seating.set_owners(Shares({0: NODES[0], 1: NODES[1]}))
+    assert not seating.has_unplaced()
+    assert seating.drain() == {NODES[1]: {b"1-0": True}}
 
 
 def test_the_last_of_several_acknowledgements_counts() -> None:
     awaited = PendingSubscriptions()
-    awaited.sent(0, [b"0-0"])
-    awaited.sent(0, [b"0-0", b"0-1"])
-    assert not awaited.acknowledged(b"0-0")
-    assert awaited.acknowledged(b"0-0")
-    assert awaited.refused(0) == [b"0-1"]
+    awaited.add(0, [b"0-0"])
+    awaited.add(0, [b"0-0", b"0-1"])
+    assert not awaited.acknowledge(b"0-0")
+    assert awaited.acknowledge(b"0-0")
+    assert awaited.reject_slot(0) == [b"0-1"]
     assert b"0-1" not in awaited

@@ -297,7 +297,7 @@ class Relay:
     def _audited(self, asked: AccountPositions, finding: AuditFinding) -> None:
         now = time.monotonic()
         self._gate.audited_at = now
-        self._deltas.hear_lanes(finding.partitions)
+        self._deltas.subscribe_lanes(finding.partitions)
         self._hub.audited(asked, finding, now)
         self._pipeline.audited(finding, now, _wall())
         for reason, count in count_findings(asked, finding).items():

@@ -1,1 +1,1 @@
-"""Redis in: chooses nodes, subscribes, decodes messages."""
+"""Subscribes to Redis: chooses the node of each channel, and decodes the messages."""

@@ -1,6 +1,7 @@
-"""Hears what is published at one server of Redis.
+"""Keeps the subscriptions at one Redis node.
 
-It publishes a probe to itself: two that do not come back mean that Redis is deaf, which no error tells.
+It publishes a probe to itself. Redis can stop delivering without an error, so two missing probes count as a
+lost connection.
 """
 
 import asyncio
@@ -21,20 +22,20 @@ from livebalance.runtime import logs
 from livebalance.runtime.redis.cluster_slots import Moved, slot_of
 from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
-CONNECT_WITHIN = 5.0  # seconds, also for each batch of subscriptions
-MISSES = 2
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0  # seconds at most before connecting again
-AT_ONCE = 1000  # channels sent before an answer is waited for
+CONNECT_TIMEOUT = 5.0  # seconds, also for each batch of subscriptions
+MAX_MISSED_PROBES = 2
+MIN_RETRY, MAX_RETRY = 0.1, 3.0  # seconds; upper bounds of the first and of a later pause before a reconnect
+BATCH_CHANNELS = 1000  # channels sent before their acknowledgements are awaited
 
-_log = logs.get("deltas")
+_log = logs.get("redis")
 
 
 class ConnectionLostError(Exception):
-    """The connection to RedisUrl is gone, deaf, or was refused."""
+    """The connection to Redis was closed, refused, or delivers nothing."""
 
 
 class Commands(NamedTuple):
-    """What a kind of server calls what."""
+    """The names of pub/sub commands and pushes. A cluster has other names (decision 16)."""
 
     subscribe: str
     unsubscribe: str
@@ -49,121 +50,126 @@ SHARDED = Commands("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"ssub
 
 
 class Listener(Protocol):
-    """Whom an ear works for."""
+    """The owner of a `NodeSubscriber`: says what to subscribe, and gets the pushes."""
 
-    def pushed(self, ear: "NodeSubscriber", pushes: list[list[Any]]) -> None:
-        """What one read brought."""
+    def on_pushes(self, subscriber: "NodeSubscriber", pushes: list[list[Any]]) -> None:
+        """Called with the pushes of one read of the socket."""
 
-    def wanted(self, node: RedisNode) -> list[bytes]:
-        """All channels that are to be heard there."""
+    def channels_at(self, node: RedisNode) -> list[bytes]:
+        """Returns the channels to subscribe at `node`."""
 
-    def probe(self, node: RedisNode) -> bytes | None:
-        """A channel of our own there; None: nothing is to be heard there."""
+    def probe_channel(self, node: RedisNode) -> bytes | None:
+        """Returns the channel to probe `node` with, or None if no channel belongs to it."""
 
-    def strayed(self, node: RedisNode, channels: Iterable[bytes]) -> None:
-        """The server says that they, and perhaps others, are not its own."""
+    def on_rejected(self, node: RedisNode, channels: Iterable[bytes]) -> None:
+        """Called when these channels, and perhaps others, belong to another node."""
 
-    def lost(self, reason: str) -> None:
-        """A connection, or a try to have one; the word says why."""
+    def on_disconnect(self, reason: str) -> None:
+        """Called when a connection was lost, or could not be made."""
 
-    def changed(self) -> None:
-        """`here` is another than before."""
+    def on_ready_changed(self) -> None:
+        """Called when `ready` has changed."""
 
 
 class NodeSubscriber:
-    """`here`: it hears all that it is to hear. `run` serves until it is cancelled."""
+    """The pub/sub connection to one node. `ready` is True while every channel is subscribed.
 
-    def __init__(self, redis: RedisUrl, node: RedisNode, probe_period: float, desk: Listener) -> None:
+    `run` serves until it is cancelled.
+    """
+
+    def __init__(self, redis: RedisUrl, node: RedisNode, probe_interval: float, listener: Listener) -> None:
         self.node = node
-        self.tongue = SHARDED if redis.clustered else PLAIN
-        self.here = False
+        self.commands = SHARDED if redis.clustered else PLAIN
+        self.ready = False
         self._redis = redis
-        self._probe_period = probe_period
-        self._desk = desk
+        self._probe_interval = probe_interval
+        self._listener = listener
         self._connection: Resp3Connection | None = None
-        self._awaited = PendingSubscriptions()
+        self._pending = PendingSubscriptions()
         self._answered = asyncio.Event()
-        self._probe: bytes | None = None  # heard now
-        self._token = token_urlsafe(9).encode()  # of our own probes
-        self._missed = 0
-        self._probed = 0.0  # when
+        self._probe_channel: bytes | None = None  # subscribed now
+        self._probe_token = token_urlsafe(9).encode()  # the content of this gateway's probes
+        self._missed_probes = 0
+        self._probed_at = 0.0
 
-    # --- what is to be heard
+    # --- commands
 
-    def obey(self, orders: Mapping[bytes, bool]) -> None:
-        """Whether each channel is to be heard. Without a connection there is time: it begins with all."""
-        self._send(self.tongue.subscribe, [channel for channel, there in orders.items() if there])
-        self._send(self.tongue.unsubscribe, [channel for channel, there in orders.items() if not there])
+    def apply(self, changes: Mapping[bytes, bool]) -> None:
+        """Subscribes (True) and unsubscribes (False) channels. A new connection subscribes every channel."""
+        self._send(self.commands.subscribe, [channel for channel, wanted in changes.items() if wanted])
+        self._send(self.commands.unsubscribe, [channel for channel, wanted in changes.items() if not wanted])
 
     def _send(self, command: str, channels: Iterable[bytes]) -> None:
         if self._connection is None:
             return
-        for slot, some in self._together(channels):
-            if command == self.tongue.subscribe:
-                self._awaited.sent(slot, some)
-            self._connection.send(command, *some)
+        for slot, batch in self._batches(channels):
+            if command == self.commands.subscribe:
+                self._pending.add(slot, batch)
+            self._connection.send(command, *batch)
 
-    def _together(self, channels: Iterable[bytes]) -> Iterable[tuple[int, list[bytes]]]:
-        """Those of one command: of a cluster, those of one slot, which is told."""
-        if self.tongue is PLAIN:
-            for some in _in_batches(channels):
-                yield 0, some
+    def _batches(self, channels: Iterable[bytes]) -> Iterable[tuple[int, list[bytes]]]:
+        """Yields the channels of each command, and their slot. In a cluster, a command has one slot."""
+        if self.commands is PLAIN:
+            for batch in _in_batches(channels):
+                yield 0, batch
         else:
-            for slot, of_slot in groupby(sorted(channels, key=slot_of), slot_of):
-                yield slot, list(of_slot)
+            for slot, group in groupby(sorted(channels, key=slot_of), slot_of):
+                yield slot, list(group)
 
-    # --- what it says of itself
+    # --- answers
 
-    def acknowledged(self, channel: bytes) -> bool:
-        """By the server; whether no other acknowledgement of it is to come."""
+    def acknowledge(self, channel: bytes) -> bool:
+        """Counts an acknowledged subscription, and returns whether no other one of it is pending."""
         self._answered.set()
-        return self._awaited.acknowledged(channel)
+        return self._pending.acknowledge(channel)
 
-    def left(self, channel: bytes) -> bool:
-        """By the server; whether no acknowledgement is to come that it is heard again."""
-        if channel == self._probe:
-            self._probe = None
-        return channel not in self._awaited
+    def on_unsubscribed(self, channel: bytes) -> bool:
+        """Returns whether the channel stays unsubscribed: no subscription of it is pending."""
+        if channel == self._probe_channel:
+            self._probe_channel = None
+        return channel not in self._pending
 
-    def probed(self, channel: bytes, message: bytes) -> None:
-        if channel == self._probe and message == self._token:  # who else publishes there proves nothing
-            self._missed = 0
-            metrics.PROBE_SECONDS.set(time.monotonic() - self._probed)
+    def on_probe(self, channel: bytes, message: bytes) -> None:
+        """Counts a probe that came back. Other messages on the channel prove nothing."""
+        if channel == self._probe_channel and message == self._probe_token:
+            self._missed_probes = 0
+            metrics.PROBE_SECONDS.set(time.monotonic() - self._probed_at)
 
-    def _refused(self, error: hiredis.ReplyError) -> None:
-        if move := Moved.of(str(error), self.node):
+    def _on_error(self, error: hiredis.ReplyError) -> None:
+        if moved := Moved.parse(str(error), self.node):
             self._answered.set()
-            self._desk.strayed(self.node, self._awaited.refused(move.slot))
+            self._listener.on_rejected(self.node, self._pending.reject_slot(moved.slot))
             return
-        _log.warning("redis refused", reason=str(error)[:200])
-        if self._connection and str(error).startswith("CLUSTERDOWN"):  # it does not say for which channels
+        _log.warning("redis command failed", reason=str(error)[:200])
+        if self._connection and str(error).startswith("CLUSTERDOWN"):  # the error names no channel
             self._connection.abort()
 
     # --- the connection
 
     async def run(self) -> None:
-        pause = FIRST_PAUSE
+        """Connects, subscribes and probes, and reconnects when the connection is lost."""
+        pause = MIN_RETRY
         while True:
             try:
                 await self._serve()
-            except (OSError, TimeoutError, ConnectionLostError) as reason:
-                _log.warning("redis is away", reason=str(reason)[:200] or type(reason).__name__)
-                self._desk.lost(_word(reason))
-            pause = FIRST_PAUSE if self._connection else min(pause * 2, LONGEST_PAUSE)
+            except (OSError, TimeoutError, ConnectionLostError) as error:
+                _log.warning("redis connection lost", reason=str(error)[:200] or type(error).__name__)
+                self._listener.on_disconnect(_reason(error))
+            pause = MIN_RETRY if self._connection else min(pause * 2, MAX_RETRY)
             self._connection = None
-            if self.here:
-                self.here = False
-                self._desk.changed()
+            if self.ready:
+                self.ready = False
+                self._listener.on_ready_changed()
             await asyncio.sleep(random.uniform(0, pause))
 
     async def _serve(self) -> None:
         connection = await self._connect()
         try:
             self._connection = connection
-            await self._subscribe_again()
-            self.here = True
-            self._desk.changed()
-            await self._listen(connection)
+            await self._resubscribe()
+            self.ready = True
+            self._listener.on_ready_changed()
+            await self._probe(connection)
         except TimeoutError:
             if connection.lost.done():
                 connection.lost.result()
@@ -172,10 +178,10 @@ class NodeSubscriber:
             connection.abort()
 
     async def _connect(self) -> Resp3Connection:
-        secure = ssl.create_default_context() if self._redis.tls else None
-        async with asyncio.timeout(CONNECT_WITHIN):
+        ssl_context = ssl.create_default_context() if self._redis.tls else None
+        async with asyncio.timeout(CONNECT_TIMEOUT):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Resp3Connection(self._pushed, self._refused), *self.node, ssl=secure
+                lambda: Resp3Connection(self._on_pushes, self._on_error), *self.node, ssl=ssl_context
             )
             try:
                 await self._greet(connection)
@@ -187,56 +193,59 @@ class NodeSubscriber:
     async def _greet(self, connection: Resp3Connection) -> None:
         login = ("AUTH", *self._redis.login) if self._redis.login else ()
         connection.send("HELLO", "3", *login)
-        await asyncio.wait({connection.greeted, connection.lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not connection.greeted.done() or isinstance(connection.greeted.result(), hiredis.ReplyError):
+        reply = connection.first_reply
+        await asyncio.wait({reply, connection.lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not reply.done() or isinstance(reply.result(), hiredis.ReplyError):
             raise ConnectionLostError("refused")
 
-    def _pushed(self, pushes: list[list[Any]]) -> None:
-        self._desk.pushed(self, pushes)
+    def _on_pushes(self, pushes: list[list[Any]]) -> None:
+        self._listener.on_pushes(self, pushes)
 
-    async def _subscribe_again(self) -> None:
-        self._awaited = PendingSubscriptions()
-        self._probe = None
-        wanted = self._desk.wanted(self.node)
-        for some in _in_batches(wanted if self.tongue is PLAIN else sorted(wanted, key=slot_of)):
-            self._send(self.tongue.subscribe, some)
-            async with asyncio.timeout(CONNECT_WITHIN):
-                while some[-1] in self._awaited:  # Redis answers in order
+    async def _resubscribe(self) -> None:
+        self._pending = PendingSubscriptions()
+        self._probe_channel = None
+        channels = self._listener.channels_at(self.node)
+        for batch in _in_batches(channels if self.commands is PLAIN else sorted(channels, key=slot_of)):
+            self._send(self.commands.subscribe, batch)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                while batch[-1] in self._pending:  # Redis answers in order
                     self._answered.clear()
                     await self._answered.wait()
 
-    async def _listen(self, connection: Resp3Connection) -> None:
-        self._missed = 0
-        while self._missed < MISSES:
+    async def _probe(self, connection: Resp3Connection) -> None:
+        """Probes until the connection is lost, then raises ConnectionLostError."""
+        self._missed_probes = 0
+        while self._missed_probes < MAX_MISSED_PROBES:
             self._send_probe(connection)
-            await asyncio.wait({connection.lost}, timeout=self._probe_period)
+            await asyncio.wait({connection.lost}, timeout=self._probe_interval)
             if connection.lost.done():
                 connection.lost.result()
                 raise ConnectionLostError("closed")
-            if self._missed:
+            if self._missed_probes:
                 metrics.PROBE_MISSED.inc()
         raise ConnectionLostError("deaf")
 
     def _send_probe(self, connection: Resp3Connection) -> None:
-        probe, before = self._desk.probe(self.node), self._probe
-        if probe != before:
-            if before:
-                connection.send(self.tongue.unsubscribe, before)
-            if probe:
-                connection.send(self.tongue.subscribe, probe)
-            self._probe = probe
-        if probe:
-            connection.send(self.tongue.publish, probe, self._token)
-            self._missed += 1
-            self._probed = time.monotonic()
+        channel, last = self._listener.probe_channel(self.node), self._probe_channel
+        if channel != last:
+            if last:
+                connection.send(self.commands.unsubscribe, last)
+            if channel:
+                connection.send(self.commands.subscribe, channel)
+            self._probe_channel = channel
+        if channel:
+            connection.send(self.commands.publish, channel, self._probe_token)
+            self._missed_probes += 1
+            self._probed_at = time.monotonic()
 
 
-def _word(reason: Exception) -> str:
-    if isinstance(reason, ConnectionLostError):
-        return str(reason)
-    return "timeout" if isinstance(reason, TimeoutError) else "unreachable"
+def _reason(error: Exception) -> str:
+    """Returns the label of the metric `redis_disconnects`."""
+    if isinstance(error, ConnectionLostError):
+        return str(error)
+    return "timeout" if isinstance(error, TimeoutError) else "unreachable"
 
 
 def _in_batches(channels: Iterable[bytes]) -> Iterable[list[bytes]]:
-    some = list(channels)
-    return (some[i : i + AT_ONCE] for i in range(0, len(some), AT_ONCE))
+    channels = list(channels)
+    return (channels[start : start + BATCH_CHANNELS] for start in range(0, len(channels), BATCH_CHANNELS))

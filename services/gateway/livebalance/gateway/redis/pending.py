@@ -1,7 +1,7 @@
-"""Subscriptions that a server of Redis was sent and has not answered yet.
+"""Subscriptions that were sent to a Redis node and that it has not answered yet.
 
-It answers in order, but not each in the same way: a channel it takes by a push that names it, those of one
-command that are another server's by one error that names their slot.
+Redis answers in order: a `subscribe` push for each channel that it accepts, but a single MOVED error, which
+names only the slot, for all channels of a command that belong to another node.
 """
 
 from collections import Counter, defaultdict
@@ -9,31 +9,36 @@ from collections.abc import Iterable
 
 
 class PendingSubscriptions:
+    """The unanswered subscriptions of one connection, counted by channel."""
+
     def __init__(self) -> None:
-        self._unanswered: Counter[bytes] = Counter()
-        self._by_slot: dict[int, list[bytes]] = defaultdict(list)  # all of them, and some that were answered
+        self._pending: Counter[bytes] = Counter()
+        self._by_slot: dict[int, list[bytes]] = defaultdict(list)  # may also hold channels that were answered
 
     def __contains__(self, channel: bytes) -> bool:
-        return channel in self._unanswered
+        return channel in self._pending
 
-    def sent(self, slot: int, channels: Iterable[bytes]) -> None:
-        """All of one slot; 0 if there are no slots."""
-        self._unanswered.update(channels)
+    def add(self, slot: int, channels: Iterable[bytes]) -> None:
+        """Adds the channels of a command that was sent. They share `slot`, which is 0 outside a cluster."""
+        self._pending.update(channels)
         self._by_slot[slot] += channels
 
-    def acknowledged(self, channel: bytes) -> bool:
-        """Of a channel that was left and wanted again, only the last acknowledgement counts."""
-        self._unanswered[channel] -= 1
-        if self._unanswered[channel] > 0:
+    def acknowledge(self, channel: bytes) -> bool:
+        """Counts an acknowledgement, and returns whether no other one is pending.
+
+        Only the last one counts for a channel that was unsubscribed and subscribed again.
+        """
+        self._pending[channel] -= 1
+        if self._pending[channel] > 0:
             return False
-        del self._unanswered[channel]
-        if not self._unanswered:
+        del self._pending[channel]
+        if not self._pending:
             self._by_slot.clear()
         return True
 
-    def refused(self, slot: int) -> list[bytes]:
-        """The slot is another server's. Returns the channels that were asked for here."""
-        channels = [one for one in self._by_slot.pop(slot, ()) if one in self._unanswered]
+    def reject_slot(self, slot: int) -> list[bytes]:
+        """Removes and returns the pending channels of a slot that belongs to another node."""
+        channels = [channel for channel in self._by_slot.pop(slot, ()) if channel in self._pending]
         for channel in channels:
-            self._unanswered.pop(channel, None)  # it may stand there twice
+            self._pending.pop(channel, None)  # a channel may be listed twice
         return channels

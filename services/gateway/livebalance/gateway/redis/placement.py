@@ -1,7 +1,7 @@
-"""At which server of a Redis cluster each channel is to be heard; a single server hears all.
+"""Decides at which Redis node each channel is subscribed. Without a cluster, one node has every channel.
 
-It takes what is wanted, what servers say and who owns which slots, and returns nothing: what is to be sent
-stands in `orders`.
+Inputs are the wanted channels, the owners of the slots, and what nodes answer. The commands to send are in
+`Placement.changes`.
 """
 
 from collections import defaultdict
@@ -12,105 +12,118 @@ from livebalance.runtime.redis.url import RedisNode
 
 
 class SlotOwners(Protocol):
-    """Who owns which channel; None: nobody is known to."""
+    """The node that owns each channel."""
 
     nodes: set[RedisNode]
 
-    def owner(self, channel: bytes) -> RedisNode | None: ...
+    def owner(self, channel: bytes) -> RedisNode | None:
+        """Returns the owner, or None if no node is known to own the channel's slot."""
 
 
 class SingleNode:
-    """A single server owns all."""
+    """The owner of every channel, outside a cluster."""
 
     def __init__(self, node: RedisNode) -> None:
         self.node = node
         self.nodes = {node}
 
     def owner(self, channel: bytes) -> RedisNode:
+        """Returns the node."""
         return self.node
 
 
 class Placement:
+    """Assigns each wanted channel to the node that owns it."""
+
     def __init__(self) -> None:
-        self.orders: dict[RedisNode, dict[bytes, bool]] = defaultdict(
-            dict
-        )  # whether each is to be heard there
+        # For each node, the channels to subscribe (True) or to unsubscribe (False).
+        self.changes: dict[RedisNode, dict[bytes, bool]] = defaultdict(dict)
         self._owners: SlotOwners | None = None
-        self._seats: dict[bytes, RedisNode | None] = {}  # of all that are wanted
-        self._astray: dict[
-            bytes, RedisNode | None
-        ] = {}  # of them, those without a seat, and where each was last
-        self._heard: set[bytes] = set()  # of them, those that were acknowledged
+        self._nodes: dict[bytes, RedisNode | None] = {}  # of every wanted channel
+        # Wanted channels without a node, and the node that each had last.
+        self._unplaced: dict[bytes, RedisNode | None] = {}
+        self._acknowledged: set[bytes] = set()  # wanted channels that a node acknowledged
 
-    def is_amiss(self) -> bool:
-        """Some are heard nowhere: who owns them has to be asked."""
-        return bool(self._astray)
+    def has_unplaced(self) -> bool:
+        """Returns whether a wanted channel has no node: then the slot map must be read again."""
+        return bool(self._unplaced)
 
-    def want(self, channels: Iterable[bytes]) -> None:
-        """Those that are wanted already are asked for anew."""
+    def add(self, channels: Iterable[bytes]) -> None:
+        """Wants channels. A channel that is wanted already is subscribed again."""
         for channel in channels:
-            self._heard.discard(channel)
-            self._seat(channel)
+            self._acknowledged.discard(channel)
+            self._place(channel)
 
-    def leave(self, channels: Iterable[bytes]) -> None:
+    def remove(self, channels: Iterable[bytes]) -> None:
+        """Wants channels no more."""
         for channel in channels:
-            self._heard.discard(channel)
-            last = self._last(channel)
-            self._seats.pop(channel, None)
+            self._acknowledged.discard(channel)
+            last = self._last_node(channel)
+            self._nodes.pop(channel, None)
             if last:
-                self.orders[last][channel] = False
+                self.changes[last][channel] = False
 
-    def shared(self, owners: SlotOwners) -> None:
-        """Who owns what now: each that is elsewhere moves there."""
-        if owners == self._owners:  # as nearly always: to look at all of them takes a millisecond for 1,000
-            elsewhere = list(self._astray)
+    def set_owners(self, owners: SlotOwners) -> None:
+        """Moves each wanted channel that has another owner now."""
+        if owners == self._owners:  # nearly always; checking every channel takes 1 ms per 1,000 channels
+            moved = list(self._unplaced)
         else:
-            elsewhere = [one for one, seat in self._seats.items() if owners.owner(one) != seat]
+            moved = [channel for channel, node in self._nodes.items() if owners.owner(channel) != node]
         self._owners = owners
-        for channel in elsewhere:
-            self._seat(channel)
+        for channel in moved:
+            self._place(channel)
 
-    def strayed(self, node: RedisNode, channels: Iterable[bytes]) -> None:
-        """That server does not hear them (any more). Those it is about to be asked for may come yet."""
-        ordered = self.orders.get(node, {})
+    def reject(self, node: RedisNode, channels: Iterable[bytes]) -> None:
+        """Records that a node does not, or no longer, have these subscriptions.
+
+        Channels that the node is about to be asked for stay placed: it may accept them.
+        """
+        unsent = self.changes.get(node, {})
         for channel in channels:
-            if self._seats.get(channel) == node and channel not in ordered:
-                self._seats[channel] = None
-                self._astray[channel] = node
+            if self._nodes.get(channel) == node and channel not in unsent:
+                self._nodes[channel] = None
+                self._unplaced[channel] = node
 
-    def heard(self, channels: Iterable[bytes]) -> bool:
-        """They are, from now on. Whether some were before: what came in between is lost."""
-        again = not self._heard.isdisjoint(channels)
-        self._heard.update(channels)
+    def acknowledge(self, channels: Iterable[bytes]) -> bool:
+        """Records that subscriptions were acknowledged.
+
+        Returns whether a channel had been acknowledged before: messages published in between are lost.
+        """
+        again = not self._acknowledged.isdisjoint(channels)
+        self._acknowledged.update(channels)
         return again
 
-    def _seat(self, channel: bytes) -> None:
+    def _place(self, channel: bytes) -> None:
         owner = self._owners.owner(channel) if self._owners else None
-        last = self._last(channel)
+        last = self._last_node(channel)
         if last and last != owner:
-            self.orders[last][channel] = False
-        self._seats[channel] = owner
+            self.changes[last][channel] = False
+        self._nodes[channel] = owner
         if owner is None:
-            self._astray[channel] = None
+            self._unplaced[channel] = None
         else:
-            self.orders[owner][channel] = True
+            self.changes[owner][channel] = True
 
-    def _last(self, channel: bytes) -> RedisNode | None:
-        """Where it is, or strayed from: who refused it may have taken it since, by another command."""
-        return self._seats.get(channel) or self._astray.pop(channel, None)
+    def _last_node(self, channel: bytes) -> RedisNode | None:
+        """Returns the node that has, or last had, the channel.
 
-    def at(self, node: RedisNode) -> list[bytes]:
-        """All that are to be heard there."""
-        return [channel for channel, seat in self._seats.items() if seat == node]
+        A node that answered MOVED may have accepted a later SSUBSCRIBE, so it is unsubscribed as well.
+        """
+        return self._nodes.get(channel) or self._unplaced.pop(channel, None)
+
+    def channels_at(self, node: RedisNode) -> list[bytes]:
+        """Returns the channels that belong to `node`."""
+        return [channel for channel, owner in self._nodes.items() if owner == node]
 
     def is_at(self, channel: bytes, node: RedisNode) -> bool:
-        return self._seats.get(channel) == node
+        """Returns whether the channel belongs to `node`."""
+        return self._nodes.get(channel) == node
 
-    def anchor(self, node: RedisNode) -> bytes | None:
-        """Some channel that is to be heard there."""
-        return next((channel for channel, seat in self._seats.items() if seat == node), None)
+    def any_channel_at(self, node: RedisNode) -> bytes | None:
+        """Returns a channel that belongs to `node`, or None."""
+        return next((channel for channel, owner in self._nodes.items() if owner == node), None)
 
-    def take(self) -> dict[RedisNode, dict[bytes, bool]]:
-        """The orders since it was last asked."""
-        taken, self.orders = self.orders, defaultdict(dict)
-        return taken
+    def drain(self) -> dict[RedisNode, dict[bytes, bool]]:
+        """Returns the changes since the last call."""
+        changes, self.changes = self.changes, defaultdict(dict)
+        return changes

@@ -1,4 +1,4 @@
-"""A connection to a server of Redis that speaks RESP3 with a bare parser."""
+"""A RESP3 connection to a Redis node, on hiredis' parser."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,58 +8,63 @@ import hiredis
 
 from livebalance.runtime import logs
 
-_log = logs.get("deltas")
+_log = logs.get("redis")
 
 
 class Resp3Connection(asyncio.Protocol):
-    """The first reply, and pushes: a batch for each read of the socket."""
+    """Passes pushes on, one batch for each read of the socket. Other replies are errors, except the first."""
 
     def __init__(
-        self, pushed: Callable[[list[list[Any]]], None], refused: Callable[[hiredis.ReplyError], None]
+        self, on_pushes: Callable[[list[list[Any]]], None], on_error: Callable[[hiredis.ReplyError], None]
     ) -> None:
-        self._pushed = pushed
-        self._refused = refused
+        self._on_pushes = on_pushes
+        self._on_error = on_error
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         loop = asyncio.get_running_loop()
-        self.greeted: asyncio.Future[Any] = loop.create_future()
+        self.first_reply: asyncio.Future[Any] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        """Called by asyncio when the node has accepted the connection."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from it
 
     def data_received(self, data: bytes) -> None:
+        """Called by asyncio when bytes have arrived."""
         try:
             self._reader.feed(data)
-            if pushes := self._pushes():
-                self._pushed(pushes)
+            if pushes := self._parse():
+                self._on_pushes(pushes)
         except hiredis.ProtocolError:
-            _log.warning("redis speaks another protocol")
+            _log.warning("redis reply invalid")
             self.abort()
-        except Exception as bug:  # the loop would only log it: whoever waits is to fall with it
+        except Exception as bug:  # the event loop would only log it, and the task that waits would not fail
             if not self.lost.done():
                 self.lost.set_exception(bug)
 
-    def _pushes(self) -> list[list[Any]]:
+    def _parse(self) -> list[list[Any]]:
         pushes: list[list[Any]] = []
         while (reply := self._reader.gets()) is not False:
             if isinstance(reply, hiredis.PushNotification):
                 pushes.append(reply)
-            elif not self.greeted.done():
-                self.greeted.set_result(reply)
+            elif not self.first_reply.done():
+                self.first_reply.set_result(reply)
             elif isinstance(reply, hiredis.ReplyError):
-                self._refused(reply)
+                self._on_error(reply)
         return pushes
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio when the connection is closed."""
         if not self.lost.done():
             self.lost.set_result(None)
 
     def send(self, *command: str | bytes) -> None:
-        if self._transport and not self._transport.is_closing():  # uvloop raises on a closed one
+        """Sends a command, unless the connection is closing."""
+        if self._transport and not self._transport.is_closing():  # uvloop raises if it is closed
             packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub: one word
             self._transport.write(packed)
 
     def abort(self) -> None:
+        """Closes the connection at once."""
         if self._transport:
             self._transport.abort()

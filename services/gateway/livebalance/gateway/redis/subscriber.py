@@ -1,4 +1,4 @@
-"""Redis in: the deltas of every followed account and the progress of every lane, by an ear at each server."""
+"""Subscribes to the deltas of every subscribed account and to the progress of every lane."""
 
 import asyncio
 import random
@@ -9,219 +9,237 @@ from typing import Any, NamedTuple
 from livebalance.gateway.redis.node_subscriber import NodeSubscriber
 from livebalance.gateway.redis.placement import Placement, SingleNode, SlotOwners
 from livebalance.runtime import logs
-from livebalance.runtime.redis.commands import AWAY, read_slots
+from livebalance.runtime.redis.commands import UNAVAILABLE, read_slots
 from livebalance.runtime.redis.url import RedisNode, RedisUrl
 from livebalance.wire.delta import (
     Delta,
     ProgressMessage,
     decode_delta,
     decode_progress,
-    redis_account,
-    redis_lane,
-    redis_revoked,
+    redis_account_channel,
+    redis_lane_channel,
+    redis_revocation_channel,
 )
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane
 
-PAUSE = 0.5  # seconds between two questions who owns what
+SLOT_MAP_PAUSE = 0.5  # seconds, at most, between two reads of the slot map
 
-_log = logs.get("deltas")
+_log = logs.get("redis")
 
 
 class SubscriberEvents(NamedTuple):
-    """Who is told what came; each call is one batch."""
+    """The callbacks of a `Subscriber`. Each call has one batch."""
 
-    acked: Callable[[Sequence[AccountId]], None]
+    acknowledged: Callable[[Sequence[AccountId]], None]  # Redis acknowledged the last subscription of each
     deltas: Callable[[Sequence[tuple[AccountId, Delta]]], None]
     progress: Callable[[ProgressMessage], None]
-    connected: Callable[[bool], None]  # True once everything is subscribed again
-    lost: Callable[[str], None]  # a connection, or a try to have one; the word says why
-    dropped: Callable[[str], None]  # a message was none of ours; the word says which
-    rang: Callable[[], None]  # something was taken back from someone
-    missed: Callable[[], None]  # of some accounts; from now on they are heard again
+    connected: Callable[[bool], None]  # whether every channel is subscribed
+    disconnected: Callable[[str], None]  # a connection was lost, or could not be made; with the reason
+    dropped: Callable[[str], None]  # a message was invalid; with its kind
+    revoked: Callable[[], None]  # an operator revoked rights
+    missed: Callable[[], None]  # messages of some accounts may be lost, which are subscribed again now
 
 
 class Subscriber:
-    """`name` is this gateway's own, for its probes. `run` serves until it is cancelled."""
+    """Keeps the subscriptions at every Redis node, and decodes what they deliver.
+
+    `name` is unique to this gateway: its probes need a channel of their own. `run` serves until it is
+    cancelled.
+    """
 
     def __init__(
-        self, url: str, prefix: str, name: str, probe_period: float, events: SubscriberEvents
+        self, url: str, prefix: str, name: str, probe_interval: float, events: SubscriberEvents
     ) -> None:
-        self._redis = RedisUrl.of(url)
+        self._redis = RedisUrl.parse(url)
         self._prefix = prefix
         self._name = name
-        self._revoked = redis_revoked(prefix).encode()
-        self._probe_period = probe_period
+        self._revocation_channel = redis_revocation_channel(prefix).encode()
+        self._probe_interval = probe_interval
         self._events = events
-        self._accounts: dict[bytes, AccountId] = {}  # by their channel
-        self._lanes: set[bytes] = set()
-        self._seating = Placement()
-        self._seating.want([self._revoked])
-        self._ordered = False  # what was ordered is sent when the loop turns
-        self._ears: dict[RedisNode, NodeSubscriber] = {}
-        self._running: dict[RedisNode, asyncio.Task[None]] = {}
+        self._accounts: dict[bytes, AccountId] = {}  # by channel
+        self._lane_channels: set[bytes] = set()
+        self._placement = Placement()
+        self._placement.add([self._revocation_channel])
+        self._send_scheduled = False
+        self._subscribers: dict[RedisNode, NodeSubscriber] = {}
+        self._tasks: dict[RedisNode, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup
-        self._here = False
-        self._served = False  # every channel has an owner
-        self._stale = asyncio.Event()  # who owns what has to be asked again
-        self._witness: list[RedisNode] = []  # who knows best
+        self._connected = False
+        self._all_placed = False  # every channel had an owner in the last slot map
+        self._slot_map_outdated = asyncio.Event()
+        self._redirected_by: list[RedisNode] = []  # the node that rejected a channel last
 
-    # --- what is to be heard
+    # --- subscriptions
 
     def subscribe(self, accounts: Iterable[AccountId]) -> None:
-        """Each is told by `acked` once Redis has acknowledged the last subscription to it."""
-        channels = {redis_account(self._prefix, account).encode(): account for account in accounts}
+        """Subscribes accounts. `acknowledged` is called when Redis has acknowledged each."""
+        channels = {redis_account_channel(self._prefix, account).encode(): account for account in accounts}
         self._accounts.update(channels)
-        self._seating.want(channels)
-        self._order()
+        self._placement.add(channels)
+        self._schedule_send()
 
     def unsubscribe(self, accounts: Iterable[AccountId]) -> None:
-        channels = [redis_account(self._prefix, account).encode() for account in accounts]
+        """Unsubscribes accounts."""
+        channels = [redis_account_channel(self._prefix, account).encode() for account in accounts]
         for channel in channels:
             self._accounts.pop(channel, None)
-        self._seating.leave(channels)
-        self._order()
+        self._placement.remove(channels)
+        self._schedule_send()
 
-    def hear_lanes(self, count: int) -> None:
-        """The progress of lanes 0..count-1."""
-        lanes = {redis_lane(self._prefix, Lane(lane)).encode() for lane in range(count)}
-        if new := lanes - self._lanes:
-            self._lanes |= new
-            self._seating.want(new)
-            self._order()
+    def subscribe_lanes(self, count: int) -> None:
+        """Subscribes to the progress of lanes 0 to `count` - 1."""
+        channels = {redis_lane_channel(self._prefix, Lane(lane)).encode() for lane in range(count)}
+        if new := channels - self._lane_channels:
+            self._lane_channels |= new
+            self._placement.add(new)
+            self._schedule_send()
 
-    def _order(self) -> None:
-        """Together with what else is wanted until the loop turns; of a channel, the last word counts."""
-        if not self._ordered:
-            self._ordered = True
-            asyncio.get_running_loop().call_soon(self._obey)
+    def _schedule_send(self) -> None:
+        """Sends the changes of this iteration of the event loop together. A channel's last change counts."""
+        if not self._send_scheduled:
+            self._send_scheduled = True
+            asyncio.get_running_loop().call_soon(self._send_changes)
 
-    def _obey(self) -> None:
-        self._ordered = False
-        for node, orders in self._seating.take().items():
-            if ear := self._ears.get(node):
-                ear.obey(orders)
-        if self._seating.is_amiss():
-            self._stale.set()
+    def _send_changes(self) -> None:
+        self._send_scheduled = False
+        for node, changes in self._placement.drain().items():
+            if subscriber := self._subscribers.get(node):
+                subscriber.apply(changes)
+        if self._placement.has_unplaced():
+            self._slot_map_outdated.set()
 
-    # --- what is heard
+    # --- messages
 
-    def pushed(self, ear: NodeSubscriber, pushes: list[list[Any]]) -> None:
+    def on_pushes(self, subscriber: NodeSubscriber, pushes: list[list[Any]]) -> None:
+        """Called with the pushes of one read of a node's socket."""
         deltas: list[tuple[AccountId, Delta]] = []
-        acked: list[bytes] = []
-        message = ear.tongue.message
-        for kind, channel, what in pushes:
+        acknowledged: list[bytes] = []
+        commands, node = subscriber.commands, subscriber.node
+        message = commands.message
+        for kind, channel, content in pushes:
             if kind == message:
                 account = self._accounts.get(channel)
                 if account is None:
-                    self._other(ear, channel, what)
+                    self._on_other_message(subscriber, channel, content)
                 else:
                     try:
-                        deltas.append((account, decode_delta(account, what)))
-                    except DecodeError as why:
-                        self._drop("delta", why)
-            elif kind == ear.tongue.subscribed:
-                if ear.acknowledged(channel) and channel in self._accounts and self._is_at(ear, channel):
-                    acked.append(channel)
-            elif kind == ear.tongue.unsubscribed and ear.left(channel) and self._is_at(ear, channel):
-                self.strayed(ear.node, [channel])
-        if acked:
-            self._acknowledged(ear, acked)
+                        deltas.append((account, decode_delta(account, content)))
+                    except DecodeError as error:
+                        self._drop("delta", error)
+            elif kind == commands.subscribed:
+                last = subscriber.acknowledge(channel)
+                if last and channel in self._accounts and self._placement.is_at(channel, node):
+                    acknowledged.append(channel)
+            elif (
+                kind == commands.unsubscribed
+                and subscriber.on_unsubscribed(channel)
+                and self._placement.is_at(channel, node)
+            ):
+                self.on_rejected(node, [channel])
+        if acknowledged:
+            self._on_acknowledged(subscriber, acknowledged)
         if deltas:
             self._events.deltas(deltas)
 
-    def _is_at(self, ear: NodeSubscriber, channel: bytes) -> bool:
-        return self._seating.is_at(channel, ear.node)
-
-    def _acknowledged(self, ear: NodeSubscriber, channels: Sequence[bytes]) -> None:
-        again = self._seating.heard(channels)
-        self._events.acked([self._accounts[channel] for channel in channels])
-        if again and ear.here:  # else all is missed, and told when it is
+    def _on_acknowledged(self, subscriber: NodeSubscriber, channels: Sequence[bytes]) -> None:
+        again = self._placement.acknowledge(channels)
+        self._events.acknowledged([self._accounts[channel] for channel in channels])
+        if again and subscriber.ready:  # if it is not ready yet, `connected` covers every account
             self._events.missed()
 
-    def _other(self, ear: NodeSubscriber, channel: bytes, message: bytes) -> None:
-        if channel == self._revoked:
-            self._events.rang()
-        elif channel in self._lanes:
+    def _on_other_message(self, subscriber: NodeSubscriber, channel: bytes, message: bytes) -> None:
+        if channel == self._revocation_channel:
+            self._events.revoked()
+        elif channel in self._lane_channels:
             try:
                 self._events.progress(decode_progress(message))
-            except DecodeError as why:
-                self._drop("progress", why)
+            except DecodeError as error:
+                self._drop("progress", error)
         else:
-            ear.probed(channel, message)
+            subscriber.on_probe(channel, message)
 
-    def _drop(self, reason: str, why: DecodeError) -> None:
-        """Whoever may publish here should be looked at."""
-        _log.warning("a message of redis is none of ours", reason=reason, why=str(why))
-        self._events.dropped(reason)
+    def _drop(self, kind: str, error: DecodeError) -> None:
+        """Logs and counts an invalid message: perhaps a foreign program may publish."""
+        _log.warning("redis message dropped", reason=kind, error=str(error))
+        self._events.dropped(kind)
 
-    # --- servers
+    # --- nodes
 
     async def run(self) -> None:
+        """Keeps a subscriber at each node, and in a cluster the slot map up to date."""
         async with asyncio.TaskGroup() as self._group:
             if self._redis.clustered:
-                await self._ask_again_and_again()
+                await self._refresh_slot_map()
             else:
-                self._share(SingleNode(*self._redis.nodes))
+                self._set_owners(SingleNode(*self._redis.nodes))
 
-    async def _ask_again_and_again(self) -> None:
-        """At once when something is amiss; else as often as servers are probed: not every change is told."""
+    async def _refresh_slot_map(self) -> None:
+        """Reads the slot map if it is outdated, and at each probe interval: not every change is announced."""
         while True:
-            self._stale.clear()
+            self._slot_map_outdated.clear()
             try:
-                self._share(await read_slots(self._redis, self._who_knows()))
-            except AWAY as reason:
-                _log.warning("no node of redis tells who owns what", reason=str(reason)[:200])
-            await asyncio.sleep(random.uniform(PAUSE / 2, PAUSE))
-            if self._here:
+                self._set_owners(await read_slots(self._redis, self._nodes_to_ask()))
+            except UNAVAILABLE as error:
+                _log.warning("slot map unavailable", reason=str(error)[:200])
+            await asyncio.sleep(random.uniform(SLOT_MAP_PAUSE / 2, SLOT_MAP_PAUSE))
+            if self._connected:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._probe_period):
-                        await self._stale.wait()
+                    async with asyncio.timeout(self._probe_interval):
+                        await self._slot_map_outdated.wait()
 
-    def _who_knows(self) -> Sequence[RedisNode]:
-        """First who said that something is elsewhere, then any."""
-        witness, self._witness = self._witness, []
-        others = [node for node, ear in self._ears.items() if ear.here]
-        random.shuffle(others)
-        return [*witness, *others, *self._redis.nodes]
+    def _nodes_to_ask(self) -> Sequence[RedisNode]:
+        """Returns first the node that rejected a channel, then connected nodes, then the nodes of the URL."""
+        redirected_by, self._redirected_by = self._redirected_by, []
+        ready = [node for node, subscriber in self._subscribers.items() if subscriber.ready]
+        random.shuffle(ready)
+        return [*redirected_by, *ready, *self._redis.nodes]
 
-    def _share(self, owners: SlotOwners) -> None:
-        """An ear at each owner, and at no other server."""
-        self._seating.shared(owners)
-        self._served = not self._seating.is_amiss()
-        for node in self._ears.keys() - owners.nodes:
-            del self._ears[node]
-            self._running.pop(node).cancel()
-        for node in owners.nodes - self._ears.keys():
-            ear = self._ears[node] = NodeSubscriber(self._redis, node, self._probe_period, self)
-            self._running[node] = self._group.create_task(ear.run())
-        self._obey()
-        self.changed()
+    def _set_owners(self, owners: SlotOwners) -> None:
+        """Moves channels to their owners, and keeps a subscriber at each owner and at no other node."""
+        self._placement.set_owners(owners)
+        self._all_placed = not self._placement.has_unplaced()
+        for node in self._subscribers.keys() - owners.nodes:
+            del self._subscribers[node]
+            self._tasks.pop(node).cancel()
+        for node in owners.nodes - self._subscribers.keys():
+            subscriber = NodeSubscriber(self._redis, node, self._probe_interval, self)
+            self._subscribers[node] = subscriber
+            self._tasks[node] = self._group.create_task(subscriber.run())
+        self._send_changes()
+        self.on_ready_changed()
 
-    # --- what ears ask and tell
+    # --- what node subscribers ask and report
 
-    def wanted(self, node: RedisNode) -> list[bytes]:
-        return self._seating.at(node)
+    def channels_at(self, node: RedisNode) -> list[bytes]:
+        """Returns the channels to subscribe at `node`."""
+        return self._placement.channels_at(node)
 
-    def probe(self, node: RedisNode) -> bytes | None:
-        """In a cluster it has the slot of a channel that is heard there."""
+    def probe_channel(self, node: RedisNode) -> bytes | None:
+        """Returns the channel to probe `node` with, or None if no channel belongs to it.
+
+        In a cluster, its hash tag puts the probe channel into a slot of that node.
+        """
         probe = f"{self._prefix}probe:{self._name}"
         if not self._redis.clustered:
             return probe.encode()
-        anchor = self._seating.anchor(node)
-        return anchor and b"%b:{%b}" % (probe.encode(), anchor)
+        channel = self._placement.any_channel_at(node)
+        return channel and b"%b:{%b}" % (probe.encode(), channel)
 
-    def strayed(self, node: RedisNode, channels: Iterable[bytes]) -> None:
-        self._seating.strayed(node, channels)
-        self._witness = [node]
-        self._stale.set()
+    def on_rejected(self, node: RedisNode, channels: Iterable[bytes]) -> None:
+        """Called when these channels, and perhaps others, belong to another node."""
+        self._placement.reject(node, channels)
+        self._redirected_by = [node]
+        self._slot_map_outdated.set()
 
-    def lost(self, reason: str) -> None:
-        self._events.lost(reason)
-        self._stale.set()
+    def on_disconnect(self, reason: str) -> None:
+        """Called when a connection was lost, or could not be made."""
+        self._events.disconnected(reason)
+        self._slot_map_outdated.set()
 
-    def changed(self) -> None:
-        here = self._served and all(ear.here for ear in self._ears.values())
-        if here != self._here:
-            self._here = here
-            self._events.connected(here)
+    def on_ready_changed(self) -> None:
+        """Called when a node subscriber's `ready`, or the set of subscribers, has changed."""
+        connected = self._all_placed and all(subscriber.ready for subscriber in self._subscribers.values())
+        if connected != self._connected:
+            self._connected = connected
+            self._events.connected(connected)
