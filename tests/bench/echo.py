@@ -37,17 +37,17 @@ class Mirror:
     def admit(self, _: Address) -> Refusal | None:
         return None
 
-    def left(self, _: Address) -> None: ...
-    def present(self, *_: Any) -> None: ...
+    def release(self, _: Address) -> None: ...
+    def authenticate(self, *_: Any) -> None: ...
     def disconnect(self, *_: Any) -> None: ...
 
     def connect(self, name: str, address: Address, _: Any) -> Session:
         return Session(name, address, Outbox(LARGEST), 0, SessionLimits())
 
-    def writable(self, session: Session, writable: bool) -> None:
+    def set_writable(self, session: Session, writable: bool) -> None:
         session.outbox.writable = writable
 
-    def hear(self, session: Session, text: bytes) -> None:
+    def handle_message(self, session: Session, text: bytes) -> None:
         session.outbox.say(text)
 
     def perform(self) -> None: ...
@@ -61,7 +61,7 @@ class Echo(WebSocketConnection):
         self._protocol.send_response(self._protocol.accept(request))
         self._write_protocol()
         self._open = self._protocol.handshake_exc is None
-        self._session = self._gateway.connect("echo", "", self) if self._open else None
+        self._session = self._relay.connect("echo", "", self) if self._open else None
 
     def _text(self, session: Session, text: bytes) -> None:
         super()._text(session, text)

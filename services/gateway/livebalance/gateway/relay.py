@@ -57,7 +57,7 @@ class Link(Protocol):
     def flush(self, now: float) -> int:
         """Write what its outbox holds, if the transport takes bytes; returns how many bytes that were."""
 
-    def hang_up(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None: ...
+    def close(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None: ...
 
 
 class Relay:
@@ -142,7 +142,7 @@ class Relay:
     # --- clients
 
     def admit(self, address: Address) -> Refusal | None:
-        """None: a client of this address may connect, and counts until it has `left`."""
+        """None: a client of this address may connect, and counts until `release`."""
         now = time.monotonic()
         if why := self._gate.closed(self._authority.ready, now):
             return refuse_not_ready(why)
@@ -154,7 +154,7 @@ class Relay:
         turned = self._clients.doorman.crowded(time.monotonic())
         return refuse_over_limit(turned) if turned else None
 
-    def left(self, address: Address) -> None:
+    def release(self, address: Address) -> None:
         self._clients.doorman.leave(address)
 
     def connect(self, name: str, address: Address, link: Link) -> Session:
@@ -172,31 +172,31 @@ class Relay:
         metrics.SESSIONS.set(len(self._links))
         self.perform()
 
-    def present(self, session: Session, token: str) -> None:
+    def authenticate(self, session: Session, token: str) -> None:
         """A token that came with the request. If it is not good, the client may still show another."""
         verdict = self._authority.check(token)
         if isinstance(verdict, Rights):
-            self.vouch(session, verdict)
+            self.authorize(session, verdict)
         else:
             session.unwelcome = _REFUSED[verdict]
 
-    def vouch(self, session: Session, rights: Rights) -> None:
+    def authorize(self, session: Session, rights: Rights) -> None:
         """Its token is good, and gives it these."""
         self._clients.vouched(session, None, rights, time.monotonic(), _wall())
         self.perform()
 
     def receive(self, session: Session, text: bytes) -> None:
-        self.hear(session, text)
+        self.handle_message(session, text)
         self.perform()
 
-    def hear(self, session: Session, text: bytes) -> None:
+    def handle_message(self, session: Session, text: bytes) -> None:
         """What it asks for is done with `perform`: who says several things at once is answered at once."""
         self._clients.receive(session, text, time.monotonic())
         self._check_tokens()
         if self._hub.effects.hangups:
             self.perform()
 
-    def writable(self, session: Session, writable: bool) -> None:
+    def set_writable(self, session: Session, writable: bool) -> None:
         self._clients.writable(session, writable)
         if writable:
             self.perform()
@@ -224,7 +224,7 @@ class Relay:
                 await asyncio.sleep(wait)
             if not self._links:
                 break  # all have gone by themselves
-            link.hang_up(CloseCode.GOODBYE, "drain", retry_after_ms)
+            link.close(CloseCode.GOODBYE, "drain", retry_after_ms)
 
     # --- rights
 
@@ -344,7 +344,7 @@ class Relay:
         self._alarm.set(self._clients.due)
         for session, hangup in done.hangups:
             if link := self._links.get(session):
-                link.hang_up(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
+                link.close(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
 
     def _deliver(self, touched: Iterable[Session]) -> None:
         """The innermost loop of a gateway: once for each client a delta goes to."""

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from livebalance.gateway.api import openapi, problems
 from livebalance.gateway.api.auth import RequestAuth
-from livebalance.gateway.api.openapi import BOOKMARK, ID
+from livebalance.gateway.api.openapi import EVENT_ID_PATTERN, ID_PATTERN
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.sse_format import EventEncoder, end
 from livebalance.gateway.auth.rights import Rights
@@ -56,9 +56,9 @@ _HEADERS = {
 _log = logs.get("stream")
 
 Accounts = Annotated[
-    list[Annotated[str, StringConstraints(pattern=ID)]], Query(min_length=1, max_length=MAX_ACCOUNTS)
+    list[Annotated[str, StringConstraints(pattern=ID_PATTERN)]], Query(min_length=1, max_length=MAX_ACCOUNTS)
 ]
-Mark = Annotated[str | None, Header(alias="Last-Event-ID", pattern=BOOKMARK)]
+Mark = Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_ID_PATTERN)]
 
 
 class StreamContext(NamedTuple):
@@ -80,7 +80,7 @@ class StreamRequest(NamedTuple):
 def routes(hall: StreamContext, guard: RequestAuth) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["events"])
 
-    @router.get("/events", **openapi.streamed())
+    @router.get("/events", **openapi.event_stream_responses())
     async def events(
         request: Request,
         who: Annotated[Rights, Depends(guard.rights_from_own_page)],
@@ -150,7 +150,7 @@ class EventStream(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._ended(BROKEN, "lost")
-            self._relay.left(self._address)
+            self._relay.release(self._address)
 
     def _begin(self) -> None:
         self._door.set_long_response(self)
@@ -162,11 +162,13 @@ class EventStream(StreamingResponse):
         metrics.STREAMS.inc()
         set_buffer_limits(self._door.transport, self._patience)
         self._wait(self._patience.ping_interval, self._check)
-        relay.vouch(session, wanted.rights)
+        relay.authorize(session, wanted.rights)
         if self._session:
             self._asked = True
             following = [
-                ChannelRequest(channel_name(one), encode_position(wanted.at[one]) if one in wanted.at else None)
+                ChannelRequest(
+                    channel_name(one), encode_position(wanted.at[one]) if one in wanted.at else None
+                )
                 for one in wanted.accounts
             ]
             relay.receive(session, encode_frame(Subscribe(0, following)))
@@ -176,13 +178,13 @@ class EventStream(StreamingResponse):
     def set_writable(self, writable: bool) -> None:
         self._writable = writable
         if self._session:
-            self._relay.writable(self._session, writable)
+            self._relay.set_writable(self._session, writable)
 
     def connection_lost(self) -> None:
         self._ended(BROKEN, "lost")
 
     def shutdown(self) -> None:
-        self.hang_up(CloseCode.GOING_AWAY, "stopping", None)
+        self.close(CloseCode.GOING_AWAY, "stopping", None)
 
     # --- frames out
 
@@ -202,9 +204,9 @@ class EventStream(StreamingResponse):
         """It cannot ask again by itself, nor for others: without what it wanted it is over."""
         loop = asyncio.get_running_loop()
         if _UNAVAILABLE in session.outbox.notes:
-            loop.call_soon(self.hang_up, CloseCode.BUSY, "busy", random.randint(*RETRY_MS))
+            loop.call_soon(self.close, CloseCode.BUSY, "busy", random.randint(*RETRY_MS))
         elif self._asked and not session.followers:
-            loop.call_soon(self.hang_up, CloseCode.REVOKED, "nothing_left", None)
+            loop.call_soon(self.close, CloseCode.REVOKED, "nothing_left", None)
 
     def _write(self, events: bytes) -> None:
         if events and not self._door.transport.is_closing():
@@ -214,7 +216,7 @@ class EventStream(StreamingResponse):
 
     # --- the end
 
-    def hang_up(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
+    def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         if self._session:
             self.flush(time.monotonic())
             self._write(end(code, word, retry_after_ms))

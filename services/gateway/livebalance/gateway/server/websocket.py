@@ -42,17 +42,17 @@ _log = logs.get("socket")
 _USUAL = frozenset({"client", "lost", "drain", "age", "stopping"})  # ends that nobody need look at
 
 
-class SessionHost(Protocol):
+class RelayInterface(Protocol):
     """What a socket needs of the gateway behind it."""
 
     def admit(self, address: Address) -> Refusal | None: ...
-    def left(self, address: Address) -> None: ...
+    def release(self, address: Address) -> None: ...
     def connect(self, name: str, address: Address, link: Any) -> Session: ...
-    def present(self, session: Session, token: str) -> None: ...
+    def authenticate(self, session: Session, token: str) -> None: ...
     def disconnect(self, session: Session) -> None: ...
-    def hear(self, session: Session, text: bytes) -> None: ...
+    def handle_message(self, session: Session, text: bytes) -> None: ...
     def perform(self) -> None: ...
-    def writable(self, session: Session, writable: bool) -> None: ...
+    def set_writable(self, session: Session, writable: bool) -> None: ...
 
 
 class WebSocketConnection(asyncio.Protocol):
@@ -66,7 +66,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_encoder",
         "_entrance",
         "_fragments",
-        "_gateway",
+        "_relay",
         "_heard",
         "_open",
         "_patience",
@@ -84,13 +84,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        gateway: SessionHost,
+        relay: RelayInterface,
         entrance: Handshake,
         patience: TransportTimeouts,
         state: ServerState,
         encoder: FrameEncoder,
     ) -> None:
-        self._gateway = gateway
+        self._relay = relay
         self._encoder = encoder
         self._entrance = entrance
         self._address: Address = ""  # known from the handshake on
@@ -128,7 +128,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._timer.cancel()
         self._ended(BROKEN, "lost")
         if self._admitted:
-            self._gateway.left(self._address)
+            self._relay.release(self._address)
 
     def eof_received(self) -> bool:
         self._ended(BROKEN, "lost")
@@ -137,7 +137,7 @@ class WebSocketConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writable = False
         if self._session:
-            self._gateway.writable(self._session, False)
+            self._relay.set_writable(self._session, False)
         if not self.transport.is_closing():
             self.transport.pause_reading()
 
@@ -146,12 +146,12 @@ class WebSocketConnection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
         if self._session:
-            self._gateway.writable(self._session, True)
+            self._relay.set_writable(self._session, True)
 
     def shutdown(self) -> None:
         """uvicorn is about to stop."""
         if self._session:
-            self.hang_up(CloseCode.GOING_AWAY, "stopping", None)
+            self.close(CloseCode.GOING_AWAY, "stopping", None)
         else:
             self.transport.close()
 
@@ -192,7 +192,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _shake_hands(self, request: Request) -> None:
         peer = _peer(self.transport)
         self._address = self._entrance.client_address(request, peer)
-        if refused := self._entrance.refusal(request, peer) or self._gateway.admit(self._address):
+        if refused := self._entrance.refusal(request, peer) or self._relay.admit(self._address):
             self._refuse(refused)
             return
         self._admitted = True
@@ -206,9 +206,9 @@ class WebSocketConnection(asyncio.Protocol):
         if self._protocol.is_retired:
             self._fail(CloseCode.OLD_VERSION, "old_version")
             return
-        session = self._session = self._gateway.connect(token_urlsafe(9), self._address, self)
+        session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         if token := self._entrance.token(request):
-            self._gateway.present(session, token)
+            self._relay.authenticate(session, token)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True
@@ -247,13 +247,13 @@ class WebSocketConnection(asyncio.Protocol):
             self._fail(CloseCode.BAD_TEXT, "bad_text")
         else:
             self._unanswered = True
-            self._gateway.hear(session, text)
+            self._relay.handle_message(session, text)
 
     def _answer(self) -> None:
         """All that was said in one read, in one write."""
         if self._unanswered:
             self._unanswered = False
-            self._gateway.perform()
+            self._relay.perform()
 
     def _closed_by_client(self) -> None:
         self._answer()
@@ -308,7 +308,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     # --- the end
 
-    def hang_up(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
+    def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         self.flush(time.monotonic())
         self._ended(code, word)
         if self._protocol.state is OPEN:
@@ -345,7 +345,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _leave(self) -> None:
         session, self._session = self._session, None
         if session:
-            self._gateway.disconnect(session)
+            self._relay.disconnect(session)
 
     # --- silence
 
