@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from livebalance.wire.frame import DeltaFrame, Gap, ServerFrame, Snapshot, Unsubscribed
-from livebalance.wire.money import money
+from livebalance.wire.money import parse_money
 from livebalance.wire.views import BalanceView, TransferView
 
 
@@ -91,7 +91,7 @@ def _grows(frame: Snapshot | DeltaFrame, transfers: list[TransferView], after: i
 
 def _sums(frame: Snapshot | DeltaFrame, transfers: list[TransferView]) -> None:
     for one, two in pairwise(transfers):
-        if not money(two.total).same_value(money(one.total).plus(money(two.amount))):
+        if not parse_money(two.total).same_value(parse_money(one.total).add(parse_money(two.amount))):
             raise Violation(f"total of {two.id} is not the sum: {frame}")
 
 
@@ -103,6 +103,6 @@ def _adds_up(frame: Snapshot | DeltaFrame, held: ClientLog) -> None:
     named = next((t for t in reversed(held.transfers) if t.id == balance.transfer_id), None)
     if named is None:
         return  # opened only, or older than this log
-    expected = money(balance.opening).plus(money(named.total)).plus(money(balance.drift))
-    if not expected.same_value(money(balance.amount)):
+    expected = parse_money(balance.opening).add(parse_money(named.total)).add(parse_money(balance.drift))
+    if not expected.same_value(parse_money(balance.amount)):
         raise Violation(f"balance is not opening + total: {frame}")

@@ -23,8 +23,8 @@ from livebalance.wire.frame import (
     PositionJson,
     Snapshot,
     Subscribe,
-    decode_server,
-    encode,
+    decode_server_frame,
+    encode_frame,
 )
 from livebalance.wire.identity import AccountId, Epoch, Position, channel_name
 from tests.tokens import token
@@ -104,7 +104,7 @@ class Member(asyncio.Protocol):
         at = PositionJson(self.position.epoch, self.position.revision) if self.position else None
         wanted = Subscribe(1, [ChannelRequest(self._channel, at)])
         assert self.transport
-        self.transport.write(masked(encode(Auth(self._token))) + masked(encode(wanted)))
+        self.transport.write(masked(encode_frame(Auth(self._token))) + masked(encode_frame(wanted)))
         return True
 
     def _next(self) -> tuple[int, bytes] | None:
@@ -127,7 +127,7 @@ class Member(asyncio.Protocol):
             self.transport.write(PONG)
         if opcode != 1:
             return
-        frame = decode_server(text)
+        frame = decode_server_frame(text)
         if isinstance(frame, Snapshot):
             self._crowd.snapshots[frame.reason] += 1
             self._at(Position(Epoch(frame.epoch), frame.revision))

@@ -24,7 +24,7 @@ from msgspec import json
 
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Delta
-from livebalance.wire.frame import ChannelRequest, DeltaFrame, Subscribe, decode_server, encode
+from livebalance.wire.frame import ChannelRequest, DeltaFrame, Subscribe, decode_server_frame, encode_frame
 from livebalance.wire.identity import AccountId, channel_account, channel_name
 from tests.bench.crowd import Crowd, Member, masked
 from tests.bench.fanout import Server, serving
@@ -101,13 +101,13 @@ class Staying(Member):
             return False
         assert self.transport
         wanted = [ChannelRequest(channel_name(one)) for one in self.accounts]
-        self.transport.write(masked(encode(Subscribe(2, wanted))))
+        self.transport.write(masked(encode_frame(Subscribe(2, wanted))))
         return True
 
     def _take(self, opcode: int, text: bytes) -> None:
         if opcode != 1:
             super()._take(opcode, text)
-        elif isinstance(frame := decode_server(text), DeltaFrame):
+        elif isinstance(frame := decode_server_frame(text), DeltaFrame):
             self.answered = now = time.perf_counter()
             if began := self.watch.published.get((channel_account(frame.channel), frame.to)):
                 self.watch.seen.append((now - began) * 1000)

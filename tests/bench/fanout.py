@@ -25,11 +25,11 @@ import psutil
 
 from livebalance.stack.paths import free_port
 from livebalance.stack.servers.servers import Servers
-from livebalance.wire.delta import Delta, DeltaParts, encode_delta, redis_account, written
-from livebalance.wire.frame import Auth, ChannelRequest, Subscribe, encode
+from livebalance.wire.delta import Delta, DeltaParts, encode_delta, make_delta, redis_account_channel
+from livebalance.wire.frame import Auth, ChannelRequest, Subscribe, encode_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
 from livebalance.wire.timestamp import Millis
-from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 from tests.bench.ground import on_servers
 from tests.servers.database import Database
 from tests.tokens import SECRET, token
@@ -77,10 +77,10 @@ def delta(account: AccountId, revision: int) -> Delta:
         Revision(revision),
         Revision(revision + 2),
         Millis(1_795_000_000_000),
-        balance_part(balance),
-        transfers_part([transfer]),
+        balance_json(balance),
+        transfers_json([transfer]),
     )
-    return written(account, Lane(0), parts)
+    return make_delta(account, Lane(0), parts)
 
 
 FRAME = len(delta(name(0), BASE).text) + 4
@@ -97,8 +97,8 @@ class Session(asyncio.Protocol):
     """Subscribes, then counts bytes."""
 
     def __init__(self, account: AccountId) -> None:
-        wanted = encode(Subscribe(1, [ChannelRequest(channel_name(account))]))
-        self._hello = masked(encode(Auth(token()))) + masked(wanted)
+        wanted = encode_frame(Subscribe(1, [ChannelRequest(channel_name(account))]))
+        self._hello = masked(encode_frame(Auth(token()))) + masked(wanted)
         self.received = 0
         self.transport: asyncio.Transport
 
@@ -228,7 +228,7 @@ async def publish(redis_url: str, scene: Scene) -> None:
             account = accounts[number % len(accounts)]
             message = encode_delta(delta(account, revisions[account]))
             revisions[account] += 2
-            command: Any = ("PUBLISH", redis_account(PREFIX, account), message)
+            command: Any = ("PUBLISH", redis_account_channel(PREFIX, account), message)
             writer.write(hiredis.pack_command(command))
         await writer.drain()
         sent = due

@@ -1,6 +1,6 @@
 import pytest
 
-from livebalance.wire.kafka.record import Record, admissible
+from livebalance.wire.kafka.record import Record, rejection_reason
 from tests.contract.records import balance, transfer
 from tests.contract.vectors import Vector, label, vectors
 
@@ -8,7 +8,7 @@ VECTORS = vectors("admissible")
 
 
 def refusal(case: Vector, record: Record) -> str | None:
-    return admissible(record, None if case["key"] is None else case["key"].encode())
+    return rejection_reason(record, None if case["key"] is None else case["key"].encode())
 
 
 @pytest.mark.parametrize("case", VECTORS["transfers"], ids=label)

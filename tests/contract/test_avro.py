@@ -13,7 +13,7 @@ from tests.contract.vectors import ROOT, Vector, label, vectors
 VECTORS = vectors("avro")
 
 
-def ours(schema: Schema) -> avro.Writers:
+def ours(schema: Schema) -> avro.WriterSchemas:
     return lambda _: schema
 
 
@@ -21,7 +21,7 @@ def ours(schema: Schema) -> avro.Writers:
 def test_a_transfer_is_the_bytes_of_java_and_back(case: Vector) -> None:
     value = bytes.fromhex(case["hex"])
     assert avro.schema_id(value) == case["schema_id"]
-    assert avro.decode_transfer(value, ours(avro.TRANSFER)) == transfer(case)
+    assert avro.decode_transfer(value, ours(avro.TRANSFER_SCHEMA)) == transfer(case)
     assert avro.encode_transfer(transfer(case), SchemaId(case["schema_id"])) == value
 
 
@@ -29,11 +29,11 @@ def test_a_transfer_is_the_bytes_of_java_and_back(case: Vector) -> None:
 def test_a_balance_is_the_bytes_of_java_and_back(case: Vector) -> None:
     value = bytes.fromhex(case["hex"])
     assert avro.schema_id(value) == case["schema_id"]
-    assert avro.decode_balance(value, ours(avro.BALANCE)) == balance(case)
+    assert avro.decode_balance(value, ours(avro.BALANCE_SCHEMA)) == balance(case)
     assert avro.encode_balance(balance(case), SchemaId(case["schema_id"])) == value
 
 
 @pytest.mark.parametrize("case", VECTORS["later"], ids=label)
 def test_a_record_of_a_later_schema_is_read_as_ours(case: Vector) -> None:
-    writer = avro.parsed(json.loads(Path(ROOT / "avro.json").read_text())["later_schema"])
+    writer = avro.parse_schema(json.loads(Path(ROOT / "avro.json").read_text())["later_schema"])
     assert avro.decode_transfer(bytes.fromhex(case["hex"]), ours(writer)) == transfer(case)

@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from livebalance.wire.close import _MESSAGES, MAX_REASON, CloseCode, comes_back, reason, retry_after_ms
+from livebalance.wire.close import (
+    _MESSAGES,
+    MAX_REASON_BYTES,
+    CloseCode,
+    encode_reason,
+    retry_after_ms,
+    should_reconnect,
+)
 from tests.contract.vectors import Vector, label, vectors
 
 VECTORS = vectors("close")
@@ -10,7 +17,7 @@ VECTORS = vectors("close")
 
 @pytest.mark.parametrize("case", VECTORS["codes"], ids=label)
 def test_a_code_says_whether_to_come_back(case: Vector) -> None:
-    assert comes_back(case["code"]) is case["comes_back"]
+    assert should_reconnect(case["code"]) is case["comes_back"]
 
 
 def test_every_code_we_close_with_is_in_the_vectors() -> None:
@@ -26,12 +33,12 @@ def test_a_reason_says_how_long_to_wait(case: Vector) -> None:
 @pytest.mark.parametrize("word", [*_MESSAGES, "a_word_without_a_message"])
 def test_a_reason_of_ours_fits_and_says_how_long_to_wait(word: str) -> None:
     for wait in (None, 0, 3_600_000):
-        text = reason(word, wait)
-        assert len(text.encode()) <= MAX_REASON
+        text = encode_reason(word, wait)
+        assert len(text.encode()) <= MAX_REASON_BYTES
         assert json.loads(text)["code"] == word
         assert json.loads(text).get("message", "") == _MESSAGES.get(word, "")
         assert retry_after_ms(text) == wait
 
 
 def test_a_message_that_does_not_fit_is_left_out() -> None:
-    assert json.loads(reason("busy", 5, "\u00fc" * 100)) == {"code": "busy", "retry_after_ms": 5}
+    assert json.loads(encode_reason("busy", 5, "\u00fc" * 100)) == {"code": "busy", "retry_after_ms": 5}

@@ -8,12 +8,12 @@ from livebalance.wire.delta import (
     decode_progress,
     encode_delta,
     encode_progress,
+    make_delta,
     merge,
-    parts_of,
-    written,
+    split_delta_frame,
 )
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.frame import DeltaFrame, decode_server, encode
+from livebalance.wire.frame import DeltaFrame, decode_server_frame, encode_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
 from livebalance.wire.timestamp import Millis
 from tests.contract.vectors import Vector, label, vectors
@@ -34,7 +34,7 @@ def parts(case: Vector) -> DeltaParts:
 
 
 def delta(case: Vector) -> Delta:
-    return written(ACCOUNT, Lane(case["lane"]), parts(case), gone=case["gone"])
+    return make_delta(ACCOUNT, Lane(case["lane"]), parts(case), gone=case["gone"])
 
 
 @pytest.mark.parametrize("case", VECTORS["deltas"], ids=label)
@@ -42,16 +42,16 @@ def test_a_delta_is_its_bytes_and_back(case: Vector) -> None:
     message = bytes.fromhex(case["hex"])
     assert encode_delta(delta(case)) == message
     assert decode_delta(ACCOUNT, message) == delta(case)
-    assert parts_of(delta(case).text) == parts(case)
+    assert split_delta_frame(delta(case).text) == parts(case)
 
 
 @pytest.mark.parametrize("case", [case for case in VECTORS["deltas"] if case["frame"]], ids=label)
 def test_a_delta_holds_its_frame(case: Vector) -> None:
     text = decode_delta(ACCOUNT, bytes.fromhex(case["hex"])).text
     assert text.decode() == case["frame"]
-    frame = decode_server(text)
+    frame = decode_server_frame(text)
     assert isinstance(frame, DeltaFrame)
-    assert encode(frame) == text
+    assert encode_frame(frame) == text
 
 
 @pytest.mark.parametrize("case", VECTORS["merges"], ids=label)

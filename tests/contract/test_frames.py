@@ -3,7 +3,13 @@ import json
 import pytest
 
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.frame import FrameError, ServerFrame, decode_client, decode_server, encode
+from livebalance.wire.frame import (
+    FrameError,
+    ServerFrame,
+    decode_client_frame,
+    decode_server_frame,
+    encode_frame,
+)
 from tests.contract.vectors import Vector, label, vectors
 
 VECTORS = vectors("frames")
@@ -11,34 +17,34 @@ VECTORS = vectors("frames")
 
 @pytest.mark.parametrize("case", VECTORS["client"], ids=label)
 def test_what_a_client_sends_is_understood(case: Vector) -> None:
-    assert json.loads(encode(decode_client(case["text"]))) == case["means"]
+    assert json.loads(encode_frame(decode_client_frame(case["text"]))) == case["means"]
 
 
 @pytest.mark.parametrize("case", VECTORS["client_invalid"], ids=label)
 def test_what_a_client_may_not_send_has_its_error_code(case: Vector) -> None:
     with pytest.raises(FrameError) as refused:
-        decode_client(case["text"])
+        decode_client_frame(case["text"])
     assert (refused.value.code, refused.value.id) == (case["code"], case.get("id"))
 
 
 @pytest.mark.parametrize("case", VECTORS["server"], ids=label)
 def test_what_a_gateway_sends_is_understood(case: Vector) -> None:
-    frame = decode_server(case["text"])
+    frame = decode_server_frame(case["text"])
     assert frame is not None
-    assert json.loads(encode(frame)) == case["means"]
+    assert json.loads(encode_frame(frame)) == case["means"]
 
 
 def test_every_type_of_a_gateway_is_in_the_vectors() -> None:
-    seen = {type(decode_server(case["text"])) for case in VECTORS["server"]}
+    seen = {type(decode_server_frame(case["text"])) for case in VECTORS["server"]}
     assert seen == set(ServerFrame.__args__)
 
 
 @pytest.mark.parametrize("case", VECTORS["server_ignored"], ids=label)
 def test_a_type_from_tomorrow_is_ignored(case: Vector) -> None:
-    assert decode_server(case["text"]) is None
+    assert decode_server_frame(case["text"]) is None
 
 
 @pytest.mark.parametrize("case", VECTORS["server_invalid"], ids=label)
 def test_a_broken_frame_of_a_gateway_is_refused(case: Vector) -> None:
     with pytest.raises(DecodeError):
-        decode_server(case["text"])
+        decode_server_frame(case["text"])

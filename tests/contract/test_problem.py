@@ -5,20 +5,20 @@ from typing import get_args
 
 from msgspec import json
 
-from livebalance.wire.problem import ProblemCode, encode, problem
+from livebalance.wire.problem import ProblemCode, encode_problem, problem
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 
 def test_its_form() -> None:
-    assert json.decode(encode(problem(HTTPStatus.CONFLICT, "not_yet", "in time"))) == {
+    assert json.decode(encode_problem(problem(HTTPStatus.CONFLICT, "not_yet", "in time"))) == {
         "type": "about:blank",
         "title": "Conflict",
         "status": 409,
         "code": "not_yet",
         "detail": "in time",
     }
-    named = json.decode(encode(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "a bug", "x7")))
+    named = json.decode(encode_problem(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "a bug", "x7")))
     assert named["error_id"] == "x7"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from livebalance.client.client import Client, Token
 from livebalance.client.event import Changed, Connected, Event
-from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server
+from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server_frame
 from livebalance.wire.identity import AccountId
 from tests.checker import ClientLog, replay
 
@@ -79,6 +79,6 @@ class Listener:
 
     def ledgers(self) -> dict[str, ClientLog]:
         """The log, replayed by the checker. Raises Violation."""
-        frames = [frame for text in self._unchecked if (frame := decode_server(text))]
+        frames = [frame for text in self._unchecked if (frame := decode_server_frame(text))]
         self._unchecked.clear()
         return replay(frames, self._ledgers)

@@ -12,7 +12,7 @@ from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from livebalance.wire.delta import redis_account
+from livebalance.wire.delta import redis_account_channel
 from tests.acceptance.proof.conftest import ACCOUNTS, QUICK
 from tests.acceptance.proof.proof import Proof
 from tests.servers.redis_cluster import RedisCluster
@@ -41,7 +41,7 @@ async def proof(place: StatePaths, redis_cluster: RedisCluster) -> AsyncIterator
 def slots(proof: Proof) -> list[int]:
     """Of the channels of all accounts."""
     accounts = proof.listeners[0].accounts
-    return [slot_of(redis_account("livebalance:", account).encode()) for account in accounts]
+    return [slot_of(redis_account_channel("livebalance:", account).encode()) for account in accounts]
 
 
 async def heard(proof: Proof) -> float:

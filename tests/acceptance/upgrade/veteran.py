@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from livebalance.client.client import LARGEST_FRAME
 from livebalance.stack.paths import PROJECT
-from livebalance.wire.frame import DeltaFrame, Snapshot, Welcome, decode_server
+from livebalance.wire.frame import DeltaFrame, Snapshot, Welcome, decode_server_frame
 from livebalance.wire.identity import AccountId
 from tests.acceptance.proof.listener import Listener
 from tests.acceptance.upgrade import old_client
@@ -48,7 +48,7 @@ class Veteran(Listener):
 
     def _heard(self, text: str) -> None:
         self._hear(text.encode())
-        frame = decode_server(text.encode())
+        frame = decode_server_frame(text.encode())
         self.kinds.add(type(frame).__name__)
         self.connections += isinstance(frame, Welcome)
         if isinstance(frame, Snapshot | DeltaFrame):

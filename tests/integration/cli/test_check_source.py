@@ -129,7 +129,7 @@ async def test_what_would_be_put_aside(check: Check, write: Any, topics: Topics)
 
 
 async def test_values_in_json_and_a_start(check: Check, write: Any, topics: Topics) -> None:
-    await write("transfers", JSON.write_transfer(TRANSFER))
+    await write("transfers", JSON.encode_transfer(TRANSFER))
     found = await check("--json", value_format="json", start_from="2999-01-01T00:00:00Z")
     assert found.code == 0
     transfers = found.report["topics"][topics.transfers]

@@ -7,7 +7,7 @@ import pytest
 import redis.asyncio
 
 from livebalance.runtime.redis.cluster_slots import slot_of
-from livebalance.wire.delta import redis_revoked
+from livebalance.wire.delta import redis_revocation_channel
 from tests.integration.cli.operator import said
 from tests.servers.database import Database
 from tests.servers.redis_cluster import RedisCluster
@@ -30,7 +30,7 @@ async def test_it_writes_a_row_and_rings(
     environment: dict[str, str], database: Database, redis_url: str, channel_prefix: str
 ) -> None:
     async with redis.asyncio.from_url(redis_url) as client, client.pubsub() as bell:
-        await bell.subscribe(redis_revoked(channel_prefix))
+        await bell.subscribe(redis_revocation_channel(channel_prefix))
         assert await bell.get_message(timeout=5)
         done = await said(environment, "revoke", "--subject", "me", "--account", "alice", *WHY)
         assert (done.code, done.err) == (0, "")
@@ -48,7 +48,7 @@ async def test_it_writes_a_row_and_rings(
 async def test_it_rings_in_a_cluster(
     environment: dict[str, str], redis_cluster: RedisCluster, channel_prefix: str
 ) -> None:
-    channel = redis_revoked(channel_prefix)
+    channel = redis_revocation_channel(channel_prefix)
     owner = redis_cluster.owner(slot_of(channel.encode()))
     async with (
         redis.asyncio.Redis(port=owner.port, password="of-this-test") as client,

@@ -8,7 +8,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from livebalance.wire.frame import SUBPROTOCOL, ClientFrame, ServerFrame, decode_client, encode
+from livebalance.wire.frame import SUBPROTOCOL, ClientFrame, ServerFrame, decode_client_frame, encode_frame
 from tests.unit.client.frames import welcome
 
 
@@ -22,11 +22,11 @@ class Gateway:
         self.url = ""
 
     async def serve(self, connection: ServerConnection) -> None:
-        await connection.send(encode(welcome(self.heartbeat_ms)), text=True)
+        await connection.send(encode_frame(welcome(self.heartbeat_ms)), text=True)
         await self.connections.put(connection)
         try:
             async for text in connection:
-                await self.heard.put(decode_client(text))
+                await self.heard.put(decode_client_frame(text))
         except ConnectionClosed:
             pass  # how it ended is the test's affair
 
@@ -51,4 +51,4 @@ async def gateway(heartbeat_ms: int = 10_000) -> AsyncIterator[Gateway]:
 
 async def say(connection: ServerConnection, frames: Iterable[ServerFrame]) -> None:
     for frame in frames:
-        await connection.send(encode(frame), text=True)
+        await connection.send(encode_frame(frame), text=True)

@@ -17,7 +17,7 @@ from livebalance.wire.frame import (
     Refresh,
     Subscribe,
     Unsubscribe,
-    decode_server,
+    decode_server_frame,
 )
 from livebalance.wire.identity import Epoch, Position, Revision
 from tests.checker import replay
@@ -120,7 +120,7 @@ async def test_a_listener_that_pauses_stops_the_reading_and_loses_nothing() -> N
         while client.shown(ACCOUNT) is None or client.shown(ACCOUNT).position.revision < count:  # type: ignore[union-attr]
             await until(client, Changed)
         await sending
-    frames = [frame for text in log if (frame := decode_server(text))]
+    frames = [frame for text in log if (frame := decode_server_frame(text))]
     assert [t.revision for t in replay(frames)[CHANNEL].transfers] == [*range(1, count + 1)]
 
 

@@ -16,8 +16,8 @@ from livebalance.feed.settings import FeedSettings
 from livebalance.generator.pace import UNLIMITED
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire.kafka.record import admissible
-from livebalance.wire.money import NOTHING, Money
+from livebalance.wire.kafka.record import rejection_reason
+from livebalance.wire.money import ZERO, Money
 from tests.integration.recorder.topics import balances, reached, records, transfers
 
 
@@ -39,11 +39,11 @@ async def test_a_transfer_is_two_records_that_sum_to_nothing(kafka: str, topics:
     assert Counter(record.id for record in found) == {
         f"{feed.run}-{n}-{side}": 1 for n in range(300) for side in "dc"
     }
-    total = NOTHING
+    total = ZERO
     for record in found:
-        assert admissible(record, record.account.encode()) is None
+        assert rejection_reason(record, record.account.encode()) is None
         assert (record.amount.unscaled < 0) == record.id.endswith("-d")
-        total = total.plus(record.amount)
+        total = total.add(record.amount)
     assert total.same_value(Money(0, 0))
 
 

@@ -13,7 +13,7 @@ from livebalance.gateway import lifecycle, relay
 from livebalance.gateway.api import queries
 from livebalance.gateway.live import channel
 from livebalance.readmodel import gateway_reads
-from livebalance.wire.delta import parts_of, written
+from livebalance.wire.delta import make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.bad_input.raw import END, TEXT, UPGRADE, frame, message
 from tests.integration.gateway.listener import Listener
@@ -278,8 +278,8 @@ async def a_gap(stage: Stage) -> None:
 async def a_header(stage: Stage) -> None:
     viewer = await stage.following("alice")
     delta = await stage.book.commit("alice", [1, None])
-    alone = parts_of(delta.text)._replace(balance=b"", transfers=b"")
-    await stage.book.publish("alice", written(AccountId("alice"), delta.lane, alone))
+    alone = split_delta_frame(delta.text)._replace(balance=b"", transfers=b"")
+    await stage.book.publish("alice", make_delta(AccountId("alice"), delta.lane, alone))
     await viewer.until_at("alice", 3)
 
 

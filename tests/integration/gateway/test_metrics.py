@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from livebalance.gateway.live.channel import Why
-from livebalance.wire.close import CloseCode, reason
+from livebalance.wire.close import CloseCode, encode_reason
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.identity import AccountId, TransferId
@@ -370,4 +370,4 @@ def test_what_a_socket_is_closed_with_has_words() -> None:
     for event in EVENTS.values():
         for family, *labels in event.moves:
             if family == "closed" and labels[0] != "1006" and labels[1] != "client":
-                assert json.loads(reason(labels[1]))["message"], labels
+                assert json.loads(encode_reason(labels[1]))["message"], labels

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from livebalance.runtime.redis.cluster_slots import slot_of
-from livebalance.wire.delta import redis_account
+from livebalance.wire.delta import redis_account_channel
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 from tests.integration.gateway.book import Book, paying
@@ -45,7 +45,7 @@ class Map:
         self._cluster, self._prefix = cluster, prefix
 
     def slot(self, account: str) -> int:
-        return slot_of(redis_account(self._prefix, AccountId(account)).encode())
+        return slot_of(redis_account_channel(self._prefix, AccountId(account)).encode())
 
     def owner(self, account: str) -> ClusterNode:
         return self._cluster.owner(self.slot(account))

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from livebalance.stack.servers.servers import Servers
-from livebalance.wire.delta import DeltaParts, encode_delta, written
+from livebalance.wire.delta import DeltaParts, encode_delta, make_delta
 from livebalance.wire.identity import AccountId, Lane, Revision
 from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import Running, StartGateway
@@ -48,7 +48,7 @@ async def test_a_header_only_is_read(start_gateway: StartGateway, book: Book) ->
         book.deaf = True
         await book.move("alice", 1, 2)
         header = DeltaParts(book.epoch, Revision(1), Revision(5), book.as_of, b"", b"")
-        await book.publish("alice", written(AccountId("alice"), Lane(0), header))
+        await book.publish("alice", make_delta(AccountId("alice"), Lane(0), header))
         assert_shows(await viewer.until_at("alice", 5), book.page("alice"))
 
 

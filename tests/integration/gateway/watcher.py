@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from livebalance.client.client import Client
 from livebalance.client.event import Event
-from livebalance.wire.frame import ServerFrame, decode_server
+from livebalance.wire.frame import ServerFrame, decode_server_frame
 from livebalance.wire.identity import AccountId, Position, Revision, channel_name
 from tests.checker import ClientLog, replay
 from tests.integration.gateway.book import Book
@@ -69,7 +69,7 @@ class Watcher:
 
     @property
     def frames(self) -> list[ServerFrame]:
-        return [frame for text in self._log if (frame := decode_server(text))]
+        return [frame for text in self._log if (frame := decode_server_frame(text))]
 
     def assert_exact(self, book: Book) -> dict[str, ClientLog]:
         """Its log chains without a gap, and holds every transfer of every account, once and in order."""

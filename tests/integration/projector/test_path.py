@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from livebalance.stack.paths import free_port
-from livebalance.wire.delta import parts_of
+from livebalance.wire.delta import split_delta_frame
 from tests.integration.projector.bell import hearing
 from tests.integration.projector.world import TIME_MS, World, balance, history, transfer
 
@@ -39,7 +39,7 @@ async def test_each_change_is_published_after_it_stands(world: World) -> None:
         chain = bell.chain("alice")
         assert [from_ for from_, _ in chain] == [0, *[to for _, to in chain[:-1]]]
         last = bell.deltas[-1][1]
-        shown = json.loads(parts_of(last.text).balance)
+        shown = json.loads(split_delta_frame(last.text).balance)
         assert (shown["amount"], shown["half_applied"], shown["drift"]) == ("5.00", "0.70", "0.00")
         [epoch] = await world.ask("select epoch from projection")
         assert last.epoch == epoch[0]

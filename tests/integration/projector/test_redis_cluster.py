@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.runtime.redis.cluster_slots import slot_of
-from livebalance.wire.delta import redis_account
+from livebalance.wire.delta import redis_account_channel
 from livebalance.wire.identity import AccountId
 from tests.integration.projector.world import World, history, reached
 from tests.servers.redis_cluster import ClusterNode, RedisCluster
@@ -84,7 +84,9 @@ async def test_a_projector_rings_where_each_account_belongs(
     world: World, redis_cluster: RedisCluster
 ) -> None:
     here = dataclasses.replace(world, redis=redis_cluster.url)
-    channels = {name: redis_account(here.prefix, AccountId(name)) for name in ("alice", "bob", "carol")}
+    channels = {
+        name: redis_account_channel(here.prefix, AccountId(name)) for name in ("alice", "bob", "carol")
+    }
     owners = {name: redis_cluster.owner(slot_of(channel.encode())) for name, channel in channels.items()}
     fed = [record for name in channels for record in history(name, range(1, 4))]
     taken = counted("published_messages")

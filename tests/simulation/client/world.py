@@ -26,9 +26,9 @@ from livebalance.wire.frame import (
     Subscribe,
     Unsubscribe,
     Welcome,
-    decode_client,
-    encode,
-    position,
+    decode_client_frame,
+    encode_frame,
+    parse_position,
 )
 from livebalance.wire.identity import AccountId, Revision, channel_account
 from tests.simulation.truth import RESUME_MAX, WHEN, Truth
@@ -103,7 +103,7 @@ class World:
     # --- the gateway
 
     def _answer(self, socket: Socket, text: bytes) -> None:
-        frame = decode_client(text)
+        frame = decode_client_frame(text)
         if isinstance(frame, Subscribe):
             answers = [answer for channel in frame.channels for answer in self._join(socket, channel)]
             ok: list[ServerFrame] = [] if self.unavailable else [Ok(frame.id)]
@@ -118,7 +118,7 @@ class World:
             return [Error("unavailable", "later", True, channel=channel.channel, retry_after_ms=500)]  # type: ignore[attr-defined]
         account = channel_account(channel.channel)  # type: ignore[attr-defined]
         socket.sent[account] = self.truth.now(account).revision
-        return [*self.truth.answer(account, position(channel.position))]  # type: ignore[attr-defined]
+        return [*self.truth.answer(account, parse_position(channel.position))]  # type: ignore[attr-defined]
 
     def publish(self, account: AccountId) -> None:
         """One delta to wherever the account is now, however many changes that are."""
@@ -141,7 +141,7 @@ class World:
     def deliver(self, count: int) -> None:
         while count and self.socket and self.socket.wire and not self.socket.half_open:
             count -= 1
-            self.step(Received(encode(self.socket.wire.popleft())))
+            self.step(Received(encode_frame(self.socket.wire.popleft())))
 
     def cut(self, code: int = BROKEN, reason: str = "") -> None:
         if self.socket:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.cli.produce.csv_transfers import MAX_LINE, CsvParser, HeaderError, Row, SkippedLine
-from livebalance.wire.kafka.record import Transfer, admissible
+from livebalance.wire.kafka.record import Transfer, rejection_reason
 from livebalance.wire.money import Money
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.timestamp import Millis, format_rfc3339
 from tests.unit.wire import samples
 
 NOW = Millis(1_795_540_800_123)
@@ -46,7 +46,7 @@ def test_what_was_written_down_is_read_whatever_the_order_of_columns(
 
 @given(samples.transfers, st.integers(0, 3))
 def test_a_time_may_be_written_by_rfc_3339(transfer: Transfer, zone: int) -> None:
-    time = rfc3339(Millis(transfer.time_ms)).replace("Z", ("Z", "z", "+00:00", "-00:00")[zone])
+    time = format_rfc3339(Millis(transfer.time_ms)).replace("Z", ("Z", "z", "+00:00", "-00:00")[zone])
     assert only(f"{transfer.id},{transfer.account},{transfer.amount},{time}") == transfer
 
 
@@ -59,7 +59,7 @@ def test_of_any_bytes_a_line_is_admissible_or_named(given_lines: list[bytes]) ->
     found = rows(text)
     for row in found:
         if isinstance(row, Transfer):
-            assert admissible(row, row.account.encode()) is None
+            assert rejection_reason(row, row.account.encode()) is None
     named = [int(row.where.removeprefix("line ")) for row in found if isinstance(row, SkippedLine)]
     assert named == sorted(set(named))
     assert all(2 <= number <= text.count(b"\n") + 1 for number in named)

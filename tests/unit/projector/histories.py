@@ -86,7 +86,7 @@ def faithful(draw: st.DrawFn) -> tuple[list[Content], list[Content]]:
     ]
     for version, (account, amount, again, shown_again) in enumerate(moves, 1):
         id_ = TransferId(f"t{version}")
-        sums[account] = sums[account].plus(amount)
+        sums[account] = sums[account].add(amount)
         posted += [Transfer(id_, account, amount, version)] * again
         shown += [Balance(account, "c", id_, sums[account], version)] * shown_again
     return posted, shown[draw(st.sampled_from([0, 0, 1, 2, 3])) :]

@@ -16,7 +16,7 @@ from livebalance.projector.fold.fold import _Fold, batch_rows, fold
 from livebalance.projector.fold.records import Content, Incoming
 from livebalance.wire.identity import AccountId, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Transfer
-from livebalance.wire.money import Money, money
+from livebalance.wire.money import Money, parse_money
 from livebalance.wire.timestamp import Millis
 from tests.unit.projector.histories import faithful, interleaved, wild
 from tests.unit.projector.naive import Naive, told, worth
@@ -24,7 +24,7 @@ from tests.unit.projector.shelf import Shelf, shelved
 
 
 def _at(text: str | None) -> Fraction | None:
-    return None if text is None else worth(money(text))
+    return None if text is None else worth(parse_money(text))
 
 
 def pieces(batch: list[Incoming], cuts: list[int]) -> list[list[Incoming]]:
@@ -189,7 +189,7 @@ def _opening_of_the_first(self: Account, total: Money) -> None:
 
 def _leaves_balances_waiting(self: Account, transfer: Transfer, offset: Offset, at: Millis) -> None:
     self._advance(at)
-    self.posted_total = self.posted_total.plus(transfer.amount)
+    self.posted_total = self.posted_total.add(transfer.amount)
 
 
 MUTANTS = [

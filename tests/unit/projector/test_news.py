@@ -4,7 +4,7 @@ import json
 
 from livebalance.projector.fold.records import Content, Erasure
 from livebalance.projector.redis.messages import MessageEncoder
-from livebalance.wire.delta import decode_delta, decode_progress, parts_of
+from livebalance.wire.delta import decode_delta, decode_progress, split_delta_frame
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
@@ -35,7 +35,7 @@ def test_one_message_per_account_with_its_parts_ready() -> None:
     delta = decode_delta(A, payload)
     assert channel == "live:account:a"
     assert (delta.lane, delta.epoch, delta.from_, delta.to) == (3, EPOCH, 1, 3)
-    parts = parts_of(delta.text)
+    parts = split_delta_frame(delta.text)
     assert (parts.recorded_at, delta.gone) == (20, False)
     transfers = json.loads(b"[" + parts.transfers + b"]")
     assert [(one["id"], one["total"], one["revision"]) for one in transfers] == [
@@ -50,7 +50,7 @@ def test_one_message_per_account_with_its_parts_ready() -> None:
 
 def test_before_the_first_balance_it_is_null() -> None:
     [(_, payload)] = published(Shelf(), paid("t", 5))
-    assert parts_of(decode_delta(A, payload).text).balance == b"null"
+    assert split_delta_frame(decode_delta(A, payload).text).balance == b"null"
 
 
 def test_more_transfers_than_fit_are_a_header_only() -> None:
@@ -65,7 +65,7 @@ def test_an_erased_account_is_gone() -> None:
     published(shelf, OPENED, paid("t", 5))
     [(_, payload)] = published(shelf, Erasure(A))
     delta = decode_delta(A, payload)
-    parts = parts_of(delta.text)
+    parts = split_delta_frame(delta.text)
     assert (delta.gone, parts.balance, parts.transfers) == (True, b"null", b"")
 
 

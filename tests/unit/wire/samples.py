@@ -1,4 +1,4 @@
-"""Random values of the wire, and ways to spoil their bytes."""
+"""Hypothesis strategies for the values of the wire library, and a strategy that corrupts their bytes."""
 
 from hypothesis import strategies as st
 
@@ -6,8 +6,8 @@ from livebalance.wire.delta import DeltaParts, ProgressMessage
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import INT64_MAX, INT64_MIN, Money
-from livebalance.wire.timestamp import MAX_MILLIS, Millis, rfc3339
-from livebalance.wire.views import BalanceView, TransferView, balance_part, transfers_part
+from livebalance.wire.timestamp import MAX_MILLIS, Millis, format_rfc3339
+from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 
 int64 = st.integers(INT64_MIN, INT64_MAX)
 ids = st.text("AZaz09._-", min_size=1, max_size=64)
@@ -20,32 +20,31 @@ lanes = st.integers(0, 65535).map(Lane)
 revisions = st.integers(0, MAX_REVISION).map(Revision)
 
 transfers = st.builds(Transfer, transfer_ids, accounts, amounts, times)
-opened = st.builds(Balance, accounts, st.text(max_size=20), st.just(TransferId("")), amounts, st.just(0))
-moved = st.builds(
-    Balance, accounts, st.text(max_size=20), transfer_ids, amounts, st.integers(1, MAX_REVISION)
-)
-balances = opened | moved
+client_ids = st.text(max_size=20)
+opening_balances = st.builds(Balance, accounts, client_ids, st.just(TransferId("")), amounts, st.just(0))
+later_balances = st.builds(Balance, accounts, client_ids, transfer_ids, amounts, st.integers(1, MAX_REVISION))
+balances = opening_balances | later_balances
 
-texts = amounts.map(str)
+amount_texts = amounts.map(str)
 balance_views = st.builds(
     BalanceView,
-    amount=texts,
+    amount=amount_texts,
     currency=st.none() | st.just("EUR"),
     version=st.integers(0, MAX_REVISION),
     revision=revisions,
     transfer_id=transfer_ids,
     client_id=st.text(max_size=20),
-    opening=st.none() | texts,
-    half_applied=st.none() | texts,
-    drift=st.none() | texts,
-    disputed_since=st.none() | times.map(rfc3339),
+    opening=st.none() | amount_texts,
+    half_applied=st.none() | amount_texts,
+    drift=st.none() | amount_texts,
+    disputed_since=st.none() | times.map(format_rfc3339),
 )
 transfer_views = st.builds(
     TransferView,
     id=transfer_ids,
-    amount=texts,
-    total=texts,
-    occurred_at=times.map(rfc3339),
+    amount=amount_texts,
+    total=amount_texts,
+    occurred_at=times.map(format_rfc3339),
     revision=revisions,
     source=st.just("transfers/3@5512"),
 )
@@ -59,8 +58,8 @@ def parts(draw: st.DrawFn) -> DeltaParts:
         Revision(start),
         Revision(draw(st.integers(start + 1, MAX_REVISION))),
         draw(times),
-        balance_part(draw(st.none() | balance_views)),
-        transfers_part(draw(st.lists(transfer_views, max_size=3))),
+        balance_json(draw(st.none() | balance_views)),
+        transfers_json(draw(st.lists(transfer_views, max_size=3))),
     )
 
 
@@ -68,9 +67,9 @@ progresses = st.builds(ProgressMessage, lanes, epochs, times, st.booleans())
 
 
 @st.composite
-def spoiled(draw: st.DrawFn, valid: st.SearchStrategy[bytes]) -> bytes:
-    """Valid bytes with a part replaced: shorter, longer, or other."""
-    whole = draw(valid)
-    start = draw(st.integers(0, len(whole)))
-    end = draw(st.integers(start, len(whole)))
-    return whole[:start] + draw(st.binary(max_size=12)) + whole[end:]
+def corrupted(draw: st.DrawFn, valid: st.SearchStrategy[bytes]) -> bytes:
+    """Replaces a part of valid bytes by random bytes, possibly fewer or more."""
+    original = draw(valid)
+    start = draw(st.integers(0, len(original)))
+    end = draw(st.integers(start, len(original)))
+    return original[:start] + draw(st.binary(max_size=12)) + original[end:]

@@ -11,17 +11,17 @@ from livebalance.wire.kafka.record import Balance, Transfer
 from tests.unit.wire import samples
 
 schema_ids = st.integers(0, 2**31 - 1).map(SchemaId)
-LATER = avro.parsed(
+LATER = avro.parse_schema(
     '{"type":"record","name":"Transfer","namespace":"net.devaction.kafka.avro","fields":['
     '{"name":"id","type":"string"},{"name":"account_id","type":"string"},{"name":"amount_unscaled","type":"long"},'
     '{"name":"amount_scale","type":"int"},{"name":"transfer_TS","type":"long"},'
     '{"name":"tags","type":{"type":"array","items":["null","double","string"]}}]}'
 )
 
-STRANGE = ['"string"', "[]", "{}", "null", '{"type":"record"}', '["int"]', "[" * 9999]
+INVALID_SCHEMAS = ['"string"', "[]", "{}", "null", '{"type":"record"}', '["int"]', "[" * 9999]
 
 
-def ours(schema: Schema) -> avro.Writers:
+def only(schema: Schema) -> avro.WriterSchemas:
     return lambda _: schema
 
 
@@ -30,56 +30,56 @@ def transfer_bytes(record: Transfer) -> bytes:
 
 
 @given(samples.transfers, schema_ids)
-def test_a_transfer_comes_back(record: Transfer, id_: SchemaId) -> None:
+def test_transfer_round_trips(record: Transfer, id_: SchemaId) -> None:
     value = avro.encode_transfer(record, id_)
     assert avro.schema_id(value) == id_
-    assert avro.decode_transfer(value, ours(avro.TRANSFER)) == record
+    assert avro.decode_transfer(value, only(avro.TRANSFER_SCHEMA)) == record
 
 
 @given(samples.balances, schema_ids)
-def test_a_balance_comes_back(record: Balance, id_: SchemaId) -> None:
+def test_balance_round_trips(record: Balance, id_: SchemaId) -> None:
     value = avro.encode_balance(record, id_)
     assert avro.schema_id(value) == id_
-    assert avro.decode_balance(value, ours(avro.BALANCE)) == record
+    assert avro.decode_balance(value, only(avro.BALANCE_SCHEMA)) == record
 
 
 @given(
     st.binary(max_size=80)
     | st.binary(max_size=80).map(lambda body: bytes(5) + body)
-    | samples.spoiled(samples.transfers.map(transfer_bytes)),
-    st.sampled_from([avro.TRANSFER, avro.BALANCE, LATER]),
+    | samples.corrupted(samples.transfers.map(transfer_bytes)),
+    st.sampled_from([avro.TRANSFER_SCHEMA, avro.BALANCE_SCHEMA, LATER]),
 )
-def test_any_bytes_decode_or_raise_decode_error(value: bytes, writer: Schema) -> None:
+def test_random_bytes_decode_or_raise_decode_error(value: bytes, writer: Schema) -> None:
     for decode in (avro.decode_transfer, avro.decode_balance):
         with contextlib.suppress(DecodeError):
-            decode(value, ours(writer))
+            decode(value, only(writer))
 
 
 @given(samples.transfers, st.binary(min_size=1, max_size=4))
-def test_bytes_after_the_body_are_refused(record: Transfer, more: bytes) -> None:
+def test_value_with_bytes_after_the_body_is_rejected(record: Transfer, more: bytes) -> None:
     with pytest.raises(DecodeError):
-        avro.decode_transfer(transfer_bytes(record) + more, ours(avro.TRANSFER))
+        avro.decode_transfer(transfer_bytes(record) + more, only(avro.TRANSFER_SCHEMA))
 
 
 @given(samples.transfers, st.data())
-def test_a_body_cut_short_is_refused(record: Transfer, data: st.DataObject) -> None:
+def test_truncated_value_is_rejected(record: Transfer, data: st.DataObject) -> None:
     value = transfer_bytes(record)
     with pytest.raises(DecodeError):
-        avro.decode_transfer(value[: data.draw(st.integers(0, len(value) - 1))], ours(avro.TRANSFER))
+        avro.decode_transfer(value[: data.draw(st.integers(0, len(value) - 1))], only(avro.TRANSFER_SCHEMA))
 
 
-def test_what_the_registry_raises_is_its_own_affair() -> None:
-    class AwayError(Exception):
+def test_exception_of_the_schema_lookup_passes_through() -> None:
+    class UnreachableError(Exception):
         pass
 
-    def away(_: SchemaId) -> Schema:
-        raise AwayError
+    def unreachable(_: SchemaId) -> Schema:
+        raise UnreachableError
 
-    with pytest.raises(AwayError):
-        avro.decode_transfer(bytes(20), away)
+    with pytest.raises(UnreachableError):
+        avro.decode_transfer(bytes(20), unreachable)
 
 
-@given(st.text(max_size=30) | st.sampled_from(STRANGE))
-def test_any_text_is_a_schema_or_raises_decode_error(text: str) -> None:
+@given(st.text(max_size=30) | st.sampled_from(INVALID_SCHEMAS))
+def test_random_text_parses_as_schema_or_raises_decode_error(text: str) -> None:
     with contextlib.suppress(DecodeError):
-        avro.parsed(text)
+        avro.parse_schema(text)

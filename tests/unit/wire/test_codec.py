@@ -13,27 +13,27 @@ from tests.unit.wire import samples
 CODECS: dict[str, Codec] = {"confluent": ConfluentCodec(FileRegistry()), "avro": AVRO, "json": JSON}
 
 
-def each() -> Iterable[Codec]:
+def codecs() -> Iterable[Codec]:
     return CODECS.values()
 
 
 @given(samples.transfers, samples.balances)
-def test_a_record_comes_back(transfer: Transfer, balance: Balance) -> None:
-    for codec in each():
-        assert codec.transfer(codec.write_transfer(transfer)) == transfer
-        assert codec.balance(codec.write_balance(balance)) == balance
+def test_record_round_trips(transfer: Transfer, balance: Balance) -> None:
+    for codec in codecs():
+        assert codec.decode_transfer(codec.encode_transfer(transfer)) == transfer
+        assert codec.decode_balance(codec.encode_balance(balance)) == balance
 
 
 @given(
     st.binary(max_size=60)
-    | samples.spoiled(samples.transfers.map(JSON.write_transfer))
-    | samples.spoiled(samples.balances.map(AVRO.write_balance))
+    | samples.corrupted(samples.transfers.map(JSON.encode_transfer))
+    | samples.corrupted(samples.balances.map(AVRO.encode_balance))
 )
-def test_any_bytes_are_a_record_or_raise_decode_error(value: bytes) -> None:
-    for codec in each():
-        for read in (codec.transfer, codec.balance):
+def test_random_bytes_decode_or_raise_decode_error(value: bytes) -> None:
+    for codec in codecs():
+        for decode in (codec.decode_transfer, codec.decode_balance):
             try:
-                read(value)
+                decode(value)
             except DecodeError:
                 continue
 
@@ -49,12 +49,12 @@ def test_any_bytes_are_a_record_or_raise_decode_error(value: bytes) -> None:
         b'{"id":"\xff","account_id":"a","amount_unscaled":1,"amount_scale":2,"transfer_TS":0}',
     ],
 )
-def test_json_that_is_no_transfer(value: bytes) -> None:
+def test_json_without_the_fields_of_a_transfer_is_rejected(value: bytes) -> None:
     with pytest.raises(DecodeError):
-        JSON.transfer(value)
+        JSON.decode_transfer(value)
 
 
-def test_json_may_say_more() -> None:
+def test_json_with_unknown_fields_is_accepted() -> None:
     value = b'{"note":{},"id":"t","account_id":"a","amount_unscaled":150,"amount_scale":2,"transfer_TS":7}'
-    found = JSON.transfer(value)
-    assert (found.id, found.account, str(found.amount), found.time_ms) == ("t", "a", "1.50", 7)
+    transfer = JSON.decode_transfer(value)
+    assert (transfer.id, transfer.account, str(transfer.amount), transfer.time_ms) == ("t", "a", "1.50", 7)

@@ -20,23 +20,23 @@ from livebalance.wire.frame import (
     Snapshot,
     Subscribe,
     Unsubscribe,
-    decode_client,
-    decode_server,
-    encode,
-    named,
-    position,
+    decode_client_frame,
+    decode_server_frame,
+    encode_frame,
+    encode_position,
+    parse_position,
 )
 from livebalance.wire.identity import MAX_REVISION, Epoch, Position, Revision, channel_account, channel_name
-from livebalance.wire.strict_json import check
-from livebalance.wire.timestamp import rfc3339
+from livebalance.wire.strict_json import check_strict
+from livebalance.wire.timestamp import format_rfc3339
 from tests.unit.wire import samples
 
 request_ids = st.integers(0, MAX_REVISION) | st.text(max_size=64)
 channels = samples.accounts.map(channel_name)
 positions = st.builds(PositionJson, samples.epochs, samples.revisions)
-followings = st.lists(st.builds(ChannelRequest, channels, st.none() | positions), max_size=3)
-clients: st.SearchStrategy[ClientFrame] = (
-    st.builds(Subscribe, request_ids, followings)
+channel_requests = st.lists(st.builds(ChannelRequest, channels, st.none() | positions), max_size=3)
+client_frames: st.SearchStrategy[ClientFrame] = (
+    st.builds(Subscribe, request_ids, channel_requests)
     | st.builds(Unsubscribe, request_ids, st.lists(channels, max_size=3))
     | st.builds(Ping, request_ids)
 )
@@ -49,12 +49,12 @@ snapshots = st.builds(
     st.none() | samples.balance_views,
     st.lists(samples.transfer_views, max_size=3),
     st.none() | st.text(max_size=10),
-    st.none() | samples.times.map(rfc3339),
+    st.none() | samples.times.map(format_rfc3339),
 )
-servers: st.SearchStrategy[ServerFrame] = (
+server_frames: st.SearchStrategy[ServerFrame] = (
     snapshots
     | st.builds(Ok, request_ids)
-    | st.builds(Heartbeat, samples.times.map(rfc3339), st.none())
+    | st.builds(Heartbeat, samples.times.map(format_rfc3339), st.none())
     | st.builds(Error, st.just("limit"), st.text(max_size=10), st.booleans(), request_ids)
 )
 json_values = st.recursive(
@@ -66,72 +66,72 @@ others = {"id": json_values, "channels": json_values, "x": json_values}
 objects = st.fixed_dictionaries({"type": types}, optional=others)
 deep = st.sampled_from(["[" * 9999, '{"a":' * 9999])
 json_texts = json_values.map(json.dumps)
-surrogates = [
+invalid_unicode = [
     '{"type":"ping","id":"\ud800"}',
     '{"type":"later","x":"\ud800"}',
     b'{"type":"later","x":"\xff"}',
 ]
-anything = (
+any_text = (
     st.binary(max_size=60)
     | st.text(max_size=60)
-    | samples.spoiled(clients.map(encode))
-    | samples.spoiled(servers.map(encode))
+    | samples.corrupted(client_frames.map(encode_frame))
+    | samples.corrupted(server_frames.map(encode_frame))
     | objects.map(json.dumps)
     | st.builds('{{"type":"{}","id":1,"x":{}'.format, types, deep)
     | st.builds('{{"type":"ping","id":1,"{}":{}}}'.format, st.sampled_from(["id", "x", "y:"]), json_texts)
-    | st.sampled_from(surrogates)
+    | st.sampled_from(invalid_unicode)
 )
 
 
-@given(clients)
-def test_a_client_frame_comes_back(frame: ClientFrame) -> None:
-    assert decode_client(encode(frame)) == frame
+@given(client_frames)
+def test_client_frame_round_trips(frame: ClientFrame) -> None:
+    assert decode_client_frame(encode_frame(frame)) == frame
 
 
-@given(servers)
-def test_a_server_frame_comes_back(frame: ServerFrame) -> None:
-    assert decode_server(encode(frame)) == frame
+@given(server_frames)
+def test_server_frame_round_trips(frame: ServerFrame) -> None:
+    assert decode_server_frame(encode_frame(frame)) == frame
 
 
-@given(anything)
-def test_whatever_a_client_sends_is_a_frame_or_a_frame_error_that_can_be_answered(text: bytes | str) -> None:
+@given(any_text)
+def test_client_text_is_a_frame_or_raises_a_frame_error_that_can_be_answered(text: bytes | str) -> None:
     try:
-        frame = decode_client(text)
-    except FrameError as refused:
-        encode(Error(refused.code, refused.message, temporary=False))
-        if refused.id is not None:
-            encode(Ok(refused.id))
+        frame = decode_client_frame(text)
+    except FrameError as error:
+        encode_frame(Error(error.code, error.message, temporary=False))
+        if error.id is not None:
+            encode_frame(Ok(error.id))
     else:
         if not isinstance(frame, Auth):
-            encode(Ok(frame.id))
-        check(text)  # however it was read, it is what every reader reads alike
+            encode_frame(Ok(frame.id))
+        check_strict(text)  # the fast path accepts nothing that this check rejects
 
 
-@given(anything)
-def test_whatever_a_gateway_sends_is_a_frame_or_nothing_or_a_decode_error(text: bytes | str) -> None:
+@given(any_text)
+def test_server_text_is_a_frame_or_none_or_raises_decode_error(text: bytes | str) -> None:
     with contextlib.suppress(DecodeError):
-        decode_server(text)
+        decode_server_frame(text)
 
 
 @given(samples.epochs, samples.revisions)
-def test_a_position_comes_back(epoch: Epoch, revision: Revision) -> None:
-    at = Position(epoch, revision)
-    assert position(named(at)) == at
+def test_position_round_trips(epoch: Epoch, revision: Revision) -> None:
+    position = Position(epoch, revision)
+    assert parse_position(encode_position(position)) == position
 
 
 @given(st.text(max_size=20), st.integers())
-def test_a_position_that_was_never_given_out_is_none(epoch: str, revision: int) -> None:
-    found = position(PositionJson(epoch, revision))
-    assert found is None or (found.epoch, found.revision) == (epoch, revision)
+def test_impossible_position_is_none(epoch: str, revision: int) -> None:
+    position = parse_position(PositionJson(epoch, revision))
+    assert position is None or (position.epoch, position.revision) == (epoch, revision)
 
 
 @given(st.text(max_size=80) | channels)
-def test_a_channel_is_an_account_or_a_decode_error(channel: str) -> None:
+def test_channel_names_an_account_or_raises_decode_error(channel: str) -> None:
     with contextlib.suppress(DecodeError):
         assert channel_name(channel_account(channel)) == channel
 
 
 @given(st.text() | objects.map(json.dumps) | st.sampled_from(['{"x":' + "[" * 9999, '{"code":"\ud800"}']))
-def test_any_reason_of_a_close_asks_for_a_wait_or_nothing(reason: str) -> None:
+def test_close_reason_gives_a_wait_within_an_hour_or_none(reason: str) -> None:
     wait = retry_after_ms(reason)
     assert wait is None or 0 <= wait <= 3_600_000

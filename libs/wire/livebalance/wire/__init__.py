@@ -1,1 +1,1 @@
-"""Every byte that crosses a process."""
+"""Formats of everything that crosses a process border: frames, deltas, Kafka values, cursors, money."""

@@ -1,35 +1,33 @@
-"""Close codes of the socket.
+"""Close codes and close reasons of the WebSocket protocol.
 
-4000-4499 mean "come back" (the reason is JSON with retry_after_ms), 4500-4999 never.
+A client closed with 4000-4499 reconnects, one closed with 4500-4999 does not (docs/protocol.md#close-codes).
 """
 
 from enum import IntEnum
 
-from msgspec import DecodeError as _NotJson
+from msgspec import DecodeError as _JsonError
 from msgspec import Struct, json
 
 
 class CloseCode(IntEnum):
-    """The codes a gateway closes with, and what the client does about each."""
+    """Codes that a gateway closes with. Each comment says what the client does."""
 
-    GOING_AWAY = 1001  # comes back
-    PROTOCOL_ERROR = 1002  # RFC 6455 broken; does not come back
-    UNSUPPORTED = 1003  # a binary frame; does not come back
-    BAD_TEXT = 1007  # does not come back
-    POLICY = (
-        1008  # more control frames, fragments or time for a message than anyone needs; does not come back
-    )
-    TOO_BIG = 1009  # does not come back
-    INTERNAL = 1011  # comes back
-    GOODBYE = 4000  # drain or age: comes back within the time given, resumes
-    TOKEN_EXPIRED = 4001  # comes back with a new token, resumes
-    BUSY = 4013  # limit of the gateway or of the rate: comes back after retry_after_ms
-    BROKEN_PROTOCOL = 4500
-    NOT_AUTHENTICATED = 4501  # only with another token
-    REVOKED = 4503
-    TOO_MANY_CONNECTIONS = 4505  # not by itself
-    OLD_VERSION = 4506  # reloads
-    ABUSE = 4509
+    GOING_AWAY = 1001  # reconnects
+    PROTOCOL_ERROR = 1002  # RFC 6455 violated; does not reconnect
+    UNSUPPORTED = 1003  # binary frame; does not reconnect
+    BAD_TEXT = 1007  # invalid UTF-8; does not reconnect
+    POLICY = 1008  # too many control frames or fragments, or a message took too long; does not reconnect
+    TOO_BIG = 1009  # does not reconnect
+    INTERNAL = 1011  # reconnects
+    GOODBYE = 4000  # drain or maximum age: reconnects within the given time, resumes
+    TOKEN_EXPIRED = 4001  # reconnects with a new token, resumes
+    BUSY = 4013  # limit of the gateway or rate limit: reconnects after retry_after_ms
+    BROKEN_PROTOCOL = 4500  # does not reconnect
+    NOT_AUTHENTICATED = 4501  # reconnects only with another token
+    REVOKED = 4503  # does not reconnect
+    TOO_MANY_CONNECTIONS = 4505  # does not reconnect by itself
+    OLD_VERSION = 4506  # a page reloads
+    ABUSE = 4509  # does not reconnect
 
 
 _FINAL_RFC = frozenset(
@@ -39,77 +37,80 @@ _FINAL_RFC = frozenset(
         CloseCode.BAD_TEXT,
         CloseCode.POLICY,
         CloseCode.TOO_BIG,
-        1010,
+        1010,  # mandatory extension; a gateway never sends it
     }
 )
 
-MAX_REASON = 123  # bytes (RFC 6455, 5.5)
+MAX_REASON_BYTES = 123  # a close frame has at most 125 bytes, two of them for the code (RFC 6455 §5.5)
 
-# What a person may be shown, by the word of a reason.
+# Texts for a person, by the code of a reason.
 _MESSAGES = {
-    "abuse": "asked too often, again and again",
-    "age": "this connection has become old",
-    "assembly": "a message took too long to come",
-    "bad_message": "three messages were not of this protocol",
-    "bad_text": "a message was not UTF-8",
-    "binary": "messages are text here",
+    "abuse": "too many requests, again and again",
+    "age": "this connection reached its maximum age",
+    "assembly": "a message took too long to arrive",
+    "bad_message": "three messages did not follow the protocol",
+    "bad_text": "a message was not valid UTF-8",
+    "binary": "binary messages are not supported",
     "busy": "the gateway is busy",
-    "controls": "too many pings",
+    "controls": "too many control frames",
     "drain": "the gateway is restarting",
-    "fragments": "a message in too many pieces",
+    "fragments": "a message had too many fragments",
     "internal": "the gateway failed",
-    "protocol_error": "a frame was not of WebSocket",
-    "rate_limited": "asked too often",
+    "protocol_error": "a frame violated the WebSocket protocol",
+    "rate_limited": "too many requests",
     "stopping": "the gateway is stopping",
-    "old_version": "this version is no longer served",
-    "nothing_left": "no account of this stream may be seen, or it was erased",
-    "keys_missing": "the keys to check this token with are being read",
+    "old_version": "this protocol version is no longer supported",
+    "nothing_left": "no account of this stream is visible any more",
+    "keys_missing": "the keys that verify this token are being fetched",
     "revoked": "access was revoked",
     "token_expired": "the session expired",
-    "too_big": "a message was too big",
+    "too_big": "a message was too large",
     "too_many_connections": "too many connections of this user",
     "unauthenticated": "not signed in",
 }
 
 
 class CloseReason(Struct, frozen=True, omit_defaults=True):
-    """The reason of a close, as JSON (at most 123 bytes)."""
+    """Reason of a close, sent as JSON of at most 123 bytes."""
 
     code: str = ""
     message: str = ""
     retry_after_ms: int | None = None
-    error_id: str = ""  # of a bug: it names it in the log
+    error_id: str = ""  # names an internal error in the gateway's log
 
 
-def close_reason_field(word: str, retry_after_ms: int | None = None, message: str = "") -> CloseReason:
-    return CloseReason(word, message or _MESSAGES.get(word, ""), retry_after_ms)
+def close_reason(code: str, retry_after_ms: int | None = None, message: str = "") -> CloseReason:
+    """Returns the reason `code` with its default message, unless `message` is given."""
+    return CloseReason(code, message or _MESSAGES.get(code, ""), retry_after_ms)
 
 
-def reason(word: str, retry_after_ms: int | None = None, message: str = "", *, error_id: str = "") -> str:
-    """The reason of a close as it is sent; without its message if that is too long."""
-    found = CloseReason(word, message or _MESSAGES.get(word, ""), retry_after_ms, error_id)
-    text = json.encode(found)
-    if len(text) > MAX_REASON:
-        text = json.encode(CloseReason(word, "", retry_after_ms, error_id))
+def encode_reason(
+    code: str, retry_after_ms: int | None = None, message: str = "", *, error_id: str = ""
+) -> str:
+    """Returns the JSON of a reason for a close frame. A message that does not fit is left out."""
+    full = CloseReason(code, message or _MESSAGES.get(code, ""), retry_after_ms, error_id)
+    text = json.encode(full)
+    if len(text) > MAX_REASON_BYTES:
+        text = json.encode(CloseReason(code, "", retry_after_ms, error_id))
     return text.decode()
 
 
-class _Asked(Struct, frozen=True):
-    """What a client needs of a reason, whoever wrote it."""
+class _RetryAfter(Struct, frozen=True):
+    """Fields that a client needs from any reason, also one that a proxy wrote."""
 
     code: str = ""
     retry_after_ms: int | None = None
 
 
-def comes_back(code: int) -> bool:
-    """Whether a client closed with `code` connects again by itself. Unknown codes below 4500 do."""
+def should_reconnect(code: int) -> bool:
+    """Returns whether a client that was closed with `code` reconnects. Unknown codes below 4500 say yes."""
     return not (4500 <= code <= 4999 or code in _FINAL_RFC)
 
 
 def retry_after_ms(reason: str) -> int | None:
-    """What the reason of a close asks for; None when it says nothing that can be read."""
+    """Returns the wait in ms (at most an hour) that `reason` asks for, or None if it names no valid wait."""
     try:
-        asked = json.decode(reason, type=_Asked).retry_after_ms
-    except (_NotJson, UnicodeEncodeError, RecursionError):
+        wait = json.decode(reason, type=_RetryAfter).retry_after_ms
+    except (_JsonError, UnicodeEncodeError, RecursionError):
         return None
-    return asked if asked is None or 0 <= asked <= 3_600_000 else None
+    return wait if wait is None or 0 <= wait <= 3_600_000 else None

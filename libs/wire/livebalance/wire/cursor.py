@@ -1,7 +1,7 @@
 """The cursor of a list of transfers: opaque to clients, valid in every epoch.
 
-A cursor names the last transfer shown, not a revision: after a replay the transfers have the same order, but
-other revisions. It is not signed and hides nothing: a gateway checks again what it names.
+A cursor names the last transfer of a page, not a revision: after a replay the transfers have the same order,
+but other revisions. A cursor is neither signed nor secret: the gateway checks rights for each request.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -9,11 +9,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, TransferId, is_id
 
-_FORMAT = "1"  # tells a later format of cursors from this one
+_FORMAT = "1"  # a later format of cursors gets another number
 
 
 def encode_opaque(text: str) -> str:
-    """Returns ASCII `text` as unpadded base64url, a third longer."""
+    """Returns ASCII `text` as base64url without padding (RFC 4648 §5)."""
     return urlsafe_b64encode(text.encode("ascii")).decode().rstrip("=")
 
 
@@ -26,7 +26,7 @@ def decode_opaque(opaque: str) -> str:
     try:
         return urlsafe_b64decode(opaque + "=" * (-len(opaque) % 4)).decode("ascii")
     except ValueError as cause:
-        raise DecodeError("bad cursor") from cause
+        raise DecodeError("invalid base64url") from cause
 
 
 def encode_cursor(account: AccountId, transfer: TransferId) -> str:
@@ -42,5 +42,5 @@ def decode_cursor(cursor: str, account: AccountId) -> TransferId:
     """
     transfer = TransferId(decode_opaque(cursor).rpartition("/")[2])
     if not is_id(transfer) or encode_cursor(account, transfer) != cursor:
-        raise DecodeError("bad cursor")
+        raise DecodeError("invalid cursor for this account")
     return transfer

@@ -1,5 +1,5 @@
-"""The one error of decoding."""
+"""The error that decoding raises."""
 
 
 class DecodeError(ValueError):
-    """These bytes are not what they should be. The only exception that decoding raises."""
+    """Bytes or text that do not have the expected format."""

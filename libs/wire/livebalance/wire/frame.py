@@ -1,6 +1,6 @@
-"""The frames of the socket `/ws`, subprotocol livebalance.v1: JSON text, each with a `type`.
+"""The frames of the WebSocket `/ws`, subprotocol livebalance.v1: JSON text, each with a `type`.
 
-Unknown fields are ignored on both sides. An absent field is UNSET here; null is null.
+Clients and gateways ignore unknown fields. An absent field is UNSET here; null is None.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,15 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from livebalance.wire import json_types
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import MAX_REVISION, Position, Revision, epoch
-from livebalance.wire.strict_json import StrictError, check
+from livebalance.wire.identity import MAX_REVISION, Position, Revision, parse_epoch
+from livebalance.wire.strict_json import StrictError, check_strict
 from livebalance.wire.views import BalanceView, TransferView
 
 SUBPROTOCOL = "livebalance.v1"
-RETIRED = ("livebalance.v0",)  # versions that are served no more: who knows no other is told so (4506)
+RETIRED_SUBPROTOCOLS = ("livebalance.v0",)  # a client that offers only these is closed with 4506
 MAX_CLIENT_FRAME = 16 * 1024  # bytes
 
-# Echoed, so it must be short and survive a JavaScript number.
+# The gateway echoes it, so it must be short, and a number must fit into a JavaScript number.
 RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, le=MAX_REVISION)]
 SnapshotReason = Literal["subscribed", "too_far", "ahead", "epoch"]
 
@@ -27,59 +27,59 @@ class _Frame(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults
     pass
 
 
-# --- what a client sends
+# --- frames that a client sends
 
 
 class PositionJson(Struct, frozen=True):
-    """A position as a client names it. `position` checks it: a strange one is answered, never an error."""
+    """Position as a client sends it. An impossible position is answered by a snapshot, not by an error."""
 
     epoch: str
     revision: Annotated[int, Meta(ge=-MAX_REVISION, le=MAX_REVISION)]
 
 
 class ChannelRequest(Struct, frozen=True, omit_defaults=True):
-    """A channel that is asked for, and the position of the state the client has of it, if any."""
+    """A channel to subscribe to, and the position of the state that the client already has."""
 
     channel: json_types.Channel
     position: PositionJson | None = None
 
 
 class Auth(_Frame, frozen=True):
-    """The first message, unless a cookie said it: who this is. Answered with `welcome`, or a close."""
+    """Authenticates the connection; the first message without a cookie. Answered by `welcome` or a close."""
 
     token: str
 
 
 class Refresh(_Frame, frozen=True):
-    """Another token of the same subject; subscriptions and positions stay."""
+    """Replaces the token by another one of the same subject; subscriptions and positions stay."""
 
     id: RequestId
     token: str
 
 
 class Subscribe(_Frame, frozen=True):
-    """Answered with `ok`, and for each channel with a snapshot, or with what is missing from its position."""
+    """Answered by `ok`, and per channel by a snapshot or by the deltas that follow the client's position."""
 
     id: RequestId
     channels: list[ChannelRequest]
 
 
 class Unsubscribe(_Frame, frozen=True):
-    """Nothing more of these channels. Answered with `ok`."""
+    """Ends the subscriptions of these channels. Answered by `ok`."""
 
     id: RequestId
     channels: list[json_types.Channel]
 
 
 class Rate(_Frame, frozen=True):
-    """Data at most so often; of each channel what came meanwhile in one delta. None: as they come."""
+    """Limits how often data is sent; changes in between become a single delta per channel. Null: no limit."""
 
     id: RequestId
     max_per_second: Annotated[float, Meta(gt=0, le=1000)] | None
 
 
 class Ping(_Frame, frozen=True):
-    """Answered with `ok`."""
+    """Checks the connection. Answered by `ok`."""
 
     id: RequestId
 
@@ -87,28 +87,28 @@ class Ping(_Frame, frozen=True):
 ClientFrame = Auth | Refresh | Subscribe | Unsubscribe | Rate | Ping
 
 
-# --- what a gateway sends
+# --- frames that a gateway sends
 
 
 class Limits(Struct, frozen=True):
-    """What holds at this gateway."""
+    """Limits of the gateway."""
 
     message_bytes: int
     subscriptions: int
-    resume_max: int  # revisions a position may be behind and still be answered with deltas
-    messages_per_second: float | UnsetType = UNSET  # over time; three times as many at once
+    resume_max: int  # a position that is more revisions behind is answered with a snapshot
+    messages_per_second: float | UnsetType = UNSET  # on average; three times as many at once
     connections_per_address: int | UnsetType = UNSET
     connections_per_user: int | UnsetType = UNSET
 
 
 class Welcome(_Frame, frozen=True):
-    """Who this client is was taken; the first frame it gets."""
+    """The client is authenticated; the first frame that a client receives."""
 
     session: str
     gateway: str
     version: str
     features: list[str]
-    epoch: json_types.Epoch | None  # null while Postgres cannot be asked
+    epoch: json_types.Epoch | None  # null while Postgres is unavailable
     server_time: json_types.Time
     heartbeat_ms: int
     limits: Limits
@@ -116,14 +116,14 @@ class Welcome(_Frame, frozen=True):
 
 
 class Gap(Struct, frozen=True, rename={"from_": "from"}):
-    """Revisions left out by a snapshot; REST fills them by `after_revision`."""
+    """Revisions that a snapshot leaves out. REST returns their transfers (`after_revision`)."""
 
     from_: json_types.Revision
     to: json_types.Revision
 
 
 class Snapshot(_Frame, frozen=True):
-    """The whole state at a revision; `transfers` newest first, `cursor` for older ones."""
+    """The whole state at a revision: `transfers` newest first, and a `cursor` for older transfers."""
 
     channel: json_types.Channel
     epoch: json_types.Epoch
@@ -137,7 +137,7 @@ class Snapshot(_Frame, frozen=True):
 
 
 class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
-    """Applies only to a state at `from`; `transfers` in order. A page with `more` carries no balance."""
+    """Applies only to a state at `from`; `transfers` are in order. A page with `more` carries no balance."""
 
     channel: json_types.Channel
     epoch: json_types.Epoch
@@ -150,14 +150,14 @@ class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
 
 
 class Heartbeat(_Frame, frozen=True):
-    """Every `heartbeat_ms`. All that Kafka had until `as_of` is in what was sent; null: not known yet."""
+    """Sent every `heartbeat_ms`. The client has all that Kafka had until `as_of`; null: not known yet."""
 
     server_time: json_types.Time
     as_of: json_types.Time | None
 
 
 class Status(_Frame, frozen=True):
-    """How the whole pipeline is, in one word; with a reason if it is not well."""
+    """State of the whole pipeline, with a reason unless it is live."""
 
     state: Literal["live", "catching_up", "stalled"]
     since: json_types.Time
@@ -165,13 +165,13 @@ class Status(_Frame, frozen=True):
 
 
 class Ok(_Frame, frozen=True):
-    """The request of this `id` was served."""
+    """The request with this `id` succeeded."""
 
     id: RequestId
 
 
 class Error(_Frame, frozen=True):
-    """A request, or one channel of it, was refused; `temporary`: it may be asked again."""
+    """A request, or one of its channels, was rejected. If `temporary` is true, the client may retry it."""
 
     code: str
     message: str
@@ -182,7 +182,7 @@ class Error(_Frame, frozen=True):
 
 
 class Unsubscribed(_Frame, frozen=True):
-    """Nothing more of this channel: `gone` (the account was erased) or `revoked`."""
+    """The gateway ended a subscription: `gone` (the account was erased) or `revoked`."""
 
     channel: json_types.Channel
     code: str
@@ -190,13 +190,13 @@ class Unsubscribed(_Frame, frozen=True):
 
 
 class AuthExpiring(_Frame, frozen=True, tag="auth_expiring"):
-    """The token ends soon: `refresh` with another, or the socket is closed with 4001."""
+    """The token ends soon. Without a `refresh` with another token the connection is closed with 4001."""
 
     expires_at: json_types.Time
 
 
 class Goaway(_Frame, frozen=True):
-    """This gateway goes: it closes this socket soon, with a time to come back."""
+    """The gateway closes this connection soon; the client should reconnect within the given time."""
 
     reason: str
     reconnect_within_ms: int
@@ -221,9 +221,13 @@ ErrorCode = Literal[
 
 
 class FrameError(DecodeError):
-    """A client's frame that is refused; `code` is the error code it is answered with.
+    """A client's frame is rejected. The gateway answers it with an error frame of the same fields.
 
-    `retry_after_ms`: the same frame may be taken then; None: never.
+    Attributes:
+        code: Code of the error frame.
+        message: Text for a person.
+        id: Id of the request, if it could be read.
+        retry_after_ms: Milliseconds until the same frame may succeed; None: it never will.
     """
 
     def __init__(
@@ -246,8 +250,8 @@ class _Head(Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
-_head = msgspec.json.Decoder(_Head)
-_client: dict[str, msgspec.json.Decoder[Any]] = {
+_head_decoder = msgspec.json.Decoder(_Head)
+_client_decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "auth": msgspec.json.Decoder(Auth),
     "refresh": msgspec.json.Decoder(Refresh),
     "subscribe": msgspec.json.Decoder(Subscribe),
@@ -255,47 +259,58 @@ _client: dict[str, msgspec.json.Decoder[Any]] = {
     "rate": msgspec.json.Decoder(Rate),
     "ping": msgspec.json.Decoder(Ping),
 }
-_server = msgspec.json.Decoder(ServerFrame)
+_server_decoder = msgspec.json.Decoder(ServerFrame)
+
+_INVALID = "not a message of this protocol"
 
 
-def decode_client(text: bytes | str) -> ClientFrame:
-    """Raises FrameError and nothing else."""
+def decode_client_frame(text: bytes | str) -> ClientFrame:
+    """Returns the frame that a client sent.
+
+    Raises:
+        FrameError: `text` is not such a frame, or JSON that two parsers may read differently.
+    """
     head: _Head | None = None
     try:
-        head = _head.decode(text)
-        frame: ClientFrame = _client[head.type].decode(text)
-        if not _is_plain(text, frame):
-            check(text)
+        head = _head_decoder.decode(text)
+        frame: ClientFrame = _client_decoders[head.type].decode(text)
+        if not _is_unambiguous(text, frame):
+            check_strict(text)
     except KeyError as cause:
-        raise _refused(text, head, "unknown_type", "this type is not known") from cause
+        raise _frame_error(text, head, "unknown_type", "unknown message type") from cause
     except (StrictError, msgspec.DecodeError, UnicodeError, RecursionError) as cause:
-        raise _refused(text, head, "bad_message", "not a message of this protocol") from cause
+        raise _frame_error(text, head, "bad_message", _INVALID) from cause
     return frame
 
 
-def _is_plain(text: bytes | str, frame: ClientFrame) -> bool:
-    """Every field stands in it once and no other does: then each reader sees the same, and nothing is deep.
+def _is_unambiguous(text: bytes | str, frame: ClientFrame) -> bool:
+    """Returns whether `text` has each field of `frame` once and nothing else.
 
-    As many colons as it has when we write it: an equal key, or a field we do not know, would add one.
+    A duplicate key or an unknown field would add a colon to those of the encoded frame. This check is much
+    faster than `check_strict`.
     """
     data = text.encode() if isinstance(text, str) else text
     return b"\\" not in data and data.count(b":") == _encoder.encode(frame).count(b":")
 
 
-def _refused(text: bytes | str, head: _Head | None, code: ErrorCode, message: str) -> FrameError:
-    """A message of a type we do not know has to be JSON that every reader reads alike, too."""
+def _frame_error(text: bytes | str, head: _Head | None, code: ErrorCode, message: str) -> FrameError:
+    """Returns the error for a frame. A frame of an unknown type must be strict JSON, too."""
     if code == "unknown_type":
         try:
-            check(text)
+            check_strict(text)
         except (StrictError, UnicodeError):
-            code, message = "bad_message", "not a message of this protocol"
+            code, message = "bad_message", _INVALID
     return FrameError(code, message, head.id if head else None)
 
 
-def decode_server(text: bytes | str) -> ServerFrame | None:
-    """None for a type this client does not know (it is ignored). Raises DecodeError."""
+def decode_server_frame(text: bytes | str) -> ServerFrame | None:
+    """Returns the frame that a gateway sent, or None for a type of a later version, which clients ignore.
+
+    Raises:
+        DecodeError: `text` is not a frame of this protocol.
+    """
     try:
-        frame: ServerFrame = _server.decode(text)
+        frame: ServerFrame = _server_decoder.decode(text)
     except msgspec.ValidationError as cause:
         if _is_unknown(text):
             return None
@@ -310,24 +325,26 @@ _SERVER_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in ServerFram
 
 def _is_unknown(text: bytes | str) -> bool:
     try:
-        return _head.decode(text).type not in _SERVER_TYPES
+        return _head_decoder.decode(text).type not in _SERVER_TYPES
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
 
 
-def encode(frame: ClientFrame | ServerFrame) -> bytes:
+def encode_frame(frame: ClientFrame | ServerFrame) -> bytes:
+    """Returns the JSON of a frame."""
     return _encoder.encode(frame)
 
 
-def position(at: PositionJson | None) -> Position | None:
-    """The position a client names, or None for one that could never have been given out."""
-    if at is None or not 0 <= at.revision <= MAX_REVISION:
+def parse_position(position: PositionJson | None) -> Position | None:
+    """Returns a client's position, or None if no gateway can have sent such a position."""
+    if position is None or not 0 <= position.revision <= MAX_REVISION:
         return None
     try:
-        return Position(epoch(at.epoch), Revision(at.revision))
+        return Position(parse_epoch(position.epoch), Revision(position.revision))
     except DecodeError:
         return None
 
 
-def named(at: Position) -> PositionJson:
-    return PositionJson(at.epoch, at.revision)
+def encode_position(position: Position) -> PositionJson:
+    """Returns a position as a client sends it."""
+    return PositionJson(position.epoch, position.revision)

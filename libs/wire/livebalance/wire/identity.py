@@ -1,4 +1,4 @@
-"""The names of things: accounts, transfers, lanes, offsets, and the position of a state."""
+"""Names of accounts, transfers, lanes, offsets and epochs, and the position of an account's state."""
 
 import re
 from typing import NewType
@@ -9,13 +9,13 @@ from livebalance.wire.errors import DecodeError
 
 AccountId = NewType("AccountId", str)
 TransferId = NewType("TransferId", str)
-Lane = NewType("Lane", int)  # one partition number of both topics
-Offset = NewType("Offset", int)  # always the next record to read, unless a name says otherwise
-Revision = NewType("Revision", int)  # of one account inside one epoch; 0 = nothing applied yet
-Epoch = NewType("Epoch", str)  # 16 hex digits, compared for equality only
+Lane = NewType("Lane", int)  # a partition number, the same for both topics
+Offset = NewType("Offset", int)  # the next record to read, unless a name says otherwise
+Revision = NewType("Revision", int)  # of one account within one epoch (docs/guarantees.md#revision)
+Epoch = NewType("Epoch", str)  # 16 hex digits, compared for equality only (docs/guarantees.md#epoch)
 
-MAX_REVISION = 2**53 - 1  # what a JavaScript number holds exactly
-ZERO = Revision(0)
+MAX_REVISION = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
+INITIAL_REVISION = Revision(0)  # no record is applied yet
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _EPOCH = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -23,37 +23,50 @@ _CHANNEL = "account:"
 
 
 class Position(Struct, frozen=True, gc=False):
-    """A state of one account: the projection's epoch and the account's revision in it."""
+    """Identifies a state of an account: the epoch and the account's revision in it."""
 
     epoch: Epoch
     revision: Revision
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` may name an account or a transfer."""
+    """Returns whether `text` is valid as the id of an account or a transfer."""
     return _ID.fullmatch(text) is not None
 
 
-def account_id(text: str) -> AccountId:
-    """Raises DecodeError unless `text` is 1-64 of `A-Za-z0-9._-`. The error does not echo it."""
+def parse_account_id(text: str) -> AccountId:
+    """Returns `text` as an account id.
+
+    Raises:
+        DecodeError: `text` is not 1-64 characters of `A-Za-z0-9._-`. The error does not repeat it.
+    """
     if not is_id(text):
         raise DecodeError("bad account id")
     return AccountId(text)
 
 
-def epoch(text: str) -> Epoch:
-    """Raises DecodeError unless `text` is 16 lower-case hex digits."""
+def parse_epoch(text: str) -> Epoch:
+    """Returns `text` as an epoch.
+
+    Raises:
+        DecodeError: `text` is not 16 lower-case hex digits.
+    """
     if _EPOCH.fullmatch(text) is None:
-        raise DecodeError("bad epoch")
+        raise DecodeError("invalid epoch")
     return Epoch(text)
 
 
 def channel_name(account: AccountId) -> str:
+    """Returns the name of the channel that a client subscribes to for `account`."""
     return _CHANNEL + account
 
 
 def channel_account(channel: str) -> AccountId:
-    """The account of `account:<id>`. Raises DecodeError for any other text."""
+    """Returns the account of the channel `account:<id>`.
+
+    Raises:
+        DecodeError: `channel` is not such a name.
+    """
     if not channel.startswith(_CHANNEL):
-        raise DecodeError("bad channel")
-    return account_id(channel.removeprefix(_CHANNEL))
+        raise DecodeError("invalid channel name")
+    return parse_account_id(channel.removeprefix(_CHANNEL))

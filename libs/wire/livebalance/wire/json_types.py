@@ -1,27 +1,27 @@
-"""How values are spelt in JSON, for whoever reads a schema. None of it is checked when a frame is read."""
+"""Types that describe JSON values in schemas (docs/asyncapi.json, OpenAPI). Decoding does not check them."""
 
 from typing import Annotated
 
 from msgspec import Meta
 
 from livebalance.wire import identity
-from livebalance.wire.money import MAX_SCALE, MAX_TEXT
+from livebalance.wire.money import MAX_SCALE, MAX_TEXT_LENGTH
 
-_PLACES = rf"(\.[0-9]{{1,{MAX_SCALE}}})?"
-
-
-def _text(description: str, pattern: str, **more: object) -> Meta:
-    return Meta(description=description, extra_json_schema={"pattern": f"^{pattern}$", **more})
+_DECIMALS = rf"(\.[0-9]{{1,{MAX_SCALE}}})?"
 
 
-_WHOLE = {"minimum": 0, "maximum": identity.MAX_REVISION}
+def _text(description: str, pattern: str, **keywords: object) -> Meta:
+    return Meta(description=description, extra_json_schema={"pattern": f"^{pattern}$", **keywords})
+
+
+_COUNT = {"minimum": 0, "maximum": identity.MAX_REVISION}
 
 Amount = Annotated[
     str,
     _text(
-        'A decimal number in its own scale, never a number of JSON; no exponent, no "-0"',
-        rf"(-?[1-9][0-9]*{_PLACES}|0{_PLACES}|-0\.[0-9]*[1-9][0-9]*)",
-        maxLength=MAX_TEXT,
+        'Decimal number with its own scale, as a string; no exponent, no "-0"',
+        rf"(-?[1-9][0-9]*{_DECIMALS}|0{_DECIMALS}|-0\.[0-9]*[1-9][0-9]*)",
+        maxLength=MAX_TEXT_LENGTH,
     ),
 ]
 Time = Annotated[
@@ -33,20 +33,27 @@ Time = Annotated[
     ),
 ]
 Epoch = Annotated[
-    str, _text("Which life of the projection; compared for equality, never for order", "[0-9a-f]{16}")
+    str,
+    _text(
+        "Identifies the period in which revisions can be compared; epochs themselves have no order",
+        "[0-9a-f]{16}",
+    ),
 ]
-Channel = Annotated[str, _text("An account, as it is followed", r"account:[A-Za-z0-9._-]{1,64}")]
-Account = Annotated[identity.AccountId, _text("An account", "[A-Za-z0-9._-]{1,64}")]
-Transfer = Annotated[identity.TransferId, _text("Unique in its account", "[A-Za-z0-9._-]{1,64}")]
-Named = Annotated[
-    identity.TransferId, _text("The transfer a balance names; empty at version 0", "[A-Za-z0-9._-]{0,64}")
+Channel = Annotated[str, _text("Name of the channel of an account", r"account:[A-Za-z0-9._-]{1,64}")]
+Account = Annotated[identity.AccountId, _text("Account id", "[A-Za-z0-9._-]{1,64}")]
+Transfer = Annotated[
+    identity.TransferId, _text("Transfer id, unique within its account", "[A-Za-z0-9._-]{1,64}")
+]
+NamedTransfer = Annotated[
+    identity.TransferId,
+    _text("Last transfer that the balance includes; empty at version 0", "[A-Za-z0-9._-]{0,64}"),
 ]
 Source = Annotated[str, _text("Topic, partition and offset in Kafka", r"[A-Za-z0-9._-]{1,249}/[0-9]+@[0-9]+")]
 Revision = Annotated[
     identity.Revision,
     Meta(
-        description="Grows by 1 with each record applied to the account, in one epoch; 0: none yet",
-        extra_json_schema=_WHOLE,
+        description="Increases by 1 with each record of the account, within one epoch; 0: no record yet",
+        extra_json_schema=_COUNT,
     ),
 ]
-Whole = Annotated[int, Meta(extra_json_schema=_WHOLE)]
+Count = Annotated[int, Meta(extra_json_schema=_COUNT)]

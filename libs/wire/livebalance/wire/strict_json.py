@@ -1,7 +1,7 @@
-"""What JSON of a stranger has to be before anyone reads it.
+"""Rejects JSON that two parsers could read differently.
 
-A reader of JSON may silently take the last of two equal keys, or round a number: two readers of one text
-could then see two messages. Such a text is refused as a whole.
+A parser may silently use the last of two equal keys, or round a large number. Two readers of such a text
+would see different messages, so the gateway rejects the whole text.
 """
 
 import json
@@ -12,60 +12,63 @@ from livebalance.wire.identity import MAX_REVISION
 
 MAX_DEPTH = 16
 _MAX_DIGITS = len(str(MAX_REVISION))
-_FORBIDDEN = "__proto__"  # a key that changes what an object is, in JavaScript
+_FORBIDDEN = "__proto__"  # in JavaScript, assigning this key replaces an object's prototype
 
 
 class StrictError(DecodeError):
-    """Not JSON, or JSON that not every reader reads alike."""
+    """Text that is not JSON, or that parsers may read differently."""
 
 
-def check(text: bytes | str) -> None:
-    """Raises StrictError for what is no JSON, an equal key twice in one object, the key `__proto__`, a number
-    beyond 2^53, NaN, Infinity, or more than 16 levels.
+def check_strict(text: bytes | str) -> None:
+    """Checks that every JSON parser reads `text` in the same way.
+
+    Raises:
+        StrictError: `text` is not JSON, or has a duplicate key in an object, the key `__proto__`, a number
+            beyond 2^53, NaN, Infinity, or more than 16 levels.
     """
     try:
         value = _decoder.decode(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as cause:
-        raise StrictError("not JSON that every reader reads alike") from cause
+        raise StrictError("not JSON, or ambiguous JSON") from cause
     if _is_deep(value):
-        raise StrictError("too deep")
+        raise StrictError("more than 16 levels")
 
 
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
-        inside: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                inside.extend(one.values())
-            elif isinstance(one, list):
-                inside.extend(one)
-        if not (level := [one for one in inside if isinstance(one, dict | list)]):
+        children: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                children.extend(node.values())
+            elif isinstance(node, list):
+                children.extend(node)
+        if not (level := [child for child in children if isinstance(child, dict | list)]):
             return False
     return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs) or _FORBIDDEN in found:
-        raise StrictError("keys")
-    return found
+    members = dict(pairs)
+    if len(members) != len(pairs) or _FORBIDDEN in members:
+        raise StrictError("duplicate or forbidden key")
+    return members
 
 
 def _integer(digits: str) -> int:
     if len(digits) > _MAX_DIGITS + 1 or abs(value := int(digits)) > MAX_REVISION:
-        raise StrictError("number")
+        raise StrictError("number beyond 2^53")
     return value
 
 
 def _fraction(digits: str) -> float:
     if abs(value := float(digits)) > MAX_REVISION:
-        raise StrictError("number")
+        raise StrictError("number beyond 2^53")
     return value
 
 
 def _constant(name: str) -> float:
-    raise StrictError(name)
+    raise StrictError(f"{name} is not JSON")
 
 
 _decoder = json.JSONDecoder(

@@ -1,4 +1,4 @@
-"""An instant as the wire writes it: RFC 3339, UTC, milliseconds."""
+"""Conversion between milliseconds since 1970, datetimes and RFC 3339 texts in UTC."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,35 +9,44 @@ from livebalance.wire.errors import DecodeError
 
 Millis = NewType("Millis", int)  # ms since 1970-01-01T00:00:00Z
 
-MAX_MILLIS = Millis(253_402_300_799_999)  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can spell
+MAX_MILLIS = Millis(253_402_300_799_999)  # 9999-12-31T23:59:59.999Z; RFC 3339 has four digits for the year
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ONE = timedelta(milliseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
 
-@lru_cache(maxsize=256)  # what is of one batch has one time
-def rfc3339(at: Millis) -> str:
-    """`2026-11-24T17:20:00.000Z`. Raises OverflowError outside the years 1..9999."""
+@lru_cache(maxsize=256)  # the changes of a batch share few times
+def format_rfc3339(at: Millis) -> str:
+    """Returns the time as `2026-11-24T17:20:00.000Z`.
+
+    Raises:
+        OverflowError: `at` is outside the years 1-9999.
+    """
     return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def of_rfc3339(text: str) -> Millis:
-    """The instant a text of RFC 3339 spells, in any zone, in whole ms, rounded down. Raises DecodeError."""
+def parse_rfc3339(text: str) -> Millis:
+    """Returns the time of an RFC 3339 text in any time zone, rounded down to ms.
+
+    Raises:
+        DecodeError: `text` is not RFC 3339, names a day that does not exist, or a leap second.
+    """
     if _RFC3339.fullmatch(text) is None:
-        raise DecodeError("bad time")
+        raise DecodeError("invalid time")
     try:
         return millis(datetime.fromisoformat(text.upper()))
-    except ValueError as cause:  # no such day, or a leap second
-        raise DecodeError("bad time") from cause
+    except ValueError as cause:
+        raise DecodeError("invalid time") from cause
 
 
 def millis(at: datetime) -> Millis:
-    """An aware datetime in whole ms, rounded down."""
-    return Millis((at - _EPOCH) // _ONE)
+    """Returns a timezone-aware datetime in ms since 1970, rounded down."""
+    return Millis((at - _EPOCH) // _MILLISECOND)
 
 
 def as_datetime(at: Millis) -> datetime:
+    """Returns the time as a datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=at)

@@ -1,4 +1,4 @@
-"""What a client is shown of a balance and of a transfer: the same JSON in frames, REST and Redis."""
+"""Balances, transfers and statements as clients see them: the same JSON in frames, REST and Redis."""
 
 from msgspec import Struct, json
 
@@ -11,9 +11,9 @@ class BalanceView(Struct, frozen=True):
 
     amount: json_types.Amount
     currency: str | None
-    version: json_types.Whole
-    revision: json_types.Revision  # of the account when this balance was shown
-    transfer_id: json_types.Named
+    version: json_types.Count
+    revision: json_types.Revision  # of the account when this balance was read
+    transfer_id: json_types.NamedTransfer
     client_id: str
     opening: json_types.Amount | None
     half_applied: json_types.Amount | None
@@ -22,12 +22,12 @@ class BalanceView(Struct, frozen=True):
 
 
 class TransferView(Struct, frozen=True):
-    """`total` is the running sum in the account's order: the balance after it is opening + total."""
+    """`total` is the sum so far in the account's order; the balance after the transfer is opening + total."""
 
     id: json_types.Transfer
     amount: json_types.Amount
     total: json_types.Amount
-    occurred_at: json_types.Time  # the producer's clock
+    occurred_at: json_types.Time  # by the producer's clock
     revision: json_types.Revision
     source: json_types.Source  # "transfers/3@5512"
 
@@ -42,14 +42,14 @@ class AccountView(Struct, frozen=True):
 
 
 class AccountsView(Struct, frozen=True):
-    """A page of the list of accounts; `next` is the cursor of the next one, null on the last."""
+    """A page of the list of accounts; `next` is the cursor of the next page, null on the last page."""
 
     accounts: list[AccountView]
     next: str | None
 
 
 class TransfersView(Struct, frozen=True):
-    """A page of transfers of an account, which was at `revision` of `epoch`; `next` is null on the last."""
+    """A page of an account's transfers, read at `revision` of `epoch`; `next` is null on the last page."""
 
     epoch: json_types.Epoch
     revision: json_types.Revision
@@ -58,17 +58,17 @@ class TransfersView(Struct, frozen=True):
 
 
 class EdgeView(Struct, frozen=True):
-    """Where a statement begins or ends: after the transfer made at `revision`, 0 if there is none."""
+    """Begin or end of a statement: the state after the transfer at `revision`, or revision 0 without one."""
 
     revision: json_types.Revision
     total: json_types.Amount
-    balance: json_types.Amount | None  # the account's opening + total; null until that is known
+    balance: json_types.Amount | None  # the account's opening + total; null until the opening is known
 
 
 class StatementView(Struct, frozen=True):
-    """What happened to an account in a period, by Kafka's times: `transfers` in order, from edge to edge.
+    """An account's transfers in a period by Kafka's times, in order, from `opening` to `closing`.
 
-    The account was at `revision` of `epoch` when its edges were read.
+    `revision` and `epoch` are the account's position when the edges were read.
     """
 
     account: json_types.Account
@@ -83,15 +83,16 @@ class StatementView(Struct, frozen=True):
 _encoder = json.Encoder()
 
 
-def source(topic: str, lane: Lane, offset: Offset) -> str:
+def format_source(topic: str, lane: Lane, offset: Offset) -> str:
+    """Returns the place of a record in Kafka, as `transfers/3@5512`."""
     return f"{topic}/{lane}@{offset}"
 
 
-def balance_part(view: BalanceView | None) -> bytes:
-    """Ready JSON: an object, or `null`."""
+def balance_json(view: BalanceView | None) -> bytes:
+    """Returns the JSON of a balance: an object, or `null`."""
     return _encoder.encode(view)
 
 
-def transfers_part(views: list[TransferView]) -> bytes:
-    """Ready JSON objects joined by commas, without brackets: two parts are merged by joining them."""
+def transfers_json(views: list[TransferView]) -> bytes:
+    """Returns JSON objects joined by commas, without brackets, so that results can be joined by a comma."""
     return b",".join(map(_encoder.encode, views))

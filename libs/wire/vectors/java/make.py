@@ -1,4 +1,4 @@
-"""Makes avro.json and partition.json with the libraries of Java."""
+"""Makes avro.json and partition.json with the Java libraries of Avro and Kafka."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ LIBRARIES = "org.apache.avro:avro:1.12.0+org.apache.kafka:kafka-clients:4.3.1+or
 
 
 def main() -> None:
+    """Runs Vectors.java, which writes both files."""
     java = shutil.which("java")
     if java is None:
         raise SystemExit("No java on PATH: install a JDK, version 17 or later.")

@@ -25,7 +25,7 @@ from livebalance.cli.projection.revoke import revoke as take_back
 from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
 from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
-from livebalance.wire.timestamp import rfc3339
+from livebalance.wire.timestamp import format_rfc3339
 
 _SKIPPED, _STOPPED = 3, 130  # exit codes
 
@@ -67,7 +67,7 @@ def revoke(
     revocation, rang = asyncio.run(take_back(subject, session, account, why))
     if as_json:
         named = {"subject": revocation.subject, "session": revocation.login, "account": revocation.account}
-        typer.echo(json.dumps({**named, "at": rfc3339(revocation.at), "rang": rang}))
+        typer.echo(json.dumps({**named, "at": format_rfc3339(revocation.at), "rang": rang}))
         return
     whose = [f"{name} {value}" for name, value in (("user", subject), ("login", session)) if value]
     what = f"account {account}" if account else "everything"

@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from livebalance.readmodel.revocations import revoke
-from livebalance.wire.delta import redis_revoked
+from livebalance.wire.delta import redis_revocation_channel
 from livebalance.wire.identity import AccountId
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.conftest import Running, StartGateway
@@ -121,7 +121,7 @@ class Operator:
 async def operator(database: Database, redis_url: str, channel_prefix: str) -> AsyncIterator[Operator]:
     sql = await asyncpg.connect(database.url("operator"))
     bell = redis.asyncio.from_url(redis_url)
-    yield Operator(sql, bell, redis_revoked(channel_prefix))
+    yield Operator(sql, bell, redis_revocation_channel(channel_prefix))
     await bell.aclose()
     await sql.close()
 

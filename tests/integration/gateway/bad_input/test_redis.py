@@ -9,12 +9,12 @@ from livebalance.wire.delta import (
     ProgressMessage,
     encode_delta,
     encode_progress,
-    redis_account,
-    redis_lane,
-    written,
+    make_delta,
+    redis_account_channel,
+    redis_lane_channel,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
-from livebalance.wire.views import balance_part
+from livebalance.wire.views import balance_json
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import message
 from tests.integration.gateway.book import START
@@ -22,7 +22,7 @@ from tests.integration.gateway.book import START
 
 def forged(account: str = "alice", **changed: object) -> Delta:
     one = DeltaParts(Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
-    return written(AccountId(account), Lane(0), one._replace(**changed))  # type: ignore[arg-type]
+    return make_delta(AccountId(account), Lane(0), one._replace(**changed))  # type: ignore[arg-type]
 
 
 FORGED = {
@@ -63,7 +63,7 @@ async def test_row_37_no_delta_of_ours(scene: Scene, name: str) -> None:
 async def test_row_37_another_epoch_or_place_shows_nothing_that_is_not_true(scene: Scene) -> None:
     """It looks like a delta, and fits nowhere: Postgres is asked, and has the last word."""
     await scene.book.open("alice")
-    lie = balance_part(scene.book.page("alice").balance()).replace(b"0.00", b"6.66")
+    lie = balance_json(scene.book.page("alice").balance()).replace(b"0.00", b"6.66")
     async with await scene.open() as one:
         one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
         await one.until("snapshot")
@@ -87,8 +87,8 @@ async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url
         one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
         await one.until("snapshot")
         for channel in (
-            redis_account(scene.gateway.settings.channel_prefix, AccountId("bob")),
-            redis_account("livebalance-of-others:", AccountId("alice")),
+            redis_account_channel(scene.gateway.settings.channel_prefix, AccountId("bob")),
+            redis_account_channel("livebalance-of-others:", AccountId("alice")),
         ):
             await stranger.publish(channel, encode_delta(forged(balance=b'{"amount":"6.66"}')))
         await scene.book.move("alice", 5)
@@ -105,7 +105,7 @@ async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url
 
 
 async def test_row_37_no_progress_of_ours(scene: Scene, redis_url: str) -> None:
-    channel = redis_lane(scene.gateway.settings.channel_prefix, Lane(1))
+    channel = redis_lane_channel(scene.gateway.settings.channel_prefix, Lane(1))
     whole = encode_progress(ProgressMessage(Lane(1), scene.book.epoch, START, behind=True))
     async with redis.asyncio.from_url(redis_url) as stranger:
         for message_ in (b"payload", whole[:-1], whole + b"payload"):

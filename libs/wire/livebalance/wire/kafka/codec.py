@@ -1,4 +1,4 @@
-"""How the values of the two topics are written: in Confluent's frame, as bare Avro, or as JSON."""
+"""Encodes and decodes the values of the two topics: Confluent-framed Avro, bare Avro, or JSON."""
 
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -11,55 +11,78 @@ Kind = Literal["transfer", "balance"]
 
 
 class Codec(Protocol):
-    """Reading raises DecodeError or nothing."""
+    """Converts records to values of a format. Decoding raises DecodeError and nothing else."""
 
-    def transfer(self, value: bytes) -> Transfer: ...
-    def balance(self, value: bytes) -> Balance: ...
-    def write_transfer(self, record: Transfer) -> bytes: ...
-    def write_balance(self, record: Balance) -> bytes: ...
+    def decode_transfer(self, value: bytes) -> Transfer:
+        """Returns the transfer in a value of the topic of transfers."""
+
+    def decode_balance(self, value: bytes) -> Balance:
+        """Returns the balance in a value of the topic of balances."""
+
+    def encode_transfer(self, record: Transfer) -> bytes:
+        """Returns the value of a transfer."""
+
+    def encode_balance(self, record: Balance) -> bytes:
+        """Returns the value of a balance."""
 
 
-class SchemaIds(Protocol):
-    """What a registry of schemas knows by now."""
+class KnownSchemas(Protocol):
+    """Schemas of a registry that were fetched before (decision 15)."""
 
-    def writer(self, id_: SchemaId) -> Schema:
-        """Raises DecodeError when nobody ever registered this id."""
+    def writer_schema(self, id_: SchemaId) -> Schema:
+        """Returns the schema with this id.
 
-    def ours(self, kind: Kind) -> SchemaId:
-        """Of the schema that we write with."""
+        Raises:
+            DecodeError: The registry has no schema with this id.
+        """
+
+    def own_id(self, kind: Kind) -> SchemaId:
+        """Returns the registry's id of the schema that Livebalance writes with."""
 
 
 class ConfluentCodec:
-    """Confluent's frame: each value names the schema that it was written by."""
+    """Codec for Confluent-framed Avro: each value names the schema that it was written with."""
 
-    def __init__(self, known: SchemaIds) -> None:
-        self._known = known
+    def __init__(self, schemas: KnownSchemas) -> None:
+        self._schemas = schemas
 
-    def transfer(self, value: bytes) -> Transfer:
-        return avro.decode_transfer(value, self._known.writer)
+    def decode_transfer(self, value: bytes) -> Transfer:
+        """Returns the transfer in a framed value.
 
-    def balance(self, value: bytes) -> Balance:
-        return avro.decode_balance(value, self._known.writer)
+        Raises:
+            DecodeError: `value` is not a framed transfer, or the registry does not know its schema.
+        """
+        return avro.decode_transfer(value, self._schemas.writer_schema)
 
-    def write_transfer(self, record: Transfer) -> bytes:
-        return avro.encode_transfer(record, self._known.ours("transfer"))
+    def decode_balance(self, value: bytes) -> Balance:
+        """Returns the balance in a framed value.
 
-    def write_balance(self, record: Balance) -> bytes:
-        return avro.encode_balance(record, self._known.ours("balance"))
+        Raises:
+            DecodeError: `value` is not a framed balance, or the registry does not know its schema.
+        """
+        return avro.decode_balance(value, self._schemas.writer_schema)
+
+    def encode_transfer(self, record: Transfer) -> bytes:
+        """Returns the framed value of a transfer."""
+        return avro.encode_transfer(record, self._schemas.own_id("transfer"))
+
+    def encode_balance(self, record: Balance) -> bytes:
+        """Returns the framed value of a balance."""
+        return avro.encode_balance(record, self._schemas.own_id("balance"))
 
 
 class PlainCodec:
-    """Values that name no schema: all are of one."""
+    """Codec for values that name no schema, made of four functions."""
 
     def __init__(
         self,
-        transfer: Callable[[bytes], Transfer],
-        balance: Callable[[bytes], Balance],
-        write_transfer: Callable[[Transfer], bytes],
-        write_balance: Callable[[Balance], bytes],
+        decode_transfer: Callable[[bytes], Transfer],
+        decode_balance: Callable[[bytes], Balance],
+        encode_transfer: Callable[[Transfer], bytes],
+        encode_balance: Callable[[Balance], bytes],
     ) -> None:
-        self.transfer, self.balance = transfer, balance
-        self.write_transfer, self.write_balance = write_transfer, write_balance
+        self.decode_transfer, self.decode_balance = decode_transfer, decode_balance
+        self.encode_transfer, self.encode_balance = encode_transfer, encode_balance
 
 
 AVRO: Codec = PlainCodec(

@@ -1,6 +1,9 @@
-"""Kafka values in JSON: an object with the fields of the Avro record. Others are passed over."""
+"""Kafka values in JSON: an object with the fields of the Avro record. Other fields are ignored.
 
-from msgspec import DecodeError as _NotJson
+The texts of decode errors are stored as reasons in the quarantine.
+"""
+
+from msgspec import DecodeError as _JsonError
 from msgspec import Struct, json, structs
 
 from livebalance.wire.errors import DecodeError
@@ -13,7 +16,7 @@ class _Transfer(Struct):
     account_id: str
     amount_unscaled: int
     amount_scale: int
-    transfer_TS: int  # noqa: N815 - as the Avro record spells it
+    transfer_TS: int  # noqa: N815 - the field's name in the Avro record
 
 
 class _Balance(Struct):
@@ -25,28 +28,38 @@ class _Balance(Struct):
     version: int
 
 
-_transfers, _balances = json.Decoder(_Transfer), json.Decoder(_Balance)
+_transfer_decoder, _balance_decoder = json.Decoder(_Transfer), json.Decoder(_Balance)
 
 
 def decode_transfer(value: bytes) -> Transfer:
-    """Raises DecodeError."""
+    """Returns the transfer in a JSON value.
+
+    Raises:
+        DecodeError: `value` is not a JSON object with the fields of a transfer.
+    """
     try:
-        return avro.transfer_of(structs.asdict(_transfers.decode(value)))
-    except (_NotJson, UnicodeDecodeError, RecursionError) as cause:
+        return avro.transfer_from_fields(structs.asdict(_transfer_decoder.decode(value)))
+    except (_JsonError, UnicodeDecodeError, RecursionError) as cause:
         raise DecodeError("not a transfer in JSON") from cause
 
 
 def decode_balance(value: bytes) -> Balance:
-    """Raises DecodeError."""
+    """Returns the balance in a JSON value.
+
+    Raises:
+        DecodeError: `value` is not a JSON object with the fields of a balance.
+    """
     try:
-        return avro.balance_of(structs.asdict(_balances.decode(value)))
-    except (_NotJson, UnicodeDecodeError, RecursionError) as cause:
+        return avro.balance_from_fields(structs.asdict(_balance_decoder.decode(value)))
+    except (_JsonError, UnicodeDecodeError, RecursionError) as cause:
         raise DecodeError("not a balance in JSON") from cause
 
 
 def encode_transfer(record: Transfer) -> bytes:
-    return json.encode(avro.fields_of_transfer(record))
+    """Returns a transfer as a JSON value."""
+    return json.encode(avro.transfer_fields(record))
 
 
 def encode_balance(record: Balance) -> bytes:
-    return json.encode(avro.fields_of_balance(record))
+    """Returns a balance as a JSON value."""
+    return json.encode(avro.balance_fields(record))

@@ -1,4 +1,4 @@
-"""The records of the two Kafka topics, and the one rule of what a valid one is."""
+"""The records of the two Kafka topics, and the rule that decides which of them are admissible."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,10 @@ from livebalance.wire.timestamp import MAX_MILLIS
 
 
 class Transfer(NamedTuple):
-    """Positive credits the account, negative debits it. `time_ms` is the producer's clock, ms since 1970."""
+    """A positive amount credits the account, a negative amount debits it.
+
+    `time_ms` is the time by the producer's clock, in ms since 1970.
+    """
 
     id: TransferId
     account: AccountId
@@ -17,7 +20,10 @@ class Transfer(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """An account after the transfer it names; version 0 and an empty transfer id open the account."""
+    """An account's balance after the transfer `transfer_id`.
+
+    Version 0 opens the account: its transfer id is empty.
+    """
 
     account: AccountId
     client_id: str
@@ -29,10 +35,14 @@ class Balance(NamedTuple):
 Record = Transfer | Balance
 
 
-def admissible(record: Record, key: bytes | None) -> str | None:
-    """None for a record that may be applied, else the reason it is refused, for an operator to read.
+def rejection_reason(record: Record, key: bytes | None) -> str | None:
+    """Returns why a record is not admissible, or None if it is (docs/guarantees.md#what-is-in-the-topics).
 
-    The one rule of this, used by whoever writes balances and by whoever projects them.
+    Recorder, projector and cli use the same rule. The reasons are stored in the quarantine (docs/errors.md).
+
+    Args:
+        record: The decoded value.
+        key: The key of the Kafka record.
     """
     if not is_id(record.account):
         return "bad account id"
@@ -42,10 +52,10 @@ def admissible(record: Record, key: bytes | None) -> str | None:
         return "scale is not 0..18"
     if not INT64_MIN <= record.amount.unscaled <= INT64_MAX:
         return "amount leaves int64"
-    return _transfer(record) if isinstance(record, Transfer) else _balance(record)
+    return _transfer_reason(record) if isinstance(record, Transfer) else _balance_reason(record)
 
 
-def _transfer(record: Transfer) -> str | None:
+def _transfer_reason(record: Transfer) -> str | None:
     if not is_id(record.id):
         return "bad transfer id"
     if not 0 <= record.time_ms <= MAX_MILLIS:
@@ -53,8 +63,8 @@ def _transfer(record: Transfer) -> str | None:
     return None
 
 
-def _balance(record: Balance) -> str | None:
-    if not 0 <= record.version <= MAX_REVISION:  # frames carry it as a number
+def _balance_reason(record: Balance) -> str | None:
+    if not 0 <= record.version <= MAX_REVISION:  # frames carry the version as a JSON number
         return "bad version"
     if (record.version == 0) != (record.transfer_id == ""):
         return "only version 0 has no transfer id"

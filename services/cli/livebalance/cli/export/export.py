@@ -23,8 +23,8 @@ from livebalance.readmodel.exports import ChangedError, Export, ExportRequest, E
 from livebalance.readmodel.gateway_reads import UnavailableError
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import AccountId, account_id
-from livebalance.wire.timestamp import Millis, of_rfc3339, rfc3339
+from livebalance.wire.identity import AccountId, parse_account_id
+from livebalance.wire.timestamp import Millis, format_rfc3339, parse_rfc3339
 
 WITHIN, DEADLINE = 10.0, 60.0  # seconds for Postgres to be there, and for each page
 _STOPPED = 130  # exit code
@@ -80,14 +80,14 @@ def balances(
 
 def _accounts(told: list[str] | None) -> list[AccountId]:
     try:
-        return [account_id(text) for text in told or ()]
+        return [parse_account_id(text) for text in told or ()]
     except DecodeError:
         raise UserError("--account is 1 to 64 of A-Z a-z 0-9 . _ -") from None
 
 
 def _time(option: str, text: str | None) -> Millis | None:
     try:
-        return None if text is None else of_rfc3339(text)
+        return None if text is None else parse_rfc3339(text)
     except DecodeError:
         raise UserError(f"{option} is a time with a zone, such as 2026-01-31T00:00:00Z") from None
 
@@ -168,11 +168,11 @@ def _postgres() -> Iterator[None]:
 
 
 def _as_json(count: int, extent: Extent) -> str:
-    as_of = None if extent.as_of is None else rfc3339(extent.as_of)
+    as_of = None if extent.as_of is None else format_rfc3339(extent.as_of)
     return json.dumps({"rows": count, "epoch": extent.epoch, "as_of": as_of, "ends": extent.ends})
 
 
 def _in_words(what: str, count: int, extent: Extent) -> str:
     if extent.as_of is None:
         return f"{count} {what}; not all partitions know as of when they are complete"
-    return f"{count} {what}, complete as of {rfc3339(extent.as_of)}"
+    return f"{count} {what}, complete as of {format_rfc3339(extent.as_of)}"

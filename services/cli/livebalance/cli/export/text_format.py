@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, TypeAlias
 
 from livebalance.readmodel.exports import Column, Row
-from livebalance.wire.timestamp import millis, rfc3339
+from livebalance.wire.timestamp import format_rfc3339, millis
 
 Write: TypeAlias = Callable[[Sequence[Row]], None]
 Form: TypeAlias = Callable[[BinaryIO, Sequence[Column]], AbstractContextManager[Write]]
@@ -54,5 +54,5 @@ def _said(row: Row, times: Sequence[int]) -> list[object]:
     said = list(row)
     for place in times:
         if said[place] is not None:
-            said[place] = rfc3339(millis(said[place]))
+            said[place] = format_rfc3339(millis(said[place]))
     return said

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, TransferId
-from livebalance.wire.kafka.record import Transfer, admissible
-from livebalance.wire.money import Money, money
-from livebalance.wire.timestamp import Millis, of_rfc3339
+from livebalance.wire.kafka.record import Transfer, rejection_reason
+from livebalance.wire.money import Money, parse_money
+from livebalance.wire.timestamp import Millis, parse_rfc3339
 
 MAX_LINE = 4096  # bytes
 NEEDED = ("id", "account", "amount")
@@ -102,14 +102,14 @@ def _transfer(columns: Sequence[str], fields: list[str], now: Millis) -> Transfe
     transfer = Transfer(
         TransferId(given["id"]), AccountId(given["account"]), _amount(given["amount"]), _time(given, now)
     )
-    if reason := admissible(transfer, transfer.account.encode()):
+    if reason := rejection_reason(transfer, transfer.account.encode()):
         raise DecodeError(reason)
     return transfer
 
 
 def _amount(text: str) -> Money:
     try:
-        return money(text)
+        return parse_money(text)
     except DecodeError as cause:
         raise DecodeError("the amount is not a decimal number like -12.50") from cause
 
@@ -121,6 +121,6 @@ def _time(given: dict[str, str], now: Millis) -> Millis:
     if _MILLIS.fullmatch(text):
         return Millis(int(text))
     try:
-        return of_rfc3339(text)
+        return parse_rfc3339(text)
     except DecodeError as cause:
         raise DecodeError("the time is neither RFC 3339 with a zone nor ms since 1970") from cause

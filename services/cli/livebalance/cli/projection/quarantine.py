@@ -10,7 +10,7 @@ from livebalance.cli.errors import UserError
 from livebalance.cli.projection.database import operator_connection
 from livebalance.readmodel.quarantine import QuarantinedRecord, QuarantineFilter, held, mark
 from livebalance.wire.identity import Lane
-from livebalance.wire.timestamp import rfc3339
+from livebalance.wire.timestamp import format_rfc3339
 
 _UNDONE = "nothing is replayed"
 _MAX_ID = 2**63 - 1
@@ -82,13 +82,13 @@ async def _mark(ids: list[int], why: str) -> None:
 
 
 def _object(one: QuarantinedRecord) -> dict[str, Any]:
-    return {**one._asdict(), "kafka_time": rfc3339(one.kafka_time), "key": _text(one.key)}
+    return {**one._asdict(), "kafka_time": format_rfc3339(one.kafka_time), "key": _text(one.key)}
 
 
 def _line(one: QuarantinedRecord) -> str:
     place = f"{one.topic}/{one.partition}@{one.offset}"
     key = _text(one.key) or "-"
-    return f"{one.id:>6}  {one.state:<9}  {place}  {rfc3339(one.kafka_time)}  {key}  {one.reason}"
+    return f"{one.id:>6}  {one.state:<9}  {place}  {format_rfc3339(one.kafka_time)}  {key}  {one.reason}"
 
 
 def _text(key: bytes | None) -> str | None:

@@ -37,9 +37,7 @@ def end(code: CloseCode, word: str, retry_after_ms: int | None = None) -> bytes:
     """The last event; it also says when a browser comes back by itself."""
     retry = b"" if retry_after_ms is None else b"retry: %d\n" % retry_after_ms
     return (
-        retry
-        + b"event: close\n"
-        + _data(json.encode(CloseEvent(code, close_reason(word, retry_after_ms))))
+        retry + b"event: close\n" + _data(json.encode(CloseEvent(code, close_reason(word, retry_after_ms))))
     )
 
 
