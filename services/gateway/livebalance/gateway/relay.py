@@ -104,9 +104,9 @@ class Relay:
             self._answered,
             self._failed,
             ReadQueue(settings.read_rate, settings.max_queued_reads),
-            resume_max=settings.recovery_max_revisions,
+            max_revisions=settings.recovery_max_revisions,
             page_rows=settings.recovery_page_rows,
-            deadline=settings.postgres_timeout_seconds,
+            timeout_seconds=settings.postgres_timeout_seconds,
             workers=READERS,
         )
         self._audit = Audit(
@@ -115,8 +115,8 @@ class Relay:
             self._hub.positions,
             self._audited,
             self._audit_failed,
-            period=settings.audit_interval_seconds,
-            deadline=settings.postgres_timeout_seconds,
+            interval_seconds=settings.audit_interval_seconds,
+            timeout_seconds=settings.postgres_timeout_seconds,
         )
 
     async def serve(self) -> None:
@@ -270,14 +270,14 @@ class Relay:
         metrics.REDIS_LOST.labels(reason).inc()
 
     def _missed(self) -> None:
-        self._audit.now()
+        self._audit.run_now()
 
     def _connected(self, here: bool) -> None:
         self._gate.redis_here = here
         self._pipeline.redis(here)
         self._say_status()
         if here:
-            self._audit.now()  # what was published meanwhile is lost
+            self._audit.run_now()  # what was published meanwhile is lost
 
     # --- Postgres
 
@@ -334,7 +334,7 @@ class Relay:
             self._deltas.subscribe([account for account, there in wanted.items() if there])
             self._deltas.unsubscribe([account for account, there in wanted.items() if not there])
         if done.reads:
-            self._snapshots.ask(done.reads)
+            self._snapshots.request(done.reads)
         if done.touched:
             self._deliver(done.touched)
         if spared := self._hub.trail.take_spared():

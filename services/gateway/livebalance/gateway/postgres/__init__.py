@@ -1,1 +1,1 @@
-"""Postgres in: batched reads of accounts, and the audit."""
+"""Reads Postgres: accounts in batches, and the audit."""

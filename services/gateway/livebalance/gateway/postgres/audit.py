@@ -1,6 +1,6 @@
-"""Followed accounts are compared with Postgres all the time; the same statements tell how far the lanes are.
+"""Compares every subscribed account with Postgres, again and again, and reads the progress of the lanes.
 
-The accounts of a period are spread over it in slices, and only differences come back.
+The accounts are spread over the interval in slices, one statement each. A statement returns only differences.
 """
 
 import asyncio
@@ -16,85 +16,93 @@ from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.runtime import logs
 from livebalance.wire.identity import AccountId, Position
 
-SLICE = 1000  # accounts in one statement
-RETRY = 1.0  # seconds
+SLICE_ACCOUNTS = 1000  # in one statement
+RETRY_SECONDS = 1.0
 
 _log = logs.get("audit")
 
-Followed = Mapping[AccountId, Position]
+AccountPositions = Mapping[AccountId, Position]
 
 
-def slices(accounts: Sequence[AccountId], size: int = SLICE) -> list[Sequence[AccountId]]:
-    """At least one, if empty: the lanes are asked for in any case."""
+def slices(accounts: Sequence[AccountId], size: int = SLICE_ACCOUNTS) -> list[Sequence[AccountId]]:
+    """Returns the accounts in slices, or one empty slice: its statement still reads the lanes."""
     return [accounts[start : start + size] for start in range(0, max(len(accounts), 1), size)]
 
 
-def findings(asked: Followed, finding: AuditFinding) -> Counter[str]:
-    """How many accounts are elsewhere in Postgres, by how: of another epoch, further, or not as far."""
-    found = Counter(epoch=sum(at.epoch != finding.epoch for at in asked.values()))
+def count_findings(compared: AccountPositions, finding: AuditFinding) -> Counter[str]:
+    """Counts the accounts that differ in Postgres.
+
+    Keys are `epoch` (another epoch), `ahead` (a higher revision in Postgres) and `back` (a lower revision).
+    """
+    counts = Counter(epoch=sum(position.epoch != finding.epoch for position in compared.values()))
     for account, revision in finding.revisions.items():
-        at = asked[account]
-        if at.epoch == finding.epoch:
-            found["ahead" if revision > at.revision else "back"] += 1
-    return found
+        position = compared[account]
+        if position.epoch == finding.epoch:
+            counts["ahead" if revision > position.revision else "back"] += 1
+    return counts
 
 
 class Audit:
-    """`run` serves until it is cancelled."""
+    """The loop of the audit. `run` serves until it is cancelled."""
 
     def __init__(
         self,
         pool: "asyncpg.Pool[asyncpg.Record]",
         accounts: Callable[[], Sequence[AccountId]],
-        positions: Callable[[Sequence[AccountId]], Followed],
-        audited: Callable[[Followed, AuditFinding], None],
-        failed: Callable[[], None],
+        positions: Callable[[Sequence[AccountId]], AccountPositions],
+        on_compared: Callable[[AccountPositions, AuditFinding], None],
+        on_failed: Callable[[], None],
         *,
-        period: float,
-        deadline: float,
+        interval_seconds: float,
+        timeout_seconds: float,
     ) -> None:
-        """`accounts` are followed; `positions` tells where they are, of those that are anywhere. Seconds."""
+        """Compares each of `accounts` once in every interval.
+
+        `positions` returns the positions of those accounts that have one. A statement may take
+        `timeout_seconds`.
+        """
         self._pool = pool
         self._accounts = accounts
         self._positions = positions
-        self._audited = audited
-        self._failed = failed
-        self._period = period
-        self._deadline = deadline
-        self._hurry = asyncio.Event()
+        self._on_compared = on_compared
+        self._on_failed = on_failed
+        self._interval_seconds = interval_seconds
+        self._timeout_seconds = timeout_seconds
+        self._requested = asyncio.Event()
 
-    def now(self) -> None:
-        """Do not wait for the next period: much may have been lost."""
-        self._hurry.set()
+    def run_now(self) -> None:
+        """Compares every account at once. Called when messages may be lost."""
+        self._requested.set()
 
     async def run(self) -> None:
+        """Audits, and retries while Postgres is unavailable."""
         while True:
             try:
-                await self._round()
-            except TRANSIENT as reason:
-                _log.warning("postgres is away", reason=type(reason).__name__)
-                self._failed()
-                await self._pause(RETRY)
+                await self._compare_all()
+            except TRANSIENT as error:
+                _log.warning("postgres unavailable", reason=type(error).__name__)
+                self._on_failed()
+                await self._pause(RETRY_SECONDS)
 
-    async def _round(self) -> None:
+    async def _compare_all(self) -> None:
         parts = slices(self._accounts())
-        spread = 0.0 if self._hurry.is_set() else self._period / len(parts)
-        self._hurry.clear()
+        pause = 0.0 if self._requested.is_set() else self._interval_seconds / len(parts)
+        self._requested.clear()
         for part in parts:
             await self._compare(self._positions(part))
-            if await self._pause(spread):
-                return  # and begin again, with all of them
-        if not spread:
-            await self._pause(self._period)
+            if await self._pause(pause):
+                return  # starts again with all accounts
+        if not pause:
+            await self._pause(self._interval_seconds)
 
-    async def _compare(self, asked: Followed) -> None:
-        async with asyncio.timeout(self._deadline):
-            finding = await gateway_reads.audit(self._pool, asked)
-        self._audited(asked, finding)
+    async def _compare(self, positions: AccountPositions) -> None:
+        async with asyncio.timeout(self._timeout_seconds):
+            finding = await gateway_reads.audit(self._pool, positions)
+        self._on_compared(positions, finding)
 
     async def _pause(self, seconds: float) -> bool:
-        """Whether it was cut short."""
+        """Waits, and returns whether `run_now` ended the pause."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-        return self._hurry.is_set()
+                await self._requested.wait()
+        return self._requested.is_set()

@@ -1,7 +1,7 @@
-"""Postgres in: reads of accounts, many in one statement, few statements at once.
+"""Reads accounts from Postgres: many reads in one statement, and few statements at once.
 
-The hub has at most one read of an account on its way. Those that wait take turns; a statement that fails
-fails all its reads, and the next one waits, longer each time, with jitter.
+The hub has at most one read of an account in progress. Further reads wait in the queue. A failed statement
+fails all its reads, and the next statement starts after a pause with jitter, which grows with each failure.
 """
 
 import asyncio
@@ -23,80 +23,82 @@ from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import Position
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds at most after a failure
+MIN_RETRY, MAX_RETRY = 0.1, 2.0  # seconds; upper bounds of the pause after a first and a later failure
 
-_log = logs.get("snapshots")
+_log = logs.get("loader")
 
-Failure = Literal["unavailable", "queue_full"]  # Postgres did not answer; too many wait for it
-Answers = Mapping[Position | None, AccountState]
+ReadFailure = Literal["unavailable", "queue_full"]  # Postgres did not answer; too many reads are queued
+AccountStates = Mapping[Position | None, AccountState]  # the answer for each reader's position
 
 
 class AccountLoader:
-    """Each of `workers` runs one statement at a time. `run` serves until it is cancelled."""
+    """Runs `workers` statements at a time. `run` serves until it is cancelled."""
 
     def __init__(
         self,
         pool: "asyncpg.Pool[asyncpg.Record]",
-        answered: Callable[[Sequence[tuple[AccountRead, Answers]]], None],
-        failed: Callable[[Sequence[AccountRead], Failure], None],
-        turns: ReadQueue,
+        on_read: Callable[[Sequence[tuple[AccountRead, AccountStates]]], None],
+        on_failed: Callable[[Sequence[AccountRead], ReadFailure], None],
+        queue: ReadQueue,
         *,
-        resume_max: int,
+        max_revisions: int,
         page_rows: int,
-        deadline: float,
+        timeout_seconds: float,
         workers: int,
     ) -> None:
-        """`deadline`: seconds a statement has."""
+        """Reads deltas of up to `max_revisions`, `page_rows` at a time. A statement has `timeout_seconds`."""
         self._pool = pool
-        self._answered = answered
-        self._failed = failed
-        self._resume_max = resume_max
+        self._on_read = on_read
+        self._on_failed = on_failed
+        self._queue = queue
+        self._max_revisions = max_revisions
         self._page_rows = page_rows
-        self._deadline = deadline
-        self._turns = turns
+        self._timeout_seconds = timeout_seconds
         self._workers = workers
-        self._some = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    def ask(self, wanted: Sequence[AccountRead]) -> None:
-        """`answered` or `failed` is called for each, later."""
-        if refused := self._turns.ask(wanted, time.monotonic()):
-            asyncio.get_running_loop().call_soon(self._failed, refused, "queue_full")
-        self._some.set()
+    def request(self, reads: Sequence[AccountRead]) -> None:
+        """Queues reads. `on_read` or `on_failed` is called for each of them later."""
+        if rejected := self._queue.add(reads, time.monotonic()):
+            asyncio.get_running_loop().call_soon(self._on_failed, rejected, "queue_full")
+        self._requested.set()
 
     async def run(self) -> None:
+        """Runs the workers."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._work())
 
     async def _work(self) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RETRY
         while True:
-            some = await self._next()
+            reads = await self._next_batch()
             try:
-                async with asyncio.timeout(self._deadline):
-                    found = await self._read(some)
-            except TRANSIENT as reason:
-                _log.warning("postgres is away", reason=type(reason).__name__, reads=len(some))
-                self._failed(some, "unavailable")
+                async with asyncio.timeout(self._timeout_seconds):
+                    answers = await self._read(reads)
+            except TRANSIENT as error:
+                _log.warning("postgres unavailable", reason=type(error).__name__, reads=len(reads))
+                self._on_failed(reads, "unavailable")
                 await asyncio.sleep(random.uniform(0, pause))
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, MAX_RETRY)
             else:
-                pause = FIRST_PAUSE
-                self._answered(found)
+                pause = MIN_RETRY
+                self._on_read(answers)
                 failpoints.at("after_snapshot")
 
-    async def _next(self) -> list[AccountRead]:
+    async def _next_batch(self) -> list[AccountRead]:
         while True:
-            turn = self._turns.next(time.monotonic())
-            if isinstance(turn, list):
-                return turn
-            self._some.clear()
+            batch = self._queue.pop(time.monotonic())
+            if isinstance(batch, list):
+                return batch
+            self._requested.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(turn):
-                    await self._some.wait()
+                async with asyncio.timeout(batch):
+                    await self._requested.wait()
 
-    async def _read(self, some: list[AccountRead]) -> list[tuple[AccountRead, Answers]]:
+    async def _read(self, reads: list[AccountRead]) -> list[tuple[AccountRead, AccountStates]]:
         metrics.STATEMENTS.inc()
-        asked = [AccountQuery(one.account, after) for one in some for after in one.afters]
-        found = iter(await gateway_reads.accounts(self._pool, asked, self._resume_max, self._page_rows))
-        return [(one, dict(zip(one.afters, found, strict=False))) for one in some]
+        queries = [AccountQuery(read.account, after) for read in reads for after in read.afters]
+        rows = await gateway_reads.accounts(self._pool, queries, self._max_revisions, self._page_rows)
+        states = iter(rows)
+        return [(read, dict(zip(read.afters, states, strict=False))) for read in reads]

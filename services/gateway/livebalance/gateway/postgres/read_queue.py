@@ -1,9 +1,9 @@
-"""Which reads go in the next statement, and when: the admission to Postgres.
+"""Decides which account reads go into the next statement, and when.
 
-Joins and resumes wait apart, each up to a bound, and resumes go first: their clients already show something,
-and only they come by the thousand at once. A full statement goes at once. One that is not waits a moment for
-more; one of resumes alone longer, once many have gone: who comes back a quarter of a second later than it
-could does not see it, and Postgres answers a gateway's worth of clients with a few dozen statements.
+Resume and subscribe reads wait in two bounded queues. Resume reads go first: their clients already show data,
+and only resumes come by the thousand at once. A full statement goes at once. Other statements wait a moment
+for more reads. Statements with only resume reads have a rate limit besides: after a burst they wait up to a
+quarter of a second, which nobody sees. So a few dozen statements answer all clients of a gateway.
 """
 
 from collections import deque
@@ -12,80 +12,88 @@ from collections.abc import Sequence
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.effects import AccountRead
 
-PAIRS = 256  # of account and position in one statement
-GATHER = 0.002  # seconds
-RESUMES, RESUMES_AT_ONCE = 4, 16  # statements that are not full, a second
+MAX_PAIRS = 256  # of account and position, in one statement
+GATHER_SECONDS = 0.002
+RESUMES_PER_SECOND, RESUMES_BURST = 4, 16  # statements that are not full and have only resume reads
 
 
 class _Queue:
-    """First come, first served."""
+    """Reads in the order in which they were added, with the time of each."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, max_reads: int) -> None:
+        self._max_reads = max_reads
         self._reads: deque[tuple[AccountRead, float]] = deque()
         self.pairs = 0
 
-    def ask(self, read: AccountRead, now: float) -> bool:
-        """False: there is no room."""
-        if len(self._reads) >= self._limit:
+    def add(self, read: AccountRead, now: float) -> bool:
+        """Adds a read, or returns False if the queue is full."""
+        if len(self._reads) >= self._max_reads:
             return False
         self._reads.append((read, now))
         self.pairs += len(read.afters)
         return True
 
     @property
-    def since(self) -> float | None:
-        """When the first came; None: nobody waits."""
+    def oldest(self) -> float | None:
+        """When the first read was added, or None if the queue is empty."""
         return self._reads[0][1] if self._reads else None
 
-    def fill(self, some: list[AccountRead], room: int) -> int:
-        """Moves to `some` what there is room for, and returns what room is left. An empty one takes any."""
-        while self._reads and ((size := len(self._reads[0][0].afters)) <= room or not some):
-            some.append(self._reads.popleft()[0])
+    def pop_into(self, batch: list[AccountRead], room: int) -> int:
+        """Moves reads into `batch` while they fit into `room` pairs, and returns the room that is left.
+
+        An empty batch takes any read.
+        """
+        while self._reads and ((size := len(self._reads[0][0].afters)) <= room or not batch):
+            batch.append(self._reads.popleft()[0])
             self.pairs -= size
             room -= size
         return room
 
 
 class ReadQueue:
-    """Pure: times in seconds."""
+    """The two queues, and the rate limits of reads and statements. Times are in seconds."""
 
-    def __init__(self, per_second: int, waiting: int) -> None:
-        """Reads a second; and how many joins, and how many resumes, may wait."""
-        self._joins, self._resumes = _Queue(waiting), _Queue(waiting)
-        self._reads = RateLimiter(per_second, 2 * PAIRS)
-        self._statements = RateLimiter(RESUMES, RESUMES_AT_ONCE)
+    def __init__(self, per_second: int, max_reads: int) -> None:
+        """Lets `per_second` reads go. Queues up to `max_reads` resume reads, and as many subscribe reads."""
+        self._subscribes, self._resumes = _Queue(max_reads), _Queue(max_reads)
+        self._reads = RateLimiter(per_second, 2 * MAX_PAIRS)
+        self._statements = RateLimiter(RESUMES_PER_SECOND, RESUMES_BURST)
 
-    def ask(self, wanted: Sequence[AccountRead], now: float) -> list[AccountRead]:
-        """Returns those that found no room: they fail."""
-        return [one for one in wanted if not self._line(one).ask(one, now)]
+    def add(self, reads: Sequence[AccountRead], now: float) -> list[AccountRead]:
+        """Queues reads, and returns those for which there is no room."""
+        return [read for read in reads if not self._queue_of(read).add(read, now)]
 
-    def _line(self, read: AccountRead) -> _Queue:
-        return self._joins if read.afters == {None} else self._resumes
+    def _queue_of(self, read: AccountRead) -> _Queue:
+        return self._subscribes if read.afters == {None} else self._resumes
 
-    def next(self, now: float) -> list[AccountRead] | float | None:
-        """The reads of the next statement; or the seconds until there may be one; None: nobody waits."""
+    def pop(self, now: float) -> list[AccountRead] | float | None:
+        """Returns the reads of the next statement.
+
+        Instead returns the seconds until a statement may go, or None if both queues are empty.
+        """
         wait = self._wait(now)
         if wait != 0.0:
             return wait
-        some: list[AccountRead] = []
-        self._joins.fill(some, self._resumes.fill(some, PAIRS))
-        self._reads.owe(now, len(some))
-        return some
+        batch: list[AccountRead] = []
+        self._subscribes.pop_into(batch, self._resumes.pop_into(batch, MAX_PAIRS))
+        self._reads.owe(now, len(batch))
+        return batch
 
     def _wait(self, now: float) -> float | None:
-        """0: a statement may go."""
-        if (first := _first(self._joins.since, self._resumes.since)) is None:
+        """Returns the seconds until a statement may go."""
+        if (oldest := _earliest(self._subscribes.oldest, self._resumes.oldest)) is None:
             return None
         if wait := self._reads.wait(now, 0):
             return wait
-        if self._joins.pairs + self._resumes.pairs >= PAIRS:
+        if self._subscribes.pairs + self._resumes.pairs >= MAX_PAIRS:
             return 0.0
-        if (wait := first + GATHER - now) > 0:
+        if (wait := oldest + GATHER_SECONDS - now) > 0:
             return wait
-        joined = self._joins.since is not None and self._joins.since + GATHER <= now
-        return 0.0 if joined else self._statements.take(now)
+        subscribe_due = (
+            self._subscribes.oldest is not None and self._subscribes.oldest + GATHER_SECONDS <= now
+        )
+        return 0.0 if subscribe_due else self._statements.take(now)
 
 
-def _first(*times: float | None) -> float | None:
-    return min((one for one in times if one is not None), default=None)
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
