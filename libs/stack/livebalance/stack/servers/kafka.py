@@ -12,7 +12,7 @@ from livebalance.stack.build.jars import Progress, silent
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 
-READY = "KafkaServer Server started"
+READY = "Kafka Server started"
 HEAP = ["-Xms64m", "-Xmx384m"]
 _JVM = [
     *HEAP,
@@ -85,7 +85,7 @@ class KafkaServer:
         self.port = 0
         self.child = ChildProcess(
             name="kafka",
-            command=[*self._java(*_JVM), "kafka.KafkaServer", str(self._properties)],
+            command=[*self._java(*_JVM), "kafka.Kafka", str(self._properties)],
             log=place.log("kafka"),
             environment=bare_environment(),
         )
