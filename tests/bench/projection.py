@@ -87,7 +87,7 @@ def records(count: int, accounts: int) -> list[Transfer | Balance]:
 
 
 def _applied() -> float:
-    return float(metrics.applied._value.get())
+    return float(metrics.records_applied._value.get())
 
 
 async def measured(world: World, way: Way, total: int, seconds: float) -> Measured:

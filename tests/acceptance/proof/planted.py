@@ -26,12 +26,12 @@ def pause() -> None:
     """At the fifth batch of balances alone: nothing in it but rows that a later owner will have overtaken."""
     write, left = Store.write, [PAUSE_AT]
 
-    async def paused(self: Store, work: BatchRows) -> None:
-        if work.balances and not work.transfers:
+    async def paused(self: Store, batch: BatchRows) -> None:
+        if batch.balances and not batch.transfers:
             left[0] -= 1
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)
-        await write(self, work)
+        await write(self, batch)
 
     Store.write = paused  # type: ignore[method-assign]
 
@@ -60,9 +60,9 @@ def publish_first() -> None:
         news[:] = deltas(self, *what)
         return news.copy()
 
-    async def rung(self: Store, work: BatchRows) -> None:
+    async def rung(self: Store, batch: BatchRows) -> None:
         await bells[0].publish(news)
-        await write(self, work)
+        await write(self, batch)
 
     Publisher.start, Store.write = started, rung  # type: ignore[method-assign]
     MessageEncoder.deltas = noted  # type: ignore[method-assign,assignment]

@@ -20,14 +20,14 @@ from livebalance.wire.delta import (
     ProgressMessage,
     encode_delta,
     encode_progress,
-    redis_account,
-    redis_lane,
-    written,
+    make_delta,
+    redis_account_channel,
+    redis_lane_channel,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.money import Money
-from livebalance.wire.timestamp import Millis, as_datetime, rfc3339
-from livebalance.wire.views import BalanceView, TransferView, balance_part, source, transfers_part
+from livebalance.wire.timestamp import Millis, as_datetime, format_rfc3339
+from livebalance.wire.views import BalanceView, TransferView, balance_json, format_source, transfers_json
 
 LANES = 3
 START = Millis(1_795_000_000_000)
@@ -82,9 +82,9 @@ class Page:
             id=TransferId(f"t-{number}"),
             amount=str(Money(amount, 2)),
             total=str(Money(self.total, 2)),
-            occurred_at=rfc3339(Millis(START + number)),
+            occurred_at=format_rfc3339(Millis(START + number)),
             revision=Revision(self.revision),
-            source=source("transfers", self.lane, Offset(number)),
+            source=format_source("transfers", self.lane, Offset(number)),
         )
         self.transfers.append(one)
         return [one]
@@ -95,8 +95,8 @@ async def _rung(url: str, prefix: str) -> Publisher:
     doorbell = Publisher(url)
     doorbell.start()
     async with asyncio.timeout(10):
-        taken = metrics.published._value.get()
-        while metrics.published._value.get() == taken:
+        taken = metrics.published_messages._value.get()
+        while metrics.published_messages._value.get() == taken:
             await doorbell.publish([(f"{prefix}nobody", b"")])
             await asyncio.sleep(0.05)
     return doorbell
@@ -121,7 +121,7 @@ class Book:
 
     async def __aenter__(self) -> Self:
         self._sql = await asyncpg.connect(self._postgres)
-        if RedisUrl.of(self._redis_url).clustered:
+        if RedisUrl.parse(self._redis_url).clustered:
             self._doorbell = await _rung(self._redis_url, self._prefix)
         else:
             self._redis = redis.asyncio.from_url(
@@ -176,10 +176,10 @@ class Book:
         await self.publish_raw(account, encode_delta(delta))
 
     async def publish_raw(self, account: str, message: bytes) -> None:
-        await self._publish(redis_account(self._prefix, AccountId(account)), message)
+        await self._publish(redis_account_channel(self._prefix, AccountId(account)), message)
 
     async def publish_to_lane(self, lane: int, message: bytes) -> None:
-        await self._publish(redis_lane(self._prefix, Lane(lane)), message)
+        await self._publish(redis_lane_channel(self._prefix, Lane(lane)), message)
 
     async def _publish(self, channel: str, message: bytes) -> None:
         if self._doorbell:
@@ -221,10 +221,10 @@ class Book:
             from_=Revision(before),
             to=Revision(page.revision),
             recorded_at=self.as_of,
-            balance=balance_part(page.balance()),
-            transfers=transfers_part(new),
+            balance=balance_json(page.balance()),
+            transfers=transfers_json(new),
         )
-        return written(page.account, page.lane, parts)
+        return make_delta(page.account, page.lane, parts)
 
     async def _write_balance(self, page: Page) -> None:
         view = page.balance()
@@ -270,7 +270,7 @@ class Book:
             await self._write_balance(fresh)
         parts = DeltaParts(self.epoch, Revision(before), Revision(before + 1), self.as_of, b"null", b"")
         if not self.deaf:
-            await self.publish(account, written(page.account, page.lane, parts, gone=True))
+            await self.publish(account, make_delta(page.account, page.lane, parts, gone=True))
 
     async def kill_subscribers(self) -> None:
         """RedisUrl drops every connection that listens."""

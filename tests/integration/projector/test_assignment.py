@@ -49,7 +49,7 @@ async def rebalances(world: World, patch: pytest.MonkeyPatch) -> None:
         pass
 
     patch.setattr(LaneConsumer, "fetch", held_up)
-    patch.setattr(LaneConsumer, "mark", unmarked)
+    patch.setattr(LaneConsumer, "commit", unmarked)
     async with world.running() as projector:
         for partition in range(3):
             await world.write([transfer(f"acc-{partition}", str(n), 1) for n in range(STORED)], partition)
@@ -61,7 +61,7 @@ async def rebalances(world: World, patch: pytest.MonkeyPatch) -> None:
             )
         await hint(world, projector)
         async with another_member(world):
-            consumer = projector._intake._consumer
+            consumer = projector._consumer._consumer
             await reached(lambda: 0 < len(consumer.assignment()) < 6)
             kept = sorted({at.partition for at in consumer.assignment()})
             gate.set()
@@ -74,30 +74,33 @@ async def test_a_lane_that_goes_while_it_is_looked_at(world: World) -> None:
     async with world.running() as projector:
         await reached(lambda: projector._lanes is not None)
         intake, done, held, claimed = (
-            projector._intake,
-            projector._announcer.done,
+            projector._consumer,
+            projector._after_commit.done,
             asyncio.Event(),
-            projector._number,
+            projector._assignment_number,
         )
 
         async def held_up() -> None:
             if not held.is_set():
                 held.set()
-                await reached(lambda: intake.number >= claimed + 2)
+                await reached(lambda: intake.assignment_number >= claimed + 2)
             await done()
 
-        projector._announcer.done = held_up  # type: ignore[method-assign]  # what comes before it looks
+        projector._after_commit.done = held_up  # type: ignore[method-assign]  # what comes before it looks
         await held.wait()
         async with another_member(world):
             await reached(
-                lambda: claimed < projector._number == intake.number and projector._lanes is not None
+                lambda: (
+                    claimed < projector._assignment_number == intake.assignment_number
+                    and projector._lanes is not None
+                )
             )
 
 
 async def hint(world: World, projector: Projector) -> None:
     ahead = {TopicPartition(world.topics.transfers, partition): HINT for partition in range(3)}
     equal = {TopicPartition(world.topics.balances, partition): 0 for partition in range(3)}
-    await projector._intake._consumer.commit({**ahead, **equal})
+    await projector._consumer._consumer.commit({**ahead, **equal})
 
 
 async def test_the_rule_of_assignment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +118,7 @@ async def test_without_it_a_gap_looks_normal(world: World, monkeypatch: pytest.M
     async def says_nothing(self: Projector) -> None:
         """Else it asks for lanes it has lost, and may fail for ever before it reads anything wrong."""
 
-    monkeypatch.setattr(Projector, "_tell", says_nothing)
+    monkeypatch.setattr(Projector, "_write_progress", says_nothing)
     monkeypatch.setattr(RebalanceListener, "on_partitions_revoked", lambda self, revoked: None)
     monkeypatch.setattr(RebalanceListener, "on_partitions_assigned", counts_once)
     with pytest.raises(AssertionError, match=r"\['0', '1', '2', '8', '9'\]"):

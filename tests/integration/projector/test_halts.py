@@ -27,7 +27,7 @@ async def test_too_many_refused_records_in_a_row(world: World) -> None:
         await world.write([transfer("alice", "t", 1)], 0)
         for _ in range(6):
             await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)
-        await world.until(HALTED, "0: more than 3 records in a row were refused")
+        await world.until(HALTED, "0: more than 3 consecutive records were rejected")
         await others_go_on(world)
     [row] = await world.ask("select transfers_next from lane where lane = 0")
     assert row[0] == 4
@@ -41,7 +41,7 @@ async def test_a_topic_made_anew_and_shorter(world: World) -> None:
     await recreate(world)
     async with world.running():
         await world.until(
-            HALTED, f"0: {world.topics.transfers} ends at 0 but 3 comes next: the topic was made anew"
+            HALTED, f"0: {world.topics.transfers} ends at 0 but 3 comes next: the topic was recreated"
         )
         await others_go_on(world)
 
@@ -55,7 +55,7 @@ async def test_a_topic_made_anew_with_other_records(world: World) -> None:
     async with world.running():
         await world.until(
             HALTED,
-            f"0: {world.topics.transfers} holds another record at 2 now: the topic was made anew",
+            f"0: {world.topics.transfers} holds another record at 2 now: the topic was recreated",
         )
         await others_go_on(world)
     assert await world.transfer_ids("alice") == ["0", "1", "2"]

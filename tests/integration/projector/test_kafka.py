@@ -15,8 +15,8 @@ from tests.integration.projector.world import World, history, reached
 async def test_kafka_killed(
     world: World, place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stall_detector, "_SUSPECT", 2.0)
-    monkeypatch.setattr(stall_detector, "_STALLED", 0.1)  # at once, if ever
+    monkeypatch.setattr(stall_detector, "_SUSPECT_SECONDS", 2.0)
+    monkeypatch.setattr(stall_detector, "_STALLED_SECONDS", 0.1)  # at once, if ever
     with Servers.ours(StatePaths(place.home, tmp_path / "own"), "kafka") as own:
         here = dataclasses.replace(world, kafka=own.kafka)
         await here.topics.create(Broker(here.kafka))
@@ -26,11 +26,11 @@ async def test_kafka_killed(
             await here.write(fed[:5])
             await here.applied(fed[:5])
             broker.kill()
-            await reached(lambda: projector.unready() == "kafka does not answer", 60)
-            assert projector.stalled() is None
+            await reached(lambda: projector.unready_reason() == "kafka does not answer", 60)
+            assert projector.stalled_reason() is None
             broker.start()
             broker.wait_for("Kafka Server started", 60)
             await here.write(fed[5:])
             await here.applied(fed, 60)
-            await reached(lambda: projector.unready() is None)
+            await reached(lambda: projector.unready_reason() is None)
         await here.is_exact(fed)

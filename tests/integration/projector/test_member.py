@@ -26,10 +26,10 @@ async def test_a_restart_moves_no_lane_and_an_absence_does(world: World) -> None
         async with intake(world, "restarts") as restarts:
             await reached(lambda: bool(stays.assigned() and restarts.assigned()))
             mine, others = stays.assigned(), restarts.assigned()
-            number = stays.number
+            number = stays.assignment_number
         async with intake(world, "restarts") as again:
             await reached(lambda: again.assigned() == others)
-        assert stays.number == number
+        assert stays.assignment_number == number
         await reached(lambda: stays.assigned() == sorted(mine + others), 30)
 
 

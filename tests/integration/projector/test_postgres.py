@@ -111,7 +111,7 @@ async def test_a_mark_of_an_older_epoch_or_of_somebody_else_proves_nothing(world
         await world.until("select count(*)::int from transfer", 1)
         [old] = await epochs(world)
         at = TopicPartition(world.topics.transfers, 0)
-        await projector._intake._consumer.commit({at: (99, "ffffffffffffffff")})
+        await projector._consumer._consumer.commit({at: (99, "ffffffffffffffff")})
     async with world.running():
         await world.write([transfer("alice", "u", 1)], 0)
         await world.until("select count(*)::int from transfer", 2)

@@ -12,7 +12,7 @@ from livebalance.projector.postgres.store import Store
 from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.runtime.schema.http_registry import RegistryUnavailableError
-from livebalance.wire.delta import parts_of
+from livebalance.wire.delta import split_delta_frame
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.avro import Schema, SchemaId
@@ -37,21 +37,21 @@ class Registry:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.knows = self.is_away = False
-        writer = FileRegistry.writer
+        writer = FileRegistry.writer_schema
 
         def look_up(files: FileRegistry, id_: SchemaId) -> Schema:
             if id_ != NEW:
                 return writer(files, id_)
             if self.knows:
-                return avro.TRANSFER
+                return avro.TRANSFER_SCHEMA
             raise DecodeError(f"unknown schema id {id_}")
 
-        async def learn(_: FileRegistry, values: Sequence[bytes | None]) -> None:
+        async def fetch_schemas(_: FileRegistry, values: Sequence[bytes | None]) -> None:
             if self.is_away and any(value and avro.schema_id(value) == NEW for value in values):
                 raise RegistryUnavailableError("gone")
 
-        patch.setattr(FileRegistry, "writer", look_up)
-        patch.setattr(FileRegistry, "learn", learn)
+        patch.setattr(FileRegistry, "writer_schema", look_up)
+        patch.setattr(FileRegistry, "fetch_schemas", fetch_schemas)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ async def test_a_record_is_applied_as_if_it_had_come_in_time(
     assert (row["revision"], put["state"], put["reason"]) == (5, "applied", "unknown schema id 7")
     assert row["recorded_at"] >= put["kafka_time"]
     last = bell.deltas[-1][1]
-    shown = json.loads(parts_of(last.text).transfers)
+    shown = json.loads(split_delta_frame(last.text).transfers)
     assert (last.from_, last.to, shown["id"]) == (4, 5, "t-2")
     assert shown["source"] == f"{world.topics.transfers}/0@1"
     [note] = await world.ask("select what, lane, was, became, by, why from intervention")
@@ -256,7 +256,7 @@ async def test_what_was_held_of_an_erased_account_is_not_applied(world: World, r
 async def test_while_the_registry_is_away_it_waits_and_nothing_else_does(
     world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "_AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(replay, "_RETRY_SECONDS", 0.2)
     async with world.running():
         await write(world, [transfer("alice", "t-1", 1)], "t-1")
         await world.until(HELD, 1)

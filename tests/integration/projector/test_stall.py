@@ -34,18 +34,18 @@ Impatience = Callable[[float], None]
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> Impatience:
     """`impatience(5)`: from now on a loop gives up after five seconds; before, it has all its time."""
-    monkeypatch.setattr(stall_detector, "_SUSPECT", 1.0)
+    monkeypatch.setattr(stall_detector, "_SUSPECT_SECONDS", 1.0)
 
     def begin(give_up: float) -> None:
-        monkeypatch.setattr(stall_detector, "_STALLED", 2.0)
-        monkeypatch.setattr(stall_detector, "_GIVE_UP", give_up)
+        monkeypatch.setattr(stall_detector, "_STALLED_SECONDS", 2.0)
+        monkeypatch.setattr(stall_detector, "_EXIT_SECONDS", give_up)
 
     return begin
 
 
 async def is_noticed(world: World, projector: Projector) -> None:
-    await reached(lambda: "although there is more" in (projector.unready() or ""))
-    await reached(lambda: "although there is more" in (projector.stalled() or ""))
+    await reached(lambda: "although records wait" in (projector.unready_reason() or ""))
+    await reached(lambda: "although records wait" in (projector.stalled_reason() or ""))
     await asyncio.sleep(20)
 
 
@@ -53,11 +53,11 @@ async def stops_fetching(world: World, impatience: Impatience) -> None:
     async with world.running() as projector:
         await world.write([transfer("alice", "t", 1)])
         await world.until("select count(*)::int from transfer", 1)
-        assert projector.unready() is None
+        assert projector.unready_reason() is None
         impatience(5)
-        projector._intake._consumer.pause(*projector._intake._consumer.assignment())
+        projector._consumer._consumer.pause(*projector._consumer._consumer.assignment())
         await asyncio.sleep(2.5)
-        assert projector.unready() is None  # there is nothing to fetch
+        assert projector.unready_reason() is None  # there is nothing to fetch
         await world.write([transfer("alice", "u", 1)])
         await is_noticed(world, projector)
 
@@ -79,7 +79,7 @@ async def hangs_in_a_write(world: World, impatience: Impatience, monkeypatch: py
         while told[0] == 200:
             await asyncio.sleep(0.1)
             told = await answer(settings.http_port, "/livez")
-    assert told == (503, "nothing done although there is more\n")
+    assert told == (503, "nothing processed although records wait\n")
     await serving
 
 
@@ -97,10 +97,10 @@ async def test_what_an_open_transaction_holds_back_is_no_standstill(
         async with world.held_back_by(transfer("alice", "never", 1)):
             await world.write([transfer("alice", "u", 1)])
             impatience(5)
-            reading = projector._intake._consumer
+            reading = projector._consumer._consumer
             reading.pause(*reading.assignment())  # it is silent, so the broker is asked whether there is more
             await asyncio.sleep(2.5)
-            assert projector.unready() is None
+            assert projector.unready_reason() is None
             reading.resume(*reading.assignment())
         await world.until("select count(*)::int from transfer", 2)
 
@@ -108,7 +108,7 @@ async def test_what_an_open_transaction_holds_back_is_no_standstill(
 async def test_a_batch_that_never_ends_ends_the_process(
     world: World, impatience: Impatience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StalledError, match="nothing done"):
+    with pytest.raises(StalledError, match="nothing processed"):
         await hangs_in_a_write(world, impatience, monkeypatch)
 
 
@@ -127,10 +127,10 @@ async def test_postgres_away_for_long_is_no_standstill(
             server.kill()
             await here.write([transfer("alice", "u", 1)])
             impatience(60)
-            before = projector.turns
+            before = projector.iterations
             async with asyncio.timeout(60):
-                while projector.turns < before + 6:  # each ends by itself, and waits longer
-                    assert projector.stalled() is None
+                while projector.iterations < before + 6:  # each ends by itself, and waits longer
+                    assert projector.stalled_reason() is None
                     await asyncio.sleep(0.05)
             server.start()
             server.wait_for("ready to accept connections", 30)
@@ -141,4 +141,4 @@ async def test_who_waits_for_kafka_to_be_there_is_alive_and_not_ready(world: Wor
     port = free_port()
     world.start(kafka="127.0.0.1:1", http_port=port)
     assert await answer(port, "/livez") == (200, "ok\n")
-    assert await answer(port, "/readyz") == (503, "kafka is away\n")
+    assert await answer(port, "/readyz") == (503, "kafka is unavailable\n")

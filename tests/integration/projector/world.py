@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ class World:
             assert row["transfer_count"] == len(moved)
             assert (row["drift"], row["half_applied"], row["disputed_since"]) == (0, 0, None)
             shown = max((one for one in own if isinstance(one, Balance)), key=lambda one: one.version)
-            assert (row["version"], row["balance"]) == (shown.version, shown.amount.decimal)
+            assert (row["version"], row["balance"]) == (shown.version, Decimal(str(shown.amount)))
         totals = await self.ask(
             "select count(*) from (select total, sum(amount) over (partition by account_id order by revision)"
             " as summed from transfer) each where total <> summed"

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from livebalance.projector.fold.account import restored
+from livebalance.projector.fold.account import account_from_row
 from livebalance.projector.fold.fold import FoldResult, batch_rows, fold
 from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected
 from livebalance.readmodel import projector_writes
@@ -78,7 +78,7 @@ async def write(connection: projector_writes.Connection, done: BatchRows) -> Non
 async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -> FoldResult:
     """FoldResult onto what is read of Postgres."""
     accounts = {
-        row.account: restored(row) for row in await projector_writes.stored_balances(connection, [A, B])
+        row.account: account_from_row(row) for row in await projector_writes.stored_balances(connection, [A, B])
     }
     named = [(account, TransferId(id_)) for account in (A, B) for id_ in "1234"]
     return fold(batch, accounts, await projector_writes.listed_transfers(connection, named))

@@ -58,7 +58,7 @@ class Naive:
     quarantined: int = 0
 
     def take(self, one: Incoming) -> None:
-        what = one.what
+        what = one.content
         if isinstance(what, Rejected):
             self.quarantined += 1
             return

@@ -1,7 +1,7 @@
 """Postgres as a shelf in memory: it takes what a projector writes, strictly, and gives back what it reads."""
 
-from livebalance.projector.fold.account import Account, restored
-from livebalance.projector.fold.fold import FoldResult, Named, batch_rows, fold
+from livebalance.projector.fold.account import Account, account_from_row
+from livebalance.projector.fold.fold import FoldResult, TransferKey, batch_rows, fold
 from livebalance.projector.fold.records import Incoming
 from livebalance.readmodel.rows import (
     BalanceRow,
@@ -12,11 +12,11 @@ from livebalance.readmodel.rows import (
     TransferRow,
 )
 from livebalance.wire.identity import AccountId
-from livebalance.wire.money import Money, money
+from livebalance.wire.money import Money, parse_money
 
 
 def _money(text: str | None) -> Money | None:
-    return None if text is None else money(text)
+    return None if text is None else parse_money(text)
 
 
 def stored(row: BalanceRow) -> StoredBalance:
@@ -30,7 +30,7 @@ def stored(row: BalanceRow) -> StoredBalance:
         row.transfer_id,
         row.client_id,
         _money(row.opening),
-        money(row.posted_total),
+        parse_money(row.posted_total),
         row.transfer_count,
         _money(row.half_applied),
         row.unverified_since,
@@ -65,12 +65,12 @@ class Shelf:
         self.quarantined.extend(batch_rows.quarantined)
 
     def accounts(self) -> dict[AccountId, Account]:
-        return {id_: restored(stored(row)) for id_, row in self.balances.items()}
+        return {id_: account_from_row(stored(row)) for id_, row in self.balances.items()}
 
-    def listed(self) -> dict[Named, ListedTransfer]:
+    def listed(self) -> dict[TransferKey, ListedTransfer]:
         return {
             (row.account, row.transfer_id): ListedTransfer(
-                money(row.amount), row.occurred_at, money(row.total)
+                parse_money(row.amount), row.occurred_at, parse_money(row.total)
             )
             for row in self.transfers
         }

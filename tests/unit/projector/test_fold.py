@@ -9,7 +9,7 @@ from livebalance.projector.fold.fold import (
     OTHER_TRANSFER,
     FoldResult,
     fold,
-    named_by,
+    transfer_keys,
 )
 from livebalance.projector.fold.records import Content, Erasure
 from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
@@ -130,8 +130,8 @@ def test_a_record_of_another_lane_is_kept_aside() -> None:
     known = {A: Account(A, Lane(0), Revision(1))}
     folded = fold([arrived(moved("t", 1), 0, 0)], known, {})
     assert folded.changes == {}
-    assert folded.quarantined[0].reason == "the account is of lane 0"
+    assert folded.quarantined[0].reason == "the account belongs to lane 0"
 
 
 def test_nothing_is_named_by_the_opening() -> None:
-    assert named_by([arrived(shows(0, "", 1), 0, 0)]) == set()
+    assert transfer_keys([arrived(shows(0, "", 1), 0, 0)]) == set()

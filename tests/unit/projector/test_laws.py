@@ -179,7 +179,7 @@ def _skips_a_revision(self: Account, at: Any) -> None:
 
 
 def _forgets_the_past(self: _Fold, change: fold_file.Change, id_: TransferId) -> Any:
-    return self._listed.get((change.account.id, id_))
+    return self._newly_listed.get((change.account.id, id_))
 
 
 def _opening_of_the_first(self: Account, total: Money) -> None:
@@ -193,10 +193,10 @@ def _leaves_balances_waiting(self: Account, transfer: Transfer, offset: Offset, 
 
 
 MUTANTS = [
-    (law_truth, _Fold, "_find", _forgets_the_past),
+    (law_truth, _Fold, "_find_listed", _forgets_the_past),
     (law_truth, Account, "_advance", _skips_a_revision),
-    (law_dense, _Fold, "_find", _forgets_the_past),
-    (law_replay, Account, "post", _leaves_balances_waiting),
+    (law_dense, _Fold, "_find_listed", _forgets_the_past),
+    (law_replay, Account, "apply_transfer", _leaves_balances_waiting),
     (law_conservation, Account, "_verify", _opening_of_the_first),
     (law_untouched, Account, "clone", lambda self: self),
 ]

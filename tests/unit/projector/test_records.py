@@ -8,10 +8,10 @@ from livebalance.projector.fold.records import (
     Erasure,
     Incoming,
     Rejected,
-    arrivals,
-    before_streak,
+    decode_and_merge,
     fingerprint,
-    quarantined,
+    limit_consecutive_rejects,
+    quarantine_row,
 )
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.wire.identity import AccountId, TransferId
@@ -38,10 +38,10 @@ def of_balance(offset: int = 0, timestamp: int = 0, balance: Balance = BALANCE) 
 
 
 def test_records_are_decoded() -> None:
-    [transfer] = arrivals([of_transfer(4, 9)], [], CODEC)
-    [balance] = arrivals([], [of_balance(5)], CODEC)
-    assert (transfer.what, transfer.lane, transfer.offset, transfer.at) == (TRANSFER, 3, 4, 9)
-    assert balance.what == BALANCE
+    [transfer] = decode_and_merge([of_transfer(4, 9)], [], CODEC)
+    [balance] = decode_and_merge([], [of_balance(5)], CODEC)
+    assert (transfer.content, transfer.lane, transfer.offset, transfer.at) == (TRANSFER, 3, 4, 9)
+    assert balance.content == BALANCE
 
 
 @pytest.mark.parametrize(
@@ -56,20 +56,20 @@ def test_records_are_decoded() -> None:
     ],
 )
 def test_a_bad_transfer_is_refused_with_a_reason(raw: Raw, reason: str) -> None:
-    assert arrivals([raw], [], CODEC)[0].what == Rejected(reason)
+    assert decode_and_merge([raw], [], CODEC)[0].content == Rejected(reason)
 
 
 def test_a_null_balance_erases_and_needs_a_good_key() -> None:
     null = Raw("account-balances", value=None)
-    assert arrivals([], [null], CODEC)[0].what == Erasure(AccountId("a"))
+    assert decode_and_merge([], [null], CODEC)[0].content == Erasure(AccountId("a"))
     for key in (None, b"", b"\xff", b"a b"):
-        assert arrivals([], [null._replace(key=key)], CODEC)[0].what == Rejected("bad account id")
+        assert decode_and_merge([], [null._replace(key=key)], CODEC)[0].content == Rejected("bad account id")
 
 
 @given(st.binary(max_size=40), st.binary(max_size=9) | st.none(), st.integers(-1, 2**62))
 def test_no_bytes_raise(value: bytes, key: bytes | None, time: int) -> None:
     raw = Raw(value=b"\x00\x00\x00\x00\x01" + value, key=key, timestamp=time)
-    for one in arrivals([raw], [raw._replace(topic="account-balances")], CODEC):
+    for one in decode_and_merge([raw], [raw._replace(topic="account-balances")], CODEC):
         assert 0 <= one.at <= MAX_MILLIS
 
 
@@ -78,7 +78,7 @@ times = st.lists(st.integers(0, 20), max_size=8)
 
 @given(times, times)
 def test_topics_merge_by_time_and_keep_their_own_order(first: list[int], second: list[int]) -> None:
-    merged = arrivals(
+    merged = decode_and_merge(
         [of_transfer(offset, time) for offset, time in enumerate(first)],
         [of_balance(offset, time) for offset, time in enumerate(second)],
         CODEC,
@@ -106,7 +106,7 @@ def streak(*what: bool) -> list[Incoming]:
 def test_a_streak_of_refused_records_ends_the_taking(
     what: tuple[bool, ...], before: int, taken: int, after: int
 ) -> None:
-    kept, now = before_streak(streak(*what), before, limit=2)
+    kept, now = limit_consecutive_rejects(streak(*what), before, limit=2)
     assert (len(kept), now) == (taken, after)
 
 
@@ -125,7 +125,7 @@ def test_fingerprints_tell_records_apart() -> None:
 def test_a_quarantined_record_keeps_its_bytes() -> None:
     raw = Raw(key=None, value=b"\x00", headers=[("h", b"\xff"), ("n", None)], offset=6)
     one = arrived(Rejected("bad"), 6, 11)._replace(raw=raw)
-    assert quarantined(one, "bad") == (
+    assert quarantine_row(one, "bad") == (
         "transfers",
         3,
         6,

@@ -11,7 +11,7 @@ from livebalance.projector.fold.fold import (
     fold,
     replay,
 )
-from livebalance.projector.fold.records import Content, Erasure, Rejected, again
+from livebalance.projector.fold.records import Content, Erasure, Rejected, decode_quarantined
 from livebalance.readmodel.rows import ReplayOutcome
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.kafka.codec import ConfluentCodec
@@ -88,15 +88,18 @@ def test_the_first_of_two_with_one_id_wins() -> None:
 
 @pytest.mark.parametrize("good", [of_transfer(5, 10), of_balance(7, 15)])
 def test_it_is_read_as_it_would_be_if_it_came_now(good: Raw) -> None:
-    found = again(good, "transfers", "account-balances", CODEC)
+    found = decode_quarantined(good, "transfers", "account-balances", CODEC)
     assert (found.offset, found.at, found.lane) == (good.offset, good.timestamp, good.partition)
-    assert not isinstance(found.what, Rejected)
-    elsewhere = again(good._replace(topic="of-before"), "transfers", "account-balances", CODEC)
-    assert elsewhere.what == Rejected("this topic is not read any more")
-    assert again(good._replace(value=None), "transfers", "account-balances", CODEC).what == Rejected(
-        "no value"
+    assert not isinstance(found.content, Rejected)
+    elsewhere = decode_quarantined(good._replace(topic="of-before"), "transfers", "account-balances", CODEC)
+    assert elsewhere.content == Rejected("this topic is no longer read")
+    assert decode_quarantined(
+        good._replace(value=None), "transfers", "account-balances", CODEC
+    ).content == Rejected("no value")
+    assert isinstance(
+        decode_quarantined(good._replace(value=b"?"), "transfers", "account-balances", CODEC).content,
+        Rejected,
     )
-    assert isinstance(again(good._replace(value=b"?"), "transfers", "account-balances", CODEC).what, Rejected)
 
 
 def test_what_was_put_aside_before_an_erasure_goes_with_it() -> None:

@@ -1,4 +1,4 @@
-"""python -m livebalance.projector"""
+"""Runs a projector: `python -m livebalance.projector`."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from livebalance.projector.errors import fate_of
 from livebalance.projector.kafka.consumer import LaneConsumer
-from livebalance.projector.kafka.start_offsets import starts
+from livebalance.projector.kafka.start_offsets import lane_starts
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.projector import Projector
 from livebalance.projector.redis.publisher import Publisher
@@ -22,15 +22,15 @@ _RETRY_SECONDS = 1.0
 _log = logs.get("projector")
 
 
-async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> list[LaneStart] | None:
-    """All there are, once Kafka is there; None when told to stop before. Raises RefusedError."""
+async def _wait_for_kafka(settings: ProjectorSettings, stopping: asyncio.Event) -> list[LaneStart] | None:
+    """Returns `lane_starts` once Kafka is available; None if `stopping` is set before."""
     while not stopping.is_set():
         try:
-            return await starts(settings)
+            return await lane_starts(settings)
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
                 raise
-            _log.warning("kafka is away", error=repr(error))
+            _log.warning("kafka unavailable", error=repr(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _RETRY_SECONDS)
     return None
@@ -38,37 +38,44 @@ async def _lanes(settings: ProjectorSettings, stopping: asyncio.Event) -> list[L
 
 @contextlib.asynccontextmanager
 async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> AsyncIterator[Projector]:
-    """All parts of the service, connected, for as long as the block runs."""
+    """Connects the parts of a projector while the block runs. The caller runs the projector."""
     postgres, redis = settings.postgres.get_secret_value(), settings.redis.get_secret_value()
     store = Store(postgres, settings.name, lanes, settings.transfers_topic)
-    intake, doorbell = LaneConsumer(settings), Publisher(redis)
-    doorbell.start()
+    consumer, publisher = LaneConsumer(settings), Publisher(redis)
+    publisher.start()
     try:
-        await intake.start()
-        yield Projector(settings, intake, store, doorbell)
+        await consumer.start()
+        yield Projector(settings, consumer, store, publisher)
     finally:
-        await intake.stop()
-        await doorbell.close()
+        await consumer.stop()
+        await publisher.close()
         await store.close()
 
 
 async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
-    """The whole service, until `stopping` is set. It can be probed at once, whoever else is away."""
-    here: Projector | None = None
+    """Runs the service until `stopping` is set. Probes are answered even while Kafka is unavailable.
 
-    def stalled() -> str | None:
-        return here.stalled() if here else None
+    Raises:
+        StartupError: the topics, the database or the settings do not fit each other.
+        StalledError: the loop hangs although records wait.
+    """
+    projector: Projector | None = None
 
-    def unready() -> str | None:
-        return here.unready() if here else "kafka is away"
+    def stalled_reason() -> str | None:
+        return projector.stalled_reason() if projector else None
 
-    async with health.serving((settings.http_host, settings.http_port), stopping, stalled, unready):
-        lanes = await _lanes(settings, stopping)
+    def unready_reason() -> str | None:
+        return projector.unready_reason() if projector else "kafka is unavailable"
+
+    async with health.run_server(
+        (settings.http_host, settings.http_port), stopping, stalled_reason, unready_reason
+    ):
+        lanes = await _wait_for_kafka(settings, stopping)
         if lanes is None:
             return
-        async with started(settings, lanes) as here:
+        async with started(settings, lanes) as projector:
             _log.info("started", transfers=settings.transfers_topic, balances=settings.balances_topic)
-            await here.run(stopping)
+            await projector.run(stopping)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What follows a commit: the group's mark, then the news; while the next batch is read and written."""
+"""Commits offsets and publishes messages after Postgres has committed, beside the next batch (decision 9)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from livebalance.projector.redis.publisher import Publisher
 
 
 class AfterCommit:
-    """One batch at a time, in the order of the commits: whoever is ahead of it waits."""
+    """Handles one batch at a time, in the order of the commits."""
 
-    def __init__(self, intake: LaneConsumer, doorbell: Publisher) -> None:
-        self._intake, self._doorbell = intake, doorbell
-        self._under_way: asyncio.Task[None] | None = None
+    def __init__(self, consumer: LaneConsumer, publisher: Publisher) -> None:
+        self._consumer, self._publisher = consumer, publisher
+        self._task: asyncio.Task[None] | None = None
 
-    async def announce(self, lanes: Sequence[OwnedLane], news: Sequence[Message]) -> None:
-        """Returns when the batch before is announced."""
+    async def start(self, lanes: Sequence[OwnedLane], messages: Sequence[Message]) -> None:
+        """Starts on a batch, once the previous batch is done."""
         await self.done()
-        self._under_way = asyncio.create_task(self._announce(lanes, news))
+        self._task = asyncio.create_task(self._run(lanes, messages))
 
     async def done(self) -> None:
-        """Returns when all is announced. Raises what is a bug."""
-        if self._under_way is not None:
-            under_way, self._under_way = self._under_way, None
-            await under_way
+        """Waits until the last batch is done. Raises the exception of its task: a bug."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            await task
 
-    async def _announce(self, lanes: Sequence[OwnedLane], news: Sequence[Message]) -> None:
-        with metrics.seconds.labels("commit_offsets").time():
-            await self._intake.mark(lanes)
-        with metrics.seconds.labels("publish").time():
-            await self._doorbell.publish(news)
+    async def _run(self, lanes: Sequence[OwnedLane], messages: Sequence[Message]) -> None:
+        with metrics.batch_seconds.labels("commit_offsets").time():
+            await self._consumer.commit(lanes)
+        with metrics.batch_seconds.labels("publish").time():
+            await self._publisher.publish(messages)

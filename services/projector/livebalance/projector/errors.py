@@ -1,42 +1,50 @@
-"""What an error means for the loop. A poison record raises nothing: it is quarantined where it is read."""
+"""Classifies errors for the projector's loop.
+
+A record that cannot be applied raises nothing: it is quarantined (docs/errors.md#quarantined-records).
+"""
 
 import asyncpg
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from livebalance.readmodel.errors import SERVER_TRANSIENT
 from livebalance.runtime.kafka import errors
 from livebalance.runtime.kafka.errors import Fate
 
 
 class FencedError(Exception):
-    """Another process owns the lane or wrote the account: what this one knows is thrown away."""
+    """Another process owns the lane or wrote the account. The batch and the cached state are discarded."""
 
 
 class AlreadyListedError(Exception):
-    """A transfer that was taken for new is in the list: nothing was written."""
+    """A transfer that was assumed to be new is already listed. Nothing was written (decision 9)."""
 
 
 class CommitUnknownError(Exception):
-    """The connection died inside COMMIT: whether it happened is found out when the lane is claimed again."""
+    """The connection was lost during COMMIT. The next claim of the lane shows the outcome (decision 8)."""
 
 
 _FENCED = (
     FencedError,
-    NoOffsetForPartitionError,  # aiokafka: nothing was sought under this assignment
-    OffsetOutOfRangeError,  # the claim finds out why, and halts the lane
+    NoOffsetForPartitionError,  # aiokafka: there was no seek under this assignment
+    OffsetOutOfRangeError,  # the next claim finds the reason and halts the lane
 )
 _TRANSIENT = (
-    *SERVER_TRANSIENT,
     CommitUnknownError,
+    asyncpg.InterfaceError,  # the connection is closed or closing
+    asyncpg.InternalClientError,  # the connection was terminated while the driver was about to use it
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated, cancelled
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.TransactionRollbackError,  # deadlock
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
+    asyncpg.PostgresIOError,
 )
 
 
 def fate_of(error: BaseException) -> Fate:
-    """Of any exception that reached the loop."""
-    if isinstance(error, ValueError):  # asyncpg's InterfaceError of an argument it cannot encode, too
+    """Returns what an exception means for the loop: transient, fenced, or a bug."""
+    if isinstance(error, ValueError):  # also asyncpg's InterfaceError for an argument that it cannot encode
         return Fate.BUG
     if isinstance(error, _FENCED):
         return Fate.FENCED

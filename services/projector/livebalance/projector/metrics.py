@@ -1,4 +1,4 @@
-"""What a projector shows at /metrics. Those of lanes are of the lanes it owns."""
+"""The metrics of a projector. Metrics of lanes cover the lanes that this process owns."""
 
 from collections.abc import Iterable
 
@@ -7,81 +7,84 @@ from prometheus_client import Counter, Gauge, Histogram
 from livebalance.projector.fold.fold import FoldResult
 from livebalance.readmodel.rows import ReplayOutcome
 from livebalance.runtime.kafka.errors import Fate
-from livebalance.runtime.kafka.lag import gauges
-from livebalance.runtime.metrics import each
+from livebalance.runtime.kafka.lag import lag_gauges
+from livebalance.runtime.metrics import init_labels
 from livebalance.wire.identity import Epoch
 
-lag = lag_records, lag_seconds, held_back = gauges("projector")
-applied = Counter("livebalance_projector_records_applied", "Records that moved a revision.")
-duplicates = Counter(
+lag = lag_records, lag_seconds, open_transaction_seconds = lag_gauges("projector")
+records_applied = Counter(
+    "livebalance_projector_records_applied", "Records applied. Each adds 1 to its account's revision."
+)
+duplicate_records = Counter(
     "livebalance_projector_duplicate_records",
-    "Records seen before, and ignored. Usual after a restart of a producer.",
+    "Records ignored because they were applied before. Normal after a producer restarts.",
 )
-stale = Counter(
+stale_balances = Counter(
     "livebalance_projector_stale_balances",
-    "Balance records no newer than the one held, and not the same: a second writer, perhaps. They are "
-    "ignored, or dispute their account.",
+    "Balance records that are not newer than the stored balance, and differ from it, perhaps because of a "
+    "second writer. They are ignored, or dispute their account.",
 )
-quarantined = Counter(
+quarantined_records = Counter(
     "livebalance_projector_quarantined_records",
-    "Records kept aside with their bytes, in the table quarantine, which has the reason.",
+    "Rejected records. The table quarantine keeps their bytes and the reason.",
 )
-replayed = each(
+replayed_records = init_labels(
     Counter(
         "livebalance_projector_replayed_records",
-        "Records out of quarantine that an operator had marked, by what became of them. held: refused again.",
+        "Quarantined records that were marked for replay, by outcome. held: rejected again.",
         ["outcome"],
     ),
     ["applied", "duplicate", "stale", "held"],
 )
-failed = each(
+lane_releases = init_labels(
     Counter(
         "livebalance_projector_lane_releases",
-        "Times the lanes were given up and claimed again. transient: Postgres or Kafka was away.",
+        "Times the process released its lanes to claim them again. transient: Postgres or Kafka was "
+        "unavailable. fenced: another process owns a lane, or the assignment or the epoch changed.",
         ["fate"],
     ),
     [Fate.TRANSIENT.value, Fate.FENCED.value],
 )
 fenced = Counter(
     "livebalance_projector_fenced",
-    "Batches and claims thrown away because another process owns the lane, or the epoch changed. Usual when "
-    "projectors come and go, never otherwise.",
+    "Batches and claims discarded because another process owns the lane, or the epoch changed. Normal only "
+    "while projectors start or stop.",
 )
 epoch_changes = Counter(
     "livebalance_projector_epoch_changes",
-    "Times this process changed the epoch: Postgres was not the one it wrote to, or had lost commits.",
+    "Times this process changed the epoch, because Postgres is another server or has lost commits.",
 )
-epoch = Gauge(
+epoch_info = Gauge(
     "livebalance_projector_epoch_info",
-    "The epoch of the lanes. Always 1; two at once: a change under way.",
+    "The epoch of the owned lanes. Always 1. Two epochs at once: a change is under way.",
     ["epoch"],
 )
-disputed = Gauge(
+disputed_accounts = Gauge(
     "livebalance_projector_disputed_accounts", "Accounts whose input contradicts itself. Should be 0."
 )
-drifting = Gauge(
+drifting_accounts = Gauge(
     "livebalance_projector_drifting_accounts",
-    "Accounts whose balance, opening and transfers do not add up. Should be 0; each is disputed too.",
+    "Accounts whose balance does not equal opening + transfers. Should be 0. Each is disputed too.",
 )
-unverified = Gauge(
+unverified_seconds = Gauge(
     "livebalance_projector_unverified_seconds",
-    "Seconds that an account has waited for the transfer its balance names, the longest. Those that have not "
-    "moved since LIVEBALANCE_START_FROM are not counted.",
+    "Longest time that an account has waited for the transfer that its balance names. Accounts without a "
+    "transfer since LIVEBALANCE_START_FROM are not counted.",
 )
-lanes = each(
-    Gauge("livebalance_projector_lanes", "Lanes owned. One that is halted waits for an operator.", ["state"]),
+lanes = init_labels(
+    Gauge("livebalance_projector_lanes", "Lanes owned. A halted lane waits for an operator.", ["state"]),
     ["running", "halted"],
 )
-published = Counter("livebalance_projector_published_messages", "Messages Redis took.")
-unpublished = Counter(
+published_messages = Counter("livebalance_projector_published_messages", "Messages that Redis accepted.")
+unpublished_messages = Counter(
     "livebalance_projector_unpublished_messages",
-    "Messages not sent, because Redis was away: gateways find what they lost.",
+    "Messages dropped because Redis was unavailable. Gateways find the gap and read from Postgres.",
 )
-seconds = each(
+batch_seconds = init_labels(
     Histogram(
         "livebalance_projector_batch_seconds",
-        "Seconds of a batch in each stage: what it needs is read, folded, written and committed; then "
-        "Kafka's group is told, then Redis, while the next one is under way.",
+        "Seconds of a batch in each stage. load, fold and write (with COMMIT) run in turn; then "
+        "commit_offsets (Kafka) and publish (Redis) run beside the next batch.",
         ["stage"],
         buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
     ),
@@ -89,18 +92,18 @@ seconds = each(
 )
 
 
-def show_epochs(epochs: Iterable[Epoch]) -> None:
-    """Those of the owned lanes."""
-    epoch.clear()
-    for one in epochs:
-        epoch.labels(one).set(1)
+def set_epochs(epochs: Iterable[Epoch]) -> None:
+    """Shows the epochs of the owned lanes."""
+    epoch_info.clear()
+    for epoch in epochs:
+        epoch_info.labels(epoch).set(1)
 
 
-def count(folded: FoldResult, outcomes: Iterable[ReplayOutcome] = ()) -> None:
-    """A batch that Postgres has taken."""
-    applied.inc(folded.applied)
-    duplicates.inc(folded.duplicates)
-    stale.inc(folded.stale)
-    quarantined.inc(len(folded.quarantined))
+def count_batch(folded: FoldResult, outcomes: Iterable[ReplayOutcome] = ()) -> None:
+    """Counts the records of a committed batch."""
+    records_applied.inc(folded.applied)
+    duplicate_records.inc(folded.duplicates)
+    stale_balances.inc(folded.stale)
+    quarantined_records.inc(len(folded.quarantined))
     for outcome in outcomes:
-        replayed.labels(outcome.state).inc()
+        replayed_records.labels(outcome.state).inc()

@@ -1,32 +1,34 @@
-"""What a projector is told from outside, as LIVEBALANCE_*."""
+"""The settings of a projector."""
 
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Count, Postgres, Seconds
+from livebalance.runtime.config.types import Count, Seconds, SecretPostgresUrl
 
 
 class ProjectorSettings(ServiceSettings):
-    """Times in seconds unless the name says otherwise."""
+    """Settings from LIVEBALANCE_* variables. Times are in seconds unless the name says otherwise."""
 
     name: str = "projector"
-    postgres: Postgres = SecretStr("postgresql://projector@127.0.0.1:5432/livebalance")
-    """Where the projection is, for a member of the role `projector`."""
+    postgres: SecretPostgresUrl = SecretStr("postgresql://projector@127.0.0.1:5432/livebalance")
+    """URL of the projection's database, for a member of the role `projector`."""
     projector_group: str = "livebalance-projector"
-    """The consumer group."""
+    """Kafka consumer group that all projectors share."""
     group_instance_id: str | None = None
-    """Our own name in the group: who is back within the session's timeout has its lanes still."""
+    """Kafka `group.instance.id`, different for each process. A process that restarts within the session
+    timeout keeps its lanes. None: when it stops, other projectors claim its lanes at once."""
     session_timeout_ms: Count = 6_000
-    """Without a heartbeat for as long, others take over."""
+    """Milliseconds without a heartbeat after which Kafka assigns the lanes of a process to others."""
     batch_records: Count = 2000
-    """Records of one transaction, at most."""
+    """Most records in one transaction."""
     cache_accounts: Count = 100_000
-    """Accounts kept in memory, at most."""
+    """Most accounts, and most transfers, kept in memory. Postgres is read for all others."""
     max_consecutive_rejects: Annotated[int, Field(ge=0)] = 100
-    """More than these, with no good record between, halt the lane."""
+    """Most rejected records in a row that are quarantined. The next one halts the lane; 0 halts it at the
+    first rejected record."""
     catch_up_threshold_seconds: Seconds = 5.0
-    """A lane further behind publishes only its progress."""
+    """Seconds behind Kafka after which a lane publishes only its progress, no deltas."""
     fetch_wait_ms: Count = 200
-    """The longest wait of one fetch."""
+    """Longest wait of one fetch for records, in milliseconds."""

@@ -1,32 +1,35 @@
-"""One account: what a record does to it. Owned by one fold at a time, which works on a clone."""
+"""The state of one account, and how a record changes it."""
 
 from dataclasses import dataclass
 
 from livebalance.readmodel.rows import BalanceRow, StoredBalance
-from livebalance.wire.identity import ZERO, AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.money import NOTHING, Money
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.wire.money import ZERO, Money
+from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import BalanceView
 
-_LONG_AGO = Millis(0)
+_UNIX_EPOCH = Millis(0)
 
 DRIFT = "balance, opening and transfers do not add up"
 
 
 @dataclass(slots=True)
 class Account:
-    """A balance is verified while `named_total`, the running sum at the transfer it names, is known."""
+    """An account's state. A fold changes only its own clone.
+
+    The balance is verified while `named_total` is known: the running sum at the transfer that it names.
+    """
 
     id: AccountId
     lane: Lane
-    revision: Revision = ZERO
+    revision: Revision = INITIAL_REVISION
     amount: Money | None = None  # None until the first balance record
     version: int | None = None
     transfer_id: TransferId | None = None
     client_id: str | None = None
     opening: Money | None = None
-    posted_total: Money = NOTHING
+    posted_total: Money = ZERO
     transfer_count: int = 0
     named_total: Money | None = None
     unverified_since: Millis | None = None
@@ -34,9 +37,10 @@ class Account:
     disputed_why: str | None = None
     transfers_offset: Offset | None = None
     balances_offset: Offset | None = None
-    recorded_at: Millis = _LONG_AGO
+    recorded_at: Millis = _UNIX_EPOCH
 
     def clone(self) -> "Account":
+        """Returns a copy."""
         return Account(
             self.id,
             self.lane,
@@ -59,27 +63,30 @@ class Account:
 
     @property
     def half_applied(self) -> Money | None:
-        """What the list already shows and the balance does not yet; None while unverified."""
-        return None if self.named_total is None else self.posted_total.minus(self.named_total)
+        """The sum of listed transfers that the balance does not include yet; None while unverified."""
+        return None if self.named_total is None else self.posted_total.subtract(self.named_total)
 
     @property
     def drift(self) -> Money | None:
-        """0 when balance = opening + the running sum at its transfer; None while unverified."""
+        """0 if balance = opening + running sum at its transfer; None while unverified."""
         if self.named_total is None or self.amount is None or self.opening is None:
             return None
-        return self.amount.minus(self.opening).minus(self.named_total)
+        return self.amount.subtract(self.opening).subtract(self.named_total)
 
-    def post(self, transfer: Transfer, offset: Offset, at: Millis) -> None:
-        """A transfer not listed before. Its total is `posted_total` from now on."""
+    def apply_transfer(self, transfer: Transfer, offset: Offset, at: Millis) -> None:
+        """Adds a transfer that is not listed yet. Its running sum is the new `posted_total`."""
         self._advance(at)
         self.transfers_offset = offset
-        self.posted_total = self.posted_total.plus(transfer.amount)
+        self.posted_total = self.posted_total.add(transfer.amount)
         self.transfer_count += 1
         if self.transfer_id == transfer.id:
             self._verify(self.posted_total)
 
-    def show(self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis) -> None:
-        """A balance of a higher version; `named_total`: the total of its transfer, None while not listed."""
+    def apply_balance(self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis) -> None:
+        """Replaces the balance by one of a higher version.
+
+        `named_total` is the running sum at the transfer that the balance names; None: it is not listed yet.
+        """
         self._advance(at)
         self.balances_offset = offset
         self.amount, self.version = balance.amount, balance.version
@@ -90,8 +97,8 @@ class Account:
         elif self.unverified_since is None:
             self.unverified_since = self.recorded_at
 
-    def shows(self, balance: Balance) -> bool:
-        """Whether `balance` says what already stands."""
+    def has_balance(self, balance: Balance) -> bool:
+        """Returns whether `balance` equals the current balance."""
         return (self.version, self.amount, self.transfer_id, self.client_id) == (
             balance.version,
             balance.amount,
@@ -99,18 +106,18 @@ class Account:
             balance.client_id,
         )
 
-    def contradict(self, why: str, at: Millis) -> None:
-        """The input contradicts itself: the account is disputed from its first contradiction on."""
+    def dispute(self, reason: str, at: Millis) -> None:
+        """Marks the account as disputed because its input contradicts itself. The first reason stays."""
         if self.disputed_since is None:
             self._advance(at)
-            self._dispute(why)
+            self._set_disputed(reason)
 
     def erase(self, offset: Offset, at: Millis) -> None:
-        """Nothing is left but the revision, which goes on growing."""
+        """Removes everything but the revision, which keeps increasing."""
         self._advance(at)
-        bare = Account(self.id, self.lane)
+        empty = Account(self.id, self.lane)
         self.amount, self.version, self.transfer_id, self.client_id = None, None, None, None
-        self.opening, self.posted_total, self.transfer_count = None, bare.posted_total, 0
+        self.opening, self.posted_total, self.transfer_count = None, empty.posted_total, 0
         self.named_total, self.unverified_since = None, None
         self.disputed_since, self.disputed_why = None, None
         self.balances_offset = offset
@@ -119,19 +126,19 @@ class Account:
         self.revision = Revision(self.revision + 1)
         self.recorded_at = max(self.recorded_at, at)
 
-    def _verify(self, total: Money) -> None:
+    def _verify(self, named_total: Money) -> None:
         assert self.amount is not None, "an account that names a transfer has a balance"
-        self.named_total, self.unverified_since = total, None
+        self.named_total, self.unverified_since = named_total, None
         if self.opening is None:
-            self.opening = self.amount.minus(total)
-        elif self.disputed_since is None and not self.amount.minus(self.opening).same_value(total):
-            self._dispute(DRIFT)
+            self.opening = self.amount.subtract(named_total)
+        elif self.disputed_since is None and not self.amount.subtract(self.opening).same_value(named_total):
+            self._set_disputed(DRIFT)
 
-    def _dispute(self, why: str) -> None:
-        self.disputed_since, self.disputed_why = self.recorded_at, why
+    def _set_disputed(self, reason: str) -> None:
+        self.disputed_since, self.disputed_why = self.recorded_at, reason
 
     def view(self, currency: str | None) -> BalanceView | None:
-        """What a client is shown; None before the first balance."""
+        """Returns the balance as clients receive it; None before the first balance record."""
         if self.amount is None:
             return None
         assert self.version is not None
@@ -147,10 +154,11 @@ class Account:
             _text(self.opening),
             _text(self.half_applied),
             _text(self.drift),
-            None if self.disputed_since is None else rfc3339(self.disputed_since),
+            None if self.disputed_since is None else format_rfc3339(self.disputed_since),
         )
 
     def row(self, from_: Revision, currency: str | None) -> BalanceRow:
+        """Returns the row to write over the stored row at revision `from_`."""
         return BalanceRow(
             self.id,
             from_,
@@ -180,9 +188,9 @@ def _text(amount: Money | None) -> str | None:
     return None if amount is None else str(amount)
 
 
-def restored(row: StoredBalance) -> Account:
-    """The account of a stored row."""
-    named = None if row.half_applied is None else row.posted_total.minus(row.half_applied)
+def account_from_row(row: StoredBalance) -> Account:
+    """Returns the account that a stored row describes."""
+    named_total = None if row.half_applied is None else row.posted_total.subtract(row.half_applied)
     return Account(
         row.account,
         row.lane,
@@ -194,7 +202,7 @@ def restored(row: StoredBalance) -> Account:
         row.opening,
         row.posted_total,
         row.transfer_count,
-        named,
+        named_total,
         row.unverified_since,
         row.disputed_since,
         row.disputed_why,

@@ -1,4 +1,4 @@
-"""The accounts of the owned lanes that are disputed, drift, or wait for the transfer their balance names."""
+"""Tracks the accounts of the owned lanes that are disputed, drift, or have an unverified balance."""
 
 from collections.abc import Collection, Iterable
 
@@ -8,54 +8,57 @@ from livebalance.wire.timestamp import Millis
 
 
 class Disputes:
-    """Kept in step with what Postgres has taken; loaded when lanes are claimed."""
+    """Counts such accounts for the metrics. Updated after each batch, and reloaded when lanes are claimed."""
 
     def __init__(self) -> None:
-        self._waiting: dict[AccountId, Millis] = {}
+        self._unverified_since: dict[AccountId, Millis] = {}
         self._disputed: set[AccountId] = set()
         self._drifting: set[AccountId] = set()
 
-    def take(self, accounts: Iterable[Account], cut: Collection[Lane] = ()) -> None:
-        """As they stand now. Of lanes that are `cut`, what was before a time was never read."""
+    def update(self, accounts: Iterable[Account], cut_lanes: Collection[Lane] = ()) -> None:
+        """Records the current state of `accounts`. The lanes `cut_lanes` were not read from their start."""
         for account in accounts:
-            if account.unverified_since is None or (account.lane in cut and _is_of_before(account)):
-                self._waiting.pop(account.id, None)
+            if account.unverified_since is None or (
+                account.lane in cut_lanes and _names_unread_transfer(account)
+            ):
+                self._unverified_since.pop(account.id, None)
             else:
-                self._waiting[account.id] = account.unverified_since
+                self._unverified_since[account.id] = account.unverified_since
             if account.disputed_since is None:
                 self._disputed.discard(account.id)
                 self._drifting.discard(account.id)
             else:
                 self._disputed.add(account.id)
-                self._look_for_drift(account)
+                self._update_drift(account)
 
-    def _look_for_drift(self, account: Account) -> None:
-        """Only of one that is disputed: whoever drifts is."""
+    def _update_drift(self, account: Account) -> None:
+        """Expects a disputed account: every account that drifts is disputed."""
         if account.drift is not None and account.drift.unscaled:
             self._drifting.add(account.id)
         else:
             self._drifting.discard(account.id)
 
-    def forget(self) -> None:
-        self._waiting.clear()
+    def clear(self) -> None:
+        """Forgets all accounts."""
+        self._unverified_since.clear()
         self._disputed.clear()
         self._drifting.clear()
 
     @property
     def disputed(self) -> int:
-        """How many accounts."""
+        """The number of disputed accounts."""
         return len(self._disputed)
 
     @property
     def drifting(self) -> int:
-        """How many accounts."""
+        """The number of accounts that drift."""
         return len(self._drifting)
 
-    def waiting_ms(self, now: Millis) -> int:
-        """How long the longest unverified account has been so; 0 when all are verified."""
-        return max(0, now - min(self._waiting.values(), default=now))
+    def longest_unverified_ms(self, now: Millis) -> int:
+        """Returns how long the longest unverified account has been unverified; 0 if all are verified."""
+        return max(0, now - min(self._unverified_since.values(), default=now))
 
 
-def _is_of_before(account: Account) -> bool:
-    """Its balance names a transfer that was not to be read: it waits for its next one."""
+def _names_unread_transfer(account: Account) -> bool:
+    """Returns whether the balance names a transfer from before the start of reading."""
     return account.opening is None and not account.transfer_count

@@ -1,18 +1,18 @@
-"""What a batch makes of the accounts it touches. A record is applied, counted or quarantined."""
+"""Folds a batch of records into changes of accounts. Each record is applied, counted or quarantined."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from livebalance.projector.fold.account import Account
 from livebalance.projector.fold.lane import LaneStep
-from livebalance.projector.fold.records import Erasure, Incoming, Rejected, quarantined
+from livebalance.projector.fold.records import Erasure, Incoming, Rejected, quarantine_row
 from livebalance.readmodel.rows import BatchRows, ListedTransfer, QuarantineRow, ReplayOutcome, TransferRow
 from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.money import NOTHING, Money
+from livebalance.wire.money import ZERO, Money
 from livebalance.wire.timestamp import Millis
 
-Named = tuple[AccountId, TransferId]
+TransferKey = tuple[AccountId, TransferId]
 
 OTHER_TRANSFER = "this transfer id stands for another transfer"
 OTHER_BALANCE = "this version has another balance"
@@ -21,7 +21,7 @@ OLD_BALANCE = "a lower version names a transfer that is not listed"
 
 @dataclass(slots=True)
 class Change:
-    """One account's part of a batch: from `from_` to `account.revision`."""
+    """How a batch changes one account: from revision `from_` to `account.revision`."""
 
     from_: Revision
     account: Account
@@ -31,127 +31,142 @@ class Change:
 
 @dataclass(slots=True)
 class FoldResult:
-    """`changes` holds every account whose revision moved, and no other."""
+    """The result of a fold. `changes` holds exactly the accounts whose revision increased."""
 
     changes: dict[AccountId, Change]
-    listed: dict[Named, ListedTransfer]  # by this batch
+    newly_listed: dict[TransferKey, ListedTransfer]
     quarantined: list[QuarantineRow]
-    applied: int
+    applied: int  # records that increased a revision
     duplicates: int
-    stale: int  # balances no newer than the one held, and not the same
+    stale: int  # balances whose version is not higher than the current, and whose content differs
 
 
-def accounts_of(batch: Iterable[Incoming]) -> set[AccountId]:
-    return {one.what.account for one in batch if not isinstance(one.what, Rejected)}
+def account_ids(batch: Iterable[Incoming]) -> set[AccountId]:
+    """Returns the accounts of a batch."""
+    return {record.content.account for record in batch if not isinstance(record.content, Rejected)}
 
 
-def named_by(batch: Sequence[Incoming]) -> set[Named]:
-    """The transfers whose listing decides what the batch does."""
-    return shown_by(batch) | {
-        (one.what.account, one.what.id) for one in batch if isinstance(one.what, Transfer)
+def transfer_keys(batch: Sequence[Incoming]) -> set[TransferKey]:
+    """Returns the keys of all transfers in a batch, and of those that its balances name."""
+    return keys_named_by_balances(batch) | {
+        (record.content.account, record.content.id)
+        for record in batch
+        if isinstance(record.content, Transfer)
     }
 
 
-def shown_by(batch: Iterable[Incoming]) -> set[Named]:
-    """The transfers that its balances name."""
-    balances = (one.what for one in batch if isinstance(one.what, Balance))
+def keys_named_by_balances(batch: Iterable[Incoming]) -> set[TransferKey]:
+    """Returns the keys of the transfers that the balances of a batch name."""
+    balances = (record.content for record in batch if isinstance(record.content, Balance))
     return {(balance.account, balance.transfer_id) for balance in balances if balance.transfer_id}
 
 
 def fold(
     batch: Iterable[Incoming],
     accounts: Mapping[AccountId, Account],
-    listed: Mapping[Named, ListedTransfer],
-    cut: Collection[Lane] = (),
+    listed: Mapping[TransferKey, ListedTransfer],
+    cut_lanes: Collection[Lane] = (),
 ) -> FoldResult:
-    """`accounts` and `listed`: those of the batch that exist; neither is changed.
+    """Folds a batch into changes. Changes none of its arguments.
 
-    Lanes in `cut` were not read from their start: balances there may name what never will be listed.
+    Args:
+        batch: the records, in the order in which they are applied.
+        accounts: the stored accounts among those of the batch.
+        listed: the stored transfers among those of the batch; see `transfer_keys`.
+        cut_lanes: lanes that were not read from their start. Their balances may name transfers that will
+            never be listed (decision 15).
     """
-    return _Fold(accounts, listed, cut).over(batch)
+    return _Fold(accounts, listed, cut_lanes).fold(batch)
 
 
 def replay(
     batch: Iterable[Incoming],
     accounts: Mapping[AccountId, Account],
-    listed: Mapping[Named, ListedTransfer],
-    cut: Collection[Lane] = (),
+    listed: Mapping[TransferKey, ListedTransfer],
+    cut_lanes: Collection[Lane] = (),
 ) -> tuple[FoldResult, list[ReplayOutcome]]:
-    """As `fold`, over records out of quarantine; and what became of each. None is put aside anew."""
-    folding = _Fold(accounts, listed, cut, late=True)
-    outcomes = [folding.outcome(one) for one in batch]
-    return folding.folded(), outcomes
+    """Folds records out of the quarantine, as `fold` does. Also returns the outcome of each record.
+
+    Rejected records produce no new quarantine rows.
+    """
+    folding = _Fold(accounts, listed, cut_lanes, replaying=True)
+    outcomes = [folding.replay(record) for record in batch]
+    return folding.result(), outcomes
 
 
 class _Fold:
-    """`late`: records of higher offsets may have been applied before these."""
+    """A fold in progress. `replaying`: records of higher offsets may have been applied already."""
 
     def __init__(
         self,
         accounts: Mapping[AccountId, Account],
-        listed: Mapping[Named, ListedTransfer],
-        cut: Collection[Lane],
+        listed: Mapping[TransferKey, ListedTransfer],
+        cut_lanes: Collection[Lane],
         *,
-        late: bool = False,
+        replaying: bool = False,
     ) -> None:
-        self._accounts, self._before, self._cut, self._late = accounts, listed, cut, late
-        self._listed: dict[Named, ListedTransfer] = {}
-        self._touched: dict[AccountId, Change] = {}
+        self._accounts, self._listed, self._cut_lanes = accounts, listed, cut_lanes
+        self._replaying = replaying
+        self._newly_listed: dict[TransferKey, ListedTransfer] = {}
+        self._changes: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
         self._duplicates = self._stale = 0
 
-    def over(self, batch: Iterable[Incoming]) -> FoldResult:
-        for one in batch:
-            self._take(one)
-        return self.folded()
+    def fold(self, batch: Iterable[Incoming]) -> FoldResult:
+        for record in batch:
+            self._apply(record)
+        return self.result()
 
-    def outcome(self, one: Incoming) -> ReplayOutcome:
-        """Of the next record; if it is refused, it is held already."""
+    def replay(self, record: Incoming) -> ReplayOutcome:
         duplicates, stale = self._duplicates, self._stale
-        self._take(one)
+        self._apply(record)
         if self._quarantined:
             return ReplayOutcome("held", self._quarantined.pop().reason)
         if self._duplicates > duplicates:
             return ReplayOutcome("duplicate")
         return ReplayOutcome("stale" if self._stale > stale else "applied")
 
-    def folded(self) -> FoldResult:
+    def result(self) -> FoldResult:
         changes = {
-            id_: change for id_, change in self._touched.items() if change.account.revision != change.from_
+            id_: change for id_, change in self._changes.items() if change.account.revision != change.from_
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
-        return FoldResult(changes, self._listed, self._quarantined, applied, self._duplicates, self._stale)
+        return FoldResult(
+            changes, self._newly_listed, self._quarantined, applied, self._duplicates, self._stale
+        )
 
-    def _take(self, one: Incoming) -> None:
-        what = one.what
-        if isinstance(what, Rejected):
-            self._quarantined.append(quarantined(one, what.reason))
+    def _apply(self, record: Incoming) -> None:
+        content = record.content
+        if isinstance(content, Rejected):
+            self._quarantined.append(quarantine_row(record, content.reason))
             return
-        change = self._change(what.account, one)
-        if change.account.lane != one.lane:
-            self._quarantined.append(quarantined(one, f"the account is of lane {change.account.lane}"))
-        elif isinstance(what, Transfer):
-            self._post(change, what, one)
-        elif isinstance(what, Balance):
-            self._show(change, what, one)
+        change = self._change(content.account, record)
+        if change.account.lane != record.lane:
+            reason = f"the account belongs to lane {change.account.lane}"
+            self._quarantined.append(quarantine_row(record, reason))
+        elif isinstance(content, Transfer):
+            self._apply_transfer(change, content, record)
+        elif isinstance(content, Balance):
+            self._apply_balance(change, content, record)
         else:
-            self._erase(change, what, one)
+            self._apply_erasure(change, content, record)
 
-    def _change(self, id_: AccountId, one: Incoming) -> Change:
-        change = self._touched.get(id_)
+    def _change(self, id_: AccountId, record: Incoming) -> Change:
+        change = self._changes.get(id_)
         if change is None:
-            known = self._accounts.get(id_)
-            account = Account(id_, one.lane) if known is None else known.clone()
-            change = self._touched[id_] = Change(account.revision, account)
+            stored = self._accounts.get(id_)
+            account = Account(id_, record.lane) if stored is None else stored.clone()
+            change = self._changes[id_] = Change(account.revision, account)
         return change
 
-    def _post(self, change: Change, transfer: Transfer, one: Incoming) -> None:
+    def _apply_transfer(self, change: Change, transfer: Transfer, record: Incoming) -> None:
         account = change.account
-        earlier = self._find(change, transfer.id)
+        earlier = self._find_listed(change, transfer.id)
         if earlier is None:
-            account.post(transfer, self._highest(account.transfers_offset, one), one.at)
+            offset = self._highest_offset(account.transfers_offset, record)
+            account.apply_transfer(transfer, offset, record.at)
             total, at = account.posted_total, Millis(transfer.time_ms)
-            self._listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
+            self._newly_listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
             change.transfers.append(
                 TransferRow(
                     account.id,
@@ -162,61 +177,64 @@ class _Fold:
                     at,
                     account.recorded_at,
                     account.lane,
-                    one.offset,
+                    record.offset,
                 )
             )
         elif (earlier.amount, earlier.occurred_at) == (transfer.amount, transfer.time_ms):
             self._duplicates += 1
         else:
-            self._quarantined.append(quarantined(one, OTHER_TRANSFER))
-            account.contradict(OTHER_TRANSFER, one.at)
+            self._quarantined.append(quarantine_row(record, OTHER_TRANSFER))
+            account.dispute(OTHER_TRANSFER, record.at)
 
-    def _show(self, change: Change, balance: Balance, one: Incoming) -> None:
+    def _apply_balance(self, change: Change, balance: Balance, record: Incoming) -> None:
         account = change.account
         if account.version is None or balance.version > account.version:
-            offset = self._highest(account.balances_offset, one)
-            account.show(balance, self._total(change, balance), offset, one.at)
-        elif account.shows(balance):
+            offset = self._highest_offset(account.balances_offset, record)
+            account.apply_balance(balance, self._named_total(change, balance), offset, record.at)
+        elif account.has_balance(balance):
             self._duplicates += 1
         else:
             self._stale += 1
             if balance.version == account.version:
-                account.contradict(OTHER_BALANCE, one.at)
-            elif self._is_unheard_of(change, balance):
-                account.contradict(OLD_BALANCE, one.at)
+                account.dispute(OTHER_BALANCE, record.at)
+            elif self._names_missing_transfer(change, balance):
+                account.dispute(OLD_BALANCE, record.at)
 
-    def _is_unheard_of(self, change: Change, balance: Balance) -> bool:
-        """An old balance that comes after newer ones, and names what should have been listed before it."""
-        if self._late or change.account.lane in self._cut:
+    def _names_missing_transfer(self, change: Change, balance: Balance) -> bool:
+        """Returns whether an outdated balance names a transfer that should be listed by now and is not."""
+        if self._replaying or change.account.lane in self._cut_lanes:
             return False
-        return self._total(change, balance) is None
+        return self._named_total(change, balance) is None
 
-    def _highest(self, seen: Offset | None, one: Incoming) -> Offset:
-        return max(seen, one.offset) if self._late and seen is not None else one.offset
+    def _highest_offset(self, applied: Offset | None, record: Incoming) -> Offset:
+        return max(applied, record.offset) if self._replaying and applied is not None else record.offset
 
-    def _find(self, change: Change, id_: TransferId) -> ListedTransfer | None:
-        found = self._listed.get((change.account.id, id_))
-        if found is None and not change.erased:
-            return self._before.get((change.account.id, id_))
-        return found
+    def _find_listed(self, change: Change, id_: TransferId) -> ListedTransfer | None:
+        transfer = self._newly_listed.get((change.account.id, id_))
+        if transfer is None and not change.erased:
+            return self._listed.get((change.account.id, id_))
+        return transfer
 
-    def _total(self, change: Change, balance: Balance) -> Money | None:
-        """The running sum at the transfer the balance names; the opening names none and stands at nothing."""
+    def _named_total(self, change: Change, balance: Balance) -> Money | None:
+        """Returns the running sum at the transfer that the balance names; None if it is not listed.
+
+        An opening balance names no transfer: its sum is 0. In a cut lane the opening is unknown.
+        """
         if not balance.transfer_id:
-            return None if change.account.lane in self._cut else NOTHING
-        named = self._find(change, balance.transfer_id)
-        return None if named is None else named.total
+            return None if change.account.lane in self._cut_lanes else ZERO
+        transfer = self._find_listed(change, balance.transfer_id)
+        return None if transfer is None else transfer.total
 
-    def _erase(self, change: Change, erasure: Erasure, one: Incoming) -> None:
-        change.account.erase(one.offset, one.at)
+    def _apply_erasure(self, change: Change, erasure: Erasure, record: Incoming) -> None:
+        change.account.erase(record.offset, record.at)
         change.erased = True
         change.transfers.clear()
-        key = erasure.account.encode()
+        kafka_key = erasure.account.encode()
         self._quarantined = [
-            row._replace(state="erased") if row.key == key else row for row in self._quarantined
+            row._replace(state="erased") if row.key == kafka_key else row for row in self._quarantined
         ]
-        for named in [named for named in self._listed if named[0] == erasure.account]:
-            del self._listed[named]
+        for key in [key for key in self._newly_listed if key[0] == erasure.account]:
+            del self._newly_listed[key]
 
 
 def batch_rows(
@@ -225,9 +243,10 @@ def batch_rows(
     currency: str | None,
     replayed: Sequence[tuple[int, ReplayOutcome]] = (),
 ) -> BatchRows:
+    """Returns the rows that one transaction writes for a batch."""
     changes = folded.changes.values()
     return BatchRows(
-        [one.move for one in steps],
+        [step.move for step in steps],
         [change.account.row(change.from_, currency) for change in changes],
         [change.account.id for change in changes if change.erased],
         [row for change in changes for row in change.transfers],

@@ -1,10 +1,16 @@
-"""A lane this process owns, and its step over one fetch: what is applied, and where it then stands."""
+"""A lane that this process owns, and the step that one fetch moves it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from livebalance.projector.fold.records import Incoming, KafkaRecord, arrivals, before_streak, fingerprint
+from livebalance.projector.fold.records import (
+    Incoming,
+    KafkaRecord,
+    decode_and_merge,
+    fingerprint,
+    limit_consecutive_rejects,
+)
 from livebalance.readmodel.rows import LaneMove, LaneRow
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.kafka.codec import Codec
@@ -12,10 +18,10 @@ from livebalance.wire.timestamp import Millis
 
 
 class FetchStatus(NamedTuple):
-    """How the consumer stood with one partition right after a fetch."""
+    """The state of one partition's consumer right after a fetch."""
 
-    complete: bool  # everything that was committed when the broker last answered has been handed out
-    at: Millis | None  # when it last answered
+    caught_up: bool  # the consumer has returned every record that was committed at `answered_at`
+    answered_at: Millis | None  # when the broker last answered; None: not yet
 
 
 @dataclass(slots=True)
@@ -24,19 +30,19 @@ class LaneSide:
 
     topic: str
     next: Offset
-    last: Offset | None  # of the last record read before the claim, and its fingerprint
-    fingerprint: bytes | None
+    last: Offset | None  # the last record read before the claim
+    fingerprint: bytes | None  # of the record at `last`
     applied_at: Millis | None = None  # Kafka's time of the last record applied
 
     @property
-    def begin(self) -> Offset:
-        """Where reading begins: at the last record read, to see that it is still what it was."""
+    def seek_offset(self) -> Offset:
+        """The offset to fetch from: the last record is read again, to compare its fingerprint."""
         return self.next if self.last is None else self.last
 
 
 @dataclass(slots=True)
 class OwnedLane:
-    """What the owner knows of its lane; changed only after Postgres has taken a step."""
+    """A lane's state, as its owner knows it. Changed only after Postgres has committed a step."""
 
     lane: Lane
     generation: int
@@ -44,15 +50,15 @@ class OwnedLane:
     transfers: LaneSide
     balances: LaneSide
     halted_why: str | None
-    from_start: bool = True  # nothing was before what was read
-    refused: int = 0  # in a row, up to now
+    from_start: bool = True  # the lane was read from its first record
+    rejects: int = 0  # consecutive rejected records, up to the last one read
 
 
 class Checkpoint(NamedTuple):
-    """Where one side stands after a step."""
+    """The position of one side after a step."""
 
     next: Offset
-    last: Offset | None  # None: nothing was taken
+    last: Offset | None  # None: the step has no record of this side
     fingerprint: bytes | None
     applied_at: Millis | None
 
@@ -61,20 +67,20 @@ class LaneStep(NamedTuple):
     """One lane's part of a batch."""
 
     lane: OwnedLane
-    arrived: Sequence[Incoming]
+    records: Sequence[Incoming]
     move: LaneMove
-    refused: int
+    rejects: int
     applied_at: tuple[Millis | None, Millis | None]
 
-    def taken(self) -> None:
-        """Postgres has it: the lane stands where the step ends."""
+    def advance_lane(self) -> None:
+        """Moves the lane to the end of the step. Called after Postgres has committed the step."""
         self.lane.transfers.next, self.lane.balances.next = self.move.transfers_to, self.move.balances_to
         self.lane.transfers.applied_at, self.lane.balances.applied_at = self.applied_at
-        self.lane.halted_why, self.lane.refused = self.move.halted_why, self.refused
+        self.lane.halted_why, self.lane.rejects = self.move.halted_why, self.rejects
 
 
-def owned(row: LaneRow, transfers_topic: str, balances_topic: str) -> OwnedLane:
-    """A lane as its row says, just claimed."""
+def owned_lane(row: LaneRow, transfers_topic: str, balances_topic: str) -> OwnedLane:
+    """Returns a lane that was just claimed, from its row."""
     return OwnedLane(
         row.lane,
         row.generation,
@@ -86,10 +92,10 @@ def owned(row: LaneRow, transfers_topic: str, balances_topic: str) -> OwnedLane:
     )
 
 
-def unreadable(side: LaneSide, first: int, end: int) -> str | None:
-    """Why a log of offsets `first` up to `end` cannot be read on from here; None if it can."""
+def unreadable_reason(side: LaneSide, first: int, end: int) -> str | None:
+    """Returns why a partition with the offsets `first` up to `end` cannot be read on; None if it can."""
     if end < side.next:
-        return f"{side.topic} ends at {end} but {side.next} comes next: the topic was made anew"
+        return f"{side.topic} ends at {end} but {side.next} comes next: the topic was recreated"
     if first > side.next:
         return f"{side.topic} begins at {first} but {side.next} comes next: history was lost"
     return None
@@ -98,39 +104,47 @@ def unreadable(side: LaneSide, first: int, end: int) -> str | None:
 def step(
     lane: OwnedLane,
     records: tuple[Sequence[KafkaRecord], Sequence[KafkaRecord]],
-    polls: tuple[FetchStatus, FetchStatus],
+    statuses: tuple[FetchStatus, FetchStatus],
     codec: Codec,
-    refused_in_a_row: int,
+    max_consecutive_rejects: int,
 ) -> LaneStep:
-    """Over what one fetch brought; over nothing, it only tells how far the lane is complete."""
+    """Returns the step that a fetch moves a lane. Without records, it moves only "complete as of"."""
     transfers, balances = records
-    halt = _other(lane.transfers, transfers) or _other(lane.balances, balances)
-    fresh = (
-        [] if halt else arrivals(_fresh(lane.transfers, transfers), _fresh(lane.balances, balances), codec)
+    halt = _replaced_record(lane.transfers, transfers) or _replaced_record(lane.balances, balances)
+    merged = (
+        []
+        if halt
+        else decode_and_merge(
+            _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec
+        )
     )
-    arrived, refused = before_streak(fresh, lane.refused, refused_in_a_row)
-    if refused > refused_in_a_row:
-        halt = f"more than {refused_in_a_row} records in a row were refused"
-    marks = _mark(lane.transfers, arrived), _mark(lane.balances, arrived)
-    complete = [_complete(mark, poll) for mark, poll in zip(marks, polls, strict=True)]
+    applicable, rejects = limit_consecutive_rejects(merged, lane.rejects, max_consecutive_rejects)
+    if rejects > max_consecutive_rejects:
+        halt = f"more than {max_consecutive_rejects} consecutive records were rejected"
+    checkpoints = _checkpoint(lane.transfers, applicable), _checkpoint(lane.balances, applicable)
+    complete = [
+        _complete_as_of(checkpoint, status) for checkpoint, status in zip(checkpoints, statuses, strict=True)
+    ]
     as_of = None if halt or None in complete else min(at for at in complete if at is not None)
-    move = _move(lane, marks, max((one.at for one in arrived), default=None), as_of, halt)
-    return LaneStep(lane, arrived, move, refused, (marks[0].applied_at, marks[1].applied_at))
+    newest = max((record.at for record in applicable), default=None)
+    move = _move(lane, checkpoints, newest, as_of, halt)
+    return LaneStep(lane, applicable, move, rejects, (checkpoints[0].applied_at, checkpoints[1].applied_at))
 
 
-def halting(lane: OwnedLane, why: str) -> LaneMove:
-    """The lane stays where it is, and says why."""
-    return _move(lane, (_mark(lane.transfers, ()), _mark(lane.balances, ())), None, None, why)
+def halt_move(lane: OwnedLane, reason: str) -> LaneMove:
+    """Returns a move that halts the lane where it is."""
+    checkpoints = _checkpoint(lane.transfers, ()), _checkpoint(lane.balances, ())
+    return _move(lane, checkpoints, None, None, reason)
 
 
 def _move(
     lane: OwnedLane,
-    marks: tuple[Checkpoint, Checkpoint],
-    event: Millis | None,
+    checkpoints: tuple[Checkpoint, Checkpoint],
+    newest: Millis | None,
     as_of: Millis | None,
     halt: str | None,
 ) -> LaneMove:
-    transfers, balances = marks
+    transfers, balances = checkpoints
     return LaneMove(
         lane=lane.lane,
         generation=lane.generation,
@@ -143,37 +157,40 @@ def _move(
         transfers_fingerprint=transfers.fingerprint,
         balances_last=balances.last,
         balances_fingerprint=balances.fingerprint,
-        last_event_at=event,
+        last_event_at=newest,
         as_of=as_of,
         halted_why=halt,
     )
 
 
-def _other(side: LaneSide, records: Sequence[KafkaRecord]) -> str | None:
-    """What to say when the last record read is another one now."""
+def _replaced_record(side: LaneSide, records: Sequence[KafkaRecord]) -> str | None:
+    """Returns why the lane must halt if the last record read before the claim is another record now."""
     last = records[0] if records else None
     if last is None or last.offset != side.last or last.offset >= side.next:
         return None
     if fingerprint(last) == side.fingerprint:
         return None
-    return f"{side.topic} holds another record at {last.offset} now: the topic was made anew"
+    return f"{side.topic} holds another record at {last.offset} now: the topic was recreated"
 
 
-def _fresh(side: LaneSide, records: Sequence[KafkaRecord]) -> Sequence[KafkaRecord]:
+def _unapplied(side: LaneSide, records: Sequence[KafkaRecord]) -> Sequence[KafkaRecord]:
     if not records or records[0].offset >= side.next:
         return records
     return [record for record in records if record.offset >= side.next]
 
 
-def _mark(side: LaneSide, arrived: Sequence[Incoming]) -> Checkpoint:
-    last = next((one for one in reversed(arrived) if one.raw.topic == side.topic), None)
+def _checkpoint(side: LaneSide, records: Sequence[Incoming]) -> Checkpoint:
+    last = next((record for record in reversed(records) if record.raw.topic == side.topic), None)
     if last is None:
         return Checkpoint(side.next, None, None, side.applied_at)
     return Checkpoint(Offset(last.offset + 1), last.offset, fingerprint(last.raw), last.at)
 
 
-def _complete(mark: Checkpoint, poll: FetchStatus) -> Millis | None:
-    """One side's "complete as of": the broker's last answer, or how far behind it the records are."""
-    if poll.at is None or poll.complete:
-        return poll.at
-    return None if mark.applied_at is None else min(mark.applied_at, poll.at)
+def _complete_as_of(checkpoint: Checkpoint, status: FetchStatus) -> Millis | None:
+    """Returns as of when one side is complete; None if unknown.
+
+    This is the time of the broker's last answer, or of the last record applied while records wait.
+    """
+    if status.answered_at is None or status.caught_up:
+        return status.answered_at
+    return None if checkpoint.applied_at is None else min(checkpoint.applied_at, status.answered_at)

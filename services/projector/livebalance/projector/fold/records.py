@@ -1,4 +1,4 @@
-"""Kafka records of a lane, decoded and in the order they are applied."""
+"""Decodes the Kafka records of a lane and puts them into the order in which they are applied."""
 
 import hashlib
 import json
@@ -9,39 +9,52 @@ from typing import NamedTuple, Protocol
 
 from livebalance.readmodel.rows import QuarantineRow
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import AccountId, Lane, Offset, account_id
+from livebalance.wire.identity import AccountId, Lane, Offset, parse_account_id
 from livebalance.wire.kafka.codec import Codec
-from livebalance.wire.kafka.record import Balance, Transfer, admissible
+from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
 
 
 class KafkaRecord(Protocol):
-    """Content a consumer hands out."""
+    """A record as a Kafka consumer returns it."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The topic."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """The partition: the lane's number."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """The offset."""
+
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int:
+        """The timestamp, in ms since 1970. Producers may set any number."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """The key."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The value."""
+
     @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """The headers."""
 
 
 class Erasure(NamedTuple):
-    """A null on the topic of balances."""
+    """A null value on the balances topic: the account is erased."""
 
     account: AccountId
 
 
 class Rejected(NamedTuple):
-    """A record that may not be applied, and why, for an operator to read."""
+    """A record that cannot be applied. docs/errors.md#quarantined-records lists the reasons."""
 
     reason: str
 
@@ -50,100 +63,110 @@ Content = Transfer | Balance | Erasure | Rejected
 
 
 class Incoming(NamedTuple):
-    """One record and where it came from; `raw` for the quarantine."""
+    """A decoded record, where it came from, and its bytes (`raw`) for the quarantine."""
 
-    what: Content
+    content: Content
     lane: Lane
     offset: Offset
-    at: Millis  # Kafka's time
+    at: Millis  # Kafka's timestamp of the record
     raw: KafkaRecord
 
 
-Reader = Callable[[KafkaRecord, Codec], Content]
+Decoder = Callable[[KafkaRecord, Codec], Content]
 
 
-def kafka_time(record: KafkaRecord) -> Millis:
-    """Kafka's time within 1970..9999, whatever a producer wrote."""
-    at = record.timestamp
+def kafka_time(raw: KafkaRecord) -> Millis:
+    """Returns Kafka's timestamp of a record, limited to the years 1970 to 9999."""
+    at = raw.timestamp
     return Millis(at if 0 <= at <= MAX_MILLIS else min(max(at, 0), MAX_MILLIS))
 
 
-def _transfer(record: KafkaRecord, codec: Codec) -> Transfer | Rejected:
-    if record.value is None:
+def _decode_transfer(raw: KafkaRecord, codec: Codec) -> Transfer | Rejected:
+    if raw.value is None:
         return Rejected("no value")
-    found = codec.transfer(record.value)
-    reason = admissible(found, record.key)
-    return found if reason is None else Rejected(reason)
+    transfer = codec.decode_transfer(raw.value)
+    reason = rejection_reason(transfer, raw.key)
+    return transfer if reason is None else Rejected(reason)
 
 
-def _balance(record: KafkaRecord, codec: Codec) -> Balance | Erasure | Rejected:
-    if record.value is None:
-        return Erasure(account_id((record.key or b"").decode("ascii", "replace")))
-    found = codec.balance(record.value)
-    reason = admissible(found, record.key)
-    return found if reason is None else Rejected(reason)
+def _decode_balance(raw: KafkaRecord, codec: Codec) -> Balance | Erasure | Rejected:
+    if raw.value is None:
+        return Erasure(parse_account_id((raw.key or b"").decode("ascii", "replace")))
+    balance = codec.decode_balance(raw.value)
+    reason = rejection_reason(balance, raw.key)
+    return balance if reason is None else Rejected(reason)
 
 
-def arrivals(
+def decode_and_merge(
     transfers: Sequence[KafkaRecord], balances: Sequence[KafkaRecord], codec: Codec
 ) -> list[Incoming]:
-    """Both topics of one lane merged by Kafka's time; within a topic the order of offsets stands."""
-    arrived = [_arrived(record, _transfer, codec) for record in transfers]
-    arrived += [_arrived(record, _balance, codec) for record in balances]
+    """Decodes the records of both topics of a lane and merges them by Kafka's time.
+
+    Within a topic, the order of offsets is kept.
+    """
+    records = [_decode(raw, _decode_transfer, codec) for raw in transfers]
+    records += [_decode(raw, _decode_balance, codec) for raw in balances]
     if transfers and balances:
-        # A clock set back must not put a record before one of a lower offset: each topic's time only grows.
-        times = [*accumulate((one.at for one in arrived[: len(transfers)]), max)]
-        times += accumulate((one.at for one in arrived[len(transfers) :]), max)
-        arrived = [one for _, one in sorted(zip(times, arrived, strict=True), key=itemgetter(0))]
-    return arrived
+        # After a clock was set back, sorting by time would break the order of offsets within a topic. The
+        # running maximum of the times keeps it.
+        times = [*accumulate((record.at for record in records[: len(transfers)]), max)]
+        times += accumulate((record.at for record in records[len(transfers) :]), max)
+        records = [record for _, record in sorted(zip(times, records, strict=True), key=itemgetter(0))]
+    return records
 
 
-def _arrived(record: KafkaRecord, read: Reader, codec: Codec) -> Incoming:
-    what: Content
+def _decode(raw: KafkaRecord, decoder: Decoder, codec: Codec) -> Incoming:
+    content: Content
     try:
-        what = read(record, codec)
+        content = decoder(raw, codec)
     except DecodeError as error:
-        what = Rejected(str(error))
-    return Incoming(what, Lane(record.partition), Offset(record.offset), kafka_time(record), record)
+        content = Rejected(str(error))
+    return Incoming(content, Lane(raw.partition), Offset(raw.offset), kafka_time(raw), raw)
 
 
-def again(record: KafkaRecord, transfers: str, balances: str, codec: Codec) -> Incoming:
-    """A record that was put aside, read as if it came now, by the names of both topics.
+def decode_quarantined(raw: KafkaRecord, transfers_topic: str, balances_topic: str, codec: Codec) -> Incoming:
+    """Decodes a quarantined record as if it had just arrived.
 
-    An empty one stays where it is: an erasure would take with it what came after it.
+    A record without a value is rejected: an erasure would also remove what arrived after it.
     """
 
-    def read(record: KafkaRecord, codec: Codec) -> Content:
-        if record.topic not in (transfers, balances):
-            return Rejected("this topic is not read any more")
-        if record.value is None:
+    def decoder(raw: KafkaRecord, codec: Codec) -> Content:
+        if raw.topic not in (transfers_topic, balances_topic):
+            return Rejected("this topic is no longer read")
+        if raw.value is None:
             return Rejected("no value")
-        return (_transfer if record.topic == transfers else _balance)(record, codec)
+        return (_decode_transfer if raw.topic == transfers_topic else _decode_balance)(raw, codec)
 
-    return _arrived(record, read, codec)
+    return _decode(raw, decoder, codec)
 
 
-def before_streak(arrived: Sequence[Incoming], streak: int, limit: int) -> tuple[Sequence[Incoming], int]:
-    """What may be taken before more than `limit` in a row are refused, and the new streak.
+def limit_consecutive_rejects(
+    records: Sequence[Incoming], rejects: int, limit: int
+) -> tuple[Sequence[Incoming], int]:
+    """Cuts `records` before the record that makes more than `limit` rejects in a row.
 
-    A streak over `limit` in the answer means that the lane halts. `streak` comes from the batch before.
+    `rejects` is the number of consecutive rejects at the end of the previous batch. Returns the records to
+    apply, and the new number. If the number exceeds `limit`, the lane must halt.
     """
-    for number, one in enumerate(arrived):
-        streak = streak + 1 if isinstance(one.what, Rejected) else 0
-        if streak > limit:
-            return arrived[:number], streak
-    return arrived, streak
+    for index, record in enumerate(records):
+        rejects = rejects + 1 if isinstance(record.content, Rejected) else 0
+        if rejects > limit:
+            return records[:index], rejects
+    return records, rejects
 
 
-def fingerprint(record: KafkaRecord) -> bytes:
-    """Tells a record from another one at the same offset of a topic made anew; 16 bytes."""
+def fingerprint(raw: KafkaRecord) -> bytes:
+    """Returns a 16-byte hash that differs if a recreated topic has another record at the same offset."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in (record.key, record.value, str(record.timestamp).encode()):
+    for part in (raw.key, raw.value, str(raw.timestamp).encode()):
         digest.update(b"\x00" if part is None else b"\x01%d:" % len(part) + part)
     return digest.digest()
 
 
-def quarantined(one: Incoming, reason: str) -> QuarantineRow:
-    raw = one.raw
+def quarantine_row(record: Incoming, reason: str) -> QuarantineRow:
+    """Returns the row that keeps a rejected record and the reason."""
+    raw = record.raw
     headers = json.dumps([[name, None if value is None else value.hex()] for name, value in raw.headers])
-    return QuarantineRow(raw.topic, one.lane, one.offset, raw.key, raw.value, headers, one.at, reason)
+    return QuarantineRow(
+        raw.topic, record.lane, record.offset, raw.key, raw.value, headers, record.at, reason
+    )

@@ -1,4 +1,4 @@
-"""Kafka: one consumer of both topics, and what it says of where it stands."""
+"""The Kafka consumer of both topics, seen as lanes: assignment, fetches, offsets and lag."""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -16,30 +16,30 @@ from livebalance.runtime import logs
 from livebalance.runtime.kafka.fetch import fetch, fetch_evenly
 from livebalance.runtime.kafka.lag import Lag
 from livebalance.runtime.kafka.rebalance import RebalanceListener
-from livebalance.runtime.kafka.stall_detector import Ends, PartitionProgress
+from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgress
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.timestamp import Millis
 
-_SECONDS = 5.0  # the longest wait for an answer of the broker
-_COMMIT_SECONDS = 1.0
+_BROKER_TIMEOUT_SECONDS = 5.0
+_COMMIT_TIMEOUT_SECONDS = 1.0
 _NO_LIMIT = 2**31 - 1
 
-_log = logs.get("intake")
+_log = logs.get("consumer")
 
 Records = list[ConsumerRecord]
 
 
 class PartitionState(NamedTuple):
-    """What a broker tells of one partition: first offset, end of what is committed, the group's mark."""
+    """Offsets of one partition, as Kafka reports them."""
 
     first: Offset
-    end: Offset
-    committed: Offset | None
-    epoch: str  # the epoch the group's mark was made in
+    end: Offset  # the last stable offset: records of open transactions are after it
+    committed: Offset | None  # the group's offset
+    epoch: str  # in which the group's offset was committed; its metadata
 
 
 class LaneConsumer:
-    """Owns the consumer. Errors are those of aiokafka, and TimeoutError."""
+    """The projector's consumer. Its methods raise the errors of aiokafka, and TimeoutError."""
 
     def __init__(self, settings: ProjectorSettings) -> None:
         self._settings = settings
@@ -53,148 +53,164 @@ class LaneConsumer:
             group_instance_id=settings.group_instance_id,
             partition_assignment_strategy=[
                 RangePartitionAssignor
-            ],  # gives both sides of a lane to one member
+            ],  # assigns both sides of a lane to the same member
             isolation_level="read_committed",
             enable_auto_commit=False,
-            auto_offset_reset="none",  # never silently another place than the stored one
+            auto_offset_reset="none",  # only the offsets stored in Postgres count
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.session_timeout_ms // 4,
-            max_poll_interval_ms=_NO_LIMIT,  # the fence keeps owners apart, and a stalled loop ends itself
+            max_poll_interval_ms=_NO_LIMIT,  # the fence keeps owners apart; StallDetector ends a stalled loop
             fetch_max_wait_ms=250,
             retry_backoff_ms=250,
         )
         self._lag = Lag(self._consumer, metrics.lag)
-        self._backlog = False  # the last fetch may have left something at hand
-        self._ends: dict[TopicPartition, Offset] = {}  # as the broker told them last
+        self._has_backlog = False  # the last fetch may have left records in the client
+        self._end_offsets: dict[TopicPartition, Offset] = {}  # as the broker last reported them
 
     async def start(self) -> None:
+        """Connects and joins the consumer group."""
         self._consumer.subscribe(self._topics, listener=self._assignment)
         await self._admin.start()
         await self._consumer.start()
 
     async def stop(self) -> None:
+        """Leaves the group and disconnects."""
         await self._consumer.stop()
         await self._admin.close()
 
     @property
-    def number(self) -> int:
-        """Of the assignment in force: what was read under another one is not to be used."""
+    def assignment_number(self) -> int:
+        """The number of the assignment in force. Records fetched under another number must be discarded."""
         return self._assignment.number
 
     def assigned(self) -> list[Lane]:
-        """The lanes of which both sides are assigned, in order."""
+        """Returns the lanes whose two sides are both assigned, in ascending order."""
         transfers, balances = (
-            {at.partition for at in self._assignment.partitions if at.topic == topic}
+            {partition.partition for partition in self._assignment.partitions if partition.topic == topic}
             for topic in self._topics
         )
         if transfers != balances:
-            _log.error("assigned one side only", lanes=sorted(transfers ^ balances))
+            _log.error("lane side not assigned", lanes=sorted(transfers ^ balances))
         return [Lane(number) for number in sorted(transfers & balances)]
 
-    async def logs(self, lanes: Iterable[Lane]) -> dict[TopicPartition, PartitionState]:
-        """Both sides of each lane, as the broker knows them now."""
-        sides = [side for lane in lanes for side in self._sides(lane)]
-        async with asyncio.timeout(_SECONDS):
-            first = await self._consumer.beginning_offsets(sides)
-            end = await self._consumer.end_offsets(sides)
-            marks = await self._admin.list_consumer_group_offsets(
-                self._settings.projector_group, partitions=sides
+    async def partition_states(self, lanes: Iterable[Lane]) -> dict[TopicPartition, PartitionState]:
+        """Requests the offsets of both sides of each lane from the broker."""
+        partitions = [partition for lane in lanes for partition in self._partitions(lane)]
+        async with asyncio.timeout(_BROKER_TIMEOUT_SECONDS):
+            first = await self._consumer.beginning_offsets(partitions)
+            end = await self._consumer.end_offsets(partitions)
+            committed = await self._admin.list_consumer_group_offsets(
+                self._settings.projector_group, partitions=partitions
             )
-        if marks.keys() != set(sides):
+        if committed.keys() != set(partitions):
             raise KafkaConnectionError("the group's coordinator is not ready")
-        self._ends = end
+        self._end_offsets = end
         return {
-            at: PartitionState(
-                first[at], end[at], None if marks[at].offset < 0 else marks[at].offset, marks[at].metadata
+            partition: PartitionState(
+                first[partition],
+                end[partition],
+                None if committed[partition].offset < 0 else committed[partition].offset,
+                committed[partition].metadata,
             )
-            for at in sides
+            for partition in partitions
         }
 
     def seek(self, lane: OwnedLane) -> None:
-        """Reads on from where the lane stands."""
-        for at, side in self._standing(lane):
-            self._consumer.seek(at, side.begin)
-            self._consumer.resume(at)  # it may have been left out
-        self._backlog = True
+        """Sets the next fetch of a lane to its stored offsets."""
+        for partition, side in self._sides(lane):
+            self._consumer.seek(partition, side.seek_offset)
+            self._consumer.resume(partition)  # an earlier claim may have paused it
+        self._has_backlog = True
 
-    def leave_out(self, lane: OwnedLane) -> None:
-        """Fetches nothing of it: what nobody takes would hold up the others."""
-        self._consumer.pause(*self._sides(lane.lane))
-        for at, side in self._standing(lane):
-            self._lag.stopped(at, side.next, self._ends.get(at, side.next))
+    def pause(self, lane: OwnedLane) -> None:
+        """Stops fetching a lane: records that nobody applies would block those of other lanes."""
+        self._consumer.pause(*self._partitions(lane.lane))
+        for partition, side in self._sides(lane):
+            self._lag.halt(partition, side.next, self._end_offsets.get(partition, side.next))
 
-    # --- how far behind
+    # --- lag
 
-    def follow(self, lanes: Iterable[Lane]) -> None:
-        """How far these are behind is shown from now on, and of no others."""
-        self._lag.follow(at for lane in lanes for at in self._sides(lane))
+    def track_lag(self, lanes: Iterable[Lane]) -> None:
+        """Shows the lag of these lanes from now on, and of no other lanes."""
+        self._lag.track(partition for lane in lanes for partition in self._partitions(lane))
 
-    async def applied(self, lanes: Iterable[OwnedLane]) -> None:
-        """All that was fetched of these is applied, and their assignment is still in force."""
+    async def record_applied(self, lanes: Iterable[OwnedLane]) -> None:
+        """Records that everything fetched of these lanes is applied. Expects their assignment in force."""
         for lane in lanes:
-            for at, side in self._standing(lane):
-                await self._lag.done(at, side.next, side.applied_at)
+            for partition, side in self._sides(lane):
+                await self._lag.advance(partition, side.next, side.applied_at)
 
-    # --- one fetch
+    # --- fetching
 
     async def fetch(self, lanes: Collection[Lane]) -> dict[Lane, tuple[Records, Records]]:
-        """What these lanes have by now, waiting for a short time; maybe nothing."""
+        """Returns the records that have arrived, waiting up to `fetch_wait_ms` if there are none.
+
+        At most `batch_records` in total: for each lane that has any, its transfers and its balances.
+        """
         if not lanes:
             await asyncio.sleep(self._settings.fetch_wait_ms / 4000)
             return {}
-        ready = [side for lane in lanes for side in self._sides(lane)]
-        found, most = {}, self._settings.batch_records
-        if self._backlog:
-            found = await fetch_evenly(self._consumer, ready, most)
-        if not found:
-            found = await fetch(self._consumer, ready, self._settings.fetch_wait_ms, most)
-        self._backlog = sum(map(len, found.values())) >= most
+        partitions = [partition for lane in lanes for partition in self._partitions(lane)]
+        fetched, limit = {}, self._settings.batch_records
+        if self._has_backlog:
+            fetched = await fetch_evenly(self._consumer, partitions, limit)
+        if not fetched:
+            fetched = await fetch(self._consumer, partitions, self._settings.fetch_wait_ms, limit)
+        self._has_backlog = sum(map(len, fetched.values())) >= limit
         return {
-            lane: (found.get(sides[0], []), found.get(sides[1], []))
+            lane: (fetched.get(sides[0], []), fetched.get(sides[1], []))
             for lane in lanes
-            if not found.keys().isdisjoint(sides := self._sides(lane))
+            if not fetched.keys().isdisjoint(sides := self._partitions(lane))
         }
 
-    async def polls(self, lane: Lane) -> tuple[FetchStatus, FetchStatus]:
-        """How both sides stood at the last fetch. Waits for nothing while the assignment is in force."""
-        transfers, balances = self._sides(lane)
-        return await self._poll(transfers), await self._poll(balances)
+    async def fetch_statuses(self, lane: Lane) -> tuple[FetchStatus, FetchStatus]:
+        """Returns the state of both sides at the last fetch, without asking the broker."""
+        transfers, balances = self._partitions(lane)
+        return await self._fetch_status(transfers), await self._fetch_status(balances)
 
-    async def _poll(self, at: TopicPartition) -> FetchStatus:
-        if at not in self._consumer.assignment():  # it was taken away a moment ago: to ask would be a bug
+    async def _fetch_status(self, partition: TopicPartition) -> FetchStatus:
+        if partition not in self._consumer.assignment():  # just revoked: aiokafka would raise
             return FetchStatus(False, None)
-        end, answered = self._consumer.last_stable_offset(at), self._consumer.last_poll_timestamp(at)
+        end = self._consumer.last_stable_offset(partition)
+        answered = self._consumer.last_poll_timestamp(partition)
         if end is None or answered is None:
             return FetchStatus(False, None)
-        told = Millis(answered - int(self._lag.held_back(at) * 1000))  # what came since may not be read yet
-        return FetchStatus(await self._consumer.position(at) >= end, told)
+        # Records that arrived after an open transaction began cannot be read yet.
+        complete_at = Millis(answered - int(self._lag.open_transaction_seconds(partition) * 1000))
+        return FetchStatus(await self._consumer.position(partition) >= end, complete_at)
 
-    def places(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:
-        """Of both sides of each, when the broker last answered a fetch, and what Postgres has of it."""
-        mine = self._assignment.partitions & self._consumer.assignment()
+    def partition_progress(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:
+        """Returns, for each assigned partition of `lanes`, the last answer's time and the applied offset."""
+        assigned = self._assignment.partitions & self._consumer.assignment()
         return {
-            at: PartitionProgress(self._consumer.last_poll_timestamp(at), side.next)
+            partition: PartitionProgress(self._consumer.last_poll_timestamp(partition), side.next)
             for lane in lanes
-            for at, side in zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
-            if at in mine
+            for partition, side in self._sides(lane)
+            if partition in assigned
         }
 
-    async def ends(self, of: Collection[TopicPartition]) -> Ends:
-        """Up to where they can be read, asked of the broker itself."""
-        ends: Ends = await self._consumer.end_offsets(of)
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> EndOffsets:
+        """Requests the last stable offset of each partition from the broker."""
+        ends: EndOffsets = await self._consumer.end_offsets(partitions)
         return ends
 
-    async def mark(self, lanes: Iterable[OwnedLane]) -> None:
-        """Commits where these lanes stand to the group: for lag tools, and as a witness."""
-        marks = {at: (side.next, lane.epoch) for lane in lanes for at, side in self._standing(lane)}
+    async def commit(self, lanes: Iterable[OwnedLane]) -> None:
+        """Commits the lanes' offsets to the consumer group, with the epoch as metadata.
+
+        Lag tools read these offsets, and a claim compares them with Postgres (docs/guarantees.md#epoch).
+        A commit that fails is only logged.
+        """
+        offsets = {
+            partition: (side.next, lane.epoch) for lane in lanes for partition, side in self._sides(lane)
+        }
         try:
-            async with asyncio.timeout(_COMMIT_SECONDS):
-                await self._consumer.commit(marks)
+            async with asyncio.timeout(_COMMIT_TIMEOUT_SECONDS):
+                await self._consumer.commit(offsets)
         except (KafkaError, TimeoutError) as error:
-            _log.warning("the group's offsets were not committed", error=repr(error))
+            _log.warning("offset commit failed", error=repr(error))
 
-    def _standing(self, lane: OwnedLane) -> Iterable[tuple[TopicPartition, LaneSide]]:
-        return zip(self._sides(lane.lane), (lane.transfers, lane.balances), strict=True)
+    def _sides(self, lane: OwnedLane) -> Iterable[tuple[TopicPartition, LaneSide]]:
+        return zip(self._partitions(lane.lane), (lane.transfers, lane.balances), strict=True)
 
-    def _sides(self, lane: Lane) -> tuple[TopicPartition, TopicPartition]:
+    def _partitions(self, lane: Lane) -> tuple[TopicPartition, TopicPartition]:
         return TopicPartition(self._topics[0], lane), TopicPartition(self._topics[1], lane)

@@ -1,4 +1,4 @@
-"""What the two topics must be, checked before anything is read."""
+"""Checks the two topics at startup, and finds the offset at which each lane starts."""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,42 +9,50 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import LaneStart, whole
 from livebalance.runtime.errors import StartupError
-from livebalance.runtime.kafka.reader import offsets_since
-from livebalance.runtime.kafka.topics import source, unfit
+from livebalance.runtime.kafka.reader import offsets_for_time
+from livebalance.runtime.kafka.topics import describe_topics, topics_error
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.timestamp import millis
 
-_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
-async def starts(settings: ProjectorSettings) -> list[LaneStart]:
-    """All lanes there are, and where each is begun if nobody has read it yet.
+async def lane_starts(settings: ProjectorSettings) -> list[LaneStart]:
+    """Returns every lane, with the offsets at which a lane that has not been read yet starts.
 
-    Raises RefusedError when a topic is missing, when they are not co-partitioned, when transfers are not kept
-    for ever or balances not compacted; and what aiokafka raises, TimeoutError among it.
+    Raises:
+        StartupError: a topic is missing, the topics are not co-partitioned, transfers are not kept forever,
+            or balances are not compacted.
+        KafkaError, TimeoutError: Kafka is unavailable.
     """
-    async with asyncio.timeout(_SECONDS):
-        found = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
-    if wrong := unfit(found):
-        raise StartupError(wrong)
-    lanes = found.partitions[settings.transfers_topic]
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
+        topics = await describe_topics(settings.broker, settings.transfers_topic, settings.balances_topic)
+    if reason := topics_error(topics):
+        raise StartupError(reason)
+    lanes = topics.partitions[settings.transfers_topic]
     if settings.start_from == "beginning":
         return whole(lanes)
-    return await _since(settings, settings.start_from, [Lane(number) for number in range(lanes)])
+    return await _starts_since(settings, settings.start_from, [Lane(number) for number in range(lanes)])
 
 
-async def _since(settings: ProjectorSettings, start: datetime, lanes: Iterable[Lane]) -> list[LaneStart]:
-    """Transfers are read from a time on; balances all the same: who was quiet since has one too."""
+async def _starts_since(
+    settings: ProjectorSettings, start: datetime, lanes: Iterable[Lane]
+) -> list[LaneStart]:
+    """Starts transfers at a time, and balances at their beginning.
+
+    An account without changes since `start` has a balance too (decision 15).
+    """
     transfers = {lane: TopicPartition(settings.transfers_topic, lane) for lane in lanes}
     balances = {lane: TopicPartition(settings.balances_topic, lane) for lane in transfers}
     consumer = AIOKafkaConsumer(**settings.broker.options, enable_auto_commit=False)
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
         try:
             await consumer.start()
-            since = await offsets_since(consumer, transfers.values(), millis(start))
+            since = await offsets_for_time(consumer, transfers.values(), millis(start))
             first = await consumer.beginning_offsets(balances.values())
         finally:
             await consumer.stop()
     return [
-        LaneStart(lane, since[at], Offset(first[balances[lane]]), False) for lane, at in transfers.items()
+        LaneStart(lane, since[partition], Offset(first[balances[lane]]), False)
+        for lane, partition in transfers.items()
     ]

@@ -1,11 +1,11 @@
-"""Taking the assigned lanes: each is fenced for us, compared with Kafka, and read on from where it stands."""
+"""Claims the assigned lanes: fences each, compares it with Kafka, and seeks to its stored offsets."""
 
 from collections.abc import Mapping
 
 from aiokafka import TopicPartition
 
 from livebalance.projector.errors import FencedError
-from livebalance.projector.fold.lane import LaneSide, OwnedLane, halting, owned, unreadable
+from livebalance.projector.fold.lane import LaneSide, OwnedLane, halt_move, owned_lane, unreadable_reason
 from livebalance.projector.kafka.consumer import LaneConsumer, PartitionState
 from livebalance.projector.postgres.epoch import change_epoch
 from livebalance.projector.postgres.store import Store
@@ -16,44 +16,50 @@ from livebalance.wire.identity import Lane
 _log = logs.get("claim")
 
 
-async def claim(settings: ProjectorSettings, intake: LaneConsumer, store: Store) -> dict[Lane, OwnedLane]:
-    """All lanes assigned now, halted ones too; those that run stand ready to be fetched.
+async def claim_lanes(
+    settings: ProjectorSettings, consumer: LaneConsumer, store: Store
+) -> dict[Lane, OwnedLane]:
+    """Claims every lane that is assigned now (decision 8). Halted lanes are claimed too, and paused.
 
-    Raises FencedError when the epoch changed or the assignment moved on meanwhile.
+    Raises:
+        FencedError: the epoch changed, or the assignment changed during the claim.
     """
-    number = intake.number
+    number = consumer.assignment_number
     topics = settings.transfers_topic, settings.balances_topic
-    assigned = intake.assigned()
-    intake.follow(assigned)
-    lanes = {id_: owned(await store.claim(id_), *topics) for id_ in assigned}
-    known = await intake.logs(lanes) if lanes else {}
-    await _check_witness(lanes, known, store)
-    await _halt_unreadable(lanes, known, store)
-    if number != intake.number:
+    assigned = consumer.assigned()
+    consumer.track_lag(assigned)
+    lanes = {id_: owned_lane(await store.claim_lane(id_), *topics) for id_ in assigned}
+    states = await consumer.partition_states(lanes) if lanes else {}
+    await _check_lost_commits(lanes, states, store)
+    await _halt_unreadable(lanes, states, store)
+    if number != consumer.assignment_number:
         raise FencedError("the assignment changed during the claim")
     for lane in lanes.values():
         if lane.halted_why is None:
-            intake.seek(lane)
+            consumer.seek(lane)
         else:
-            _log.error("the lane is halted", lane=lane.lane, why=lane.halted_why)
-            intake.leave_out(lane)
-    _log.info("claimed", lanes=list(lanes))
+            _log.error("lane halted", lane=lane.lane, why=lane.halted_why)
+            consumer.pause(lane)
+    _log.info("lanes claimed", lanes=list(lanes))
     return lanes
 
 
-def _sides(
-    lane: OwnedLane, known: Mapping[TopicPartition, PartitionState]
+def _side_states(
+    lane: OwnedLane, states: Mapping[TopicPartition, PartitionState]
 ) -> list[tuple[LaneSide, PartitionState]]:
-    return [(side, known[TopicPartition(side.topic, lane.lane)]) for side in (lane.transfers, lane.balances)]
+    return [(side, states[TopicPartition(side.topic, lane.lane)]) for side in (lane.transfers, lane.balances)]
 
 
-async def _check_witness(
-    lanes: Mapping[Lane, OwnedLane], known: Mapping[TopicPartition, PartitionState], store: Store
+async def _check_lost_commits(
+    lanes: Mapping[Lane, OwnedLane], states: Mapping[TopicPartition, PartitionState], store: Store
 ) -> None:
-    """The group's mark is made after Postgres has committed. Is it ahead, Postgres has lost commits."""
+    """Changes the epoch if the group's offsets of this epoch are ahead of Postgres.
+
+    They are committed after Postgres commits. If they are ahead, Postgres has lost commits.
+    """
     for lane in lanes.values():
-        for side, log in _sides(lane, known):
-            if log.epoch == lane.epoch and log.committed is not None and log.committed > side.next:
+        for side, state in _side_states(lane, states):
+            if state.epoch == lane.epoch and state.committed is not None and state.committed > side.next:
                 await change_epoch(
                     await store.connection(),
                     lane.epoch,
@@ -63,11 +69,13 @@ async def _check_witness(
 
 
 async def _halt_unreadable(
-    lanes: Mapping[Lane, OwnedLane], known: Mapping[TopicPartition, PartitionState], store: Store
+    lanes: Mapping[Lane, OwnedLane], states: Mapping[TopicPartition, PartitionState], store: Store
 ) -> None:
     for lane in lanes.values():
-        reasons = [unreadable(side, log.first, log.end) for side, log in _sides(lane, known)]
-        why = next((reason for reason in reasons if reason is not None), None)
-        if lane.halted_why is None and why is not None:
-            await store.move([halting(lane, why)])
-            lane.halted_why = why
+        reasons = [
+            unreadable_reason(side, state.first, state.end) for side, state in _side_states(lane, states)
+        ]
+        halt = next((reason for reason in reasons if reason is not None), None)
+        if lane.halted_why is None and halt is not None:
+            await store.move_lanes([halt_move(lane, halt)])
+            lane.halted_why = halt

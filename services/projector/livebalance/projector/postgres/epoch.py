@@ -1,4 +1,7 @@
-"""Whether Postgres still holds what was written to it; if not, the epoch changes (design, rule of epoch)."""
+"""Checks that Postgres is still the server that was written to. If not, the epoch changes.
+
+See docs/guarantees.md#epoch.
+"""
 
 from collections.abc import Sequence
 
@@ -9,43 +12,46 @@ from livebalance.runtime import logs
 from livebalance.runtime.errors import StartupError
 from livebalance.wire.identity import Epoch
 
-_log = logs.get("truth")
+_log = logs.get("epoch")
 
 
 class StandbyError(ConnectionError):
-    """This server is a standby that was not promoted yet."""
+    """The server is a standby that is not promoted yet."""
 
 
 async def check_server_identity(connection: projector_writes.Connection, starts: Sequence[LaneStart]) -> None:
-    """Makes the projection known to be on this server, for a connection just opened.
+    """Compares the server's identity with the projection's. Called for each new connection.
 
-    `starts`: of each lane, where it is begun if no projection was here before.
-    Another system identifier or timeline than the stored ones: commits may be lost, so the epoch changes.
-    Raises RefusedError when the topics' partition count is not the projection's, StandbyError.
+    Changes the epoch if the system identifier or the timeline differs, because commits may be lost.
+    Creates the projection if the database is empty; its lanes begin at `starts`.
+
+    Raises:
+        StartupError: the topics' partition count differs from the projection's.
+        StandbyError: the server is a standby.
     """
     server = await projector_writes.server_identity(connection)
     if server.timeline == "standby":
         raise StandbyError("this server is a standby")
-    found = await projector_writes.projection(connection)
-    if found is None:
+    projection = await projector_writes.projection(connection)
+    if projection is None:
         await projector_writes.open_projection(connection, projector_writes.new_epoch(), server, starts)
-        found = await projector_writes.projection(connection)
-    assert found is not None
+        projection = await projector_writes.projection(connection)
+    assert projection is not None
     partitions = len(starts)
-    if found.partitions != partitions:
+    if projection.partitions != partitions:
         raise StartupError(
-            f"the topics have {partitions} partitions, the projection was built from {found.partitions}:"
-            " go on with topics of that many, or rebuild into an empty database"
+            f"the topics have {partitions} partitions, the projection was built from {projection.partitions}:"
+            f" use topics with {projection.partitions} partitions, or rebuild into an empty database"
         )
-    if not found.known:
-        await change_epoch(connection, found.epoch, "another server or timeline")
+    if not projection.known:
+        await change_epoch(connection, projection.epoch, "another server or timeline")
 
 
 async def change_epoch(connection: projector_writes.Connection, old: Epoch, why: str) -> None:
-    """Ends epoch `old`, unless another process has done so already."""
+    """Replaces epoch `old` by a new epoch, unless another process has replaced it already."""
     new = projector_writes.new_epoch()
     if await projector_writes.change_epoch(
         connection, old, new, await projector_writes.server_identity(connection)
     ):
         metrics.epoch_changes.inc()
-        _log.warning("the epoch changed", old=old, new=new, why=why)
+        _log.warning("epoch changed", old=old, new=new, why=why)

@@ -1,39 +1,39 @@
-"""Records in quarantine that an operator has marked, read again."""
+"""Reads the quarantined records that an operator has marked for replay."""
 
 import asyncio
 import time
 
-from livebalance.projector.fold.records import Incoming, again
+from livebalance.projector.fold.records import Incoming, decode_quarantined
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane
 
-_REGISTRY_SECONDS = 1.0  # the longest wait for it, which all lanes share
-_AWAY_SECONDS = 10.0  # until it is asked again
+_REGISTRY_TIMEOUT_SECONDS = 1.0  # short, because all lanes wait meanwhile
+_RETRY_SECONDS = 10.0
 
-_log = logs.get("marked")
+_log = logs.get("replay")
 
 
 class QuarantineReplay:
-    """While the schema registry is away these wait, and hold up nothing else."""
+    """Reads records to replay. While the schema registry is unavailable, they wait without blocking lanes."""
 
     def __init__(self, settings: ProjectorSettings, store: Store, values: Values) -> None:
         self._topics = settings.transfers_topic, settings.balances_topic
         self._store, self._values = store, values
-        self._next = 0.0
+        self._retry_at = 0.0
 
     async def read(self, lanes: list[Lane]) -> list[tuple[int, Incoming]]:
-        """Those of these lanes, by their id; not all at once, if there are many."""
-        if time.monotonic() < self._next:
+        """Returns records of `lanes` with their ids in the quarantine; at most 500 at once."""
+        if time.monotonic() < self._retry_at:
             return []
-        rows = await self._store.marked(lanes)
+        rows = await self._store.records_to_replay(lanes)
         try:
-            async with asyncio.timeout(_REGISTRY_SECONDS):
-                await self._values.learn(row.value for row in rows)
+            async with asyncio.timeout(_REGISTRY_TIMEOUT_SECONDS):
+                await self._values.fetch_schemas(row.value for row in rows)
         except OSError as error:
-            _log.warning("what is marked waits for the schema registry", error=repr(error))
-            self._next = time.monotonic() + _AWAY_SECONDS
+            _log.warning("replay postponed: schema registry unavailable", error=repr(error))
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
             return []
-        return [(row.id, again(row, *self._topics, self._values.codec)) for row in rows]
+        return [(row.id, decode_quarantined(row, *self._topics, self._values.codec)) for row in rows]

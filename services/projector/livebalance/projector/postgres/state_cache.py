@@ -1,51 +1,65 @@
-"""Accounts and transfers as they stand in Postgres: remembered from the last batches, else read."""
+"""Keeps accounts and transfers of the last batches in memory, and reads all others from Postgres."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
 
-from livebalance.projector.fold.account import Account, restored
+from cachetools import LRUCache
+
+from livebalance.projector.fold.account import Account, account_from_row
 from livebalance.projector.fold.disputes import Disputes
-from livebalance.projector.fold.fold import FoldResult, Named, accounts_of
+from livebalance.projector.fold.fold import FoldResult, TransferKey, account_ids
 from livebalance.projector.fold.records import Incoming
-from livebalance.projector.postgres.cache import Cache
 from livebalance.projector.postgres.store import Store
 from livebalance.readmodel.rows import ListedTransfer
 from livebalance.wire.identity import AccountId, Lane
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 class StateCache:
-    """True only while nobody else writes: it begins anew with each claim."""
+    """At most `size` accounts and `size` transfers; those that were unused for longest are dropped first.
+
+    Valid only while no other process writes the lanes, so each claim resets it.
+    """
 
     def __init__(self, store: Store, size: int) -> None:
         self._store = store
-        self._accounts: Cache[AccountId, Account] = Cache(size)
-        self._listed: Cache[Named, ListedTransfer] = Cache(size)
-        self.doubts = Disputes()
+        self._accounts = LRUCache[AccountId, Account](size)
+        self._transfers = LRUCache[TransferKey, ListedTransfer](size)
+        self.disputes = Disputes()
 
-    async def begin(self, lanes: list[Lane], cut: Collection[Lane]) -> None:
-        """Anew, for lanes just claimed; some are `cut`: not read from their start."""
+    async def reset(self, lanes: list[Lane], cut_lanes: Collection[Lane]) -> None:
+        """Drops everything. Called after `lanes` were claimed; `cut_lanes` were not read from their start."""
         self._accounts.clear()
-        self._listed.clear()
-        self.doubts.forget()
-        self.doubts.take(map(restored, await self._store.doubted(lanes)), cut)
+        self._transfers.clear()
+        self.disputes.clear()
+        rows = await self._store.disputed_or_unverified_balances(lanes)
+        self.disputes.update(map(account_from_row, rows), cut_lanes)
 
     async def accounts(self, batch: Sequence[Incoming]) -> dict[AccountId, Account]:
-        """Those of the batch that exist."""
-        ids = accounts_of(batch)
-        known = self._accounts.known(ids)
-        for row in await self._store.stored(list(ids - known.keys())):
-            known[row.account] = restored(row)
-        return known
+        """Returns the accounts of the batch that exist."""
+        ids = account_ids(batch)
+        accounts = _cached(self._accounts, ids)
+        for row in await self._store.stored_balances(list(ids - accounts.keys())):
+            accounts[row.account] = account_from_row(row)
+        return accounts
 
-    async def listed(self, named: set[Named]) -> dict[Named, ListedTransfer]:
-        """Those that are in the list."""
-        known = self._listed.known(named)
-        known.update(await self._store.listed(list(named - known.keys())))
-        return known
+    async def listed_transfers(self, keys: set[TransferKey]) -> dict[TransferKey, ListedTransfer]:
+        """Returns the transfers that are listed."""
+        transfers = _cached(self._transfers, keys)
+        transfers.update(await self._store.listed_transfers(list(keys - transfers.keys())))
+        return transfers
 
-    def keep(self, folded: FoldResult, cut: Collection[Lane]) -> None:
-        """Postgres has taken it."""
+    def store(self, folded: FoldResult, cut_lanes: Collection[Lane]) -> None:
+        """Stores the result of a batch. Called after Postgres has committed it."""
         if any(change.erased for change in folded.changes.values()):
-            self._listed.clear()
-        self._accounts.keep({id_: change.account for id_, change in folded.changes.items()})
-        self._listed.keep(folded.listed)
-        self.doubts.take((change.account for change in folded.changes.values()), cut)
+            self._transfers.clear()
+        accounts = {id_: change.account for id_, change in folded.changes.items()}
+        self._accounts.update(accounts)
+        self._transfers.update(folded.newly_listed)
+        self.disputes.update(accounts.values(), cut_lanes)
+
+
+def _cached(cache: LRUCache[K, V], keys: Iterable[K]) -> dict[K, V]:
+    return {key: value for key in keys if (value := cache.get(key)) is not None}

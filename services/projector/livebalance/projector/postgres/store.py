@@ -1,4 +1,4 @@
-"""Postgres: one connection, on which lanes are claimed and batches written, each in one transaction."""
+"""The Postgres connection on which lanes are claimed and batches written, each in one transaction."""
 
 import contextlib
 from collections.abc import Sequence
@@ -23,32 +23,32 @@ from livebalance.wire.identity import AccountId, Lane
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 15.0
-_MARKED_AT_ONCE = 500  # records of one replay
-_LOCK_SECONDS = 2.0  # a claim waits so long before it ends the backend that is in its way
+_REPLAY_RECORDS = 500  # records of one replay, at most
+_LOCK_SECONDS = 2.0  # after that a claim terminates the backend that holds the lock
 
 _log = logs.get("store")
 
 
 class Store:
-    """Every call may raise what the driver does; `fate_of` tells what that means."""
+    """Reads and writes the projection. Every method may raise errors of asyncpg: see `errors.fate_of`."""
 
     def __init__(self, url: str, name: str, starts: Sequence[LaneStart], transfers_topic: str) -> None:
         self._url, self._name, self._starts = url, name, starts
         self._transfers_topic = transfers_topic
-        self._open: projector_writes.Connection | None = None
+        self._connection: projector_writes.Connection | None = None
 
     async def connection(self) -> projector_writes.Connection:
-        """The one there is, or a new one to a server that was recognised."""
-        if self._open is None or self._open.is_closed():
-            fresh = await self._connect()
+        """Returns the open connection, or opens one and checks the server's identity."""
+        if self._connection is None or self._connection.is_closed():
+            connection = await self._connect()
             try:
-                await projector_writes.prepare(fresh)
-                await check_server_identity(fresh, self._starts)
+                await projector_writes.prepare(connection)
+                await check_server_identity(connection, self._starts)
             except BaseException:
-                fresh.terminate()
+                connection.terminate()
                 raise
-            self._open = fresh
-        return self._open
+            self._connection = connection
+        return self._connection
 
     async def _connect(self) -> projector_writes.Connection:
         return await asyncpg.connect(
@@ -63,59 +63,73 @@ class Store:
         )
 
     def drop(self) -> None:
-        """Forget a connection that may be in any state."""
-        if self._open is not None:
-            self._open.terminate()
-            self._open = None
+        """Terminates a connection that may be in any state. The next call opens another."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     async def close(self) -> None:
-        if self._open is not None:
-            await self._open.close(timeout=_CONNECT_SECONDS)
+        """Closes the connection."""
+        if self._connection is not None:
+            await self._connection.close(timeout=_CONNECT_SECONDS)
 
-    async def claim(self, lane: Lane) -> LaneRow:
-        """Owns the lane from now on: whoever had it is fenced.
+    async def claim_lane(self, lane: Lane) -> LaneRow:
+        """Makes this process the lane's owner and fences the previous owner.
 
-        The row's lock is waited for, so what a dying transaction did is known when this returns. A stopped
-        process keeps its locks for ever; its backend is ended (design, rule of locks).
+        Waits for the lock of the lane's row: afterwards the outcome of an interrupted transaction is known.
+        If the lock is not released in time, terminates its holder (docs/guarantees.md#locks).
         """
         connection = await self.connection()
         try:
             return await projector_writes.claim_lane(connection, lane, self._name)
         except asyncpg.LockNotAvailableError:
-            ended = await projector_writes.evict_holder(connection, lane)
-            _log.warning("ended who held the lane's lock", lane=lane, backends=ended)
+            backends = await projector_writes.evict_holder(connection, lane)
+            _log.warning("lock holder terminated", lane=lane, backends=backends)
             return await projector_writes.claim_lane(connection, lane, self._name)
 
-    async def goes_on(self, halted: list[Lane]) -> bool:
-        """Whether an operator has let one of them go on."""
+    async def any_continued(self, halted: list[Lane]) -> bool:
+        """Returns whether an operator has let one of these halted lanes continue."""
         return bool(halted) and await projector_writes.goes_on(await self.connection(), halted)
 
-    async def stored(self, accounts: list[AccountId]) -> list[StoredBalance]:
+    async def stored_balances(self, accounts: list[AccountId]) -> list[StoredBalance]:
+        """Reads the accounts that exist."""
         return await projector_writes.stored_balances(await self.connection(), accounts) if accounts else []
 
-    async def doubted(self, lanes: list[Lane]) -> list[StoredBalance]:
+    async def disputed_or_unverified_balances(self, lanes: list[Lane]) -> list[StoredBalance]:
+        """Reads the accounts of these lanes that are disputed or have an unverified balance."""
         return await projector_writes.doubted_balances(await self.connection(), lanes) if lanes else []
 
-    async def listed(
-        self, named: list[projector_writes.Named]
+    async def listed_transfers(
+        self, keys: list[projector_writes.Named]
     ) -> dict[projector_writes.Named, ListedTransfer]:
-        return await projector_writes.listed_transfers(await self.connection(), named) if named else {}
+        """Reads the transfers that are listed."""
+        return await projector_writes.listed_transfers(await self.connection(), keys) if keys else {}
 
-    async def marked(self, lanes: list[Lane]) -> list[MarkedRow]:
-        """What is in quarantine and is to be applied now; the next ones, if there are many."""
-        return await quarantine.marked(await self.connection(), lanes, _MARKED_AT_ONCE) if lanes else []
+    async def records_to_replay(self, lanes: list[Lane]) -> list[MarkedRow]:
+        """Reads the oldest quarantined records of these lanes that are marked for replay."""
+        return await quarantine.marked(await self.connection(), lanes, _REPLAY_RECORDS) if lanes else []
 
-    async def move(self, moves: list[LaneMove]) -> None:
-        """Only the lanes: how far they are complete. Raises FencedError."""
+    async def move_lanes(self, moves: list[LaneMove]) -> None:
+        """Writes lanes without a batch.
+
+        Raises:
+            FencedError: another process owns a lane.
+        """
         if moves and await projector_writes.move_lanes(await self.connection(), moves) < len(moves):
             raise FencedError("a lane has another owner")
 
-    async def write(self, work: BatchRows) -> None:
-        """Writes all rows or none. Raises FencedError, AlreadyListedError or CommitUnknownError."""
+    async def write(self, batch: BatchRows) -> None:
+        """Writes all rows of a batch, or none.
+
+        Raises:
+            FencedError: another process owns a lane, or wrote an account.
+            AlreadyListedError: a transfer is already listed.
+            CommitUnknownError: the connection was lost during COMMIT.
+        """
         transaction = (await self.connection()).transaction()
         await transaction.start()
         try:
-            await self._write(work)
+            await self._write(batch)
         except Exception:
             with contextlib.suppress(Exception):  # the first error tells more
                 await transaction.rollback()
@@ -124,21 +138,21 @@ class Store:
         try:
             await transaction.commit()
         except Exception as error:
-            raise CommitUnknownError("the connection died inside COMMIT") from error
+            raise CommitUnknownError("the connection was lost during COMMIT") from error
         failpoints.at("after_commit")
 
-    async def _write(self, work: BatchRows) -> None:
+    async def _write(self, batch: BatchRows) -> None:
         connection = await self.connection()
-        written = await projector_writes.write_batch(connection, self._transfers_topic, work)
-        if written.lanes < len(work.moves):
+        written = await projector_writes.write_batch(connection, self._transfers_topic, batch)
+        if written.lanes < len(batch.moves):
             raise FencedError("a lane has another owner")
-        if written.balances < len(work.balances):
+        if written.balances < len(batch.balances):
             raise FencedError("an account is not at the revision it was read at")
-        if written.transfers < len(work.transfers):
-            raise AlreadyListedError("a transfer is in the list already")
-        if work.erased:
-            await quarantine.forget(connection, work.erased)
-        if work.quarantined:
-            await projector_writes.quarantine(connection, work.quarantined)
-        if work.replayed and not await quarantine.settle(connection, work.replayed):
-            raise FencedError("a record in quarantine is not marked any more")
+        if written.transfers < len(batch.transfers):
+            raise AlreadyListedError("a transfer is already listed")
+        if batch.erased:
+            await quarantine.forget(connection, batch.erased)
+        if batch.quarantined:
+            await projector_writes.quarantine(connection, batch.quarantined)
+        if batch.replayed and not await quarantine.settle(connection, batch.replayed):
+            raise FencedError("a quarantined record is no longer marked for replay")

@@ -1,4 +1,4 @@
-"""What is published of a batch, ready for the socket: changed accounts, and how far a lane is complete."""
+"""Encodes the Redis messages of a batch: deltas of changed accounts, and the progress of lanes."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,47 +7,54 @@ from livebalance.projector.fold.fold import Change, FoldResult
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.readmodel.rows import TransferRow
 from livebalance.wire.delta import (
-    MAX_TRANSFERS,
+    MAX_TRANSFERS_BYTES,
     Delta,
     DeltaParts,
     ProgressMessage,
     encode_delta,
     encode_progress,
-    redis_account,
-    redis_lane,
-    written,
+    make_delta,
+    redis_account_channel,
+    redis_lane_channel,
 )
 from livebalance.wire.identity import Epoch
-from livebalance.wire.timestamp import Millis, rfc3339
-from livebalance.wire.views import TransferView, balance_part, source, transfers_part
+from livebalance.wire.timestamp import Millis, format_rfc3339
+from livebalance.wire.views import TransferView, balance_json, format_source, transfers_json
 
-_MANY = MAX_TRANSFERS // 100  # more cannot fit into one message, so they need not be written out
+# More transfers would exceed MAX_TRANSFERS_BYTES for sure, so they are not encoded at all.
+_MOST_TRANSFERS = MAX_TRANSFERS_BYTES // 100
 
-Message = tuple[str, bytes]  # channel of Redis, payload
+Message = tuple[str, bytes]  # Redis channel, payload
 
 
 class MessageEncoder(NamedTuple):
-    """How news is written; `behind_after` in ms."""
+    """Encodes messages for the channels that start with `prefix`."""
 
     prefix: str
-    topic: str
+    transfers_topic: str
     currency: str | None
-    behind_after: int
+    catch_up_threshold_ms: int
 
     def deltas(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
-        """One message per changed account; none of a lane that is far behind (its progress says so)."""
+        """Returns one delta for each changed account.
+
+        Leaves out lanes that are far behind: their progress says so (docs/guarantees.md#publishing).
+        """
         epochs = {step.lane.lane: step.lane.epoch for step in steps if not self._is_behind(step, now)}
         return [
-            (redis_account(self.prefix, id_), encode_delta(self.delta(change, epochs[change.account.lane])))
+            (
+                redis_account_channel(self.prefix, id_),
+                encode_delta(self.delta(change, epochs[change.account.lane])),
+            )
             for id_, change in folded.changes.items()
             if change.account.lane in epochs
         ]
 
     def progress(self, steps: Iterable[LaneStep], now: Millis) -> list[Message]:
-        """One message per lane of which it is known how far it is complete."""
+        """Returns one message for each lane whose "complete as of" is known."""
         return [
             (
-                redis_lane(self.prefix, step.lane.lane),
+                redis_lane_channel(self.prefix, step.lane.lane),
                 encode_progress(
                     ProgressMessage(
                         step.lane.lane, step.lane.epoch, step.move.as_of, self._is_behind(step, now)
@@ -59,13 +66,13 @@ class MessageEncoder(NamedTuple):
         ]
 
     def delta(self, change: Change, epoch: Epoch) -> Delta:
-        """From the revision the account had to the one it has."""
+        """Returns the delta of one account; without content if its transfers exceed MAX_TRANSFERS_BYTES."""
         account = change.account
         balance = transfers = b""
-        if len(change.transfers) <= _MANY:
-            balance = balance_part(account.view(self.currency))
-            transfers = transfers_part([self._shown(row) for row in change.transfers])
-        if len(transfers) > MAX_TRANSFERS:
+        if len(change.transfers) <= _MOST_TRANSFERS:
+            balance = balance_json(account.view(self.currency))
+            transfers = transfers_json([self._transfer_view(row) for row in change.transfers])
+        if len(transfers) > MAX_TRANSFERS_BYTES:
             balance = transfers = b""
         parts = DeltaParts(
             epoch,
@@ -75,13 +82,13 @@ class MessageEncoder(NamedTuple):
             balance,
             transfers,
         )
-        return written(account.id, account.lane, parts, gone=change.erased)
+        return make_delta(account.id, account.lane, parts, gone=change.erased)
 
-    def _shown(self, row: TransferRow) -> TransferView:
-        at = source(self.topic, row.lane, row.source_offset)
+    def _transfer_view(self, row: TransferRow) -> TransferView:
+        record = format_source(self.transfers_topic, row.lane, row.source_offset)
         return TransferView(
-            row.transfer_id, row.amount, row.total, rfc3339(row.occurred_at), row.revision, at
+            row.transfer_id, row.amount, row.total, format_rfc3339(row.occurred_at), row.revision, record
         )
 
     def _is_behind(self, step: LaneStep, now: Millis) -> bool:
-        return step.move.as_of is not None and now - step.move.as_of > self.behind_after
+        return step.move.as_of is not None and now - step.move.as_of > self.catch_up_threshold_ms

@@ -1,4 +1,4 @@
-"""Redis: one message per changed account, and the lanes' progress. It may lose all and never holds us up."""
+"""Publishes deltas and progress to Redis. Redis may lose messages, and never delays a batch for long."""
 
 import asyncio
 import contextlib
@@ -14,122 +14,132 @@ from livebalance.projector.redis.connection import PublishConnection
 from livebalance.projector.redis.messages import Message
 from livebalance.runtime import logs
 from livebalance.runtime.redis.cluster_slots import ClusterSlots, Moved
-from livebalance.runtime.redis.commands import AWAY, read_slots
+from livebalance.runtime.redis.commands import UNAVAILABLE, read_slots
 from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
-_SECONDS = 1.0  # the longest a publish may take, and the time between two looks at what is away
-_LOOKS = 5  # between two readings of a cluster's slots when nothing is amiss
+_PUBLISH_TIMEOUT_SECONDS = 1.0
+_RECONNECT_SECONDS = 1.0
+_SLOT_MAP_ROUNDS = 5  # rounds of reconnecting between two reads of the slot map, if every node is connected
 
-_log = logs.get("doorbell")
+_log = logs.get("publisher")
 
 
 class Publisher:
-    """A rope for each server. While one is away, its messages are counted and forgotten: nothing queues."""
+    """Has a connection to each Redis node. Messages for an unavailable node are counted and dropped."""
 
     def __init__(self, url: str) -> None:
-        self._redis = RedisUrl.of(url)
-        self._slots: ClusterSlots | None = None  # of a cluster, once it is known
-        self._ropes: dict[RedisNode, PublishConnection] = {}
+        self._redis = RedisUrl.parse(url)
+        self._slots: ClusterSlots | None = None  # None: no cluster, or its slot map is not known yet
+        self._connections: dict[RedisNode, PublishConnection] = {}
         if not self._redis.clustered:
-            self._tie(self._redis.nodes)
-        self._keeping: asyncio.Task[None] | None = None
+            self._set_nodes(self._redis.nodes)
+        self._connecting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Connects in the background, again whenever a connection was lost, until closed."""
-        self._keeping = asyncio.create_task(self._keep())
+        """Starts a task that connects, and reconnects after a connection was lost, until `close`."""
+        self._connecting = asyncio.create_task(self._keep_connected())
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Rings for each message, waiting for Redis at most a second; raises nothing."""
-        until = asyncio.get_running_loop().time() + _SECONDS
-        moved = await self._publish(messages, until)
-        lost = await self._publish(moved, until)  # once more, where their slots are now
-        metrics.unpublished.inc(len(lost))
+        """Publishes `messages`, waiting for Redis at most a second. Raises nothing."""
+        deadline = asyncio.get_running_loop().time() + _PUBLISH_TIMEOUT_SECONDS
+        moved = await self._publish(messages, deadline)
+        lost = await self._publish(moved, deadline)  # once more, to the nodes that MOVED named
+        metrics.unpublished_messages.inc(len(lost))
 
     async def close(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
+        """Stops reconnecting and closes all connections."""
+        if self._connecting is not None:
+            self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._keeping
-        self._tie(())
+                await self._connecting
+        self._set_nodes(())
 
     # --- messages
 
-    async def _publish(self, messages: Sequence[Message], until: float) -> list[Message]:
-        """Returns those whose slot is elsewhere: by now it is known where."""
-        shares = self._shares(messages)
-        metrics.unpublished.inc(len(messages) - sum(map(len, shares.values())))
-        moved = await asyncio.gather(*(self._ring(rope, share, until) for rope, share in shares.items()))
+    async def _publish(self, messages: Sequence[Message], deadline: float) -> list[Message]:
+        """Returns the messages that were answered with MOVED; the slot map is corrected by then."""
+        shares = self._by_connection(messages)
+        metrics.unpublished_messages.inc(len(messages) - sum(map(len, shares.values())))
+        moved = await asyncio.gather(
+            *(self._publish_to(connection, share, deadline) for connection, share in shares.items())
+        )
         return list(chain.from_iterable(moved))
 
-    def _shares(self, messages: Sequence[Message]) -> dict[PublishConnection, Sequence[Message]]:
-        """Those of each server that is here."""
+    def _by_connection(self, messages: Sequence[Message]) -> dict[PublishConnection, Sequence[Message]]:
+        """Groups messages by the open connection to their node; leaves out those without one."""
         if not self._redis.clustered:
-            return {rope: messages for rope in self._ropes.values() if rope.here and messages}
+            return {
+                connection: messages
+                for connection in self._connections.values()
+                if connection.is_open and messages
+            }
         shares = defaultdict[PublishConnection, list[Message]](list)
         for message in messages:
             owner = self._slots and self._slots.owner(message[0].encode())
-            rope = self._ropes.get(owner) if owner else None
-            if rope and rope.here:
-                shares[rope].append(message)
+            connection = self._connections.get(owner) if owner else None
+            if connection and connection.is_open:
+                shares[connection].append(message)
         return dict(shares)
 
-    async def _ring(
-        self, rope: PublishConnection, messages: Sequence[Message], until: float
+    async def _publish_to(
+        self, connection: PublishConnection, messages: Sequence[Message], deadline: float
     ) -> list[Message]:
         try:
-            async with asyncio.timeout_at(until):
-                found = await rope.ring(messages)
+            async with asyncio.timeout_at(deadline):
+                replies = await connection.publish(messages)
             moved = [
-                one for one, answer in zip(messages, found, strict=True) if self._is_elsewhere(rope, answer)
+                message
+                for message, reply in zip(messages, replies, strict=True)
+                if self._has_moved(connection, reply)
             ]
-        except AWAY as error:
-            _log.warning("redis is away", error=repr(error))
-            metrics.unpublished.inc(len(messages))
-            rope.hang_up()
+        except UNAVAILABLE as error:
+            _log.warning("publish failed", error=repr(error))
+            metrics.unpublished_messages.inc(len(messages))
+            connection.close()
             return []
-        metrics.published.inc(len(messages) - len(moved))
+        metrics.published_messages.inc(len(messages) - len(moved))
         return moved
 
-    def _is_elsewhere(self, rope: PublishConnection, answer: object) -> bool:
-        """Raises what else RedisUrl refuses."""
-        if not isinstance(answer, hiredis.ReplyError):
+    def _has_moved(self, connection: PublishConnection, reply: object) -> bool:
+        """Returns whether `reply` is MOVED, and corrects the slot map. Raises any other error of Redis."""
+        if not isinstance(reply, hiredis.ReplyError):
             return False
-        move = Moved.of(str(answer), rope.node)
+        move = Moved.parse(str(reply), connection.node)
         if move is None or self._slots is None:
-            raise answer
-        self._slots.learn(move)
+            raise reply
+        self._slots.apply_move(move)
         return True
 
-    # --- servers
+    # --- nodes
 
-    async def _keep(self) -> None:
-        looks = 0
+    async def _keep_connected(self) -> None:
+        rounds = 0
         while True:
-            if self._redis.clustered and (looks % _LOOKS == 0 or self._is_amiss()):
-                await self._find()
-            await asyncio.gather(*(rope.open() for rope in self._ropes.values()))
-            await asyncio.sleep(_SECONDS)
-            looks += 1
+            if self._redis.clustered and (rounds % _SLOT_MAP_ROUNDS == 0 or not self._is_connected()):
+                await self._read_slot_map()
+            await asyncio.gather(*(connection.open() for connection in self._connections.values()))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+            rounds += 1
 
-    def _is_amiss(self) -> bool:
-        """A server is away, or slots are where no rope goes."""
-        known = self._slots is not None and self._slots.nodes <= self._ropes.keys()
-        return not known or not all(rope.here for rope in self._ropes.values())
+    def _is_connected(self) -> bool:
+        """Returns whether the slot map is known, and all its nodes have an open connection."""
+        known = self._slots is not None and self._slots.nodes <= self._connections.keys()
+        return known and all(connection.is_open for connection in self._connections.values())
 
-    async def _find(self) -> None:
-        """The owners of all slots, as some node says."""
-        here = [node for node, rope in self._ropes.items() if rope.here]
-        random.shuffle(here)
+    async def _read_slot_map(self) -> None:
+        """Reads the slot map from any node, connected nodes first."""
+        connected = [node for node, connection in self._connections.items() if connection.is_open]
+        random.shuffle(connected)
         try:
-            self._slots = await read_slots(self._redis, [*here, *self._redis.nodes])
-        except AWAY as error:
-            _log.debug("no node of redis tells the slots", error=repr(error))
+            self._slots = await read_slots(self._redis, [*connected, *self._redis.nodes])
+        except UNAVAILABLE as error:
+            _log.debug("slot map unavailable", error=repr(error))
         else:
-            self._tie(self._slots.nodes)
+            self._set_nodes(self._slots.nodes)
 
-    def _tie(self, nodes: Collection[RedisNode]) -> None:
-        """A rope to each of them, and to no other."""
-        for node in self._ropes.keys() - set(nodes):
-            self._ropes.pop(node).hang_up()
+    def _set_nodes(self, nodes: Collection[RedisNode]) -> None:
+        """Keeps a connection for each of `nodes`, and closes all others."""
+        for node in self._connections.keys() - set(nodes):
+            self._connections.pop(node).close()
         for node in nodes:
-            self._ropes.setdefault(node, PublishConnection(self._redis, node))
+            self._connections.setdefault(node, PublishConnection(self._redis, node))
