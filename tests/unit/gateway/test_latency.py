@@ -33,16 +33,16 @@ def timed() -> float:
 def test_the_first_that_continues_is_timed_once_it_is_relayed() -> None:
     hub, before = Hub(5), timed()
     journeys = LatencySampler(hub)
-    chosen = journeys.begin([(ALICE, delta(5)), (ALICE, delta(6))])
+    chosen = journeys.start([(ALICE, delta(5)), (ALICE, delta(6))])
     assert chosen == (ALICE, delta(5))
-    journeys.end(*chosen)
+    journeys.finish(*chosen)
     assert timed() == before  # a hole: it was kept
     hub.at = 7
-    journeys.end(*chosen)
+    journeys.finish(*chosen)
     assert timed() == before + 1
-    assert journeys.begin([(ALICE, delta(7))]) is None  # so soon after
+    assert journeys.start([(ALICE, delta(7))]) is None  # so soon after
 
 
 @pytest.mark.parametrize("from_", [4, 6])
 def test_one_that_was_there_or_leaves_a_hole_is_not(from_: int) -> None:
-    assert LatencySampler(Hub(5)).begin([(ALICE, delta(from_))]) is None
+    assert LatencySampler(Hub(5)).start([(ALICE, delta(from_))]) is None

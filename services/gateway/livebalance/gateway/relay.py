@@ -136,7 +136,7 @@ class Relay:
 
     def shown(self) -> bytes:
         """For /metrics."""
-        self._census.take(_wall())
+        self._census.collect(_wall())
         return render()
 
     # --- clients
@@ -167,7 +167,7 @@ class Relay:
 
     def disconnect(self, session: Session) -> None:
         self._links.pop(session, None)
-        self._census.leaves(session)
+        self._census.on_disconnect(session)
         self._clients.disconnect(session)
         metrics.SESSIONS.set(len(self._links))
         self.perform()
@@ -252,13 +252,13 @@ class Relay:
         self.perform()
 
     def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
-        timed = self._journeys.begin(deltas)
+        timed = self._journeys.start(deltas)
         for account, delta in deltas:
             self._hub.delta(account, delta)
         metrics.DELTAS.inc(len(deltas))
         self.perform()
         if timed:
-            self._journeys.end(*timed)
+            self._journeys.finish(*timed)
 
     def _progress(self, progress: ProgressMessage) -> None:
         self._pipeline.behind(progress.lane, progress.behind, time.monotonic())

@@ -61,7 +61,7 @@ async def test_row_13_an_account_one_may_not_see_is_not_looked_for(
         assert "secret" not in viewer.shown
     await scene.undisturbed()
     told = scene.log.parsed()
-    assert [(line["event"], line["code"]) for line in told] == [("message refused", "no_access")] * 2
+    assert [(line["event"], line["code"]) for line in told] == [("message rejected", "no_access")] * 2
     scene.untold("secret", "nowhere", lines=2)
     await same_by_rest(scene)
     asked_for_mine = [one for one in asked if "alice" in one]
@@ -94,7 +94,7 @@ async def test_row_13_who_goes_on_guessing_is_sent_away(make_scene: MakeScene) -
         assert reason(await viewer.until_closed()) == (4013, "rate_limited")
     await scene.undisturbed()
     told = scene.log.parsed()
-    assert {line["event"] for line in told} <= {"message refused", "closed", "lines left out"}
+    assert {line["event"] for line in told} <= {"message rejected", "closed", "lines left out"}
     scene.untold("guess", lines=len(told))
 
 
@@ -173,7 +173,7 @@ async def test_row_14_an_account_is_taken_back_while_it_is_followed(
         await me.follow("alice")
         await me.until(lambda: me.of_type("error"))
         assert me.of_type("error")[0]["code"] == "no_access"
-    await watched.told("message refused", "alice", "phone", code="no_access")
+    await watched.told("message rejected", "alice", "phone", code="no_access")
 
 
 async def test_row_14_a_subject_is_taken_back_while_it_is_here(watched: Scene, operator: Operator) -> None:

@@ -36,7 +36,7 @@ async def refused(scene: Scene, text: bytes, code: str, *payloads: str) -> dict[
         for payload in payloads:
             assert payload not in json.dumps(error, ensure_ascii=False)
         await lives(one)
-        await scene.told("message refused", *payloads, code=code)
+        await scene.told("message rejected", *payloads, code=code)
     return error
 
 

@@ -1,1 +1,1 @@
-"""Metrics, and what feeds them."""
+"""Metrics, and the code that measures for them."""

@@ -1,7 +1,7 @@
-"""How long deltas take, from Kafka to the transports of those who follow.
+"""Measures how long deltas take, from Kafka to the transports of their subscribers.
 
-The time of a delta stands in its text, which nobody else reads: so one delta of a read of Redis is looked at,
-and few reads a second.
+A delta's time is in its text, which no other code of the relay decodes. So only a sample is decoded: at most
+one delta of a read of Redis, and few reads a second.
 """
 
 import time
@@ -9,34 +9,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from livebalance.gateway.telemetry import metrics
-from livebalance.wire.delta import Delta, parts_of
+from livebalance.wire.delta import Delta, split_delta_frame
 from livebalance.wire.identity import AccountId, Position
 
-EVERY = 0.05  # seconds
+SAMPLE_SECONDS = 0.05  # between two samples
 
 
-class Followed(Protocol):
-    def positions(self, accounts: Iterable[AccountId]) -> Mapping[AccountId, Position]: ...
+class PositionLookup(Protocol):
+    """The positions of the accounts, which the hub has."""
+
+    def positions(self, accounts: Iterable[AccountId]) -> Mapping[AccountId, Position]:
+        """Returns the positions of those accounts that have one."""
 
 
 class LatencySampler:
-    def __init__(self, hub: Followed) -> None:
+    """Observes `commit_to_socket_seconds` for a sample of the deltas."""
+
+    def __init__(self, hub: PositionLookup) -> None:
         self._hub = hub
         self._next = 0.0
 
-    def begin(self, deltas: Sequence[tuple[AccountId, Delta]]) -> tuple[AccountId, Delta] | None:
-        """The one whose end is to be told, once they are relayed: if it continues what was relayed."""
+    def start(self, deltas: Sequence[tuple[AccountId, Delta]]) -> tuple[AccountId, Delta] | None:
+        """Returns the delta to pass to `finish` once these deltas are written, if one is sampled.
+
+        A delta is sampled only if it continues its account's position, so that it is written at once.
+        """
         now = time.monotonic()
         if now < self._next:
             return None
-        self._next = now + EVERY
+        self._next = now + SAMPLE_SECONDS
         account, delta = deltas[0]
-        before = Position(delta.epoch, delta.from_)
-        return deltas[0] if self._hub.positions((account,)).get(account) == before else None
+        start = Position(delta.epoch, delta.from_)
+        return deltas[0] if self._hub.positions((account,)).get(account) == start else None
 
-    def end(self, account: AccountId, delta: Delta) -> None:
-        """All is with the transports."""
-        at = self._hub.positions((account,)).get(account)
-        if at and at.epoch == delta.epoch and at.revision >= delta.to:
+    def finish(self, account: AccountId, delta: Delta) -> None:
+        """Observes a sampled delta. Called when the deltas are written to the transports."""
+        position = self._hub.positions((account,)).get(account)
+        if position and position.epoch == delta.epoch and position.revision >= delta.to:
             now = time.time_ns() // 1_000_000
-            metrics.COMMIT_TO_SOCKET.observe(max(0, now - parts_of(delta.text).recorded_at) / 1000)
+            metrics.COMMIT_TO_SOCKET.observe(max(0, now - split_delta_frame(delta.text).recorded_at) / 1000)

@@ -1,4 +1,4 @@
-"""What /metrics shows of a gateway, beside what the process itself shows."""
+"""The Prometheus metrics of a gateway."""
 
 from typing import get_args
 
@@ -6,118 +6,132 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.gateway.live.channel import Why
 from livebalance.gateway.live.status import Word
-from livebalance.runtime.metrics import each
+from livebalance.runtime.metrics import init_labels
 from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.problem import ProblemCode
 
-_TURNED = (
+_REJECTIONS = (
     *("address_full", "address_too_fast", "bad_request", "draining", "full", "handshake", "head_too_large"),
     *("host", "http_version", "method", "not_found", "not_ready", "not_secure", "origin", "ranges", "silent"),
     *("slow_head", "subprotocol", "target_too_long", "token_in_url", "too_fast", "websocket_version"),
 )
 
-# --- clients, and what they are sent
+# --- clients, and frames to them
 
-SESSIONS = Gauge("livebalance_gateway_sessions", "Clients connected.")
-STREAMS = Gauge("livebalance_gateway_event_streams", "Of them, those that read server-sent events.")
-SUBSCRIPTIONS = Gauge("livebalance_gateway_subscriptions", "Accounts followed, each as often as by clients.")
-CHANNELS = Gauge("livebalance_gateway_channels", "Accounts followed, each once: so many channels of Redis.")
-DELIVERIES = Counter("livebalance_gateway_deliveries", "Frames given to clients' transports.")
-BYTES = Counter("livebalance_gateway_sent_bytes", "Bytes given to clients' transports.")
-OUTBOX_BYTES = Gauge(
-    "livebalance_gateway_client_queue_bytes",
-    "Bytes of data that wait for clients, of all of them: clients are slow, or want data seldom.",
+SESSIONS = Gauge("livebalance_gateway_sessions", "Connected clients.")
+STREAMS = Gauge("livebalance_gateway_event_streams", "Connected clients that read server-sent events.")
+SUBSCRIPTIONS = Gauge(
+    "livebalance_gateway_subscriptions",
+    "Subscriptions of all clients: an account counts once for each client.",
 )
-CONFLATED = each(
+CHANNELS = Gauge(
+    "livebalance_gateway_channels", "Accounts with a subscription, each once: each has a channel in Redis."
+)
+DELIVERIES = Counter("livebalance_gateway_deliveries", "Frames written to clients' transports.")
+BYTES = Counter("livebalance_gateway_sent_bytes", "Bytes written to clients' transports.")
+QUEUE_BYTES = Gauge(
+    "livebalance_gateway_client_queue_bytes",
+    "Bytes of data queued for all clients, because they are slow or limit their rate.",
+)
+CONFLATED = init_labels(
     Counter(
         "livebalance_gateway_conflated_frames",
-        "Frames that became part of another for a client. slow: its outbox was full; rate: as it wanted.",
+        "Frames that were merged into another frame for the same client. slow: the client's queue was full; "
+        "rate: the client limits its rate.",
         ["reason"],
     ),
     ["slow", "rate"],
 )
-FORGOTTEN = Counter(
+QUEUE_OVERFLOWS = Counter(
     "livebalance_gateway_client_queue_overflows",
-    "Times a client's data were left to be read from Postgres: it was too slow even for what is conflated.",
+    "Times the data queued for a client was dropped, to be read from Postgres later: the client was too "
+    "slow even for conflated frames.",
 )
 COMMIT_TO_SOCKET = Histogram(
     "livebalance_gateway_commit_to_socket_seconds",
-    "Seconds from Kafka's timestamp of a delta's newest record, by its producer's clock (or the broker's), "
-    "until it is with the transports of those who take it at once, by ours. Of some deltas each second.",
+    "Seconds from the Kafka timestamp of a delta's newest record (the producer's or the broker's clock) "
+    "until the delta is written to the transports of the clients that accept it at once (this gateway's "
+    "clock). A sample of the deltas.",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
 )
-SNAPSHOTS = each(
+SNAPSHOTS = init_labels(
     Counter(
         "livebalance_gateway_snapshots",
-        "Snapshots for clients. subscribed: it had nothing; too_far: it was away for too long; ahead, epoch: "
-        "Postgres had lost what it had.",
+        "Snapshots sent to clients. subscribed: the client had no state; too_far: the client was too far "
+        "behind; ahead, epoch: the client had data that Postgres lost.",
         ["reason"],
     ),
     get_args(SnapshotReason),
 )
-UNSUBSCRIBED = each(
+UNSUBSCRIBED = init_labels(
     Counter(
         "livebalance_gateway_ended_subscriptions",
-        "Subscriptions that ended before their socket. gone: the account was erased.",
+        "Subscriptions that ended before their connection. client: unsubscribed by the client; gone: the "
+        "account was erased; revoked: an operator revoked the right to see it.",
         ["reason"],
     ),
     ["client", "gone", "revoked"],
 )
 
-# --- who is told no
+# --- rejections, closes and errors
 
-TURNED = each(
+REJECTED = init_labels(
     Counter(
         "livebalance_gateway_rejected_requests",
-        "Requests refused before they were served, sockets too.",
+        "Requests rejected before they were served, including WebSocket handshakes.",
         ["reason"],
     ),
-    _TURNED,
+    _REJECTIONS,
 )
 CLOSED = Counter(
     "livebalance_gateway_closed_connections",
-    "Sockets and streams that ended, by close code and why. Of 1006: lost, silent or no_progress.",
+    "WebSockets and event streams that ended, by close code and reason. Code 1006 has the reasons lost, "
+    "silent and no_progress.",
     ["code", "reason"],
 )
-ERRORS = each(Counter("livebalance_gateway_error_frames", "Error frames.", ["reason"]), get_args(ErrorCode))
-PROBLEMS = each(
-    Counter("livebalance_gateway_http_problems", "Answers of HTTP that say no, by their code.", ["reason"]),
+ERRORS = init_labels(
+    Counter("livebalance_gateway_error_frames", "Error frames sent to clients.", ["reason"]),
+    get_args(ErrorCode),
+)
+PROBLEMS = init_labels(
+    Counter("livebalance_gateway_http_problems", "Problem responses of HTTP, by their code.", ["reason"]),
     get_args(ProblemCode),
 )
-ANSWERS = Counter("livebalance_gateway_http_responses", "Answers of HTTP, by their status.", ["status"])
+RESPONSES = Counter("livebalance_gateway_http_responses", "HTTP responses, by status.", ["status"])
 
 # --- Redis
 
-DELTAS = Counter("livebalance_gateway_received_deltas", "Deltas heard from Redis.")
-DROPPED = each(
+DELTAS = Counter("livebalance_gateway_received_deltas", "Deltas received from Redis.")
+DROPPED = init_labels(
     Counter(
         "livebalance_gateway_dropped_messages",
-        "Messages of Redis that were none of ours. Look who may publish there.",
+        "Invalid messages received from Redis. Check which Redis users may publish.",
         ["reason"],
     ),
     ["delta", "progress"],
 )
-REDIS_LOST = each(
+REDIS_LOST = init_labels(
     Counter(
         "livebalance_gateway_redis_disconnects",
-        "Connections to Redis lost, or not had. deaf: probes did not come back though it was connected.",
+        "Connections to Redis that were lost or could not be made. deaf: probes did not come back on an open "
+        "connection.",
         ["reason"],
     ),
     ["closed", "deaf", "refused", "timeout", "unreachable"],
 )
 PROBE_SECONDS = Gauge(
     "livebalance_gateway_redis_probe_seconds",
-    "Seconds that the last message to ourselves through Redis took.",
+    "Seconds that the last probe took: a message that the gateway publishes to itself.",
 )
 PROBE_MISSED = Counter(
     "livebalance_gateway_redis_probes_missed",
-    "Such messages that did not come back; two in a row: Redis is deaf.",
+    "Probes that did not come back. After two in a row the gateway reconnects.",
 )
-REPAIRS = each(
+REPAIRS = init_labels(
     Counter(
         "livebalance_gateway_gap_repairs",
-        "Holes in what was heard of an account, each repaired from Postgres, by how it opened. audit: Redis "
-        "had lost the last that was published.",
+        "Gaps in the deltas of an account, each repaired from Postgres, by cause. audit: an audit found a "
+        "delta that Redis lost.",
         ["reason"],
     ),
     get_args(Why),
@@ -125,50 +139,53 @@ REPAIRS = each(
 
 # --- Postgres
 
-READS = Counter("livebalance_gateway_account_reads", "Reads of an account in Postgres.")
-STATEMENTS = Counter("livebalance_gateway_read_statements", "Statements that read accounts, many in one.")
-SPARED = Counter(
-    "livebalance_gateway_history_recoveries", "Times a client was answered from what was relayed lately."
+READS = Counter("livebalance_gateway_account_reads", "Accounts read from Postgres.")
+STATEMENTS = Counter(
+    "livebalance_gateway_read_statements", "Statements that read accounts, each for many accounts."
 )
-FAILED_READS = each(
+HISTORY_RECOVERIES = Counter(
+    "livebalance_gateway_history_recoveries", "Times the history in memory answered a client, without a read."
+)
+FAILED_READS = init_labels(
     Counter(
         "livebalance_gateway_failed_reads",
-        "Reads of an account that returned nothing. unavailable: Postgres did not answer; queue_full: too many reads were queued.",
+        "Account reads that failed. unavailable: Postgres did not answer; queue_full: too many reads were "
+        "queued.",
         ["reason"],
     ),
     ["unavailable", "queue_full"],
 )
-FINDINGS = each(
+FINDINGS = init_labels(
     Counter(
         "livebalance_gateway_audit_findings",
-        "Accounts that an audit found elsewhere. ahead: usually a delta that was on its way; back, epoch: "
-        "Postgres lost commits.",
+        "Accounts that differ between this gateway and Postgres at an audit. ahead: Postgres has a higher "
+        "revision, usually because a delta was still on its way; back, epoch: Postgres lost commits.",
         ["reason"],
     ),
     ["ahead", "back", "epoch"],
 )
 
-# --- how this gateway is
+# --- the state of this gateway
 
-STATE = each(
+STATE = init_labels(
     Gauge(
         "livebalance_gateway_pipeline_state",
-        "1 for what clients are told of the pipeline, else 0.",
+        "1 for the pipeline's state that clients see, else 0.",
         ["state"],
     ),
     get_args(Word),
 )
 STALE = Gauge(
     "livebalance_gateway_stale_seconds",
-    "Seconds since all lanes were complete, as the last audit says: the age of what a page shows. Usually at "
-    "most a little more than the period of audits; NaN before the first.",
+    "Seconds since the time as of which all lanes were complete at the last audit: the age of the data that "
+    "a page shows. Usually little more than the audit interval; NaN before the first audit.",
 )
-DRAINING = Gauge("livebalance_gateway_draining", "1 while clients are asked to go elsewhere.")
+DRAINING = Gauge("livebalance_gateway_draining", "1 while this gateway drains its clients.")
 
-_OF_CLIENTS = frozenset({1000, 1001, 1005, 1006})
+_CLIENT_CODES = frozenset({1000, 1001, 1005, 1006})
 
 
-def closed(code: int, reason: str) -> None:
-    """A client may close with any code: those are not worth a series each."""
-    known = reason != "client" or code in _OF_CLIENTS
+def count_closed(code: int, reason: str) -> None:
+    """Counts a closed connection. Unusual codes that clients chose share one series."""
+    known = reason != "client" or code in _CLIENT_CODES
     CLOSED.labels(int(code) if known else "other", reason).inc()

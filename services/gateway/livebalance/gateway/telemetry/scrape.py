@@ -1,4 +1,4 @@
-"""What there is at the moment of a scrape: counted then, so that a delivery does not pay for it."""
+"""Sets the gauges when Prometheus scrapes, so that deliveries need not keep them up to date."""
 
 import math
 from collections.abc import Iterable
@@ -12,30 +12,33 @@ from livebalance.wire.timestamp import Millis
 
 
 class ScrapeCollector:
+    """Collects what the hub, the pipeline status and the sessions hold."""
+
     def __init__(self, hub: Hub, pipeline: PipelineStatus, sessions: Iterable[Session]) -> None:
-        """`sessions`: those who are here, whenever it is looked at."""
+        """`sessions` is a view of the sessions that are connected."""
         self._hub, self._pipeline, self._sessions = hub, pipeline, sessions
 
-    def take(self, wall: Millis) -> None:
+    def collect(self, wall: Millis) -> None:
+        """Sets the gauges, and counts the frames that were delivered since the last call."""
         audiences = self._hub.audiences
         metrics.CHANNELS.set(len(audiences))
         metrics.SUBSCRIPTIONS.set(sum(audience.size for audience in audiences.values()))
-        waiting = taken = 0
+        queued = delivered = 0
         for session in self._sessions:
             outbox = session.outbox
-            waiting += outbox.size
-            taken += outbox.taken
+            queued += outbox.size
+            delivered += outbox.taken
             outbox.taken = 0
-        metrics.OUTBOX_BYTES.set(waiting)
-        metrics.DELIVERIES.inc(taken)
-        self._of_pipeline(wall)
+        metrics.QUEUE_BYTES.set(queued)
+        metrics.DELIVERIES.inc(delivered)
+        self._set_pipeline(wall)
 
-    def leaves(self, session: Session) -> None:
-        """What it was given since the last scrape is counted now."""
+    def on_disconnect(self, session: Session) -> None:
+        """Counts the frames that were delivered to a session since the last scrape."""
         metrics.DELIVERIES.inc(session.outbox.taken)
         session.outbox.taken = 0
 
-    def _of_pipeline(self, wall: Millis) -> None:
+    def _set_pipeline(self, wall: Millis) -> None:
         for word in get_args(Word):
             metrics.STATE.labels(word).set(word == self._pipeline.word)
         as_of = self._pipeline.as_of

@@ -1,4 +1,4 @@
-"""What an outbox did until it was flushed: counted, and told where it is worth a line."""
+"""Counts and logs what happened to a session's outbox since it was last flushed."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
 _COUNTED = {"error": metrics.ERRORS, "snapshot": metrics.SNAPSHOTS, "unsubscribed": metrics.UNSUBSCRIBED}
-_TEMPORARY = frozenset({"rate_limited", "unavailable", "not_yet"})  # errors that say nothing of what was sent
+_TEMPORARY = frozenset({"rate_limited", "unavailable", "not_yet"})  # not caused by what a message says
 
-_log = logs.get("relay")
+_log = logs.get("session")
 
 
 def record_session_stats(session: Session) -> None:
-    """Its outbox begins anew."""
+    """Counts the events of a session's outbox, and resets them."""
     outbox = session.outbox
     outbox.remarkable = False
     if outbox.notes:
@@ -23,7 +23,7 @@ def record_session_stats(session: Session) -> None:
     if outbox.conflated or outbox.gathered or outbox.forgotten:
         metrics.CONFLATED.labels("slow").inc(outbox.conflated)
         metrics.CONFLATED.labels("rate").inc(outbox.gathered)
-        metrics.FORGOTTEN.inc(outbox.forgotten)
+        metrics.QUEUE_OVERFLOWS.inc(outbox.forgotten)
         outbox.conflated = outbox.gathered = outbox.forgotten = 0
 
 
@@ -31,4 +31,4 @@ def _count(session: Session, notes: Sequence[SessionEvent]) -> None:
     for kind, reason in notes:
         _COUNTED[kind].labels(reason).inc()
         if kind == "error" and reason not in _TEMPORARY:
-            _log.info("message refused", code=reason, session=session.name, address=session.address)
+            _log.info("message rejected", code=reason, session=session.name, address=session.address)
