@@ -56,34 +56,34 @@ class Mirror:
 class Echo(WebSocketConnection):
     """It flushes as a relay would."""
 
-    def _shake_hands(self, request: Request) -> None:
+    def _handle_handshake(self, request: Request) -> None:
         self._protocol.available_subprotocols = None
         self._protocol.send_response(self._protocol.accept(request))
-        self._write_protocol()
+        self._flush_protocol()
         self._open = self._protocol.handshake_exc is None
         self._session = self._relay.connect("echo", "", self) if self._open else None
 
-    def _text(self, session: Session, text: bytes) -> None:
-        super()._text(session, text)
+    def _handle_text(self, session: Session, text: bytes) -> None:
+        super()._handle_text(session, text)
         self.flush(0.0)
 
 
 class Tolerant(Echo):
     _binary = False
 
-    def _shake_hands(self, request: Request) -> None:
-        super()._shake_hands(request)
+    def _handle_handshake(self, request: Request) -> None:
+        super()._handle_handshake(request)
         self._protocol.max_message_size = LARGEST
 
-    def _frame(self, session: Session, frame: Frame) -> bool:
+    def _handle_frame(self, session: Session, frame: Frame) -> bool:
         if frame.opcode is Opcode.BINARY:
             self._binary = True
             frame = Frame(Opcode.TEXT, frame.data, frame.fin)
-        return super()._frame(session, frame)
+        return super()._handle_frame(session, frame)
 
-    def _text(self, session: Session, text: bytes) -> None:
+    def _handle_text(self, session: Session, text: bytes) -> None:
         if not self._binary:
-            super()._text(session, text)
+            super()._handle_text(session, text)
             return
         self._binary = False
         frame = encode_text(text)
@@ -122,7 +122,7 @@ def main() -> None:
     elif asked.as_it_is:
         ours(asked.port, Echo)
     else:
-        websocket.FRAGMENTS = websocket.CONTROLS_AT_ONCE = LARGEST
+        websocket.MAX_FRAGMENTS = websocket.CONTROL_FRAME_BURST = LARGEST
         ours(asked.port, Tolerant)
 
 

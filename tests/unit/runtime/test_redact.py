@@ -100,9 +100,9 @@ def test_strangers_cannot_fill_the_disk(
     monkeypatch.setattr("time.monotonic", lambda: now)
     logs.configure("x", "json", "INFO")
     for number in range(1000):
-        logs.get("socket").info("closed", number=number)
+        logs.get("websocket").info("closed", number=number)
     logs.get("gateway").info("something else")
     assert len(capsys.readouterr().err.splitlines()) == 21
     now = 11.0
-    logs.get("socket").info("closed")
-    assert json.loads(capsys.readouterr().err)["left_out"] == 980
+    logs.get("websocket").info("closed")
+    assert json.loads(capsys.readouterr().err)["suppressed_lines"] == 980

@@ -19,7 +19,7 @@ class FrameEncoder:
         self._encoded = b""
 
     def encode(self, frames: Sequence[Frame | bytes]) -> bytes:
-        """Returns the WebSocket text frames for `frames`, joined. The caller does not change `frames` later."""
+        """Returns the WebSocket text frames for `frames`, joined. `frames` must not change later."""
         if frames != self._frames:
             self._frames = frames
             if len(frames) == 1:

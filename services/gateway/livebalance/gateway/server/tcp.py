@@ -9,6 +9,9 @@ import termios
 from collections.abc import Callable
 from typing import NamedTuple
 
+CLOSE_TIMEOUT_SECONDS = 5.0  # time for a client to receive the last bytes and to close in turn
+ABNORMAL_CLOSURE = 1006  # for a connection that ended without a close frame (RFC 6455 §7.1.5)
+
 _OUTQ = struct.Struct("i")
 # In struct tcp_info, field tcpi_last_ack_recv: milliseconds since the other side acknowledged anything.
 _LAST_ACK = struct.Struct("56xI")

@@ -1,7 +1,7 @@
-"""The one file that touches a WebSocket: the handshake, frames in, frames out, and when to give up.
+"""A WebSocket connection: handshake, frames in and out, pings and timeouts.
 
-A class for uvicorn's `ws` setting that starts no ASGI task: a session costs a few KiB, and a frame goes
-straight to the transport. While a client does not take bytes, nothing is read from it either.
+The class is for uvicorn's `ws` setting. It starts no ASGI task, so that a session costs a few KiB, and frames
+go straight to the transport. While the transport is not writable, nothing is read from the client either.
 """
 
 import asyncio
@@ -23,9 +23,13 @@ from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.tcp import (
+    ABNORMAL_CLOSURE,
+    CLOSE_TIMEOUT_SECONDS,
+    RestartableTimer,
     TransportTimeouts,
-    set_buffer_limits,
+    WriteProgress,
     is_unreachable,
+    set_buffer_limits,
     unacknowledged_bytes,
 )
 from livebalance.gateway.server.websocket_protocol import WebSocketProtocol
@@ -33,108 +37,122 @@ from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 from livebalance.wire.close import CloseCode, encode_reason
 
-CLOSE_WITHIN = 5.0  # seconds for the other side to close in turn
-FRAGMENTS = 64  # of one message
-CONTROLS, CONTROLS_AT_ONCE = 2.0, 20  # pings and pongs a client may send: a second, and in a burst
-BROKEN = 1006  # RFC 6455: it ended without a close
+MAX_FRAGMENTS = 64  # per message
+CONTROL_FRAME_RATE, CONTROL_FRAME_BURST = 2.0, 20  # pings and pongs of a client: per second, and at once
 
-_log = logs.get("socket")
-_USUAL = frozenset({"client", "lost", "drain", "age", "stopping"})  # ends that nobody need look at
+_log = logs.get("websocket")
+_EXPECTED_ENDS = frozenset({"client", "lost", "drain", "age", "stopping"})  # logged at level DEBUG
 
 
 class RelayInterface(Protocol):
-    """What a socket needs of the gateway behind it."""
+    """The methods of `Relay` that a connection calls."""
 
-    def admit(self, address: Address) -> Refusal | None: ...
-    def release(self, address: Address) -> None: ...
-    def connect(self, name: str, address: Address, link: Any) -> Session: ...
-    def authenticate(self, session: Session, token: str) -> None: ...
-    def disconnect(self, session: Session) -> None: ...
-    def handle_message(self, session: Session, text: bytes) -> None: ...
-    def perform(self) -> None: ...
-    def set_writable(self, session: Session, writable: bool) -> None: ...
+    def admit(self, address: Address) -> Refusal | None:
+        """Counts a new connection of this address until `release`, or returns why it is rejected."""
+
+    def release(self, address: Address) -> None:
+        """Ends the count of an admitted connection."""
+
+    def connect(self, name: str, address: Address, link: Any) -> Session:
+        """Returns the session of an admitted connection. `link` gets its frames."""
+
+    def authenticate(self, session: Session, token: str) -> None:
+        """Checks the token that came with the request."""
+
+    def disconnect(self, session: Session) -> None:
+        """Ends the session."""
+
+    def handle_message(self, session: Session, text: bytes) -> None:
+        """Handles a message. Its effects are performed by `perform`."""
+
+    def perform(self) -> None:
+        """Performs the effects of the messages handled so far."""
+
+    def set_writable(self, session: Session, writable: bool) -> None:
+        """Says whether the transport accepts more bytes."""
 
 
 class WebSocketConnection(asyncio.Protocol):
+    """One connection. The log and the metrics get its end once, whatever ends it."""
+
     __slots__ = (
         "_address",
         "_admitted",
-        "_assembling",
+        "_bytes_waited",
         "_connections",
-        "_controls",
-        "_delivered",
+        "_control_frames",
         "_encoder",
-        "_entrance",
         "_fragments",
-        "_relay",
-        "_heard",
+        "_handshake",
+        "_message_timer",
+        "_must_perform",
         "_open",
-        "_patience",
+        "_progress",
         "_protocol",
-        "_quiet_since",
-        "_refused",
+        "_received",
+        "_rejected",
+        "_relay",
         "_session",
+        "_timeouts",
         "_timer",
-        "_unanswered",
-        "_waited",
         "_writable",
-        "_written",
         "transport",
     )
 
     def __init__(
         self,
         relay: RelayInterface,
-        entrance: Handshake,
-        patience: TransportTimeouts,
+        handshake: Handshake,
+        timeouts: TransportTimeouts,
         state: ServerState,
         encoder: FrameEncoder,
     ) -> None:
         self._relay = relay
         self._encoder = encoder
-        self._entrance = entrance
-        self._address: Address = ""  # known from the handshake on
+        self._handshake = handshake
+        self._address: Address = ""  # the client's, known after the handshake
         self._admitted = False
-        self._patience = patience
+        self._timeouts = timeouts
         self._connections: set[Any] = state.connections
         self._protocol = WebSocketProtocol()
         self._session: Session | None = None
-        self._open = False  # it was greeted, and how it ended was not told yet
-        self._refused = False
-        self._controls = RateLimiter(CONTROLS, CONTROLS_AT_ONCE)
-        self._assembling: asyncio.TimerHandle | None = None  # runs while a message or a frame is incomplete
+        self._open = False  # the handshake succeeded, and the end is not recorded yet
+        self._rejected = False
+        self._control_frames = RateLimiter(CONTROL_FRAME_RATE, CONTROL_FRAME_BURST)
+        self._message_timer = RestartableTimer()  # runs while a message or a frame is incomplete
         self.transport: asyncio.Transport
         self._fragments: list[bytes] = []
         self._writable = True
-        self._written = 0  # bytes, ever
-        self._delivered = 0  # of them, those that had left this machine at the last check
-        self._heard = True  # anything, since the last check
-        self._unanswered = False  # texts of this read
-        self._waited = False  # something waited to leave at the last check
-        self._quiet_since = time.monotonic()
-        self._timer: asyncio.TimerHandle | None = None
+        self._progress = WriteProgress(time.monotonic())
+        self._received = True  # any bytes since the last check
+        self._must_perform = False  # messages of the current read were handled
+        self._bytes_waited = False  # at the last check, the client had not acknowledged all bytes
+        self._timer = RestartableTimer()  # for the next check, or for closing
 
     # --- the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        """Called by the HTTP protocol when a handshake has arrived."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from it
         self._connections.add(self)
-        set_buffer_limits(self.transport, self._patience)
-        self._wait(self._patience.ping_interval, self._check)
+        set_buffer_limits(self.transport, self._timeouts)
+        self._timer.start(self._timeouts.ping_interval, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio when the connection is closed."""
         self._connections.discard(self)
-        if self._timer:
-            self._timer.cancel()
-        self._ended(BROKEN, "lost")
+        self._timer.cancel()
+        self._record_end(ABNORMAL_CLOSURE, "lost")
         if self._admitted:
             self._relay.release(self._address)
 
     def eof_received(self) -> bool:
-        self._ended(BROKEN, "lost")
+        """Called by asyncio when the client sends no more."""
+        self._record_end(ABNORMAL_CLOSURE, "lost")
         return False  # the transport closes
 
     def pause_writing(self) -> None:
+        """Called by asyncio when the transport's buffer is full."""
         self._writable = False
         if self._session:
             self._relay.set_writable(self._session, False)
@@ -142,6 +160,7 @@ class WebSocketConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """Called by asyncio when the transport's buffer has room again."""
         self._writable = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
@@ -149,84 +168,87 @@ class WebSocketConnection(asyncio.Protocol):
             self._relay.set_writable(self._session, True)
 
     def shutdown(self) -> None:
-        """uvicorn is about to stop."""
+        """Called by uvicorn when it is about to stop."""
         if self._session:
             self.close(CloseCode.GOING_AWAY, "stopping", None)
         else:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
-        if self._refused:
+        """Called by asyncio when bytes have arrived."""
+        self._received = True
+        if self._rejected:
             return
         try:
             self._receive(data)
         except Exception:
-            # What one client sent must not end the others. The log has the traceback, the client its name.
-            id_ = token_urlsafe(6)
-            _log.exception("a client met a bug", error_id=id_)
-            self._protocol.fail(CloseCode.INTERNAL, encode_reason("internal", error_id=id_))
-            self._ended(CloseCode.INTERNAL, "internal", told=True)
-        self._write_protocol()
+            # A bug met by one client must not end the others. The log has the traceback, the client its id.
+            error_id = token_urlsafe(6)
+            _log.exception("message handler failed", error_id=error_id)
+            self._protocol.fail(CloseCode.INTERNAL, encode_reason("internal", error_id=error_id))
+            self._record_end(CloseCode.INTERNAL, "internal", log=False)
+        self._flush_protocol()
 
     def _receive(self, data: bytes) -> None:
-        protocol, whole = self._protocol, False
+        protocol, message_completed = self._protocol, False
         protocol.receive_data(data)
         events = protocol.events_received()
         if protocol.state is OPEN:
-            self._write_protocol()  # a pong goes before what answers a later frame
+            self._flush_protocol()  # a pong must leave before the answers to later frames
         for event in events:
             if isinstance(event, Request):
-                self._shake_hands(event)
+                self._handle_handshake(event)
             elif isinstance(event, Frame) and self._session:
-                whole |= self._frame(self._session, event)
-        self._answer()
-        if self._open and (failed := protocol.failed):
-            self._ended(*failed)
-        elif protocol.handshake_exc and not self._session and not self._refused:
-            self._refuse(handshake.BAD_HANDSHAKE)
-        self._watch_assembly(whole or (bool(events) and not self._fragments))
+                message_completed |= self._handle_frame(self._session, event)
+        self._perform()
+        if self._open and (failure := protocol.failure):
+            self._record_end(*failure)
+        elif protocol.handshake_exc and not self._session and not self._rejected:
+            self._reject(handshake.BAD_HANDSHAKE)
+        self._watch_message(message_completed or (bool(events) and not self._fragments))
 
     # --- the handshake
 
-    def _shake_hands(self, request: Request) -> None:
+    def _handle_handshake(self, request: Request) -> None:
         peer = _peer(self.transport)
-        self._address = self._entrance.client_address(request, peer)
-        if refused := self._entrance.refusal(request, peer) or self._relay.admit(self._address):
-            self._refuse(refused)
+        self._address = self._handshake.client_address(request, peer)
+        if refusal := self._handshake.refusal(request, peer) or self._relay.admit(self._address):
+            self._reject(refusal)
             return
         self._admitted = True
         response = self._protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._refuse(handshake.BAD_HANDSHAKE)
+            self._reject(handshake.BAD_HANDSHAKE)
             return
         self._protocol.send_response(response)
-        self._write_protocol()
+        self._flush_protocol()
         self._open = True
         if self._protocol.is_retired:
             self._fail(CloseCode.OLD_VERSION, "old_version")
             return
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
-        if token := self._entrance.token(request):
+        if token := self._handshake.token(request):
             self._relay.authenticate(session, token)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self._refused = True
+    def _reject(self, refusal: Refusal) -> None:
+        self._rejected = True
         metrics.REJECTED.labels(refusal.reason).inc()
-        _log.info("refused", reason=refusal.reason, status=refusal.status.value, address=self._address)
+        _log.info(
+            "request rejected", reason=refusal.reason, status=refusal.status.value, address=self._address
+        )
         self._write(refusal.response())
         if not self.transport.is_closing():
             self.transport.write_eof()
-        self._wait(CLOSE_WITHIN, self.transport.abort)
+        self._timer.start(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     # --- frames in
 
-    def _frame(self, session: Session, frame: Frame) -> bool:
-        """Whether a message was complete."""
+    def _handle_frame(self, session: Session, frame: Frame) -> bool:
+        """Handles one frame. Returns whether a message is complete."""
         if frame.opcode is Opcode.CLOSE:
-            self._closed_by_client()
+            self._handle_close()
         elif frame.opcode in (Opcode.PING, Opcode.PONG):
-            if self._controls.take(time.monotonic()):
+            if self._control_frames.take(time.monotonic()):
                 self._fail(CloseCode.POLICY, "controls")
         elif frame.opcode is Opcode.BINARY:
             self._fail(CloseCode.UNSUPPORTED, "binary")
@@ -234,55 +256,54 @@ class WebSocketConnection(asyncio.Protocol):
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 text, self._fragments = b"".join(self._fragments), []
-                self._text(session, text)
+                self._handle_text(session, text)
                 return True
-            if len(self._fragments) >= FRAGMENTS:
+            if len(self._fragments) >= MAX_FRAGMENTS:
                 self._fail(CloseCode.POLICY, "fragments")
         return False
 
-    def _text(self, session: Session, text: bytes) -> None:
+    def _handle_text(self, session: Session, text: bytes) -> None:
         try:
             text.decode()
         except UnicodeDecodeError:
             self._fail(CloseCode.BAD_TEXT, "bad_text")
         else:
-            self._unanswered = True
+            self._must_perform = True
             self._relay.handle_message(session, text)
 
-    def _answer(self) -> None:
-        """All that was said in one read, in one write."""
-        if self._unanswered:
-            self._unanswered = False
+    def _perform(self) -> None:
+        """Performs the effects of all messages of one read, so that the answers leave in one write."""
+        if self._must_perform:
+            self._must_perform = False
             self._relay.perform()
 
-    def _closed_by_client(self) -> None:
-        self._answer()
+    def _handle_close(self) -> None:
+        self._perform()
         received = self._protocol.close_rcvd
-        self._ended(received.code if received else BROKEN, "client")
+        self._record_end(received.code if received else ABNORMAL_CLOSURE, "client")
 
-    def _watch_assembly(self, anew: bool) -> None:
-        """A message, or a frame of one, that began and has not ended: it has some seconds in all.
+    def _watch_message(self, completed: bool) -> None:
+        """Runs the timer while a message or a frame is incomplete. `completed`: this read completed one.
 
-        A frame is incomplete if bytes wait for more of them, or if what came just now completed none.
+        The timer is not restarted by parts: the time is for the whole message. A frame is incomplete if the
+        parser has left bytes, or if this read has completed no frame.
         """
-        if self._assembling and anew:
-            self._assembling.cancel()
-            self._assembling = None
-        if self._open and not self._assembling and self._is_incomplete(anew):
-            loop = asyncio.get_running_loop()
-            self._assembling = loop.call_later(self._patience.message_timeout, self._too_slow)
+        if completed:
+            self._message_timer.cancel()
+        if self._open and not self._message_timer.is_running and self._is_incomplete(completed):
+            self._message_timer.start(self._timeouts.message_timeout, self._fail_slow_message)
 
-    def _is_incomplete(self, anew: bool) -> bool:
-        return not anew or bool(self._fragments) or bool(self._protocol.reader.buffer)
+    def _is_incomplete(self, completed: bool) -> bool:
+        return not completed or bool(self._fragments) or bool(self._protocol.reader.buffer)
 
-    def _too_slow(self) -> None:
+    def _fail_slow_message(self) -> None:
         self._fail(CloseCode.POLICY, "assembly")
-        self._write_protocol()
+        self._flush_protocol()
 
     # --- frames out
 
     def flush(self, now: float) -> int:
-        """Writes what is due to this client, at once; returns how many bytes. Nothing while it takes none."""
+        """Writes the frames of the outbox that are due, if the transport is writable. Returns their bytes."""
         if self._session is None or not self._writable:
             return 0
         frames = self._session.outbox.pop(now)
@@ -293,85 +314,86 @@ class WebSocketConnection(asyncio.Protocol):
         return len(data)
 
     def _write(self, data: bytes) -> None:
-        if not self.transport.is_closing():  # uvloop raises on a closed one
-            self._written += len(data)
+        if not self.transport.is_closing():  # uvloop raises if it is
+            self._progress.written += len(data)
             self.transport.write(data)
 
-    def _write_protocol(self) -> None:
+    def _flush_protocol(self) -> None:
         for data in self._protocol.data_to_send():
             if data:
                 self._write(data)
-            elif not self.transport.is_closing():  # nothing more from us
-                self._leave()
+            elif not self.transport.is_closing():  # the protocol has nothing more to send
+                self._end_session()
                 self.transport.write_eof()
-                self._wait(CLOSE_WITHIN, self.transport.abort)
+                self._timer.start(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     # --- the end
 
     def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
+        """Writes what is due, then closes with `code` and a reason (docs/errors.md#close-codes)."""
         self.flush(time.monotonic())
-        self._ended(code, word)
+        self._record_end(code, word)
         if self._protocol.state is OPEN:
             self._protocol.send_close(code, encode_reason(word, retry_after_ms))
-            self._write_protocol()
-            self._wait(CLOSE_WITHIN, self.transport.abort)
+            self._flush_protocol()
+            self._timer.start(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     def _fail(self, code: CloseCode, word: str) -> None:
-        self._answer()
-        self._ended(code, word)
+        self._perform()
+        self._record_end(code, word)
         self._protocol.fail(code, encode_reason(word))
 
-    def _cut(self, word: str) -> None:
-        self._ended(BROKEN, word)
+    def _abort(self, word: str) -> None:
+        self._record_end(ABNORMAL_CLOSURE, word)
         self.transport.abort()
 
-    def _ended(self, code: int, word: str, told: bool = False) -> None:
-        """However it ends, it is counted and told once, and its session leaves."""
+    def _record_end(self, code: int, word: str, *, log: bool = True) -> None:
+        """Ends the session. The first call also counts and logs how the connection ended."""
         session = self._session
-        if self._assembling:
-            self._assembling.cancel()
-            self._assembling = None
-        self._leave()
+        self._message_timer.cancel()
+        self._end_session()
         if not self._open:
             return
         self._open = False
         metrics.count_closed(code, word)
-        if not told:
-            log = _log.debug if word in _USUAL else _log.info
-            log(
-                "closed", code=int(code), reason=word, session=session and session.name, address=self._address
+        if log:
+            write_log = _log.debug if word in _EXPECTED_ENDS else _log.info
+            write_log(
+                "connection closed",
+                code=int(code),
+                reason=word,
+                session=session and session.name,
+                address=self._address,
             )
 
-    def _leave(self) -> None:
+    def _end_session(self) -> None:
         session, self._session = self._session, None
         if session:
             self._relay.disconnect(session)
 
-    # --- silence
-
-    def _wait(self, seconds: float, then: Any) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+    # --- pings
 
     def _check(self) -> None:
-        """Who answers no ping is gone. Who is sent more than it takes may answer late: progress is enough."""
-        now, waits = time.monotonic(), unacknowledged_bytes(self.transport)
-        delivered = self._written - waits
-        if self._heard or delivered > self._delivered:
-            self._quiet_since = now
-        quiet = now - self._quiet_since
-        if not self._heard and (not self._waited or is_unreachable(self.transport, self._patience, quiet)):
-            self._cut("silent")
+        """Aborts a dead connection, or sends the next ping. Called once per ping interval.
+
+        The client must send something, at least a pong, in every interval. If bytes waited at the last check,
+        no ping was sent: then it is enough that the client's system answers, until the write timeout.
+        """
+        now, waiting = time.monotonic(), unacknowledged_bytes(self.transport)
+        quiet = self._progress.seconds_without(now, waiting, alive=self._received)
+        if not self._received and (
+            not self._bytes_waited or is_unreachable(self.transport, self._timeouts, quiet)
+        ):
+            self._abort("silent")
             return
-        if quiet >= self._patience.write_timeout:
-            self._cut("no_progress")
+        if quiet >= self._timeouts.write_timeout:
+            self._abort("no_progress")
             return
-        self._delivered, self._waited, self._heard = delivered, waits > 0, False
-        if not waits and self._protocol.state is OPEN:
+        self._bytes_waited, self._received = waiting > 0, False
+        if not waiting and self._protocol.state is OPEN:
             self._protocol.send_ping(b"")
-            self._write_protocol()
-        self._wait(self._patience.ping_interval, self._check)
+            self._flush_protocol()
+        self._timer.start(self._timeouts.ping_interval, self._check)
 
 
 def _peer(transport: asyncio.Transport) -> Address:

@@ -1,4 +1,4 @@
-"""RFC 6455 as `websockets` has it; but what it closes with says why in our words."""
+"""The server side of RFC 6455, by `websockets`, with close reasons of the Livebalance protocol."""
 
 import logging
 
@@ -8,30 +8,33 @@ from websockets.typing import Subprotocol
 from livebalance.wire.close import encode_reason
 from livebalance.wire.frame import MAX_CLIENT_FRAME, RETIRED_SUBPROTOCOLS, SUBPROTOCOL
 
-_FAILED = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
-_quiet = logging.getLogger("livebalance.websockets")  # it would tell of every connection, and of frames
-_quiet.setLevel(logging.ERROR)
+_REASONS = {1002: "protocol_error", 1007: "bad_text", 1009: "too_big"}
+# By default the library logs every connection and, at level DEBUG, frames.
+_library_log = logging.getLogger("livebalance.websockets")
+_library_log.setLevel(logging.ERROR)
 
 
 class WebSocketProtocol(ServerProtocol):
-    def __init__(self) -> None:
-        understood = [
-            Subprotocol(one) for one in (SUBPROTOCOL, *RETIRED_SUBPROTOCOLS)
-        ]  # the first that is asked for
-        super().__init__(subprotocols=understood, max_size=MAX_CLIENT_FRAME, logger=_quiet)
+    """The sans-I/O protocol of one connection."""
 
-    def fail(self, code: int, reason_: str = "") -> None:
-        ours = reason_.startswith("{")
-        super().fail(code, reason_ if ours else encode_reason(_FAILED.get(code, "internal")))
+    def __init__(self) -> None:
+        # Of these, `websockets` selects the first one that the client offers.
+        subprotocols = [Subprotocol(name) for name in (SUBPROTOCOL, *RETIRED_SUBPROTOCOLS)]
+        super().__init__(subprotocols=subprotocols, max_size=MAX_CLIENT_FRAME, logger=_library_log)
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Closes because of an error. A reason that `websockets` itself gives is replaced by JSON."""
+        is_json = reason.startswith("{")
+        super().fail(code, reason if is_json else encode_reason(_REASONS.get(code, "internal")))
 
     @property
     def is_retired(self) -> bool:
-        """The client speaks no version that is served."""
+        """Whether the client offered only subprotocols that are no longer served."""
         return self.subprotocol in RETIRED_SUBPROTOCOLS
 
     @property
-    def failed(self) -> tuple[int, str] | None:
-        """The code and the word it closed with because what it was sent is no WebSocket."""
+    def failure(self) -> tuple[int, str] | None:
+        """The close code and the reason's word if the client violated RFC 6455. Otherwise None."""
         if self.parser_exc and self.close_sent:
-            return self.close_sent.code, _FAILED.get(self.close_sent.code, "internal")
+            return self.close_sent.code, _REASONS.get(self.close_sent.code, "internal")
         return None
