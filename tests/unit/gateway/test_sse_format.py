@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from livebalance.gateway.api.sse_format import EventEncoder, end
+from livebalance.gateway.api.sse_format import EventEncoder, encode_close
 from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.close import CloseCode
 from livebalance.wire.event_id import decode_event_id
@@ -50,7 +50,7 @@ def test_every_frame_arrives_and_each_of_data_says_where_its_reader_is(
     frames: list[bytes | Frame], cut: int
 ) -> None:
     story = EventEncoder({})
-    events = heard(story.events(frames[:cut]) + story.events(frames[cut:]))
+    events = heard(story.encode(frames[:cut]) + story.encode(frames[cut:]))
     at: dict[AccountId, Position] = {}
     for frame, event in zip(frames, events, strict=True):
         if isinstance(frame, bytes):
@@ -66,23 +66,23 @@ def test_what_was_resumed_from_stays() -> None:
     alice, bob = AccountId("alice"), AccountId("bob")
     here = Position(Epoch("00000000000000a1"), Revision(5))
     story = EventEncoder({alice: here})
-    (event,) = heard(story.events([Frame(bob, None, here, b"{}")]))
+    (event,) = heard(story.encode([Frame(bob, None, here, b"{}")]))
     assert decode_event_id(event["id"]) == {alice: here, bob: here}
 
 
 def test_lines_inside_a_frame_are_of_it() -> None:
-    (event,) = heard(EventEncoder({}).events([b'{"a":\r\n1,\r"b"\n:2}']))
+    (event,) = heard(EventEncoder({}).encode([b'{"a":\r\n1,\r"b"\n:2}']))
     assert json.decode(event["data"]) == {"a": 1, "b": 2}
 
 
 def test_the_end() -> None:
-    (event,) = heard(end(CloseCode.GOODBYE, "drain", 1800))
+    (event,) = heard(encode_close(CloseCode.GOODBYE, "drain", 1800))
     assert (event["event"], event["retry"]) == ("close", "1800")
     told: dict[str, Any] = json.decode(event["data"])
     assert told == {
         "code": 4000,
         "reason": {"code": "drain", "message": "the gateway is restarting", "retry_after_ms": 1800},
     }
-    (event,) = heard(end(CloseCode.REVOKED, "revoked"))
+    (event,) = heard(encode_close(CloseCode.REVOKED, "revoked"))
     assert set(event) == {"event", "data"}
     assert json.decode(event["data"])["reason"] == {"code": "revoked", "message": "access was revoked"}

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json, to_builtins
 
-from livebalance.gateway.api.sse_format import CloseEvent, end
+from livebalance.gateway.api.sse_format import CloseEvent, encode_close
 from livebalance.gateway.api.statement_format import COLUMNS
 from livebalance.wire.close import CloseCode
 from livebalance.wire.cursor import encode_cursor
@@ -180,7 +180,7 @@ def install(app: FastAPI, cookie: str) -> None:
 def _event_schema(frames: list[dict[str, str]]) -> dict[str, Any]:
     """Returns the schema of one event, as parsed by a client (HTML §9.2.6)."""
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": frames}}
-    *_, last = end(CloseCode.GOODBYE, "drain", 1800).decode().split("data: ")
+    *_, last = encode_close(CloseCode.GOODBYE, "drain", 1800).decode().split("data: ")
     return {
         "description": "A frame as on the WebSocket. The last event has the type close.",
         "type": "object",

@@ -1,9 +1,9 @@
-"""/api/v1/events: what the socket says of some accounts, as server-sent events, to who can only read.
+"""GET /api/v1/events: the frames of up to 16 accounts as server-sent events, for clients that only read.
 
-A stream is a session like any other: the relay flushes its outbox into the transport as it does for a socket,
-and is told when the transport takes no more. Starlette's StreamingResponse and sse-starlette pull from an
-iterator and wait in `send`: what a slow reader is not sent would wait there, unseen by the outbox that has to
-bound it. So ASGI begins and ends the answer here; between, its chunks are written past it.
+A stream is a session like that of a WebSocket: the relay flushes its outbox into the transport, and learns
+when the transport is not writable. Starlette's StreamingResponse and sse-starlette would pull frames from an
+iterator and wait in `send` instead. Frames for a slow client would wait there, outside the outbox, which must
+limit them. So ASGI sends only the start and the end of the response. Its chunks go straight to the transport.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import time
 from collections.abc import Container, Sequence
 from http import HTTPStatus
 from secrets import token_urlsafe
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import StringConstraints
@@ -24,7 +24,7 @@ from livebalance.gateway.api import openapi, problems
 from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.openapi import EVENT_ID_PATTERN, ID_PATTERN
 from livebalance.gateway.api.problems import ProblemError
-from livebalance.gateway.api.sse_format import EventEncoder, end
+from livebalance.gateway.api.sse_format import EventEncoder, encode_close
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.limits.connections import Address, client_address
 from livebalance.gateway.live.outbox import SessionEvent
@@ -32,7 +32,15 @@ from livebalance.gateway.live.session import Session
 from livebalance.gateway.relay import Relay
 from livebalance.gateway.server.http import PROTOCOL_KEY, HttpProtocol
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.tcp import TransportTimeouts, set_buffer_limits, unacknowledged_bytes
+from livebalance.gateway.server.tcp import (
+    ABNORMAL_CLOSURE,
+    CLOSE_TIMEOUT_SECONDS,
+    RestartableTimer,
+    TransportTimeouts,
+    WriteProgress,
+    set_buffer_limits,
+    unacknowledged_bytes,
+)
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 from livebalance.wire.close import CloseCode
@@ -41,216 +49,205 @@ from livebalance.wire.event_id import MAX_ACCOUNTS, Positions, decode_event_id
 from livebalance.wire.frame import ChannelRequest, Subscribe, encode_frame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
-CLOSE_WITHIN = 5.0  # seconds in which what was written last must leave
-RETRY_MS = (1000, 3000)
-BROKEN = 1006  # as of a socket: it ended without a close
+RETRY_MS = (1000, 3000)  # the range for clients whose accounts could not be read
 
 _UNAVAILABLE = SessionEvent("error", "unavailable")
-_USUAL = frozenset({"lost", "drain", "age", "stopping"})  # ends that nobody need look at
-_TYPE = "text/event-stream"
+_EXPECTED_ENDS = frozenset({"lost", "drain", "age", "stopping"})  # logged at level DEBUG
+_MEDIA_TYPE = "text/event-stream"
 _HEADERS = {
     "cache-control": "no-store",
     "connection": "close",
-    "x-accel-buffering": "no",  # nginx would gather events
+    "x-accel-buffering": "no",  # nginx would buffer events
 }
-_log = logs.get("stream")
+_log = logs.get("sse")
 
 Accounts = Annotated[
     list[Annotated[str, StringConstraints(pattern=ID_PATTERN)]], Query(min_length=1, max_length=MAX_ACCOUNTS)
 ]
-Mark = Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_ID_PATTERN)]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_ID_PATTERN)]
 
 
 class StreamContext(NamedTuple):
     """What all streams of a gateway share."""
 
     relay: Relay
-    patience: TransportTimeouts
-    proxies: Container[Address]
+    timeouts: TransportTimeouts
+    trusted_proxies: Container[Address]
 
 
 class StreamRequest(NamedTuple):
-    """By whom, and which accounts from where."""
+    """The accounts that a client requests, and the positions to resume from."""
 
     rights: Rights
     accounts: Sequence[AccountId]
-    at: Positions
+    positions: Positions  # only of the requested accounts
 
 
-def routes(hall: StreamContext, guard: RequestAuth) -> APIRouter:
+def routes(context: StreamContext, auth: RequestAuth) -> APIRouter:
+    """Returns the route of the event stream. Its docstring is part of the OpenAPI document."""
     router = APIRouter(prefix="/api/v1", tags=["events"])
 
     @router.get("/events", **openapi.event_stream_responses())
     async def events(
         request: Request,
-        who: Annotated[Rights, Depends(guard.rights_from_own_page)],
+        rights: Annotated[Rights, Depends(auth.rights_from_own_page)],
         account: Accounts,
-        last_event_id: Mark = None,
+        last_event_id: LastEventId = None,
     ) -> EventStream:
-        """The frames of the socket, for up to 16 accounts; each event with data has an id to resume from."""
-        at = _resumed(last_event_id) if last_event_id is not None else {}
-        accounts = [AccountId(one) for one in dict.fromkeys(account)]
-        return EventStream(
-            hall, StreamRequest(who, accounts, {one: at[one] for one in accounts if one in at})
-        )
+        """Streams the frames of up to 16 accounts. Each event with an account's data has an id to resume from."""
+        positions = _positions(last_event_id) if last_event_id is not None else {}
+        accounts = [AccountId(account_id) for account_id in dict.fromkeys(account)]
+        requested = {account: positions[account] for account in accounts if account in positions}
+        return EventStream(context, StreamRequest(rights, accounts, requested))
 
     return router
 
 
-def _resumed(mark: str) -> Positions:
+def _positions(last_event_id: str) -> Positions:
     try:
-        return decode_event_id(mark)
-    except DecodeError as cause:
-        words = "Last-Event-ID is none of ours"
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", words) from cause
+        return decode_event_id(last_event_id)
+    except DecodeError as error:
+        detail = "Last-Event-ID is not an id of this stream; start again without it."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", detail) from error
 
 
-def _refused(refusal: Refusal, accept: str) -> Response:
-    """A browser's EventSource comes back from a stream that ended, and from no other answer."""
-    if _TYPE not in accept:
+def _refusal_response(refusal: Refusal, accept: str) -> Response:
+    """Returns a problem, or a stream that ends at once: a browser's EventSource does not retry after errors."""
+    if _MEDIA_TYPE not in accept:
         return problems.refusal_response(refusal)
-    wait = int(refusal.headers["retry-after"]) * 1000
-    return Response(
-        end(CloseCode.BUSY, "busy", random.randint(wait, 2 * wait)), headers=_HEADERS, media_type=_TYPE
-    )
+    wait_ms = int(refusal.headers["retry-after"]) * 1000
+    end = encode_close(CloseCode.BUSY, "busy", random.randint(wait_ms, 2 * wait_ms))
+    return Response(end, headers=_HEADERS, media_type=_MEDIA_TYPE)
 
 
 class EventStream(StreamingResponse):
-    """The answer to one request, and the link of its session."""
+    """The response to one request. The relay flushes and closes it like a WebSocketConnection."""
 
-    def __init__(self, hall: StreamContext, wanted: StreamRequest) -> None:
-        super().__init__((), headers=_HEADERS, media_type=_TYPE)
-        self._relay, self._patience, self._proxies = hall
-        self._wanted = wanted
-        self._story = EventEncoder(wanted.at)
-        self._door: HttpProtocol
+    def __init__(self, context: StreamContext, request: StreamRequest) -> None:
+        super().__init__((), headers=_HEADERS, media_type=_MEDIA_TYPE)
+        self._relay, self._timeouts, self._trusted_proxies = context
+        self._request = request
+        self._encoder = EventEncoder(request.positions)
+        self._http: HttpProtocol
         self._address: Address = ""
         self._session: Session | None = None
-        self._asked = False  # it follows what it may
+        self._subscribed = False
         self._writable = True
-        self._written = 0  # bytes, ever
-        self._delivered = 0  # of them, those that had left this machine at the last check
-        self._quiet_since = time.monotonic()
-        self._timer: asyncio.TimerHandle | None = None
-        self._over = asyncio.Event()
+        self._progress = WriteProgress(time.monotonic())
+        self._timer = RestartableTimer()  # for the next check, or for closing
+        self._ended = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._door = scope["state"][PROTOCOL_KEY]
+        """Called by the ASGI server. Returns when the stream has ended."""
+        self._http = scope["state"][PROTOCOL_KEY]
         headers = Headers(scope=scope)
         forwarded = ",".join(headers.getlist("x-forwarded-for"))
-        self._address = client_address(self._door.peer, forwarded, self._proxies)
+        self._address = client_address(self._http.peer, forwarded, self._trusted_proxies)
         if refusal := self._relay.admit(self._address):
             metrics.REJECTED.labels(refusal.reason).inc()
-            await _refused(refusal, headers.get("accept", ""))(scope, receive, send)
+            await _refusal_response(refusal, headers.get("accept", ""))(scope, receive, send)
             return
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            self._begin()
-            await self._over.wait()
+            self._start()
+            await self._ended.wait()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            self._ended(BROKEN, "lost")
+            self._record_end(ABNORMAL_CLOSURE, "lost")
             self._relay.release(self._address)
 
-    def _begin(self) -> None:
-        self._door.set_long_response(self)
-        if self._door.transport.is_closing():  # it may be gone already, and nobody would tell
-            self._over.set()
+    def _start(self) -> None:
+        self._http.set_long_response(self)
+        if self._http.transport.is_closing():  # `connection_lost` may have been called before
+            self._ended.set()
             return
-        relay, wanted = self._relay, self._wanted
-        session = self._session = relay.connect(token_urlsafe(9), self._address, self)
+        session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
-        set_buffer_limits(self._door.transport, self._patience)
-        self._wait(self._patience.ping_interval, self._check)
-        relay.authorize(session, wanted.rights)
-        if self._session:
-            self._asked = True
-            following = [
-                ChannelRequest(
-                    channel_name(one), encode_position(wanted.at[one]) if one in wanted.at else None
-                )
-                for one in wanted.accounts
-            ]
-            relay.receive(session, encode_frame(Subscribe(0, following)))
+        set_buffer_limits(self._http.transport, self._timeouts)
+        self._timer.start(self._timeouts.ping_interval, self._check)
+        self._relay.authorize(session, self._request.rights)
+        if self._session:  # the relay has not closed the stream
+            self._subscribed = True
+            channels = [self._channel_request(account) for account in self._request.accounts]
+            self._relay.receive(session, encode_frame(Subscribe(0, channels)))
+
+    def _channel_request(self, account: AccountId) -> ChannelRequest:
+        position = self._request.positions.get(account)
+        return ChannelRequest(channel_name(account), None if position is None else encode_position(position))
 
     # --- the connection
 
     def set_writable(self, writable: bool) -> None:
+        """Called when the transport's buffer is full, and when there is room again."""
         self._writable = writable
         if self._session:
             self._relay.set_writable(self._session, writable)
 
     def connection_lost(self) -> None:
-        self._ended(BROKEN, "lost")
+        """Called when the connection is closed."""
+        self._record_end(ABNORMAL_CLOSURE, "lost")
 
     def shutdown(self) -> None:
+        """Called when the server is about to stop."""
         self.close(CloseCode.GOING_AWAY, "stopping", None)
 
     # --- frames out
 
     def flush(self, now: float) -> int:
-        """As a socket: writes what is due, at once; returns how many bytes. Nothing while it takes none."""
+        """Writes the frames of the outbox that are due, if the transport is writable. Returns their bytes."""
         session = self._session
         if session is None:
             return 0
-        self._look(session)
+        self._close_if_incomplete(session)
         if not self._writable:
             return 0
-        events = self._story.events(session.outbox.pop(now))
+        events = self._encoder.encode(session.outbox.pop(now))
         self._write(events)
         return len(events)
 
-    def _look(self, session: Session) -> None:
-        """It cannot ask again by itself, nor for others: without what it wanted it is over."""
+    def _close_if_incomplete(self, session: Session) -> None:
+        """Closes a stream that lacks an account, or has none left: its client cannot subscribe again."""
         loop = asyncio.get_running_loop()
         if _UNAVAILABLE in session.outbox.notes:
             loop.call_soon(self.close, CloseCode.BUSY, "busy", random.randint(*RETRY_MS))
-        elif self._asked and not session.followers:
+        elif self._subscribed and not session.followers:
             loop.call_soon(self.close, CloseCode.REVOKED, "nothing_left", None)
 
     def _write(self, events: bytes) -> None:
-        if events and not self._door.transport.is_closing():
-            chunk = b"%x\r\n%b\r\n" % (len(events), events)
-            self._written += len(chunk)
-            self._door.transport.write(chunk)
+        if events and not self._http.transport.is_closing():
+            chunk = b"%x\r\n%b\r\n" % (len(events), events)  # RFC 9112 §7.1
+            self._progress.written += len(chunk)
+            self._http.transport.write(chunk)
 
     # --- the end
 
     def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
+        """Writes what is due, then the event `close` (docs/errors.md#close-codes)."""
         if self._session:
             self.flush(time.monotonic())
-            self._write(end(code, word, retry_after_ms))
-            self._ended(code, word)
-            self._wait(CLOSE_WITHIN, self._door.transport.abort)
+            self._write(encode_close(code, word, retry_after_ms))
+            self._record_end(code, word)
+            self._timer.start(CLOSE_TIMEOUT_SECONDS, self._http.transport.abort)
 
-    def _ended(self, code: int, word: str) -> None:
-        """However it ends, it is counted and told once, and its session leaves."""
+    def _record_end(self, code: int, word: str) -> None:
+        """Ends the session, counts the end and logs it. Only the first call does."""
         session, self._session = self._session, None
-        if self._timer:
-            self._timer.cancel()
-        self._over.set()
+        self._timer.cancel()
+        self._ended.set()
         if session is None:
             return
         metrics.STREAMS.dec()
         metrics.count_closed(code, word)
-        log = _log.debug if word in _USUAL else _log.info
-        log("closed", code=int(code), reason=word, session=session.name, address=self._address)
+        log = _log.debug if word in _EXPECTED_ENDS else _log.info
+        log("connection closed", code=int(code), reason=word, session=session.name, address=self._address)
         self._relay.disconnect(session)
 
-    def _wait(self, seconds: float, then: Any) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)
-
     def _check(self) -> None:
-        """Who takes nothing of what waits is gone; heartbeats see to it that something does."""
-        now, waits = time.monotonic(), unacknowledged_bytes(self._door.transport)
-        delivered = self._written - waits
-        if not waits or delivered > self._delivered:
-            self._quiet_since = now
-        elif now - self._quiet_since >= self._patience.write_timeout:
-            self._ended(BROKEN, "no_progress")
-            self._door.transport.abort()
+        """Aborts a connection whose client acknowledges nothing. Heartbeats ensure that bytes wait for it."""
+        now, waiting = time.monotonic(), unacknowledged_bytes(self._http.transport)
+        quiet = self._progress.seconds_without(now, waiting, alive=not waiting)
+        if quiet >= self._timeouts.write_timeout:
+            self._record_end(ABNORMAL_CLOSURE, "no_progress")
+            self._http.transport.abort()
             return
-        self._delivered = delivered
-        self._wait(self._patience.ping_interval, self._check)
+        self._timer.start(self._timeouts.ping_interval, self._check)

@@ -1,4 +1,4 @@
-"""Frames of the socket as server-sent events (HTML, 9.2): the same JSON, each data frame with a bookmark."""
+"""Frames as server-sent events (HTML §9.2): the JSON of the WebSocket, with event ids to resume from."""
 
 from collections.abc import Iterable
 
@@ -10,37 +10,37 @@ from livebalance.wire.event_id import Positions, encode_event_id
 
 
 class EventEncoder:
-    """What the reader of one stream was told so far, as positions."""
+    """Encodes the frames of one stream. Tracks the client's positions, which are the event ids."""
 
-    def __init__(self, at: Positions) -> None:
-        self._at = dict(at)
+    def __init__(self, positions: Positions) -> None:
+        """`positions`: where the client resumes."""
+        self._positions = dict(positions)
 
-    def events(self, frames: Iterable[Frame | bytes]) -> bytes:
-        """The next of it."""
-        return b"".join(map(self._event, frames))
+    def encode(self, frames: Iterable[Frame | bytes]) -> bytes:
+        """Returns one event for each frame."""
+        return b"".join(map(self._encode, frames))
 
-    def _event(self, frame: Frame | bytes) -> bytes:
+    def _encode(self, frame: Frame | bytes) -> bytes:
         if isinstance(frame, bytes):
             return _data(frame)
-        self._at[frame.account] = frame.after
-        return b"id: %b\n%b" % (encode_event_id(self._at).encode(), _data(frame.text))
+        self._positions[frame.account] = frame.after
+        return b"id: %b\n%b" % (encode_event_id(self._positions).encode(), _data(frame.text))
 
 
 class CloseEvent(Struct, frozen=True):
-    """The data of the last event: how a socket would have been closed."""
+    """The data of the last event: the close code and reason that a WebSocket would get."""
 
     code: int
     reason: CloseReason
 
 
-def end(code: CloseCode, word: str, retry_after_ms: int | None = None) -> bytes:
-    """The last event; it also says when a browser comes back by itself."""
+def encode_close(code: CloseCode, word: str, retry_after_ms: int | None = None) -> bytes:
+    """Returns the last event. With `retry_after_ms`, it also sets the browser's reconnection time."""
     retry = b"" if retry_after_ms is None else b"retry: %d\n" % retry_after_ms
-    return (
-        retry + b"event: close\n" + _data(json.encode(CloseEvent(code, close_reason(word, retry_after_ms))))
-    )
+    event = CloseEvent(code, close_reason(word, retry_after_ms))
+    return retry + b"event: close\n" + _data(json.encode(event))
 
 
-def _data(words: bytes) -> bytes:
-    """However the words are broken into lines, they mean the same."""
-    return b"".join(b"data: %b\n" % line for line in words.splitlines()) + b"\n"
+def _data(text: bytes) -> bytes:
+    """Returns the field `data`. A line break in JSON is white space, so its kind need not be kept."""
+    return b"".join(b"data: %b\n" % line for line in text.splitlines()) + b"\n"
