@@ -94,7 +94,7 @@ def routes(context: StreamContext, auth: RequestAuth) -> APIRouter:
         account: Accounts,
         last_event_id: LastEventId = None,
     ) -> EventStream:
-        """Streams the frames of up to 16 accounts. Each event with an account's data has an id to resume from."""
+        """Streams the frames of up to 16 accounts. Each snapshot and delta has an id to resume from."""
         positions = _positions(last_event_id) if last_event_id is not None else {}
         accounts = [AccountId(account_id) for account_id in dict.fromkeys(account)]
         requested = {account: positions[account] for account in accounts if account in positions}
@@ -112,7 +112,7 @@ def _positions(last_event_id: str) -> Positions:
 
 
 def _refusal_response(refusal: Refusal, accept: str) -> Response:
-    """Returns a problem, or a stream that ends at once: a browser's EventSource does not retry after errors."""
+    """Returns a problem, or a stream that ends at once: an EventSource does not retry after errors."""
     if _MEDIA_TYPE not in accept:
         return problems.refusal_response(refusal)
     wait_ms = int(refusal.headers["retry-after"]) * 1000
