@@ -26,8 +26,8 @@ from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import INT64_MIN, Money
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
 from tests.servers.database import Database
-from tests.unit.projector.histories import numbered
-from tests.unit.projector.shelf import Shelf
+from tests.unit.projector.histories import incoming_records
+from tests.unit.projector.memory_store import MemoryStore
 
 EPOCH = Epoch("0123456789abcdef")
 A, B = AccountId("a"), AccountId("b")
@@ -44,7 +44,7 @@ async def connection(database: Database) -> AsyncIterator[projector_writes.Conne
     await one.close()
 
 
-# --- the shelf of the unit tests and Postgres are the same ---
+# --- the memory store of the unit tests equals Postgres ---
 
 
 def drawn(chance: random.Random) -> list[Incoming]:
@@ -65,7 +65,7 @@ def drawn(chance: random.Random) -> list[Incoming]:
         return Balance(account, 'c"{},\\', id_ if version else TransferId(""), amount(), version)
 
     records = [what() for _ in range(chance.randint(0, 12))]
-    return numbered(records, [chance.randrange(10**6) for _ in records])
+    return incoming_records(records, [chance.randrange(10**6) for _ in records])
 
 
 async def write(connection: projector_writes.Connection, done: BatchRows) -> None:
@@ -76,29 +76,30 @@ async def write(connection: projector_writes.Connection, done: BatchRows) -> Non
 
 
 async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -> FoldResult:
-    """FoldResult onto what is read of Postgres."""
+    """Folds a batch onto the state stored in Postgres."""
     accounts = {
-        row.account: account_from_row(row) for row in await projector_writes.stored_balances(connection, [A, B])
+        row.account: account_from_row(row)
+        for row in await projector_writes.stored_balances(connection, [A, B])
     }
     named = [(account, TransferId(id_)) for account in (A, B) for id_ in "1234"]
     return fold(batch, accounts, await projector_writes.listed_transfers(connection, named))
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_shelf_is_true_to_postgres(connection: projector_writes.Connection, seed: int) -> None:
-    chance, shelf = random.Random(seed), Shelf()
+async def test_memory_store_equals_postgres(connection: projector_writes.Connection, seed: int) -> None:
+    chance, store = random.Random(seed), MemoryStore()
     for _ in range(12):
         batch = drawn(chance)
         done = batch_rows([], await onto(connection, batch), "EUR")
-        assert done == batch_rows([], fold(batch, shelf.accounts(), shelf.listed()), "EUR")
+        assert done == batch_rows([], fold(batch, store.accounts(), store.listed()), "EUR")
         await write(connection, done)
-        shelf.write(done)
+        store.write(done)
     rows = await connection.fetch("select * from transfer order by account_id, revision")
     assert [(row["transfer_id"], str(row["amount"]), str(row["total"])) for row in rows] == [
         (row.transfer_id, row.amount, row.total)
-        for row in sorted(shelf.transfers, key=lambda one: (one.account, one.revision))
+        for row in sorted(store.transfers, key=lambda one: (one.account, one.revision))
     ]
-    assert await connection.fetchval("select count(*) from quarantine") == len(shelf.quarantined)
+    assert await connection.fetchval("select count(*) from quarantine") == len(store.quarantined)
 
 
 async def test_times_are_exact(connection: projector_writes.Connection) -> None:

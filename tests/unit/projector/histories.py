@@ -1,4 +1,4 @@
-"""Records of one lane, drawn at random: wild ones that contradict themselves, and faithful ones."""
+"""Random records of one lane: arbitrary records that contradict each other, and consistent topics."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from livebalance.wire.timestamp import Millis
 LANE = Lane(3)
 
 
-class Raw(NamedTuple):
-    """A record as a consumer hands it out."""
+class RawRecord(NamedTuple):
+    """A record as a Kafka consumer returns it."""
 
     topic: str = "transfers"
     partition: int = LANE
@@ -26,14 +26,16 @@ class Raw(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-def arrived(what: Content, offset: int, at: int) -> Incoming:
-    topic = "transfers" if isinstance(what, Transfer | Rejected) else "account-balances"
-    return Incoming(what, LANE, Offset(offset), Millis(at), Raw(topic, LANE, offset, at))
+def incoming(content: Content, offset: int, at: int) -> Incoming:
+    topic = "transfers" if isinstance(content, Transfer | Rejected) else "account-balances"
+    return Incoming(content, LANE, Offset(offset), Millis(at), RawRecord(topic, LANE, offset, at))
 
 
-def numbered(records: Sequence[Content], times: Sequence[int]) -> list[Incoming]:
-    """In this order; each topic counts its offsets for itself."""
-    return [arrived(what, offset, at) for offset, (what, at) in enumerate(zip(records, times, strict=True))]
+def incoming_records(records: Sequence[Content], times: Sequence[int]) -> list[Incoming]:
+    """Returns the records in this order, with ascending offsets."""
+    return [
+        incoming(content, offset, at) for offset, (content, at) in enumerate(zip(records, times, strict=True))
+    ]
 
 
 ids = st.sampled_from(["1", "2", "3", "4"]).map(TransferId)
@@ -54,8 +56,8 @@ times = st.integers(0, 50)
 
 
 @st.composite
-def wild(draw: st.DrawFn) -> list[Incoming]:
-    """Anything goes: repeats, contradictions, lower versions, erasures, refused records."""
+def arbitrary_records(draw: st.DrawFn) -> list[Incoming]:
+    """Draws repeats, contradictions, lower versions, erasures and rejected records."""
     kinds = st.one_of(
         transfers,
         transfers,
@@ -65,7 +67,7 @@ def wild(draw: st.DrawFn) -> list[Incoming]:
         st.just(Rejected("bad")),
     )
     records = draw(st.lists(st.tuples(kinds, times), max_size=14))
-    return numbered([what for what, _ in records], [at for _, at in records])
+    return incoming_records([content for content, _ in records], [at for _, at in records])
 
 
 small = st.builds(Money, st.integers(-9, 9), st.integers(0, 2))
@@ -73,31 +75,31 @@ repeats = st.sampled_from([1, 1, 1, 2])
 
 
 @st.composite
-def faithful(draw: st.DrawFn) -> tuple[list[Content], list[Content]]:
-    """Both topics of a lane as a feed and a recorder write them, now and then a record twice.
+def consistent_topics(draw: st.DrawFn) -> tuple[list[Content], list[Content]]:
+    """Draws both topics of a lane as a feed and a recorder write them; some records are written twice.
 
-    The topic of balances may have lost its beginning to compaction.
+    Compaction may have removed the first balances.
     """
-    moves = draw(st.lists(st.tuples(accounts, small, repeats, repeats), max_size=8))
+    payments = draw(st.lists(st.tuples(accounts, small, repeats, repeats), max_size=8))
     sums = dict(zip(("a", "b"), draw(st.tuples(small, small)), strict=True))
-    posted: list[Content] = []
-    shown: list[Content] = [
+    transfer_records: list[Content] = []
+    balance_records: list[Content] = [
         Balance(AccountId(account), "c", TransferId(""), opening, 0) for account, opening in sums.items()
     ]
-    for version, (account, amount, again, shown_again) in enumerate(moves, 1):
+    for version, (account, amount, transfer_count, balance_count) in enumerate(payments, 1):
         id_ = TransferId(f"t{version}")
         sums[account] = sums[account].add(amount)
-        posted += [Transfer(id_, account, amount, version)] * again
-        shown += [Balance(account, "c", id_, sums[account], version)] * shown_again
-    return posted, shown[draw(st.sampled_from([0, 0, 1, 2, 3])) :]
+        transfer_records += [Transfer(id_, account, amount, version)] * transfer_count
+        balance_records += [Balance(account, "c", id_, sums[account], version)] * balance_count
+    return transfer_records, balance_records[draw(st.sampled_from([0, 0, 1, 2, 3])) :]
 
 
 @st.composite
 def interleaved(draw: st.DrawFn, topics: tuple[list[Content], list[Content]]) -> list[Incoming]:
-    """Some order in which both topics of a lane may be met."""
-    chance = draw(st.randoms(use_true_random=False))
+    """Draws an order in which the records of both topics may be read."""
+    random = draw(st.randoms(use_true_random=False))
     rest = [list(topics[0]), list(topics[1])]
     records: list[Content] = []
     while rest[0] or rest[1]:
-        records.append(chance.choice([side for side in rest if side]).pop(0))
-    return numbered(records, [chance.randrange(50) for _ in records])
+        records.append(random.choice([side for side in rest if side]).pop(0))
+    return incoming_records(records, [random.randrange(50) for _ in records])

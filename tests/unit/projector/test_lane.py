@@ -1,4 +1,4 @@
-"""The step of a lane over one fetch."""
+"""The step that a fetch moves a lane."""
 
 from livebalance.projector.fold.lane import (
     FetchStatus,
@@ -16,107 +16,111 @@ from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.kafka.codec import ConfluentCodec
 from livebalance.wire.timestamp import Millis
-from tests.unit.projector.histories import Raw
-from tests.unit.projector.test_records import of_balance, of_transfer
+from tests.unit.projector.histories import RawRecord
+from tests.unit.projector.test_records import balance_record, transfer_record
 
 CODEC = ConfluentCodec(FileRegistry())
 EPOCH = Epoch("0123456789abcdef")
-DONE = FetchStatus(True, Millis(1000))
-BUSY = FetchStatus(False, Millis(1000))
+CAUGHT_UP = FetchStatus(True, Millis(1000))
+BEHIND = FetchStatus(False, Millis(1000))
 
 
-def lane(transfers_next: int = 5, balances_next: int = 7) -> OwnedLane:
+def make_lane(transfers_next: int = 5, balances_next: int = 7) -> OwnedLane:
     row = LaneRow(
         Lane(3), 2, EPOCH, Offset(transfers_next), Offset(balances_next), None, None, None, None, None, True
     )
     return owned_lane(row, "transfers", "account-balances")
 
 
-def stepped(
-    one: OwnedLane,
-    transfers: list[Raw],
-    balances: list[Raw],
-    polls: tuple[FetchStatus, FetchStatus] = (DONE, DONE),
+def make_step(
+    lane: OwnedLane,
+    transfers: list[RawRecord],
+    balances: list[RawRecord],
+    statuses: tuple[FetchStatus, FetchStatus] = (CAUGHT_UP, CAUGHT_UP),
 ) -> LaneStep:
-    return step(one, (transfers, balances), polls, CODEC, 2)
+    return step(lane, (transfers, balances), statuses, CODEC, 2)
 
 
-def test_a_step_goes_from_where_the_lane_stands_to_after_the_last_record() -> None:
-    found = stepped(lane(), [of_transfer(5, 10), of_transfer(8, 20)], [of_balance(7, 15)])
-    move = found.move
+def test_step_moves_from_the_stored_offsets_to_after_the_last_records() -> None:
+    lane_step = make_step(
+        make_lane(), [transfer_record(5, 10), transfer_record(8, 20)], [balance_record(7, 15)]
+    )
+    move = lane_step.move
     assert (move.transfers_from, move.transfers_to) == (5, 9)
     assert (move.balances_from, move.balances_to) == (7, 8)
     assert (move.transfers_last, move.balances_last, move.last_event_at) == (8, 7, 20)
-    assert move.transfers_fingerprint == fingerprint(of_transfer(8, 20))
-    assert [one.at for one in found.records] == [10, 15, 20]
-    found.advance_lane()
-    assert (found.lane.transfers.next, found.lane.balances.next) == (9, 8)
+    assert move.transfers_fingerprint == fingerprint(transfer_record(8, 20))
+    assert [record.at for record in lane_step.records] == [10, 15, 20]
+    lane_step.advance_lane()
+    assert (lane_step.lane.transfers.next, lane_step.lane.balances.next) == (9, 8)
 
 
-def test_a_step_over_nothing_keeps_the_lane_where_it_is() -> None:
-    move = stepped(lane(), [], []).move
+def test_step_without_records_keeps_the_offsets() -> None:
+    move = make_step(make_lane(), [], []).move
     assert (move.transfers_to, move.balances_to, move.transfers_last) == (5, 7, None)
     assert move.as_of == 1000
 
 
-def test_complete_as_of_is_the_older_side() -> None:
-    behind = stepped(lane(), [of_transfer(5, 700)], [], (BUSY, DONE))
+def test_complete_as_of_is_that_of_the_older_side() -> None:
+    behind = make_step(make_lane(), [transfer_record(5, 700)], [], (BEHIND, CAUGHT_UP))
     assert behind.move.as_of == 700
     behind.advance_lane()
-    assert stepped(behind.lane, [], [], (BUSY, DONE)).move.as_of == 700
-    assert stepped(lane(), [], [], (BUSY, DONE)).move.as_of is None
-    assert stepped(lane(), [], [], (DONE, FetchStatus(False, None))).move.as_of is None
+    assert make_step(behind.lane, [], [], (BEHIND, CAUGHT_UP)).move.as_of == 700
+    assert make_step(make_lane(), [], [], (BEHIND, CAUGHT_UP)).move.as_of is None
+    assert make_step(make_lane(), [], [], (CAUGHT_UP, FetchStatus(False, None))).move.as_of is None
 
 
-def test_a_record_from_the_future_does_not_complete_the_future() -> None:
-    assert stepped(lane(), [of_transfer(5, 9999)], [], (BUSY, DONE)).move.as_of == 1000
+def test_record_of_the_future_does_not_move_complete_as_of_into_the_future() -> None:
+    assert make_step(make_lane(), [transfer_record(5, 9999)], [], (BEHIND, CAUGHT_UP)).move.as_of == 1000
 
 
-def claimed_after(last: Raw) -> OwnedLane:
-    one = lane()
-    one.transfers = LaneSide("transfers", Offset(5), Offset(4), fingerprint(last))
-    return one
+def claimed_after(last: RawRecord) -> OwnedLane:
+    lane = make_lane()
+    lane.transfers = LaneSide("transfers", Offset(5), Offset(4), fingerprint(last))
+    return lane
 
 
-def test_the_last_record_read_is_read_again_and_not_applied_again() -> None:
-    last = of_transfer(4, 1)
-    one = claimed_after(last)
-    assert one.transfers.seek_offset == 4
-    found = stepped(one, [last, of_transfer(5, 2)], [])
-    assert [arrived.offset for arrived in found.records] == [5]
-    assert found.move.halted_why is None
+def test_last_record_before_the_claim_is_not_applied_again() -> None:
+    last = transfer_record(4, 1)
+    lane = claimed_after(last)
+    assert lane.transfers.seek_offset == 4
+    lane_step = make_step(lane, [last, transfer_record(5, 2)], [])
+    assert [record.offset for record in lane_step.records] == [5]
+    assert lane_step.move.halted_why is None
 
 
-def test_another_record_in_its_place_halts_the_lane() -> None:
-    found = stepped(claimed_after(of_transfer(4, 1)), [of_transfer(4, 2), of_transfer(5, 2)], [])
-    assert found.move.halted_why == "transfers holds another record at 4 now: the topic was recreated"
-    assert (found.records, found.move.transfers_to) == ([], 5)
+def test_other_record_at_the_last_offset_halts_the_lane() -> None:
+    lane_step = make_step(
+        claimed_after(transfer_record(4, 1)), [transfer_record(4, 2), transfer_record(5, 2)], []
+    )
+    assert lane_step.move.halted_why == "transfers holds another record at 4 now: the topic was recreated"
+    assert (lane_step.records, lane_step.move.transfers_to) == ([], 5)
 
 
-def test_a_last_record_that_was_compacted_away_proves_nothing() -> None:
-    found = stepped(claimed_after(of_transfer(4, 1)), [of_transfer(6, 2)], [])
-    assert (found.move.halted_why, found.move.transfers_to) == (None, 7)
+def test_last_record_removed_by_compaction_does_not_halt_the_lane() -> None:
+    lane_step = make_step(claimed_after(transfer_record(4, 1)), [transfer_record(6, 2)], [])
+    assert (lane_step.move.halted_why, lane_step.move.transfers_to) == (None, 7)
 
 
-def test_too_many_refused_in_a_row_halt_the_lane_before_the_one_too_many() -> None:
-    bad = [Raw(offset=offset, value=b"") for offset in (5, 6, 7)]
-    first = stepped(lane(), bad[:1], [])
+def test_too_many_consecutive_rejects_halt_the_lane_before_the_last_of_them() -> None:
+    bad = [RawRecord(offset=offset, value=b"") for offset in (5, 6, 7)]
+    first = make_step(make_lane(), bad[:1], [])
     first.advance_lane()
-    found = stepped(first.lane, bad[1:], [])
-    assert found.move.halted_why == "more than 2 consecutive records were rejected"
-    assert (found.move.transfers_to, len(found.records)) == (7, 1)
-    assert found.move.as_of is None
+    lane_step = make_step(first.lane, bad[1:], [])
+    assert lane_step.move.halted_why == "more than 2 consecutive records were rejected"
+    assert (lane_step.move.transfers_to, len(lane_step.records)) == (7, 1)
+    assert lane_step.move.as_of is None
 
 
-def test_a_log_that_ends_before_or_begins_after_the_next_offset_cannot_be_read() -> None:
-    side = lane().transfers
+def test_partition_without_the_next_offset_is_unreadable() -> None:
+    side = make_lane().transfers
     assert unreadable_reason(side, 0, 5) is None
     assert unreadable_reason(side, 5, 9) is None
     assert "recreated" in (unreadable_reason(side, 0, 4) or "")
     assert "history was lost" in (unreadable_reason(side, 6, 9) or "")
 
 
-def test_halting_moves_nothing() -> None:
-    move = halt_move(lane(), "because")
+def test_halt_move_keeps_the_offsets() -> None:
+    move = halt_move(make_lane(), "because")
     assert (move.transfers_from, move.balances_from) == (move.transfers_to, move.balances_to) == (5, 7)
     assert (move.halted_why, move.as_of) == ("because", None)

@@ -1,4 +1,4 @@
-"""The laws of the fold. Each is shown to fail when a rule it guards is taken away."""
+"""The laws of the fold. A mutant shows for each law that the law fails without a rule of the fold."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from livebalance.projector.fold import fold as fold_file
+from livebalance.projector.fold import fold as fold_module
 from livebalance.projector.fold.account import Account
 from livebalance.projector.fold.fold import _Fold, batch_rows, fold
 from livebalance.projector.fold.records import Content, Incoming
@@ -18,117 +18,129 @@ from livebalance.wire.identity import AccountId, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money, parse_money
 from livebalance.wire.timestamp import Millis
-from tests.unit.projector.histories import faithful, interleaved, wild
-from tests.unit.projector.naive import Naive, told, worth
-from tests.unit.projector.shelf import Shelf, shelved
+from tests.unit.projector.histories import arbitrary_records, consistent_topics, interleaved
+from tests.unit.projector.memory_store import MemoryStore, fold_and_write
+from tests.unit.projector.reference import ReferenceProjection, exact_value, project
 
 
-def _at(text: str | None) -> Fraction | None:
-    return None if text is None else worth(parse_money(text))
+def _value(text: str | None) -> Fraction | None:
+    return None if text is None else exact_value(parse_money(text))
 
 
 def pieces(batch: list[Incoming], cuts: list[int]) -> list[list[Incoming]]:
-    at = [0, *sorted({min(cut, len(batch)) for cut in cuts}), len(batch)]
-    return [batch[start:end] for start, end in pairwise(at)]
+    bounds = [0, *sorted({min(cut, len(batch)) for cut in cuts}), len(batch)]
+    return [batch[start:end] for start, end in pairwise(bounds)]
 
 
-def same_as_told(shelf: Shelf, naive: Naive) -> None:
-    known = {id_: truth for id_, truth in naive.accounts.items() if truth.revision}
-    assert shelf.balances.keys() == known.keys()
-    for id_, truth in known.items():
-        row = shelf.balances[id_]
-        assert (row.revision, row.recorded_at) == (truth.revision, truth.recorded_at)
-        assert row.transfer_count == len(truth.transfers)
-        assert _at(row.balance) == (truth.shown and worth(truth.shown.amount))
+def assert_equal_to_reference(store: MemoryStore, reference: ReferenceProjection) -> None:
+    changed = {id_: expected for id_, expected in reference.accounts.items() if expected.revision}
+    assert store.balances.keys() == changed.keys()
+    for id_, expected in changed.items():
+        row = store.balances[id_]
+        assert (row.revision, row.recorded_at) == (expected.revision, expected.recorded_at)
+        assert row.transfer_count == len(expected.transfers)
+        assert _value(row.balance) == (expected.shown and exact_value(expected.shown.amount))
         assert (row.version, row.transfer_id) == (
-            (truth.shown.version, truth.shown.transfer_id) if truth.shown else (None, None)
+            (expected.shown.version, expected.shown.transfer_id) if expected.shown else (None, None)
         )
-        assert (_at(row.opening), _at(row.posted_total)) == (truth.opening, truth.posted)
-        assert _at(row.half_applied) == (None if truth.named is None else truth.posted - truth.named)
-        assert _at(row.drift) == truth.drift
-        assert (row.unverified_since is None) == (truth.shown is None or truth.named is not None)
-        assert row.disputed_since == truth.disputed_since
-        assert (row.disputed_why is None) == (truth.disputed_since is None)
-        listed = [one for one in shelf.transfers if one.account == id_]
+        assert (_value(row.opening), _value(row.posted_total)) == (expected.opening, expected.posted)
+        assert _value(row.half_applied) == (
+            None if expected.named is None else expected.posted - expected.named
+        )
+        assert _value(row.drift) == expected.drift
+        assert (row.unverified_since is None) == (expected.shown is None or expected.named is not None)
+        assert row.disputed_since == expected.disputed_since
+        assert (row.disputed_why is None) == (expected.disputed_since is None)
+        listed = [transfer for transfer in store.transfers if transfer.account == id_]
         assert [
-            (one.revision, one.recorded_at, one.transfer_id, _at(one.amount), _at(one.total))
-            for one in listed
+            (
+                transfer.revision,
+                transfer.recorded_at,
+                transfer.transfer_id,
+                _value(transfer.amount),
+                _value(transfer.total),
+            )
+            for transfer in listed
         ] == [
-            (revision, at, transfer.id, worth(transfer.amount), total)
-            for (revision, at, transfer), total in zip(truth.transfers, truth.totals(), strict=True)
+            (revision, at, transfer.id, exact_value(transfer.amount), total)
+            for (revision, at, transfer), total in zip(expected.transfers, expected.totals(), strict=True)
         ]
 
 
 # --- the laws ---
 
 
-def law_truth(batch: list[Incoming], cuts: list[int]) -> None:
-    """However the records are cut into batches, what stands is what the slow telling says."""
-    shelf, naive = Shelf(), told(batch)
-    folded = [shelved(shelf, piece) for piece in pieces(batch, cuts)]
-    same_as_told(shelf, naive)
-    assert sum(one.duplicates for one in folded) == naive.duplicates
-    assert sum(one.stale for one in folded) == naive.stale
-    assert len(shelf.quarantined) == naive.quarantined
+def law_reference(batch: list[Incoming], cuts: list[int]) -> None:
+    """The fold equals the reference, however the records are cut into batches."""
+    store, reference = MemoryStore(), project(batch)
+    results = [fold_and_write(store, piece) for piece in pieces(batch, cuts)]
+    assert_equal_to_reference(store, reference)
+    assert sum(result.duplicates for result in results) == reference.duplicates
+    assert sum(result.stale for result in results) == reference.stale
+    assert len(store.quarantined) == reference.quarantined
 
 
 def law_dense(batch: list[Incoming], cuts: list[int]) -> None:
-    """Each change begins where the last one ended, grows, and is one revision per applied record."""
-    shelf, at = Shelf(), dict[AccountId, Revision]()
+    """A change begins at the account's revision, and adds one revision per applied record."""
+    store, revisions_before = MemoryStore(), dict[AccountId, Revision]()
     for piece in pieces(batch, cuts):
-        folded = shelved(shelf, piece)
+        folded = fold_and_write(store, piece)
         for id_, change in folded.changes.items():
-            assert change.from_ == at.get(id_, 0)
+            assert change.from_ == revisions_before.get(id_, 0)
             assert change.from_ < change.account.revision
             revisions = [row.revision for row in change.transfers]
             assert revisions == sorted(set(revisions))
             assert all(change.from_ < revision <= change.account.revision for revision in revisions)
-            at[id_] = change.account.revision
+            revisions_before[id_] = change.account.revision
         assert folded.applied + folded.duplicates <= len(piece)
 
 
 def law_replay(data: st.DataObject, topics: tuple[list[Content], list[Content]]) -> None:
-    """Met in another order, a faithful history ends in equal transfers, totals and balances."""
-    ends = []
+    """Consistent topics read in another order give the same transfers, totals and balances."""
+    results = []
     for _ in range(2):
-        shelf = Shelf()
-        shelved(shelf, data.draw(interleaved(topics)))
+        store = MemoryStore()
+        fold_and_write(store, data.draw(interleaved(topics)))
         lists = [
             [
-                (one.transfer_id, one.amount, one.total, one.occurred_at)
-                for one in shelf.transfers
-                if one.account == id_
+                (transfer.transfer_id, transfer.amount, transfer.total, transfer.occurred_at)
+                for transfer in store.transfers
+                if transfer.account == id_
             ]
             for id_ in ("a", "b")
         ]
         rows = [
-            (row.account, row.balance, row.version, _at(row.opening), row.posted_total, _at(row.drift))
-            for row in shelf.balances.values()
+            (row.account, row.balance, row.version, _value(row.opening), row.posted_total, _value(row.drift))
+            for row in store.balances.values()
         ]
-        assert not any(row.disputed_why for row in shelf.balances.values())
-        ends.append((lists, sorted(rows)))
-    assert ends[0] == ends[1]
+        assert not any(row.disputed_why for row in store.balances.values())
+        results.append((lists, sorted(rows)))
+    assert results[0] == results[1]
 
 
 def law_conservation(
     data: st.DataObject, topics: tuple[list[Content], list[Content]], cuts: list[int]
 ) -> None:
-    """After every batch, over the verified accounts: balances + half applied = openings + posts."""
-    shelf = Shelf()
+    """After each batch, over the verified accounts: balances + half applied = openings + posted totals."""
+    store = MemoryStore()
     for piece in pieces(data.draw(interleaved(topics)), cuts):
-        shelved(shelf, piece)
-        rows = [row for row in shelf.balances.values() if row.half_applied is not None]
-        assert all(_at(row.drift) == 0 for row in rows)
-        left = sum(((_at(row.balance) or 0) + (_at(row.half_applied) or 0) for row in rows), Fraction(0))
-        right = sum(((_at(row.opening) or 0) + (_at(row.posted_total) or 0) for row in rows), Fraction(0))
+        fold_and_write(store, piece)
+        rows = [row for row in store.balances.values() if row.half_applied is not None]
+        assert all(_value(row.drift) == 0 for row in rows)
+        left = sum(
+            ((_value(row.balance) or 0) + (_value(row.half_applied) or 0) for row in rows), Fraction(0)
+        )
+        right = sum(
+            ((_value(row.opening) or 0) + (_value(row.posted_total) or 0) for row in rows), Fraction(0)
+        )
         assert left == right
 
 
 def law_untouched(before: list[Incoming], batch: list[Incoming]) -> None:
-    """A fold changes nothing it was given: a batch thrown away leaves no trace."""
-    shelf = Shelf()
-    shelved(shelf, before)
-    accounts, listed = shelf.accounts(), shelf.listed()
+    """A fold changes none of its arguments, so a discarded batch leaves no trace."""
+    store = MemoryStore()
+    fold_and_write(store, before)
+    accounts, listed = store.accounts(), store.listed()
     copies = {id_: account.clone() for id_, account in accounts.items()}, dict(listed)
     first, second = fold(batch, accounts, listed), fold(batch, accounts, listed)
     assert (accounts, listed) == copies
@@ -137,15 +149,15 @@ def law_untouched(before: list[Incoming], batch: list[Incoming]) -> None:
 
 cuts = st.lists(st.integers(0, 14), max_size=4)
 LAWS: dict[Callable[..., None], tuple[st.SearchStrategy[Any], ...]] = {
-    law_truth: (wild(), cuts),
-    law_dense: (wild(), cuts),
-    law_replay: (st.data(), faithful()),
-    law_conservation: (st.data(), faithful(), cuts),
-    law_untouched: (wild(), wild()),
+    law_reference: (arbitrary_records(), cuts),
+    law_dense: (arbitrary_records(), cuts),
+    law_replay: (st.data(), consistent_topics()),
+    law_conservation: (st.data(), consistent_topics(), cuts),
+    law_untouched: (arbitrary_records(), arbitrary_records()),
 }
 
 
-def holds(law: Callable[..., None], examples: int) -> None:
+def check_law(law: Callable[..., None], examples: int) -> None:
     """Raises AssertionError at the first example that breaks the law."""
     quick = settings(
         max_examples=examples,
@@ -153,58 +165,58 @@ def holds(law: Callable[..., None], examples: int) -> None:
         database=None,
         phases=[Phase.generate],
         report_multiple_bugs=False,
-        suppress_health_check=[HealthCheck.too_slow],  # other work on the machine is not the law's fault
+        suppress_health_check=[HealthCheck.too_slow],  # other processes may slow the machine down
     )
     quick(given(*LAWS[law])(law))()
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-def test_law(law: Callable[..., None]) -> None:
-    holds(law, 80)
+def test_law_holds(law: Callable[..., None]) -> None:
+    check_law(law, 80)
 
 
-# --- each law sees its mutant ---
+# --- mutants ---
 
 
 @contextmanager
-def mutant(where: Any, name: str, other: Any) -> Iterator[None]:
+def mutated(owner: Any, name: str, mutant: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(where, name, other)
+        patch.setattr(owner, name, mutant)
         yield
 
 
-def _skips_a_revision(self: Account, at: Any) -> None:
+def _skip_a_revision(self: Account, at: Any) -> None:
     self.revision = Revision(self.revision + 2)
     self.recorded_at = max(self.recorded_at, at)
 
 
-def _forgets_the_past(self: _Fold, change: fold_file.Change, id_: TransferId) -> Any:
+def _find_only_newly_listed(self: _Fold, change: fold_module.Change, id_: TransferId) -> Any:
     return self._newly_listed.get((change.account.id, id_))
 
 
-def _opening_of_the_first(self: Account, total: Money) -> None:
+def _open_at_the_first_balance(self: Account, total: Money) -> None:
     self.named_total, self.unverified_since = total, None
     self.opening = self.opening or self.amount
 
 
-def _leaves_balances_waiting(self: Account, transfer: Transfer, offset: Offset, at: Millis) -> None:
+def _leave_balances_unverified(self: Account, transfer: Transfer, offset: Offset, at: Millis) -> None:
     self._advance(at)
     self.posted_total = self.posted_total.add(transfer.amount)
 
 
 MUTANTS = [
-    (law_truth, _Fold, "_find_listed", _forgets_the_past),
-    (law_truth, Account, "_advance", _skips_a_revision),
-    (law_dense, _Fold, "_find_listed", _forgets_the_past),
-    (law_replay, Account, "apply_transfer", _leaves_balances_waiting),
-    (law_conservation, Account, "_verify", _opening_of_the_first),
+    (law_reference, _Fold, "_find_listed", _find_only_newly_listed),
+    (law_reference, Account, "_advance", _skip_a_revision),
+    (law_dense, _Fold, "_find_listed", _find_only_newly_listed),
+    (law_replay, Account, "apply_transfer", _leave_balances_unverified),
+    (law_conservation, Account, "_verify", _open_at_the_first_balance),
     (law_untouched, Account, "clone", lambda self: self),
 ]
 
 
 @pytest.mark.mutant
 @pytest.mark.parametrize("case", MUTANTS, ids=lambda case: f"{case[0].__name__}-{case[2]}")
-def test_law_sees_its_mutant(case: tuple[Any, Any, str, Any]) -> None:
-    law, where, name, other = case
-    with mutant(where, name, other), pytest.raises(AssertionError):
-        holds(law, 500)
+def test_law_fails_with_mutant(case: tuple[Any, Any, str, Any]) -> None:
+    law, owner, name, mutant = case
+    with mutated(owner, name, mutant), pytest.raises(AssertionError):
+        check_law(law, 500)

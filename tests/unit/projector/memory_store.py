@@ -1,4 +1,4 @@
-"""Postgres as a shelf in memory: it takes what a projector writes, strictly, and gives back what it reads."""
+"""A store in memory that accepts the same rows as Postgres, and returns what Postgres would."""
 
 from livebalance.projector.fold.account import Account, account_from_row
 from livebalance.projector.fold.fold import FoldResult, TransferKey, batch_rows, fold
@@ -19,8 +19,8 @@ def _money(text: str | None) -> Money | None:
     return None if text is None else parse_money(text)
 
 
-def stored(row: BalanceRow) -> StoredBalance:
-    """What is read of a row that was written."""
+def stored_balance(row: BalanceRow) -> StoredBalance:
+    """Returns what a projector reads after it wrote `row`."""
     return StoredBalance(
         row.account,
         row.revision,
@@ -42,8 +42,8 @@ def stored(row: BalanceRow) -> StoredBalance:
     )
 
 
-class Shelf:
-    """Refuses, by an AssertionError, what the constraints of the tables or the fence would."""
+class MemoryStore:
+    """Raises AssertionError where a constraint of the tables, or the fence, would reject a row."""
 
     def __init__(self) -> None:
         self.balances: dict[AccountId, BalanceRow] = {}
@@ -65,7 +65,7 @@ class Shelf:
         self.quarantined.extend(batch_rows.quarantined)
 
     def accounts(self) -> dict[AccountId, Account]:
-        return {id_: account_from_row(stored(row)) for id_, row in self.balances.items()}
+        return {id_: account_from_row(stored_balance(row)) for id_, row in self.balances.items()}
 
     def listed(self) -> dict[TransferKey, ListedTransfer]:
         return {
@@ -76,8 +76,8 @@ class Shelf:
         }
 
 
-def shelved(shelf: Shelf, batch: list[Incoming]) -> FoldResult:
-    """One batch folded onto what stands on the shelf, and written there."""
-    folded = fold(batch, shelf.accounts(), shelf.listed())
-    shelf.write(batch_rows([], folded, "EUR"))
+def fold_and_write(store: MemoryStore, batch: list[Incoming]) -> FoldResult:
+    """Folds a batch onto the stored state, and writes the result."""
+    folded = fold(batch, store.accounts(), store.listed())
+    store.write(batch_rows([], folded, "EUR"))
     return folded

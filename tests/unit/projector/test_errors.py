@@ -1,4 +1,4 @@
-"""What an error means for the loop."""
+"""Which errors are transient, which fence a projector, and which are bugs."""
 
 import asyncpg
 import pytest
@@ -44,5 +44,5 @@ from livebalance.runtime.kafka.errors import Fate
         (type("Unencodable", (asyncpg.InterfaceError, ValueError), {})(""), Fate.BUG),
     ],
 )
-def test_fates(error: Exception, fate: Fate) -> None:
+def test_fate_of_error_is_its_class(error: Exception, fate: Fate) -> None:
     assert fate_of(error) is fate
