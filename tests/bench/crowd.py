@@ -14,7 +14,7 @@ from typing import Any, cast
 import uvloop
 from msgspec import json
 
-from livebalance.client.backoff import pause
+from livebalance.client.backoff import backoff_delay
 from livebalance.wire.frame import (
     Auth,
     ChannelRequest,
@@ -71,7 +71,7 @@ class Member(asyncio.Protocol):
     def _again(self) -> None:
         self.transport = None
         if not self._crowd.leaving:
-            wait = pause(self._failures, random.random())
+            wait = backoff_delay(self._failures, random.random())
             self._failures += 1
             self._crowd.later(wait, self)
 

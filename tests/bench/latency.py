@@ -26,12 +26,12 @@ import psutil
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
-from livebalance.generator.transfers import account
+from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster, kind_of
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from tests.acceptance.proof.feed import feeding
-from tests.tokens import tokens
+from tests.tokens import token_source
 
 ACCOUNTS = 8
 WARM_UP = 3.0  # seconds of each row that do not count
@@ -187,13 +187,13 @@ async def run(place: StatePaths, recorders: int, ways: Sequence[Way], seconds: f
     ) as cluster:
         stopwatch = Stopwatch()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
-        token = tokens(cluster.demo_secret)
+        token = token_source(cluster.demo_secret)
         async with (
-            Client(url, token=token, heard=stopwatch.heard) as client,
+            Client(url, token=token, on_frame=stopwatch.heard) as client,
             asyncio.TaskGroup() as group,
         ):
             for n in range(1, ACCOUNTS + 1):
-                client.follow(account(n))
+                client.follow(account_id(n))
             listening = group.create_task(listen(client, stopwatch))
             for number, way in enumerate(ways, 1):
                 rows.append(await measure(cluster, stopwatch, number, way, seconds))

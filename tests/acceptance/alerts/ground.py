@@ -22,7 +22,7 @@ from livebalance.wire.kafka.record import Balance, Transfer
 from tests.contract.alerts import RULES
 from tests.prometheus import Prometheus, hurried
 from tests.servers.database import Database
-from tests.tokens import SECRET, tokens
+from tests.tokens import SECRET, token_source
 
 ACCOUNTS = [AccountId(f"acc-{number:04}") for number in range(1, 65)]
 GARBAGE_IN_A_ROW = 3
@@ -160,13 +160,13 @@ class Ground:
     async def followed(self) -> AsyncIterator[None]:
         """A client follows every account of the feed."""
         url = f"ws://127.0.0.1:{self.services['gateway'].port}/ws"
-        async with Client(url, token=tokens()) as client:
+        async with Client(url, token=token_source()) as client:
             for account in ACCOUNTS:
                 client.follow(account)
             task = asyncio.create_task(_listen(client))
             try:
                 async with asyncio.timeout(20):
-                    while not all(map(client.shown, ACCOUNTS)):  # noqa: ASYNC110 - not told here
+                    while not all(map(client.account_state, ACCOUNTS)):  # noqa: ASYNC110 - no event
                         await asyncio.sleep(0.05)
                 yield
             finally:

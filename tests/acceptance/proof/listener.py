@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from livebalance.client.client import Client, Token
+from livebalance.client.client import Client, TokenProvider
 from livebalance.client.event import Changed, Connected, Event
 from livebalance.wire.frame import DeltaFrame, Snapshot, decode_server_frame
 from livebalance.wire.identity import AccountId
@@ -13,11 +13,11 @@ from tests.checker import ClientLog, replay
 class Listener:
     """`url` is of the door's page. What it was sent is checked by a checker, not by the client."""
 
-    def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: Token) -> None:
+    def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: TokenProvider) -> None:
         self.name = name
         self.accounts = accounts
         self.url = url.replace("http", "ws", 1) + "/ws"
-        self.client = Client(self.url, token=token, heard=self._hear)
+        self.client = Client(self.url, token=token, on_frame=self._hear)
         self.connections = 0
         self.deltas = 0
         self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription
@@ -53,7 +53,7 @@ class Listener:
 
     def revisions(self) -> dict[str, int]:
         """Where each account is now; 0 until its first answer."""
-        shown = {account: self.client.shown(account) for account in self.accounts}
+        shown = {account: self.client.account_state(account) for account in self.accounts}
         return {account: state.position.revision if state else 0 for account, state in shown.items()}
 
     async def joined(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
 from livebalance.wire.identity import AccountId
-from tests.tokens import claims, signed
+from tests.tokens import claims, sign
 
 SECONDS = 40  # that its first token lives: it is told at once that it ends, and shows another
 
@@ -26,7 +26,7 @@ def _tokens(secret: str) -> Callable[[], Awaitable[str]]:
     given = [first]
 
     async def give() -> str:
-        return signed(given.pop() if given else claims(sub=first["sub"]), secret)
+        return sign(given.pop() if given else claims(sub=first["sub"]), secret)
 
     return give
 
@@ -37,7 +37,8 @@ def say(what: str, text: str) -> None:
 
 async def follow(url: str, secret: str, accounts: Sequence[str]) -> None:
     """Until it is ended."""
-    async with Client(url, token=_tokens(secret), heard=lambda text: say("heard", text.decode())) as client:
+    log = {"heard": lambda text: say("heard", text.decode())}  # the argument's name in that release
+    async with Client(url, token=_tokens(secret), **log) as client:
         for account in accounts:
             client.follow(AccountId(account))
         async for event in client.events():

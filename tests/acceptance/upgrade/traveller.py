@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from livebalance.client.account import MissedRevisions
-from livebalance.client.client import Token
+from livebalance.client.client import TokenProvider
 from livebalance.client.event import Changed, Connected, Disconnected, Ended, Event
 from livebalance.wire.frame import Error, Goaway
 from livebalance.wire.identity import AccountId
@@ -20,7 +20,7 @@ class Arrival(NamedTuple):
 
 
 class Traveller(Listener):
-    def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: Token) -> None:
+    def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: TokenProvider) -> None:
         super().__init__(name, url, accounts, self._asking(token))
         self.attempts = 0  # to connect
         self.arrivals: list[Arrival] = []
@@ -29,7 +29,7 @@ class Traveller(Listener):
         self._asked = 0.0
         self._moved_at = time.monotonic()
 
-    def _asking(self, token: Token) -> Token:
+    def _asking(self, token: TokenProvider) -> TokenProvider:
         """A token is asked for with each attempt."""
 
         async def ask() -> str:

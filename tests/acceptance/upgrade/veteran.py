@@ -5,21 +5,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from livebalance.client.client import LARGEST_FRAME
+from livebalance.client.client import MAX_FRAME_BYTES
 from livebalance.stack.paths import PROJECT
 from livebalance.wire.frame import DeltaFrame, Snapshot, Welcome, decode_server_frame
 from livebalance.wire.identity import AccountId
 from tests.acceptance.proof.listener import Listener
 from tests.acceptance.upgrade import old_client
 from tests.previous import Previous
-from tests.tokens import tokens
+from tests.tokens import token_source
 
 
 class Veteran(Listener):
     def __init__(
         self, name: str, url: str, accounts: Sequence[AccountId], secret: str, previous: Previous
     ) -> None:
-        super().__init__(name, url, accounts, tokens(secret))
+        super().__init__(name, url, accounts, token_source(secret))
         self.kinds: set[str] = set()  # of the frames it heard
         self.told: list[str] = []  # all but data
         self._arguments = [self.url, secret, *accounts]
@@ -32,7 +32,7 @@ class Veteran(Listener):
             cwd=PROJECT,
             env=self._environment,
             stdout=asyncio.subprocess.PIPE,
-            limit=LARGEST_FRAME,
+            limit=MAX_FRAME_BYTES,
         )
         assert program.stdout
         try:

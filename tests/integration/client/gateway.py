@@ -1,4 +1,4 @@
-"""A small gateway on a real socket that does what a test tells it to."""
+"""A small gateway on a real socket, controlled by a test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -13,12 +13,12 @@ from tests.unit.client.frames import welcome
 
 
 class Gateway:
-    """Welcomes each connection, and keeps what it hears; `heard` may be awaited with a deadline."""
+    """Sends `welcome` to each connection and queues the frames that it receives."""
 
     def __init__(self, heartbeat_ms: int = 10_000) -> None:
         self.heartbeat_ms = heartbeat_ms
         self.connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
-        self.heard: asyncio.Queue[ClientFrame] = asyncio.Queue()
+        self.received: asyncio.Queue[ClientFrame] = asyncio.Queue()
         self.url = ""
 
     async def serve(self, connection: ServerConnection) -> None:
@@ -26,29 +26,29 @@ class Gateway:
         await self.connections.put(connection)
         try:
             async for text in connection:
-                await self.heard.put(decode_client_frame(text))
+                await self.received.put(decode_client_frame(text))
         except ConnectionClosed:
-            pass  # how it ended is the test's affair
+            pass  # the test checks how it ended
 
-    async def next(self) -> ClientFrame:
+    async def next_frame(self) -> ClientFrame:
         async with asyncio.timeout(5):
-            return await self.heard.get()
+            return await self.received.get()
 
-    async def connected(self) -> ServerConnection:
+    async def next_connection(self) -> ServerConnection:
         async with asyncio.timeout(5):
             return await self.connections.get()
 
 
 @asynccontextmanager
-async def gateway(heartbeat_ms: int = 10_000) -> AsyncIterator[Gateway]:
-    one = Gateway(heartbeat_ms)
+async def running_gateway(heartbeat_ms: int = 10_000) -> AsyncIterator[Gateway]:
+    gateway = Gateway(heartbeat_ms)
     async with serve(
-        one.serve, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)], close_timeout=0.2
+        gateway.serve, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)], close_timeout=0.2
     ) as server:
-        one.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
-        yield one
+        gateway.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+        yield gateway
 
 
-async def say(connection: ServerConnection, frames: Iterable[ServerFrame]) -> None:
+async def send(connection: ServerConnection, frames: Iterable[ServerFrame]) -> None:
     for frame in frames:
         await connection.send(encode_frame(frame), text=True)

@@ -37,7 +37,7 @@ def test_the_client_obeys_the_law() -> None:
 
 def applies_without_checking_from(held: Account | None, frame: DeltaFrame) -> Account:
     at = Position(Epoch(frame.epoch), frame.to)
-    return account._grown(held or Account(channel_account(frame.channel), at), frame)
+    return account._apply_next(held or Account(channel_account(frame.channel), at), frame)
 
 
 def forgets_the_position(self: Channel) -> ChannelRequest:
@@ -50,7 +50,7 @@ def lets_holes_be(self: channels.Channels, *_: Any) -> None:
 
 def ignores_the_epoch(held: Account | None, frame: DeltaFrame) -> Any:
     if held and held.position.revision == frame.from_:
-        return account._grown(held, frame)
+        return account._apply_next(held, frame)
     return TRUE_DELTA(held, frame)
 
 
@@ -63,17 +63,17 @@ def goes_on_where_it_was(self: channels.Channels) -> None:
     """After a reconnect it believes that it still follows."""
 
 
-TRUE_DELTA = account._delta
+TRUE_DELTA = account._apply_delta
 
 MUTANTS: dict[str, tuple[object, str, object]] = {
-    "a delta applies only at its from": (account, "_delta", applies_without_checking_from),
-    "a reconnect names the position": (Channel, "question", forgets_the_position),
-    "a hole is asked for": (channels.Channels, "_fail", lets_holes_be),
-    "deltas never cross epochs": (account, "_delta", ignores_the_epoch),
-    "a position never goes back, nor skips without a gap": (account, "_snapshot", takes_any_snapshot),
-    "every connection subscribes anew": (channels.Channels, "restart", goes_on_where_it_was),
-    "silence is death": (session, "DEAD_AFTER", inf),
-    "a question without an answer is put again": (channel, "ANSWER_WITHIN", inf),
+    "a delta applies only at its from": (account, "_apply_delta", applies_without_checking_from),
+    "a reconnect names the position": (Channel, "to_request", forgets_the_position),
+    "a hole is asked for": (channels.Channels, "_retry_later", lets_holes_be),
+    "deltas never cross epochs": (account, "_apply_delta", ignores_the_epoch),
+    "a position never goes back, nor skips without a gap": (account, "_apply_snapshot", takes_any_snapshot),
+    "every connection subscribes anew": (channels.Channels, "resubscribe_all", goes_on_where_it_was),
+    "silence is death": (session, "SILENT_HEARTBEATS", inf),
+    "a question without an answer is put again": (channel, "ANSWER_TIMEOUT", inf),
 }
 
 

@@ -16,7 +16,7 @@ from livebalance.client.effects import (
     Tick,
 )
 from livebalance.client.event import Changed, Disconnected, Event
-from livebalance.client.session import BROKEN, Session, State
+from livebalance.client.session import ABNORMAL_CLOSURE, Session, State
 from livebalance.wire.frame import (
     Error,
     Heartbeat,
@@ -82,7 +82,7 @@ class World:
 
     def _connect(self) -> None:
         if self.refusing:
-            self.step(ConnectionLost(BROKEN, "refused"))
+            self.step(ConnectionLost(ABNORMAL_CLOSURE, "refused"))
             return
         self.socket = Socket(beat_at=self.now + HEARTBEAT)
         self.socket.wire.append(
@@ -90,7 +90,7 @@ class World:
         )
 
     def shown(self, account: AccountId) -> Account | None:
-        return self.session.shown(account)
+        return self.session.account_state(account)
 
     @property
     def log(self) -> list[ServerFrame]:
@@ -143,7 +143,7 @@ class World:
             count -= 1
             self.step(Received(encode_frame(self.socket.wire.popleft())))
 
-    def cut(self, code: int = BROKEN, reason: str = "") -> None:
+    def cut(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
         if self.socket:
             self.socket = None
             self.step(ConnectionLost(code, reason))

@@ -1,1 +1,1 @@
-"""The client of the socket: a machine (`session`) that decides, a shell (`client`) that acts."""
+"""The Python client: `client.Client` connects, `session.Session` decides as a pure state machine."""

@@ -1,4 +1,4 @@
-"""One followed account: its state at a position, and how a frame makes the next state of it."""
+"""The state of an account that a client follows, and how a frame changes it."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ from livebalance.wire.frame import DeltaFrame, Gap, Snapshot
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, channel_account
 from livebalance.wire.views import BalanceView, TransferView
 
-KEPT = 500  # transfers held of an account, the newest; every frame is handed on whole, so none is lost by it
+MAX_TRANSFERS = 500  # newest transfers kept per account; each event also contains its whole frame
 
 
 class Account(NamedTuple):
-    """What is known of an account at `position`; `transfers` in the account's order, the newest last.
+    """State of an account at `position`; `transfers` in the account's order, the newest last.
 
-    While pages of a catch-up arrive, transfers may be ahead of `balance`, which says its own revision.
+    While pages of a recovery arrive, `transfers` may be ahead of `balance`, which has a revision of its own.
     """
 
     account: AccountId
@@ -24,54 +24,64 @@ class Account(NamedTuple):
 
 
 class MissedRevisions(NamedTuple):
-    """A frame that does not apply to what is held: something before it is missing (or it goes back)."""
+    """A frame does not apply to the client's state: revisions before the frame are missing, or it goes back.
+
+    `position` is the client's position, None without a state. The other fields are those of the frame.
+    """
 
     account: AccountId
-    held: Position | None
+    position: Position | None
     epoch: Epoch
     from_: Revision
     to: Revision
 
 
 class AlreadyApplied(NamedTuple):
-    """A frame whose change is held already."""
+    """The state already contains the change of a frame."""
 
     account: AccountId
 
 
-def apply(held: Account | None, frame: Snapshot | DeltaFrame) -> Account | MissedRevisions | AlreadyApplied:
-    """The state after `frame`, decided by position alone.
+def apply(
+    current: Account | None, frame: Snapshot | DeltaFrame
+) -> Account | MissedRevisions | AlreadyApplied:
+    """Returns the state after `frame`, decided by positions alone (docs/guarantees.md#the-guarantees, G3).
 
-    Rule (design): a delta applies only to a state at its `from`. Inside an epoch a state never goes back, and
-    nothing is skipped without a gap that says so, unless the truth itself is behind (`ahead`).
-    Raises DecodeError for a channel that is not an account's.
+    A delta applies only to a state at its `from`. Within an epoch a state never goes back, and a snapshot
+    that skips revisions must name the gap. Only a snapshot with the reason `ahead` may go back, because then
+    Postgres itself is behind.
+
+    Raises:
+        DecodeError: The frame's channel is not the channel of an account.
     """
-    return _snapshot(held, frame) if isinstance(frame, Snapshot) else _delta(held, frame)
+    return _apply_snapshot(current, frame) if isinstance(frame, Snapshot) else _apply_delta(current, frame)
 
 
-def _snapshot(held: Account | None, frame: Snapshot) -> Account | MissedRevisions | AlreadyApplied:
-    account, at = channel_account(frame.channel), Position(Epoch(frame.epoch), frame.revision)
-    if held and held.position.epoch == at.epoch and frame.reason != "ahead":
-        if held.position == at:
+def _apply_snapshot(current: Account | None, frame: Snapshot) -> Account | MissedRevisions | AlreadyApplied:
+    account, position = channel_account(frame.channel), Position(Epoch(frame.epoch), frame.revision)
+    if current and current.position.epoch == position.epoch and frame.reason != "ahead":
+        if current.position == position:
             return AlreadyApplied(account)
-        if not (isinstance(frame.gap, Gap) and held.position.revision < at.revision):
-            return MissedRevisions(account, held.position, at.epoch, at.revision, at.revision)
-    return Account(account, at, frame.balance, tuple(reversed(frame.transfers)))
+        if not (isinstance(frame.gap, Gap) and current.position.revision < position.revision):
+            return MissedRevisions(
+                account, current.position, position.epoch, position.revision, position.revision
+            )
+    return Account(account, position, frame.balance, tuple(reversed(frame.transfers)))
 
 
-def _delta(held: Account | None, frame: DeltaFrame) -> Account | MissedRevisions | AlreadyApplied:
+def _apply_delta(current: Account | None, frame: DeltaFrame) -> Account | MissedRevisions | AlreadyApplied:
     account, epoch = channel_account(frame.channel), Epoch(frame.epoch)
-    if held and held.position.epoch == epoch:
-        if frame.to <= held.position.revision:
+    if current and current.position.epoch == epoch:
+        if frame.to <= current.position.revision:
             return AlreadyApplied(account)
-        if frame.from_ == held.position.revision:
-            return _grown(held, frame)
-    return MissedRevisions(account, held.position if held else None, epoch, frame.from_, frame.to)
+        if frame.from_ == current.position.revision:
+            return _apply_next(current, frame)
+    return MissedRevisions(account, current.position if current else None, epoch, frame.from_, frame.to)
 
 
-def _grown(held: Account, frame: DeltaFrame) -> Account:
-    return held._replace(
-        position=Position(held.position.epoch, frame.to),
-        balance=held.balance if frame.balance is UNSET else frame.balance,
-        transfers=(held.transfers + tuple(frame.transfers))[-KEPT:],
+def _apply_next(current: Account, frame: DeltaFrame) -> Account:
+    return current._replace(
+        position=Position(current.position.epoch, frame.to),
+        balance=current.balance if frame.balance is UNSET else frame.balance,
+        transfers=(current.transfers + tuple(frame.transfers))[-MAX_TRANSFERS:],
     )

@@ -1,20 +1,29 @@
-"""How long a client waits before it tries again."""
+"""Delays before a client retries."""
 
 from livebalance.wire.close import CloseCode, retry_after_ms
 
-FIRST, LONGEST = 0.5, 20.0  # seconds
+INITIAL_DELAY, MAX_DELAY = 0.5, 20.0  # seconds
 
 
-def pause(failures: int, chance: float) -> float:
-    """Seconds, full jitter: anywhere below a limit that doubles with each failure. `chance` is in [0, 1)."""
-    return chance * min(LONGEST, FIRST * 2.0 ** min(failures, 16))
+def backoff_delay(failures: int, jitter: float) -> float:
+    """Returns seconds between 0 and a limit that doubles with each failure ("full jitter").
+
+    Args:
+        failures: Failed attempts since the last success.
+        jitter: A random number in [0, 1).
+    """
+    return jitter * min(MAX_DELAY, INITIAL_DELAY * 2.0 ** min(failures, 16))
 
 
-def after_close(code: int, reason: str, failures: int, chance: float) -> float:
-    """Seconds until the next connection: a goodbye names the time to spread over, others a least wait."""
-    asked = retry_after_ms(reason)
-    if asked is None:
-        return pause(failures, chance)
+def delay_after_close(code: int, reason: str, failures: int, jitter: float) -> float:
+    """Returns seconds until the next connection.
+
+    After a GOODBYE, the wait in `reason` is the period in which all clients spread their reconnects. After
+    other codes it is a minimum (docs/protocol.md#close-codes).
+    """
+    wait_ms = retry_after_ms(reason)
+    if wait_ms is None:
+        return backoff_delay(failures, jitter)
     if code == CloseCode.GOODBYE:
-        return chance * asked / 1000
-    return asked / 1000 + pause(failures, chance)
+        return jitter * wait_ms / 1000
+    return wait_ms / 1000 + backoff_delay(failures, jitter)

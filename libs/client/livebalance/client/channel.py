@@ -1,53 +1,69 @@
-"""One channel of a session: the account it follows, what is shown of it, and what has been asked for it."""
+"""The channel of an account within a session: its state, and the request that is due or unanswered."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 
 from livebalance.client.account import Account
-from livebalance.client.backoff import pause
-from livebalance.wire.frame import ChannelRequest, named
+from livebalance.client.backoff import backoff_delay
+from livebalance.wire.frame import ChannelRequest, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
-ANSWER_WITHIN = 10.0  # seconds until a question without an answer is put again
+ANSWER_TIMEOUT = 10.0  # seconds until a request without an answer is sent again
 
 
 class Phase(Enum):
-    WANTED = auto()  # to be asked for when `due`
-    ASKED = auto()  # the answer is expected before `due`
+    """Phase of a channel's subscription."""
+
+    PENDING = auto()  # a request is sent at `due`
+    REQUESTED = auto()  # the answer is expected before `due`
     LIVE = auto()  # deltas follow
 
 
 @dataclass(slots=True)
 class Channel:
-    """What is shown stays through holes, errors and reconnects: the next question names its position."""
+    """Keeps its state through gaps, errors and reconnects: the next request contains the state's position."""
 
     account: AccountId
-    shown: Account | None = None
-    phase: Phase = Phase.WANTED
+    state: Account | None = None
+    phase: Phase = Phase.PENDING
     due: float = 0.0
-    request: int = 0  # the id of the last question
+    request_id: int = 0  # of the last request
     failures: int = 0  # since the last frame that applied
 
-    def question(self) -> ChannelRequest:
-        return ChannelRequest(channel_name(self.account), named(self.shown.position) if self.shown else None)
+    def to_request(self) -> ChannelRequest:
+        """Returns the channel's part of a subscribe frame."""
+        position = encode_position(self.state.position) if self.state else None
+        return ChannelRequest(channel_name(self.account), position)
 
-    def ask(self, request: int, now: float) -> None:
-        self.phase, self.request, self.due = Phase.ASKED, request, now + ANSWER_WITHIN
+    def request_sent(self, request_id: int, now: float) -> None:
+        """Records that a subscribe frame with this id contains the channel."""
+        self.phase, self.request_id, self.due = Phase.REQUESTED, request_id, now + ANSWER_TIMEOUT
 
-    def answered(self) -> None:
-        """A question with a position may have no other answer than its ok: nothing was missing."""
-        if self.shown:
+    def request_ok(self) -> None:
+        """Handles the `ok` of the request.
+
+        If nothing was missed since the position in the request, no other answer follows.
+        """
+        if self.state:
             self.phase, self.due = Phase.LIVE, inf
 
-    def move(self, state: Account) -> None:
-        self.shown, self.phase, self.due, self.failures = state, Phase.LIVE, inf, 0
+    def change(self, state: Account) -> None:
+        """Sets the state after a frame that applied."""
+        self.state, self.phase, self.due, self.failures = state, Phase.LIVE, inf, 0
 
-    def want(self, due: float = 0.0) -> None:
-        self.phase, self.due = Phase.WANTED, due
+    def request_at(self, due: float = 0.0) -> None:
+        """Schedules a request."""
+        self.phase, self.due = Phase.PENDING, due
 
-    def fail(self, now: float, chance: float, at_least: float = 0.0) -> None:
-        """Ask again, later with each failure; a first hole is asked for at once."""
-        wait = at_least if not self.failures else max(at_least, pause(self.failures, chance))
+    def retry_later(self, now: float, jitter: float, min_delay: float = 0.0) -> None:
+        """Schedules the request again, later with each failure. After a first gap it is due at once.
+
+        Args:
+            now: Seconds on a clock that never goes back.
+            jitter: A random number in [0, 1).
+            min_delay: Seconds that the gateway asked for.
+        """
+        delay = min_delay if not self.failures else max(min_delay, backoff_delay(self.failures, jitter))
         self.failures += 1
-        self.want(now + wait)
+        self.request_at(now + delay)

@@ -1,4 +1,4 @@
-"""The channels of a session: questions out, frames in, told what the accounts are now."""
+"""The channels of a session: returns the requests to send, and applies the frames that arrive."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -22,125 +22,139 @@ from livebalance.wire.frame import (
 )
 from livebalance.wire.identity import AccountId, Position, channel_account, channel_name
 
-CHANNELS_A_FRAME = 100  # with the longest names and positions still below frame.MAX_CLIENT_FRAME
+CHANNELS_PER_FRAME = 100  # with the longest names and positions a frame stays below MAX_CLIENT_FRAME
 
 ChannelFrame = Snapshot | DeltaFrame | Ok | Error | Unsubscribed
 
 
 class Channels:
-    """`due` is when `questions` should be called at the latest; it may be early, never late."""
+    """All channels of a session.
+
+    `due` is the time until which `requests` must be called. It may be too early, but never too late.
+    """
 
     def __init__(self) -> None:
         self.due = inf
         self._channels: dict[AccountId, Channel] = {}
-        self._unwanted: list[AccountId] = []
-        self._requests = 0
+        self._unfollowed: list[AccountId] = []  # the gateway does not know it yet
+        self._last_request_id = 0
 
     def follow(self, account: AccountId, since: Position | None) -> None:
+        """Adds a channel. Its state begins at `since`, without balance and transfers."""
         if account not in self._channels:
             self._channels[account] = Channel(account, Account(account, since) if since else None)
             self.due = 0.0
 
     def unfollow(self, account: AccountId) -> None:
+        """Removes a channel."""
         channel = self._channels.pop(account, None)
-        if channel and channel.phase is not Phase.WANTED:
-            self._unwanted.append(account)
+        if channel and channel.phase is not Phase.PENDING:
+            self._unfollowed.append(account)
             self.due = 0.0
 
-    def shown(self, account: AccountId) -> Account | None:
+    def account_state(self, account: AccountId) -> Account | None:
+        """Returns the state of an account, or None before its first frame."""
         channel = self._channels.get(account)
-        return channel.shown if channel else None
+        return channel.state if channel else None
 
-    def restart(self) -> None:
-        """The connection is gone: a new one follows nothing, so everything is asked for again, at once."""
-        self._unwanted.clear()
+    def resubscribe_all(self) -> None:
+        """Schedules a request for each channel. Called when the connection was lost: the next has none."""
+        self._unfollowed.clear()
         for channel in self._channels.values():
-            channel.want()
+            channel.request_at()
         self.due = 0.0 if self._channels else inf
 
-    def questions(self, now: float, chance: float) -> list[ClientFrame]:
-        """Everything that is due, in as few frames as hold it."""
+    def requests(self, now: float, jitter: float) -> list[ClientFrame]:
+        """Returns frames with all requests that are due, as few as possible."""
         due = [channel for channel in self._channels.values() if channel.due <= now]
         for channel in due:
-            if channel.phase is Phase.ASKED:
-                channel.fail(now, chance)
-        wanted = iter([channel for channel in due if channel.due <= now])
-        frames = [*self._unsubscribes(), *self._subscribes(wanted, now)]
+            if channel.phase is Phase.REQUESTED:
+                channel.retry_later(now, jitter)
+        pending = iter([channel for channel in due if channel.due <= now])
+        frames = [*self._unsubscribes(), *self._subscribes(pending, now)]
         self.due = min((channel.due for channel in self._channels.values()), default=inf)
         return frames
 
-    def _subscribes(self, wanted: Iterator[Channel], now: float) -> Iterator[ClientFrame]:
-        while some := list(islice(wanted, CHANNELS_A_FRAME)):
-            request = self._request()
-            yield Subscribe(request, [channel.question() for channel in some])
-            for channel in some:
-                channel.ask(request, now)
+    def _subscribes(self, pending: Iterator[Channel], now: float) -> Iterator[ClientFrame]:
+        while channels := list(islice(pending, CHANNELS_PER_FRAME)):
+            request_id = self._next_request_id()
+            yield Subscribe(request_id, [channel.to_request() for channel in channels])
+            for channel in channels:
+                channel.request_sent(request_id, now)
 
     def _unsubscribes(self) -> Iterator[ClientFrame]:
-        unwanted = iter(self._unwanted)
-        while some := [channel_name(account) for account in islice(unwanted, CHANNELS_A_FRAME)]:
-            yield Unsubscribe(self._request(), some)
-        self._unwanted = []
+        unfollowed = iter(self._unfollowed)
+        while names := [channel_name(account) for account in islice(unfollowed, CHANNELS_PER_FRAME)]:
+            yield Unsubscribe(self._next_request_id(), names)
+        self._unfollowed = []
 
-    def _request(self) -> int:
-        self._requests += 1
-        return self._requests
+    def _next_request_id(self) -> int:
+        self._last_request_id += 1
+        return self._last_request_id
 
-    def hear(self, frame: ChannelFrame, now: float, chance: float) -> list[Event]:
-        """Raises DecodeError when a frame names a channel that cannot be one."""
-        return _HEAR[type(frame)](self, frame, now, chance)
+    def receive(self, frame: ChannelFrame, now: float, jitter: float) -> list[Event]:
+        """Applies a frame and returns the events that it causes.
 
-    def _change(self, frame: Snapshot | DeltaFrame, now: float, chance: float) -> list[Event]:
+        Raises:
+            DecodeError: The frame names a channel that is not the channel of an account.
+        """
+        return _RECEIVE[type(frame)](self, frame, now, jitter)
+
+    def _change(self, frame: Snapshot | DeltaFrame, now: float, jitter: float) -> list[Event]:
         channel = self._channels.get(channel_account(frame.channel))
         if channel is None:
-            return []  # no longer followed
-        found = apply(channel.shown, frame)
-        if isinstance(found, Account):
-            channel.move(found)
-            return [Changed(found, frame)]
-        if isinstance(found, MissedRevisions) and channel.phase is Phase.LIVE:
-            self._fail([channel], 0.0, now, chance)
-            return [found]
-        return []  # repeated, or overtaken by the answer that is on its way
+            return []  # the account was unfollowed
+        outcome = apply(channel.state, frame)
+        if isinstance(outcome, Account):
+            channel.change(outcome)
+            return [Changed(outcome, frame)]
+        if isinstance(outcome, MissedRevisions) and channel.phase is Phase.LIVE:
+            self._retry_later([channel], 0.0, now, jitter)
+            return [outcome]
+        return []  # already applied, or sent before the answer that this client waits for
 
-    def _ok(self, frame: Ok, now: float, chance: float) -> list[Event]:
-        for channel in self._asked(frame.id):
-            channel.answered()
+    def _ok(self, frame: Ok, now: float, jitter: float) -> list[Event]:
+        for channel in self._channels_of_request(frame.id):
+            channel.request_ok()
         return []
 
-    def _error(self, frame: Error, now: float, chance: float) -> list[Event]:
-        meant = self._meant(frame)
+    def _error(self, frame: Error, now: float, jitter: float) -> list[Event]:
+        channels = self._channels_of_error(frame)
         if frame.temporary:
-            at_least = frame.retry_after_ms / 1000 if isinstance(frame.retry_after_ms, int) else 0.0
-            self._fail(meant, at_least, now, chance)
+            min_delay = frame.retry_after_ms / 1000 if isinstance(frame.retry_after_ms, int) else 0.0
+            self._retry_later(channels, min_delay, now, jitter)
             return [frame]
-        for channel in meant:
+        for channel in channels:
             del self._channels[channel.account]
-        return [Ended(channel.account, frame.code, frame.message) for channel in meant] or [frame]
+        return [Ended(channel.account, frame.code, frame.message) for channel in channels] or [frame]
 
-    def _unsubscribed(self, frame: Unsubscribed, now: float, chance: float) -> list[Event]:
+    def _unsubscribed(self, frame: Unsubscribed, now: float, jitter: float) -> list[Event]:
         ended = self._channels.pop(channel_account(frame.channel), None)
         return [Ended(ended.account, frame.code, frame.message)] if ended else []
 
-    def _meant(self, frame: Error) -> list[Channel]:
-        """An error is about its channel, or else about everything that its request asked for."""
+    def _channels_of_error(self, frame: Error) -> list[Channel]:
+        """Returns the channel that an error names, or else all channels of its request."""
         if isinstance(frame.channel, str):
             channel = self._channels.get(channel_account(frame.channel))
             return [channel] if channel else []
-        return self._asked(frame.id)
+        return self._channels_of_request(frame.id)
 
-    def _asked(self, request: str | int | UnsetType) -> list[Channel]:
-        if request is UNSET:
+    def _channels_of_request(self, request_id: str | int | UnsetType) -> list[Channel]:
+        if request_id is UNSET:
             return []
-        return [c for c in self._channels.values() if c.phase is Phase.ASKED and c.request == request]
+        return [
+            channel
+            for channel in self._channels.values()
+            if channel.phase is Phase.REQUESTED and channel.request_id == request_id
+        ]
 
-    def _fail(self, channels: Iterable[Channel], at_least: float, now: float, chance: float) -> None:
+    def _retry_later(self, channels: Iterable[Channel], min_delay: float, now: float, jitter: float) -> None:
         for channel in channels:
-            channel.fail(now, chance, at_least)
+            channel.retry_later(now, jitter, min_delay)
             self.due = min(self.due, channel.due)
 
 
-_HEAR: dict[type[ChannelFrame], Callable[[Channels, Any, float, float], list[Event]]] = {
+_RECEIVE: dict[type[ChannelFrame], Callable[[Channels, Any, float, float], list[Event]]] = {
     Snapshot: Channels._change,
     DeltaFrame: Channels._change,
     Ok: Channels._ok,

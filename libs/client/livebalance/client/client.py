@@ -1,4 +1,4 @@
-"""The shell: one WebSocket, the clock and chance, around the session's machine."""
+"""The client: a WebSocket, the clock and random numbers around the state machine of `session`."""
 
 import asyncio
 from collections import deque
@@ -16,45 +16,55 @@ from websockets.uri import parse_uri
 from livebalance.client import effects
 from livebalance.client.account import Account
 from livebalance.client.event import Event
-from livebalance.client.session import BROKEN, Session, State
-from livebalance.wire.frame import SUBPROTOCOL, Auth, encode
+from livebalance.client.session import ABNORMAL_CLOSURE, Session, State
+from livebalance.wire.frame import SUBPROTOCOL, Auth, encode_frame
 from livebalance.wire.identity import AccountId, Position
 
 READ_AHEAD = 16  # frames
-LARGEST_FRAME = 4 * 1024 * 1024  # bytes
-SEND_WITHIN = 10.0  # seconds
-TOKEN_WITHIN = 10.0  # seconds
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+SEND_TIMEOUT = 10.0  # seconds
+TOKEN_TIMEOUT = 10.0  # seconds
+CLOSE_TIMEOUT = 1.0  # seconds to wait for the gateway's close frame
 
-Token = Callable[[], Awaitable[str]]  # a good one, for each connection anew; raises OSError or TimeoutError
-CLOSE_WITHIN = 1.0  # seconds for the other side to say goodbye as well
+# Returns a valid token. May raise OSError or TimeoutError; the client then retries later.
+TokenProvider = Callable[[], Awaitable[str]]
 
 
 class Client:
-    """Follows accounts through the first gateway that answers, and comes back when the connection is lost.
+    """Follows accounts through the first gateway that answers, and reconnects when the connection is lost.
 
         async with Client("ws://127.0.0.1:8080/ws", token=token) as client:
             client.follow(AccountId("alice"))
             async for event in client.events():
                 ...
 
-    Everything happens inside `events()`: whoever stops listening stops the reading. At most `READ_AHEAD`
-    frames wait here then; the rest waits at the gateway, which conflates, and nothing is lost by it.
-    `token` gives one for each connection, and another before that ends. `heard` is called with each frame as
-    it came, before it is understood: a log that a checker can replay.
-    Raises websockets.exceptions.InvalidURI for an address that cannot be one.
+    All work is done inside `events()`: if the loop pauses, the client stops reading. At most `READ_AHEAD`
+    frames then wait in the client. The gateway merges everything else, and no transfer is lost.
+
+    Args:
+        urls: Addresses of gateways, tried in turn.
+        token: Called for each connection, and again before its token expires. None: no `auth` is sent.
+        on_frame: Called with each frame before it is decoded, for logs.
+
+    Raises:
+        ValueError: No address is given.
+        websockets.exceptions.InvalidURI: An address is not a WebSocket URL.
     """
 
     def __init__(
-        self, *urls: str, token: Token | None = None, heard: Callable[[bytes], None] | None = None
+        self,
+        *urls: str,
+        token: TokenProvider | None = None,
+        on_frame: Callable[[bytes], None] | None = None,
     ) -> None:
         for url in urls:
             parse_uri(url)
         self._session = Session(urls)
         self._token = token
-        self._heard = heard
+        self._on_frame = on_frame
         self._effects: deque[effects.Effect] = deque()  # of the last step, not performed yet
-        self._dial: str | None = None
-        self._renew = False
+        self._url: str | None = None  # to connect to
+        self._must_refresh = False
         self._connection: ClientConnection | None = None
         self._alarm: asyncio.Timeout | None = None
 
@@ -67,32 +77,43 @@ class Client:
         await self.stop()
 
     async def stop(self) -> None:
-        """Say goodbye; `events()` ends."""
+        """Closes the connection. `events()` ends."""
         self._effects = deque(self._session.step(effects.Stop(), 0.0, 0.0))
         while self._effects:
             await self._perform(self._effects.popleft())
         self._wake()
 
     def follow(self, account: AccountId, since: Position | None = None) -> None:
-        """From a whole state on, or from a position held from an earlier time."""
+        """Subscribes to an account.
+
+        The first `Changed` event contains the whole state. With `since`, a position of an earlier state, only
+        the revisions after it arrive.
+        """
         self._session.follow(account, since)
         self._wake()
 
     def unfollow(self, account: AccountId) -> None:
+        """Unsubscribes from an account. The account causes no further events."""
         self._session.unfollow(account)
         self._wake()
 
     def rate(self, max_per_second: float | None) -> None:
-        """Data at most so often (0 < it ≤ 1000), each time all that came meanwhile; None: as they come."""
+        """Sets the maximum updates per second (0 < rate ≤ 1000; None: no limit).
+
+        Changes in between arrive together. The limit also applies after a reconnect.
+        """
         self._session.rate(max_per_second)
         self._wake()
 
-    def shown(self, account: AccountId) -> Account | None:
-        """The state now; None until the first answer."""
-        return self._session.shown(account)
+    def account_state(self, account: AccountId) -> Account | None:
+        """Returns the current state of an account, or None before its first frame."""
+        return self._session.account_state(account)
 
     async def events(self) -> AsyncIterator[Event]:
-        """Ends after `stop`, or after a Disconnected that says so. May be left and entered again."""
+        """Yields events until `stop` is called or a Disconnected event has no `retry_in`.
+
+        The loop may be left and entered again at any time.
+        """
         clock = asyncio.get_running_loop().time
         while True:
             while self._effects:
@@ -102,17 +123,17 @@ class Client:
                 else:
                     await self._perform(effect)
             if self._session.state is State.STOPPED:
-                await self._perform(effects.CloseSocket(1000))  # of a connection that was made meanwhile
+                await self._perform(effects.CloseSocket(1000))  # if a connection opened during `stop`
                 return
-            what = await self._next()
-            self._effects.extend(self._session.step(what, clock(), random()))
+            input_ = await self._next_input()
+            self._effects.extend(self._session.step(input_, clock(), random()))
 
-    async def _next(self) -> effects.Input:
-        if self._dial:
-            return await self._connect(self._dial)
-        if self._renew:
-            return await self._renewed()
-        return await (self._hear(self._connection) if self._connection else self._sleep())
+    async def _next_input(self) -> effects.Input:
+        if self._url:
+            return await self._connect(self._url)
+        if self._must_refresh:
+            return await self._fetch_token()
+        return await (self._receive(self._connection) if self._connection else self._sleep())
 
     async def _connect(self, url: str) -> effects.Input:
         try:
@@ -123,29 +144,29 @@ class Client:
                     subprotocols=[Subprotocol(SUBPROTOCOL)],
                     compression=None,
                     proxy=None,
-                    open_timeout=None,  # the machine has its own
-                    ping_interval=None,  # the gateway's heartbeat says that it lives
-                    close_timeout=CLOSE_WITHIN,
-                    max_size=LARGEST_FRAME,
+                    open_timeout=None,  # the session has its own
+                    ping_interval=None,  # the gateway's heartbeats show that it is alive
+                    close_timeout=CLOSE_TIMEOUT,
+                    max_size=MAX_FRAME_BYTES,
                     max_queue=READ_AHEAD,
                 )
         except (OSError, TimeoutError, WebSocketException) as failed:
-            self._dial = None
-            return effects.ConnectionLost(BROKEN, str(failed) or type(failed).__name__)
-        self._dial = None
+            self._url = None
+            return effects.ConnectionLost(ABNORMAL_CLOSURE, str(failed) or type(failed).__name__)
+        self._url = None
         if token is not None:
-            await self._send(self._connection, encode(Auth(token)))
-        return effects.Tick()  # the welcome is still to come
+            await self._send(self._connection, encode_frame(Auth(token)))
+        return effects.Tick()  # `welcome` is still to come
 
-    async def _renewed(self) -> effects.Input:
-        self._renew = False
+    async def _fetch_token(self) -> effects.Input:
+        self._must_refresh = False
         try:
-            async with asyncio.timeout(TOKEN_WITHIN):
+            async with asyncio.timeout(TOKEN_TIMEOUT):
                 return effects.TokenFetched(await self._token()) if self._token else effects.Tick()
         except (OSError, TimeoutError):
-            return effects.Tick()  # the gateway will close with "expired", and the next connection asks again
+            return effects.Tick()  # the gateway will close with 4001, and the next connection fetches a token
 
-    async def _hear(self, connection: ClientConnection) -> effects.Input:
+    async def _receive(self, connection: ClientConnection) -> effects.Input:
         try:
             async with self._until_deadline():
                 text = await connection.recv(decode=False)
@@ -156,10 +177,10 @@ class Client:
             return (
                 effects.ConnectionLost(closed.rcvd.code, closed.rcvd.reason)
                 if closed.rcvd
-                else effects.ConnectionLost(BROKEN, "")
+                else effects.ConnectionLost(ABNORMAL_CLOSURE, "")
             )
-        if self._heard:
-            self._heard(text)
+        if self._on_frame:
+            self._on_frame(text)
         return effects.Received(text)
 
     async def _sleep(self) -> effects.Input:
@@ -180,16 +201,16 @@ class Client:
                 self._alarm = None
 
     def _wake(self) -> None:
-        """Whoever waits in `events()` looks again: the deadline may have come nearer."""
+        """Ends the current wait of `events()`, because the deadline may be earlier now."""
         if self._alarm and not self._alarm.expired():
             self._alarm.reschedule(0)
 
     async def _perform(self, effect: effects.Effect) -> None:
         match effect:
             case effects.OpenSocket(url):
-                self._dial = url
+                self._url = url
             case effects.FetchToken():
-                self._renew = True
+                self._must_refresh = True
             case effects.Send(text) if self._connection:
                 await self._send(self._connection, text)
             case effects.CloseSocket(code, abort) if self._connection:
@@ -199,13 +220,13 @@ class Client:
                 else:
                     await connection.close(code)
             case _:
-                pass  # said to a connection that was never made
+                pass  # the connection was never opened
 
     async def _send(self, connection: ClientConnection, text: bytes) -> None:
         try:
-            async with asyncio.timeout(SEND_WITHIN):
+            async with asyncio.timeout(SEND_TIMEOUT):
                 await connection.send(text, text=True)
         except TimeoutError:
-            connection.transport.abort()  # nothing is taken any more; the next read says so
+            connection.transport.abort()  # the gateway reads nothing; the next read reports the loss
         except ConnectionClosed:
-            pass  # the next read says so
+            pass  # the next read reports it

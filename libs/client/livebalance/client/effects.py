@@ -1,64 +1,70 @@
-"""What goes into the session's machine, and what comes out of it to be done."""
+"""Inputs and effects of the session's state machine."""
 
 from typing import NamedTuple
 
 from livebalance.client.event import Event
 
-# --- what happened
+# --- inputs
 
 
 class Received(NamedTuple):
+    """A text frame arrived."""
+
     text: str | bytes
 
 
 class ConnectionLost(NamedTuple):
-    """The connection closed, broke, or could not be made (code 1006)."""
+    """The connection was closed, broke, or could not be opened (code 1006)."""
 
     code: int
     reason: str
 
 
 class Tick(NamedTuple):
-    """Time passed; a tick too early changes nothing."""
+    """Time has passed; a tick that is too early changes nothing."""
 
 
 class TokenFetched(NamedTuple):
-    """Another token is there, for the connection that asked for one."""
+    """A new token, for the connection that asked for a refresh."""
 
     token: str
 
 
 class Stop(NamedTuple):
-    pass
+    """The user stops the client."""
 
 
 Input = Received | ConnectionLost | Tick | TokenFetched | Stop
 
-# --- what is to be done
+# --- effects
 
 
 class OpenSocket(NamedTuple):
-    """OpenSocket, and say who this is if there is a token."""
+    """Connect, and send `auth` if the client has a token."""
 
     url: str
 
 
 class Send(NamedTuple):
+    """Send a text frame."""
+
     text: bytes
 
 
 class CloseSocket(NamedTuple):
-    """Close the connection; abort it without a word when the other side is silent."""
+    """Close the connection with `code`; with `abort` without a close frame, because the gateway is silent."""
 
     code: int
     abort: bool = False
 
 
 class FetchToken(NamedTuple):
-    """Get another token: the one of this connection is about to end."""
+    """Get a new token, because the connection's token ends soon."""
 
 
 class Emit(NamedTuple):
+    """Hand an event to the user."""
+
     event: Event
 
 

@@ -1,4 +1,4 @@
-"""What a client tells whoever listens to it. Frames that need no interpretation are told as they came."""
+"""Events that a client hands to its user. Frames that need no interpretation are events themselves."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from livebalance.wire.identity import AccountId
 
 
 class Connected(NamedTuple):
-    """Welcomed. `epoch` is the projection's, None while the gateway cannot ask for it."""
+    """The gateway has sent `welcome`. `epoch` is None while Postgres is unavailable."""
 
     url: str
     gateway: str
@@ -27,7 +27,7 @@ class Connected(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The socket is gone. `retry_in` is in seconds; None: the client does not come back, this is the last."""
+    """The connection ended. `retry_in` is in seconds; None: no reconnect, and this is the last event."""
 
     code: int
     reason: str
@@ -35,10 +35,10 @@ class Disconnected(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """An account has a new state, and the frame that made it.
+    """The new state of an account, and the frame that changed it.
 
-    A snapshot with a `gap` leaves out transfers between what was shown and what it shows; REST fills the gap
-    by `after_revision`.
+    A snapshot with a `gap` leaves out transfers between the previous state and its own. REST returns them
+    (`after_revision`).
     """
 
     account: Account
@@ -46,7 +46,7 @@ class Changed(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The account is no longer followed: refused (no_access, limit, ...), gone or revoked."""
+    """The client no longer follows the account: rejected (no_access, limit, ...), erased or revoked."""
 
     account: AccountId
     code: str

@@ -1,8 +1,8 @@
-"""The client's side of the socket as a machine: states x inputs, one table.
+"""The client's side of the WebSocket protocol as a state machine: one table of states and inputs.
 
-It never sleeps and never calls back. What happened goes in, with the time and a chance in [0, 1); what is to
-be done comes out, events last: who waits on one may go away. Whoever drives it steps it again no later than
-`deadline`.
+The machine has no clock, never sleeps and calls nothing back. `step` takes an input, the time, and a random
+number for jitter. It returns the effects to perform, in order. Events come last, because the user may stop at
+an event. The next step must come no later than `deadline`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from typing import Any
 
 from livebalance.client import effects
 from livebalance.client.account import Account
-from livebalance.client.backoff import after_close
+from livebalance.client.backoff import delay_after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
-from livebalance.wire.close import CloseCode, comes_back
+from livebalance.wire.close import CloseCode, should_reconnect
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
     AuthExpiring,
@@ -27,25 +27,31 @@ from livebalance.wire.frame import (
     ServerFrame,
     Status,
     Welcome,
-    decode_server,
-    encode,
+    decode_server_frame,
+    encode_frame,
 )
 from livebalance.wire.identity import AccountId, Position
 
-WELCOME_WITHIN = 10.0  # seconds from the first try of a connection to its welcome
-DEAD_AFTER = 2.5  # heartbeats without any frame
-BROKEN = 1006  # what a connection that broke without a close is said to have closed with
+WELCOME_TIMEOUT = 10.0  # seconds from the start of a connection attempt to `welcome`
+SILENT_HEARTBEATS = 2.5  # heartbeats without any frame until the connection counts as lost
+ABNORMAL_CLOSURE = 1006  # code of a connection that ended without a close frame (RFC 6455 §7.4.1)
 
 
 class State(Enum):
-    WAITING = auto()  # no connection; the next is tried at the deadline
-    CONNECTING = auto()  # until the welcome
+    """State of the connection."""
+
+    WAITING = auto()  # not connected; the next attempt is due at the deadline
+    CONNECTING = auto()  # until `welcome`
     OPEN = auto()
     STOPPED = auto()
 
 
 class Session:
-    """A connection that comes back, to the given addresses in turn, and the accounts followed through it."""
+    """A connection that reconnects, to the given addresses in turn, and the accounts followed through it.
+
+    Raises:
+        ValueError: `urls` is empty.
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         if not urls:
@@ -53,165 +59,188 @@ class Session:
         self.state = State.WAITING
         self._channels = Channels()
         self._urls = tuple(urls)
-        self._url = -1  # which address is tried
-        self._failures = 0  # connections lost since one was of use
-        self._until = 0.0  # WAITING: the next try; CONNECTING: given up; OPEN: dead of silence
-        self._silence = inf  # seconds without a frame that mean death
-        self._leave_at = inf
-        self._rate: float | None = None  # as wanted
-        self._rate_told: float | None = None  # to this connection
+        self._url_index = -1
+        self._failures = 0  # connections lost since a heartbeat or an `ok` arrived
+        self._timeout = 0.0  # WAITING: the next attempt; CONNECTING: give up; OPEN: silent for too long
+        self._max_silence = inf  # seconds without a frame
+        self._goaway_at = inf
+        self._rate: float | None = None  # that the user wants
+        self._rate_sent: float | None = None  # to this connection
 
     @property
     def deadline(self) -> float:
+        """Time of the next step if no other input arrives before, in seconds of the clock of `step`."""
         if self.state is State.OPEN:
-            due = self._channels.due if self._rate == self._rate_told else 0.0
-            return min(self._until, self._leave_at, due)
-        return self._until
+            due = self._channels.due if self._rate == self._rate_sent else 0.0
+            return min(self._timeout, self._goaway_at, due)
+        return self._timeout
 
     def follow(self, account: AccountId, since: Position | None = None) -> None:
-        """Asked for at the next step. With `since` what is shown begins there, empty, and misses nothing."""
+        """Subscribes to an account at the next step.
+
+        With `since` the state begins there, without balance and transfers, and misses no revision after it.
+        """
         self._channels.follow(account, since)
 
     def unfollow(self, account: AccountId) -> None:
-        """Told to the gateway at the next step; nothing of the account is emitted any more."""
+        """Unsubscribes from an account at the next step. The account causes no further events."""
         self._channels.unfollow(account)
 
     def rate(self, max_per_second: float | None) -> None:
-        """How often data may come, told to the gateway at the next step and to each that follows it."""
+        """Sets the maximum updates per second (None: no limit). It also applies after a reconnect."""
         self._rate = max_per_second
 
-    def shown(self, account: AccountId) -> Account | None:
-        return self._channels.shown(account)
+    def account_state(self, account: AccountId) -> Account | None:
+        """Returns the state of an account, or None before its first frame."""
+        return self._channels.account_state(account)
 
-    def step(self, what: effects.Input, now: float, chance: float) -> list[effects.Effect]:
-        """`now` in seconds on any clock that only grows."""
-        return _TABLE[self.state, type(what)](self, what, now, chance)
+    def step(self, input_: effects.Input, now: float, jitter: float) -> list[effects.Effect]:
+        """Handles an input and returns the effects to perform, in order.
 
-    # --- one method for each kind of cell in the table
+        Args:
+            input_: What happened.
+            now: Seconds on a clock that never goes back.
+            jitter: A random number in [0, 1).
+        """
+        return _TABLE[self.state, type(input_)](self, input_, now, jitter)
 
-    def _ignore(self, _: Any, now: float, chance: float) -> list[effects.Effect]:
+    # --- cells of the table
+
+    def _ignore(self, _: Any, now: float, jitter: float) -> list[effects.Effect]:
         return []
 
-    def _stop(self, _: effects.Stop, now: float, chance: float) -> list[effects.Effect]:
+    def _stop(self, _: effects.Stop, now: float, jitter: float) -> list[effects.Effect]:
         connected = self.state in (State.CONNECTING, State.OPEN)
-        self.state, self._until = State.STOPPED, inf
+        self.state, self._timeout = State.STOPPED, inf
         return [effects.CloseSocket(1000)] if connected else []
 
-    def _connect(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
-        if now < self._until:
+    def _connect(self, _: effects.Tick, now: float, jitter: float) -> list[effects.Effect]:
+        if now < self._timeout:
             return []
-        self._url = (self._url + 1) % len(self._urls)
-        self.state, self._until = State.CONNECTING, now + WELCOME_WITHIN
-        return [effects.OpenSocket(self._urls[self._url])]
+        self._url_index = (self._url_index + 1) % len(self._urls)
+        self.state, self._timeout = State.CONNECTING, now + WELCOME_TIMEOUT
+        return [effects.OpenSocket(self._urls[self._url_index])]
 
-    def _give_up(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
-        return self._dead("no welcome", now, chance) if now >= self._until else []
+    def _tick_connecting(self, _: effects.Tick, now: float, jitter: float) -> list[effects.Effect]:
+        return self._abort("no welcome", now, jitter) if now >= self._timeout else []
 
-    def _greet(self, what: effects.Received, now: float, chance: float) -> list[effects.Effect]:
+    def _receive_connecting(
+        self, received: effects.Received, now: float, jitter: float
+    ) -> list[effects.Effect]:
         try:
-            frame = decode_server(what.text)
+            frame = decode_server_frame(received.text)
         except DecodeError:
-            return self._nonsense(now, chance)
-        return self._open(frame, now, chance) if isinstance(frame, Welcome) else []
+            return self._protocol_error(now, jitter)
+        return self._open(frame, now, jitter) if isinstance(frame, Welcome) else []
 
-    def _hear(self, what: effects.Received, now: float, chance: float) -> list[effects.Effect]:
-        self._until = now + self._silence
+    def _receive_open(self, received: effects.Received, now: float, jitter: float) -> list[effects.Effect]:
+        self._timeout = now + self._max_silence
         try:
-            frame = decode_server(what.text)
-            events = _FRAMES[type(frame)](self, frame, now, chance)
+            frame = decode_server_frame(received.text)
+            events = _FRAMES[type(frame)](self, frame, now, jitter)
         except DecodeError:
-            return self._nonsense(now, chance)
-        renew: list[effects.Effect] = [effects.FetchToken()] if isinstance(frame, AuthExpiring) else []
-        return [*self._questions(now, chance), *renew, *map(effects.Emit, events)]
+            return self._protocol_error(now, jitter)
+        token: list[effects.Effect] = [effects.FetchToken()] if isinstance(frame, AuthExpiring) else []
+        return [*self._requests(now, jitter), *token, *map(effects.Emit, events)]
 
-    def _refresh(self, what: effects.TokenFetched, now: float, chance: float) -> list[effects.Effect]:
-        return [effects.Send(encode(Refresh("refresh", what.token)))]
+    def _refresh(self, fetched: effects.TokenFetched, now: float, jitter: float) -> list[effects.Effect]:
+        return [effects.Send(encode_frame(Refresh("refresh", fetched.token)))]
 
-    def _lose(self, what: effects.ConnectionLost, now: float, chance: float) -> list[effects.Effect]:
-        return self._gone(what.code, what.reason, after_close(*what, self._failures, chance), now)
+    def _connection_lost(
+        self, lost: effects.ConnectionLost, now: float, jitter: float
+    ) -> list[effects.Effect]:
+        return self._disconnected(
+            lost.code, lost.reason, delay_after_close(*lost, self._failures, jitter), now
+        )
 
-    def _time(self, _: effects.Tick, now: float, chance: float) -> list[effects.Effect]:
-        if now >= self._until:
-            return self._dead("silent", now, chance)
-        if now >= self._leave_at:
-            return [effects.CloseSocket(1000), *self._gone(CloseCode.GOODBYE, "left in time", 0.0, now)]
-        return self._questions(now, chance)
+    def _tick_open(self, _: effects.Tick, now: float, jitter: float) -> list[effects.Effect]:
+        if now >= self._timeout:
+            return self._abort("silent", now, jitter)
+        if now >= self._goaway_at:
+            disconnected = self._disconnected(CloseCode.GOODBYE, "reconnecting after goaway", 0.0, now)
+            return [effects.CloseSocket(1000), *disconnected]
+        return self._requests(now, jitter)
 
-    # --- the connection's life
+    # --- the life of a connection
 
-    def _open(self, frame: Welcome, now: float, chance: float) -> list[effects.Effect]:
-        self._silence = DEAD_AFTER * frame.heartbeat_ms / 1000
-        self.state, self._until, self._leave_at = State.OPEN, now + self._silence, inf
-        self._rate_told = None
-        hello = Connected(self._urls[self._url], frame.gateway, frame.session, frame.epoch, frame.limits)
-        return [*self._questions(now, chance), effects.Emit(hello)]
+    def _open(self, frame: Welcome, now: float, jitter: float) -> list[effects.Effect]:
+        self._max_silence = SILENT_HEARTBEATS * frame.heartbeat_ms / 1000
+        self.state, self._timeout, self._goaway_at = State.OPEN, now + self._max_silence, inf
+        self._rate_sent = None
+        url = self._urls[self._url_index]
+        connected = Connected(url, frame.gateway, frame.session, frame.epoch, frame.limits)
+        return [*self._requests(now, jitter), effects.Emit(connected)]
 
-    def _questions(self, now: float, chance: float) -> list[effects.Effect]:
-        asked: list[effects.Effect] = []
-        if self._rate != self._rate_told:
-            self._rate_told = self._rate
-            asked = [effects.Send(encode(Rate("rate", self._rate)))]
+    def _requests(self, now: float, jitter: float) -> list[effects.Effect]:
+        requests: list[effects.Effect] = []
+        if self._rate != self._rate_sent:
+            self._rate_sent = self._rate
+            requests = [effects.Send(encode_frame(Rate("rate", self._rate)))]
         if now < self._channels.due:
-            return asked
-        return asked + [effects.Send(encode(frame)) for frame in self._channels.questions(now, chance)]
+            return requests
+        return requests + [
+            effects.Send(encode_frame(frame)) for frame in self._channels.requests(now, jitter)
+        ]
 
-    def _dead(self, why: str, now: float, chance: float) -> list[effects.Effect]:
-        pause = after_close(BROKEN, why, self._failures, chance)
-        return [effects.CloseSocket(BROKEN, abort=True), *self._gone(BROKEN, why, pause, now)]
+    def _abort(self, reason: str, now: float, jitter: float) -> list[effects.Effect]:
+        delay = delay_after_close(ABNORMAL_CLOSURE, reason, self._failures, jitter)
+        disconnected = self._disconnected(ABNORMAL_CLOSURE, reason, delay, now)
+        return [effects.CloseSocket(ABNORMAL_CLOSURE, abort=True), *disconnected]
 
-    def _nonsense(self, now: float, chance: float) -> list[effects.Effect]:
-        """What this gateway says cannot be understood: perhaps what the next one says can be."""
-        why = "not a frame of this protocol"
-        pause = after_close(BROKEN, why, self._failures, chance)
-        return [effects.CloseSocket(CloseCode.BROKEN_PROTOCOL), *self._gone(BROKEN, why, pause, now)]
+    def _protocol_error(self, now: float, jitter: float) -> list[effects.Effect]:
+        """Closes the connection after an invalid frame. The next gateway may be of another version."""
+        reason = "not a frame of this protocol"
+        delay = delay_after_close(ABNORMAL_CLOSURE, reason, self._failures, jitter)
+        disconnected = self._disconnected(ABNORMAL_CLOSURE, reason, delay, now)
+        return [effects.CloseSocket(CloseCode.BROKEN_PROTOCOL), *disconnected]
 
-    def _gone(self, code: int, reason: str, pause: float, now: float) -> list[effects.Effect]:
-        self._channels.restart()
-        if not comes_back(code):
-            self.state, self._until = State.STOPPED, inf
+    def _disconnected(self, code: int, reason: str, delay: float, now: float) -> list[effects.Effect]:
+        self._channels.resubscribe_all()
+        if not should_reconnect(code):
+            self.state, self._timeout = State.STOPPED, inf
             return [effects.Emit(Disconnected(code, reason, None))]
         self._failures += 1
-        self.state, self._until = State.WAITING, now + pause
-        return [effects.Emit(Disconnected(code, reason, pause))]
+        self.state, self._timeout = State.WAITING, now + delay
+        return [effects.Emit(Disconnected(code, reason, delay))]
 
-    # --- one method for each kind of frame
+    # --- one method per kind of frame
 
-    def _skip(self, _: ServerFrame | None, now: float, chance: float) -> list[Event]:
+    def _skip(self, _: ServerFrame | None, now: float, jitter: float) -> list[Event]:
         return []
 
-    def _tell(self, frame: Status | AuthExpiring, now: float, chance: float) -> list[Event]:
+    def _pass_on(self, frame: Status | AuthExpiring, now: float, jitter: float) -> list[Event]:
         return [frame]
 
-    def _beat(self, frame: Heartbeat, now: float, chance: float) -> list[Event]:
+    def _heartbeat(self, frame: Heartbeat, now: float, jitter: float) -> list[Event]:
         self._failures = 0
         return [frame]
 
-    def _leave(self, frame: Goaway, now: float, chance: float) -> list[Event]:
-        self._leave_at = now + chance * frame.reconnect_within_ms / 1000
+    def _goaway(self, frame: Goaway, now: float, jitter: float) -> list[Event]:
+        self._goaway_at = now + jitter * frame.reconnect_within_ms / 1000
         return [frame]
 
-    def _channel(self, frame: ChannelFrame, now: float, chance: float) -> list[Event]:
+    def _channel(self, frame: ChannelFrame, now: float, jitter: float) -> list[Event]:
         if isinstance(frame, Ok):
             self._failures = 0
-        return self._channels.hear(frame, now, chance)
+        return self._channels.receive(frame, now, jitter)
 
 
 _Cell = Callable[[Session, Any, float, float], list[effects.Effect]]
 
 _TABLE: dict[tuple[State, type[effects.Input]], _Cell] = {
     (State.WAITING, effects.Tick): Session._connect,
-    (State.WAITING, effects.Received): Session._ignore,  # of the connection before
+    (State.WAITING, effects.Received): Session._ignore,  # from the previous connection
     (State.WAITING, effects.ConnectionLost): Session._ignore,
     (State.WAITING, effects.TokenFetched): Session._ignore,
     (State.WAITING, effects.Stop): Session._stop,
-    (State.CONNECTING, effects.Tick): Session._give_up,
-    (State.CONNECTING, effects.Received): Session._greet,
-    (State.CONNECTING, effects.ConnectionLost): Session._lose,
-    (State.CONNECTING, effects.TokenFetched): Session._ignore,  # it was made with that one
+    (State.CONNECTING, effects.Tick): Session._tick_connecting,
+    (State.CONNECTING, effects.Received): Session._receive_connecting,
+    (State.CONNECTING, effects.ConnectionLost): Session._connection_lost,
+    (State.CONNECTING, effects.TokenFetched): Session._ignore,  # the new connection fetches its own token
     (State.CONNECTING, effects.Stop): Session._stop,
-    (State.OPEN, effects.Tick): Session._time,
-    (State.OPEN, effects.Received): Session._hear,
-    (State.OPEN, effects.ConnectionLost): Session._lose,
+    (State.OPEN, effects.Tick): Session._tick_open,
+    (State.OPEN, effects.Received): Session._receive_open,
+    (State.OPEN, effects.ConnectionLost): Session._connection_lost,
     (State.OPEN, effects.TokenFetched): Session._refresh,
     (State.OPEN, effects.Stop): Session._stop,
     (State.STOPPED, effects.Tick): Session._ignore,
@@ -222,11 +251,11 @@ _TABLE: dict[tuple[State, type[effects.Input]], _Cell] = {
 }
 
 _FRAMES: dict[type[ServerFrame] | type[None], Callable[[Session, Any, float, float], list[Event]]] = {
-    Welcome: Session._skip,  # said once
-    Heartbeat: Session._beat,
-    Status: Session._tell,
-    AuthExpiring: Session._tell,
-    Goaway: Session._leave,
+    Welcome: Session._skip,  # expected only once
+    Heartbeat: Session._heartbeat,
+    Status: Session._pass_on,
+    AuthExpiring: Session._pass_on,
+    Goaway: Session._goaway,
     **dict.fromkeys(ChannelFrame.__args__, Session._channel),
     type(None): Session._skip,  # a type of a later version
 }
