@@ -1,4 +1,4 @@
-"""What a projector counts and measures, as its process shows it."""
+"""The metrics that a projector's process serves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,44 +8,44 @@ import asyncpg
 import pytest
 
 from livebalance.stack.paths import free_port
-from tests.integration.projector.world import World, balance, history, transfer
-from tests.scrape import Scrape, scrape, shows
+from tests.integration.projector.pipeline import Pipeline, balance, history, transfer
+from tests.scrape import Scrape, scrape, wait_for_metrics
 
 PREFIX = "livebalance_projector"
 
 
 @pytest.fixture
-async def projector(world: World) -> str:
-    """Its URL; it runs, and has its lanes."""
+async def projector(pipeline: Pipeline) -> str:
+    """Starts a projector, waits for its lanes, and returns its URL."""
     port = free_port()
-    world.start(http_port=port, max_consecutive_rejects=3)
+    pipeline.start(http_port=port, max_consecutive_rejects=3)
     url = f"http://127.0.0.1:{port}"
-    await shows(url, lambda now: now.sum(f"{PREFIX}_lanes", state="running") == 3, 30)
+    await wait_for_metrics(url, lambda now: now.sum(f"{PREFIX}_lanes", state="running") == 3, 30)
     return url
 
 
-def shown(**expected: float) -> Callable[[Scrape], bool]:
+def has(**expected: float) -> Callable[[Scrape], bool]:
     return lambda now: all(now.sum(f"{PREFIX}_{name}") == value for name, value in expected.items())
 
 
 def lag(now: Scrape) -> tuple[float, float]:
-    """Offsets and seconds, over all lanes; none until they are followed."""
+    """Returns the lag of all lanes: the sum of their offsets, and the longest seconds."""
     lanes = list(now.of(f"{PREFIX}_lag_seconds"))
-    return sum(one.value for one in now.of(f"{PREFIX}_lag_records")), max(
-        (one.value for one in lanes), default=0
+    return sum(series.value for series in now.of(f"{PREFIX}_lag_records")), max(
+        (series.value for series in lanes), default=0
     )
 
 
-def held_back(now: Scrape) -> dict[str, float]:
-    """Seconds by topic, where there are any; it is shown of every lane."""
-    series = list(now.of(f"{PREFIX}_open_transaction_seconds"))
-    assert len(series) == 2 * 3
-    return {one.labels["topic"]: one.value for one in series if one.value}
+def open_transactions(now: Scrape) -> dict[str, float]:
+    """Returns the seconds by topic, if not 0. Each lane has a series."""
+    all_series = list(now.of(f"{PREFIX}_open_transaction_seconds"))
+    assert len(all_series) == 2 * 3
+    return {series.labels["topic"]: series.value for series in all_series if series.value}
 
 
-async def complete_since(world: World) -> float:
-    """Seconds since the moment as of which the lane that is furthest back is complete, as pages show it."""
-    owner = await asyncpg.connect(world.database.url("owner"), timeout=10)
+async def seconds_since_complete(pipeline: Pipeline) -> float:
+    """Returns the seconds since "complete as of" of the lane that is furthest behind."""
+    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
     try:
         return float(await owner.fetchval("select extract(epoch from now() - min(as_of))::float8 from lane"))
     finally:
@@ -53,9 +53,9 @@ async def complete_since(world: World) -> float:
 
 
 @asynccontextmanager
-async def locked(world: World) -> AsyncIterator[None]:
-    """Nobody writes a balance."""
-    owner = await asyncpg.connect(world.database.url("owner"), timeout=10)
+async def locked_balances(pipeline: Pipeline) -> AsyncIterator[None]:
+    """Locks the table, so that no balance can be written while the block runs."""
+    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
     try:
         async with owner.transaction():
             await owner.execute("lock table balance in share mode")
@@ -64,98 +64,113 @@ async def locked(world: World) -> AsyncIterator[None]:
         await owner.close()
 
 
-async def test_lag_is_what_is_not_applied_and_grows_older_until_it_is(world: World, projector: str) -> None:
-    fed = history("alice", range(1, 21))
-    await world.write(fed[:3])
-    await shows(projector, shown(records_applied_total=3))
-    async with locked(world):
-        await world.write(fed[3:])
-        await shows(projector, lambda now: lag(now)[0] >= 2 and lag(now)[1] > 0.5)
-        # Given up and claimed again since then: it is still the same records that wait.
-        again = await shows(projector, lambda now: lag(now)[1] > 5)
+async def test_lag_grows_until_the_records_are_applied(pipeline: Pipeline, projector: str) -> None:
+    records = history("alice", range(1, 21))
+    await pipeline.write(records[:3])
+    await wait_for_metrics(projector, has(records_applied_total=3))
+    async with locked_balances(pipeline):
+        await pipeline.write(records[3:])
+        await wait_for_metrics(projector, lambda now: lag(now)[0] >= 2 and lag(now)[1] > 0.5)
+        # The lanes were released and claimed again meanwhile; the lag still counts from the same records.
+        again = await wait_for_metrics(projector, lambda now: lag(now)[1] > 5)
         assert again.sum(f"{PREFIX}_lane_releases_total", fate="transient") > 0
-    await shows(projector, lambda now: lag(now) == (0, 0) and shown(records_applied_total=len(fed))(now))
-
-
-async def test_markers_of_transactions_do_not_wait(world: World, projector: str) -> None:
-    fed = history("alice", range(1, 6))
-    await world.write_in_transactions(fed, world.prefix)
-    found = await shows(
-        projector, lambda now: lag(now) == (0, 0) and shown(records_applied_total=len(fed))(now)
+    await wait_for_metrics(
+        projector, lambda now: lag(now) == (0, 0) and has(records_applied_total=len(records))(now)
     )
-    assert held_back(found) == {}
 
 
-async def test_short_transactions_hold_nothing_back_for_long(world: World, projector: str) -> None:
-    fed, worst = history("alice", range(1, 41)), 0.0
-    writing = asyncio.create_task(world.write_in_transactions(fed, world.prefix))
+async def test_transaction_markers_are_no_lag(pipeline: Pipeline, projector: str) -> None:
+    records = history("alice", range(1, 6))
+    await pipeline.write_in_transactions(records, pipeline.prefix)
+    metrics = await wait_for_metrics(
+        projector, lambda now: lag(now) == (0, 0) and has(records_applied_total=len(records))(now)
+    )
+    assert open_transactions(metrics) == {}
+
+
+async def test_short_transactions_hold_records_back_briefly(pipeline: Pipeline, projector: str) -> None:
+    records, worst = history("alice", range(1, 41)), 0.0
+    writing = asyncio.create_task(pipeline.write_in_transactions(records, pipeline.prefix))
     while not writing.done():
-        worst = max(worst, *held_back(await scrape(projector)).values(), 0)
+        worst = max(worst, *open_transactions(await scrape(projector)).values(), 0)
     await writing
-    assert worst < 5  # far below what an alert looks for
-    await shows(projector, lambda now: not held_back(now) and shown(records_applied_total=len(fed))(now))
+    assert worst < 5  # far below the threshold of the alert
+    await wait_for_metrics(
+        projector, lambda now: not open_transactions(now) and has(records_applied_total=len(records))(now)
+    )
 
 
-async def test_an_open_transaction_holds_back_what_follows_it_and_no_lag_says_so(
-    world: World, projector: str
-) -> None:
-    fed = history("alice", range(1, 6))
-    async with world.held_back_by(transfer("alice", "never", 1)):
-        await world.write(fed)
-        await shows(projector, lambda now: held_back(now).get(world.topics.transfers, 0) > 2)
-        balances_alone = shown(records_applied_total=6)
-        found = await shows(projector, lambda now: lag(now) == (0, 0) and balances_alone(now))
-        assert held_back(found).keys() == {world.topics.transfers}
-        assert await complete_since(world) > 2
-    await shows(projector, lambda now: not held_back(now) and shown(records_applied_total=len(fed))(now))
-    await world.is_exact(fed)
+async def test_open_transaction_is_measured_apart_from_lag(pipeline: Pipeline, projector: str) -> None:
+    records = history("alice", range(1, 6))
+    async with pipeline.open_transaction(transfer("alice", "never", 1)):
+        await pipeline.write(records)
+        await wait_for_metrics(
+            projector, lambda now: open_transactions(now).get(pipeline.topics.transfers, 0) > 2
+        )
+        balances_alone = has(records_applied_total=6)
+        metrics = await wait_for_metrics(projector, lambda now: lag(now) == (0, 0) and balances_alone(now))
+        assert open_transactions(metrics).keys() == {pipeline.topics.transfers}
+        assert await seconds_since_complete(pipeline) > 2
+    await wait_for_metrics(
+        projector, lambda now: not open_transactions(now) and has(records_applied_total=len(records))(now)
+    )
+    await pipeline.assert_exact(records)
     async with asyncio.timeout(30):
-        while await complete_since(world) > 2:  # noqa: ASYNC110 - SQL tells nobody
+        while await seconds_since_complete(pipeline) > 2:  # noqa: ASYNC110 - SQL has no event
             await asyncio.sleep(0.05)
 
 
-async def test_a_halted_lane_waits(world: World, projector: str) -> None:
+async def test_lag_of_a_halted_lane_counts_its_records(pipeline: Pipeline, projector: str) -> None:
     for _ in range(6):
-        await world.write_raw(world.topics.transfers, b"alice", b"bad", 0)
-    await shows(projector, lambda now: now.sum(f"{PREFIX}_lanes", state="halted") == 1)
-    found = await shows(projector, lambda now: lag(now)[0] >= 1 and lag(now)[1] > 0)
-    assert found.sum(f"{PREFIX}_quarantined_records_total") == 3
-    await world.ask("update lane set generation = generation + 1 where lane = 1")
-    # Claimed again, it is not read, but the broker has told how much there is.
-    found = await shows(projector, lambda now: lag(now)[0] == 3 and now.sum(f"{PREFIX}_fenced_total") == 1)
-    assert found.sum(f"{PREFIX}_lag_records", lane="0") == 3
+        await pipeline.write_raw(pipeline.topics.transfers, b"alice", b"bad", 0)
+    await wait_for_metrics(projector, lambda now: now.sum(f"{PREFIX}_lanes", state="halted") == 1)
+    metrics = await wait_for_metrics(projector, lambda now: lag(now)[0] >= 1 and lag(now)[1] > 0)
+    assert metrics.sum(f"{PREFIX}_quarantined_records_total") == 3
+    await pipeline.query("update lane set generation = generation + 1 where lane = 1")
+    # After the claim the lane is not fetched, but the broker has reported its end offset.
+    metrics = await wait_for_metrics(
+        projector, lambda now: lag(now)[0] == 3 and now.sum(f"{PREFIX}_fenced_total") == 1
+    )
+    assert metrics.sum(f"{PREFIX}_lag_records", lane="0") == 3
 
 
-async def test_what_comes_again_or_too_late_or_contradicts_is_counted_as_what_it_is(
-    world: World, projector: str
+async def test_duplicates_stale_balances_and_contradictions_are_counted(
+    pipeline: Pipeline, projector: str
 ) -> None:
-    fed = history("alice", [500, -200])
-    await world.write([*fed, fed[1], fed[4]])  # a transfer, and the newest balance
-    await shows(projector, shown(records_applied_total=5, duplicate_records_total=2, stale_balances_total=0))
-    await world.write([balance("alice", 1, "t-1", 500)])
-    await shows(projector, shown(duplicate_records_total=2, stale_balances_total=1, disputed_accounts=0))
-    await world.write([balance("alice", 2, "t-2", 301)])
-    await shows(projector, shown(stale_balances_total=2, disputed_accounts=1, drifting_accounts=0))
-    await world.write([transfer("bob", "t-1", 100), balance("bob", 0, "", 0), balance("bob", 1, "t-1", 99)])
-    await shows(projector, shown(disputed_accounts=2, drifting_accounts=1))
-    await world.write_raw(world.topics.transfers, b"alice", b"no")
-    await shows(projector, shown(quarantined_total=1))
+    records = history("alice", [500, -200])
+    await pipeline.write([*records, records[1], records[4]])  # a transfer, and the newest balance
+    await wait_for_metrics(
+        projector, has(records_applied_total=5, duplicate_records_total=2, stale_balances_total=0)
+    )
+    await pipeline.write([balance("alice", 1, "t-1", 500)])
+    await wait_for_metrics(
+        projector, has(duplicate_records_total=2, stale_balances_total=1, disputed_accounts=0)
+    )
+    await pipeline.write([balance("alice", 2, "t-2", 301)])
+    await wait_for_metrics(projector, has(stale_balances_total=2, disputed_accounts=1, drifting_accounts=0))
+    await pipeline.write(
+        [transfer("bob", "t-1", 100), balance("bob", 0, "", 0), balance("bob", 1, "t-1", 99)]
+    )
+    await wait_for_metrics(projector, has(disputed_accounts=2, drifting_accounts=1))
+    await pipeline.write_raw(pipeline.topics.transfers, b"alice", b"no")
+    await wait_for_metrics(projector, has(quarantined_records_total=1))
 
 
-async def test_another_owner_and_another_epoch(world: World, projector: str) -> None:
-    before = await shows(projector, lambda now: bool(list(now.of(f"{PREFIX}_epoch_info"))))
-    await world.ask("update lane set generation = generation + 1")
-    fenced = await shows(projector, lambda now: now.sum(f"{PREFIX}_fenced_total") == 1)
+async def test_fences_and_epoch_changes_are_counted(pipeline: Pipeline, projector: str) -> None:
+    before = await wait_for_metrics(projector, lambda now: bool(list(now.of(f"{PREFIX}_epoch_info"))))
+    await pipeline.query("update lane set generation = generation + 1")
+    fenced = await wait_for_metrics(projector, lambda now: now.sum(f"{PREFIX}_fenced_total") == 1)
     assert fenced.sum(f"{PREFIX}_lane_releases_total", fate="fenced") == 1
-    [epoch] = [one.labels["epoch"] for one in before.of(f"{PREFIX}_epoch_info")]
+    [epoch] = [series.labels["epoch"] for series in before.of(f"{PREFIX}_epoch_info")]
     assert fenced.sum(f"{PREFIX}_epoch_info", epoch=epoch) == 1
-    await world.ask("update projection set timeline = '00000000'")
-    await world.ask(
+    await pipeline.query("update projection set timeline = '00000000'")
+    await pipeline.query(
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where usename = 'projector' and datname = current_database()"
     )
-    changed = await shows(
-        projector, lambda now: epoch not in {one.labels["epoch"] for one in now.of(f"{PREFIX}_epoch_info")}
+    changed = await wait_for_metrics(
+        projector,
+        lambda now: epoch not in {series.labels["epoch"] for series in now.of(f"{PREFIX}_epoch_info")},
     )
     assert changed.sum(f"{PREFIX}_epoch_changes_total") == 1
     assert changed.sum(f"{PREFIX}_epoch_info") == 1

@@ -1,4 +1,4 @@
-"""Postgres away, cut off inside COMMIT, or not the one it was."""
+"""Postgres is unavailable, loses a connection during COMMIT, or is another server."""
 
 import dataclasses
 from pathlib import Path
@@ -9,74 +9,76 @@ from aiokafka import TopicPartition
 from livebalance.readmodel.migrate import migrate
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
-from tests.integration.projector.bell import hearing
-from tests.integration.projector.cutter import cutting
-from tests.integration.projector.world import World, history, transfer
+from tests.integration.projector.commit_cutter import commit_cutter
+from tests.integration.projector.pipeline import Pipeline, history, transfer
+from tests.integration.projector.redis_listener import redis_listener
 from tests.servers.database import Database
 
 
-async def test_postgres_away_backs_off_and_repeats(world: World, place: StatePaths, tmp_path: Path) -> None:
+async def test_projector_continues_after_postgres_was_killed(
+    pipeline: Pipeline, place: StatePaths, tmp_path: Path
+) -> None:
     with Servers(
         StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
-    ) as own:
-        await migrate(own.postgres())
-        here = dataclasses.replace(world, database=Database(own.postgres, "livebalance"))
-        server = own.own["postgres"].child
-        fed = history("alice", range(1, 6))
-        async with here.running():
-            await here.write(fed[:5])
-            await here.applied(fed[:5])
+    ) as servers:
+        await migrate(servers.postgres())
+        pipeline = dataclasses.replace(pipeline, database=Database(servers.postgres, "livebalance"))
+        server = servers.own["postgres"].child
+        records = history("alice", range(1, 6))
+        async with pipeline.running():
+            await pipeline.write(records[:5])
+            await pipeline.wait_until_applied(records[:5])
             server.kill()
-            await here.write(fed[5:])
+            await pipeline.write(records[5:])
             server.start()
             server.wait_for("ready to accept connections", 30)
-            await here.applied(fed)
-        await here.is_exact(fed)
+            await pipeline.wait_until_applied(records)
+        await pipeline.assert_exact(records)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_the_outcome_of_a_commit_is_found_out(world: World, when: str) -> None:
-    """Heard or not, each record is applied once; and what it published is heard exactly once."""
-    fed = history("alice", range(1, 4))
+async def test_outcome_of_an_unanswered_commit_is_resolved(pipeline: Pipeline, when: str) -> None:
+    """Each record is applied once and published once, whether or not the COMMIT reached the server."""
+    records = history("alice", range(1, 4))
     async with (
-        cutting(world.database.url("projector")) as (cutter, url),
-        hearing(world.redis, world.prefix) as bell,
-        world.running(postgres=url),
+        commit_cutter(pipeline.database.url("projector")) as (cutter, url),
+        redis_listener(pipeline.redis, pipeline.prefix) as listener,
+        pipeline.running(postgres=url),
     ):
-        await world.write(fed[:3])
-        await bell.reaches("alice", 3)
+        await pipeline.write(records[:3])
+        await listener.wait_for_revision("alice", 3)
         cutter.arm(when)
-        await world.write(fed[3:])
-        await bell.reaches("alice", len(fed))
+        await pipeline.write(records[3:])
+        await listener.wait_for_revision("alice", len(records))
         assert cutter.cuts == 1
-        chain = bell.chain("alice")
+        chain = listener.revisions("alice")
         assert [from_ for from_, _ in chain] == [0, *[to for _, to in chain[:-1]]]
-    await world.is_exact(fed)
+    await pipeline.assert_exact(records)
 
 
-async def epochs(world: World) -> set[str]:
-    rows = await world.ask("select epoch from projection union all select epoch from lane")
+async def epochs(pipeline: Pipeline) -> set[str]:
+    rows = await pipeline.query("select epoch from projection union all select epoch from lane")
     return {row[0] for row in rows}
 
 
-async def test_another_server_or_timeline_changes_the_epoch(world: World) -> None:
-    fed = history("alice", [1, 2])
-    async with world.running():
-        await world.write(fed[:3])
-        await world.applied(fed[:3])
-    [old] = await epochs(world)
-    await world.ask("update projection set timeline = '00000000'")
-    assert (await world.ask("select known from truth"))[0][0] is False
-    async with world.running():
-        await world.write(fed[3:])
-        await world.applied(fed)
-    [new] = await epochs(world)
+async def test_other_timeline_changes_the_epoch(pipeline: Pipeline) -> None:
+    records = history("alice", [1, 2])
+    async with pipeline.running():
+        await pipeline.write(records[:3])
+        await pipeline.wait_until_applied(records[:3])
+    [old] = await epochs(pipeline)
+    await pipeline.query("update projection set timeline = '00000000'")
+    assert (await pipeline.query("select known from truth"))[0][0] is False
+    async with pipeline.running():
+        await pipeline.write(records[3:])
+        await pipeline.wait_until_applied(records)
+    [new] = await epochs(pipeline)
     assert new != old
-    assert (await world.ask("select known from truth"))[0][0] is True
-    await world.is_exact(fed)
+    assert (await pipeline.query("select known from truth"))[0][0] is True
+    await pipeline.assert_exact(records)
 
 
-LOST = [  # what a failover to an older standby does: the last batches were never committed
+LOSE_COMMITS = [  # as after a failover to a standby that lacks the last batches
     "delete from transfer where revision > 1",
     "update balance set revision = 1, transfer_count = 0, posted_total = 0, version = 0, transfer_id = ''",
     "update balance set balance = 0, half_applied = 0, drift = 0, transfers_offset = null",
@@ -85,47 +87,47 @@ LOST = [  # what a failover to an older standby does: the last batches were neve
 ]
 
 
-async def test_a_group_ahead_of_postgres_changes_the_epoch_and_kafka_gives_it_back(world: World) -> None:
-    fed = history("alice", [1, 2])
-    async with world.running():
-        await world.write(fed[:1])
-        await world.applied(fed[:1])
-        await world.write(fed[1:])
-        await world.applied(fed)
-    [old] = await epochs(world)
-    for statement in LOST:
-        await world.ask(statement)
-    async with world.running():
-        await world.applied(fed)
-    [new] = await epochs(world)
+async def test_lost_commits_change_the_epoch_and_are_read_again(pipeline: Pipeline) -> None:
+    records = history("alice", [1, 2])
+    async with pipeline.running():
+        await pipeline.write(records[:1])
+        await pipeline.wait_until_applied(records[:1])
+        await pipeline.write(records[1:])
+        await pipeline.wait_until_applied(records)
+    [old] = await epochs(pipeline)
+    for statement in LOSE_COMMITS:
+        await pipeline.query(statement)
+    async with pipeline.running():
+        await pipeline.wait_until_applied(records)
+    [new] = await epochs(pipeline)
     assert new != old
-    await world.is_exact(fed)
-    async with world.running():
-        await world.until("select bool_and(as_of > now() - interval '3 s') from lane", True)
-    assert await epochs(world) == {new}
+    await pipeline.assert_exact(records)
+    async with pipeline.running():
+        await pipeline.wait_for("select bool_and(as_of > now() - interval '3 s') from lane", True)
+    assert await epochs(pipeline) == {new}
 
 
-async def test_a_mark_of_an_older_epoch_or_of_somebody_else_proves_nothing(world: World) -> None:
-    async with world.running() as projector:
-        await world.write([transfer("alice", "t", 1)], 0)
-        await world.until("select count(*)::int from transfer", 1)
-        [old] = await epochs(world)
-        at = TopicPartition(world.topics.transfers, 0)
+async def test_group_offset_of_another_epoch_is_ignored(pipeline: Pipeline) -> None:
+    async with pipeline.running() as projector:
+        await pipeline.write([transfer("alice", "t", 1)], 0)
+        await pipeline.wait_for("select count(*)::int from transfer", 1)
+        [old] = await epochs(pipeline)
+        at = TopicPartition(pipeline.topics.transfers, 0)
         await projector._consumer._consumer.commit({at: (99, "ffffffffffffffff")})
-    async with world.running():
-        await world.write([transfer("alice", "u", 1)], 0)
-        await world.until("select count(*)::int from transfer", 2)
-    assert await epochs(world) == {old}
+    async with pipeline.running():
+        await pipeline.write([transfer("alice", "u", 1)], 0)
+        await pipeline.wait_for("select count(*)::int from transfer", 2)
+    assert await epochs(pipeline) == {old}
 
 
-async def test_only_one_of_two_changes_the_epoch(world: World) -> None:
-    async with world.running():
-        await world.until("select count(distinct owner)::int from lane", 1)
-    await world.ask("update projection set timeline = '00000000'")
-    async with world.running("one"), world.running("two"):
-        await world.until("select string_agg(distinct owner, ',' order by owner) from lane", "one,two")
-        [epoch] = await epochs(world)
-        fed = history("alice", [1]) + history("bob", [1]) + history("carol", [1])
-        await world.write(fed)
-        await world.applied(fed)
-        assert await epochs(world) == {epoch}
+async def test_only_one_of_two_projectors_changes_the_epoch(pipeline: Pipeline) -> None:
+    async with pipeline.running():
+        await pipeline.wait_for("select count(distinct owner)::int from lane", 1)
+    await pipeline.query("update projection set timeline = '00000000'")
+    async with pipeline.running("one"), pipeline.running("two"):
+        await pipeline.wait_for("select string_agg(distinct owner, ',' order by owner) from lane", "one,two")
+        [epoch] = await epochs(pipeline)
+        records = history("alice", [1]) + history("bob", [1]) + history("carol", [1])
+        await pipeline.write(records)
+        await pipeline.wait_until_applied(records)
+        assert await epochs(pipeline) == {epoch}

@@ -1,4 +1,4 @@
-"""Two projectors: a lane has one owner, whatever happens to it, and an old owner cannot write."""
+"""Two projectors: a lane has one owner, and a previous owner cannot write."""
 
 import asyncio
 import signal
@@ -10,86 +10,92 @@ from livebalance.projector.postgres.store import Store
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import BatchRows
 from livebalance.wire.kafka.record import Balance, Transfer
-from tests.integration.projector.world import World, balance, history
+from tests.integration.projector.pipeline import Pipeline, balance, history
 
 OWNERS = "select string_agg(distinct owner, ',' order by owner) from lane"
 
 
-async def fed_in_pieces(world: World, accounts: int, start: int, end: int) -> list[Transfer | Balance]:
-    """Some more of the histories of that many accounts."""
-    fed: list[Transfer | Balance] = []
+async def write_histories(
+    pipeline: Pipeline, accounts: int, start: int, end: int
+) -> list[Transfer | Balance]:
+    """Writes the changes `start` up to `end` of each of `accounts` accounts."""
+    records: list[Transfer | Balance] = []
     for number in range(accounts):
-        fed += history(f"acc-{number}", range(1, end))[1 + 2 * (start - 1) if start > 1 else 0 :]
-    await world.write(fed)
-    return fed
+        records += history(f"acc-{number}", range(1, end))[1 + 2 * (start - 1) if start > 1 else 0 :]
+    await pipeline.write(records)
+    return records
 
 
-async def test_the_lanes_of_a_killed_one_go_to_the_other(world: World) -> None:
-    first, second = world.start("one"), world.start("two")
-    await world.until(OWNERS, "one,two")
-    fed = await fed_in_pieces(world, 6, 1, 10)
+async def test_lanes_of_a_killed_projector_move_to_the_other(pipeline: Pipeline) -> None:
+    first, second = pipeline.start("one"), pipeline.start("two")
+    await pipeline.wait_for(OWNERS, "one,two")
+    records = await write_histories(pipeline, 6, 1, 10)
     first.kill()
-    fed += await fed_in_pieces(world, 6, 10, 20)
-    await world.applied(fed)
-    await world.until(OWNERS, "two")
+    records += await write_histories(pipeline, 6, 10, 20)
+    await pipeline.wait_until_applied(records)
+    await pipeline.wait_for(OWNERS, "two")
     assert second.pid is not None
-    await world.is_exact(sorted(fed, key=lambda record: record.account))
+    await pipeline.assert_exact(sorted(records, key=lambda record: record.account))
 
 
-async def test_a_stopped_one_that_wakes_cannot_write(world: World) -> None:
-    """Stopped under load until its lanes have moved; then it wakes beside the new owner."""
-    zombie = world.start("zombie", batch_records=20)
-    await world.until(OWNERS, "zombie")
-    fed = await fed_in_pieces(world, 6, 1, 30)
-    zombie.send(signal.SIGSTOP)
-    world.start("heir")
-    fed += await fed_in_pieces(world, 6, 30, 40)
-    await world.until(OWNERS, "heir")
-    await world.applied(fed)
-    zombie.send(signal.SIGCONT)
-    fed += await fed_in_pieces(world, 6, 40, 80)
-    await world.applied(fed)
-    await world.is_exact(sorted(fed, key=lambda record: record.account))
+async def test_stopped_projector_that_continues_cannot_write(pipeline: Pipeline) -> None:
+    """The projector is stopped under load until its lanes have moved, and continues beside the new owner."""
+    previous = pipeline.start("previous", batch_records=20)
+    await pipeline.wait_for(OWNERS, "previous")
+    records = await write_histories(pipeline, 6, 1, 30)
+    previous.send(signal.SIGSTOP)
+    pipeline.start("next")
+    records += await write_histories(pipeline, 6, 30, 40)
+    await pipeline.wait_for(OWNERS, "next")
+    await pipeline.wait_until_applied(records)
+    previous.send(signal.SIGCONT)
+    records += await write_histories(pipeline, 6, 40, 80)
+    await pipeline.wait_until_applied(records)
+    await pipeline.assert_exact(sorted(records, key=lambda record: record.account))
 
 
-class Sleeper:
-    """Stops one projector just before a transaction, lets that one through when told to, and stops again."""
+class WritePauser:
+    """Pauses a projector before a transaction; after `resume`, pauses it before the next one until `end`."""
 
     def __init__(self, patch: pytest.MonkeyPatch, name: str) -> None:
-        self.asleep, self.wake = asyncio.Event(), asyncio.Event()
-        self.over = asyncio.Event()  # the last sleep
+        self.paused, self.resume = asyncio.Event(), asyncio.Event()
+        self.end = asyncio.Event()
         write = Store.write
 
-        async def sleepy(store: Store, work: BatchRows) -> None:
+        async def paused_write(store: Store, batch: BatchRows) -> None:
             if store._name == name:
-                self.asleep.set()
-                await (self.over if self.wake.is_set() else self.wake).wait()
-            await write(store, work)
+                self.paused.set()
+                await (self.end if self.resume.is_set() else self.resume).wait()
+            await write(store, batch)
 
-        patch.setattr(Store, "write", sleepy)
+        patch.setattr(Store, "write", paused_write)
 
 
-async def meets_its_heir(world: World, patch: pytest.MonkeyPatch, wakes_to: str) -> None:
-    """A batch read when version 1 was the newest is written by its old owner after version 3 was."""
-    sleeper = Sleeper(patch, "zombie")
+async def write_after_takeover(pipeline: Pipeline, patch: pytest.MonkeyPatch, condition: str) -> None:
+    """The previous owner writes a batch with version 1 after the new owner has written version 3."""
+    pauser = WritePauser(patch, "previous")
     records = [balance("alice", version, f"t-{version}", version) for version in (1, 2, 3)]
-    async with world.running("zombie"):
-        await world.until(OWNERS, "zombie")
-        await world.write(records[:1])
-        await sleeper.asleep.wait()
-        async with world.running("heir", projector_group=f"heir-{world.prefix}"):  # has all lanes at once
-            await world.write(records[1:])
-            await world.until("select version::int from balance", 3)
-        sleeper.wake.set()
-        await world.until(f"select {wakes_to} from lane", True)
-        [row] = await world.ask("select version, revision from balance")
-        [lane] = await world.ask("select max(balances_next) from lane")
-        sleeper.over.set()
+    async with pipeline.running("previous"):
+        await pipeline.wait_for(OWNERS, "previous")
+        await pipeline.write(records[:1])
+        await pauser.paused.wait()
+        async with pipeline.running(
+            "next", projector_group=f"next-{pipeline.prefix}"
+        ):  # gets all lanes at once
+            await pipeline.write(records[1:])
+            await pipeline.wait_for("select version::int from balance", 3)
+        pauser.resume.set()
+        await pipeline.wait_for(f"select {condition} from lane", True)
+        [row] = await pipeline.query("select version, revision from balance")
+        [lane] = await pipeline.query("select max(balances_next) from lane")
+        pauser.end.set()
         assert (row["version"], row["revision"], lane[0]) == (3, 3, 3)
 
 
-async def test_the_fence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    await meets_its_heir(world, monkeypatch, "bool_and(owner = 'zombie')")  # it had to claim again
+async def test_fenced_owner_cannot_write(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    await write_after_takeover(
+        pipeline, monkeypatch, "bool_and(owner = 'previous')"
+    )  # it has claimed the lanes again
 
 
 @pytest.fixture
@@ -107,8 +113,8 @@ def without_fence() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.mark.mutant
-async def test_without_the_fence_the_old_owner_writes(
-    world: World, without_fence: pytest.MonkeyPatch
+async def test_without_the_fence_the_previous_owner_writes(
+    pipeline: Pipeline, without_fence: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AssertionError, match=r"\(1, 1, 1\) == \(3, 3, 3\)"):
-        await meets_its_heir(world, without_fence, "max(balances_next) = 1")
+        await write_after_takeover(pipeline, without_fence, "max(balances_next) = 1")

@@ -1,10 +1,10 @@
-"""Topics that a projection could not be rebuilt from: one clear line, and no start."""
+"""A projector refuses to start, with one line in the log, if the topics do not fit."""
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from livebalance.stack.servers.topics import Topics
-from tests.integration.projector.world import World, reached
+from tests.integration.projector.pipeline import Pipeline, wait_until
 
 KEPT = {"retention.ms": "-1"}
 COMPACTED = {"cleanup.policy": "compact"}
@@ -18,46 +18,46 @@ COMPACTED = {"cleanup.policy": "compact"}
         ((2, 2), KEPT, {}, "set cleanup.policy=compact"),
     ],
 )
-async def test_unfit_topics(
-    world: World,
+async def test_unsuitable_topics_are_rejected(
+    pipeline: Pipeline,
     partitions: tuple[int, int],
     transfers: dict[str, str],
     balances: dict[str, str],
     words: str,
 ) -> None:
-    world.topics = Topics(f"{world.topics.transfers}-unfit", f"{world.topics.balances}-unfit", 2)
-    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka)
+    pipeline.topics = Topics(f"{pipeline.topics.transfers}-unfit", f"{pipeline.topics.balances}-unfit", 2)
+    admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
     await admin.start()
     try:
         await admin.create_topics(
             [
-                NewTopic(world.topics.transfers, partitions[0], 1, topic_configs=transfers),
-                NewTopic(world.topics.balances, partitions[1], 1, topic_configs=balances),
+                NewTopic(pipeline.topics.transfers, partitions[0], 1, topic_configs=transfers),
+                NewTopic(pipeline.topics.balances, partitions[1], 1, topic_configs=balances),
             ]
         )
-        await is_refused(world, words)
+        await assert_start_refused(pipeline, words)
     finally:
-        await admin.delete_topics([world.topics.transfers, world.topics.balances])
+        await admin.delete_topics([pipeline.topics.transfers, pipeline.topics.balances])
         await admin.close()
 
 
-async def test_missing_topics(world: World) -> None:
-    world.topics = Topics("not-there", "not-there-either", 2)
-    await is_refused(world, "there is no topic not-there: create it first")
+async def test_missing_topics_are_rejected(pipeline: Pipeline) -> None:
+    pipeline.topics = Topics("not-there", "not-there-either", 2)
+    await assert_start_refused(pipeline, "there is no topic not-there: create it first")
 
 
-async def test_another_number_of_partitions_than_the_projection_has(world: World) -> None:
-    async with world.running():
-        await world.until("select count(distinct owner)::int from lane", 1)
-    await world.ask("update projection set partitions = 7")
-    await is_refused(world, "the topics have 3 partitions, the projection was built from 7")
+async def test_other_partition_count_than_the_projection_is_rejected(pipeline: Pipeline) -> None:
+    async with pipeline.running():
+        await pipeline.wait_for("select count(distinct owner)::int from lane", 1)
+    await pipeline.query("update projection set partitions = 7")
+    await assert_start_refused(pipeline, "the topics have 3 partitions, the projection was built from 7")
 
 
-async def is_refused(world: World, words: str) -> None:
-    child = world.start()
-    await reached(lambda: child.exit_code is not None)
-    said = [line for line in child.tail() if "refused to start" in line]
+async def assert_start_refused(pipeline: Pipeline, words: str) -> None:
+    child = pipeline.start()
+    await wait_until(lambda: child.exit_code is not None)
+    lines = [line for line in child.tail() if "refused to start" in line]
     assert child.exit_code == 2
-    assert len(said) == 1
-    assert words in said[0]
+    assert len(lines) == 1
+    assert words in lines[0]
     assert not any("Traceback" in line for line in child.tail())

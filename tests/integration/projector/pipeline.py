@@ -1,4 +1,4 @@
-"""One test's Kafka, Postgres and Redis, and the projectors that run on them."""
+"""One test's Kafka topics, database and Redis channels, and the projectors that run on them."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from livebalance.projector.__main__ import started
 from livebalance.projector.projector import Projector
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.readmodel.rows import whole
+from livebalance.readmodel.rows import lanes_from_start
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.topics import Topics
@@ -27,9 +27,9 @@ from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import Millis
 from tests.servers.database import Database
-from tests.told import told
+from tests.settings_environment import environment_of
 
-Row = Any  # an asyncpg.Record; its columns are known to the statement that asked for it
+Row = Any  # an asyncpg.Record
 
 TIME_MS = 1_795_540_800_000
 
@@ -43,7 +43,7 @@ def balance(account: str, version: int, id_: str, unscaled: int, scale: int = 2)
 
 
 def history(account: str, amounts: Iterable[int], first: int = 1) -> list[Transfer | Balance]:
-    """Transfers of an account and the balance after each, as a recorder writes them; opened at 0."""
+    """Returns transfers of an account and the balance after each, as a recorder writes them; opened at 0."""
     total, records = 0, list[Transfer | Balance]()
     if first == 1:
         records.append(balance(account, 0, "", 0))
@@ -55,8 +55,8 @@ def history(account: str, amounts: Iterable[int], first: int = 1) -> list[Transf
 
 
 @dataclass
-class World:
-    """Addresses of this test's servers; what is asked here is asked of the real ones."""
+class Pipeline:
+    """Runs projectors on the real servers of a test, writes records, and queries the results."""
 
     kafka: str
     topics: Topics
@@ -81,8 +81,8 @@ class World:
         return ProjectorSettings(**{**given, **changed})
 
     def start(self, name: str = "projector-1", crash_at: str = "", **changed: Any) -> ChildProcess:
-        """A projector in a process of its own."""
-        environment = told(self.settings(name, **changed))
+        """Starts a projector in a process of its own."""
+        environment = environment_of(self.settings(name, **changed))
         if crash_at:
             environment["LIVEBALANCE_FAILPOINT"] = crash_at
         command = [sys.executable, "-m", "livebalance.projector"]
@@ -100,8 +100,8 @@ class World:
     async def write(
         self, records: Iterable[Transfer | Balance], partition: int | None = None, at: Millis | None = None
     ) -> None:
-        """To their topics, in their order; acknowledged when it returns. `at`: Kafka's time of each."""
-        async with producing(self.kafka) as producer:
+        """Writes records to their topics in this order, acknowledged. `at`: Kafka's time of each record."""
+        async with kafka_producer(self.kafka) as producer:
             sent = []
             for record in records:
                 topic, value = self._encoded(record)
@@ -109,7 +109,7 @@ class World:
             await asyncio.gather(*sent)
 
     async def write_in_transactions(self, records: Iterable[Transfer | Balance], id_: str) -> None:
-        """As `write`, each record in a Kafka transaction of its own; every other one is aborted first."""
+        """Writes each record in a Kafka transaction of its own; every second record first in an aborted one."""
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, transactional_id=id_)
         await producer.start()
         try:
@@ -123,8 +123,8 @@ class World:
             await producer.stop()
 
     @asynccontextmanager
-    async def held_back_by(self, record: Transfer | Balance) -> AsyncIterator[None]:
-        """It is in a transaction that is open while the block runs, and aborted then."""
+    async def open_transaction(self, record: Transfer | Balance) -> AsyncIterator[None]:
+        """Writes a record in a transaction that stays open while the block runs, and then aborts it."""
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, transactional_id=f"{self.prefix}-hangs")
         await producer.start()
         try:
@@ -144,11 +144,11 @@ class World:
     async def write_raw(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
     ) -> None:
-        async with producing(self.kafka) as producer:
+        async with kafka_producer(self.kafka) as producer:
             await producer.send_and_wait(topic, value, key, partition, headers=[("h", b"\x00\xff")])
 
-    async def ask(self, query: str, *given: object) -> list[Row]:
-        """Of Postgres, as its owner."""
+    async def query(self, query: str, *given: object) -> list[Row]:
+        """Queries Postgres with the role `owner`."""
         connection = await asyncpg.connect(self.database.url("owner"), timeout=10)
         try:
             return await connection.fetch(query, *given)
@@ -156,41 +156,43 @@ class World:
             await connection.close()
 
     async def accounts(self) -> dict[str, Row]:
-        return {row["account_id"]: row for row in await self.ask("select * from balance")}
+        return {row["account_id"]: row for row in await self.query("select * from balance")}
 
     async def transfer_ids(self, account: str) -> list[str]:
-        rows = await self.ask(
+        rows = await self.query(
             "select transfer_id from transfer where account_id = $1 order by revision", account
         )
         return [row["transfer_id"] for row in rows]
 
-    async def count(self) -> int:
-        """Transfers in the list."""
-        return int((await self.ask("select count(*) from transfer"))[0][0])
+    async def count_transfers(self) -> int:
+        """Returns the number of listed transfers."""
+        return int((await self.query("select count(*) from transfer"))[0][0])
 
-    async def until(self, query: str, expected: object, seconds: float = 30.0, why: str = "") -> None:
-        """Asks until the first value of the answer is the expected one. Raises AssertionError."""
+    async def wait_for(self, query: str, expected: object, seconds: float = 30.0, why: str = "") -> None:
+        """Repeats a query until its first value is `expected`. Raises AssertionError after `seconds`."""
         connection = await asyncpg.connect(self.database.url("owner"), timeout=10)
-        found: object = None
+        value: object = None
         try:
             async with asyncio.timeout(seconds):
-                while (found := await connection.fetchval(query)) != expected:  # noqa: ASYNC110 - SQL tells nobody
+                while (value := await connection.fetchval(query)) != expected:  # noqa: ASYNC110 - SQL has no event
                     await asyncio.sleep(0.02)
         except TimeoutError:
             logs = "\n".join(line for child in self.children for line in child.tail(15))
-            raise AssertionError(f"{query}: {found!r}, not {expected!r} {why}\n{logs}") from None
+            raise AssertionError(f"{query}: {value!r}, not {expected!r} {why}\n{logs}") from None
         finally:
             await connection.close()
 
     @asynccontextmanager
     async def running(self, name: str = "projector-1", **changed: Any) -> AsyncIterator[Projector]:
-        """A projector in the test's own loop; what ends it as a bug is raised at the end."""
+        """Runs a projector in the test's event loop. Its error, if any, is raised at the end of the block."""
         stopping = asyncio.Event()
-        async with started(self.settings(name, **changed), whole(self.topics.partitions)) as projector:
+        async with started(
+            self.settings(name, **changed), lanes_from_start(self.topics.partitions)
+        ) as projector:
             task = asyncio.create_task(projector.run(stopping))
             try:
                 yield projector
-            except BaseException:  # what the test found tells more than how the loop ended
+            except BaseException:  # the test's error tells more than the loop's
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 raise
@@ -198,34 +200,36 @@ class World:
             async with asyncio.timeout(20):
                 await task
 
-    async def is_exact(self, fed: Iterable[Transfer | Balance]) -> None:
-        """Every record fed stands once, in order, with its revision; and the sums are right."""
-        records = list(fed)
+    async def assert_exact(self, written: Iterable[Transfer | Balance]) -> None:
+        """Asserts that each written record was applied once and in order, and that the sums are right."""
+        records = list(written)
         accounts = await self.accounts()
         assert accounts.keys() == {record.account for record in records}
         for id_, row in accounts.items():
             own = [record for record in records if record.account == id_]
-            moved = [record for record in own if isinstance(record, Transfer)]
-            assert await self.transfer_ids(id_) == [record.id for record in moved]
+            transfers = [record for record in own if isinstance(record, Transfer)]
+            assert await self.transfer_ids(id_) == [record.id for record in transfers]
             assert row["revision"] == len(own)
-            assert row["transfer_count"] == len(moved)
+            assert row["transfer_count"] == len(transfers)
             assert (row["drift"], row["half_applied"], row["disputed_since"]) == (0, 0, None)
-            shown = max((one for one in own if isinstance(one, Balance)), key=lambda one: one.version)
-            assert (row["version"], row["balance"]) == (shown.version, Decimal(str(shown.amount)))
-        totals = await self.ask(
+            newest = max(
+                (record for record in own if isinstance(record, Balance)), key=lambda record: record.version
+            )
+            assert (row["version"], row["balance"]) == (newest.version, Decimal(str(newest.amount)))
+        totals = await self.query(
             "select count(*) from (select total, sum(amount) over (partition by account_id order by revision)"
             " as summed from transfer) each where total <> summed"
         )
         assert totals[0][0] == 0
 
-    async def applied(self, records: Sized, seconds: float = 30.0) -> None:
-        """Waits until that many records moved a revision."""
-        await self.until("select coalesce(sum(revision), 0)::int from balance", len(records), seconds)
+    async def wait_until_applied(self, records: Sized, seconds: float = 30.0) -> None:
+        """Waits until as many records are applied as `records` has."""
+        await self.wait_for("select coalesce(sum(revision), 0)::int from balance", len(records), seconds)
 
 
 @asynccontextmanager
-async def producing(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
-    """Without transactions."""
+async def kafka_producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
+    """Yields a producer that uses no transactions."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", linger_ms=2)
     await producer.start()
     try:
@@ -234,8 +238,8 @@ async def producing(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
-async def reached(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Looks until it is so. Raises TimeoutError."""
+async def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Waits until `condition()` is true. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nobody tells
+        while not condition():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Hears what is published, as a gateway does."""
+"""Subscribes to what projectors publish, as a gateway does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,46 +8,46 @@ from redis.asyncio import Redis
 
 from livebalance.wire.delta import Delta, ProgressMessage, decode_delta, decode_progress
 from livebalance.wire.identity import AccountId
-from tests.integration.projector.world import reached
+from tests.integration.projector.pipeline import wait_until
 
 
-class Bell:
-    """Everything heard, in order."""
+class RedisListener:
+    """Every message received, in order."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.deltas: list[tuple[str, Delta]] = []
         self.progress: list[ProgressMessage] = []
 
-    def take(self, channel: str, payload: bytes) -> None:
+    def receive(self, channel: str, payload: bytes) -> None:
         kind, _, name = channel.removeprefix(self._prefix).partition(":")
         if kind == "account":
             self.deltas.append((name, decode_delta(AccountId(name), payload)))
         else:
             self.progress.append(decode_progress(payload))
 
-    def chain(self, account: str) -> list[tuple[int, int]]:
+    def revisions(self, account: str) -> list[tuple[int, int]]:
         return [(delta.from_, delta.to) for name, delta in self.deltas if name == account]
 
-    async def reaches(self, account: str, revision: int, seconds: float = 20.0) -> None:
-        await reached(lambda: any(to == revision for _, to in self.chain(account)), seconds)
+    async def wait_for_revision(self, account: str, revision: int, seconds: float = 20.0) -> None:
+        await wait_until(lambda: any(to == revision for _, to in self.revisions(account)), seconds)
 
 
 @asynccontextmanager
-async def hearing(url: str, prefix: str) -> AsyncIterator[Bell]:
-    """From the moment the block begins."""
-    bell = Bell(prefix)
+async def redis_listener(url: str, prefix: str) -> AsyncIterator[RedisListener]:
+    """Receives messages from the moment the block begins."""
+    listener = RedisListener(prefix)
     async with Redis.from_url(url) as redis, redis.pubsub() as pubsub:
         await pubsub.psubscribe(f"{prefix}*")
         await pubsub.get_message(timeout=5)
 
         async def listen() -> None:
             async for message in pubsub.listen():
-                bell.take(message["channel"].decode(), message["data"])
+                listener.receive(message["channel"].decode(), message["data"])
 
         task = asyncio.create_task(listen())
         try:
-            yield bell
+            yield listener
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""A wire to Postgres that can be cut inside COMMIT, before or after the server has heard it."""
+"""A proxy to Postgres that can cut a connection during COMMIT, before or after the server receives it."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 
-class Cutter:
-    """Forwards bytes; `arm` cuts the connection that sends the next COMMIT."""
+class CommitCutter:
+    """Forwards bytes. After `arm`, it cuts the connection that sends the next COMMIT."""
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
@@ -17,13 +17,13 @@ class Cutter:
         self._pumps: set[asyncio.Task[None]] = set()
 
     def arm(self, when: str) -> None:
-        """`when`: "before" or "after" the server has heard of it."""
+        """`when`: "before" or "after" the server receives the COMMIT."""
         self._armed = when
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._pumps.add(asyncio.create_task(self._up(reader, there[1], writer)))
-        self._pumps.add(asyncio.create_task(self._down(there[0], writer)))
+        from_server, to_server = await asyncio.open_connection(self._target.hostname, self._target.port)
+        self._pumps.add(asyncio.create_task(self._up(reader, to_server, writer)))
+        self._pumps.add(asyncio.create_task(self._down(from_server, writer)))
 
     async def _up(
         self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter
@@ -54,9 +54,9 @@ class Cutter:
 
 
 @asynccontextmanager
-async def cutting(target: str) -> AsyncIterator[tuple[Cutter, str]]:
-    """The cutter, and the URL through it."""
-    cutter = Cutter(target)
+async def commit_cutter(target: str) -> AsyncIterator[tuple[CommitCutter, str]]:
+    """Yields the cutter, and the URL that leads through it."""
+    cutter = CommitCutter(target)
     server = await asyncio.start_server(cutter.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     parts = urlsplit(target)
