@@ -40,7 +40,7 @@ from livebalance.stack.servers.topics import Topics
 from tests.bench.asking import answers, asking
 from tests.bench.backlog import PARTITIONS, Accounts, fill
 from tests.bench.cores import cpu, make_last, pin
-from tests.integration.projector.world import World
+from tests.integration.projector.pipeline import Pipeline
 from tests.pool import Pool
 from tests.servers.database import Database, make_template
 from tests.standby import Standby
@@ -83,7 +83,7 @@ class Leg:
 class Bench:
     """One ground: its database and its topics, on servers that all grounds share."""
 
-    world: World
+    world: Pipeline
     owner: Connection
     asked: str  # the address that the analysts ask
     watched: str  # and of the server behind it, for its owner
@@ -149,8 +149,8 @@ async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterato
     await maker.execute("checkpoint")
     await maker.close()
     owner = await asyncpg.connect(database.url("owner"))
-    await projector_writes.prepare(owner)
-    world = World(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
+    await projector_writes.set_numeric_codec(owner)
+    world = Pipeline(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
     with cores(servers, ground) as theirs, asked_of(servers, ground, home, theirs) as (asked, watched):
         accounts = Accounts(await owner.fetch(_ACCOUNTS))
         at_once = 1 if ground.pool else ANALYSTS

@@ -8,7 +8,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from tests.bench.reporting import FILL
-from tests.integration.projector.world import balance, transfer
+from tests.integration.projector.pipeline import balance, transfer
 from tests.servers.database import Database
 
 PARTITIONS = 4  # as FILL has lanes

@@ -27,7 +27,7 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.kafka.record import Balance, Transfer
-from tests.integration.projector.world import World, history
+from tests.integration.projector.pipeline import Pipeline, history
 from tests.servers.database import Database, make_template
 
 Patch = contextlib.AbstractContextManager[object]
@@ -90,7 +90,7 @@ def _applied() -> float:
     return float(metrics.records_applied._value.get())
 
 
-async def measured(world: World, way: Way, total: int, seconds: float) -> Measured:
+async def measured(world: Pipeline, way: Way, total: int, seconds: float) -> Measured:
     """From the first batch that Postgres has taken."""
     start = _applied()
     with way.patched():
@@ -119,7 +119,7 @@ async def bench(servers: Servers, count: int, accounts: int, seconds: float) -> 
     found: list[Measured] = []
     for number, way in enumerate(WAYS):
         async with fresh(servers, f"bench_{number}") as database:
-            world = World(servers.kafka, topics, database, servers.redis(), "bench:", Path())
+            world = Pipeline(servers.kafka, topics, database, servers.redis(), "bench:", Path())
             if number == 0:
                 await world.write(made)
             found.append(await measured(world, way, len(made), seconds))

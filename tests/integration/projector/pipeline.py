@@ -109,7 +109,7 @@ class Pipeline:
             await asyncio.gather(*sent)
 
     async def write_in_transactions(self, records: Iterable[Transfer | Balance], id_: str) -> None:
-        """Writes each record in a Kafka transaction of its own; every second record first in an aborted one."""
+        """Writes each record in its own Kafka transaction, every second record first in an aborted one."""
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, transactional_id=id_)
         await producer.start()
         try:
