@@ -1,4 +1,4 @@
-"""What a process shows at /metrics, as Prometheus reads it."""
+"""Reads the metrics of a process, like Prometheus."""
 
 import asyncio
 import contextlib
@@ -10,47 +10,55 @@ from prometheus_client.samples import Sample
 
 
 class Scrape:
-    """`samples`: all of them. `types`: of each family of ours, by the name its samples have."""
+    """One scrape. `types` has the type of each Livebalance metric, by the name of its samples."""
 
     def __init__(self, text: str) -> None:
-        families = [one for one in text_string_to_metric_families(text) if not one.name.endswith("_created")]
-        self.samples: list[Sample] = [sample for one in families for sample in one.samples]
+        families = [
+            family for family in text_string_to_metric_families(text) if not family.name.endswith("_created")
+        ]
+        self.samples: list[Sample] = [sample for family in families for sample in family.samples]
         self.types = {
-            f"{one.name}_total" if one.type == "counter" else one.name: one.type
-            for one in families
-            if one.name.startswith("livebalance_")
+            f"{family.name}_total" if family.type == "counter" else family.name: family.type
+            for family in families
+            if family.name.startswith("livebalance_")
         }
 
     def of(self, name: str, **labels: str) -> Iterator[Sample]:
-        """The series of that name that have these labels, and perhaps others."""
-        return (one for one in self.samples if one.name == name and labels.items() <= one.labels.items())
+        """Returns the samples with this name and at least these labels."""
+        return (
+            sample
+            for sample in self.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def sum(self, name: str, **labels: str) -> float:
-        """Over these series; there must be one."""
-        found = [one.value for one in self.of(name, **labels)]
-        assert found, f"no {name} {labels}"
-        return sum(found)
+        """Returns the sum of the samples of `of`, of which there must be one at least."""
+        values = [sample.value for sample in self.of(name, **labels)]
+        assert values, f"no {name} {labels}"
+        return sum(values)
 
 
 async def scrape(url: str) -> Scrape:
-    """`url`: of the process."""
+    """Scrapes the process at `url`."""
     async with httpx.AsyncClient(timeout=10) as client:
         return Scrape((await client.get(f"{url}/metrics")).text)
 
 
-async def shows(url: str, is_so: Callable[[Scrape], bool], seconds: float = 20.0) -> Scrape:
-    """Scrapes until it is so; who does not answer yet is asked again. Raises AssertionError."""
-    shown: list[Sample] = []
+async def wait_for_metrics(url: str, is_so: Callable[[Scrape], bool], seconds: float = 20.0) -> Scrape:
+    """Scrapes until `is_so` returns True. A process may not listen yet. Raises AssertionError."""
+    last: list[Sample] = []
     try:
         async with asyncio.timeout(seconds):
             while True:
                 with contextlib.suppress(httpx.TransportError):
-                    found = await scrape(url)
-                    if is_so(found):
-                        return found
-                    shown = [
-                        one for one in found.samples if one.value and one.name.startswith("livebalance_")
+                    current = await scrape(url)
+                    if is_so(current):
+                        return current
+                    last = [
+                        sample
+                        for sample in current.samples
+                        if sample.value and sample.name.startswith("livebalance_")
                     ]
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"it does not come to be so: {shown}") from None
+        raise AssertionError(f"the metrics do not become as expected: {last}") from None

@@ -1,4 +1,4 @@
-"""Tokens as the demo's desk gives them, for tests that need no desk."""
+"""Tokens like those of the demo's token endpoint."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ _serial = count(1)
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """Good ones, of a subject of their own, for every account."""
+    """Returns valid claims of a new subject, for every account, with changes."""
     now, number = int(time.time()), next(_serial)
     return {
         "iss": ISSUER,
@@ -28,24 +28,26 @@ def claims(**changed: Any) -> dict[str, Any]:
     }
 
 
-def signed(given: dict[str, Any], secret: str = SECRET) -> str:
-    return jwt.encode(given, secret, "HS256", {"kid": "demo"})
+def sign(payload: dict[str, Any], secret: str = SECRET) -> str:
+    """Returns a token with these claims."""
+    return jwt.encode(payload, secret, "HS256", {"kid": "demo"})
 
 
 def token(accounts: Sequence[str] = ("*",), seconds: int = 3600, **changed: Any) -> str:
-    return signed(claims(accounts=list(accounts), exp=int(time.time()) + seconds, **changed))
+    """Returns a token of a new subject for `accounts`, valid for `seconds`."""
+    return sign(claims(accounts=list(accounts), exp=int(time.time()) + seconds, **changed))
 
 
-def tokens(secret: str = SECRET) -> Callable[[], Awaitable[str]]:
-    """What a client asks for one, each time for the same subject."""
+def token_source(secret: str = SECRET) -> Callable[[], Awaitable[str]]:
+    """Returns a function that returns a new token of the same subject at each call."""
     subject = f"subject-{next(_serial)}"
 
-    async def give() -> str:
-        return signed(claims(sub=subject), secret)
+    async def next_token() -> str:
+        return sign(claims(sub=subject), secret)
 
-    return give
+    return next_token
 
 
-def bearer(given: str | None = None) -> dict[str, str]:
-    """The header of a request."""
-    return {"Authorization": f"Bearer {given or token()}"}
+def bearer(value: str | None = None) -> dict[str, str]:
+    """Returns the headers of a request with this token, or with a new one."""
+    return {"Authorization": f"Bearer {value or token()}"}

@@ -12,9 +12,9 @@ from livebalance.stack.cluster import Cluster, kind_of
 from livebalance.stack.paths import PROJECT, StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.servers.topics import Topics
-from tests.integration.gateway.viewer import Viewer
-from tests.scrape import Scrape, scrape, shows
-from tests.tokens import claims, signed
+from tests.integration.gateway.websocket_client import WebSocketClient
+from tests.scrape import Scrape, scrape, wait_for_metrics
+from tests.tokens import claims, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,11 +70,13 @@ async def test_a_movement_is_counted_all_the_way_and_at_rest_nothing_waits(clust
         url(cluster, f"{kind}-1") for kind in ("recorder", "projector", "gateway")
     )
     door = gateway.replace("http", "ws") + "/ws"
-    async with Viewer(door, shows=signed(claims(), cluster.demo_secret)) as viewer:
-        await viewer.follow("acc-0001", "acc-0002")
+    async with WebSocketClient(door, token=sign(claims(), cluster.demo_secret)) as viewer:
+        await viewer.subscribe("acc-0001", "acc-0002")
         await viewer.until(lambda: len(viewer.of_type("delta")) >= 20)
         received = len(viewer.frames)
-        seen = await shows(gateway, lambda now: not isnan(now.sum("livebalance_gateway_stale_seconds")))
+        seen = await wait_for_metrics(
+            gateway, lambda now: not isnan(now.sum("livebalance_gateway_stale_seconds"))
+        )
         assert seen.sum("livebalance_gateway_sessions") == 1
         assert seen.sum("livebalance_gateway_subscriptions") == seen.sum("livebalance_gateway_channels") == 2
         assert seen.sum("livebalance_gateway_deliveries_total") >= received
@@ -112,10 +114,10 @@ async def resting(recorder: str, projector: str) -> tuple[Scrape, Scrape]:
     """Both, once the projector has all that the recorder made, and nothing waits for either."""
     async with asyncio.timeout(30):
         while True:
-            done = await shows(recorder, lambda now: at_rest(now, "recorder"))
+            done = await wait_for_metrics(recorder, lambda now: at_rest(now, "recorder"))
             made = done.sum("livebalance_recorder_transfers_total", verdict="applied")
             records = made * 2 + 4  # a transfer and its balance; the feed has opened four accounts
-            rest = await shows(projector, lambda now: at_rest(now, "projector"))
+            rest = await wait_for_metrics(projector, lambda now: at_rest(now, "projector"))
             if rest.sum("livebalance_projector_records_applied_total") == records:
                 return done, rest
 

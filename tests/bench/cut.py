@@ -29,7 +29,7 @@ from livebalance.wire.identity import AccountId, channel_account, channel_name
 from tests.bench.crowd import Crowd, Member, masked
 from tests.bench.fanout import Server, serving
 from tests.bench.ground import on_servers
-from tests.integration.gateway.book import Book
+from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
 from tests.tokens import SECRET
 
@@ -82,7 +82,7 @@ class Watch:
         return times[len(times) * 99 // 100]
 
 
-class TimedBook(Book):
+class TimedBook(FakeProjector):
     watch: Watch
 
     async def publish(self, account: str, delta: Delta) -> None:
@@ -120,11 +120,11 @@ async def statements(server: Server, counter: str = "read_statements") -> int:
     return int(float(found[1])) if found else 0
 
 
-async def writing(book: Book, accounts: list[AccountId], end: asyncio.Event) -> None:
+async def writing(projector: FakeProjector, accounts: list[AccountId], end: asyncio.Event) -> None:
     """One account after the other."""
     began, number = time.perf_counter(), 0
     while not end.is_set():
-        await book.move(accounts[number % len(accounts)], 125)
+        await projector.transfer(accounts[number % len(accounts)], 125)
         number += 1
         await asyncio.sleep(max(began + number / UPDATES - time.perf_counter(), 0))
 
@@ -160,9 +160,9 @@ async def run(servers: Servers, clients: int, count: int) -> None:
     }
     accounts = [AccountId(f"acc-{number:05}") for number in range(count)]
     watch = Watch()
-    async with TimedBook(database.url("owner"), servers.redis(), PREFIX) as book:
-        book.watch = watch
-        await book.open(*accounts)
+    async with TimedBook(database.url("owner"), servers.redis(), PREFIX) as projector:
+        projector.watch = watch
+        await projector.open(*accounts)
         async with (
             serving("livebalance.gateway", environment) as second,
             serving("livebalance.gateway", environment) as first,
@@ -171,7 +171,7 @@ async def run(servers: Servers, clients: int, count: int) -> None:
             here = [await staying(second, watch, accounts), await staying(first, watch, accounts)]
             print(f"{clients:,} clients came: {await teller.ask('come', first.port, clients, count, 250)}")
             end = asyncio.Event()
-            writer = asyncio.create_task(writing(book, accounts, end))
+            writer = asyncio.create_task(writing(projector, accounts, end))
             before = [await usual(watch), await usual(watch)]
             print(f"usual p99 ms of those who stay: {before[0]:.1f}, again {before[1]:.1f}\n")
             for name, server in (("the network cuts them", first), ("their gateway is killed", second)):

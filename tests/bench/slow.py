@@ -23,16 +23,16 @@ from websockets.typing import Subprotocol
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
-from livebalance.generator.transfers import account
+from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from livebalance.wire.frame import SUBPROTOCOL, Auth, ChannelRequest, Subscribe, encode
+from livebalance.wire.frame import SUBPROTOCOL, Auth, ChannelRequest, Subscribe, encode_frame
 from livebalance.wire.identity import channel_name
 from tests.acceptance.proof.feed import feeding
 from tests.bench.latency import Quantiles, Stopwatch
-from tests.integration.gateway.straw import straw
-from tests.tokens import tokens
+from tests.integration.gateway.narrow_socket import narrow_socket
+from tests.tokens import token_source
 
 ACCOUNTS = 8
 RATE = 1_000  # transfer records a second
@@ -66,7 +66,7 @@ class Slow:
 async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event) -> AsyncIterator[None]:
     """Until `hurry` is set no more than 20 kB a second; then as fast as they come."""
     options = {"compression": None, "max_queue": 1, "max_size": None, "proxy": None, "ping_interval": None}
-    async with connect(url, sock=straw(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options) as one:  # type: ignore[arg-type]
+    async with connect(url, sock=narrow_socket(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options) as one:  # type: ignore[arg-type]
 
         async def read() -> None:
             async for text in one:
@@ -76,9 +76,9 @@ async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(hurry.wait(), len(text) / BYTES_PER_SECOND)
 
-        channels = [ChannelRequest(channel_name(account(n))) for n in range(1, ACCOUNTS + 1)]
-        await one.send(encode(Auth(given)).decode())
-        await one.send(encode(Subscribe(1, channels)).decode())
+        channels = [ChannelRequest(channel_name(account_id(n))) for n in range(1, ACCOUNTS + 1)]
+        await one.send(encode_frame(Auth(given)).decode())
+        await one.send(encode_frame(Subscribe(1, channels)).decode())
         reader = asyncio.create_task(read())
         yield
         reader.cancel()
@@ -128,13 +128,13 @@ async def run(place: StatePaths, seconds: float) -> None:
     async with Cluster(place, plan) as cluster:
         stopwatch, slow, hurry = Stopwatch(), Slow(), asyncio.Event()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
-        token = tokens(cluster.demo_secret)
+        token = token_source(cluster.demo_secret)
         async with (
-            Client(url, token=token, heard=stopwatch.heard) as client,
+            Client(url, token=token, on_frame=stopwatch.heard) as client,
             asyncio.TaskGroup() as group,
         ):
             for n in range(1, ACCOUNTS + 1):
-                client.follow(account(n))
+                client.follow(account_id(n))
             listening = group.create_task(listen(client, stopwatch))
             async with reading_slowly(url, await token(), slow, hurry):
                 hurry.set()

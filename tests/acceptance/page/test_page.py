@@ -14,7 +14,7 @@ from livebalance.stack.cluster import Cluster
 from tests.acceptance.page import books
 from tests.acceptance.page.conftest import OpenView
 from tests.acceptance.page.view import LIVE, View
-from tests.tokens import claims, signed
+from tests.tokens import claims, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,7 +66,7 @@ async def test_it_moves_on_each_gateway(cluster: Cluster, open_view: OpenView) -
     served = set()
     for url in cluster.gateways:
         # No desk gives out tokens here: a cookie does, as it would where people sign in.
-        signed_in = signed(claims(accounts=["acc-*"]), cluster.demo_secret)
+        signed_in = sign(claims(accounts=["acc-*"]), cluster.demo_secret)
         async with open_view(of(url), signed_in=signed_in) as view:
             await view.live()
             await moves(view)

@@ -13,7 +13,7 @@ import psutil
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed, Disconnected
-from livebalance.generator.transfers import account
+from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.wire.identity import AccountId, channel_name
@@ -31,7 +31,7 @@ from tests.acceptance.proof.books import (
 )
 from tests.acceptance.proof.feed import feeding
 from tests.acceptance.proof.listener import Listener
-from tests.tokens import tokens
+from tests.tokens import token_source
 
 POLL = 0.05  # seconds
 WITNESS_EVERY = 0.1
@@ -44,7 +44,7 @@ class Proof:
     def __init__(self, cluster: Cluster, accounts: int, listeners: Sequence[Listener] = ()) -> None:
         self.cluster = cluster
         self.runs: list[Run] = []
-        self.accounts = [account(n) for n in range(1, accounts + 1)]
+        self.accounts = [account_id(n) for n in range(1, accounts + 1)]
         self.listeners = [*listeners] or self._at_each_door()
         self._at_door = {listener.name: listener for listener in self.listeners}
         self._forget()
@@ -52,7 +52,7 @@ class Proof:
     def _at_each_door(self) -> list[Listener]:
         doors = {f"gateway-{n}": url for n, url in enumerate(self.cluster.gateways, 1)}
         doors["balancer"] = self.cluster.page
-        token = tokens(self.cluster.demo_secret)
+        token = token_source(self.cluster.demo_secret)
         return [Listener(name, url, self.accounts, token) for name, url in doors.items()]
 
     # --- load and faults
@@ -101,7 +101,7 @@ class Proof:
         """
         unknown = AccountId("nobody")
         async with (
-            Client(self._at_door[gateway].url, token=tokens(self.cluster.demo_secret)) as visitor,
+            Client(self._at_door[gateway].url, token=token_source(self.cluster.demo_secret)) as visitor,
             asyncio.timeout(within),
         ):
             for name in (*self.accounts, unknown):

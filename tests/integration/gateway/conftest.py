@@ -1,4 +1,4 @@
-"""A gateway in the test's own loop, on real Postgres and Redis, and a book that writes what it shows."""
+"""Gateways on real Postgres and Redis, and the fake projector that writes what they show."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,14 +13,14 @@ import uvloop
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
 from livebalance.stack.paths import free_port
-from tests.integration.gateway.book import Book
-from tests.integration.gateway.process import Process
+from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.gateway_process import GatewayProcess
 from tests.servers.database import Database
 from tests.tokens import SECRET
 
 
-class Running:
-    """A gateway that serves until it is told to stop."""
+class RunningGateway:
+    """A gateway in the test's event loop, which serves until `stop`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -30,6 +30,7 @@ class Running:
         self.task = asyncio.create_task(serve(settings, self._stopping))
 
     async def ready(self) -> None:
+        """Waits until `/readyz` answers 200."""
         async with asyncio.timeout(10), httpx.AsyncClient() as client:
             while True:
                 if self.task.done():
@@ -42,62 +43,62 @@ class Running:
                 await asyncio.sleep(0.02)
 
     async def until_sessions(self, count: int) -> None:
-        """Until so many clients are connected."""
+        """Waits until `count` clients are connected."""
         async with asyncio.timeout(15), httpx.AsyncClient() as client:
             while True:
-                shown = (await client.get(f"{self.http}/metrics")).text
-                if f"livebalance_gateway_sessions {count}.0" in shown:
+                text = (await client.get(f"{self.http}/metrics")).text
+                if f"livebalance_gateway_sessions {count}.0" in text:
                     return
                 await asyncio.sleep(0.05)
 
-    async def counted(self, name: str, **labels: str) -> float:
-        """A counter of /metrics, 0 if it is not there; those of the gateways of one process are one."""
+    async def counter(self, name: str, **labels: str) -> float:
+        """Returns a counter from /metrics, or 0. Gateways in the same process share their counters."""
         async with httpx.AsyncClient() as client:
             text = (await client.get(f"{self.http}/metrics")).text
-        told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-        series = f"livebalance_gateway_{name}_total" + (f"{{{told}}} " if told else " ")
+        selector = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        series = f"livebalance_gateway_{name}_total" + (f"{{{selector}}} " if selector else " ")
         return float(text.partition(f"\n{series}")[2].partition("\n")[0] or 0)
 
-    async def fell(self) -> BaseException:
-        """What it died of."""
+    async def failure(self) -> BaseException:
+        """Waits until the gateway has failed, and returns the exception."""
         async with asyncio.timeout(10):
             await asyncio.wait({self.task})
-        died, self.task = self.task.exception(), asyncio.create_task(asyncio.sleep(0))
-        assert died
-        return died
+        error, self.task = self.task.exception(), asyncio.create_task(asyncio.sleep(0))
+        assert error
+        return error
 
-    def begin_to_stop(self) -> None:
+    def request_stop(self) -> None:
         self._stopping.set()
 
     async def stop(self) -> None:
-        self.begin_to_stop()
+        self.request_stop()
         async with asyncio.timeout(15):
             await self.task
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop of production: its transports differ from asyncio's."""
+    """Runs tests on production's event loop: its transports differ from asyncio's."""
     return {"uvloop": uvloop.new_event_loop}
 
 
-StartGateway = Callable[..., Awaitable[Running]]
+StartGateway = Callable[..., Awaitable[RunningGateway]]
 
 
 @pytest.fixture
-async def book(database: Database, redis_url: str, channel_prefix: str) -> AsyncIterator[Book]:
-    async with Book(database.url("projector"), redis_url, channel_prefix) as one:
-        yield one
+async def projector(database: Database, redis_url: str, channel_prefix: str) -> AsyncIterator[FakeProjector]:
+    async with FakeProjector(database.url("projector"), redis_url, channel_prefix) as projector:
+        yield projector
 
 
 @pytest.fixture
 async def start_gateway(
-    book: Book, database: Database, redis_url: str, channel_prefix: str
+    projector: FakeProjector, database: Database, redis_url: str, channel_prefix: str
 ) -> AsyncIterator[StartGateway]:
-    """`await start_gateway(audit_period=0.3)`: as many as wanted, ready."""
+    """A function that starts a gateway with changed settings, and returns it when it is ready."""
     async with AsyncExitStack() as stack:
 
-        async def start(**changed: Any) -> Running:
-            given: dict[str, Any] = {
+        async def start(**changed: Any) -> RunningGateway:
+            defaults: dict[str, Any] = {
                 "name": "gateway-test",
                 "http_port": free_port(),
                 "postgres": database.url("gateway"),
@@ -108,7 +109,7 @@ async def start_gateway(
                 "demo_secret": SECRET,
                 "connection_rate": 100_000.0,  # a test opens as many as it needs
             }
-            running = Running(Settings(**{**given, **changed}))
+            running = RunningGateway(Settings(**{**defaults, **changed}))
             stack.push_async_callback(running.stop)
             await running.ready()
             return running
@@ -117,21 +118,21 @@ async def start_gateway(
 
 
 @pytest.fixture
-async def gateway(start_gateway: StartGateway) -> Running:
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
     return await start_gateway()
 
 
-StartProcess = Callable[..., Awaitable[Process]]
+StartProcess = Callable[..., Awaitable[GatewayProcess]]
 
 
 @pytest.fixture
 async def start_process(
-    book: Book, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
+    projector: FakeProjector, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
 ) -> AsyncIterator[StartProcess]:
-    """`await start_process("gateway-1", drain=2.0)`: a gateway in a process of its own, ready."""
+    """A function that starts a gateway in its own process, and returns it when it is ready."""
     with ExitStack() as stack:
 
-        async def start(name: str, **changed: float | str) -> Process:
+        async def start(name: str, **changed: float | str) -> GatewayProcess:
             settings: dict[str, float | str] = {
                 "postgres": database.url("gateway"),
                 "redis": redis_url,
@@ -144,7 +145,7 @@ async def start_process(
                 **changed,
             }
             environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
-            process = Process(name, free_port(), tmp_path / f"{name}.log", environment)
+            process = GatewayProcess(name, free_port(), tmp_path / f"{name}.log", environment)
             stack.callback(process.end)
             await process.start()
             return process

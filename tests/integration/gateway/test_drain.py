@@ -10,10 +10,17 @@ from itertools import pairwise
 
 import pytest
 
-from tests.integration.gateway.bad_input.raw import CLOSE, END, UPGRADE, Raw, message, talk
-from tests.integration.gateway.book import Book
+from tests.integration.gateway.bad_input.raw import (
+    CLOSE,
+    CRLF,
+    HANDSHAKE_HEAD,
+    RawConnection,
+    message,
+    send_request,
+)
 from tests.integration.gateway.conftest import StartProcess
-from tests.integration.gateway.process import Process
+from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.gateway_process import GatewayProcess
 
 DRAIN = 4.0
 CLIENTS, DEAF, STUCK = 240, 12, 4
@@ -23,7 +30,7 @@ NOTICE = 2.0
 
 
 @pytest.fixture
-async def process(start_process: StartProcess) -> Process:
+async def process(start_process: StartProcess) -> GatewayProcess:
     return await start_process("gateway-drained", drain_period_seconds=DRAIN, send_buffer_bytes=8192)
 
 
@@ -46,7 +53,7 @@ class Crowd:
 class Client:
     """It stays until it is closed, and remembers when it was told what."""
 
-    def __init__(self, raw: Raw, crowd: Crowd) -> None:
+    def __init__(self, raw: RawConnection, crowd: Crowd) -> None:
         self._raw, self._crowd = raw, crowd
         self.told = self.closed = 0.0
         self.code = self.retry_after_ms = -1
@@ -56,7 +63,7 @@ class Client:
         self.told = time.monotonic()
         assert goaway["reconnect_within_ms"] == DRAIN * 1000
         async with asyncio.timeout(DRAIN + WITHIN):
-            while (frame := await self._raw.frame())[0] != CLOSE:
+            while (frame := await self._raw.read_frame())[0] != CLOSE:
                 pass
         self._crowd.closes()
         self.closed = time.monotonic()
@@ -77,9 +84,9 @@ def reason(payload: bytes) -> int:
     return wait
 
 
-async def deaf(gateway: Process) -> Raw:
+async def deaf(gateway: GatewayProcess) -> RawConnection:
     """It does not answer the close either."""
-    one = await Raw.open(gateway.http, narrow=True)
+    one = await RawConnection.open(gateway.http, narrow=True)
     one.stop_reading()
     return one
 
@@ -92,10 +99,12 @@ def shares(values: list[float], end: float) -> list[float]:
     return [count / len(values) for count in counts]
 
 
-async def test_a_drain(process: Process, book: Book) -> None:
-    await book.open("busy")
+async def test_a_drain(process: GatewayProcess, projector: FakeProjector) -> None:
+    await projector.open("busy")
     async with AsyncExitStack() as stack:
-        raws = [await stack.enter_async_context(await Raw.open(process.http)) for _ in range(CLIENTS)]
+        raws = [
+            await stack.enter_async_context(await RawConnection.open(process.http)) for _ in range(CLIENTS)
+        ]
         crowd = Crowd()
         clients = crowd.clients = [Client(raw, crowd) for raw in raws]
         for number in range(DEAF + STUCK):
@@ -103,13 +112,13 @@ async def test_a_drain(process: Process, book: Book) -> None:
             if number < STUCK:
                 one.send(message("subscribe", channels=[{"channel": "account:busy"}]))
         for number in range(40):  # more than waits anywhere for the stuck ones
-            await book.move("busy", *[number] * 20)
+            await projector.transfer("busy", *[number] * 20)
         staying = asyncio.gather(*(client.stay() for client in clients))
         began = time.monotonic()
         process.child.send(signal.SIGTERM)
         while await process.status("/readyz") != 503:
             assert time.monotonic() - began < 0.5
-        newcomer = await talk(process.http, UPGRADE + END)
+        newcomer = await send_request(process.http, HANDSHAKE_HEAD + CRLF)
         assert (newcomer.status, newcomer.code, newcomer.headers["retry-after"]) == (503, "draining", "5")
         await staying
         assert await process.exited(began + DRAIN + WITHIN - time.monotonic()) == 0
@@ -137,16 +146,16 @@ async def test_who_is_sent_here_before_balancers_know_is_let_in_and_asked_with_t
     start_process: StartProcess,
 ) -> None:
     process = await start_process("gateway-noticed", drain_delay_seconds=NOTICE, drain_period_seconds=0.5)
-    async with await Raw.open(process.http) as early:
+    async with await RawConnection.open(process.http) as early:
         began = time.monotonic()
         process.child.send(signal.SIGTERM)
         while await process.status("/readyz") != 503:
             assert time.monotonic() - began < NOTICE / 2
-        async with await Raw.open(process.http) as late:
+        async with await RawConnection.open(process.http) as late:
             for raw in (early, late):
                 await raw.until("goaway")
                 assert time.monotonic() - began >= NOTICE
-            assert (await talk(process.http, UPGRADE + END)).code == "draining"
+            assert (await send_request(process.http, HANDSHAKE_HEAD + CRLF)).code == "draining"
 
 
 async def test_who_serves_nobody_ends_at_once(start_process: StartProcess) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from playwright.async_api import Page, async_playwright
 
-from tests.integration.gateway.book import Book
 from tests.integration.gateway.conftest import StartGateway
+from tests.integration.gateway.fake_projector import FakeProjector
 from tests.tokens import token
 
 _FOLLOW = """() => {
@@ -27,11 +27,11 @@ async def until(page: Page, condition: str) -> None:
 
 
 async def test_it_reads_and_resumes(
-    start_gateway: StartGateway, book: Book, tmp_path: Path, chromium: str
+    start_gateway: StartGateway, projector: FakeProjector, tmp_path: Path, chromium: str
 ) -> None:
     (tmp_path / "index.html").write_text("<!doctype html><title>x</title>")
     first = await start_gateway(page_directory=tmp_path)
-    await book.open("alice", "bob")
+    await projector.open("alice", "bob")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = await browser.new_context()
@@ -40,10 +40,10 @@ async def test_it_reads_and_resumes(
         await page.goto(first.http)
         await page.evaluate(_FOLLOW)
         await until(page, "frames_.filter((one) => one.type === 'snapshot').length === 2")
-        await book.move("alice", 1)
+        await projector.transfer("alice", 1)
         await until(page, "frames_.some((one) => one.type === 'delta')")
         await first.stop()
-        await book.move("alice", 2)
+        await projector.transfer("alice", 2)
         await start_gateway(page_directory=tmp_path, http_port=first.settings.http_port)
         await until(page, "opens > 1 && frames_.at(-1).to === 5")
         frames: list[dict[str, Any]] = await page.evaluate("() => frames_")

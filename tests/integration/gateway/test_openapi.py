@@ -10,13 +10,13 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from tests.integration.gateway.book import Book
-from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.fake_projector import FakeProjector
 from tests.tokens import token
 
 
 @pytest.fixture
-async def described(gateway: Running) -> dict[str, Any]:
+async def described(gateway: RunningGateway) -> dict[str, Any]:
     async with httpx.AsyncClient() as http:
         found: dict[str, Any] = (await http.get(f"{gateway.http}/api/openapi.json")).json()
     return found
@@ -66,7 +66,7 @@ expected-statuses = ["2xx", "304", "401", "403", "404", "409", "410", "422"]
 EVENTS = "/api/v1/events"
 
 
-async def hammer(gateway: Running, here: Path, *options: str) -> str:
+async def hammer(gateway: RunningGateway, here: Path, *options: str) -> str:
     """Every check of schemathesis, with the same requests each time. Returns its report."""
     (here / "schemathesis.toml").write_text(CONFIG)
     process = await asyncio.create_subprocess_exec(
@@ -88,15 +88,17 @@ async def hammer(gateway: Running, here: Path, *options: str) -> str:
 
 
 @pytest.fixture
-async def quick(gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch) -> Running:
+async def quick(
+    gateway: RunningGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
+) -> RunningGateway:
     """It waits for no revision, and has something to show."""
     monkeypatch.setattr("livebalance.gateway.api.queries.WAIT_SECONDS", 0.02)
-    await book.open("acc-0001", "acc-0002")
-    await book.move("acc-0001", *range(1, 61))
+    await projector.open("acc-0001", "acc-0002")
+    await projector.transfer("acc-0001", *range(1, 61))
     return gateway
 
 
-async def test_no_answer_beside_it(quick: Running, tmp_path: Path) -> None:
+async def test_no_answer_beside_it(quick: RunningGateway, tmp_path: Path) -> None:
     mine = f"--header=Authorization: Bearer {token()}"
     report = await hammer(quick, tmp_path, mine, "--max-examples=10", f"--exclude-path={EVENTS}")
     assert "WARNINGS" not in report, report
@@ -110,6 +112,6 @@ async def test_nor_among_events(start_gateway: StartGateway, tmp_path: Path) -> 
     assert "WARNINGS" not in report, report
 
 
-async def test_nor_for_who_shows_no_token(quick: Running, tmp_path: Path) -> None:
+async def test_nor_for_who_shows_no_token(quick: RunningGateway, tmp_path: Path) -> None:
     report = await hammer(quick, tmp_path, "--max-examples=3", "--phases=coverage,fuzzing")
     assert "6 operations returned only 401/403 responses" in report

@@ -15,11 +15,11 @@ import pytest
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.service import answers
 from livebalance.stack.servers.balancer import balancer
-from tests.integration.gateway.conftest import Running, StartGateway
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
 
 
 @contextmanager
-def door(gateway: Running, built: Path, place: StatePaths) -> Iterator[int]:
+def door(gateway: RunningGateway, built: Path, place: StatePaths) -> Iterator[int]:
     """The port of a Caddy that has the page itself."""
     port = free_port()
     child = balancer(place, port, [gateway.settings.http_port], None)

@@ -12,7 +12,7 @@ from livebalance.readmodel import gateway_reads
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode
 from tests.integration.gateway.bad_input.conftest import log  # noqa: F401 - a fixture
 from tests.integration.gateway.conftest import StartGateway
-from tests.integration.gateway.viewer import Viewer
+from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import bearer
 
 
@@ -70,7 +70,7 @@ async def test_a_bug_has_a_name_and_nothing_else(
     async def falls(*_: object) -> None:
         raise RuntimeError("payload")
 
-    monkeypatch.setattr(gateway_reads, "listed", falls)
+    monkeypatch.setattr(gateway_reads, "list_accounts", falls)
     told = assert_problem(await http.get("/api/v1/accounts"), 500, "internal")
     lines = [line for line in map(json.loads, log.lines) if line["event"] == "a request met a bug"]
     assert [line["error_id"] for line in lines] == [told["error_id"]]
@@ -80,9 +80,9 @@ async def test_a_bug_has_a_name_and_nothing_else(
 
 async def test_not_ready(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(drain_period_seconds=3.0)
-    async with Viewer(gateway.ws) as viewer, httpx.AsyncClient(base_url=gateway.http) as http:
-        await viewer.until(lambda: viewer.of_type("welcome"))
-        gateway.begin_to_stop()
+    async with WebSocketClient(gateway.ws) as client, httpx.AsyncClient(base_url=gateway.http) as http:
+        await client.until(lambda: client.of_type("welcome"))
+        gateway.request_stop()
         answer = await http.get("/readyz")
         while answer.status_code == 200:
             answer = await http.get("/readyz")

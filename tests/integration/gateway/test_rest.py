@@ -8,14 +8,14 @@ import pytest
 
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.identity import AccountId, TransferId
-from tests.integration.gateway.book import Book
-from tests.integration.gateway.conftest import Running
-from tests.integration.gateway.viewer import Viewer
+from tests.integration.gateway.conftest import RunningGateway
+from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import bearer
 
 
 @pytest.fixture
-async def http(gateway: Running) -> AsyncIterator[httpx.AsyncClient]:
+async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
         yield client
 
@@ -31,14 +31,14 @@ async def all_of(http: httpx.AsyncClient, path: str, name: str, param: str) -> l
         page = (await http.get(path, params={param: page["next"], "limit": "7"})).json()
 
 
-async def test_accounts_by_prefix_and_page(http: httpx.AsyncClient, book: Book) -> None:
+async def test_accounts_by_prefix_and_page(http: httpx.AsyncClient, projector: FakeProjector) -> None:
     names = [f"acc-{number:02}" for number in range(20)] + ["bob", "zoe"]
-    await book.open(*names)
+    await projector.open(*names)
     listed = await all_of(http, "/api/v1/accounts?limit=7", "accounts", "cursor")
     assert [one["account"] for one in listed] == names
     assert listed[0] == {
         "account": "acc-00",
-        "epoch": book.epoch,
+        "epoch": projector.epoch,
         "revision": 1,
         "balance": listed[0]["balance"],
     }
@@ -51,52 +51,54 @@ async def test_accounts_by_prefix_and_page(http: httpx.AsyncClient, book: Book) 
 
 
 async def test_an_account_is_the_body_of_a_snapshot(
-    http: httpx.AsyncClient, gateway: Running, book: Book
+    http: httpx.AsyncClient, gateway: RunningGateway, projector: FakeProjector
 ) -> None:
-    await book.open("alice")
-    await book.move("alice", *range(1, 61))
+    await projector.open("alice")
+    await projector.transfer("alice", *range(1, 61))
     body = (await http.get("/api/v1/accounts/alice")).json()
-    async with Viewer(gateway.ws) as viewer:
-        await viewer.follow("alice")
-        await viewer.until_at("alice", 121)
-        assert body == viewer.of_type("snapshot")[0]
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 121)
+        assert body == client.of_type("snapshot")[0]
     empty = (await http.get("/api/v1/accounts/nobody")).json()
     assert (empty["revision"], empty["balance"], empty["transfers"]) == (0, None, [])
 
 
-async def test_older_transfers_by_the_cursor_of_a_snapshot(http: httpx.AsyncClient, book: Book) -> None:
-    await book.open("alice")
-    await book.move("alice", *range(1, 101))
+async def test_older_transfers_by_the_cursor_of_a_snapshot(
+    http: httpx.AsyncClient, projector: FakeProjector
+) -> None:
+    await projector.open("alice")
+    await projector.transfer("alice", *range(1, 101))
     body = (await http.get("/api/v1/accounts/alice")).json()
     older = await all_of(
         http, f"/api/v1/accounts/alice/transfers?cursor={body['cursor']}", "transfers", "cursor"
     )
     shown = [one["id"] for one in body["transfers"] + older]
-    assert shown == [one.id for one in reversed(book.page("alice").transfers)]
+    assert shown == [one.id for one in reversed(projector.account("alice").transfers)]
     newest = (await http.get("/api/v1/accounts/alice/transfers?limit=3")).json()
     assert newest["transfers"] == body["transfers"][:3]
 
 
-async def test_transfers_after_a_revision(http: httpx.AsyncClient, book: Book) -> None:
-    await book.open("alice")
-    await book.move("alice", *range(1, 31))
+async def test_transfers_after_a_revision(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+    await projector.open("alice")
+    await projector.transfer("alice", *range(1, 31))
     found = await all_of(
         http, "/api/v1/accounts/alice/transfers?after_revision=21", "transfers", "after_revision"
     )
-    assert [one["id"] for one in found] == [one.id for one in book.page("alice").transfers[10:]]
+    assert [one["id"] for one in found] == [one.id for one in projector.account("alice").transfers[10:]]
 
 
-async def test_one_transfer(http: httpx.AsyncClient, book: Book) -> None:
-    await book.open("alice")
-    await book.move("alice", 1250)
+async def test_one_transfer(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+    await projector.open("alice")
+    await projector.transfer("alice", 1250)
     one = (await http.get("/api/v1/accounts/alice/transfers/t-0")).json()
     assert one == {
         "id": "t-0",
         "amount": "12.50",
         "total": "12.50",
-        "occurred_at": book.page("alice").transfers[0].occurred_at,
+        "occurred_at": projector.account("alice").transfers[0].occurred_at,
         "revision": 2,
-        "source": book.page("alice").transfers[0].source,
+        "source": projector.account("alice").transfers[0].source,
     }
     assert (await http.get("/api/v1/accounts/alice/transfers/t-1")).status_code == 404
 
@@ -126,8 +128,10 @@ async def test_errors_have_a_code_and_echo_nothing(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_cursor_is_good_for_its_own_list_only(http: httpx.AsyncClient, book: Book) -> None:
-    await book.open("alice")
+async def test_a_cursor_is_good_for_its_own_list_only(
+    http: httpx.AsyncClient, projector: FakeProjector
+) -> None:
+    await projector.open("alice")
     other = encode_cursor(AccountId("bob"), TransferId("t-1"))
     answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": other})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor")

@@ -13,8 +13,8 @@ from livebalance.gateway.api import statements
 from livebalance.gateway.api.auth import RequestAuth
 from livebalance.readmodel import gateway_reads
 from livebalance.wire.timestamp import Millis, format_rfc3339
-from tests.integration.gateway.book import START, Book
-from tests.integration.gateway.conftest import Running
+from tests.integration.gateway.conftest import RunningGateway
+from tests.integration.gateway.fake_projector import START, FakeProjector
 from tests.tokens import bearer, token
 
 PATH = "/api/v1/accounts/alice/statement"
@@ -23,13 +23,13 @@ MANY = 23
 
 @pytest.fixture
 async def http(
-    gateway: Running, book: Book, monkeypatch: pytest.MonkeyPatch
+    gateway: RunningGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Alice moved 23 times, 1 ms apart, and pages are small."""
     monkeypatch.setattr(statements, "PAGE_ROWS", 5)
-    await book.open("alice", "bob")
-    await book.move("alice", *range(-3, MANY - 3))
-    await book.execute("update balance set opening = 100.00 where account_id = 'alice'")
+    await projector.open("alice", "bob")
+    await projector.transfer("alice", *range(-3, MANY - 3))
+    await projector.execute("update balance set opening = 100.00 where account_id = 'alice'")
     async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
         yield client
 
@@ -39,15 +39,15 @@ def at(number: int) -> str:
     return format_rfc3339(Millis(START + number))
 
 
-async def test_all_of_it(http: httpx.AsyncClient, book: Book) -> None:
+async def test_all_of_it(http: httpx.AsyncClient, projector: FakeProjector) -> None:
     answer = await http.get(PATH)
     assert answer.headers["content-type"] == "application/json"
     told = answer.json()
-    page = book.page("alice")
+    page = projector.account("alice")
     assert [one["id"] for one in told.pop("transfers")] == [one.id for one in page.transfers]
     assert told == {
         "account": "alice",
-        "epoch": book.epoch,
+        "epoch": projector.epoch,
         "revision": page.revision,
         "currency": "EUR",
         "opening": {"revision": 0, "total": "0", "balance": "100.00"},
@@ -93,7 +93,7 @@ async def test_as_csv_it_says_the_same(http: httpx.AsyncClient) -> None:
         assert all(line[name] == one[name] for name in ("amount", "total", "occurred_at", "source"))
 
 
-async def test_of_nothing(http: httpx.AsyncClient, book: Book) -> None:
+async def test_of_nothing(http: httpx.AsyncClient, projector: FakeProjector) -> None:
     empty = {"revision": 0, "total": "0", "balance": None}
     told = (await http.get("/api/v1/accounts/nobody/statement")).json()
     assert (told["revision"], told["opening"], told["closing"], told["transfers"]) == (0, empty, empty, [])
@@ -139,7 +139,7 @@ async def cut(http: httpx.AsyncClient, query: str = "") -> str:
 
 def before_page(number: int, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
     """Something happens once, just before that page is read."""
-    read, count = gateway_reads.newer, 0
+    read, count = gateway_reads.read_newer, 0
 
     async def newer(*given: Any) -> Any:
         nonlocal count
@@ -148,14 +148,14 @@ def before_page(number: int, monkeypatch: pytest.MonkeyPatch, then: Callable[[],
             await then()
         return await read(*given)
 
-    monkeypatch.setattr(gateway_reads, "newer", newer)
+    monkeypatch.setattr(gateway_reads, "read_newer", newer)
 
 
 @pytest.mark.parametrize("query", ["", "?format=csv"])
 async def test_one_whose_epoch_ends_is_cut_off(
-    http: httpx.AsyncClient, book: Book, monkeypatch: pytest.MonkeyPatch, query: str
+    http: httpx.AsyncClient, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    before_page(3, monkeypatch, lambda: book.change_epoch("00000000000000a2"))
+    before_page(3, monkeypatch, lambda: projector.change_epoch("00000000000000a2"))
     got = await cut(http, query)
     assert "t-9" in got
     assert "t-10" not in got
@@ -165,9 +165,9 @@ async def test_one_whose_epoch_ends_is_cut_off(
 
 
 async def test_one_whose_account_is_erased_is_cut_off(
-    http: httpx.AsyncClient, book: Book, monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncClient, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before_page(2, monkeypatch, lambda: book.erase("alice"))
+    before_page(2, monkeypatch, lambda: projector.erase("alice"))
     await cut(http)
 
 

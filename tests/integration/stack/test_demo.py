@@ -15,7 +15,7 @@ import pytest
 
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.secret import demo_secret
-from tests.tokens import bearer, claims, signed
+from tests.tokens import bearer, claims, sign
 
 _UP = 90.0  # seconds
 _GONE = 30.0
@@ -106,7 +106,7 @@ def _left_of(pids: list[int]) -> list[int]:
 
 def _balances(status: dict[str, object], home: Path) -> dict[str, int]:
     """Revision of each account, by one of the gateways."""
-    mine = bearer(signed(claims(), demo_secret(StatePaths(home, home / "demo"))))
+    mine = bearer(sign(claims(), demo_secret(StatePaths(home, home / "demo"))))
     request = Request(f"{status['page']}/api/v1/accounts", headers=mine)
     with urlopen(request, timeout=10) as response:
         return {one["account"]: one["revision"] for one in json.load(response)["accounts"]}

@@ -1,4 +1,4 @@
-"""A gateway, a neighbour who follows an account of its own, and every line of the log."""
+"""Fixtures: a gateway, a second client, called the neighbour, and a capture of the log."""
 
 import asyncio
 import json
@@ -10,81 +10,91 @@ from typing import Any
 import pytest
 
 from livebalance.runtime import logs
-from tests.integration.gateway.bad_input.raw import END, UPGRADE, Answer, Raw, talk
-from tests.integration.gateway.book import Book
-from tests.integration.gateway.conftest import Running, StartGateway
-from tests.integration.gateway.test_following import assert_shows
-from tests.integration.gateway.viewer import Viewer
+from tests.integration.gateway.bad_input.raw import (
+    CRLF,
+    HANDSHAKE_HEAD,
+    RawConnection,
+    RawResponse,
+    send_request,
+)
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.test_subscribe import assert_shows
+from tests.integration.gateway.websocket_client import WebSocketClient
 
-CLIENTS = ("httpx", "httpcore", "websockets.")  # of the tests, in the same process
+CLIENT_LOGGERS = ("httpx", "httpcore", "websockets.")  # of the tests' clients, in the same process
 
 
-class Log(logging.Handler):
-    """Every line as it would stand in the log of the process, but those of the tests' own clients."""
+class LogCapture(logging.Handler):
+    """Captures every line of the gateway's log, formatted as in production."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith(CLIENTS):
+        if not record.name.startswith(CLIENT_LOGGERS):
             self.lines.append(self.format(record))
-            self._news.set()
+            self._added.set()
 
-    async def until(self, found: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(5):
-            while not found():
-                self._news.clear()
-                await self._news.wait()
+            while not condition():
+                self._added.clear()
+                await self._added.wait()
 
-    def parsed(self) -> list[dict[str, Any]]:
+    def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines]
 
 
 @pytest.fixture
-def log(restored_logging: None) -> Log:
+def log(restored_logging: None) -> LogCapture:
     logs.configure("gateway-test", "json", "INFO")
-    root, mine = logging.getLogger(), Log()
-    mine.setFormatter(root.handlers[0].formatter)
-    root.handlers[:] = [mine]
-    return mine
+    root, capture = logging.getLogger(), LogCapture()
+    capture.setFormatter(root.handlers[0].formatter)
+    root.handlers[:] = [capture]
+    return capture
 
 
 class Scene:
-    """Settings of the gateway may differ; nothing that a stranger does reaches the neighbour."""
+    """A gateway and its neighbour: a well-behaved client, which bad input of other clients must not affect."""
 
-    def __init__(self, gateway: Running, book: Book, neighbour: Viewer, log: Log) -> None:
-        self.gateway, self.book, self.neighbour, self.log = gateway, book, neighbour, log
+    def __init__(
+        self, gateway: RunningGateway, projector: FakeProjector, neighbour: WebSocketClient, log: LogCapture
+    ) -> None:
+        self.gateway, self.projector, self.neighbour, self.log = gateway, projector, neighbour, log
         self._deltas = 0
 
-    async def talk(self, request: bytes) -> Answer:
-        return await talk(self.gateway.http, request)
+    async def send_request(self, request: bytes) -> RawResponse:
+        return await send_request(self.gateway.http, request)
 
-    async def open(self, request: bytes = UPGRADE + END, *, narrow: bool = False) -> Raw:
-        return await Raw.open(self.gateway.http, request, narrow=narrow)
+    async def open(self, request: bytes = HANDSHAKE_HEAD + CRLF, *, narrow: bool = False) -> RawConnection:
+        return await RawConnection.open(self.gateway.http, request, narrow=narrow)
 
-    async def connect(self) -> Raw:
-        return await Raw.connect(self.gateway.http)
+    async def connect(self) -> RawConnection:
+        return await RawConnection.connect(self.gateway.http)
 
-    async def told(self, event: str, *payloads: str, others: int = 0, **fields: Any) -> dict[str, Any]:
-        """The one line about what happened, with these fields; no line of the log holds a payload.
+    async def assert_logged(
+        self, event: str, *payloads: str, others: int = 0, **fields: Any
+    ) -> dict[str, Any]:
+        """Waits for exactly one line of `event` with these fields, and returns it. Then clears the log.
 
-        There are `others` lines about other things.
+        The log may have `others` more lines, about other events. No line may contain a payload.
         """
 
-        def found() -> list[dict[str, Any]]:
-            return [line for line in self.log.parsed() if {"event": event, **fields}.items() <= line.items()]
+        def matching() -> list[dict[str, Any]]:
+            return [line for line in self.log.events() if {"event": event, **fields}.items() <= line.items()]
 
-        await self.log.until(found)
-        await self.undisturbed()
-        lines = found()
+        await self.log.until(matching)
+        await self.assert_neighbour_unaffected()
+        lines = matching()
         assert len(lines) == 1, self.log.lines
-        self.untold(*payloads, lines=1 + others)
+        self.assert_log(*payloads, lines=1 + others)
         return lines[0]
 
-    def untold(self, *payloads: str, lines: int = 0) -> None:
-        """No payload is in any of the lines, of which there are so many; each is one line of JSON."""
+    def assert_log(self, *payloads: str, lines: int = 0) -> None:
+        """Checks that the log has `lines` lines, without payloads and control characters. Then clears it."""
         assert len(self.log.lines) == lines, self.log.lines
         for line in self.log.lines:
             assert line.isprintable()
@@ -92,35 +102,37 @@ class Scene:
                 assert payload not in line
         self.log.lines.clear()
 
-    async def undisturbed(self) -> None:
-        """The neighbour goes on without a gap, and saw its own frames and nothing else."""
-        page = self.book.page("neighbour")
-        await self.book.move("neighbour", 1)
+    async def assert_neighbour_unaffected(self) -> None:
+        """Checks that the neighbour gets the next delta, and has got no frames but its own."""
+        account = self.projector.account("neighbour")
+        await self.projector.transfer("neighbour", 1)
         self._deltas += 1
-        assert_shows(await self.neighbour.until_at("neighbour", page.revision), page)
-        told = [one for one in self.neighbour.frames if one["type"] not in ("status", "heartbeat")]
+        assert_shows(await self.neighbour.until_at("neighbour", account.revision), account)
+        frames = [frame for frame in self.neighbour.frames if frame["type"] not in ("status", "heartbeat")]
         expected = ["welcome", "ok", "snapshot", *["delta"] * self._deltas]
-        assert [one["type"] for one in told] == expected
-        assert {one["channel"] for one in told if "channel" in one} == {"account:neighbour"}
+        assert [frame["type"] for frame in frames] == expected
+        assert {frame["channel"] for frame in frames if "channel" in frame} == {"account:neighbour"}
 
 
 MakeScene = Callable[..., Awaitable[Scene]]
 
 
 @pytest.fixture
-async def make_scene(start_gateway: StartGateway, book: Book, log: Log) -> AsyncIterator[MakeScene]:
-    """`await make_scene(assembly=0.3)`."""
+async def make_scene(
+    start_gateway: StartGateway, projector: FakeProjector, log: LogCapture
+) -> AsyncIterator[MakeScene]:
+    """A function that starts a gateway with changed settings, and its neighbour."""
     async with AsyncExitStack() as stack:
 
         async def make(headers: dict[str, str] | None = None, **changed: Any) -> Scene:
             gateway = await start_gateway(**changed)
-            await book.open("neighbour")
-            neighbour = Viewer(gateway.ws, additional_headers=headers or {})
+            await projector.open("neighbour")
+            neighbour = WebSocketClient(gateway.ws, additional_headers=headers or {})
             await stack.enter_async_context(neighbour)
-            await neighbour.follow("neighbour")
+            await neighbour.subscribe("neighbour")
             await neighbour.until_at("neighbour", 1)
             log.lines.clear()
-            return Scene(gateway, book, neighbour, log)
+            return Scene(gateway, projector, neighbour, log)
 
         yield make
 

@@ -9,30 +9,30 @@ import pytest
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.bad_input.raw import (
     CONT,
-    END,
+    CRLF,
+    HANDSHAKE_HEAD,
     PING,
     PONG,
     TEXT,
-    UPGRADE,
-    Closed,
-    Raw,
+    CloseFrame,
+    RawConnection,
     frame,
     message,
 )
-from tests.integration.gateway.sleeper import sleeper
-from tests.integration.gateway.test_following import assert_shows
-from tests.integration.gateway.viewer import Viewer
+from tests.integration.gateway.stalled_reader import stalled_reader
+from tests.integration.gateway.test_subscribe import assert_shows
+from tests.integration.gateway.websocket_client import WebSocketClient
 
 
-async def closed_for(scene: Scene, reason: str, *data: bytes) -> Closed:
+async def closed_for(scene: Scene, reason: str, *data: bytes) -> CloseFrame:
     """What it sends ends it with 1008."""
     async with await scene.open() as one:
         for some in data:
             one.send(some)
-        closed = await one.closed()
+        closed = await one.until_closed()
     assert (closed.code, closed.reason["code"]) == (1008, reason)
     assert set(closed.reason) == {"code", "message"}
-    await scene.told("closed", "payload", code=1008, reason=reason)
+    await scene.assert_logged("closed", "payload", code=1008, reason=reason)
     return closed
 
 
@@ -43,13 +43,13 @@ async def test_row_24_too_many_messages(scene: Scene) -> None:
         async with await scene.open() as one:
             for _ in range(60):
                 one.send(message("ping", x="payload"))
-            closed = await one.closed()
+            closed = await one.until_closed()
         errors = [frame for frame in one.frames if frame["type"] == "error"]
         assert {error["code"] for error in errors} == {"rate_limited"}
         assert all(error["temporary"] and error["retry_after_ms"] > 0 for error in errors)
         assert len([frame for frame in one.frames if frame["type"] == "ok"]) >= 30
         codes.append((closed.code, closed.reason["code"], "retry_after_ms" in closed.reason))
-        await scene.told("closed", "payload", code=closed.code)
+        await scene.assert_logged("closed", "payload", code=closed.code)
     assert codes == [(4013, "rate_limited", True), (4013, "rate_limited", True), (4509, "abuse", False)]
 
 
@@ -58,29 +58,29 @@ async def test_row_24_too_many_errors(make_scene: MakeScene) -> None:
     async with await scene.open() as one:
         for _ in range(60):
             one.send(message("payload"))
-        closed = await one.closed()
+        closed = await one.until_closed()
     assert len([frame for frame in one.frames if frame["type"] == "error"]) == 51
     assert (closed.code, closed.reason["code"]) == (4013, "rate_limited")
-    await scene.undisturbed()
-    told = scene.log.parsed()  # not 51 times
+    await scene.assert_neighbour_unaffected()
+    told = scene.log.events()  # not 51 times
     assert 1 <= len(told) <= 22
-    scene.untold("payload", lines=len(told))
+    scene.assert_log("payload", lines=len(told))
 
 
 async def test_row_28_churn_of_subscriptions(make_scene: MakeScene) -> None:
     """Each costs a read: so many a second, whatever is unsubscribed meanwhile."""
     scene = await make_scene(message_rate=1000)
-    before = await scene.gateway.counted("account_reads")
+    before = await scene.gateway.counter("account_reads")
     async with await scene.open() as one:
         for number in range(40):
             names = [f"account:payload-{number}-{one}" for one in range(16)]
             one.send(message("subscribe", channels=[{"channel": name} for name in names]))
             one.send(message("unsubscribe", channels=names))
-        closed = await one.closed()
+        closed = await one.until_closed()
     assert (closed.code, closed.reason["code"]) == (4013, "rate_limited")
     assert closed.reason["retry_after_ms"] >= 10_000
-    assert await scene.gateway.counted("account_reads") - before <= 300  # of 640
-    await scene.told("closed", "payload", code=4013, reason="rate_limited")
+    assert await scene.gateway.counter("account_reads") - before <= 300  # of 640
+    await scene.assert_logged("closed", "payload", code=4013, reason="rate_limited")
 
 
 async def test_row_29_a_flood_of_pings(scene: Scene) -> None:
@@ -92,11 +92,11 @@ async def test_row_29_a_few_pings_are_answered(scene: Scene) -> None:
         one.send(frame(PING, b"hello") * 10)
         pongs = 0
         while pongs < 10:
-            opcode, payload = await one.frame()
+            opcode, payload = await one.read_frame()
             if opcode != TEXT:
                 assert (opcode, payload) == (PONG, b"hello")
                 pongs += 1
-    scene.untold()
+    scene.assert_log()
 
 
 async def test_row_29_empty_fragments(scene: Scene) -> None:
@@ -130,7 +130,7 @@ async def test_row_29_a_message_that_ends_never(make_scene: MakeScene, piece: st
     """Every piece is progress; the whole has its time all the same. Pings between do not help."""
     scene = await make_scene(message_timeout_seconds=0.4)
     async with await scene.open() as one:
-        closed = asyncio.create_task(one.closed())
+        closed = asyncio.create_task(one.until_closed())
         one.send(frame(TEXT, b"payload" * 100)[:9] if piece == "byte" else frame(TEXT, b"payload", fin=False))
         for number in range(60):
             await asyncio.wait({closed}, timeout=0.02)
@@ -138,7 +138,7 @@ async def test_row_29_a_message_that_ends_never(make_scene: MakeScene, piece: st
                 break
             one.send(b"x" if piece == "byte" else frame(PING) if number % 5 == 0 else frame(CONT, fin=False))
         assert (await closed).reason["code"] == "assembly"
-    await scene.told("closed", "payload", code=1008, reason="assembly")
+    await scene.assert_logged("closed", "payload", code=1008, reason="assembly")
 
 
 async def test_row_29_who_ends_every_message_has_no_end(make_scene: MakeScene) -> None:
@@ -151,24 +151,24 @@ async def test_row_29_who_ends_every_message_has_no_end(make_scene: MakeScene) -
             await asyncio.sleep(0.1)  # less than a message has, and more in all
             one.send(text[half:] + text[:half])
             await one.until("ok")
-    scene.untold()
+    scene.assert_log()
 
 
 async def test_row_30_a_reader_that_is_too_slow(make_scene: MakeScene) -> None:
     """It takes 20 kB/s of a hundred times more: conflated, then from a position; it is never closed."""
     scene = await make_scene(send_buffer_bytes=8192, ping_interval_seconds=2.0, write_timeout_seconds=4.0)
-    book = scene.book
-    await book.open("busy")
-    async with Viewer(scene.gateway.ws) as quick, await scene.open(narrow=True) as slow:
-        await quick.follow("busy")
+    projector = scene.projector
+    await projector.open("busy")
+    async with WebSocketClient(scene.gateway.ws) as quick, await scene.open(narrow=True) as slow:
+        await quick.subscribe("busy")
         await quick.until_at("busy", 1)
         slow.send(message("subscribe", channels=[{"channel": "account:busy"}]))
         await slow.until("snapshot")
         reading = asyncio.create_task(at_pace(slow, 20_000))
         for number in range(100):
-            await book.move("busy", *[number] * 20)
+            await projector.transfer("busy", *[number] * 20)
         shown = await quick.until_at("busy", 4001)
-        assert_shows(shown, book.page("busy"))
+        assert_shows(shown, projector.account("busy"))
         async with asyncio.timeout(60):
             while not any(one.get("to") == 4001 for one in slow.frames):
                 await asyncio.wait({reading}, timeout=0.05)
@@ -179,11 +179,11 @@ async def test_row_30_a_reader_that_is_too_slow(make_scene: MakeScene) -> None:
         transfers = [transfer for one in deltas for transfer in one["transfers"]]
         assert transfers == shown.transfers  # each once, in order
         assert len(deltas) < 100
-    await scene.undisturbed()
-    scene.untold()
+    await scene.assert_neighbour_unaffected()
+    scene.assert_log()
 
 
-async def at_pace(one: Raw, per_second: int) -> None:
+async def at_pace(one: RawConnection, per_second: int) -> None:
     """Reads so many bytes a second, and keeps the messages."""
     heard = bytearray()
     while True:
@@ -216,15 +216,15 @@ def whole(heard: bytearray) -> tuple[int, bytes] | None:
 
 async def test_row_30_a_reader_that_does_not_read(make_scene: MakeScene) -> None:
     scene = await make_scene(send_buffer_bytes=8192, ping_interval_seconds=1.0, write_timeout_seconds=2.0)
-    async with await sleeper(scene.gateway.http, scene.book):
+    async with await stalled_reader(scene.gateway.http, scene.projector):
         await scene.gateway.until_sessions(1)
-    await scene.told("closed", code=1006, reason="no_progress")
+    await scene.assert_logged("closed", code=1006, reason="no_progress")
 
 
 async def test_row_30_who_answers_no_ping(make_scene: MakeScene) -> None:
     """With nothing to send, silence alone tells."""
     scene = await make_scene(ping_interval_seconds=0.2, heartbeat_interval_seconds=60.0)
     async with await scene.connect() as one:
-        one.send(UPGRADE + END)
-        await one.rest()
-    await scene.told("closed", code=1006, reason="silent")
+        one.send(HANDSHAKE_HEAD + CRLF)
+        await one.read_all()
+    await scene.assert_logged("closed", code=1006, reason="silent")

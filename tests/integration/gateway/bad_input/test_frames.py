@@ -8,20 +8,20 @@ import pytest
 from livebalance.wire.identity import MAX_REVISION
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.bad_input.raw import (
+    ACCOUNTS_HEAD,
     BINARY,
-    BROWSE,
     CLOSE,
     CONT,
     PING,
     TEXT,
-    Closed,
-    Raw,
+    CloseFrame,
+    RawConnection,
     frame,
     message,
 )
 
 
-async def lives(one: Raw) -> None:
+async def lives(one: RawConnection) -> None:
     one.send(message("ping"))
     await one.until("ok")
 
@@ -36,19 +36,19 @@ async def refused(scene: Scene, text: bytes, code: str, *payloads: str) -> dict[
         for payload in payloads:
             assert payload not in json.dumps(error, ensure_ascii=False)
         await lives(one)
-        await scene.told("message rejected", *payloads, code=code)
+        await scene.assert_logged("message rejected", *payloads, code=code)
     return error
 
 
-async def ends(scene: Scene, code: int, reason: str, *data: bytes, payload: str = "payload") -> Closed:
+async def ends(scene: Scene, code: int, reason: str, *data: bytes, payload: str = "payload") -> CloseFrame:
     """It ends the connection."""
     async with await scene.open() as one:
         for some in data:
             one.send(some)
-        closed = await one.closed()
+        closed = await one.until_closed()
     assert (closed.code, closed.reason["code"]) == (code, reason)
     assert payload not in json.dumps(closed.reason)
-    await scene.told("closed", payload, code=code, reason=reason)
+    await scene.assert_logged("closed", payload, code=code, reason=reason)
     return closed
 
 
@@ -73,12 +73,12 @@ async def test_row_16_the_third_ends_it(scene: Scene) -> None:
     async with await scene.open() as one:
         for number in range(3):
             one.send(frame(TEXT, b"payload %d" % number))
-        closed = await one.closed()
-    assert closed == Closed(
+        closed = await one.until_closed()
+    assert closed == CloseFrame(
         4500, {"code": "bad_message", "message": "three messages were not of this protocol"}
     )
     assert [one["code"] for one in one.frames if one["type"] == "error"] == ["bad_message"] * 3
-    await scene.told("closed", "payload", others=3, code=4500, reason="bad_message")
+    await scene.assert_logged("closed", "payload", others=3, code=4500, reason="bad_message")
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ async def test_row_18_an_unknown_type_is_told_and_an_unknown_field_is_not(scene:
     async with await scene.open() as one:
         one.send(message("ping", later="payload", more={"deep": [1, None, "payload"]}))
         assert await one.until("ok") == {"type": "ok", "id": 1}
-    await scene.undisturbed()
-    scene.untold()
+    await scene.assert_neighbour_unaffected()
+    scene.assert_log()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_row_18_an_unknown_type_is_told_and_an_unknown_field_is_not(scene:
 )
 async def test_row_19_no_account(scene: Scene, account: str) -> None:
     """Refused before anything is asked of Redis or Postgres, and not echoed."""
-    before = await scene.gateway.counted("account_reads")
+    before = await scene.gateway.counter("account_reads")
     for type_, channels in (
         ("subscribe", [{"channel": f"account:{account}"}]),
         ("unsubscribe", [f"account:{account}"]),
@@ -139,7 +139,7 @@ async def test_row_19_no_account(scene: Scene, account: str) -> None:
     ):
         text = json.dumps({"type": type_, "id": 1, "channels": channels}).encode()
         await refused(scene, text, "bad_account", "payload", "yload", "aaaa")
-    assert await scene.gateway.counted("account_reads") == before
+    assert await scene.gateway.counter("account_reads") == before
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ async def test_row_19_no_account(scene: Scene, account: str) -> None:
 )
 async def test_row_20_a_strange_position(scene: Scene, position: dict[str, Any], reason: str) -> None:
     """Never an error: after a failover an honest client may have one."""
-    await scene.book.open("alice")
-    at = {"epoch": scene.book.epoch, **position}
+    await scene.projector.open("alice")
+    at = {"epoch": scene.projector.epoch, **position}
     async with await scene.open() as one:
         one.send(message("subscribe", channels=[{"channel": "account:alice", "position": at}]))
         snapshot = await one.until("snapshot")
-    assert (snapshot["reason"], snapshot["revision"], snapshot["epoch"]) == (reason, 1, scene.book.epoch)
-    await scene.undisturbed()
-    scene.untold("payload")
+    assert (snapshot["reason"], snapshot["revision"], snapshot["epoch"]) == (reason, 1, scene.projector.epoch)
+    await scene.assert_neighbour_unaffected()
+    scene.assert_log("payload")
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ async def test_row_21_a_bomb_does_not_unpack(scene: Scene) -> None:
     """No compression is agreed on, so one is a broken frame; what is asked for is not given."""
     async with await scene.open() as one:
         one.send(frame(TEXT, b"payload", rsv=4))
-        assert (await one.closed()).code == 1002
-    await scene.told("closed", "payload", code=1002)
+        assert (await one.until_closed()).code == 1002
+    await scene.assert_logged("closed", "payload", code=1002)
 
 
 async def test_row_21_the_biggest_is_read(scene: Scene) -> None:
@@ -252,9 +252,9 @@ async def test_row_25_too_many_subscriptions(make_scene: MakeScene) -> None:
         await one.until("ok")
         one.send(message("subscribe", channels=names[3:]))
         await one.until("ok")
-    await scene.undisturbed()
-    assert [line["code"] for line in scene.log.parsed()] == ["limit"] * 2
-    scene.untold("payload", lines=2)
+    await scene.assert_neighbour_unaffected()
+    assert [line["code"] for line in scene.log.events()] == ["limit"] * 2
+    scene.assert_log("payload", lines=2)
 
 
 async def test_row_38_a_bug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,11 +266,11 @@ async def test_row_38_a_bug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> No
     async with await scene.open() as one:
         monkeypatch.setattr("livebalance.gateway.live.session.Session.receive", bug)
         one.send(message("ping"))
-        closed = await one.closed()
+        closed = await one.until_closed()
         monkeypatch.undo()
     assert (closed.code, set(closed.reason)) == (1011, {"code", "message", "error_id"})
     assert closed.reason["message"] == "the gateway failed"
-    line = await scene.told("a client met a bug", "payload", error_id=closed.reason["error_id"])
+    line = await scene.assert_logged("a client met a bug", "payload", error_id=closed.reason["error_id"])
     assert "ValueError" in line["exception"]
 
 
@@ -278,11 +278,11 @@ async def test_row_38_a_bug_of_a_request(scene: Scene, monkeypatch: pytest.Monke
     async def bug(*_: object) -> None:
         raise ValueError("token=payload")
 
-    monkeypatch.setattr("livebalance.readmodel.gateway_reads.listed", bug)
-    answer = await scene.talk(BROWSE + b"\r\n")
+    monkeypatch.setattr("livebalance.readmodel.gateway_reads.list_accounts", bug)
+    answer = await scene.send_request(ACCOUNTS_HEAD + b"\r\n")
     assert (answer.status, answer.code) == (500, "internal")
     assert b"payload" not in answer.body
     assert b"ValueError" not in answer.body
     named = json.loads(answer.body)["error_id"]
-    line = await scene.told("a request met a bug", "payload", others=1, error_id=named)
+    line = await scene.assert_logged("a request met a bug", "payload", others=1, error_id=named)
     assert "ValueError" in line["exception"]

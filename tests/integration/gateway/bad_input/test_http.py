@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
-from tests.integration.gateway.bad_input.raw import UPGRADE
+from tests.integration.gateway.bad_input.raw import HANDSHAKE_HEAD
 from tests.tokens import token
 
 SIZE = 20_000  # bytes of the script
@@ -42,38 +42,38 @@ async def paged(make_scene: MakeScene, tmp_path: Path) -> Scene:
     ],
 )
 async def test_row_31_a_bad_parameter(scene: Scene, path: str, code: str) -> None:
-    answer = await scene.talk(request("GET", path, f"Authorization: Bearer {token()}\r\n"))
+    answer = await scene.send_request(request("GET", path, f"Authorization: Bearer {token()}\r\n"))
     assert (answer.status, answer.code) == (422, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert b"payload" not in answer.body
-    await scene.told("answered no", "payload", status=422)
+    await scene.assert_logged("answered no", "payload", status=422)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/accounts", "/livez", "/metrics", "/", "/main-5QK3W7ZX.js"])
 @pytest.mark.parametrize("method", ["POST", "DELETE", "TRACE", "PROPFIND", "M-SEARCH", "SOURCE"])
 async def test_row_34_a_method_that_is_not_served(paged: Scene, method: str, path: str) -> None:
-    answer = await paged.talk(request(method, path, "X-Payload: payload\r\n"))
+    answer = await paged.send_request(request(method, path, "X-Payload: payload\r\n"))
     assert answer.status == 405
     assert b"payload" not in answer.body
     if path == "/livez":
-        await paged.undisturbed()
-        paged.untold("payload")
+        await paged.assert_neighbour_unaffected()
+        paged.assert_log("payload")
     else:
-        await paged.told("answered no", "payload", status=405, method=method)
+        await paged.assert_logged("answered no", "payload", status=405, method=method)
 
 
 @pytest.mark.parametrize("method", ["PAYLOAD", "get", "CONNECT"])
 async def test_row_34_a_method_that_is_none(scene: Scene, method: str) -> None:
-    answer = await scene.talk(request(method, "here:80" if method == "CONNECT" else "/"))
+    answer = await scene.send_request(request(method, "here:80" if method == "CONNECT" else "/"))
     assert (answer.status, answer.code) == (405, "method")
     assert answer.headers["allow"] == "GET, HEAD"
-    await scene.told("refused", "PAYLOAD", reason="method", status=405)
+    await scene.assert_logged("refused", "PAYLOAD", reason="method", status=405)
 
 
 async def test_row_34_a_socket_begins_with_get(scene: Scene) -> None:
-    answer = await scene.talk(UPGRADE.replace(b"GET", b"DELETE") + b"\r\n")
+    answer = await scene.send_request(HANDSHAKE_HEAD.replace(b"GET", b"DELETE") + b"\r\n")
     assert (answer.status, answer.code) == (405, "method")
-    await scene.told("refused", reason="method", status=405)
+    await scene.assert_logged("refused", reason="method", status=405)
 
 
 @pytest.mark.parametrize(
@@ -91,25 +91,25 @@ async def test_row_34_a_socket_begins_with_get(scene: Scene) -> None:
 )
 async def test_row_35_ranges(paged: Scene, ranges: str, status: int) -> None:
     """No answer is more than the file and a few heads."""
-    answer = await paged.talk(request("GET", "/main-5QK3W7ZX.js", f"Range: {ranges}\r\n"))
+    answer = await paged.send_request(request("GET", "/main-5QK3W7ZX.js", f"Range: {ranges}\r\n"))
     assert answer.status == status
     assert len(answer.body) < SIZE + 2_000
     if status == 206:
-        await paged.undisturbed()
-        paged.untold()
+        await paged.assert_neighbour_unaffected()
+        paged.assert_log()
     elif ranges.count(",") > 7:
-        await paged.told("refused", ranges, reason="ranges", status=416)
+        await paged.assert_logged("refused", ranges, reason="ranges", status=416)
     else:
-        await paged.told("answered no", ranges, status=416)
+        await paged.assert_logged("answered no", ranges, status=416)
 
 
 @pytest.mark.parametrize("ranges", ["bytes=9-1", "bytes=a-b", "lines=1-2", "bytes=", "=", "bytes=1-2-3"])
 async def test_row_35_what_is_no_range(paged: Scene, ranges: str) -> None:
-    answer = await paged.talk(request("GET", "/main-5QK3W7ZX.js", f"Range: {ranges}\r\n"))
+    answer = await paged.send_request(request("GET", "/main-5QK3W7ZX.js", f"Range: {ranges}\r\n"))
     assert answer.status in (200, 400, 416)
     assert len(answer.body) <= SIZE
-    await paged.undisturbed()
-    paged.untold(ranges, lines=0 if answer.status == 200 else 1)
+    await paged.assert_neighbour_unaffected()
+    paged.assert_log(ranges, lines=0 if answer.status == 200 else 1)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,11 @@ async def test_row_35_what_is_no_range(paged: Scene, ranges: str) -> None:
     ],
 )
 async def test_row_36_nothing_forges_a_line(scene: Scene, sent: bytes) -> None:
-    answer = await scene.talk(sent)
+    answer = await scene.send_request(sent)
     assert answer.status in (400, 404)
-    await scene.told("answered no" if answer.status == 404 else "refused", "forged", "payload", "[31m")
+    await scene.assert_logged(
+        "answered no" if answer.status == 404 else "refused", "forged", "payload", "[31m"
+    )
 
 
 @pytest.mark.parametrize("path", ["alice", "alice/transfers"])
@@ -137,22 +139,22 @@ async def test_row_32_a_revision_far_ahead(
     monkeypatch.setattr("livebalance.gateway.api.queries.MAX_WAITERS", seats)
     began = time.monotonic()
     far = f"/api/v1/accounts/{path}?min_revision={2**53 - 1}&x=payload"
-    answer = await scene.talk(request("GET", far, f"Authorization: Bearer {token()}\r\n"))
+    answer = await scene.send_request(request("GET", far, f"Authorization: Bearer {token()}\r\n"))
     took = time.monotonic() - began
     assert (answer.status, answer.code, answer.headers["retry-after"]) == (409, "not_yet", "1")
     assert answer.headers["content-type"] == "application/problem+json"
     assert b"payload" not in answer.body
     assert (took > 1) == bool(seats)
-    await scene.told("answered no", "payload", status=409)
+    await scene.assert_logged("answered no", "payload", status=409)
 
 
 @pytest.mark.parametrize("revision", ["-1", "payload", str(2**53), "1.5", "1e3", ""])
 async def test_row_32_what_is_no_revision(scene: Scene, revision: str) -> None:
     path = f"/api/v1/accounts/alice?min_revision={revision}&x=payload"
-    answer = await scene.talk(request("GET", path, f"Authorization: Bearer {token()}\r\n"))
+    answer = await scene.send_request(request("GET", path, f"Authorization: Bearer {token()}\r\n"))
     assert (answer.status, answer.code) == (422, "bad_parameter")
     assert b"payload" not in answer.body
-    await scene.told("answered no", "payload", status=422)
+    await scene.assert_logged("answered no", "payload", status=422)
 
 
 async def test_row_32_who_waits_keeps_nobody_else(scene: Scene) -> None:
@@ -160,9 +162,9 @@ async def test_row_32_who_waits_keeps_nobody_else(scene: Scene) -> None:
     far = request(
         "GET", f"/api/v1/accounts/alice?min_revision={10**6}", f"Authorization: Bearer {token()}\r\n"
     )
-    waiting = [asyncio.create_task(scene.talk(far)) for _ in range(100)]
+    waiting = [asyncio.create_task(scene.send_request(far)) for _ in range(100)]
     near = request("GET", "/api/v1/accounts", f"Authorization: Bearer {token()}\r\n")
-    assert (await scene.talk(near)).status == 200
+    assert (await scene.send_request(near)).status == 200
     assert sum(one.done() for one in waiting) < 100
     assert {(await one).status for one in waiting} == {409}
-    await scene.undisturbed()
+    await scene.assert_neighbour_unaffected()

@@ -8,12 +8,11 @@ import asyncpg
 import httpx
 import pytest
 
-from livebalance.gateway.api import queries
-from livebalance.gateway.api import statements
+from livebalance.gateway.api import queries, statements
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.gateway_reads import AccountPage
 from tests.integration.gateway.bad_input.conftest import Scene
-from tests.integration.gateway.bad_input.raw import Raw
+from tests.integration.gateway.bad_input.raw import RawConnection
 from tests.servers.database import Database
 from tests.tokens import bearer, token
 
@@ -24,20 +23,20 @@ MORE = 50_000  # than systems keep for who does not read
 @pytest.fixture
 async def years(scene: Scene) -> Scene:
     """With an account of many transfers."""
-    await scene.book.open("years")
+    await scene.projector.open("years")
     await fill(scene, 2, MANY)
     return scene
 
 
 async def fill(scene: Scene, first: int, last: int) -> None:
     """Transfers of these revisions."""
-    await scene.book.execute(
+    await scene.projector.execute(
         "insert into transfer select 'years', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
         " from generate_series($1::int, $2::int) n",
         first,
         last,
     )
-    await scene.book.execute("update balance set revision = $1 where account_id = 'years'", last)
+    await scene.projector.execute("update balance set revision = $1 where account_id = 'years'", last)
 
 
 def client(scene: Scene) -> httpx.AsyncClient:
@@ -68,8 +67,8 @@ async def test_row_33_many_readers_of_many_pages_hold_nobody_up(years: Scene) ->
         for one in reading:
             assert [row["revision"] for row in await one] == list(range(2, MANY + 1))
         assert answered > 10
-    await years.undisturbed()
-    years.untold()
+    await years.assert_neighbour_unaffected()
+    years.assert_log()
 
 
 async def test_row_33_a_page_has_its_time(
@@ -96,7 +95,7 @@ async def test_row_33_a_page_has_its_time(
     await owner.close()
     async with client(years) as http:
         assert len((await http.get("/accounts/years/transfers")).json()["transfers"]) == 50
-    await years.told("answered no", "years", status=503)
+    await years.assert_logged("answered no", "years", status=503)
 
 
 STATEMENT = "/accounts/years/statement"
@@ -104,14 +103,14 @@ STATEMENT = "/accounts/years/statement"
 
 def held(patch: pytest.MonkeyPatch) -> asyncio.Event:
     """The first page that is read from now on waits for it."""
-    go, read, first = asyncio.Event(), gateway_reads.newer, [True]
+    go, read, first = asyncio.Event(), gateway_reads.read_newer, [True]
 
     async def newer(*given: Any) -> AccountPage:
         if first and first.pop():
             await go.wait()
         return await read(*given)
 
-    patch.setattr(gateway_reads, "newer", newer)
+    patch.setattr(gateway_reads, "read_newer", newer)
     return go
 
 
@@ -132,7 +131,7 @@ async def test_row_33_one_statement_of_a_user_at_a_time(
             rows = b"".join([chunk async for chunk in first.aiter_bytes()])
         assert rows.count(b'"id"') == MANY - 1
         assert (await http.get(STATEMENT)).status_code == 200
-    await years.undisturbed()
+    await years.assert_neighbour_unaffected()
 
 
 async def test_row_33_who_leaves_a_statement_may_ask_for_another(
@@ -145,7 +144,7 @@ async def test_row_33_who_leaves_a_statement_may_ask_for_another(
         async with asyncio.timeout(5):
             while (await http.get(STATEMENT)).status_code == 429:
                 pass
-    await years.undisturbed()
+    await years.assert_neighbour_unaffected()
 
 
 async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
@@ -157,7 +156,9 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
     async with client(years) as other, AsyncExitStack() as stack:
         for _ in range(3 * queries.MAX_QUERIES):
             ask = f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
-            idle = await stack.enter_async_context(await Raw.connect(years.gateway.http, narrow=True))
+            idle = await stack.enter_async_context(
+                await RawConnection.connect(years.gateway.http, narrow=True)
+            )
             idle.send(ask.encode())
             idle.stop_reading()
         for _ in range(50):
@@ -165,7 +166,7 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
         await years.log.until(
             lambda: sum("statement aborted" in line for line in years.log.lines) == 3 * queries.MAX_QUERIES
         )
-    await years.undisturbed()
+    await years.assert_neighbour_unaffected()
 
 
 async def test_row_33_the_server_ends_a_statement_by_itself(database: Database) -> None:

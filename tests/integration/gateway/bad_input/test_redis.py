@@ -17,7 +17,7 @@ from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
 from livebalance.wire.views import balance_json
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import message
-from tests.integration.gateway.book import START
+from tests.integration.gateway.fake_projector import START
 
 
 def forged(account: str = "alice", **changed: object) -> Delta:
@@ -47,23 +47,23 @@ FORGED = {
 
 @pytest.mark.parametrize("name", FORGED)
 async def test_row_37_no_delta_of_ours(scene: Scene, name: str) -> None:
-    await scene.book.open("alice")
-    before = await scene.gateway.counted("dropped_messages", reason="delta")
+    await scene.projector.open("alice")
+    before = await scene.gateway.counter("dropped_messages", reason="delta")
     async with await scene.open() as one:
         one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
         await one.until("snapshot")
-        await scene.book.publish_raw("alice", FORGED[name])
-        await scene.told("redis message dropped", "payload", "alice", reason="delta")
-        await scene.book.move("alice", 5)
+        await scene.projector.publish_raw("alice", FORGED[name])
+        await scene.assert_logged("redis message dropped", "payload", "alice", reason="delta")
+        await scene.projector.transfer("alice", 5)
         delta = await one.until("delta")
         assert (delta["from"], delta["to"], delta["balance"]["amount"]) == (1, 3, "0.05")
-    assert await scene.gateway.counted("dropped_messages", reason="delta") == before + 1
+    assert await scene.gateway.counter("dropped_messages", reason="delta") == before + 1
 
 
 async def test_row_37_another_epoch_or_place_shows_nothing_that_is_not_true(scene: Scene) -> None:
     """It looks like a delta, and fits nowhere: Postgres is asked, and has the last word."""
-    await scene.book.open("alice")
-    lie = balance_json(scene.book.page("alice").balance()).replace(b"0.00", b"6.66")
+    await scene.projector.open("alice")
+    lie = balance_json(scene.projector.account("alice").balance()).replace(b"0.00", b"6.66")
     async with await scene.open() as one:
         one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
         await one.until("snapshot")
@@ -72,17 +72,17 @@ async def test_row_37_another_epoch_or_place_shows_nothing_that_is_not_true(scen
             forged(from_=Revision(40), to=Revision(41), balance=lie),
             forged(from_=Revision(0), to=Revision(1), balance=lie),
         ):
-            await scene.book.publish("alice", strange)
-        await scene.book.move("alice", 5)
+            await scene.projector.publish("alice", strange)
+        await scene.projector.transfer("alice", 5)
         while (delta := await one.until("delta"))["to"] != 3:
             pass
         assert delta["balance"]["amount"] == "0.05"
         assert "6.66" not in str(one.frames)
-    await scene.undisturbed()
+    await scene.assert_neighbour_unaffected()
 
 
 async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url: str) -> None:
-    await scene.book.open("alice", "bob")
+    await scene.projector.open("alice", "bob")
     async with await scene.open() as one, redis.asyncio.from_url(redis_url) as stranger:
         one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
         await one.until("snapshot")
@@ -91,7 +91,7 @@ async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url
             redis_account_channel("livebalance-of-others:", AccountId("alice")),
         ):
             await stranger.publish(channel, encode_delta(forged(balance=b'{"amount":"6.66"}')))
-        await scene.book.move("alice", 5)
+        await scene.projector.transfer("alice", 5)
         delta = await one.until("delta")
         assert delta["balance"]["amount"] == "0.05"
         assert [frame["type"] for frame in one.frames if frame["type"] != "status"] == [
@@ -100,14 +100,14 @@ async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url
             "snapshot",
             "delta",
         ]
-    await scene.undisturbed()
-    scene.untold()
+    await scene.assert_neighbour_unaffected()
+    scene.assert_log()
 
 
 async def test_row_37_no_progress_of_ours(scene: Scene, redis_url: str) -> None:
     channel = redis_lane_channel(scene.gateway.settings.channel_prefix, Lane(1))
-    whole = encode_progress(ProgressMessage(Lane(1), scene.book.epoch, START, behind=True))
+    whole = encode_progress(ProgressMessage(Lane(1), scene.projector.epoch, START, behind=True))
     async with redis.asyncio.from_url(redis_url) as stranger:
         for message_ in (b"payload", whole[:-1], whole + b"payload"):
             await stranger.publish(channel, message_)
-            await scene.told("redis message dropped", "payload", reason="progress")
+            await scene.assert_logged("redis message dropped", "payload", reason="progress")

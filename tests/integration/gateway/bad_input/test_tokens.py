@@ -12,10 +12,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
-from tests.integration.gateway.bad_input.raw import BROWSE, END, UPGRADE
-from tests.integration.gateway.test_rights import ORIGIN, cookie, reason
-from tests.integration.gateway.viewer import Viewer
-from tests.tokens import ISSUER, SECRET, bearer, claims, signed, token
+from tests.integration.gateway.bad_input.raw import ACCOUNTS_HEAD, CRLF, HANDSHAKE_HEAD
+from tests.integration.gateway.test_auth import ORIGIN, cookie, reason
+from tests.integration.gateway.websocket_client import WebSocketClient
+from tests.tokens import ISSUER, SECRET, bearer, claims, sign, token
 from tests.unit.gateway.test_rights import EC_KEY, FOREIGN, RSA_KEY, confused, made, public
 
 STRANGER = (4501, '{"code":"unauthenticated","message":"not signed in"}')
@@ -39,20 +39,20 @@ EXPIRED = (4001, "token_expired")
 )
 async def test_row_01_a_cookie_speaks_for_nobody_else(make_scene: MakeScene, origin: str | None) -> None:
     scene = await make_scene(allowed_origins=(ORIGIN,))
-    before = await scene.gateway.counted("rejected_requests", reason="origin")
+    before = await scene.gateway.counter("rejected_requests", reason="origin")
     with pytest.raises(InvalidStatus) as refused:
-        await Viewer(scene.gateway.ws, **cookie(token(sub="payload"), origin)).__aenter__()
+        await WebSocketClient(scene.gateway.ws, **cookie(token(sub="payload"), origin)).__aenter__()
     assert refused.value.response.status_code == 403
-    await scene.told("refused", "payload", "evil", "eyJ", reason="origin", status=403)
-    assert await scene.gateway.counted("rejected_requests", reason="origin") == before + 1
+    await scene.assert_logged("refused", "payload", "evil", "eyJ", reason="origin", status=403)
+    assert await scene.gateway.counter("rejected_requests", reason="origin") == before + 1
 
 
 async def test_row_01_two_origins_are_none(make_scene: MakeScene) -> None:
     scene = await make_scene(allowed_origins=(ORIGIN,))
     origins = f"Origin: {ORIGIN}\r\nOrigin: {ORIGIN}\r\n".encode()
-    answer = await scene.talk(UPGRADE + origins + END)
+    answer = await scene.send_request(HANDSHAKE_HEAD + origins + CRLF)
     assert (answer.status, answer.code) == (403, "origin")
-    await scene.told("refused", reason="origin", status=403)
+    await scene.assert_logged("refused", reason="origin", status=403)
 
 
 # --- row 8: nobody
@@ -60,10 +60,10 @@ async def test_row_01_two_origins_are_none(make_scene: MakeScene) -> None:
 
 async def test_row_08_who_does_not_say_who_it_is(make_scene: MakeScene) -> None:
     scene = await make_scene(auth_timeout_seconds=0.5, heartbeat_interval_seconds=0.1)
-    async with Viewer(scene.gateway.ws, shows=None) as viewer:
-        assert await viewer.until_closed() == STRANGER
-        assert viewer.frames == []
-    await scene.told("closed", code=4501, reason="unauthenticated")
+    async with WebSocketClient(scene.gateway.ws, token=None) as client:
+        assert await client.until_closed() == STRANGER
+        assert client.frames == []
+    await scene.assert_logged("closed", code=4501, reason="unauthenticated")
 
 
 async def test_row_08_five_seconds_unless_told() -> None:
@@ -76,11 +76,11 @@ async def test_row_08_five_seconds_unless_told() -> None:
     "text", ['{"type":"ping","id":"payload"}', "payload", '{"type":"auth"}', '{"type":"subscribe"']
 )
 async def test_row_08_another_first_message_is_the_last(scene: Scene, text: str) -> None:
-    async with Viewer(scene.gateway.ws, shows=None) as viewer:
-        await viewer.send(text)
-        assert await viewer.until_closed() == STRANGER
-        assert viewer.frames == []
-    await scene.told("closed", "payload", code=4501, reason="unauthenticated")
+    async with WebSocketClient(scene.gateway.ws, token=None) as client:
+        await client.send(text)
+        assert await client.until_closed() == STRANGER
+        assert client.frames == []
+    await scene.assert_logged("closed", "payload", code=4501, reason="unauthenticated")
 
 
 # --- row 9: in the address
@@ -91,15 +91,15 @@ async def test_row_09_a_token_in_the_address(scene: Scene, name: str) -> None:
     """Whatever the name; it is looked at by nobody, and stands in no log."""
     good = token()
     query = f"?{name}={good}".encode()
-    answer = await scene.talk(UPGRADE.replace(b"/ws", b"/ws" + query) + END)
+    answer = await scene.send_request(HANDSHAKE_HEAD.replace(b"/ws", b"/ws" + query) + CRLF)
     assert (answer.status, answer.code) == (400, "token_in_url")
     assert good.encode() not in answer.body
-    await scene.told("refused", good, "eyJ", reason="token_in_url", status=400)
-    for request in (BROWSE, BROWSE.partition(b"Authorization")[0]):
-        answer = await scene.talk(request.replace(b"accounts", b"accounts" + query) + END)
+    await scene.assert_logged("refused", good, "eyJ", reason="token_in_url", status=400)
+    for request in (ACCOUNTS_HEAD, ACCOUNTS_HEAD.partition(b"Authorization")[0]):
+        answer = await scene.send_request(request.replace(b"accounts", b"accounts" + query) + CRLF)
         assert (answer.status, answer.code) == (400, "token_in_url")
         assert good.encode() not in answer.body
-        await scene.told("answered no", good, "eyJ", status=400)
+        await scene.assert_logged("answered no", good, "eyJ", status=400)
 
 
 # --- row 10: forged
@@ -128,7 +128,7 @@ def swapped() -> str:
 
 
 FORGED: dict[str, Callable[[], str]] = {
-    "another secret": lambda: signed(claims(), "another secret, long enough as well"),
+    "another secret": lambda: sign(claims(), "another secret, long enough as well"),
     "none": unsigned,
     "no signature": emptied,
     "other claims": swapped,
@@ -147,19 +147,19 @@ FORGED: dict[str, Callable[[], str]] = {
 
 async def looks_unauthenticated(scene: Scene, bad: str) -> None:
     """On both ways, by the one answer for whatever is wrong with a token."""
-    async with Viewer(scene.gateway.ws, shows=bad) as viewer:
-        assert await viewer.until_closed() == STRANGER
-        assert viewer.frames == []
-    await scene.told("closed", bad, "payload", "eyJ", code=4501, reason="unauthenticated")
+    async with WebSocketClient(scene.gateway.ws, token=bad) as client:
+        assert await client.until_closed() == STRANGER
+        assert client.frames == []
+    await scene.assert_logged("closed", bad, "payload", "eyJ", code=4501, reason="unauthenticated")
     async with httpx.AsyncClient(base_url=scene.gateway.http) as http:
         answer = await http.get("/api/v1/accounts/alice", headers=bearer(bad))
         nothing = await http.get("/api/v1/accounts/alice")
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.content == nothing.content
-    await scene.undisturbed()
-    lines = scene.log.parsed()
+    await scene.assert_neighbour_unaffected()
+    lines = scene.log.events()
     assert [(line["event"], line["status"]) for line in lines] == [("answered no", 401)] * 2
-    scene.untold(bad, "payload", "eyJ", lines=2)
+    scene.assert_log(bad, "payload", "eyJ", lines=2)
 
 
 @pytest.mark.parametrize("name", FORGED)
@@ -186,10 +186,10 @@ async def test_row_10_the_good_ones_of_these_keys_are_let_in(make_scene: MakeSce
     """So what is refused above is refused for what it is."""
     scene = await make_scene(**KEYS)
     for good in (made(RSA_KEY, "RS256", "rsa-1"), made(EC_KEY, "ES256", "ec-1"), token()):
-        async with Viewer(scene.gateway.ws, shows=good) as viewer:
-            await viewer.until(lambda viewer=viewer: viewer.of_type("welcome"))
-    await scene.undisturbed()
-    scene.untold()
+        async with WebSocketClient(scene.gateway.ws, token=good) as client:
+            await client.until(lambda client=client: client.of_type("welcome"))
+    await scene.assert_neighbour_unaffected()
+    scene.assert_log()
 
 
 # --- row 11: not now, not here
@@ -200,14 +200,14 @@ def seconds(of_now: int) -> int:
 
 
 ELSEWHERE: dict[str, Callable[[], str]] = {
-    "not yet": lambda: signed(claims(nbf=seconds(3600))),
-    "issued in the future": lambda: signed(claims(iat=seconds(3600), exp=seconds(7200))),
-    "another audience": lambda: signed(claims(aud="shop")),
-    "among other audiences none of ours": lambda: signed(claims(aud=["shop", "livebalance-x"])),
-    "another issuer": lambda: signed(claims(iss="somebody")),
-    "past its time, and of another audience": lambda: signed(claims(exp=seconds(-3600), aud="shop")),
-    "an ID token": lambda: signed(claims(nonce="n")),
-    "an ID token by its use": lambda: signed(claims(token_use="id")),
+    "not yet": lambda: sign(claims(nbf=seconds(3600))),
+    "issued in the future": lambda: sign(claims(iat=seconds(3600), exp=seconds(7200))),
+    "another audience": lambda: sign(claims(aud="shop")),
+    "among other audiences none of ours": lambda: sign(claims(aud=["shop", "livebalance-x"])),
+    "another issuer": lambda: sign(claims(iss="somebody")),
+    "past its time, and of another audience": lambda: sign(claims(exp=seconds(-3600), aud="shop")),
+    "an ID token": lambda: sign(claims(nonce="n")),
+    "an ID token by its use": lambda: sign(claims(token_use="id")),
     "an ID token by its type": lambda: jwt.encode(claims(), SECRET, "HS256", {"typ": "id+jwt"}),
     "a refresh token by its type": lambda: jwt.encode(claims(), SECRET, "HS256", {"typ": "rt+jwt"}),
 }
@@ -219,37 +219,37 @@ async def test_row_11_a_token_for_another_time_or_place(scene: Scene, name: str)
 
 
 async def test_row_11_one_that_was_good_is_told_to_come_with_another(scene: Scene) -> None:
-    late = signed(claims(exp=seconds(-100)))
-    async with Viewer(scene.gateway.ws, shows=late) as viewer:
-        assert reason(await viewer.until_closed()) == EXPIRED
-    await scene.told("closed", late, "eyJ", code=4001, reason="token_expired")
+    late = sign(claims(exp=seconds(-100)))
+    async with WebSocketClient(scene.gateway.ws, token=late) as client:
+        assert reason(await client.until_closed()) == EXPIRED
+    await scene.assert_logged("closed", late, "eyJ", code=4001, reason="token_expired")
     async with httpx.AsyncClient(base_url=scene.gateway.http) as http:
         answer = await http.get("/api/v1/accounts/alice", headers=bearer(late))
     assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
-    await scene.told("answered no", late, "eyJ", status=401)
+    await scene.assert_logged("answered no", late, "eyJ", status=401)
 
 
 # --- row 12: while the socket is open
 
 
 async def test_row_12_it_is_told_before_and_another_token_keeps_everything(scene: Scene) -> None:
-    await scene.book.open("alice", "bob")
+    await scene.projector.open("alice", "bob")
     me = {"sub": "me-12", "sid": "one"}
-    async with Viewer(scene.gateway.ws, shows=token(["alice", "bob"], 3, **me)) as viewer:
-        await viewer.until(lambda: viewer.of_type("auth_expiring"))
-        await viewer.follow("alice", "bob")
-        await viewer.until_at("alice", 1)
-        await viewer.until_at("bob", 1)
-        ok = await viewer.ask("refresh", token=token(["alice"], 4, **me))
-        await viewer.until(lambda: any(one["id"] == ok for one in viewer.of_type("ok")))
-        left = viewer.of_type("unsubscribed")
+    async with WebSocketClient(scene.gateway.ws, token=token(["alice", "bob"], 3, **me)) as client:
+        await client.until(lambda: client.of_type("auth_expiring"))
+        await client.subscribe("alice", "bob")
+        await client.until_at("alice", 1)
+        await client.until_at("bob", 1)
+        ok = await client.request("refresh", token=token(["alice"], 4, **me))
+        await client.until(lambda: any(one["id"] == ok for one in client.of_type("ok")))
+        left = client.of_type("unsubscribed")
         assert [(one["channel"], one["code"]) for one in left] == [("account:bob", "revoked")]
-        await scene.book.move("alice", 5)
-        await viewer.until_at("alice", 3)
-        assert reason(await viewer.until_closed()) == EXPIRED
-        assert len(viewer.of_type("snapshot")) == 2
-        assert len(viewer.of_type("auth_expiring")) == 2
-    await scene.told("closed", "me-12", "eyJ", code=4001, reason="token_expired")
+        await scene.projector.transfer("alice", 5)
+        await client.until_at("alice", 3)
+        assert reason(await client.until_closed()) == EXPIRED
+        assert len(client.of_type("snapshot")) == 2
+        assert len(client.of_type("auth_expiring")) == 2
+    await scene.assert_logged("closed", "me-12", "eyJ", code=4001, reason="token_expired")
 
 
 @pytest.mark.parametrize(
@@ -257,17 +257,17 @@ async def test_row_12_it_is_told_before_and_another_token_keeps_everything(scene
     [
         (lambda: token(sub="payload"), (4501, "unauthenticated")),
         (lambda: "payload", (4501, "unauthenticated")),
-        (lambda: signed(claims(sub="me", exp=seconds(-100))), EXPIRED),
+        (lambda: sign(claims(sub="me", exp=seconds(-100))), EXPIRED),
     ],
     ids=["of another", "junk", "past its time"],
 )
 async def test_row_12_a_refresh_is_for_the_same_subject(
     scene: Scene, other: Any, closed: tuple[int, str]
 ) -> None:
-    await scene.book.open("alice")
-    async with Viewer(scene.gateway.ws, shows=token(sub="me")) as viewer:
-        await viewer.follow("alice")
-        await viewer.until_at("alice", 1)
-        await viewer.ask("refresh", token=other())
-        assert reason(await viewer.until_closed()) == closed
-    await scene.told("closed", "payload", "eyJ", code=closed[0], reason=closed[1])
+    await scene.projector.open("alice")
+    async with WebSocketClient(scene.gateway.ws, token=token(sub="me")) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        await client.request("refresh", token=other())
+        assert reason(await client.until_closed()) == closed
+    await scene.assert_logged("closed", "payload", "eyJ", code=closed[0], reason=closed[1])

@@ -18,24 +18,24 @@ from livebalance.gateway.server.tcp import TransportTimeouts
 from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.readmodel.revocations import revoke
 from livebalance.wire.identity import AccountId
-from tests.integration.gateway.book import Book, paying
-from tests.integration.gateway.conftest import Running, StartGateway
-from tests.integration.gateway.hole import hole
-from tests.integration.gateway.straw import straw
-from tests.integration.gateway.test_following import assert_shows
-from tests.integration.gateway.viewer import Frame, Shown, Viewer
-from tests.integration.gateway.watcher import Watcher
+from tests.integration.gateway.checked_client import CheckedClient
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.fake_projector import FakeProjector, transferring
+from tests.integration.gateway.faulty_proxy import faulty_proxy
+from tests.integration.gateway.narrow_socket import narrow_socket
+from tests.integration.gateway.test_subscribe import assert_shows
+from tests.integration.gateway.websocket_client import Frame, ShownAccount, WebSocketClient
 from tests.servers.database import Database
 from tests.tokens import token
 
 SO_ATTACH_FILTER = 26  # of Linux
 
 
-def drop_packets(viewer: Viewer) -> None:
+def drop_packets(client: WebSocketClient) -> None:
     """All that come for it are lost from now on: nothing of them is acknowledged."""
     verdict = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))  # a filter that takes 0 bytes
     program = struct.pack("@HP", 1, ctypes.addressof(verdict))
-    one: socket.socket = viewer.transport.get_extra_info("socket")
+    one: socket.socket = client.transport.get_extra_info("socket")
     try:
         one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
     except PermissionError:
@@ -43,36 +43,38 @@ def drop_packets(viewer: Viewer) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
 
 
-async def test_f30_connections_that_are_open_on_one_side(start_gateway: StartGateway, book: Book) -> None:
+async def test_f30_connections_that_are_open_on_one_side(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     """Nothing passes any more, in either direction, and nothing closes: each side finds out by itself."""
     gateway = await start_gateway(heartbeat_interval_seconds=0.3, ping_interval_seconds=1.0)
-    await book.open("alice")
+    await projector.open("alice")
     async with (
-        hole(gateway.ws) as (wire, through_it),
-        Viewer(gateway.ws) as neighbour,
-        Viewer(through_it) as swallowed,  # what is sent to it is acknowledged by a system on the way
-        Viewer(gateway.ws) as dropped,
-        Watcher([through_it, gateway.ws], ["alice"]) as watcher,
+        faulty_proxy(gateway.ws) as (wire, through_it),
+        WebSocketClient(gateway.ws) as neighbour,
+        WebSocketClient(through_it) as swallowed,  # what is sent to it is acknowledged by a system on the way
+        WebSocketClient(gateway.ws) as dropped,
+        CheckedClient([through_it, gateway.ws], ["alice"]) as checked,
     ):
-        for viewer in (neighbour, swallowed, dropped):
-            await viewer.follow("alice")
-            await viewer.until_at("alice", 1)
-        await watcher.until_current(book)
-        before = await gateway.counted("closed_connections", code="1006", reason="silent")
-        wire.swallow()
+        for client in (neighbour, swallowed, dropped):
+            await client.subscribe("alice")
+            await client.until_at("alice", 1)
+        await checked.until_current(projector)
+        before = await gateway.counter("closed_connections", code="1006", reason="silent")
+        wire.drop_all()
         drop_packets(dropped)
-        await book.move("alice", 5)
-        assert_shows(await neighbour.until_at("alice", 3), book.page("alice"))
-        await watcher.until(lambda: watcher.of(Disconnected))
-        assert watcher.of(Disconnected)[0][:2] == (1006, "silent")
-        await watcher.until_current(book)
-        watcher.assert_exact(book)
-        assert watcher.of(Connected)[-1].url == gateway.ws
+        await projector.transfer("alice", 5)
+        assert_shows(await neighbour.until_at("alice", 3), projector.account("alice"))
+        await checked.until(lambda: checked.of(Disconnected))
+        assert checked.of(Disconnected)[0][:2] == (1006, "silent")
+        await checked.until_current(projector)
+        checked.assert_exact(projector)
+        assert checked.of(Connected)[-1].url == gateway.ws
         await gateway.until_sessions(2)
-        assert await gateway.counted("closed_connections", code="1006", reason="silent") >= before + 2
+        assert await gateway.counter("closed_connections", code="1006", reason="silent") >= before + 2
         assert (swallowed.revision("alice"), dropped.revision("alice")) == (1, 1)
-        await book.move("alice", 5)
-        assert_shows(await neighbour.until_at("alice", 5), book.page("alice"))
+        await projector.transfer("alice", 5)
+        assert_shows(await neighbour.until_at("alice", 5), projector.account("alice"))
         assert len(neighbour.of_type("delta")) == 2
 
 
@@ -99,23 +101,23 @@ def waiting(one: WebSocketConnection) -> int:
     return outbox + one.transport.get_write_buffer_size()
 
 
-async def read_on(viewer: Viewer) -> None:
+async def read_on(client: WebSocketClient) -> None:
     """One more frame, or a few."""
-    seen = len(viewer.frames)
-    viewer.reads.set()
-    await viewer.until(lambda: len(viewer.frames) > seen)
+    seen = len(client.frames)
+    client.reading.set()
+    await client.until(lambda: len(client.frames) > seen)
 
 
-async def counters(gateway: Running) -> dict[str, float]:
+async def counters(gateway: RunningGateway) -> dict[str, float]:
     return {
-        "conflated": await gateway.counted("conflated_frames", reason="slow"),
-        "forgotten": await gateway.counted("client_queue_overflows"),
-        "aborted": await gateway.counted("closed_connections", code="1006", reason="no_progress"),
+        "conflated": await gateway.counter("conflated_frames", reason="slow"),
+        "forgotten": await gateway.counter("client_queue_overflows"),
+        "aborted": await gateway.counter("closed_connections", code="1006", reason="no_progress"),
     }
 
 
 async def test_f29_a_reader_that_is_slow_and_then_dead(
-    start_gateway: StartGateway, book: Book, sockets: list[WebSocketConnection]
+    start_gateway: StartGateway, projector: FakeProjector, sockets: list[WebSocketConnection]
 ) -> None:
     """It gets every transfer, in fewer frames; what waits for it is bounded; its neighbour gets all."""
     gateway = await start_gateway(
@@ -124,28 +126,31 @@ async def test_f29_a_reader_that_is_slow_and_then_dead(
     bound = (
         2 * gateway.settings.client_queue_bytes + TransportTimeouts().high_water
     )  # one that waits, one that was written
-    await book.open("busy")
-    page = book.page("busy")
-    async with Viewer(gateway.ws, sock=straw(gateway.http)) as slow, Viewer(gateway.ws) as neighbour:
-        for viewer in (slow, neighbour):
-            await viewer.follow("busy")
-            await viewer.until_at("busy", 1)
+    await projector.open("busy")
+    page = projector.account("busy")
+    async with (
+        WebSocketClient(gateway.ws, sock=narrow_socket(gateway.http)) as slow,
+        WebSocketClient(gateway.ws) as neighbour,
+    ):
+        for client in (slow, neighbour):
+            await client.subscribe("busy")
+            await client.until_at("busy", 1)
         before = await counters(gateway)
 
         async def write(batches: int) -> None:
             for number in range(batches):
-                await book.move("busy", *[number] * 20)
+                await projector.transfer("busy", *[number] * 20)
                 await neighbour.until_at("busy", page.revision)
                 assert max(waiting(one) for one in sockets) <= bound
 
         for _ in range(2):
-            slow.reads.clear()
+            slow.reading.clear()
             await write(50)
             await read_on(slow)
-        slow.reads.set()
+        slow.reading.set()
         assert_shows(await slow.until_at("busy", page.revision, within=20), page)
         assert len(slow.of_type("delta")) < 80
-        slow.reads.clear()
+        slow.reading.clear()
         await write(60)
         await gateway.until_sessions(1)
         assert_shows(neighbour.shown["busy"], page)
@@ -154,13 +159,13 @@ async def test_f29_a_reader_that_is_slow_and_then_dead(
         assert grown["conflated"] > 10
         assert grown["forgotten"] > 0
         assert grown["aborted"] == 1
-        slow.reads.set()
+        slow.reading.set()
 
 
 # --- everything at once
 
 
-class Racer(Viewer):
+class Racer(WebSocketClient):
     """Frames of an account chain from the answer to its last question; after its end none of it may come."""
 
     def __init__(self, url: str, subject: str) -> None:
@@ -172,18 +177,18 @@ class Racer(Viewer):
         self.taken_back: set[str] = set()  # as it was told
 
     async def ask_for(self, account: str, how: str) -> None:
-        shown = self.shown.setdefault(account, Shown())
+        shown = self.shown.setdefault(account, ShownAccount())
         if how == "off":
             self.following.discard(account)
-            self.asked[account] = await self.ask("unsubscribe", channels=[f"account:{account}"])
+            self.asked[account] = await self.request("unsubscribe", channels=[f"account:{account}"])
             return
         if how == "anew":
             shown.position = None
         self.following.add(account)
         self.ended.discard(account)
-        self.asked[account] = await self.follow(account, at=shown.position)
+        self.asked[account] = await self.subscribe(account, position=shown.position)
 
-    async def _hear(self, frame: Frame) -> None:
+    async def _receive(self, frame: Frame) -> None:
         account = frame.get("channel", "").removeprefix("account:")
         if frame["type"] == "ok":
             answered = {one for one, request in self.asked.items() if request == frame["id"]}
@@ -198,20 +203,20 @@ class Racer(Viewer):
             assert account not in self.ended | self.taken_back
             if account in self.asked:
                 return  # sent before the question was heard
-        await super()._hear(frame)
+        await super()._receive(frame)
 
-    def is_current(self, book: Book) -> bool:
-        return all(self.revision(one) == book.page(one).revision for one in self.following)
+    def is_current(self, projector: FakeProjector) -> bool:
+        return all(self.revision(one) == projector.account(one).revision for one in self.following)
 
 
 async def test_f32_clients_ask_for_everything_at_once(
-    start_gateway: StartGateway, book: Book, database: Database
+    start_gateway: StartGateway, projector: FakeProjector, database: Database
 ) -> None:
     """For an account, for no more of it, and again, while money moves and rights are taken back."""
     random = Random(32)
     gateway = await start_gateway(message_rate=1000, revocation_poll_seconds=0.5, recovery_page_rows=5)
     accounts = [f"a-{number}" for number in range(8)]
-    await book.open(*accounts)
+    await projector.open(*accounts)
     operator = await asyncpg.connect(database.url("operator"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(operator.close)
@@ -219,7 +224,7 @@ async def test_f32_clients_ask_for_everything_at_once(
         for racer in some:
             await stack.enter_async_context(racer)
         taken: dict[Racer, set[str]] = {racer: set() for racer in some}
-        async with paying(book, accounts):
+        async with transferring(projector, accounts):
             for _ in range(500):
                 racer, account = random.choice(some), random.choice(accounts)
                 if random.random() < 0.02:
@@ -232,10 +237,10 @@ async def test_f32_clients_ask_for_everything_at_once(
         for racer in some:
             assert racer.taken_back <= taken[racer]
             assert racer.following
-            await racer.until(lambda racer=racer: not racer.asked and racer.is_current(book))
+            await racer.until(lambda racer=racer: not racer.asked and racer.is_current(projector))
             for account in racer.following:
-                page, shown = book.page(account), racer.shown[account]
+                page, shown = projector.account(account), racer.shown[account]
                 ids = [one["id"] for one in shown.transfers]
                 assert ids == [one.id for one in page.transfers[-len(ids) :]]
                 assert shown.balance
-                assert shown.balance["transfer_id"] == page.named
+                assert shown.balance["transfer_id"] == page.balance_transfer

@@ -9,25 +9,25 @@ from msgspec.structs import replace
 
 from livebalance.readmodel import gateway_reads, projector_writes
 from livebalance.wire.identity import Epoch, Position, Revision
-from tests.integration.gateway.book import Book
+from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
 
 MANY = 5000
 
 
-async def fill(book: Book) -> None:
+async def fill(projector: FakeProjector) -> None:
     """One account with many transfers among a hundred with few: what misleads a planner most."""
-    await book.open("hot", *(f"cold-{number}" for number in range(100)))
-    await book.execute(
+    await projector.open("hot", *(f"cold-{number}" for number in range(100)))
+    await projector.execute(
         "insert into transfer select 'hot', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
         " from generate_series(2, $1::int) n",
         MANY,
     )
-    await book.execute(
+    await projector.execute(
         "insert into transfer select 'cold-' || a, n, 't-' || n, 1.5, 1.5, now(), now(), 'transfers', 0, n"
         " from generate_series(0, 99) a, generate_series(2, 40) n"
     )
-    await book.execute("update balance set revision = $1 where account_id = 'hot'", MANY)
+    await projector.execute("update balance set revision = $1 where account_id = 'hot'", MANY)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -51,13 +51,13 @@ async def most_rows(connection: projector_writes.Connection, after: Position | N
     return max(float(node["Actual Rows"]) for node in scans)
 
 
-async def test_a_snapshot_reads_no_more_than_it_shows(book: Book, database: Database) -> None:
-    await fill(book)
+async def test_a_snapshot_reads_no_more_than_it_shows(projector: FakeProjector, database: Database) -> None:
+    await fill(projector)
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute("analyze")
     await owner.close()
     connection = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
-    near = Position(Epoch(book.epoch), Revision(MANY - 20))
+    near = Position(Epoch(projector.epoch), Revision(MANY - 20))
     try:
         assert await most_rows(connection, None) <= gateway_reads.SNAPSHOT_TRANSFERS + 1
         assert await most_rows(connection, near) <= 20

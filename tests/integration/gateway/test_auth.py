@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
 from livebalance.runtime.errors import StartupError
-from tests.integration.gateway.book import Book
-from tests.integration.gateway.conftest import Running, StartGateway
-from tests.integration.gateway.viewer import Frame, Viewer
-from tests.tokens import bearer, claims, signed, token
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.websocket_client import Frame, WebSocketClient
+from tests.tokens import bearer, claims, sign, token
 
 ORIGIN = "https://bank.example"
 
@@ -29,27 +29,27 @@ def reason(closed: tuple[int, str]) -> tuple[int, str]:
     return closed[0], json.loads(closed[1])["code"]
 
 
-def data(viewer: Viewer) -> list[Frame]:
-    return [one for one in viewer.frames if one["type"] not in ("status", "heartbeat")]
+def data(client: WebSocketClient) -> list[Frame]:
+    return [one for one in client.frames if one["type"] not in ("status", "heartbeat")]
 
 
 # --- the first message
 
 
-async def test_a_token_opens_the_door(gateway: Running, book: Book) -> None:
-    async with Viewer(gateway.ws, shows=None) as viewer:
+async def test_a_token_opens_the_door(gateway: RunningGateway, projector: FakeProjector) -> None:
+    async with WebSocketClient(gateway.ws, token=None) as client:
         shown = claims()
-        await viewer.send(json.dumps({"type": "auth", "token": signed(shown)}))
-        await viewer.until(lambda: viewer.of_type("welcome"))
-        told = viewer.of_type("welcome")[0]["expires_at"]
+        await client.send(json.dumps({"type": "auth", "token": sign(shown)}))
+        await client.until(lambda: client.of_type("welcome"))
+        told = client.of_type("welcome")[0]["expires_at"]
         assert told == time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(shown["exp"]))
 
 
-async def test_a_token_is_shown_once(gateway: Running) -> None:
-    async with Viewer(gateway.ws) as viewer:
-        await viewer.send(json.dumps({"type": "auth", "token": token()}))
-        await viewer.until(lambda: viewer.of_type("error"))
-        assert viewer.of_type("error")[0]["code"] == "bad_message"
+async def test_a_token_is_shown_once(gateway: RunningGateway) -> None:
+    async with WebSocketClient(gateway.ws) as client:
+        await client.send(json.dumps({"type": "auth", "token": token()}))
+        await client.until(lambda: client.of_type("error"))
+        assert client.of_type("error")[0]["code"] == "bad_message"
 
 
 # --- the cookie
@@ -57,36 +57,40 @@ async def test_a_token_is_shown_once(gateway: Running) -> None:
 
 def cookie(value: str, origin: str | None = ORIGIN) -> dict[str, Any]:
     headers = {"Cookie": f"theme=dark; livebalance={value}"}
-    return {"shows": None, "additional_headers": headers, **({"origin": origin} if origin else {})}
+    return {"token": None, "additional_headers": headers, **({"origin": origin} if origin else {})}
 
 
-async def test_a_cookie_speaks_for_a_page_of_ours(start_gateway: StartGateway, book: Book) -> None:
+async def test_a_cookie_speaks_for_a_page_of_ours(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     gateway = await start_gateway(allowed_origins=(ORIGIN,))
-    await book.open("alice", "bob")
-    async with Viewer(gateway.ws, **cookie(token(["alice"]))) as viewer:
-        await viewer.follow("alice", "bob")
-        await viewer.until_at("alice", 1)
-        assert [one["code"] for one in viewer.of_type("error")] == ["no_access"]
+    await projector.open("alice", "bob")
+    async with WebSocketClient(gateway.ws, **cookie(token(["alice"]))) as client:
+        await client.subscribe("alice", "bob")
+        await client.until_at("alice", 1)
+        assert [one["code"] for one in client.of_type("error")] == ["no_access"]
 
 
-async def test_what_is_said_goes_before_a_cookie(start_gateway: StartGateway, book: Book) -> None:
+async def test_what_is_said_goes_before_a_cookie(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     gateway = await start_gateway(allowed_origins=(ORIGIN,), auth_timeout_seconds=1.0)
-    await book.open("alice", "bob")
+    await projector.open("alice", "bob")
     for old in (token(["alice"]), "stale"):
-        async with Viewer(gateway.ws, **{**cookie(old), "shows": token(["bob"])}) as viewer:
-            await viewer.follow("alice", "bob")
-            await viewer.until_at("bob", 1)
-            assert [one["channel"] for one in viewer.of_type("error")] == ["account:alice"]
-            assert len(viewer.of_type("welcome")) == 1
-    async with Viewer(gateway.ws, **cookie(signed(claims(exp=int(time.time()) - 100)))) as viewer:
-        assert reason(await viewer.until_closed()) == (4001, "token_expired")
+        async with WebSocketClient(gateway.ws, **{**cookie(old), "token": token(["bob"])}) as client:
+            await client.subscribe("alice", "bob")
+            await client.until_at("bob", 1)
+            assert [one["channel"] for one in client.of_type("error")] == ["account:alice"]
+            assert len(client.of_type("welcome")) == 1
+    async with WebSocketClient(gateway.ws, **cookie(sign(claims(exp=int(time.time()) - 100)))) as client:
+        assert reason(await client.until_closed()) == (4001, "token_expired")
 
 
 # --- what one may see
 
 
-async def test_a_list_shows_what_one_may_see(gateway: Running, book: Book) -> None:
-    await book.open("alice", "EU-1", "EU-2", "EX", "secret")
+async def test_a_list_shows_what_one_may_see(gateway: RunningGateway, projector: FakeProjector) -> None:
+    await projector.open("alice", "EU-1", "EU-2", "EX", "secret")
     async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
         mine = bearer(token(["alice", "EU-*"]))
         listed = (await http.get("/accounts", headers=mine)).json()["accounts"]
@@ -95,8 +99,10 @@ async def test_a_list_shows_what_one_may_see(gateway: Running, book: Book) -> No
         assert ([one["account"] for one in found["accounts"]], found["next"]) == (["EU-1"], "EU-1")
 
 
-async def test_rest_says_what_is_wrong_with_a_token(gateway: Running, book: Book) -> None:
-    expired = signed(claims(exp=int(time.time()) - 100))
+async def test_rest_says_what_is_wrong_with_a_token(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
+    expired = sign(claims(exp=int(time.time()) - 100))
     async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
         for headers, code in [
             ({}, "unauthenticated"),
@@ -134,7 +140,7 @@ class Issuer:
 
 
 async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGateway, monkeypatch: Any) -> None:
-    monkeypatch.setattr("livebalance.gateway.auth.jwks.SOON", 0.2)
+    monkeypatch.setattr("livebalance.gateway.auth.jwks.RETRY_SECONDS", 0.2)
     issuer = Issuer()
     old, new = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 
@@ -153,28 +159,28 @@ async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGatewa
         token_issuer="bank",
         token_audience="balances",
     )
-    async with Viewer(gateway.ws, shows=by(old, "old")) as viewer:
-        await viewer.until(lambda: viewer.of_type("welcome"))
+    async with WebSocketClient(gateway.ws, token=by(old, "old")) as client:
+        await client.until(lambda: client.of_type("welcome"))
     issuer.keys = [public(new, "new")]
     issuer.asked.clear()
     await asyncio.sleep(0.25)  # a key that is missing sooner is taken for missing at the address too
-    async with Viewer(gateway.ws, shows=by(new, "new")) as viewer:
-        code, text = await viewer.until_closed()
+    async with WebSocketClient(gateway.ws, token=by(new, "new")) as client:
+        code, text = await client.until_closed()
         assert (code, json.loads(text)["code"]) == (4013, "keys_missing")
         assert 1000 <= json.loads(text)["retry_after_ms"] <= 2000
     await asyncio.wait_for(issuer.asked.wait(), 5)
     async with asyncio.timeout(5):
         while True:
-            async with Viewer(gateway.ws, shows=by(new, "new")) as viewer:
-                await viewer.until(lambda: viewer.frames or viewer.closed)
-                if viewer.of_type("welcome"):
+            async with WebSocketClient(gateway.ws, token=by(new, "new")) as client:
+                await client.until(lambda: client.frames or client.closed)
+                if client.of_type("welcome"):
                     break
-    async with Viewer(gateway.ws, shows=by(old, "old")) as viewer:
-        assert (await viewer.until_closed())[0] in (4501, 4013)
+    async with WebSocketClient(gateway.ws, token=by(old, "old")) as client:
+        assert (await client.until_closed())[0] in (4501, 4013)
     reads = issuer.reads
     for number in range(20):
-        async with Viewer(gateway.ws, shows=by(new, f"guess-{number}")) as viewer:
-            assert (await viewer.until_closed())[0] in (4501, 4013)
+        async with WebSocketClient(gateway.ws, token=by(new, f"guess-{number}")) as client:
+            assert (await client.until_closed())[0] in (4501, 4013)
     assert issuer.reads <= reads + 10  # not once for each
     server.close()
 

@@ -1,4 +1,4 @@
-"""A client that keeps every frame it got and the state they make; one that does not chain fails the test."""
+"""A WebSocket client that keeps every frame and the accounts they make. It fails if frames do not chain."""
 
 import asyncio
 import json
@@ -10,21 +10,21 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from livebalance.wire.frame import SUBPROTOCOL
-from tests.tokens import token
+from tests import tokens
 
 Frame = dict[str, Any]
 WITHIN = 10.0
 
 
-class Shown:
-    """One account on screen."""
+class ShownAccount:
+    """An account as the client shows it."""
 
     def __init__(self) -> None:
         self.position: dict[str, Any] | None = None
         self.balance: Frame | None = None
         self.transfers: list[Frame] = []  # oldest first
 
-    def take(self, frame: Frame) -> None:
+    def apply(self, frame: Frame) -> None:
         if frame["type"] == "snapshot":
             self.transfers = frame["transfers"][::-1]
             self.balance = frame["balance"]
@@ -37,21 +37,21 @@ class Shown:
         self.position = {"epoch": frame["epoch"], "revision": frame["to"]}
 
 
-class Viewer:
-    """`shows`: its token, which is otherwise one for everything; None: it says nothing by itself."""
+class WebSocketClient:
+    """Authenticates with `token`, by default a new token for every account. None: does not authenticate."""
 
-    def __init__(self, url: str, *, shows: str | None = "", **options: Any) -> None:
-        self._shows = token() if shows == "" else shows
+    def __init__(self, url: str, *, token: str | None = "", **options: Any) -> None:
+        self._token = tokens.token() if token == "" else token
         self._url, self._options = url, options
         self.frames: list[Frame] = []
-        self.shown: dict[str, Shown] = {}
+        self.shown: dict[str, ShownAccount] = {}
         self.closed: tuple[int, str] | None = None
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._socket: ClientConnection
         self._reader: asyncio.Task[None]
         self._requests = 0
-        self.reads = asyncio.Event()  # cleared: it stops reading, as a page in a sleeping tab may
-        self.reads.set()
+        self.reading = asyncio.Event()  # cleared: the client stops reading, as a page in a sleeping tab may
+        self.reading.set()
 
     async def __aenter__(self) -> Self:
         self._socket = await connect(
@@ -66,8 +66,8 @@ class Viewer:
             },
         )
         self._reader = asyncio.create_task(self._read())
-        if self._shows is not None:
-            await self.send(json.dumps({"type": "auth", "token": self._shows}))
+        if self._token is not None:
+            await self.send(json.dumps({"type": "auth", "token": self._token}))
         return self
 
     async def __aexit__(
@@ -82,20 +82,20 @@ class Viewer:
     async def _read(self) -> None:
         try:
             while True:
-                await self.reads.wait()
-                await self._hear(json.loads(await self._socket.recv()))
+                await self.reading.wait()
+                await self._receive(json.loads(await self._socket.recv()))
         except ConnectionClosed:
-            closed = self._socket.protocol
-            self.closed = (closed.close_code or 1006, closed.close_reason or "")
-            async with self._news:
-                self._news.notify_all()
+            protocol = self._socket.protocol
+            self.closed = (protocol.close_code or 1006, protocol.close_reason or "")
+            async with self._changed:
+                self._changed.notify_all()
 
-    async def _hear(self, frame: Frame) -> None:
+    async def _receive(self, frame: Frame) -> None:
         self.frames.append(frame)
         if frame["type"] in ("snapshot", "delta"):
-            self.shown.setdefault(frame["channel"].removeprefix("account:"), Shown()).take(frame)
-        async with self._news:
-            self._news.notify_all()
+            self.shown.setdefault(frame["channel"].removeprefix("account:"), ShownAccount()).apply(frame)
+        async with self._changed:
+            self._changed.notify_all()
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -104,30 +104,31 @@ class Viewer:
     async def send(self, text: str | bytes) -> None:
         await self._socket.send(text)
 
-    async def ask(self, type_: str, **fields: Any) -> int:
+    async def request(self, type_: str, **fields: Any) -> int:
+        """Sends a message with an id, and returns the id."""
         self._requests += 1
         await self.send(json.dumps({"type": type_, "id": self._requests, **fields}))
         return self._requests
 
-    async def follow(self, *accounts: str, at: dict[str, Any] | None = None) -> int:
-        position = {"position": at} if at else {}
-        return await self.ask(
-            "subscribe", channels=[{"channel": f"account:{account}", **position} for account in accounts]
+    async def subscribe(self, *accounts: str, position: dict[str, Any] | None = None) -> int:
+        resume = {"position": position} if position else {}
+        return await self.request(
+            "subscribe", channels=[{"channel": f"account:{account}", **resume} for account in accounts]
         )
 
     async def until(self, happened: Any, within: float = WITHIN) -> None:
-        """Waits until `happened()` is true, asked after every frame."""
+        """Waits until `happened()` is true. It is called after every frame."""
 
-        def settled() -> bool:
+        def is_over() -> bool:
             return bool(happened()) or self._reader.done()
 
-        async with asyncio.timeout(within), self._news:
-            await self._news.wait_for(settled)
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(is_over)
         if self._reader.done():
             self._reader.result()
         assert happened(), f"closed before it happened: {self.closed}"
 
-    async def until_at(self, account: str, revision: int, within: float = WITHIN) -> Shown:
+    async def until_at(self, account: str, revision: int, within: float = WITHIN) -> ShownAccount:
         await self.until(lambda: self.revision(account) == revision, within)
         return self.shown[account]
 
@@ -144,6 +145,6 @@ class Viewer:
         return [frame for frame in self.frames if frame["type"] == type_]
 
 
-def position(shown: Shown) -> Frame:
+def position_of(shown: ShownAccount) -> Frame:
     assert shown.position
     return shown.position

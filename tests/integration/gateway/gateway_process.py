@@ -1,4 +1,4 @@
-"""Gateways in processes of their own, for tests that stop them, pause them or kill them."""
+"""A gateway in its own process, for tests that stop, pause or kill it."""
 
 import asyncio
 import signal
@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 
 from livebalance.stack.process.process import ChildProcess, bare_environment
-from tests.integration.gateway.bad_input.raw import talk
+from tests.integration.gateway.bad_input.raw import send_request
 
 
-class Process:
-    """A gateway; `environment` are its settings beside its name and its port."""
+class GatewayProcess:
+    """A gateway. `environment` has its settings except name and port."""
 
     def __init__(self, name: str, port: int, log: Path, environment: dict[str, str]) -> None:
         self.http = f"http://127.0.0.1:{port}"
@@ -27,7 +27,7 @@ class Process:
         )
 
     async def start(self) -> None:
-        """Ready when it returns."""
+        """Starts the process, and waits until it is ready."""
         self.child.start()
         async with asyncio.timeout(20), httpx.AsyncClient() as client:
             while True:
@@ -39,9 +39,9 @@ class Process:
                     await asyncio.sleep(0.05)
 
     async def exited(self, within: float) -> int | None:
-        """Its exit code, once it has ended by itself."""
+        """Waits until the process has ended by itself, and returns its exit code."""
         async with asyncio.timeout(within):
-            while self.child.pid:  # noqa: ASYNC110 - a process tells nobody
+            while self.child.pid:  # noqa: ASYNC110 - a process has no event for its end
                 await asyncio.sleep(0.02)
         return self.child.exit_code
 
@@ -51,12 +51,12 @@ class Process:
 
     async def status(self, path: str) -> int:
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-        return (await talk(self.http, request)).status
+        return (await send_request(self.http, request)).status
 
-    async def counted(self, name: str, **labels: str) -> float:
-        """What /metrics shows of it; 0 if it is not there."""
+    async def counter(self, name: str, **labels: str) -> float:
+        """Returns the value of a series in /metrics, or 0."""
         async with httpx.AsyncClient(timeout=10) as client:
             text = (await client.get(f"{self.http}/metrics")).text
-        told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-        series = f"livebalance_gateway_{name}" + (f"{{{told}}} " if told else " ")
+        selector = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        series = f"livebalance_gateway_{name}" + (f"{{{selector}}} " if selector else " ")
         return float(text.partition(f"\n{series}")[2].partition("\n")[0] or 0)

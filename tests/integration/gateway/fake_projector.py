@@ -1,4 +1,4 @@
-"""Writes accounts as a projector does: rows in one transaction, then one delta per account to Redis."""
+"""Writes accounts like a projector: rows in one transaction, then one delta per account to Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -34,51 +34,53 @@ START = Millis(1_795_000_000_000)
 
 
 @dataclass
-class Page:
-    """One account: whole cents, and every transfer ever written, in order."""
+class FakeAccount:
+    """An account as it was written: amounts in cents, and every transfer in order."""
 
-    account: AccountId
+    id: AccountId
     revision: int = 0
     total: int = 0
     version: int = -1  # no balance record yet
-    named: str = ""  # the transfer the balance names
+    balance_transfer: str = ""  # the id of the transfer that the balance names
     transfers: list[TransferView] = field(default_factory=list)
 
     @property
     def lane(self) -> Lane:
-        return Lane(sum(self.account.encode()) % LANES)
+        return Lane(sum(self.id.encode()) % LANES)
 
     @property
-    def named_total(self) -> int:
-        return next((cents(one.total) for one in self.transfers if one.id == self.named), 0)
+    def balance_total(self) -> int:
+        totals = (
+            cents(transfer.total) for transfer in self.transfers if transfer.id == self.balance_transfer
+        )
+        return next(totals, 0)
 
     def balance(self) -> BalanceView | None:
         if self.version < 0:
             return None
-        behind = str(Money(self.total - self.named_total, 2))
         return BalanceView(
-            amount=str(Money(self.named_total, 2)),
+            amount=str(Money(self.balance_total, 2)),
             currency="EUR",
             version=self.version,
             revision=Revision(self.revision),
-            transfer_id=TransferId(self.named),
+            transfer_id=TransferId(self.balance_transfer),
             client_id="client-1",
             opening="0.00",
-            half_applied=behind,
+            half_applied=str(Money(self.total - self.balance_total, 2)),
             drift="0.00",
             disputed_since=None,
         )
 
     def change(self, amount: int | None) -> list[TransferView]:
-        """A transfer of that many cents, or (None) the balance record of the last one."""
+        """Adds a transfer of `amount` cents, or (None) the balance record of the last transfer."""
         self.revision += 1
         if amount is None:
             self.version += 1
-            self.named = self.transfers[-1].id if self.transfers and self.version else ""
+            self.balance_transfer = self.transfers[-1].id if self.transfers and self.version else ""
             return []
         self.total += amount
         number = len(self.transfers)
-        one = TransferView(
+        transfer = TransferView(
             id=TransferId(f"t-{number}"),
             amount=str(Money(amount, 2)),
             total=str(Money(self.total, 2)),
@@ -86,43 +88,43 @@ class Page:
             revision=Revision(self.revision),
             source=format_source("transfers", self.lane, Offset(number)),
         )
-        self.transfers.append(one)
-        return [one]
+        self.transfers.append(transfer)
+        return [transfer]
 
 
-async def _rung(url: str, prefix: str) -> Publisher:
-    """Once a ring was taken."""
-    doorbell = Publisher(url)
-    doorbell.start()
+async def _start_publisher(url: str, prefix: str) -> Publisher:
+    """Returns the projector's publisher, once Redis has accepted a message."""
+    publisher = Publisher(url)
+    publisher.start()
     async with asyncio.timeout(10):
-        taken = metrics.published_messages._value.get()
-        while metrics.published_messages._value.get() == taken:
-            await doorbell.publish([(f"{prefix}nobody", b"")])
+        published = metrics.published_messages._value.get()
+        while metrics.published_messages._value.get() == published:
+            await publisher.publish([(f"{prefix}nobody", b"")])
             await asyncio.sleep(0.05)
-    return doorbell
+    return publisher
 
 
 def cents(text: str) -> int:
     return int(text.replace(".", ""))
 
 
-class Book:
-    """All accounts of a database. `deaf` makes it commit without publishing, as if Redis had lost it all."""
+class FakeProjector:
+    """Writes the accounts of a database. If `silent`, it publishes nothing, as if Redis lost each message."""
 
     def __init__(self, postgres: str, redis_url: str, prefix: str) -> None:
         self._postgres, self._redis_url, self._prefix = postgres, redis_url, prefix
-        self.pages: dict[AccountId, Page] = {}
+        self.accounts: dict[AccountId, FakeAccount] = {}
         self.epoch = Epoch("00000000000000a1")
         self.as_of = START
-        self.deaf = False
+        self.silent = False
         self._sql: asyncpg.Connection[asyncpg.Record]
         self._redis: redis.asyncio.Redis
-        self._doorbell: Publisher | None = None  # of a cluster: a projector's own
+        self._publisher: Publisher | None = None  # in a cluster
 
     async def __aenter__(self) -> Self:
         self._sql = await asyncpg.connect(self._postgres)
         if RedisUrl.parse(self._redis_url).clustered:
-            self._doorbell = await _rung(self._redis_url, self._prefix)
+            self._publisher = await _start_publisher(self._redis_url, self._prefix)
         else:
             self._redis = redis.asyncio.from_url(
                 self._redis_url, retry_on_error=[redis.exceptions.ConnectionError]
@@ -142,35 +144,35 @@ class Book:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._sql.close()
-        await (self._doorbell.close() if self._doorbell else self._redis.aclose())
+        await (self._publisher.close() if self._publisher else self._redis.aclose())
 
-    def page(self, account: str) -> Page:
-        return self.pages.setdefault(AccountId(account), Page(AccountId(account)))
+    def account(self, account: str) -> FakeAccount:
+        return self.accounts.setdefault(AccountId(account), FakeAccount(AccountId(account)))
 
     async def open(self, *accounts: str) -> None:
-        """Each gets its balance record of version 0."""
+        """Writes a balance record of version 0 for each account."""
         await self.write({account: [None] for account in accounts})
 
-    async def move(self, account: str, *amounts: int) -> None:
-        """Transfers, each followed by its balance record, in one batch."""
-        await self.write({account: [one for amount in amounts for one in (amount, None)]})
+    async def transfer(self, account: str, *amounts: int) -> None:
+        """Writes transfers in one batch, each followed by its balance record."""
+        await self.write({account: [change for amount in amounts for change in (amount, None)]})
 
     async def write(self, batch: dict[str, list[int | None]]) -> None:
-        """One transaction, then the deltas."""
+        """Writes changes in one transaction, then publishes the deltas. See `FakeAccount.change`."""
         self.as_of = Millis(self.as_of + 1000)
         deltas = []
         async with self._sql.transaction():
             await self._sql.execute("update lane set as_of = $1", as_datetime(self.as_of))
             for account, changes in batch.items():
-                deltas.append(await self._write(self.page(account), changes))
+                deltas.append(await self._write(self.account(account), changes))
         for delta, account in zip(deltas, batch, strict=True):
-            if not self.deaf:
+            if not self.silent:
                 await self.publish(account, delta)
 
     async def commit(self, account: str, changes: list[int | None]) -> Delta:
-        """One transaction; its delta is for the caller to publish."""
+        """Writes changes in one transaction, and returns the delta, which is not published."""
         async with self._sql.transaction():
-            return await self._write(self.page(account), changes)
+            return await self._write(self.account(account), changes)
 
     async def publish(self, account: str, delta: Delta) -> None:
         await self.publish_raw(account, encode_delta(delta))
@@ -182,56 +184,56 @@ class Book:
         await self._publish(redis_lane_channel(self._prefix, Lane(lane)), message)
 
     async def _publish(self, channel: str, message: bytes) -> None:
-        if self._doorbell:
-            await self._doorbell.publish([(channel, message)])
+        if self._publisher:
+            await self._publisher.publish([(channel, message)])
         else:
             await self._redis.publish(channel, message)
 
-    async def progress(self, lane: int, *, behind: bool) -> None:
+    async def publish_progress(self, lane: int, *, behind: bool) -> None:
         message = encode_progress(ProgressMessage(Lane(lane), self.epoch, self.as_of, behind))
         await self.publish_to_lane(lane, message)
 
     async def advance(self) -> None:
-        """Nothing happened, and that is known."""
+        """Completes every lane as of a later time, without a change."""
         await self.write({})
 
-    async def _write(self, page: Page, changes: list[int | None]) -> Delta:
-        before = page.revision
-        new = [one for amount in changes for one in page.change(amount)]
+    async def _write(self, account: FakeAccount, changes: list[int | None]) -> Delta:
+        before = account.revision
+        new = [transfer for amount in changes for transfer in account.change(amount)]
         await self._sql.executemany(
             "insert into transfer values"
             " ($1, $2, $3, $4::text::numeric, $5::text::numeric, $6, $6, 'transfers', $7, $8)",
             [
                 (
-                    page.account,
-                    one.revision,
-                    one.id,
-                    one.amount,
-                    one.total,
-                    as_datetime(Millis(START + int(one.id[2:]))),
-                    page.lane,
-                    int(one.id[2:]),
+                    account.id,
+                    transfer.revision,
+                    transfer.id,
+                    transfer.amount,
+                    transfer.total,
+                    as_datetime(Millis(START + int(transfer.id[2:]))),
+                    account.lane,
+                    int(transfer.id[2:]),
                 )
-                for one in new
+                for transfer in new
             ],
         )
-        await self._write_balance(page)
+        await self._write_balance(account)
         parts = DeltaParts(
             epoch=self.epoch,
             from_=Revision(before),
-            to=Revision(page.revision),
+            to=Revision(account.revision),
             recorded_at=self.as_of,
-            balance=balance_json(page.balance()),
+            balance=balance_json(account.balance()),
             transfers=transfers_json(new),
         )
-        return make_delta(page.account, page.lane, parts)
+        return make_delta(account.id, account.lane, parts)
 
-    async def _write_balance(self, page: Page) -> None:
-        view = page.balance()
+    async def _write_balance(self, account: FakeAccount) -> None:
+        view = account.balance()
         row: dict[str, Any] = {
-            "account_id": page.account,
-            "revision": page.revision,
-            "lane": page.lane,
+            "account_id": account.id,
+            "revision": account.revision,
+            "lane": account.lane,
             "balance": view and view.amount,
             "scale": view and 2,
             "currency": view and view.currency,
@@ -241,8 +243,8 @@ class Book:
             "opening": view and view.opening,
             "half_applied": view and view.half_applied,
             "drift": view and view.drift,
-            "posted_total": str(Money(page.total, 2)),
-            "transfer_count": len(page.transfers),
+            "posted_total": str(Money(account.total, 2)),
+            "transfer_count": len(account.transfers),
             "recorded_at": as_datetime(self.as_of),
         }
         amounts = {"balance", "opening", "half_applied", "drift", "posted_total"}
@@ -255,29 +257,30 @@ class Book:
         )
 
     async def change_epoch(self, epoch: str) -> None:
-        """Another epoch, as after a restore: every revision is counted anew."""
+        """Changes the epoch, as after a restore. Revisions of another epoch mean nothing."""
         self.epoch = Epoch(epoch)
         async with self._sql.transaction():
             await self._sql.execute("update projection set epoch = $1", epoch)
             await self._sql.execute("update lane set epoch = $1", epoch)
 
     async def erase(self, account: str) -> None:
-        page = self.page(account)
-        before = page.revision
-        fresh = self.pages[page.account] = Page(page.account, revision=before + 1)
+        old = self.account(account)
+        new = self.accounts[old.id] = FakeAccount(old.id, revision=old.revision + 1)
         async with self._sql.transaction():
             await self._sql.execute("delete from transfer where account_id = $1", account)
-            await self._write_balance(fresh)
-        parts = DeltaParts(self.epoch, Revision(before), Revision(before + 1), self.as_of, b"null", b"")
-        if not self.deaf:
-            await self.publish(account, make_delta(page.account, page.lane, parts, gone=True))
+            await self._write_balance(new)
+        parts = DeltaParts(
+            self.epoch, Revision(old.revision), Revision(new.revision), self.as_of, b"null", b""
+        )
+        if not self.silent:
+            await self.publish(account, make_delta(old.id, old.lane, parts, gone=True))
 
     async def kill_subscribers(self) -> None:
-        """RedisUrl drops every connection that listens."""
+        """Makes Redis close every pub/sub connection."""
         await self._redis.client_kill_filter(_type="pubsub")
 
     async def revisions(self) -> dict[str, int]:
-        """Of every account, as SQL has them."""
+        """Returns the revision of every account in Postgres."""
         rows = await self._sql.fetch("select account_id, revision from balance")
         return {row["account_id"]: row["revision"] for row in rows}
 
@@ -286,19 +289,21 @@ class Book:
 
 
 @asynccontextmanager
-async def paying(book: Book, accounts: Sequence[str], pause: float = 0.003) -> AsyncIterator[None]:
-    """Money moves all the time, on one account after the other; what was begun is written at the end."""
+async def transferring(
+    projector: FakeProjector, accounts: Sequence[str], pause: float = 0.003
+) -> AsyncIterator[None]:
+    """Writes transfers all the time, to one account after the other. The last one is complete at the end."""
     done = asyncio.Event()
 
-    async def pay() -> None:
+    async def transfer() -> None:
         for account in cycle(accounts):
             if done.is_set():
                 return
-            await book.move(account, 125)
+            await projector.transfer(account, 125)
             await asyncio.sleep(pause)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(pay())
+        group.create_task(transfer())
         try:
             yield
         finally:

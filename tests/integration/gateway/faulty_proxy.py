@@ -1,0 +1,72 @@
+"""A TCP proxy that can drop every byte while its connections stay open, or delay them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class FaultyProxy:
+    """Forwards bytes in both directions.
+
+    `drops_new`: whether connections that are made from now on drop all bytes. `delay`: seconds by which bytes
+    from the client arrive later.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = urlsplit(target)
+        self._drops: list[asyncio.Event] = []  # one for each connection, set once it drops all bytes
+        self._pumps: set[asyncio.Task[None]] = set()
+        self.drops_new = False
+        self.delay = 0.0
+        self.connections = 0
+
+    def drop_all(self) -> None:
+        """Drops all further bytes of the connections that are open."""
+        for drops in self._drops:
+            drops.set()
+
+    async def serve(self, *client: *Streams) -> None:
+        self.connections += 1
+        server = await asyncio.open_connection(self._target.hostname, self._target.port)
+        drops = asyncio.Event()
+        if self.drops_new:
+            drops.set()
+        self._drops.append(drops)
+        for reader, writer, from_client in ((client[0], server[1], True), (server[0], client[1], False)):
+            self._pumps.add(asyncio.create_task(self._pump((reader, writer), drops, from_client)))
+
+    async def _pump(self, streams: Streams, drops: asyncio.Event, from_client: bool) -> None:
+        reader, writer = streams
+        try:
+            while chunk := await reader.read(65536):
+                if from_client and self.delay:
+                    await asyncio.sleep(self.delay)
+                if not drops.is_set():
+                    writer.write(chunk)
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+
+    async def stop(self) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+
+@asynccontextmanager
+async def faulty_proxy(target: str) -> AsyncIterator[tuple[FaultyProxy, str]]:
+    """Yields the proxy, and the URL of `target` through it."""
+    proxy = FaultyProxy(target)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    parts = urlsplit(target)
+    user = f"{parts.username}@" if parts.username else ""
+    address = f"{user}127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy, urlunsplit(parts._replace(netloc=address))
+    finally:
+        server.close()
+        await proxy.stop()

@@ -1,0 +1,182 @@
+"""Redis may lose, repeat, reorder, restart and go deaf: everyone has the truth again within seconds."""
+
+import asyncio
+import signal
+
+import pytest
+
+from livebalance.stack.servers.servers import Servers
+from livebalance.wire.delta import DeltaParts, encode_delta, make_delta
+from livebalance.wire.identity import AccountId, Lane, Revision
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.test_subscribe import assert_shows
+from tests.integration.gateway.websocket_client import WebSocketClient
+
+
+async def test_lost_deltas_are_found_by_the_audit(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    gateway = await start_gateway(audit_interval_seconds=0.3)
+    await projector.open("alice", "bob")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice", "bob")
+        await client.until(lambda: len(client.shown) == 2)
+        projector.silent = True
+        await projector.transfer("alice", 1, 2, 3)
+        assert_shows(await client.until_at("alice", 7), projector.account("alice"))
+        assert len(client.of_type("delta")) == 1
+
+
+async def test_a_hole_is_repaired_before_any_audit(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    gateway = await start_gateway(audit_interval_seconds=60.0)
+    await projector.open("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        projector.silent = True
+        await projector.transfer("alice", 1)
+        projector.silent = False
+        await projector.transfer("alice", 2)
+        assert_shows(await client.until_at("alice", 5), projector.account("alice"))
+
+
+async def test_a_header_only_is_read(start_gateway: StartGateway, projector: FakeProjector) -> None:
+    gateway = await start_gateway(audit_interval_seconds=60.0)
+    await projector.open("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        projector.silent = True
+        await projector.transfer("alice", 1, 2)
+        header = DeltaParts(projector.epoch, Revision(1), Revision(5), projector.as_of, b"", b"")
+        await projector.publish("alice", make_delta(AccountId("alice"), Lane(0), header))
+        assert_shows(await client.until_at("alice", 5), projector.account("alice"))
+
+
+async def test_repeated_reordered_and_forged_messages_harm_nobody(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
+    await projector.open("alice")
+    page = projector.account("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        projector.silent = True
+        deltas = [await projector.commit("alice", [number, None]) for number in range(4)]
+        for place in (0, 0, 2, 1, 0, 3, 2):
+            await projector.publish("alice", deltas[place])
+        for forged in (
+            b"",
+            b"\x01",
+            b"{}",
+            encode_delta(deltas[0])[:-1],
+            b"\x01" + encode_delta(deltas[0])[1:],
+        ):
+            await projector.publish_raw("alice", forged)
+        assert_shows(await client.until_at("alice", page.revision), page)
+        projector.silent = False
+        await projector.transfer("alice", 9)
+        assert_shows(await client.until_at("alice", page.revision), page)
+
+
+@pytest.fixture
+def redis_url(own_redis: Servers) -> str:
+    """In this file every test may harm its Redis."""
+    return own_redis.redis()
+
+
+async def test_redis_killed_and_restarted_empty(
+    start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers
+) -> None:
+    gateway = await start_gateway(audit_interval_seconds=0.5)
+    accounts = [f"a-{number}" for number in range(30)]
+    await projector.open(*accounts)
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe(*accounts)
+        await client.until(lambda: len(client.shown) == 30)
+        child = own_redis.own["redis"].child
+        child.kill()
+        await client.until(lambda: client.of_type("status")[-1]["state"] == "stalled")
+        projector.silent = True
+        await projector.write({account: [5, None] for account in accounts})
+        child.start()
+        child.wait_for("Ready to accept connections", 10)
+        await client.until(lambda: client.of_type("status")[-1]["state"] == "live", within=20)
+        projector.silent = False
+        await projector.write({account: [6, None] for account in accounts})
+        for account in accounts:
+            assert_shows(await client.until_at(account, 5), projector.account(account))
+
+
+async def test_a_deaf_redis_is_noticed(
+    start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers
+) -> None:
+    """Stopped, it neither answers nor closes: only the probe tells."""
+    gateway = await start_gateway(audit_interval_seconds=0.5, redis_probe_interval_seconds=0.3)
+    await projector.open("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        child = own_redis.own["redis"].child
+        child.send(signal.SIGSTOP)
+        try:
+            await client.until(lambda: client.of_type("status")[-1]["state"] == "stalled")
+            projector.silent = True
+            await projector.transfer("alice", 1)
+            await client.until_at("alice", 3)  # by the audit
+        finally:
+            child.send(signal.SIGCONT)
+        await client.until(lambda: client.of_type("status")[-1]["state"] == "live", within=20)
+        projector.silent = False
+        await projector.transfer("alice", 2)
+        assert_shows(await client.until_at("alice", 5), projector.account("alice"))
+
+
+async def test_connections_that_redis_drops_are_made_again(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    gateway = await start_gateway(audit_interval_seconds=60.0)
+    await projector.open("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        await projector.kill_subscribers()
+        projector.silent = True
+        await projector.transfer("alice", 1)  # lost, and found by the audit that follows a reconnect
+        assert_shows(await client.until_at("alice", 3), projector.account("alice"))
+        projector.silent = False
+        await projector.transfer("alice", 2)
+        assert_shows(await client.until_at("alice", 5), projector.account("alice"))
+
+
+async def test_a_joiner_is_told_when_redis_is_away(
+    start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livebalance.gateway.live.hub.ACK_TIMEOUT", 0.5)
+    gateway = await start_gateway()
+    await projector.open("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        own_redis.own["redis"].child.kill()
+        await asyncio.sleep(0)
+        await client.subscribe("alice")
+        await client.until(lambda: client.of_type("error"))
+        assert client.of_type("error")[0]["code"] == "unavailable"
+
+
+async def test_a_bug_in_what_all_share_ends_the_process(
+    start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor starts it anew, with a state that is right."""
+    gateway = await start_gateway()
+    await projector.open("alice")
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        monkeypatch.setattr("livebalance.gateway.live.hub.Hub.on_delta", lambda *_: 1 / 0)
+        await projector.transfer("alice", 1)
+        died = await gateway.failure()
+        assert isinstance(died, ExceptionGroup)
+        assert died.subgroup(ZeroDivisionError)
