@@ -1,4 +1,4 @@
-"""One test's Kafka topics, database and Redis channels, and the projectors that run on them."""
+"""A test's Kafka topics, database and Redis channels, and the projectors that run on them."""
 
 import asyncio
 import os

@@ -6,6 +6,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from livebalance.runtime.kafka.connection import Broker
 from tests.integration.projector.pipeline import Pipeline, transfer
+from tests.servers.topics import delete_topics
 
 HALTED = "select string_agg(lane || ': ' || halted_why, ', ') from lane where halted_why is not null"
 
@@ -18,7 +19,7 @@ async def assert_other_lanes_continue(pipeline: Pipeline) -> None:
 
 async def recreate(pipeline: Pipeline) -> None:
     """Deletes both topics and creates them again, empty."""
-    await pipeline.topics.delete(Broker(pipeline.kafka))
+    await delete_topics(pipeline.topics, Broker(pipeline.kafka))
     await pipeline.topics.create(Broker(pipeline.kafka))
 
 

@@ -8,8 +8,8 @@ import pytest
 from livebalance.runtime.kafka import stall_detector
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.paths import StatePaths
-from livebalance.stack.servers.servers import Servers
 from tests.integration.projector.pipeline import Pipeline, history, wait_until
+from tests.servers.disposable import disposable_servers
 
 
 async def test_projector_continues_after_kafka_was_killed(
@@ -17,10 +17,10 @@ async def test_projector_continues_after_kafka_was_killed(
 ) -> None:
     monkeypatch.setattr(stall_detector, "_SUSPECT_SECONDS", 2.0)
     monkeypatch.setattr(stall_detector, "_STALLED_SECONDS", 0.1)  # at once, if ever
-    with Servers.ours(StatePaths(place.home, tmp_path / "own"), "kafka") as servers:
+    with disposable_servers(StatePaths(place.home, tmp_path / "own"), "kafka") as servers:
         pipeline = dataclasses.replace(pipeline, kafka=servers.kafka)
         await pipeline.topics.create(Broker(pipeline.kafka))
-        broker = servers.own["kafka"].child
+        broker = servers.embedded["kafka"].child
         records = history("alice", range(1, 6))
         async with pipeline.running() as projector:
             await pipeline.write(records[:5])

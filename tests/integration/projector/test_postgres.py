@@ -19,11 +19,11 @@ async def test_projector_continues_after_postgres_was_killed(
     pipeline: Pipeline, place: StatePaths, tmp_path: Path
 ) -> None:
     with Servers(
-        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
     ) as servers:
         await migrate(servers.postgres())
         pipeline = dataclasses.replace(pipeline, database=Database(servers.postgres, "livebalance"))
-        server = servers.own["postgres"].child
+        server = servers.embedded["postgres"].child
         records = history("alice", range(1, 6))
         async with pipeline.running():
             await pipeline.write(records[:5])

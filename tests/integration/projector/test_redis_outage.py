@@ -13,7 +13,7 @@ async def test_projector_commits_and_reconnects_after_redis_was_killed(
     pipeline: Pipeline, own_redis: Servers
 ) -> None:
     pipeline = dataclasses.replace(pipeline, redis=own_redis.redis())
-    server = own_redis.own["redis"].child
+    server = own_redis.embedded["redis"].child
     records = history("alice", range(1, 8))
     async with pipeline.running():
         async with redis_listener(pipeline.redis, pipeline.prefix) as listener:
@@ -35,7 +35,7 @@ async def test_stopped_redis_delays_a_batch_by_at_most_a_second(
     pipeline: Pipeline, own_redis: Servers
 ) -> None:
     pipeline = dataclasses.replace(pipeline, redis=own_redis.redis())
-    server = own_redis.own["redis"].child
+    server = own_redis.embedded["redis"].child
     records = history("alice", range(1, 5))
     async with pipeline.running():
         async with redis_listener(pipeline.redis, pipeline.prefix) as listener:

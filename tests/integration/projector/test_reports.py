@@ -29,7 +29,7 @@ def amount(turn: int) -> int:
 
 @asynccontextmanager
 async def write_continuously(pipeline: Pipeline) -> AsyncIterator[Records]:
-    """Writes two transfers of each account per ms, repeatedly, and their balances one round later.
+    """Writes two transfers of each account per ms, repeatedly, and their balances a round later.
 
     Yields the records written.
     """
@@ -274,4 +274,4 @@ async def export(
         async for page in found.pages:
             rows += [dict(zip(names, row, strict=True)) for row in page]
             await wait_for_change(watch)
-    return rows, found.extent
+    return rows, found.bounds

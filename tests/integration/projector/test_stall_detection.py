@@ -118,11 +118,11 @@ async def test_long_postgres_outage_is_not_a_stall(
     pipeline: Pipeline, place: StatePaths, tmp_path: Path, give_up_after: GiveUpAfter
 ) -> None:
     with Servers(
-        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
     ) as servers:
         await migrate(servers.postgres())
         pipeline = dataclasses.replace(pipeline, database=Database(servers.postgres, "livebalance"))
-        server = servers.own["postgres"].child
+        server = servers.embedded["postgres"].child
         async with pipeline.running() as projector:
             await pipeline.write([transfer("alice", "t", 1)])
             await pipeline.wait_for("select count(*)::int from transfer", 1)

@@ -55,7 +55,7 @@ async def test_stopped_projector_that_continues_cannot_write(pipeline: Pipeline)
 
 
 class WritePauser:
-    """Pauses a projector before a transaction; after `resume`, pauses it before the next one until `end`."""
+    """Pauses a projector before a transaction until `resume`, and before the next transaction until `end`."""
 
     def __init__(self, patch: pytest.MonkeyPatch, name: str) -> None:
         self.paused, self.resume = asyncio.Event(), asyncio.Event()

@@ -15,7 +15,7 @@ def exact_value(amount: Money) -> Fraction:
 
 @dataclass
 class ReferenceAccount:
-    """One account; `shown` is its balance."""
+    """An account; `shown` is its balance."""
 
     revision: int = 0
     transfers: list[tuple[int, int, Transfer]] = field(default_factory=list)  # revision, recorded_at

@@ -11,7 +11,7 @@ from livebalance.projector.redis.publisher import Publisher
 
 
 class AfterCommit:
-    """Handles one batch at a time, in the order of the commits."""
+    """Handles a single batch at a time, in the order of the commits."""
 
     def __init__(self, consumer: LaneConsumer, publisher: Publisher) -> None:
         self._consumer, self._publisher = consumer, publisher

@@ -1,6 +1,6 @@
-"""The projector's loop: fetch, decode, fold, write in one transaction, commit offsets, publish.
+"""The projector's loop: fetch, decode, fold, write in a transaction, commit offsets, publish.
 
-Every error that is not a bug leads to the same path: release the lanes and claim them again (decision 8).
+After a transient error or a fence, the loop releases its lanes and claims them again (decision 8).
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import Millis
 
 _PROGRESS_SECONDS = 1.0  # between two writes of the lanes' progress
-_MAX_BACKOFF = 5.0
+_MAX_BACKOFF_SECONDS = 5.0
 
 _log = logs.get("projector")
 
@@ -78,14 +78,15 @@ class Projector:
         self._unknown_commit: UnknownCommit | None = None
         self._progress_written_at = 0.0
         self._failures = 0  # consecutive
-        self.iterations = 0  # of the loop, failed ones included
+        self.iterations = 0  # of the loop, including those that failed
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Runs the loop until `stopping` is set.
 
         Raises:
             StalledError: the loop hangs although records wait.
-            Exception: any error that is a bug, and StartupError.
+            StartupError: the topics' partition count differs from the projection's.
+            Exception: any other error that is a bug.
         """
         async with self._stall_detector.watch():
             while not stopping.is_set():
@@ -164,13 +165,14 @@ class Projector:
         return step(lane, records, statuses, self._values.codec, self._settings.max_consecutive_rejects)
 
     async def _apply(self, steps: Sequence[LaneStep]) -> None:
-        batch = [record for step in steps for record in step.records]
+        batch = [record for lane_step in steps for record in lane_step.records]
         try:  # assume that every transfer is new (decision 9)
             await self._write(steps, await self._fold(batch, keys_named_by_balances(batch)))
         except AlreadyListedError:
             await self._write(steps, await self._fold(batch, transfer_keys(batch)))
-        await self._record_applied(step.lane for step in steps)
-        self._pause_halted([step.lane for step in steps if step.lane.halted_why is not None])
+        await self._record_applied(lane_step.lane for lane_step in steps)
+        lanes = [lane_step.lane for lane_step in steps]
+        self._pause_halted([lane for lane in lanes if lane.halted_why is not None])
 
     async def _replay(self) -> None:
         """Applies the records that an operator has marked for replay. Moves no lane."""
@@ -262,7 +264,7 @@ class Projector:
         if fate is Fate.TRANSIENT:
             self._store.drop()
         self._failures += 1
-        longest = min(_MAX_BACKOFF, 0.1 * 2 ** min(self._failures, 10))
+        longest = min(_MAX_BACKOFF_SECONDS, 0.1 * 2 ** min(self._failures, 10))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), random.uniform(longest / 4, longest))
 

@@ -22,13 +22,13 @@ class ProjectorSettings(ServiceSettings):
     session_timeout_ms: Count = 6_000
     """Milliseconds without a heartbeat after which Kafka assigns the lanes of a process to others."""
     batch_records: Count = 2000
-    """Most records in one transaction."""
+    """Maximum records in a transaction."""
     cache_accounts: Count = 100_000
-    """Most accounts, and most transfers, kept in memory. Postgres is read for all others."""
+    """Maximum accounts kept in memory, and the same for transfers. Postgres is read for all others."""
     max_consecutive_rejects: Annotated[int, Field(ge=0)] = 100
-    """Most rejected records in a row that are quarantined. The next one halts the lane; 0 halts it at the
-    first rejected record."""
+    """Maximum rejected records in a row that are quarantined. The next rejected record halts the lane. 0: the
+    first rejected record halts it."""
     catch_up_threshold_seconds: Seconds = 5.0
     """Seconds behind Kafka after which a lane publishes only its progress, no deltas."""
     fetch_wait_ms: Count = 200
-    """Longest wait of one fetch for records, in milliseconds."""
+    """Maximum milliseconds that a fetch waits for records."""

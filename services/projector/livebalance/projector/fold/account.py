@@ -1,4 +1,4 @@
-"""The state of one account, and how a record changes it."""
+"""The state of an account, and how a record changes it."""
 
 from dataclasses import dataclass
 
@@ -83,7 +83,7 @@ class Account:
             self._verify(self.posted_total)
 
     def apply_balance(self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis) -> None:
-        """Replaces the balance by one of a higher version.
+        """Replaces the balance by a balance of a higher version.
 
         `named_total` is the running sum at the transfer that the balance names; None: it is not listed yet.
         """

@@ -21,7 +21,7 @@ OLD_BALANCE = "a lower version names a transfer that is not listed"
 
 @dataclass(slots=True)
 class Change:
-    """How a batch changes one account: from revision `from_` to `account.revision`."""
+    """How a batch changes an account: from revision `from_` to `account.revision`."""
 
     from_: Revision
     account: Account
@@ -243,7 +243,7 @@ def batch_rows(
     currency: str | None,
     replayed: Sequence[tuple[int, ReplayOutcome]] = (),
 ) -> BatchRows:
-    """Returns the rows that one transaction writes for a batch."""
+    """Returns the rows to write for a batch, in a single transaction."""
     changes = folded.changes.values()
     return BatchRows(
         [step.move for step in steps],

@@ -1,4 +1,4 @@
-"""A lane that this process owns, and the step that one fetch moves it."""
+"""A lane that this process owns, and the step that a fetch moves it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,16 @@ from livebalance.wire.timestamp import Millis
 
 
 class FetchStatus(NamedTuple):
-    """The state of one partition's consumer right after a fetch."""
+    """The consumer's state in a partition right after a fetch."""
 
     caught_up: bool  # the consumer has returned every record that was committed at `answered_at`
-    answered_at: Millis | None  # when the broker last answered; None: not yet
+    # When the broker last answered, less the age of an open transaction that holds records back. None: never.
+    answered_at: Millis | None
 
 
 @dataclass(slots=True)
 class LaneSide:
-    """One topic's partition of a lane."""
+    """A lane's partition of either topic."""
 
     topic: str
     next: Offset
@@ -51,11 +52,11 @@ class OwnedLane:
     balances: LaneSide
     halted_why: str | None
     from_start: bool = True  # the lane was read from its first record
-    rejects: int = 0  # consecutive rejected records, up to the last one read
+    rejects: int = 0  # consecutive rejected records, up to the last record read
 
 
 class Checkpoint(NamedTuple):
-    """The position of one side after a step."""
+    """The position of a side after a step."""
 
     next: Offset
     last: Offset | None  # None: the step has no record of this side
@@ -64,7 +65,7 @@ class Checkpoint(NamedTuple):
 
 
 class LaneStep(NamedTuple):
-    """One lane's part of a batch."""
+    """A lane's part of a batch."""
 
     lane: OwnedLane
     records: Sequence[Incoming]
@@ -187,7 +188,7 @@ def _checkpoint(side: LaneSide, records: Sequence[Incoming]) -> Checkpoint:
 
 
 def _complete_as_of(checkpoint: Checkpoint, status: FetchStatus) -> Millis | None:
-    """Returns as of when one side is complete; None if unknown.
+    """Returns as of when a side is complete; None if unknown.
 
     This is the time of the broker's last answer, or of the last record applied while records wait.
     """

@@ -1,1 +1,1 @@
-"""Kafka in: one consumer of both topics."""
+"""Kafka in: the consumer of both topics."""

@@ -30,7 +30,7 @@ Records = list[ConsumerRecord]
 
 
 class PartitionState(NamedTuple):
-    """Offsets of one partition, as Kafka reports them."""
+    """Offsets of a partition, as Kafka reports them."""
 
     first: Offset
     end: Offset  # the last stable offset: records of open transactions are after it
@@ -51,9 +51,8 @@ class LaneConsumer:
             client_id=settings.name,
             group_id=settings.projector_group,
             group_instance_id=settings.group_instance_id,
-            partition_assignment_strategy=[
-                RangePartitionAssignor
-            ],  # assigns both sides of a lane to the same member
+            # Assigns both sides of a lane to the same member.
+            partition_assignment_strategy=[RangePartitionAssignor],
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",  # only the offsets stored in Postgres count
@@ -176,8 +175,8 @@ class LaneConsumer:
         if end is None or answered is None:
             return FetchStatus(False, None)
         # Records that arrived after an open transaction began cannot be read yet.
-        complete_at = Millis(answered - int(self._lag.open_transaction_seconds(partition) * 1000))
-        return FetchStatus(await self._consumer.position(partition) >= end, complete_at)
+        answered_at = Millis(answered - int(self._lag.open_transaction_seconds(partition) * 1000))
+        return FetchStatus(await self._consumer.position(partition) >= end, answered_at)
 
     def partition_progress(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:
         """Returns, for each assigned partition of `lanes`, the last answer's time and the applied offset."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.readmodel.rows import LaneStart, whole
+from livebalance.readmodel.rows import LaneStart, lanes_from_start
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.reader import offsets_for_time
 from livebalance.runtime.kafka.topics import describe_topics, topics_error
@@ -31,7 +31,7 @@ async def lane_starts(settings: ProjectorSettings) -> list[LaneStart]:
         raise StartupError(reason)
     lanes = topics.partitions[settings.transfers_topic]
     if settings.start_from == "beginning":
-        return whole(lanes)
+        return lanes_from_start(lanes)
     return await _starts_since(settings, settings.start_from, [Lane(number) for number in range(lanes)])
 
 

@@ -29,13 +29,13 @@ async def check_server_identity(connection: projector_writes.Connection, starts:
         StartupError: the topics' partition count differs from the projection's.
         StandbyError: the server is a standby.
     """
-    server = await projector_writes.server_identity(connection)
+    server = await projector_writes.read_server_identity(connection)
     if server.timeline == "standby":
         raise StandbyError("this server is a standby")
-    projection = await projector_writes.projection(connection)
+    projection = await projector_writes.read_projection(connection)
     if projection is None:
-        await projector_writes.open_projection(connection, projector_writes.new_epoch(), server, starts)
-        projection = await projector_writes.projection(connection)
+        await projector_writes.create_projection(connection, projector_writes.new_epoch(), server, starts)
+        projection = await projector_writes.read_projection(connection)
     assert projection is not None
     partitions = len(starts)
     if projection.partitions != partitions:
@@ -51,7 +51,7 @@ async def change_epoch(connection: projector_writes.Connection, old: Epoch, why:
     """Replaces epoch `old` by a new epoch, unless another process has replaced it already."""
     new = projector_writes.new_epoch()
     if await projector_writes.change_epoch(
-        connection, old, new, await projector_writes.server_identity(connection)
+        connection, old, new, await projector_writes.read_server_identity(connection)
     ):
         metrics.epoch_changes.inc()
         _log.warning("epoch changed", old=old, new=new, why=why)

@@ -1,4 +1,4 @@
-"""The Postgres connection on which lanes are claimed and batches written, each in one transaction."""
+"""The Postgres connection on which lanes are claimed and batches are written, each in a transaction."""
 
 import contextlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from livebalance.readmodel.rows import (
     LaneRow,
     LaneStart,
     ListedTransfer,
-    MarkedRow,
+    ReplayRow,
     StoredBalance,
 )
 from livebalance.runtime import logs
@@ -23,7 +23,7 @@ from livebalance.wire.identity import AccountId, Lane
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 15.0
-_REPLAY_RECORDS = 500  # records of one replay, at most
+_REPLAY_RECORDS = 500  # read at once
 _LOCK_SECONDS = 2.0  # after that a claim terminates the backend that holds the lock
 
 _log = logs.get("store")
@@ -38,11 +38,11 @@ class Store:
         self._connection: projector_writes.Connection | None = None
 
     async def connection(self) -> projector_writes.Connection:
-        """Returns the open connection, or opens one and checks the server's identity."""
+        """Returns the open connection. If there is none, connects and checks the server's identity."""
         if self._connection is None or self._connection.is_closed():
             connection = await self._connect()
             try:
-                await projector_writes.prepare(connection)
+                await projector_writes.set_numeric_codec(connection)
                 await check_server_identity(connection, self._starts)
             except BaseException:
                 connection.terminate()
@@ -83,13 +83,13 @@ class Store:
         try:
             return await projector_writes.claim_lane(connection, lane, self._name)
         except asyncpg.LockNotAvailableError:
-            backends = await projector_writes.evict_holder(connection, lane)
+            backends = await projector_writes.terminate_lock_holder(connection, lane)
             _log.warning("lock holder terminated", lane=lane, backends=backends)
             return await projector_writes.claim_lane(connection, lane, self._name)
 
     async def any_continued(self, halted: list[Lane]) -> bool:
-        """Returns whether an operator has let one of these halted lanes continue."""
-        return bool(halted) and await projector_writes.goes_on(await self.connection(), halted)
+        """Returns whether an operator has let any of these halted lanes continue."""
+        return bool(halted) and await projector_writes.any_lane_continued(await self.connection(), halted)
 
     async def stored_balances(self, accounts: list[AccountId]) -> list[StoredBalance]:
         """Reads the accounts that exist."""
@@ -97,17 +97,25 @@ class Store:
 
     async def disputed_or_unverified_balances(self, lanes: list[Lane]) -> list[StoredBalance]:
         """Reads the accounts of these lanes that are disputed or have an unverified balance."""
-        return await projector_writes.doubted_balances(await self.connection(), lanes) if lanes else []
+        return (
+            await projector_writes.disputed_or_unverified_balances(await self.connection(), lanes)
+            if lanes
+            else []
+        )
 
     async def listed_transfers(
-        self, keys: list[projector_writes.Named]
-    ) -> dict[projector_writes.Named, ListedTransfer]:
+        self, keys: list[projector_writes.TransferKey]
+    ) -> dict[projector_writes.TransferKey, ListedTransfer]:
         """Reads the transfers that are listed."""
         return await projector_writes.listed_transfers(await self.connection(), keys) if keys else {}
 
-    async def records_to_replay(self, lanes: list[Lane]) -> list[MarkedRow]:
+    async def records_to_replay(self, lanes: list[Lane]) -> list[ReplayRow]:
         """Reads the oldest quarantined records of these lanes that are marked for replay."""
-        return await quarantine.marked(await self.connection(), lanes, _REPLAY_RECORDS) if lanes else []
+        return (
+            await quarantine.requested_replays(await self.connection(), lanes, _REPLAY_RECORDS)
+            if lanes
+            else []
+        )
 
     async def move_lanes(self, moves: list[LaneMove]) -> None:
         """Writes lanes without a batch.
@@ -151,8 +159,8 @@ class Store:
         if written.transfers < len(batch.transfers):
             raise AlreadyListedError("a transfer is already listed")
         if batch.erased:
-            await quarantine.forget(connection, batch.erased)
+            await quarantine.discard_erased(connection, batch.erased)
         if batch.quarantined:
-            await projector_writes.quarantine(connection, batch.quarantined)
-        if batch.replayed and not await quarantine.settle(connection, batch.replayed):
+            await projector_writes.insert_quarantined(connection, batch.quarantined)
+        if batch.replayed and not await quarantine.settle_replays(connection, batch.replayed):
             raise FencedError("a quarantined record is no longer marked for replay")

@@ -1,4 +1,4 @@
-"""A connection to one Redis node, for publishing."""
+"""A connection to a Redis node, for publishing."""
 
 import asyncio
 from collections.abc import Sequence

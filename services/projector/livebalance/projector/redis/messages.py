@@ -36,7 +36,7 @@ class MessageEncoder(NamedTuple):
     catch_up_threshold_ms: int
 
     def deltas(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
-        """Returns one delta for each changed account.
+        """Returns a delta for each changed account.
 
         Leaves out lanes that are far behind: their progress says so (docs/guarantees.md#publishing).
         """
@@ -51,7 +51,7 @@ class MessageEncoder(NamedTuple):
         ]
 
     def progress(self, steps: Iterable[LaneStep], now: Millis) -> list[Message]:
-        """Returns one message for each lane whose "complete as of" is known."""
+        """Returns a message for each lane whose "complete as of" is known."""
         return [
             (
                 redis_lane_channel(self.prefix, step.lane.lane),
@@ -66,7 +66,7 @@ class MessageEncoder(NamedTuple):
         ]
 
     def delta(self, change: Change, epoch: Epoch) -> Delta:
-        """Returns the delta of one account; without content if its transfers exceed MAX_TRANSFERS_BYTES."""
+        """Returns the delta of an account; without content if its transfers exceed MAX_TRANSFERS_BYTES."""
         account = change.account
         balance = transfers = b""
         if len(change.transfers) <= _MOST_TRANSFERS:

@@ -66,7 +66,7 @@ class Publisher:
         return list(chain.from_iterable(moved))
 
     def _by_connection(self, messages: Sequence[Message]) -> dict[PublishConnection, Sequence[Message]]:
-        """Groups messages by the open connection to their node; leaves out those without one."""
+        """Groups messages by the open connection to their node. Leaves out messages without a connection."""
         if not self._redis.clustered:
             return {
                 connection: messages
