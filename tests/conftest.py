@@ -43,7 +43,7 @@ def place() -> "Iterator[StatePaths]":
     """A state directory of this worker's own, empty; removed at the end unless KEEP_STATE is set."""
     from livebalance.stack.paths import StatePaths
 
-    here = StatePaths.of_environment()
+    here = StatePaths.from_environment()
     mine = StatePaths(here.home, here.home / "tests" / str(os.getpid()))
     yield mine
     if not os.environ.get("KEEP_STATE"):
@@ -135,7 +135,7 @@ def own_redis(place: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
     from livebalance.stack.servers.servers import Servers
 
     with Servers(
-        StatePaths(place.home, tmp_path / "redis"), parts=["redis"], durable=False, embedded=True
+        StatePaths(place.home, tmp_path / "redis"), parts=["redis"], durable=False, only_embedded=True
     ) as servers:
         yield servers
 
@@ -158,9 +158,10 @@ def channel_prefix() -> str:
 
 @pytest.fixture
 async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
-    """Makes a fresh pair of topics on each call: `await make_topics(partitions=3)`."""
+    """A function that creates a fresh pair of topics, by default with three partitions."""
     from livebalance.runtime.kafka.connection import Broker
     from livebalance.stack.servers.topics import Topics
+    from tests.servers.topics import delete_topics
 
     made: list[Topics] = []
 
@@ -172,7 +173,7 @@ async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
 
     yield make
     for topics in made:
-        await topics.delete(Broker(kafka))
+        await delete_topics(topics, Broker(kafka))
 
 
 @pytest.fixture

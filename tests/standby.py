@@ -3,7 +3,7 @@
 import os
 import pwd
 
-from livebalance.stack.build.jars import Progress, silent
+from livebalance.stack.build.jars import ProgressCallback, no_progress
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.postgres import _BIN, PostgresServer
 
@@ -17,7 +17,7 @@ class Standby(PostgresServer):
         super().__init__(place)
         self._primary = primary
 
-    def prepare(self, progress: Progress = silent) -> None:
+    def prepare(self, progress: ProgressCallback = no_progress) -> None:
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._data.parent, nobody.pw_uid, nobody.pw_gid)

@@ -34,7 +34,7 @@ async def kill_one_of_each(proof: Proof, chosen: Random) -> float:
     gateway, projector = (f"{kind}-{chosen.randint(1, 2)}" for kind in ("gateway", "projector"))
     async with proof.reconnecting(gateway, BACK_WITHIN):
         for name in (gateway, projector):
-            proof.cluster.watches[name].kill()
+            proof.cluster.supervisors[name].kill()
     await proof.delivered(10, BACK_WITHIN)
     return time.monotonic() - began
 
@@ -94,7 +94,7 @@ def main() -> None:
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as state:
         Path(state).chmod(0o755)  # Postgres may run as another user
-        place = StatePaths(StatePaths.of_environment().home, Path(state))
+        place = StatePaths(StatePaths.from_environment().home, Path(state))
         print(json.dumps(asyncio.run(soak(place, **vars(given))), indent=1))
 
 

@@ -8,7 +8,7 @@ from math import isnan
 import pytest
 import pytest_asyncio
 
-from livebalance.stack.cluster import Cluster, kind_of
+from livebalance.stack.cluster import Cluster, service_kind
 from livebalance.stack.paths import PROJECT, StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.servers.topics import Topics
@@ -50,9 +50,9 @@ def url(cluster: Cluster, name: str) -> str:
 
 async def test_what_is_shown_is_on_the_page_and_the_other_way_round(cluster: Cluster) -> None:
     documented = page()
-    assert {kind_of(name) for name in cluster.services} == set(documented)
+    assert {service_kind(name) for name in cluster.services} == set(documented)
     for name in cluster.services:
-        kind = kind_of(name)
+        kind = service_kind(name)
         found = await scrape(url(cluster, name))
         assert found.types == {metric: type_ for metric, (type_, _) in documented[kind].items()}
         for metric, (_, labels) in documented[kind].items():
@@ -90,7 +90,7 @@ async def test_a_movement_is_counted_all_the_way_and_at_rest_nothing_waits(clust
         assert 1 <= seen.sum(f"{took}_count") <= seen.sum("livebalance_gateway_received_deltas_total")
         assert 0 < seen.sum(f"{took}_sum") / seen.sum(f"{took}_count") < 20
 
-    await cluster.watches["feed-1"].stop()
+    await cluster.supervisors["feed-1"].stop()
     done, rest = await resting(recorder, projector)
     assert done.sum("livebalance_recorder_partitions") == 2
     stages = {one.labels["stage"] for one in done.of("livebalance_recorder_batch_seconds_count") if one.value}

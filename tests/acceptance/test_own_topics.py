@@ -23,7 +23,7 @@ from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.avro import SchemaId
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from tests.integration.runtime.registry import Registry, serving
+from tests.integration.runtime.registry_server import RegistryServer, running
 from tests.servers.kafka_secure import PASSWORD, USER, SecureKafkaServer
 
 GUIDE = PROJECT / "docs" / "your-own-topics.md"
@@ -38,9 +38,9 @@ def commands() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
 
 
-async def write(broker: Broker, registry: Registry) -> None:
+async def write(broker: Broker, registry: RegistryServer) -> None:
     """As a system does that knows nothing of us, and whose schema of transfers has grown meanwhile."""
-    later = json.loads(avro.TRANSFER_TEXT)
+    later = json.loads(avro.TRANSFER_SCHEMA_TEXT)
     later["fields"].append({"name": "note", "type": ["null", "string"], "default": None})
     grown = SchemaId(registry.add(schema=json.dumps(later)))
     known = HttpRegistry(registry.url)
@@ -49,21 +49,21 @@ async def write(broker: Broker, registry: Registry) -> None:
     await TOPICS.create(broker)
     async with AIOKafkaProducer(**broker.options, acks="all") as producer:
         balance = Balance(ALICE, "client", TransferId(""), Money(0, 2), 0)
-        values = [(TOPICS.balances, avro.encode_balance(balance, known.ours("balance")))]
+        values = [(TOPICS.balances, avro.encode_balance(balance, known.own_id("balance")))]
         for number, amount in enumerate(amounts, 1):
             shown += amount
             id_ = TransferId(f"p-{number}")
             transfer = Transfer(id_, ALICE, Money(amount, 2), 1_795_000_000_000 + number)
             values.append((TOPICS.transfers, framed(grown, later, transfer)))
             balance = Balance(ALICE, "client", id_, Money(shown, 2), number)
-            values.append((TOPICS.balances, avro.encode_balance(balance, known.ours("balance"))))
+            values.append((TOPICS.balances, avro.encode_balance(balance, known.own_id("balance"))))
         for topic, value in values:
             await producer.send_and_wait(topic, value, ALICE.encode())
 
 
 def framed(id_: SchemaId, schema: dict[str, Any], transfer: Transfer) -> bytes:
     body = io.BytesIO()
-    fields = {**avro.fields_of_transfer(transfer), "note": "rent"}
+    fields = {**avro.transfer_fields(transfer), "note": "rent"}
     fastavro.schemaless_writer(body, fastavro.parse_schema(schema), fields)
     return b"\0" + id_.to_bytes(4, "big") + body.getvalue()
 
@@ -101,8 +101,8 @@ async def typed(text: str, environment: dict[str, str]) -> str:
 
 @pytest.mark.timeout(2 * WITHIN)
 async def test_the_guide_to_the_letter(place: StatePaths) -> None:
-    registry = Registry()
-    async with secured(place) as kafka, serving(registry):
+    registry = RegistryServer()
+    async with secured(place) as kafka, running(registry):
         broker = kafka.of_user()
         await write(broker, registry)
         before = await ends(broker)

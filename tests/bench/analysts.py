@@ -168,7 +168,7 @@ def cores(servers: Servers, ground: Ground) -> Iterator[set[int] | None]:
         return
     every = sorted(os.sched_getaffinity(0))
     ours, theirs = set(every[: (len(every) + 1) // 2]), set(every[(len(every) + 1) // 2 :])
-    pids = [os.getpid(), *(server.child.pid or 0 for server in servers.own.values())]
+    pids = [os.getpid(), *(server.child.pid or 0 for server in servers.embedded.values())]
     for pid in pids:
         pin(pid, ours)
     yield theirs
@@ -191,9 +191,9 @@ def asked_of(
         pool.stop()
     elif ground.standby:
         standby = Standby(
-            StatePaths(StatePaths.of_environment().home, home / "standby"), servers.postgres("owner")
+            StatePaths(StatePaths.from_environment().home, home / "standby"), servers.postgres("owner")
         )
-        standby.told.update(_postgres(servers).told)
+        standby.settings.update(_postgres(servers).settings)
         standby.prepare()
         standby.start()
         standby.ready()
@@ -206,7 +206,7 @@ def asked_of(
 
 
 def _postgres(servers: Servers) -> PostgresServer:
-    found = servers.own["postgres"]
+    found = servers.embedded["postgres"]
     assert isinstance(found, PostgresServer)
     return found
 
@@ -276,12 +276,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="analysts-") as state:
         home = Path(state)
         home.chmod(0o755)  # Postgres may run as another user
-        servers = Servers(StatePaths(StatePaths.of_environment().home, home), embedded=True)
-        _postgres(servers).told["shared_buffers"] = given.buffers
+        servers = Servers(StatePaths(StatePaths.from_environment().home, home), only_embedded=True)
+        _postgres(servers).settings["shared_buffers"] = given.buffers
         with servers:
             make_template(servers.postgres)
             found = uvloop.run(run(servers, given, home))
-    result = StatePaths.of_environment("bench").directory("analysts") / "result.json"
+    result = StatePaths.from_environment("bench").directory("analysts") / "result.json"
     result.write_text(json.dumps({"cores": os.cpu_count(), "load_before": load, "grounds": found}, indent=1))
     print(f"\n{result}")
 

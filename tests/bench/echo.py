@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from livebalance.gateway.auth.credentials import Credentials
-from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.outbox import Outbox
 from livebalance.gateway.live.session import Session, SessionLimits
 from livebalance.gateway.server import websocket
@@ -48,7 +48,7 @@ class Mirror:
         session.outbox.writable = writable
 
     def handle_message(self, session: Session, text: bytes) -> None:
-        session.outbox.say(text)
+        session.outbox.put_control(text)
 
     def perform(self) -> None: ...
 

@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from livebalance.wire.delta import account_of, decode_delta, redis_account
-from livebalance.wire.frame import SUBPROTOCOL, Auth, Snapshot, Subscribe, decode_client, encode
+from livebalance.wire.delta import decode_delta, redis_account_channel
+from livebalance.wire.frame import SUBPROTOCOL, Auth, Snapshot, Subscribe, decode_client_frame, encode_frame
 from livebalance.wire.identity import AccountId, Epoch, Revision, channel_account
 from tests.tokens import AUDIENCE, ISSUER, SECRET
 
@@ -34,18 +34,18 @@ def nothing(channel: str) -> Snapshot:
 
 async def serve(socket: WebSocket) -> None:
     await socket.accept(subprotocol=SUBPROTOCOL)
-    hello = decode_client(await socket.receive_text())
+    hello = decode_client_frame(await socket.receive_text())
     assert isinstance(hello, Auth)
     jwt.decode(hello.token, SECRET, ["HS256"], audience=AUDIENCE, issuer=ISSUER)
-    frame = decode_client(await socket.receive_text())
+    frame = decode_client_frame(await socket.receive_text())
     assert isinstance(frame, Subscribe)
     for one in frame.channels:
         account = channel_account(one.channel)
         if not followers[account]:
-            await pubsub.subscribe(redis_account(PREFIX, account))
+            await pubsub.subscribe(redis_account_channel(PREFIX, account))
         followers[account].add(socket)
     await socket.send_text('{"type":"ok","id":1}')
-    await socket.send_text(encode(nothing(frame.channels[0].channel)).decode())
+    await socket.send_text(encode_frame(nothing(frame.channels[0].channel)).decode())
     try:
         await socket.receive_text()
     except WebSocketDisconnect:
@@ -56,8 +56,8 @@ async def serve(socket: WebSocket) -> None:
 async def relay() -> None:
     await pubsub.subscribe(f"{PREFIX}nothing")
     async for message in pubsub.listen():
-        account = account_of(PREFIX, message["channel"].decode())
-        if message["type"] == "message" and account:
+        if message["type"] == "message":
+            account = AccountId(message["channel"].decode().removeprefix(f"{PREFIX}account:"))
             text = decode_delta(account, message["data"]).text.decode()
             for socket in list(followers[account]):
                 await socket.send_text(text)

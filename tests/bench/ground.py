@@ -18,7 +18,7 @@ def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str
 
     Databases are copies of a migrated template.
     """
-    home = StatePaths.of_environment().home
+    home = StatePaths.from_environment().home
     with (
         tempfile.TemporaryDirectory() as state,
         Servers(

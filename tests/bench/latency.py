@@ -27,7 +27,7 @@ import psutil
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
 from livebalance.generator.transfers import account_id
-from livebalance.stack.cluster import Cluster, kind_of
+from livebalance.stack.cluster import Cluster, service_kind
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from tests.acceptance.proof.feed import feeding
@@ -114,9 +114,9 @@ class Row:
 def cpu_seconds(cluster: Cluster) -> dict[str, float]:
     """Of each kind of process until now, and of this one with the client in it."""
     spent = {"client": sum(psutil.Process().cpu_times()[:2])}
-    for name, watch in cluster.watches.items():
+    for name, watch in cluster.supervisors.items():
         processes = [psutil.Process(watch.child.pid), *psutil.Process(watch.child.pid).children()]
-        kind = kind_of(name)
+        kind = service_kind(name)
         spent[kind] = spent.get(kind, 0.0) + sum(sum(one.cpu_times()[:2]) for one in processes)
     return spent
 
@@ -231,11 +231,11 @@ def main() -> None:
     for recorders, ways in enumerate((ALONE, RECORDED)):
         with tempfile.TemporaryDirectory(prefix="latency-") as state:
             Path(state).chmod(0o755)  # Postgres may run as another user
-            place = StatePaths(StatePaths.of_environment().home, Path(state))
+            place = StatePaths(StatePaths.from_environment().home, Path(state))
             rows += asyncio.run(run(place, recorders, ways, seconds))
     print("\n" + table("CPU, us a transfer record", [(row, row.cpu_us) for row in rows if row.cpu_us]))
     print("\n" + table("a projector's batch, ms", [(row, row.stages_ms) for row in rows]))
-    result = StatePaths.of_environment("bench").directory("latency") / "result.json"
+    result = StatePaths.from_environment("bench").directory("latency") / "result.json"
     result.write_text(
         json.dumps(
             {"cores": os.cpu_count(), "load_before": load, "rows": [asdict(row) for row in rows]}, indent=1

@@ -140,7 +140,7 @@ def main() -> None:
     logs.configure("bench", "text", "ERROR")
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(StatePaths(StatePaths.of_environment().home, Path(home))) as servers:
+        with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
             make_template(servers.postgres)
             uvloop.run(bench(servers, given.records, given.accounts, given.seconds))
 

@@ -58,18 +58,18 @@ async def measure(database: Database, count: int) -> None:
     some = names[:: count // 200][:200]
     rows: dict[str, Callable[[], Awaitable[object]]] = {
         "plain": lambda: gateway.fetch("select 1"),
-        f"audit of {count}": lambda: gateway_reads.audit(gateway, known),
-        "audit of 1,000": lambda: gateway_reads.audit(gateway, dict.fromkeys(names[:1000], here)),
-        "snapshot of 1": lambda: gateway_reads.accounts(gateway, [AccountQuery(names[7], None)], 10_000, 200),
-        "snapshots of 200": lambda: gateway_reads.accounts(
+        f"audit of {count}": lambda: gateway_reads.read_audit(gateway, known),
+        "audit of 1,000": lambda: gateway_reads.read_audit(gateway, dict.fromkeys(names[:1000], here)),
+        "snapshot of 1": lambda: gateway_reads.read_accounts(gateway, [AccountQuery(names[7], None)], 10_000, 200),
+        "snapshots of 200": lambda: gateway_reads.read_accounts(
             gateway, [AccountQuery(n, None) for n in some], 10_000, 200
         ),
-        "resumes of 200": lambda: gateway_reads.accounts(
+        "resumes of 200": lambda: gateway_reads.read_accounts(
             gateway, [AccountQuery(n, behind) for n in some], 10_000, 200
         ),
-        "a page of 50": lambda: gateway_reads.older(gateway, names[7], None, 50),
-        "a list of all, 50": lambda: gateway_reads.listed(gateway, [], [""], names[count // 2], 50),
-        "a list of 100 ids, 50": lambda: gateway_reads.listed(gateway, names[:100], [], "", 50),
+        "a page of 50": lambda: gateway_reads.read_older(gateway, names[7], None, 50),
+        "a list of all, 50": lambda: gateway_reads.list_accounts(gateway, [], [""], names[count // 2], 50),
+        "a list of 100 ids, 50": lambda: gateway_reads.list_accounts(gateway, names[:100], [], "", 50),
     }
     for name, ask in rows.items():
         print(f"{name:24} {await timed(ask):8.2f}")

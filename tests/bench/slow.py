@@ -89,7 +89,7 @@ async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event)
 
 def resident(cluster: Cluster) -> int:
     """KiB of the first gateway."""
-    return int(psutil.Process(cluster.watches["gateway-1"].child.pid).memory_info().rss) // 1024
+    return int(psutil.Process(cluster.supervisors["gateway-1"].child.pid).memory_info().rss) // 1024
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def main() -> None:
     print(f"{'':20}{'seen':>9}{'p50 ms':>9}{'p99 ms':>9}{'resident KiB':>14}")
     with tempfile.TemporaryDirectory(prefix="slow-") as state:
         Path(state).chmod(0o755)  # Postgres may run as another user
-        asyncio.run(run(StatePaths(StatePaths.of_environment().home, Path(state)), seconds))
+        asyncio.run(run(StatePaths(StatePaths.from_environment().home, Path(state)), seconds))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, trusting
+from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, tls_context
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.servers.kafka import KafkaServer
 
@@ -53,14 +53,14 @@ class SecureKafkaServer(KafkaServer):
 
     def of_user(self, mechanism: Mechanism = "SCRAM-SHA-512", password: str = PASSWORD) -> Broker:
         """How our user reaches it."""
-        return Broker(self.address, trusting(self.papers.authority), Login(mechanism, USER, password))
+        return Broker(self.address, tls_context(self.papers.authority), Login(mechanism, USER, password))
 
     def of_certificate(self) -> Broker:
         """How the client with our certificate reaches it."""
-        return Broker(self.certified, trusting(self.papers.authority, self.papers.client))
+        return Broker(self.certified, tls_context(self.papers.authority, self.papers.client))
 
-    def _told(self, controller: int) -> dict[str, str]:
-        told = super()._told(controller)
+    def _broker_properties(self, controller: int) -> dict[str, str]:
+        properties = super()._broker_properties(controller)
         self.address, certified = f"127.0.0.1:{self.port}", free_port()
         self.certified = f"127.0.0.1:{certified}"
         ports = {
@@ -78,9 +78,9 @@ class SecureKafkaServer(KafkaServer):
             server=self.papers.server,
             authority=self.papers.authority,
         ).splitlines()
-        return told | dict(line.split("=", 1) for line in lines)
+        return properties | dict(line.split("=", 1) for line in lines)
 
-    def _users(self) -> list[str]:
+    def _format_options(self) -> list[str]:
         return [
             f"--add-scram={mechanism}=[name={USER},password={PASSWORD}]"
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")

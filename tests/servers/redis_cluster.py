@@ -32,9 +32,9 @@ class ClusterNode(RedisServer):
         self.bus = free_port()
         super().start()
 
-    def _told(self) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         secret = {"requirepass": self._password, "primaryauth": self._password} if self._password else {}
-        return super()._told() | {
+        return super()._settings() | {
             "cluster-enabled": "yes",
             "cluster-port": str(self.bus),
             "cluster-node-timeout": str(NODE_TIMEOUT),
@@ -75,7 +75,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """redis+cluster://host:port,host:port,…"""
+        """URL of all nodes, redis+cluster://host:port,host:port,…, for clients."""
         login = f":{self._password}@" if self._password else ""
         return f"redis+cluster://{login}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
 
@@ -85,7 +85,7 @@ class RedisCluster:
             with suppress(redis.RedisError):  # it was killed, or stopped
                 port = _owner(asked, slot)
                 return next(node for node in self.nodes if node.port == port)
-        raise StackError("no node of the RedisServer cluster answers")
+        raise StackError("no node of the Redis cluster answers")
 
     def move(self, slot: int, *, by_hand: bool = False) -> ClusterNode:
         """Give a slot to another node that has some; returns which, when all know.

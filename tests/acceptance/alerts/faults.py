@@ -15,7 +15,7 @@ from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from tests.acceptance.alerts.ground import GARBAGE_IN_A_ROW, Ground
-from tests.integration.gateway.bad_input.raw import END, UPGRADE, talk
+from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, send_request
 from tests.tokens import bearer
 
 BACKLOG = 6_000  # transfers
@@ -70,7 +70,7 @@ async def the_same_for_a_recorder(ground: Ground) -> AsyncIterator[None]:
 @asynccontextmanager
 async def redis_stands_still(ground: Ground) -> AsyncIterator[None]:
     """It keeps its connections. Clients come all the same. That a lane is halted does not explain it."""
-    child = ground.at.redis.own["redis"].child
+    child = ground.at.redis.embedded["redis"].child
     child.send(signal.SIGSTOP)
     try:
         at = f"http://127.0.0.1:{ground.services['gateway'].port}"
@@ -78,7 +78,7 @@ async def redis_stands_still(ground: Ground) -> AsyncIterator[None]:
             while (await client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - HTTP tells only who asks
                 await asyncio.sleep(0.1)
         for _ in range(REFUSALS // 50):
-            await asyncio.gather(*(talk(at, UPGRADE + END) for _ in range(50)))
+            await asyncio.gather(*(send_request(at, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
         yield
     finally:
         child.send(signal.SIGCONT)

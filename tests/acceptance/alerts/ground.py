@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from livebalance.client.client import Client
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.paths import StatePaths
-from livebalance.stack.process.service import Service, service
+from livebalance.stack.process.service import Service, create_service
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.identity import AccountId
@@ -76,7 +76,7 @@ class Ground:
             **({"LIVEBALANCE_POSTGRES": at.database.url(kind)} if kind in {"projector", "gateway"} else {}),
         }
         place = StatePaths(at.place.home, self._directory)
-        return service(place, kind, 1, {**environment, **QUICK[kind]}, FEED if kind == "feed" else [])
+        return create_service(place, kind, 1, {**environment, **QUICK[kind]}, FEED if kind == "feed" else [])
 
     async def start(self, kind: str) -> None:
         """Ready when it returns."""

@@ -81,21 +81,21 @@ async def test_it_survives_the_kill_of_its_gateway(cluster: Cluster, open_view: 
         await view.live()
         first = await view.gateway()
         before = await view.shown()
-        cluster.watches[first].kill(again=False)
+        cluster.supervisors[first].kill(restart=False)
         await view.leaves(first)
         await moves(view)
         await expect_sql(cluster, view)
         assert (await view.shown()).rows[
             -len(before.rows) :
         ] == before.rows  # it resumed: nothing was shown anew
-        cluster.watches[first].start()
+        cluster.supervisors[first].start()
 
 
 async def test_it_leaves_a_gateway_that_hangs(cluster: Cluster, open_view: OpenView) -> None:
     async with open_view(of(cluster.page)) as view:
         await view.live()
         first = await view.gateway()
-        pid = cluster.watches[first].child.pid
+        pid = cluster.supervisors[first].child.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -111,11 +111,11 @@ async def test_what_a_long_absence_left_out_is_filled_in(cluster: Cluster, open_
         await view.live()
         before = await view.shown()
         for name in ("gateway-1", "gateway-2"):
-            cluster.watches[name].kill(again=False)
+            cluster.supervisors[name].kill(restart=False)
         await view.tab.wait_for_selector('[data-testid=connection][data-state="reconnecting"]', timeout=LIVE)
         await more_than(cluster, 100)  # and as many balances
         for name in ("gateway-1", "gateway-2"):
-            cluster.watches[name].start()
+            cluster.supervisors[name].start()
         await view.live()
         await view.tab.wait_for_selector("[data-testid=missing]", state="detached", timeout=LIVE)
         await expect_sql(cluster, view)
@@ -191,7 +191,7 @@ async def test_the_picture(cluster: Cluster, open_view: OpenView, tmp_path: Path
     async with open_view(f"{cluster.page}/accounts/acc-0003", color_scheme="light", **look) as view:
         await view.live()
         await moves(view, 100)
-        feed = cluster.watches["feed-1"]
+        feed = cluster.supervisors["feed-1"]
         await feed.stop()
         # The newest are still highlighted, the others not any more.
         lit = "document.getAnimations().filter(one => one.animationName === 'fade').length"

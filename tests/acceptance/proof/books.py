@@ -7,13 +7,13 @@ from typing import NamedTuple
 import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 
-from livebalance.generator.transfers import AccountPicker, pair
+from livebalance.generator.transfers import AccountPicker, transfer_pair
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.kafka.reader import replay
+from livebalance.runtime.kafka.reader import read_range
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.kafka.avro import decode_transfer
-from livebalance.wire.money import money
+from livebalance.wire.money import parse_money
 
 Movement = tuple[str, str]  # transfer id, amount
 
@@ -54,7 +54,7 @@ class Run(NamedTuple):
         fed: dict[str, list[Movement]] = defaultdict(list)
         crowd = AccountPicker(self.accounts)
         for n in range(self.transfers):
-            for record in pair(self.seed, n, crowd, self.name, 0):
+            for record in transfer_pair(self.seed, n, crowd, self.name, 0):
                 fed[record.account].append((record.id, str(record.amount)))
         return dict(fed)
 
@@ -65,7 +65,7 @@ class Log:
     def __init__(self, kafka: str, topics: Topics) -> None:
         self._kafka, self._topics = kafka, topics
         self._next = [0] * topics.partitions
-        self._writers = FileRegistry().writer
+        self._writers = FileRegistry().writer_schema
 
     async def new(self) -> dict[str, list[Movement]]:
         """What came since the last call, by account, in the order of the topic."""
@@ -77,7 +77,7 @@ class Log:
 
         for number, start in enumerate(self._next):
             at = TopicPartition(self._topics.transfers, number)
-            self._next[number] = await replay(Broker(self._kafka), at, take, start)
+            self._next[number] = await read_range(Broker(self._kafka), at, take, start)
         return dict(found)
 
 
@@ -107,9 +107,9 @@ async def standings(connection: asyncpg.Connection) -> list[Standing]:
 
 def totalled(movements: Sequence[Movement], total: str) -> list[tuple[str, str, str]]:
     """With the running sum in their order, from `total` on."""
-    sum_, rows = money(total), []
+    sum_, rows = parse_money(total), []
     for id_, amount in movements:
-        sum_ = sum_.plus(money(amount))
+        sum_ = sum_.add(parse_money(amount))
         rows.append((id_, amount, str(sum_)))
     return rows
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.process.process import ChildProcess
-from livebalance.stack.process.service import service
+from livebalance.stack.process.service import create_service
 from tests.acceptance.proof.books import Run
 
 _STOPPED_WITHIN = 30.0  # seconds
@@ -27,9 +27,9 @@ class Feed:
         }
         order = {"accounts": accounts, "rate": rate, "seed": seed}
         words = [word for name, value in order.items() for word in (f"--{name}", str(value))]
-        words += ["--json", "--plain"] if plain else ["--json"]
+        words += ["--json", "--no-transactions"] if plain else ["--json"]
         self._seed, self._accounts = seed, accounts
-        self.child: ChildProcess = service(cluster.place, "feed", number, environment, words).child
+        self.child: ChildProcess = create_service(cluster.paths, "feed", number, environment, words).child
 
     @property
     def run(self) -> Run:

@@ -67,7 +67,7 @@ class Proof:
 
     async def plant(self, name: str, *what: str) -> None:
         """From now on a projector is one with something done to it."""
-        watch = self.cluster.watches[name]
+        watch = self.cluster.supervisors[name]
         await watch.stop()
         watch.child.command = [sys.executable, "-m", planted.__name__, *what]
         watch.child.directory = PROJECT
@@ -75,15 +75,15 @@ class Proof:
 
     def arm(self, name: str, point: str) -> None:
         """Have a running process kill itself at a named point; nobody starts it again after that."""
-        self.cluster.watches[name].release()
-        order = order_of(self.cluster.place, name)
+        self.cluster.supervisors[name].detach()
+        order = order_of(self.cluster.paths, name)
         written = order.with_suffix(".new")
         written.write_text(point)
         written.rename(order)
 
     async def died(self, name: str, within: float) -> None:
         """Wait until it is dead by its own -9, and start it as ever."""
-        watch, order = self.cluster.watches[name], order_of(self.cluster.place, name)
+        watch, order = self.cluster.supervisors[name], order_of(self.cluster.paths, name)
         try:
             async with asyncio.timeout(within):
                 while watch.child.pid is not None:  # noqa: ASYNC110 - a process tells nobody that it ended
@@ -135,7 +135,7 @@ class Proof:
 
     async def stopped(self, name: str, within: float) -> None:
         """Wait until a process has stopped itself (SIGSTOP)."""
-        process = psutil.Process(self.cluster.watches[name].child.pid)
+        process = psutil.Process(self.cluster.supervisors[name].child.pid)
         async with asyncio.timeout(within):
             while process.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - nor that it stopped
                 await asyncio.sleep(POLL)

@@ -46,7 +46,7 @@ class Drill:
 
     async def typed(self, text: str, server: PostgresServer | None = None) -> str:
         """What an operator sees who types this; an error is shown whole."""
-        port = server.port if server else self.cluster._servers.started["postgres"].port
+        port = server.port if server else self.cluster._servers.managed["postgres"].port
         path = [str(postgres._BIN), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = {
             "PATH": os.pathsep.join(path),
@@ -66,7 +66,7 @@ class Drill:
 
     def server(self, name: str, data: str | None = None) -> PostgresServer:
         """Another one, empty or with this directory as its data; not started."""
-        place = StatePaths(self.cluster.place.home, self.cluster.place.state / name)
+        place = StatePaths(self.cluster.paths.home, self.cluster.paths.state / name)
         other = PostgresServer(place, durable=False)
         if data is not None:
             home = place.directory("postgres")
@@ -81,20 +81,20 @@ class Drill:
 
     async def lose(self) -> None:
         """Projectors and gateways are stopped, and PostgresServer is gone."""
-        await asyncio.gather(*(self.cluster.watches[name].stop() for name in READERS))
-        self.cluster.watches["postgres"].kill(again=False)
+        await asyncio.gather(*(self.cluster.supervisors[name].stop() for name in READERS))
+        self.cluster.supervisors["postgres"].kill(restart=False)
 
     def move(self, server: PostgresServer) -> None:
         """It is the cluster's Postgres from now on."""
-        self.cluster._servers.started["postgres"] = self.cluster._servers.own["postgres"] = server
-        self.cluster.watches["postgres"] = Supervisor(server.child, print)
+        self.cluster._servers.managed["postgres"] = self.cluster._servers.embedded["postgres"] = server
+        self.cluster.supervisors["postgres"] = Supervisor(server.child, print)
 
     def serve(self, address: str = "") -> None:
         """Projectors and gateways start; `address`: hosts, database and all that follows."""
         for name in READERS:
             role = name.partition("-")[0]
             url = f"postgresql://{role}@{address}" if address else self.cluster.postgres(role)
-            self.cluster.watches[name].start({"LIVEBALANCE_POSTGRES": url})
+            self.cluster.supervisors[name].start({"LIVEBALANCE_POSTGRES": url})
 
     async def ask(self, query: str) -> str:
         connection = await asyncpg.connect(self.cluster.postgres("owner"), timeout=10)
@@ -176,20 +176,20 @@ async def test_a_copy_of_the_server(drill: Drill) -> None:
 
 async def test_a_standby_that_lacks_commits_is_promoted(drill: Drill) -> None:
     """Nobody tells the services: their address names both servers."""
-    (save, _), old = commands("A copy of the server"), drill.cluster._servers.own["postgres"]
+    (save, _), old = commands("A copy of the server"), drill.cluster._servers.embedded["postgres"]
     await drill.typed(save.replace("pg_basebackup", f"pg_basebackup {AS_STANDBY}"))
     standby = drill.server("standby", "copy")
     standby.start()
     await asyncio.to_thread(standby.child.wait_for, "ready to accept read-only connections", 30)
     both = f"127.0.0.1:{old.port},127.0.0.1:{standby.port}/livebalance?target_session_attrs=primary"
     before = await drill.ask("select epoch from projection")
-    await asyncio.gather(*(drill.cluster.watches[name].stop() for name in READERS))
+    await asyncio.gather(*(drill.cluster.supervisors[name].stop() for name in READERS))
     drill.serve(both)
     async with drill.proof.feeding(3, RATE):
         await drill.proof.delivered(20, within=60)
         standby.child.kill()
         await drill.proof.delivered(100, within=30)
-        drill.cluster.watches["postgres"].kill(again=False)
+        drill.cluster.supervisors["postgres"].kill(restart=False)
         standby.child.start()
         await asyncio.to_thread(standby.child.wait_for, "ready to accept read-only connections", 30)
         drill.move(standby)

@@ -15,5 +15,5 @@ async def zombie(proof: Proof, seed: int, *planted: str) -> None:
         await proof.stopped(ZOMBIE, within=30)
         await proof.overtaken(ZOMBIE, within=30)
         await proof.delivered(30, within=30)
-        proof.cluster.watches[ZOMBIE].child.send(signal.SIGCONT)
+        proof.cluster.supervisors[ZOMBIE].child.send(signal.SIGCONT)
         await proof.delivered(30, within=30)

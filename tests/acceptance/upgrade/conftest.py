@@ -36,7 +36,7 @@ def new_cluster(place: StatePaths, request: pytest.FixtureRequest) -> NewCluster
 
 async def started(cluster: Cluster, name: str, environment: Mapping[str, str] | None = None) -> None:
     """Ready when it returns; for this one run with these variables besides its own."""
-    cluster.watches[name].start(environment)
+    cluster.supervisors[name].start(environment)
     async with asyncio.timeout(READY_WITHIN):
         while not await cluster.services[name].is_ready():  # noqa: ASYNC110 - HTTP tells only who asks
             await asyncio.sleep(0.05)
@@ -44,6 +44,6 @@ async def started(cluster: Cluster, name: str, environment: Mapping[str, str] | 
 
 async def stopped(cluster: Cluster, name: str) -> None:
     """By SIGTERM, and then by itself."""
-    watch = cluster.watches[name]
+    watch = cluster.supervisors[name]
     await watch.stop(STOPPED_WITHIN)
     assert watch.child.exit_code == 0, watch.child.tail()

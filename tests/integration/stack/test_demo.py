@@ -24,7 +24,7 @@ _GONE = 30.0
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home of its own, with the downloads of the real one; its path has a space, as some have."""
-    jars = StatePaths.of_environment().home / "jars"
+    jars = StatePaths.from_environment().home / "jars"
     jars.mkdir(parents=True, exist_ok=True)
     home = tmp_path / "my home"
     home.mkdir()

@@ -43,7 +43,7 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Repository]]:
         Jar(f"org.x:{name[0]}:{name[2]}", len(body), hashlib.sha256(body).hexdigest())
         for name, body in _CONTENT.items()
     ]
-    monkeypatch.setattr(jars, "locked", lambda: lock)
+    monkeypatch.setattr(jars, "read_lock", lambda: lock)
     with ThreadingHTTPServer(("127.0.0.1", 0), _Repository) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("LIVEBALANCE_MAVEN_REPOSITORY", f"http://127.0.0.1:{server.server_port}")

@@ -18,15 +18,15 @@ def test_who_looks_makes_nothing(tmp_path: Path) -> None:
 def test_who_holds_it_is_seen_and_who_looks_is_not(tmp_path: Path) -> None:
     place = StatePaths(tmp_path, tmp_path / "demo")
     with place.locked():
-        assert place.in_use()
+        assert place.is_locked()
         with pytest.raises(StackError, match="is in use"), place.locked():
             pass
         (place.state / "lock").chmod(0o444)  # as another user sees it
-        assert place.in_use()
-    assert not place.in_use()
+        assert place.is_locked()
+    assert not place.is_locked()
 
 
 def test_what_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "demo").write_text("not a directory")
     with pytest.raises(StackError, match=r"Not a directory: .*lock"):
-        StatePaths(tmp_path, tmp_path / "demo").in_use()
+        StatePaths(tmp_path, tmp_path / "demo").is_locked()

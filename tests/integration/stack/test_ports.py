@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from livebalance.stack.paths import free_port, reserved
+from livebalance.stack.paths import free_port, reserve_port
 from livebalance.stack.servers import balancer
 
 _TRY = "import sys; from livebalance.stack.paths import reserved; print(reserved(int(sys.argv[1])))"
@@ -19,7 +19,7 @@ def _by_another(port: int) -> bool:
 
 def test_a_port_goes_to_one_stack_before_anybody_listens_there() -> None:
     port = free_port()
-    assert not reserved(port)
+    assert not reserve_port(port)
     assert not _by_another(port)
 
 

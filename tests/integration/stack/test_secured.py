@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
-from livebalance.runtime.kafka.reader import replay
+from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
+from livebalance.runtime.kafka.reader import read_range
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.topics import Topics
 from tests.servers.kafka_secure import PASSWORD, USER, SecureKafkaServer
@@ -54,15 +54,15 @@ def of_certificate(kafka: SecureKafkaServer) -> dict[str, Any]:
 
 async def there_and_back(broker: Broker, word: bytes) -> list[bytes | None]:
     await TOPICS.create(broker)
-    writer = producer(broker, "test", f"test-{word.decode()}")
+    writer = create_producer(broker, "test", f"test-{word.decode()}")
     try:
         await writer.start()
         async with writer.transaction():
-            await write(writer, [OutgoingRecord(TOPICS.transfers, b"key", word, 0)])
+            await send_all(writer, [OutgoingRecord(TOPICS.transfers, b"key", word, 0)])
     finally:
-        await stop(writer)
+        await stop_producer(writer)
     found: list[bytes | None] = []
-    await replay(broker, TopicPartition(TOPICS.transfers, 0), lambda one: found.append(one.value))
+    await read_range(broker, TopicPartition(TOPICS.transfers, 0), lambda one: found.append(one.value))
     return found
 
 
@@ -85,12 +85,12 @@ async def test_nobody_else_does(secured: SecureKafkaServer) -> None:
         {"kafka": secured.address},
         {**of_certificate(secured), "kafka_certificate": None},
     ):
-        writer = producer(ServiceSettings(**stranger).broker, "stranger", None)
+        writer = create_producer(ServiceSettings(**stranger).broker, "stranger", None)
         try:
             with pytest.raises((KafkaError, OSError, TimeoutError)):
                 await writer.start()
         finally:
-            await stop(writer)
+            await stop_producer(writer)
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ async def test_a_killed_process_comes_back_and_its_end_is_told(tmp_path: Path) -
 async def test_it_stays_down_when_told_so(tmp_path: Path) -> None:
     watch = Supervisor(_child(tmp_path), lambda text: None)
     watch.start()
-    first = watch.kill(again=False)
+    first = watch.kill(restart=False)
     await asyncio.sleep(0.5)  # longer than the pause before a start
     assert not psutil.pid_exists(first)
     assert watch.child.exit_code == -signal.SIGKILL

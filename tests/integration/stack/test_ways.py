@@ -17,6 +17,7 @@ from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.servers.servers import NAMES, Servers
 from livebalance.stack.servers.topics import Topics
 from tests.engine import Engine
+from tests.servers.topics import delete_topics
 
 _TOPICS = Topics("kept", "kept-balances", 2)
 
@@ -47,7 +48,7 @@ async def _read(servers: Servers) -> tuple[object, object]:
     connection = await asyncpg.connect(servers.postgres("gateway"), timeout=10)
     one = await connection.fetchval("select one from kept")
     await connection.close()
-    await _TOPICS.delete(Broker(servers.kafka))  # raises unless both are there
+    await delete_topics(_TOPICS, Broker(servers.kafka))  # raises unless both are there
     async with Redis.from_url(servers.redis(3)) as redis:
         return one, await redis.get("kept")
 
@@ -69,7 +70,7 @@ def test_addresses_data_and_end(here: StatePaths) -> None:
         matches = [re.fullmatch(form, address) for form, address in zip(forms, addresses, strict=True)]
         ports = {int(match[1]) for match in matches if match}
         assert len(ports) == 3, addresses
-        assert ports == {one.port for one in servers.started.values()}
+        assert ports == {one.port for one in servers.managed.values()}
         with pytest.raises(StackError, match="is in use"):
             Servers(here).start()
         asyncio.run(_write(servers))

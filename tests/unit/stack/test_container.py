@@ -12,9 +12,10 @@ from redis.exceptions import RedisError
 from livebalance.stack.errors import StackError
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers import kafka, postgres
-from livebalance.stack.servers.container import IMAGES, forget, volume
+from livebalance.stack.servers.container import IMAGES, remove_volumes, volume_name
 from livebalance.stack.servers.servers import NAMES, Servers
 from tests.engine import Engine
+from tests.servers.disposable import disposable_servers
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_server_that_is_named_needs_no_container(
     with Servers(place) as servers:
         assert servers.kafka == "127.0.0.1:9092"
         assert {one.image for one in engine.containers} == {IMAGES["postgres"], IMAGES["redis"]}
-        assert servers.own == {}
+        assert servers.embedded == {}
 
 
 def test_each_is_told_what_the_embedded_one_is(place: StatePaths, engine: Engine) -> None:
@@ -89,14 +90,14 @@ def test_what_is_durable_is_in_a_volume_of_the_place(
             pass
     mounts = {one.image: one.told["volumes"] for one in engine.containers}
     assert mounts == {
-        IMAGES["kafka"]: {volume(place, "kafka"): {"bind": "/var/lib/kafka/data", "mode": "rw"}},
-        IMAGES["postgres"]: {volume(place, "postgres"): {"bind": "/var/lib/postgresql", "mode": "rw"}},
+        IMAGES["kafka"]: {volume_name(place, "kafka"): {"bind": "/var/lib/kafka/data", "mode": "rw"}},
+        IMAGES["postgres"]: {volume_name(place, "postgres"): {"bind": "/var/lib/postgresql", "mode": "rw"}},
         IMAGES["redis"]: {},
     }
-    assert volume(StatePaths(tmp_path, tmp_path / "other"), "kafka") not in engine.volumes
-    forget(place)
+    assert volume_name(StatePaths(tmp_path, tmp_path / "other"), "kafka") not in engine.volumes
+    remove_volumes(place)
     assert engine.volumes == set()
-    forget(place)  # nothing is there to be forgotten
+    remove_volumes(place)  # nothing is there to be forgotten
 
 
 def test_what_is_not_durable_leaves_nothing(place: StatePaths, engine: Engine) -> None:
@@ -129,6 +130,6 @@ def test_what_is_to_be_harmed_is_a_process_of_ours(
     place: StatePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://127.0.0.1:1/0")
-    assert Servers(place, parts=["redis"]).own == {}
-    assert set(Servers.ours(place, "redis").own) == {"redis"}
-    assert set(Servers.ours(place, "kafka").own) == {"kafka"}
+    assert Servers(place, parts=["redis"]).embedded == {}
+    assert set(disposable_servers(place, "redis").embedded) == {"redis"}
+    assert set(disposable_servers(place, "kafka").embedded) == {"kafka"}

@@ -15,7 +15,7 @@ def test_servers_that_are_named_are_used_and_nothing_is_started(
     monkeypatch.setenv("LIVEBALANCE_POSTGRES", "postgresql://me:secret@127.0.0.1:5432/mine")
     monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://127.0.0.1:6379/3")
     with Servers(StatePaths(tmp_path, tmp_path / "state")) as servers:
-        assert servers.own == {}
+        assert servers.embedded == {}
         assert servers.kafka == "127.0.0.1:9092"
         assert servers.postgres("gateway") == "postgresql://me:secret@127.0.0.1:5432/livebalance"
         assert servers.redis(5) == "redis://127.0.0.1:6379/5"
@@ -25,5 +25,5 @@ def test_what_is_not_named_is_our_own(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("LIVEBALANCE_KAFKA", "LIVEBALANCE_REDIS", "LIVEBALANCE_STACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LIVEBALANCE_POSTGRES", "postgresql://me@127.0.0.1:5432/mine")
-    assert set(Servers(StatePaths(tmp_path, tmp_path / "state")).own) == {"kafka", "redis"}
-    assert set(Servers(StatePaths(tmp_path, tmp_path / "other"), parts=["redis"]).own) == {"redis"}
+    assert set(Servers(StatePaths(tmp_path, tmp_path / "state")).embedded) == {"kafka", "redis"}
+    assert set(Servers(StatePaths(tmp_path, tmp_path / "other"), parts=["redis"]).embedded) == {"redis"}

@@ -1,0 +1,1 @@
+"""Kafka, Postgres, Redis, the services and a balancer on one machine: for the demo and for tests."""

@@ -15,158 +15,168 @@ from rich.markup import escape
 
 from livebalance.runtime.errors import SettingsError, StartupError
 from livebalance.stack.errors import StackError, from_os
-from livebalance.stack.paths import StatePaths, is_yours
+from livebalance.stack.paths import StatePaths, uses_own_topics
 from livebalance.stack.process import die_with_parent
 from livebalance.stack.state import ClusterState
 
-_PARENT = "LIVEBALANCE_PARENT_PID"  # the demo in the foreground dies with this process, make
-_UP = 900.0  # seconds, downloads and the first build of the page included
-_DOWN = 60.0
-_POLL = 0.1
-_WRONG = 2  # exit code of settings that cannot be meant
+_PARENT_PID = "LIVEBALANCE_PARENT_PID"  # the process of make: the foreground demo dies with it
+_START_TIMEOUT_SECONDS = 900.0  # with all downloads and the first build of the page
+_STOP_TIMEOUT_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_INVALID_SETTINGS = 2  # exit code
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code of a command; trouble is one line on stderr."""
+    """Runs a command and returns its exit code. Prints an error as one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(StatePaths.of_environment(), options) or 0)
-    except SettingsError as wrong:
-        for line in wrong.lines:
+        return int(options.run(StatePaths.from_environment(), options) or 0)
+    except SettingsError as error:
+        for line in error.lines:
             _fail(line)
-        return _WRONG
-    except (StackError, StartupError) as trouble:
-        return _fail(trouble)
+        return _INVALID_SETTINGS
+    except (StackError, StartupError) as error:
+        return _fail(error)
     except OSError as error:
         return _fail(from_os(error))
     except KeyboardInterrupt:
         return 130
 
 
-def _fail(trouble: Exception | str) -> int:
-    Console(stderr=True, soft_wrap=True).print("[red]✗[/]", escape(str(trouble)), highlight=False)
+def _fail(error: Exception | str) -> int:
+    Console(stderr=True, soft_wrap=True).print("[red]✗[/]", escape(str(error)), highlight=False)
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="livebalance.stack", description="Livebalance on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="livebalance.stack", description="Runs Livebalance on this machine."
+    )
     commands = parser.add_subparsers(required=True)
     for run in (_demo, _up, _down, _status, _logs, _reset):
         command = commands.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
         if run in (_demo, _up):
-            command.add_argument("--accounts", type=int, default=8)
-            command.add_argument("--rate", default="5", help="transfers a second, or max")
-            command.add_argument("--seed", type=int)
-            command.add_argument("--limit", type=int, help="transfers, then the feed is done")
-            command.add_argument("--port", type=int, help="of the page; default: 8080 if free")
             command.add_argument(
-                "--record", action="store_true", help="of your own topics: write their balances, too"
+                "--accounts", type=int, default=8, help="number of demo accounts (default: 8)"
+            )
+            command.add_argument("--rate", default="5", help="transfers per second, or max (default: 5)")
+            command.add_argument("--seed", type=int, help="the same seed gives the same transfers")
+            command.add_argument("--limit", type=int, help="number of transfers (default: no limit)")
+            command.add_argument(
+                "--port", type=int, help="port of the page (default: 8080, or another port if that is taken)"
             )
             command.add_argument(
-                "--no-page", dest="page", action="store_false", help="the API alone, no build"
+                "--record", action="store_true", help="write balances for the transfers of your own topics"
+            )
+            command.add_argument(
+                "--no-page", dest="page", action="store_false", help="serve the API only; nothing is built"
             )
     return parser
 
 
-def _demo(place: StatePaths, options: argparse.Namespace) -> None:
-    """Everything in the foreground."""
-    from livebalance.stack.demo import demo  # noqa: PLC0415 - the other commands answer at once without it
+def _demo(paths: StatePaths, options: argparse.Namespace) -> None:
+    """Runs the demo in the foreground, until Ctrl-C."""
+    from livebalance.stack.demo import demo  # noqa: PLC0415 - slow; other commands do not need it
     from livebalance.stack.plan import ClusterPlan  # noqa: PLC0415
 
     _check_settings()
-    if parent := os.environ.get(_PARENT):
-        die_with_parent.hold(signal.SIGTERM, int(parent))
-    given = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
-    if is_yours():
-        given |= {"yours": True, "recorders": int(options.record)}
-    asyncio.run(demo(place, ClusterPlan(**given), Console()))
+    if parent := os.environ.get(_PARENT_PID):
+        die_with_parent.install(signal.SIGTERM, int(parent))
+    plan = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
+    if uses_own_topics():
+        plan |= {"own_topics": True, "recorders": int(options.record)}
+    asyncio.run(demo(paths, ClusterPlan(**plan), Console()))
 
 
-def _up(place: StatePaths, options: argparse.Namespace) -> None:
-    """The demo, detached."""
-    if place.in_use():
-        raise StackError(f"it is up already: {ClusterState.read(place).page or 'or coming up (make status)'}")
+def _up(paths: StatePaths, options: argparse.Namespace) -> None:
+    """Starts the demo in the background."""
+    if paths.is_locked():
+        page = ClusterState.read(paths).page
+        raise StackError(f"Livebalance is already {f'running: {page}' if page else 'starting (make status)'}")
     _check_settings()
-    log = place.directory("logs") / "demo.log"
+    log = paths.directory("logs") / "demo.log"
     log.write_bytes(b"")
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - ourselves
+        process = subprocess.Popen(  # noqa: S603 - this program
             [sys.executable, "-m", "livebalance.stack", "demo", *sys.argv[2:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name != _PARENT},
+            env={name: value for name, value in os.environ.items() if name != _PARENT_PID},
         )
-    _follow_until_up(place, process, log)
+    _print_until_started(paths, process, log)
 
 
-def _follow_until_up(place: StatePaths, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline, shown = time.monotonic() + _UP, 0
+def _print_until_started(paths: StatePaths, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline, printed = time.monotonic() + _START_TIMEOUT_SECONDS, 0
     while True:
-        page = ClusterState.read(place).page
+        page = ClusterState.read(paths).page
         text = log.read_text(errors="replace")
-        print(text[shown:], end="", flush=True)  # noqa: T201 - what the demo says
-        shown = len(text)
-        if page and page in text:  # it is noted a moment before it is said
+        print(text[printed:], end="", flush=True)  # noqa: T201 - the output of the demo
+        printed = len(text)
+        if page and page in text:  # the state has the page shortly before the output has it
             return
         if process.poll() is not None:
-            raise StackError(f"it did not come up: see above, or {log}")
+            raise StackError(f"Livebalance did not start: see above, or {log}")
         if time.monotonic() > deadline:
-            raise StackError(f"it is not up after {_UP:.0f} s: make logs tells more, make down ends it")
-        time.sleep(_POLL)
+            raise StackError(
+                f"Livebalance did not start within {_START_TIMEOUT_SECONDS:.0f} s: "
+                "make logs shows the cause, make down stops it"
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def _check_settings() -> None:
-    """Those that all services share, and every name. Raises SettingsError."""
-    from livebalance.runtime.config.environment import read  # noqa: PLC0415 - as above
+    """Reads the settings that all services share. Raises SettingsError."""
+    from livebalance.runtime.config.environment import read_settings  # noqa: PLC0415 - slow
     from livebalance.runtime.config.settings import ServiceSettings  # noqa: PLC0415
 
-    read(ServiceSettings)
+    read_settings(ServiceSettings)
 
 
-def _down(place: StatePaths, options: argparse.Namespace) -> None:
-    """End what `up` or `demo` started."""
-    supervisor = ClusterState.read(place).supervisor
+def _down(paths: StatePaths, options: argparse.Namespace) -> None:
+    """Stops what `up` or `demo` started; the data stays."""
+    supervisor = ClusterState.read(paths).supervisor
     if supervisor is None:
         return
-    for number in (signal.SIGTERM, signal.SIGKILL):  # its children die with it
+    for number in (signal.SIGTERM, signal.SIGKILL):  # its child processes die with it
         os.kill(supervisor, number)
-        deadline = time.monotonic() + _DOWN
-        while place.in_use() and time.monotonic() < deadline:
-            time.sleep(_POLL)
-        if not place.in_use():
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        while paths.is_locked() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if not paths.is_locked():
             return
-    raise StackError(f"process {supervisor} does not end: kill it")
+    raise StackError(f"process {supervisor} did not end on SIGKILL")
 
 
-def _status(place: StatePaths, options: argparse.Namespace) -> int:
-    """One JSON object; exit code 1 when it is not up."""
-    state = ClusterState.read(place)
-    print(state.json())  # noqa: T201 - the answer
+def _status(paths: StatePaths, options: argparse.Namespace) -> int:
+    """Prints addresses and process ids as one JSON object; exit code 1 if the demo does not run."""
+    state = ClusterState.read(paths)
+    print(state.json())  # noqa: T201 - the output of the command
     return 0 if state.page else 1
 
 
-def _logs(place: StatePaths, options: argparse.Namespace) -> None:
-    """The last lines of every log, and on a terminal what comes after."""
-    logs = sorted(str(path) for path in place.directory("logs").glob("*.log"))
+def _logs(paths: StatePaths, options: argparse.Namespace) -> None:
+    """Prints the last lines of every log; on a terminal, new lines too, until Ctrl-C."""
+    logs = sorted(str(path) for path in paths.directory("logs").glob("*.log"))
     follow = ["-F"] if sys.stdout.isatty() else []
     if logs:
         os.execvp("tail", ["tail", "-n", "20", *follow, *logs])  # noqa: S606, S607 - coreutils
 
 
-def _reset(place: StatePaths, options: argparse.Namespace) -> None:
-    """Forget the data."""
-    if place.in_use():
-        raise StackError("it is up: make down first")
-    from livebalance.stack.servers.servers import in_docker  # noqa: PLC0415 - as above
+def _reset(paths: StatePaths, options: argparse.Namespace) -> None:
+    """Deletes the data."""
+    if paths.is_locked():
+        raise StackError("Livebalance is running: stop it first (make down)")
+    from livebalance.stack.servers.servers import uses_containers  # noqa: PLC0415 - slow
 
-    if in_docker():
-        from livebalance.stack.servers.container import forget  # noqa: PLC0415
+    if uses_containers():
+        from livebalance.stack.servers.container import remove_volumes  # noqa: PLC0415
 
-        forget(place)
-    shutil.rmtree(place.state, ignore_errors=True)
+        remove_volumes(paths)
+    shutil.rmtree(paths.state, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All of Livebalance on this machine: servers, services, balancer; the same for the demo and for tests."""
+"""All of Livebalance on this machine: servers, services and balancer, for the demo and for tests."""
 
 import asyncio
 import os
@@ -14,40 +14,40 @@ from livebalance.stack.errors import StackError, from_os
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.plan import ClusterPlan, services
 from livebalance.stack.process.process import ChildProcess
-from livebalance.stack.process.service import Service, answers
-from livebalance.stack.process.supervisor import REFUSED, Supervisor, how_it_ended
+from livebalance.stack.process.service import Service, responds
+from livebalance.stack.process.supervisor import STARTUP_ERROR, Supervisor, exit_reason
 from livebalance.stack.progress import StartupProgress
 from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers.balancer import balancer, page_port
 from livebalance.stack.servers.servers import Server, Servers
 from livebalance.stack.state import ClusterState
 
-_POLL = 0.05  # seconds
-_READY = 120.0  # seconds for the services to be ready
+_POLL_SECONDS = 0.05
+_READY_SECONDS = 120.0
 _LABELS = {"kafka": "Kafka", "postgres": "PostgreSQL", "redis": "Redis (Valkey)"}
-# Who is stopped first loses nothing: what comes before in the path stands still by then.
+# Clients and sources stop first, servers last: no process loses a server that it needs.
 _STOP_ORDER = (("balancer", "feed"), ("gateway", "recorder", "projector"), ("kafka", "postgres", "redis"))
 
 
 class Cluster:
-    """A running plan; an async context manager that leaves no process behind.
+    """Runs a plan; an async context manager that stops every process that it has started.
 
-    While it is up: `page` and `gateways` are URLs, `kafka` host:port, `postgres(role)` and `redis` URLs, and
-    `watches["projector-1"]` can kill, stop and start a process. A process that ends is started again.
+    While it runs, `page`, `gateways`, `postgres(role)` and `redis` are URLs, and `kafka` is host:port. Each
+    process has a supervisor, such as `supervisors["projector-1"]`, which restarts the process when it ends.
     """
 
     def __init__(
-        self, place: StatePaths, plan: ClusterPlan | None = None, steps: StartupProgress | None = None
+        self, paths: StatePaths, plan: ClusterPlan | None = None, progress: StartupProgress | None = None
     ) -> None:
-        self.place = place
+        self.paths = paths
         self.plan = plan or ClusterPlan()
-        self._steps = steps or StartupProgress()
+        self._progress = progress or StartupProgress()
         self._locks = ExitStack()
-        self.watches: dict[str, Supervisor] = {}
+        self.supervisors: dict[str, Supervisor] = {}
         self.services: dict[str, Service] = {}
-        self._contained: list[Server] = []  # an engine's, not ours to watch
+        self._containers: list[Server] = []  # supervised by the Docker engine
         self._port: int | None = None
-        self._is_up = False
+        self._is_running = False
 
     @property
     def page(self) -> str:
@@ -57,7 +57,7 @@ class Cluster:
     @property
     def gateways(self) -> list[str]:
         """URL of each gateway."""
-        return [f"http://127.0.0.1:{one.port}" for one in self.services.values() if one.kind == "gateway"]
+        return [f"http://127.0.0.1:{port}" for port in self._gateway_ports()]
 
     @property
     def kafka(self) -> str:
@@ -65,13 +65,13 @@ class Cluster:
         return self._servers.kafka
 
     def postgres(self, role: str = "owner") -> str:
-        """URL of the database for a role."""
+        """Returns the URL of the database for a role."""
         return self._servers.postgres(role)
 
     @property
     def demo_secret(self) -> str:
-        """What tokens are signed with."""
-        return demo_secret(self.place)
+        """The secret that signs the demo's tokens."""
+        return demo_secret(self.paths)
 
     @property
     def redis(self) -> str:
@@ -79,44 +79,45 @@ class Cluster:
         return self._servers.redis()
 
     async def start(self) -> None:
-        """Bring everything up, and wait until the page answers.
+        """Starts everything, and waits until the balancer and all services are ready.
 
         Raises:
-            Trouble: something did not come up; nothing is left running.
+            StackError: a part did not start; nothing is left running.
         """
-        self._locks.enter_context(self.place.locked())
+        self._locks.enter_context(self.paths.locked())
         try:
-            self._note()
-            self._servers = Servers(self.place, durable=self.plan.durable)
+            self._write_state()
+            self._servers = Servers(self.paths, durable=self.plan.durable)
             self._port = page_port(self.plan.port)
-            await self._bring_servers()
+            await self._start_servers()
             self._start_services()
             await self._wait_until_ready()
         except BaseException as error:
             await self.stop()
-            if trouble := _trouble_in(error):
-                raise trouble from error
+            if stack_error := _stack_error_in(error):
+                raise stack_error from error
             raise
-        self._is_up = True
-        self._note()
+        self._is_running = True
+        self._write_state()
 
     async def stop(self) -> None:
-        """Stop everything, from the page to the servers."""
+        """Stops everything: the balancer and the feed first, the servers last."""
         for kinds in _STOP_ORDER:
-            mine = [watch for name, watch in self.watches.items() if kind_of(name) in kinds]
-            await asyncio.gather(*(watch.stop() for watch in mine))
-        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in self._contained))
-        self._is_up = False
-        ClusterState.forget(self.place)
+            names = [name for name in self.supervisors if service_kind(name) in kinds]
+            await asyncio.gather(*(self.supervisors[name].stop() for name in names))
+        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in self._containers))
+        self._is_running = False
+        ClusterState.delete(self.paths)
         self._locks.close()
 
     def state(self) -> ClusterState:
-        """Addresses and process ids of now."""
-        if not self._is_up:
+        """Returns the present addresses and process ids."""
+        if not self._is_running:
             return ClusterState(supervisor=os.getpid())
         pids: dict[str, list[int]] = {}
-        for name, watch in self.watches.items():
-            pids.setdefault(kind_of(name), []).extend([watch.child.pid] if watch.child.pid else [])
+        for name, supervisor in self.supervisors.items():
+            pid = supervisor.child.pid
+            pids.setdefault(service_kind(name), []).extend([pid] if pid else [])
         return ClusterState(
             page=self.page,
             gateways=self.gateways,
@@ -127,90 +128,92 @@ class Cluster:
             supervisor=os.getpid(),
         )
 
-    def _say(self, text: str) -> None:
-        self._steps.say(text)
-        self._note()
+    def _report(self, text: str) -> None:
+        self._progress.report(text)
+        self._write_state()
 
-    def _note(self) -> None:
-        self.state().write(self.place)
+    def _write_state(self) -> None:
+        self.state().write(self.paths)
 
-    async def _bring_servers(self) -> None:
+    def _gateway_ports(self) -> list[int]:
+        return [service.port for service in self.services.values() if service.kind == "gateway"]
+
+    async def _start_servers(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._bring("redis"))
-            group.create_task(self._bring("postgres", self._migrate))
-            group.create_task(self._bring("kafka", self._create_topics))
+            group.create_task(self._start_server("redis"))
+            group.create_task(self._start_server("postgres", self._migrate))
+            group.create_task(self._start_server("kafka", self._create_topics))
             if self.plan.page:
                 group.create_task(self._build_page())
 
-    async def _bring(self, name: str, then: Callable[[], Awaitable[None]] | None = None) -> None:
-        if server := self._servers.started.get(name):
-            with self._steps.step(_LABELS[name]) as progress:
-                await asyncio.to_thread(server.prepare, progress)
+    async def _start_server(self, name: str, initialize: Callable[[], Awaitable[None]] | None = None) -> None:
+        if server := self._servers.managed.get(name):
+            with self._progress.step(_LABELS[name]) as show_download:
+                await asyncio.to_thread(server.prepare, show_download)
                 server.start()
-                if own := self._servers.own.get(name):
-                    self.watches[name] = Supervisor(own.child, self._say)
+                if embedded := self._servers.embedded.get(name):
+                    self.supervisors[name] = Supervisor(embedded.child, self._report)
                 else:
-                    self._contained.append(server)
+                    self._containers.append(server)
                 await asyncio.to_thread(server.ready)
-                if own:
-                    self.watches[name].watch()
-        if then:
-            await then()
+                if embedded:
+                    self.supervisors[name].attach()
+        if initialize:
+            await initialize()
 
     async def _migrate(self) -> None:
-        with self._steps.step("Tables"):
+        with self._progress.step("Tables"):
             await migrate(self.postgres("owner"))
 
     async def _create_topics(self) -> None:
-        if not self.plan.yours:
-            with self._steps.step("Topics"):
+        if not self.plan.own_topics:
+            with self._progress.step("Topics"):
                 await self.plan.topics.create(self._servers.broker)
 
     async def _build_page(self) -> None:
-        page = PageBuild(self.place)
-        if page.is_new:
+        page = PageBuild(self.paths)
+        if page.is_current:
             return
-        with self._steps.step("Page (npm, Angular)"):
+        with self._progress.step("Page (npm, Angular)"):
             try:
                 await asyncio.to_thread(page.build)
             except asyncio.CancelledError:
-                page.give_up()
+                page.cancel()
                 raise
 
     def _start_services(self) -> None:
         assert self._port
-        for one in services(self.place, self.plan, self._servers, self._port):
-            self.services[one.name] = one
-            self._watch(one.name, one.child, once=one.kind == "feed")
-        ports = [one.port for one in self.services.values() if one.kind == "gateway"]
+        for service in services(self.paths, self.plan, self._servers, self._port):
+            self.services[service.name] = service
+            self._supervise(service.name, service.child, once=service.kind == "feed")
         feed = self.services.get("feed-1")
-        self._watch("balancer", balancer(self.place, self._port, ports, feed.port if feed else None))
+        process = balancer(self.paths, self._port, self._gateway_ports(), feed.port if feed else None)
+        self._supervise("balancer", process)
 
-    def _watch(self, name: str, child: ChildProcess, *, once: bool = False) -> None:
-        self.watches[name] = Supervisor(child, self._say, once=once)
-        self.watches[name].start()
+    def _supervise(self, name: str, child: ChildProcess, *, once: bool = False) -> None:
+        self.supervisors[name] = Supervisor(child, self._report, once=once)
+        self.supervisors[name].start()
 
     async def _wait_until_ready(self) -> None:
-        with self._steps.step("Services"):
+        with self._progress.step("Services"):
             try:
-                async with asyncio.timeout(_READY):
-                    for one in self.services.values():
-                        await self._wait_for(one)
-                    while not await answers(self._port or 0, ready.PATH):  # noqa: ASYNC110 - HTTP tells only who asks
-                        await asyncio.sleep(_POLL)
+                async with asyncio.timeout(_READY_SECONDS):
+                    for service in self.services.values():
+                        await self._wait_for(service)
+                    while not await responds(self._port or 0, ready.PATH):  # noqa: ASYNC110 - no event to wait for
+                        await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError:
-                missing = [one.name for one in self.services.values() if not await one.is_ready()]
-                raise StackError(
-                    f"not ready after {_READY:.0f} s: {', '.join(missing) or 'the balancer'} (make logs)"
-                ) from None
+                missing = [name for name, service in self.services.items() if not await service.is_ready()]
+                names = ", ".join(missing) or "the balancer"
+                raise StackError(f"not ready after {_READY_SECONDS:.0f} s: {names} (make logs)") from None
 
-    async def _wait_for(self, one: Service) -> None:
-        while not await one.is_ready():
-            if one.child.exit_code == REFUSED:
-                raise StackError(how_it_ended(one.child))
-            if one.child.exit_code == 0:  # a feed with a limit may be done before anybody asks
+    async def _wait_for(self, service: Service) -> None:
+        while not await service.is_ready():
+            if service.child.exit_code == STARTUP_ERROR:
+                raise StackError(exit_reason(service.child))
+            if service.child.exit_code == 0:  # a feed with a limit may end before this asks
                 return
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -222,15 +225,15 @@ class Cluster:
         await self.stop()
 
 
-def kind_of(name: str) -> str:
-    """projector of projector-1."""
+def service_kind(name: str) -> str:
+    """Returns the kind of a process: projector for projector-1."""
     return name.partition("-")[0]
 
 
-def _trouble_in(error: BaseException) -> StackError | None:
-    """The first trouble in an error or a group of them, if it is any."""
+def _stack_error_in(error: BaseException) -> StackError | None:
+    """Returns an error that the user can act on, from an exception or a group of exceptions; else None."""
     if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_trouble_in, error.exceptions)), None)
+        return next(filter(None, map(_stack_error_in, error.exceptions)), None)
     if isinstance(error, OSError):
         return from_os(error)
     return error if isinstance(error, StackError) else None

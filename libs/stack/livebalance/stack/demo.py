@@ -1,4 +1,4 @@
-"""The demo in the foreground: shows it come up, keeps it up, takes it down."""
+"""The demo in the foreground: starts the cluster, runs until a signal, stops the cluster."""
 
 import asyncio
 import contextlib
@@ -11,45 +11,46 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.progress import StartupProgress
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def demo(place: StatePaths, plan: ClusterPlan, console: Console) -> None:
-    """Run until a signal says stop.
+async def demo(paths: StatePaths, plan: ClusterPlan, console: Console) -> None:
+    """Runs a cluster until SIGINT, SIGTERM or SIGHUP.
 
     Raises:
-        Trouble: it did not come up.
+        StackError: the cluster did not start.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task
-    for number in _STOPS:
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, task.cancel)
     console.print("[bold]Livebalance[/]")
-    steps = StartupProgress(console)
-    cluster = Cluster(place, plan, steps)
+    progress = StartupProgress(console)
+    cluster = Cluster(paths, plan, progress)
     with contextlib.suppress(asyncio.CancelledError):
-        with steps:
+        with progress:
             await cluster.start()
         try:
-            console.print(_what_to_see(cluster), highlight=False, soft_wrap=True)
+            console.print(_instructions(cluster), highlight=False, soft_wrap=True)
             await asyncio.Event().wait()
         finally:
-            with steps.step("Stopping"):
+            with progress.step("Stopping"):
                 await cluster.stop()
 
 
-def _what_to_see(cluster: Cluster) -> str:
+def _instructions(cluster: Cluster) -> str:
     plan = cluster.plan
-    moves = (
-        f"Accounts are those of your topics at {cluster.kafka}; nothing is written there"
-        f"{' but balances' if plan.recorders else ''}.\n"
-        if plan.yours
-        else f"{plan.accounts} accounts, {plan.rate} transfers a second: the balance moves, "
-        "new transfers appear on top.\n"
-    )
+    if plan.own_topics:
+        writes = "only balances are written there" if plan.recorders else "nothing is written there"
+        source = f"The page shows the accounts of your topics at {cluster.kafka}; {writes}."
+    else:
+        source = (
+            f"{plan.accounts} accounts, {plan.rate} transfers a second: the balance changes, "
+            "and new transfers appear at the top."
+        )
     return (
         f"\n  Open [bold cyan]{cluster.page}[/]\n"
-        f"  {moves}"
+        f"  {source}\n"
         f"  [dim]SQL: {cluster.postgres('analyst')}[/]\n"
-        "  [dim]Ctrl-C ends it and keeps the data; in another terminal: make status, make logs[/]\n"
+        "  [dim]Ctrl-C stops everything and keeps the data. In another terminal: make status, make logs[/]\n"
     )

@@ -1,4 +1,4 @@
-"""Where the stack keeps things on this machine: state directories, locks, free ports."""
+"""Where the stack keeps files on this machine, the locks on them, and free ports."""
 
 import fcntl
 import os
@@ -15,46 +15,46 @@ from pathlib import Path
 from livebalance.stack.errors import StackError, from_os
 
 PROJECT = Path(__file__).resolve().parents[4]
-# Below the range from which Linux takes ports for outgoing connections: none of those can be in the way.
+# Below the range that Linux uses for outgoing connections, so that none of those can hold the port.
 _PORTS = range(20_000, 32_000)
-_KEPT = 64  # reservations, as file descriptors: who got one before as many others has long been listening
+_MAX_RESERVATIONS = 64  # open sockets; a server that got its port that many reservations ago listens by now
 _reservations: deque[int] = deque()
 _PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64")}
 
 
 @dataclass(frozen=True)
 class StatePaths:
-    """A directory for the state of one set of servers, and the one for what all sets share (downloads)."""
+    """The directory of one set of servers (`state`), and the directory of shared downloads (`home`)."""
 
     home: Path
     state: Path
 
     @classmethod
-    def of_environment(cls, name: str | None = None) -> "StatePaths":
-        """`LIVEBALANCE_STATE_DIRECTORY`, else `.livebalance` in the project; `name` tells sets of servers apart.
+    def from_environment(cls, name: str | None = None) -> "StatePaths":
+        """Returns the paths below `LIVEBALANCE_STATE_DIRECTORY`, or below `.livebalance` in the project.
 
-        Without one it is that of the demo, or of what was built from somebody's own topics.
+        `name` is the name of the set of servers. None: `yours` if LIVEBALANCE_KAFKA is set, else `demo`.
         """
-        name = name or ("yours" if is_yours() else "demo")
+        name = name or ("yours" if uses_own_topics() else "demo")
         home = Path(os.environ.get("LIVEBALANCE_STATE_DIRECTORY") or PROJECT / ".livebalance").resolve()
         return cls(home, home / name)
 
     def directory(self, name: str) -> Path:
-        """A directory of the state, made if missing."""
+        """Returns a directory of the state, and creates it if it is missing."""
         path = self.state / name
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def log(self, name: str) -> Path:
-        """The log file of a process."""
+        """Returns the log file of a process."""
         return self.directory("logs") / f"{name}.log"
 
     @contextmanager
     def locked(self, name: str = "lock") -> Iterator[None]:
-        """Hold the state for one owner.
+        """Locks the state while the block runs.
 
         Raises:
-            Trouble: another process holds it.
+            StackError: another process holds the lock.
         """
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state / name).open("a") as file:
@@ -62,19 +62,21 @@ class StatePaths:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StackError(
-                    f"{self.state} is in use: it is up already, or coming up (make status)"
+                    f"{self.state} is in use: Livebalance is already running or starting (make status)"
                 ) from None
             yield
 
-    def in_use(self, name: str = "lock") -> bool:
-        """Whether a process holds the state. Who looks makes nothing, and need not be its owner.
+    def is_locked(self, name: str = "lock") -> bool:
+        """Tells whether a process holds the lock. Creates no file and needs only read permission.
 
         Raises:
-            Trouble: it may not be read.
+            StackError: the lock file cannot be read.
         """
         try:
             with (self.state / name).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who look do not see each other
+                fcntl.flock(
+                    file, fcntl.LOCK_SH | fcntl.LOCK_NB
+                )  # shared: concurrent calls do not see each other
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -84,29 +86,29 @@ class StatePaths:
         return False
 
 
-def is_yours() -> bool:
-    """A Kafka of somebody's own is named: it is read, and nothing is made up there."""
+def uses_own_topics() -> bool:
+    """Tells whether LIVEBALANCE_KAFKA is set: the user's topics are read, and no demo data is written."""
     return bool(os.environ.get("LIVEBALANCE_KAFKA"))
 
 
 def check_platform() -> None:
-    """Servers come as ready binaries.
+    """Checks that the embedded servers, which are binaries, exist for this machine.
 
     Raises:
-        Trouble: there are none for this machine.
+        StackError: there are none for this platform.
     """
     here = (platform.system(), platform.machine())
     if here not in _PLATFORMS or sys.version_info < (3, 11):
         known = ", ".join(" ".join(pair) for pair in sorted(_PLATFORMS))
         raise StackError(
-            f"no servers for {' '.join(here)} with Python {platform.python_version()}: "
-            f"use {known} with Python 3.11 or newer, have containers (LIVEBALANCE_STACK=docker), or name "
-            "running servers in LIVEBALANCE_KAFKA, LIVEBALANCE_POSTGRES and LIVEBALANCE_REDIS"
+            f"no embedded servers for {' '.join(here)} with Python {platform.python_version()}: "
+            f"use {known} with Python 3.11 or newer, use containers (LIVEBALANCE_STACK=docker), or set "
+            "LIVEBALANCE_KAFKA, LIVEBALANCE_POSTGRES and LIVEBALANCE_REDIS to running servers"
         )
 
 
 def is_free(port: int) -> bool:
-    """Whether a server on loopback could listen on the port now."""
+    """Tells whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -116,28 +118,34 @@ def is_free(port: int) -> bool:
         return True
 
 
-def reserved(port: int) -> bool:
-    """Whether the port is free, and from now on ours: no other stack on this machine reserves it.
+def reserve_port(port: int) -> bool:
+    """Reserves a free port against every other stack on this machine; False if it is not free.
 
-    It is taken for good only by whoever listens there, and a server may be minutes from that.
+    A server may need minutes before it listens. Until then, the reservation keeps other stacks from the port.
     """
     if not is_free(port):
         return False
-    claim = socket.socket(socket.AF_UNIX)
+    reservation = socket.socket(socket.AF_UNIX)
     try:
-        claim.bind(f"\0livebalance-port-{port}")  # no file: it ends with this process
+        reservation.bind(
+            f"\0livebalance-port-{port}"
+        )  # abstract: it ends with this process and leaves no file
     except OSError:
-        claim.close()
+        reservation.close()
         return False
-    _reservations.append(claim.detach())
-    if len(_reservations) > _KEPT:
+    _reservations.append(reservation.detach())
+    if len(_reservations) > _MAX_RESERVATIONS:
         os.close(_reservations.popleft())
     return True
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now, and that is given to nobody else."""
+    """Reserves a free loopback port and returns it.
+
+    Raises:
+        StackError: 200 random ports were all taken.
+    """
     for port in random.sample(_PORTS, 200):
-        if reserved(port):
+        if reserve_port(port):
             return port
-    raise StackError("200 ports in a row are taken: close something, then start again")
+    raise StackError("200 random ports are all taken: stop some processes, then start again")

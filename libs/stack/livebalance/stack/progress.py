@@ -1,4 +1,4 @@
-"""What happens while a cluster comes up, shown step by step."""
+"""The steps of a start, shown on the console."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
 class StartupProgress:
-    """One line a step: it spins while it lasts, then says how long it took. Without a console: silence."""
+    """Shows one line per step: a spinner, then how long the step took. Without a console: nothing."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(quiet=True)
@@ -35,19 +35,19 @@ class StartupProgress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[int, int], None]]:
-        """Show a step while it lasts; what it yields is told the bytes done and in all, if it has such."""
+        """Shows a step while the block runs. Yields a callback for downloads: bytes done, bytes in total."""
         began = time.monotonic()
         task = self._progress.add_task(name, total=None, note="")
-        yield lambda done, total: self._fetched(task, done, total)
+        yield lambda done, total: self._show_download(task, done, total)
         note = f"{time.monotonic() - began:.1f} s"
         self._progress.update(task, total=1, completed=1, note=note)
         if not self._console.is_terminal:
             self._console.print(f"{name}: {note}", highlight=False)
 
-    def say(self, text: str) -> None:
-        """A line of its own."""
+    def report(self, text: str) -> None:
+        """Prints a line with the time of day."""
         self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False, soft_wrap=True)
 
-    def _fetched(self, task: TaskID, done: int, total: int) -> None:
+    def _show_download(self, task: TaskID, done: int, total: int) -> None:
         note = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
         self._progress.update(task, completed=done, total=total, note=note)

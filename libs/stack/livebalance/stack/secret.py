@@ -1,6 +1,6 @@
-"""The secret that a demo signs tokens with; kept, so that pages stay signed in when it starts again.
+"""The secret that signs the demo's tokens. It is kept, so that pages stay signed in across restarts.
 
-`python -m livebalance.stack.secret DIRECTORY` makes it there, where LIVEBALANCE_SECRETS_DIRECTORY finds it.
+`python -m livebalance.stack.secret DIRECTORY` creates it there, for LIVEBALANCE_SECRETS_DIRECTORY.
 """
 
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from livebalance.stack.paths import StatePaths
 
-_NAME = "livebalance_demo_secret"  # as the setting is called
+_NAME = "livebalance_demo_secret"  # the name of the setting in lower case
 
 
-def demo_secret(place: StatePaths) -> str:
-    """The one of this place, made the first time; only its owner may read it."""
-    place.state.mkdir(parents=True, exist_ok=True)
-    path = place.state / _NAME
+def demo_secret(paths: StatePaths) -> str:
+    """Returns the secret. The first call creates it, readable by its owner only."""
+    paths.state.mkdir(parents=True, exist_ok=True)
+    path = paths.state / _NAME
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

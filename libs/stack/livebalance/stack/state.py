@@ -1,4 +1,4 @@
-"""What is up, in one JSON file that its supervisor keeps."""
+"""The running stack as one JSON file, which its supervising process keeps up to date."""
 
 import json
 import os
@@ -11,7 +11,7 @@ _NAME = "state.json"
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Addresses and process ids of a cluster; all empty while it is not up."""
+    """Addresses and process ids of a cluster; all are empty while it does not run."""
 
     page: str | None = None
     gateways: list[str] = field(default_factory=list)
@@ -22,24 +22,24 @@ class ClusterState:
     supervisor: int | None = None
 
     @classmethod
-    def read(cls, place: StatePaths) -> "ClusterState":
-        """What the supervisor of a place has noted, if one is alive."""
+    def read(cls, paths: StatePaths) -> "ClusterState":
+        """Returns the state that a live supervisor has written, or an empty one."""
         try:
-            return cls(**json.loads((place.state / _NAME).read_text())) if place.in_use() else cls()
+            return cls(**json.loads((paths.state / _NAME).read_text())) if paths.is_locked() else cls()
         except FileNotFoundError:
             return cls()
 
-    def write(self, place: StatePaths) -> None:
-        """Note it, whole or not at all."""
-        draft = place.state / f"{_NAME}.draft"
+    def write(self, paths: StatePaths) -> None:
+        """Writes the file atomically."""
+        draft = paths.state / f"{_NAME}.draft"
         draft.write_text(self.json() + "\n")
-        os.replace(draft, place.state / _NAME)
+        os.replace(draft, paths.state / _NAME)
 
     @staticmethod
-    def forget(place: StatePaths) -> None:
-        """Nothing is up any more."""
-        (place.state / _NAME).unlink(missing_ok=True)
+    def delete(paths: StatePaths) -> None:
+        """Deletes the file. Called when the cluster has stopped."""
+        (paths.state / _NAME).unlink(missing_ok=True)
 
     def json(self) -> str:
-        """One JSON object."""
+        """Returns the state as one JSON object."""
         return json.dumps(asdict(self), indent=2)

@@ -1,1 +1,1 @@
-"""What the stack downloads and builds: jars, Node, the page."""
+"""Downloads and builds: Kafka's jars, Node, the page."""

@@ -1,6 +1,6 @@
-"""The jars of Kafka: named with their hashes in `jars.lock`, fetched once, each checked before it counts.
+"""Kafka's jars: `jars.lock` names them with their hashes; each is downloaded once and checked.
 
-`python -m livebalance.stack.build.jars` writes the lock anew from the endpoint below.
+`python -m livebalance.stack.build.jars` resolves the endpoint below and writes the lock.
 """
 
 import fcntl
@@ -18,19 +18,19 @@ from typing import IO
 from livebalance.stack.build import maven
 from livebalance.stack.errors import StackError, from_os
 
-# slf4j-simple and no other binding: log4j's would pull the Kafka clients back to an older version.
-KAFKA = "4.3.1"
-_ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA}+org.slf4j:slf4j-simple:1.7.36"
+# slf4j-simple is the only binding: with log4j's, the resolver takes an older version of the Kafka clients.
+KAFKA_VERSION = "4.3.1"
+_ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
 _LOCK = Path(__file__).with_name("jars.lock")
-_CHUNK = 65_536
-_SECONDS = 30.0  # without a byte
-_AGAIN = "check the network, then start again; what has arrived is kept"
+_CHUNK_BYTES = 65_536
+_READ_TIMEOUT_SECONDS = 30.0
+_RETRY = "check the network, then start again; finished downloads are kept"
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
+ProgressCallback = Callable[[int, int], None]  # bytes done, bytes in total
 
 
-def silent(done: int, total: int) -> None:
-    """Progress that nobody looks at."""
+def no_progress(done: int, total: int) -> None:
+    """Ignores the progress of a download."""
 
 
 @dataclass(frozen=True)
@@ -43,41 +43,41 @@ class Jar:
 
     @property
     def name(self) -> str:
-        """Its file name."""
+        """Returns the file name."""
         _, artifact, version = self.coordinate.split(":")
         return f"{artifact}-{version}.jar"
 
     @property
     def path(self) -> str:
-        """Where it lies in a Maven repository."""
+        """Returns the path in a Maven repository."""
         group, artifact, version = self.coordinate.split(":")
         return f"{group.replace('.', '/')}/{artifact}/{version}/{self.name}"
 
 
-def locked() -> list[Jar]:
-    """What the lock names."""
+def read_lock() -> list[Jar]:
+    """Returns the jars that the lock names."""
     lines = (line.split() for line in _LOCK.read_text().splitlines() if not line.startswith("#"))
     return [Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in lines]
 
 
-def fetch(directory: Path, progress: Progress = silent) -> Path:
-    """Make `directory` hold exactly the locked jars; `progress` hears bytes done and in all.
+def fetch(directory: Path, progress: ProgressCallback = no_progress) -> Path:
+    """Makes `directory` contain exactly the locked jars, and returns it.
 
     Raises:
-        Trouble: a download was cut, is not what the lock says, or does not fit on the disk.
+        StackError: a download was cut off, differs from the lock, or does not fit on the disk.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with _alone(directory):
-            _complete(directory, progress)
+        with _locked(directory):
+            _download_missing(directory, progress)
     except OSError as error:
         raise from_os(error) from error
     return directory
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Who comes second waits, and finds everything there; the end of the first lets it go on."""
+def _locked(directory: Path) -> Iterator[None]:
+    """Holds an exclusive lock; a second process waits here and then finds all jars."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -86,9 +86,9 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _complete(directory: Path, progress: Progress) -> None:
-    jars = locked()
-    missing = [jar for jar in jars if not _is_there(directory / jar.name, jar)]
+def _download_missing(directory: Path, progress: ProgressCallback) -> None:
+    jars = read_lock()
+    missing = [jar for jar in jars if not _exists(directory / jar.name, jar)]
     total, done = sum(jar.size for jar in missing), 0
 
     def received(size: int) -> None:
@@ -99,14 +99,14 @@ def _complete(directory: Path, progress: Progress) -> None:
     if missing:
         repository = maven.repository()
         with ThreadPoolExecutor(8) as pool:
-            coming = [pool.submit(_download, jar, repository, directory, received) for jar in missing]
-        for one in coming:  # all have come, or not: one that did not takes nothing from the others
-            one.result()
+            downloads = [pool.submit(_download, jar, repository, directory, received) for jar in missing]
+        for download in downloads:  # after the pool has ended: a failed download does not stop the others
+            download.result()
     for stray in {path.name for path in directory.iterdir()} - {jar.name for jar in jars}:
         (directory / stray).unlink()
 
 
-def _is_there(path: Path, jar: Jar) -> bool:
+def _exists(path: Path, jar: Jar) -> bool:
     return path.is_file() and path.stat().st_size == jar.size
 
 
@@ -115,10 +115,13 @@ def _download(jar: Jar, repository: str, directory: Path, received: Callable[[in
     try:
         size, sha256 = _receive(f"{repository}/{jar.path}", part, received)
         if size != jar.size:
-            raise StackError(f"the download of {jar.name} was cut after {size} of {jar.size} bytes: {_AGAIN}")
+            raise StackError(
+                f"the download of {jar.name} was cut off after {size} of {jar.size} bytes: {_RETRY}"
+            )
         if sha256 != jar.sha256:
             raise StackError(
-                f"{jar.name} is not what jars.lock says: ask who serves {repository}; nothing was kept of it"
+                f"{jar.name} from {repository} does not have the hash in jars.lock: it was deleted; "
+                "use another repository, or ask its operator"
             )
         part.rename(directory / jar.name)
     finally:
@@ -126,12 +129,12 @@ def _download(jar: Jar, repository: str, directory: Path, received: Callable[[in
 
 
 def _receive(url: str, part: Path, received: Callable[[int], None]) -> tuple[int, str]:
-    """Size and hash of what came."""
+    """Downloads into `part`; returns the size and the hash of the file."""
     digest, size = hashlib.sha256(), 0
     try:
-        response = urllib.request.urlopen(url, timeout=_SECONDS)  # noqa: S310 - an address of our own making
+        response = urllib.request.urlopen(url, timeout=_READ_TIMEOUT_SECONDS)  # noqa: S310 - a repository's address
     except OSError as error:
-        raise StackError(f"{url} cannot be had ({error}): {_AGAIN}") from error
+        raise StackError(f"cannot download {url} ({error}): {_RETRY}") from error
     with response, part.open("wb") as file:
         while chunk := _read(response, url):
             file.write(chunk)
@@ -143,14 +146,14 @@ def _receive(url: str, part: Path, received: Callable[[int], None]) -> tuple[int
 
 def _read(response: IO[bytes], url: str) -> bytes:
     try:
-        return response.read(_CHUNK)
+        return response.read(_CHUNK_BYTES)
     except OSError as error:
-        raise StackError(f"the download of {url} was cut ({error}): {_AGAIN}") from error
+        raise StackError(f"the download of {url} was cut off ({error}): {_RETRY}") from error
 
 
-def _lock_anew() -> None:
-    from jgo.env import EnvironmentBuilder  # noqa: PLC0415 - only here
-    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - only here
+def _write_lock() -> None:
+    from jgo.env import EnvironmentBuilder  # noqa: PLC0415 - only this command needs it
+    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as scratch:
         repository = Path(scratch, "repository")
@@ -158,7 +161,7 @@ def _lock_anew() -> None:
         builder = EnvironmentBuilder(context=context, cache_dir=Path(scratch, "cache"))
         names = {path.name for path in builder.from_endpoint(_ENDPOINT).all_jars}
         paths = sorted(path for path in repository.rglob("*.jar") if path.name in names)
-        lines = [_line(path, coordinate_of(path, repository)) for path in paths]
+        lines = [_line(path, _coordinate(path, repository)) for path in paths]
     header = f"# {_ENDPOINT}\n# group:artifact:version, bytes, sha256\n"
     _LOCK.write_text(header + "\n".join(lines) + "\n")
 
@@ -168,11 +171,11 @@ def _line(path: Path, coordinate: str) -> str:
     return f"{coordinate} {len(content)} {hashlib.sha256(content).hexdigest()}"
 
 
-def coordinate_of(path: Path, repository: Path) -> str:
-    """group:artifact:version of a jar, from where it lies in a Maven repository."""
+def _coordinate(path: Path, repository: Path) -> str:
+    """Returns group:artifact:version of a jar, from its path in a Maven repository."""
     *group, artifact, version, _ = path.relative_to(repository).parts
     return f"{'.'.join(group)}:{artifact}:{version}"
 
 
 if __name__ == "__main__":
-    _lock_anew()
+    _write_lock()

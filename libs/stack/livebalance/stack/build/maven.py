@@ -1,4 +1,4 @@
-"""The Maven repository of this machine: a mirror, if it has been told of one."""
+"""The Maven repository that this machine downloads from: a mirror, if one is configured."""
 
 import os
 import warnings
@@ -7,38 +7,44 @@ from xml.etree import ElementTree
 
 from livebalance.stack.errors import StackError
 
-_OF_CENTRAL = {"*", "external:*", "central"}  # what a mirror may say it is a mirror of
+_CENTRAL = {"*", "external:*", "central"}  # values of mirrorOf that include the central repository
 
 
 def repository() -> str:
-    """`LIVEBALANCE_MAVEN_REPOSITORY`, else the mirror in Maven's own settings, else the resolver's default.
+    """Returns LIVEBALANCE_MAVEN_REPOSITORY, else the mirror in Maven's settings, else the central repository.
 
     Raises:
-        Trouble: the settings cannot be read.
+        StackError: Maven's settings are not XML.
     """
     settings = Path.home() / ".m2" / "settings.xml"
     return (os.environ.get("LIVEBALANCE_MAVEN_REPOSITORY") or mirror(settings) or _default()).rstrip("/")
 
 
 def mirror(settings: Path) -> str | None:
-    """The first mirror of the central repository that a `settings.xml` names, if any."""
+    """Returns the URL of the first mirror of the central repository in a `settings.xml`, or None.
+
+    Raises:
+        StackError: the file is not XML.
+    """
     if not settings.is_file():
         return None
     try:
-        root = ElementTree.parse(settings)  # noqa: S314 - its owner runs this
+        root = ElementTree.parse(settings)  # noqa: S314 - the user's own file
     except ElementTree.ParseError as error:
         raise StackError(
-            f"{settings} is not XML ({error}): put it right, or set LIVEBALANCE_MAVEN_REPOSITORY"
+            f"{settings} is not XML ({error}): correct the file, or set LIVEBALANCE_MAVEN_REPOSITORY"
         ) from error
-    for one in root.iterfind("{*}mirrors/{*}mirror"):
-        of = {word.strip() for word in one.findtext("{*}mirrorOf", "").split(",")}
-        if of & _OF_CENTRAL and "!central" not in of:
-            return one.findtext("{*}url", "").strip() or None
+    for element in root.iterfind("{*}mirrors/{*}mirror"):
+        mirrored = {word.strip() for word in element.findtext("{*}mirrorOf", "").split(",")}
+        if mirrored & _CENTRAL and "!central" not in mirrored:
+            return element.findtext("{*}url", "").strip() or None
     return None
 
 
 def _default() -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on import it looks for a runtime directory that we do not use
-        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - a warm start need not pay for it
+        warnings.simplefilter(
+            "ignore"
+        )  # on import, jgo warns about a runtime directory that is not used here
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - slow; a start with all jars does not need it
     return str(MAVEN_CENTRAL_URL)

@@ -1,4 +1,4 @@
-"""The built page: made from `services/web` when that has changed, and only then."""
+"""The build of the page in `services/web`, which runs only if its sources have changed."""
 
 import hashlib
 from pathlib import Path
@@ -7,47 +7,48 @@ from livebalance.stack.build import node
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.process.process import ChildProcess
 
-BUILT = node.WEB / "dist" / "web" / "browser"
+PAGE_DIRECTORY = node.WEB / "dist" / "web" / "browser"
 _NOT_SOURCES = {"node_modules", "dist", ".angular"}
 
 
 class PageBuild:
-    """A build that runs in a thread and can be given up from another."""
+    """A build that runs in one thread and can be cancelled from another."""
 
-    def __init__(self, place: StatePaths) -> None:
-        self._stamp = place.home / "page.sha256"
-        self._children = [
-            ChildProcess("npm ci", node.NPM_CI, place.log("npm"), node.environment(), directory=node.WEB),
-            ChildProcess("ng build", node.NG_BUILD, place.log("ng"), node.environment(), directory=node.WEB),
-        ]
+    def __init__(self, paths: StatePaths) -> None:
+        self._fingerprint_file = paths.home / "page.sha256"
+        self._install = ChildProcess(
+            "npm ci", node.NPM_CI, paths.log("npm"), node.environment(), directory=node.WEB
+        )
+        self._build = ChildProcess(
+            "ng build", node.NG_BUILD, paths.log("ng"), node.environment(), directory=node.WEB
+        )
 
     @property
-    def is_new(self) -> bool:
-        """Whether the page that is there was made from these sources."""
-        there = self._stamp.exists() and (BUILT / "index.html").exists()
-        return there and self._stamp.read_text() == _fingerprint()
+    def is_current(self) -> bool:
+        """Whether the built page was made from the present sources."""
+        exists = self._fingerprint_file.exists() and (PAGE_DIRECTORY / "index.html").exists()
+        return exists and self._fingerprint_file.read_text() == _fingerprint()
 
-    def build(self) -> Path:
-        """Make it if it is not new; returns its directory.
+    def build(self) -> None:
+        """Builds the page if it is not current.
 
         Raises:
-            Trouble: the build failed.
+            StackError: the build failed.
         """
-        if not self.is_new:
-            install, make = self._children
-            if not node.is_installed():
-                install.start()
-                install.finish(600)
-                node.installed()
-            make.start()
-            make.finish(300)
-            self._stamp.write_text(_fingerprint())
-        return BUILT
+        if self.is_current:
+            return
+        if not node.is_installed():
+            self._install.start()
+            self._install.wait(600)
+            node.mark_installed()
+        self._build.start()
+        self._build.wait(300)
+        self._fingerprint_file.write_text(_fingerprint())
 
-    def give_up(self) -> None:
-        """End a build that is under way."""
-        for child in self._children:
-            child.kill()
+    def cancel(self) -> None:
+        """Kills a running build."""
+        self._install.kill()
+        self._build.kill()
 
 
 def _fingerprint() -> str:
@@ -58,10 +59,10 @@ def _fingerprint() -> str:
 
 
 def _sources(directory: Path) -> list[Path]:
-    found: list[Path] = []
+    sources: list[Path] = []
     for path in directory.iterdir():
         if path.is_file():
-            found.append(path)
+            sources.append(path)
         elif path.name not in _NOT_SOURCES:
-            found += _sources(path)
-    return found
+            sources += _sources(path)
+    return sources

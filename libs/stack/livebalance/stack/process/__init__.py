@@ -1,1 +1,1 @@
-"""Child processes of the stack, and what supervises them."""
+"""Child processes, and the supervisor that restarts them."""

@@ -1,7 +1,7 @@
-"""Run a command that dies with the process that started it: `leash.py SIGNAL PARENT_PID COMMAND…`.
+"""Runs a command that dies with the process that started it: `die_with_parent.py SIGNAL PARENT_PID COMMAND…`.
 
-Run as a script, before the command and in its process, so it imports nothing of ours. Linux forgets the
-signal when the command changes its user, so whatever changes it stands before the leash.
+It runs as a script, in the process that becomes the command, so it imports only the standard library. Linux
+drops the parent-death signal when a process changes its user: a command that does (setpriv) runs before it.
 """
 
 import ctypes
@@ -12,18 +12,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _on_parent_death(signal: int) -> None:
-    """Send `signal` to this process when the thread that started it ends."""
+    """Makes Linux send `signal` to this process when the thread that started it ends."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def hold(signal: int, parent: int) -> None:
-    """Die with `parent`, which started this process; at once if it is gone already."""
+def install(signal: int, parent: int) -> None:
+    """Makes this process die with `parent`, which started it. Exits at once if the parent is gone."""
     _on_parent_death(signal)
     if os.getppid() != parent:
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    hold(int(sys.argv[1]), int(sys.argv[2]))
-    os.execvp(sys.argv[3], sys.argv[3:])  # noqa: S606 - the command it was given
+    install(int(sys.argv[1]), int(sys.argv[2]))
+    os.execvp(sys.argv[3], sys.argv[3:])  # noqa: S606 - the command is the argument

@@ -1,4 +1,4 @@
-"""One process of the stack: started in a session of its own, watched, stopped, never left behind."""
+"""A process of the stack, in a session of its own, that never outlives its parent."""
 
 import contextlib
 import os
@@ -21,8 +21,8 @@ _TAIL = 64  # lines
 class ChildProcess:
     """A command, and the process that runs it now, if any.
 
-    `prefix` stands before the leash: what changes the user. Start it from a thread that lives as long as
-    the process shall: Linux ends the process with that thread.
+    `prefix` is a command that changes the user; it runs before `die_with_parent`. Call `start` from a thread
+    that lives as long as the process should: Linux ends the process with that thread.
     """
 
     name: str
@@ -33,10 +33,14 @@ class ChildProcess:
     directory: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     _process: subprocess.Popen[bytes] | None = None
-    _written: int = 0  # size of the log before this start
+    _log_start: int = 0  # size of the log, in bytes, before this start
 
     def start(self) -> None:
-        """Start the process; its output goes to the end of the log."""
+        """Starts the process and appends its output to the log.
+
+        Raises:
+            StackError: the command cannot be run, or the log cannot be written.
+        """
         script = [
             sys.executable,
             "-IS",
@@ -46,8 +50,8 @@ class ChildProcess:
         ]
         try:
             with self.log.open("ab") as log:
-                self._written = log.tell()
-                self._process = subprocess.Popen(  # noqa: S603 - commands of our own
+                self._log_start = log.tell()
+                self._process = subprocess.Popen(  # noqa: S603 - commands of the stack
                     [*self.prefix, *script, *self.command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -61,69 +65,69 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """The process id, or None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def exit_code(self) -> int | None:
-        """How the last process ended; negative: the signal that ended it."""
+        """The exit code of the last process, or the negative number of the signal that ended it."""
         return self._process.poll() if self._process else None
 
     def tail(self, lines: int = _TAIL) -> list[str]:
-        """The last lines this start has written."""
+        """Returns the last lines that were logged since this start."""
         return self._output().splitlines()[-lines:]
 
     def wait_for(self, marker: str, seconds: float) -> None:
-        """Wait until the log says `marker`.
+        """Waits until `marker` is in the log.
 
         Raises:
-            Trouble: it ended, or did not say so in time.
+            StackError: the process ended, or did not log it in time.
         """
         deadline = time.monotonic() + seconds
         while marker not in self._output():
             if self.pid is None:
-                raise self.trouble(f"stopped with {self.exit_code}")
+                raise self.error(f"stopped with {self.exit_code}")
             if time.monotonic() > deadline:
-                raise self.trouble(f"is not ready after {seconds:.0f} s")
+                raise self.error(f"is not ready after {seconds:.0f} s")
             time.sleep(_POLL)
 
-    def trouble(self, what: str) -> StackError:
-        """What happened to it, with the cause its log gives."""
-        return from_log(self.name, what, self.tail(), self.log)
+    def error(self, event: str) -> StackError:
+        """Returns the error for an event such as "stopped with 1", with the cause that the log names."""
+        return from_log(self.name, event, self.tail(), self.log)
 
-    def finish(self, seconds: float) -> None:
-        """Wait until the command has done its work.
+    def wait(self, seconds: float) -> None:
+        """Waits until the command has ended successfully.
 
         Raises:
-            Trouble: it failed or took too long.
+            StackError: it failed or took too long.
         """
         assert self._process
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise self.trouble(f"is not done after {seconds:.0f} s") from None
+            raise self.error(f"is not done after {seconds:.0f} s") from None
         if code != 0:
-            raise self.trouble(f"failed with {code}")
+            raise self.error(f"failed with {code}")
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the process, if it runs."""
+        """Sends a signal to the process, if it runs."""
         if self.pid is not None:
             os.kill(self.pid, number)
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Ask it to stop, and kill it after `seconds`."""
+        """Sends the stop signal, and kills the process if it still runs after `seconds`."""
         if self._process is None:
             return
         self.send(self.stop_signal)
-        self.send(signal.SIGCONT)  # a stopped process hears nothing else
+        self.send(signal.SIGCONT)  # a stopped process handles no other signal
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
-        """Kill it and what it has started, at once."""
+        """Kills the process and all that it has started."""
         if self._process is None or self.pid is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -132,10 +136,10 @@ class ChildProcess:
 
     def _output(self) -> str:
         with self.log.open("rb") as log:
-            log.seek(self._written)
+            log.seek(self._log_start)
             return log.read().decode("utf-8", "replace")
 
 
 def bare_environment() -> dict[str, str]:
-    """What a server gets of our environment: nothing that could change how it behaves."""
+    """Returns an environment without any variable that could change how a server behaves."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TZ": "UTC"}

@@ -1,4 +1,4 @@
-"""The services of a cluster: how each is started, and whether it is ready."""
+"""The services of a cluster: how they start, and whether they are ready."""
 
 import asyncio
 import os
@@ -10,37 +10,37 @@ from livebalance.runtime.process import ready
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess
 
-_SECONDS = 2.0  # for one answer
+_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process of `python -m livebalance.<kind>`."""
+    """A process of `python -m livebalance.<kind>`."""
 
     kind: str
     number: int
-    port: int  # where it answers /readyz
+    port: int  # serves /readyz
     child: ChildProcess
 
     @property
     def name(self) -> str:
-        """Its name, as in gateway-1."""
+        """The name of the process, such as gateway-1."""
         return f"{self.kind}-{self.number}"
 
     async def is_ready(self) -> bool:
-        """Whether /readyz answers 200 now."""
-        return await answers(self.port, ready.PATH)
+        """Tells whether /readyz answers 200."""
+        return await responds(self.port, ready.PATH)
 
 
-def service(
-    place: StatePaths, kind: str, number: int, environment: Mapping[str, str], arguments: list[str]
+def create_service(
+    paths: StatePaths, kind: str, number: int, environment: Mapping[str, str], arguments: list[str]
 ) -> Service:
-    """A service that is not started yet, on a port of its own."""
+    """Returns a service that is not started yet, with a free port."""
     name, port = f"{kind}-{number}", free_port()
     child = ChildProcess(
         name=name,
         command=[sys.executable, "-m", f"livebalance.{kind}", *arguments],
-        log=place.log(name),
+        log=paths.log(name),
         environment={
             **os.environ,
             "LIVEBALANCE_NAME": name,
@@ -51,10 +51,10 @@ def service(
     return Service(kind, number, port, child)
 
 
-async def answers(port: int, path: str) -> bool:
-    """Whether the server on a port of loopback answers 200 to a GET."""
+async def responds(port: int, path: str) -> bool:
+    """Tells whether the server on this loopback port answers a GET with 200."""
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(
@@ -63,6 +63,6 @@ async def answers(port: int, path: str) -> bool:
                 status = await reader.readline()
             finally:
                 writer.close()
-    except OSError:  # TimeoutError is one
+    except OSError:  # includes TimeoutError
         return False
     return b" 200 " in status

@@ -1,1 +1,1 @@
-"""Kafka, Postgres, Redis and the balancer."""
+"""Kafka, Postgres, Redis and the balancer, embedded or in containers."""

@@ -1,31 +1,36 @@
-"""Caddy before the gateways, as `deploy/Caddyfile` says."""
+"""Caddy in front of the gateways, configured by `deploy/Caddyfile`."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from livebalance.stack.errors import StackError
-from livebalance.stack.paths import PROJECT, StatePaths, free_port, is_free, reserved
+from livebalance.stack.paths import PROJECT, StatePaths, free_port, is_free, reserve_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 
 PREFERRED_PORT = 8080
 
 
-def page_port(wanted: int | None) -> int:
-    """The port of the page: the one wanted, else 8080, else one that is free.
+def page_port(requested: int | None) -> int:
+    """Returns the requested port; without one, 8080 or, if that is taken, a free port.
 
     Raises:
-        Trouble: the one wanted is taken.
+        StackError: the requested port is taken.
     """
-    if wanted and not is_free(wanted):
-        raise StackError(f"port {wanted} is taken: stop what uses it, or ask for another with --port")
-    return wanted or (PREFERRED_PORT if reserved(PREFERRED_PORT) else free_port())
+    if requested and not is_free(requested):
+        raise StackError(
+            f"port {requested} is taken: stop the process that uses it, or choose another port with --port"
+        )
+    return requested or (PREFERRED_PORT if reserve_port(PREFERRED_PORT) else free_port())
 
 
-def balancer(place: StatePaths, port: int, gateways: Sequence[int], feed: int | None) -> ChildProcess:
-    """The process that listens on `port` and asks the gateways on theirs, and the feed for tokens."""
+def balancer(paths: StatePaths, port: int, gateways: Sequence[int], feed: int | None) -> ChildProcess:
+    """Returns the process that listens on `port`, not started yet.
+
+    It forwards requests to the ports in `gateways`, and requests for demo tokens to the port `feed`.
+    """
     caddy = Path(sys.executable).with_name("caddy")
-    state = str(place.directory("caddy"))
+    state = str(paths.directory("caddy"))
     return ChildProcess(
         name="balancer",
         command=[
@@ -36,7 +41,7 @@ def balancer(place: StatePaths, port: int, gateways: Sequence[int], feed: int | 
             "--adapter",
             "caddyfile",
         ],
-        log=place.log("balancer"),
+        log=paths.log("balancer"),
         environment={
             **bare_environment(),
             "XDG_CONFIG_HOME": state,

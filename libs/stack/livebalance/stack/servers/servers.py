@@ -1,7 +1,7 @@
-"""Kafka, Postgres and Redis, wherever they can be had: named in the environment, else started here.
+"""Kafka, Postgres and Redis: external servers from the environment, or servers that are started here.
 
-The order for each part: its URL in the environment; a container, if LIVEBALANCE_STACK=docker asks for it; the
-embedded one.
+For each server, the first that applies: an address in the environment; a container, if
+LIVEBALANCE_STACK=docker; an embedded server.
 """
 
 import os
@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from livebalance.runtime.config.environment import read
+from livebalance.runtime.config.environment import read_settings
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.build.jars import Progress, silent
+from livebalance.stack.build.jars import ProgressCallback, no_progress
 from livebalance.stack.errors import StackError, from_os
 from livebalance.stack.paths import StatePaths, check_platform
 from livebalance.stack.process.process import ChildProcess
@@ -23,148 +23,145 @@ from livebalance.stack.servers.kafka import KafkaServer
 from livebalance.stack.servers.postgres import DATABASE, OWNER, PostgresServer
 from livebalance.stack.servers.redis import RedisServer
 
-_WAY = "LIVEBALANCE_STACK"
+_MODE_VARIABLE = "LIVEBALANCE_STACK"
 NAMES = ("kafka", "postgres", "redis")
 
 
 class Server(Protocol):
-    """A server of our own. Once it is started, it is at this port of loopback."""
+    """A server that is started here. After `start`, `port` is its loopback port."""
 
     port: int
 
-    def prepare(self, progress: Progress = silent) -> None:
-        """Do what is done once; may run in a thread. `progress` hears of downloads: bytes done and in all."""
+    def prepare(self, progress: ProgressCallback = no_progress) -> None:
+        """Prepares the first start: downloads, creates data directories. May run in any thread."""
 
     def start(self) -> None:
-        """Start it, from a thread that lives as long."""
+        """Starts the server. Call it from a thread that lives as long as the server: see `ChildProcess`."""
 
     def ready(self) -> None:
-        """Wait until it serves; may run in a thread."""
+        """Waits until the server accepts connections. May run in any thread."""
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stops the server."""
 
 
-class EmbeddedServers(Server, Protocol):
-    """A server that is a process of ours."""
+class EmbeddedServer(Server, Protocol):
+    """A server that is a child process."""
 
     child: ChildProcess
 
 
-def in_docker() -> bool:
-    """Whether containers are asked for.
+def uses_containers() -> bool:
+    """Tells whether LIVEBALANCE_STACK selects containers.
 
     Raises:
-        Trouble: what is asked for is not known.
+        StackError: the variable has an unknown value.
     """
-    way = os.environ.get(_WAY) or "embedded"
-    if way not in ("docker", "embedded"):
-        raise StackError(f"{_WAY}={way} is not known: say docker or embedded, or leave it out")
-    return way == "docker"
+    mode = os.environ.get(_MODE_VARIABLE) or "embedded"
+    if mode not in ("docker", "embedded"):
+        raise StackError(f"{_MODE_VARIABLE}={mode} is unknown: set it to docker or embedded, or unset it")
+    return mode == "docker"
 
 
 class Servers:
-    """The three servers of one place; a context manager that leaves none of its own behind.
+    """The servers of one state directory; a context manager that stops all servers that it has started.
 
-    `parts` says which of them are wanted; `started` holds those that are not given, by name, and `own` those
-    among them that are processes of ours.
+    `parts` names the servers that are needed. `managed` holds the servers that are started here, by name, and
+    `embedded` those of them that are child processes. `only_embedded` ignores the environment: tests use it
+    for servers that they kill.
     """
 
     def __init__(
         self,
-        place: StatePaths,
+        paths: StatePaths,
         *,
         parts: Collection[str] = NAMES,
         durable: bool = True,
-        embedded: bool = False,
+        only_embedded: bool = False,
     ) -> None:
-        self._place = place
-        named = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
-        self._given = dict.fromkeys(NAMES) if embedded else named
-        self._wanted = [name for name in parts if not self._given[name]]
-        self.own: dict[str, EmbeddedServers] = {}
-        self.started: dict[str, Server] = {}
+        self._paths = paths
+        configured = {name: os.environ.get(f"LIVEBALANCE_{name.upper()}") for name in NAMES}
+        self._external = dict.fromkeys(NAMES) if only_embedded else configured
+        names = [name for name in parts if not self._external[name]]
+        self.embedded: dict[str, EmbeddedServer] = {}
+        self.managed: dict[str, Server] = {}
         self._lock = ExitStack()
-        if not self._wanted:
+        if not names:
             return
+        create = self._create_containers if uses_containers() and not only_embedded else self._create_embedded
         try:
-            (self._contain if in_docker() and not embedded else self._embed)(durable)
+            create(names, durable)
         except OSError as error:
             raise from_os(error) from error
 
-    @classmethod
-    def ours(cls, place: StatePaths, *parts: str) -> Self:
-        """Processes of ours, whatever is named or asked for, that keep nothing: they may be harmed."""
-        return cls(place, parts=parts, durable=False, embedded=True)
-
-    def _contain(self, durable: bool) -> None:
-        from livebalance.stack.servers.container import ContainerServer, check_engine  # noqa: PLC0415 - for who asks for it
+    def _create_containers(self, names: list[str], durable: bool) -> None:
+        from livebalance.stack.servers.container import ContainerServer, check_engine  # noqa: PLC0415 - an optional dependency
 
         check_engine()
-        self.started.update(
-            (name, ContainerServer(name, self._place, durable=durable)) for name in self._wanted
-        )
+        self.managed.update((name, ContainerServer(name, self._paths, durable=durable)) for name in names)
 
-    def _embed(self, durable: bool) -> None:
+    def _create_embedded(self, names: list[str], durable: bool) -> None:
         check_platform()
-        if "kafka" in self._wanted:
-            self.own["kafka"] = KafkaServer(self._place)
-        if "postgres" in self._wanted:
-            self.own["postgres"] = PostgresServer(self._place, durable=durable)
-        if "redis" in self._wanted:
-            self.own["redis"] = RedisServer(self._place)
-        self.started.update(self.own)
+        if "kafka" in names:
+            self.embedded["kafka"] = KafkaServer(self._paths)
+        if "postgres" in names:
+            self.embedded["postgres"] = PostgresServer(self._paths, durable=durable)
+        if "redis" in names:
+            self.embedded["redis"] = RedisServer(self._paths)
+        self.managed.update(self.embedded)
 
     @property
     def kafka(self) -> str:
         """host:port of the broker."""
-        started = self.started.get("kafka")
-        return f"127.0.0.1:{started.port}" if started else self._given["kafka"] or ""
+        managed = self.managed.get("kafka")
+        return f"127.0.0.1:{managed.port}" if managed else self._external["kafka"] or ""
 
     @property
     def broker(self) -> Broker:
-        """How it is reached; a broker that was given, as the settings of every service say."""
-        return Broker(self.kafka) if "kafka" in self.started else read(ServiceSettings).broker
+        """The connection options of the broker; for an external broker, from the settings of the services."""
+        return Broker(self.kafka) if "kafka" in self.managed else read_settings(ServiceSettings).broker
 
     def postgres(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """URL of a database for a role; a server that was given is used as the user it was given with."""
-        if started := self.started.get("postgres"):
-            return f"postgresql://{role}@127.0.0.1:{started.port}/{database}"
-        parts = urlsplit(self._given["postgres"] or "")
+        """Returns the URL of a database for a role; an external server keeps the user of its own URL."""
+        if managed := self.managed.get("postgres"):
+            return f"postgresql://{role}@127.0.0.1:{managed.port}/{database}"
+        parts = urlsplit(self._external["postgres"] or "")
         return urlunsplit(parts._replace(path=f"/{database}"))
 
     def redis(self, database: int = 0) -> str:
-        """URL of a RedisServer database."""
-        if started := self.started.get("redis"):
-            return f"redis://127.0.0.1:{started.port}/{database}"
-        return urlunsplit(urlsplit(self._given["redis"] or "")._replace(path=f"/{database}"))
+        """Returns the URL of a Redis database."""
+        if managed := self.managed.get("redis"):
+            return f"redis://127.0.0.1:{managed.port}/{database}"
+        return urlunsplit(urlsplit(self._external["redis"] or "")._replace(path=f"/{database}"))
 
     def start(self) -> None:
-        """Start all that run here, at once, and wait until they serve.
+        """Starts all managed servers in parallel, and waits until they accept connections.
 
         Raises:
-            Trouble: one of them did not; none is left running.
+            StackError: a server did not start; none is left running.
         """
-        self._lock.enter_context(self._place.locked("servers.lock"))
+        self._lock.enter_context(self._paths.locked("servers.lock"))
         try:
-            self._at_once(lambda server: server.prepare())
-            for server in self.started.values():  # in this thread: they end with the one that starts them
+            self._in_parallel(lambda server: server.prepare())
+            for (
+                server
+            ) in self.managed.values():  # in this thread: a server ends with the thread that started it
                 server.start()
-            self._at_once(lambda server: server.ready())
+            self._in_parallel(lambda server: server.ready())
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop all that run here, at once."""
-        self._at_once(lambda server: server.stop())
+        """Stops all managed servers in parallel."""
+        self._in_parallel(lambda server: server.stop())
         self._lock.close()
 
-    def _at_once(self, step: Callable[[Server], None]) -> None:
-        if not self.started:
+    def _in_parallel(self, step: Callable[[Server], None]) -> None:
+        if not self.managed:
             return
-        with ThreadPoolExecutor(len(self.started)) as pool:
-            futures = [pool.submit(step, server) for server in self.started.values()]
+        with ThreadPoolExecutor(len(self.managed)) as pool:
+            futures = [pool.submit(step, server) for server in self.managed.values()]
         for future in futures:
             try:
                 future.result()

@@ -1,4 +1,4 @@
-"""The two topics, created as `deploy/topics.toml` says.
+"""Creates the two topics with the settings in `deploy/topics.toml`.
 
 `python -m livebalance.stack.servers.topics topics.toml` creates them on the broker of LIVEBALANCE_KAFKA.
 """
@@ -15,54 +15,49 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.process.run import told
+from livebalance.runtime.process.run import load_settings
 from livebalance.stack.paths import PROJECT
 
 RULES = PROJECT / "deploy" / "topics.toml"
 _TOPIC_EXISTS = 36
-_SECONDS = 15.0
+_TIMEOUT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of a pair of topics, and their number of partitions: that of lanes."""
+    """The names of a pair of topics, and the number of partitions of each, which is the number of lanes."""
 
     transfers: str = "transfers"
     balances: str = "account-balances"
     partitions: int = 6
 
     async def create(self, kafka: Broker, rules: Path = RULES) -> None:
-        """Create what is missing, and wait until every partition has a leader.
+        """Creates the topics that are missing, and waits until every partition has a leader.
 
         Raises:
-            RuntimeError: the broker refused.
+            RuntimeError: the broker refused to create a topic.
             TimeoutError: after 15 s.
         """
-        wanted = self._wanted(rules)
-        async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
-            answer = await admin.create_topics(wanted)
-            for name, code, reason, *_ in answer.topic_errors:
+        async with asyncio.timeout(_TIMEOUT_SECONDS), _admin(kafka) as admin:
+            response = await admin.create_topics(self._new_topics(rules))
+            for name, code, reason, *_ in response.topic_errors:
                 if code not in (0, _TOPIC_EXISTS):
                     raise RuntimeError(f"topic {name}: {reason} ({code})")
             for name in (self.transfers, self.balances):
-                while not await self._is_led(admin, name):  # noqa: ASYNC110 - the broker tells nobody
+                while not await _has_leaders(admin, name):  # noqa: ASYNC110 - no event to wait for
                     await asyncio.sleep(0.02)
 
-    async def delete(self, kafka: Broker) -> None:
-        """Delete both."""
-        async with asyncio.timeout(_SECONDS), _admin(kafka) as admin:
-            await admin.delete_topics([self.transfers, self.balances])
-
-    def _wanted(self, rules: Path) -> list[NewTopic]:
+    def _new_topics(self, rules: Path) -> list[NewTopic]:
         configs = tomllib.loads(rules.read_text())
         return [
             NewTopic(name, self.partitions, 1, topic_configs=configs[rule])
             for name, rule in ((self.transfers, "transfers"), (self.balances, "account-balances"))
         ]
 
-    async def _is_led(self, admin: AIOKafkaAdminClient, name: str) -> bool:
-        [topic] = await admin.describe_topics([name])
-        return topic["error_code"] == 0 and all(part["leader"] >= 0 for part in topic["partitions"])
+
+async def _has_leaders(admin: AIOKafkaAdminClient, name: str) -> bool:
+    [topic] = await admin.describe_topics([name])
+    return topic["error_code"] == 0 and all(partition["leader"] >= 0 for partition in topic["partitions"])
 
 
 @asynccontextmanager
@@ -76,6 +71,6 @@ async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 if __name__ == "__main__":
-    settings = told(ServiceSettings)
+    settings = load_settings(ServiceSettings)
     topics = Topics(settings.transfers_topic, settings.balances_topic)
     asyncio.run(topics.create(settings.broker, Path(sys.argv[1])))

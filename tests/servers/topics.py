@@ -1,0 +1,19 @@
+"""Deletes topics of tests."""
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.stack.servers.topics import Topics
+
+
+async def delete_topics(topics: Topics, broker: Broker) -> None:
+    """Deletes both topics."""
+    admin = AIOKafkaAdminClient(**broker.options)
+    async with asyncio.timeout(15):
+        await admin.start()
+        try:
+            await admin.delete_topics([topics.transfers, topics.balances])
+        finally:
+            await admin.close()
