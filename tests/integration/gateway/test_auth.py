@@ -1,4 +1,4 @@
-"""Who is let in, what each may see, and how that ends: by its time, by another token, by an operator."""
+"""Tokens in messages and cookies, the accounts they cover, and the keys that verify them."""
 
 import asyncio
 import contextlib
@@ -26,26 +26,28 @@ ORIGIN = "https://bank.example"
 
 
 def reason(closed: tuple[int, str]) -> tuple[int, str]:
+    """Returns the code and the reason of a close frame."""
     return closed[0], json.loads(closed[1])["code"]
 
 
 def data(client: WebSocketClient) -> list[Frame]:
-    return [one for one in client.frames if one["type"] not in ("status", "heartbeat")]
+    """Returns the frames that a client got because of its own messages."""
+    return [frame for frame in client.frames if frame["type"] not in ("status", "heartbeat")]
 
 
 # --- the first message
 
 
-async def test_a_token_opens_the_door(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_welcome_has_the_expiry_of_the_token(gateway: RunningGateway, projector: FakeProjector) -> None:
     async with WebSocketClient(gateway.ws, token=None) as client:
-        shown = claims()
-        await client.send(json.dumps({"type": "auth", "token": sign(shown)}))
+        payload = claims()
+        await client.send(json.dumps({"type": "auth", "token": sign(payload)}))
         await client.until(lambda: client.of_type("welcome"))
-        told = client.of_type("welcome")[0]["expires_at"]
-        assert told == time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(shown["exp"]))
+        expires_at = client.of_type("welcome")[0]["expires_at"]
+        assert expires_at == time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(payload["exp"]))
 
 
-async def test_a_token_is_shown_once(gateway: RunningGateway) -> None:
+async def test_second_auth_message_is_rejected(gateway: RunningGateway) -> None:
     async with WebSocketClient(gateway.ws) as client:
         await client.send(json.dumps({"type": "auth", "token": token()}))
         await client.until(lambda: client.of_type("error"))
@@ -60,7 +62,7 @@ def cookie(value: str, origin: str | None = ORIGIN) -> dict[str, Any]:
     return {"token": None, "additional_headers": headers, **({"origin": origin} if origin else {})}
 
 
-async def test_a_cookie_speaks_for_a_page_of_ours(
+async def test_cookie_authenticates_a_page_of_an_allowed_origin(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(allowed_origins=(ORIGIN,))
@@ -68,40 +70,40 @@ async def test_a_cookie_speaks_for_a_page_of_ours(
     async with WebSocketClient(gateway.ws, **cookie(token(["alice"]))) as client:
         await client.subscribe("alice", "bob")
         await client.until_at("alice", 1)
-        assert [one["code"] for one in client.of_type("error")] == ["no_access"]
+        assert [frame["code"] for frame in client.of_type("error")] == ["no_access"]
 
 
-async def test_what_is_said_goes_before_a_cookie(
+async def test_token_in_a_message_overrides_the_cookie(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(allowed_origins=(ORIGIN,), auth_timeout_seconds=1.0)
     await projector.open("alice", "bob")
-    for old in (token(["alice"]), "stale"):
-        async with WebSocketClient(gateway.ws, **{**cookie(old), "token": token(["bob"])}) as client:
+    for value in (token(["alice"]), "stale"):
+        async with WebSocketClient(gateway.ws, **{**cookie(value), "token": token(["bob"])}) as client:
             await client.subscribe("alice", "bob")
             await client.until_at("bob", 1)
-            assert [one["channel"] for one in client.of_type("error")] == ["account:alice"]
+            assert [frame["channel"] for frame in client.of_type("error")] == ["account:alice"]
             assert len(client.of_type("welcome")) == 1
     async with WebSocketClient(gateway.ws, **cookie(sign(claims(exp=int(time.time()) - 100)))) as client:
         assert reason(await client.until_closed()) == (4001, "token_expired")
 
 
-# --- what one may see
+# --- rights in REST
 
 
-async def test_a_list_shows_what_one_may_see(gateway: RunningGateway, projector: FakeProjector) -> None:
-    await projector.open("alice", "EU-1", "EU-2", "EX", "secret")
-    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
-        mine = bearer(token(["alice", "EU-*"]))
-        listed = (await http.get("/accounts", headers=mine)).json()["accounts"]
-        assert [one["account"] for one in listed] == ["EU-1", "EU-2", "alice"]
-        found = (await http.get("/accounts", headers=mine, params={"prefix": "EU", "limit": "1"})).json()
-        assert ([one["account"] for one in found["accounts"]], found["next"]) == (["EU-1"], "EU-1")
-
-
-async def test_rest_says_what_is_wrong_with_a_token(
+async def test_list_has_the_accounts_that_the_token_covers(
     gateway: RunningGateway, projector: FakeProjector
 ) -> None:
+    await projector.open("alice", "EU-1", "EU-2", "EX", "secret")
+    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
+        headers = bearer(token(["alice", "EU-*"]))
+        listed = (await http.get("/accounts", headers=headers)).json()["accounts"]
+        assert [account["account"] for account in listed] == ["EU-1", "EU-2", "alice"]
+        page = (await http.get("/accounts", headers=headers, params={"prefix": "EU", "limit": "1"})).json()
+        assert ([account["account"] for account in page["accounts"]], page["next"]) == (["EU-1"], "EU-1")
+
+
+async def test_rest_answers_401_with_the_reason(gateway: RunningGateway, projector: FakeProjector) -> None:
     expired = sign(claims(exp=int(time.time()) - 100))
     async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
         for headers, code in [
@@ -121,12 +123,12 @@ async def test_rest_says_what_is_wrong_with_a_token(
 
 
 class Issuer:
-    """Whoever publishes keys: a page of them, at will."""
+    """A server that publishes a JSON Web Key Set."""
 
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = []
         self.reads = 0
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -136,19 +138,19 @@ class Issuer:
         await writer.drain()
         writer.close()
         self.reads += 1
-        self.asked.set()
+        self.requested.set()
 
 
-async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGateway, monkeypatch: Any) -> None:
+async def test_published_keys_are_read_and_rotated(start_gateway: StartGateway, monkeypatch: Any) -> None:
     monkeypatch.setattr("livebalance.gateway.auth.jwks.RETRY_SECONDS", 0.2)
     issuer = Issuer()
     old, new = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 
-    def public(key: rsa.RSAPrivateKey, id_: str) -> dict[str, Any]:
-        return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": id_}
+    def public(key: rsa.RSAPrivateKey, key_id: str) -> dict[str, Any]:
+        return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": key_id}
 
-    def by(key: rsa.RSAPrivateKey, id_: str) -> str:
-        return jwt.encode(claims(iss="bank", aud="balances"), key, "RS256", {"kid": id_})
+    def signed_by(key: rsa.RSAPrivateKey, key_id: str) -> str:
+        return jwt.encode(claims(iss="bank", aud="balances"), key, "RS256", {"kid": key_id})
 
     issuer.keys = [public(old, "old")]
     server = await asyncio.start_server(issuer.answer, "127.0.0.1", 0)
@@ -159,33 +161,33 @@ async def test_keys_at_an_address_are_read_and_rotate(start_gateway: StartGatewa
         token_issuer="bank",
         token_audience="balances",
     )
-    async with WebSocketClient(gateway.ws, token=by(old, "old")) as client:
+    async with WebSocketClient(gateway.ws, token=signed_by(old, "old")) as client:
         await client.until(lambda: client.of_type("welcome"))
     issuer.keys = [public(new, "new")]
-    issuer.asked.clear()
-    await asyncio.sleep(0.25)  # a key that is missing sooner is taken for missing at the address too
-    async with WebSocketClient(gateway.ws, token=by(new, "new")) as client:
+    issuer.requested.clear()
+    await asyncio.sleep(0.25)  # before that, an unknown key is taken as not published
+    async with WebSocketClient(gateway.ws, token=signed_by(new, "new")) as client:
         code, text = await client.until_closed()
         assert (code, json.loads(text)["code"]) == (4013, "keys_missing")
         assert 1000 <= json.loads(text)["retry_after_ms"] <= 2000
-    await asyncio.wait_for(issuer.asked.wait(), 5)
+    await asyncio.wait_for(issuer.requested.wait(), 5)
     async with asyncio.timeout(5):
         while True:
-            async with WebSocketClient(gateway.ws, token=by(new, "new")) as client:
+            async with WebSocketClient(gateway.ws, token=signed_by(new, "new")) as client:
                 await client.until(lambda: client.frames or client.closed)
                 if client.of_type("welcome"):
                     break
-    async with WebSocketClient(gateway.ws, token=by(old, "old")) as client:
+    async with WebSocketClient(gateway.ws, token=signed_by(old, "old")) as client:
         assert (await client.until_closed())[0] in (4501, 4013)
     reads = issuer.reads
     for number in range(20):
-        async with WebSocketClient(gateway.ws, token=by(new, f"guess-{number}")) as client:
+        async with WebSocketClient(gateway.ws, token=signed_by(new, f"guess-{number}")) as client:
             assert (await client.until_closed())[0] in (4501, 4013)
-    assert issuer.reads <= reads + 10  # not once for each
+    assert issuer.reads <= reads + 10  # not one read for each token
     server.close()
 
 
-async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
+async def test_ssl_cert_file_is_trusted_when_keys_are_read(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -199,11 +201,11 @@ async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
         await start_gateway(
             demo_secret=None, jwks_url=address, token_issuer="bank", token_audience="balances"
         )
-    assert issuer.reads == 1  # it is ready only once it has keys
+    assert issuer.reads == 1  # a gateway is ready once it has keys
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("changed", "message"),
     [
         ({}, "LIVEBALANCE_JWKS"),
         ({"jwks": '{"keys":[]}'}, "LIVEBALANCE_TOKEN_ISSUER"),
@@ -213,6 +215,6 @@ async def test_keys_are_read_from_whom_the_authorities_told_vouch_for(
         ({"demo_secret": "x" * 40, "jwks_url": "http://127.0.0.1/"}, "LIVEBALANCE_DEMO_SECRET"),
     ],
 )
-async def test_without_good_keys_a_gateway_does_not_start(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(StartupError, match=says):
-        await serve(Settings(**given), asyncio.Event())
+async def test_gateway_without_valid_keys_does_not_start(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(StartupError, match=message):
+        await serve(Settings(**changed), asyncio.Event())

@@ -1,4 +1,4 @@
-"""Clients that are slow, dead, cut off without a word, or ask for everything at once: nobody else notices."""
+"""Clients that are slow, dead, silently disconnected, or send many requests: other clients notice nothing."""
 
 import asyncio
 import ctypes
@@ -32,36 +32,36 @@ SO_ATTACH_FILTER = 26  # of Linux
 
 
 def drop_packets(client: WebSocketClient) -> None:
-    """All that come for it are lost from now on: nothing of them is acknowledged."""
-    verdict = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))  # a filter that takes 0 bytes
+    """Drops all packets to a client from now on, so that TCP acknowledges nothing."""
+    verdict = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))  # a filter that accepts 0 bytes
     program = struct.pack("@HP", 1, ctypes.addressof(verdict))
-    one: socket.socket = client.transport.get_extra_info("socket")
+    sock: socket.socket = client.transport.get_extra_info("socket")
     try:
-        one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
     except PermissionError:
-        words = "left out: this system lets only root drop packets"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+        reason = "skipped: only root may drop packets on this system"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
-async def test_f30_connections_that_are_open_on_one_side(
+async def test_f30_silently_broken_connections_are_closed_by_each_side(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
-    """Nothing passes any more, in either direction, and nothing closes: each side finds out by itself."""
+    """No byte passes in either direction, and no side closes: each must notice by itself."""
     gateway = await start_gateway(heartbeat_interval_seconds=0.3, ping_interval_seconds=1.0)
     await projector.open("alice")
     async with (
-        faulty_proxy(gateway.ws) as (wire, through_it),
+        faulty_proxy(gateway.ws) as (proxy, proxied),
         WebSocketClient(gateway.ws) as neighbour,
-        WebSocketClient(through_it) as swallowed,  # what is sent to it is acknowledged by a system on the way
+        WebSocketClient(proxied) as acknowledged,  # the proxy acknowledges what is sent to this client
         WebSocketClient(gateway.ws) as dropped,
-        CheckedClient([through_it, gateway.ws], ["alice"]) as checked,
+        CheckedClient([proxied, gateway.ws], ["alice"]) as checked,
     ):
-        for client in (neighbour, swallowed, dropped):
+        for client in (neighbour, acknowledged, dropped):
             await client.subscribe("alice")
             await client.until_at("alice", 1)
         await checked.until_current(projector)
         before = await gateway.counter("closed_connections", code="1006", reason="silent")
-        wire.drop_all()
+        proxy.drop_all()
         drop_packets(dropped)
         await projector.transfer("alice", 5)
         assert_shows(await neighbour.until_at("alice", 3), projector.account("alice"))
@@ -72,7 +72,7 @@ async def test_f30_connections_that_are_open_on_one_side(
         assert checked.of(Connected)[-1].url == gateway.ws
         await gateway.until_sessions(2)
         assert await gateway.counter("closed_connections", code="1006", reason="silent") >= before + 2
-        assert (swallowed.revision("alice"), dropped.revision("alice")) == (1, 1)
+        assert (acknowledged.revision("alice"), dropped.revision("alice")) == (1, 1)
         await projector.transfer("alice", 5)
         assert_shows(await neighbour.until_at("alice", 5), projector.account("alice"))
         assert len(neighbour.of_type("delta")) == 2
@@ -82,52 +82,52 @@ async def test_f30_connections_that_are_open_on_one_side(
 
 
 @pytest.fixture
-def sockets(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketConnection]:
-    """Of gateways that start from now on, in the order they were opened."""
-    found: list[WebSocketConnection] = []
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketConnection]:
+    """The WebSocket connections of gateways that start from now on, in the order of opening."""
+    connections: list[WebSocketConnection] = []
 
-    class Kept(WebSocketConnection):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            found.append(self)
+    class KeptConnection(WebSocketConnection):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            connections.append(self)
 
-    monkeypatch.setattr("livebalance.gateway.app.WebSocketConnection", Kept)
-    return found
-
-
-def waiting(one: WebSocketConnection) -> int:
-    """Bytes that wait for its client here."""
-    outbox = one._session.outbox.size if one._session else 0
-    return outbox + one.transport.get_write_buffer_size()
+    monkeypatch.setattr("livebalance.gateway.app.WebSocketConnection", KeptConnection)
+    return connections
 
 
-async def read_on(client: WebSocketClient) -> None:
-    """One more frame, or a few."""
-    seen = len(client.frames)
+def queued_bytes(connection: WebSocketConnection) -> int:
+    """Returns the bytes that wait for a client in the gateway."""
+    outbox = connection._session.outbox.size if connection._session else 0
+    return outbox + connection.transport.get_write_buffer_size()
+
+
+async def read_some(client: WebSocketClient) -> None:
+    """Reads one more frame, or a few."""
+    before = len(client.frames)
     client.reading.set()
-    await client.until(lambda: len(client.frames) > seen)
+    await client.until(lambda: len(client.frames) > before)
 
 
 async def counters(gateway: RunningGateway) -> dict[str, float]:
     return {
         "conflated": await gateway.counter("conflated_frames", reason="slow"),
-        "forgotten": await gateway.counter("client_queue_overflows"),
+        "overflows": await gateway.counter("client_queue_overflows"),
         "aborted": await gateway.counter("closed_connections", code="1006", reason="no_progress"),
     }
 
 
-async def test_f29_a_reader_that_is_slow_and_then_dead(
-    start_gateway: StartGateway, projector: FakeProjector, sockets: list[WebSocketConnection]
+async def test_f29_client_that_is_slow_and_then_dead_is_conflated_and_closed(
+    start_gateway: StartGateway, projector: FakeProjector, connections: list[WebSocketConnection]
 ) -> None:
-    """It gets every transfer, in fewer frames; what waits for it is bounded; its neighbour gets all."""
+    """It gets every transfer in fewer frames, its queue is bounded, and another client gets every frame."""
     gateway = await start_gateway(
         send_buffer_bytes=8192, recovery_page_rows=50, ping_interval_seconds=1.0, write_timeout_seconds=2.0
     )
     bound = (
         2 * gateway.settings.client_queue_bytes + TransportTimeouts().high_water
-    )  # one that waits, one that was written
+    )  # the queue, and the transport's buffer
     await projector.open("busy")
-    page = projector.account("busy")
+    expected = projector.account("busy")
     async with (
         WebSocketClient(gateway.ws, sock=narrow_socket(gateway.http)) as slow,
         WebSocketClient(gateway.ws) as neighbour,
@@ -140,79 +140,81 @@ async def test_f29_a_reader_that_is_slow_and_then_dead(
         async def write(batches: int) -> None:
             for number in range(batches):
                 await projector.transfer("busy", *[number] * 20)
-                await neighbour.until_at("busy", page.revision)
-                assert max(waiting(one) for one in sockets) <= bound
+                await neighbour.until_at("busy", expected.revision)
+                assert max(queued_bytes(connection) for connection in connections) <= bound
 
         for _ in range(2):
             slow.reading.clear()
             await write(50)
-            await read_on(slow)
+            await read_some(slow)
         slow.reading.set()
-        assert_shows(await slow.until_at("busy", page.revision, within=20), page)
+        assert_shows(await slow.until_at("busy", expected.revision, within=20), expected)
         assert len(slow.of_type("delta")) < 80
         slow.reading.clear()
         await write(60)
         await gateway.until_sessions(1)
-        assert_shows(neighbour.shown["busy"], page)
+        assert_shows(neighbour.shown["busy"], expected)
         assert len(neighbour.of_type("delta")) == 160
         grown = {name: count - before[name] for name, count in (await counters(gateway)).items()}
         assert grown["conflated"] > 10
-        assert grown["forgotten"] > 0
+        assert grown["overflows"] > 0
         assert grown["aborted"] == 1
         slow.reading.set()
 
 
-# --- everything at once
+# --- many requests at once
 
 
 class Racer(WebSocketClient):
-    """Frames of an account chain from the answer to its last question; after its end none of it may come."""
+    """The frames of an account chain from the answer to its last request. None may come after its end."""
 
     def __init__(self, url: str, subject: str) -> None:
-        super().__init__(url, shows=token(sub=subject))
+        super().__init__(url, token=token(sub=subject))
         self.subject = subject
-        self.asked: dict[str, int] = {}  # of an account, the last question, until its ok
-        self.following: set[str] = set()
+        self.requests: dict[str, int] = {}  # the last request for an account, until its ok
+        self.subscribed: set[str] = set()
         self.ended: set[str] = set()
-        self.taken_back: set[str] = set()  # as it was told
+        self.revoked: set[str] = set()
 
-    async def ask_for(self, account: str, how: str) -> None:
+    async def send_request(self, account: str, kind: str) -> None:
         shown = self.shown.setdefault(account, ShownAccount())
-        if how == "off":
-            self.following.discard(account)
-            self.asked[account] = await self.request("unsubscribe", channels=[f"account:{account}"])
+        if kind == "unsubscribe":
+            self.subscribed.discard(account)
+            self.requests[account] = await self.request("unsubscribe", channels=[f"account:{account}"])
             return
-        if how == "anew":
+        if kind == "subscribe":
             shown.position = None
-        self.following.add(account)
+        self.subscribed.add(account)
         self.ended.discard(account)
-        self.asked[account] = await self.subscribe(account, position=shown.position)
+        self.requests[account] = await self.subscribe(account, position=shown.position)
 
     async def _receive(self, frame: Frame) -> None:
         account = frame.get("channel", "").removeprefix("account:")
         if frame["type"] == "ok":
-            answered = {one for one, request in self.asked.items() if request == frame["id"]}
-            self.asked = {one: request for one, request in self.asked.items() if one not in answered}
-            self.ended |= answered - self.following
+            answered = {name for name, request in self.requests.items() if request == frame["id"]}
+            self.requests = {name: request for name, request in self.requests.items() if name not in answered}
+            self.ended |= answered - self.subscribed
         elif frame["type"] in ("unsubscribed", "error"):
             assert frame["code"] == {"unsubscribed": "revoked", "error": "no_access"}[frame["type"]]
-            self.following.discard(account)
+            self.subscribed.discard(account)
             self.ended.add(account)
-            self.taken_back.add(account)
+            self.revoked.add(account)
         elif account:
-            assert account not in self.ended | self.taken_back
-            if account in self.asked:
-                return  # sent before the question was heard
+            assert account not in self.ended | self.revoked
+            if account in self.requests:
+                return  # sent before the gateway read the request
         await super()._receive(frame)
 
     def is_current(self, projector: FakeProjector) -> bool:
-        return all(self.revision(one) == projector.account(one).revision for one in self.following)
+        return all(
+            self.revision(account) == projector.account(account).revision for account in self.subscribed
+        )
 
 
-async def test_f32_clients_ask_for_everything_at_once(
+async def test_f32_concurrent_requests_and_revocations_keep_accounts_correct(
     start_gateway: StartGateway, projector: FakeProjector, database: Database
 ) -> None:
-    """For an account, for no more of it, and again, while money moves and rights are taken back."""
+    """Clients subscribe, resume and unsubscribe at random, during transfers and revocations."""
     random = Random(32)
     gateway = await start_gateway(message_rate=1000, revocation_poll_seconds=0.5, recovery_page_rows=5)
     accounts = [f"a-{number}" for number in range(8)]
@@ -220,27 +222,29 @@ async def test_f32_clients_ask_for_everything_at_once(
     operator = await asyncpg.connect(database.url("operator"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(operator.close)
-        some = [Racer(gateway.ws, f"racer-{number}") for number in range(4)]
-        for racer in some:
+        racers = [Racer(gateway.ws, f"racer-{number}") for number in range(4)]
+        for racer in racers:
             await stack.enter_async_context(racer)
-        taken: dict[Racer, set[str]] = {racer: set() for racer in some}
+        revoked: dict[Racer, set[str]] = {racer: set() for racer in racers}
         async with transferring(projector, accounts):
             for _ in range(500):
-                racer, account = random.choice(some), random.choice(accounts)
+                racer, account = random.choice(racers), random.choice(accounts)
                 if random.random() < 0.02:
                     await revoke(operator, racer.subject, None, AccountId(account), "a test")
-                    taken[racer].add(account)
-                await racer.ask_for(account, random.choice(("anew", "on", "on", "off")))
+                    revoked[racer].add(account)
+                await racer.send_request(
+                    account, random.choice(("subscribe", "resume", "resume", "unsubscribe"))
+                )
                 await asyncio.sleep(random.random() * 0.01)
-            for racer in some:
-                await racer.until(partial(taken[racer].isdisjoint, racer.following), within=5)
-        for racer in some:
-            assert racer.taken_back <= taken[racer]
-            assert racer.following
-            await racer.until(lambda racer=racer: not racer.asked and racer.is_current(projector))
-            for account in racer.following:
-                page, shown = projector.account(account), racer.shown[account]
-                ids = [one["id"] for one in shown.transfers]
-                assert ids == [one.id for one in page.transfers[-len(ids) :]]
+            for racer in racers:
+                await racer.until(partial(revoked[racer].isdisjoint, racer.subscribed), within=5)
+        for racer in racers:
+            assert racer.revoked <= revoked[racer]
+            assert racer.subscribed
+            await racer.until(lambda racer=racer: not racer.requests and racer.is_current(projector))
+            for account in racer.subscribed:
+                expected, shown = projector.account(account), racer.shown[account]
+                ids = [transfer["id"] for transfer in shown.transfers]
+                assert ids == [transfer.id for transfer in expected.transfers[-len(ids) :]]
                 assert shown.balance
-                assert shown.balance["transfer_id"] == page.balance_transfer
+                assert shown.balance["transfer_id"] == expected.balance_transfer

@@ -1,4 +1,4 @@
-"""Redis may lose, repeat, reorder, restart and go deaf: everyone has the truth again within seconds."""
+"""Redis loses, repeats and reorders messages, restarts or hangs. Clients are correct again within seconds."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ from tests.integration.gateway.test_subscribe import assert_shows
 from tests.integration.gateway.websocket_client import WebSocketClient
 
 
-async def test_lost_deltas_are_found_by_the_audit(
+async def test_lost_last_deltas_are_repaired_by_the_audit(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=0.3)
@@ -28,9 +28,7 @@ async def test_lost_deltas_are_found_by_the_audit(
         assert len(client.of_type("delta")) == 1
 
 
-async def test_a_hole_is_repaired_before_any_audit(
-    start_gateway: StartGateway, projector: FakeProjector
-) -> None:
+async def test_gap_is_repaired_before_an_audit(start_gateway: StartGateway, projector: FakeProjector) -> None:
     gateway = await start_gateway(audit_interval_seconds=60.0)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
@@ -43,7 +41,9 @@ async def test_a_hole_is_repaired_before_any_audit(
         assert_shows(await client.until_at("alice", 5), projector.account("alice"))
 
 
-async def test_a_header_only_is_read(start_gateway: StartGateway, projector: FakeProjector) -> None:
+async def test_delta_with_header_only_is_read_from_postgres(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     gateway = await start_gateway(audit_interval_seconds=60.0)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
@@ -56,18 +56,18 @@ async def test_a_header_only_is_read(start_gateway: StartGateway, projector: Fak
         assert_shows(await client.until_at("alice", 5), projector.account("alice"))
 
 
-async def test_repeated_reordered_and_forged_messages_harm_nobody(
+async def test_repeated_reordered_and_forged_messages_change_nothing(
     gateway: RunningGateway, projector: FakeProjector
 ) -> None:
     await projector.open("alice")
-    page = projector.account("alice")
+    expected = projector.account("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice")
         await client.until_at("alice", 1)
         projector.silent = True
         deltas = [await projector.commit("alice", [number, None]) for number in range(4)]
-        for place in (0, 0, 2, 1, 0, 3, 2):
-            await projector.publish("alice", deltas[place])
+        for number in (0, 0, 2, 1, 0, 3, 2):
+            await projector.publish("alice", deltas[number])
         for forged in (
             b"",
             b"\x01",
@@ -76,19 +76,19 @@ async def test_repeated_reordered_and_forged_messages_harm_nobody(
             b"\x01" + encode_delta(deltas[0])[1:],
         ):
             await projector.publish_raw("alice", forged)
-        assert_shows(await client.until_at("alice", page.revision), page)
+        assert_shows(await client.until_at("alice", expected.revision), expected)
         projector.silent = False
         await projector.transfer("alice", 9)
-        assert_shows(await client.until_at("alice", page.revision), page)
+        assert_shows(await client.until_at("alice", expected.revision), expected)
 
 
 @pytest.fixture
 def redis_url(own_redis: Servers) -> str:
-    """In this file every test may harm its Redis."""
+    """A Redis that each test here may stop."""
     return own_redis.redis()
 
 
-async def test_redis_killed_and_restarted_empty(
+async def test_killed_redis_that_restarts_is_subscribed_again(
     start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=0.5)
@@ -97,7 +97,7 @@ async def test_redis_killed_and_restarted_empty(
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe(*accounts)
         await client.until(lambda: len(client.shown) == 30)
-        child = own_redis.own["redis"].child
+        child = own_redis.embedded["redis"].child
         child.kill()
         await client.until(lambda: client.of_type("status")[-1]["state"] == "stalled")
         projector.silent = True
@@ -111,22 +111,22 @@ async def test_redis_killed_and_restarted_empty(
             assert_shows(await client.until_at(account, 5), projector.account(account))
 
 
-async def test_a_deaf_redis_is_noticed(
+async def test_hanging_redis_is_noticed(
     start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers
 ) -> None:
-    """Stopped, it neither answers nor closes: only the probe tells."""
+    """A stopped Redis neither answers nor closes its connections: only the probe notices."""
     gateway = await start_gateway(audit_interval_seconds=0.5, redis_probe_interval_seconds=0.3)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice")
         await client.until_at("alice", 1)
-        child = own_redis.own["redis"].child
+        child = own_redis.embedded["redis"].child
         child.send(signal.SIGSTOP)
         try:
             await client.until(lambda: client.of_type("status")[-1]["state"] == "stalled")
             projector.silent = True
             await projector.transfer("alice", 1)
-            await client.until_at("alice", 3)  # by the audit
+            await client.until_at("alice", 3)  # through the audit
         finally:
             child.send(signal.SIGCONT)
         await client.until(lambda: client.of_type("status")[-1]["state"] == "live", within=20)
@@ -135,7 +135,7 @@ async def test_a_deaf_redis_is_noticed(
         assert_shows(await client.until_at("alice", 5), projector.account("alice"))
 
 
-async def test_connections_that_redis_drops_are_made_again(
+async def test_closed_redis_connection_is_made_again(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=60.0)
@@ -145,31 +145,31 @@ async def test_connections_that_redis_drops_are_made_again(
         await client.until_at("alice", 1)
         await projector.kill_subscribers()
         projector.silent = True
-        await projector.transfer("alice", 1)  # lost, and found by the audit that follows a reconnect
+        await projector.transfer("alice", 1)  # lost, and found by the audit after the reconnect
         assert_shows(await client.until_at("alice", 3), projector.account("alice"))
         projector.silent = False
         await projector.transfer("alice", 2)
         assert_shows(await client.until_at("alice", 5), projector.account("alice"))
 
 
-async def test_a_joiner_is_told_when_redis_is_away(
+async def test_subscribe_without_redis_gets_unavailable(
     start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("livebalance.gateway.live.hub.ACK_TIMEOUT", 0.5)
     gateway = await start_gateway()
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
-        own_redis.own["redis"].child.kill()
+        own_redis.embedded["redis"].child.kill()
         await asyncio.sleep(0)
         await client.subscribe("alice")
         await client.until(lambda: client.of_type("error"))
         assert client.of_type("error")[0]["code"] == "unavailable"
 
 
-async def test_a_bug_in_what_all_share_ends_the_process(
+async def test_bug_in_the_hub_ends_the_process(
     start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its supervisor starts it anew, with a state that is right."""
+    """Its supervisor starts a new process, with a correct state."""
     gateway = await start_gateway()
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
@@ -177,6 +177,6 @@ async def test_a_bug_in_what_all_share_ends_the_process(
         await client.until_at("alice", 1)
         monkeypatch.setattr("livebalance.gateway.live.hub.Hub.on_delta", lambda *_: 1 / 0)
         await projector.transfer("alice", 1)
-        died = await gateway.failure()
-        assert isinstance(died, ExceptionGroup)
-        assert died.subgroup(ZeroDivisionError)
+        error = await gateway.failure()
+        assert isinstance(error, ExceptionGroup)
+        assert error.subgroup(ZeroDivisionError)

@@ -1,4 +1,4 @@
-"""A gateway is killed, deployed, paused or told a wrong time: its clients miss nothing."""
+"""A gateway is killed, deployed or paused, or its clock jumps: its clients miss nothing."""
 
 import asyncio
 import json
@@ -26,18 +26,18 @@ from tests.integration.gateway.websocket_client import Frame, WebSocketClient
 from tests.tokens import token
 
 CLIENTS, ACCOUNTS = 300, [f"acc-{number:05}" for number in range(100)]
-HEALTH_WITHIN = 2.0  # seconds
-WATCHERS, DRAIN, GRACE = 30, 1.5, 5.0  # seconds; a deployment kills after the grace
+HEALTH_TIMEOUT = 2.0  # seconds
+CHECKED_CLIENTS, DRAIN, GRACE = 30, 1.5, 5.0  # clients, and seconds; a deployment kills after the grace
 
 
-def few(seconds: float) -> float:
-    """Statements for all who come back within that time; each account alone would be one."""
+def max_statements(seconds: float) -> float:
+    """Returns the most statements that any number of clients may need to resume within `seconds`."""
     return 2 + RESUMES_BURST + (1 + RESUMES_PER_SECOND) * seconds
 
 
 @contextmanager
 def gathered() -> Iterator[Crowd]:
-    """A crowd that goes home at the end."""
+    """A crowd of clients that disconnect at the end."""
     crowd = Crowd()
     yield crowd
     crowd.leaving = True
@@ -48,32 +48,36 @@ def gathered() -> Iterator[Crowd]:
 
 @asynccontextmanager
 async def healthy(process: GatewayProcess) -> AsyncIterator[None]:
-    """It says so meanwhile, whenever it is asked, and soon."""
+    """Asserts that a gateway is healthy all the time, and answers soon."""
     done = asyncio.Event()
 
-    async def look() -> None:
+    async def check() -> None:
         while not done.is_set():
             for path in ("/livez", "/readyz"):
-                async with asyncio.timeout(HEALTH_WITHIN):
+                async with asyncio.timeout(HEALTH_TIMEOUT):
                     assert await process.status(path) == 200
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(look())
+        group.create_task(check())
         yield
         done.set()
 
 
 async def assert_exact(crowd: Crowd, projector: FakeProjector) -> None:
-    """Everyone is where SQL is; nobody was ever sent back, or past a hole."""
-    truth = {f"account:{account}": [revision] for account, revision in (await projector.revisions()).items()}
+    """Asserts that every client is at Postgres' revisions, and that no client saw a gap or went back."""
+    expected = {
+        f"account:{account}": [revision] for account, revision in (await projector.revisions()).items()
+    }
     async with asyncio.timeout(15):
-        while await crowd.where() != truth:  # noqa: ASYNC110 - they tell nobody
+        while await crowd.where() != expected:  # noqa: ASYNC110 - the crowd has no event
             await asyncio.sleep(0.1)
     assert (crowd.holes, crowd.back) == (0, 0)
 
 
-async def test_f26_a_gateway_is_killed(start_process: StartProcess, projector: FakeProjector) -> None:
-    """Its clients resume at one that knows nothing of them, from their positions: few statements for all."""
+async def test_f26_clients_of_killed_gateway_resume_with_few_statements(
+    start_process: StartProcess, projector: FakeProjector
+) -> None:
+    """They resume at a gateway without their history, from their positions."""
     await projector.open(*ACCOUNTS)
     first, second = await start_process("gateway-1"), await start_process("gateway-2")
     with gathered() as crowd:
@@ -83,16 +87,18 @@ async def test_f26_a_gateway_is_killed(start_process: StartProcess, projector: F
             before = await second.counter("read_statements_total")
             async with healthy(second):
                 first.child.kill()
-                told = await crowd.cut(second.port)
+                times = await crowd.cut(second.port)
             statements = await second.counter("read_statements_total") - before
         await assert_exact(crowd, projector)
-    assert told["last"] < 30
+    assert times["last"] < 30
     assert not crowd.snapshots
-    assert statements <= few(told["last"])
+    assert statements <= max_statements(times["last"])
 
 
-async def test_f36_everyone_is_cut_at_once(start_process: StartProcess, projector: FakeProjector) -> None:
-    """They find one that knows nothing. Who is too many there is turned away at the door, and comes again."""
+async def test_f36_clients_disconnected_at_once_retry_and_resume(
+    start_process: StartProcess, projector: FakeProjector
+) -> None:
+    """The other gateway has no history, and rejects clients over its connection rate. They retry."""
     await projector.open(*ACCOUNTS)
     first, second = await start_process("gateway-1"), await start_process("gateway-2", connection_rate=100)
     with gathered() as crowd:
@@ -101,47 +107,49 @@ async def test_f36_everyone_is_cut_at_once(start_process: StartProcess, projecto
             crowd.snapshots.clear()
             before = await second.counter("read_statements_total")
             async with healthy(second):
-                told = await crowd.cut(second.port)
+                times = await crowd.cut(second.port)
             statements = await second.counter("read_statements_total") - before
         await assert_exact(crowd, projector)
     assert crowd.turned > CLIENTS / 10
-    assert crowd.turned == await second.counter("turned_away_total", reason="too_fast")
-    assert all(one.startswith(b"HTTP/1.1 503 ") and b"\nretry-after: " in one for one in crowd.refusals)
-    assert told["last"] < 60
+    assert crowd.turned == await second.counter("rejected_requests_total", reason="too_fast")
+    assert all(
+        refusal.startswith(b"HTTP/1.1 503 ") and b"\nretry-after: " in refusal for refusal in crowd.refusals
+    )
+    assert times["last"] < 60
     assert not crowd.snapshots
-    assert statements <= few(told["last"])
+    assert statements <= max_statements(times["last"])
 
 
-async def test_f27_one_gateway_after_the_other_is_deployed(
+async def test_f27_clients_of_deployed_gateways_move_and_miss_nothing(
     start_process: StartProcess, projector: FakeProjector
 ) -> None:
-    """All are told first and leave over the drain's time; who stays is closed with a time of its own."""
+    """Clients get `goaway` and leave over the drain period. Each remaining client gets its own retry time."""
     accounts = ACCOUNTS[:3]
     await projector.open(*accounts)
     gateways = [await start_process(f"gateway-{n}", drain_period_seconds=DRAIN) for n in (1, 2)]
     async with AsyncExitStack() as stack:
         urls = [gateway.ws for gateway in gateways]
         checked_clients = [
-            await stack.enter_async_context(CheckedClient(urls, accounts)) for _ in range(WATCHERS)
+            await stack.enter_async_context(CheckedClient(urls, accounts)) for _ in range(CHECKED_CLIENTS)
         ]
         for checked in checked_clients:
             await checked.until(partial(checked.of, Changed))
         async with transferring(projector, accounts, pause=0.02):
-            for goes, stays in (gateways, gateways[::-1]):
-                await deployed(goes, checked_clients, accounts)
+            for deployed, other in (gateways, gateways[::-1]):
+                await deploy(deployed, checked_clients, accounts)
                 for checked in checked_clients:
-                    await checked.until(partial(is_at, checked, stays))
+                    await checked.until(partial(is_at, checked, other))
         for checked in checked_clients:
             await checked.until_current(projector)
             checked.assert_exact(projector)
-            assert lives(checked) == [Connected, Goaway, 4000, Connected, Goaway, 4000, Connected]
-            assert [one.reason for one in checked.frames if isinstance(one, Snapshot)] == ["subscribed"] * 3
+            assert connection_events(checked) == [Connected, Goaway, 4000, Connected, Goaway, 4000, Connected]
+            assert [frame.reason for frame in checked.frames if isinstance(frame, Snapshot)] == [
+                "subscribed"
+            ] * 3
 
 
-async def deployed(
-    gateway: GatewayProcess, checked_clients: list[CheckedClient], accounts: list[str]
-) -> None:
-    """It is ended and started again. Some of its clients do not go by themselves."""
+async def deploy(gateway: GatewayProcess, checked_clients: list[CheckedClient], accounts: list[str]) -> None:
+    """Stops a gateway and starts it again. Some of its clients ignore `goaway`."""
     async with AsyncExitStack() as stack:
         lazy = [await stack.enter_async_context(WebSocketClient(gateway.ws)) for _ in range(10)]
         for client in lazy:
@@ -163,28 +171,30 @@ def is_at(checked: CheckedClient, gateway: GatewayProcess) -> bool:
     return checked.of(Connected)[-1].url == gateway.ws and not isinstance(checked.events[-1], Disconnected)
 
 
-def lives(checked: CheckedClient) -> list[object]:
-    """What became of its connections, in order; of one that ended, the code."""
-    told = [one for one in checked.events if isinstance(one, Connected | Goaway | Disconnected)]
-    return [one.code if isinstance(one, Disconnected) else type(one) for one in told]
+def connection_events(checked: CheckedClient) -> list[object]:
+    """Returns the kinds of the events of a client's connections, in order; the code for a disconnect."""
+    events = [event for event in checked.events if isinstance(event, Connected | Goaway | Disconnected)]
+    return [event.code if isinstance(event, Disconnected) else type(event) for event in events]
 
 
-async def test_f28_a_gateway_is_paused(start_process: StartProcess, projector: FakeProjector) -> None:
-    """Longer than its clients wait for a word. One that stays all the same is told nothing that is not so."""
+async def test_f28_clients_of_paused_gateway_reconnect_or_catch_up(
+    start_process: StartProcess, projector: FakeProjector
+) -> None:
+    """It pauses longer than clients wait for a heartbeat. A client that stays gets no false `as_of`."""
     first = await start_process("gateway-1", heartbeat_interval_seconds=0.4, audit_interval_seconds=1.0)
     second = await start_process("gateway-2", heartbeat_interval_seconds=0.4)
-    await projector.open("heard", "lost")
+    await projector.open("sent", "lost")
     async with (
-        CheckedClient([first.ws, second.ws], ["heard", "lost"]) as checked,
+        CheckedClient([first.ws, second.ws], ["sent", "lost"]) as checked,
         WebSocketClient(first.ws) as stays,
     ):
-        await stays.subscribe("heard", "lost")
-        await stays.until(partial(is_told, stays, projector))
+        await stays.subscribe("sent", "lost")
+        await stays.until(partial(has_heartbeat_as_of_now, stays, projector))
         await checked.until_current(projector)
         first.child.send(signal.SIGSTOP)
         commits = []
-        for account, deaf in [("heard", False), ("lost", True)] * 10:
-            projector.silent = deaf
+        for account, silent in [("sent", False), ("lost", True)] * 10:
+            projector.silent = silent
             await projector.transfer(account, 5)
             commits.append((format_rfc3339(projector.as_of), account, projector.account(account).revision))
         await checked.until(lambda: checked.of(Disconnected))
@@ -192,59 +202,59 @@ async def test_f28_a_gateway_is_paused(start_process: StartProcess, projector: F
         await checked.until_current(projector)
         assert is_at(checked, second)
         first.child.send(signal.SIGCONT)
-        await stays.until(partial(is_told, stays, projector))
-        for account in ("heard", "lost"):
+        await stays.until(partial(has_heartbeat_as_of_now, stays, projector))
+        for account in ("sent", "lost"):
             assert_shows(stays.shown[account], projector.account(account))
         assert_claims_no_more_than_was_sent(stays.frames, commits)
         assert await first.counter("audit_findings_total", reason="ahead") >= 1
         checked.assert_exact(projector)
 
 
-def beats(client: WebSocketClient) -> list[str | None]:
+def heartbeats(client: WebSocketClient) -> list[str | None]:
     return [frame["as_of"] for frame in client.of_type("heartbeat")]
 
 
 def assert_claims_no_more_than_was_sent(frames: list[Frame], commits: list[tuple[str, str, int]]) -> None:
-    """`commits`: as of when, of which account, which revision."""
-    at: dict[str, int] = {}
+    """Asserts each `as_of`. `commits` have the time, the account and the revision of each commit."""
+    revisions: dict[str, int] = {}
     for frame in frames:
         if frame["type"] in ("snapshot", "delta"):
-            at[frame["channel"].removeprefix("account:")] = frame[
+            revisions[frame["channel"].removeprefix("account:")] = frame[
                 "to" if frame["type"] == "delta" else "revision"
             ]
         elif frame["type"] == "heartbeat" and frame["as_of"]:
             for as_of, account, revision in commits:
-                assert as_of > frame["as_of"] or at[account] >= revision
+                assert as_of > frame["as_of"] or revisions[account] >= revision
 
 
 class Clock:
-    """The wall clock of this process, for all that looks at it. `ahead`: seconds."""
+    """The wall clock of this process, which is `ahead` by some seconds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._true = time.time_ns
+        self._real_time_ns = time.time_ns
         self.ahead = 0
 
-        class Jumping(datetime):
+        class ShiftedDatetime(datetime):
             @classmethod
             def now(cls, tz: tzinfo | None = None) -> Self:
                 return cls.fromtimestamp(time.time(), tz)
 
         monkeypatch.setattr(time, "time_ns", self._now)
         monkeypatch.setattr(time, "time", lambda: self._now() / 1e9)
-        monkeypatch.setattr("jwt.api_jwt.datetime", Jumping)  # the checker of tokens looks there
+        monkeypatch.setattr("jwt.api_jwt.datetime", ShiftedDatetime)  # PyJWT reads the time there
 
     def _now(self) -> int:
-        return self._true() + self.ahead * 1_000_000_000
+        return self._real_time_ns() + self.ahead * 1_000_000_000
 
     def millis(self) -> Millis:
         return Millis(self._now() // 1_000_000)
 
 
 @pytest.mark.parametrize("jump", [3600, -3600])
-async def test_f33_the_clock_jumps(
+async def test_f33_clock_jump_changes_only_times_and_token_expiry(
     start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch, jump: int
 ) -> None:
-    """And back. What is told of the time changes, and which tokens are too old: nothing else does."""
+    """The clock jumps and jumps back."""
     clock = Clock(monkeypatch)
     gateway = await start_gateway(
         heartbeat_interval_seconds=0.2,
@@ -256,13 +266,13 @@ async def test_f33_the_clock_jumps(
     projector.as_of = clock.millis()
     await projector.open("alice")
     async with AsyncExitStack() as stack:
-        shown = token(seconds=600)  # when the clock has jumped it is past that
+        shown = token(seconds=600)  # expired after the jump
         clients = [
             await stack.enter_async_context(WebSocketClient(gateway.ws, token=shown)) for _ in range(5)
         ]
         for client in clients:
             await client.subscribe("alice")
-            await client.until(partial(is_told, client, projector))
+            await client.until(partial(has_heartbeat_as_of_now, client, projector))
             assert client.of_type("status")[-1]["state"] == "live"
         for clock.ahead in (jump, 0):
             for client in clients:
@@ -273,20 +283,24 @@ async def test_f33_the_clock_jumps(
                     await client.until_at("alice", projector.account("alice").revision),
                     projector.account("alice"),
                 )
-                await client.until(lambda client=client: len(beats(client)) >= 8)  # and some pings
-                await client.until(partial(is_told, client, projector))
+                await client.until(lambda client=client: len(heartbeats(client)) >= 8)  # and some pings
+                await client.until(partial(has_heartbeat_as_of_now, client, projector))
                 assert {frame["type"] for frame in client.frames} == {"heartbeat", "delta"}
-                told = client.of_type("heartbeat")[-1]["server_time"]
-                assert format_rfc3339(Millis(clock.millis() - 5000)) <= told <= format_rfc3339(clock.millis())
-            await assert_knows_how_old_tokens_are(gateway)
+                server_time = client.of_type("heartbeat")[-1]["server_time"]
+                assert (
+                    format_rfc3339(Millis(clock.millis() - 5000))
+                    <= server_time
+                    <= format_rfc3339(clock.millis())
+                )
+            await assert_expiry_follows_the_clock(gateway)
 
 
-def is_told(client: WebSocketClient, projector: FakeProjector) -> bool:
-    return beats(client)[-1:] == [format_rfc3339(projector.as_of)]
+def has_heartbeat_as_of_now(client: WebSocketClient, projector: FakeProjector) -> bool:
+    return heartbeats(client)[-1:] == [format_rfc3339(projector.as_of)]
 
 
-async def assert_knows_how_old_tokens_are(gateway: RunningGateway) -> None:
-    """By its clock, and a minute more."""
+async def assert_expiry_follows_the_clock(gateway: RunningGateway) -> None:
+    """Asserts that the gateway accepts tokens for a minute after their expiry, by its clock."""
     async with WebSocketClient(gateway.ws, token=token(seconds=-50)) as client:
         await client.until(lambda: client.of_type("welcome"))
     async with WebSocketClient(gateway.ws, token=token(seconds=-70)) as client:

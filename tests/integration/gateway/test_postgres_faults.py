@@ -1,4 +1,4 @@
-"""Postgres answers slowly: who comes waits in a line that ends, and who is inside notices nothing."""
+"""Postgres is slow: new subscriptions wait in a bounded queue, and connected clients notice nothing."""
 
 import asyncio
 import time
@@ -19,57 +19,59 @@ from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.servers.database import Database
 from tests.tokens import bearer
 
-SLOW = 0.3  # seconds, each statement
-JOINERS, EACH = 8, 30  # accounts of each
-ASKED = 60  # requests at once
+DELAY = 0.3  # seconds of each statement
+SUBSCRIBERS, ACCOUNTS_EACH = 8, 30
+REQUESTS = 60  # at once
 
 
-async def test_f24_postgres_is_slow_and_asked_for_too_much(
+async def test_f24_slow_postgres_with_too_many_reads_answers_unavailable(
     start_gateway: StartGateway, projector: FakeProjector, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 2.0)
-    wanted = [[f"a-{number}-{n}" for n in range(EACH)] for number in range(JOINERS)]
+    groups = [[f"a-{number}-{n}" for n in range(ACCOUNTS_EACH)] for number in range(SUBSCRIBERS)]
     projector.as_of = Millis(time.time_ns() // 1_000_000)
-    await projector.open("busy", *(account for some in wanted for account in some))
-    async with faulty_proxy(database.url("gateway")) as (wire, url), AsyncExitStack() as stack:
+    await projector.open("busy", *(account for accounts in groups for account in accounts))
+    async with faulty_proxy(database.url("gateway")) as (proxy, url), AsyncExitStack() as stack:
         gateway = await start_gateway(postgres=url, max_queued_reads=20)
-        inside = await stack.enter_async_context(WebSocketClient(gateway.ws))
-        await inside.subscribe("busy")
-        await inside.until_at("busy", 1)
+        connected = await stack.enter_async_context(WebSocketClient(gateway.ws))
+        await connected.subscribe("busy")
+        await connected.until_at("busy", 1)
         full = await gateway.counter("failed_reads", reason="queue_full")
-        assert {one.status_code for one in await ask(gateway, ASKED)} == {200}
-        wire.delay = SLOW
-        joiners = [await stack.enter_async_context(CheckedClient([gateway.ws], some)) for some in wanted]
-        asking = asyncio.create_task(ask(gateway, ASKED))
-        moved = 0
-        while not asking.done() or not any(one.of(Changed) for one in joiners):
+        assert {response.status_code for response in await get_balance(gateway, REQUESTS)} == {200}
+        proxy.delay = DELAY
+        subscribers = [
+            await stack.enter_async_context(CheckedClient([gateway.ws], accounts)) for accounts in groups
+        ]
+        requests = asyncio.create_task(get_balance(gateway, REQUESTS))
+        transfers = 0
+        while not requests.done() or not any(subscriber.of(Changed) for subscriber in subscribers):
             await projector.transfer("busy", 5)
-            await inside.until_at("busy", projector.account("busy").revision)
-            moved += 1
-        assert moved > 20  # if one of them had waited for one statement, it were 7
-        assert_some_are_asked_to_come_back(await asking)
-        wire.delay = 0.0
-        for joiner in joiners:
-            await joiner.until_current(projector, within=15)
-            joiner.assert_exact(projector)
-        told = [one for joiner in joiners for one in joiner.of(Error)]
-        assert {(one.code, one.temporary) for one in told} == {("unavailable", True)}
-        waits = {one.retry_after_ms for one in told if isinstance(one.retry_after_ms, int)}
+            await connected.until_at("busy", projector.account("busy").revision)
+            transfers += 1
+        assert transfers > 20  # it would be 7 if each had waited for a statement
+        assert_some_are_unavailable(await requests)
+        proxy.delay = 0.0
+        for subscriber in subscribers:
+            await subscriber.until_current(projector, within=15)
+            subscriber.assert_exact(projector)
+        errors = [error for subscriber in subscribers for error in subscriber.of(Error)]
+        assert {(error.code, error.temporary) for error in errors} == {("unavailable", True)}
+        waits = {error.retry_after_ms for error in errors if isinstance(error.retry_after_ms, int)}
         assert max(waits) - min(waits) > 1000
-        assert len(waits) > len(told) / 2
-        assert await gateway.counter("failed_reads", reason="queue_full") - full == len(told)
-        assert {one["state"] for one in inside.of_type("status")} == {"live"}
-        assert_shows(inside.shown["busy"], projector.account("busy"))
+        assert len(waits) > len(errors) / 2
+        assert await gateway.counter("failed_reads", reason="queue_full") - full == len(errors)
+        assert {frame["state"] for frame in connected.of_type("status")} == {"live"}
+        assert_shows(connected.shown["busy"], projector.account("busy"))
 
 
-async def ask(gateway: RunningGateway, count: int) -> list[httpx.Response]:
+async def get_balance(gateway: RunningGateway, count: int) -> list[httpx.Response]:
     async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(), timeout=30) as http:
         return await asyncio.gather(*(http.get("/api/v1/accounts/busy") for _ in range(count)))
 
 
-def assert_some_are_asked_to_come_back(answers: list[httpx.Response]) -> None:
-    assert {one.status_code for one in answers} == {200, 503}
-    for one in answers:
-        if one.status_code == 503:
-            assert one.json()["code"] == "unavailable"
-            assert int(one.headers["retry-after"]) > 0
+def assert_some_are_unavailable(responses: list[httpx.Response]) -> None:
+    assert {response.status_code for response in responses} == {200, 503}
+    for response in responses:
+        if response.status_code == 503:
+            assert response.json()["code"] == "unavailable"
+            assert int(response.headers["retry-after"]) > 0

@@ -1,4 +1,4 @@
-"""The statements read no more of an account than they show, however much there is."""
+"""The statements read only as many transfers as they return, however many an account has."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +15,8 @@ from tests.servers.database import Database
 MANY = 5000
 
 
-async def fill(projector: FakeProjector) -> None:
-    """One account with many transfers among a hundred with few: what misleads a planner most."""
+async def write_hot_account(projector: FakeProjector) -> None:
+    """Writes one account with many transfers and a hundred with few, which misleads the planner most."""
     await projector.open("hot", *(f"cold-{number}" for number in range(100)))
     await projector.execute(
         "insert into transfer select 'hot', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
@@ -30,37 +30,39 @@ async def fill(projector: FakeProjector) -> None:
     await projector.execute("update balance set revision = $1 where account_id = 'hot'", MANY)
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for part in plan.get("Plans", ()):
-        yield from nodes(part)
+        yield from plan_nodes(part)
 
 
-async def most_rows(connection: projector_writes.Connection, after: Position | None) -> float:
-    """That any one step of the plan read of the transfers, as it was run."""
-    statement = gateway_reads._ACCOUNTS  # the statement itself is what is looked at
+async def max_rows(connection: projector_writes.Connection, after: Position | None) -> float:
+    """Returns the most rows that a node of the executed plan read from `transfer`."""
+    statement = gateway_reads._ACCOUNTS  # this statement, not its result, is tested
     epoch, revision = (f"'{after.epoch}'", after.revision) if after else ("null", "null")
     await connection.execute("set plan_cache_mode = force_generic_plan")
     await connection.execute("deallocate all")
     await connection.execute(f"prepare s (text[], text[], int8[], int8, int8) as {statement}")
-    asked = f"array['hot'], array[{epoch}]::text[], array[{revision}]::int8[], 10000, 200"
-    (row,) = await connection.fetch(f"explain (analyze, format json) execute s({asked})")
+    arguments = f"array['hot'], array[{epoch}]::text[], array[{revision}]::int8[], 10000, 200"
+    (row,) = await connection.fetch(f"explain (analyze, format json) execute s({arguments})")
     plan = json.decode(row[0])[0]["Plan"]
-    scans = [node for node in nodes(plan) if node.get("Relation Name") == "transfer"]
+    scans = [node for node in plan_nodes(plan) if node.get("Relation Name") == "transfer"]
     assert scans, plan
     return max(float(node["Actual Rows"]) for node in scans)
 
 
-async def test_a_snapshot_reads_no_more_than_it_shows(projector: FakeProjector, database: Database) -> None:
-    await fill(projector)
+async def test_snapshot_and_resume_read_no_more_rows_than_they_return(
+    projector: FakeProjector, database: Database
+) -> None:
+    await write_hot_account(projector)
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute("analyze")
     await owner.close()
     connection = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     near = Position(Epoch(projector.epoch), Revision(MANY - 20))
     try:
-        assert await most_rows(connection, None) <= gateway_reads.SNAPSHOT_TRANSFERS + 1
-        assert await most_rows(connection, near) <= 20
-        assert await most_rows(connection, replace(near, revision=Revision(10))) <= 201
+        assert await max_rows(connection, None) <= gateway_reads.SNAPSHOT_TRANSFERS + 1
+        assert await max_rows(connection, near) <= 20
+        assert await max_rows(connection, replace(near, revision=Revision(10))) <= 201
     finally:
         await connection.close()

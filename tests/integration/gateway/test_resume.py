@@ -1,4 +1,4 @@
-"""A client that comes back with a position gets all it missed, or a snapshot that says why."""
+"""A client that resumes from a position gets what it missed, or a snapshot with the reason."""
 
 from typing import Any
 
@@ -13,14 +13,10 @@ from tests.tokens import bearer
 
 
 def resumed(client: WebSocketClient, account: str, shown: ShownAccount) -> dict[str, Any]:
-    """The viewer shows what was shown before."""
+    """Makes a client show an account, and returns its position."""
     client.shown[account] = shown
     assert shown.position
     return shown.position
-
-
-def asking(gateway: RunningGateway) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=gateway.http, headers=bearer())
 
 
 async def shown_at(gateway: RunningGateway, account: str, revision: int) -> ShownAccount:
@@ -29,7 +25,7 @@ async def shown_at(gateway: RunningGateway, account: str, revision: int) -> Show
         return await client.until_at(account, revision)
 
 
-async def test_nothing_missed_is_answered_with_ok_alone(
+async def test_resume_with_nothing_missed_gets_ok_only(
     gateway: RunningGateway, projector: FakeProjector
 ) -> None:
     await projector.open("alice")
@@ -38,12 +34,14 @@ async def test_nothing_missed_is_answered_with_ok_alone(
         await client.subscribe("alice", position=resumed(client, "alice", shown))
         await client.subscribe("bob")
         await client.until_at("bob", 0)
-        assert [one["channel"] for one in client.of_type("snapshot")] == ["account:bob"]
+        assert [frame["channel"] for frame in client.of_type("snapshot")] == ["account:bob"]
         await projector.transfer("alice", 5)
         assert_shows(await client.until_at("alice", 3), projector.account("alice"))
 
 
-async def test_what_was_missed_comes_as_one_delta(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_resume_with_few_missed_gets_one_delta(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     await projector.open("alice")
     await projector.transfer("alice", 1)
     shown = await shown_at(gateway, "alice", 3)
@@ -56,7 +54,9 @@ async def test_what_was_missed_comes_as_one_delta(gateway: RunningGateway, proje
         assert len(client.of_type("delta")) == 1
 
 
-async def test_much_comes_in_pages(start_gateway: StartGateway, projector: FakeProjector) -> None:
+async def test_resume_with_many_missed_gets_pages(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     gateway = await start_gateway(recovery_page_rows=10)
     await projector.open("alice")
     shown = await shown_at(gateway, "alice", 1)
@@ -65,12 +65,12 @@ async def test_much_comes_in_pages(start_gateway: StartGateway, projector: FakeP
         await client.subscribe("alice", position=resumed(client, "alice", shown))
         assert_shows(await client.until_at("alice", 71), projector.account("alice"))
         deltas = client.of_type("delta")
-        assert [len(one["transfers"]) for one in deltas] == [10, 10, 10, 5]
-        assert all(one["to"] == one["transfers"][-1]["revision"] for one in deltas[:-1])
-        assert ["balance" in one for one in deltas] == [False, False, False, True]
+        assert [len(delta["transfers"]) for delta in deltas] == [10, 10, 10, 5]
+        assert all(delta["to"] == delta["transfers"][-1]["revision"] for delta in deltas[:-1])
+        assert ["balance" in delta for delta in deltas] == [False, False, False, True]
 
 
-async def test_too_far_is_a_snapshot_whose_gap_rest_fills(
+async def test_resume_from_too_far_gets_a_snapshot_whose_gap_rest_fills(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(recovery_max_revisions=100)
@@ -92,10 +92,14 @@ async def test_too_far_is_a_snapshot_whose_gap_rest_fills(
             path = f"/api/v1/accounts/alice/transfers?after_revision={after}&limit=30"
             page = (await http.get(path)).json()
             filled, after = filled + page["transfers"], page["next"]
-        assert [one["id"] for one in filled] == [one.id for one in projector.account("alice").transfers]
+        assert [transfer["id"] for transfer in filled] == [
+            transfer.id for transfer in projector.account("alice").transfers
+        ]
 
 
-async def test_one_ahead_of_the_truth_is_reset(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_resume_from_ahead_of_postgres_gets_a_snapshot(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice", position={"epoch": projector.epoch, "revision": 1000})
@@ -111,7 +115,7 @@ async def test_one_ahead_of_the_truth_is_reset(gateway: RunningGateway, projecto
         ({"epoch": "00000000000000a1", "revision": -5}, "subscribed"),
     ],
 )
-async def test_a_strange_position_is_answered(
+async def test_resume_from_unknown_position_gets_a_snapshot(
     gateway: RunningGateway, projector: FakeProjector, position: dict[str, Any], reason: str
 ) -> None:
     await projector.open("alice")
@@ -121,7 +125,7 @@ async def test_a_strange_position_is_answered(
         assert client.of_type("snapshot")[0]["reason"] == reason
 
 
-async def test_a_new_epoch_reaches_those_who_are_connected(
+async def test_new_epoch_sends_snapshots_to_connected_clients(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=0.2)
@@ -130,15 +134,17 @@ async def test_a_new_epoch_reaches_those_who_are_connected(
         await client.subscribe("alice", "quiet")
         await client.until(lambda: len(client.shown) == 2)
         await projector.change_epoch("00000000000000b2")
-        await projector.transfer("alice", 5)  # a delta of the new epoch, at once
+        await projector.transfer("alice", 5)  # a delta of the new epoch
         await client.until(lambda: len(client.of_type("snapshot")) == 4)
-        assert {one["reason"] for one in client.of_type("snapshot")[2:]} == {"epoch"}
+        assert {frame["reason"] for frame in client.of_type("snapshot")[2:]} == {"epoch"}
         await projector.transfer("alice", 6)
         await client.until_at("alice", 5)
-        assert {one.position and one.position["epoch"] for one in client.shown.values()} == {projector.epoch}
+        assert {shown.position and shown.position["epoch"] for shown in client.shown.values()} == {
+            projector.epoch
+        }
 
 
-async def test_an_unknown_server_is_unavailable(
+async def test_unknown_postgres_server_is_unavailable(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=0.2)

@@ -1,6 +1,6 @@
-"""Redis that keeps its connections and delivers nothing, or drops what it cannot deliver: only we can tell.
+"""Redis that delivers nothing on open connections, or drops messages: only the gateway can notice.
 
-Audits are too rare here to heal anything: what heals is the one that follows a new connection.
+Scheduled audits are too rare here to repair anything. The audit after a reconnect does.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.integration.gateway.faulty_proxy import faulty_proxy
 from tests.integration.gateway.test_subscribe import assert_shows
 from tests.integration.gateway.websocket_client import WebSocketClient
 
-RARE = 60.0  # seconds
+AUDIT_SECONDS = 60.0
 ACCOUNTS = [f"a-{number}" for number in range(20)]
 
 
@@ -31,18 +31,18 @@ def redis_url(own_redis: Servers) -> str:
 
 @pytest.fixture
 async def projector(projector: FakeProjector) -> FakeProjector:
-    """What is there is of now, so that the pipeline is live without another audit."""
+    """The lanes are complete as of now, so that the pipeline is live without another audit."""
     projector.as_of = Millis(time.time_ns() // 1_000_000)
     await projector.advance()
     return projector
 
 
-def words(client: WebSocketClient) -> list[str]:
+def states(client: WebSocketClient) -> list[str]:
     return [frame["state"] for frame in client.of_type("status")]
 
 
 class Watch:
-    """All accounts on one screen, and the counters as they were then."""
+    """A client that is subscribed to all accounts, and the gateway's counters since `begin`."""
 
     def __init__(self, gateway: RunningGateway, projector: FakeProjector, client: WebSocketClient) -> None:
         self._gateway, self._projector, self._client = gateway, projector, client
@@ -52,78 +52,79 @@ class Watch:
         await self._projector.open(*ACCOUNTS)
         await self._client.subscribe(*ACCOUNTS)
         await self._client.until(lambda: len(self._client.shown) == len(ACCOUNTS))
-        await self._client.until(lambda: words(self._client)[-1:] == ["live"])
+        await self._client.until(lambda: states(self._client)[-1:] == ["live"])
         self._before = await self._counters()
 
     async def _counters(self) -> dict[str, float]:
-        counted = self._gateway.counter
-        lost = {why: await counted("redis_disconnects", reason=why) for why in ("deaf", "closed", "timeout")}
-        found = await counted("audit_findings", reason="ahead")
-        return {**lost, "found": found, "repaired": await counted("gap_repairs", reason="audit")}
+        counter = self._gateway.counter
+        reasons = ("deaf", "closed", "timeout")
+        disconnects = {reason: await counter("redis_disconnects", reason=reason) for reason in reasons}
+        found = await counter("audit_findings", reason="ahead")
+        return {**disconnects, "found": found, "repaired": await counter("gap_repairs", reason="audit")}
 
     async def grown(self) -> dict[str, float]:
         return {name: count - self._before[name] for name, count in (await self._counters()).items()}
 
-    async def move_unheard(self) -> None:
-        """In SQL alone: whatever is told of it is lost."""
+    async def write_silently(self) -> None:
+        """Writes transfers to Postgres without a message in Redis."""
         self._projector.silent = True
         await self._projector.write({account: [5, None] for account in ACCOUNTS})
         self._projector.silent = False
 
     async def until_current(self, within: float) -> None:
         for account in ACCOUNTS:
-            page = self._projector.account(account)
-            assert_shows(await self._client.until_at(account, page.revision, within), page)
-        await self._client.until(lambda: words(self._client)[-1] == "live", within)
+            expected = self._projector.account(account)
+            assert_shows(await self._client.until_at(account, expected.revision, within), expected)
+        await self._client.until(lambda: states(self._client)[-1] == "live", within)
 
 
-@pytest.mark.parametrize("others_too", [False, True])
-async def test_a_connection_that_delivers_nothing(
-    start_gateway: StartGateway, projector: FakeProjector, redis_url: str, others_too: bool
+@pytest.mark.parametrize("new_ones_too", [False, True])
+async def test_connection_that_delivers_nothing_is_replaced(
+    start_gateway: StartGateway, projector: FakeProjector, redis_url: str, new_ones_too: bool
 ) -> None:
-    """F17. It is open and takes all it is given; so may be those that are made instead, for a while."""
-    async with faulty_proxy(redis_url) as (wire, url):
+    """F17. The connection stays open and accepts commands. New connections may do the same for a while."""
+    async with faulty_proxy(redis_url) as (proxy, url):
         gateway = await start_gateway(
-            redis=url, audit_interval_seconds=RARE, redis_probe_interval_seconds=0.5
+            redis=url, audit_interval_seconds=AUDIT_SECONDS, redis_probe_interval_seconds=0.5
         )
         async with WebSocketClient(gateway.ws) as client:
             watch = Watch(gateway, projector, client)
             await watch.begin()
-            made = wire.connections
-            wire.drops_new = others_too
-            wire.drop_all()
-            await watch.move_unheard()
-            await client.until(lambda: words(client)[-1] == "stalled")
+            connections = proxy.connections
+            proxy.drops_new = new_ones_too
+            proxy.drop_all()
+            await watch.write_silently()
+            await client.until(lambda: states(client)[-1] == "stalled")
             assert client.of_type("status")[-1]["reason"] == "live updates are away"
             assert (await watch.grown())["deaf"] == 1
-            wire.drops_new = False
+            proxy.drops_new = False
             await watch.until_current(within=15)
-            assert wire.connections > made
+            assert proxy.connections > connections
             grown = await watch.grown()
             assert (grown["found"], grown["repaired"]) == (len(ACCOUNTS), len(ACCOUNTS))
             await projector.write({account: [6, None] for account in ACCOUNTS})
             await watch.until_current(within=5)
-            assert (await watch.grown())["repaired"] == len(ACCOUNTS)  # that came by itself
+            assert (await watch.grown())["repaired"] == len(ACCOUNTS)  # these came as deltas
 
 
-async def test_a_redis_that_stands_still(
+async def test_stopped_redis_that_continues_is_subscribed_again(
     start_gateway: StartGateway, projector: FakeProjector, own_redis: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F19. The kernel takes connections for it, so each try to have another takes its whole time."""
+    """F19. The kernel accepts connections for the stopped Redis, so each attempt to reconnect times out."""
     monkeypatch.setattr("livebalance.gateway.redis.node_subscriber.CONNECT_TIMEOUT", 0.5)
-    gateway = await start_gateway(audit_interval_seconds=RARE, redis_probe_interval_seconds=0.5)
-    child = own_redis.own["redis"].child
+    gateway = await start_gateway(audit_interval_seconds=AUDIT_SECONDS, redis_probe_interval_seconds=0.5)
+    child = own_redis.embedded["redis"].child
     async with WebSocketClient(gateway.ws) as client:
         watch = Watch(gateway, projector, client)
         await watch.begin()
         child.send(signal.SIGSTOP)
         try:
-            await watch.move_unheard()
-            await client.until(lambda: words(client)[-1] == "stalled")
+            await watch.write_silently()
+            await client.until(lambda: states(client)[-1] == "stalled")
             async with asyncio.timeout(10):
                 while (await watch.grown())["timeout"] < 3:
                     pass
-            await watch.move_unheard()
+            await watch.write_silently()
         finally:
             child.send(signal.SIGCONT)
         await watch.until_current(within=5)
@@ -134,11 +135,13 @@ async def test_a_redis_that_stands_still(
         await watch.until_current(within=5)
 
 
-async def test_a_buffer_that_overflows(
+async def test_overflow_of_the_redis_output_buffer_is_repaired(
     start_gateway: StartGateway, projector: FakeProjector, redis_url: str, channel_prefix: str
 ) -> None:
-    """F20. Redis drops who listens, and with it all that waited in the buffer, of every account."""
-    gateway = await start_gateway(audit_interval_seconds=RARE, redis_probe_interval_seconds=RARE)
+    """F20. Redis closes the gateway's connection, and drops the buffered messages of every account."""
+    gateway = await start_gateway(
+        audit_interval_seconds=AUDIT_SECONDS, redis_probe_interval_seconds=AUDIT_SECONDS
+    )
     async with WebSocketClient(gateway.ws) as client, redis.asyncio.from_url(redis_url) as operator:
         watch = Watch(gateway, projector, client)
         await watch.begin()
@@ -151,10 +154,10 @@ async def test_a_buffer_that_overflows(
             for cents in range(1, 11)
             for account in ACCOUNTS
         ]
-        async with operator.pipeline(transaction=True) as at_once:
+        async with operator.pipeline(transaction=True) as pipeline:
             for channel, delta in deltas:
-                at_once.publish(channel, encode_delta(delta))
-            await at_once.execute()
+                pipeline.publish(channel, encode_delta(delta))
+            await pipeline.execute()
         assert (await operator.info("stats"))["client_output_buffer_limit_disconnections"] == 1
         await watch.until_current(within=10)
         grown = await watch.grown()

@@ -1,4 +1,4 @@
-"""One word for how the pipeline is: on change, and after the welcome."""
+"""The status frame has the state of the pipeline. It is sent after the welcome, and on each change."""
 
 import pytest
 
@@ -7,29 +7,29 @@ from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import WebSocketClient
 
 
-def word(client: WebSocketClient) -> str | None:
-    said = client.of_type("status")
-    return said[-1]["state"] if said else None
+def last_state(client: WebSocketClient) -> str | None:
+    statuses = client.of_type("status")
+    return statuses[-1]["state"] if statuses else None
 
 
-async def test_live_catching_up_and_stalled(
+async def test_status_follows_the_pipeline(
     start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await projector.advance()
     gateway = await start_gateway(audit_interval_seconds=0.1)
     async with WebSocketClient(gateway.ws) as client:
-        await client.until(lambda: word(client) == "stalled")  # what is there is of long ago
+        await client.until(lambda: last_state(client) == "stalled")  # the lanes are complete as of long ago
         await projector.advance()
-        await client.until(lambda: word(client) == "live")
+        await client.until(lambda: last_state(client) == "live")
         await projector.publish_progress(1, behind=True)
-        await client.until(lambda: word(client) == "catching_up")
+        await client.until(lambda: last_state(client) == "catching_up")
         await projector.publish_progress(1, behind=False)
-        await client.until(lambda: word(client) == "live")
+        await client.until(lambda: last_state(client) == "live")
         await projector.execute("update lane set halted_why = 'the topic was made anew' where lane = 2")
-        await client.until(lambda: word(client) == "stalled")
+        await client.until(lambda: last_state(client) == "stalled")
         assert client.of_type("status")[-1]["reason"] == "the topic was made anew"
         await projector.execute("update lane set halted_why = null")
-        await client.until(lambda: word(client) == "live")
+        await client.until(lambda: last_state(client) == "live")
         monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 0.5)
-        await client.until(lambda: word(client) == "stalled")
+        await client.until(lambda: last_state(client) == "stalled")
         assert client.of_type("status")[-1]["reason"] == "nothing arrives"

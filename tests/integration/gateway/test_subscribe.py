@@ -1,4 +1,4 @@
-"""From subscribe to live deltas, on real servers."""
+"""Subscriptions on real servers, from subscribe to live deltas."""
 
 import asyncio
 
@@ -7,12 +7,12 @@ from tests.integration.gateway.fake_projector import FakeAccount, FakeProjector
 from tests.integration.gateway.websocket_client import Frame, ShownAccount, WebSocketClient
 
 
-def assert_shows(shown: ShownAccount, page: FakeAccount) -> None:
-    """All of it: every transfer was shown since the account was opened."""
-    assert [(one["id"], one["amount"], one["total"], one["revision"]) for one in shown.transfers] == [
-        (one.id, one.amount, one.total, one.revision) for one in page.transfers
-    ]
-    view = page.balance()
+def assert_shows(shown: ShownAccount, account: FakeAccount) -> None:
+    """Asserts that a client shows the balance, and every transfer since the account was opened."""
+    assert [
+        (frame["id"], frame["amount"], frame["total"], frame["revision"]) for frame in shown.transfers
+    ] == [(transfer.id, transfer.amount, transfer.total, transfer.revision) for transfer in account.transfers]
+    view = account.balance()
     assert (shown.balance and shown.balance["amount"]) == (view and view.amount)
 
 
@@ -20,16 +20,18 @@ def names(frames: list[Frame]) -> list[str]:
     return [frame["type"] for frame in frames]
 
 
-async def test_a_snapshot_then_live_deltas(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_subscriber_gets_a_snapshot_then_deltas(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     await projector.open("alice")
     await projector.transfer("alice", 1250, -300)
     async with WebSocketClient(gateway.ws) as client:
-        asked = await client.subscribe("alice")
+        request = await client.subscribe("alice")
         await client.until_at("alice", 5)
-        await client.until(lambda: {"type": "ok", "id": asked} in client.frames)
+        await client.until(lambda: {"type": "ok", "id": request} in client.frames)
         snapshot = client.of_type("snapshot")[0]
         assert (snapshot["reason"], snapshot["cursor"]) == ("subscribed", None)
-        assert [one["id"] for one in snapshot["transfers"]] == ["t-1", "t-0"]
+        assert [transfer["id"] for transfer in snapshot["transfers"]] == ["t-1", "t-0"]
         assert snapshot["as_of"] is not None
         await projector.transfer("alice", 5)
         await projector.write({"alice": [7]})
@@ -40,7 +42,9 @@ async def test_a_snapshot_then_live_deltas(gateway: RunningGateway, projector: F
         assert (shown.balance["amount"], shown.balance["half_applied"]) == ("9.55", "0.07")
 
 
-async def test_the_welcome_says_what_holds_here(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_welcome_has_gateway_epoch_and_limits(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     async with WebSocketClient(gateway.ws) as client:
         await client.until(lambda: len(client.frames) >= 2)
         welcome, status = client.frames[:2]
@@ -57,7 +61,7 @@ async def test_the_welcome_says_what_holds_here(gateway: RunningGateway, project
         assert status["type"] == "status"
 
 
-async def test_an_account_that_does_not_exist_yet_comes_alive(
+async def test_subscriber_of_unknown_account_gets_its_first_records(
     gateway: RunningGateway, projector: FakeProjector
 ) -> None:
     async with WebSocketClient(gateway.ws) as client:
@@ -72,17 +76,19 @@ async def test_an_account_that_does_not_exist_yet_comes_alive(
         assert_shows(shown, projector.account("newborn"))
 
 
-async def test_joining_while_money_moves(gateway: RunningGateway, projector: FakeProjector) -> None:
-    """Every joiner gets a snapshot of some moment, and from there every delta."""
+async def test_subscribers_during_transfers_get_snapshot_and_deltas(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
+    """Each subscriber gets a snapshot of some moment, and every delta after it."""
     await projector.open("busy")
     done = asyncio.Event()
 
-    async def pay() -> None:
+    async def write_transfers() -> None:
         while not done.is_set():
             await projector.transfer("busy", 1)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(pay())
+        group.create_task(write_transfers())
         for _ in range(20):
             async with WebSocketClient(gateway.ws) as client:
                 await client.subscribe("busy")
@@ -93,7 +99,9 @@ async def test_joining_while_money_moves(gateway: RunningGateway, projector: Fak
         await client.until_at("busy", projector.account("busy").revision)
 
 
-async def test_many_accounts_on_one_socket(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_subscriptions_over_the_limit_are_rejected(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     accounts = [f"a-{number}" for number in range(128)]
     await projector.open(*accounts)
     async with WebSocketClient(gateway.ws) as client:
@@ -106,50 +114,52 @@ async def test_many_accounts_on_one_socket(gateway: RunningGateway, projector: F
         await client.until(lambda: client.of_type("error"))
         error = client.of_type("error")[0]
         assert (error["code"], error["temporary"]) == ("limit", False)
-        await client.subscribe("a-0")  # again is not more
+        await client.subscribe("a-0")  # subscribing again does not count
         await client.until(lambda: len(client.of_type("snapshot")) == 129)
 
 
-async def test_after_unsubscribe_nothing_comes(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_unsubscribed_account_gets_no_deltas(gateway: RunningGateway, projector: FakeProjector) -> None:
     await projector.open("left", "kept")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("left", "kept")
         await client.until(lambda: len(client.shown) == 2)
-        asked = await client.request("unsubscribe", channels=["account:left"])
-        await client.until(lambda: {"type": "ok", "id": asked} in client.frames)
+        request = await client.request("unsubscribe", channels=["account:left"])
+        await client.until(lambda: {"type": "ok", "id": request} in client.frames)
         await projector.write({"left": [1], "kept": [1]})
         await client.until_at("kept", 2)
         assert client.revision("left") == 1
-        await client.subscribe("left")  # Redis is asked anew
+        await client.subscribe("left")  # the gateway subscribes in Redis again
         await client.until_at("left", 2)
         await projector.transfer("left", 5)
         await client.until_at("left", 4)
 
 
-async def test_an_erased_account_is_gone(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_erased_account_ends_its_subscriptions(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     await projector.open("erased")
     await projector.transfer("erased", 5)
     async with WebSocketClient(gateway.ws) as client, WebSocketClient(gateway.ws) as late:
         await client.subscribe("erased")
-        at = (await client.until_at("erased", 3)).position
+        position = (await client.until_at("erased", 3)).position
         await projector.erase("erased")
         await client.until(lambda: client.of_type("unsubscribed"))
         assert client.of_type("unsubscribed")[0]["code"] == "gone"
-        await late.subscribe("erased", position=at)
+        await late.subscribe("erased", position=position)
         await late.until(lambda: late.of_type("unsubscribed"))
         await client.subscribe("erased")
         shown = await client.until_at("erased", 4)
         assert (shown.transfers, shown.balance) == ([], None)
 
 
-async def test_a_heartbeat_says_how_complete_it_is(
+async def test_heartbeat_of_subscriber_says_as_of(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(heartbeat_interval_seconds=0.2, audit_interval_seconds=0.1)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.until(lambda: client.of_type("heartbeat"))
-        assert client.of_type("heartbeat")[0]["as_of"] is None  # nothing is followed
+        assert client.of_type("heartbeat")[0]["as_of"] is None  # no subscription yet
         await client.subscribe("alice")
         await client.until(lambda: client.of_type("heartbeat")[-1]["as_of"])
         before = client.of_type("heartbeat")[-1]["as_of"]
@@ -157,10 +167,12 @@ async def test_a_heartbeat_says_how_complete_it_is(
         await client.until(lambda: client.of_type("heartbeat")[-1]["as_of"] > before)
 
 
-async def test_two_gateways_serve_the_same(start_gateway: StartGateway, projector: FakeProjector) -> None:
-    one, two = await start_gateway(name="gateway-1"), await start_gateway(name="gateway-2")
+async def test_two_gateways_serve_the_same_account(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    gateways = await start_gateway(name="gateway-1"), await start_gateway(name="gateway-2")
     await projector.open("alice")
-    async with WebSocketClient(one.ws) as first, WebSocketClient(two.ws) as second:
+    async with WebSocketClient(gateways[0].ws) as first, WebSocketClient(gateways[1].ws) as second:
         await first.subscribe("alice")
         await second.subscribe("alice")
         await first.until_at("alice", 1)
