@@ -58,7 +58,7 @@ def log(restored_logging: None) -> LogCapture:
 
 
 class Scene:
-    """A gateway and its neighbour: a well-behaved client, which bad input of other clients must not affect."""
+    """A gateway and its neighbour, a well-behaved client that bad input of others must not affect."""
 
     def __init__(
         self, gateway: RunningGateway, projector: FakeProjector, neighbour: WebSocketClient, log: LogCapture

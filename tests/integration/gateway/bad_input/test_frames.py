@@ -1,4 +1,4 @@
-"""What a client may not say: each with its answer, one line in the log, and nothing for the neighbours."""
+"""Invalid messages: each has its answer and one line in the log, and affects no other client."""
 
 import json
 from typing import Any
@@ -21,35 +21,35 @@ from tests.integration.gateway.bad_input.raw import (
 )
 
 
-async def lives(one: RawConnection) -> None:
-    one.send(message("ping"))
-    await one.until("ok")
+async def assert_alive(connection: RawConnection) -> None:
+    connection.send(message("ping"))
+    await connection.until("ok")
 
 
-async def refused(scene: Scene, text: bytes, code: str, *payloads: str) -> dict[str, Any]:
-    """It is answered with that error, and the connection lives."""
-    async with await scene.open() as one:
-        one.send(frame(TEXT, text))
-        error = await one.until("error")
+async def assert_error(scene: Scene, text: bytes, code: str, *payloads: str) -> dict[str, Any]:
+    """Checks that the message gets this error, without the payloads, and the connection lives."""
+    async with await scene.open() as connection:
+        connection.send(frame(TEXT, text))
+        error = await connection.until("error")
         assert error["code"] == code
         assert not error["temporary"]
         for payload in payloads:
             assert payload not in json.dumps(error, ensure_ascii=False)
-        await lives(one)
+        await assert_alive(connection)
         await scene.assert_logged("message rejected", *payloads, code=code)
     return error
 
 
-async def ends(scene: Scene, code: int, reason: str, *data: bytes, payload: str = "payload") -> CloseFrame:
-    """It ends the connection."""
-    async with await scene.open() as one:
-        for some in data:
-            one.send(some)
-        closed = await one.until_closed()
-    assert (closed.code, closed.reason["code"]) == (code, reason)
-    assert payload not in json.dumps(closed.reason)
-    await scene.assert_logged("closed", payload, code=code, reason=reason)
-    return closed
+async def assert_closed(scene: Scene, code: int, reason: str, *data: bytes) -> CloseFrame:
+    """Checks that a client which sends `data` is closed with this code and reason."""
+    async with await scene.open() as connection:
+        for part in data:
+            connection.send(part)
+        close = await connection.until_closed()
+    assert (close.code, close.reason["code"]) == (code, reason)
+    assert "payload" not in json.dumps(close.reason)
+    await scene.assert_logged("connection closed", "payload", code=code, reason=reason)
+    return close
 
 
 @pytest.mark.parametrize(
@@ -65,20 +65,20 @@ async def ends(scene: Scene, code: int, reason: str, *data: bytes, payload: str 
         b'{"type":["payload"],"id":1}',
     ],
 )
-async def test_row_16_not_a_message(scene: Scene, text: bytes) -> None:
-    await refused(scene, text, "bad_message", "payload")
+async def test_row_16_invalid_message_gets_bad_message(scene: Scene, text: bytes) -> None:
+    await assert_error(scene, text, "bad_message", "payload")
 
 
-async def test_row_16_the_third_ends_it(scene: Scene) -> None:
-    async with await scene.open() as one:
+async def test_row_16_third_invalid_message_closes_with_4500(scene: Scene) -> None:
+    async with await scene.open() as connection:
         for number in range(3):
-            one.send(frame(TEXT, b"payload %d" % number))
-        closed = await one.until_closed()
-    assert closed == CloseFrame(
+            connection.send(frame(TEXT, b"payload %d" % number))
+        close = await connection.until_closed()
+    assert close == CloseFrame(
         4500, {"code": "bad_message", "message": "three messages were not of this protocol"}
     )
-    assert [one["code"] for one in one.frames if one["type"] == "error"] == ["bad_message"] * 3
-    await scene.assert_logged("closed", "payload", others=3, code=4500, reason="bad_message")
+    assert [frame["code"] for frame in connection.frames if frame["type"] == "error"] == ["bad_message"] * 3
+    await scene.assert_logged("connection closed", "payload", others=3, code=4500, reason="bad_message")
 
 
 @pytest.mark.parametrize(
@@ -97,17 +97,17 @@ async def test_row_16_the_third_ends_it(scene: Scene) -> None:
         '{"\\u005f_proto__":1}',
     ],
 )
-async def test_row_17_what_not_every_reader_reads_alike(scene: Scene, value: str) -> None:
+async def test_row_17_ambiguous_json_gets_bad_message(scene: Scene, value: str) -> None:
     text = f'{{"type":"ping","id":1,"x":{value}}}'
-    await refused(scene, text.encode(), "bad_message", "payload", "__proto__", "Infinity")
+    await assert_error(scene, text.encode(), "bad_message", "payload", "__proto__", "Infinity")
 
 
-async def test_row_18_an_unknown_type_is_told_and_an_unknown_field_is_not(scene: Scene) -> None:
-    error = await refused(scene, b'{"type":"payload","id":7}', "unknown_type", "payload")
+async def test_row_18_unknown_type_gets_an_error_and_unknown_field_is_ignored(scene: Scene) -> None:
+    error = await assert_error(scene, b'{"type":"payload","id":7}', "unknown_type", "payload")
     assert error["id"] == 7
-    async with await scene.open() as one:
-        one.send(message("ping", later="payload", more={"deep": [1, None, "payload"]}))
-        assert await one.until("ok") == {"type": "ok", "id": 1}
+    async with await scene.open() as connection:
+        connection.send(message("ping", later="payload", more={"deep": [1, None, "payload"]}))
+        assert await connection.until("ok") == {"type": "ok", "id": 1}
     await scene.assert_neighbour_unaffected()
     scene.assert_log()
 
@@ -124,13 +124,13 @@ async def test_row_18_an_unknown_type_is_told_and_an_unknown_field_is_not(scene:
         "payload/../x",
         "payload\n",
         "\u202epayload",
-        "p\u0430yload",  # a letter that looks like one of ours
+        "p\u0430yload",  # a Cyrillic letter that looks like a Latin one
         "payload ",
         "*",
     ],
 )
-async def test_row_19_no_account(scene: Scene, account: str) -> None:
-    """Refused before anything is asked of Redis or Postgres, and not echoed."""
+async def test_row_19_malformed_account_gets_bad_account_without_a_query(scene: Scene, account: str) -> None:
+    """The error repeats nothing, and neither Redis nor Postgres is queried."""
     before = await scene.gateway.counter("account_reads")
     for type_, channels in (
         ("subscribe", [{"channel": f"account:{account}"}]),
@@ -138,7 +138,7 @@ async def test_row_19_no_account(scene: Scene, account: str) -> None:
         ("subscribe", [{"channel": "account:fine"}, {"channel": f"account:{account}"}]),
     ):
         text = json.dumps({"type": type_, "id": 1, "channels": channels}).encode()
-        await refused(scene, text, "bad_account", "payload", "yload", "aaaa")
+        await assert_error(scene, text, "bad_account", "payload", "yload", "aaaa")
     assert await scene.gateway.counter("account_reads") == before
 
 
@@ -148,17 +148,19 @@ async def test_row_19_no_account(scene: Scene, account: str) -> None:
         ({"revision": 1000}, "ahead"),
         ({"revision": MAX_REVISION}, "ahead"),
         ({"revision": 1, "epoch": "ffffffffffffffff"}, "epoch"),
-        ({"revision": -1}, "subscribed"),  # that was never given out: as good as none
+        ({"revision": -1}, "subscribed"),  # no gateway sends such a position, so it is ignored
         ({"revision": 1, "epoch": "payload"}, "subscribed"),
     ],
 )
-async def test_row_20_a_strange_position(scene: Scene, position: dict[str, Any], reason: str) -> None:
-    """Never an error: after a failover an honest client may have one."""
+async def test_row_20_unusable_position_gets_a_snapshot(
+    scene: Scene, position: dict[str, Any], reason: str
+) -> None:
+    """A correct client may have such a position after a failover, so it gets no error."""
     await scene.projector.open("alice")
-    at = {"epoch": scene.projector.epoch, **position}
-    async with await scene.open() as one:
-        one.send(message("subscribe", channels=[{"channel": "account:alice", "position": at}]))
-        snapshot = await one.until("snapshot")
+    position = {"epoch": scene.projector.epoch, **position}
+    async with await scene.open() as connection:
+        connection.send(message("subscribe", channels=[{"channel": "account:alice", "position": position}]))
+        snapshot = await connection.until("snapshot")
     assert (snapshot["reason"], snapshot["revision"], snapshot["epoch"]) == (reason, 1, scene.projector.epoch)
     await scene.assert_neighbour_unaffected()
     scene.assert_log("payload")
@@ -169,54 +171,54 @@ async def test_row_20_a_strange_position(scene: Scene, position: dict[str, Any],
     [
         [frame(TEXT, b"payload" + b"x" * 16_384)],
         [frame(TEXT, b"payload" + b"x" * 9_000, fin=False), frame(CONT, b"x" * 9_000)],
-        [b"\x81\xff" + (2**62).to_bytes(8, "big")],  # says that it will be big
+        [b"\x81\xff" + (2**62).to_bytes(8, "big")],  # the head announces the size
     ],
-    ids=["one", "in pieces", "announced"],
+    ids=["one frame", "fragments", "announced"],
 )
-async def test_row_21_too_big(scene: Scene, data: list[bytes]) -> None:
-    await ends(scene, 1009, "too_big", *data)
+async def test_row_21_message_over_16_kib_closes_with_1009(scene: Scene, data: list[bytes]) -> None:
+    await assert_closed(scene, 1009, "too_big", *data)
 
 
-async def test_row_21_a_bomb_does_not_unpack(scene: Scene) -> None:
-    """No compression is agreed on, so one is a broken frame; what is asked for is not given."""
-    async with await scene.open() as one:
-        one.send(frame(TEXT, b"payload", rsv=4))
-        assert (await one.until_closed()).code == 1002
-    await scene.assert_logged("closed", "payload", code=1002)
+async def test_row_21_compressed_frame_closes_with_1002(scene: Scene) -> None:
+    """Compression is not negotiated, so a compressed frame is invalid."""
+    async with await scene.open() as connection:
+        connection.send(frame(TEXT, b"payload", rsv=4))
+        assert (await connection.until_closed()).code == 1002
+    await scene.assert_logged("connection closed", "payload", code=1002)
 
 
-async def test_row_21_the_biggest_is_read(scene: Scene) -> None:
+async def test_row_21_message_of_16_kib_is_accepted(scene: Scene) -> None:
     text = b'{"type":"ping","id":1,"x":"%s"}'
-    async with await scene.open() as one:
-        one.send(frame(TEXT, text % (b"x" * (16_384 - len(text) + 2))))
-        await one.until("ok")
+    async with await scene.open() as connection:
+        connection.send(frame(TEXT, text % (b"x" * (16_384 - len(text) + 2))))
+        await connection.until("ok")
 
 
-async def test_row_22_binary(scene: Scene) -> None:
-    await ends(scene, 1003, "binary", frame(BINARY, b"payload"))
+async def test_row_22_binary_frame_closes_with_1003(scene: Scene) -> None:
+    await assert_closed(scene, 1003, "binary", frame(BINARY, b"payload"))
 
 
 @pytest.mark.parametrize(
     "data",
     [
         [frame(TEXT, b"payload\xff")],
-        [frame(TEXT, b"payload\xed\xa0\x80")],  # half of a surrogate
-        [frame(TEXT, b"payload\xc0\xaf")],  # longer than it need be
+        [frame(TEXT, b"payload\xed\xa0\x80")],  # half of a surrogate pair
+        [frame(TEXT, b"payload\xc0\xaf")],  # an overlong encoding
         [frame(TEXT, b"payload\xe2", fin=False), frame(CONT, b"\x28\xa1")],
         [frame(CLOSE, b"\x03\xe8payload\xff")],
     ],
-    ids=["byte", "surrogate", "overlong", "in pieces", "reason"],
+    ids=["byte", "surrogate", "overlong", "fragments", "close reason"],
 )
-async def test_row_23_not_utf8(scene: Scene, data: list[bytes]) -> None:
-    await ends(scene, 1007, "bad_text", *data)
+async def test_row_23_invalid_utf8_closes_with_1007(scene: Scene, data: list[bytes]) -> None:
+    await assert_closed(scene, 1007, "bad_text", *data)
 
 
-async def test_row_23_a_letter_may_lie_in_two_fragments(scene: Scene) -> None:
+async def test_row_23_character_split_over_two_fragments_is_accepted(scene: Scene) -> None:
     text = '{"type":"ping","id":"\u00fc"}'.encode()
-    at = text.index(b"\xbc")
-    async with await scene.open() as one:
-        one.send(frame(TEXT, text[:at], fin=False) + frame(PING) + frame(CONT, text[at:]))
-        assert (await one.until("ok"))["id"] == "\u00fc"
+    middle = text.index(b"\xbc")
+    async with await scene.open() as connection:
+        connection.send(frame(TEXT, text[:middle], fin=False) + frame(PING) + frame(CONT, text[middle:]))
+        assert (await connection.until("ok"))["id"] == "\u00fc"
 
 
 @pytest.mark.parametrize(
@@ -233,56 +235,62 @@ async def test_row_23_a_letter_may_lie_in_two_fragments(scene: Scene) -> None:
         [frame(CLOSE, (1005).to_bytes(2, "big") + b"payload")],
     ],
 )
-async def test_row_23_not_websocket(scene: Scene, data: list[bytes]) -> None:
-    await ends(scene, 1002, "protocol_error", *data)
+async def test_row_23_invalid_frame_closes_with_1002(scene: Scene, data: list[bytes]) -> None:
+    await assert_closed(scene, 1002, "protocol_error", *data)
 
 
-async def test_row_25_too_many_subscriptions(make_scene: MakeScene) -> None:
+async def test_row_25_subscription_over_the_limit_gets_an_error_and_connection_lives(
+    make_scene: MakeScene,
+) -> None:
     scene = await make_scene(max_subscriptions=3)
-    async with await scene.open() as one:
+    async with await scene.open() as connection:
         names = [{"channel": f"account:payload-{number}"} for number in range(4)]
-        one.send(message("subscribe", channels=names))
-        error = await one.until("error")
+        connection.send(message("subscribe", channels=names))
+        error = await connection.until("error")
         assert (error["code"], error["id"], error["temporary"]) == ("limit", 1, False)
-        one.send(message("subscribe", channels=names[:3]))
-        await one.until("ok")
-        one.send(message("subscribe", channels=names[3:]))
-        assert (await one.until("error"))["code"] == "limit"
-        one.send(message("unsubscribe", channels=["account:payload-0"]))
-        await one.until("ok")
-        one.send(message("subscribe", channels=names[3:]))
-        await one.until("ok")
+        connection.send(message("subscribe", channels=names[:3]))
+        await connection.until("ok")
+        connection.send(message("subscribe", channels=names[3:]))
+        assert (await connection.until("error"))["code"] == "limit"
+        connection.send(message("unsubscribe", channels=["account:payload-0"]))
+        await connection.until("ok")
+        connection.send(message("subscribe", channels=names[3:]))
+        await connection.until("ok")
     await scene.assert_neighbour_unaffected()
     assert [line["code"] for line in scene.log.events()] == ["limit"] * 2
     scene.assert_log("payload", lines=2)
 
 
-async def test_row_38_a_bug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client gets a number that is in the log, and the log has the traceback, and nobody else notices."""
+async def test_row_38_bug_in_a_message_handler_closes_with_1011_and_an_error_id(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has the traceback under the same id. Other clients are not affected."""
 
     def bug(*_: object) -> None:
         raise ValueError("token=payload\r\nforged")
 
-    async with await scene.open() as one:
+    async with await scene.open() as connection:
         monkeypatch.setattr("livebalance.gateway.live.session.Session.receive", bug)
-        one.send(message("ping"))
-        closed = await one.until_closed()
+        connection.send(message("ping"))
+        close = await connection.until_closed()
         monkeypatch.undo()
-    assert (closed.code, set(closed.reason)) == (1011, {"code", "message", "error_id"})
-    assert closed.reason["message"] == "the gateway failed"
-    line = await scene.assert_logged("a client met a bug", "payload", error_id=closed.reason["error_id"])
+    assert (close.code, set(close.reason)) == (1011, {"code", "message", "error_id"})
+    assert close.reason["message"] == "the gateway failed"
+    line = await scene.assert_logged("message handler failed", "payload", error_id=close.reason["error_id"])
     assert "ValueError" in line["exception"]
 
 
-async def test_row_38_a_bug_of_a_request(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_row_38_bug_in_a_request_handler_gets_500_with_an_error_id(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def bug(*_: object) -> None:
         raise ValueError("token=payload")
 
     monkeypatch.setattr("livebalance.readmodel.gateway_reads.list_accounts", bug)
-    answer = await scene.send_request(ACCOUNTS_HEAD + b"\r\n")
-    assert (answer.status, answer.code) == (500, "internal")
-    assert b"payload" not in answer.body
-    assert b"ValueError" not in answer.body
-    named = json.loads(answer.body)["error_id"]
-    line = await scene.assert_logged("a request met a bug", "payload", others=1, error_id=named)
+    response = await scene.send_request(ACCOUNTS_HEAD + b"\r\n")
+    assert (response.status, response.code) == (500, "internal")
+    assert b"payload" not in response.body
+    assert b"ValueError" not in response.body
+    error_id = json.loads(response.body)["error_id"]
+    line = await scene.assert_logged("request handler failed", "payload", others=1, error_id=error_id)
     assert "ValueError" in line["exception"]

@@ -1,4 +1,4 @@
-"""Who does not come in: refused before the upgrade, with a status, a word and one line in the log."""
+"""Handshakes and request heads that are rejected with a status, a code and one line in the log."""
 
 import asyncio
 
@@ -15,22 +15,24 @@ from tests.integration.gateway.bad_input.raw import (
 )
 from tests.tokens import token
 
-NEAR = [
+INTERNAL_REQUESTS = [
     b"GET /%s HTTP/1.1\r\nHost: 10.0.0.7:8080\r\nConnection: close\r\n\r\n" % path
     for path in (b"livez", b"readyz", b"metrics")
 ]
 
 
-async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) -> None:
+async def test_row_02_plain_http_gets_426_where_tls_is_required(make_scene: MakeScene) -> None:
     scene = await make_scene({"X-Forwarded-Proto": "https"}, require_tls=True)
     for request in (HANDSHAKE_HEAD, ACCOUNTS_HEAD, HANDSHAKE_HEAD + b"X-Forwarded-Proto: https, http\r\n"):
-        answer = await scene.send_request(request + CRLF)
-        assert (answer.status, answer.code) == (426, "not_secure")
-        assert answer.headers["upgrade"] == "TLS/1.2, HTTP/1.1"
-        assert "location" not in answer.headers  # what was sent in clear text is not sent again by itself
-        await scene.assert_logged("refused", reason="not_secure", status=426)
+        response = await scene.send_request(request + CRLF)
+        assert (response.status, response.code) == (426, "not_secure")
+        assert response.headers["upgrade"] == "TLS/1.2, HTTP/1.1"
+        assert (
+            "location" not in response.headers
+        )  # a redirect would make the client repeat what it sent in clear text
+        await scene.assert_logged("request rejected", reason="not_secure", status=426)
     assert (await scene.send_request(ACCOUNTS_HEAD + b"X-Forwarded-Proto: https\r\n\r\n")).status == 200
-    for request in NEAR:
+    for request in INTERNAL_REQUESTS:
         assert (await scene.send_request(request)).status == 200
     scene.assert_log()
 
@@ -47,24 +49,24 @@ async def test_row_02_without_tls_where_it_is_required(make_scene: MakeScene) ->
         b"",
     ],
 )
-async def test_row_03_a_host_that_is_not_ours(make_scene: MakeScene, host: bytes) -> None:
+async def test_row_03_host_not_allowed_gets_400(make_scene: MakeScene, host: bytes) -> None:
     scene = await make_scene(allowed_hosts=("here", "127.0.0.1"))
     for request in (HANDSHAKE_HEAD, ACCOUNTS_HEAD):
-        answer = await scene.send_request(request.replace(b"Host: here\r\n", host) + CRLF)
-        assert (answer.status, answer.code) == (400, "host")
-        await scene.assert_logged("refused", "evil", reason="host", status=400)
-    for ours in (b"here", b"HERE:8000", b"127.0.0.1:1"):
-        assert (await scene.send_request(ACCOUNTS_HEAD.replace(b"here", ours) + CRLF)).status == 200
-        async with await scene.open(HANDSHAKE_HEAD.replace(b"here", ours) + CRLF):
+        response = await scene.send_request(request.replace(b"Host: here\r\n", host) + CRLF)
+        assert (response.status, response.code) == (400, "host")
+        await scene.assert_logged("request rejected", "evil", reason="host", status=400)
+    for host_ in (b"here", b"HERE:8000", b"127.0.0.1:1"):
+        assert (await scene.send_request(ACCOUNTS_HEAD.replace(b"here", host_) + CRLF)).status == 200
+        async with await scene.open(HANDSHAKE_HEAD.replace(b"here", host_) + CRLF):
             pass
-    for request in NEAR:
+    for request in INTERNAL_REQUESTS:
         assert (await scene.send_request(request)).status == 200
 
 
-async def test_row_03_without_a_list_a_host_still_is_one(scene: Scene) -> None:
-    answer = await scene.send_request(ACCOUNTS_HEAD.replace(b"here", b"a b") + CRLF)
-    assert (answer.status, answer.code) == (400, "host")
-    await scene.assert_logged("refused", "a b", reason="host")
+async def test_row_03_malformed_host_gets_400_without_a_list_of_hosts(scene: Scene) -> None:
+    response = await scene.send_request(ACCOUNTS_HEAD.replace(b"here", b"a b") + CRLF)
+    assert (response.status, response.code) == (400, "host")
+    await scene.assert_logged("request rejected", "a b", reason="host")
 
 
 @pytest.mark.parametrize(
@@ -85,12 +87,14 @@ async def test_row_03_without_a_list_a_host_still_is_one(scene: Scene) -> None:
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
     ],
 )
-async def test_row_04_not_a_handshake(scene: Scene, request_: bytes, status: int, code: str) -> None:
-    answer = await scene.send_request(request_ + CRLF)
-    assert (answer.status, answer.code) == (status, code)
+async def test_row_04_invalid_handshake_is_rejected(
+    scene: Scene, request_: bytes, status: int, code: str
+) -> None:
+    response = await scene.send_request(request_ + CRLF)
+    assert (response.status, response.code) == (status, code)
     if status == 426:
-        assert answer.headers["sec-websocket-version"] == "13"
-    await scene.assert_logged("refused", "elsewhere", "base64", reason=code, status=status)
+        assert response.headers["sec-websocket-version"] == "13"
+    await scene.assert_logged("request rejected", "elsewhere", "base64", reason=code, status=status)
 
 
 @pytest.mark.parametrize(
@@ -101,35 +105,39 @@ async def test_row_04_not_a_handshake(scene: Scene, request_: bytes, status: int
         b"livebalance.v1, a b",
         b"graphql-ws",
         b"LIVEBALANCE.V1",
-        b"livebalance.v2",  # another gateway may speak it already: who comes again may find it
+        b"livebalance.v2",  # a newer gateway may accept it
         b"",
     ],
 )
-async def test_row_05_a_subprotocol_that_is_none_of_ours(scene: Scene, offered: bytes) -> None:
-    answer = await scene.send_request(HANDSHAKE_HEAD.replace(b"livebalance.v1", offered) + CRLF)
-    assert (answer.status, answer.code) == (400, "subprotocol")
-    assert b"Offer the subprotocol livebalance.v1" in answer.body
-    await scene.assert_logged("refused", "graphql", "\u00fc", "a b", reason="subprotocol", status=400)
+async def test_row_05_unknown_subprotocol_gets_400(scene: Scene, offered: bytes) -> None:
+    response = await scene.send_request(HANDSHAKE_HEAD.replace(b"livebalance.v1", offered) + CRLF)
+    assert (response.status, response.code) == (400, "subprotocol")
+    assert b"Offer the subprotocol livebalance.v1" in response.body
+    await scene.assert_logged(
+        "request rejected", "graphql", "\u00fc", "a b", reason="subprotocol", status=400
+    )
 
 
 @pytest.mark.parametrize(
-    ("offered", "spoken"),
+    ("offered", "selected"),
     [(b"livebalance.v0", b"livebalance.v0"), (b"livebalance.v0, livebalance.v1", None)],
 )
-async def test_a_version_that_is_served_no_more(scene: Scene, offered: bytes, spoken: bytes | None) -> None:
-    """A browser tells its page a close code, and no status: it is let in, in its own version, to be told."""
-    async with await scene.connect() as one:
-        one.send(HANDSHAKE_HEAD.replace(b"livebalance.v1", offered) + CRLF)
-        head = await asyncio.wait_for(one.reader.readuntil(b"\r\n\r\n"), TIMEOUT_SECONDS)
+async def test_retired_subprotocol_is_accepted_and_closed_with_4506(
+    scene: Scene, offered: bytes, selected: bytes | None
+) -> None:
+    """A browser shows its page a close code but no HTTP status, so the handshake succeeds first."""
+    async with await scene.connect() as connection:
+        connection.send(HANDSHAKE_HEAD.replace(b"livebalance.v1", offered) + CRLF)
+        head = await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), TIMEOUT_SECONDS)
         assert head.startswith(b"HTTP/1.1 101 ")
-        assert b"\r\nSec-WebSocket-Protocol: " + (spoken or b"livebalance.v1") + b"\r\n" in head
-        if spoken:
-            closed = await one.until_closed()
-            assert (closed.code, closed.reason["code"]) == (4506, "old_version")
-            assert not one.frames
+        assert b"\r\nSec-WebSocket-Protocol: " + (selected or b"livebalance.v1") + b"\r\n" in head
+        if selected:
+            close = await connection.until_closed()
+            assert (close.code, close.reason["code"]) == (4506, "old_version")
+            assert not connection.frames
         else:
-            one.send(message("auth", token=token()))
-            await one.until("welcome")
+            connection.send(message("auth", token=token()))
+            await connection.until("welcome")
 
 
 @pytest.mark.parametrize("request_", [HANDSHAKE_HEAD, ACCOUNTS_HEAD], ids=["upgrade", "request"])
@@ -143,108 +151,112 @@ async def test_a_version_that_is_served_no_more(scene: Scene, offered: bytes, sp
     ],
     ids=["long", "many", "much", "endless"],
 )
-async def test_row_06_too_large_a_head(scene: Scene, request_: bytes, headers: bytes) -> None:
-    async with await scene.connect() as one:
-        one.send(request_ + headers + CRLF * 2)
-        answer = await one.answer()
-    assert (answer.status, answer.code) == (431, "head_too_large")
-    await scene.assert_logged("refused", "aaaa", reason="head_too_large", status=431)
+async def test_row_06_too_large_head_gets_431(scene: Scene, request_: bytes, headers: bytes) -> None:
+    async with await scene.connect() as connection:
+        connection.send(request_ + headers + CRLF * 2)
+        response = await connection.response()
+    assert (response.status, response.code) == (431, "head_too_large")
+    await scene.assert_logged("request rejected", "aaaa", reason="head_too_large", status=431)
 
 
-async def test_row_06_too_long_a_target(scene: Scene) -> None:
-    answer = await scene.send_request(
+async def test_row_06_too_long_target_gets_414(scene: Scene) -> None:
+    response = await scene.send_request(
         ACCOUNTS_HEAD.replace(b"accounts", b"accounts?prefix=" + b"a" * 9000) + CRLF
     )
-    assert (answer.status, answer.code) == (414, "target_too_long")
-    await scene.assert_logged("refused", "aaaa", reason="target_too_long", status=414)
+    assert (response.status, response.code) == (414, "target_too_long")
+    await scene.assert_logged("request rejected", "aaaa", reason="target_too_long", status=414)
 
 
-async def test_row_06_what_just_fits_is_served(scene: Scene) -> None:
-    fits = b"".join(b"X-%d: a\r\n" % number for number in range(90)) + b"X: " + b"a" * 8000 + b"\r\n"
-    assert (await scene.send_request(ACCOUNTS_HEAD + fits + CRLF)).status == 200
-    async with await scene.open(HANDSHAKE_HEAD + fits + CRLF):
+async def test_row_06_head_within_the_limits_is_served(scene: Scene) -> None:
+    headers = b"".join(b"X-%d: a\r\n" % number for number in range(90)) + b"X: " + b"a" * 8000 + b"\r\n"
+    assert (await scene.send_request(ACCOUNTS_HEAD + headers + CRLF)).status == 200
+    async with await scene.open(HANDSHAKE_HEAD + headers + CRLF):
         pass
     scene.assert_log()
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"), [(b"", "silent"), (HANDSHAKE_HEAD, "slow_head"), (b"GET /", "slow_head")]
+    ("sent", "reason"), [(b"", "silent"), (HANDSHAKE_HEAD, "slow_head"), (b"GET /", "slow_head")]
 )
-async def test_row_07_silence(make_scene: MakeScene, said: bytes, reason: str) -> None:
+async def test_row_07_incomplete_head_is_aborted_after_the_timeout(
+    make_scene: MakeScene, sent: bytes, reason: str
+) -> None:
     scene = await make_scene(request_head_timeout_seconds=0.4)
     began = asyncio.get_running_loop().time()
-    async with await scene.connect() as one:
-        one.send(said)
-        assert await one.read_all() == b""
+    async with await scene.connect() as connection:
+        connection.send(sent)
+        assert await connection.read_all() == b""
     assert 0.3 < asyncio.get_running_loop().time() - began < 2
-    await scene.assert_logged("cut off", reason=reason)
+    await scene.assert_logged("connection aborted", reason=reason)
 
 
-async def test_row_07_a_head_that_comes_byte_by_byte(make_scene: MakeScene) -> None:
-    """Every byte is progress; the whole has its time all the same."""
+async def test_row_07_slow_headers_are_closed_after_the_timeout(make_scene: MakeScene) -> None:
+    """Single bytes do not extend the timeout."""
     scene = await make_scene(request_head_timeout_seconds=0.4)
-    async with await scene.connect() as one:
-        rest = asyncio.create_task(one.read_all())
+    async with await scene.connect() as connection:
+        reading = asyncio.create_task(connection.read_all())
         for byte in HANDSHAKE_HEAD:
-            if rest.done():
+            if reading.done():
                 break
-            one.send(bytes([byte]))
-            await asyncio.wait({rest}, timeout=0.02)
-        assert rest.done()
-        assert await rest == b""
-    await scene.assert_logged("cut off", reason="slow_head")
+            connection.send(bytes([byte]))
+            await asyncio.wait({reading}, timeout=0.02)
+        assert reading.done()
+        assert await reading == b""
+    await scene.assert_logged("connection aborted", reason="slow_head")
 
 
-def by(address: str) -> bytes:
-    """What our balancer says of a client."""
+def forwarded(address: str) -> bytes:
+    """Returns the last header, as the balancer sends it for a client at `address`."""
     return f"X-Forwarded-For: 203.0.113.99, {address}\r\n\r\n".encode()
 
 
-async def turned_away(scene: Scene, address: str, reason: str, seconds: int, told: str = "") -> None:
-    answer = await scene.send_request(HANDSHAKE_HEAD + by(address))
-    assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, reason, str(seconds))
-    await scene.assert_logged("refused", reason=reason, status=429, address=told or address)
+async def assert_rejected(scene: Scene, address: str, reason: str, seconds: int, logged: str = "") -> None:
+    response = await scene.send_request(HANDSHAKE_HEAD + forwarded(address))
+    assert (response.status, response.code, response.headers["retry-after"]) == (429, reason, str(seconds))
+    await scene.assert_logged("request rejected", reason=reason, status=429, address=logged or address)
 
 
-async def test_row_26_an_address_has_its_number_and_the_others_come_in(make_scene: MakeScene) -> None:
+async def test_row_26_address_at_its_limit_gets_429_and_others_connect(make_scene: MakeScene) -> None:
     scene = await make_scene(max_connections_per_address=2)
     async with (
-        await scene.open(HANDSHAKE_HEAD + by("10.0.0.1")),
-        await scene.open(HANDSHAKE_HEAD + by("10.0.0.1")),
+        await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.1")),
+        await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.1")),
     ):
-        await turned_away(scene, "10.0.0.1", "address_full", 10)
-        async with await scene.open(HANDSHAKE_HEAD + by("10.0.0.2")):
+        await assert_rejected(scene, "10.0.0.1", "address_full", 10)
+        async with await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.2")):
             pass
     await scene.gateway.until_sessions(1)  # the neighbour
-    async with await scene.open(HANDSHAKE_HEAD + by("10.0.0.1")):
+    async with await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.1")):
         pass
 
 
-async def test_row_26_only_a_proxy_of_ours_is_believed(make_scene: MakeScene) -> None:
+async def test_row_26_forwarded_address_of_an_untrusted_peer_is_ignored(make_scene: MakeScene) -> None:
     scene = await make_scene(max_connections_per_address=2, trusted_proxies=())
-    async with await scene.open(HANDSHAKE_HEAD + by("10.0.0.1")):
-        await turned_away(scene, "10.0.0.2", "address_full", 10, told="127.0.0.1")
+    async with await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.1")):
+        await assert_rejected(scene, "10.0.0.2", "address_full", 10, logged="127.0.0.1")
 
 
-async def test_row_26_an_address_that_comes_too_fast(make_scene: MakeScene) -> None:
+async def test_row_26_address_over_its_rate_gets_429_and_others_connect(make_scene: MakeScene) -> None:
     scene = await make_scene(connection_rate_per_address=0.5)
-    async with await scene.open(HANDSHAKE_HEAD + by("10.0.0.1")):
-        await turned_away(scene, "10.0.0.1", "address_too_fast", 2)
-        async with await scene.open(HANDSHAKE_HEAD + by("10.0.0.2")):
+    async with await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.1")):
+        await assert_rejected(scene, "10.0.0.1", "address_too_fast", 2)
+        async with await scene.open(HANDSHAKE_HEAD + forwarded("10.0.0.2")):
             pass
 
 
-async def test_row_27_a_gateway_that_is_full(make_scene: MakeScene) -> None:
+async def test_row_27_full_gateway_responds_503(make_scene: MakeScene) -> None:
     scene = await make_scene(max_connections=2)
     async with await scene.open():
-        answer = await scene.send_request(HANDSHAKE_HEAD + CRLF)
-        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "full", "10")
-        await scene.assert_logged("refused", reason="full", status=503)
+        response = await scene.send_request(HANDSHAKE_HEAD + CRLF)
+        assert (response.status, response.code, response.headers["retry-after"]) == (503, "full", "10")
+        await scene.assert_logged("request rejected", reason="full", status=503)
 
 
-async def test_row_27_a_gateway_that_is_not_ready(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", -1.0)  # no audit ever was of late
-    answer = await scene.send_request(HANDSHAKE_HEAD + CRLF)
-    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "not_ready", "5")
+async def test_row_27_gateway_that_is_not_ready_responds_503(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", -1.0)  # any audit is too old
+    response = await scene.send_request(HANDSHAKE_HEAD + CRLF)
+    assert (response.status, response.code, response.headers["retry-after"]) == (503, "not_ready", "5")
     monkeypatch.undo()
-    await scene.assert_logged("refused", reason="not_ready", status=503)
+    await scene.assert_logged("request rejected", reason="not_ready", status=503)

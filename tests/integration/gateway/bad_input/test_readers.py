@@ -1,4 +1,4 @@
-"""Who reads for years: page by page, each bounded in rows and in time; nobody waits for it."""
+"""Long reads: page by page, each with limits for rows and time. They do not delay other requests."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -17,19 +17,19 @@ from tests.servers.database import Database
 from tests.tokens import bearer, token
 
 MANY = 6_000
-MORE = 50_000  # than systems keep for who does not read
+MORE = 50_000  # transfers: more bytes than the socket buffers of a stalled client hold
 
 
 @pytest.fixture
 async def years(scene: Scene) -> Scene:
-    """With an account of many transfers."""
+    """A gateway, and the account `years` with many transfers."""
     await scene.projector.open("years")
     await fill(scene, 2, MANY)
     return scene
 
 
 async def fill(scene: Scene, first: int, last: int) -> None:
-    """Transfers of these revisions."""
+    """Adds transfers with these revisions."""
     await scene.projector.execute(
         "insert into transfer select 'years', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"
         " from generate_series($1::int, $2::int) n",
@@ -44,50 +44,49 @@ def client(scene: Scene) -> httpx.AsyncClient:
 
 
 async def page_through(http: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """All of it, by pages of the biggest size there is."""
-    found: list[dict[str, Any]] = []
+    """Returns all transfers, read by pages of the largest size."""
+    transfers: list[dict[str, Any]] = []
     after: str | None = "0"
     while after is not None:
         params = {"after_revision": after, "limit": "500"}
         page = (await http.get("/accounts/years/transfers", params=params)).json()
         assert len(page["transfers"]) <= 500
-        found += page["transfers"]
+        transfers += page["transfers"]
         after = page["next"]
-    return found
+    return transfers
 
 
-async def test_row_33_many_readers_of_many_pages_hold_nobody_up(years: Scene) -> None:
-    """More of them than statements at once."""
+async def test_row_33_many_page_readers_do_not_delay_other_requests(years: Scene) -> None:
+    """There are more readers than concurrent queries."""
     async with client(years) as http, client(years) as other:
         reading = [asyncio.create_task(page_through(http)) for _ in range(3 * queries.MAX_QUERIES)]
         answered = 0
-        while not all(one.done() for one in reading):
+        while not all(task.done() for task in reading):
             assert (await other.get("/accounts/neighbour")).status_code == 200
             answered += 1
-        for one in reading:
-            assert [row["revision"] for row in await one] == list(range(2, MANY + 1))
+        for task in reading:
+            assert [row["revision"] for row in await task] == list(range(2, MANY + 1))
         assert answered > 10
     await years.assert_neighbour_unaffected()
     years.assert_log()
 
 
-async def test_row_33_a_page_has_its_time(
+async def test_row_33_query_over_its_deadline_gets_503_and_is_cancelled(
     years: Scene, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that does not come is given up, in Postgres too; meanwhile all else is answered."""
-    monkeypatch.setattr(
-        queries, "QUERY_SECONDS", 2.0
-    )  # a shorter one is too short for all else on a busy machine
+    """Postgres cancels the query too. Meanwhile other requests are answered."""
+    # A shorter deadline would be too short for the other requests on a busy machine.
+    monkeypatch.setattr(queries, "QUERY_SECONDS", 2.0)
     owner = await asyncpg.connect(database.url("owner"))
     async with client(years) as http, owner.transaction():
         await owner.execute("lock table transfer in access exclusive mode")
-        held = asyncio.create_task(http.get("/accounts/years/transfers"))
+        blocked = asyncio.create_task(http.get("/accounts/years/transfers"))
         async with asyncio.timeout(5):
-            while not held.done():
+            while not blocked.done():
                 assert (await http.get("/accounts")).status_code == 200
-        answer = await held
-        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-        assert answer.headers["retry-after"]
+        response = await blocked
+        assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+        assert response.headers["retry-after"]
         waiting = "select count(*) from pg_locks where relation = 'transfer'::regclass and not granted"
         async with asyncio.timeout(5):
             while await owner.fetchval(waiting):
@@ -95,30 +94,30 @@ async def test_row_33_a_page_has_its_time(
     await owner.close()
     async with client(years) as http:
         assert len((await http.get("/accounts/years/transfers")).json()["transfers"]) == 50
-    await years.assert_logged("answered no", "years", status=503)
+    await years.assert_logged("error response sent", "years", status=503)
 
 
 STATEMENT = "/accounts/years/statement"
 
 
-def held(patch: pytest.MonkeyPatch) -> asyncio.Event:
-    """The first page that is read from now on waits for it."""
-    go, read, first = asyncio.Event(), gateway_reads.read_newer, [True]
+def block_first_page(patch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Makes the first page that is read from now on wait for the returned event."""
+    unblock, read, first = asyncio.Event(), gateway_reads.read_newer, [True]
 
-    async def newer(*given: Any) -> AccountPage:
+    async def newer(*arguments: Any) -> AccountPage:
         if first and first.pop():
-            await go.wait()
-        return await read(*given)
+            await unblock.wait()
+        return await read(*arguments)
 
     patch.setattr(gateway_reads, "read_newer", newer)
-    return go
+    return unblock
 
 
-async def test_row_33_one_statement_of_a_user_at_a_time(
+async def test_row_33_second_statement_of_a_user_gets_429(
     years: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second one is told to come back, also for another account; another user is not."""
-    go = held(monkeypatch)
+    """The limit also covers statements of other accounts, but not those of another user."""
+    unblock = block_first_page(monkeypatch)
     async with client(years) as http:
         async with http.stream("GET", STATEMENT) as first:
             assert first.status_code == 200
@@ -127,17 +126,17 @@ async def test_row_33_one_statement_of_a_user_at_a_time(
                 assert (second.status_code, second.json()["code"]) == (429, "one_at_a_time")
                 assert second.headers["retry-after"] == "1"
             assert (await http.get(STATEMENT, headers=bearer(token()))).status_code == 200
-            go.set()
+            unblock.set()
             rows = b"".join([chunk async for chunk in first.aiter_bytes()])
         assert rows.count(b'"id"') == MANY - 1
         assert (await http.get(STATEMENT)).status_code == 200
     await years.assert_neighbour_unaffected()
 
 
-async def test_row_33_who_leaves_a_statement_may_ask_for_another(
+async def test_row_33_abandoned_statement_allows_another(
     years: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held(monkeypatch)
+    block_first_page(monkeypatch)
     async with client(years) as http:
         async with http.stream("GET", STATEMENT) as first:
             assert first.status_code == 200
@@ -147,20 +146,22 @@ async def test_row_33_who_leaves_a_statement_may_ask_for_another(
     await years.assert_neighbour_unaffected()
 
 
-async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
+async def test_row_33_stalled_statement_readers_are_aborted_and_delay_nobody(
     years: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More of them than statements at once: each holds a page, and none of them Postgres. All end in time."""
+    """There are more readers than concurrent queries, but none of them holds a connection to Postgres."""
     await fill(years, MANY + 1, MORE)
     monkeypatch.setattr(statements, "DEADLINE_SECONDS", 3.0)
     async with client(years) as other, AsyncExitStack() as stack:
         for _ in range(3 * queries.MAX_QUERIES):
-            ask = f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
-            idle = await stack.enter_async_context(
+            request = (
+                f"GET /api/v1{STATEMENT} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token()}\r\n\r\n"
+            )
+            stalled = await stack.enter_async_context(
                 await RawConnection.connect(years.gateway.http, narrow=True)
             )
-            idle.send(ask.encode())
-            idle.stop_reading()
+            stalled.send(request.encode())
+            stalled.stop_reading()
         for _ in range(50):
             assert (await other.get("/accounts/neighbour")).status_code == 200
         await years.log.until(
@@ -169,8 +170,8 @@ async def test_row_33_who_does_not_read_a_statement_holds_nobody_up(
     await years.assert_neighbour_unaffected()
 
 
-async def test_row_33_the_server_ends_a_statement_by_itself(database: Database) -> None:
-    """Also one whose gateway is stopped, and gives up nothing."""
+async def test_row_33_postgres_cancels_a_query_after_its_timeout(database: Database) -> None:
+    """Limits the query of a gateway that was stopped and cancels nothing."""
     connection = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     assert await connection.fetchval("show statement_timeout") == "5s"
     await connection.execute("set statement_timeout = '50ms'")

@@ -1,4 +1,4 @@
-"""Messages of Redis that no projector of ours wrote: dropped, counted, told; nobody sees them."""
+"""Forged Redis messages: they are dropped, counted and logged, and no client sees them."""
 
 import pytest
 import redis.asyncio
@@ -21,8 +21,8 @@ from tests.integration.gateway.fake_projector import START
 
 
 def forged(account: str = "alice", **changed: object) -> Delta:
-    one = DeltaParts(Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
-    return make_delta(AccountId(account), Lane(0), one._replace(**changed))  # type: ignore[arg-type]
+    parts = DeltaParts(Epoch("00000000000000a1"), Revision(1), Revision(2), START, b'{"amount":"9"}', b"")
+    return make_delta(AccountId(account), Lane(0), parts._replace(**changed))  # type: ignore[arg-type]
 
 
 FORGED = {
@@ -46,55 +46,55 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-async def test_row_37_no_delta_of_ours(scene: Scene, name: str) -> None:
+async def test_row_37_invalid_delta_is_dropped_and_counted(scene: Scene, name: str) -> None:
     await scene.projector.open("alice")
     before = await scene.gateway.counter("dropped_messages", reason="delta")
-    async with await scene.open() as one:
-        one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
-        await one.until("snapshot")
+    async with await scene.open() as connection:
+        connection.send(message("subscribe", channels=[{"channel": "account:alice"}]))
+        await connection.until("snapshot")
         await scene.projector.publish_raw("alice", FORGED[name])
         await scene.assert_logged("redis message dropped", "payload", "alice", reason="delta")
         await scene.projector.transfer("alice", 5)
-        delta = await one.until("delta")
+        delta = await connection.until("delta")
         assert (delta["from"], delta["to"], delta["balance"]["amount"]) == (1, 3, "0.05")
     assert await scene.gateway.counter("dropped_messages", reason="delta") == before + 1
 
 
-async def test_row_37_another_epoch_or_place_shows_nothing_that_is_not_true(scene: Scene) -> None:
-    """It looks like a delta, and fits nowhere: Postgres is asked, and has the last word."""
+async def test_row_37_delta_of_another_epoch_or_position_shows_no_false_data(scene: Scene) -> None:
+    """These deltas are valid, but do not continue the account: it is read from Postgres."""
     await scene.projector.open("alice")
-    lie = balance_json(scene.projector.account("alice").balance()).replace(b"0.00", b"6.66")
-    async with await scene.open() as one:
-        one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
-        await one.until("snapshot")
-        for strange in (
-            forged(epoch=Epoch("ffffffffffffffff"), from_=Revision(0), balance=lie),
-            forged(from_=Revision(40), to=Revision(41), balance=lie),
-            forged(from_=Revision(0), to=Revision(1), balance=lie),
+    false_balance = balance_json(scene.projector.account("alice").balance()).replace(b"0.00", b"6.66")
+    async with await scene.open() as connection:
+        connection.send(message("subscribe", channels=[{"channel": "account:alice"}]))
+        await connection.until("snapshot")
+        for delta in (
+            forged(epoch=Epoch("ffffffffffffffff"), from_=Revision(0), balance=false_balance),
+            forged(from_=Revision(40), to=Revision(41), balance=false_balance),
+            forged(from_=Revision(0), to=Revision(1), balance=false_balance),
         ):
-            await scene.projector.publish("alice", strange)
+            await scene.projector.publish("alice", delta)
         await scene.projector.transfer("alice", 5)
-        while (delta := await one.until("delta"))["to"] != 3:
+        while (delta := await connection.until("delta"))["to"] != 3:
             pass
         assert delta["balance"]["amount"] == "0.05"
-        assert "6.66" not in str(one.frames)
+        assert "6.66" not in str(connection.frames)
     await scene.assert_neighbour_unaffected()
 
 
-async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url: str) -> None:
+async def test_row_37_message_on_another_channel_is_not_shown(scene: Scene, redis_url: str) -> None:
     await scene.projector.open("alice", "bob")
-    async with await scene.open() as one, redis.asyncio.from_url(redis_url) as stranger:
-        one.send(message("subscribe", channels=[{"channel": "account:alice"}]))
-        await one.until("snapshot")
+    async with await scene.open() as connection, redis.asyncio.from_url(redis_url) as other:
+        connection.send(message("subscribe", channels=[{"channel": "account:alice"}]))
+        await connection.until("snapshot")
         for channel in (
             redis_account_channel(scene.gateway.settings.channel_prefix, AccountId("bob")),
             redis_account_channel("livebalance-of-others:", AccountId("alice")),
         ):
-            await stranger.publish(channel, encode_delta(forged(balance=b'{"amount":"6.66"}')))
+            await other.publish(channel, encode_delta(forged(balance=b'{"amount":"6.66"}')))
         await scene.projector.transfer("alice", 5)
-        delta = await one.until("delta")
+        delta = await connection.until("delta")
         assert delta["balance"]["amount"] == "0.05"
-        assert [frame["type"] for frame in one.frames if frame["type"] != "status"] == [
+        assert [frame["type"] for frame in connection.frames if frame["type"] != "status"] == [
             "welcome",
             "ok",
             "snapshot",
@@ -104,10 +104,10 @@ async def test_row_37_another_account_and_another_prefix(scene: Scene, redis_url
     scene.assert_log()
 
 
-async def test_row_37_no_progress_of_ours(scene: Scene, redis_url: str) -> None:
+async def test_row_37_invalid_progress_message_is_dropped(scene: Scene, redis_url: str) -> None:
     channel = redis_lane_channel(scene.gateway.settings.channel_prefix, Lane(1))
-    whole = encode_progress(ProgressMessage(Lane(1), scene.projector.epoch, START, behind=True))
-    async with redis.asyncio.from_url(redis_url) as stranger:
-        for message_ in (b"payload", whole[:-1], whole + b"payload"):
-            await stranger.publish(channel, message_)
+    valid = encode_progress(ProgressMessage(Lane(1), scene.projector.epoch, START, behind=True))
+    async with redis.asyncio.from_url(redis_url) as other:
+        for message_ in (b"payload", valid[:-1], valid + b"payload"):
+            await other.publish(channel, message_)
             await scene.assert_logged("redis message dropped", "payload", reason="progress")

@@ -1,4 +1,4 @@
-"""Who shows no token, one in the wrong place, or a bad one: what need not be told apart is answered alike."""
+"""Missing, misplaced and invalid tokens. The answer does not say what is wrong with a token."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import ISSUER, SECRET, bearer, claims, sign, token
 from tests.unit.gateway.test_rights import EC_KEY, FOREIGN, RSA_KEY, confused, made, public
 
-STRANGER = (4501, '{"code":"unauthenticated","message":"not signed in"}')
+UNAUTHENTICATED = (4501, '{"code":"unauthenticated","message":"not signed in"}')
 EXPIRED = (4001, "token_expired")
 
 
-# --- row 1: whose page it is
+# --- row 1: origins
 
 
 @pytest.mark.parametrize(
@@ -37,36 +37,36 @@ EXPIRED = (4001, "token_expired")
         "null",
     ],
 )
-async def test_row_01_a_cookie_speaks_for_nobody_else(make_scene: MakeScene, origin: str | None) -> None:
+async def test_row_01_cookie_from_another_origin_gets_403(make_scene: MakeScene, origin: str | None) -> None:
     scene = await make_scene(allowed_origins=(ORIGIN,))
     before = await scene.gateway.counter("rejected_requests", reason="origin")
-    with pytest.raises(InvalidStatus) as refused:
+    with pytest.raises(InvalidStatus) as rejected:
         await WebSocketClient(scene.gateway.ws, **cookie(token(sub="payload"), origin)).__aenter__()
-    assert refused.value.response.status_code == 403
-    await scene.assert_logged("refused", "payload", "evil", "eyJ", reason="origin", status=403)
+    assert rejected.value.response.status_code == 403
+    await scene.assert_logged("request rejected", "payload", "evil", "eyJ", reason="origin", status=403)
     assert await scene.gateway.counter("rejected_requests", reason="origin") == before + 1
 
 
-async def test_row_01_two_origins_are_none(make_scene: MakeScene) -> None:
+async def test_row_01_two_origin_headers_get_403(make_scene: MakeScene) -> None:
     scene = await make_scene(allowed_origins=(ORIGIN,))
     origins = f"Origin: {ORIGIN}\r\nOrigin: {ORIGIN}\r\n".encode()
-    answer = await scene.send_request(HANDSHAKE_HEAD + origins + CRLF)
-    assert (answer.status, answer.code) == (403, "origin")
-    await scene.assert_logged("refused", reason="origin", status=403)
+    response = await scene.send_request(HANDSHAKE_HEAD + origins + CRLF)
+    assert (response.status, response.code) == (403, "origin")
+    await scene.assert_logged("request rejected", reason="origin", status=403)
 
 
-# --- row 8: nobody
+# --- row 8: no token
 
 
-async def test_row_08_who_does_not_say_who_it_is(make_scene: MakeScene) -> None:
+async def test_row_08_client_without_auth_message_is_closed_after_the_timeout(make_scene: MakeScene) -> None:
     scene = await make_scene(auth_timeout_seconds=0.5, heartbeat_interval_seconds=0.1)
     async with WebSocketClient(scene.gateway.ws, token=None) as client:
-        assert await client.until_closed() == STRANGER
+        assert await client.until_closed() == UNAUTHENTICATED
         assert client.frames == []
-    await scene.assert_logged("closed", code=4501, reason="unauthenticated")
+    await scene.assert_logged("connection closed", code=4501, reason="unauthenticated")
 
 
-async def test_row_08_five_seconds_unless_told() -> None:
+async def test_row_08_auth_timeout_is_five_seconds_by_default() -> None:
     from livebalance.gateway.settings import Settings
 
     assert Settings().auth_timeout_seconds == 5.0
@@ -75,137 +75,140 @@ async def test_row_08_five_seconds_unless_told() -> None:
 @pytest.mark.parametrize(
     "text", ['{"type":"ping","id":"payload"}', "payload", '{"type":"auth"}', '{"type":"subscribe"']
 )
-async def test_row_08_another_first_message_is_the_last(scene: Scene, text: str) -> None:
+async def test_row_08_other_first_message_closes_with_4501(scene: Scene, text: str) -> None:
     async with WebSocketClient(scene.gateway.ws, token=None) as client:
         await client.send(text)
-        assert await client.until_closed() == STRANGER
+        assert await client.until_closed() == UNAUTHENTICATED
         assert client.frames == []
-    await scene.assert_logged("closed", "payload", code=4501, reason="unauthenticated")
+    await scene.assert_logged("connection closed", "payload", code=4501, reason="unauthenticated")
 
 
-# --- row 9: in the address
+# --- row 9: a token in the URL
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "Authorization", "x"])
-async def test_row_09_a_token_in_the_address(scene: Scene, name: str) -> None:
-    """Whatever the name; it is looked at by nobody, and stands in no log."""
-    good = token()
-    query = f"?{name}={good}".encode()
-    answer = await scene.send_request(HANDSHAKE_HEAD.replace(b"/ws", b"/ws" + query) + CRLF)
-    assert (answer.status, answer.code) == (400, "token_in_url")
-    assert good.encode() not in answer.body
-    await scene.assert_logged("refused", good, "eyJ", reason="token_in_url", status=400)
+async def test_row_09_token_in_the_url_gets_400_and_is_not_logged(scene: Scene, name: str) -> None:
+    """The parameter's name does not matter. The token is not used, even if it is valid."""
+    valid = token()
+    query = f"?{name}={valid}".encode()
+    response = await scene.send_request(HANDSHAKE_HEAD.replace(b"/ws", b"/ws" + query) + CRLF)
+    assert (response.status, response.code) == (400, "token_in_url")
+    assert valid.encode() not in response.body
+    await scene.assert_logged("request rejected", valid, "eyJ", reason="token_in_url", status=400)
     for request in (ACCOUNTS_HEAD, ACCOUNTS_HEAD.partition(b"Authorization")[0]):
-        answer = await scene.send_request(request.replace(b"accounts", b"accounts" + query) + CRLF)
-        assert (answer.status, answer.code) == (400, "token_in_url")
-        assert good.encode() not in answer.body
-        await scene.assert_logged("answered no", good, "eyJ", status=400)
+        response = await scene.send_request(request.replace(b"accounts", b"accounts" + query) + CRLF)
+        assert (response.status, response.code) == (400, "token_in_url")
+        assert valid.encode() not in response.body
+        await scene.assert_logged("error response sent", valid, "eyJ", status=400)
 
 
-# --- row 10: forged
+# --- row 10: forged tokens
 
-SET = [
+KEY_SET = [
     {"kty": "oct", "kid": "demo", "k": jwt.utils.base64url_encode(SECRET.encode()).decode()},
     public(RSA_KEY, "rsa-1"),
     public(EC_KEY, "ec-1"),
 ]
-KEYS: dict[str, Any] = {"demo_secret": None, "jwks": json.dumps({"keys": SET}), "token_issuer": ISSUER}
+KEYS: dict[str, Any] = {"demo_secret": None, "jwks": json.dumps({"keys": KEY_SET}), "token_issuer": ISSUER}
 
 
 def unsigned() -> str:
     return jwt.encode(claims(), "", "none", {"kid": "demo"})
 
 
-def emptied() -> str:
-    """A good one without its signature."""
+def without_signature() -> str:
+    """Returns a valid token without its signature."""
     return token().rpartition(".")[0] + "."
 
 
-def swapped() -> str:
-    """Another's claims under a signature that was good."""
-    head, _, mark = token(["alice"]).split(".")
-    return f"{head}.{token().split('.')[1]}.{mark}"
+def with_other_claims() -> str:
+    """Returns the signature of a valid token with the claims of another."""
+    head, _, signature = token(["alice"]).split(".")
+    return f"{head}.{token().split('.')[1]}.{signature}"
 
 
 FORGED: dict[str, Callable[[], str]] = {
     "another secret": lambda: sign(claims(), "another secret, long enough as well"),
     "none": unsigned,
-    "no signature": emptied,
-    "other claims": swapped,
+    "no signature": without_signature,
+    "other claims": with_other_claims,
     "a public key as a secret": confused,
-    "another's key of our name": lambda: made(FOREIGN, "RS256", "rsa-1"),
-    "a key nobody knows": lambda: made(FOREIGN, "RS256", "rsa-9"),
-    "a name that is a path": lambda: made(FOREIGN, "RS256", "../../dev/null"),
-    "a key of its own": lambda: jwt.encode(
+    "a foreign key with a known id": lambda: made(FOREIGN, "RS256", "rsa-1"),
+    "an unknown key id": lambda: made(FOREIGN, "RS256", "rsa-9"),
+    "a key id that is a path": lambda: made(FOREIGN, "RS256", "../../dev/null"),
+    "a key inside the token": lambda: jwt.encode(
         claims(), FOREIGN, "RS256", {"kid": "rsa-1", "jwk": public(FOREIGN, "rsa-1")}
     ),
-    "a key for something else": lambda: made(SECRET, "HS256", "ec-1"),
-    "another algorithm": lambda: made(SECRET * 2, "HS512", "demo"),
+    "a key for another algorithm": lambda: made(SECRET, "HS256", "ec-1"),
+    "an algorithm that is not allowed": lambda: made(SECRET * 2, "HS512", "demo"),
     "junk": lambda: "payload",
 }
 
 
-async def looks_unauthenticated(scene: Scene, bad: str) -> None:
-    """On both ways, by the one answer for whatever is wrong with a token."""
-    async with WebSocketClient(scene.gateway.ws, token=bad) as client:
-        assert await client.until_closed() == STRANGER
+async def assert_unauthenticated(scene: Scene, invalid: str) -> None:
+    """Checks that WebSocket and REST reject the token, with the same answer as without a token."""
+    async with WebSocketClient(scene.gateway.ws, token=invalid) as client:
+        assert await client.until_closed() == UNAUTHENTICATED
         assert client.frames == []
-    await scene.assert_logged("closed", bad, "payload", "eyJ", code=4501, reason="unauthenticated")
+    await scene.assert_logged(
+        "connection closed", invalid, "payload", "eyJ", code=4501, reason="unauthenticated"
+    )
     async with httpx.AsyncClient(base_url=scene.gateway.http) as http:
-        answer = await http.get("/api/v1/accounts/alice", headers=bearer(bad))
-        nothing = await http.get("/api/v1/accounts/alice")
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-    assert answer.content == nothing.content
+        response = await http.get("/api/v1/accounts/alice", headers=bearer(invalid))
+        without_token = await http.get("/api/v1/accounts/alice")
+    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+    assert response.content == without_token.content
     await scene.assert_neighbour_unaffected()
     lines = scene.log.events()
-    assert [(line["event"], line["status"]) for line in lines] == [("answered no", 401)] * 2
-    scene.assert_log(bad, "payload", "eyJ", lines=2)
+    assert [(line["event"], line["status"]) for line in lines] == [("error response sent", 401)] * 2
+    scene.assert_log(invalid, "payload", "eyJ", lines=2)
 
 
 @pytest.mark.parametrize("name", FORGED)
-async def test_row_10_a_forged_token(make_scene: MakeScene, name: str) -> None:
-    await looks_unauthenticated(await make_scene(**KEYS), FORGED[name]())
+async def test_row_10_forged_token_gets_unauthenticated(make_scene: MakeScene, name: str) -> None:
+    await assert_unauthenticated(await make_scene(**KEYS), FORGED[name]())
 
 
-async def test_row_10_an_address_of_keys_is_not_asked(make_scene: MakeScene) -> None:
-    asked = []
+async def test_row_10_key_url_in_the_token_is_not_requested(make_scene: MakeScene) -> None:
+    connections = []
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(writer)
+    async def handle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as elsewhere:
-        url = f"http://127.0.0.1:{elsewhere.sockets[0].getsockname()[1]}/keys"
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
         scene = await make_scene(**KEYS)
         for header in ({"jku": url}, {"x5u": url}, {"jku": url, "kid": "rsa-1"}):
-            await looks_unauthenticated(scene, jwt.encode(claims(), FOREIGN, "RS256", header))
-    assert asked == []
+            await assert_unauthenticated(scene, jwt.encode(claims(), FOREIGN, "RS256", header))
+    assert connections == []
 
 
-async def test_row_10_the_good_ones_of_these_keys_are_let_in(make_scene: MakeScene) -> None:
-    """So what is refused above is refused for what it is."""
+async def test_row_10_valid_tokens_of_the_same_keys_are_accepted(make_scene: MakeScene) -> None:
+    """So the tokens above are not rejected for another reason."""
     scene = await make_scene(**KEYS)
-    for good in (made(RSA_KEY, "RS256", "rsa-1"), made(EC_KEY, "ES256", "ec-1"), token()):
-        async with WebSocketClient(scene.gateway.ws, token=good) as client:
+    for valid in (made(RSA_KEY, "RS256", "rsa-1"), made(EC_KEY, "ES256", "ec-1"), token()):
+        async with WebSocketClient(scene.gateway.ws, token=valid) as client:
             await client.until(lambda client=client: client.of_type("welcome"))
     await scene.assert_neighbour_unaffected()
     scene.assert_log()
 
 
-# --- row 11: not now, not here
+# --- row 11: another time or audience
 
 
-def seconds(of_now: int) -> int:
-    return int(time.time()) + of_now
+def in_seconds(seconds: int) -> int:
+    """Returns the time in so many seconds, as a claim has it."""
+    return int(time.time()) + seconds
 
 
-ELSEWHERE: dict[str, Callable[[], str]] = {
-    "not yet": lambda: sign(claims(nbf=seconds(3600))),
-    "issued in the future": lambda: sign(claims(iat=seconds(3600), exp=seconds(7200))),
+UNUSABLE: dict[str, Callable[[], str]] = {
+    "not yet": lambda: sign(claims(nbf=in_seconds(3600))),
+    "issued in the future": lambda: sign(claims(iat=in_seconds(3600), exp=in_seconds(7200))),
     "another audience": lambda: sign(claims(aud="shop")),
-    "among other audiences none of ours": lambda: sign(claims(aud=["shop", "livebalance-x"])),
+    "several other audiences": lambda: sign(claims(aud=["shop", "livebalance-x"])),
     "another issuer": lambda: sign(claims(iss="somebody")),
-    "past its time, and of another audience": lambda: sign(claims(exp=seconds(-3600), aud="shop")),
+    "expired, and for another audience": lambda: sign(claims(exp=in_seconds(-3600), aud="shop")),
     "an ID token": lambda: sign(claims(nonce="n")),
     "an ID token by its use": lambda: sign(claims(token_use="id")),
     "an ID token by its type": lambda: jwt.encode(claims(), SECRET, "HS256", {"typ": "id+jwt"}),
@@ -213,26 +216,28 @@ ELSEWHERE: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-async def test_row_11_a_token_for_another_time_or_place(scene: Scene, name: str) -> None:
-    await looks_unauthenticated(scene, ELSEWHERE[name]())
+@pytest.mark.parametrize("name", UNUSABLE)
+async def test_row_11_token_for_another_time_or_audience_gets_unauthenticated(
+    scene: Scene, name: str
+) -> None:
+    await assert_unauthenticated(scene, UNUSABLE[name]())
 
 
-async def test_row_11_one_that_was_good_is_told_to_come_with_another(scene: Scene) -> None:
-    late = sign(claims(exp=seconds(-100)))
-    async with WebSocketClient(scene.gateway.ws, token=late) as client:
+async def test_row_11_expired_token_gets_token_expired(scene: Scene) -> None:
+    expired = sign(claims(exp=in_seconds(-100)))
+    async with WebSocketClient(scene.gateway.ws, token=expired) as client:
         assert reason(await client.until_closed()) == EXPIRED
-    await scene.assert_logged("closed", late, "eyJ", code=4001, reason="token_expired")
+    await scene.assert_logged("connection closed", expired, "eyJ", code=4001, reason="token_expired")
     async with httpx.AsyncClient(base_url=scene.gateway.http) as http:
-        answer = await http.get("/api/v1/accounts/alice", headers=bearer(late))
-    assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
-    await scene.assert_logged("answered no", late, "eyJ", status=401)
+        response = await http.get("/api/v1/accounts/alice", headers=bearer(expired))
+    assert (response.status_code, response.json()["code"]) == (401, "token_expired")
+    await scene.assert_logged("error response sent", expired, "eyJ", status=401)
 
 
-# --- row 12: while the socket is open
+# --- row 12: expiry during a session
 
 
-async def test_row_12_it_is_told_before_and_another_token_keeps_everything(scene: Scene) -> None:
+async def test_row_12_expiry_is_announced_and_refresh_keeps_subscriptions(scene: Scene) -> None:
     await scene.projector.open("alice", "bob")
     me = {"sub": "me-12", "sid": "one"}
     async with WebSocketClient(scene.gateway.ws, token=token(["alice", "bob"], 3, **me)) as client:
@@ -240,16 +245,16 @@ async def test_row_12_it_is_told_before_and_another_token_keeps_everything(scene
         await client.subscribe("alice", "bob")
         await client.until_at("alice", 1)
         await client.until_at("bob", 1)
-        ok = await client.request("refresh", token=token(["alice"], 4, **me))
-        await client.until(lambda: any(one["id"] == ok for one in client.of_type("ok")))
-        left = client.of_type("unsubscribed")
-        assert [(one["channel"], one["code"]) for one in left] == [("account:bob", "revoked")]
+        request = await client.request("refresh", token=token(["alice"], 4, **me))
+        await client.until(lambda: any(frame["id"] == request for frame in client.of_type("ok")))
+        ended = client.of_type("unsubscribed")
+        assert [(frame["channel"], frame["code"]) for frame in ended] == [("account:bob", "revoked")]
         await scene.projector.transfer("alice", 5)
         await client.until_at("alice", 3)
         assert reason(await client.until_closed()) == EXPIRED
         assert len(client.of_type("snapshot")) == 2
         assert len(client.of_type("auth_expiring")) == 2
-    await scene.assert_logged("closed", "me-12", "eyJ", code=4001, reason="token_expired")
+    await scene.assert_logged("connection closed", "me-12", "eyJ", code=4001, reason="token_expired")
 
 
 @pytest.mark.parametrize(
@@ -257,11 +262,11 @@ async def test_row_12_it_is_told_before_and_another_token_keeps_everything(scene
     [
         (lambda: token(sub="payload"), (4501, "unauthenticated")),
         (lambda: "payload", (4501, "unauthenticated")),
-        (lambda: sign(claims(sub="me", exp=seconds(-100))), EXPIRED),
+        (lambda: sign(claims(sub="me", exp=in_seconds(-100))), EXPIRED),
     ],
-    ids=["of another", "junk", "past its time"],
+    ids=["of another user", "junk", "expired"],
 )
-async def test_row_12_a_refresh_is_for_the_same_subject(
+async def test_row_12_refresh_with_an_invalid_token_closes_the_session(
     scene: Scene, other: Any, closed: tuple[int, str]
 ) -> None:
     await scene.projector.open("alice")
@@ -270,4 +275,4 @@ async def test_row_12_a_refresh_is_for_the_same_subject(
         await client.until_at("alice", 1)
         await client.request("refresh", token=other())
         assert reason(await client.until_closed()) == closed
-    await scene.assert_logged("closed", "payload", "eyJ", code=closed[0], reason=closed[1])
+    await scene.assert_logged("connection closed", "payload", "eyJ", code=closed[0], reason=closed[1])
