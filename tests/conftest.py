@@ -1,7 +1,7 @@
-"""Real servers for every test that asks for one; each test gets topics, database and channels of its own.
+"""Fixtures for real servers. Each test gets its own topics, database and channels.
 
-A server starts when the first test asks for it and serves all tests of its worker. Named in the environment
-(LIVEBALANCE_KAFKA and so on), it is used where it is.
+A server starts when the first test needs it, and serves all tests of its worker. If the environment names a server
+(LIVEBALANCE_KAFKA and so on), tests use that server instead.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-# What only some fixtures need is imported there: a single file of pure tests starts in a second.
+# Fixtures import what only they need, so that a single file of pure tests starts in a second.
 if TYPE_CHECKING:
     from livebalance.stack.paths import StatePaths
     from livebalance.stack.servers.servers import Servers
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.servers.database import Database
     from tests.servers.redis_cluster import RedisCluster
 
-# A developer's run is quick; CI searches further. `pytest --hypothesis-profile=ci` chooses.
+# A developer's run is quick, and CI searches further. `pytest --hypothesis-profile=ci` selects CI's profile.
 settings.register_profile("default", max_examples=25)
 settings.register_profile("ci", settings.get_profile("ci"), max_examples=100)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
@@ -39,8 +39,8 @@ def _unique(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def place() -> "Iterator[StatePaths]":
-    """A state directory of this worker's own, empty; removed at the end unless KEEP_STATE is set."""
+def paths() -> "Iterator[StatePaths]":
+    """An empty state directory of this worker. It is removed at the end, unless KEEP_STATE is set."""
     from livebalance.stack.paths import StatePaths
 
     here = StatePaths.from_environment()
@@ -52,7 +52,7 @@ def place() -> "Iterator[StatePaths]":
 
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
-    """Where log lines go, and which, is as it was before the test."""
+    """Restores the log handlers and the log level after the test."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     yield
@@ -60,99 +60,99 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-def _started(place: "StatePaths", part: str) -> "Iterator[Servers]":
+def _started(paths: "StatePaths", part: str) -> "Iterator[Servers]":
     from livebalance.stack.paths import StatePaths
     from livebalance.stack.servers.servers import Servers
 
-    with Servers(StatePaths(place.home, place.state / part), parts=[part], durable=False) as servers:
+    with Servers(StatePaths(paths.home, paths.state / part), parts=[part], durable=False) as servers:
         yield servers
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of a Chromium. Without one the test is left out, and says so; in CI it fails."""
+    """Path of a Chromium. Without a Chromium the test is skipped, and fails in CI."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = os.environ.get("LIVEBALANCE_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if found is None:
+    path = os.environ.get("LIVEBALANCE_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if path is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "left out: no browser here (install Chromium, or name one in LIVEBALANCE_CHROMIUM)"
+            "skipped: no browser found (install Chromium, or set LIVEBALANCE_CHROMIUM to its path)"
         )
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> "Previous":
-    """The code of the release before. A clone without history has none: the test is left out, and says so.
+    """The code of the previous release. The test is skipped in a clone without history.
 
-    In CI it fails, if there is a whole history that has lost it.
+    In CI it fails if the history is complete but does not have that release.
     """
     from tests.previous import NoHistoryError, is_whole, unpack
 
     try:
         return unpack(tmp_path_factory.mktemp("previous"))
     except NoHistoryError as missing:
-        (pytest.fail if os.environ.get("CI") and is_whole() else pytest.skip)(f"left out: {missing}")
+        (pytest.fail if os.environ.get("CI") and is_whole() else pytest.skip)(f"skipped: {missing}")
 
 
 @pytest.fixture(scope="session")
-def kafka_server(place: "StatePaths") -> "Iterator[Servers]":
+def kafka_server(paths: "StatePaths") -> "Iterator[Servers]":
     """The broker of this worker."""
-    yield from _started(place, "kafka")
+    yield from _started(paths, "kafka")
 
 
 @pytest.fixture(scope="session")
 def kafka(kafka_server: "Servers") -> str:
-    """host:port of a Kafka broker."""
+    """The address of a Kafka broker, as host:port."""
     return kafka_server.kafka
 
 
 @pytest.fixture(scope="session")
-def postgres_server(place: "StatePaths") -> "Iterator[Servers]":
+def postgres_server(paths: "StatePaths") -> "Iterator[Servers]":
     """The Postgres server of this worker, with a migrated template."""
     from tests.servers.database import make_template
 
-    for servers in _started(place, "postgres"):
+    for servers in _started(paths, "postgres"):
         make_template(servers.postgres)
         yield servers
 
 
 @pytest.fixture(scope="session")
-def redis_server(place: "StatePaths") -> "Iterator[Servers]":
+def redis_server(paths: "StatePaths") -> "Iterator[Servers]":
     """The Redis server of this worker."""
-    yield from _started(place, "redis")
+    yield from _started(paths, "redis")
 
 
 @pytest.fixture(scope="session")
 def redis_url(redis_server: "Servers") -> str:
-    """redis://host:port/0."""
+    """The URL of a Redis server."""
     return redis_server.redis()
 
 
 @pytest.fixture
-def own_redis(place: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
-    """A Redis of this test's own, which it may harm."""
+def own_redis(paths: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
+    """A Redis server for one test, which may stop it."""
     from livebalance.stack.paths import StatePaths
     from livebalance.stack.servers.servers import Servers
 
     with Servers(
-        StatePaths(place.home, tmp_path / "redis"), parts=["redis"], durable=False, only_embedded=True
+        StatePaths(paths.home, tmp_path / "redis"), parts=["redis"], durable=False, only_embedded=True
     ) as servers:
         yield servers
 
 
 @pytest.fixture
-def redis_cluster(place: "StatePaths", tmp_path: Path) -> "Iterator[RedisCluster]":
-    """A Redis cluster of this test's own, which it may harm; one has to log in."""
+def redis_cluster(paths: "StatePaths", tmp_path: Path) -> "Iterator[RedisCluster]":
+    """A Redis cluster for one test, which may stop its nodes. It needs a password."""
     from livebalance.stack.paths import StatePaths
     from tests.servers.redis_cluster import RedisCluster
 
-    with RedisCluster(StatePaths(place.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
+    with RedisCluster(StatePaths(paths.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
         yield cluster
 
 
 @pytest.fixture
 def channel_prefix() -> str:
-    """A channel prefix no other test uses: pub/sub knows no databases."""
+    """A channel prefix for one test. Redis' pub/sub does not separate databases."""
     return _unique("test") + ":"
 
 
@@ -184,7 +184,7 @@ async def topics(make_topics: MakeTopics) -> "Topics":
 
 @pytest.fixture
 async def database(postgres_server: "Servers") -> "AsyncIterator[Database]":
-    """A fresh database with the schema and no rows; `database.url("projector")` and so on."""
+    """A fresh database with the schema and no rows. `database.url(role)` is its URL for a role."""
     from tests.servers.database import Database
 
     fresh = Database(postgres_server.postgres, _unique("test"))
@@ -197,7 +197,7 @@ async def database(postgres_server: "Servers") -> "AsyncIterator[Database]":
 def environment(
     kafka: str, topics: "Topics", database: "Database", redis_url: str, channel_prefix: str
 ) -> dict[str, str]:
-    """What a service needs to run against this test's servers; LIVEBALANCE_POSTGRES is added by role."""
+    """The environment of a service in this test, without LIVEBALANCE_POSTGRES, which depends on the role."""
     return {
         "LIVEBALANCE_KAFKA": kafka,
         "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,

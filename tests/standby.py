@@ -13,8 +13,8 @@ _READY = "ready to accept read-only connections"
 class Standby(PostgresServer):
     """Follows the server at `primary`, an address of its owner; it begins as a copy of it."""
 
-    def __init__(self, place: StatePaths, primary: str) -> None:
-        super().__init__(place)
+    def __init__(self, paths: StatePaths, primary: str) -> None:
+        super().__init__(paths)
         self._primary = primary
 
     def prepare(self, progress: ProgressCallback = no_progress) -> None:

@@ -52,9 +52,9 @@ async def trouble(proof: Proof, until: float, every: float, chosen: Random) -> R
     return recoveries
 
 
-async def soak(place: StatePaths, minutes: float, rate: float, every: float, seed: int) -> dict[str, object]:
+async def soak(paths: StatePaths, minutes: float, rate: float, every: float, seed: int) -> dict[str, object]:
     """The summary of a run that passed. Raises AssertionErrors, maybe in a group."""
-    async with Cluster(place, ClusterPlan(feeds=0, page=False, port=free_port())) as cluster:
+    async with Cluster(paths, ClusterPlan(feeds=0, page=False, port=free_port())) as cluster:
         proof = Proof(cluster, ACCOUNTS)
         async with proof.watched():
             async with proof.feeding(seed, rate):
@@ -94,8 +94,8 @@ def main() -> None:
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as state:
         Path(state).chmod(0o755)  # Postgres may run as another user
-        place = StatePaths(StatePaths.from_environment().home, Path(state))
-        print(json.dumps(asyncio.run(soak(place, **vars(given))), indent=1))
+        paths = StatePaths(StatePaths.from_environment().home, Path(state))
+        print(json.dumps(asyncio.run(soak(paths, **vars(given))), indent=1))
 
 
 if __name__ == "__main__":

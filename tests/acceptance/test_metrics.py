@@ -38,8 +38,8 @@ def page() -> dict[str, dict[str, tuple[str, set[str]]]]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(place: StatePaths) -> AsyncIterator[Cluster]:
-    here = StatePaths(place.home, place.state / "counted")
+async def cluster(paths: StatePaths) -> AsyncIterator[Cluster]:
+    here = StatePaths(paths.home, paths.state / "counted")
     async with Cluster(here, ClusterPlan(port=free_port(), topics=TOPICS, **PLAN)) as one:  # type: ignore[arg-type]
         yield one
 

@@ -74,8 +74,8 @@ async def ends(broker: Broker) -> dict[TopicPartition, int]:
 
 
 @asynccontextmanager
-async def secured(place: StatePaths) -> AsyncIterator[SecureKafkaServer]:
-    kafka = SecureKafkaServer(StatePaths(place.home, place.state / "theirs"))
+async def secured(paths: StatePaths) -> AsyncIterator[SecureKafkaServer]:
+    kafka = SecureKafkaServer(StatePaths(paths.home, paths.state / "theirs"))
     await asyncio.to_thread(kafka.prepare)
     kafka.start()
     try:
@@ -100,9 +100,9 @@ async def typed(text: str, environment: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(2 * WITHIN)
-async def test_the_guide_to_the_letter(place: StatePaths) -> None:
+async def test_the_guide_to_the_letter(paths: StatePaths) -> None:
     registry = RegistryServer()
-    async with secured(place) as kafka, running(registry):
+    async with secured(paths) as kafka, running(registry):
         broker = kafka.of_user()
         await write(broker, registry)
         before = await ends(broker)
@@ -119,7 +119,7 @@ async def test_the_guide_to_the_letter(place: StatePaths) -> None:
             told = told.replace(example, real)
         environment = {
             **os.environ,
-            "LIVEBALANCE_STATE_DIRECTORY": str(place.state / "home"),
+            "LIVEBALANCE_STATE_DIRECTORY": str(paths.state / "home"),
             "COLUMNS": "120",
         }
         assert "A projection can be built from these topics." in await typed(told + look, environment)

@@ -180,10 +180,10 @@ async def listen(client: Client, stopwatch: Stopwatch) -> None:
             stopwatch.changed(event)
 
 
-async def run(place: StatePaths, recorders: int, ways: Sequence[Way], seconds: float) -> list[Row]:
+async def run(paths: StatePaths, recorders: int, ways: Sequence[Way], seconds: float) -> list[Row]:
     rows = []
     async with Cluster(
-        place, ClusterPlan(feeds=0, recorders=recorders, page=False, port=free_port())
+        paths, ClusterPlan(feeds=0, recorders=recorders, page=False, port=free_port())
     ) as cluster:
         stopwatch = Stopwatch()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
@@ -231,8 +231,8 @@ def main() -> None:
     for recorders, ways in enumerate((ALONE, RECORDED)):
         with tempfile.TemporaryDirectory(prefix="latency-") as state:
             Path(state).chmod(0o755)  # Postgres may run as another user
-            place = StatePaths(StatePaths.from_environment().home, Path(state))
-            rows += asyncio.run(run(place, recorders, ways, seconds))
+            paths = StatePaths(StatePaths.from_environment().home, Path(state))
+            rows += asyncio.run(run(paths, recorders, ways, seconds))
     print("\n" + table("CPU, us a transfer record", [(row, row.cpu_us) for row in rows if row.cpu_us]))
     print("\n" + table("a projector's batch, ms", [(row, row.stages_ms) for row in rows]))
     result = StatePaths.from_environment("bench").directory("latency") / "result.json"

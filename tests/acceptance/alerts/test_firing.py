@@ -27,7 +27,7 @@ FAULTS = [*AT_THE_START, *WHILE_ALL_RUNS, *AT_THE_END]
 
 @pytest.fixture
 async def ground(  # noqa: PLR0917 - a fixture names what it needs
-    place: StatePaths,
+    paths: StatePaths,
     kafka: str,
     topics: Topics,
     database: Database,
@@ -36,7 +36,7 @@ async def ground(  # noqa: PLR0917 - a fixture names what it needs
     tmp_path: Path,
 ) -> AsyncIterator[Ground]:
     """Prometheus runs; the services are started as a fault needs them."""
-    one = Ground(Servings(place, kafka, topics, database, own_redis, channel_prefix), tmp_path)
+    one = Ground(Servings(paths, kafka, topics, database, own_redis, channel_prefix), tmp_path)
     try:
         await one.prometheus.start()
         yield one

@@ -22,7 +22,7 @@ _EXPECTED = ("WebSocket connection to", "Failed to load resource")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(place: StatePaths) -> AsyncIterator[Cluster]:
+async def cluster(paths: StatePaths) -> AsyncIterator[Cluster]:
     """Everything at 20 transfers a second; short heartbeats, and a resume that soon needs a snapshot."""
     plan = ClusterPlan(
         accounts=4,
@@ -37,7 +37,7 @@ async def cluster(place: StatePaths) -> AsyncIterator[Cluster]:
             }
         },
     )
-    async with Cluster(StatePaths(place.home, place.state / "page"), plan) as running:
+    async with Cluster(StatePaths(paths.home, paths.state / "page"), plan) as running:
         yield running
 
 

@@ -25,12 +25,12 @@ NewCluster = Callable[[], Cluster]
 
 
 @pytest.fixture(scope="module")
-def new_cluster(place: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
+def new_cluster(paths: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
     """Without a feed: each run has one of its own. Its processes can be told where to die."""
     serial = iter(range(1_000))
 
     def make() -> Cluster:
-        here = StatePaths(place.home, place.state / f"{Path(str(request.path)).stem}-{next(serial)}")
+        here = StatePaths(paths.home, paths.state / f"{Path(str(request.path)).stem}-{next(serial)}")
         names = [f"{kind}-{number}" for kind in ("gateway", "projector") for number in (1, 2)]
         orders = {name: {failpoints.VARIABLE: f"@{order_of(here, name)}"} for name in names}
         plan = ClusterPlan(

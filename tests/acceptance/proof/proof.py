@@ -257,9 +257,9 @@ class Proof:
                 await connection.close(timeout=5)
 
 
-def order_of(place: StatePaths, name: str) -> Path:
+def order_of(paths: StatePaths, name: str) -> Path:
     """The file that tells a process of a cluster where to die."""
-    return place.directory("orders") / name
+    return paths.directory("orders") / name
 
 
 def _complete(rows: Sequence[Standing], wanted: int) -> bool:

@@ -23,16 +23,16 @@ RATE = 150  # transfers a second
 
 
 @pytest.fixture(scope="module")
-def redis_cluster(place: StatePaths) -> Iterator[RedisCluster]:
-    with RedisCluster(StatePaths(place.home, place.state / "redis-cluster")) as cluster:
+def redis_cluster(paths: StatePaths) -> Iterator[RedisCluster]:
+    with RedisCluster(StatePaths(paths.home, paths.state / "redis-cluster")) as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def proof(place: StatePaths, redis_cluster: RedisCluster) -> AsyncIterator[Proof]:
+async def proof(paths: StatePaths, redis_cluster: RedisCluster) -> AsyncIterator[Proof]:
     told = {kind: {**QUICK[kind], "LIVEBALANCE_REDIS": redis_cluster.url} for kind in QUICK}
     plan = ClusterPlan(feeds=0, page=False, port=free_port(), durable=False, environment=told)
-    async with Cluster(StatePaths(place.home, place.state / "on-a-redis-cluster"), plan) as cluster:
+    async with Cluster(StatePaths(paths.home, paths.state / "on-a-redis-cluster"), plan) as cluster:
         proof = Proof(cluster, ACCOUNTS)
         async with proof.watched():
             yield proof

@@ -66,10 +66,10 @@ class Drill:
 
     def server(self, name: str, data: str | None = None) -> PostgresServer:
         """Another one, empty or with this directory as its data; not started."""
-        place = StatePaths(self.cluster.paths.home, self.cluster.paths.state / name)
-        other = PostgresServer(place, durable=False)
+        paths = StatePaths(self.cluster.paths.home, self.cluster.paths.state / name)
+        other = PostgresServer(paths, durable=False)
         if data is not None:
-            home = place.directory("postgres")
+            home = paths.directory("postgres")
             shutil.move(self.directory / data, home / "data")
             (home / "made").touch()  # the database is in it
             if os.geteuid() == 0:  # Postgres runs as another user then

@@ -16,7 +16,7 @@ NewCluster = Callable[..., Cluster]
 
 
 @pytest.fixture
-def new_cluster(place: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
+def new_cluster(paths: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
     """Without a feed: each run has one of its own. The environment is as in a plan."""
 
     def make(environment: Mapping[str, Mapping[str, str]], gateways: int = 2, recorders: int = 1) -> Cluster:
@@ -29,7 +29,7 @@ def new_cluster(place: StatePaths, request: pytest.FixtureRequest) -> NewCluster
             durable=False,
             environment=environment,
         )
-        return Cluster(StatePaths(place.home, place.state / request.node.name), plan)
+        return Cluster(StatePaths(paths.home, paths.state / request.node.name), plan)
 
     return make
 

@@ -6,19 +6,19 @@ import asyncpg
 
 from livebalance.readmodel.migrate import migrate
 from livebalance.stack.paths import StatePaths
-from livebalance.stack.servers.servers import Servers
 from tests.integration.cli.operator import said
 from tests.integration.readmodel.ledger import FILL
+from tests.servers.disposable import disposable_servers
 from tests.standby import Standby
 
 
-async def test_a_standby_gives_what_the_primary_does(place: StatePaths, tmp_path: Path) -> None:
-    with Servers.ours(StatePaths(place.home, tmp_path / "primary"), "postgres") as primary:
+async def test_a_standby_gives_what_the_primary_does(paths: StatePaths, tmp_path: Path) -> None:
+    with disposable_servers(StatePaths(paths.home, tmp_path / "primary"), "postgres") as primary:
         await migrate(primary.postgres())
         owner = await asyncpg.connect(primary.postgres())
         await owner.execute(FILL)
         await owner.close()
-        standby = Standby(StatePaths(place.home, tmp_path / "standby"), primary.postgres())
+        standby = Standby(StatePaths(paths.home, tmp_path / "standby"), primary.postgres())
         standby.prepare()
         standby.start()
         try:
@@ -26,7 +26,7 @@ async def test_a_standby_gives_what_the_primary_does(place: StatePaths, tmp_path
             url = primary.postgres("analyst")
             told = [
                 await said({"LIVEBALANCE_POSTGRES": one, "TERM": "dumb"}, "export", "transfers")
-                for one in (url, url.replace(str(primary.started["postgres"].port), str(standby.port)))
+                for one in (url, url.replace(str(primary.managed["postgres"].port), str(standby.port)))
             ]
         finally:
             standby.stop()

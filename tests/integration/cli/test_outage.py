@@ -14,23 +14,24 @@ from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.integration.cli.operator import heard, typing
-from tests.integration.recorder.topics import reached, records
+from tests.integration.recorder.topic_records import read_records, wait_until
+from tests.servers.disposable import disposable_servers
 
 TOPICS = Topics(partitions=3)
 
 
 @pytest.fixture
-def own(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
-    with Servers.ours(StatePaths(place.home, tmp_path), "kafka") as servers:
+def own(paths: StatePaths, tmp_path: Path) -> Iterator[Servers]:
+    with disposable_servers(StatePaths(paths.home, tmp_path), "kafka") as servers:
         yield servers
 
 
 def broker(own: Servers) -> ChildProcess:
-    return own.own["kafka"].child
+    return own.embedded["kafka"].child
 
 
 async def count(kafka: str) -> int:
-    return len(await records(kafka, TOPICS.transfers, TOPICS.partitions))
+    return len(await read_records(kafka, TOPICS.transfers, TOPICS.partitions))
 
 
 async def random(own: Servers, *more: str) -> asyncio.subprocess.Process:
@@ -42,7 +43,7 @@ async def random(own: Servers, *more: str) -> asyncio.subprocess.Process:
     async def some() -> bool:
         return await count(own.kafka) > 0
 
-    await reached(some)
+    await wait_until(some)
     return process
 
 

@@ -13,16 +13,16 @@ import httpx
 import pytest
 
 from livebalance.stack.paths import StatePaths, free_port
-from livebalance.stack.process.service import answers
+from livebalance.stack.process.service import responds
 from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 
 
 @contextmanager
-def door(gateway: RunningGateway, built: Path, place: StatePaths) -> Iterator[int]:
+def door(gateway: RunningGateway, built: Path, paths: StatePaths) -> Iterator[int]:
     """The port of a Caddy that has the page itself."""
     port = free_port()
-    child = balancer(place, port, [gateway.settings.http_port], None)
+    child = balancer(paths, port, [gateway.settings.http_port], None)
     child = dataclasses.replace(child, environment={**child.environment, "LIVEBALANCE_PAGE_ROOT": str(built)})
     child.start()
     try:
@@ -33,7 +33,7 @@ def door(gateway: RunningGateway, built: Path, place: StatePaths) -> Iterator[in
 
 @pytest.fixture(params=["gateway", "balancer"])
 async def http(
-    request: pytest.FixtureRequest, start_gateway: StartGateway, place: StatePaths, tmp_path: Path
+    request: pytest.FixtureRequest, start_gateway: StartGateway, paths: StatePaths, tmp_path: Path
 ) -> AsyncIterator[httpx.AsyncClient]:
     built = tmp_path / "browser"
     built.mkdir()
@@ -46,15 +46,15 @@ async def http(
         async with httpx.AsyncClient(base_url=gateway.http) as client:
             yield client
         return
-    with door(await start_gateway(), built, StatePaths(place.home, tmp_path / "door")) as port:
+    with door(await start_gateway(), built, StatePaths(paths.home, tmp_path / "door")) as port:
         async with asyncio.timeout(10):
-            while not await answers(port, "/readyz"):  # noqa: ASYNC110 - another process has no event of ours
+            while not await responds(port, "/readyz"):  # noqa: ASYNC110 - another process has no event of ours
                 await asyncio.sleep(0.05)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield client
 
 
-async def test_hashed_files_never_change_and_the_rest_is_asked_for(http: httpx.AsyncClient) -> None:
+async def test_hashed_files_are_immutable_and_other_files_are_revalidated(http: httpx.AsyncClient) -> None:
     assert (await http.get("/main-5QK3W7ZX.js")).headers[
         "cache-control"
     ] == "public, max-age=31536000, immutable"
@@ -65,7 +65,7 @@ async def test_hashed_files_never_change_and_the_rest_is_asked_for(http: httpx.A
     assert again.headers["cache-control"] == "no-cache"
 
 
-async def test_every_view_is_the_page_and_nothing_else_is(http: httpx.AsyncClient) -> None:
+async def test_unknown_html_path_serves_the_page_and_others_get_404(http: httpx.AsyncClient) -> None:
     html = {"accept": "text/html,application/xhtml+xml"}
     view = await http.get("/account/acc-0001", headers=html)
     assert (view.status_code, view.headers["cache-control"]) == (200, "no-cache")
@@ -75,7 +75,7 @@ async def test_every_view_is_the_page_and_nothing_else_is(http: httpx.AsyncClien
     assert "not of the page" not in (await http.get("/..%2fsecret.txt", headers=html)).text
 
 
-async def test_what_a_browser_may_do(http: httpx.AsyncClient) -> None:
+async def test_every_response_has_security_headers(http: httpx.AsyncClient) -> None:
     for path in ("/", "/main-5QK3W7ZX.js", "/api/v1/accounts", "/missing"):
         headers = (await http.get(path)).headers
         policy = dict(one.strip().split(" ", 1) for one in headers["content-security-policy"].split(";"))

@@ -13,11 +13,11 @@ from tests.servers.disposable import disposable_servers
 
 
 async def test_projector_continues_after_kafka_was_killed(
-    pipeline: Pipeline, place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stall_detector, "_SUSPECT_SECONDS", 2.0)
     monkeypatch.setattr(stall_detector, "_STALLED_SECONDS", 0.1)  # at once, if ever
-    with disposable_servers(StatePaths(place.home, tmp_path / "own"), "kafka") as servers:
+    with disposable_servers(StatePaths(paths.home, tmp_path / "own"), "kafka") as servers:
         pipeline = dataclasses.replace(pipeline, kafka=servers.kafka)
         await pipeline.topics.create(Broker(pipeline.kafka))
         broker = servers.embedded["kafka"].child

@@ -16,10 +16,10 @@ from tests.servers.database import Database
 
 
 async def test_projector_continues_after_postgres_was_killed(
-    pipeline: Pipeline, place: StatePaths, tmp_path: Path
+    pipeline: Pipeline, paths: StatePaths, tmp_path: Path
 ) -> None:
     with Servers(
-        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
+        StatePaths(paths.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
     ) as servers:
         await migrate(servers.postgres())
         pipeline = dataclasses.replace(pipeline, database=Database(servers.postgres, "livebalance"))

@@ -115,10 +115,10 @@ async def test_hanging_batch_ends_the_process(
 
 
 async def test_long_postgres_outage_is_not_a_stall(
-    pipeline: Pipeline, place: StatePaths, tmp_path: Path, give_up_after: GiveUpAfter
+    pipeline: Pipeline, paths: StatePaths, tmp_path: Path, give_up_after: GiveUpAfter
 ) -> None:
     with Servers(
-        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
+        StatePaths(paths.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
     ) as servers:
         await migrate(servers.postgres())
         pipeline = dataclasses.replace(pipeline, database=Database(servers.postgres, "livebalance"))

@@ -34,9 +34,9 @@ WRITING = [
 
 
 @pytest.fixture
-def own(place: StatePaths, tmp_path: Path) -> Iterator[Servers]:
+def own(paths: StatePaths, tmp_path: Path) -> Iterator[Servers]:
     with Servers(
-        StatePaths(place.home, tmp_path / "own"), parts=["postgres"], durable=False, embedded=True
+        StatePaths(paths.home, tmp_path / "own"), parts=["postgres"], durable=False, only_embedded=True
     ) as servers:
         yield servers
 

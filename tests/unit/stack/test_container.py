@@ -19,7 +19,7 @@ from tests.servers.disposable import disposable_servers
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatePaths:
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatePaths:
     for name in NAMES:
         monkeypatch.delenv(f"LIVEBALANCE_{name.upper()}", raising=False)
     monkeypatch.setattr("redis.Redis.ping", lambda self: True)
@@ -51,24 +51,24 @@ def test_no_engine_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     assert "no Docker engine answers: start one" in line
 
 
-def test_another_way_is_refused(place: StatePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_way_is_refused(paths: StatePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEBALANCE_STACK", "podman")
     with pytest.raises(StackError, match="podman is not known: say docker or embedded"):
-        Servers(place)
+        Servers(paths)
 
 
 def test_a_server_that_is_named_needs_no_container(
-    place: StatePaths, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    paths: StatePaths, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEBALANCE_KAFKA", "127.0.0.1:9092")
-    with Servers(place) as servers:
+    with Servers(paths) as servers:
         assert servers.kafka == "127.0.0.1:9092"
         assert {one.image for one in engine.containers} == {IMAGES["postgres"], IMAGES["redis"]}
         assert servers.embedded == {}
 
 
-def test_each_is_told_what_the_embedded_one_is(place: StatePaths, engine: Engine) -> None:
-    with Servers(place) as servers:
+def test_each_is_told_what_the_embedded_one_is(paths: StatePaths, engine: Engine) -> None:
+    with Servers(paths) as servers:
         told = {one.image: one.told for one in engine.containers}
     assert told.keys() == set(IMAGES.values())
     for one in told.values():
@@ -83,53 +83,53 @@ def test_each_is_told_what_the_embedded_one_is(place: StatePaths, engine: Engine
 
 
 def test_what_is_durable_is_in_a_volume_of_the_place(
-    place: StatePaths, engine: Engine, tmp_path: Path
+    paths: StatePaths, engine: Engine, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        with Servers(place):
+        with Servers(paths):
             pass
     mounts = {one.image: one.told["volumes"] for one in engine.containers}
     assert mounts == {
-        IMAGES["kafka"]: {volume_name(place, "kafka"): {"bind": "/var/lib/kafka/data", "mode": "rw"}},
-        IMAGES["postgres"]: {volume_name(place, "postgres"): {"bind": "/var/lib/postgresql", "mode": "rw"}},
+        IMAGES["kafka"]: {volume_name(paths, "kafka"): {"bind": "/var/lib/kafka/data", "mode": "rw"}},
+        IMAGES["postgres"]: {volume_name(paths, "postgres"): {"bind": "/var/lib/postgresql", "mode": "rw"}},
         IMAGES["redis"]: {},
     }
     assert volume_name(StatePaths(tmp_path, tmp_path / "other"), "kafka") not in engine.volumes
-    remove_volumes(place)
+    remove_volumes(paths)
     assert engine.volumes == set()
-    remove_volumes(place)  # nothing is there to be forgotten
+    remove_volumes(paths)  # nothing is there to be forgotten
 
 
-def test_what_is_not_durable_leaves_nothing(place: StatePaths, engine: Engine) -> None:
-    with Servers(place, durable=False):
+def test_what_is_not_durable_leaves_nothing(paths: StatePaths, engine: Engine) -> None:
+    with Servers(paths, durable=False):
         assert engine.volumes == set()
         [told] = [one.told for one in engine.containers if one.image == IMAGES["postgres"]]
         assert "fsync=off" in told["command"]
 
 
-def test_each_is_stopped_cleanly_and_then_removed(place: StatePaths, engine: Engine) -> None:
-    with Servers(place, parts=["kafka"]):
+def test_each_is_stopped_cleanly_and_then_removed(paths: StatePaths, engine: Engine) -> None:
+    with Servers(paths, parts=["kafka"]):
         assert engine.said == ["apache/kafka start"]
     assert engine.said == ["apache/kafka start", "apache/kafka stop 20", "apache/kafka remove"]
 
 
 @pytest.mark.parametrize("kind", [DockerException, TimeoutError, RuntimeError, RedisError])
 def test_one_that_does_not_come_up_is_one_line_and_none_is_left(
-    place: StatePaths, engine: Engine, kind: type[Exception]
+    paths: StatePaths, engine: Engine, kind: type[Exception]
 ) -> None:
     engine.trouble = kind("pull access denied\nand more")
     with pytest.raises(
         StackError, match="kafka did not come up in a container: pull access denied "
     ) as caught:
-        Servers(place, parts=["kafka"]).start()
+        Servers(paths, parts=["kafka"]).start()
     assert "\n" not in str(caught.value)
     assert engine.said[-1] == "apache/kafka remove"
 
 
 def test_what_is_to_be_harmed_is_a_process_of_ours(
-    place: StatePaths, monkeypatch: pytest.MonkeyPatch
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEBALANCE_REDIS", "redis://127.0.0.1:1/0")
-    assert Servers(place, parts=["redis"]).embedded == {}
-    assert set(disposable_servers(place, "redis").embedded) == {"redis"}
-    assert set(disposable_servers(place, "kafka").embedded) == {"kafka"}
+    assert Servers(paths, parts=["redis"]).embedded == {}
+    assert set(disposable_servers(paths, "redis").embedded) == {"redis"}
+    assert set(disposable_servers(paths, "kafka").embedded) == {"kafka"}

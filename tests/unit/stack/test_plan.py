@@ -14,10 +14,10 @@ def test_each_service_has_its_own_role_in_postgres_or_none(
 ) -> None:
     for name in ("KAFKA", "POSTGRES", "REDIS", "STACK"):
         monkeypatch.delenv(f"LIVEBALANCE_{name}", raising=False)
-    place = StatePaths(tmp_path, tmp_path / "state")
+    paths = StatePaths(tmp_path, tmp_path / "state")
     given = {
         one.name: one.child.environment.get("LIVEBALANCE_POSTGRES", "").partition("@")[0]
-        for one in services(place, ClusterPlan(), Servers(place), 8080)
+        for one in services(paths, ClusterPlan(), Servers(paths), 8080)
     }
     assert given == {
         "gateway-1": "postgresql://gateway",
