@@ -1,7 +1,7 @@
 """Fixtures for real servers. Each test gets its own topics, database and channels.
 
-A server starts when the first test needs it, and serves all tests of its worker. If the environment names a server
-(LIVEBALANCE_KAFKA and so on), tests use that server instead.
+A server starts when the first test needs it, and serves all tests of its worker. If the environment names a
+server (LIVEBALANCE_KAFKA and so on), tests use that server instead.
 """
 
 import itertools
