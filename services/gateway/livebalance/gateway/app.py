@@ -23,7 +23,8 @@ from livebalance.gateway.api.sse import StreamContext
 from livebalance.gateway.api.static import SecurityHeadersMiddleware, SinglePageApp
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials
-from livebalance.gateway.limits.connections import ConnectionLimits, TrustedProxies
+from livebalance.gateway.limits.client_address import TrustedProxies
+from livebalance.gateway.limits.connections import ConnectionLimits
 from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig
 from livebalance.gateway.relay import Relay
@@ -56,17 +57,17 @@ def session_config(settings: Settings) -> SessionConfig:
             settings.max_connections_per_address,
             settings.max_connections_per_user,
         ),
-        outbox_bytes=settings.client_queue_bytes,
-        house=ConnectionLimits(
+        client_queue_bytes=settings.client_queue_bytes,
+        connection_limits=ConnectionLimits(
             settings.max_connections,
             settings.connection_rate,
             settings.max_connections_per_address,
             settings.connection_rate_per_address,
         ),
-        manners=SessionLimits(settings.message_rate),
-        per_user=settings.max_connections_per_user,
-        auth_within=settings.auth_timeout_seconds,
-        age=settings.max_connection_age_seconds,
+        session_limits=SessionLimits(settings.message_rate),
+        max_connections_per_user=settings.max_connections_per_user,
+        auth_timeout=settings.auth_timeout_seconds,
+        max_age=settings.max_connection_age_seconds,
         features=("demo",) if settings.demo_secret else (),
     )
 
@@ -119,7 +120,7 @@ def create_app(
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(relay.shown(), media_type=CONTENT_TYPE)
+        return Response(relay.render_metrics(), media_type=CONTENT_TYPE)
 
     @app.get("/api/{rest:path}", include_in_schema=False)
     async def unknown_path(rest: str) -> Response:
@@ -154,7 +155,7 @@ def create_server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServ
     rules = RequestRules(hosts, settings.require_tls, proxies)
     handshake = Handshake(rules, credentials(settings))
     encoder = FrameEncoder()
-    limits = HttpLimits(rules, settings.request_head_timeout_seconds, relay.crowded)
+    limits = HttpLimits(rules, settings.request_head_timeout_seconds, relay.overload)
 
     def websocket(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
-from livebalance.gateway.limits.connections import TrustedProxies
+from livebalance.gateway.limits.client_address import TrustedProxies
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import Count, Port, Seconds, SecretPostgresUrl, TextList
 

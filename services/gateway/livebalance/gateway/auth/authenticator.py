@@ -12,7 +12,7 @@ from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError, TokenVerifier
 from livebalance.readmodel.errors import TRANSIENT
-from livebalance.readmodel.revocations import KEPT, OVERLAP, Revocation, revoked
+from livebalance.readmodel.revocations import OVERLAP, RETENTION, Revocation, read_revocations
 from livebalance.runtime import logs
 from livebalance.wire.identity import AccountId
 
@@ -80,7 +80,9 @@ class Authenticator:
             self._poll_requested.clear()
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    self.on_revoked(await revoked(self._pool, OVERLAP if self._up_to_date else KEPT))
+                    self.on_revoked(
+                        await read_revocations(self._pool, OVERLAP if self._up_to_date else RETENTION)
+                    )
                 self._has_read = self._up_to_date = True
             except TRANSIENT as error:
                 self._up_to_date = False

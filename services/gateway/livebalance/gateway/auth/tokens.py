@@ -7,7 +7,7 @@ import jwt
 
 from livebalance.gateway.auth.jwks import JwksCache
 from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
-from livebalance.readmodel.revocations import KEPT
+from livebalance.readmodel.revocations import RETENTION
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
 
@@ -101,6 +101,6 @@ def _rights(claims: dict[str, Any]) -> Rights:
         raise DecodeError("no valid subject")
     if not (isinstance(login, str) and len(login) <= MAX_NAME_CHARACTERS):
         raise DecodeError("no valid session")
-    if expires - issued > KEPT.total_seconds() or not 0 <= expires * 1000 <= MAX_MILLIS:
+    if expires - issued > RETENTION.total_seconds() or not 0 <= expires * 1000 <= MAX_MILLIS:
         raise DecodeError("the lifetime is too long")
     return Rights(subject, login, parse_scope(claims["accounts"]), issued, Millis(expires * 1000))

@@ -97,7 +97,7 @@ class Audit:
 
     async def _compare(self, positions: AccountPositions) -> None:
         async with asyncio.timeout(self._timeout_seconds):
-            finding = await gateway_reads.audit(self._pool, positions)
+            finding = await gateway_reads.read_audit(self._pool, positions)
         self._on_compared(positions, finding)
 
     async def _pause(self, seconds: float) -> bool:

@@ -98,7 +98,7 @@ class AccountLoader:
 
     async def _read(self, reads: list[AccountRead]) -> list[tuple[AccountRead, AccountStates]]:
         metrics.STATEMENTS.inc()
-        queries = [AccountQuery(read.account, after) for read in reads for after in read.afters]
-        rows = await gateway_reads.accounts(self._pool, queries, self._max_revisions, self._page_rows)
+        queries = [AccountQuery(read.account, position) for read in reads for position in read.positions]
+        rows = await gateway_reads.read_accounts(self._pool, queries, self._max_revisions, self._page_rows)
         states = iter(rows)
-        return [(read, dict(zip(read.afters, states, strict=False))) for read in reads]
+        return [(read, dict(zip(read.positions, states, strict=False))) for read in reads]

@@ -30,7 +30,7 @@ class _Queue:
         if len(self._reads) >= self._max_reads:
             return False
         self._reads.append((read, now))
-        self.pairs += len(read.afters)
+        self.pairs += len(read.positions)
         return True
 
     @property
@@ -43,7 +43,7 @@ class _Queue:
 
         An empty batch takes any read.
         """
-        while self._reads and ((size := len(self._reads[0][0].afters)) <= room or not batch):
+        while self._reads and ((size := len(self._reads[0][0].positions)) <= room or not batch):
             batch.append(self._reads.popleft()[0])
             self.pairs -= size
             room -= size
@@ -64,7 +64,7 @@ class ReadQueue:
         return [read for read in reads if not self._queue_of(read).add(read, now)]
 
     def _queue_of(self, read: AccountRead) -> _Queue:
-        return self._subscribes if read.afters == {None} else self._resumes
+        return self._subscribes if read.positions == {None} else self._resumes
 
     def pop(self, now: float) -> list[AccountRead] | float | None:
         """Returns the reads of the next statement.
@@ -76,7 +76,7 @@ class ReadQueue:
             return wait
         batch: list[AccountRead] = []
         self._subscribes.pop_into(batch, self._resumes.pop_into(batch, MAX_PAIRS))
-        self._reads.owe(now, len(batch))
+        self._reads.consume(now, len(batch))
         return batch
 
     def _wait(self, now: float) -> float | None:
@@ -92,7 +92,7 @@ class ReadQueue:
         subscribe_due = (
             self._subscribes.oldest is not None and self._subscribes.oldest + GATHER_SECONDS <= now
         )
-        return 0.0 if subscribe_due else self._statements.take(now)
+        return 0.0 if subscribe_due else self._statements.try_acquire(now)
 
 
 def _earliest(*times: float | None) -> float | None:

@@ -4,8 +4,8 @@ from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from livebalance.gateway.live.channel import Why
-from livebalance.gateway.live.status import Word
+from livebalance.gateway.live.channel import GapReason
+from livebalance.gateway.live.status import PipelineState
 from livebalance.runtime.metrics import init_labels
 from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.problem import ProblemCode
@@ -134,7 +134,7 @@ REPAIRS = init_labels(
         "delta that Redis lost.",
         ["reason"],
     ),
-    get_args(Why),
+    get_args(GapReason),
 )
 
 # --- Postgres
@@ -173,7 +173,7 @@ STATE = init_labels(
         "1 for the pipeline's state that clients see, else 0.",
         ["state"],
     ),
-    get_args(Word),
+    get_args(PipelineState),
 )
 STALE = Gauge(
     "livebalance_gateway_stale_seconds",

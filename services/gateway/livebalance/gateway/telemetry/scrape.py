@@ -6,7 +6,7 @@ from typing import get_args
 
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.live.status import PipelineStatus, Word
+from livebalance.gateway.live.status import PipelineState, PipelineStatus
 from livebalance.gateway.telemetry import metrics
 from livebalance.wire.timestamp import Millis
 
@@ -20,26 +20,26 @@ class ScrapeCollector:
 
     def collect(self, wall: Millis) -> None:
         """Sets the gauges, and counts the frames that were delivered since the last call."""
-        audiences = self._hub.audiences
-        metrics.CHANNELS.set(len(audiences))
-        metrics.SUBSCRIPTIONS.set(sum(audience.size for audience in audiences.values()))
+        subscribers = self._hub.subscribers.values()
+        metrics.CHANNELS.set(len(subscribers))
+        metrics.SUBSCRIPTIONS.set(sum(account.size for account in subscribers))
         queued = delivered = 0
         for session in self._sessions:
             outbox = session.outbox
             queued += outbox.size
-            delivered += outbox.taken
-            outbox.taken = 0
+            delivered += outbox.popped
+            outbox.popped = 0
         metrics.QUEUE_BYTES.set(queued)
         metrics.DELIVERIES.inc(delivered)
         self._set_pipeline(wall)
 
     def on_disconnect(self, session: Session) -> None:
         """Counts the frames that were delivered to a session since the last scrape."""
-        metrics.DELIVERIES.inc(session.outbox.taken)
-        session.outbox.taken = 0
+        metrics.DELIVERIES.inc(session.outbox.popped)
+        session.outbox.popped = 0
 
     def _set_pipeline(self, wall: Millis) -> None:
-        for word in get_args(Word):
-            metrics.STATE.labels(word).set(word == self._pipeline.word)
+        for state in get_args(PipelineState):
+            metrics.STATE.labels(state).set(state == self._pipeline.state)
         as_of = self._pipeline.as_of
         metrics.STALE.set(math.nan if as_of is None else max(0, wall - as_of) / 1000)

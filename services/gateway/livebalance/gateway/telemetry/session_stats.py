@@ -16,19 +16,19 @@ _log = logs.get("session")
 def record_session_stats(session: Session) -> None:
     """Counts the events of a session's outbox, and resets them."""
     outbox = session.outbox
-    outbox.remarkable = False
-    if outbox.notes:
-        _count(session, outbox.notes)
-        outbox.notes = ()
-    if outbox.conflated or outbox.gathered or outbox.forgotten:
-        metrics.CONFLATED.labels("slow").inc(outbox.conflated)
-        metrics.CONFLATED.labels("rate").inc(outbox.gathered)
-        metrics.QUEUE_OVERFLOWS.inc(outbox.forgotten)
-        outbox.conflated = outbox.gathered = outbox.forgotten = 0
+    outbox.needs_attention = False
+    if outbox.events:
+        _count(session, outbox.events)
+        outbox.events = ()
+    if outbox.conflated_by_size or outbox.conflated_by_rate or outbox.overflows:
+        metrics.CONFLATED.labels("slow").inc(outbox.conflated_by_size)
+        metrics.CONFLATED.labels("rate").inc(outbox.conflated_by_rate)
+        metrics.QUEUE_OVERFLOWS.inc(outbox.overflows)
+        outbox.conflated_by_size = outbox.conflated_by_rate = outbox.overflows = 0
 
 
-def _count(session: Session, notes: Sequence[SessionEvent]) -> None:
-    for kind, reason in notes:
+def _count(session: Session, events: Sequence[SessionEvent]) -> None:
+    for kind, reason in events:
         _COUNTED[kind].labels(reason).inc()
         if kind == "error" and reason not in _TEMPORARY:
             _log.info("message rejected", code=reason, session=session.name, address=session.address)
