@@ -1,4 +1,4 @@
-"""A gateway with a bound on how old connections become."""
+"""A gateway with a maximum connection age."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.integration.gateway.websocket_client import WebSocketClient
 AGE = 1.0
 
 
-async def test_the_old_come_back_and_miss_nothing(
+async def test_clients_reconnect_at_the_maximum_age_without_a_gap(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(max_connection_age_seconds=AGE)
@@ -23,19 +23,21 @@ async def test_the_old_come_back_and_miss_nothing(
             await checked.until(lambda: len(checked.of(Connected)) == 3, within=30)
         await checked.until_current(projector)
         assert {frame.reason for frame in checked.of(Goaway)} == {"age"}
-        assert len([one for one in checked.frames if isinstance(one, Snapshot)]) == 1
+        assert len([frame for frame in checked.frames if isinstance(frame, Snapshot)]) == 1
         checked.assert_exact(projector)
 
 
-async def test_who_stays_is_closed(start_gateway: StartGateway, projector: FakeProjector) -> None:
+async def test_client_that_ignores_goaway_is_closed_at_the_maximum_age(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     gateway = await start_gateway(max_connection_age_seconds=AGE)
     await projector.open("alice")
-    async with WebSocketClient(gateway.ws) as client, SseClient(gateway.http, "alice") as listener:
+    async with WebSocketClient(gateway.ws) as client, SseClient(gateway.http, "alice") as stream:
         code, reason = await client.until_closed()
         assert code == 4000
         assert client.of_type("goaway")[0]["reason"] == "age"
-        told = json.loads(reason)
-        assert (told["code"], 500 <= told["retry_after_ms"] <= 1000) == ("age", True)
-        end = await listener.until_end()
+        close_reason = json.loads(reason)
+        assert (close_reason["code"], 500 <= close_reason["retry_after_ms"] <= 1000) == ("age", True)
+        end = await stream.until_end()
         assert (end.code, end.reason) == (4000, "age")
-        assert listener.retry == end.retry_after_ms
+        assert stream.retry == end.retry_after_ms

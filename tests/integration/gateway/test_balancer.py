@@ -1,4 +1,4 @@
-"""The balancer in front of gateways: TLS, slow heads and bodies, size limits, forwarded addresses, its log."""
+"""The balancer in front of gateways: TLS, slow heads and bodies, size limits, client addresses, its log."""
 
 import asyncio
 import dataclasses

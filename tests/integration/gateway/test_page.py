@@ -1,6 +1,6 @@
-"""The built page: what browsers may keep of it, and what they may do with it.
+"""The built page: caching, unknown paths and security headers.
 
-A gateway serves it, or what stands before gateways: nobody can tell which.
+The gateway and the balancer serve the page alike.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from tests.integration.gateway.conftest import RunningGateway, StartGateway
 
 
 @contextmanager
-def door(gateway: RunningGateway, built: Path, paths: StatePaths) -> Iterator[int]:
-    """The port of a Caddy that has the page itself."""
+def balancer_with_page(gateway: RunningGateway, built: Path, paths: StatePaths) -> Iterator[int]:
+    """Yields the port of a Caddy that serves the page."""
     port = free_port()
     child = balancer(paths, port, [gateway.settings.http_port], None)
     child = dataclasses.replace(child, environment={**child.environment, "LIVEBALANCE_PAGE_ROOT": str(built)})
@@ -46,9 +46,11 @@ async def http(
         async with httpx.AsyncClient(base_url=gateway.http) as client:
             yield client
         return
-    with door(await start_gateway(), built, StatePaths(paths.home, tmp_path / "door")) as port:
+    with balancer_with_page(
+        await start_gateway(), built, StatePaths(paths.home, tmp_path / "balancer")
+    ) as port:
         async with asyncio.timeout(10):
-            while not await responds(port, "/readyz"):  # noqa: ASYNC110 - another process has no event of ours
+            while not await responds(port, "/readyz"):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield client
@@ -60,9 +62,9 @@ async def test_hashed_files_are_immutable_and_other_files_are_revalidated(http: 
     ] == "public, max-age=31536000, immutable"
     for path in ("/", "/index.html", "/favicon.svg"):
         assert (await http.get(path)).headers["cache-control"] == "no-cache"
-    again = await http.get("/", headers={"if-none-match": (await http.get("/")).headers["etag"]})
-    assert again.status_code == 304
-    assert again.headers["cache-control"] == "no-cache"
+    cached = await http.get("/", headers={"if-none-match": (await http.get("/")).headers["etag"]})
+    assert cached.status_code == 304
+    assert cached.headers["cache-control"] == "no-cache"
 
 
 async def test_unknown_html_path_serves_the_page_and_others_get_404(http: httpx.AsyncClient) -> None:
@@ -78,7 +80,8 @@ async def test_unknown_html_path_serves_the_page_and_others_get_404(http: httpx.
 async def test_every_response_has_security_headers(http: httpx.AsyncClient) -> None:
     for path in ("/", "/main-5QK3W7ZX.js", "/api/v1/accounts", "/missing"):
         headers = (await http.get(path)).headers
-        policy = dict(one.strip().split(" ", 1) for one in headers["content-security-policy"].split(";"))
+        directives = headers["content-security-policy"].split(";")
+        policy = dict(directive.strip().split(" ", 1) for directive in directives)
         assert policy == {
             "default-src": "'none'",
             "script-src": "'self'",

@@ -1,4 +1,4 @@
-"""REST by position: what has not changed is not sent again; a read waits for a revision, within bounds."""
+"""REST by position: ETags, and reads that wait for a revision."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_what_a_client_has_is_not_sent_again(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+async def test_known_etag_gets_304(http: httpx.AsyncClient, projector: FakeProjector) -> None:
     await projector.open("alice")
     await projector.transfer("alice", 5)
     first = await http.get(ALICE)
@@ -40,19 +40,19 @@ async def test_what_a_client_has_is_not_sent_again(http: httpx.AsyncClient, proj
     moved = await http.get(ALICE, headers={"if-none-match": tag})
     assert (moved.status_code, moved.headers["etag"]) == (200, f'W/"{projector.epoch}:5"')
     await projector.change_epoch("00000000000000b2")
-    anew = await http.get(ALICE, headers={"if-none-match": moved.headers["etag"]})
-    assert (anew.status_code, anew.headers["etag"]) == (200, 'W/"00000000000000b2:5"')
+    of_new_epoch = await http.get(ALICE, headers={"if-none-match": moved.headers["etag"]})
+    assert (of_new_epoch.status_code, of_new_epoch.headers["etag"]) == (200, 'W/"00000000000000b2:5"')
 
 
-async def test_a_transfer_has_a_tag_and_lists_a_position(
+async def test_transfer_has_an_etag_and_lists_have_a_position(
     http: httpx.AsyncClient, projector: FakeProjector
 ) -> None:
     await projector.open("alice")
     await projector.transfer("alice", 5, 6)
-    one = await http.get(f"{ALICE}/transfers/t-0")
-    assert one.headers["etag"] == f'"{projector.epoch}:2"'
-    again = await http.get(f"{ALICE}/transfers/t-0", headers={"if-none-match": one.headers["etag"]})
-    assert again.status_code == 304
+    transfer = await http.get(f"{ALICE}/transfers/t-0")
+    assert transfer.headers["etag"] == f'"{projector.epoch}:2"'
+    known = await http.get(f"{ALICE}/transfers/t-0", headers={"if-none-match": transfer.headers["etag"]})
+    assert known.status_code == 304
     for query in ("", "?after_revision=0", "?limit=1", "?after_revision=5"):
         listed = (await http.get(f"{ALICE}/transfers{query}")).json()
         assert (listed["epoch"], listed["revision"]) == (projector.epoch, 5)
@@ -61,7 +61,7 @@ async def test_a_transfer_has_a_tag_and_lists_a_position(
 
 
 @pytest.mark.parametrize("path", [ALICE, f"{ALICE}/transfers"])
-async def test_a_read_waits_until_the_account_is_there(
+async def test_read_waits_for_min_revision(
     http: httpx.AsyncClient, projector: FakeProjector, path: str
 ) -> None:
     await projector.open("alice")
@@ -71,20 +71,20 @@ async def test_a_read_waits_until_the_account_is_there(
     await projector.transfer("alice", 5)
     assert not waiting.done()
     await projector.transfer("alice", 6)
-    found = (await waiting).json()
-    assert (found["revision"], len(found["transfers"])) == (5, 2)
-    cut = await http.get(path, params={"min_revision": 6}, headers={"if-none-match": "*"})
-    assert_problem(cut, 409, "not_yet")
+    body = (await waiting).json()
+    assert (body["revision"], len(body["transfers"])) == (5, 2)
+    too_early = await http.get(path, params={"min_revision": 6}, headers={"if-none-match": "*"})
+    assert_problem(too_early, 409, "not_yet")
 
 
-async def test_those_who_wait_cost_few_statements_and_hold_nobody(
+async def test_waiting_reads_share_queries_and_delay_nobody(
     http: httpx.AsyncClient, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await projector.open("alice", "bob")
-    statements = []
+    polls = []
 
     async def count_reads(connection: Any, accounts: Any) -> Any:
-        statements.append(sorted(accounts))
+        polls.append(sorted(accounts))
         return await real(connection, accounts)
 
     real = gateway_reads.read_revisions
@@ -96,14 +96,14 @@ async def test_those_who_wait_cost_few_statements_and_hold_nobody(
         for name in ("alice", "bob") * 20
     ]
     began = time.monotonic()
-    refused = 0
-    while refused < 32 and time.monotonic() - began < 3.5:
-        await asyncio.wait([one for one in waiting if not one.done()], timeout=0.1)
-        refused = sum(one.done() for one in waiting)
-    assert refused == 32
+    rejected = 0
+    while rejected < 32 and time.monotonic() - began < 3.5:
+        await asyncio.wait([task for task in waiting if not task.done()], timeout=0.1)
+        rejected = sum(task.done() for task in waiting)
+    assert rejected == 32
     assert (await http.get(ALICE)).status_code == 200
-    for answer in [await one for one in waiting]:
-        assert_problem(answer, 409, "not_yet")
-        assert answer.headers["retry-after"] == "1"
-    assert 1 < len(statements) <= 82
-    assert ["alice", "bob"] in statements
+    for response in [await task for task in waiting]:
+        assert_problem(response, 409, "not_yet")
+        assert response.headers["retry-after"] == "1"
+    assert 1 < len(polls) <= 82
+    assert ["alice", "bob"] in polls

@@ -1,4 +1,4 @@
-"""Whatever says no over HTTP is a problem with a code, and echoes nothing."""
+"""Every HTTP error is a problem with a code, and repeats nothing that the client sent."""
 
 import json
 from collections.abc import AsyncIterator
@@ -16,16 +16,16 @@ from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import bearer
 
 
-def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
-    told: dict[str, Any] = answer.json()
-    assert (told["status"], told["code"], told["type"]) == (status, code, "about:blank")
+def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert (response.status_code, response.headers["content-type"]) == (status, MEDIA_TYPE)
+    problem: dict[str, Any] = response.json()
+    assert (problem["status"], problem["code"], problem["type"]) == (status, code, "about:blank")
     assert code in get_args(ProblemCode)
-    assert told["title"]
-    assert told["detail"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "payload" not in answer.text
-    return told
+    assert problem["title"]
+    assert problem["detail"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "payload" not in response.text
+    return problem
 
 
 @pytest.fixture
@@ -49,42 +49,44 @@ async def http(start_gateway: StartGateway, tmp_path: Path) -> AsyncIterator[htt
         ("GET", "/api/v1/accounts?token=payload", 400, "token_in_url"),
     ],
 )
-async def test_by_status(http: httpx.AsyncClient, method: str, path: str, status: int, code: str) -> None:
-    answer = await http.request(method, path)
-    assert_problem(answer, status, code)
-    assert ("allow" in answer.headers) == (status == 405)
+async def test_error_response_is_a_problem(
+    http: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    response = await http.request(method, path)
+    assert_problem(response, status, code)
+    assert ("allow" in response.headers) == (status == 405)
 
 
-async def test_what_a_library_says_no_with(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/index.html", headers={"range": "bytes=900-"})
-    assert_problem(answer, 416, "ranges")
-    assert answer.headers["content-range"] == "bytes */15"
+async def test_error_response_of_a_library_becomes_a_problem(http: httpx.AsyncClient) -> None:
+    response = await http.get("/index.html", headers={"range": "bytes=900-"})
+    assert_problem(response, 416, "ranges")
+    assert response.headers["content-range"] == "bytes */15"
     assert_problem(await http.get("/index.html", headers={"range": "bytes=payload"}), 400, "bad_request")
 
 
-async def test_a_bug_has_a_name_and_nothing_else(
+async def test_bug_gets_500_with_an_error_id_and_no_details(
     http: httpx.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
     log: Any,  # noqa: F811
 ) -> None:
-    async def falls(*_: object) -> None:
+    async def fail(*_: object) -> None:
         raise RuntimeError("payload")
 
-    monkeypatch.setattr(gateway_reads, "list_accounts", falls)
-    told = assert_problem(await http.get("/api/v1/accounts"), 500, "internal")
-    lines = [line for line in map(json.loads, log.lines) if line["event"] == "a request met a bug"]
-    assert [line["error_id"] for line in lines] == [told["error_id"]]
+    monkeypatch.setattr(gateway_reads, "list_accounts", fail)
+    problem = assert_problem(await http.get("/api/v1/accounts"), 500, "internal")
+    lines = [line for line in map(json.loads, log.lines) if line["event"] == "request handler failed"]
+    assert [line["error_id"] for line in lines] == [problem["error_id"]]
     assert "RuntimeError" in lines[0]["exception"]
-    assert len(log.lines) == 2  # and that it was answered no
+    assert len(log.lines) == 2  # the other one is the access log
 
 
-async def test_not_ready(start_gateway: StartGateway) -> None:
+async def test_readyz_of_a_draining_gateway_is_a_problem(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(drain_period_seconds=3.0)
     async with WebSocketClient(gateway.ws) as client, httpx.AsyncClient(base_url=gateway.http) as http:
         await client.until(lambda: client.of_type("welcome"))
         gateway.request_stop()
-        answer = await http.get("/readyz")
-        while answer.status_code == 200:
-            answer = await http.get("/readyz")
-        assert assert_problem(answer, 503, "not_ready")["detail"] == "draining"
-        assert answer.headers["retry-after"]
+        response = await http.get("/readyz")
+        while response.status_code == 200:
+            response = await http.get("/readyz")
+        assert assert_problem(response, 503, "not_ready")["detail"] == "draining"
+        assert response.headers["retry-after"]

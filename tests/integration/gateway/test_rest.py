@@ -1,4 +1,4 @@
-"""REST: lists, the snapshot of an account, transfers of any age, and errors with a stable code."""
+"""REST: lists of accounts, an account's snapshot, transfers of any age, and errors with a stable code."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,22 +20,24 @@ async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def all_of(http: httpx.AsyncClient, path: str, name: str, param: str) -> list[Any]:
-    """Every page, by `next`."""
-    found: list[Any] = []
+async def all_pages(http: httpx.AsyncClient, path: str, name: str, param: str) -> list[Any]:
+    """Returns the items of all pages."""
+    items: list[Any] = []
     page = (await http.get(path)).json()
     while True:
-        found += page[name]
+        items += page[name]
         if page["next"] is None:
-            return found
+            return items
         page = (await http.get(path, params={param: page["next"], "limit": "7"})).json()
 
 
-async def test_accounts_by_prefix_and_page(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+async def test_accounts_are_listed_by_prefix_and_page(
+    http: httpx.AsyncClient, projector: FakeProjector
+) -> None:
     names = [f"acc-{number:02}" for number in range(20)] + ["bob", "zoe"]
     await projector.open(*names)
-    listed = await all_of(http, "/api/v1/accounts?limit=7", "accounts", "cursor")
-    assert [one["account"] for one in listed] == names
+    listed = await all_pages(http, "/api/v1/accounts?limit=7", "accounts", "cursor")
+    assert [account["account"] for account in listed] == names
     assert listed[0] == {
         "account": "acc-00",
         "epoch": projector.epoch,
@@ -43,14 +45,14 @@ async def test_accounts_by_prefix_and_page(http: httpx.AsyncClient, projector: F
         "balance": listed[0]["balance"],
     }
     assert listed[0]["balance"]["amount"] == "0.00"
-    some = await http.get("/api/v1/accounts", params={"prefix": "acc-1"})
-    assert [one["account"] for one in some.json()["accounts"]] == names[10:20]
-    assert some.json()["next"] is None
+    by_prefix = await http.get("/api/v1/accounts", params={"prefix": "acc-1"})
+    assert [account["account"] for account in by_prefix.json()["accounts"]] == names[10:20]
+    assert by_prefix.json()["next"] is None
     none = await http.get("/api/v1/accounts", params={"prefix": "nobody"})
     assert none.json() == {"accounts": [], "next": None}
 
 
-async def test_an_account_is_the_body_of_a_snapshot(
+async def test_account_equals_a_snapshot_frame(
     http: httpx.AsyncClient, gateway: RunningGateway, projector: FakeProjector
 ) -> None:
     await projector.open("alice")
@@ -64,35 +66,39 @@ async def test_an_account_is_the_body_of_a_snapshot(
     assert (empty["revision"], empty["balance"], empty["transfers"]) == (0, None, [])
 
 
-async def test_older_transfers_by_the_cursor_of_a_snapshot(
+async def test_cursor_of_a_snapshot_continues_with_older_transfers(
     http: httpx.AsyncClient, projector: FakeProjector
 ) -> None:
     await projector.open("alice")
     await projector.transfer("alice", *range(1, 101))
     body = (await http.get("/api/v1/accounts/alice")).json()
-    older = await all_of(
+    older = await all_pages(
         http, f"/api/v1/accounts/alice/transfers?cursor={body['cursor']}", "transfers", "cursor"
     )
-    shown = [one["id"] for one in body["transfers"] + older]
-    assert shown == [one.id for one in reversed(projector.account("alice").transfers)]
+    ids = [transfer["id"] for transfer in body["transfers"] + older]
+    assert ids == [transfer.id for transfer in reversed(projector.account("alice").transfers)]
     newest = (await http.get("/api/v1/accounts/alice/transfers?limit=3")).json()
     assert newest["transfers"] == body["transfers"][:3]
 
 
-async def test_transfers_after_a_revision(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+async def test_transfers_after_a_revision_are_oldest_first(
+    http: httpx.AsyncClient, projector: FakeProjector
+) -> None:
     await projector.open("alice")
     await projector.transfer("alice", *range(1, 31))
-    found = await all_of(
+    transfers = await all_pages(
         http, "/api/v1/accounts/alice/transfers?after_revision=21", "transfers", "after_revision"
     )
-    assert [one["id"] for one in found] == [one.id for one in projector.account("alice").transfers[10:]]
+    assert [transfer["id"] for transfer in transfers] == [
+        transfer.id for transfer in projector.account("alice").transfers[10:]
+    ]
 
 
-async def test_one_transfer(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+async def test_transfer_is_found_by_its_id(http: httpx.AsyncClient, projector: FakeProjector) -> None:
     await projector.open("alice")
     await projector.transfer("alice", 1250)
-    one = (await http.get("/api/v1/accounts/alice/transfers/t-0")).json()
-    assert one == {
+    transfer = (await http.get("/api/v1/accounts/alice/transfers/t-0")).json()
+    assert transfer == {
         "id": "t-0",
         "amount": "12.50",
         "total": "12.50",
@@ -121,31 +127,29 @@ async def test_one_transfer(http: httpx.AsyncClient, projector: FakeProjector) -
 async def test_errors_have_a_code_and_echo_nothing(
     http: httpx.AsyncClient, path: str, status: int, code: str
 ) -> None:
-    answer = await http.get(f"/api/v1{path}")
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "junk" not in answer.text
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    response = await http.get(f"/api/v1{path}")
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "junk" not in response.text
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_cursor_is_good_for_its_own_list_only(
-    http: httpx.AsyncClient, projector: FakeProjector
-) -> None:
+async def test_cursor_of_another_list_is_rejected(http: httpx.AsyncClient, projector: FakeProjector) -> None:
     await projector.open("alice")
     other = encode_cursor(AccountId("bob"), TransferId("t-1"))
-    answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": other})
-    assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor")
-    lost = encode_cursor(AccountId("alice"), TransferId("never-there"))
-    answer = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": lost})
-    assert (answer.status_code, answer.json()["code"]) == (410, "cursor_gone")
+    response = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": other})
+    assert (response.status_code, response.json()["code"]) == (422, "bad_cursor")
+    erased = encode_cursor(AccountId("alice"), TransferId("never-there"))
+    response = await http.get("/api/v1/accounts/alice/transfers", params={"cursor": erased})
+    assert (response.status_code, response.json()["code"]) == (410, "cursor_gone")
 
 
-async def test_other_methods_are_refused(http: httpx.AsyncClient) -> None:
+async def test_other_methods_get_405(http: httpx.AsyncClient) -> None:
     assert (await http.request("TRACE", "/api/v1/accounts")).status_code == 405
     assert (await http.delete("/api/v1/accounts/alice")).status_code in (404, 405)
 
 
-async def test_the_doors_of_an_operator(http: httpx.AsyncClient) -> None:
+async def test_operator_endpoints_respond(http: httpx.AsyncClient) -> None:
     assert (await http.get("/livez")).text == "ok\n"
     assert (await http.get("/readyz")).text == "ok\n"
     assert "livebalance_gateway_sessions" in (await http.get("/metrics")).text

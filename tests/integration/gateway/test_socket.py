@@ -1,4 +1,4 @@
-"""What a client may do wrong, and what it gets; how connections end."""
+"""WebSocket connections: messages, errors, slow readers, and how connections end."""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.integration.gateway.websocket_client import WebSocketClient
 
 
-async def test_a_ping_is_answered(gateway: RunningGateway) -> None:
+async def test_ping_message_gets_ok(gateway: RunningGateway) -> None:
     async with WebSocketClient(gateway.ws) as client:
-        asked = await client.request("ping")
-        await client.until(lambda: {"type": "ok", "id": asked} in client.frames)
+        request = await client.request("ping")
+        await client.until(lambda: {"type": "ok", "id": request} in client.frames)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ async def test_a_ping_is_answered(gateway: RunningGateway) -> None:
         ("[" * 5000, "bad_message"),
     ],
 )
-async def test_a_bad_message_has_its_error_and_the_connection_lives(
+async def test_bad_message_gets_an_error_and_connection_lives(
     gateway: RunningGateway, text: str, code: str
 ) -> None:
     async with WebSocketClient(gateway.ws) as client:
@@ -54,7 +54,7 @@ async def test_a_bad_message_has_its_error_and_the_connection_lives(
         await client.until(lambda: client.of_type("ok"))
 
 
-async def test_the_third_bad_message_ends_it(gateway: RunningGateway) -> None:
+async def test_third_bad_message_closes_with_4500(gateway: RunningGateway) -> None:
     async with WebSocketClient(gateway.ws) as client:
         for _ in range(3):
             await client.send("{")
@@ -67,61 +67,64 @@ async def test_the_third_bad_message_ends_it(gateway: RunningGateway) -> None:
     [(b"binary", 1003), ("x" * 17_000, 1009), (["many"] * 100, 1008)],
     ids=["binary", "too big", "fragments"],
 )
-async def test_what_no_client_of_ours_sends_ends_it(gateway: RunningGateway, message: Any, code: int) -> None:
+async def test_forbidden_message_closes_the_connection(
+    gateway: RunningGateway, message: Any, code: int
+) -> None:
     async with WebSocketClient(gateway.ws) as client:
         await client.send(message)
         assert (await client.until_closed())[0] == code
 
 
-async def test_a_message_may_come_in_fragments(gateway: RunningGateway) -> None:
+async def test_message_in_fragments_is_accepted(gateway: RunningGateway) -> None:
     async with WebSocketClient(gateway.ws) as client:
         await client.send(['{"type":', '"ping",', '"id":7}'])  # type: ignore[arg-type] # as websockets sends them
         await client.until(lambda: {"type": "ok", "id": 7} in client.frames)
 
 
 def raw_frame(opcode: int, payload: bytes) -> bytes:
-    """Masked with zeros."""
+    """Returns a frame of a client, masked with a key of zeros."""
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
 
 
-async def test_a_pong_goes_before_what_answers_a_later_frame(gateway: RunningGateway) -> None:
-    """The ping lies between the fragments of a message, and all of it comes at once."""
+async def test_pong_is_sent_before_answers_to_later_frames(gateway: RunningGateway) -> None:
+    """The ping is between the fragments of a message, and all of them arrive at once."""
     text = b'{"type":"ping","id":1}'
-    async with await RawConnection.open(gateway.http) as one:
-        one.send(frame(TEXT, text[:5], fin=False) + frame(PING, b"hello") + frame(CONT, text[5:]))
+    async with await RawConnection.open(gateway.http) as connection:
+        connection.send(frame(TEXT, text[:5], fin=False) + frame(PING, b"hello") + frame(CONT, text[5:]))
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while (heard := await one.read_frame()) != (PONG, b"hello"):
-                assert b'"ok"' not in heard[1]
-        assert (await one.until("ok"))["id"] == 1
+            while (received := await connection.read_frame()) != (PONG, b"hello"):
+                assert b'"ok"' not in received[1]
+        assert (await connection.until("ok"))["id"] == 1
 
 
-async def test_text_that_is_no_utf8_ends_it(gateway: RunningGateway) -> None:
+async def test_invalid_utf8_closes_with_1007(gateway: RunningGateway) -> None:
     async with WebSocketClient(gateway.ws) as client:
         client.transport.write(raw_frame(1, b"\xff\xfe"))
         assert (await client.until_closed())[0] == 1007
 
 
-async def refused(url: str, **options: Any) -> int:
-    with pytest.raises(InvalidStatus) as refusal:
+async def rejection_status(url: str, **options: Any) -> int:
+    """Returns the HTTP status with which a handshake is rejected."""
+    with pytest.raises(InvalidStatus) as rejected:
         async with WebSocketClient(url, **options):
             pass
-    status: int = refusal.value.response.status_code
+    status: int = rejected.value.response.status_code
     return status
 
 
-async def test_who_may_not_come_in(gateway: RunningGateway) -> None:
-    assert await refused(gateway.http.replace("http", "ws") + "/other") == 404
-    assert await refused(gateway.ws, origin="http://elsewhere.example") == 403
-    assert await refused(gateway.ws, origin="null") == 403
-    assert await refused(gateway.ws, subprotocols=["another.v9"]) == 400
-    async with WebSocketClient(gateway.ws, origin=gateway.http) as client:  # our own page
+async def test_handshake_with_wrong_path_origin_or_subprotocol_is_rejected(gateway: RunningGateway) -> None:
+    assert await rejection_status(gateway.http.replace("http", "ws") + "/other") == 404
+    assert await rejection_status(gateway.ws, origin="http://elsewhere.example") == 403
+    assert await rejection_status(gateway.ws, origin="null") == 403
+    assert await rejection_status(gateway.ws, subprotocols=["another.v9"]) == 400
+    async with WebSocketClient(gateway.ws, origin=gateway.http) as client:  # the gateway's own page
         await client.until(lambda: client.of_type("welcome"))
 
 
-async def talk(gateway: RunningGateway, request: bytes) -> bytes:
-    """Everything the gateway says until it closes."""
-    at = urlsplit(gateway.http)
-    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+async def send_request(gateway: RunningGateway, request: bytes) -> bytes:
+    """Sends `request`, and returns everything until the gateway closes the connection."""
+    address = urlsplit(gateway.http)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
         writer.write(request)
         async with asyncio.timeout(5):
@@ -132,7 +135,7 @@ async def talk(gateway: RunningGateway, request: bytes) -> bytes:
         writer.transport.abort()
 
 
-UPGRADE = (
+HANDSHAKE_HEAD = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: livebalance.v1\r\n"
@@ -142,45 +145,47 @@ UPGRADE = (
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (UPGRADE.replace(b"Version: 13", b"Version: 12") + b"\r\n", 426),
-        (UPGRADE.replace(b"AAAAAAAA", b"A") + b"\r\n", 400),
-        (UPGRADE + b"X-Long: " + b"a" * 9000 + b"\r\n\r\n", 431),
-        (UPGRADE + b"X-Longer: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (HANDSHAKE_HEAD.replace(b"Version: 13", b"Version: 12") + b"\r\n", 426),
+        (HANDSHAKE_HEAD.replace(b"AAAAAAAA", b"A") + b"\r\n", 400),
+        (HANDSHAKE_HEAD + b"X-Long: " + b"a" * 9000 + b"\r\n\r\n", 431),
+        (HANDSHAKE_HEAD + b"X-Longer: " + b"a" * 40_000 + b"\r\n\r\n", 431),
     ],
     ids=["version", "key", "long header", "too long a head"],
 )
-async def test_a_bad_handshake_is_answered(gateway: RunningGateway, request_: bytes, status: int) -> None:
-    assert (await talk(gateway, request_)).startswith(f"HTTP/1.1 {status} ".encode())
+async def test_bad_handshake_gets_an_error_status(
+    gateway: RunningGateway, request_: bytes, status: int
+) -> None:
+    assert (await send_request(gateway, request_)).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-async def test_who_says_nothing_is_cut_off(start_gateway: StartGateway) -> None:
+async def test_silent_client_is_aborted_after_the_head_timeout(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(request_head_timeout_seconds=0.2)
-    assert await talk(gateway, b"") == b""
-    assert await talk(gateway, b"GET / HTTP/1.1\r\nHost:") == b""
+    assert await send_request(gateway, b"") == b""
+    assert await send_request(gateway, b"GET / HTTP/1.1\r\nHost:") == b""
 
 
-async def test_who_does_not_pong_is_cut_off(start_gateway: StartGateway) -> None:
+async def test_client_that_sends_no_pong_is_aborted(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(ping_interval_seconds=0.2, heartbeat_interval_seconds=60.0)
-    at = urlsplit(gateway.http)
-    reader, writer = await asyncio.open_connection(at.hostname, at.port)
-    writer.write(UPGRADE + CRLF)
+    address = urlsplit(gateway.http)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(HANDSHAKE_HEAD + CRLF)
     async with asyncio.timeout(5):
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(1_000_000)
     writer.transport.abort()
-    async with WebSocketClient(gateway.ws) as client:  # which does
+    async with WebSocketClient(gateway.ws) as client:  # which answers pings
         await asyncio.sleep(0.7)
         await client.request("ping")
         await client.until(lambda: client.of_type("ok"))
 
 
-async def test_a_client_that_says_goodbye_is_answered(gateway: RunningGateway) -> None:
+async def test_close_frame_of_a_client_is_answered(gateway: RunningGateway) -> None:
     async with WebSocketClient(gateway.ws) as client:
         client.transport.write(raw_frame(8, (1000).to_bytes(2, "big")))
         assert (await client.until_closed())[0] == 1000
 
 
-async def test_a_drain_sends_everyone_elsewhere(
+async def test_drain_closes_every_client_with_4000(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(drain_period_seconds=1.0)
@@ -196,7 +201,7 @@ async def test_a_drain_sends_everyone_elsewhere(
         await client.__aexit__(None, None, None)
 
 
-async def test_a_slow_reader_loses_nothing_and_costs_no_memory(
+async def test_slow_reader_gets_every_transfer_from_postgres(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(send_buffer_bytes=8192, recovery_page_rows=50)
@@ -216,15 +221,15 @@ async def test_a_slow_reader_loses_nothing_and_costs_no_memory(
         slow.reading.set()
         await slow.until_at("busy", 2401, within=20)
         await slow.until_at("other", 3)
-        assert [one["id"] for one in slow.shown["busy"].transfers] == [
-            one.id for one in projector.account("busy").transfers
+        assert [transfer["id"] for transfer in slow.shown["busy"].transfers] == [
+            transfer.id for transfer in projector.account("busy").transfers
         ]
-        assert any(one.get("more") for one in slow.of_type("delta"))  # the rest came from Postgres
+        assert any(delta.get("more") for delta in slow.of_type("delta"))  # read from Postgres, in pages
         await projector.transfer("busy", 1)
         await slow.until_at("busy", 2403)
 
 
-async def test_a_reader_a_little_too_slow_gets_many_deltas_as_one(
+async def test_slightly_slow_reader_gets_conflated_deltas(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(send_buffer_bytes=8192)
@@ -250,17 +255,17 @@ async def test_a_reader_a_little_too_slow_gets_many_deltas_as_one(
             assert slow.shown[account].balance == quick.shown[account].balance
         assert len(slow.of_type("delta")) < 350
         assert len(slow.of_type("snapshot")) == 2
-        assert not any("more" in one for one in slow.of_type("delta"))  # nothing had to be read again
+        assert not any("more" in delta for delta in slow.of_type("delta"))  # none was read from Postgres
         assert await gateway.counter("conflated_frames", reason="slow") > 50
 
 
-async def test_a_client_may_want_data_less_often(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_rate_limits_the_updates_of_a_client(gateway: RunningGateway, projector: FakeProjector) -> None:
     await projector.open("busy", "other")
     async with WebSocketClient(gateway.ws) as client, WebSocketClient(gateway.ws) as quick:
-        for one in (client, quick):
-            await one.subscribe("busy", "other")
-            await one.until(lambda one=one: len(one.shown) == 2)
-        await client.request("rate", max_per_second=0.02)  # every 50 s: never again in this test
+        for each in (client, quick):
+            await each.subscribe("busy", "other")
+            await each.until(lambda each=each: len(each.shown) == 2)
+        await client.request("rate", max_per_second=0.02)  # one update in 50 s, so none in this test
         await projector.transfer("busy", 1)
         await client.until_at("busy", 3)
         for number in range(10):
@@ -274,16 +279,14 @@ async def test_a_client_may_want_data_less_often(gateway: RunningGateway, projec
         await client.until_at("busy", 23)
         await client.until_at("other", 21)
         assert client.shown["busy"].transfers == quick.shown["busy"].transfers
-        assert len(client.of_type("delta")) == 3  # one of each account, when it was lifted
+        assert len(client.of_type("delta")) == 3  # one per account, when the limit ended
         await client.request("rate", max_per_second=5)
         for number in (1, 2):
             await projector.transfer("busy", number)
-        await client.until_at("busy", 27)  # the second by itself, when it is due
+        await client.until_at("busy", 27)  # the second one arrives when it is due
 
 
-async def test_a_reader_that_never_reads_is_aborted(
-    start_gateway: StartGateway, projector: FakeProjector
-) -> None:
+async def test_stalled_reader_is_aborted(start_gateway: StartGateway, projector: FakeProjector) -> None:
     gateway = await start_gateway(
         send_buffer_bytes=8192, ping_interval_seconds=1.0, write_timeout_seconds=2.0
     )
@@ -305,7 +308,7 @@ async def test_a_reader_that_never_reads_is_aborted(
         dead.reading.set()
 
 
-async def test_a_bug_met_by_one_client_does_not_reach_the_others(
+async def test_bug_met_by_one_client_does_not_affect_others(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with WebSocketClient(gateway.ws) as unlucky, WebSocketClient(gateway.ws) as other:

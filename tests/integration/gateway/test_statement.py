@@ -1,4 +1,4 @@
-"""Statements over REST: both forms, their edges, and what they are when they cannot be told to the end."""
+"""Statements over REST: JSON and CSV, periods, and statements that are aborted."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ MANY = 23
 async def http(
     gateway: RunningGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Alice moved 23 times, 1 ms apart, and pages are small."""
+    """The account alice has 23 transfers, 1 ms apart; a page has 5."""
     monkeypatch.setattr(statements, "PAGE_ROWS", 5)
     await projector.open("alice", "bob")
     await projector.transfer("alice", *range(-3, MANY - 3))
@@ -34,18 +34,22 @@ async def http(
         yield client
 
 
-def at(number: int) -> str:
-    """When the transfer of that number was recorded."""
+def recorded_at(number: int) -> str:
+    """Returns the time of the transfer with this number."""
     return format_rfc3339(Millis(START + number))
 
 
-async def test_all_of_it(http: httpx.AsyncClient, projector: FakeProjector) -> None:
-    answer = await http.get(PATH)
-    assert answer.headers["content-type"] == "application/json"
-    told = answer.json()
+async def test_statement_without_a_period_has_all_transfers(
+    http: httpx.AsyncClient, projector: FakeProjector
+) -> None:
+    response = await http.get(PATH)
+    assert response.headers["content-type"] == "application/json"
+    statement = response.json()
     page = projector.account("alice")
-    assert [one["id"] for one in told.pop("transfers")] == [one.id for one in page.transfers]
-    assert told == {
+    assert [transfer["id"] for transfer in statement.pop("transfers")] == [
+        transfer.id for transfer in page.transfers
+    ]
+    assert statement == {
         "account": "alice",
         "epoch": projector.epoch,
         "revision": page.revision,
@@ -62,41 +66,46 @@ async def test_all_of_it(http: httpx.AsyncClient, projector: FakeProjector) -> N
 @pytest.mark.parametrize(
     ("first", "last"), [(0, MANY), (5, 10), (5, 5), (0, 1), (22, 23), (22, 99), (23, 99)]
 )
-async def test_a_period_has_its_beginning_and_not_its_end(
-    http: httpx.AsyncClient, first: int, last: int
-) -> None:
-    told = (await http.get(PATH, params={"from": at(first), "to": at(last)})).json()
+async def test_period_includes_from_and_excludes_to(http: httpx.AsyncClient, first: int, last: int) -> None:
+    statement = (await http.get(PATH, params={"from": recorded_at(first), "to": recorded_at(last)})).json()
     ids = [f"t-{number}" for number in range(first, min(last, MANY))]
-    assert [one["id"] for one in told["transfers"]] == ids
-    moved = sum(Decimal(one["amount"]) for one in told["transfers"])
-    assert Decimal(told["opening"]["balance"]) + moved == Decimal(told["closing"]["balance"])
+    assert [transfer["id"] for transfer in statement["transfers"]] == ids
+    total = sum(Decimal(transfer["amount"]) for transfer in statement["transfers"])
+    assert Decimal(statement["opening"]["balance"]) + total == Decimal(statement["closing"]["balance"])
     if first:
-        assert told["opening"]["revision"] == 2 * first
+        assert statement["opening"]["revision"] == 2 * first
 
 
-async def test_as_csv_it_says_the_same(http: httpx.AsyncClient) -> None:
-    period = {"from": at(3), "to": at(20)}
-    told = (await http.get(PATH, params=period)).json()
-    answer = await http.get(PATH, params={**period, "format": "csv"})
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
-    assert answer.headers["content-disposition"] == 'attachment; filename="alice.csv"'
-    assert answer.text.endswith("\r\n")
-    opening, *lines, closing = list(csv.DictReader(io.StringIO(answer.text)))
+async def test_csv_equals_json(http: httpx.AsyncClient) -> None:
+    period = {"from": recorded_at(3), "to": recorded_at(20)}
+    statement = (await http.get(PATH, params=period)).json()
+    response = await http.get(PATH, params={**period, "format": "csv"})
+    assert response.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+    assert response.headers["content-disposition"] == 'attachment; filename="alice.csv"'
+    assert response.text.endswith("\r\n")
+    opening, *lines, closing = list(csv.DictReader(io.StringIO(response.text)))
     for edge, name in ((opening, "opening"), (closing, "closing")):
         assert (edge["line"], edge["transfer_id"]) == (name, "")
-        shown = {"revision": int(edge["revision"]), "total": edge["total"], "balance": edge["balance"]}
-        assert shown == told[name]
+        values = {"revision": int(edge["revision"]), "total": edge["total"], "balance": edge["balance"]}
+        assert values == statement[name]
     assert {line["line"] for line in lines} == {"transfer"}
-    for line, one in zip(lines, told["transfers"], strict=True):
-        assert line["balance"] == str(100 + Decimal(one["total"]))
-        assert (line["transfer_id"], line["revision"]) == (one["id"], str(one["revision"]))
-        assert all(line[name] == one[name] for name in ("amount", "total", "occurred_at", "source"))
+    for line, transfer in zip(lines, statement["transfers"], strict=True):
+        assert line["balance"] == str(100 + Decimal(transfer["total"]))
+        assert (line["transfer_id"], line["revision"]) == (transfer["id"], str(transfer["revision"]))
+        assert all(line[name] == transfer[name] for name in ("amount", "total", "occurred_at", "source"))
 
 
-async def test_of_nothing(http: httpx.AsyncClient, projector: FakeProjector) -> None:
+async def test_statement_of_an_unknown_account_is_empty(
+    http: httpx.AsyncClient, projector: FakeProjector
+) -> None:
     empty = {"revision": 0, "total": "0", "balance": None}
-    told = (await http.get("/api/v1/accounts/nobody/statement")).json()
-    assert (told["revision"], told["opening"], told["closing"], told["transfers"]) == (0, empty, empty, [])
+    statement = (await http.get("/api/v1/accounts/nobody/statement")).json()
+    assert (statement["revision"], statement["opening"], statement["closing"], statement["transfers"]) == (
+        0,
+        empty,
+        empty,
+        [],
+    )
     lines = (await http.get("/api/v1/accounts/nobody/statement?format=csv")).text.splitlines()
     assert lines[1:] == ["opening,0,,,0,,,", "closing,0,,,0,,,"]
 
@@ -112,81 +121,81 @@ async def test_of_nothing(http: httpx.AsyncClient, projector: FakeProjector) -> 
         "format=pdf",
     ],
 )
-async def test_what_is_no_period_or_form(http: httpx.AsyncClient, query: str) -> None:
-    answer = await http.get(f"{PATH}?{query}")
-    assert (answer.status_code, answer.json()["code"]) == (422, "bad_parameter")
-    assert (await http.get(PATH)).status_code == 200  # and nobody is thought to be reading
+async def test_invalid_period_or_format_gets_422(http: httpx.AsyncClient, query: str) -> None:
+    response = await http.get(f"{PATH}?{query}")
+    assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+    assert (await http.get(PATH)).status_code == 200  # the user is not counted as reading a statement
 
 
-async def test_only_for_whom_it_is(http: httpx.AsyncClient) -> None:
-    answer = await http.get(PATH, headers=bearer(token(["bob"])))
-    assert (answer.status_code, answer.json()["code"]) == (403, "no_access")
+async def test_statement_needs_a_token_for_the_account(http: httpx.AsyncClient) -> None:
+    response = await http.get(PATH, headers=bearer(token(["bob"])))
+    assert (response.status_code, response.json()["code"]) == (403, "no_access")
     assert (await http.get(PATH, headers={"authorization": ""})).status_code == 401
 
 
-async def cut(http: httpx.AsyncClient, query: str = "") -> str:
-    """What came of a statement whose connection was closed on it."""
-    got = b""
-    async with http.stream("GET", f"{PATH}{query}") as answer:
-        assert answer.status_code == 200
+async def read_aborted(http: httpx.AsyncClient, query: str = "") -> str:
+    """Returns what was received of a statement that the gateway aborts."""
+    received = b""
+    async with http.stream("GET", f"{PATH}{query}") as response:
+        assert response.status_code == 200
         try:
-            async for chunk in answer.aiter_bytes():
-                got += chunk
+            async for chunk in response.aiter_bytes():
+                received += chunk
         except httpx.RemoteProtocolError:
-            return got.decode()
-    raise AssertionError("it came to its end")
+            return received.decode()
+    raise AssertionError("the statement was not aborted")
 
 
-def before_page(number: int, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
-    """Something happens once, just before that page is read."""
+def before_page(number: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[None]]) -> None:
+    """Makes `action` happen once, just before the page with this number is read."""
     read, count = gateway_reads.read_newer, 0
 
-    async def newer(*given: Any) -> Any:
+    async def newer(*arguments: Any) -> Any:
         nonlocal count
         count += 1
         if count == number:
-            await then()
-        return await read(*given)
+            await action()
+        return await read(*arguments)
 
     monkeypatch.setattr(gateway_reads, "read_newer", newer)
 
 
 @pytest.mark.parametrize("query", ["", "?format=csv"])
-async def test_one_whose_epoch_ends_is_cut_off(
+async def test_statement_is_aborted_if_the_epoch_changes(
     http: httpx.AsyncClient, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     before_page(3, monkeypatch, lambda: projector.change_epoch("00000000000000a2"))
-    got = await cut(http, query)
-    assert "t-9" in got
-    assert "t-10" not in got
-    assert not got.endswith("]}")
-    assert "closing," not in got
+    received = await read_aborted(http, query)
+    assert "t-9" in received
+    assert "t-10" not in received
+    assert not received.endswith("]}")
+    assert "closing," not in received
     assert (await http.get(PATH)).json()["epoch"] == "00000000000000a2"
 
 
-async def test_one_whose_account_is_erased_is_cut_off(
+async def test_statement_is_aborted_if_the_account_is_erased(
     http: httpx.AsyncClient, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_page(2, monkeypatch, lambda: projector.erase("alice"))
-    await cut(http)
+    await read_aborted(http)
 
 
-async def test_one_that_may_not_be_seen_any_more_is_cut_off(
+async def test_statement_is_aborted_if_access_is_revoked(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may = RequestAuth.may_see
+    real = RequestAuth.may_see
     count = 0
 
-    def see(*given: Any) -> bool:
+    def may_see(*arguments: Any) -> bool:
         nonlocal count
         count += 1
-        return count < 4 and may(*given)
+        return count < 4 and real(*arguments)
 
-    monkeypatch.setattr(RequestAuth, "may_see", see)
-    await cut(http)
+    monkeypatch.setattr(RequestAuth, "may_see", may_see)
+    await read_aborted(http)
 
 
-async def test_one_that_takes_too_long_is_cut_off(
+async def test_statement_is_aborted_at_its_deadline(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statements, "DEADLINE_SECONDS", 0.0)

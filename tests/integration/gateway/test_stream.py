@@ -1,4 +1,4 @@
-"""Server-sent events: what the socket says, with the same rights and bounds, resumed by an event's id."""
+"""Server-sent events: the frames of a WebSocket, with the same rights and limits, resumed by event ids."""
 
 import asyncio
 import json
@@ -22,70 +22,71 @@ from tests.tokens import bearer, token
 ORIGIN = "https://bank.example"
 
 
-def told(listener: SseClient) -> list[str]:
-    return [one["type"] for one in listener.frames if one["type"] not in ("status", "heartbeat")]
+def frame_types(stream: SseClient) -> list[str]:
+    return [frame["type"] for frame in stream.frames if frame["type"] not in ("status", "heartbeat")]
 
 
-# --- following
+# --- snapshots and deltas
 
 
-async def test_snapshots_and_deltas_of_two_accounts(
+async def test_stream_has_the_same_snapshots_and_deltas_as_a_websocket(
     gateway: RunningGateway, projector: FakeProjector
 ) -> None:
     await projector.open("alice", "bob")
     await projector.transfer("alice", *range(1, 60))
-    async with SseClient(gateway.http, "alice", "bob") as one, WebSocketClient(gateway.ws) as client:
-        assert one.headers["content-type"].startswith("text/event-stream")
-        assert (one.headers["cache-control"], one.headers["x-accel-buffering"]) == ("no-store", "no")
+    async with SseClient(gateway.http, "alice", "bob") as stream, WebSocketClient(gateway.ws) as client:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert (stream.headers["cache-control"], stream.headers["x-accel-buffering"]) == ("no-store", "no")
         await client.subscribe("alice", "bob")
         await client.until_at("alice", 119)
         await client.until_at("bob", 1)
-        await one.until_at("alice", 119)
-        await one.until_at("bob", 1)
-        assert sorted(told(one)) == ["ok", "snapshot", "snapshot", "welcome"]
+        await stream.until_at("alice", 119)
+        await stream.until_at("bob", 1)
+        assert sorted(frame_types(stream)) == ["ok", "snapshot", "snapshot", "welcome"]
         await projector.transfer("alice", 7)
         await projector.transfer("bob", 8, 9)
         await client.until_at("alice", 121)
         await client.until_at("bob", 5)
-        assert_shows(await one.until_at("bob", 5), projector.account("bob"))
-        await one.until_at("alice", 121)
+        assert_shows(await stream.until_at("bob", 5), projector.account("bob"))
+        await stream.until_at("alice", 121)
 
-        def of(type_: str, frames: list[Any]) -> list[Any]:
-            return sorted((f for f in frames if f["type"] == type_), key=lambda f: f["channel"])
+        def of_type(type_: str, frames: list[Any]) -> list[Any]:
+            matching = [frame for frame in frames if frame["type"] == type_]
+            return sorted(matching, key=lambda frame: frame["channel"])
 
         for type_ in ("snapshot", "delta"):
-            assert of(type_, one.frames) == of(type_, client.frames)
+            assert of_type(type_, stream.frames) == of_type(type_, client.frames)
 
 
-async def test_heartbeats_flow(start_gateway: StartGateway, projector: FakeProjector) -> None:
+async def test_heartbeats_are_sent(start_gateway: StartGateway, projector: FakeProjector) -> None:
     gateway = await start_gateway(heartbeat_interval_seconds=0.1, audit_interval_seconds=0.2)
     await projector.open("alice")
-    async with SseClient(gateway.http, "alice") as one:
-        await one.until(lambda: any(beat["as_of"] for beat in one.of_type("heartbeat")))
+    async with SseClient(gateway.http, "alice") as stream:
+        await stream.until(lambda: any(beat["as_of"] for beat in stream.of_type("heartbeat")))
 
 
 # --- resuming
 
 
-async def test_a_cut_is_resumed_without_gap_or_repeat(
+async def test_stream_resumes_without_gap_or_repeat(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     first, second = await start_gateway(), await start_gateway()
     await projector.open("alice", "bob", "carol")
-    async with SseClient(first.http, "alice", "bob") as one:
-        await one.until_at("bob", 1)
+    async with SseClient(first.http, "alice", "bob") as stream:
+        await stream.until_at("bob", 1)
         await projector.transfer("alice", 1, 2)
-        await one.until_at("alice", 5)
+        await stream.until_at("alice", 5)
     await projector.transfer("alice", 3)
     await projector.transfer("carol", 3)
     async with SseClient(
-        second.http, "alice", "bob", "carol", last_event_id=one.last_event_id, shown=one.shown
+        second.http, "alice", "bob", "carol", last_event_id=stream.last_event_id, shown=stream.shown
     ) as again:
         assert_shows(await again.until_at("alice", 7), projector.account("alice"))
         await again.until_at("carol", 3)
         await projector.transfer("bob", 4)
         assert_shows(await again.until_at("bob", 3), projector.account("bob"))
-        data = [(f["type"], f["channel"]) for f in again.frames if "channel" in f]
+        data = [(frame["type"], frame["channel"]) for frame in again.frames if "channel" in frame]
         assert sorted(data[:2]) == [("delta", "account:alice"), ("snapshot", "account:carol")]
         assert data[2:] == [("delta", "account:bob")]
     async with SseClient(
@@ -94,22 +95,22 @@ async def test_a_cut_is_resumed_without_gap_or_repeat(
         await last.until(lambda: last.of_type("ok"))
         await projector.transfer("alice", 4)
         await last.until_at("alice", 9)
-        assert told(last) == ["welcome", "ok", "delta"]
+        assert frame_types(last) == ["welcome", "ok", "delta"]
 
 
-async def test_each_event_can_be_the_last(gateway: RunningGateway, projector: FakeProjector) -> None:
-    """Wherever it is cut, what was heard until then is where it goes on."""
+async def test_stream_resumes_from_every_event_id(gateway: RunningGateway, projector: FakeProjector) -> None:
+    """Wherever the connection breaks, the client resumes from the last event that it has received."""
     await projector.open("alice", "bob")
-    async with SseClient(gateway.http, "alice", "bob") as one:
-        await one.until_at("alice", 1)
-        await one.until_at("bob", 1)
+    async with SseClient(gateway.http, "alice", "bob") as stream:
+        await stream.until_at("alice", 1)
+        await stream.until_at("bob", 1)
         for number in range(3):
             await projector.write({"alice": [number, None], "bob": [number, None]})
-        await one.until_at("alice", 7)
-        await one.until_at("bob", 7)
-    assert len({mark for mark, _ in one.points}) == 8
-    for mark, shown in one.points:
-        async with SseClient(gateway.http, "alice", "bob", last_event_id=mark, shown=shown) as again:
+        await stream.until_at("alice", 7)
+        await stream.until_at("bob", 7)
+    assert len({event_id for event_id, _ in stream.points}) == 8
+    for event_id, shown in stream.points:
+        async with SseClient(gateway.http, "alice", "bob", last_event_id=event_id, shown=shown) as again:
             assert_shows(await again.until_at("alice", 7), projector.account("alice"))
             assert_shows(await again.until_at("bob", 7), projector.account("bob"))
             assert len(again.of_type("snapshot")) == 2 - len(shown)
@@ -118,17 +119,17 @@ async def test_each_event_can_be_the_last(gateway: RunningGateway, projector: Fa
 @pytest.mark.parametrize(
     ("epoch", "revision", "reason"), [("00000000000000a1", 99, "ahead"), ("00000000000000ff", 1, "epoch")]
 )
-async def test_a_position_that_is_none_here_begins_anew(
+async def test_unknown_position_gets_a_snapshot(
     gateway: RunningGateway, projector: FakeProjector, epoch: str, revision: int, reason: str
 ) -> None:
     await projector.open("alice")
-    mark = encode_event_id({AccountId("alice"): Position(Epoch(epoch), Revision(revision))})
-    async with SseClient(gateway.http, "alice", last_event_id=mark) as one:
-        await one.until_at("alice", 1)
-        assert one.of_type("snapshot")[0]["reason"] == reason
+    event_id = encode_event_id({AccountId("alice"): Position(Epoch(epoch), Revision(revision))})
+    async with SseClient(gateway.http, "alice", last_event_id=event_id) as stream:
+        await stream.until_at("alice", 1)
+        assert stream.of_type("snapshot")[0]["reason"] == reason
 
 
-async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, projector: FakeProjector) -> None:
+async def test_slow_reader_gets_every_transfer(start_gateway: StartGateway, projector: FakeProjector) -> None:
     gateway = await start_gateway(send_buffer_bytes=4096, client_queue_bytes=8192, recovery_page_rows=20)
     await projector.open("alice", "bob")
     async with (
@@ -137,28 +138,26 @@ async def test_a_slow_reader_loses_nothing(start_gateway: StartGateway, projecto
     ):
         await slow.until_at("alice", 1)
         slow.reading.clear()
-        forgotten = await gateway.counter("client_queue_overflows")
+        overflows = await gateway.counter("client_queue_overflows")
         for number in range(120):
             await projector.transfer("alice", *range(number, number + 20))
             await projector.transfer("bob", number)
         await quick.until_at("bob", 241)
-        assert await gateway.counter("client_queue_overflows") > forgotten
+        assert await gateway.counter("client_queue_overflows") > overflows
         slow.reading.set()
         assert_shows(await slow.until_at("alice", 4801, 30), projector.account("alice"))
         assert_shows(await slow.until_at("bob", 241), projector.account("bob"))
         assert len(slow.of_type("snapshot")) == 2
 
 
-async def test_a_reader_that_takes_nothing_is_aborted(
-    start_gateway: StartGateway, projector: FakeProjector
-) -> None:
+async def test_stalled_reader_is_aborted(start_gateway: StartGateway, projector: FakeProjector) -> None:
     gateway = await start_gateway(
         send_buffer_bytes=4096, write_timeout_seconds=0.5, ping_interval_seconds=0.2
     )
     await projector.open("alice")
-    async with SseClient(gateway.http, "alice", narrow=True) as stuck:
-        await stuck.until_at("alice", 1)
-        stuck.reading.clear()
+    async with SseClient(gateway.http, "alice", narrow=True) as stalled:
+        await stalled.until_at("alice", 1)
+        stalled.reading.clear()
         before = await gateway.counter("closed_connections", code="1006", reason="no_progress")
         async with asyncio.timeout(15):
             while await gateway.counter("closed_connections", code="1006", reason="no_progress") == before:
@@ -166,24 +165,24 @@ async def test_a_reader_that_takes_nothing_is_aborted(
         await gateway.until_sessions(0)
 
 
-async def test_what_cannot_be_read_now_is_asked_for_again(
+async def test_unavailable_account_closes_the_stream_for_a_retry(
     gateway: RunningGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream cannot subscribe again: it comes back, with what it has of the others."""
+    """A stream's client cannot subscribe again, so it reconnects and resumes its other accounts."""
     await projector.open("alice", "bob")
     async with SseClient(gateway.http, "alice") as before:
         await before.until_at("alice", 1)
-    with monkeypatch.context() as away:
+    with monkeypatch.context() as unavailable:
 
-        async def fails(*_: object) -> None:
+        async def fail(*_: object) -> None:
             raise UnavailableError
 
-        away.setattr(gateway_reads, "read_accounts", fails)
-        async with SseClient(gateway.http, "alice", "bob", last_event_id=before.last_event_id) as one:
-            end = await one.until_end()
+        unavailable.setattr(gateway_reads, "read_accounts", fail)
+        async with SseClient(gateway.http, "alice", "bob", last_event_id=before.last_event_id) as stream:
+            end = await stream.until_end()
             assert (end.code, end.reason) == (4013, "busy")
-            assert one.retry == end.retry_after_ms
-            assert {error["code"] for error in one.of_type("error")} == {"unavailable"}
+            assert stream.retry == end.retry_after_ms
+            assert {error["code"] for error in stream.of_type("error")} == {"unavailable"}
     async with SseClient(
         gateway.http, "alice", "bob", last_event_id=before.last_event_id, shown=before.shown
     ) as again:
@@ -194,70 +193,72 @@ async def test_what_cannot_be_read_now_is_asked_for_again(
 # --- rights
 
 
-async def test_what_one_may_not_see(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_hidden_accounts_get_no_access(gateway: RunningGateway, projector: FakeProjector) -> None:
     await projector.open("alice", "secret")
-    mine = token(["alice"])
+    token_ = token(["alice"])
     async with (
-        SseClient(gateway.http, "secret", "alice", "nowhere", token=mine) as one,
-        WebSocketClient(gateway.ws, token=mine) as client,
+        SseClient(gateway.http, "secret", "alice", "nowhere", token=token_) as stream,
+        WebSocketClient(gateway.ws, token=token_) as client,
     ):
         await client.subscribe("secret", "alice", "nowhere")
         await client.until_at("alice", 1)
-        await one.until_at("alice", 1)
-        assert one.of_type("error") == client.of_type("error")
-        assert {error["code"] for error in one.of_type("error")} == {"no_access"}
+        await stream.until_at("alice", 1)
+        assert stream.of_type("error") == client.of_type("error")
+        assert {error["code"] for error in stream.of_type("error")} == {"no_access"}
         await projector.transfer("secret", 5)
         await projector.transfer("alice", 5)
-        await one.until_at("alice", 3)
-        assert "secret" not in one.shown
+        await stream.until_at("alice", 3)
+        assert "secret" not in stream.shown
 
 
-async def test_with_nothing_left_it_ends(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_stream_without_visible_accounts_ends(
+    gateway: RunningGateway, projector: FakeProjector
+) -> None:
     await projector.open("alice", "bob")
-    async with SseClient(gateway.http, "secret", token=token(["alice"])) as one:
-        assert await one.until_end() == (4503, "nothing_left", None)
-        assert told(one) == ["welcome", "ok", "error"]
-    async with SseClient(gateway.http, "alice", "bob") as one:
-        await one.until_at("bob", 1)
-        await one.until_at("alice", 1)
+    async with SseClient(gateway.http, "secret", token=token(["alice"])) as stream:
+        assert await stream.until_end() == (4503, "nothing_left", None)
+        assert frame_types(stream) == ["welcome", "ok", "error"]
+    async with SseClient(gateway.http, "alice", "bob") as stream:
+        await stream.until_at("bob", 1)
+        await stream.until_at("alice", 1)
         await projector.erase("alice")
-        await one.until(lambda: one.of_type("unsubscribed"))
+        await stream.until(lambda: stream.of_type("unsubscribed"))
         await projector.transfer("bob", 5)
-        await one.until_at("bob", 3)
+        await stream.until_at("bob", 3)
         await projector.erase("bob")
-        assert (await one.until_end()).reason == "nothing_left"
-        assert [gone["code"] for gone in one.of_type("unsubscribed")] == ["gone", "gone"]
+        assert (await stream.until_end()).reason == "nothing_left"
+        assert [frame["code"] for frame in stream.of_type("unsubscribed")] == ["gone", "gone"]
 
 
-async def test_what_is_revoked_ends_within_seconds(
+async def test_revocation_ends_subscriptions_and_streams(
     start_gateway: StartGateway,
     projector: FakeProjector,
     operator: Operator,  # noqa: F811
 ) -> None:
     gateway = await start_gateway(revocation_poll_seconds=60.0)
     await projector.open("alice", "bob")
-    async with SseClient(gateway.http, "alice", "bob", token=token(sub="me")) as one:
-        await one.until_at("bob", 1)
-        await operator.take_back(subject="me", account=AccountId("alice"))
-        await one.until(lambda: one.of_type("unsubscribed"), 5)
-        gone = one.of_type("unsubscribed")[0]
-        assert (gone["channel"], gone["code"]) == ("account:alice", "revoked")
+    async with SseClient(gateway.http, "alice", "bob", token=token(sub="me")) as stream:
+        await stream.until_at("bob", 1)
+        await operator.revoke(subject="me", account=AccountId("alice"))
+        await stream.until(lambda: stream.of_type("unsubscribed"), 5)
+        unsubscribed = stream.of_type("unsubscribed")[0]
+        assert (unsubscribed["channel"], unsubscribed["code"]) == ("account:alice", "revoked")
         await projector.write({"alice": [5, None], "bob": [5, None]})
-        await one.until_at("bob", 3)
-        assert one.revision("alice") == 1
-        await operator.take_back(subject="me")
-        assert await one.until_end(5) == (4503, "revoked", None)
+        await stream.until_at("bob", 3)
+        assert stream.revision("alice") == 1
+        await operator.revoke(subject="me")
+        assert await stream.until_end(5) == (4503, "revoked", None)
     async with SseClient(gateway.http, "bob", token=token(sub="me")) as again:
         assert (again.status, again.code) == (401, "revoked")
 
 
-async def test_a_token_that_ends(gateway: RunningGateway, projector: FakeProjector) -> None:
+async def test_stream_ends_when_the_token_expires(gateway: RunningGateway, projector: FakeProjector) -> None:
     await projector.open("alice")
-    async with SseClient(gateway.http, "alice", token=token(seconds=3)) as one:
-        await one.until_at("alice", 1)
-        end = await one.until_end()
+    async with SseClient(gateway.http, "alice", token=token(seconds=3)) as stream:
+        await stream.until_at("alice", 1)
+        end = await stream.until_end()
         assert (end.code, end.reason) == (4001, "token_expired")
-        assert one.of_type("auth_expiring")
+        assert stream.of_type("auth_expiring")
 
 
 @pytest.mark.parametrize(
@@ -272,24 +273,24 @@ async def test_a_token_that_ends(gateway: RunningGateway, projector: FakeProject
         ({"Origin": "null"}, 403),
     ],
 )
-async def test_a_cookie_speaks_for_a_page_of_ours(
+async def test_cookie_is_accepted_from_allowed_pages_only(
     start_gateway: StartGateway, projector: FakeProjector, headers: dict[str, str], status: int
 ) -> None:
     gateway = await start_gateway(allowed_origins=(ORIGIN,))
     cookie = f"theme=dark; livebalance={token()}"
-    async with SseClient(gateway.http, "alice", token=None, headers={"Cookie": cookie, **headers}) as one:
-        assert one.status == status
+    async with SseClient(gateway.http, "alice", token=None, headers={"Cookie": cookie, **headers}) as stream:
+        assert stream.status == status
         if status == 200:
-            await one.until_at("alice", 0)
+            await stream.until_at("alice", 0)
         else:
-            assert one.code == "origin"
+            assert stream.code == "origin"
 
 
-# --- bounds
+# --- limits
 
 
 @pytest.mark.parametrize(
-    ("accounts", "mark", "code"),
+    ("accounts", "event_id", "code"),
     [
         ([], None, "bad_parameter"),
         ([f"a{number}" for number in range(17)], None, "bad_parameter"),
@@ -300,29 +301,29 @@ async def test_a_cookie_speaks_for_a_page_of_ours(
         (["alice"], "pay load", "bad_parameter"),
     ],
 )
-async def test_bad_requests(
-    gateway: RunningGateway, accounts: list[str], mark: str | None, code: str
+async def test_bad_request_gets_422(
+    gateway: RunningGateway, accounts: list[str], event_id: str | None, code: str
 ) -> None:
-    async with SseClient(gateway.http, *accounts, last_event_id=mark) as one:
-        assert (one.status, one.code) == (422, code)
-        assert one.headers["content-type"] == "application/problem+json"
-        assert b"pay" not in one.body
+    async with SseClient(gateway.http, *accounts, last_event_id=event_id) as stream:
+        assert (stream.status, stream.code) == (422, code)
+        assert stream.headers["content-type"] == "application/problem+json"
+        assert b"pay" not in stream.body
     await gateway.until_sessions(0)
 
 
-async def test_who_shows_no_token_reads_nothing(gateway: RunningGateway) -> None:
-    async with SseClient(gateway.http, "alice", token="junk") as one:
-        assert (one.status, one.code) == (401, "unauthenticated")
+async def test_invalid_token_gets_401(gateway: RunningGateway) -> None:
+    async with SseClient(gateway.http, "alice", token="junk") as stream:
+        assert (stream.status, stream.code) == (401, "unauthenticated")
 
 
-async def test_sockets_and_streams_are_counted_together(
+async def test_websockets_and_streams_share_connection_limits(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(max_connections_per_address=2, max_connections_per_user=1)
-    mine = token(sub="me")
-    async with WebSocketClient(gateway.ws, token=mine) as client:
+    token_ = token(sub="me")
+    async with WebSocketClient(gateway.ws, token=token_) as client:
         await client.until(lambda: client.of_type("welcome"))
-        async with SseClient(gateway.http, "alice", token=mine) as second:
+        async with SseClient(gateway.http, "alice", token=token_) as second:
             assert await second.until_end() == (4505, "too_many_connections", None)
         async with SseClient(gateway.http, "alice") as other:
             await other.until_at("alice", 0)
@@ -331,37 +332,39 @@ async def test_sockets_and_streams_are_counted_together(
                 assert (third.status, third.code) == (429, "address_full")
                 assert third.headers["retry-after"] == "10"
     await gateway.until_sessions(0)
-    async with SseClient(gateway.http, "alice", token=mine) as again:
+    async with SseClient(gateway.http, "alice", token=token_) as again:
         await again.until_at("alice", 0)
 
 
-async def test_a_browser_that_is_too_many_comes_back(
+async def test_event_source_over_the_limit_gets_a_retry_time(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(max_connections_per_address=1)
-    async with SseClient(gateway.http, "alice") as one, httpx.AsyncClient() as http:
-        await one.until_at("alice", 0)
-        given = {**bearer(), "Accept": "text/event-stream"}
-        answer = await http.get(f"{gateway.http}/api/v1/events?account=alice", headers=given)
-    assert (answer.status_code, answer.headers["content-type"][:17]) == (200, "text/event-stream")
-    retry, event, data = answer.text.strip().split("\n")
+    async with SseClient(gateway.http, "alice") as stream, httpx.AsyncClient() as http:
+        await stream.until_at("alice", 0)
+        headers = {**bearer(), "Accept": "text/event-stream"}
+        response = await http.get(f"{gateway.http}/api/v1/events?account=alice", headers=headers)
+    assert (response.status_code, response.headers["content-type"][:17]) == (200, "text/event-stream")
+    retry, event, data = response.text.strip().split("\n")
     end = json.loads(data.removeprefix("data: "))
     assert (end["code"], end["reason"]["code"], event) == (4013, "busy", "event: close")
     assert retry == f"retry: {end['reason']['retry_after_ms']}"
     assert 10_000 <= end["reason"]["retry_after_ms"] <= 20_000
 
 
-async def test_a_drain_tells_when_to_come_back(start_gateway: StartGateway, projector: FakeProjector) -> None:
+async def test_drain_sets_the_retry_time_of_each_stream(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
     gateway = await start_gateway(drain_period_seconds=1.0)
     await projector.open("alice")
-    async with SseClient(gateway.http, "alice") as one, SseClient(gateway.http, "alice") as two:
-        await one.until_at("alice", 1)
-        await two.until_at("alice", 1)
+    async with SseClient(gateway.http, "alice") as first, SseClient(gateway.http, "alice") as second:
+        await first.until_at("alice", 1)
+        await second.until_at("alice", 1)
         stopping = asyncio.create_task(gateway.stop())
-        ends = [await one.until_end(), await two.until_end()]
+        ends = [await first.until_end(), await second.until_end()]
         await stopping
-        for listener, end in zip((one, two), ends, strict=True):
+        for stream, end in zip((first, second), ends, strict=True):
             assert (end.code, end.reason) == (4000, "drain")
-            assert listener.retry == end.retry_after_ms
-            assert json.dumps(told(listener)).endswith('"goaway"]')
+            assert stream.retry == end.retry_after_ms
+            assert json.dumps(frame_types(stream)).endswith('"goaway"]')
         assert ends[0].retry_after_ms != ends[1].retry_after_ms

@@ -101,7 +101,7 @@ async def test_row_13_repeated_no_access_closes_with_4013(make_scene: MakeScene)
 
 
 class Operator:
-    """Revokes access, as the command line does, and announces this to gateways unless `publishes` is false."""
+    """Revokes access, and announces it to gateways by Redis unless `publishes` is false."""
 
     def __init__(self, connection: Any, publisher: redis.asyncio.Redis, channel: str) -> None:
         self._connection, self._publisher, self._channel = connection, publisher, channel
