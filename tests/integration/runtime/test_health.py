@@ -1,4 +1,4 @@
-"""The doors of a service that has no other."""
+"""The HTTP server for probes and metrics."""
 
 import asyncio
 import os
@@ -16,20 +16,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_live_ready_and_metrics() -> None:
-    trouble: str | None = None
+async def test_server_answers_probes_and_metrics() -> None:
+    reason: str | None = None
     port, stopping = free_port(), asyncio.Event()
     async with (
-        health.serving(("127.0.0.1", port), stopping, live=lambda: None, ready=lambda: trouble),
+        health.run_server(("127.0.0.1", port), stopping, live=lambda: None, ready=lambda: reason),
         httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=5)) as http,
     ):
         root = f"http://127.0.0.1:{port}"
         assert (await http.get(f"{root}/livez")).status_code == 200
         assert (await http.get(f"{root}/readyz")).status_code == 200
-        trouble = "Postgres is away"
+        reason = "no lanes claimed"
         answer = await http.get(f"{root}/readyz")
-        assert (answer.status_code, answer.text) == (503, "Postgres is away\n")
-        trouble = None
+        assert (answer.status_code, answer.text) == (503, "no lanes claimed\n")
+        reason = None
         stopping.set()
         answer = await http.get(f"{root}/readyz")
         assert (answer.status_code, answer.text) == (503, "stopping\n")
@@ -38,22 +38,24 @@ async def test_live_ready_and_metrics() -> None:
         assert (await http.get(f"{root}/other")).status_code == 404
 
 
-async def test_port_0_opens_nothing() -> None:
-    async with health.serving(("127.0.0.1", 0), asyncio.Event(), live=lambda: None, ready=lambda: None):
+async def test_server_with_port_0_does_not_listen() -> None:
+    async with health.run_server(("127.0.0.1", 0), asyncio.Event(), live=lambda: None, ready=lambda: None):
         pass
 
 
-async def test_who_is_ready_says_so_by_an_exit_code() -> None:
-    trouble: str | None = None
+async def test_ready_command_exits_with_0_only_if_the_service_is_ready() -> None:
+    reason: str | None = None
     port = free_port()
 
-    async def code() -> int:
-        told = {**os.environ, "LIVEBALANCE_HTTP_PORT": str(port)}
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", ready.__name__, env=told)
+    async def exit_code() -> int:
+        environment = {**os.environ, "LIVEBALANCE_HTTP_PORT": str(port)}
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", ready.__name__, env=environment)
         return await asyncio.wait_for(process.wait(), 20)
 
-    assert await code() == 1  # nobody is there
-    async with health.serving(("127.0.0.1", port), asyncio.Event(), live=lambda: None, ready=lambda: trouble):
-        assert await code() == 0
-        trouble = "Postgres is away"
-        assert await code() == 1
+    assert await exit_code() == 1  # no service listens
+    async with health.run_server(
+        ("127.0.0.1", port), asyncio.Event(), live=lambda: None, ready=lambda: reason
+    ):
+        assert await exit_code() == 0
+        reason = "no lanes claimed"
+        assert await exit_code() == 1

@@ -1,4 +1,4 @@
-"""One line per event, and a library in trouble cannot fill the disk."""
+"""Log lines: one per event, and limited per second for libraries."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from livebalance.runtime import logs
 pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
-def test_a_line_is_json_with_the_name_of_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_is_json_with_the_name_of_the_process(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("gateway-1", "json", "INFO")
     logs.get("x").info("opened", sessions=3)
     line = json.loads(capsys.readouterr().err)
@@ -28,7 +28,7 @@ def test_control_characters_cannot_forge_a_line(capsys: pytest.CaptureFixture[st
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_library_that_floods_is_cut_and_counted(
+def test_library_over_the_rate_limit_is_suppressed_and_counted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 10.0
@@ -40,4 +40,4 @@ def test_a_library_that_floods_is_cut_and_counted(
     assert len(capsys.readouterr().err.splitlines()) == 5
     now = 11.0
     library.error("no broker")
-    assert "(95 lines left out)" in capsys.readouterr().err
+    assert "(95 lines suppressed)" in capsys.readouterr().err

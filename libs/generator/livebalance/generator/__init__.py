@@ -1,1 +1,1 @@
-"""Random transfers, and the rate at which they are due."""
+"""Random transfers, and the pace at which they are due."""

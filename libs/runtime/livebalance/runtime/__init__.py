@@ -1,1 +1,1 @@
-"""What every process of Livebalance needs."""
+"""Settings, logs, metrics, probes and the Kafka, Redis and schema clients that services share."""

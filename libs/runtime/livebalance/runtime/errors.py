@@ -1,4 +1,4 @@
-"""Why a process does not start, and what an error of the operating system means to a user."""
+"""Errors that keep a process from starting, and one-line texts for errors of the operating system."""
 
 import errno
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ DISK_FULL = "the disk is full: free some space, then start again"
 
 
 class StartupError(Exception):
-    """This process cannot start as it is set up; the message is one line that says what to do."""
+    """The process cannot start with these settings. The message is one line that says what to do."""
 
 
 class SettingsError(StartupError):
-    """All that is wrong with the settings, a line each; none of them has a value in it."""
+    """Every mistake in the settings, one line each. No line contains a value."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = tuple(lines)

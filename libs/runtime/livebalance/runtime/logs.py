@@ -1,4 +1,4 @@
-"""One line per event, JSON or text, on standard error. Secrets and control characters do not reach it."""
+"""Structured logs: one line per event on standard error, as JSON or text, without secrets."""
 
 import logging
 import sys
@@ -9,54 +9,57 @@ import structlog
 
 from livebalance.runtime import redact
 
-STRANGERS = ("socket", "stream", "door", "relay", "deltas", "http")  # loggers that tell what strangers do
-_PER_SECOND = 5  # lines a library's logger may write; a broker that is down makes aiokafka write 80
+# Loggers of events that any client can cause. They are rate limited, so that clients cannot fill the disk.
+CLIENT_LOGGERS = ("websocket", "sse", "http", "relay", "deltas")
+_CLIENT_LINES_PER_SECOND = 20
+_KAFKA_LINES_PER_SECOND = 5  # while a broker is down, aiokafka logs 80
 
 
-_STRANGERS = 20  # lines a second about what strangers do: they cannot fill the disk either
-
-
-class _Quiet(logging.Filter):
-    """Lets so many records a second of its loggers through and counts the rest into the next."""
+class _RateLimitFilter(logging.Filter):
+    """Passes at most `per_second` records a second; the next record that passes has the number suppressed."""
 
     def __init__(self, per_second: int) -> None:
         super().__init__()
         self._per_second = per_second
-        self._second, self._seen, self._left_out = 0, 0, 0
+        self._second, self._count, self._suppressed = 0, 0, 0
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Called by logging for each record."""
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._seen = second, 0
-        self._seen += 1
-        if self._seen > self._per_second:
-            self._left_out += 1
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count > self._per_second:
+            self._suppressed += 1
             return False
-        if self._left_out:
-            self._tell(record)
-            self._left_out = 0
+        if self._suppressed:
+            self._add_suppressed(record)
+            self._suppressed = 0
         return True
 
-    def _tell(self, record: logging.LogRecord) -> None:
-        if isinstance(record.msg, dict):  # a line of ours
-            record.msg = {**record.msg, "left_out": self._left_out}
+    def _add_suppressed(self, record: logging.LogRecord) -> None:
+        if isinstance(record.msg, dict):  # an event of structlog
+            record.msg = {**record.msg, "suppressed_lines": self._suppressed}
         else:
-            record.msg = f"{record.getMessage()} ({self._left_out} lines left out)"
+            record.msg = f"{record.getMessage()} ({self._suppressed} lines suppressed)"
             record.args = None
 
 
-def configure(name: str, form: Literal["json", "text"], level: str) -> None:
-    """For a process, once, before anything else. Libraries' loggers end in the same place."""
+def configure(name: str, log_format: Literal["json", "text"], level: str) -> None:
+    """Configures structlog and the loggers of libraries. `name` is the field `process` of each line.
+
+    Called once per process, before anything else.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: list[structlog.typing.Processor] = (
+    renderers: list[structlog.typing.Processor] = (
         [structlog.processors.JSONRenderer()]
-        if form == "json"
-        else [_on_one_line, structlog.dev.ConsoleRenderer(colors=False)]
+        if log_format == "json"
+        else [_escape_control_characters, structlog.dev.ConsoleRenderer(colors=False)]
     )
     structlog.configure(
         processors=[
@@ -72,25 +75,26 @@ def configure(name: str, form: Literal["json", "text"], level: str) -> None:
     final: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
-        _redacted,
-        *last,
+        _redact,
+        *renderers,
     ]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    _bound(_Quiet(_PER_SECOND), "aiokafka", "aiokafka.conn", "aiokafka.client", "aiokafka.cluster")
-    _bound(_Quiet(_STRANGERS), *STRANGERS)
+    kafka_loggers = ("aiokafka", "aiokafka.conn", "aiokafka.client", "aiokafka.cluster")
+    _limit(_RateLimitFilter(_KAFKA_LINES_PER_SECOND), *kafka_loggers)
+    _limit(_RateLimitFilter(_CLIENT_LINES_PER_SECOND), *CLIENT_LOGGERS)
     structlog.contextvars.bind_contextvars(process=name)
 
 
-def _bound(quiet: _Quiet, *names: str) -> None:
+def _limit(rate_limit: _RateLimitFilter, *names: str) -> None:
     for name in names:
         logger = logging.getLogger(name)
-        for before in [one for one in logger.filters if isinstance(one, _Quiet)]:
-            logger.removeFilter(before)
-        logger.addFilter(quiet)
+        for previous in [each for each in logger.filters if isinstance(each, _RateLimitFilter)]:
+            logger.removeFilter(previous)
+        logger.addFilter(rate_limit)
 
 
-def _redacted(
+def _redact(
     _: structlog.typing.WrappedLogger, __: str, line: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     trace = line.pop("exception", None)
@@ -100,15 +104,16 @@ def _redacted(
     return clean
 
 
-def _on_one_line(
+def _escape_control_characters(
     _: structlog.typing.WrappedLogger, __: str, line: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     return {
-        key: redact.one_line(one) if isinstance(one, str) and key != "exception" else one
-        for key, one in line.items()
+        key: redact.one_line(value) if isinstance(value, str) and key != "exception" else value
+        for key, value in line.items()
     }
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
+    """Returns the logger called `name`, which is the field `logger` of each line."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -1,4 +1,4 @@
-"""What every process shows at /metrics, and how a metric has all its series before anything has happened."""
+"""The metric that every process exposes at /metrics, and helpers for metrics of the services."""
 
 from collections.abc import Iterable
 from importlib.metadata import entry_points
@@ -9,29 +9,29 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from livebalance.runtime.config.settings import ServiceSettings
 
-TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 info = Gauge(
-    "livebalance_info", "Which service this is, and of which version. Always 1.", ["service", "version"]
+    "livebalance_info", "Name and version of the service. The value is always 1.", ["service", "version"]
 )
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 
-def each(metric: Metric, values: Iterable[str]) -> Metric:
-    """With a series for each value of its one label, from the beginning: a rate sees the first time too."""
+def init_labels(metric: Metric, values: Iterable[str]) -> Metric:
+    """Creates a series at 0 for each value of the only label, so that `rate()` sees the first increase."""
     for value in values:
         metric.labels(value)
     return metric
 
 
-def introduce(kind: type[ServiceSettings]) -> None:
-    """This process is the service that is told by settings of this kind."""
-    for one in entry_points(group="livebalance.settings"):
-        if one.dist and one.load() is kind:
-            info.labels(one.name, one.dist.version).set(1)
+def set_info(settings_type: type[ServiceSettings]) -> None:
+    """Sets `livebalance_info` to the service that has this settings class."""
+    for entry_point in entry_points(group="livebalance.settings"):
+        if entry_point.dist and entry_point.load() is settings_type:
+            info.labels(entry_point.name, entry_point.dist.version).set(1)
 
 
-def shown() -> bytes:
-    """All there is by now, as Prometheus reads it. To be called in the loop that owns what is shown."""
+def render() -> bytes:
+    """Returns all metrics in Prometheus' text format. Called in the event loop that updates them."""
     return generate_latest()

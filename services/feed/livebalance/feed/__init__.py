@@ -1,0 +1,1 @@
+"""Feed: writes random transfers to Kafka, for demos and tests."""

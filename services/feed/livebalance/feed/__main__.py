@@ -1,4 +1,4 @@
-"""python -m livebalance.feed: random transfers between accounts, for demonstrations and proofs."""
+"""Writes random transfers between accounts, for demos and tests: `python -m livebalance.feed`."""
 
 import argparse
 import asyncio
@@ -18,7 +18,7 @@ from livebalance.runtime.process.run import main
 
 def _accounts(text: str) -> int:
     if (count := int(text)) < 2:
-        raise argparse.ArgumentTypeError("money moves between two accounts at least")
+        raise argparse.ArgumentTypeError("a transfer needs at least 2 accounts")
     return count
 
 
@@ -31,46 +31,46 @@ def _rate(text: str) -> float:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """What can be said on the command line."""
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser("livebalance.feed", description=__doc__)
-    parser.add_argument("--accounts", type=_accounts, default=8, help="how many accounts (8)")
-    parser.add_argument("--rate", type=_rate, default=5.0, help="transfers a second (5), or max")
-    parser.add_argument("--seed", type=int, default=1, help="the same transfers for the same seed (1)")
-    parser.add_argument("--limit", type=int, help="stop after so many transfers; each is two records")
-    parser.add_argument("--plain", action="store_true", help="without Kafka transactions")
-    parser.add_argument("--desk", action="store_true", help="write nothing: only give tokens of the demo")
-    parser.add_argument("--json", action="store_true", help="say at the end in JSON what was fed")
+    parser.add_argument("--accounts", type=_accounts, default=8, help="number of accounts (8)")
+    parser.add_argument("--rate", type=_rate, default=5.0, help="transfers per second (5), or max")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same transfers (1)")
+    parser.add_argument("--limit", type=int, help="transfers after which the feed ends; each is two records")
+    parser.add_argument("--no-transactions", action="store_true", help="write without Kafka transactions")
+    parser.add_argument("--tokens-only", action="store_true", help="issue demo tokens, write no records")
+    parser.add_argument("--json", action="store_true", help="print the summary at the end as JSON")
     return parser
 
 
-async def serve(chosen: argparse.Namespace, settings: FeedSettings, stopping: asyncio.Event) -> None:
-    """The whole service: until `stopping` is set, or the limit."""
-    limit = UNLIMITED if chosen.limit is None else chosen.limit
-    feed = Feed(settings, FeedOptions(chosen.accounts, chosen.rate, chosen.seed, limit, chosen.plain))
+async def serve(options: argparse.Namespace, settings: FeedSettings, stopping: asyncio.Event) -> None:
+    """Runs the service until `stopping` is set or the limit of transfers is reached."""
+    limit = UNLIMITED if options.limit is None else options.limit
+    transactional = not options.no_transactions
+    feed_options = FeedOptions(options.accounts, options.rate, options.seed, limit, transactional)
+    feed = Feed(settings, feed_options)
     began = time.monotonic()
-    posts = (
-        {PATH: TokenEndpoint(settings.demo_secret.get_secret_value()).post} if settings.demo_secret else {}
-    )
-    at = settings.http_host, settings.http_port
-    async with health.serving(at, stopping, lambda: None, lambda: None, posts):
-        await (stopping.wait() if chosen.desk else feed.until(stopping))
-    sys.stdout.write(summary(feed, time.monotonic() - began, chosen.json) + "\n")
+    secret = settings.demo_secret
+    post_handlers = {PATH: TokenEndpoint(secret.get_secret_value()).post} if secret else {}
+    address = settings.http_host, settings.http_port
+    async with health.run_server(address, stopping, lambda: None, lambda: None, post_handlers):
+        await (stopping.wait() if options.tokens_only else feed.run(stopping))
+    sys.stdout.write(summary(feed, time.monotonic() - began, options.json) + "\n")
 
 
 def summary(feed: Feed, seconds: float, as_json: bool) -> str:
-    """One line; `records` are the transfer records acknowledged, two of each transfer."""
-    fed = {
-        "run": feed.run,
+    """Returns one line. `records` counts acknowledged transfer records, two per transfer."""
+    values = {
+        "run": feed.run_name,
         "transfers": feed.transfers,
         "records": 2 * feed.transfers,
         "opened": feed.opened,
         "seconds": round(seconds, 3),
     }
     if as_json:
-        return json.dumps(fed)
-    return "fed {transfers} transfers ({records} records) in {seconds} s; opened {opened} accounts".format(
-        **fed
-    )
+        return json.dumps(values)
+    text = "fed {transfers} transfers ({records} records) in {seconds} s; opened {opened} accounts"
+    return text.format(**values)
 
 
 if __name__ == "__main__":

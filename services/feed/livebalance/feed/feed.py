@@ -1,4 +1,4 @@
-"""The loop: opens what is missing, then sends what is due until told to stop or the limit is reached."""
+"""The feed's loop: opens accounts that have no balance, then writes transfers at the chosen pace."""
 
 import asyncio
 import contextlib
@@ -7,29 +7,29 @@ import time
 from dataclasses import dataclass, field
 
 from livebalance.feed import metrics
-from livebalance.feed.initial_balance import opening
-from livebalance.feed.producer import FeedProducer, topic
+from livebalance.feed.initial_balance import initial_balance
+from livebalance.feed.producer import FeedProducer, connected_producer
 from livebalance.feed.settings import FeedSettings
 from livebalance.generator.pace import UNLIMITED, Pace
-from livebalance.generator.transfers import AccountPicker, Pair, pair, run_name
+from livebalance.generator.transfers import AccountPicker, TransferPair, run_name, transfer_pair
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate, fate_of
 
-_MOST = 1_000  # transfers in one Kafka transaction, or unacknowledged at once
-_MAX_BACKOFF = 5.0  # seconds
+_MAX_BATCH = 1_000  # transfers in one Kafka transaction, or unacknowledged at once
+_MAX_BACKOFF_SECONDS = 5.0
 
 _log = logs.get("feed")
 
 
 @dataclass(frozen=True)
 class FeedOptions:
-    """What to feed. A transfer is one movement of money between two accounts, and two records."""
+    """Which transfers to write, and how. A transfer moves an amount between two accounts by two records."""
 
     accounts: int = 8
-    rate: float = 5.0  # transfers a second
+    rate: float = 5.0  # transfers per second
     seed: int = 1
     limit: float = UNLIMITED  # transfers
-    plain: bool = False  # without Kafka transactions
+    transactional: bool = True
 
 
 @dataclass
@@ -37,23 +37,26 @@ class Feed:
     """One run of the feed."""
 
     settings: FeedSettings
-    order: FeedOptions
-    run: str = field(default_factory=lambda: run_name(time.time_ns()))
+    options: FeedOptions
+    run_name: str = field(default_factory=lambda: run_name(time.time_ns()))
     transfers: int = 0  # acknowledged
-    opened: int = 0
+    opened: int = 0  # accounts
 
     def __post_init__(self) -> None:
-        self._pace = Pace(self.order.rate, time.monotonic())
-        self._crowd = AccountPicker(self.order.accounts)
+        self._pace = Pace(self.options.rate, time.monotonic())
+        self._picker = AccountPicker(self.options.accounts)
         self._made = 0
-        self._unsent: list[Pair] = []  # made, but not known to be acknowledged: sent again after an error
+        self._unsent: list[TransferPair] = []  # not acknowledged: sent again after an error
 
-    async def until(self, stopping: asyncio.Event) -> None:
-        """Feeds until told to stop or the limit is reached; whatever Kafka does, nothing is left out."""
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Writes transfers until `stopping` is set or the limit is reached.
+
+        After a transient error or a fence, the feed reconnects and sends unacknowledged transfers again.
+        """
         failures = 0
-        while not self._done(stopping):
+        while not self._is_done(stopping):
             try:
-                await self._connected(stopping)
+                await self._connect_and_feed(stopping)
             except Exception as error:
                 fate = fate_of(error)
                 if fate is Fate.BUG:
@@ -62,35 +65,37 @@ class Feed:
                 _log.warning("feed interrupted", fate=fate.value, error=repr(error))
                 await _back_off(stopping, failures)
 
-    def _done(self, stopping: asyncio.Event) -> bool:
-        return stopping.is_set() or self.transfers >= self.order.limit
+    def _is_done(self, stopping: asyncio.Event) -> bool:
+        return stopping.is_set() or self.transfers >= self.options.limit
 
-    async def _connected(self, stopping: asyncio.Event) -> None:
-        async with topic(self.settings, plain=False) as fenced:
-            self.opened += await fenced.open(map(opening, range(1, self.order.accounts + 1)))
-            if not self.order.plain:
-                await self._feed(fenced, stopping)
-        if self.order.plain:
-            async with topic(self.settings, plain=True) as plain:
-                await self._feed(plain, stopping)
+    async def _connect_and_feed(self, stopping: asyncio.Event) -> None:
+        async with connected_producer(self.settings, transactional=True) as producer:
+            self.opened += await producer.open(map(initial_balance, range(1, self.options.accounts + 1)))
+            if self.options.transactional:
+                await self._feed(producer, stopping)
+        if not self.options.transactional:
+            async with connected_producer(self.settings, transactional=False) as producer:
+                await self._feed(producer, stopping)
 
-    async def _feed(self, to: FeedProducer, stopping: asyncio.Event) -> None:
-        while not self._done(stopping):
-            self._unsent = self._unsent or self._due()
+    async def _feed(self, producer: FeedProducer, stopping: asyncio.Event) -> None:
+        while not self._is_done(stopping):
+            self._unsent = self._unsent or self._due_transfers()
             if self._unsent:
-                await to.feed(self._unsent)
+                await producer.send(self._unsent)
                 self.transfers += len(self._unsent)
                 metrics.records.inc(2 * len(self._unsent))
                 self._unsent = []
             else:
-                await _wait(stopping, self._pace.wait(time.monotonic()))
+                await _wait(stopping, self._pace.seconds_until_due(time.monotonic()))
 
-    def _due(self) -> list[Pair]:
-        most = int(min(_MOST, self.order.limit - self._made))
-        first, count = self._made, self._pace.take(time.monotonic(), most)
+    def _due_transfers(self) -> list[TransferPair]:
+        limit = int(min(_MAX_BATCH, self.options.limit - self._made))
+        first, count = self._made, self._pace.consume(time.monotonic(), limit)
         self._made += count
-        order, now_ms = self.order, time.time_ns() // 1_000_000
-        return [pair(order.seed, n, self._crowd, self.run, now_ms) for n in range(first, first + count)]
+        seed, now_ms = self.options.seed, time.time_ns() // 1_000_000
+        return [
+            transfer_pair(seed, n, self._picker, self.run_name, now_ms) for n in range(first, first + count)
+        ]
 
 
 async def _wait(stopping: asyncio.Event, seconds: float) -> None:
@@ -99,5 +104,5 @@ async def _wait(stopping: asyncio.Event, seconds: float) -> None:
 
 
 async def _back_off(stopping: asyncio.Event, failures: int) -> None:
-    most = min(_MAX_BACKOFF, 0.2 * 2 ** min(failures, 10))
-    await _wait(stopping, random.uniform(most / 4, most))
+    longest = min(_MAX_BACKOFF_SECONDS, 0.2 * 2 ** min(failures, 10))
+    await _wait(stopping, random.uniform(longest / 4, longest))

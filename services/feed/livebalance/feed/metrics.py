@@ -1,5 +1,7 @@
-"""What a feed shows at /metrics."""
+"""Metrics of the feed."""
 
 from prometheus_client import Counter
 
-records = Counter("livebalance_feed_records", "Transfer records acknowledged by Kafka, two of each transfer.")
+records = Counter(
+    "livebalance_feed_records", "Transfer records that Kafka has acknowledged, two per transfer."
+)

@@ -1,4 +1,4 @@
-"""The two topics as the feed writes them: transfers in pairs, and the openings of accounts."""
+"""Writes both topics: pairs of transfer records, and the opening balances of accounts."""
 
 import asyncio
 import contextlib
@@ -7,85 +7,89 @@ from collections.abc import AsyncIterator, Iterable
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from livebalance.feed.settings import FeedSettings
-from livebalance.generator.transfers import Pair
-from livebalance.runtime.kafka.producer import OutgoingRecord, producer, stop, write
-from livebalance.runtime.kafka.reader import replay
+from livebalance.generator.transfers import TransferPair
+from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
+from livebalance.runtime.kafka.reader import read_range
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.record import Balance, Transfer
 
-TRANSACTIONAL_ID = "feed"  # one feed at a time: starting one throws another out
+TRANSACTIONAL_ID = "feed"  # the same for all feeds of a topic: starting one fences the previous one
 
 
 class FeedProducer:
-    """Each call is acknowledged when it returns, in one Kafka transaction unless plain.
+    """Writes records and waits for the acknowledgement, each call in one transaction if `transactional`.
 
-    Raises TimeoutError and KafkaErrors; then it is good for nothing more, and what it wrote may be there.
+    A call raises TimeoutError or KafkaError. After an error the producer cannot be used, and the records of
+    the failed call may have been written.
     """
 
-    def __init__(self, settings: FeedSettings, kafka: AIOKafkaProducer, codec: Codec, plain: bool) -> None:
-        self._settings, self._producer, self._plain = settings, kafka, plain
+    def __init__(
+        self, settings: FeedSettings, producer: AIOKafkaProducer, codec: Codec, transactional: bool
+    ) -> None:
+        self._settings, self._producer, self._transactional = settings, producer, transactional
         self._codec = codec
 
-    async def feed(self, pairs: Iterable[Pair]) -> None:
-        """Writes both records of each, where Java would put them: by the hash of the account."""
+    async def send(self, pairs: Iterable[TransferPair]) -> None:
+        """Writes both records of each pair, to the partition that the hash of the account selects."""
         async with self._transaction():
-            await write(self._producer, (self._transfer(record) for pair in pairs for record in pair))
+            await send_all(self._producer, (self._transfer(record) for pair in pairs for record in pair))
 
-    async def open(self, wanted: Iterable[Balance]) -> int:
-        """Opens the accounts that have no balance yet, and returns how many.
+    async def open(self, balances: Iterable[Balance]) -> int:
+        """Writes those balances whose account has none yet, and returns how many.
 
-        It reads, then writes: only the fencing of others before makes that safe, so never plain.
+        Must be transactional: another feed that opens accounts between the read and the write is fenced.
         """
-        known = await self._known()
-        missing = [balance for balance in wanted if balance.account.encode() not in known]
+        known = await self._accounts_with_balance()
+        missing = [balance for balance in balances if balance.account.encode() not in known]
         if missing:
             async with self._transaction():
-                await write(self._producer, map(self._balance, missing))
+                await send_all(self._producer, map(self._balance, missing))
         return len(missing)
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
         async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-            if self._plain:
-                yield
-            else:
+            if self._transactional:
                 await self._producer.begin_transaction()
                 yield
                 await self._producer.commit_transaction()
+            else:
+                yield
 
     def _transfer(self, record: Transfer) -> OutgoingRecord:
-        value = self._codec.write_transfer(record)
+        value = self._codec.encode_transfer(record)
         return OutgoingRecord(self._settings.transfers_topic, record.account.encode(), value)
 
     def _balance(self, record: Balance) -> OutgoingRecord:
-        value = self._codec.write_balance(record)
+        value = self._codec.encode_balance(record)
         return OutgoingRecord(self._settings.balances_topic, record.account.encode(), value)
 
-    async def _known(self) -> set[bytes]:
-        """The accounts that have a balance, by their keys."""
-        known: set[bytes] = set()
+    async def _accounts_with_balance(self) -> set[bytes]:
+        """Returns the keys of the accounts that have a balance record."""
+        keys: set[bytes] = set()
 
-        def take(record: ConsumerRecord) -> None:
-            (known.discard if record.value is None else known.add)(record.key or b"")
+        def on_record(record: ConsumerRecord) -> None:
+            (keys.discard if record.value is None else keys.add)(record.key or b"")
 
-        name = self._settings.balances_topic
-        for partition in await self._producer.partitions_for(name):
-            at = TopicPartition(name, partition)
-            await replay(self._settings.broker, at, take, within=self._settings.kafka_timeout_seconds)
-        return known
+        settings = self._settings
+        for number in await self._producer.partitions_for(settings.balances_topic):
+            partition = TopicPartition(settings.balances_topic, number)
+            seconds = settings.kafka_timeout_seconds
+            await read_range(settings.broker, partition, on_record, timeout_seconds=seconds)
+        return keys
 
 
 @contextlib.asynccontextmanager
-async def topic(settings: FeedSettings, plain: bool) -> AsyncIterator[FeedProducer]:
-    """Connected; not plain, it has fenced every feed before it and ended what that left open."""
+async def connected_producer(settings: FeedSettings, transactional: bool) -> AsyncIterator[FeedProducer]:
+    """Connects a producer. A transactional one fences the previous feed and ends its open transaction."""
     values = Values(settings)
-    transactional_id = None if plain else f"{TRANSACTIONAL_ID}-{settings.transfers_topic}"
-    kafka = producer(settings.broker, settings.name, transactional_id)
+    transactional_id = f"{TRANSACTIONAL_ID}-{settings.transfers_topic}" if transactional else None
+    producer = create_producer(settings.broker, settings.name, transactional_id)
     try:
         async with asyncio.timeout(settings.kafka_timeout_seconds):
-            await values.begin_writing("transfer", "balance")
-            await kafka.start()
-        yield FeedProducer(settings, kafka, values.codec, plain)
+            await values.register_schemas("transfer", "balance")
+            await producer.start()
+        yield FeedProducer(settings, producer, values.codec, transactional)
     finally:
-        await stop(kafka)
+        await stop_producer(producer)

@@ -1,4 +1,4 @@
-"""Settings of the feed, from LIVEBALANCE_*; what it feeds is said on its command line."""
+"""Settings of the feed. Its command line says which transfers it makes."""
 
 from pydantic import SecretStr
 
@@ -7,10 +7,10 @@ from livebalance.runtime.config.types import Seconds
 
 
 class FeedSettings(ServiceSettings):
-    """All that a feed is told of its surroundings."""
+    """Settings of the feed, beside those of all services."""
 
     name: str = "feed"
     demo_secret: SecretStr | None = None
-    """With it, tokens for the demo are given to whoever asks."""
+    """Secret that signs demo tokens. Any client can request a demo token. None: the feed issues no tokens."""
     kafka_timeout_seconds: Seconds = 30.0
-    """How long one step may wait for Kafka."""
+    """Maximum seconds of each step that waits for Kafka, such as a transaction."""

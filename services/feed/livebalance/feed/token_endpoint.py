@@ -1,4 +1,4 @@
-"""Tokens for a demo: whoever asks gets one, signed with the secret that the demo's gateways know."""
+"""Issues tokens for demos to any client. They are signed with a secret that the gateways share."""
 
 import json
 import secrets
@@ -6,32 +6,37 @@ import time
 from typing import Any
 
 import jwt
-import structlog
+
+from livebalance.runtime import logs
 
 ISSUER, AUDIENCE = "livebalance-demo", "livebalance"
-LONGEST = 3600  # seconds a token lives
+MAX_SECONDS = 3600  # longest lifetime of a token
 PATH = "/api/demo/token"
 
-Answer = tuple[int, str, bytes]
+Response = tuple[int, str, bytes]  # status, content type, body
 
 
 class TokenEndpoint:
+    """Handles POST requests for demo tokens."""
+
     def __init__(self, secret: str) -> None:
         self._secret = secret
-        structlog.stdlib.get_logger("desk").warning(
-            "demo mode: whoever asks is given a token for every account", path=PATH
-        )
+        logs.get("token_endpoint").warning("demo tokens enabled", path=PATH, accounts="all")
 
-    def post(self, body: bytes) -> Answer:
-        """`{"accounts": ["EU-*"], "seconds": 600, "subject": "me"}`, each optional, or nothing at all."""
+    def post(self, body: bytes) -> Response:
+        """Returns the response to a request for a token, or 400 if the body is invalid.
+
+        The body is empty, or like `{"accounts": ["EU-*"], "seconds": 600, "subject": "me"}` with any of these
+        fields.
+        """
         try:
-            wanted = json.loads(body or b"{}")
-            accounts, seconds = wanted.get("accounts", ["*"]), wanted.get("seconds", LONGEST)
-            subject = wanted.get("subject", f"demo-{secrets.token_hex(4)}")
-            good = isinstance(seconds, int) and 0 < seconds <= LONGEST and isinstance(subject, str)
+            request = json.loads(body or b"{}")
+            accounts, seconds = request.get("accounts", ["*"]), request.get("seconds", MAX_SECONDS)
+            subject = request.get("subject", f"demo-{secrets.token_hex(4)}")
+            valid = isinstance(seconds, int) and 0 < seconds <= MAX_SECONDS and isinstance(subject, str)
         except (ValueError, AttributeError, RecursionError):
-            good = False
-        if not good or not isinstance(accounts, list) or not all(isinstance(one, str) for one in accounts):
+            valid = False
+        if not valid or not isinstance(accounts, list) or not all(isinstance(name, str) for name in accounts):
             problem = {"type": "about:blank", "title": "Bad Request", "status": 400, "code": "bad_request"}
             return 400, "application/problem+json", json.dumps(problem).encode()
         return 200, "application/json", json.dumps(self._token(subject, accounts, seconds)).encode()

@@ -1,0 +1,1 @@
+"""Recorder: computes account balances from transfers, in Kafka transactions."""

@@ -1,4 +1,4 @@
-"""python -m livebalance.recorder"""
+"""Entry point of the recorder: `python -m livebalance.recorder`."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from livebalance.runtime import logs
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.rebalance import RebalanceListener
-from livebalance.runtime.kafka.topics import source, uneven
+from livebalance.runtime.kafka.topics import describe_topics, partition_count_error
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
 from livebalance.runtime.schema.values import Values
@@ -19,8 +19,8 @@ from livebalance.runtime.schema.values import Values
 _log = logs.get("recorder")
 
 _RETRY_SECONDS = 1.0
-_TOPICS_SECONDS = 30.0
-_STOP_SECONDS = 5.0  # Kafka may be away; its client then waits, or raises what it cancels
+_TOPICS_TIMEOUT_SECONDS = 30.0
+_STOP_SECONDS = 5.0  # while Kafka is unavailable, stopping the consumer can take forever
 
 
 def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
@@ -41,40 +41,40 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
 
 async def check_topics(settings: RecorderSettings) -> None:
     """Raises StartupError if a topic is missing or the topics have different partition counts."""
-    async with asyncio.timeout(_TOPICS_SECONDS):
-        topics = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
-    if reason := uneven(topics):
+    async with asyncio.timeout(_TOPICS_TIMEOUT_SECONDS):
+        topics = await describe_topics(settings.broker, settings.transfers_topic, settings.balances_topic)
+    if reason := partition_count_error(topics):
         raise StartupError(reason)
 
 
-async def _reachable(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
-    """Waits for Kafka and the registry. Raises StartupError when they have not what they should have."""
+async def _wait_for_servers(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
+    """Waits for Kafka and the schema registry. Raises StartupError if the topics or the schema do not fit."""
     while not stopping.is_set():
         try:
             await check_topics(settings)
-            await values.begin_writing("balance")
+            await values.register_schemas("balance")
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
                 raise
-            _log.warning("Kafka or the registry is away", error=repr(error))
+            _log.warning("kafka or schema registry unavailable", error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             return
 
 
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
-    """The whole service, until `stopping` is set."""
+    """Runs the service until `stopping` is set."""
     values = Values(settings)
     assignments = RebalanceListener()
     consumer = _consumer(settings)
     recorder = Recorder(settings, values, consumer, assignments)
-    at = settings.http_host, settings.http_port
-    async with health.serving(at, stopping, recorder.stalled, recorder.unready):
+    address = settings.http_host, settings.http_port
+    async with health.run_server(address, stopping, recorder.stalled_reason, recorder.unready_reason):
         try:
-            await _reachable(settings, values, stopping)
+            await _wait_for_servers(settings, values, stopping)
             consumer.subscribe([settings.transfers_topic], listener=assignments)
             await consumer.start()
-            _log.info("started", transfers=settings.transfers_topic)
+            _log.info("recorder started", transfers_topic=settings.transfers_topic)
             await recorder.run(stopping)
         finally:
             await asyncio.wait([asyncio.create_task(consumer.stop())], timeout=_STOP_SECONDS)

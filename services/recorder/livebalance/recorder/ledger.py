@@ -1,28 +1,28 @@
-"""The accounts of one partition: a transfer in, a balance out. Decides; reads and writes nothing."""
+"""The ledger of one partition: decides which balances a transfer makes. Pure: it reads and writes nothing."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 from livebalance.wire.identity import AccountId, Offset, TransferId
-from livebalance.wire.kafka.record import Balance, Transfer, admissible
+from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
 from livebalance.wire.money import Money
 
-BEFORE_ALL = Offset(-1)
+NO_OFFSET = Offset(-1)
 
 
 class Verdict(StrEnum):
-    """What became of one transfer."""
+    """What the ledger did with a transfer."""
 
     APPLIED = "applied"
-    OPENED = "opened"  # applied, and its account was not known before
-    REJECTED = "rejected"  # by `admissible`: itself, or the balance it would make
-    DUPLICATE = "duplicate"  # its id stands within the window before it
-    ALREADY_RECORDED = "already_recorded"  # its account's balance already holds it
+    OPENED = "opened"  # applied, and the account had no balance before
+    REJECTED = "rejected"  # the transfer, or the balance it would make, is not admissible
+    DUPLICATE = "duplicate"  # the window before it has the same id
+    ALREADY_RECORDED = "already_recorded"  # the account's balance contains it already
 
 
-class Entry(NamedTuple):
-    """A verdict, the balances to write for it (the opening first), and why it was refused."""
+class Decision(NamedTuple):
+    """A verdict, the balances to write (an opening first), and the reason of a rejection."""
 
     verdict: Verdict
     balances: tuple[Balance, ...] = ()
@@ -30,17 +30,19 @@ class Entry(NamedTuple):
 
 
 class LedgerAccount(NamedTuple):
-    """The newest balance of an account, and the transfer offset it holds."""
+    """The newest balance of an account, and the offset of the last transfer in it."""
 
     balance: Balance
     source: Offset
 
 
 class Ledger:
-    """Transfers of one partition in the order of their offsets; balances in the order they were written.
+    """The balances of one partition's accounts, and the recent transfer ids.
 
-    `window` is how many offsets back an id is remembered. After an error of its caller a ledger may be ahead
-    of the topic: it is thrown away and restored, never repaired.
+    Transfers are applied and balances are restored in the order of their topics. If the caller fails to write
+    a decision, the ledger is ahead of the topic: it is discarded and restored.
+
+    `window` is the number of offsets for which a transfer id is remembered.
     """
 
     def __init__(self, window: int) -> None:
@@ -48,53 +50,53 @@ class Ledger:
         self._accounts: dict[AccountId, LedgerAccount] = {}
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
-    def restore(self, balance: Balance, source: Offset = BEFORE_ALL) -> None:
-        """The next balance of the topic; `source` is its `source-offset`, if it has one."""
+    def restore(self, balance: Balance, source: Offset = NO_OFFSET) -> None:
+        """Restores the next balance record. `source` is its header `source-offset`, if it has one."""
         known = self._accounts.get(balance.account)
         newest = max(source, known.source) if known else source
         self._accounts[balance.account] = LedgerAccount(balance, newest)
 
-    def forget(self, account: AccountId) -> None:
-        """The account was erased from the topic."""
+    def remove(self, account: AccountId) -> None:
+        """Removes an account that was erased from the topic."""
         self._accounts.pop(account, None)
 
-    def remember(self, offset: Offset, key: bytes | None, transfer: Transfer) -> None:
-        """A transfer before the first one to apply: only its id counts."""
-        if admissible(transfer, key) is None:
-            self._sight(offset, transfer)
+    def remember_id(self, offset: Offset, key: bytes | None, transfer: Transfer) -> None:
+        """Remembers the id of a transfer that was applied before the ledger was restored."""
+        if rejection_reason(transfer, key) is None:
+            self._remember_id(offset, transfer)
 
-    def unknown(self, transfers: Iterable[Transfer]) -> bool:
-        """Whether one of them is of an account that has no balance yet."""
+    def has_unknown_account(self, transfers: Iterable[Transfer]) -> bool:
+        """Returns whether the account of at least one transfer has no balance yet."""
         return any(transfer.account not in self._accounts for transfer in transfers)
 
-    def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Entry:
-        """The next transfer of the partition."""
-        if reason := admissible(transfer, key):
-            return Entry(Verdict.REJECTED, reason=reason)
+    def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Decision:
+        """Applies the next transfer of the partition."""
+        if reason := rejection_reason(transfer, key):
+            return Decision(Verdict.REJECTED, reason=reason)
         account = self._accounts.get(transfer.account)
-        repeated = self._sight(offset, transfer)
+        repeated = self._remember_id(offset, transfer)
         if account and offset <= account.source:
-            return Entry(Verdict.ALREADY_RECORDED)
+            return Decision(Verdict.ALREADY_RECORDED)
         if repeated:
-            return Entry(Verdict.DUPLICATE)
-        return self._post(offset, transfer, account)
+            return Decision(Verdict.DUPLICATE)
+        return self._update_balance(offset, transfer, account)
 
-    def _post(self, offset: Offset, transfer: Transfer, account: LedgerAccount | None) -> Entry:
+    def _update_balance(self, offset: Offset, transfer: Transfer, account: LedgerAccount | None) -> Decision:
         before = account.balance if account else _opening(transfer)
         after = Balance(
             transfer.account,
             before.client_id,
             transfer.id,
-            before.amount.plus(transfer.amount),
+            before.amount.add(transfer.amount),
             before.version + 1,
         )
-        if reason := admissible(after, transfer.account.encode()):
-            return Entry(Verdict.REJECTED, reason=f"balance: {reason}")
+        if reason := rejection_reason(after, transfer.account.encode()):
+            return Decision(Verdict.REJECTED, reason=f"balance: {reason}")
         self._accounts[transfer.account] = LedgerAccount(after, offset)
-        return Entry(Verdict.APPLIED, (after,)) if account else Entry(Verdict.OPENED, (before, after))
+        return Decision(Verdict.APPLIED, (after,)) if account else Decision(Verdict.OPENED, (before, after))
 
-    def _sight(self, offset: Offset, transfer: Transfer) -> bool:
-        """Remembers the id at `offset`, forgets those outside the window; whether it was seen inside it."""
+    def _remember_id(self, offset: Offset, transfer: Transfer) -> bool:
+        """Remembers the id, forgets ids outside the window, and returns whether the id was remembered."""
         while self._seen and (oldest := next(iter(self._seen.items())))[1] < offset - self._window:
             del self._seen[oldest[0]]
         name = transfer.account, transfer.id

@@ -1,42 +1,43 @@
-"""What a recorder shows at /metrics. Partitions are those of the transfers; a lane is the number of one."""
+"""Metrics of the recorder. A partition is a partition of the transfers; the label `lane` is its number."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.recorder.ledger import Verdict
 from livebalance.runtime.kafka.errors import Fate
-from livebalance.runtime.kafka.lag import gauges
-from livebalance.runtime.metrics import each
+from livebalance.runtime.kafka.lag import lag_gauges
+from livebalance.runtime.metrics import init_labels
 
 UNDECODABLE = "undecodable"
 
-lag = lag_records, lag_seconds, held_back = gauges("recorder")
-partitions = Gauge("livebalance_recorder_partitions", "Partitions owned.")
-transfers = each(
+lag = lag_records, lag_seconds, open_transaction_seconds = lag_gauges("recorder")
+partitions = Gauge("livebalance_recorder_partitions", "Partitions owned by this recorder.")
+transfers = init_labels(
     Counter(
         "livebalance_recorder_transfers",
-        "Transfers by what became of them. applied and opened made a balance; duplicate: its id was seen "
-        "lately; already_recorded: a balance of it exists; rejected and undecodable: the log has their offsets.",
+        "Transfers read, by verdict. applied, opened: a balance was written. duplicate: the id is known. "
+        "already_recorded: a balance contains the transfer. rejected, undecodable: skipped, see the log.",
         ["verdict"],
     ),
     [*Verdict, UNDECODABLE],
 )
-given_up = each(
+releases = init_labels(
     Counter(
         "livebalance_recorder_partition_releases",
-        "Times a partition was given up, to be claimed again. transient: Kafka or the registry was away.",
+        "Partitions released after an error, then claimed again if still assigned. transient: Kafka or the "
+        "schema registry was unavailable. fenced: another recorder has claimed the partition.",
         ["fate"],
     ),
     [Fate.TRANSIENT.value, Fate.FENCED.value],
 )
 fenced = Counter(
     "livebalance_recorder_fenced",
-    "Of them, those that another recorder had taken. Usual when recorders come and go, never otherwise.",
+    "Partitions released because another recorder claimed them. Expected only when recorders start or stop.",
 )
-seconds = each(
+seconds = init_labels(
     Histogram(
         "livebalance_recorder_batch_seconds",
-        "Seconds of a partition's batch in each stage: transfers become balances, which are sent with their "
-        "offset, and committed.",
+        "Seconds of each stage of a partition's batch. apply: transfers become balances. send: balances and "
+        "offset are sent. commit: the transaction is committed.",
         ["stage"],
         buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
     ),

@@ -1,86 +1,86 @@
-"""What a recorder must know of a partition before it may write: its balances, and the ids just before."""
+"""Restores a partition's ledger from Kafka: balances, and the transfer ids before the next offset."""
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from livebalance.recorder.ledger import BEFORE_ALL, Ledger
+from livebalance.recorder.ledger import NO_OFFSET, Ledger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.reader import replay
+from livebalance.runtime.kafka.reader import read_range
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset
-from livebalance.wire.kafka.record import admissible
+from livebalance.wire.kafka.record import rejection_reason
 
-SOURCE_OFFSET = "source-offset"  # header of a balance record: the offset of the transfer it holds
+SOURCE_OFFSET = "source-offset"  # header of a balance record: offset of the last transfer in it
 
 _log = logs.get("recorder")
 
 
 class Restore:
-    """Fills a ledger from the topics of one lane."""
+    """Reads both topics of one partition number into a ledger."""
 
-    def __init__(self, settings: RecorderSettings, values: Values, lane: Lane) -> None:
+    def __init__(self, settings: RecorderSettings, values: Values, partition: Lane) -> None:
         self._settings, self._values = settings, values
-        self._transfers = TopicPartition(settings.transfers_topic, lane)
-        self._balances = TopicPartition(settings.balances_topic, lane)
-        self._read_to = 0  # of the balances
-        self._within = settings.kafka_timeout_seconds
+        self._transfers = TopicPartition(settings.transfers_topic, partition)
+        self._balances = TopicPartition(settings.balances_topic, partition)
+        self._balances_offset = 0  # next offset to read
+        self._timeout_seconds = settings.kafka_timeout_seconds
 
-    async def ledger(self, next_: Offset) -> Ledger:
-        """For applying from transfer offset `next_` on. Raises TimeoutError."""
+    async def ledger(self, next_offset: Offset) -> Ledger:
+        """Returns a ledger that can apply transfers from `next_offset` on. Raises TimeoutError."""
         ledger = Ledger(self._settings.duplicate_window_offsets)
-        await self.read_on(ledger)
+        await self.read_new_balances(ledger)
 
-        def remember(record: ConsumerRecord) -> None:
+        def on_record(record: ConsumerRecord) -> None:
             try:
-                transfer = self._values.codec.transfer(record.value or b"")
+                transfer = self._values.codec.decode_transfer(record.value or b"")
             except DecodeError:
                 return
-            ledger.remember(Offset(record.offset), record.key, transfer)
+            ledger.remember_id(Offset(record.offset), record.key, transfer)
 
-        start = max(0, next_ - self._settings.duplicate_window_offsets)
-        await replay(
+        start = max(0, next_offset - self._settings.duplicate_window_offsets)
+        await read_range(
             self._settings.broker,
             self._transfers,
-            remember,
+            on_record,
             start,
-            end=next_,
-            within=self._within,
-            learn=self._values.learn,
+            end=next_offset,
+            timeout_seconds=self._timeout_seconds,
+            prepare=self._values.fetch_schemas,
         )
         return ledger
 
-    async def read_on(self, ledger: Ledger) -> None:
-        """Tells `ledger` the balances written since the last reading. Raises TimeoutError."""
+    async def read_new_balances(self, ledger: Ledger) -> None:
+        """Restores the balances that were written since the last call. Raises TimeoutError."""
 
-        def take(record: ConsumerRecord) -> None:
-            self._take(ledger, record)
+        def on_record(record: ConsumerRecord) -> None:
+            self._restore_balance(ledger, record)
 
-        self._read_to = await replay(
+        self._balances_offset = await read_range(
             self._settings.broker,
             self._balances,
-            take,
-            self._read_to,
-            within=self._within,
-            learn=self._values.learn,
+            on_record,
+            self._balances_offset,
+            timeout_seconds=self._timeout_seconds,
+            prepare=self._values.fetch_schemas,
         )
 
-    def _take(self, ledger: Ledger, record: ConsumerRecord) -> None:
+    def _restore_balance(self, ledger: Ledger, record: ConsumerRecord) -> None:
         if record.value is None:
-            ledger.forget(AccountId((record.key or b"").decode(errors="replace")))
+            ledger.remove(AccountId((record.key or b"").decode(errors="replace")))
             return
         try:
-            balance = self._values.codec.balance(record.value)
+            balance = self._values.codec.decode_balance(record.value)
         except DecodeError as error:
-            refusal: str | None = str(error)
+            reason: str | None = str(error)
         else:
-            refusal = admissible(balance, record.key)
-        if refusal:
-            _log.warning("balance refused", partition=record.partition, offset=record.offset, reason=refusal)
+            reason = rejection_reason(balance, record.key)
+        if reason:
+            _log.warning("balance rejected", partition=record.partition, offset=record.offset, reason=reason)
         else:
-            ledger.restore(balance, _source(record))
+            ledger.restore(balance, _source_offset(record))
 
 
-def _source(record: ConsumerRecord) -> Offset:
-    found = dict(record.headers).get(SOURCE_OFFSET, b"")
-    return Offset(int(found)) if found.isdigit() else BEFORE_ALL
+def _source_offset(record: ConsumerRecord) -> Offset:
+    header = dict(record.headers).get(SOURCE_OFFSET, b"")
+    return Offset(int(header)) if header.isdigit() else NO_OFFSET

@@ -1,4 +1,4 @@
-"""Settings of the recorder, from LIVEBALANCE_*."""
+"""Settings of the recorder."""
 
 from typing import Annotated
 
@@ -9,16 +9,16 @@ from livebalance.runtime.config.types import Count, Seconds
 
 
 class RecorderSettings(ServiceSettings):
-    """All that a recorder is told."""
+    """Settings of the recorder, beside those of all services."""
 
     name: str = "recorder"
     recorder_group: str = "livebalance-recorder"
-    """The consumer group."""
+    """Kafka consumer group of the recorders."""
     duplicate_window_offsets: Annotated[int, Field(ge=0)] = 10_000
-    """Offsets of a partition within which a repeated transfer id is dropped."""
+    """Offsets within which a repeated transfer id counts as a duplicate. 0: no id is remembered."""
     batch_records: Count = 2_000
-    """Transfers at most in one round of transactions."""
+    """Maximum transfers of one fetch. Each partition commits its part in one Kafka transaction."""
     session_timeout_ms: Count = 10_000
-    """Without a heartbeat for as long, others take over."""
+    """Milliseconds without a heartbeat after which other recorders take over the partitions."""
     kafka_timeout_seconds: Seconds = 30.0
-    """How long one step may wait for Kafka."""
+    """Maximum seconds of each step that waits for Kafka, such as a claim, a restore or a transaction."""

@@ -1,1 +1,1 @@
-"""Settings from the environment."""
+"""Settings from environment variables and files."""

@@ -1,6 +1,6 @@
-"""What the environment tells a service: its settings, or all that is wrong with them, a line each.
+"""Reads a service's settings from the environment, and lists every mistake in them, one line each.
 
-A line names the variable and says what it should be. Values are in none of them: a secret may stand anywhere.
+A line names the variable and says what it should be. No line contains a value, because a value can be secret.
 """
 
 import os
@@ -16,154 +16,178 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from livebalance.runtime.config.settings import PREFIX, ServiceSettings
-from livebalance.runtime.config.types import said
+from livebalance.runtime.config.types import describe_type
 from livebalance.runtime.errors import SettingsError
 from livebalance.runtime.redact import one_line
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
-SECRETS = f"{PREFIX}SECRETS_DIRECTORY"
+SECRETS_DIRECTORY = f"{PREFIX}SECRETS_DIRECTORY"
 _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z0-9_]+")
-_LONGEST = 60  # characters of a name that nobody here has chosen
+_MAX_NAME = 60  # characters shown of an unknown variable's name, which can be of any length
 
-# What is read by others than services, as docs/configuration.md tells it.
-ELSEWHERE = {
-    "CHROMIUM": "tests: the browser to use",
-    "FAILPOINT": "proofs: where a service dies",
-    "DEMO_TOKEN_ADDRESS": "balancer: where tokens of the demo are given, host:port",
-    "GATEWAYS": "balancer: the gateways, host:port with spaces between",
-    "GRAFANA_PORT": "`docker compose`: the port of Grafana",
-    "STATE_DIRECTORY": "`make`: where all is kept, else `.livebalance`",
-    "MAVEN_REPOSITORY": "`make`: another repository of Kafka's jars",
-    "PAGE_HOST": "balancer: the address it listens on",
-    "PAGE_NAME": "balancer: the name that the page is asked for by",
-    "PAGE_PORT": "balancer: the port it listens on",
-    "PAGE_ROOT": "balancer: directory of the built page",
-    "PAGE_SCHEME": "balancer: `https` serves by TLS alone",
-    "PAGE_TLS": "balancer: a directive, as in `deploy/Caddyfile`",
-    "PARENT_PID": "`make`: the process that the demo ends with",
-    "SCREENSHOT": "tests: where a picture of the page is put",
-    "PORT": "`docker compose`: the port of the page",
-    "POSTGRES_OWNER": "migrations: URL of the database for its owner (a secret)",
-    "PROMETHEUS_PORT": "`docker compose`: the port of Prometheus",
+# Variables that are not a field of any settings class, for docs/configuration.md.
+OTHER_VARIABLES = {
+    "CHROMIUM": "tests: path of the browser to use",
+    "FAILPOINT": "tests: point at which a service kills itself",
+    "DEMO_TOKEN_ADDRESS": "balancer: host:port of the feed that issues demo tokens",
+    "GATEWAYS": "balancer: host:port of each gateway, separated by spaces",
+    "GRAFANA_PORT": "`docker compose`: port of Grafana",
+    "STATE_DIRECTORY": "`make`: directory of everything that is built or stored; none: `.livebalance`",
+    "MAVEN_REPOSITORY": "`make`: URL of a Maven repository that has Kafka's jars",
+    "PAGE_HOST": "balancer: address to listen on",
+    "PAGE_NAME": "balancer: host name that requests for the page must have",
+    "PAGE_PORT": "balancer: port to listen on",
+    "PAGE_ROOT": "balancer: directory of the built page; none: gateways answer every request",
+    "PAGE_SCHEME": "balancer: `https` to serve TLS only",
+    "PAGE_TLS": "balancer: a `tls` directive, as in `deploy/Caddyfile`",
+    "PARENT_PID": "`make`: id of the process with which the demo ends",
+    "SCREENSHOT": "tests: file for a screenshot of the page",
+    "PORT": "`docker compose`: port of the page",
+    "POSTGRES_OWNER": "migrations: URL of the database for the role that owns it (a secret)",
+    "PROMETHEUS_PORT": "`docker compose`: port of Prometheus",
     "SECRETS_DIRECTORY": "all: directory of files that hold settings",
     "STACK": "`make` and tests: `docker` or `embedded` servers",
 }
 
 
 @cache
-def kinds() -> dict[str, type[ServiceSettings]]:
-    """The settings of every service installed here, by its name: services do not import each other."""
-    return {one.name: one.load() for one in sorted(entry_points(group="livebalance.settings"))}
+def service_settings() -> dict[str, type[ServiceSettings]]:
+    """Returns the settings class of each installed service by the service's name.
+
+    They are found by entry points, because services do not import each other.
+    """
+    points = sorted(entry_points(group="livebalance.settings"))
+    return {point.name: point.load() for point in points}
 
 
 def variable(field: str) -> str:
+    """Returns the name of the environment variable of a settings field."""
     return f"{PREFIX}{field}".upper()
 
 
 @cache
-def known() -> frozenset[str]:
-    """Every variable that something of ours reads."""
-    fields = (field for kind in kinds().values() for field in kind.model_fields)
-    return frozenset(map(variable, [*ELSEWHERE, *fields]))
+def known_variables() -> frozenset[str]:
+    """Returns every variable that some part of Livebalance reads."""
+    classes = service_settings().values()
+    fields = (field for settings_type in classes for field in settings_type.model_fields)
+    return frozenset(map(variable, [*OTHER_VARIABLES, *fields]))
 
 
-def read(kind: type[Settings]) -> Settings:
-    """Raises SettingsError."""
-    files, broken = _secrets(os.environ.get(SECRETS))
-    lines = [*_unknown([*os.environ, *files]), *broken]
-    where: dict[str, Any] = {"_secrets_dir": os.environ.get(SECRETS) if files and not broken else ()}
+def read_settings(settings_type: type[Settings]) -> Settings:
+    """Returns the settings that the environment and the directory of secrets hold.
+
+    Raises:
+        SettingsError: At least one setting is unknown, missing or invalid. It has a line for each mistake.
+    """
+    files, file_errors = _secret_files(os.environ.get(SECRETS_DIRECTORY))
+    lines = [*_unknown_variables([*os.environ, *files]), *file_errors]
+    usable = files and not file_errors
+    source: dict[str, Any] = {"_secrets_dir": os.environ.get(SECRETS_DIRECTORY) if usable else ()}
     try:
-        told = kind(**where)
-    except ValidationError as wrong:
-        lines += _wrong(wrong, kind)
-        raise SettingsError([*lines, *([] if broken else _others(wrong, kind, where))]) from None
-    if not broken:
-        lines += told.refusals()
+        settings = settings_type(**source)
+    except ValidationError as invalid:
+        lines += _field_errors(invalid, settings_type)
+        if not file_errors:
+            lines += _further_errors(invalid, settings_type, source)
+        raise SettingsError(lines) from None
+    if not file_errors:
+        lines += settings.startup_errors()
     if lines:
         raise SettingsError(lines)
-    return told
+    return settings
 
 
-def _others(wrong: ValidationError, kind: type[ServiceSettings], where: Mapping[str, Any]) -> Iterator[str]:
-    """What would be refused if the wrong ones were left out, and does not name one of these."""
-    fields = {str(error["loc"][0]) for error in wrong.errors(include_url=False)}
-    left_out = {field: kind.model_fields[field].get_default(call_default_factory=True) for field in fields}
-    with suppress(ValidationError):  # one that there is no doing without
-        for line in kind(**where, **left_out).refusals():
+def _further_errors(
+    invalid: ValidationError, settings_type: type[ServiceSettings], source: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yields the startup errors that remain when the invalid fields have their defaults.
+
+    An error that names an invalid field is left out: it may disappear when the field is valid.
+    """
+    fields = {str(error["loc"][0]) for error in invalid.errors(include_url=False)}
+    defaults = {
+        field: settings_type.model_fields[field].get_default(call_default_factory=True) for field in fields
+    }
+    with suppress(ValidationError):  # a required field has no default
+        for line in settings_type(**source, **defaults).startup_errors():
             if {variable(field) for field in fields}.isdisjoint(_VARIABLE.findall(line)):
                 yield line
 
 
-def _wrong(wrong: ValidationError, kind: type[ServiceSettings]) -> Iterator[str]:
-    shapes = kind.model_json_schema()["properties"]
+def _field_errors(invalid: ValidationError, settings_type: type[ServiceSettings]) -> Iterator[str]:
+    schemas = settings_type.model_json_schema()["properties"]
     seen = set[str]()
-    for error in wrong.errors(include_url=False):
+    for error in invalid.errors(include_url=False):
         field = str(error["loc"][0])
-        if field not in seen:  # one that may be this or that is wrong for each
+        if field not in seen:  # a field of a union type has an error for each of its members
             seen.add(field)
-            yield f"{variable(field)} {_complaint(error, shapes[field])}"
+            yield f"{variable(field)} {_expectation(error, schemas[field])}"
 
 
-def _complaint(error: Mapping[str, Any], shape: Mapping[str, Any]) -> str:
-    own = error.get("ctx", {}).get("error")
-    if own and str(own):
-        return str(own)
+def _expectation(error: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    own_text = error.get("ctx", {}).get("error")
+    if own_text and str(own_text):
+        return str(own_text)
     if error["type"] == "missing":
-        return f"is not set: it should be {said(shape)}"
-    given = error["input"]
-    quoted = isinstance(given, str) and given[:1] in ("'", '"')
-    return f"should be {said(shape)}{', without quotes around it' if quoted else ''}"
+        return f"is not set: it should be {describe_type(schema)}"
+    value = error["input"]
+    quoted = isinstance(value, str) and value[:1] in ("'", '"')
+    return f"should be {describe_type(schema)}{', without quotes' if quoted else ''}"
 
 
-def _unknown(names: Iterable[str]) -> Iterator[str]:
-    mine = sorted(name for name in map(str.upper, names) if name.startswith(PREFIX))
-    for name in sorted(set(mine) - known()):
-        if not name.startswith(_linked(mine)):
-            yield f"{_shortened(name)} is not known{_meant(name)}"
+def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    ours = sorted(name for name in map(str.upper, names) if name.startswith(PREFIX))
+    for name in sorted(set(ours) - known_variables()):
+        if not name.startswith(_service_link_prefixes(ours)):
+            yield f"{_shorten(name)} is not known{_suggestion(name)}"
 
 
-def _linked(names: Iterable[str]) -> tuple[str, ...]:
-    """What Kubernetes tells every process of a namespace of each service there, livebalance-gateway say."""
-    ends = "_SERVICE_HOST"
-    services = [name.removesuffix(ends) for name in names if name.endswith(ends)]
-    return tuple(f"{service}_{what}" for service in services for what in ("SERVICE_", "PORT"))
+def _service_link_prefixes(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the prefixes of the variables that Kubernetes sets for each Service of the namespace.
+
+    Their names begin with the name of the Service, for instance `livebalance-gateway`, in upper case.
+    """
+    suffix = "_SERVICE_HOST"
+    services = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    return tuple(f"{service}_{part}" for service in services for part in ("SERVICE_", "PORT"))
 
 
-def _meant(name: str) -> str:
-    short = name.removeprefix(PREFIX)[:_LONGEST]
-    near = get_close_matches(short, [one.removeprefix(PREFIX) for one in known()], n=1)
-    return f": is {PREFIX}{near[0]} meant?" if near else ": leave it out, or see docs/configuration.md"
+def _suggestion(name: str) -> str:
+    short = name.removeprefix(PREFIX)[:_MAX_NAME]
+    candidates = [known.removeprefix(PREFIX) for known in known_variables()]
+    matches = get_close_matches(short, candidates, n=1)
+    return f": did you mean {PREFIX}{matches[0]}?" if matches else ": remove it, or see docs/configuration.md"
 
 
-def _shortened(name: str) -> str:
-    shown = one_line(name)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
+def _shorten(name: str) -> str:
+    text = one_line(name)
+    return text if len(text) <= _MAX_NAME else f"{text[:_MAX_NAME]}…"
 
 
-def _secrets(directory: str | None) -> tuple[list[str], list[str]]:
-    """The settings that are files there, and why some of them cannot be used."""
+def _secret_files(directory: str | None) -> tuple[list[str], list[str]]:
+    """Returns the names of the files that hold settings, and a line for each file that cannot be used."""
     if not directory:
         return [], []
     path = Path(directory).expanduser()
     try:
         files = [file for file in sorted(path.iterdir()) if file.name.upper().startswith(PREFIX)]
-    except OSError as why:
-        return [], [f"{SECRETS} should be a directory: {why.strerror}"]
-    broken = [
-        f"{SECRETS} has a file {_shortened(file.name)} that {reason}"
+    except OSError as error:
+        return [], [f"{SECRETS_DIRECTORY} should be a directory: {error.strerror}"]
+    errors = [
+        f"{SECRETS_DIRECTORY} has a file {_shorten(file.name)} that {reason}"
         for file in files
-        if (reason := _unusable(file, path))
+        if (reason := _file_error(file, path))
     ]
-    return [file.name for file in files], broken
+    return [file.name for file in files], errors
 
 
-def _unusable(file: Path, directory: Path) -> str | None:
+def _file_error(file: Path, directory: Path) -> str | None:
     try:
         file.read_text("utf-8")
     except UnicodeDecodeError:
         return "is not UTF-8"
-    except OSError as why:
-        return f"cannot be read: {why.strerror}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     inside = file.resolve().is_relative_to(directory.resolve())
-    return None if inside else "is a link to somewhere else"
+    return None if inside else "links out of the directory"

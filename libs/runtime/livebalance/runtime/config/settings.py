@@ -1,7 +1,7 @@
-"""Settings every service shares, from LIVEBALANCE_*; each service's own `settings.py` adds its own.
+"""Settings that all services share. The `settings.py` of each service adds its own.
 
-What shall not stand in an environment may be a file in the directory that LIVEBALANCE_SECRETS_DIRECTORY names,
-called as the variable in lower case. The text below a setting is what docs/configuration.md says of it.
+A setting is an environment variable LIVEBALANCE_<NAME>, or a file `livebalance_<name>` in the directory
+LIVEBALANCE_SECRETS_DIRECTORY. The text below a setting is its description in docs/configuration.md.
 """
 
 import os
@@ -10,20 +10,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from livebalance.runtime.config.types import Moment, Port, Redis, Servers, Web
+from livebalance.runtime.config.types import DateTime, HostPortList, Port, SecretHttpUrl, SecretRedisUrl
 from livebalance.runtime.errors import StartupError
-from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, trusting
+from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, tls_context
 
 PREFIX = "LIVEBALANCE_"
 
 
 class ServiceSettings(BaseSettings):
-    """Addresses are of loopback by default: nothing listens or connects elsewhere unless told to.
+    """Settings of every service.
 
-    Times are in seconds and sizes in bytes unless the name says otherwise.
+    By default, a service listens and connects on the loopback interface only. A duration ends in `_seconds`
+    or `_ms`, a size in `_bytes`, a rate per second in `_rate` or `_rate_per_address`. A limit begins with
+    `max_`.
     """
 
     model_config = SettingsConfigDict(
@@ -38,83 +40,92 @@ class ServiceSettings(BaseSettings):
     )
 
     name: str = "livebalance"
-    """Of this process: in its logs, and to Kafka and Postgres."""
+    """Name of the process in its logs, in Kafka and in Postgres."""
     log_format: Literal["json", "text"] = "json"
-    """Form of the lines on standard error."""
+    """Format of the log lines on standard error."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least that is logged."""
+    """Lowest level that is logged."""
     http_host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on. Set `0.0.0.0` to accept connections from other machines."""
     http_port: Port = 0
-    """Where `/livez`, `/readyz` and `/metrics` are; 0: nowhere."""
+    """Port of `/livez`, `/readyz` and `/metrics`. 0: the service does not listen."""
 
-    kafka: Servers = "127.0.0.1:9092"
-    """Brokers to start from; several with commas between."""
+    kafka: HostPortList = "127.0.0.1:9092"
+    """Brokers to connect to first, separated by commas. The client finds the other brokers by itself."""
     kafka_tls: bool = False
-    """Speak TLS to the brokers."""
+    """Connect to the brokers with TLS."""
     kafka_ca: Path | None = None
-    """PEM: who vouches for the brokers; none: the authorities this system trusts."""
+    """PEM file of the authorities that sign the brokers' certificates. None: those of the system."""
     kafka_certificate: Path | None = None
-    """PEM, of our own: the broker asks who we are."""
+    """PEM file of the client certificate, for brokers that require one. None: no client certificate."""
     kafka_key: Path | None = None
-    """PEM; none: it stands in the file of the certificate."""
+    """PEM file of the client certificate's private key. None: the certificate's file contains the key."""
     kafka_sasl_mechanism: Mechanism | None = None
-    """How we log in to the brokers."""
+    """SASL mechanism to log in to the brokers. None: no login."""
     kafka_user: Annotated[str, Field(validate_default=True)] = ""
-    """Who logs in."""
+    """SASL user name."""
     kafka_password: SecretStr = SecretStr("")
-    """Of that user."""
+    """SASL password."""
     transfers_topic: str = "transfers"
-    """Topic of the transfers."""
+    """Kafka topic of the transfers."""
     balances_topic: str = "account-balances"
-    """Topic of the balances."""
-    start_from: Literal["beginning"] | Annotated[AwareDatetime, Moment] = "beginning"
-    """Where a topic that nobody has read yet is begun."""
+    """Kafka topic of the account balances."""
+    start_from: Literal["beginning"] | DateTime = "beginning"
+    """Time of the first transfer to read, or `beginning`. Only the first run of an installation uses it."""
     value_format: Literal["confluent", "avro", "json"] = "confluent"
-    """Form of the values of both topics: Avro that names its schema in a registry, bare Avro, JSON."""
-    schema_registry: Web | None = None
-    """A schema registry; none: the schemas that come with the code."""
+    """Format of the values of both topics: Avro with a registry's schema id, Avro without an id, or JSON."""
+    schema_registry: SecretHttpUrl | None = None
+    """URL of the schema registry. None: the schemas that come with Livebalance."""
     schema_registry_ca: Path | None = None
-    """PEM: who vouches for the registry; none: the authorities this system trusts."""
-    redis: Redis = SecretStr("redis://127.0.0.1:6379/0")
-    """Where deltas are published; a cluster by some of its nodes, as `redis+cluster://one:6379,other:6379`;
-    `rediss` for TLS."""
+    """PEM file of the authorities that sign the registry's certificate. None: those of the system."""
+    redis: SecretRedisUrl = SecretStr("redis://127.0.0.1:6379/0")
+    """Redis server or cluster that deltas are published to. A cluster is named by some of its nodes, as in
+    `redis+cluster://redis-1:6379,redis-2:6379`. Begin with `rediss` for TLS."""
     channel_prefix: str = "livebalance:"
-    """What the names of all channels in Redis begin with."""
+    """Prefix of all channel names in Redis. Change it if installations share a Redis server."""
     currency: str | None = None
-    """Of all amounts; none: none is shown."""
+    """Currency of all amounts. None: amounts have no currency."""
 
     @field_validator("kafka_ca", "kafka_certificate", "kafka_key")
     @classmethod
-    def _used(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_tls(cls, file: Path | None, info: ValidationInfo) -> Path | None:
         if file and info.data.get("kafka_tls") is False:
-            raise ValueError(f"would not be used: set {PREFIX}KAFKA_TLS=true, or leave it out")
+            raise ValueError(f"has no effect: set {PREFIX}KAFKA_TLS=true, or remove this setting")
         return file
 
     @field_validator("kafka_user")
     @classmethod
-    def _logs_in(cls, user: str, info: ValidationInfo) -> str:
-        mechanism = info.data.get("kafka_sasl_mechanism", ...)  # no mechanism at all: what was said is none
+    def _check_user(cls, user: str, info: ValidationInfo) -> str:
+        mechanism = info.data.get("kafka_sasl_mechanism", ...)  # absent if the mechanism itself is invalid
         if mechanism and mechanism is not ... and not user:
-            raise ValueError(f"is not set, and {PREFIX}KAFKA_SASL_MECHANISM is: they go together")
+            raise ValueError(f"is not set, but {PREFIX}KAFKA_SASL_MECHANISM requires it")
         if user and mechanism is None:
-            raise ValueError(f"would not be used: set {PREFIX}KAFKA_SASL_MECHANISM, or leave it out")
+            raise ValueError(f"has no effect: set {PREFIX}KAFKA_SASL_MECHANISM, or remove this setting")
         return user
 
-    def refusals(self) -> Iterator[str]:
-        """Why a service that is told this does not start, a line each; looks at files, never at servers."""
+    def startup_errors(self) -> Iterator[str]:
+        """Yields a line for each reason why a service with these settings cannot start.
+
+        It reads files, but never connects to a server.
+        """
         try:
             _ = self.broker
-        except StartupError as why:
-            yield str(why)
+        except StartupError as error:
+            yield str(error)
 
     @cached_property
     def broker(self) -> Broker:
-        """Raises StartupError when a file of certificates cannot be used."""
+        """Returns how to connect to Kafka.
+
+        Raises:
+            StartupError: A certificate file is missing or invalid.
+        """
         try:
-            tls = trusting(self.kafka_ca, self.kafka_certificate, self.kafka_key) if self.kafka_tls else None
-        except OSError as why:
-            raise StartupError(f"certificates for Kafka: {why}") from why
+            tls = (
+                tls_context(self.kafka_ca, self.kafka_certificate, self.kafka_key) if self.kafka_tls else None
+            )
+        except OSError as error:
+            raise StartupError(f"certificates for Kafka: {error}") from error
         login = (
             Login(self.kafka_sasl_mechanism, self.kafka_user, self.kafka_password.get_secret_value())
             if self.kafka_sasl_mechanism

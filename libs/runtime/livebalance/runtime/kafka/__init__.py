@@ -1,1 +1,1 @@
-"""What each Kafka client of ours needs."""
+"""Helpers for the Kafka clients of all services."""

@@ -1,4 +1,4 @@
-"""How Kafka is reached: where it is, whom we trust there, and who we say we are."""
+"""How to connect to Kafka: brokers, TLS and SASL."""
 
 import ssl
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Login(NamedTuple):
-    """A user of SASL."""
+    """A SASL login."""
 
     mechanism: Mechanism
     user: str
@@ -17,32 +17,37 @@ class Login(NamedTuple):
 
 
 class Broker(NamedTuple):
-    """`servers` as host:port, with commas between; in the clear without `tls`, as nobody without `login`."""
+    """Brokers to connect to first (host:port, separated by commas), and how to connect."""
 
     servers: str
-    tls: ssl.SSLContext | None = None
-    login: Login | None = None
+    tls: ssl.SSLContext | None = None  # None: plain text
+    login: Login | None = None  # None: no login
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Keyword arguments that every client of aiokafka takes."""
+        """Keyword arguments for every aiokafka client."""
         protocol = ("SASL_" if self.login else "") + ("SSL" if self.tls else "PLAINTEXT")
-        told = {"bootstrap_servers": self.servers, "security_protocol": protocol, "ssl_context": self.tls}
+        options = {"bootstrap_servers": self.servers, "security_protocol": protocol, "ssl_context": self.tls}
         if self.login is None:
-            return told
+            return options
         return {
-            **told,
+            **options,
             "sasl_mechanism": self.login.mechanism,
             "sasl_plain_username": self.login.user,
             "sasl_plain_password": self.login.password,
         }
 
 
-def trusting(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
-    """TLS with the authorities in `ca`, else this system's; the broker's name is checked.
+def tls_context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Returns a TLS context that verifies the server's certificate and host name.
 
-    With a certificate of our own (and its key, if it is not in the same file) we say who we are by it.
-    Raises OSError: a file is not there, or holds no certificate (ssl.SSLError).
+    Args:
+        ca: PEM file of certificate authorities. None: those of the system.
+        certificate: PEM file of the client certificate. None: no client certificate.
+        key: PEM file of the client certificate's key. None: the certificate's file contains it.
+
+    Raises:
+        OSError: A file does not exist, or contains no certificate (ssl.SSLError).
     """
     context = ssl.create_default_context(cafile=ca)
     if certificate:

@@ -1,4 +1,4 @@
-"""What an error of Kafka means for the loop."""
+"""Classifies errors of Kafka clients: what the loop of a service does about them."""
 
 from enum import Enum
 
@@ -23,28 +23,31 @@ _FENCED = (
     InvalidTxnState,
     OutOfOrderSequenceNumber,
     UnknownProducerId,
-    IllegalOperation,  # what a producer says after its transaction was taken from it
-    IllegalStateError,  # what a consumer says of a partition that is no longer assigned
+    IllegalOperation,  # raised by a producer whose transaction another producer has ended
+    IllegalStateError,  # raised by a consumer for a partition that is no longer assigned
 )
 _TRANSIENT = (
     TimeoutError,
     OSError,
     KafkaConnectionError,
     KafkaTimeoutError,
-    UnknownError,  # an accident inside the broker: a commit may meet the fencing of its producer (seen)
+    UnknownError,  # seen when a commit and the fencing of its producer met inside the broker
 )
 
 
 class Fate(Enum):
-    """Poison has no error here: a record that may not be applied is skipped where it is read."""
+    """What a loop does after an error.
 
-    TRANSIENT = "transient"  # nothing was committed, or it will be found out: back off, claim again, repeat
-    FENCED = "fenced"  # another owner: throw the work away, claim again if still assigned
-    BUG = "bug"
+    A record that cannot be applied is not an error: it is skipped where it is read.
+    """
+
+    TRANSIENT = "transient"  # back off, claim again and repeat; the claim finds out what was committed
+    FENCED = "fenced"  # another owner: discard the work, claim again if still assigned
+    BUG = "bug"  # end the process with a traceback
 
 
 def fate_of(error: BaseException) -> Fate:
-    """Of an error, or of the one it wraps."""
+    """Returns the fate of an error. An error that is not known has the fate of its cause."""
     if isinstance(error, _FENCED):
         return Fate.FENCED
     if isinstance(error, _TRANSIENT) or getattr(error, "retriable", False):

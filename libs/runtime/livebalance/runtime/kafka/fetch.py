@@ -1,60 +1,64 @@
-"""Fetching from Kafka what is there by now."""
+"""Fetches records that Kafka has now, with a bounded wait."""
 
 import asyncio
 from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-_LATER_MS = 2  # for the broker to hand out what came after the records at hand
-_HELD_SECONDS = 1.0  # beyond its own time, before a fetch is given up
+_NEWER_WAIT_MS = 2  # time for the broker to hand out the records after those that are already fetched
+_REBALANCE_SECONDS = 1.0  # a fetch that takes this much longer than its own wait is cancelled
 
 Fetched = dict[TopicPartition, list[ConsumerRecord]]
 
 
-async def fetch_evenly(consumer: AIOKafkaConsumer, ready: Collection[TopicPartition], most: int) -> Fetched:
-    """Up to `most` records that are at hand, an equal part of each partition first.
+async def fetch_evenly(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], max_records: int
+) -> Fetched:
+    """Returns up to `max_records` records that are already fetched, first an equal share of each partition.
 
-    aiokafka empties one partition before it comes to the next. In a backlog whoever joins what comes by two
-    topics would have all of one first.
+    aiokafka empties one partition before it turns to the next. In a backlog, a service that joins two topics
+    would otherwise receive only records of one topic at first.
     """
-    found: Fetched = {}
-    share, room = max(1, most // len(ready)), most
-    for part, limit in [*(([at], share) for at in ready), (ready, most)]:
+    fetched: Fetched = {}
+    share, room = max(1, max_records // len(partitions)), max_records
+    for part, limit in [*(([partition], share) for partition in partitions), (partitions, max_records)]:
         if room > 0:
             more = await _get(consumer, part, 0, min(limit, room))
             room -= sum(map(len, more.values()))
-            _add(found, more)
-    return found
+            _add(fetched, more)
+    return fetched
 
 
 async def fetch(
-    consumer: AIOKafkaConsumer, ready: Collection[TopicPartition], wait_ms: int, most: int
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], wait_ms: int, max_records: int
 ) -> Fetched:
-    """Up to `most` records of the partitions `ready`, waiting `wait_ms` if there are none; maybe nothing.
+    """Returns up to `max_records` records of `partitions`. Waits up to `wait_ms` if there are none.
 
-    While a record waits here, aiokafka asks its broker for no more. So what waited while the caller was busy
-    is old, and the broker is asked for what came since: one batch later it would be older still.
+    While a fetched record waits in memory, aiokafka requests no further records from its broker. Records that
+    waited while the caller was busy are therefore old, so the broker is asked for newer records as well.
     """
-    found = await _get(consumer, ready, 0, most)
-    if not found:
-        return await _get(consumer, ready, wait_ms, most)
-    if (room := most - sum(map(len, found.values()))) > 0:
-        _add(found, await _get(consumer, ready, _LATER_MS, room))
-    return found
+    fetched = await _get(consumer, partitions, 0, max_records)
+    if not fetched:
+        return await _get(consumer, partitions, wait_ms, max_records)
+    if (room := max_records - sum(map(len, fetched.values()))) > 0:
+        _add(fetched, await _get(consumer, partitions, _NEWER_WAIT_MS, room))
+    return fetched
 
 
-def _add(found: Fetched, later: Fetched) -> None:
-    for at, records in later.items():
-        found[at] = found.get(at, []) + records
+def _add(fetched: Fetched, more: Fetched) -> None:
+    for partition, records in more.items():
+        fetched[partition] = fetched.get(partition, []) + records
 
 
 async def _get(
-    consumer: AIOKafkaConsumer, ready: Collection[TopicPartition], wait_ms: int, most: int
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], wait_ms: int, max_records: int
 ) -> Fetched:
     try:
-        # A rebalance holds getmany back for as long as it takes; cut off, it has handed out nothing.
-        async with asyncio.timeout(wait_ms / 1000 + _HELD_SECONDS):
-            found: Fetched = await consumer.getmany(*ready, timeout_ms=wait_ms, max_records=most)
+        # A rebalance blocks getmany for as long as it takes. A cancelled getmany has returned no record.
+        async with asyncio.timeout(wait_ms / 1000 + _REBALANCE_SECONDS):
+            fetched: Fetched = await consumer.getmany(
+                *partitions, timeout_ms=wait_ms, max_records=max_records
+            )
     except TimeoutError:
         return {}
-    return found
+    return fetched

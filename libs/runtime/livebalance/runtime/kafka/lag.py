@@ -1,8 +1,8 @@
-"""How far behind its broker a consumer of committed records is, of each partition.
+"""Measures how far a consumer of committed records is behind its broker, per partition.
 
-It is measured to the last stable offset: what an open transaction holds is not to be had yet, and where
-nothing but the markers of ended ones follows, nothing waits. So a transaction that nobody ends looks like a
-quiet topic, and how long one holds back what follows it is measured as well.
+The lag ends at the last stable offset. Records of an open transaction cannot be read yet, and the markers of
+ended transactions are not records. A transaction that never ends therefore looks like an idle topic. The time
+that a transaction holds back the records after it is a metric of its own.
 """
 
 import time
@@ -18,114 +18,120 @@ from livebalance.wire.timestamp import Millis
 
 
 class LagGauges(NamedTuple):
-    """What a service shows of it, of each partition that it follows."""
+    """The lag metrics of a service, per tracked partition."""
 
     records: Gauge
     seconds: Gauge
-    held_back: Gauge
+    open_transaction_seconds: Gauge
 
 
-def gauges(service: str) -> LagGauges:
-    """To be made once; `service` is part of their names."""
+def lag_gauges(service: str) -> LagGauges:
+    """Creates the metrics `livebalance_<service>_…`. Called once per service."""
     name, labels = f"livebalance_{service}", ["topic", "lane"]
     return LagGauges(
         Gauge(
             f"{name}_lag_records",
-            "Offsets between what is done and the last stable one, as far as the broker has told. 0 at rest.",
+            "Offsets between the next record to process and the last stable offset. 0 when no record waits.",
             labels,
         ),
         Gauge(
             f"{name}_lag_seconds",
-            "Seconds that the oldest record not done has waited, at most. 0 when none waits; it grows while "
-            "the lane, or what is written to, stands still.",
+            "Seconds that the oldest unprocessed record has waited, at most. 0 when no record waits. Grows "
+            "while the lane makes no progress.",
             labels,
         ),
         Gauge(
             f"{name}_open_transaction_seconds",
-            "Seconds that one and the same open transaction has held back what follows it, whoever's it is; "
-            "no lag counts that. 0 at rest.",
+            "Seconds that the same open transaction, of any producer, has held back the records after it. "
+            "The lag does not include this time. 0 when no transaction is open.",
             labels,
         ),
     )
 
 
 @dataclass(slots=True)
-class _Reading:
-    since: Millis  # when it was first followed
-    done: int | None = None  # the offset before which nothing is left to do; None: not known yet
-    end: int = 0  # the furthest there was
-    as_of: Millis | None = None  # all that the broker had then is done
-    held: int | None = None  # where an open transaction begins; None: nothing is behind one
-    began: int = 0  # ms: when the broker told of it first
-    held_back: int = 0  # ms since
+class _Partition:
+    tracked_since: Millis
+    next_offset: int | None = None  # None: not known yet
+    end: int = 0  # highest stable offset seen
+    complete_as_of: Millis | None = None  # everything that the broker had at this time is processed
+    open_offset: int | None = None  # first offset of an open transaction; None: nothing is held back
+    open_since: int = 0  # ms; time of the broker's first answer with this `open_offset`
+    open_ms: int = 0
 
 
 class Lag:
-    """Asks nothing of the broker: what its answers to fetches have told is known."""
+    """The lag of each tracked partition, from what the consumer knows of its fetches. Sends no requests."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, shown: LagGauges) -> None:
-        self._consumer, self._shown = consumer, shown
-        self._readings: dict[TopicPartition, _Reading] = {}
+    def __init__(self, consumer: AIOKafkaConsumer, gauges: LagGauges) -> None:
+        self._consumer, self._gauges = consumer, gauges
+        self._partitions: dict[TopicPartition, _Partition] = {}
 
-    def follow(self, partitions: Iterable[TopicPartition]) -> None:
-        """These are shown from now on, and no others. What is known of one that was followed before stays."""
-        known = self._readings
-        self._readings = {at: known.get(at) or _Reading(_now()) for at in partitions}
-        for gauge, value in zip(self._shown, (self.records, self.seconds, self.held_back), strict=True):
+    def track(self, partitions: Iterable[TopicPartition]) -> None:
+        """Shows exactly these partitions from now on. A partition that was tracked before keeps its state."""
+        known = self._partitions
+        self._partitions = {partition: known.get(partition) or _Partition(_now()) for partition in partitions}
+        functions = self.records, self.seconds, self.open_transaction_seconds
+        for gauge, function in zip(self._gauges, functions, strict=True):
             gauge.clear()
-            for at in self._readings:
-                gauge.labels(at.topic, at.partition).set_function(partial(value, at))
+            for partition in self._partitions:
+                gauge.labels(partition.topic, partition.partition).set_function(partial(function, partition))
 
-    async def done(self, at: TopicPartition, next_: int, newest: Millis | None) -> None:
-        """All that was handed out of it is done: what comes next is not before `next_`.
+    async def advance(self, partition: TopicPartition, next_offset: int, newest: Millis | None) -> None:
+        """Records that everything fetched so far is processed. The partition must be assigned.
 
-        `newest`: Kafka's time of the last record done. To be called while the partition is assigned.
+        Args:
+            partition: A tracked partition; others are ignored.
+            next_offset: The next offset to process, at least.
+            newest: Kafka's timestamp of the last processed record.
         """
-        if (reading := self._readings.get(at)) is None:
+        if (state := self._partitions.get(partition)) is None:
             return
-        reading.done = max(next_, await self._consumer.position(at))
-        answered: int | None = self._consumer.last_poll_timestamp(at)
-        if answered is not None and (newest is not None or not self.records(at)):
-            reached = min(newest, answered) if newest is not None and self.records(at) else answered
-            reading.as_of = Millis(max(reading.as_of or 0, reached))
+        state.next_offset = max(next_offset, await self._consumer.position(partition))
+        answered: int | None = self._consumer.last_poll_timestamp(partition)
+        if answered is not None and (newest is not None or not self.records(partition)):
+            behind = self.records(partition)
+            complete = min(newest, answered) if newest is not None and behind else answered
+            state.complete_as_of = Millis(max(state.complete_as_of or 0, complete))
 
-    def stopped(self, at: TopicPartition, next_: int, end: int) -> None:
-        """It is not read on from `next_`, though there is more up to `end`."""
-        if reading := self._readings.get(at):
-            reading.done, reading.end = next_, max(reading.end, end)
+    def halt(self, partition: TopicPartition, next_offset: int, end: int) -> None:
+        """Records that the partition is no longer read from `next_offset` on, though it goes on to `end`."""
+        if state := self._partitions.get(partition):
+            state.next_offset, state.end = next_offset, max(state.end, end)
 
-    def records(self, at: TopicPartition) -> int:
-        """How many offsets wait."""
-        if (reading := self._readings.get(at)) is None or reading.done is None:
+    def records(self, partition: TopicPartition) -> int:
+        """Returns the number of offsets that wait, 0 while it is not known."""
+        if (state := self._partitions.get(partition)) is None or state.next_offset is None:
             return 0
-        if at in self._consumer.assignment():
-            reading.end = max(reading.end, self._consumer.last_stable_offset(at) or 0)
-        return max(0, reading.end - reading.done)
+        if partition in self._consumer.assignment():
+            state.end = max(state.end, self._consumer.last_stable_offset(partition) or 0)
+        return max(0, state.end - state.next_offset)
 
-    def seconds(self, at: TopicPartition) -> float:
-        """Since the last moment that is done whole: no record waits longer. 0 when none waits."""
-        reading = self._readings.get(at)
-        if reading is None or not self.records(at):
+    def seconds(self, partition: TopicPartition) -> float:
+        """Returns the seconds since the partition was last complete, 0 if no record waits."""
+        state = self._partitions.get(partition)
+        if state is None or not self.records(partition):
             return 0.0
-        return max(0, _now() - (reading.as_of or reading.since)) / 1000
+        return max(0, _now() - (state.complete_as_of or state.tracked_since)) / 1000
 
-    def held_back(self, at: TopicPartition) -> float:
-        """Seconds that the stable end has stayed where it is, with more behind it: a transaction is open.
+    def open_transaction_seconds(self, partition: TopicPartition) -> float:
+        """Returns the seconds that the last stable offset has not moved although there are records after it.
 
-        They run from answer to answer of the broker: one that is away holds nothing back. That it is asked
-        for seldom does no harm, as an end that is there again has not moved in between.
+        The time runs between answers of the broker, so it does not grow while the broker is unavailable. A
+        stable offset that is the same in two answers has not moved in between.
         """
-        if (reading := self._readings.get(at)) is None:
+        if (state := self._partitions.get(partition)) is None:
             return 0.0
         consumer = self._consumer
-        answered = consumer.last_poll_timestamp(at) if at in consumer.assignment() else None
+        assigned = partition in consumer.assignment()
+        answered = consumer.last_poll_timestamp(partition) if assigned else None
         if answered is not None:
-            stable = consumer.last_stable_offset(at)
-            held = stable if stable < consumer.highwater(at) else None
-            if held is None or held != reading.held:
-                reading.held, reading.began = held, answered
-            reading.held_back = max(0, answered - reading.began)
-        return reading.held_back / 1000
+            stable = consumer.last_stable_offset(partition)
+            open_offset = stable if stable < consumer.highwater(partition) else None
+            if open_offset is None or open_offset != state.open_offset:
+                state.open_offset, state.open_since = open_offset, answered
+            state.open_ms = max(0, answered - state.open_since)
+        return state.open_ms / 1000
 
 
 def _now() -> Millis:

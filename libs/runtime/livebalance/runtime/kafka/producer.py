@@ -1,4 +1,4 @@
-"""A Kafka producer whose transactions fence every earlier owner of its id."""
+"""An idempotent Kafka producer. Starting one with a transactional id fences every earlier owner of the id."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from aiokafka import AIOKafkaProducer
 from livebalance.runtime.kafka.connection import Broker
 
 _STOP_SECONDS = 3.0
-_TRANSACTION_MS = 10_000  # a dead owner holds back readers of committed records no longer than this
+_TRANSACTION_MS = 10_000  # longest time that a dead owner's open transaction holds back readers
 _BATCH_BYTES = 128 * 1024
-_RETRY_MS = 20  # brokers ask to try again while the transaction before is being written down
+_RETRY_MS = 20  # brokers reject a new transaction while they still complete the previous one
 
 
 class OutgoingRecord(NamedTuple):
-    """A record to write; without a partition it goes where Java would put its key."""
+    """A record to write. Without a partition, the hash of the key selects it as in Java's client."""
 
     topic: str
     key: bytes
@@ -25,8 +25,11 @@ class OutgoingRecord(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def producer(kafka: Broker, name: str, transactional_id: str | None) -> AIOKafkaProducer:
-    """Not started. Idempotent; transactional with an id. Put a deadline around each of its steps."""
+def create_producer(kafka: Broker, name: str, transactional_id: str | None) -> AIOKafkaProducer:
+    """Returns a producer that is not started. It uses transactions if it has a transactional id.
+
+    Its methods can wait forever: the caller puts a deadline around each of them.
+    """
     return AIOKafkaProducer(
         **kafka.options,
         client_id=name,
@@ -40,39 +43,40 @@ def producer(kafka: Broker, name: str, transactional_id: str | None) -> AIOKafka
     )
 
 
-async def write(to: AIOKafkaProducer, records: Iterable[OutgoingRecord]) -> None:
-    """Returns when all are acknowledged. Raises KafkaErrors."""
+async def send_all(producer: AIOKafkaProducer, records: Iterable[OutgoingRecord]) -> None:
+    """Sends records, and returns when Kafka has acknowledged all of them. Raises KafkaError."""
     sent: list[asyncio.Future[Any]] = []
     try:
         for record in records:
             sent.append(
-                await to.send(
+                await producer.send(
                     record.topic, record.value, record.key, record.partition, headers=list(record.headers)
                 )
             )
         await asyncio.gather(*sent)
     except BaseException:
         for future in sent:
-            future.add_done_callback(_hear)
+            future.add_done_callback(_retrieve_exception)
         raise
 
 
-async def stop(ended: AIOKafkaProducer) -> None:
-    """Stops it whatever state it is in; an open transaction ends when its id is started again.
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Stops a producer in any state, within seconds.
 
-    Its own `stop` flushes, and so waits for ever while Kafka is away.
+    An open transaction ends when a producer with the same id starts. The producer's own `stop` flushes, and
+    therefore waits forever while Kafka is unavailable.
     """
-    _hear(ended._txn_manager._transaction_waiter)
-    for batches in ended._message_accumulator._batches.values():
+    _retrieve_exception(producer._txn_manager._transaction_waiter)
+    for batches in producer._message_accumulator._batches.values():
         for batch in batches:
-            _hear(batch._drain_waiter)
-    for step in (ended.stop, ended._sender.close, ended.client.close):
+            _retrieve_exception(batch._drain_waiter)
+    for step in (producer.stop, producer._sender.close, producer.client.close):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_STOP_SECONDS):
                 await step()
 
 
-def _hear(future: asyncio.Future[Any] | None) -> None:
-    """Takes note of an error that was raised elsewhere already, so that it is not logged as unheard."""
+def _retrieve_exception(future: asyncio.Future[Any] | None) -> None:
+    """Retrieves an exception that was raised elsewhere, so that asyncio does not log it as unretrieved."""
     if future is not None and future.done() and not future.cancelled():
         future.exception()

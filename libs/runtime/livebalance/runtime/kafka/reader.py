@@ -1,4 +1,4 @@
-"""Reading a stretch of a partition again, outside any consumer group: committed records only."""
+"""Reads a range of a partition's committed records, outside any consumer group."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,76 +9,85 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.wire.identity import Offset
 from livebalance.wire.timestamp import Millis
 
-_PATIENCE_MS = 20  # how long one fetch waits for records that are not there yet
+_WAIT_MS = 20  # longest wait of one fetch for records that do not exist yet
 
-Take = Callable[[ConsumerRecord], None]
-Learn = Callable[[Iterable[bytes | None]], Awaitable[None]]  # what values need before they are taken
+OnRecord = Callable[[ConsumerRecord], None]
+Prepare = Callable[[Iterable[bytes | None]], Awaitable[None]]  # fetches the schemas of values (decision 15)
 
 
-async def replay(
+async def read_range(
     kafka: Broker,
     partition: TopicPartition,
-    take: Take,
+    on_record: OnRecord,
     start: int = 0,
     *,
     end: int | None = None,
-    within: float = 30.0,
-    learn: Learn | None = None,
+    timeout_seconds: float = 30.0,
+    prepare: Prepare | None = None,
 ) -> int:
-    """Gives `take` every committed record from offset `start` to before `end`; returns the offset reached.
+    """Calls `on_record` with every committed record from offset `start` to before `end`.
 
-    Without `end` it reads to the end of the log at this moment. That end includes transactions still open,
-    so the reading waits for their outcome: to stop at the last stable offset instead would leave out what
-    others committed after the first record of an open one. A `start` before the log's start means the start.
-    Raises TimeoutError after `within` seconds.
+    Without `end` it reads to the current end of the log, and waits for transactions that are open before that
+    end (decision 7). A `start` before the first offset means the first offset. `prepare` is called with the
+    values of each fetch before its records.
+
+    Returns:
+        The offset reached.
+
+    Raises:
+        TimeoutError: The end was not reached within `timeout_seconds`.
+        KafkaError: The broker is unavailable or refuses the request.
     """
     if end is not None and start >= end:
         return start
-    reader = AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         **kafka.options,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        fetch_max_wait_ms=_PATIENCE_MS,
+        fetch_max_wait_ms=_WAIT_MS,
     )
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(timeout_seconds):
         try:
-            await reader.start()
-            return await _read(reader, partition, take, learn=learn, start=start, end=end)
+            await consumer.start()
+            return await _read(consumer, partition, on_record, prepare=prepare, start=start, end=end)
         finally:
-            await reader.stop()
+            await consumer.stop()
 
 
 async def _read(
-    reader: AIOKafkaConsumer,
+    consumer: AIOKafkaConsumer,
     partition: TopicPartition,
-    take: Take,
+    on_record: OnRecord,
     *,
-    learn: Learn | None,
+    prepare: Prepare | None,
     start: int,
     end: int | None,
 ) -> int:
-    reader.assign([partition])
-    first = (await reader.beginning_offsets([partition]))[partition]
-    reader.seek(partition, max(start, first))
+    consumer.assign([partition])
+    first = (await consumer.beginning_offsets([partition]))[partition]
+    consumer.seek(partition, max(start, first))
     while True:
-        for records in (await reader.getmany(partition, timeout_ms=_PATIENCE_MS)).values():
-            if learn:
-                await learn(record.value for record in records)
+        for records in (await consumer.getmany(partition, timeout_ms=_WAIT_MS)).values():
+            if prepare:
+                await prepare(record.value for record in records)
             for record in records:
                 if end is None or record.offset < end:
-                    take(record)
-        end = reader.highwater(partition) if end is None else end
-        reached: int = await reader.position(partition)
+                    on_record(record)
+        end = consumer.highwater(partition) if end is None else end
+        reached: int = await consumer.position(partition)
         if end is not None and reached >= end:
             return reached
 
 
-async def offsets_since(
-    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], since: Millis
+async def offsets_for_time(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], time: Millis
 ) -> dict[TopicPartition, Offset]:
-    """Of each partition, the first record not older than `since`, else where the next one will be."""
-    wanted = list(partitions)
-    found = await consumer.offsets_for_times(dict.fromkeys(wanted, since))
-    ends = await consumer.end_offsets(wanted)
-    return {at: Offset(found[at].offset if found.get(at) else ends[at]) for at in wanted}
+    """Returns each partition's first offset that is not older than `time`, else its end offset."""
+    partitions = list(partitions)
+    offsets = await consumer.offsets_for_times(dict.fromkeys(partitions, time))
+    ends = await consumer.end_offsets(partitions)
+    return {
+        partition: Offset(offsets[partition].offset if offsets.get(partition) else ends[partition])
+        for partition in partitions
+    }

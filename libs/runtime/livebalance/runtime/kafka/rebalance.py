@@ -4,7 +4,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 
 class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Counts only: see docs/guarantees.md#assignment.
+    """Counts assignments and revocations, and does nothing else. See docs/guarantees.md#assignment.
 
     aiokafka wakes a waiting `getmany` before `on_partitions_assigned` has returned, and only logs exceptions
     raised there. So nothing is claimed or sought here: the loop compares numbers and discards a batch that

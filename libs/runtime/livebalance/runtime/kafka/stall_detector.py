@@ -1,9 +1,10 @@
-"""Whether a loop that reads from Kafka gets on, seen from beside it: what hangs cannot say so itself.
+"""Detects a loop that no longer makes progress with records of Kafka. A separate task checks it.
 
-It does not when records wait at the broker and it either ends no turn or is not answered a fetch: aiokafka
-can stop fetching after a rebalance, without a signal. A broker that is away is no standstill: who would say
-that there is more? Nor is a database that is away: turns end all the same, badly, and what is owned is given
-up.
+A loop has stalled if records wait at the broker while the loop ends no iteration, or while the broker answers
+none of its fetches: aiokafka can stop fetching after a rebalance, without an error.
+
+A loop has not stalled while its broker is unavailable, because then nobody knows whether records wait. Nor
+has it stalled while its database is unavailable: iterations end with an error, and partitions are released.
 """
 
 import asyncio
@@ -15,134 +16,147 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-Name = TypeVar("Name", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
 
-STEP = 1.0  # seconds that one look may add: a process that was paused has not waited
+MAX_STEP_SECONDS = 1.0  # most that one check adds to a silence, because a paused process has not waited
 
 
-class SilenceTimer(Generic[Name]):
-    """Counts the silence of each partition, in seconds."""
+class SilenceTimer(Generic[Key]):
+    """Measures for how long each key has had no new answer."""
 
-    def __init__(self, patience: float, now: float) -> None:
-        self._patience, self._now = patience, now
-        self._answered: dict[Name, int | None] = {}
-        self._silence: dict[Name, float] = {}
+    def __init__(self, limit_seconds: float, now: float) -> None:
+        self._limit, self._now = limit_seconds, now
+        self._answers: dict[Key, int | None] = {}
+        self._silence: dict[Key, float] = {}  # seconds
 
-    def silent(self, answered: Mapping[Name, int | None], now: float) -> set[Name]:
-        """Those whose last answer (`answered`: a time of any kind) has not changed for the whole patience.
+    def update(self, answers: Mapping[Key, int | None], now: float) -> set[Key]:
+        """Returns the keys that have had no new answer for the limit. Called about every second.
 
-        To be asked again and again; a partition that is left out is forgotten.
+        Args:
+            answers: A number per key that changes with each answer. A key that is missing is forgotten.
+            now: Monotonic time in seconds.
         """
-        step, self._now = min(now - self._now, STEP), now
+        step, self._now = min(now - self._now, MAX_STEP_SECONDS), now
         self._silence = {
-            name: self._silence[name] + step if self._heard_before(name, answer) else 0.0
-            for name, answer in answered.items()
+            key: self._silence[key] + step if self._is_unchanged(key, answer) else 0.0
+            for key, answer in answers.items()
         }
-        self._answered = dict(answered)
-        return {name for name, silence in self._silence.items() if silence >= self._patience}
+        self._answers = dict(answers)
+        return {key for key, silence in self._silence.items() if silence >= self._limit}
 
-    def _heard_before(self, name: Name, answer: int | None) -> bool:
-        return name in self._silence and self._answered[name] == answer
+    def _is_unchanged(self, key: Key, answer: int | None) -> bool:
+        return key in self._silence and self._answers[key] == answer
 
 
-_LOOK_SECONDS = 0.5
-_ASK_SECONDS = 2.0
-_SUSPECT = 10.0  # seconds of silence, before the broker is asked
-_STALLED = 60.0  # more than all deadlines of one turn: a probe is told
-_GIVE_UP = 90.0  # and whom no probe looks at ends itself
+_CHECK_INTERVAL_SECONDS = 0.5
+_QUERY_TIMEOUT_SECONDS = 2.0
+_SUSPECT_SECONDS = 10.0  # silence after which the broker is asked whether records wait
+_STALLED_SECONDS = (
+    60.0  # stall after which the liveness probe fails; longer than all deadlines of an iteration
+)
+_EXIT_SECONDS = 90.0  # stall after which the process ends itself, in case nothing uses the probe
 
-Ends = Mapping[TopicPartition, int]
+EndOffsets = Mapping[TopicPartition, int]
 
 
 class PartitionProgress(NamedTuple):
     """Where a loop stands in one partition."""
 
-    answered: int | None  # when the broker last answered a fetch of it, in any unit
-    taken: int  # the offset after the last record that is done with
+    last_answer: int | None  # time of the broker's last answer to a fetch, in any unit
+    next_offset: int  # offset after the last processed record
 
 
 class ConsumerLoop(Protocol):
-    """What is watched."""
+    """The loop to check."""
 
     @property
-    def turns(self) -> int:
-        """Grows with each turn that ended, well or badly."""
+    def iterations(self) -> int:
+        """Number of iterations that have ended, successfully or not."""
 
-    def places(self) -> Mapping[TopicPartition, PartitionProgress]:
-        """Of the partitions it reads; none while it prepares to, for however long."""
+    def partition_progress(self) -> Mapping[TopicPartition, PartitionProgress]:
+        """Returns the progress of the partitions that are read; empty while the loop prepares to read."""
 
-    async def ends(self, of: Collection[TopicPartition]) -> Ends:
-        """Asks the broker how far they are stable. Raises what aiokafka does."""
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> EndOffsets:
+        """Asks the broker for the last stable offsets. Raises KafkaError."""
 
 
 class StalledError(Exception):
-    """Records wait and are not taken, for longer than anything may last: only a new process helps."""
+    """Records have waited longer than any deadline allows: only a new process helps."""
 
 
 class StallDetector:
-    """`suspicion`: why not all is well; `stalled`: why only a new process helps. None while all is well."""
+    """Checks a loop. `unready_reason` and `stalled_reason` are answers for probes, None if all is well."""
 
     def __init__(self, loop: ConsumerLoop, now: float) -> None:
         self._loop = loop
-        self._watchdog = SilenceTimer[TopicPartition | None](_SUSPECT, now)  # None: the loop itself
-        self._now, self._waited = now, 0.0
-        self.suspicion: str | None = None
+        # The key None is the loop itself.
+        self._silence_timer = SilenceTimer[TopicPartition | None](_SUSPECT_SECONDS, now)
+        self._now, self._stalled_seconds = now, 0.0
+        self.unready_reason: str | None = None
 
     @property
-    def stalled(self) -> str | None:
-        return self.suspicion if self._waited >= _STALLED else None
+    def stalled_reason(self) -> str | None:
+        """Why only a new process helps, or None."""
+        return self.unready_reason if self._stalled_seconds >= _STALLED_SECONDS else None
 
-    async def look(self, now: float) -> None:
-        """To be called about every second. Raises StalledError when it is time to give up."""
-        step, self._now = min(now - self._now, STEP), now
+    async def check(self, now: float) -> None:
+        """Checks the loop once. Called about every second. Raises StalledError if the process must end."""
+        step, self._now = min(now - self._now, MAX_STEP_SECONDS), now
         silent = self._silent(now)
-        waiting = await self._waiting(silent) if silent else ""
-        self._waited = self._waited + step if waiting else 0.0
-        if waiting is None:
-            self.suspicion = "kafka does not answer"
+        stall = await self._find_stall(silent) if silent else ""
+        self._stalled_seconds = self._stalled_seconds + step if stall else 0.0
+        if stall is None:
+            self.unready_reason = "kafka does not answer"
         else:
-            self.suspicion = f"{waiting} although there is more" if waiting else None
-        if self._waited >= _GIVE_UP:
-            raise StalledError(self.suspicion)
+            self.unready_reason = f"{stall} although records wait" if stall else None
+        if self._stalled_seconds >= _EXIT_SECONDS:
+            raise StalledError(self.unready_reason)
 
     def _silent(self, now: float) -> set[TopicPartition | None]:
-        places = self._loop.places()
-        heard: dict[TopicPartition | None, int | None] = {at: one.answered for at, one in places.items()}
-        return self._watchdog.silent({None: self._loop.turns, **heard} if places else {}, now)
+        progress = self._loop.partition_progress()
+        answers: dict[TopicPartition | None, int | None] = {
+            partition: state.last_answer for partition, state in progress.items()
+        }
+        return self._silence_timer.update({None: self._loop.iterations, **answers} if progress else {}, now)
 
-    async def _waiting(self, silent: Collection[TopicPartition | None]) -> str | None:
-        """What stands still while records wait for it, in words; "": nothing; None: nobody knows."""
-        asked = [at for at in silent if at] if None not in silent else list(self._loop.places())
+    async def _find_stall(self, silent: Collection[TopicPartition | None]) -> str | None:
+        """Returns what makes no progress while records wait, "" for nothing, None if the broker is silent."""
+        loop_is_silent = None in silent
+        suspects = list(self._loop.partition_progress()) if loop_is_silent else [at for at in silent if at]
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
-                ends = await self._loop.ends(asked)
+            async with asyncio.timeout(_QUERY_TIMEOUT_SECONDS):
+                ends = await self._loop.end_offsets(suspects)
         except (KafkaError, TimeoutError):
             return None
-        places = self._loop.places()  # as they are by now
-        if not any(ends[at] > places[at].taken for at in asked if at in places):
+        progress = self._loop.partition_progress()  # it may have changed while the broker was asked
+        if not any(
+            ends[partition] > progress[partition].next_offset
+            for partition in suspects
+            if partition in progress
+        ):
             return ""
-        return "nothing done" if None in silent else "nothing fetched"
+        return "nothing processed" if loop_is_silent else "nothing fetched"
 
     @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Watches while the block runs, and ends it by StalledError when it is time."""
+    async def watch(self) -> AsyncIterator[None]:
+        """Checks the loop while the block runs. Ends the block with StalledError if the process must end."""
         block = asyncio.current_task()
         assert block
-        watching = asyncio.create_task(self._watch(block))
+        checking = asyncio.create_task(self._check_repeatedly(block))
         try:
             yield
         except asyncio.CancelledError:
-            if watching.done() and (stalled := watching.exception()) and not block.uncancel():
+            if checking.done() and (stalled := checking.exception()) and not block.uncancel():
                 raise stalled from None
             raise
         finally:
-            watching.cancel()
+            checking.cancel()
 
-    async def _watch(self, block: asyncio.Task[None]) -> None:
+    async def _check_repeatedly(self, block: asyncio.Task[None]) -> None:
         try:
             while True:
-                await asyncio.sleep(_LOOK_SECONDS)
-                await self.look(time.monotonic())
+                await asyncio.sleep(_CHECK_INTERVAL_SECONDS)
+                await self.check(time.monotonic())
         except Exception:
             block.cancel()
             raise

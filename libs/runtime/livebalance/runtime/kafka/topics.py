@@ -1,4 +1,4 @@
-"""What the two topics are, and whether a projection can be built from them."""
+"""Describes the two topics, and checks whether a projection can be built from them."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +9,11 @@ from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
 
-_STAMPED = "message.timestamp.type"
+_TIMESTAMP_TYPE = "message.timestamp.type"
 
 
-class Source(NamedTuple):
-    """Both topics by name: how many partitions, and how they are kept."""
+class SourceTopics(NamedTuple):
+    """Partition counts and configurations of both topics, by topic name."""
 
     transfers: str
     balances: str
@@ -21,66 +21,74 @@ class Source(NamedTuple):
     configs: dict[str, dict[str, str]]
 
 
-async def source(broker: Broker, transfers: str, balances: str) -> Source:
-    """Asks the broker. Raises StartupError when a topic is missing, and what aiokafka raises."""
+async def describe_topics(broker: Broker, transfers: str, balances: str) -> SourceTopics:
+    """Asks the broker for both topics.
+
+    Raises:
+        StartupError: A topic does not exist.
+        KafkaError: The broker is unavailable or refuses the request.
+    """
     names = [transfers, balances]
     admin = AIOKafkaAdminClient(**broker.options)
     try:
         await admin.start()
         described = await admin.describe_topics(names)
-        partitions = {one["topic"]: _partitions(one) for one in described}
+        partitions = {topic["topic"]: _partition_count(topic) for topic in described}
         configs = {name: await _config(admin, name) for name in names}
     finally:
         await admin.close()
-    return Source(transfers, balances, partitions, configs)
+    return SourceTopics(transfers, balances, partitions, configs)
 
 
-def uneven(source: Source) -> str | None:
-    """A lane is one partition number of both topics; None: they can be lanes."""
-    transfers, balances = source.transfers, source.balances
-    if source.partitions[transfers] == source.partitions[balances]:
+def partition_count_error(topics: SourceTopics) -> str | None:
+    """Returns a message if the partition counts differ: a lane is one partition number of both topics."""
+    transfers, balances = topics.transfers, topics.balances
+    if topics.partitions[transfers] == topics.partitions[balances]:
         return None
     return (
-        f"{transfers} has {source.partitions[transfers]} partitions and {balances}"
-        f" {source.partitions[balances]}: both must have the same number"
+        f"{transfers} has {topics.partitions[transfers]} partitions and {balances}"
+        f" {topics.partitions[balances]}: both must have the same number"
     )
 
 
-def unfit(source: Source) -> str | None:
-    """Why no projection can be built, in one line that says what to do; None if it can."""
-    if wrong := uneven(source):
-        return wrong
-    transfers, balances = source.transfers, source.balances
-    kept, compacted = source.configs[transfers], source.configs[balances]
+def topics_error(topics: SourceTopics) -> str | None:
+    """Returns a line that says why no projection can be built and what to do, or None if it can."""
+    if error := partition_count_error(topics):
+        return error
+    transfers, balances = topics.transfers, topics.balances
+    transfers_config, balances_config = topics.configs[transfers], topics.configs[balances]
     for setting in ("retention.ms", "retention.bytes"):
-        if kept.get(setting) != "-1":
+        if transfers_config.get(setting) != "-1":
             return (
-                f"{transfers} has {setting}={kept.get(setting)}, but a projection is rebuilt"
+                f"{transfers} has {setting}={transfers_config.get(setting)}, but a projection is rebuilt"
                 f" from it: set {setting}=-1"
             )
-    if "compact" in kept.get("cleanup.policy", ""):
+    if "compact" in transfers_config.get("cleanup.policy", ""):
         return f"{transfers} is compacted and loses transfers: set cleanup.policy=delete"
-    if "compact" not in compacted.get("cleanup.policy", ""):
+    if "compact" not in balances_config.get("cleanup.policy", ""):
         return f"{balances} is not compacted and would lose balances: set cleanup.policy=compact"
     return None
 
 
-def open_periods(source: Source) -> str | None:
-    """Why a report of a period that was complete may change; a projection can be built all the same."""
-    stamped = source.configs[source.transfers].get(_STAMPED)
-    if stamped == "LogAppendTime":
+def open_period_warning(topics: SourceTopics) -> str | None:
+    """Returns a warning if a later transfer can still enter a period that was reported as complete.
+
+    A projection can be built in any case.
+    """
+    timestamp_type = topics.configs[topics.transfers].get(_TIMESTAMP_TYPE)
+    if timestamp_type == "LogAppendTime":
         return None
     return (
-        f"{source.transfers} has {_STAMPED}={stamped}: a transfer has the time of its producer, and one"
-        f" that is written late enters a period that was complete; {_STAMPED}=LogAppendTime closes periods"
+        f"{topics.transfers} has {_TIMESTAMP_TYPE}={timestamp_type}: transfers have their producer's time, so"
+        f" a late transfer can enter a complete period; {_TIMESTAMP_TYPE}=LogAppendTime prevents this"
     )
 
 
-def _partitions(topic: dict[str, Any]) -> int:
+def _partition_count(topic: dict[str, Any]) -> int:
     error = for_code(topic["error_code"])
     if error is UnknownTopicOrPartitionError:
         raise StartupError(
-            f"there is no topic {topic['topic']}: create it first, it is never created by itself"
+            f"there is no topic {topic['topic']}: create it first, Livebalance never creates topics"
         )
     if error is not NoError:
         raise error

@@ -1,1 +1,1 @@
-"""Starting, probing and stopping a process."""
+"""Starts, probes and stops a service's process."""

@@ -1,7 +1,8 @@
-"""Named points at which a proof has a process die as by `kill -9`: `crash.at("after_commit")`.
+"""Named points at which tests kill a process with SIGKILL: `failpoints.at("after_commit")`.
 
-LIVEBALANCE_FAILPOINT=after_commit:3 kills the process on its third pass of `after_commit`; with =@file it does
-what the file says, from when it says it. Without the variable a point is one call of an empty function.
+LIVEBALANCE_FAILPOINT=after_commit:3 kills the process at its third pass of `after_commit`. With
+LIVEBALANCE_FAILPOINT=@<path> the point is read from a file at each pass, so that a test can choose it later.
+Without the variable, `at` is an empty function.
 """
 
 import os
@@ -10,30 +11,30 @@ from pathlib import Path
 
 VARIABLE = "LIVEBALANCE_FAILPOINT"
 
-_order = os.environ.get(VARIABLE, "")
-_passed = 0
+_setting = os.environ.get(VARIABLE, "")
+_passes = 0
 
 
 def _pass(point: str) -> None:
-    global _passed  # noqa: PLW0603 - a process dies once: the count of its passes is its own
-    wanted, _, passes = _told().partition(":")
-    if point == wanted:
-        _passed += 1
-        if _passed >= int(passes or 1):
+    global _passes  # noqa: PLW0603 - the count belongs to the process
+    name, _, count = _target().partition(":")
+    if point == name:
+        _passes += 1
+        if _passes >= int(count or 1):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _told() -> str:
-    if not _order.startswith("@"):
-        return _order
+def _target() -> str:
+    if not _setting.startswith("@"):
+        return _setting
     try:
-        return Path(_order[1:]).read_text()
+        return Path(_setting[1:]).read_text()
     except FileNotFoundError:
         return ""
 
 
-def _nothing(point: str) -> None:
+def _do_nothing(point: str) -> None:
     pass
 
 
-at = _pass if _order else _nothing
+at = _pass if _setting else _do_nothing

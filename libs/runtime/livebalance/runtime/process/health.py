@@ -1,4 +1,4 @@
-"""/livez, /readyz and /metrics of a service that has no other door."""
+"""HTTP server for /livez, /readyz and /metrics, for services that have no other HTTP server."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import uvicorn
 
 from livebalance.runtime import metrics
 
-# None while all is well, else the reason in a few words.
+# Returns the reason why the service is not live or not ready, or None if it is.
 Probe = Callable[[], str | None]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -28,17 +28,17 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # the service decides when it stops, not its health endpoint
+        yield  # the service handles signals itself
 
 
-# What is answered to a POST with this body: status, content type, body.
-Post = Callable[[bytes], tuple[int, str, bytes]]
-LARGEST = 4096  # bytes of a body
+# Takes the body of a POST request, and returns status, content type and body of the response.
+PostHandler = Callable[[bytes], tuple[int, str, bytes]]
+MAX_BODY_BYTES = 4096
 
 
-def _answer(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
+def _response(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
     if path == "/metrics":
-        return 200, metrics.TYPE, metrics.shown()
+        return 200, metrics.CONTENT_TYPE, metrics.render()
     probe = {"/livez": live, "/readyz": ready}.get(path)
     if probe is None:
         return 404, "text/plain", b"not found\n"
@@ -46,10 +46,10 @@ def _answer(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
     return (200, "text/plain", b"ok\n") if reason is None else (503, "text/plain", f"{reason}\n".encode())
 
 
-async def _body(receive: Receive) -> bytes:
-    """As much of it as is looked at."""
+async def _read_body(receive: Receive) -> bytes:
+    """Returns the request body. Stops reading after MAX_BODY_BYTES."""
     body, more = b"", True
-    while more and len(body) <= LARGEST:
+    while more and len(body) <= MAX_BODY_BYTES:
         event = await receive()
         body += event.get("body", b"")
         more = event.get("more_body", False)
@@ -57,32 +57,37 @@ async def _body(receive: Receive) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    at: tuple[str, int],
+async def run_server(
+    address: tuple[str, int],
     stopping: asyncio.Event,
     live: Probe,
     ready: Probe,
-    posts: Mapping[str, Post] = MappingProxyType({}),
+    post_handlers: Mapping[str, PostHandler] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
-    """Serves at this host and port as long as the block runs; port 0: nothing. Who is stopping is not ready.
+    """Serves the probes and metrics while the block runs.
 
-    `posts`: by path, what else is answered.
+    Args:
+        address: Host and port to listen on. With port 0 the server does not start.
+        stopping: While it is set, /readyz fails with "stopping".
+        live: Probe of /livez.
+        ready: Probe of /readyz.
+        post_handlers: Handlers of POST requests, by path.
     """
-    host, port = at
+    host, port = address
     if port == 0:
         yield
         return
 
-    def unready() -> str | None:
+    def unready_reason() -> str | None:
         return "stopping" if stopping.is_set() else ready()
 
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        post = posts.get(scope["path"]) if scope["method"] == "POST" else None
-        if post:
-            status, kind, body = post(await _body(receive))
+        handler = post_handlers.get(scope["path"]) if scope["method"] == "POST" else None
+        if handler:
+            status, content_type, body = handler(await _read_body(receive))
         else:
-            status, kind, body = _answer(scope["path"], live, unready)
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+            status, content_type, body = _response(scope["path"], live, unready_reason)
+        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

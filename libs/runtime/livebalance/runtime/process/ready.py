@@ -1,6 +1,7 @@
-"""`python -m livebalance.runtime.process.ready`: exit code 0 if the service that runs here is ready, else 1.
+"""Exits with 0 if the service on this machine is ready, else with 1.
 
-For who looks from inside a container. It runs every few seconds, so it imports little.
+The health check of containers runs `python -m livebalance.runtime.process.ready` every few seconds, so the
+module imports little.
 """
 
 import os
@@ -8,18 +9,18 @@ import socket
 import sys
 
 PATH = "/readyz"
-_SECONDS = 2.0  # for one answer
+_TIMEOUT_SECONDS = 2.0
 
 
 def is_ready(port: int) -> bool:
-    """Whether the server on a port of loopback answers 200 now."""
+    """Returns whether /readyz on this port of 127.0.0.1 answers 200."""
     try:
-        with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+        with socket.create_connection(("127.0.0.1", port), _TIMEOUT_SECONDS) as connection:
             connection.sendall(
                 f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
             )
-            with connection.makefile("rb") as answer:
-                return b" 200 " in answer.readline(100)
+            with connection.makefile("rb") as response:
+                return b" 200 " in response.readline(100)
     except OSError:
         return False
 

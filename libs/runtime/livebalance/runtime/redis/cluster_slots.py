@@ -1,4 +1,4 @@
-"""Which node of a Redis cluster a channel belongs to: its name gives a slot, and each slot has one owner."""
+"""The slot map of a Redis cluster: a channel's name determines its slot, and each slot has an owner node."""
 
 from binascii import crc_hqx
 from collections.abc import Sequence
@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 
 from livebalance.runtime.redis.url import RedisNode
 
-COUNT = 16_384
-_UNNAMED = (None, b"", b"?")
+SLOT_COUNT = 16_384
+_NO_HOST = (None, b"", b"?")  # a node that does not know its own host name replies with one of these
 
 
 def slot_of(channel: bytes) -> int:
-    """CRC16 (XMODEM) of the name, or of what stands between its first { and the next }, if anything does."""
+    """Returns a channel's slot: CRC16 (XMODEM) of its hash tag (the text in braces), or of its whole name."""
     begin = channel.find(b"{") + 1
     if begin and (end := channel.find(b"}", begin)) > begin:
         channel = channel[begin:end]
-    return crc_hqx(channel, 0) % COUNT
+    return crc_hqx(channel, 0) % SLOT_COUNT
 
 
 @dataclass
 class ClusterSlots:
-    """The owner of each slot, as far as it is known; `nodes` are all of them."""
+    """The owner of each slot, or None if it is not known, and all `nodes` that are owners."""
 
     _owners: list[RedisNode | None]
     nodes: set[RedisNode] = field(init=False, compare=False)
@@ -30,38 +30,39 @@ class ClusterSlots:
         self.nodes = {node for node in self._owners if node}
 
     @classmethod
-    def of(cls, reply: Sequence[Any], asked: RedisNode) -> "ClusterSlots":
-        """What a node answered to CLUSTER SLOTS; one that has no name for another means itself."""
-        owners: list[RedisNode | None] = [None] * COUNT
+    def from_reply(cls, reply: Sequence[Any], asked: RedisNode) -> "ClusterSlots":
+        """Returns the slot map in a reply of `asked` to CLUSTER SLOTS. No host name means `asked` itself."""
+        owners: list[RedisNode | None] = [None] * SLOT_COUNT
         for first, last, (host, port, *_), *_replicas in reply:
-            node = RedisNode(_named(host, asked), port)
+            node = RedisNode(_host_name(host, asked), port)
             owners[first : last + 1] = [node] * (last + 1 - first)
         return cls(owners)
 
     def owner(self, channel: bytes) -> RedisNode | None:
+        """Returns the node that owns the channel's slot, or None if it is not known."""
         return self._owners[slot_of(channel)]
 
-    def learn(self, move: "Moved") -> None:
-        """Of one slot it is known better."""
+    def apply_move(self, move: "Moved") -> None:
+        """Corrects the owner of a slot after a MOVED error."""
         self._owners[move.slot] = move.to
         self.nodes.add(move.to)
 
 
 class Moved(NamedTuple):
-    """What a node says when it is asked for a slot that is another's."""
+    """A MOVED error: another node owns the slot of the command."""
 
     slot: int
     to: RedisNode
 
     @classmethod
-    def of(cls, error: str, asked: RedisNode) -> "Moved | None":
-        """None: it says something else."""
+    def parse(cls, error: str, asked: RedisNode) -> "Moved | None":
+        """Returns the MOVED error in an error reply of `asked`, or None if it is another error."""
         word, *rest = error.split(" ")
         if word != "MOVED" or len(rest) != 2:
             return None
         host, _, port = rest[1].rpartition(":")
-        return cls(int(rest[0]), RedisNode(_named(host.encode(), asked), int(port)))
+        return cls(int(rest[0]), RedisNode(_host_name(host.encode(), asked), int(port)))
 
 
-def _named(host: bytes | None, asked: RedisNode) -> str:
-    return asked.host if host in _UNNAMED or host is None else host.decode()
+def _host_name(host: bytes | None, asked: RedisNode) -> str:
+    return asked.host if host in _NO_HOST or host is None else host.decode()

@@ -1,4 +1,4 @@
-"""Servers of Redis, asked: a connection that answers, and who owns which slots of a cluster."""
+"""Sends single commands to Redis nodes, and reads the slot map of a cluster."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,71 +10,85 @@ from livebalance.runtime.redis.cluster_slots import ClusterSlots
 from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-AWAY = (OSError, TimeoutError, EOFError, hiredis.HiredisError)  # a server cannot be asked, or refuses
-_SECONDS = 1.0  # for one node
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    EOFError,
+    hiredis.HiredisError,
+)  # a node is unreachable or rejects a command
+_NODE_TIMEOUT_SECONDS = 1.0
 
 
-async def opened(redis: RedisUrl, node: RedisNode) -> Streams:
-    """A connection that has answered. Raises AWAY."""
+async def open_connection(redis: RedisUrl, node: RedisNode) -> Streams:
+    """Opens a connection, logs in, and waits for the first reply. Raises one of UNAVAILABLE."""
     reader, writer = await asyncio.open_connection(*node, ssl=redis.tls or None)
     try:
-        writer.write(packed("AUTH", *redis.login) if redis.login else packed("PING"))
-        _taken(await answers(reader, 1))
+        writer.write(pack_command("AUTH", *redis.login) if redis.login else pack_command("PING"))
+        _single_reply(await read_replies(reader, 1))
     except BaseException:
         writer.transport.abort()
         raise
     return reader, writer
 
 
-async def answers(reader: asyncio.StreamReader, count: int) -> list[Any]:
-    """As many, errors among them. Raises EOFError."""
-    parser, found = hiredis.Reader(), list[Any]()
-    while len(found) < count:
+async def read_replies(reader: asyncio.StreamReader, count: int) -> list[Any]:
+    """Reads at least `count` replies. An error reply is an item of the list, not an exception.
+
+    Raises:
+        EOFError: Redis closed the connection.
+    """
+    parser, replies = hiredis.Reader(), list[Any]()
+    while len(replies) < count:
         chunk = await reader.read(65536)
         if not chunk:
             raise EOFError("redis closed the connection")
         parser.feed(chunk)
-        while (answer := parser.gets()) is not False:
-            found.append(answer)
-    return found
+        while (reply := parser.gets()) is not False:
+            replies.append(reply)
+    return replies
 
 
-async def ask(redis: RedisUrl, node: RedisNode, *command: str) -> Any:
-    """The answer to one command, by a connection of its own. Raises AWAY."""
-    reader, writer = await opened(redis, node)
+async def execute(redis: RedisUrl, node: RedisNode, *command: str) -> Any:
+    """Executes one command on its own connection and returns the reply. Raises one of UNAVAILABLE."""
+    reader, writer = await open_connection(redis, node)
     try:
-        writer.write(packed(*command))
-        return _taken(await answers(reader, 1))
+        writer.write(pack_command(*command))
+        return _single_reply(await read_replies(reader, 1))
     finally:
         writer.transport.abort()
 
 
 async def read_slots(redis: RedisUrl, nodes: Iterable[RedisNode]) -> ClusterSlots:
-    """As the first of `nodes` that knows says; it takes a second for each. Raises AWAY: none does."""
-    why: Exception = EOFError("no node was asked")
+    """Returns the slot map of the first node that has one. Each node has a second to answer.
+
+    Raises:
+        UNAVAILABLE: No node answered with a slot map. The error is the last node's.
+    """
+    error: Exception = EOFError("no node was asked")
     for node in nodes:
         try:
-            async with asyncio.timeout(_SECONDS):
-                return await _slots(redis, node)
-        except AWAY as reason:
-            why = reason
-    raise why
+            async with asyncio.timeout(_NODE_TIMEOUT_SECONDS):
+                return await _read_slots(redis, node)
+        except UNAVAILABLE as unavailable:
+            error = unavailable
+    raise error
 
 
-async def _slots(redis: RedisUrl, node: RedisNode) -> ClusterSlots:
-    slots = ClusterSlots.of(await ask(redis, node, "CLUSTER", "SLOTS"), node)
+async def _read_slots(redis: RedisUrl, node: RedisNode) -> ClusterSlots:
+    slots = ClusterSlots.from_reply(await execute(redis, node, "CLUSTER", "SLOTS"), node)
     if not slots.nodes:
         raise EOFError("the node belongs to no cluster")
     return slots
 
 
-def _taken(found: list[Any]) -> Any:
-    [answer] = found
-    if isinstance(answer, hiredis.ReplyError):
-        raise answer
-    return answer
+def _single_reply(replies: list[Any]) -> Any:
+    [reply] = replies
+    if isinstance(reply, hiredis.ReplyError):
+        raise reply
+    return reply
 
 
-def packed(*words: str | bytes) -> bytes:
-    command: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub allows one word only
+def pack_command(*words: str | bytes) -> bytes:
+    """Encodes a command for the wire."""
+    command: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub allows a single word
     return command

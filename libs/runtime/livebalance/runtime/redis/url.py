@@ -1,4 +1,4 @@
-"""Where Redis is, as its URL says: one server, or a cluster that any of its nodes tells all about."""
+"""Parses the URL of a Redis server or cluster."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,13 +9,15 @@ SCHEMES = ("redis", "rediss", f"redis{_CLUSTER}", f"rediss{_CLUSTER}")
 
 
 class RedisNode(NamedTuple):
+    """Address of a Redis server."""
+
     host: str
     port: int
 
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """`nodes` are where to begin: the server, or some of the cluster's."""
+    """A Redis server, or a cluster with some of its nodes, to which clients connect first."""
 
     nodes: tuple[RedisNode, ...]
     clustered: bool = False
@@ -23,15 +25,15 @@ class RedisUrl:
     login: tuple[str, str] | None = field(default=None, repr=False)  # user, password
 
     @classmethod
-    def of(cls, url: str) -> "RedisUrl":
-        """redis://host:port, or redis+cluster://one:port,other:port; rediss for TLS. Raises ValueError."""
-        scheme, found, rest = url.partition("://")
+    def parse(cls, url: str) -> "RedisUrl":
+        """Parses redis://host:port or redis+cluster://host:port,…; rediss for TLS. Raises ValueError."""
+        scheme, separator, rest = url.partition("://")
         login, _, hosts = rest.partition("/")[0].rpartition("@")
         user, _, password = login.partition(":")
         nodes = tuple(_node(host) for host in hosts.split(","))
         clustered = scheme.endswith(_CLUSTER)
-        if scheme not in SCHEMES or not found or (len(nodes) > 1 and not clustered):
-            raise ValueError("not a URL of RedisUrl")
+        if scheme not in SCHEMES or not separator or (len(nodes) > 1 and not clustered):
+            raise ValueError("not the URL of a Redis server or cluster")
         return cls(
             nodes,
             clustered,

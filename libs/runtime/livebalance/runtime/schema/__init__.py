@@ -1,1 +1,1 @@
-"""Schema registries and the values of the two topics."""
+"""Schema registries, and the codec for values of the two topics."""

@@ -1,4 +1,4 @@
-"""The schema registry as files: which writer schema an id means, and which id we write with."""
+"""A schema registry without a server: it has the schemas that come with the code."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -6,39 +6,41 @@ from typing import Protocol
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.avro import Schema, SchemaId
-from livebalance.wire.kafka.codec import Kind, SchemaIds
+from livebalance.wire.kafka.codec import Kind, KnownSchemas
 
 TRANSFER_ID = SchemaId(1)
 BALANCE_ID = SchemaId(2)
 
 
-class SchemaRegistry(SchemaIds, Protocol):
-    """What is known is looked up at once; what is not has to be learnt first."""
+class SchemaRegistry(KnownSchemas, Protocol):
+    """Looks up schemas without waiting. Unknown schemas are fetched before (decision 15)."""
 
-    async def learn(self, values: Iterable[bytes | None]) -> None:
-        """Asks for the schemas of these values. Raises RegistryAwayError."""
+    async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
+        """Fetches the schemas of values that are not known yet. Raises RegistryUnavailableError."""
 
     async def register(self, topic: str, kind: Kind) -> None:
-        """Ours, before anything is written to a topic. Raises RegistryAwayError, RefusedError."""
+        """Registers our schema for a topic. Raises RegistryUnavailableError or StartupError."""
 
 
 class FileRegistry:
-    """Knows the schemas that come with the code. Never away, so an unknown id is poison: DecodeError."""
+    """The schemas that come with the code. A value with another id cannot be decoded."""
 
     def __init__(self) -> None:
-        self._schemas = {TRANSFER_ID: avro.TRANSFER, BALANCE_ID: avro.BALANCE}
+        self._schemas = {TRANSFER_ID: avro.TRANSFER_SCHEMA, BALANCE_ID: avro.BALANCE_SCHEMA}
 
-    def writer(self, id_: SchemaId) -> Schema:
+    def writer_schema(self, id_: SchemaId) -> Schema:
+        """Returns the schema with this id. Raises DecodeError if there is none."""
         try:
             return self._schemas[id_]
         except KeyError as cause:
             raise DecodeError(f"unknown schema id {id_}") from cause
 
-    def ours(self, kind: Kind) -> SchemaId:
+    def own_id(self, kind: Kind) -> SchemaId:
+        """Returns the id of the schema that values of this kind are written with."""
         return TRANSFER_ID if kind == "transfer" else BALANCE_ID
 
-    async def learn(self, values: Iterable[bytes | None]) -> None:
-        """It knows what it knows."""
+    async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
+        """Does nothing: there are no further schemas."""
 
     async def register(self, topic: str, kind: Kind) -> None:
-        """Files are registered by being here."""
+        """Does nothing: both schemas are known."""

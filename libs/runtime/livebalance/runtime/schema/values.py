@@ -1,4 +1,4 @@
-"""The values of the two topics, as the settings say they are written."""
+"""The codec for values of the two topics, in the format that the settings choose."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from livebalance.wire.kafka.codec import AVRO, JSON, Codec, ConfluentCodec, Kind
 
 
 class Values:
-    """`codec` reads and writes at once; what it must know of schemas is learnt before."""
+    """A codec, and the schemas it needs. Schemas are fetched before the codec is used (decision 15)."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         url = settings.schema_registry
@@ -24,13 +24,22 @@ class Values:
         }
         self._registry = None if plain else registry
 
-    async def learn(self, values: Iterable[bytes | None]) -> None:
-        """Before these are read. Raises RegistryAwayError: they are to wait."""
-        if self._registry:
-            await self._registry.learn(values)
+    async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
+        """Fetches the schemas of values. Called before the values are decoded.
 
-    async def begin_writing(self, *kinds: Kind) -> None:
-        """Before any of these is written. Raises RegistryAwayError, and RefusedError if it never can be."""
+        Raises:
+            RegistryUnavailableError: The registry does not answer. The caller retries later.
+        """
+        if self._registry:
+            await self._registry.fetch_schemas(values)
+
+    async def register_schemas(self, *kinds: Kind) -> None:
+        """Registers our schemas of these kinds. Called before values of these kinds are encoded.
+
+        Raises:
+            RegistryUnavailableError: The registry does not answer. The caller retries later.
+            StartupError: The registry rejects the schema.
+        """
         if self._registry:
             for kind in kinds:
                 await self._registry.register(self._topics[kind], kind)

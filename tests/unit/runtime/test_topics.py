@@ -1,8 +1,8 @@
-"""What the topics must be."""
+"""Topics that a projection can, or cannot, be built from."""
 
 import pytest
 
-from livebalance.runtime.kafka.topics import Source, unfit
+from livebalance.runtime.kafka.topics import SourceTopics, topics_error
 
 GOOD = {
     "t": {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"},
@@ -11,7 +11,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("counts", "changed", "words"),
+    ("counts", "changed", "text"),
     [
         ({"t": 6, "b": 5}, {}, "must have the same number"),
         ({"t": 6, "b": 6}, {"t": {"retention.ms": "604800000"}}, "set retention.ms=-1"),
@@ -20,15 +20,15 @@ GOOD = {
         ({"t": 6, "b": 6}, {"b": {"cleanup.policy": "delete"}}, "set cleanup.policy=compact"),
     ],
 )
-def test_unfit_topics_are_told_in_one_line(
-    counts: dict[str, int], changed: dict[str, dict[str, str]], words: str
+def test_unsuitable_topics_have_an_error_of_one_line(
+    counts: dict[str, int], changed: dict[str, dict[str, str]], text: str
 ) -> None:
     configs = {name: {**config, **changed.get(name, {})} for name, config in GOOD.items()}
-    said = unfit(Source("t", "b", counts, configs))
-    assert said is not None
-    assert words in said
-    assert "\n" not in said
+    error = topics_error(SourceTopics("t", "b", counts, configs))
+    assert error is not None
+    assert text in error
+    assert "\n" not in error
 
 
-def test_fit_topics() -> None:
-    assert unfit(Source("t", "b", {"t": 6, "b": 6}, GOOD)) is None
+def test_suitable_topics_have_no_error() -> None:
+    assert topics_error(SourceTopics("t", "b", {"t": 6, "b": 6}, GOOD)) is None

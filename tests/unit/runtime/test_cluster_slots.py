@@ -1,8 +1,8 @@
-"""ClusterSlots of a Redis cluster, and what its nodes say of them."""
+"""The slot map of a Redis cluster, and MOVED errors."""
 
 import pytest
 
-from livebalance.runtime.redis.cluster_slots import COUNT, ClusterSlots, Moved, slot_of
+from livebalance.runtime.redis.cluster_slots import SLOT_COUNT, ClusterSlots, Moved, slot_of
 from livebalance.runtime.redis.url import RedisNode
 
 ASKED, OTHER = RedisNode("10.0.0.1", 7000), RedisNode("10.0.0.2", 7001)
@@ -10,7 +10,7 @@ ASKED, OTHER = RedisNode("10.0.0.1", 7000), RedisNode("10.0.0.2", 7001)
 
 @pytest.mark.parametrize(
     ("channel", "slot"),
-    [  # as CLUSTER KEYSLOT of a Valkey 9.1 says
+    [  # from CLUSTER KEYSLOT of Valkey 9.1
         (b"123456789", 12739),
         (b"livebalance:account:acc-0001", 9988),
         (b"foo", 12182),
@@ -22,15 +22,15 @@ ASKED, OTHER = RedisNode("10.0.0.1", 7000), RedisNode("10.0.0.2", 7001)
         (b"", 0),
     ],
 )
-def test_the_slot_of_a_channel(channel: bytes, slot: int) -> None:
+def test_slot_of_a_channel_matches_valkey(channel: bytes, slot: int) -> None:
     assert slot_of(channel) == slot
 
 
-def test_what_a_node_says_of_all_slots() -> None:
-    slots = ClusterSlots.of(
+def test_slot_map_has_the_owners_of_the_reply_and_of_a_move() -> None:
+    slots = ClusterSlots.from_reply(
         [
             [0, 9000, [b"", 7000, b"id", []], [b"10.0.0.9", 7009, b"id"]],
-            [12000, COUNT - 1, [b"10.0.0.2", 7001, b"id", []]],
+            [12000, SLOT_COUNT - 1, [b"10.0.0.2", 7001, b"id", []]],
         ],
         ASKED,
     )
@@ -40,7 +40,7 @@ def test_what_a_node_says_of_all_slots() -> None:
     account = b"livebalance:account:acc-0001"
     assert slots.owner(account) is None
     assert slots == ClusterSlots([slots.owner(b"")] * 9001 + [None] * 2999 + [OTHER] * 4384)
-    slots.learn(Moved(9988, OTHER))
+    slots.apply_move(Moved(9988, OTHER))
     assert slots != ClusterSlots([ASKED] * 9001 + [None] * 2999 + [OTHER] * 4384)
     assert slots.owner(account) == OTHER
 
@@ -56,5 +56,5 @@ def test_what_a_node_says_of_all_slots() -> None:
         ("", None),
     ],
 )
-def test_what_a_node_says_of_one(error: str, move: Moved | None) -> None:
-    assert Moved.of(error, ASKED) == move
+def test_moved_error_names_slot_and_node(error: str, move: Moved | None) -> None:
+    assert Moved.parse(error, ASKED) == move

@@ -1,4 +1,4 @@
-"""A registry of schemas as Confluent's API has it, as far as it is asked here; it can be away, or refuse."""
+"""A test server with the used part of Confluent's registry API. It can answer every request with an error."""
 
 import asyncio
 import base64
@@ -17,21 +17,21 @@ from livebalance.stack.paths import free_port
 
 
 @dataclass
-class Registry:
-    """Ids are given in the order in which schemas come, from 101 on."""
+class RegistryServer:
+    """Schemas have ids in the order of their registration, from 101 on."""
 
     port: int = field(default_factory=free_port)
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    users: set[str] = field(default_factory=set)  # who asked, as user:password
-    status: int = 0  # of every answer, if not 0
+    requests: list[str] = field(default_factory=list)  # method and path
+    users: set[str] = field(default_factory=set)  # user:password
+    status: int = 0  # of every answer, unless 0
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def add(self, **schema: Any) -> int:
-        """A schema somebody else registered; returns its id."""
+        """Registers a schema as another client would, and returns its id."""
         for id_, known in self.schemas.items():
             if known == schema:
                 return id_
@@ -40,29 +40,30 @@ class Registry:
         return id_
 
     async def schema(self, request: Request) -> JSONResponse:
-        if refusal := self._heard(request):
-            return refusal
-        await asyncio.sleep(0)  # others may ask meanwhile
-        found = self.schemas.get(int(request.path_params["id"]))
-        if found is None:
+        if error := self._log(request):
+            return error
+        await asyncio.sleep(0)  # other requests may arrive meanwhile
+        schema = self.schemas.get(int(request.path_params["id"]))
+        if schema is None:
             return JSONResponse({"error_code": 40403, "message": "Schema not found"}, 404)
-        return JSONResponse(found)
+        return JSONResponse(schema)
 
     async def version(self, request: Request) -> JSONResponse:
-        refusal = self._heard(request)
-        return refusal or JSONResponse({"id": self.add(**await request.json())})
+        error = self._log(request)
+        return error or JSONResponse({"id": self.add(**await request.json())})
 
-    def _heard(self, request: Request) -> JSONResponse | None:
-        self.asked.append(f"{request.method} {request.url.path}")
-        if told := request.headers.get("authorization"):
-            self.users.add(base64.b64decode(told.removeprefix("Basic ")).decode())
+    def _log(self, request: Request) -> JSONResponse | None:
+        self.requests.append(f"{request.method} {request.url.path}")
+        if credentials := request.headers.get("authorization"):
+            self.users.add(base64.b64decode(credentials.removeprefix("Basic ")).decode())
         return (
             JSONResponse({"error_code": self.status, "message": "no"}, self.status) if self.status else None
         )
 
 
 @asynccontextmanager
-async def serving(registry: Registry) -> AsyncIterator[None]:
+async def running(registry: RegistryServer) -> AsyncIterator[None]:
+    """Serves the registry while the block runs."""
     app = Starlette(
         routes=[
             Route("/schemas/ids/{id}", registry.schema),
@@ -71,10 +72,10 @@ async def serving(registry: Registry) -> AsyncIterator[None]:
     )
     config = uvicorn.Config(app, port=registry.port, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
-    server.capture_signals = _nothing  # type: ignore[method-assign, assignment]  # they are pytest's
+    server.capture_signals = _nothing  # type: ignore[method-assign, assignment]  # signals belong to pytest
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - it tells nobody
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
     try:
         yield

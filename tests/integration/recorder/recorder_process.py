@@ -1,4 +1,4 @@
-"""A recorder as a process, and as a task of the test."""
+"""Runs a recorder as a process, or as a task of the test."""
 
 import asyncio
 import sys
@@ -10,9 +10,9 @@ from livebalance.recorder.__main__ import serve
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
-from tests.told import told
+from tests.settings_environment import environment_of
 
-SESSION_MS = 6_000  # the shortest that brokers allow
+SESSION_TIMEOUT_MS = 6_000  # the shortest that brokers allow
 
 
 def settings(kafka: str, topics: Topics, window: int = 1_000) -> RecorderSettings:
@@ -21,31 +21,30 @@ def settings(kafka: str, topics: Topics, window: int = 1_000) -> RecorderSetting
         transfers_topic=topics.transfers,
         balances_topic=topics.balances,
         recorder_group=f"recorder-of-{topics.transfers}",
-        session_timeout_ms=SESSION_MS,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
         duplicate_window_offsets=window,
     )
 
 
 @asynccontextmanager
-async def recording(chosen: RecorderSettings) -> AsyncIterator[None]:
-    """A recorder runs while the block does."""
+async def running_recorder(recorder_settings: RecorderSettings) -> AsyncIterator[None]:
+    """Runs a recorder in a task while the block runs."""
     stopping = asyncio.Event()
-    running = asyncio.create_task(serve(chosen, stopping))
+    task = asyncio.create_task(serve(recorder_settings, stopping))
     try:
         yield
     finally:
         stopping.set()
-        await running
+        await task
 
 
-def recorder(
-    chosen: RecorderSettings,
+def recorder_process(
+    recorder_settings: RecorderSettings,
     log: Path,
     command: tuple[str, ...] = ("-m", "livebalance.recorder"),
-    **more: str,
+    **variables: str,
 ) -> ChildProcess:
-    """Not started."""
-    environment = {f"LIVEBALANCE_{name}".upper(): value for name, value in more.items()}
-    return ChildProcess(
-        chosen.name, [sys.executable, *command], log, bare_environment() | told(chosen) | environment
-    )
+    """Returns a recorder's process that is not started. `variables` are further settings."""
+    further = {f"LIVEBALANCE_{name}".upper(): value for name, value in variables.items()}
+    environment = bare_environment() | environment_of(recorder_settings) | further
+    return ChildProcess(recorder_settings.name, [sys.executable, *command], log, environment)

@@ -1,4 +1,4 @@
-"""Where RedisUrl is, as URLs say."""
+"""URLs of Redis servers and clusters."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from livebalance.runtime.redis.url import RedisNode, RedisUrl
 
 
 @pytest.mark.parametrize(
-    ("url", "meant"),
+    ("url", "parsed"),
     [
         ("redis://host:6380/0", RedisUrl((RedisNode("host", 6380),))),
         ("redis://host", RedisUrl((RedisNode("host", 6379),))),
@@ -26,8 +26,8 @@ from livebalance.runtime.redis.url import RedisNode, RedisUrl
         ),
     ],
 )
-def test_a_url_says_where(url: str, meant: RedisUrl) -> None:
-    assert RedisUrl.of(url) == meant
+def test_url_is_parsed(url: str, parsed: RedisUrl) -> None:
+    assert RedisUrl.parse(url) == parsed
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_a_url_says_where(url: str, meant: RedisUrl) -> None:
         "redis://a:99999",
     ],
 )
-def test_what_is_none(url: str) -> None:
+def test_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(ValueError):
-        RedisUrl.of(url)
+        RedisUrl.parse(url)
 
 
-def test_a_password_is_not_shown() -> None:
-    assert "s3cret" not in repr(RedisUrl.of("redis://:s3cret@host"))
+def test_password_is_not_in_the_repr() -> None:
+    assert "s3cret" not in repr(RedisUrl.parse("redis://:s3cret@host"))
