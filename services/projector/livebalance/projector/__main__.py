@@ -74,7 +74,11 @@ async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         if lanes is None:
             return
         async with started(settings, lanes) as projector:
-            _log.info("started", transfers=settings.transfers_topic, balances=settings.balances_topic)
+            _log.info(
+                "projector started",
+                transfers_topic=settings.transfers_topic,
+                balances_topic=settings.balances_topic,
+            )
             await projector.run(stopping)
 
 

@@ -211,7 +211,7 @@ class Projector:
 
     def _pause_halted(self, halted: Sequence[OwnedLane]) -> None:
         for lane in halted:
-            _log.error("lane halted", lane=lane.lane, why=lane.halted_why)
+            _log.error("lane halted", lane=lane.lane, reason=lane.halted_why)
             self._consumer.pause(lane)
         self._show_lanes()
 

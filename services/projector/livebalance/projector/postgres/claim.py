@@ -38,7 +38,7 @@ async def claim_lanes(
         if lane.halted_why is None:
             consumer.seek(lane)
         else:
-            _log.error("lane halted", lane=lane.lane, why=lane.halted_why)
+            _log.error("lane halted", lane=lane.lane, reason=lane.halted_why)
             consumer.pause(lane)
     _log.info("lanes claimed", lanes=list(lanes))
     return lanes

@@ -47,11 +47,11 @@ async def check_server_identity(connection: projector_writes.Connection, starts:
         await change_epoch(connection, projection.epoch, "another server or timeline")
 
 
-async def change_epoch(connection: projector_writes.Connection, old: Epoch, why: str) -> None:
+async def change_epoch(connection: projector_writes.Connection, old: Epoch, reason: str) -> None:
     """Replaces epoch `old` by a new epoch, unless another process has replaced it already."""
     new = projector_writes.new_epoch()
     if await projector_writes.change_epoch(
         connection, old, new, await projector_writes.read_server_identity(connection)
     ):
         metrics.epoch_changes.inc()
-        _log.warning("epoch changed", old=old, new=new, why=why)
+        _log.warning("epoch changed", old=old, new=new, reason=reason)

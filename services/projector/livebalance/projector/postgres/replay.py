@@ -33,7 +33,7 @@ class QuarantineReplay:
             async with asyncio.timeout(_REGISTRY_TIMEOUT_SECONDS):
                 await self._values.fetch_schemas(row.value for row in rows)
         except OSError as error:
-            _log.warning("replay postponed: schema registry unavailable", error=repr(error))
+            _log.warning("replay postponed", error=repr(error))
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             return []
         return [(row.id, decode_quarantined(row, *self._topics, self._values.codec)) for row in rows]
