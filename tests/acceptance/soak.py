@@ -17,8 +17,8 @@ from random import Random
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.proof.listener import Listener
-from tests.acceptance.proof.proof import Proof
+from tests.acceptance.end_to_end.end_to_end_check import Proof
+from tests.acceptance.end_to_end.recording_client import Listener
 
 ACCOUNTS = 8
 CHECK_EVERY = 5.0  # seconds between two looks at the clients' chains

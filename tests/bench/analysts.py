@@ -37,9 +37,9 @@ from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.postgres import PostgresServer
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
-from tests.bench.asking import answers, asking
+from tests.bench.analyst_processes import answers, asking
 from tests.bench.backlog import PARTITIONS, Accounts, fill
-from tests.bench.cores import cpu, make_last, pin
+from tests.bench.process_cpu import cpu, make_last, pin
 from tests.integration.projector.pipeline import Pipeline
 from tests.pool import Pool
 from tests.servers.database import Database, make_template

@@ -30,7 +30,7 @@ from livebalance.wire.frame import Auth, ChannelRequest, Subscribe, encode_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId, channel_name
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
-from tests.bench.ground import on_servers
+from tests.bench.bench_servers import on_servers
 from tests.servers.database import Database
 from tests.tokens import SECRET, token
 
@@ -39,7 +39,7 @@ BASE = 1_000_000_000  # every account begins here: so all frames are of one leng
 PREFIX = "fanout:"
 SCENES = [("own", 4_000), ("own", 16_000), ("hot", 10_000), ("hot", 80_000)]
 WAYS = {
-    "send_text": "tests.bench.fanout_plain",
+    "send_text": "tests.bench.fanout_starlette",
     "gateway": "livebalance.gateway",
     "bare": "tests.bench.fanout_bare",
 }

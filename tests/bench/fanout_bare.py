@@ -22,7 +22,7 @@ from livebalance.wire.delta import decode_delta, redis_account_channel
 from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client_frame, encode_frame
 from livebalance.wire.identity import AccountId, channel_account
 from livebalance.wire.websocket_frame import encode_text
-from tests.bench.fanout_plain import nothing
+from tests.bench.fanout_starlette import nothing
 
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
 

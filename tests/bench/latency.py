@@ -30,7 +30,7 @@ from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster, service_kind
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.proof.feed import feeding
+from tests.acceptance.end_to_end.feed_process import feeding
 from tests.tokens import token_source
 
 ACCOUNTS = 8

@@ -17,7 +17,7 @@ from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
-from tests.bench.ground import on_servers
+from tests.bench.bench_servers import on_servers
 from tests.servers.database import Database
 
 EPOCH = Epoch("00000000000000a1")
@@ -60,7 +60,9 @@ async def measure(database: Database, count: int) -> None:
         "plain": lambda: gateway.fetch("select 1"),
         f"audit of {count}": lambda: gateway_reads.read_audit(gateway, known),
         "audit of 1,000": lambda: gateway_reads.read_audit(gateway, dict.fromkeys(names[:1000], here)),
-        "snapshot of 1": lambda: gateway_reads.read_accounts(gateway, [AccountQuery(names[7], None)], 10_000, 200),
+        "snapshot of 1": lambda: gateway_reads.read_accounts(
+            gateway, [AccountQuery(names[7], None)], 10_000, 200
+        ),
         "snapshots of 200": lambda: gateway_reads.read_accounts(
             gateway, [AccountQuery(n, None) for n in some], 10_000, 200
         ),

@@ -16,7 +16,7 @@ import asyncpg
 
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.stack.servers.servers import Servers
-from tests.bench.ground import on_servers
+from tests.bench.bench_servers import on_servers
 from tests.servers.database import Database
 
 PLANS = Path(__file__).parent / "plans"

@@ -14,7 +14,7 @@ from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from tests.acceptance.alerts.ground import GARBAGE_IN_A_ROW, Ground
+from tests.acceptance.alerts.monitored_stack import GARBAGE_IN_A_ROW, Ground
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, send_request
 from tests.tokens import bearer
 

@@ -16,7 +16,7 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.acceptance.alerts.faults import AT_THE_END, AT_THE_START, WHILE_ALL_RUNS, Fault
-from tests.acceptance.alerts.ground import Ground, Servings
+from tests.acceptance.alerts.monitored_stack import Ground, Servings
 from tests.contract.alerts import ALERTS
 from tests.servers.database import Database
 

@@ -1,4 +1,4 @@
-"""The whole of Livebalance, and a Chromium in front of it."""
+"""Fixtures: all of Livebalance, and a Chromium that opens its page."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,18 +12,18 @@ from playwright.async_api import Browser, async_playwright
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.page.view import View
+from tests.acceptance.page.account_page import AccountPage
 
-OpenView = Callable[..., AbstractAsyncContextManager[View]]
+OpenPage = Callable[..., AbstractAsyncContextManager[AccountPage]]
 
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# What a browser says of a server that was killed is no fault of the page.
-_EXPECTED = ("WebSocket connection to", "Failed to load resource")
+# Console messages of the browser about a killed server. They are no faults of the page.
+_EXPECTED_MESSAGES = ("WebSocket connection to", "Failed to load resource")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(paths: StatePaths) -> AsyncIterator[Cluster]:
-    """Everything at 20 transfers a second; short heartbeats, and a resume that soon needs a snapshot."""
+    """A cluster with 20 transfers per second, short heartbeats, and snapshots after few missed revisions."""
     plan = ClusterPlan(
         accounts=4,
         rate=20,
@@ -37,8 +37,8 @@ async def cluster(paths: StatePaths) -> AsyncIterator[Cluster]:
             }
         },
     )
-    async with Cluster(StatePaths(paths.home, paths.state / "page"), plan) as running:
-        yield running
+    async with Cluster(StatePaths(paths.home, paths.state / "page"), plan) as cluster:
+        yield cluster
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -50,38 +50,40 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def complaints() -> Iterator[list[str]]:
-    """What the browser complained about (scripts, styles, the policy): nothing, at the end of a test."""
-    found: list[str] = []
-    yield found
-    assert found == []
+def browser_errors() -> Iterator[list[str]]:
+    """Errors and warnings in the browser's console. A test fails if it leaves any."""
+    errors: list[str] = []
+    yield errors
+    assert errors == []
 
 
 @pytest.fixture
-def open_view(browser: Browser, complaints: list[str]) -> OpenView:
-    """`async with open_view(url, color_scheme="dark") as view`: a tab of its own; `signed_in` by this token.
+def open_page(browser: Browser, browser_errors: list[str]) -> OpenPage:
+    """Opens a URL in a new browser context.
 
-    Nothing moves for the eye's sake unless `reduced_motion="no-preference"`: without a GPU that costs a core.
+    Options are those of Playwright, as in `async with open_page(url, color_scheme="dark") as page`.
+    `token` is sent as the cookie of a signed-in user. Animations are off unless
+    `reduced_motion="no-preference"`: without a GPU they take a whole core.
     """
 
     @asynccontextmanager
-    async def open_(url: str, signed_in: str | None = None, **context: Any) -> AsyncIterator[View]:
-        look = {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce", **context}
-        own = await browser.new_context(**look)
-        if signed_in:
-            await own.add_cookies([{"name": "livebalance", "value": signed_in, "url": urljoin(url, "/")}])
-        tab = await own.new_page()
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
+    async def open_(url: str, token: str | None = None, **options: Any) -> AsyncIterator[AccountPage]:
+        defaults = {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce"}
+        context = await browser.new_context(**{**defaults, **options})
+        if token:
+            await context.add_cookies([{"name": "livebalance", "value": token, "url": urljoin(url, "/")}])
+        tab = await context.new_page()
+        tab.on("pageerror", lambda error: browser_errors.append(str(error)))
         tab.on(
             "console",
-            lambda line: (
-                complaints.append(line.text)
-                if line.type in ("error", "warning") and not line.text.startswith(_EXPECTED)
+            lambda message: (
+                browser_errors.append(message.text)
+                if message.type in ("error", "warning") and not message.text.startswith(_EXPECTED_MESSAGES)
                 else None
             ),
         )
         await tab.goto(url)
-        yield View(tab)
-        await own.close()
+        yield AccountPage(tab)
+        await context.close()
 
     return open_

@@ -1,4 +1,4 @@
-"""A real browser before the real thing: it shows what SQL has, it moves, it survives, and it can be read."""
+"""The page in a real browser: shows what Postgres has, survives faults of gateways, and is accessible."""
 
 import asyncio
 import os
@@ -11,9 +11,9 @@ from playwright.async_api import ViewportSize
 
 from livebalance.stack.build.node import WEB
 from livebalance.stack.cluster import Cluster
-from tests.acceptance.page import books
-from tests.acceptance.page.conftest import OpenView
-from tests.acceptance.page.view import LIVE, View
+from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage
+from tests.acceptance.page.conftest import OpenPage
+from tests.acceptance.page.stored_transfers import count_transfers, read_transfers
 from tests.tokens import claims, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,180 +22,183 @@ ACCOUNT = "acc-0001"
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 DESKTOP = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
-# LIVEBALANCE_SCREENSHOT=docs/page.png makes the picture of the README anew.
-PICTURE = os.environ.get("LIVEBALANCE_SCREENSHOT")
+# LIVEBALANCE_SCREENSHOT=docs/page.png renews the screenshot of the README.
+SCREENSHOT = os.environ.get("LIVEBALANCE_SCREENSHOT")
 
 
-def of(url: str) -> str:
+def account_url(url: str) -> str:
     return f"{url}/accounts/{ACCOUNT}"
 
 
-async def expect_sql(cluster: Cluster, view: View) -> None:
-    """The page and SQL agree on every row down to the last one on the page."""
-    shown = await view.shown()
-    last = shown.rows[-1].revision if shown.rows else shown.revision + 1
-    assert shown.rows == await books.rows(cluster.postgres(), ACCOUNT, shown.revision, last - 1)
+async def assert_same_as_postgres(cluster: Cluster, page: AccountPage) -> None:
+    """Asserts that Postgres has the transfers on the page, and no others between these revisions."""
+    content = await page.content()
+    oldest = content.rows[-1].revision if content.rows else content.revision + 1
+    assert content.rows == await read_transfers(cluster.postgres(), ACCOUNT, content.revision, oldest - 1)
 
 
-async def moves(view: View, by: int = 20) -> None:
-    """The account changes on the page, by so many revisions."""
-    await view.reaches((await view.shown()).revision + by)
+async def wait_for_updates(page: AccountPage, revisions: int = 20) -> None:
+    """Waits until the account on the page has advanced by this many revisions."""
+    await page.wait_for_revision((await page.content()).revision + revisions)
 
 
-async def more_than(cluster: Cluster, transfers: int) -> None:
-    """Wait until the account has so many more transfers than now."""
-    wanted = await books.count(cluster.postgres(), ACCOUNT) + transfers
+async def wait_for_transfers(cluster: Cluster, count: int) -> None:
+    """Waits until Postgres has `count` more transfers of the account than now."""
+    wanted = await count_transfers(cluster.postgres(), ACCOUNT) + count
     async with asyncio.timeout(60):
-        while await books.count(cluster.postgres(), ACCOUNT) < wanted:  # noqa: ASYNC110 - SQL tells only who asks
+        while await count_transfers(cluster.postgres(), ACCOUNT) < wanted:  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0.1)
 
 
-async def test_with_the_older_pages_it_shows_exactly_what_sql_has(
-    cluster: Cluster, open_view: OpenView
-) -> None:
-    await more_than(cluster, 120)
-    async with open_view(of(cluster.page)) as view:
-        await view.live()
-        await view.to_the_beginning()
-        shown = await view.shown()
-        assert len(shown.rows) > 120
-        assert shown.rows == await books.rows(cluster.postgres(), ACCOUNT, shown.revision)
+async def test_page_with_all_older_transfers_equals_postgres(cluster: Cluster, open_page: OpenPage) -> None:
+    await wait_for_transfers(cluster, 120)
+    async with open_page(account_url(cluster.page)) as page:
+        await page.wait_until_live()
+        await page.load_all_transfers()
+        content = await page.content()
+        assert len(content.rows) > 120
+        assert content.rows == await read_transfers(cluster.postgres(), ACCOUNT, content.revision)
 
 
-async def test_it_moves_on_each_gateway(cluster: Cluster, open_view: OpenView) -> None:
-    served = set()
+async def test_page_of_each_gateway_shows_updates(cluster: Cluster, open_page: OpenPage) -> None:
+    gateways = set()
     for url in cluster.gateways:
-        # No desk gives out tokens here: a cookie does, as it would where people sign in.
-        signed_in = sign(claims(accounts=["acc-*"]), cluster.demo_secret)
-        async with open_view(of(url), signed_in=signed_in) as view:
-            await view.live()
-            await moves(view)
-            await expect_sql(cluster, view)
-            assert await view.gaps() == 0
-            served.add(await view.gateway())
-    assert served == {"gateway-1", "gateway-2"}
+        # A gateway has no endpoint for demo tokens, so the page sends a cookie, as after a sign-in.
+        token = sign(claims(accounts=["acc-*"]), cluster.demo_secret)
+        async with open_page(account_url(url), token=token) as page:
+            await page.wait_until_live()
+            await wait_for_updates(page)
+            await assert_same_as_postgres(cluster, page)
+            assert await page.gaps() == 0
+            gateways.add(await page.gateway())
+    assert gateways == {"gateway-1", "gateway-2"}
 
 
-async def test_it_survives_the_kill_of_its_gateway(cluster: Cluster, open_view: OpenView) -> None:
-    async with open_view(of(cluster.page)) as view:
-        await view.live()
-        first = await view.gateway()
-        before = await view.shown()
-        cluster.supervisors[first].kill(restart=False)
-        await view.leaves(first)
-        await moves(view)
-        await expect_sql(cluster, view)
-        assert (await view.shown()).rows[
-            -len(before.rows) :
-        ] == before.rows  # it resumed: nothing was shown anew
-        cluster.supervisors[first].start()
+async def test_page_whose_gateway_is_killed_resumes_at_another(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(account_url(cluster.page)) as page:
+        await page.wait_until_live()
+        gateway = await page.gateway()
+        before = await page.content()
+        cluster.supervisors[gateway].kill(restart=False)
+        await page.wait_for_other_gateway(gateway)
+        await wait_for_updates(page)
+        await assert_same_as_postgres(cluster, page)
+        after = await page.content()
+        assert after.rows[-len(before.rows) :] == before.rows  # resumed: a snapshot would have replaced them
+        cluster.supervisors[gateway].start()
 
 
-async def test_it_leaves_a_gateway_that_hangs(cluster: Cluster, open_view: OpenView) -> None:
-    async with open_view(of(cluster.page)) as view:
-        await view.live()
-        first = await view.gateway()
-        pid = cluster.supervisors[first].child.pid
+async def test_page_whose_gateway_hangs_connects_to_another(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(account_url(cluster.page)) as page:
+        await page.wait_until_live()
+        gateway = await page.gateway()
+        pid = cluster.supervisors[gateway].child.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
-            await view.leaves(first)  # no connection broke: only the page's own timer tells
-            await moves(view)
-            await expect_sql(cluster, view)
+            await page.wait_for_other_gateway(
+                gateway
+            )  # its connection is still open: a timer of the page fires
+            await wait_for_updates(page)
+            await assert_same_as_postgres(cluster, page)
         finally:
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_what_a_long_absence_left_out_is_filled_in(cluster: Cluster, open_view: OpenView) -> None:
-    async with open_view(of(cluster.page)) as view:
-        await view.live()
-        before = await view.shown()
+async def test_page_after_a_long_outage_fills_the_gap(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(account_url(cluster.page)) as page:
+        await page.wait_until_live()
+        before = await page.content()
         for name in ("gateway-1", "gateway-2"):
             cluster.supervisors[name].kill(restart=False)
-        await view.tab.wait_for_selector('[data-testid=connection][data-state="reconnecting"]', timeout=LIVE)
-        await more_than(cluster, 100)  # and as many balances
+        await page.tab.wait_for_selector(
+            '[data-testid=connection][data-state="reconnecting"]', timeout=LIVE_TIMEOUT
+        )
+        await wait_for_transfers(cluster, 100)  # and as many balances
         for name in ("gateway-1", "gateway-2"):
             cluster.supervisors[name].start()
-        await view.live()
-        await view.tab.wait_for_selector("[data-testid=missing]", state="detached", timeout=LIVE)
-        await expect_sql(cluster, view)
-        shown = await view.shown()
-        assert shown.rows[-len(before.rows) :] == before.rows
-        assert shown.revision > before.revision + 100  # further than gateways resume
+        await page.wait_until_live()
+        await page.tab.wait_for_selector("[data-testid=missing]", state="detached", timeout=LIVE_TIMEOUT)
+        await assert_same_as_postgres(cluster, page)
+        after = await page.content()
+        assert after.rows[-len(before.rows) :] == before.rows
+        assert after.revision > before.revision + 100  # LIVEBALANCE_RECOVERY_MAX_REVISIONS
 
 
-async def test_an_account_is_chosen_by_keyboard(cluster: Cluster, open_view: OpenView) -> None:
-    async with open_view(cluster.page) as view:
-        await view.tab.wait_for_selector("[data-testid=account]")
-        await view.tab.fill("[data-testid=account-input]", "acc-000")
-        await view.tab.wait_for_selector("[role=option]")
+async def test_account_is_chosen_by_keyboard(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(cluster.page) as page:
+        await page.tab.wait_for_selector("[data-testid=account]")
+        await page.tab.fill("[data-testid=account-input]", "acc-000")
+        await page.tab.wait_for_selector("[role=option]")
         for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "Enter"):
-            await view.tab.keyboard.press(key)
-        await view.live()
-        assert view.tab.url == f"{cluster.page}/accounts/acc-0002"
-        assert "acc-0002" in await view.tab.title()
+            await page.tab.keyboard.press(key)
+        await page.wait_until_live()
+        assert page.tab.url == f"{cluster.page}/accounts/acc-0002"
+        assert "acc-0002" in await page.tab.title()
 
 
-async def test_an_account_that_does_not_exist_yet_is_waited_for(
-    cluster: Cluster, open_view: OpenView
-) -> None:
-    async with open_view(f"{cluster.page}/accounts/nobody") as view:
-        await view.live()
-        assert (await view.shown()).revision == 0
-        assert "No balance yet" in await view.tab.inner_text("[data-testid=balance]")
+async def test_page_of_an_unknown_account_shows_no_balance_yet(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(f"{cluster.page}/accounts/nobody") as page:
+        await page.wait_until_live()
+        assert (await page.content()).revision == 0
+        assert "No balance yet" in await page.tab.inner_text("[data-testid=balance]")
 
 
 @pytest.mark.parametrize(
     ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"]
 )
 @pytest.mark.parametrize("path", ["/", f"/accounts/{ACCOUNT}"], ids=["choose", "account"])
-async def test_it_can_be_read(
-    cluster: Cluster, open_view: OpenView, path: str, size: ViewportSize, scheme: str
+async def test_page_in_each_size_and_scheme_is_accessible(
+    cluster: Cluster, open_page: OpenPage, path: str, size: ViewportSize, scheme: str
 ) -> None:
-    async with open_view(cluster.page + path, viewport=size, color_scheme=scheme) as view:
-        await view.tab.wait_for_selector("[data-testid=account]")
+    async with open_page(cluster.page + path, viewport=size, color_scheme=scheme) as page:
+        await page.tab.wait_for_selector("[data-testid=account]")
         if path != "/":
-            await view.live()
-        await view.tab.evaluate(AXE.read_text())
-        found = await view.tab.evaluate("axe.run()")
-        broken = [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found["violations"]]
-        assert broken == []
-        wide = await view.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        assert wide <= 0
+            await page.wait_until_live()
+        await page.tab.evaluate(AXE.read_text())
+        report = await page.tab.evaluate("axe.run()")
+        violations = [
+            (rule["id"], [node["target"] for node in rule["nodes"]]) for rule in report["violations"]
+        ]
+        assert violations == []
+        overflow = await page.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0
 
 
-async def test_the_policy_is_the_strict_one(
-    cluster: Cluster, open_view: OpenView, complaints: list[str]
+async def test_page_with_an_inline_script_blocks_it(
+    cluster: Cluster, open_page: OpenPage, browser_errors: list[str]
 ) -> None:
-    async with open_view(cluster.page) as view:
-        answer = await view.tab.reload()
-        assert answer is not None
-        policy = answer.headers["content-security-policy"]
+    async with open_page(cluster.page) as page:
+        response = await page.tab.reload()
+        assert response is not None
+        policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        blocked = await view.tab.evaluate(
-            """() => new Promise(done => {
-              const told = ({violatedDirective}) => done(violatedDirective);
-              document.addEventListener('securitypolicyviolation', told);
+        blocked = await page.tab.evaluate(
+            """() => new Promise(resolve => {
+              const report = ({violatedDirective}) => resolve(violatedDirective);
+              document.addEventListener('securitypolicyviolation', report);
               document.body.append(Object.assign(document.createElement('script'), {textContent: '1'}));
             })"""
         )
         assert blocked == "script-src-elem"
-    assert len(complaints) == 1  # and the browser says so
-    complaints.clear()
+    assert len(browser_errors) == 1  # the browser's report of the blocked script
+    browser_errors.clear()
 
 
-async def test_the_picture(cluster: Cluster, open_view: OpenView, tmp_path: Path) -> None:
-    look: dict[str, Any] = {"viewport": ViewportSize(width=1200, height=860), "device_scale_factor": 1.5}
-    look["reduced_motion"] = "no-preference"
-    async with open_view(f"{cluster.page}/accounts/acc-0003", color_scheme="light", **look) as view:
-        await view.live()
-        await moves(view, 100)
+async def test_screenshot_of_the_page_is_not_empty(
+    cluster: Cluster, open_page: OpenPage, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"viewport": ViewportSize(width=1200, height=860), "device_scale_factor": 1.5}
+    options["reduced_motion"] = "no-preference"
+    async with open_page(f"{cluster.page}/accounts/acc-0003", color_scheme="light", **options) as page:
+        await page.wait_until_live()
+        await wait_for_updates(page, 100)
         feed = cluster.supervisors["feed-1"]
         await feed.stop()
-        # The newest are still highlighted, the others not any more.
-        lit = "document.getAnimations().filter(one => one.animationName === 'fade').length"
-        await view.tab.wait_for_function(f"() => {lit} <= 3", timeout=LIVE)
-        picture = Path(PICTURE or tmp_path / "page.png")
-        assert len(await view.tab.screenshot(path=picture)) > 20_000  # bytes: not an empty page
+        # Waits until only the newest rows are highlighted.
+        fading = "document.getAnimations().filter(animation => animation.animationName === 'fade').length"
+        await page.tab.wait_for_function(f"() => {fading} <= 3", timeout=LIVE_TIMEOUT)
+        screenshot = Path(SCREENSHOT or tmp_path / "page.png")
+        assert len(await page.tab.screenshot(path=screenshot)) > 20_000  # bytes
         feed.start()

@@ -11,9 +11,9 @@ import pytest
 
 from livebalance.stack.cluster import Cluster
 from livebalance.wire.delta import FORMAT
-from tests.acceptance.proof.proof import Proof
+from tests.acceptance.end_to_end.end_to_end_check import Proof
 from tests.acceptance.upgrade.conftest import ACCOUNTS, NewCluster, started, stopped
-from tests.acceptance.upgrade.veteran import Veteran
+from tests.acceptance.upgrade.previous_release_client import Veteran
 from tests.previous import PINNED, Previous
 
 RATE = 100  # transfers a second

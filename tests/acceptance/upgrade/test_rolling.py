@@ -14,9 +14,9 @@ from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster
 from livebalance.wire.close import CloseCode, retry_after_ms
 from livebalance.wire.frame import Goaway
-from tests.acceptance.proof.proof import Proof
+from tests.acceptance.end_to_end.end_to_end_check import Proof
 from tests.acceptance.upgrade.conftest import ACCOUNTS, NewCluster, started, stopped
-from tests.acceptance.upgrade.traveller import Traveller
+from tests.acceptance.upgrade.reconnecting_client import Traveller
 from tests.tokens import token_source
 
 RATE = 200  # transfers a second, two records each
@@ -42,7 +42,9 @@ ENVIRONMENT = {
 def travellers(cluster: Cluster) -> list[Traveller]:
     """Each of a user of its own, and with an account of its own as far as there are so many."""
     return [
-        Traveller(f"traveller-{n}", cluster.page, [account_id(1 + n % ACCOUNTS)], token_source(cluster.demo_secret))
+        Traveller(
+            f"traveller-{n}", cluster.page, [account_id(1 + n % ACCOUNTS)], token_source(cluster.demo_secret)
+        )
         for n in range(TRAVELLERS)
     ]
 

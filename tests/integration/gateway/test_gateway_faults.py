@@ -16,7 +16,7 @@ from livebalance.client.event import Changed, Connected, Disconnected
 from livebalance.gateway.postgres.read_queue import RESUMES_BURST, RESUMES_PER_SECOND
 from livebalance.wire.frame import Goaway, Snapshot
 from livebalance.wire.timestamp import Millis, format_rfc3339
-from tests.bench.crowd import Crowd
+from tests.bench.client_fleet import Crowd
 from tests.integration.gateway.checked_client import CheckedClient
 from tests.integration.gateway.conftest import RunningGateway, StartGateway, StartProcess
 from tests.integration.gateway.fake_projector import FakeProjector, transferring

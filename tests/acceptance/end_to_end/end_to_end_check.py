@@ -17,8 +17,10 @@ from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.wire.identity import AccountId, channel_name
-from tests.acceptance.proof import planted
-from tests.acceptance.proof.books import (
+from tests.acceptance.end_to_end import projector_mutants
+from tests.acceptance.end_to_end.feed_process import feeding
+from tests.acceptance.end_to_end.recording_client import Listener
+from tests.acceptance.end_to_end.transfers_by_stage import (
     Log,
     Movement,
     Row,
@@ -29,8 +31,6 @@ from tests.acceptance.proof.books import (
     standings,
     totalled,
 )
-from tests.acceptance.proof.feed import feeding
-from tests.acceptance.proof.listener import Listener
 from tests.tokens import token_source
 
 POLL = 0.05  # seconds
@@ -69,7 +69,7 @@ class Proof:
         """From now on a projector is one with something done to it."""
         watch = self.cluster.supervisors[name]
         await watch.stop()
-        watch.child.command = [sys.executable, "-m", planted.__name__, *what]
+        watch.child.command = [sys.executable, "-m", projector_mutants.__name__, *what]
         watch.child.directory = PROJECT
         watch.start()
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.acceptance.proof.proof import Proof
+from tests.acceptance.end_to_end.end_to_end_check import Proof
 
 ZOMBIE = "projector-1"
 RATE = 150  # transfers a second

@@ -1,6 +1,6 @@
 """Thousands of clients in one process, each of one account: they come back and resume as ours do.
 
-Started by `tests.bench.cut` and `tests.bench.idle`, which tell it what to do on stdin, a JSON list a line,
+Started by `tests.bench.reconnect_storm` and `tests.bench.idle_clients`, which tell it what to do on stdin, a JSON list a line,
 and are answered on stdout, an object a line.
 """
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.acceptance.proof.conftest import ACCOUNTS, NewCluster
-from tests.acceptance.proof.proof import Proof
-from tests.acceptance.proof.zombie import zombie
+from tests.acceptance.end_to_end.conftest import ACCOUNTS, NewCluster
+from tests.acceptance.end_to_end.end_to_end_check import Proof
+from tests.acceptance.end_to_end.paused_projector import zombie
 
 pytestmark = pytest.mark.timeout(180)
 

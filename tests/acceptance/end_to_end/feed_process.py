@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.process.service import create_service
-from tests.acceptance.proof.books import Run
+from tests.acceptance.end_to_end.transfers_by_stage import Run
 
 _STOPPED_WITHIN = 30.0  # seconds
 

@@ -9,7 +9,7 @@ from livebalance.runtime.process import failpoints
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.proof.proof import order_of
+from tests.acceptance.end_to_end.end_to_end_check import order_of
 
 ACCOUNTS = 8
 QUICK = {

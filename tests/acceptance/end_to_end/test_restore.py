@@ -20,8 +20,8 @@ from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.process.supervisor import Supervisor
 from livebalance.stack.servers import postgres
 from livebalance.stack.servers.postgres import PostgresServer
-from tests.acceptance.proof.conftest import ACCOUNTS, NewCluster
-from tests.acceptance.proof.proof import Proof
+from tests.acceptance.end_to_end.conftest import ACCOUNTS, NewCluster
+from tests.acceptance.end_to_end.end_to_end_check import Proof
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 

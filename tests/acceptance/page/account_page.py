@@ -1,12 +1,14 @@
-"""What a person sees on the page of an account, as values."""
+"""Page object: what a user sees on the page of an account, as values."""
 
 from typing import Any, NamedTuple
 
 from playwright.async_api import Page
 
-LIVE = 20_000.0  # ms to become live: a gateway that was killed is noticed, another one answers
+LIVE_TIMEOUT = (
+    20_000.0  # ms until the page is live again: it notices a killed gateway, and connects to another
+)
 
-_SHOWN = """() => {
+_CONTENT = """() => {
   const raw = (id, name) => document.querySelector(`[data-testid=${id}]`)?.dataset[name] ?? '';
   const rows = [...document.querySelectorAll('[data-testid=transfer]')].map(({dataset: row}) =>
     [row.id, Number(row.revision), row.amount, row.total]);
@@ -22,8 +24,8 @@ class Row(NamedTuple):
     total: str
 
 
-class Shown(NamedTuple):
-    """All of one moment; `rows` from top to bottom."""
+class Content(NamedTuple):
+    """Content of the page at one moment; `rows` from top to bottom."""
 
     epoch: str
     revision: int
@@ -31,15 +33,15 @@ class Shown(NamedTuple):
     rows: list[Row]
 
 
-class View:
-    """One tab."""
+class AccountPage:
+    """The page in one browser tab."""
 
     def __init__(self, tab: Page) -> None:
         self.tab = tab
 
-    async def live(self) -> None:
-        """Wait until it says "live"."""
-        await self.tab.wait_for_selector('[data-testid=connection][data-state="live"]', timeout=LIVE)
+    async def wait_until_live(self) -> None:
+        """Waits until the page says "live"."""
+        await self.tab.wait_for_selector('[data-testid=connection][data-state="live"]', timeout=LIVE_TIMEOUT)
 
     async def gateway(self) -> str:
         return await self.tab.inner_text("[data-testid=gateway]")
@@ -47,40 +49,40 @@ class View:
     async def gaps(self) -> int:
         return int(await self.tab.get_attribute("[data-testid=check]", "data-gaps") or 0)
 
-    async def shown(self) -> Shown:
-        found: dict[str, Any] = await self.tab.evaluate(_SHOWN)
-        rows = [Row(*row) for row in found.pop("rows")]
-        return Shown(rows=rows, **found)
+    async def content(self) -> Content:
+        fields: dict[str, Any] = await self.tab.evaluate(_CONTENT)
+        rows = [Row(*row) for row in fields.pop("rows")]
+        return Content(rows=rows, **fields)
 
-    async def reaches(self, revision: int) -> None:
-        """Wait until at least this revision is shown."""
+    async def wait_for_revision(self, revision: int) -> None:
+        """Waits until the page shows at least this revision."""
         await self.tab.wait_for_function(
             "wanted => Number(document.querySelector('[data-testid=revision]')?.dataset.revision) >= wanted",
             arg=revision,
-            timeout=LIVE,
+            timeout=LIVE_TIMEOUT,
         )
 
-    async def leaves(self, gateway: str) -> None:
-        """Wait until another gateway serves it."""
+    async def wait_for_other_gateway(self, gateway: str) -> None:
+        """Waits until a gateway other than `gateway` serves the page."""
         await self.tab.wait_for_function(
             """name => {
               const text = document.querySelector('[data-testid=gateway]')?.textContent ?? '';
               return text.startsWith('gateway') && text !== name;
             }""",
             arg=gateway,
-            timeout=LIVE,
+            timeout=LIVE_TIMEOUT,
         )
-        await self.live()
+        await self.wait_until_live()
 
-    async def to_the_beginning(self) -> None:
-        """Load older pages until there are none."""
+    async def load_all_transfers(self) -> None:
+        """Loads older transfers until there are none."""
         older = self.tab.locator("[data-testid=older]")
         while await older.count():
-            before = len((await self.shown()).rows)
+            before = len((await self.content()).rows)
             await older.click()
             await self.tab.wait_for_function(
                 """before => document.querySelector('[data-testid=end]')
                    || document.querySelectorAll('[data-testid=transfer]').length >= before + 50""",
                 arg=before,
-                timeout=LIVE,
+                timeout=LIVE_TIMEOUT,
             )

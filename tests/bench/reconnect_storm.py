@@ -1,6 +1,6 @@
 """10,000 clients on 1,000 accounts are cut at once, twice: what it costs Postgres, and those who stayed.
 
-`python -m tests.bench.cut [--clients 10000] [--accounts 1000]`
+`python -m tests.bench.reconnect_storm [--clients 10000] [--accounts 1000]`
 
 Two gateways with the settings of production; rows are written to real Postgres and published to real Redis,
 all the time. First the network cuts everyone and they come back to their gateway; then that is killed, and
@@ -26,9 +26,9 @@ from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import ChannelRequest, DeltaFrame, Subscribe, decode_server_frame, encode_frame
 from livebalance.wire.identity import AccountId, channel_account, channel_name
-from tests.bench.crowd import Crowd, Member, masked
+from tests.bench.bench_servers import on_servers
+from tests.bench.client_fleet import Crowd, Member, masked
 from tests.bench.fanout import Server, serving
-from tests.bench.ground import on_servers
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
 from tests.tokens import SECRET
@@ -58,7 +58,7 @@ class Teller:
 async def crowd() -> AsyncIterator[Teller]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.bench.crowd"),
+        *("-m", "tests.bench.client_fleet"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,

@@ -9,8 +9,8 @@ from livebalance.client.client import MAX_FRAME_BYTES
 from livebalance.stack.paths import PROJECT
 from livebalance.wire.frame import DeltaFrame, Snapshot, Welcome, decode_server_frame
 from livebalance.wire.identity import AccountId
-from tests.acceptance.proof.listener import Listener
-from tests.acceptance.upgrade import old_client
+from tests.acceptance.end_to_end.recording_client import Listener
+from tests.acceptance.upgrade import previous_release_program
 from tests.previous import Previous
 from tests.tokens import token_source
 
@@ -28,7 +28,7 @@ class Veteran(Listener):
 
     async def listen(self) -> None:
         program = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", old_client.__name__, *self._arguments),
+            *(sys.executable, "-m", previous_release_program.__name__, *self._arguments),
             cwd=PROJECT,
             env=self._environment,
             stdout=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from livebalance.client.client import TokenProvider
 from livebalance.client.event import Changed, Connected, Disconnected, Ended, Event
 from livebalance.wire.frame import Error, Goaway
 from livebalance.wire.identity import AccountId
-from tests.acceptance.proof.listener import Listener
+from tests.acceptance.end_to_end.recording_client import Listener
 
 
 class Arrival(NamedTuple):

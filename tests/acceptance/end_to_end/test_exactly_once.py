@@ -7,9 +7,9 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.proof.conftest import ACCOUNTS, NewCluster
-from tests.acceptance.proof.proof import Proof
-from tests.acceptance.proof.zombie import zombie
+from tests.acceptance.end_to_end.conftest import ACCOUNTS, NewCluster
+from tests.acceptance.end_to_end.end_to_end_check import Proof
+from tests.acceptance.end_to_end.paused_projector import zombie
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 

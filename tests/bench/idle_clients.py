@@ -1,6 +1,6 @@
 """What a client that does nothing costs: memory, the way in, and a minute of ten thousand.
 
-`python -m tests.bench.idle [--counts 2000 5000 10000] [--seconds 60]`
+`python -m tests.bench.idle_clients [--counts 2000 5000 10000] [--seconds 60]`
 
 Clients come over real sockets, show a token of their own, and follow one of 1,000 accounts each: connect,
 auth, subscribe and snapshot is the way in. Memory is that of the server's process at each count of clients; a
@@ -13,9 +13,9 @@ import asyncio
 import statistics
 
 from livebalance.stack.servers.servers import Servers
-from tests.bench.cut import crowd
+from tests.bench.bench_servers import on_servers
 from tests.bench.fanout import PREFIX, WAYS, Server, fill, serving
-from tests.bench.ground import on_servers
+from tests.bench.reconnect_storm import crowd
 from tests.servers.database import Database
 from tests.tokens import SECRET
 

@@ -13,8 +13,8 @@ from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.wire.delta import redis_account_channel
-from tests.acceptance.proof.conftest import ACCOUNTS, QUICK
-from tests.acceptance.proof.proof import Proof
+from tests.acceptance.end_to_end.conftest import ACCOUNTS, QUICK
+from tests.acceptance.end_to_end.end_to_end_check import Proof
 from tests.servers.redis_cluster import RedisCluster
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]

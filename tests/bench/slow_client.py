@@ -1,6 +1,6 @@
 """What a client that reads too slowly costs the others, and whether it misses anything.
 
-`python -m tests.bench.slow [--seconds 10]`
+`python -m tests.bench.slow_client [--seconds 10]`
 
 All of Livebalance, fed with 1,000 transfer records a second. One client reads 20 kB a second through a
 receive buffer of 4 KiB, for a third of the run; the others read all they get. The run before and the run
@@ -29,7 +29,7 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.wire.frame import SUBPROTOCOL, Auth, ChannelRequest, Subscribe, encode_frame
 from livebalance.wire.identity import channel_name
-from tests.acceptance.proof.feed import feeding
+from tests.acceptance.end_to_end.feed_process import feeding
 from tests.bench.latency import Quantiles, Stopwatch
 from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.tokens import token_source
@@ -66,7 +66,9 @@ class Slow:
 async def reading_slowly(url: str, given: str, slow: Slow, hurry: asyncio.Event) -> AsyncIterator[None]:
     """Until `hurry` is set no more than 20 kB a second; then as fast as they come."""
     options = {"compression": None, "max_queue": 1, "max_size": None, "proxy": None, "ping_interval": None}
-    async with connect(url, sock=narrow_socket(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options) as one:  # type: ignore[arg-type]
+    async with connect(
+        url, sock=narrow_socket(url), subprotocols=[Subprotocol(SUBPROTOCOL)], **options
+    ) as one:  # type: ignore[arg-type]
 
         async def read() -> None:
             async for text in one:
