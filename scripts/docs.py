@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from livebalance.runtime.config.environment import kinds
+from livebalance.runtime.config.environment import service_settings
 from scripts import asyncapi, metrics_docs, settings_docs
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -21,7 +21,7 @@ def _asyncapi() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "configuration.md": lambda: settings_docs.markdown(kinds()),
+    "configuration.md": lambda: settings_docs.markdown(service_settings()),
     "metrics.md": lambda: metrics_docs.markdown(metrics_docs.modules()),
     "asyncapi.json": _asyncapi,
 }

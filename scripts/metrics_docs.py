@@ -11,30 +11,31 @@ from livebalance.runtime import metrics as shared
 _HEAD = """\
 # Metrics
 
-<!-- Made by `make docs`; the texts are in the `metrics.py` of each service. -->
+<!-- Made by `make docs` from the texts in the `metrics.py` of each service. -->
 
-Each process shows its own at `/metrics`, on the port that `LIVEBALANCE_HTTP_PORT` says, in the form of
-Prometheus. Beside those below there are Python's and the process's own: `process_cpu_seconds_total`,
-`process_resident_memory_bytes` and so on.
+Each process exposes its metrics at `/metrics` on the port `LIVEBALANCE_HTTP_PORT`, in Prometheus' text
+format. It also exposes the metrics of the Python client: `process_cpu_seconds_total`,
+`process_resident_memory_bytes` and others.
 
-A histogram is three families: `…_bucket`, `…_sum` and `…_count`. Values of a label that are listed are all
-there are, and are shown from the beginning. No label says who: no account, user or address is in any.
+A histogram has three series: `…_bucket`, `…_sum` and `…_count`. If the values of a label are listed, there
+are no others, and each has a series from the start. No label contains an account, a user or an address.
 """
 
 
 def modules() -> dict[str, ModuleType]:
     """Returns the metrics module of each installed service, by name."""
-    return {one.name: one.load() for one in sorted(entry_points(group="livebalance.metrics"))}
+    points = sorted(entry_points(group="livebalance.metrics"))
+    return {point.name: point.load() for point in points}
 
 
 def markdown(services: Mapping[str, ModuleType]) -> str:
-    """Returns the whole page."""
+    """Returns the page for the metrics modules of the services."""
     parts = [_HEAD]
     for title, module in {"All services": shared, **services}.items():
         parts += [
             f"## {title[0].upper()}{title[1:]}",
             "",
-            "| metric | type | labels | says |",
+            "| metric | type | labels | description |",
             "|---|---|---|---|",
         ]
         parts += [*_rows(module), ""]
@@ -42,16 +43,16 @@ def markdown(services: Mapping[str, ModuleType]) -> str:
 
 
 def _rows(module: ModuleType) -> Iterator[str]:
-    for one in vars(module).values():
-        if isinstance(one, MetricWrapperBase):
-            (family,) = one.describe()
+    for metric in vars(module).values():
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
             name = f"{family.name}_total" if family.type == "counter" else family.name
-            yield f"| `{name}` | {family.type} | {_labels(one)} | {family.documentation} |"
+            yield f"| `{name}` | {family.type} | {_labels(metric)} | {family.documentation} |"
 
 
 def _labels(metric: MetricWrapperBase) -> str:
     series = [sample.labels for family in metric.collect() for sample in family.samples]
-    values = {label: dict.fromkeys(one[label] for one in series) for label in metric._labelnames}
+    values = {label: dict.fromkeys(labels[label] for labels in series) for label in metric._labelnames}
     return "<br>".join(
         f"`{label}`: {', '.join(known)}" if known else f"`{label}`" for label, known in values.items()
     )

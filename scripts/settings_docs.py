@@ -2,52 +2,56 @@
 
 from collections.abc import Iterator, Mapping
 
-from livebalance.runtime.config.environment import ELSEWHERE, variable
+from livebalance.runtime.config.environment import OTHER_VARIABLES, variable
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import is_secret, said, written
+from livebalance.runtime.config.types import describe_type, environment_text, is_secret
 
 _HEAD = """\
 # Configuration
 
-<!-- Made by `make docs`; the texts are in the `settings.py` of each service. -->
+<!-- Made by `make docs` from the texts in the `settings.py` of each service. -->
 
-Every service is told by its environment what it needs to know. An empty variable counts as none. Times are in
-seconds and sizes in bytes, unless a name says otherwise.
+Every service reads its settings from environment variables. An empty variable counts as not set.
 
-A setting can also be a file: `LIVEBALANCE_SECRETS_DIRECTORY` names a directory, and a file there is called as its
-variable in lower case (`livebalance_jwks`). That is meant for what is marked as a secret below: it does not
-show in any log or message. A variable outranks a file.
+The name of a setting says its unit: a duration ends in `_SECONDS` or `_MS`, a size in `_BYTES`, and a rate
+(per second) in `_RATE` or `_RATE_PER_ADDRESS`. A limit begins with `MAX_`.
 
-A service that is told what cannot be meant does not start: it says all that is wrong, a line each that names
-the variable, and ends with exit code 2. So it does for a variable `LIVEBALANCE_…` that nothing here reads.
-What others of Livebalance read does no harm, so that one environment may serve all. To look before:
+A setting can also be a file: `LIVEBALANCE_SECRETS_DIRECTORY` names a directory, and the file's name is the
+variable in lower case (`livebalance_jwks`). Use files for the settings that are marked as secret below.
+Secrets never appear in logs or messages. If a variable and a file set the same setting, the variable
+counts.
+
+A service with invalid settings does not start. It logs one line per mistake, which names the variable, and
+exits with code 2. An unknown variable `LIVEBALANCE_…` is a mistake as well. Variables of other parts of
+Livebalance are accepted, so that all services can share an environment. To check the settings without
+starting a service:
 
 ```sh
-livebalance config check                      # every service; --service gateway for one, --json for programs
+livebalance config check      # all services; --service gateway for one service, --json for JSON
 ```
 """
 
 
-def markdown(kinds: Mapping[str, type[ServiceSettings]]) -> str:
-    """Returns the whole page."""
+def markdown(services: Mapping[str, type[ServiceSettings]]) -> str:
+    """Returns the page for the settings class of each service."""
     parts = [_HEAD, "## All services", *_table(ServiceSettings)]
-    for name, kind in kinds.items():
-        parts += [f"\n## {name.capitalize()}", *_table(kind)]
-    parts += ["\n## Read by others", "", "| variable | for |", "|---|---|"]
-    parts += [_row(f"`{variable(name)}`", what) for name, what in ELSEWHERE.items()]
+    for name, settings_type in services.items():
+        parts += [f"\n## {name.capitalize()}", *_table(settings_type)]
+    parts += ["\n## Other variables", "", "| variable | read by |", "|---|---|"]
+    parts += [_row(f"`{variable(name)}`", text) for name, text in OTHER_VARIABLES.items()]
     return "\n".join(parts) + "\n"
 
 
-def _table(kind: type[ServiceSettings]) -> Iterator[str]:
-    """Of what this class says itself: what it has from all is in their table."""
-    shapes = kind.model_json_schema()["properties"]
-    yield from ("", "| variable | says | is | default |", "|---|---|---|---|")
-    for field, info in kind.model_fields.items():
-        if field in kind.__annotations__:
-            shape = shapes[field]
-            says = info.description or ServiceSettings.model_fields[field].description or ""
-            kind_of = said(shape) + (" (secret)" if is_secret(shape) else "")
-            yield _row(f"`{variable(field)}`", says, kind_of, _code(written(info.default)))
+def _table(settings_type: type[ServiceSettings]) -> Iterator[str]:
+    """Yields a table of the fields that the class itself declares."""
+    schemas = settings_type.model_json_schema()["properties"]
+    yield from ("", "| variable | description | value | default |", "|---|---|---|---|")
+    for field, info in settings_type.model_fields.items():
+        if field in settings_type.__annotations__:
+            schema = schemas[field]
+            description = info.description or ServiceSettings.model_fields[field].description or ""
+            value = describe_type(schema) + (" (secret)" if is_secret(schema) else "")
+            yield _row(f"`{variable(field)}`", description, value, _code(environment_text(info.default)))
 
 
 def _code(text: str) -> str:
