@@ -1,4 +1,4 @@
-"""Makes docs/reporting.md: `reporting.md` beside this file with the comments of the schema `reporting`.
+"""Prints docs/reporting.md: the text of scripts/reporting.md and the comments of the schema `reporting`.
 
 Run `python -m scripts.reporting_docs > docs/reporting.md` with the URL of a migrated database in
 LIVEBALANCE_POSTGRES.
@@ -24,14 +24,14 @@ select c.relname, obj_description(c.oid, 'pg_class') as comment,
  group by c.oid order by c.relname
 """
 _FUNCTIONS = """
-select proname, pg_get_function_arguments(oid) as takes, pg_get_function_result(oid) as gives,
+select proname, pg_get_function_arguments(oid) as parameters, pg_get_function_result(oid) as returns,
        obj_description(oid, 'pg_proc') as comment
   from pg_proc where pronamespace = 'reporting'::regnamespace order by proname
 """
 
 
 def table(names: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
-    """In Markdown. Times are of UTC, in ms; null is left empty."""
+    """Returns a Markdown table. Times have milliseconds, null is an empty cell."""
     lines = [list(names), *[[_text(value) for value in row] for row in rows]]
     head, *body = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
@@ -46,18 +46,19 @@ def _text(value: object) -> str:
 
 
 async def page(connection: Connection) -> str:
-    """The whole of docs/reporting.md."""
+    """Returns the text of docs/reporting.md, with the comments of a migrated database."""
     views = [
-        f"### `{row['relname']}`\n\n{row['comment']}.\n\n" + table(["column", "type", "is"], row["columns"])
+        f"### `{row['relname']}`\n\n{row['comment']}.\n\n"
+        + table(["column", "type", "description"], row["columns"])
         for row in await connection.fetch(_VIEWS)
     ]
     functions = [
         f"### `{row['proname']}`\n\n{row['comment']}.\n\n"
-        f"Takes `{_short(row['takes'])}`; gives `{_short(row['gives'])}`."
+        f"Parameters: `{_short(row['parameters'])}`. Returns: `{_short(row['returns'])}`."
         for row in await connection.fetch(_FUNCTIONS)
     ]
-    frame = Path(__file__).with_name("reporting.md").read_text()
-    return frame.replace("{views}", "\n\n".join(views)).replace("{functions}", "\n\n".join(functions))
+    template = Path(__file__).with_name("reporting.md").read_text()
+    return template.replace("{views}", "\n\n".join(views)).replace("{functions}", "\n\n".join(functions))
 
 
 def _short(types: str) -> str:

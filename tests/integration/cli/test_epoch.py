@@ -9,7 +9,7 @@ import pytest
 
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.operator_actions import bump_epoch
-from livebalance.readmodel.rows import ServerIdentity, whole
+from livebalance.readmodel.rows import ServerIdentity, lanes_from_start
 from livebalance.wire.identity import Epoch
 from tests.integration.cli.operator import Said, said
 from tests.servers.database import Database
@@ -27,7 +27,7 @@ async def owner(database: Database) -> AsyncIterator[projector_writes.Connection
 @pytest.fixture
 async def projected(owner: projector_writes.Connection) -> projector_writes.Connection:
     """Something was projected into the database, on another server."""
-    await projector_writes.open_projection(owner, OLD, ServerIdentity("1", "00000001"), whole(3))
+    await projector_writes.create_projection(owner, OLD, ServerIdentity("1", "00000001"), lanes_from_start(3))
     await owner.execute("update lane set as_of = now()")
     return owner
 
@@ -44,7 +44,7 @@ async def test_another_epoch_begins_in_all_lanes(
     told = json.loads(done.out)
     assert told["was"] == OLD
     assert told["now"] not in (OLD, "")
-    assert await projector_writes.projection(projected) == (told["now"], True, 3)
+    assert await projector_writes.read_projection(projected) == (told["now"], True, 3)
     lanes = await projected.fetch("select distinct epoch, as_of from lane")
     assert [tuple(one) for one in lanes] == [(told["now"], None)]
     [note] = await projected.fetch("select what, lane, was, became, by, why from intervention")

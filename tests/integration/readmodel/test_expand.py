@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection as Sync
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from livebalance.readmodel.migrate import configured, migrate
+from livebalance.readmodel.migrate import alembic_config, migrate
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.tables import metadata
 from tests.integration.readmodel.catalogue import Catalogue, catalogue, narrowed
@@ -118,6 +118,6 @@ def _differences(connection: Sync) -> list[object]:
 
 
 async def test_the_way_down_leaves_what_was_there(upgraded: Upgraded) -> None:
-    await _done(upgraded.url, lambda sync: command.downgrade(configured(sync), PINNED["schema"]))
+    await _done(upgraded.url, lambda sync: command.downgrade(alembic_config(sync), PINNED["schema"]))
     after = await catalogue(upgraded.connection)
     assert (after.promises, after.limits) == (upgraded.before.promises, upgraded.before.limits)

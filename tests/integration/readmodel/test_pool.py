@@ -22,7 +22,7 @@ select usename, query from pg_stat_activity
 
 @pytest.fixture
 def pool(postgres_server: Servers, tmp_path: Path) -> Iterator[Pool]:
-    if "postgres" not in postgres_server.own:
+    if "postgres" not in postgres_server.embedded:
         pytest.skip("left out: the server is not one that trusts everyone")
     pool = Pool(tmp_path, postgres_server.postgres("owner", "").rstrip("/"), "analyst", "ana")
     pool.start()

@@ -226,7 +226,7 @@ async def test_statements_of_sql_and_rest_begin_and_end_alike(
         " coalesce($3::timestamptz, 'infinity'))"
     )
     for account in ("alice", "bob", "erased", "waiting"):
-        told = await statements.edges(gateway, AccountId(account), *times)
+        told = await statements.read_edges(gateway, AccountId(account), *times)
         opening, *_, closing = await analyst.fetch(query, account, *period)
         for row, edge in ((opening, told.opening), (closing, told.closing)):
             assert (row["revision"], row["total"]) == (edge.revision, Decimal(edge.total)), account

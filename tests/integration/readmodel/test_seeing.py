@@ -101,7 +101,7 @@ async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
 
 READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     "accounts": (
-        lambda sql: gateway_reads.accounts(
+        lambda sql: gateway_reads.read_accounts(
             sql, [AccountQuery(BOB, None), AccountQuery(ALICE, replace(HERE, revision=Revision(2)))], 9, 9
         ),
         lambda found: [
@@ -110,44 +110,44 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         [(BOB, ["bob-3", "bob-2", "bob-1"]), (ALICE, ["alice-3"])],
     ),
     "audit": (
-        lambda sql: gateway_reads.audit(sql, {ALICE: HERE, BOB: replace(HERE, revision=Revision(2))}),
+        lambda sql: gateway_reads.read_audit(sql, {ALICE: HERE, BOB: replace(HERE, revision=Revision(2))}),
         lambda found: found.revisions,
         {BOB: 3},
     ),
     "older": (
-        lambda sql: gateway_reads.older(sql, ALICE, TransferId("alice-3"), 9),
-        lambda found: (found.at.revision, [row.id for row in found.transfers]),
+        lambda sql: gateway_reads.read_older(sql, ALICE, TransferId("alice-3"), 9),
+        lambda found: (found.position.revision, [row.id for row in found.transfers]),
         (3, ["alice-2", "alice-1"]),
     ),
     "newer": (
-        lambda sql: gateway_reads.newer(sql, BOB, Revision(1), 9),
-        lambda found: (found.at.revision, [row.id for row in found.transfers]),
+        lambda sql: gateway_reads.read_newer(sql, BOB, Revision(1), 9),
+        lambda found: (found.position.revision, [row.id for row in found.transfers]),
         (3, ["bob-2", "bob-3"]),
     ),
     "transfer": (
-        lambda sql: gateway_reads.transfer(sql, ALICE, TransferId("alice-2")),
-        lambda found: (found.at.revision, [row.id for row in found.transfers]),
+        lambda sql: gateway_reads.read_transfer(sql, ALICE, TransferId("alice-2")),
+        lambda found: (found.position.revision, [row.id for row in found.transfers]),
         (3, ["alice-2"]),
     ),
     "edges": (
-        lambda sql: statements.edges(sql, ALICE, None, None),
-        lambda found: (found.at.revision, found.opening.revision, found.closing.revision),
+        lambda sql: statements.read_edges(sql, ALICE, None, None),
+        lambda found: (found.position.revision, found.opening.revision, found.closing.revision),
         (3, 0, 3),
     ),
-    "revisions": (lambda sql: gateway_reads.revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
+    "revisions": (lambda sql: gateway_reads.read_revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
     "ids": (
-        lambda sql: gateway_reads.listed(sql, [ALICE, EU_2], [], "", 9),
+        lambda sql: gateway_reads.list_accounts(sql, [ALICE, EU_2], [], "", 9),
         lambda found: [row.account for row in found],
         [EU_2, ALICE],
     ),
-    "nothing": (lambda sql: gateway_reads.listed(sql, [], [], "", 9), list, []),
+    "nothing": (lambda sql: gateway_reads.list_accounts(sql, [], [], "", 9), list, []),
     "prefix": (
-        lambda sql: gateway_reads.listed(sql, [BOB], ["EU-"], "EU-1", 9),
+        lambda sql: gateway_reads.list_accounts(sql, [BOB], ["EU-"], "EU-1", 9),
         lambda found: [row.account for row in found],
         [EU_2, BOB],
     ),
     "all": (
-        lambda sql: gateway_reads.listed(sql, [], [""], "", 9),
+        lambda sql: gateway_reads.list_accounts(sql, [], [""], "", 9),
         lambda found: [row.account for row in found],
         NAMES,
     ),
@@ -197,7 +197,7 @@ NOTHING: dict[str, Any] = {
 STATEMENTS = [
     *[
         (gateway_reads, name)
-        for name in ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_ONE", "_REVISIONS", "_LIST")
+        for name in ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_BY_ID", "_REVISIONS", "_LIST")
     ],
     (statements, "_EDGES"),
 ]
@@ -239,20 +239,20 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
     broken(monkeypatch, right, wrong)
     assert before != [getattr(*one) for one in STATEMENTS]
     alone: list[tuple[AccountId, Read]] = [
-        (ALICE, lambda sql: gateway_reads.accounts(sql, [AccountQuery(ALICE, None)], 9, 9)),
+        (ALICE, lambda sql: gateway_reads.read_accounts(sql, [AccountQuery(ALICE, None)], 9, 9)),
         (
             ALICE,
-            lambda sql: gateway_reads.accounts(
+            lambda sql: gateway_reads.read_accounts(
                 sql, [AccountQuery(ALICE, replace(HERE, revision=Revision(1)))], 9, 9
             ),
         ),
-        (BOB, lambda sql: gateway_reads.older(sql, BOB, None, 9)),
-        (BOB, lambda sql: gateway_reads.newer(sql, BOB, Revision(0), 9)),
-        (ALICE, lambda sql: gateway_reads.transfer(sql, ALICE, TransferId("bob-1"))),
-        (ALICE, lambda sql: gateway_reads.revisions(sql, [ALICE])),
-        (BOB, lambda sql: statements.edges(sql, BOB, None, None)),
-        (ALICE, lambda sql: gateway_reads.listed(sql, [ALICE], [], "", 9)),
-        (ALICE, lambda sql: gateway_reads.listed(sql, [], ["ali"], "", 9)),
+        (BOB, lambda sql: gateway_reads.read_older(sql, BOB, None, 9)),
+        (BOB, lambda sql: gateway_reads.read_newer(sql, BOB, Revision(0), 9)),
+        (ALICE, lambda sql: gateway_reads.read_transfer(sql, ALICE, TransferId("bob-1"))),
+        (ALICE, lambda sql: gateway_reads.read_revisions(sql, [ALICE])),
+        (BOB, lambda sql: statements.read_edges(sql, BOB, None, None)),
+        (ALICE, lambda sql: gateway_reads.list_accounts(sql, [ALICE], [], "", 9)),
+        (ALICE, lambda sql: gateway_reads.list_accounts(sql, [], ["ali"], "", 9)),
     ]
     for account, read in alone:
         found = str(await read(gateway))

@@ -19,7 +19,7 @@ from livebalance.readmodel.rows import (
     QuarantineRow,
     ServerIdentity,
     TransferRow,
-    whole,
+    lanes_from_start,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
@@ -38,8 +38,8 @@ HERE = ServerIdentity("1", "00000001")
 async def connection(database: Database) -> AsyncIterator[projector_writes.Connection]:
     """As a projector, to an open projection of three lanes."""
     one = await asyncpg.connect(database.url("projector"))
-    await projector_writes.prepare(one)
-    await projector_writes.open_projection(one, EPOCH, HERE, whole(3))
+    await projector_writes.set_numeric_codec(one)
+    await projector_writes.create_projection(one, EPOCH, HERE, lanes_from_start(3))
     yield one
     await one.close()
 
@@ -72,7 +72,7 @@ async def write(connection: projector_writes.Connection, done: BatchRows) -> Non
     written = await projector_writes.write_batch(connection, "transfers", done)
     assert written == (len(done.moves), len(done.balances), len(done.transfers))
     if done.quarantined:
-        await projector_writes.quarantine(connection, done.quarantined)
+        await projector_writes.insert_quarantined(connection, done.quarantined)
 
 
 async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -> FoldResult:
@@ -230,7 +230,7 @@ async def test_only_a_backend_of_the_same_role_is_ended(
         other = await asyncpg.connect(database.url(role))
         await other.execute("begin")
         await other.execute("update lane set owner = 'other'")
-        assert await projector_writes.evict_holder(connection, Lane(0)) == ended
+        assert await projector_writes.terminate_lock_holder(connection, Lane(0)) == ended
         if role == "owner":
             await other.execute("rollback")
             await other.close()
@@ -244,7 +244,7 @@ async def test_an_epoch_is_changed_by_one_only(connection: projector_writes.Conn
     assert await projector_writes.change_epoch(connection, EPOCH, other, there)
     assert not await projector_writes.change_epoch(connection, EPOCH, Epoch("e" * 16), there)
     assert {one[0] for one in await connection.fetch("select epoch from lane")} == {other}
-    found = await projector_writes.projection(connection)
+    found = await projector_writes.read_projection(connection)
     assert found is not None
     assert found.epoch == other
 
@@ -254,7 +254,7 @@ async def test_many_open_one_projection(database: Database) -> None:
     try:
         await asyncio.gather(
             *(
-                projector_writes.open_projection(one, Epoch(f"{number}" * 16), HERE, whole(3))
+                projector_writes.create_projection(one, Epoch(f"{number}" * 16), HERE, lanes_from_start(3))
                 for number, one in enumerate(connections)
             )
         )
@@ -266,19 +266,19 @@ async def test_many_open_one_projection(database: Database) -> None:
 
 
 async def test_the_server_knows_itself(connection: projector_writes.Connection) -> None:
-    found = await projector_writes.projection(connection)
+    found = await projector_writes.read_projection(connection)
     assert found == (EPOCH, False, 3)
-    here = await projector_writes.server_identity(connection)
+    here = await projector_writes.read_server_identity(connection)
     assert len(here.timeline) == 8
     await projector_writes.change_epoch(connection, EPOCH, EPOCH, here)
-    assert await projector_writes.projection(connection) == (EPOCH, True, 3)
+    assert await projector_writes.read_projection(connection) == (EPOCH, True, 3)
 
 
 async def test_a_quarantined_record_keeps_its_bytes(connection: projector_writes.Connection) -> None:
     kept = QuarantineRow(
         "transfers", Lane(2), Offset(7), None, b"\x00\xff", '[["h", "ff"]]', Millis(5), "bad"
     )
-    await projector_writes.quarantine(connection, [kept, kept._replace(key=b"", value=None)])
+    await projector_writes.insert_quarantined(connection, [kept, kept._replace(key=b"", value=None)])
     rows = await connection.fetch("select key, value, headers, state from quarantine order by id")
     assert [tuple(one) for one in rows] == [
         (None, b"\x00\xff", '[["h", "ff"]]', "held"),

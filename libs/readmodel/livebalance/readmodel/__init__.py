@@ -1,1 +1,1 @@
-"""The projection in Postgres: tables, migrations and queries; the one owner of the schema."""
+"""The projection in Postgres: its schema, and all statements that read and write it."""

@@ -1,6 +1,6 @@
-"""`python -m livebalance.readmodel`: migrate the database of LIVEBALANCE_POSTGRES_OWNER.
+"""`python -m livebalance.readmodel` migrates the database of LIVEBALANCE_POSTGRES_OWNER.
 
-What analysts may still write is said in a line each: a superuser forbids it (docs/operations.md).
+It logs each statement that only a superuser can run to keep analysts from writing (docs/operations.md).
 """
 
 import asyncio
@@ -9,19 +9,27 @@ from collections.abc import Iterator
 from livebalance.readmodel.migrate import migrate
 from livebalance.runtime import logs
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Postgres
-from livebalance.runtime.process.run import told
+from livebalance.runtime.config.types import SecretPostgresUrl
+from livebalance.runtime.process.run import load_settings
 
 
 class MigrationSettings(ServiceSettings):
-    name: str = "migrations"
-    postgres_owner: Postgres
+    """Settings of the migrations."""
 
-    def refusals(self) -> Iterator[str]:
-        """None: Kafka is no business of a migration."""
+    name: str = "migrations"
+    postgres_owner: SecretPostgresUrl
+
+    def startup_errors(self) -> Iterator[str]:
+        """Yields nothing, because migrations do not use Kafka."""
         return iter(())
 
 
+def main() -> None:
+    """Migrates the database and logs what a superuser still has to revoke."""
+    url = load_settings(MigrationSettings).postgres_owner.get_secret_value()
+    for statement in asyncio.run(migrate(url)):
+        logs.get("migrations").warning("analyst privilege not revoked", statement=statement)
+
+
 if __name__ == "__main__":
-    for statement in asyncio.run(migrate(told(MigrationSettings).postgres_owner.get_secret_value())):
-        logs.get("migrations").warning("analysts may write until a superuser forbids it", by=statement)
+    main()

@@ -1,17 +1,18 @@
-"""What a gateway asks of the projection. Each statement also tells the epoch and if this server is known.
+"""Statements that a gateway reads with. Each also returns the epoch, and whether this server is known.
 
-An answer of a server that `projection` does not know is never data: `UnavailableError` (design: epoch).
+A server that the projection was not written to raises UnavailableError (docs/guarantees.md#epoch).
 
-A gateway's role sees rows of no account but those that were named to Postgres before in its transaction
-(migration 0004). So every statement begins with `seen`, and takes what it looks for out of what that has set:
-a lateral part with a limit runs after what it refers to, whatever the planner thinks of it.
+Row-level security (decision 11, migration 0004) shows the role `gateway` only the accounts that its
+transaction has named in a setting. So every statement begins with `seen`, which sets it, and takes the
+accounts that it looks up from there. A lateral subquery with a limit runs after the rows that it refers to,
+in every plan.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from livebalance.wire.identity import (
-    ZERO,
+    INITIAL_REVISION,
     AccountId,
     Epoch,
     Lane,
@@ -20,76 +21,79 @@ from livebalance.wire.identity import (
     Revision,
     TransferId,
 )
-from livebalance.wire.timestamp import Millis, rfc3339
-from livebalance.wire.views import AccountView, BalanceView, TransferView, source
+from livebalance.wire.timestamp import Millis, format_rfc3339
+from livebalance.wire.views import AccountView, BalanceView, TransferView, format_source
 
 SNAPSHOT_TRANSFERS = 50
 
-# What the connections for these statements are to be set to. Each reads few rows, in the order of an index:
-# compiling takes longer than running, and a bitmap would read all transfers of an account to sort out 50.
+# Settings of the connections. Each statement reads few rows in the order of an index. Compiling takes longer
+# than running, and a bitmap scan would read all transfers of an account to find 50.
 SETTINGS = {"jit": "off", "enable_bitmapscan": "off"}
 
 
 class Row(Protocol):
+    """The part of a record of asyncpg that is used here."""
+
     def __getitem__(self, column: str) -> Any: ...
 
 
 class Connection(Protocol):
-    """As much of a connection or pool of asyncpg as is needed."""
+    """The part of a connection or pool of asyncpg that is used here."""
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Row]: ...
+    async def fetch(self, query: str, *args: Any) -> Sequence[Row]:
+        """Runs a statement and returns its rows."""
 
 
 class UnavailableError(Exception):
-    """There is no projection yet, or this server is not the one it was written to."""
+    """The projection does not exist yet, or this server is not the server it was written to."""
 
 
 class AccountQuery(NamedTuple):
-    """An account, and the position its reader has: None for a reader without any state."""
+    """An account to read, and the position of the client's state; None: the client has no state."""
 
     account: AccountId
     after: Position | None
 
 
 class AccountState(NamedTuple):
-    """An account as it was at one moment.
+    """An account at a single moment.
 
-    `follows`: `transfers` are those after the position asked with, in order; else they are the newest, newest
-    first. `more`: there are further ones that were not read.
+    If `continues`, `transfers` are those after the position of the query, in order. Otherwise they are the
+    newest transfers, newest first. `more`: there are further transfers that were not read.
     """
 
     epoch: Epoch
-    revision: Revision  # 0: no such account yet
+    revision: Revision  # 0: the account does not exist yet
     lane: Lane | None
-    as_of: Millis | None  # complete as of, by the account's lane
-    recorded_at: Millis  # of `revision`; when `follows` and `more`, of the last transfer read
+    as_of: Millis | None  # time that the account's lane is complete as of
+    recorded_at: Millis  # of `revision`; if `continues` and `more`, of the last transfer read
     balance: BalanceView | None
     transfers: list[TransferView]
-    follows: bool
+    continues: bool
     more: bool
     erased: bool
 
 
 class LaneProgress(NamedTuple):
-    """How far a lane is."""
+    """How far a lane is complete, and why it is halted; None: it is not halted."""
 
     as_of: Millis | None
     halted_why: str | None
 
 
 class AuditFinding(NamedTuple):
-    """What an audit found at one moment."""
+    """Result of an audit: all lanes, and the accounts that have another revision, at a single moment."""
 
     epoch: Epoch
     partitions: int
     lanes: dict[Lane, LaneProgress]
-    revisions: dict[AccountId, Revision]  # only of accounts that are not at the revision asked with
+    revisions: dict[AccountId, Revision]  # only of accounts with another revision than expected
 
 
-# Of this statement's transaction; ids have no comma.
-_SEEN = "seen as materialized (select set_config('livebalance.accounts', {0}, true) as accounts)"
-SEEN_ONE = _SEEN.format("$1")
-_SEEN_ALL = _SEEN.format("array_to_string($1::text[], ',')")
+# Lasts until the end of the statement's transaction. Ids contain no comma.
+_SEE = "seen as materialized (select set_config('livebalance.accounts', {0}, true) as accounts)"
+SEE_ACCOUNT = _SEE.format("$1")
+_SEE_ACCOUNTS = _SEE.format("array_to_string($1::text[], ',')")
 
 _MS = "(extract(epoch from {0}) * 1000)::int8"
 
@@ -102,15 +106,15 @@ _TRANSFER = f"""
        transfer_id, amount::text as amount, total::text as total, {_MS.format("occurred_at")} as occurred_at,
        revision, topic, lane, source_offset, {_MS.format("recorded_at")} as recorded_at"""
 
-# The oldest of all lanes stands for an account that has no lane yet; with a lane missing, none does.
+# An account without a lane is complete as of the oldest lane's time, or unknown if a lane is missing.
 _ACCOUNTS = f"""
-with {_SEEN_ALL},
+with {_SEE_ACCOUNTS},
      now as materialized (select epoch, partitions, known from truth),
      lanes as materialized (
        select case when count(as_of) = (select partitions from now) then min(as_of) end as as_of from lane)
 select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
        {_MS.format("case when b.lane is null then a.as_of else l.as_of end")} as as_of,
-       {_MS.format("b.recorded_at")} as recorded_at, f.follows, t.*
+       {_MS.format("b.recorded_at")} as recorded_at, f.continues, t.*
   from now n cross join lanes a cross join seen
  cross join unnest(string_to_array(seen.accounts, ','), $2::text[], $3::int8[])
        with ordinality as w (account, epoch, after, n)
@@ -118,64 +122,75 @@ select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
   left join lane l on l.lane = b.lane
  cross join lateral (
        select coalesce(w.epoch = n.epoch and coalesce(b.revision, 0) - w.after between 0 and $4, false)
-           as follows) f
+           as continues) f
  cross join lateral (
        select array_agg(transfer_id) as ids, array_agg(amount) as amounts, array_agg(total) as totals,
               array_agg(occurred_at) as occurred, array_agg(revision) as revisions,
               array_agg(topic) as topics, array_agg(lane) as lanes, array_agg(source_offset) as offsets,
               array_agg(recorded_at) as recorded
          from ((select {_TRANSFER} from transfer
-                 where f.follows and account_id = w.account and revision > w.after
+                 where f.continues and account_id = w.account and revision > w.after
                  order by revision limit $5 + 1)
                union all
                (select {_TRANSFER} from transfer
-                 where not f.follows and account_id = w.account
+                 where not f.continues and account_id = w.account
                  order by revision desc limit {SNAPSHOT_TRANSFERS} + 1)) r) t
  order by w.n
 """
 
 
-async def accounts(
-    connection: Connection, asked: Sequence[AccountQuery], resume_max: int, page: int
+async def read_accounts(
+    connection: Connection, queries: Sequence[AccountQuery], resume_max: int, page: int
 ) -> list[AccountState]:
-    """The state of each account asked for, in one statement, in the order asked.
+    """Returns the state of each account, in the order of `queries`, read in a single statement.
 
-    A reader whose position is of this epoch and at most `resume_max` revisions behind gets up to `page`
-    transfers after it; any other the newest 50. Raises UnavailableError.
+    Args:
+        connection: A connection or pool of the role `gateway`.
+        queries: The accounts, each with the client's position.
+        resume_max: Revisions that a position of this epoch may be behind. Such a query gets the transfers
+            after its position, any other query the newest 50 (docs/guarantees.md#recovery).
+        page: Maximum number of transfers after a position.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
     """
     rows = await connection.fetch(
         _ACCOUNTS,
-        [one.account for one in asked],
-        [one.after.epoch if one.after else None for one in asked],
-        [one.after.revision if one.after else None for one in asked],
+        [query.account for query in queries],
+        [query.after.epoch if query.after else None for query in queries],
+        [query.after.revision if query.after else None for query in queries],
         resume_max,
         page,
     )
-    check(rows)
-    return [_found(row, page) for row in rows]
+    check_known(rows)
+    return [_account_state(row, page) for row in rows]
 
 
-def check(rows: Sequence[Row]) -> Row:
-    """The first row, which tells the epoch. Raises UnavailableError."""
+def check_known(rows: Sequence[Row]) -> Row:
+    """Returns the first row of a result, after checking that the server is known.
+
+    Raises:
+        UnavailableError: There is no row, or the projection was written to another server.
+    """
     if not rows or not rows[0]["known"]:
-        raise UnavailableError("the projection is not here")
+        raise UnavailableError("the projection is missing or belongs to another server")
     return rows[0]
 
 
-def _found(row: Row, page: int) -> AccountState:
-    follows: bool = row["follows"]
-    transfers, recorded = _transfers(row, newest_first=not follows)
-    limit = page if follows else SNAPSHOT_TRANSFERS
+def _account_state(row: Row, page: int) -> AccountState:
+    continues: bool = row["continues"]
+    transfers, recorded = _transfers(row, newest_first=not continues)
+    limit = page if continues else SNAPSHOT_TRANSFERS
     more = len(transfers) > limit
     return AccountState(
         epoch=Epoch(row["epoch"]),
-        revision=Revision(row["revision"] or ZERO),
+        revision=Revision(row["revision"] or INITIAL_REVISION),
         lane=None if row["lane"] is None else Lane(row["lane"]),
         as_of=row["as_of"],
-        recorded_at=Millis(recorded[limit - 1] if follows and more else row["recorded_at"] or 0),
+        recorded_at=Millis(recorded[limit - 1] if continues and more else row["recorded_at"] or 0),
         balance=_balance(row),
         transfers=transfers[:limit],
-        follows=follows,
+        continues=continues,
         more=more,
         erased=row["revision"] is not None and row["amount"] is None and row["transfer_count"] == 0,
     )
@@ -185,13 +200,13 @@ def _transfers(row: Row, newest_first: bool) -> tuple[list[TransferView], list[i
     if row["ids"] is None:
         return [], []
     columns = ("revisions", "ids", "amounts", "totals", "occurred", "topics", "lanes", "offsets", "recorded")
-    # An aggregate promises no order; what is in order already costs nothing to sort.
-    found = sorted(zip(*(row[name] for name in columns), strict=True), reverse=newest_first)
+    # array_agg guarantees no order. Rows that are already in order are cheap to sort.
+    transfers = sorted(zip(*(row[name] for name in columns), strict=True), reverse=newest_first)
     views = [
-        TransferView(id_, amount, total, rfc3339(at), revision, source(topic, lane, offset))
-        for revision, id_, amount, total, at, topic, lane, offset, _ in found
+        TransferView(id_, amount, total, format_rfc3339(at), revision, format_source(topic, lane, offset))
+        for revision, id_, amount, total, at, topic, lane, offset, _ in transfers
     ]
-    return views, [one[-1] for one in found]
+    return views, [transfer[-1] for transfer in transfers]
 
 
 def _balance(row: Row) -> BalanceView | None:
@@ -208,12 +223,12 @@ def _balance(row: Row) -> BalanceView | None:
         opening=row["opening"],
         half_applied=row["half_applied"],
         drift=row["drift"],
-        disputed_since=None if disputed is None else rfc3339(disputed),
+        disputed_since=None if disputed is None else format_rfc3339(disputed),
     )
 
 
 _AUDIT = f"""
-with {_SEEN_ALL}
+with {_SEE_ACCOUNTS}
 select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.accounts, d.revisions
   from truth n
  cross join (select array_agg(lane) as lanes, array_agg({_MS.format("as_of")}) as as_of,
@@ -226,13 +241,16 @@ select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.account
 """
 
 
-async def audit(connection: Connection, followed: Mapping[AccountId, Position]) -> AuditFinding:
-    """Which of `followed` are at another revision, and how far every lane is, at one moment.
+async def read_audit(connection: Connection, expected: Mapping[AccountId, Position]) -> AuditFinding:
+    """Returns the accounts that have another revision than expected, and the progress of every lane.
 
-    Raises UnavailableError.
+    A heartbeat's `as_of` comes only from this statement (docs/guarantees.md#audit).
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
     """
-    revisions = [at.revision for at in followed.values()]
-    row = check(await connection.fetch(_AUDIT, list(followed), revisions))
+    revisions = [position.revision for position in expected.values()]
+    row = check_known(await connection.fetch(_AUDIT, list(expected), revisions))
     lanes = zip(row["lanes"] or (), row["as_of"] or (), row["halted_why"] or (), strict=True)
     return AuditFinding(
         epoch=Epoch(row["epoch"]),
@@ -242,9 +260,10 @@ async def audit(connection: Connection, followed: Mapping[AccountId, Position]) 
     )
 
 
-# A prefix is told as the claim of a token has it, with a star: the empty one would be none.
+# Prefixes are passed with a star, as in a token's claim, because an empty prefix would disappear from the
+# list.
 _LIST = f"""
-with {_SEEN.format("array_to_string($2::text[], ',')")},
+with {_SEE.format("array_to_string($2::text[], ',')")},
      seen_too as materialized (
        select set_config('livebalance.prefixes', array_to_string(stars.of_all, ','), true) as prefixes
          from (select array(select prefix || '*' from unnest($3::text[]) as p (prefix))) as stars (of_all))
@@ -258,7 +277,7 @@ select n.epoch, n.known, b.account_id, {_BALANCE}
          from unnest(string_to_array(seen_too.prefixes, ',') collate "C") as p (prefix) cross join lateral (
               select account_id from balance
                where account_id > $1 and account_id >= left(p.prefix, -1)
-                 and account_id < left(p.prefix, -1) || '~' -- beyond every id
+                 and account_id < left(p.prefix, -1) || '~' -- sorts after every id
                order by account_id limit $4) k
        order by account_id limit $4) l on true
   left join lateral (select * from balance where account_id = l.account_id limit 1) b on true
@@ -266,15 +285,23 @@ select n.epoch, n.known, b.account_id, {_BALANCE}
 """
 
 
-async def listed(
+async def list_accounts(
     connection: Connection, ids: Sequence[AccountId], prefixes: Sequence[str], after: str, limit: int
 ) -> list[AccountView]:
-    """Up to `limit` accounts that are one of `ids` or start with one of `prefixes`, by id, beyond `after`.
+    """Returns up to `limit` accounts after the id `after`, in the order of their ids.
 
-    Raises UnavailableError.
+    Args:
+        connection: A connection or pool of the role `gateway`.
+        ids: Accounts that are listed if they exist.
+        prefixes: Accounts whose ids begin with a prefix are listed, too. The empty prefix lists all accounts.
+        after: Last id of the previous page, or empty.
+        limit: Maximum number of accounts.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
     """
     rows = await connection.fetch(_LIST, after, ids, prefixes, limit)
-    check(rows)
+    check_known(rows)
     return [
         AccountView(AccountId(row["account_id"]), row["epoch"], Revision(row["revision"]), _balance(row))
         for row in rows
@@ -283,15 +310,15 @@ async def listed(
 
 
 class AccountPage(NamedTuple):
-    """Some transfers of an account, and the position it was at."""
+    """A page of an account's transfers, and the account's position when they were read."""
 
-    at: Position
+    position: Position
     transfers: list[TransferView]
 
 
 _NOW = f"""
-with {SEEN_ONE}
-select n.epoch, n.known, b.revision as at, t.*
+with {SEE_ACCOUNT}
+select n.epoch, n.known, b.revision as at_revision, t.*
   from truth n cross join seen
   left join lateral (select revision from balance where account_id = seen.accounts limit 1) b on true"""
 
@@ -310,13 +337,13 @@ _NEWER = f"""
         order by revision limit $3) t on true
  order by t.revision
 """
-_ONE = f"""
+_BY_ID = f"""
 {_NOW} left join lateral (
        select {_TRANSFER} from transfer
         where account_id = seen.accounts and transfer_id = $2 limit 1) t on true
 """
 _REVISIONS = f"""
-with {_SEEN_ALL}
+with {_SEE_ACCOUNTS}
 select n.epoch, n.known, b.account_id, b.revision
   from truth n cross join seen
   left join unnest(string_to_array(seen.accounts, ',')) as w (account) on true
@@ -324,45 +351,62 @@ select n.epoch, n.known, b.account_id, b.revision
 """
 
 
-async def older(
+async def read_older(
     connection: Connection, account: AccountId, before: TransferId | None, limit: int
 ) -> AccountPage:
-    """Up to `limit` transfers, newest first, older than transfer `before`; None: the newest.
+    """Returns up to `limit` transfers that are older than the transfer `before`, newest first.
 
-    Raises UnavailableError.
+    With `before` None the page begins with the newest transfer.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
     """
-    return _listed(await connection.fetch(_OLDER, account, before, limit))
+    return _account_page(await connection.fetch(_OLDER, account, before, limit))
 
 
-async def newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> AccountPage:
-    """Up to `limit` transfers with a revision above `after`, oldest first. Raises UnavailableError."""
-    return _listed(await connection.fetch(_NEWER, account, after, limit))
+async def read_newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> AccountPage:
+    """Returns up to `limit` transfers with a revision above `after`, oldest first.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
+    """
+    return _account_page(await connection.fetch(_NEWER, account, after, limit))
 
 
-async def transfer(connection: Connection, account: AccountId, id_: TransferId) -> AccountPage:
-    """One transfer, or none. Raises UnavailableError."""
-    return _listed(await connection.fetch(_ONE, account, id_))
+async def read_transfer(connection: Connection, account: AccountId, id_: TransferId) -> AccountPage:
+    """Returns a page with the transfer `id_`, or an empty page.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
+    """
+    return _account_page(await connection.fetch(_BY_ID, account, id_))
 
 
-async def revisions(connection: Connection, accounts: Sequence[AccountId]) -> dict[AccountId, Revision]:
-    """Of those that are there. Raises UnavailableError."""
+async def read_revisions(connection: Connection, accounts: Sequence[AccountId]) -> dict[AccountId, Revision]:
+    """Returns the revision of each account that exists.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
+    """
     rows = await connection.fetch(_REVISIONS, accounts)
-    check(rows)
+    check_known(rows)
     return {row["account_id"]: Revision(row["revision"]) for row in rows if row["account_id"] is not None}
 
 
-def _listed(rows: Sequence[Row]) -> AccountPage:
-    first = check(rows)
+def _account_page(rows: Sequence[Row]) -> AccountPage:
+    first = check_known(rows)
     views = [
         TransferView(
             id=TransferId(row["transfer_id"]),
             amount=row["amount"],
             total=row["total"],
-            occurred_at=rfc3339(row["occurred_at"]),
+            occurred_at=format_rfc3339(row["occurred_at"]),
             revision=Revision(row["revision"]),
-            source=source(row["topic"], Lane(row["lane"]), Offset(row["source_offset"])),
+            source=format_source(row["topic"], Lane(row["lane"]), Offset(row["source_offset"])),
         )
         for row in rows
         if row["transfer_id"] is not None
     ]
-    return AccountPage(Position(Epoch(first["epoch"]), Revision(first["at"] or ZERO)), views)
+    return AccountPage(
+        Position(Epoch(first["epoch"]), Revision(first["at_revision"] or INITIAL_REVISION)), views
+    )

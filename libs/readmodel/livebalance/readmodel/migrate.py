@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema. Safe to run from many processes at once: they queue on a lock."""
+"""Migrates a database to the newest schema. Several processes may do so at once: they wait for a lock."""
 
 import asyncio
 from functools import partial
@@ -10,11 +10,11 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-_LOCK = 0x6C69766562616C  # "livebal": one advisory lock for every migration of this database
-_TIMEOUT_S = 120
+_LOCK = 0x6C69766562616C  # "livebal" in ASCII: the advisory lock of all migrations
+_TIMEOUT_SECONDS = 120
 
-# Who may not revoke is warned by Postgres, not refused: so what an analyst may is looked at afterwards.
-_OPEN = """
+# Postgres only warns if the role may not revoke a privilege. So these privileges are read back afterwards.
+_UNREVOKED = """
 select format('revoke temporary on database %I from public', current_database())
  where has_database_privilege('analyst', current_database(), 'temporary')
  union all
@@ -30,8 +30,8 @@ select 'alter role analyst set temp_file_limit = ''1GB''' from pg_roles
 """
 
 
-def configured(connection: Connection) -> Config:
-    """Alembic's commands for our migrations, on this connection."""
+def alembic_config(connection: Connection) -> Config:
+    """Returns the configuration for Alembic's commands to run the migrations on `connection`."""
     config = Config()
     config.set_main_option(
         "script_location", str(files("livebalance.readmodel") / "migrations").replace("%", "%%")
@@ -41,24 +41,28 @@ def configured(connection: Connection) -> Config:
 
 
 def _upgrade(connection: Connection) -> list[str]:
-    connection.execute(text(f"set local lock_timeout = '{_TIMEOUT_S}s'"))
+    connection.execute(text(f"set local lock_timeout = '{_TIMEOUT_SECONDS}s'"))
     connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    command.upgrade(configured(connection), "head")
-    return [row[0] for row in connection.exec_driver_sql(_OPEN)]
+    command.upgrade(alembic_config(connection), "head")
+    return [row[0] for row in connection.exec_driver_sql(_UNREVOKED)]
 
 
 async def migrate(url: str) -> list[str]:
-    """`url`: postgresql://owner@host:port/database, a role that may create roles and tables.
+    """Migrates the database and returns the statements that a superuser still has to run.
 
-    Returns what it may not do itself: the statements with which a superuser closes the ways to write that
-    analysts still have.
+    These statements revoke privileges by which analysts can still write, and which this role may not revoke.
 
-    Raises TimeoutError when it takes longer than two minutes, and what the driver raises.
+    Args:
+        url: postgresql://owner@host:port/database. The role must be allowed to create roles and tables.
+
+    Raises:
+        TimeoutError: The migration took longer than two minutes.
+        asyncpg.PostgresError: The database refused a statement. Other errors of the driver pass through, too.
     """
-    # Made by asyncpg itself: only so a URL means what it means to the services, its `sslmode` too.
+    # asyncpg itself connects, so that the URL means the same as in the services, including `sslmode`.
     engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, url))
     try:
-        async with asyncio.timeout(_TIMEOUT_S), engine.begin() as connection:
+        async with asyncio.timeout(_TIMEOUT_SECONDS), engine.begin() as connection:
             return await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()

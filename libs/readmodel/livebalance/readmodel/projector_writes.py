@@ -1,4 +1,4 @@
-"""The statements a projector writes with. Many rows go in one statement, as arrays, by `unnest`."""
+"""Statements that a projector writes with: each takes many rows as arrays, with `unnest` (decision 9)."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -20,11 +20,10 @@ from livebalance.readmodel.rows import (
     TransferRow,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, TransferId
-from livebalance.wire.money import money
+from livebalance.wire.money import parse_money
 
-# What the connections for these statements are to be set to. All find rows by keys, however many there are:
-# planned once, not for each batch anew (which takes longer than running it), and never as a scan of a table
-# that was small when it was planned.
+# Settings of the connections. All statements find rows by their keys. A generic plan saves planning for each
+# batch, which takes longer than running it. Without scans, a plan made while a table was small stays good.
 SETTINGS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -37,11 +36,12 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 def _at(name: str) -> str:
-    """A timestamptz of ms, exact over 1970..9999: whole seconds as a double, the rest as an integer."""
+    """Returns SQL that converts ms to timestamptz, exactly: `to_timestamp` rounds, as it takes a double."""
     return f"(to_timestamp({name} / 1000) + ({name} % 1000) * interval '1 millisecond')"
 
 
 def _ms(name: str) -> str:
+    """Returns SQL that converts timestamptz to ms."""
     return f"(extract(epoch from {name}) * 1000)::bigint"
 
 
@@ -54,13 +54,15 @@ def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> Iterable[Sequence[A
 
 
 def _count(status: str) -> int:
-    """The rows a command's tag tells of: "UPDATE 3", "INSERT 0 3"."""
+    """Returns the number of rows in a command tag, as "UPDATE 3" or "INSERT 0 3"."""
     return int(status.rpartition(" ")[2])
 
 
-async def prepare(connection: Connection) -> None:
-    """To be done once on a new connection: amounts are read exactly, with their scale."""
-    await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=money, format="text")
+async def set_numeric_codec(connection: Connection) -> None:
+    """Lets a new connection return amounts as Money, with their scale."""
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", encoder=str, decoder=parse_money, format="text"
+    )
 
 
 # --- lanes ---
@@ -73,14 +75,20 @@ returning lane, generation, epoch, transfers_next, balances_next, transfers_last
 
 
 async def claim_lane(connection: Connection, lane: Lane, owner: str) -> LaneRow:
-    """Takes the lane from whoever had it. Waits for the row's lock: see `evict_holder`."""
+    """Makes `owner` the lane's owner and increases its generation, which fences the previous owner.
+
+    Waits for the lock of the lane's row (docs/guarantees.md#locks).
+
+    Raises:
+        asyncpg.LockNotAvailableError: The lock was not released within the connection's `lock_timeout`.
+    """
     row = await connection.fetchrow(_CLAIM, lane, owner)
-    assert row is not None, "lanes are made before they are claimed"
+    assert row is not None, "lanes are created before they are claimed"
     return LaneRow(*row)
 
 
-# The holder of a row's lock is the transaction its xmax names.
-_EVICT = """
+# The xmax of a locked row is the transaction that holds the lock.
+_TERMINATE = """
 select pg_terminate_backend(a.pid)
 from lane join pg_locks k on k.locktype = 'transactionid' and k.transactionid = lane.xmax and k.granted
 join pg_stat_activity a on a.pid = k.pid and a.usename = current_user
@@ -88,15 +96,19 @@ where lane.lane = $1 and a.pid <> pg_backend_pid()
 """
 
 
-async def evict_holder(connection: Connection, lane: Lane) -> int:
-    """Ends the backend that holds the lane's lock, if it is of this role; says how many were ended."""
-    return len(await connection.fetch(_EVICT, lane))
+async def terminate_lock_holder(connection: Connection, lane: Lane) -> int:
+    """Terminates the backend that holds the lock of the lane's row, if it belongs to the same role.
+
+    Returns:
+        The number of terminated backends, 0 or 1.
+    """
+    return len(await connection.fetch(_TERMINATE, lane))
 
 
-async def goes_on(connection: Connection, halted: list[Lane]) -> bool:
-    """Whether an operator has let one of these lanes go on."""
-    asked = "select exists (select from lane where lane = any($1) and halted_why is null)"
-    return bool(await connection.fetchval(asked, halted))
+async def any_lane_continued(connection: Connection, halted: list[Lane]) -> bool:
+    """Returns whether an operator has let one of these halted lanes continue."""
+    query = "select exists (select from lane where lane = any($1) and halted_why is null)"
+    return bool(await connection.fetchval(query, halted))
 
 
 _LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text"
@@ -119,7 +131,11 @@ where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
 
 
 async def move_lanes(connection: Connection, moves: Sequence[LaneMove]) -> int:
-    """The fence. Rows written: fewer than `moves` means that somebody else owns a lane now."""
+    """Moves lanes without writing a batch (docs/guarantees.md#fence).
+
+    Returns:
+        The number of lanes moved. If it is less than `len(moves)`, another process owns a lane.
+    """
     return _count(await connection.execute(_MOVE, *_columns(moves, len(LaneMove._fields))))
 
 
@@ -160,8 +176,8 @@ def _value(column: str) -> str:
     return _at(f"x.{column}") if column in _TIMES else f"x.{column}"
 
 
-# A part waits for what it selects from: nothing is touched before the fence holds, no transfer is listed
-# before those of erased accounts are gone.
+# A CTE runs after the CTEs that it selects from: nothing is written before the fence is checked, and no
+# transfer is inserted before the transfers of erased accounts are deleted.
 _WRITE = f"""
 with moved as ({_MOVE} returning l.lane),
 fence as materialized (select count(*) = cardinality($1) as holds from moved),
@@ -192,28 +208,34 @@ select (select count(*) from moved), (select count(*) from changed) + (select co
 
 
 class WriteResult(NamedTuple):
-    """Rows written of each kind; with fewer than were given, the transaction is to be rolled back."""
+    """Rows written of each kind. If they are fewer than in the batch, the caller rolls back."""
 
-    lanes: int  # fewer: somebody else owns a lane now, and nothing else was written
-    balances: int  # fewer: an account is not at the revision it was read at
-    transfers: int  # fewer: a transfer is in the list already
+    lanes: int  # fewer: another process owns a lane, and no other row was written
+    balances: int  # fewer: an account is not at the revision at which it was read
+    transfers: int  # fewer: a transfer is already listed
 
 
-async def write_batch(connection: Connection, topic: str, work: BatchRows) -> WriteResult:
-    """All but what is quarantined, in one journey: the fence first. `topic` is that of the transfers."""
+async def write_batch(connection: Connection, topic: str, batch: BatchRows) -> WriteResult:
+    """Writes a batch, except its quarantined and replayed records, in one round trip behind the fence.
+
+    Args:
+        connection: A connection with an open transaction.
+        topic: The topic of the transfers.
+        batch: The rows.
+    """
     row = await connection.fetchrow(
         _WRITE,
-        *_columns(work.moves, len(LaneMove._fields)),
-        *_columns(work.balances, len(BalanceRow._fields)),
-        *_columns(work.transfers, len(TransferRow._fields)),
+        *_columns(batch.moves, len(LaneMove._fields)),
+        *_columns(batch.balances, len(BalanceRow._fields)),
+        *_columns(batch.transfers, len(TransferRow._fields)),
         topic,
-        work.erased,
+        batch.erased,
     )
     assert row is not None
     return WriteResult(*row)
 
 
-_HOLD = f"""
+_QUARANTINE = f"""
 insert into quarantine (topic, partition, source_offset, key, value, headers, kafka_time, reason, state)
 select x.topic, x.partition, x.source_offset, x.key, x.value, x.headers::jsonb, {_at("x.kafka_ms")}, x.reason,
        x.state
@@ -222,11 +244,12 @@ from unnest({_arrays("text int int8 bytea bytea text int8 text text")})
 """
 
 
-async def quarantine(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
-    await connection.execute(_HOLD, *_columns(rows, len(QuarantineRow._fields)))
+async def insert_quarantined(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
+    """Inserts rejected records into the quarantine."""
+    await connection.execute(_QUARANTINE, *_columns(rows, len(QuarantineRow._fields)))
 
 
-# --- what the fold goes on from ---
+# --- state that the fold continues from ---
 
 _STORED = f"""
 select account_id, revision, lane, balance, version, transfer_id, client_id, opening, posted_total,
@@ -237,17 +260,18 @@ from balance
 
 
 async def stored_balances(connection: Connection, accounts: list[AccountId]) -> list[StoredBalance]:
-    found = await connection.fetch(f"{_STORED} where account_id = any($1)", accounts)
-    return [StoredBalance(*row) for row in found]
+    """Returns the accounts that exist, in any order."""
+    rows = await connection.fetch(f"{_STORED} where account_id = any($1)", accounts)
+    return [StoredBalance(*row) for row in rows]
 
 
-async def doubted_balances(connection: Connection, lanes: list[Lane]) -> list[StoredBalance]:
-    """Those that are disputed or wait for a transfer. Looks at every account: not for a hot path."""
-    found = await connection.fetch(
+async def disputed_or_unverified_balances(connection: Connection, lanes: list[Lane]) -> list[StoredBalance]:
+    """Returns the accounts that are disputed or wait for a transfer. Scans all accounts of the lanes."""
+    rows = await connection.fetch(
         f"{_STORED} where lane = any($1) and (disputed_since is not null or unverified_since is not null)",
         lanes,
     )
-    return [StoredBalance(*row) for row in found]
+    return [StoredBalance(*row) for row in rows]
 
 
 _LISTED = f"""
@@ -256,42 +280,46 @@ from unnest($1::text[], $2::text[]) as x (account_id, transfer_id)
 join transfer t on t.account_id = x.account_id and t.transfer_id = x.transfer_id
 """
 
-Named = tuple[AccountId, TransferId]
+TransferKey = tuple[AccountId, TransferId]
 
 
-async def listed_transfers(connection: Connection, named: Sequence[Named]) -> dict[Named, ListedTransfer]:
-    found = await connection.fetch(_LISTED, *_columns(named, 2))
-    return {(account, id_): ListedTransfer(amount, at, total) for account, id_, amount, total, at in found}
+async def listed_transfers(
+    connection: Connection, keys: Sequence[TransferKey]
+) -> dict[TransferKey, ListedTransfer]:
+    """Returns those of the transfers that are listed."""
+    rows = await connection.fetch(_LISTED, *_columns(keys, 2))
+    return {(account, id_): ListedTransfer(amount, at, total) for account, id_, amount, total, at in rows}
 
 
 # --- the projection itself ---
 
 
-async def server_identity(connection: Connection) -> ServerIdentity:
+async def read_server_identity(connection: Connection) -> ServerIdentity:
+    """Returns the identity of the Postgres server that answers."""
     row = await connection.fetchrow("select system_identifier, timeline from server_identity")
     assert row is not None
     return ServerIdentity(*row)
 
 
-async def projection(connection: Connection) -> Projection | None:
-    """None before the first projector has opened it."""
+async def read_projection(connection: Connection) -> Projection | None:
+    """Returns the projection, or None before a projector has created it."""
     row = await connection.fetchrow("select epoch, known, partitions from truth")
     return None if row is None else Projection(*row)
 
 
-async def open_projection(
+async def create_projection(
     connection: Connection, epoch: Epoch, server: ServerIdentity, starts: Sequence[LaneStart]
 ) -> None:
-    """Makes the projection's row and its lanes, unless another process was first."""
+    """Creates the projection and its lanes, unless another process has created them before."""
     async with connection.transaction():
-        opened = await connection.execute(
+        inserted = await connection.execute(
             "insert into projection (epoch, system_identifier, timeline, partitions) values ($1, $2, $3, $4)"
             " on conflict (one) do nothing",
             epoch,
             *server,
             len(starts),
         )
-        if _count(opened):
+        if _count(inserted):
             await connection.executemany(
                 "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start)"
                 " values ($1, $2, $3, 0, $5, $4)",
@@ -300,12 +328,16 @@ async def open_projection(
 
 
 def new_epoch() -> Epoch:
-    """Random, never a counter: compared for equality only."""
+    """Returns a random epoch. Epochs have no order, so that nobody compares them."""
     return Epoch(secrets.token_hex(8))
 
 
 async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: ServerIdentity) -> bool:
-    """Compare and set; False when another process was first."""
+    """Replaces the epoch `old` by `new`, and the known server by `server` (docs/guarantees.md#epoch).
+
+    Returns:
+        False if `old` is no longer the epoch.
+    """
     async with connection.transaction():
         changed = await connection.execute(
             "update projection set epoch = $2, system_identifier = $3, timeline = $4 where epoch = $1",

@@ -1,4 +1,4 @@
-"""Records put aside: an operator sees and marks them, the owner of their lane applies what is marked."""
+"""Quarantined records: an operator lists them and requests a replay, the lane's owner replays them."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -6,24 +6,24 @@ from typing import NamedTuple
 import asyncpg
 
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.rows import MarkedRow, ReplayOutcome
+from livebalance.readmodel.rows import ReplayOutcome, ReplayRow
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.timestamp import Millis
 
-# --- an operator ---
+# --- for an operator ---
 
 
 class QuarantineFilter(NamedTuple):
-    """Which records; None: whatever it is."""
+    """Selects quarantined records; a field that is None matches every record."""
 
     lane: Lane | None = None
     topic: str | None = None
-    reason: str | None = None  # or a part of it
+    reason: str | None = None  # a part of the reason is enough
     state: str | None = None
 
 
 class QuarantinedRecord(NamedTuple):
-    """A record in quarantine, without its value. `size`: of that, in bytes; None: it is null."""
+    """A quarantined record without its value. `size` is the size of the value in bytes; None: it is null."""
 
     id: int
     topic: str
@@ -46,13 +46,15 @@ select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 10
 """
 
 
-async def held(connection: Connection, wanted: QuarantineFilter, limit: int) -> list[QuarantinedRecord]:
-    """The newest of them first."""
-    return [QuarantinedRecord(*row) for row in await connection.fetch(_LIST, *wanted, limit)]
+async def list_quarantined(
+    connection: Connection, filter_: QuarantineFilter, limit: int
+) -> list[QuarantinedRecord]:
+    """Returns up to `limit` quarantined records, newest first."""
+    return [QuarantinedRecord(*row) for row in await connection.fetch(_LIST, *filter_, limit)]
 
 
 _LOCK = "select id, state, value is null as empty from quarantine where id = any($1) order by id for update"
-_MARK = """
+_REQUEST_REPLAY = """
 with marked as (update quarantine set state = 'replay' where id = any($1) returning *)
 insert into intervention (what, lane, was, why)
 select 'quarantine', partition, format('%s/%s@%s: %s', topic, partition, source_offset, reason), $2
@@ -60,36 +62,40 @@ select 'quarantine', partition, format('%s/%s@%s: %s', topic, partition, source_
 """
 
 
-async def mark(connection: Connection, ids: Iterable[int], why: str) -> dict[int, str]:
-    """To be applied now. All of them or none: returns those that cannot be, each with the reason."""
+async def request_replay(connection: Connection, ids: Iterable[int], why: str) -> dict[int, str]:
+    """Marks records for replay: all of them, or none.
+
+    Returns:
+        The records that cannot be replayed, each with the reason. Empty: all are marked.
+    """
     wanted = sorted(set(ids))
     async with connection.transaction():
-        found = {row["id"]: row for row in await connection.fetch(_LOCK, wanted)}
-        unfit = {id_: reason for id_ in wanted if (reason := _unfit(found.get(id_)))}
-        if not unfit:
-            await connection.execute(_MARK, wanted, why)
-    return unfit
+        rows = {row["id"]: row for row in await connection.fetch(_LOCK, wanted)}
+        rejected = {id_: reason for id_ in wanted if (reason := _rejection_reason(rows.get(id_)))}
+        if not rejected:
+            await connection.execute(_REQUEST_REPLAY, wanted, why)
+    return rejected
 
 
-def _unfit(row: asyncpg.Record | None) -> str | None:
+def _rejection_reason(row: asyncpg.Record | None) -> str | None:
     if row is None:
-        return "is not there"
+        return "does not exist"
     if row["state"] != "held":
         return f"is {row['state']}, not held"
     return "has no value" if row["empty"] else None
 
 
-# --- the owner of a lane ---
+# --- for the owner of a lane ---
 
-_MARKED = """
+_REQUESTED = """
 select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 1000)::int8, key, value
   from quarantine where state = 'replay' and partition = any($1) order by id limit $2
 """
 
 
-async def marked(connection: Connection, lanes: list[Lane], limit: int) -> list[MarkedRow]:
-    """Of these lanes, in the order in which they were put aside."""
-    return [MarkedRow(*row) for row in await connection.fetch(_MARKED, lanes, limit)]
+async def requested_replays(connection: Connection, lanes: list[Lane], limit: int) -> list[ReplayRow]:
+    """Returns up to `limit` records of these lanes that are marked for replay, in the order of quarantine."""
+    return [ReplayRow(*row) for row in await connection.fetch(_REQUESTED, lanes, limit)]
 
 
 _SETTLE = """
@@ -99,16 +105,20 @@ where q.id = x.id and q.state = 'replay'
 """
 
 
-async def settle(connection: Connection, replayed: Sequence[tuple[int, ReplayOutcome]]) -> bool:
-    """What became of marked records. False: one is not marked any more, and all is to be rolled back."""
+async def settle_replays(connection: Connection, replayed: Sequence[tuple[int, ReplayOutcome]]) -> bool:
+    """Writes the outcomes of replayed records.
+
+    Returns:
+        False if a record is no longer marked for replay. The caller must then roll the transaction back.
+    """
     ids, outcomes = zip(*replayed, strict=True)
     states, reasons = zip(*outcomes, strict=True)
     return await connection.execute(_SETTLE, ids, states, reasons) == f"UPDATE {len(replayed)}"
 
 
-_FORGET = "update quarantine set state = 'erased' where state in ('held', 'replay') and key = any($1)"
+_DISCARD = "update quarantine set state = 'erased' where state in ('held', 'replay') and key = any($1)"
 
 
-async def forget(connection: Connection, erased: Iterable[AccountId]) -> None:
-    """What was put aside of accounts before they were erased is not to be applied after it."""
-    await connection.execute(_FORGET, [account.encode() for account in erased])
+async def discard_erased(connection: Connection, erased: Iterable[AccountId]) -> None:
+    """Sets the records of erased accounts to `erased`, so that they are not replayed after the erasure."""
+    await connection.execute(_DISCARD, [account.encode() for account in erased])

@@ -1,4 +1,4 @@
-"""Rights taken back before their token ends: written by an operator, read by every gateway."""
+"""Revocations of tokens: an operator writes them, every gateway reads them (decision 12)."""
 
 from datetime import timedelta
 from typing import NamedTuple
@@ -7,15 +7,15 @@ from livebalance.readmodel.gateway_reads import Connection, Row
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 
-KEPT = timedelta(days=30)  # no token lives longer
-OVERLAP = timedelta(minutes=1)  # between two reads: a transaction may become visible after a later one
+RETENTION = timedelta(days=30)  # the maximum lifetime of a token
+OVERLAP = timedelta(minutes=1)  # of two reads, because a transaction may commit after a later one
 
 
 class Revocation(NamedTuple):
-    """Concerns the tokens that have all of what is named: a subject, a session of the issuer, an account."""
+    """Applies to tokens that match all fields that are not None."""
 
     subject: str | None
-    login: str | None
+    login: str | None  # session of the issuer
     account: AccountId | None
     at: Millis  # by Postgres' clock
 
@@ -30,15 +30,19 @@ returning subject, login, account_id, (extract(epoch from at) * 1000)::int8 as a
 """
 
 
-async def revoked(connection: Connection, within: timedelta = KEPT) -> list[Revocation]:
-    """Those of the time `within` until now, oldest first."""
+async def read_revocations(connection: Connection, within: timedelta = RETENTION) -> list[Revocation]:
+    """Returns the revocations of the last `within`, oldest first."""
     return [_revocation(row) for row in await connection.fetch(_READ, within)]
 
 
 async def revoke(
     connection: Connection, subject: str | None, login: str | None, account: AccountId | None, why: str
 ) -> Revocation:
-    """Raises what the driver raises when nothing at all is named."""
+    """Writes a revocation and returns it, with the time of Postgres.
+
+    Raises:
+        asyncpg.CheckViolationError: Subject, login and account are all None.
+    """
     return _revocation((await connection.fetch(_WRITE, subject, login, account, why))[0])
 
 

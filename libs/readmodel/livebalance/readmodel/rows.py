@@ -1,6 +1,6 @@
-"""What a projector writes, as values: one tuple a row, in the order of the columns. Times are ms since 1970.
+"""Rows that a projector reads and writes: tuples in the order of the columns, with times in ms since 1970.
 
-Amounts to be written are decimal strings: they keep their scale and are what a client is shown.
+Amounts to be written are decimal strings, which keep their scale.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from livebalance.wire.timestamp import Millis
 
 
 class LaneRow(NamedTuple):
-    """A lane as its new owner finds it."""
+    """A lane when it is claimed. `…_last` is the offset of the last record read, with its fingerprint."""
 
     lane: Lane
     generation: int
@@ -28,7 +28,7 @@ class LaneRow(NamedTuple):
 
 
 class LaneStart(NamedTuple):
-    """Where a lane begins to be read. From the start: nothing was ever before."""
+    """Offsets at which a new lane begins. `from_start`: they are the first offsets that ever existed."""
 
     lane: Lane
     transfers: Offset
@@ -36,13 +36,13 @@ class LaneStart(NamedTuple):
     from_start: bool
 
 
-def whole(lanes: int) -> list[LaneStart]:
-    """So many lanes, each read from its start."""
+def lanes_from_start(lanes: int) -> list[LaneStart]:
+    """Returns the start of that many lanes, each from offset 0."""
     return [LaneStart(Lane(number), Offset(0), Offset(0), True) for number in range(lanes)]
 
 
 class LaneMove(NamedTuple):
-    """A lane's step over one batch; written only if the lane still stands where the step begins."""
+    """Moves a lane over a batch; written only if the lane is still at `…_from` (docs/guarantees.md#fence)."""
 
     lane: Lane
     generation: int
@@ -51,7 +51,7 @@ class LaneMove(NamedTuple):
     balances_from: Offset
     transfers_to: Offset
     balances_to: Offset
-    transfers_last: Offset | None  # None: nothing read of this topic, keep what stands
+    transfers_last: Offset | None  # None: no record of this topic was read; the stored value stays
     transfers_fingerprint: bytes | None
     balances_last: Offset | None
     balances_fingerprint: bytes | None
@@ -61,7 +61,7 @@ class LaneMove(NamedTuple):
 
 
 class BalanceRow(NamedTuple):
-    """An account after a batch; `from_` is the revision it must still have, 0 if it must not exist yet."""
+    """An account after a batch. `from_` is the revision that it must still have; 0: it must not exist yet."""
 
     account: AccountId
     from_: Revision
@@ -87,7 +87,7 @@ class BalanceRow(NamedTuple):
 
 
 class StoredBalance(NamedTuple):
-    """An account as it stands; what the fold goes on from."""
+    """An account as stored."""
 
     account: AccountId
     revision: Revision
@@ -109,6 +109,8 @@ class StoredBalance(NamedTuple):
 
 
 class TransferRow(NamedTuple):
+    """A transfer to list."""
+
     account: AccountId
     revision: Revision
     transfer_id: TransferId
@@ -121,7 +123,7 @@ class TransferRow(NamedTuple):
 
 
 class ListedTransfer(NamedTuple):
-    """A transfer that is in the list already."""
+    """A transfer that is listed."""
 
     amount: Money
     occurred_at: Millis
@@ -129,6 +131,8 @@ class ListedTransfer(NamedTuple):
 
 
 class QuarantineRow(NamedTuple):
+    """A rejected record, to be kept in the quarantine."""
+
     topic: str
     partition: Lane
     source_offset: Offset
@@ -140,8 +144,8 @@ class QuarantineRow(NamedTuple):
     state: str = "held"
 
 
-class MarkedRow(NamedTuple):
-    """A record in quarantine that an operator wants applied: as a consumer hands out one, and its `id`."""
+class ReplayRow(NamedTuple):
+    """A quarantined record that is marked for replay: its `id`, and the fields of a consumed record."""
 
     id: int
     topic: str
@@ -150,36 +154,36 @@ class MarkedRow(NamedTuple):
     timestamp: Millis
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]] = ()  # nothing reads them
+    headers: Sequence[tuple[str, bytes | None]] = ()  # not used in a replay
 
 
 class ReplayOutcome(NamedTuple):
-    """What became of a marked record: applied, duplicate, stale, or held again for `reason`."""
+    """Result of a replay: applied, duplicate, stale, or held again for `reason`."""
 
     state: Literal["applied", "duplicate", "stale", "held"]
     reason: str | None = None
 
 
 class BatchRows(NamedTuple):
-    """Rows and offsets of one batch: all or nothing."""
+    """All rows and offsets of a batch, written in one transaction."""
 
     moves: Sequence[LaneMove] = ()
     balances: Sequence[BalanceRow] = ()
-    erased: Sequence[AccountId] = ()  # whose transfers are to go, before those below come
+    erased: Sequence[AccountId] = ()  # accounts whose transfers are deleted before `transfers` are inserted
     transfers: Sequence[TransferRow] = ()
     quarantined: Sequence[QuarantineRow] = ()
-    replayed: Sequence[tuple[int, ReplayOutcome]] = ()  # by their id in quarantine
+    replayed: Sequence[tuple[int, ReplayOutcome]] = ()  # by their id in the quarantine
 
 
 class ServerIdentity(NamedTuple):
-    """Which Postgres answers: it lost commits, or is another one, when this changes."""
+    """Identity of a Postgres server (docs/guarantees.md#epoch). It changes with a restore or a failover."""
 
     system_identifier: str
     timeline: str
 
 
 class Projection(NamedTuple):
-    """`known`: whether the server that answers is the one the projection was written to."""
+    """The projection. `known`: it was written to the server that answers."""
 
     epoch: Epoch
     known: bool

@@ -1,24 +1,24 @@
-"""Where a statement begins and ends. What is between is read as any page of transfers."""
+"""Reads where an account statement begins and ends. The transfers between are read with `gateway_reads`."""
 
 from typing import Any, NamedTuple
 
-from livebalance.readmodel.gateway_reads import SEEN_ONE, Connection, check
-from livebalance.wire.identity import ZERO, AccountId, Epoch, Position, Revision
-from livebalance.wire.timestamp import Millis, rfc3339
+from livebalance.readmodel.gateway_reads import SEE_ACCOUNT, Connection, check_known
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Epoch, Position, Revision
+from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import EdgeView
 
 
-class Edges(NamedTuple):
-    """`opening` is of the last transfer recorded before the period, `closing` of the last one in it."""
+class StatementEdges(NamedTuple):
+    """`opening` is after the last transfer before the period, `closing` after the last transfer in it."""
 
-    at: Position
+    position: Position  # of the account when the edges were read
     currency: str | None
-    account_opening: str | None  # before its first transfer; null until that is known
+    account_opening: str | None  # balance before the account's first transfer; None until it is known
     opening: EdgeView
     closing: EdgeView
 
 
-# Kafka times never go back within an account: those of a period stand together.
+# Kafka times never decrease within an account, so the transfers of a period are consecutive.
 def _last_before(time: str) -> str:
     return f"""
        (select revision, total from transfer where account_id = seen.accounts and recorded_at < {time}
@@ -26,8 +26,8 @@ def _last_before(time: str) -> str:
 
 
 _EDGES = f"""
-with {SEEN_ONE}
-select n.epoch, n.known, b.revision as at, b.currency, b.opening::text as account_opening,
+with {SEE_ACCOUNT}
+select n.epoch, n.known, b.revision as at_revision, b.currency, b.opening::text as account_opening,
        o.revision as opening_revision, coalesce(o.total, 0)::text as opening_total,
        (b.opening + coalesce(o.total, 0))::text as opening_balance,
        c.revision as closing_revision, coalesce(c.total, 0)::text as closing_total,
@@ -40,17 +40,20 @@ select n.epoch, n.known, b.revision as at, b.currency, b.opening::text as accoun
 """
 
 
-async def edges(
+async def read_edges(
     connection: Connection, account: AccountId, since: Millis | None, until: Millis | None
-) -> Edges:
-    """Of the period with `since` and without `until`; None: from the first, up to the last transfer.
+) -> StatementEdges:
+    """Returns the edges of the period that includes `since` but not `until`.
 
-    Raises UnavailableError.
+    None stands for the first transfer and for the last.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
     """
-    period = [None if time is None else rfc3339(time) for time in (since, until)]
-    row = check(await connection.fetch(_EDGES, account, *period))
-    return Edges(
-        Position(Epoch(row["epoch"]), Revision(row["at"] or ZERO)),
+    period = [None if time is None else format_rfc3339(time) for time in (since, until)]
+    row = check_known(await connection.fetch(_EDGES, account, *period))
+    return StatementEdges(
+        Position(Epoch(row["epoch"]), Revision(row["at_revision"] or INITIAL_REVISION)),
         row["currency"],
         row["account_opening"],
         _edge(row, "opening"),
@@ -59,5 +62,5 @@ async def edges(
 
 
 def _edge(row: Any, name: str) -> EdgeView:
-    revision = Revision(row[f"{name}_revision"] or ZERO)
+    revision = Revision(row[f"{name}_revision"] or INITIAL_REVISION)
     return EdgeView(revision, row[f"{name}_total"], row[f"{name}_balance"])

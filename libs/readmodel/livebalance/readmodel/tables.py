@@ -1,4 +1,4 @@
-"""The tables of the projection. `migrations` makes them; a test holds both against each other."""
+"""The tables of the projection, as the migrations create them. A test compares both."""
 
 from sqlalchemy import (
     BigInteger,
@@ -22,61 +22,67 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
 
-# Ids compare byte by byte: the order of SQL is the order of Python and of TypeScript.
+# Ids compare byte by byte, as in Python and TypeScript.
 _ID = Text(collation="C")
 _TIME = DateTime(timezone=True)
 
 balance = Table(
     "balance",
     metadata,
-    Column("account_id", _ID, primary_key=True, comment="The account"),
+    Column("account_id", _ID, primary_key=True, comment="Account id"),
     Column(
         "revision",
         BigInteger,
         nullable=False,
-        comment="Grows by exactly 1 with each record applied to the account; screens show the same",
+        comment="Increases by exactly 1 with each record applied to the account; clients see the same number",
     ),
     Column(
-        "lane", Integer, nullable=False, comment="The partition number of both topics that the account is in"
+        "lane", Integer, nullable=False, comment="Partition number of the account, the same in both topics"
     ),
-    Column("balance", Numeric, comment="The amount of the newest balance record; null until the first one"),
+    Column("balance", Numeric, comment="Amount of the newest balance record; null before the first"),
     Column("scale", SmallInteger, comment="Decimal places of balance"),
-    Column("currency", Text, comment="Of the deployment; null if it names none"),
-    Column("version", BigInteger, comment="Of the newest balance record: 0 opened the account"),
-    Column("transfer_id", _ID, comment="The transfer the balance names; empty at version 0"),
-    Column("client_id", Text, comment="Whose account it is, as the balance record says"),
+    Column("currency", Text, comment="Currency of the deployment; null if it names none"),
+    Column(
+        "version", BigInteger, comment="Version of the newest balance record; version 0 opens the account"
+    ),
+    Column("transfer_id", _ID, comment="Last transfer that the balance record includes; empty at version 0"),
+    Column("client_id", Text, comment="Owner of the account, as in the balance record"),
     Column(
         "opening",
         Numeric,
-        comment="What the account held before its first transfer; null until that is known",
+        comment="Balance before the first transfer; null until it is known",
     ),
-    Column("posted_total", Numeric, nullable=False, comment="The sum of all transfers listed"),
-    Column("transfer_count", BigInteger, nullable=False, comment="How many transfers are listed"),
+    Column("posted_total", Numeric, nullable=False, comment="Sum of all listed transfers"),
+    Column("transfer_count", BigInteger, nullable=False, comment="Number of listed transfers"),
     Column(
         "half_applied",
         Numeric,
-        comment="What the list shows and the balance does not yet; null until the named transfer is listed",
+        comment="Sum of listed transfers that balance does not include yet; null until transfer_id is listed",
     ),
     Column(
         "drift",
         Numeric,
-        comment="balance - opening - total of the named transfer: 0 when right; null until that is listed",
+        comment="balance - opening - total of transfer_id; 0 if they agree; null until transfer_id is listed",
     ),
-    Column("unverified_since", _TIME, comment="Kafka time of the balance that waits for its transfer"),
+    Column(
+        "unverified_since",
+        _TIME,
+        comment="Kafka time of the balance record that waits for its transfer; null: none waits",
+    ),
     Column("disputed_since", _TIME, comment="Kafka time of the first contradiction in the input; null: none"),
-    Column("disputed_why", Text, comment="What that contradiction was"),
+    Column("disputed_why", Text, comment="The contradiction"),
     Column("transfers_offset", BigInteger, comment="Kafka offset of the last transfer record applied"),
     Column("balances_offset", BigInteger, comment="Kafka offset of the last balance record applied"),
-    Column("recorded_at", _TIME, nullable=False, comment="The greatest Kafka time applied"),
+    Column("recorded_at", _TIME, nullable=False, comment="Greatest Kafka time of the records applied"),
     Column(
         "updated_at",
         _TIME,
         nullable=False,
         server_default=text("now()"),
-        comment="When the row was written, by the clock of Postgres",
+        comment="Time when the row was written, by the clock of Postgres",
     ),
     postgresql_with={
-        "fillfactor": "70",  # updates stay on their page, and HOT
+        "fillfactor": "70",  # space on each page for HOT updates
         "autovacuum_vacuum_threshold": "1000",
         "autovacuum_vacuum_scale_factor": "0",
     },
@@ -90,176 +96,212 @@ transfer = Table(
         "account_id",
         _ID,
         primary_key=True,
-        comment="The account: positive amounts credit it, negative ones debit it",
+        comment="Account id; a positive amount credits the account, a negative amount debits it",
     ),
     Column(
-        "revision", BigInteger, primary_key=True, comment="Of the account, at which the transfer was listed"
+        "revision",
+        BigInteger,
+        primary_key=True,
+        comment="Revision of the account at which the transfer was listed",
     ),
-    Column("transfer_id", _ID, nullable=False, comment="Unique in its account"),
-    Column("amount", Numeric, nullable=False, comment="Exact, with the scale it was sent with"),
+    Column("transfer_id", _ID, nullable=False, comment="Transfer id, unique within its account"),
+    Column("amount", Numeric, nullable=False, comment="Exact amount, with the scale of the record"),
     Column(
         "total",
         Numeric,
         nullable=False,
-        comment="The running sum in the order of the account; the balance after it is opening + total",
+        comment="Running sum in the order of the account; the balance after the transfer is opening + total",
     ),
-    Column("occurred_at", _TIME, nullable=False, comment="By the clock of the producer: any order"),
+    Column("occurred_at", _TIME, nullable=False, comment="Time by the clock of the producer, in any order"),
     Column(
-        "recorded_at", _TIME, nullable=False, comment="Kafka time, never before that of the revision before"
+        "recorded_at",
+        _TIME,
+        nullable=False,
+        comment="Kafka time; never decreases with the revision of the account",
     ),
-    Column("topic", Text, nullable=False, comment="The topic it came by"),
-    Column("lane", Integer, nullable=False, comment="The partition it came by"),
-    Column("source_offset", BigInteger, nullable=False, comment="Its offset in that partition"),
+    Column("topic", Text, nullable=False, comment="Topic of the record"),
+    Column("lane", Integer, nullable=False, comment="Partition of the record"),
+    Column("source_offset", BigInteger, nullable=False, comment="Offset of the record in its partition"),
     UniqueConstraint("account_id", "transfer_id", name="transfer_once"),
-    comment="One row per transfer: written once, erased with its account",
+    comment="One row per transfer: never updated, deleted only if its account is erased",
 )
 
 lane = Table(
     "lane",
     metadata,
     Column(
-        "lane", Integer, primary_key=True, autoincrement=False, comment="The partition number of both topics"
+        "lane",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="Partition number, the same in both topics",
     ),
     Column(
-        "transfers_next", BigInteger, nullable=False, comment="The next offset of transfers to be applied"
+        "transfers_next", BigInteger, nullable=False, comment="Offset of the next transfer record to apply"
     ),
-    Column("balances_next", BigInteger, nullable=False, comment="The next offset of balances to be applied"),
-    Column("generation", BigInteger, nullable=False, comment="Grows with each claim: the fence"),
+    Column("balances_next", BigInteger, nullable=False, comment="Offset of the next balance record to apply"),
     Column(
-        "epoch", Text, nullable=False, comment="In which its revisions count; another one after lost commits"
+        "generation",
+        BigInteger,
+        nullable=False,
+        comment="Increases with each claim, which fences previous owners",
+    ),
+    Column(
+        "epoch",
+        Text,
+        nullable=False,
+        comment="Epoch of the revisions of this lane; changes after lost commits",
     ),
     Column(
         "from_start",
         Boolean,
         nullable=False,
-        comment="Whether it was read from offset 0: version 0 is the true opening",
+        comment="Whether the lane was read from offset 0, so that version 0 is the true opening",
     ),
     Column("transfers_last", BigInteger, comment="Offset of the last transfer record read"),
-    Column("transfers_fingerprint", LargeBinary, comment="Of that record"),
+    Column("transfers_fingerprint", LargeBinary, comment="Fingerprint of that transfer record"),
     Column("balances_last", BigInteger, comment="Offset of the last balance record read"),
-    Column("balances_fingerprint", LargeBinary, comment="Of that record"),
+    Column("balances_fingerprint", LargeBinary, comment="Fingerprint of that balance record"),
     Column("last_event_at", _TIME, comment="Kafka time of the newest record applied"),
-    Column("as_of", _TIME, comment="Complete as of: all that Kafka had until then is applied"),
-    Column("owner", Text, comment="Name of the projector that claimed it"),
-    Column("halted_why", Text, comment="Why nothing more is applied; null: it is"),
+    Column("as_of", _TIME, comment="Complete as of: everything that Kafka had until then is applied"),
+    Column("owner", Text, comment="Name of the projector that claimed the lane"),
+    Column("halted_why", Text, comment="Why the lane is halted; null: it is not halted"),
     postgresql_with={
         "fillfactor": "50",
         "autovacuum_vacuum_threshold": "1000",
         "autovacuum_vacuum_scale_factor": "0",
     },
-    comment="One row per partition: how far it is applied, and who may go on",
+    comment="One row per partition: how far it is applied, and which projector owns it",
 )
 
 projection = Table(
     "projection",
     metadata,
     Column(
-        "one", Boolean, primary_key=True, server_default=text("true"), comment="Always true: there is one row"
+        "one",
+        Boolean,
+        primary_key=True,
+        server_default=text("true"),
+        comment="Always true, so that there is only one row",
     ),
     Column("epoch", Text, nullable=False, comment="16 hex digits, compared for equality only"),
-    Column("system_identifier", Text, nullable=False, comment="Of the server this was written to"),
+    Column(
+        "system_identifier",
+        Text,
+        nullable=False,
+        comment="System identifier of the server that the projection was written to",
+    ),
     Column(
         "timeline",
         Text,
         nullable=False,
-        comment="Of its WAL: the first 8 hex digits of the name of a WAL file",
+        comment="WAL timeline of that server: the first 8 hex digits of the name of a WAL file",
     ),
-    Column("partitions", Integer, nullable=False, comment="How many lanes there are"),
+    Column("partitions", Integer, nullable=False, comment="Number of lanes"),
     CheckConstraint("one", name="one_row"),
-    comment="One row: which epoch this is, and which server it was written to",
+    comment="One row: the epoch, and the server that the projection was written to",
 )
 
 quarantine = Table(
     "quarantine",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True, comment="In the order of being held"),
-    Column("topic", Text, nullable=False, comment="The topic of the record"),
-    Column("partition", Integer, nullable=False, comment="Its partition"),
-    Column("source_offset", BigInteger, nullable=False, comment="Its offset"),
-    Column("key", LargeBinary, comment="Its key, as it came"),
-    Column("value", LargeBinary, comment="Its value, as it came"),
-    Column("headers", JSONB, nullable=False, comment="Its headers: a list of name and value in hex"),
-    Column("kafka_time", _TIME, nullable=False, comment="Its Kafka time"),
-    Column("reason", Text, nullable=False, comment="Why it was not applied"),
+    Column(
+        "id",
+        BigInteger,
+        Identity(),
+        primary_key=True,
+        comment="Increases in the order in which records were quarantined",
+    ),
+    Column("topic", Text, nullable=False, comment="Topic of the record"),
+    Column("partition", Integer, nullable=False, comment="Partition of the record"),
+    Column("source_offset", BigInteger, nullable=False, comment="Offset of the record"),
+    Column("key", LargeBinary, comment="Key of the record, unchanged"),
+    Column("value", LargeBinary, comment="Value of the record, unchanged"),
+    Column(
+        "headers", JSONB, nullable=False, comment="Headers of the record: a list of names and values in hex"
+    ),
+    Column("kafka_time", _TIME, nullable=False, comment="Kafka time of the record"),
+    Column("reason", Text, nullable=False, comment="Why the record was rejected"),
     Column(
         "state",
         Text,
         nullable=False,
         server_default=text("'held'"),
-        comment="held; replay: to be applied now; then applied, duplicate, stale, or held again; erased: its"
-        " account was; or a word of an operator",
+        comment="held; replay: marked for replay; then applied, duplicate, stale, or held again; erased: the"
+        " account was erased; or a word that an operator has set",
     ),
     Column(
         "held_at",
         _TIME,
         nullable=False,
         server_default=text("now()"),
-        comment="When, by the clock of Postgres",
+        comment="Time when the record was quarantined, by the clock of Postgres",
     ),
     Index("quarantine_source", "topic", "partition", "source_offset"),
     Index("quarantine_marked", "partition", "id", postgresql_where=text("state = 'replay'")),
-    comment="One row per record that could not be applied",
+    comment="One row per rejected record",
 )
 
 revocation = Table(
     "revocation",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True, comment="In the order of being written"),
-    Column("subject", Text, comment="Whose tokens; null: whoever's"),
-    Column("login", Text, comment="Of which session of the issuer; null: of any"),
-    Column("account_id", _ID, comment="Which account; null: all"),
+    Column("id", BigInteger, Identity(), primary_key=True, comment="Increases in the order of insertion"),
+    Column("subject", Text, comment="Subject of the revoked tokens; null: any"),
+    Column("login", Text, comment="Session of the issuer that the tokens belong to; null: any"),
+    Column("account_id", _ID, comment="Account that the tokens lose; null: all accounts"),
     Column(
         "at",
         _TIME,
         nullable=False,
         server_default=text("clock_timestamp()"),
-        comment="When, by the clock of Postgres",
+        comment="Time of the insertion, by the clock of Postgres",
     ),
     Column(
         "by",
         Text,
         nullable=False,
         server_default=text("session_user"),
-        comment="Who wrote it, a role of Postgres",
+        comment="Role of Postgres that inserted the row",
     ),
-    Column("why", Text, nullable=False, comment="In words"),
+    Column("why", Text, nullable=False, comment="Reason, as text"),
     CheckConstraint("num_nonnulls(subject, login, account_id) > 0", name="names_something"),
     Index("revocation_at", "at"),
-    comment="One row per right taken back before its token ended",
+    comment="One row per revocation of rights that tokens still have",
 )
 
 intervention = Table(
     "intervention",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True, comment="In the order of being written"),
+    Column("id", BigInteger, Identity(), primary_key=True, comment="Increases in the order of insertion"),
     Column(
         "what",
         Text,
         nullable=False,
-        comment="epoch: it was ended; lane: a halted one goes on; quarantine: a record is to be applied now",
+        comment="epoch: a new epoch began; lane: a halted lane was continued; quarantine: a record was marked"
+        " for replay",
     ),
-    Column("lane", Integer, comment="Which lane; null: all"),
+    Column("lane", Integer, comment="Lane that was changed; null: all lanes"),
     Column(
         "was",
         Text,
         nullable=False,
-        comment="The epoch before, why the lane was halted, or which record it is and why it was held",
+        comment="Previous epoch, why the lane was halted, or the record and why it was quarantined",
     ),
-    Column("became", Text, comment="The epoch that began; null: none did"),
+    Column("became", Text, comment="New epoch; null: no epoch began"),
     Column(
         "at",
         _TIME,
         nullable=False,
         server_default=text("clock_timestamp()"),
-        comment="When, by the clock of Postgres",
+        comment="Time of the insertion, by the clock of Postgres",
     ),
     Column(
         "by",
         Text,
         nullable=False,
         server_default=text("session_user"),
-        comment="Who did it, a role of Postgres",
+        comment="Role of Postgres that inserted the row",
     ),
-    Column("why", Text, nullable=False, comment="In words"),
-    comment="One row per thing that an operator did to the projection by hand",
+    Column("why", Text, nullable=False, comment="Reason, as text"),
+    comment="One row per change that an operator made to the projection by hand",
 )

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the versions on the connection that `migrate` opened and locked."""
+"""Alembic's environment: runs the migrations on the connection that `migrate` opened and locked."""
 
 from alembic import context
 

@@ -120,4 +120,4 @@ class Queries:
         return result
 
     async def _revisions(self, accounts: Collection[AccountId]) -> dict[AccountId, Revision]:
-        return await self.run(lambda: gateway_reads.revisions(self._pool, list(accounts)))
+        return await self.run(lambda: gateway_reads.read_revisions(self._pool, list(accounts)))

@@ -1,4 +1,4 @@
-"""The projection: its tables, its roles, and whether this Postgres is the one it knows."""
+"""Creates the tables of the projection, the roles, and the view that tells whether the server is known."""
 
 from alembic import op
 
@@ -9,7 +9,7 @@ down_revision = None
 
 _TABLES = [balance, transfer, lane, projection, quarantine]
 
-# Roles belong to the server, not to the database: another database of it may have made them.
+# Roles belong to the server: another database of the same server may have created them before.
 _ROLES = """
 do $$
 declare role text;
@@ -23,7 +23,7 @@ begin
 end $$;
 """
 
-# A process stopped while it holds locks loses them after these times.
+# A process that is stopped while it holds locks loses them after these times (docs/guarantees.md#locks).
 _SETTINGS = """
 alter role projector set idle_in_transaction_session_timeout = '5s';
 alter role projector set tcp_user_timeout = '10s';
@@ -33,8 +33,8 @@ alter role analyst set default_transaction_read_only = on;
 alter role analyst set statement_timeout = '30s';
 """
 
-# After a failover pg_control_checkpoint() still tells the old timeline; the name of the WAL file does not.
-_TRUTH = """
+# After a failover pg_control_checkpoint() still returns the old timeline; the name of the WAL file is new.
+_VIEWS = """
 create view server_identity as
 select (select system_identifier::text from pg_control_system()) as system_identifier,
        case when pg_is_in_recovery() then 'standby'
@@ -62,7 +62,7 @@ grant update (state) on quarantine to operator;
 def upgrade() -> None:
     metadata.create_all(op.get_bind(), _TABLES)
     op.get_bind().exec_driver_sql(_ROLES)
-    for statements in (_SETTINGS, _TRUTH, _GRANTS):  # the driver takes one statement at a time
+    for statements in (_SETTINGS, _VIEWS, _GRANTS):  # the driver runs one statement at a time
         op.get_bind().exec_driver_sql(f"do $$ begin {statements} end $$")
 
 

@@ -1,4 +1,4 @@
-"""What an analyst may ask: the schema `reporting`, apart from the tables, and nothing else."""
+"""Creates the schema `reporting`, the only schema that analysts may read."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Rights taken back: an operator writes them, gateways read them."""
+"""Creates the table `revocation`: an operator writes revocations, gateways read them (decision 12)."""
 
 from alembic import op
 

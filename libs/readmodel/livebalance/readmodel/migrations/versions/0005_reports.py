@@ -1,6 +1,6 @@
-"""Reports for who knows only SQL: views and functions with one meaning each, said in the database itself.
+"""Adds views and functions for analysts, with comments on everything in the schemas.
 
-Only adds: what reads `reporting` goes on as before, and the tables are as they were.
+Only adds: statements that read `reporting` work as before, and the tables do not change.
 """
 
 from pathlib import Path
@@ -24,13 +24,13 @@ end $$
 
 
 def _comment_tables() -> None:
-    """What the tables say of themselves, as far as they are there."""
-    there = inspect(op.get_bind())
+    """Sets the comments of tables and columns that exist at this revision."""
+    inspector = inspect(op.get_bind())
     for table in metadata.sorted_tables:
-        if not there.has_table(table.name):
+        if not inspector.has_table(table.name):
             continue
         op.create_table_comment(table.name, table.comment)
-        names = {column["name"] for column in there.get_columns(table.name)}
+        names = {column["name"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
             if column.name in names:
                 op.alter_column(table.name, column.name, comment=column.comment)
@@ -43,9 +43,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Limits of the role `analyst` stay: other databases of the server have it too."""
+    """Drops the views. The limits of the role `analyst` stay, because other databases use the role, too."""
     scripts = op.get_context().script
     assert scripts
     op.get_bind().exec_driver_sql("drop schema reporting cascade")
-    scripts.get_revision("0002").module.upgrade()  # the views as they were
+    scripts.get_revision("0002").module.upgrade()  # the previous views
     op.get_bind().exec_driver_sql(_TEMPORARY)

@@ -1,6 +1,6 @@
-"""What an operator does by hand: ends an epoch, lets a halted lane go on. Each time a row says who, and why.
+"""Lets operators change the epoch and continue halted lanes; the table `intervention` records each change.
 
-Only adds: who knows none of it goes on as before.
+Only adds: older releases work as before.
 """
 
 from alembic import op
@@ -10,14 +10,14 @@ from livebalance.readmodel.tables import intervention, metadata
 revision = "0006"
 down_revision = "0005"
 
-_OF_LANE = (
+_LANE_COLUMNS = (
     "epoch, as_of, halted_why, from_start, transfers_next, transfers_last, transfers_fingerprint,"
     " balances_next, balances_last, balances_fingerprint"
 )
-_OF_PROJECTION = "epoch, system_identifier, timeline"
+_PROJECTION_COLUMNS = "epoch, system_identifier, timeline"
 _GRANTS = (
-    f"update ({_OF_LANE}) on lane",
-    f"update ({_OF_PROJECTION}) on projection",
+    f"update ({_LANE_COLUMNS}) on lane",
+    f"update ({_PROJECTION_COLUMNS}) on projection",
     "insert (what, lane, was, became, why) on intervention",
     "select on intervention",
 )
@@ -30,6 +30,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.get_bind().exec_driver_sql(f"revoke update ({_OF_LANE}) on lane from operator")
-    op.get_bind().exec_driver_sql(f"revoke update ({_OF_PROJECTION}) on projection from operator")
+    op.get_bind().exec_driver_sql(f"revoke update ({_LANE_COLUMNS}) on lane from operator")
+    op.get_bind().exec_driver_sql(f"revoke update ({_PROJECTION_COLUMNS}) on projection from operator")
     metadata.drop_all(op.get_bind(), [intervention])

@@ -1,6 +1,6 @@
-"""What `reporting` left unsaid is said; no balance as of no time; and a way to write is closed to everyone.
+"""Completes comments of `reporting`, lets `balance_as_of` ignore null, and revokes pg_logical_emit_message.
 
-Only adds: views and functions take and give what they did.
+Views and functions keep their parameters and columns.
 """
 
 from pathlib import Path
@@ -19,4 +19,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing: who knows the schema of before misses none of what was mended."""
+    """Does nothing: the previous release works with these changes."""

@@ -1,6 +1,6 @@
-"""A record in quarantine that an operator marks is applied by the owner of its lane.
+"""Lets the owner of a lane replay quarantined records that an operator has marked.
 
-Only adds: who knows none of it leaves marked records as they are.
+Only adds: older releases leave marked records as they are.
 """
 
 from alembic import op
@@ -14,7 +14,7 @@ down_revision = "0007"
 _GRANT = "update (state, reason) on quarantine"
 
 
-def _say(statement: str) -> None:
+def _execute(statement: str) -> None:
     op.get_bind().exec_driver_sql(statement)
 
 
@@ -28,10 +28,10 @@ def upgrade() -> None:
     )
     for column in (quarantine.c.state, intervention.c.what, intervention.c.was):
         op.alter_column(column.table.name, column.name, comment=column.comment)
-    _say(f"comment on column reporting.quarantine_summary.state is '{quarantine.c.state.comment}'")
-    _say(f"grant {_GRANT} to projector")
+    _execute(f"comment on column reporting.quarantine_summary.state is '{quarantine.c.state.comment}'")
+    _execute(f"grant {_GRANT} to projector")
 
 
 def downgrade() -> None:
-    _say(f"revoke {_GRANT} from projector")
+    _execute(f"revoke {_GRANT} from projector")
     op.drop_index("quarantine_marked", if_exists=True)
