@@ -6,7 +6,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from livebalance.gateway.limits.connections import Address, client_address
+from livebalance.gateway.limits.client_address import Address, client_address
 from livebalance.gateway.server.request_head import PROBE_PATHS
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs

@@ -178,7 +178,7 @@ def install(app: FastAPI, cookie: str) -> None:
 
 
 def _event_schema(frames: list[dict[str, str]]) -> dict[str, Any]:
-    """Returns the schema of one event, as parsed by a client (HTML §9.2.6)."""
+    """Returns the schema of an event, as parsed by a client (HTML §9.2.6)."""
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": frames}}
     *_, last = encode_close(CloseCode.GOODBYE, "drain", 1800).decode().split("data: ")
     return {
@@ -217,7 +217,7 @@ def _document(app: FastAPI, cookie: str) -> dict[str, Any]:
 
 
 _CSV_DESCRIPTION = (
-    "RFC 4180: a line `opening`, one line for each transfer, a line `closing`. "
+    "RFC 4180: a line `opening`, a line for each transfer, a line `closing`. "
     "A statement without `closing` is incomplete."
 )
 _DESCRIPTION = (

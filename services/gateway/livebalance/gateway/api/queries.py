@@ -26,7 +26,7 @@ class _Waiter(NamedTuple):
 
 
 class RevisionWaiter:
-    """Waits until accounts reach a revision. All waiting requests share one query per poll."""
+    """Waits until accounts reach a revision. All waiting requests share a single query per poll."""
 
     def __init__(self, read_revisions: ReadRevisions) -> None:
         """`read_revisions` leaves out accounts that do not exist. All waiting requests get its errors."""

@@ -33,7 +33,7 @@ from livebalance.wire.views import AccountsView, TransfersView, TransferView
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 MinRevision = Annotated[int, Query(ge=0, le=MAX_REVISION)]
-# Several header lines are one list (RFC 9110 §5.3). Any text is valid: what is no ETag matches nothing.
+# Several header lines form a list (RFC 9110 §5.3). Any text is valid: what is no ETag matches nothing.
 IfNoneMatch = Annotated[list[str] | None, WithJsonSchema({"type": "string"}), Header(alias="If-None-Match")]
 _ETAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -61,7 +61,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
     ) -> Response:
         """Returns the accounts that the token may see. `next` is the next page's cursor, or null."""
         ids, prefixes = rights.scope.narrow(prefix)
-        page = await queries.run(lambda: gateway_reads.listed(pool, ids, prefixes, cursor, limit + 1))
+        page = await queries.run(lambda: gateway_reads.list_accounts(pool, ids, prefixes, cursor, limit + 1))
         visible = [account for account in page[:limit] if auth.may_see(rights, account.account)]
         return _json_response(AccountsView(visible, page[limit - 1].account if len(page) > limit else None))
 
@@ -73,7 +73,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         query = AccountQuery(account, None)
 
         async def read() -> AccountState:
-            return (await gateway_reads.accounts(pool, [query], 0, 1))[0]
+            return (await gateway_reads.read_accounts(pool, [query], 0, 1))[0]
 
         state = await queries.run_at_revision(account, min_revision, read, lambda state: state.revision)
         tag = weak_etag(etag(Position(state.epoch, state.revision)))
@@ -89,8 +89,8 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
     ) -> Response:
         """Returns a page of transfers. `next` is the next page's `cursor` or `after_revision`.
 
-        Without `after_revision`: newest first, from the one before `cursor`, if given. With `after_revision`:
-        oldest first, from the first one after that revision.
+        With `after_revision`: the transfers after that revision, oldest first. Otherwise: the transfers older
+        than `cursor`, newest first.
         """
         if after_revision is not None and cursor is not None:
             detail = "Send cursor or after_revision, not both."
@@ -99,12 +99,12 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
 
         def read() -> Awaitable[AccountPage]:
             if after_revision is not None:
-                return gateway_reads.newer(pool, account, Revision(after_revision), limit + 1)
-            return gateway_reads.older(pool, account, before, limit + 1)
+                return gateway_reads.read_newer(pool, account, Revision(after_revision), limit + 1)
+            return gateway_reads.read_older(pool, account, before, limit + 1)
 
-        page = await queries.run_at_revision(account, min_revision, read, lambda page: page.at.revision)
+        page = await queries.run_at_revision(account, min_revision, read, lambda page: page.position.revision)
         if before and not page.transfers:
-            at_cursor = await queries.run(lambda: gateway_reads.transfer(pool, account, before))
+            at_cursor = await queries.run(lambda: gateway_reads.read_transfer(pool, account, before))
             if not at_cursor.transfers:
                 detail = "The transfer that the cursor names was erased; start again without a cursor."
                 raise ProblemError(HTTPStatus.GONE, "cursor_gone", detail)
@@ -119,13 +119,13 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         transfer: Annotated[str, Path(pattern=ID_PATTERN, examples=[EXAMPLE_TRANSFER])],
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        """Returns one transfer."""
-        page = await queries.run(lambda: gateway_reads.transfer(pool, account, TransferId(transfer)))
+        """Returns a transfer."""
+        page = await queries.run(lambda: gateway_reads.read_transfer(pool, account, TransferId(transfer)))
         if not page.transfers:
             detail = "This account has no such transfer."
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", detail)
         view = page.transfers[0]
-        return _etag_response(etag(Position(page.at.epoch, view.revision)), if_none_match, view)
+        return _etag_response(etag(Position(page.position.epoch, view.revision)), if_none_match, view)
 
     statements.add_route(router, pool, queries, auth, visible_account)
     return router
@@ -140,12 +140,12 @@ def _decode_cursor(cursor: str, account: AccountId) -> TransferId:
 
 
 def _transfers_view(account: AccountId, page: AccountPage, limit: int, oldest_first: bool) -> TransfersView:
-    """Returns the first `limit` transfers of `page`, which has one more if there is a next page."""
+    """Returns the first `limit` transfers of `page`, which has an extra transfer if there is a next page."""
     transfers, next_ = page.transfers[:limit], None
     if len(page.transfers) > limit:
         last = transfers[-1]
         next_ = str(last.revision) if oldest_first else encode_cursor(account, last.id)
-    return TransfersView(page.at.epoch, page.at.revision, transfers, next_)
+    return TransfersView(page.position.epoch, page.position.revision, transfers, next_)
 
 
 def _etag_response(tag: str, if_none_match: list[str] | None, body: Struct) -> Response:

@@ -26,7 +26,7 @@ from livebalance.gateway.api.openapi import EVENT_ID_PATTERN, ID_PATTERN
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.sse_format import EventEncoder, encode_close
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.limits.connections import Address, client_address
+from livebalance.gateway.limits.client_address import Address, client_address
 from livebalance.gateway.live.outbox import SessionEvent
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.relay import Relay
@@ -121,7 +121,7 @@ def _refusal_response(refusal: Refusal, accept: str) -> Response:
 
 
 class EventStream(StreamingResponse):
-    """The response to one request. The relay flushes and closes it like a WebSocketConnection."""
+    """The response to a request. The relay flushes and closes it like a WebSocketConnection."""
 
     def __init__(self, context: StreamContext, request: StreamRequest) -> None:
         super().__init__((), headers=_HEADERS, media_type=_MEDIA_TYPE)
@@ -208,9 +208,9 @@ class EventStream(StreamingResponse):
     def _close_if_incomplete(self, session: Session) -> None:
         """Closes a stream that lacks an account, or has none left: its client cannot subscribe again."""
         loop = asyncio.get_running_loop()
-        if _UNAVAILABLE in session.outbox.notes:
+        if _UNAVAILABLE in session.outbox.events:
             loop.call_soon(self.close, CloseCode.BUSY, "busy", random.randint(*RETRY_MS))
-        elif self._subscribed and not session.followers:
+        elif self._subscribed and not session.subscriptions:
             loop.call_soon(self.close, CloseCode.REVOKED, "nothing_left", None)
 
     def _write(self, events: bytes) -> None:

@@ -10,14 +10,14 @@ from livebalance.wire.event_id import Positions, encode_event_id
 
 
 class EventEncoder:
-    """Encodes the frames of one stream. Tracks the client's positions, which are the event ids."""
+    """Encodes the frames of a stream. Tracks the client's positions, which are the event ids."""
 
     def __init__(self, positions: Positions) -> None:
         """`positions`: where the client resumes."""
         self._positions = dict(positions)
 
     def encode(self, frames: Iterable[Frame | bytes]) -> bytes:
-        """Returns one event for each frame."""
+        """Returns an event for each frame."""
         return b"".join(map(self._encode, frames))
 
     def _encode(self, frame: Frame | bytes) -> bytes:

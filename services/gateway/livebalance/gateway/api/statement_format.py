@@ -4,7 +4,7 @@ from typing import Protocol
 
 from msgspec import json
 
-from livebalance.readmodel.statements import Edges
+from livebalance.readmodel.statements import StatementEdges
 from livebalance.wire.identity import AccountId
 from livebalance.wire.money import parse_money
 from livebalance.wire.views import EdgeView, StatementView, TransferView, transfers_json
@@ -13,7 +13,7 @@ COLUMNS = "line,revision,transfer_id,amount,total,balance,occurred_at,source"
 
 
 class StatementWriter(Protocol):
-    """Writes one statement. The parts must be written in order."""
+    """Writes a statement. The parts must be written in order."""
 
     media_type: str
 
@@ -28,13 +28,19 @@ class StatementWriter(Protocol):
 
 
 class JsonStatement:
-    """Writes a statement as one JSON object."""
+    """Writes a statement as a JSON object."""
 
     media_type = "application/json"
 
-    def __init__(self, account: AccountId, edges: Edges) -> None:
+    def __init__(self, account: AccountId, edges: StatementEdges) -> None:
         self._view = StatementView(
-            account, edges.at.epoch, edges.at.revision, edges.currency, edges.opening, edges.closing, []
+            account,
+            edges.position.epoch,
+            edges.position.revision,
+            edges.currency,
+            edges.opening,
+            edges.closing,
+            [],
         )
         self._separator = b""
 
@@ -58,7 +64,7 @@ class CsvStatement:
 
     media_type = "text/csv; charset=utf-8; header=present"
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: StatementEdges) -> None:
         self._edges = edges
 
     def head(self) -> bytes:
@@ -66,7 +72,7 @@ class CsvStatement:
         return f"{COLUMNS}\r\n{_edge_line('opening', self._edges.opening)}".encode()
 
     def transfers(self, page: list[TransferView]) -> bytes:
-        """Returns one line for each transfer."""
+        """Returns a line for each transfer."""
         return "".join(map(self._transfer_line, page)).encode()
 
     def end(self) -> bytes:

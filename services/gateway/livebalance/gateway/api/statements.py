@@ -1,6 +1,6 @@
 """Streams account statements page by page.
 
-However long a statement is, the gateway holds at most one page of it in memory, and no connection to Postgres
+However long a statement is, the gateway holds at most a page of it in memory, and no connection to Postgres
 between two pages. The edges (opening and closing) are read first. The transfers between them do not change,
 unless the account is erased or the epoch ends. In these cases, and if Postgres is unavailable, the response
 is aborted, so that the client sees that it is incomplete.
@@ -26,7 +26,7 @@ from livebalance.gateway.auth.rights import Rights
 from livebalance.readmodel import gateway_reads, statements
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.readmodel.gateway_reads import AccountPage
-from livebalance.readmodel.statements import Edges
+from livebalance.readmodel.statements import StatementEdges
 from livebalance.runtime import logs
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Revision
@@ -49,7 +49,9 @@ class StatementAbortedError(Exception):
 
 
 async def transfer_pages(
-    edges: Edges, read_after: Callable[[Revision], Awaitable[AccountPage]], may_see: Callable[[], bool]
+    edges: StatementEdges,
+    read_after: Callable[[Revision], Awaitable[AccountPage]],
+    may_see: Callable[[], bool],
 ) -> AsyncIterator[list[TransferView]]:
     """Yields the transfers between the edges, page by page.
 
@@ -62,7 +64,7 @@ async def transfer_pages(
     while revision < edges.closing.revision:
         page = await read_after(revision)
         transfers = [transfer for transfer in page.transfers if transfer.revision <= edges.closing.revision]
-        if not may_see() or page.at.epoch != edges.at.epoch or not transfers:
+        if not may_see() or page.position.epoch != edges.position.epoch or not transfers:
             raise StatementAbortedError
         yield transfers
         revision = transfers[-1].revision
@@ -76,7 +78,7 @@ async def _body(writer: StatementWriter, pages: AsyncIterator[list[TransferView]
 
 
 class StatementResponse(StreamingResponse):
-    """Streams one statement within `DEADLINE_SECONDS`."""
+    """Streams a statement within `DEADLINE_SECONDS`."""
 
     def __init__(
         self, writer: StatementWriter, pages: AsyncIterator[list[TransferView]], headers: dict[str, str]
@@ -132,10 +134,10 @@ def add_route(
         A transfer belongs to the period if Kafka recorded it at `from` or later, and before `to`.
         """
         period = _period(since, until)
-        edges = await queries.run(lambda: statements.edges(pool, account, *period))
+        edges = await queries.run(lambda: statements.read_edges(pool, account, *period))
 
         def read_after(revision: Revision) -> Awaitable[AccountPage]:
-            return queries.run(lambda: gateway_reads.newer(pool, account, revision, PAGE_ROWS))
+            return queries.run(lambda: gateway_reads.read_newer(pool, account, revision, PAGE_ROWS))
 
         pages = transfer_pages(edges, read_after, lambda: auth.may_see(rights, account))
         headers = {"cache-control": "no-store"}

@@ -9,7 +9,7 @@ from livebalance.wire.websocket_frame import encode_text
 class FrameEncoder:
     """Remembers the last frames and their bytes: a delta goes to all subscribers of its account in a row.
 
-    The connections of a gateway share one encoder.
+    The connections of a gateway share an encoder.
     """
 
     __slots__ = ("_encoded", "_frames")

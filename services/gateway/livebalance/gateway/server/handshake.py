@@ -8,7 +8,7 @@ from typing import NamedTuple
 from websockets.http11 import Request
 
 from livebalance.gateway.auth.credentials import Credentials, has_token
-from livebalance.gateway.limits.connections import Address, client_address
+from livebalance.gateway.limits.client_address import Address, client_address
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.refusal import Refusal, first_refusal
 from livebalance.gateway.server.request_head import RequestHead, RequestRules

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.request_head import HeadSize, RequestHead, RequestRules
@@ -164,7 +164,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools with one header."""
+        """Called by httptools with a complete header."""
         self._stop_if(self._size.add_header(len(name) + len(value) + len(b": \r\n")))
         super().on_header(name, value)
 

@@ -51,6 +51,6 @@ def refuse_not_ready(reason: str) -> Refusal:
 
 def refuse_over_limit(rejection: Rejection) -> Refusal:
     """Returns 429 if the client's address is over its limit, 503 if the gateway is."""
-    status = HTTPStatus.TOO_MANY_REQUESTS if rejection.by_address else HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.TOO_MANY_REQUESTS if rejection.is_of_address else HTTPStatus.SERVICE_UNAVAILABLE
     detail = "Too many connections, or too many new connections per second; retry later."
-    return Refusal(status, rejection.why, detail, {"retry-after": str(ceil(rejection.seconds))})
+    return Refusal(status, rejection.reason, detail, {"retry-after": str(ceil(rejection.retry_after))})

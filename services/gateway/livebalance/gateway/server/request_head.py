@@ -5,13 +5,13 @@ from collections.abc import Container, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.server.refusal import Refusal, first_refusal
 
-MAX_LINE_BYTES = 8 * 1024  # one header, or the target
+MAX_LINE_BYTES = 8 * 1024  # of a header, or of the target
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
-MAX_RANGES = 8  # parts of a file in one request; a part costs more to send than to request
+MAX_RANGES = 8  # parts of a file per request; a part costs more to send than to request
 
 PROBE_PATHS = (b"/livez", b"/readyz")
 # Probes and Prometheus use the gateway's address or another name, without TLS.
@@ -54,7 +54,7 @@ class RequestRules(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """The head of one request, parsed."""
+    """The parsed head of a request."""
 
     method: bytes
     target: bytes

@@ -1,4 +1,4 @@
-"""The TCP connection of one client: buffer limits, unacknowledged bytes, timeouts."""
+"""The TCP connection of a client: buffer limits, unacknowledged bytes, timeouts."""
 
 import asyncio
 import contextlib

@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
-from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.server import handshake
@@ -53,8 +53,8 @@ class RelayInterface(Protocol):
     def release(self, address: Address) -> None:
         """Ends the count of an admitted connection."""
 
-    def connect(self, name: str, address: Address, link: Any) -> Session:
-        """Returns the session of an admitted connection. `link` gets its frames."""
+    def connect(self, name: str, address: Address, connection: Any) -> Session:
+        """Returns the session of an admitted connection. `connection` gets its frames."""
 
     def authenticate(self, session: Session, token: str) -> None:
         """Checks the token that came with the request."""
@@ -182,7 +182,7 @@ class WebSocketConnection(asyncio.Protocol):
         try:
             self._receive(data)
         except Exception:
-            # A bug met by one client must not end the others. The log has the traceback, the client its id.
+            # A bug met by a client must not end the others. The log has the traceback, the client its id.
             error_id = token_urlsafe(6)
             _log.exception("message handler failed", error_id=error_id)
             self._protocol.fail(CloseCode.INTERNAL, encode_reason("internal", error_id=error_id))
@@ -244,11 +244,11 @@ class WebSocketConnection(asyncio.Protocol):
     # --- frames in
 
     def _handle_frame(self, session: Session, frame: Frame) -> bool:
-        """Handles one frame. Returns whether a message is complete."""
+        """Handles a frame. Returns whether a message is complete."""
         if frame.opcode is Opcode.CLOSE:
             self._handle_close()
         elif frame.opcode in (Opcode.PING, Opcode.PONG):
-            if self._control_frames.take(time.monotonic()):
+            if self._control_frames.try_acquire(time.monotonic()):
                 self._fail(CloseCode.POLICY, "controls")
         elif frame.opcode is Opcode.BINARY:
             self._fail(CloseCode.UNSUPPORTED, "binary")
@@ -272,7 +272,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._relay.handle_message(session, text)
 
     def _perform(self) -> None:
-        """Performs the effects of all messages of one read, so that the answers leave in one write."""
+        """Performs the effects of all messages of a read, so that the answers leave in a single write."""
         if self._must_perform:
             self._must_perform = False
             self._relay.perform()
@@ -283,10 +283,11 @@ class WebSocketConnection(asyncio.Protocol):
         self._record_end(received.code if received else ABNORMAL_CLOSURE, "client")
 
     def _watch_message(self, completed: bool) -> None:
-        """Runs the timer while a message or a frame is incomplete. `completed`: this read completed one.
+        """Runs the timer while a message or a frame is incomplete.
 
-        The timer is not restarted by parts: the time is for the whole message. A frame is incomplete if the
-        parser has left bytes, or if this read has completed no frame.
+        `completed`: this read has completed a message, or a frame between messages. Parts do not restart the
+        timer, which is for the whole message. A frame is incomplete if the parser has bytes left, or if this
+        read has completed no frame.
         """
         if completed:
             self._message_timer.cancel()

@@ -15,10 +15,10 @@ _library_log.setLevel(logging.ERROR)
 
 
 class WebSocketProtocol(ServerProtocol):
-    """The sans-I/O protocol of one connection."""
+    """The sans-I/O protocol of a connection."""
 
     def __init__(self) -> None:
-        # Of these, `websockets` selects the first one that the client offers.
+        # Of these, `websockets` selects the first that the client offers.
         subprotocols = [Subprotocol(name) for name in (SUBPROTOCOL, *RETIRED_SUBPROTOCOLS)]
         super().__init__(subprotocols=subprotocols, max_size=MAX_CLIENT_FRAME, logger=_library_log)
 
