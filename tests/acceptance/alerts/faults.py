@@ -1,4 +1,4 @@
-"""What goes wrong, each time so that the services' own metrics say so, and which alerts it raises."""
+"""Faults of real services, visible in their metrics, and the alerts that each fault must raise."""
 
 import asyncio
 import signal
@@ -14,193 +14,202 @@ from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from tests.acceptance.alerts.monitored_stack import GARBAGE_IN_A_ROW, Ground
+from tests.acceptance.alerts.monitored_stack import MAX_CONSECUTIVE_REJECTS, MonitoredStack
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, send_request
 from tests.tokens import bearer
 
 BACKLOG = 6_000  # transfers
-AGO = 600_000  # ms
-ODD = AccountId("odd")
-REFUSALS = 450  # more than one a second, in the five minutes that are looked at
-FENCES = 13  # more than five, and two for each of three lanes
+BACKLOG_AGE_MS = 600_000
+INCONSISTENT = AccountId("odd")
+REJECTIONS = 450  # the alert needs more than one per second over five minutes
+FENCES = 13  # the alert needs more than 5, plus 2 for each of three lanes
 RESTARTS = 3
 FENCED = "sum(livebalance_projector_fenced_total)"
 OWNED = 'sum(livebalance_projector_lanes{state="running"})'
 
-Faulty = Callable[[Ground], AbstractAsyncContextManager[None]]
+FaultContext = Callable[[MonitoredStack], AbstractAsyncContextManager[None]]
 
 
 class Fault(NamedTuple):
-    """The alerts are to fire while the block runs, and no other page."""
+    """A fault that lasts while the context is open. These alerts must fire meanwhile, and no other page."""
 
-    act: Faulty
-    raises: frozenset[str]
+    context: FaultContext
+    alerts: frozenset[str]
 
 
-def now() -> int:
+def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def transfer(account: str, id_: str, cents: int) -> Transfer:
-    return Transfer(TransferId(id_), AccountId(account), Money(cents, 2), now())
+def make_transfer(account: str, id_: str, cents: int) -> Transfer:
+    return Transfer(TransferId(id_), AccountId(account), Money(cents, 2), now_ms())
 
 
 @asynccontextmanager
-async def a_gateway_alone(ground: Ground) -> AsyncIterator[None]:
-    ground.services["gateway"].child.start()  # it is not ready before there is a projector
+async def gateway_without_projector(stack: MonitoredStack) -> AsyncIterator[None]:
+    stack.services["gateway"].child.start()  # not awaited: it gets ready only after a projector started
     yield
 
 
 @asynccontextmanager
-async def a_backlog(ground: Ground) -> AsyncIterator[None]:
-    """Of transfers that are ten minutes old; Postgres is slow, and there never was a recorder."""
-    old = now() - AGO
-    await ground.write(((transfer("old", f"t-{number}", 1), old + number) for number in range(BACKLOG)), 0)
-    async with ground.slow(0.2):
-        await ground.start("projector")
+async def projector_backlog(stack: MonitoredStack) -> AsyncIterator[None]:
+    """Transfers that are ten minutes old, a slow Postgres, and no recorder yet."""
+    old = now_ms() - BACKLOG_AGE_MS
+    await stack.write(
+        ((make_transfer("old", f"t-{number}", 1), old + number) for number in range(BACKLOG)), 0
+    )
+    async with stack.slow_postgres(0.2):
+        await stack.start("projector")
         yield
 
 
 @asynccontextmanager
-async def the_same_for_a_recorder(ground: Ground) -> AsyncIterator[None]:
-    await ground.start("recorder")
+async def recorder_backlog(stack: MonitoredStack) -> AsyncIterator[None]:
+    """The transfers of `projector_backlog`, which no recorder has read yet."""
+    await stack.start("recorder")
     yield
 
 
 @asynccontextmanager
-async def redis_stands_still(ground: Ground) -> AsyncIterator[None]:
-    """It keeps its connections. Clients come all the same. That a lane is halted does not explain it."""
-    child = ground.at.redis.embedded["redis"].child
+async def redis_hangs(stack: MonitoredStack) -> AsyncIterator[None]:
+    """Redis stops, but its connections stay open, and clients keep connecting.
+
+    One lane is halted by now. "Stalled" must fire although the halted lane is no reason for it.
+    """
+    child = stack.addresses.redis.embedded["redis"].child
     child.send(signal.SIGSTOP)
     try:
-        at = f"http://127.0.0.1:{ground.services['gateway'].port}"
-        async with httpx.AsyncClient(base_url=at) as client, asyncio.timeout(20):
-            while (await client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - HTTP tells only who asks
+        url = f"http://127.0.0.1:{stack.services['gateway'].port}"
+        async with httpx.AsyncClient(base_url=url) as client, asyncio.timeout(20):
+            while (await client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
-        for _ in range(REFUSALS // 50):
-            await asyncio.gather(*(send_request(at, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
+        for _ in range(REJECTIONS // 50):
+            await asyncio.gather(*(send_request(url, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
         yield
     finally:
         child.send(signal.SIGCONT)
 
 
 @asynccontextmanager
-async def postgres_is_slow(ground: Ground) -> AsyncIterator[None]:
-    """More comes than it writes."""
-    async with ground.slow(0.4):
+async def slow_postgres(stack: MonitoredStack) -> AsyncIterator[None]:
+    """The feed produces more than a projector can write."""
+    async with stack.slow_postgres(0.4):
         yield
 
 
 @asynccontextmanager
-async def a_transaction_stays_open(ground: Ground) -> AsyncIterator[None]:
-    """In one partition, while the feed goes on behind it."""
-    topic, value = ground.at.topics.transfers, avro.encode_transfer(transfer("odd", "never", 1), TRANSFER_ID)
-    async with ground.producing(transactional_id="hangs", transaction_timeout_ms=120_000) as producer:
+async def open_transaction(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A producer leaves its transaction open in one partition, while the feed writes behind it."""
+    topic = stack.addresses.topics.transfers
+    value = avro.encode_transfer(make_transfer(INCONSISTENT, "never", 1), TRANSFER_ID)
+    async with stack.producing(transactional_id="hangs", transaction_timeout_ms=120_000) as producer:
         await producer.begin_transaction()
-        await producer.send_and_wait(topic, value, b"odd", 0)
+        await producer.send_and_wait(topic, value, INCONSISTENT.encode(), 0)
         async with asyncio.timeout(20):
-            while not await ground.prometheus.ask("max(livebalance_projector_open_transaction_seconds) > 5"):  # noqa: ASYNC110
+            while not await stack.prometheus.ask("max(livebalance_projector_open_transaction_seconds) > 5"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         yield
         await producer.abort_transaction()
 
 
 @asynccontextmanager
-async def another_claims(ground: Ground) -> AsyncIterator[None]:
-    """Again and again, as a second deployment would."""
+async def competing_projector(stack: MonitoredStack) -> AsyncIterator[None]:
+    """All lanes are claimed again and again, as a second deployment would do."""
     for fence in range(1, FENCES + 1):
-        await ground.as_owner("update lane set generation = generation + 1")
+        await stack.execute_as_owner("update lane set generation = generation + 1")
         async with asyncio.timeout(20):
-            while not await ground.prometheus.ask(f"{FENCED} >= {fence} and {OWNED} > 0"):  # noqa: ASYNC110
+            while not await stack.prometheus.ask(f"{FENCED} >= {fence} and {OWNED} > 0"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     yield
 
 
 @asynccontextmanager
-async def another_timeline(ground: Ground) -> AsyncIterator[None]:
-    """As after a failover, which projectors see when they connect: this is not where they wrote to."""
-    await ground.end("projector")
-    await ground.as_owner("update projection set timeline = 'FFFFFFFF'")
-    await ground.start("projector")
+async def changed_timeline(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A projector connects to a Postgres on another timeline than it wrote to, as after a failover."""
+    await stack.end("projector")
+    await stack.execute_as_owner("update projection set timeline = 'FFFFFFFF'")
+    await stack.start("projector")
     yield
 
 
 @asynccontextmanager
-async def a_row_nobody_thought_of(ground: Ground) -> AsyncIterator[None]:
-    """A time that is none, of an account that nobody follows."""
-    await ground.as_owner("update transfer set occurred_at = 'infinity' where transfer_id = 't-1'")
-    url = f"http://127.0.0.1:{ground.services['gateway'].port}/api/v1/accounts/old/transfers/t-1"
+async def unreadable_row(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A request reads a transfer whose time no gateway can encode. No client subscribes to its account."""
+    await stack.execute_as_owner("update transfer set occurred_at = 'infinity' where transfer_id = 't-1'")
+    url = f"http://127.0.0.1:{stack.services['gateway'].port}/api/v1/accounts/old/transfers/t-1"
     async with httpx.AsyncClient() as client:
-        answer = await client.get(url, headers=bearer())
-    assert answer.status_code == 500, answer.text
+        response = await client.get(url, headers=bearer())
+    assert response.status_code == 500, response.text
     yield
 
 
 @asynccontextmanager
-async def a_balance_alone(ground: Ground) -> AsyncIterator[None]:
-    """Ten minutes ago it named a transfer that nobody has sent."""
-    opened = Balance(ODD, "client", TransferId(""), Money(0, 2), 0)
-    await ground.write([(opened, now() - AGO)])
-    await ground.write([(Balance(ODD, "client", TransferId("x-1"), Money(700, 2), 1), now() - AGO)])
+async def balance_without_transfer(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A balance that is ten minutes old names a transfer that was never produced."""
+    opening = Balance(INCONSISTENT, "client", TransferId(""), Money(0, 2), 0)
+    await stack.write([(opening, now_ms() - BACKLOG_AGE_MS)])
+    balance = Balance(INCONSISTENT, "client", TransferId("x-1"), Money(700, 2), 1)
+    await stack.write([(balance, now_ms() - BACKLOG_AGE_MS)])
     yield
 
 
 @asynccontextmanager
-async def a_transfer_of_another_amount(ground: Ground) -> AsyncIterator[None]:
-    await ground.write([(transfer(ODD, "x-1", 500), now())])
+async def transfer_of_another_amount(stack: MonitoredStack) -> AsyncIterator[None]:
+    """The transfer of `balance_without_transfer` arrives with an amount that does not make this balance."""
+    await stack.write([(make_transfer(INCONSISTENT, "x-1", 500), now_ms())])
     yield
 
 
 @asynccontextmanager
-async def garbage(ground: Ground) -> AsyncIterator[None]:
-    await ground.write_garbage(1)
+async def invalid_record(stack: MonitoredStack) -> AsyncIterator[None]:
+    await stack.write_invalid_records(1)
     yield
 
 
 @asynccontextmanager
-async def nothing_but_garbage(ground: Ground) -> AsyncIterator[None]:
-    await ground.write_garbage(2 * GARBAGE_IN_A_ROW + 2)
+async def consecutive_invalid_records(stack: MonitoredStack) -> AsyncIterator[None]:
+    await stack.write_invalid_records(2 * MAX_CONSECUTIVE_REJECTS + 2)
     yield
 
 
 @asynccontextmanager
-async def a_recorder_that_dies(ground: Ground) -> AsyncIterator[None]:
-    """Again and again, until nobody starts it any more; each time Prometheus has seen it."""
+async def restarting_recorder(stack: MonitoredStack) -> AsyncIterator[None]:
+    """The recorder restarts several times, each time scraped by Prometheus, and finally stays down."""
     for _ in range(RESTARTS):
-        await ground.end("recorder")
-        await ground.start("recorder")
-        await ground.seen("recorder")
-    await ground.end("recorder")
+        await stack.end("recorder")
+        await stack.start("recorder")
+        await stack.scraped("recorder")
+    await stack.end("recorder")
     yield
 
 
 @asynccontextmanager
-async def no_gateway(ground: Ground) -> AsyncIterator[None]:
-    await ground.end("gateway")
+async def no_gateway(stack: MonitoredStack) -> AsyncIterator[None]:
+    await stack.end("gateway")
     yield
 
 
-def fault(act: Faulty, *alerts: str) -> Fault:
-    return Fault(act, frozenset(f"Livebalance{name}" for name in alerts))
+def fault(context: FaultContext, *alerts: str) -> Fault:
+    return Fault(context, frozenset(f"Livebalance{name}" for name in alerts))
 
 
-AT_THE_START = [
-    fault(a_gateway_alone, "NoProjector", "Stalled"),
-    fault(a_backlog, "Stale", "ProjectorBehind"),
-    fault(the_same_for_a_recorder, "RecorderBehind"),
+AT_START = [
+    fault(gateway_without_projector, "NoProjector", "Stalled"),
+    fault(projector_backlog, "Stale", "ProjectorBehind"),
+    fault(recorder_backlog, "RecorderBehind"),
 ]
-WHILE_ALL_RUNS = [
-    fault(postgres_is_slow, "SlowDelivery"),
-    fault(a_transaction_stays_open, "OpenTransaction", "Stalled"),
-    fault(another_claims, "Fenced"),
-    fault(another_timeline, "EpochChanged"),
-    fault(a_row_nobody_thought_of, "GatewayInternalError"),
-    fault(a_balance_alone, "Unverified"),
-    fault(a_transfer_of_another_amount, "Drift", "Disputed"),
-    fault(garbage, "Quarantine"),
-    fault(nothing_but_garbage, "LaneHalted"),
+WHILE_ALL_RUN = [
+    fault(slow_postgres, "SlowDelivery"),
+    fault(open_transaction, "OpenTransaction", "Stalled"),
+    fault(competing_projector, "Fenced"),
+    fault(changed_timeline, "EpochChanged"),
+    fault(unreadable_row, "GatewayInternalError"),
+    fault(balance_without_transfer, "Unverified"),
+    fault(transfer_of_another_amount, "Drift", "Disputed"),
+    fault(invalid_record, "Quarantine"),
+    fault(consecutive_invalid_records, "LaneHalted"),
     fault(
-        redis_stands_still,
+        redis_hangs,
         "RedisNotDelivering",
         "PublishFailing",
         "DeltasLost",
@@ -208,7 +217,7 @@ WHILE_ALL_RUNS = [
         "RejectingClients",
     ),
 ]
-AT_THE_END = [
-    fault(a_recorder_that_dies, "Restarting", "ProcessDown", "PartitionWithoutRecorder"),
+AT_END = [
+    fault(restarting_recorder, "Restarting", "ProcessDown", "PartitionWithoutRecorder"),
     fault(no_gateway, "NoGateway"),
 ]

@@ -1,4 +1,4 @@
-"""Real services beside a real Prometheus, and what is written to their topics."""
+"""Real services that a real Prometheus watches, and what a test writes to their topics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -25,15 +25,15 @@ from tests.servers.database import Database
 from tests.tokens import SECRET, token_source
 
 ACCOUNTS = [AccountId(f"acc-{number:04}") for number in range(1, 65)]
-GARBAGE_IN_A_ROW = 3
+MAX_CONSECUTIVE_REJECTS = 3
 
-# So that a fault shows sooner than elsewhere. No expression of an alert is another one.
+# Settings that make a fault visible sooner than in production. The expressions of the alerts are unchanged.
 QUICK = {
     "feed": {},
     "recorder": {"LIVEBALANCE_BATCH_RECORDS": "50"},
     "projector": {
         "LIVEBALANCE_BATCH_RECORDS": "50",
-        "LIVEBALANCE_MAX_CONSECUTIVE_REJECTS": str(GARBAGE_IN_A_ROW),
+        "LIVEBALANCE_MAX_CONSECUTIVE_REJECTS": str(MAX_CONSECUTIVE_REJECTS),
     },
     "gateway": {
         "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "0.5",
@@ -42,66 +42,70 @@ QUICK = {
         "LIVEBALANCE_DEMO_SECRET": SECRET,
     },
 }
-FEED = ["--accounts", str(len(ACCOUNTS)), "--rate", "100"]
+FEED_OPTIONS = ["--accounts", str(len(ACCOUNTS)), "--rate", "100"]
 
 
-class Servings(NamedTuple):
-    """Where everything is."""
+class Addresses(NamedTuple):
+    """Servers and names that the services share."""
 
     paths: StatePaths
     kafka: str
     topics: Topics
     database: Database
     redis: Servers
-    prefix: str
+    channel_prefix: str
 
 
-class Ground:
-    def __init__(self, at: Servings, directory: Path) -> None:
-        self.at, self._directory = at, directory
+class MonitoredStack:
+    """One process of each service, and a Prometheus. Nothing runs until it is started."""
+
+    def __init__(self, addresses: Addresses, directory: Path) -> None:
+        self.addresses, self._directory = addresses, directory
         self.services = {kind: self._service(kind) for kind in QUICK}
-        ports = [one.port for one in self.services.values()]
+        ports = [service.port for service in self.services.values()]
         self.prometheus = Prometheus(directory, hurried(RULES.read_text()), ports)
 
     def _service(self, kind: str) -> Service:
-        at = self.at
+        addresses = self.addresses
         environment = {
-            "LIVEBALANCE_KAFKA": at.kafka,
-            "LIVEBALANCE_TRANSFERS_TOPIC": at.topics.transfers,
-            "LIVEBALANCE_BALANCES_TOPIC": at.topics.balances,
-            "LIVEBALANCE_REDIS": at.redis.redis(),
-            "LIVEBALANCE_CHANNEL_PREFIX": at.prefix,
-            "LIVEBALANCE_PROJECTOR_GROUP": f"projector-{at.topics.transfers}",
-            "LIVEBALANCE_RECORDER_GROUP": f"recorder-{at.topics.transfers}",
-            **({"LIVEBALANCE_POSTGRES": at.database.url(kind)} if kind in {"projector", "gateway"} else {}),
+            "LIVEBALANCE_KAFKA": addresses.kafka,
+            "LIVEBALANCE_TRANSFERS_TOPIC": addresses.topics.transfers,
+            "LIVEBALANCE_BALANCES_TOPIC": addresses.topics.balances,
+            "LIVEBALANCE_REDIS": addresses.redis.redis(),
+            "LIVEBALANCE_CHANNEL_PREFIX": addresses.channel_prefix,
+            "LIVEBALANCE_PROJECTOR_GROUP": f"projector-{addresses.topics.transfers}",
+            "LIVEBALANCE_RECORDER_GROUP": f"recorder-{addresses.topics.transfers}",
         }
-        paths = StatePaths(at.paths.home, self._directory)
-        return create_service(paths, kind, 1, {**environment, **QUICK[kind]}, FEED if kind == "feed" else [])
+        if kind in {"projector", "gateway"}:
+            environment["LIVEBALANCE_POSTGRES"] = addresses.database.url(kind)
+        paths = StatePaths(addresses.paths.home, self._directory)
+        options = FEED_OPTIONS if kind == "feed" else []
+        return create_service(paths, kind, 1, {**environment, **QUICK[kind]}, options)
 
     async def start(self, kind: str) -> None:
-        """Ready when it returns."""
-        one = self.services[kind]
-        one.child.start()
+        """Starts a service, and returns when it is ready."""
+        service = self.services[kind]
+        service.child.start()
         async with asyncio.timeout(30):
-            while not await one.is_ready():
-                assert one.child.pid, one.child.tail()
+            while not await service.is_ready():
+                assert service.child.pid, service.child.tail()
                 await asyncio.sleep(0.05)
 
-    async def seen(self, kind: str) -> None:
-        """Prometheus knows of the process that runs now."""
-        began = psutil.Process(self.services[kind].child.pid).create_time()
-        query = (
-            f'process_start_time_seconds{{instance="127.0.0.1:{self.services[kind].port}"}} >= {began - 1}'
-        )
+    async def scraped(self, kind: str) -> None:
+        """Waits until Prometheus has scraped the current process of a service."""
+        service = self.services[kind]
+        started_at = psutil.Process(service.child.pid).create_time()
+        query = f'process_start_time_seconds{{instance="127.0.0.1:{service.port}"}} >= {started_at - 1}'
         async with asyncio.timeout(20):
-            while not await self.prometheus.ask(query):  # noqa: ASYNC110 - HTTP tells only who asks
+            while not await self.prometheus.ask(query):  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
 
     async def end(self, kind: str) -> None:
+        """Stops a service."""
         await asyncio.to_thread(self.services[kind].child.stop)
 
     async def stop(self) -> None:
-        """All of it, from the feed on."""
+        """Stops all services, the feed first, and Prometheus."""
         for kind in self.services:
             await self.end(kind)
         await self.prometheus.stop()
@@ -109,70 +113,75 @@ class Ground:
     async def write(
         self, records: Iterable[tuple[Transfer | Balance, int]], partition: int | None = None
     ) -> None:
-        """Each with its Kafka time, in ms."""
-        topics = self.at.topics
+        """Produces records, each with its Kafka timestamp in ms."""
+        topics = self.addresses.topics
         async with self.producing() as producer:
             sent = []
-            for record, at in records:
+            for record, timestamp_ms in records:
                 if isinstance(record, Transfer):
                     topic, value = topics.transfers, avro.encode_transfer(record, TRANSFER_ID)
                 else:
                     topic, value = topics.balances, avro.encode_balance(record, BALANCE_ID)
                 key = record.account.encode()
-                sent.append(await producer.send(topic, value, key, partition, timestamp_ms=at))
+                sent.append(await producer.send(topic, value, key, partition, timestamp_ms=timestamp_ms))
             await asyncio.gather(*sent)
 
-    async def write_garbage(self, count: int) -> None:
-        """Beside each other, in partition 0 of the transfers."""
+    async def write_invalid_records(self, count: int) -> None:
+        """Produces adjacent records that are no Avro, in partition 0 of the transfers."""
+        topic = self.addresses.topics.transfers
         async with self.producing() as producer:
-            garbage = [await producer.send(self.at.topics.transfers, b"?", b"key", 0) for _ in range(count)]
-            await asyncio.gather(*garbage)
+            await asyncio.gather(*[await producer.send(topic, b"?", b"key", 0) for _ in range(count)])
 
     @asynccontextmanager
-    async def producing(self, **more: Any) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(bootstrap_servers=self.at.kafka, acks="all", linger_ms=20, **more)
+    async def producing(self, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+        """Opens a producer with further `options` of aiokafka."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.addresses.kafka, acks="all", linger_ms=20, **options
+        )
         await producer.start()
         try:
             yield producer
         finally:
             await producer.stop()
 
-    async def as_owner(self, statement: str) -> Any:
-        """Of Postgres."""
-        connection = await asyncpg.connect(self.at.database.url("owner"), timeout=10)
+    async def execute_as_owner(self, statement: str) -> Any:
+        """Executes a statement as the owner of the database, and returns the first value of the first row."""
+        connection = await asyncpg.connect(self.addresses.database.url("owner"), timeout=10)
         try:
             return await connection.fetchval(statement)
         finally:
             await connection.close()
 
     @asynccontextmanager
-    async def slow(self, seconds: float) -> AsyncIterator[None]:
-        """Each batch of a projector takes Postgres so much longer."""
+    async def slow_postgres(self, seconds: float) -> AsyncIterator[None]:
+        """Makes each batch of a projector take this many seconds longer in Postgres."""
         body = f"begin perform pg_sleep({seconds}); return null; end"
-        await self.as_owner(f"create or replace function slow() returns trigger language plpgsql as '{body}'")
-        await self.as_owner(
+        await self.execute_as_owner(
+            f"create or replace function slow() returns trigger language plpgsql as '{body}'"
+        )
+        await self.execute_as_owner(
             "create trigger slow after insert on transfer for each statement execute function slow()"
         )
         yield
-        await self.as_owner("drop trigger slow on transfer")
+        await self.execute_as_owner("drop trigger slow on transfer")
 
     @asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
-        """A client follows every account of the feed."""
+    async def subscribed_client(self) -> AsyncIterator[None]:
+        """Keeps a client subscribed to every account of the feed."""
         url = f"ws://127.0.0.1:{self.services['gateway'].port}/ws"
         async with Client(url, token=token_source()) as client:
             for account in ACCOUNTS:
                 client.follow(account)
-            task = asyncio.create_task(_listen(client))
+            task = asyncio.create_task(_discard_events(client))
             try:
                 async with asyncio.timeout(20):
-                    while not all(map(client.account_state, ACCOUNTS)):  # noqa: ASYNC110 - no event
+                    while not all(map(client.account_state, ACCOUNTS)):  # noqa: ASYNC110 - no event to await
                         await asyncio.sleep(0.05)
                 yield
             finally:
                 task.cancel()
 
 
-async def _listen(client: Client) -> None:
+async def _discard_events(client: Client) -> None:
     async for _ in client.events():
         pass

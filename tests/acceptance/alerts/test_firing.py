@@ -1,7 +1,7 @@
-"""Every alert fires from the metrics of services that really have the trouble, and none while they have none.
+"""Every alert fires for a real fault of the services, and no alert fires while there is no fault.
 
-A fault wakes nobody but by the pages it names. A Prometheus looks twice a second at the rules as they are,
-but that each has to hold for a second only.
+Apart from the pages that it names, a fault may raise no page that lasts. Prometheus evaluates the real rules
+twice per second, with one change: an expression has to hold for one second only.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from deploy.observability.boards.panel import Query
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
-from tests.acceptance.alerts.faults import AT_THE_END, AT_THE_START, WHILE_ALL_RUNS, Fault
-from tests.acceptance.alerts.monitored_stack import Ground, Servings
+from tests.acceptance.alerts.faults import AT_END, AT_START, WHILE_ALL_RUN, Fault
+from tests.acceptance.alerts.monitored_stack import Addresses, MonitoredStack
 from tests.contract.alerts import ALERTS
 from tests.servers.database import Database
 
 PAGES = {alert.name for alert in ALERTS if alert.labels["severity"] == "page"}
-WITHIN = 40.0  # seconds
-FAULTS = [*AT_THE_START, *WHILE_ALL_RUNS, *AT_THE_END]
+TIMEOUT = 40.0  # seconds
+FAULTS = [*AT_START, *WHILE_ALL_RUN, *AT_END]
 
 
 @pytest.fixture
-async def ground(  # noqa: PLR0917 - a fixture names what it needs
+async def stack(  # noqa: PLR0917 - a fixture names the fixtures that it needs
     paths: StatePaths,
     kafka: str,
     topics: Topics,
@@ -34,76 +34,79 @@ async def ground(  # noqa: PLR0917 - a fixture names what it needs
     own_redis: Servers,
     channel_prefix: str,
     tmp_path: Path,
-) -> AsyncIterator[Ground]:
-    """Prometheus runs; the services are started as a fault needs them."""
-    one = Ground(Servings(paths, kafka, topics, database, own_redis, channel_prefix), tmp_path)
+) -> AsyncIterator[MonitoredStack]:
+    """A running Prometheus. The faults start the services."""
+    stack = MonitoredStack(Addresses(paths, kafka, topics, database, own_redis, channel_prefix), tmp_path)
     try:
-        await one.prometheus.start()
-        yield one
+        await stack.prometheus.start()
+        yield stack
     finally:
-        await one.stop()
+        await stack.stop()
 
 
-def test_every_alert_has_a_fault() -> None:
-    raised = {name for fault in FAULTS for name in fault.raises}
+def test_faults_together_raise_every_alert() -> None:
+    raised = {name for fault in FAULTS for name in fault.alerts}
     assert raised == {alert.name for alert in ALERTS}
 
 
-async def fires(ground: Ground, fault: Fault) -> None:
-    """What the fault raises was silent before. Another page may begin, but passes while the fault lasts."""
-    name, before = fault.act.__name__, await ground.prometheus.firing()
-    assert not fault.raises & before, name
-    others, amiss = PAGES - fault.raises - before, fault.raises
-    async with fault.act(ground):
+async def assert_raises_alerts(stack: MonitoredStack, fault: Fault) -> None:
+    """Asserts that a fault raises its alerts, which were silent before.
+
+    Another page may fire, but has to resolve while the fault lasts.
+    """
+    name, before = fault.context.__name__, await stack.prometheus.firing()
+    assert not fault.alerts & before, name
+    other_pages, wrong = PAGES - fault.alerts - before, fault.alerts
+    async with fault.context(stack):
         try:
-            async with asyncio.timeout(WITHIN):
-                while amiss:
-                    firing = await ground.prometheus.firing()
-                    amiss = fault.raises - firing | others & firing
+            async with asyncio.timeout(TIMEOUT):
+                while wrong:
+                    firing = await stack.prometheus.firing()
+                    wrong = fault.alerts - firing | other_pages & firing
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(
-                f"{name}: {set(amiss & fault.raises)} did not fire, {set(amiss & others)} did"
+                f"{name}: {set(wrong & fault.alerts)} did not fire, {set(wrong & other_pages)} did"
             ) from None
 
 
-async def is_silent(ground: Ground) -> None:
-    """All services are there, and no alert is left."""
+async def assert_silent(stack: MonitoredStack) -> None:
+    """Waits until all services are up and no alert fires."""
     firing: set[str] = set()
     try:
-        async with asyncio.timeout(WITHIN):
-            while len(await ground.prometheus.ask("up == 1")) < len(ground.services):  # noqa: ASYNC110
+        async with asyncio.timeout(TIMEOUT):
+            while len(await stack.prometheus.ask("up == 1")) < len(stack.services):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-            while firing := await ground.prometheus.firing():  # noqa: ASYNC110 - HTTP tells only who asks
+            while firing := await stack.prometheus.firing():  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"still firing: {firing or 'not all are up'}") from None
 
 
-async def panels_are_answered(ground: Ground) -> None:
-    """No expression of a dashboard asks for a label or a metric that no service has."""
+async def assert_panels_have_data(stack: MonitoredStack) -> None:
+    """Asserts that Prometheus has data for each query of a dashboard: no metric or label is misspelled."""
     for board in BOARDS:
         for panel in board.panels():
-            for ask in panel.queries:
-                if isinstance(ask, Query):
-                    query = ask.expr.replace("$__rate_interval", "1m")
+            for panel_query in panel.queries:
+                if isinstance(panel_query, Query):
+                    expression = panel_query.expr.replace("$__rate_interval", "1m")
                     try:
                         async with asyncio.timeout(10):
-                            while not await ground.prometheus.ask(query):  # noqa: ASYNC110
+                            while not await stack.prometheus.ask(expression):  # noqa: ASYNC110
                                 await asyncio.sleep(0.1)
                     except TimeoutError:
-                        raise AssertionError(f"{board.name}: {panel.title}: {query}") from None
+                        raise AssertionError(f"{board.name}: {panel.title}: {expression}") from None
 
 
 @pytest.mark.timeout(400)
-async def test_each_alert_fires(ground: Ground) -> None:
-    for fault in AT_THE_START:
-        await fires(ground, fault)
-    await ground.start("feed")
-    async with ground.followed():
-        await is_silent(ground)
-        for fault in WHILE_ALL_RUNS:
-            await fires(ground, fault)
-    await panels_are_answered(ground)  # a socket has ended by now
-    for fault in AT_THE_END:
-        await fires(ground, fault)
+async def test_alerts_with_each_fault_fire_and_without_are_silent(stack: MonitoredStack) -> None:
+    for fault in AT_START:
+        await assert_raises_alerts(stack, fault)
+    await stack.start("feed")
+    async with stack.subscribed_client():
+        await assert_silent(stack)
+        for fault in WHILE_ALL_RUN:
+            await assert_raises_alerts(stack, fault)
+    await assert_panels_have_data(stack)  # some count closed connections, so the client is gone by now
+    for fault in AT_END:
+        await assert_raises_alerts(stack, fault)
