@@ -139,7 +139,7 @@ async def test_lost_node_is_replaced_by_its_replica(
         stack.callback(lost.child.send, signal.SIGCONT)
         lost.child.send(stop_signal)
         await client.until(lambda: states(client)[-1] == "stalled")
-        assert client.of_type("status")[-1]["reason"] == "live updates are away"
+        assert client.of_type("status")[-1]["reason"] == "live updates are unavailable"
         projector.silent = True  # nothing published is delivered until a node has the slots
         await projector.write({account: [5, None] for account in theirs})
         projector.silent = False

@@ -95,7 +95,7 @@ async def test_connection_that_delivers_nothing_is_replaced(
             proxy.drop_all()
             await watch.write_silently()
             await client.until(lambda: states(client)[-1] == "stalled")
-            assert client.of_type("status")[-1]["reason"] == "live updates are away"
+            assert client.of_type("status")[-1]["reason"] == "live updates are unavailable"
             assert (await watch.grown())["deaf"] == 1
             proxy.drops_new = False
             await watch.until_current(within=15)

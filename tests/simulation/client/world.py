@@ -1,4 +1,4 @@
-"""The client's machine in a world that a test steers: a gateway, a wire between, time, and faults of each."""
+"""A simulated world of the client's state machine: a gateway, the wire and time. A test takes each step."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -31,41 +31,41 @@ from livebalance.wire.frame import (
     parse_position,
 )
 from livebalance.wire.identity import AccountId, Revision, channel_account
-from tests.simulation.truth import RESUME_MAX, WHEN, Truth
+from tests.simulation.projection import RECOVERY_MAX_REVISIONS, WHEN, Projection
 
 HEARTBEAT = 10.0  # seconds
-LIMITS = Limits(16384, 128, RESUME_MAX)
+LIMITS = Limits(16384, 128, RECOVERY_MAX_REVISIONS)
 
 
 @dataclass
-class Socket:
-    """One connection at the gateway: how far each account was sent, and the frames under way."""
+class Connection:
+    """A connection at the gateway: the revision that was sent of each account, and frames under way."""
 
     sent: dict[AccountId, Revision] = field(default_factory=dict)
     wire: deque[ServerFrame] = field(default_factory=deque)
-    beat_at: float = 0.0
-    half_open: bool = False  # nothing arrives any more, on either side, and nobody is told
+    heartbeat_at: float = 0.0
+    is_half_open: bool = False  # both sides consider it open, but nothing arrives
 
 
 class World:
-    """`events` is everything the client told; `log` the frames that it said had changed an account."""
+    """`events` are those that the client emitted. Times are in seconds."""
 
-    def __init__(self, truth: Truth) -> None:
-        self.truth = truth
+    def __init__(self, projection: Projection) -> None:
+        self.projection = projection
         self.session = Session(["ws://one/ws", "ws://two/ws"])
         self.now = 0.0
-        self.chance = 0.5
-        self.socket: Socket | None = None
-        self.refusing = False  # connections fail
-        self.unavailable = False  # the gateway cannot ask the truth
-        self.ok_first = False
+        self.jitter = 0.5
+        self.connection: Connection | None = None
+        self.rejects_connections = False
+        self.unavailable = False  # Postgres, for the gateway
+        self.ok_first = False  # whether an `ok` precedes the frames of the accounts
         self.events: list[Event] = []
         self.step(Tick())
 
     # --- the client
 
-    def step(self, what: Input) -> None:
-        for effect in self.session.step(what, self.now, self.chance):
+    def step(self, event: Input) -> None:
+        for effect in self.session.step(event, self.now, self.jitter):
             self._perform(effect)
         assert self.session.deadline >= self.now or self.session.state is not State.STOPPED
 
@@ -76,82 +76,84 @@ class World:
             case OpenSocket(_):
                 self._connect()
             case CloseSocket():
-                self.socket = None
-            case Send(text) if self.socket and not self.socket.half_open:
-                self._answer(self.socket, text)
+                self.connection = None
+            case Send(text) if self.connection and not self.connection.is_half_open:
+                self._answer(self.connection, text)
 
     def _connect(self) -> None:
-        if self.refusing:
+        if self.rejects_connections:
             self.step(ConnectionLost(ABNORMAL_CLOSURE, "refused"))
             return
-        self.socket = Socket(beat_at=self.now + HEARTBEAT)
-        self.socket.wire.append(
-            Welcome("s", "gateway-1", "1", [], self.truth.epoch, WHEN, int(HEARTBEAT * 1000), LIMITS)
+        self.connection = Connection(heartbeat_at=self.now + HEARTBEAT)
+        self.connection.wire.append(
+            Welcome("s", "gateway-1", "1", [], self.projection.epoch, WHEN, int(HEARTBEAT * 1000), LIMITS)
         )
 
     def shown(self, account: AccountId) -> Account | None:
         return self.session.account_state(account)
 
     @property
-    def log(self) -> list[ServerFrame]:
+    def reported_frames(self) -> list[ServerFrame]:
         return [event.frame for event in self.events if isinstance(event, Changed)]
 
     @property
-    def stopped(self) -> bool:
+    def has_stopped(self) -> bool:
         return any(isinstance(event, Disconnected) and event.retry_in is None for event in self.events)
 
     # --- the gateway
 
-    def _answer(self, socket: Socket, text: bytes) -> None:
+    def _answer(self, connection: Connection, text: bytes) -> None:
         frame = decode_client_frame(text)
         if isinstance(frame, Subscribe):
-            answers = [answer for channel in frame.channels for answer in self._join(socket, channel)]
+            answers = [
+                answer for channel in frame.channels for answer in self._subscribe(connection, channel)
+            ]
             ok: list[ServerFrame] = [] if self.unavailable else [Ok(frame.id)]
-            socket.wire.extend([*ok, *answers] if self.ok_first else [*answers, *ok])
+            connection.wire.extend([*ok, *answers] if self.ok_first else [*answers, *ok])
         elif isinstance(frame, Unsubscribe):
             for name in frame.channels:
-                socket.sent.pop(channel_account(name), None)
-            socket.wire.append(Ok(frame.id))
+                connection.sent.pop(channel_account(name), None)
+            connection.wire.append(Ok(frame.id))
 
-    def _join(self, socket: Socket, channel: object) -> list[ServerFrame]:
+    def _subscribe(self, connection: Connection, channel: object) -> list[ServerFrame]:
         if self.unavailable:
             return [Error("unavailable", "later", True, channel=channel.channel, retry_after_ms=500)]  # type: ignore[attr-defined]
         account = channel_account(channel.channel)  # type: ignore[attr-defined]
-        socket.sent[account] = self.truth.now(account).revision
-        return [*self.truth.answer(account, parse_position(channel.position))]  # type: ignore[attr-defined]
+        connection.sent[account] = self.projection.current(account).revision
+        return [*self.projection.recover(account, parse_position(channel.position))]  # type: ignore[attr-defined]
 
     def publish(self, account: AccountId) -> None:
-        """One delta to wherever the account is now, however many changes that are."""
-        if self.socket and account in self.socket.sent:
-            from_, to = self.socket.sent[account], self.truth.now(account).revision
+        """Sends the changes since the last delta as one delta."""
+        if self.connection and account in self.connection.sent:
+            from_, to = self.connection.sent[account], self.projection.current(account).revision
             if from_ < to:
-                self.socket.wire.append(self.truth.delta(account, from_))
-            self.socket.sent[account] = to
+                self.connection.wire.append(self.projection.delta(account, from_))
+            self.connection.sent[account] = to
 
-    def rebuild(self, alike: bool) -> None:
-        """A new epoch: a right gateway sends a snapshot to everyone who follows."""
-        self.truth.rebuild(alike)
-        for account in self.socket.sent if self.socket else []:
-            assert self.socket
-            self.socket.sent[account] = self.truth.now(account).revision
-            self.socket.wire.append(self.truth.snapshot(account, "epoch"))
+    def rebuild(self, same_revisions: bool) -> None:
+        """Starts a new epoch. A correct gateway sends a snapshot to every subscriber."""
+        self.projection.rebuild(same_revisions)
+        for account in self.connection.sent if self.connection else []:
+            assert self.connection
+            self.connection.sent[account] = self.projection.current(account).revision
+            self.connection.wire.append(self.projection.snapshot(account, "epoch"))
 
     # --- the wire
 
     def deliver(self, count: int) -> None:
-        while count and self.socket and self.socket.wire and not self.socket.half_open:
+        while count and self.connection and self.connection.wire and not self.connection.is_half_open:
             count -= 1
-            self.step(Received(encode_frame(self.socket.wire.popleft())))
+            self.step(Received(encode_frame(self.connection.wire.popleft())))
 
-    def cut(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
-        if self.socket:
-            self.socket = None
+    def close(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
+        if self.connection:
+            self.connection = None
             self.step(ConnectionLost(code, reason))
 
     # --- time
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass from one thing that is due to the next."""
+        """Lets time pass, from one due event to the next."""
         until = self.now + seconds
         while self._next_due <= until:
             self._wait()
@@ -159,22 +161,26 @@ class World:
 
     def _wait(self) -> None:
         self.now = max(self.now, self._next_due)
-        if self.socket and self._beat_at <= self.now:
-            self.socket.beat_at = self.now + HEARTBEAT
-            self.socket.wire.append(Heartbeat(WHEN, None))
+        if self.connection and self._heartbeat_at <= self.now:
+            self.connection.heartbeat_at = self.now + HEARTBEAT
+            self.connection.wire.append(Heartbeat(WHEN, None))
         self.step(Tick())
 
     @property
     def _next_due(self) -> float:
-        return min(self.session.deadline, self._beat_at)
+        return min(self.session.deadline, self._heartbeat_at)
 
     @property
-    def _beat_at(self) -> float:
-        return self.socket.beat_at if self.socket and not self.socket.half_open else float("inf")
+    def _heartbeat_at(self) -> float:
+        return (
+            self.connection.heartbeat_at
+            if self.connection and not self.connection.is_half_open
+            else float("inf")
+        )
 
     def heal(self, seconds: float) -> None:
-        """No more faults: everything under way arrives, as time goes on."""
-        self.refusing = self.unavailable = False
+        """Ends the faults: everything under way arrives while time passes."""
+        self.rejects_connections = self.unavailable = False
         until = self.now + seconds
         self.deliver(10_000)
         while self._next_due <= until:

@@ -1,11 +1,8 @@
-"""A client of the gateway in a world that a test steers: what it reads, and what it shows."""
+"""A client of the simulated gateway: it reads frames, checks that they chain, and shows accounts."""
 
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-from msgspec import json
 
 from livebalance.gateway.live.session import Session
 from livebalance.wire.frame import (
@@ -20,21 +17,21 @@ from livebalance.wire.frame import (
 from livebalance.wire.identity import AccountId, Epoch, Position, channel_account
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView
-from tests.simulation.truth import RESUME_MAX
+from tests.simulation.projection import RECOVERY_MAX_REVISIONS
 
 
 @dataclass
 class Screen:
-    """What one client shows of one account. After the answer to its question every frame must chain."""
+    """What a client shows of one account. Every frame after the `ok` of its request must chain."""
 
     position: Position | None
     transfers: list[TransferView] = field(default_factory=list)  # oldest first
     balance: BalanceView | None = None
-    asked: int | None = None  # the question that has no ok yet: frames before it are of the time before
+    request: int | None = None  # without an `ok` yet: frames before the `ok` belong to an earlier request
 
-    def take(self, frame: Snapshot | DeltaFrame) -> None:
+    def apply(self, frame: Snapshot | DeltaFrame) -> None:
         if isinstance(frame, Snapshot):
-            self._agrees(frame)
+            self._check_reason(frame)
             self.transfers, self.balance = frame.transfers[::-1], frame.balance
             self.position = Position(Epoch(frame.epoch), frame.revision)
             return
@@ -45,8 +42,8 @@ class Screen:
             self.balance = frame.balance
         self.position = Position(Epoch(frame.epoch), frame.to)
 
-    def _agrees(self, frame: Snapshot) -> None:
-        """A snapshot says why it comes, and only for such a reason may something be left out."""
+    def _check_reason(self, frame: Snapshot) -> None:
+        """Checks that the snapshot's reason is true. Only for some reasons may transfers be left out."""
         if frame.reason == "subscribed":
             assert self.position is None
         elif frame.reason == "epoch":
@@ -55,25 +52,25 @@ class Screen:
         elif frame.reason == "too_far":
             assert frame.gap
             assert self.position == Position(Epoch(frame.epoch), frame.gap.from_)
-            assert frame.gap.to == frame.revision > frame.gap.from_ + RESUME_MAX
+            assert frame.gap.to == frame.revision > frame.gap.from_ + RECOVERY_MAX_REVISIONS
         else:
             assert self.position is not None
             assert self.position.revision > frame.revision
 
 
 class Client:
-    """One socket. `wire` holds the texts that the transport took and the client has not read yet."""
+    """One connection. `wire` holds the texts that its transport took and the client has not read yet."""
 
     def __init__(self, session: Session, subject: str) -> None:
         self.session = session
         self.subject = subject
-        self.taken_back: set[AccountId] = set()
+        self.revoked: set[AccountId] = set()
         self.wire: deque[bytes] = deque()
         self.screens: dict[AccountId, Screen] = {}
-        self.claims: list[tuple[Millis, dict[AccountId, Position | None]]] = []
-        self.refused = 0
-        self.period = 0.0  # it wants data no more often
-        self.written = float("-inf")  # s; data, the last time
+        # The `as_of` of each heartbeat, with the positions that were shown when it was read.
+        self.heartbeats: list[tuple[Millis, dict[AccountId, Position | None]]] = []
+        self.interval = 0.0  # seconds: the client asked for data no more often
+        self.written_at = float("-inf")  # seconds: data was written last
         self._requests = 0
 
     def next_request(self) -> int:
@@ -81,35 +78,32 @@ class Client:
         return self._requests
 
     def read(self) -> bool:
-        """The next frame, if there is one."""
-        frame = self._next()
+        """Reads the next frame. Returns False if there is none."""
+        if not self.wire:
+            return False
+        frame = decode_server_frame(self.wire.popleft())
+        assert frame
         if isinstance(frame, Ok):
-            for one in self.screens.values():
-                one.asked = None if one.asked == frame.id else one.asked
+            for screen in self.screens.values():
+                screen.request = None if screen.request == frame.id else screen.request
         elif isinstance(frame, Snapshot | DeltaFrame):
-            screen = self.screens.get(channel_account(frame.channel))
-            if screen and screen.asked is None:
-                screen.take(frame)
+            shown = self.screens.get(channel_account(frame.channel))
+            if shown and shown.request is None:
+                shown.apply(frame)
         elif isinstance(frame, Heartbeat) and frame.as_of:
-            shown = {account: one.position for account, one in self.screens.items() if one.asked is None}
-            self.claims.append((_millis(frame.as_of), shown))
+            positions = {
+                account: screen.position for account, screen in self.screens.items() if screen.request is None
+            }
+            self.heartbeats.append((_millis(frame.as_of), positions))
         elif isinstance(frame, Error):
             assert isinstance(frame.channel, str)
             account = channel_account(frame.channel)
-            assert frame.temporary or (frame.code == "no_access" and account in self.taken_back)
-            self.refused += 1
+            assert frame.temporary or (frame.code == "no_access" and account in self.revoked)
             self.screens.pop(account, None)
         elif isinstance(frame, Unsubscribed):
             assert frame.code == "revoked"
             self.screens.pop(channel_account(frame.channel), None)
-        return frame is not None
-
-    def _next(self) -> Any:
-        if not self.wire:
-            return None
-        text = self.wire.popleft()
-        assert json.decode(text)["type"]
-        return decode_server_frame(text)
+        return True
 
 
 def _millis(text: str) -> Millis:

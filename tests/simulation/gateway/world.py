@@ -1,4 +1,4 @@
-"""The gateway's machines in a world that a test steers: Redis, Postgres, clients, time, and their faults."""
+"""A simulated world of the gateway's pure core: Redis, Postgres, clients and time. A test takes each step."""
 
 from collections import deque
 
@@ -24,174 +24,192 @@ from livebalance.wire.identity import AccountId, Lane, Position, Revision, chann
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, balance_json, transfers_json
 from tests.simulation.gateway.client import Client, Screen
-from tests.simulation.truth import PAGE_TRANSFERS, RESUME_MAX, SNAPSHOT_TRANSFERS, Truth
+from tests.simulation.projection import (
+    PAGE_TRANSFERS,
+    RECOVERY_MAX_REVISIONS,
+    SNAPSHOT_TRANSFERS,
+    Projection,
+)
 
-QUIET = 3  # rounds of a second: an audit, its patience, a read
+QUIET_ROUNDS = 3  # of a second each: time for an audit, the wait after it, and a read
 START = 1_795_000_000_000
-OUTBOX_BYTES = 1100  # of one or two frames, or of four transfers in one
-EAGER = SessionLimits(*[1e9] * 4)  # nobody asks too often
-TRAIL_BYTES = 2500  # so little that links of its chains go
-LIMITS = Limits(16384, 128, RESUME_MAX)
-TERMS = SessionConfig("gateway-1", "0", 10_000, LIMITS, OUTBOX_BYTES, manners=EAGER, per_user=99)
+CLIENT_QUEUE_BYTES = 1100  # room for one or two frames, or for four transfers in one frame
+HISTORY_BYTES = 2500  # so few that frames inside a chain are dropped
+NO_LIMITS = SessionLimits(*[1e9] * 4)
+CONFIG = SessionConfig(
+    "gateway-1",
+    "0",
+    10_000,
+    Limits(16384, 128, RECOVERY_MAX_REVISIONS),
+    CLIENT_QUEUE_BYTES,
+    session_limits=NO_LIMITS,
+    max_connections_per_user=99,
+)
 LANE = Lane(0)
-FOR_EVER = Millis(START * 2)
+NEVER = Millis(START * 2)
 
-Answers = dict[Position | None, AccountState]
+States = dict[Position | None, AccountState]
 
 
 class World:
-    """Times: `now` in s; every change of the truth is one ms of its own on the wall clock."""
+    """`now` is in seconds. On the wall clock each commit has a millisecond of its own."""
 
-    def __init__(self, truth: Truth) -> None:
-        self.truth = truth
-        self.hub = Hub(RESUME_MAX, TRAIL_BYTES)
-        self.sessions = Sessions(TERMS, Revocations(), self.hub)
+    def __init__(self, projection: Projection) -> None:
+        self.projection = projection
+        self.hub = Hub(RECOVERY_MAX_REVISIONS, HISTORY_BYTES)
+        self.sessions = Sessions(CONFIG, Revocations(), self.hub)
         self.now = 0.0
-        self.clients: list[Client] = []
-        self._subjects = 0
-        self.changes: dict[AccountId, list[tuple[Millis, Position]]] = {a: [] for a in truth.accounts}
         self.wall = Millis(START)
+        self.clients: list[Client] = []
+        self._users = 0
+        # Commits of each account: the time, and the position since then.
+        self.commits: dict[AccountId, list[tuple[Millis, Position]]] = {a: [] for a in projection.accounts}
         # Redis
         self.subscribed: set[AccountId] = set()
-        self.commands: deque[tuple[AccountId, bool]] = deque()
+        self.commands: deque[tuple[AccountId, bool]] = deque()  # sent to Redis; True: subscribe
         self.incoming: deque[tuple[AccountId, Delta | None]] = deque()  # None: an acknowledgement
-        self.wanted: dict[AccountId, int] = {}  # as the shell has it: acknowledgements still to come
+        self.pending: dict[AccountId, int] = {}  # acknowledgements that are due to the subscriber
         self.unpublished: list[tuple[AccountId, Delta]] = []
         # Postgres
         self.reads: list[AccountRead] = []
-        self.answers: list[tuple[AccountRead, Answers]] = []
+        self.answers: list[tuple[AccountRead, States]] = []
         self.audit: tuple[dict[AccountId, Position], AuditFinding | None] | None = None
-        self.queries = 0
 
-    # --- the truth
+    # --- the projection
 
-    def change(self, account: AccountId, kinds: list[bool], header_only: bool) -> None:
-        """One batch: committed, and to be published."""
-        before = self.truth.now(account).revision
-        for number, transfer in enumerate(kinds):
-            self.truth.change(account, transfer, number - 1)
-        self._committed(account)
-        if self.truth.now(account).revision > before:
+    def change(self, account: AccountId, transfers: list[bool], header_only: bool) -> None:
+        """Commits one batch of transfers (True) and balances (False), to be published."""
+        before = self.projection.current(account).revision
+        for index, is_transfer in enumerate(transfers):
+            self.projection.change(account, is_transfer, index - 1)
+        self._commit(account)
+        if self.projection.current(account).revision > before:
             self.unpublished.append((account, self._delta(account, before, header_only)))
 
     def rebuild(self) -> None:
-        self.truth.rebuild()
-        for account in self.truth.accounts:
-            self._committed(account)
+        self.projection.rebuild()
+        for account in self.projection.accounts:
+            self._commit(account)
 
-    def _committed(self, account: AccountId) -> None:
+    def _commit(self, account: AccountId) -> None:
         self.wall = Millis(self.wall + 1)
-        self.changes[account].append((self.wall, self._at(account)))
-
-    def _at(self, account: AccountId) -> Position:
-        return Position(self.truth.epoch, self.truth.now(account).revision)
+        position = Position(self.projection.epoch, self.projection.current(account).revision)
+        self.commits[account].append((self.wall, position))
 
     def _delta(self, account: AccountId, before: Revision, header_only: bool) -> Delta:
-        frame = self.truth.delta(account, before)
+        frame = self.projection.delta(account, before)
         assert isinstance(frame.balance, BalanceView | None)
-        ready = (balance_json(frame.balance), transfers_json(frame.transfers))
+        content = (balance_json(frame.balance), transfers_json(frame.transfers))
         parts = DeltaParts(
-            self.truth.epoch,
+            self.projection.epoch,
             before,
             frame.to,
             self.wall,
-            *((b"", b"") if header_only else ready),
+            *((b"", b"") if header_only else content),
         )
         return make_delta(account, LANE, parts)
 
     # --- Redis
 
-    def publish(self, place: int = 0) -> None:
-        if place < len(self.unpublished):
-            account, delta = self.unpublished.pop(place)
+    def publish(self, index: int = 0) -> None:
+        if index < len(self.unpublished):
+            account, delta = self.unpublished.pop(index)
             if account in self.subscribed:
                 self.incoming.append((account, delta))
 
-    def serve_command(self) -> None:
+    def execute_command(self) -> None:
         if self.commands:
-            account, there = self.commands.popleft()
-            (self.subscribed.add if there else self.subscribed.discard)(account)
-            if there:
+            account, subscribe = self.commands.popleft()
+            (self.subscribed.add if subscribe else self.subscribed.discard)(account)
+            if subscribe:
                 self.incoming.append((account, None))
 
     def deliver(self, count: int = 1) -> None:
+        """Delivers messages and acknowledgements. Only the last acknowledgement of an account counts."""
         for account, delta in [self.incoming.popleft() for _ in range(min(count, len(self.incoming)))]:
             if delta:
-                self.hub.delta(account, delta)
-            elif account in self.wanted:
-                self.wanted[account] -= 1
-                if self.wanted[account] == 0:
-                    self.hub.acked(account)
+                self.hub.on_delta(account, delta)
+            elif account in self.pending:
+                self.pending[account] -= 1
+                if self.pending[account] == 0:
+                    self.hub.on_subscribed(account)
         self.perform()
 
     def restart_redis(self) -> None:
-        """Nothing that was under way arrives; the shell subscribes again to all it wants."""
+        """Loses all that Redis had. The subscriber subscribes again to every account."""
         self.incoming.clear()
         self.commands.clear()
         self.subscribed.clear()
-        self.wanted.clear()
-        for account in self.hub.audiences:
-            self._subscribe(account, there=True)
+        self.pending.clear()
+        for account in self.hub.subscribers:
+            self._send_command(account, subscribe=True)
 
-    def _subscribe(self, account: AccountId, there: bool) -> None:
-        self.commands.append((account, there))
-        if there:
-            self.wanted[account] = self.wanted.get(account, 0) + 1
+    def _send_command(self, account: AccountId, subscribe: bool) -> None:
+        self.commands.append((account, subscribe))
+        if subscribe:
+            self.pending[account] = self.pending.get(account, 0) + 1
 
     # --- Postgres
 
-    def run_read(self, place: int = 0) -> None:
-        """The statement sees the truth of this moment; its answer may come much later."""
-        if place < len(self.reads):
-            read = self.reads.pop(place)
-            self.queries += 1
-            self.answers.append((read, {after: self._found(read.account, after) for after in read.afters}))
+    def run_read(self, index: int = 0) -> None:
+        """Runs the statement of a read now. Its answer may arrive much later."""
+        if index < len(self.reads):
+            read = self.reads.pop(index)
+            states = {position: self._state(read.account, position) for position in read.positions}
+            self.answers.append((read, states))
 
-    def answer(self, place: int = 0) -> None:
-        if place < len(self.answers):
-            read, found = self.answers.pop(place)
-            self.hub.answered(read, found, self.now)
+    def answer(self, index: int = 0) -> None:
+        if index < len(self.answers):
+            read, states = self.answers.pop(index)
+            self.hub.on_read(read, states, self.now)
             self.perform()
 
-    def fail_read(self, place: int = 0) -> None:
-        if place < len(self.reads):
-            self.hub.failed(self.reads.pop(place), 1000)
+    def fail_read(self, index: int = 0) -> None:
+        if index < len(self.reads):
+            self.hub.on_read_failed(self.reads.pop(index), 1000)
             self.perform()
 
     def begin_audit(self) -> None:
-        self.audit = self.hub.positions(self.hub.audiences), None
+        self.audit = self.hub.positions(self.hub.subscribers), None
 
     def run_audit(self) -> None:
         if self.audit and self.audit[1] is None:
-            asked = self.audit[0]
-            revisions = {a: self.truth.now(a).revision for a in asked}
-            differing = {a: found for a, found in revisions.items() if found != asked[a].revision}
-            finding = AuditFinding(self.truth.epoch, 1, {LANE: LaneProgress(self.wall, None)}, differing)
-            self.audit = asked, finding
+            positions = self.audit[0]
+            revisions = {account: self.projection.current(account).revision for account in positions}
+            differing = {
+                a: revision for a, revision in revisions.items() if revision != positions[a].revision
+            }
+            finding = AuditFinding(self.projection.epoch, 1, {LANE: LaneProgress(self.wall, None)}, differing)
+            self.audit = positions, finding
 
     def end_audit(self) -> None:
         if self.audit and self.audit[1]:
-            self.hub.audited(*self.audit, self.now)  # type: ignore[arg-type] # there is a finding
+            positions, finding = self.audit[0], self.audit[1]
+            self.hub.on_audit(positions, finding, self.now)
             self.audit = None
             self.perform()
 
-    def _found(self, account: AccountId, after: Position | None) -> AccountState:
-        history = self.truth.now(account)
-        behind = history.revision - after.revision if after else -1
-        follows = after is not None and after.epoch == self.truth.epoch and 0 <= behind <= RESUME_MAX
-        limit = PAGE_TRANSFERS if follows else SNAPSHOT_TRANSFERS
-        transfers = history.transfers(after.revision if follows and after else 0)
-        if not follows:
+    def _state(self, account: AccountId, position: Position | None) -> AccountState:
+        history = self.projection.current(account)
+        behind = history.revision - position.revision if position else -1
+        continues = (
+            position is not None
+            and position.epoch == self.projection.epoch
+            and 0 <= behind <= RECOVERY_MAX_REVISIONS
+        )
+        limit = PAGE_TRANSFERS if continues else SNAPSHOT_TRANSFERS
+        transfers = history.transfers(position.revision if continues and position else 0)
+        if not continues:
             transfers = transfers[::-1]
         return AccountState(
-            epoch=self.truth.epoch,
+            epoch=self.projection.epoch,
             revision=history.revision,
             lane=LANE if history.revision else None,
             as_of=self.wall,
             recorded_at=self.wall,
             balance=history.balance(),
             transfers=transfers[:limit],
-            follows=follows,
+            continues=continues,
             more=len(transfers) > limit,
             erased=False,
         )
@@ -199,11 +217,11 @@ class World:
     # --- clients
 
     def connect(self) -> Client:
-        self._subjects += 1
-        subject = f"subject-{self._subjects}"
+        self._users += 1
+        subject = f"user-{self._users}"
         session = self.sessions.connect(f"s{len(self.clients)}", "address", self.now)
-        rights = Rights(subject, "login", EVERYTHING, START // 1000, FOR_EVER)
-        self.sessions.vouched(session, None, rights, self.now, self.wall)
+        rights = Rights(subject, "login", EVERYTHING, START // 1000, NEVER)
+        self.sessions.authorize(session, None, rights, self.now, self.wall)
         client = Client(session, subject)
         self.clients.append(client)
         self.perform()
@@ -214,100 +232,99 @@ class World:
         self.sessions.disconnect(client.session)
         self.perform()
 
-    def follow(self, client: Client, account: AccountId, at: Position | None) -> None:
-        """Anew with the position it has, or with none."""
+    def subscribe(self, client: Client, account: AccountId, position: Position | None) -> None:
+        """Subscribes a client at `position`. It keeps what it shows only if that is its position."""
         request = client.next_request()
         old = client.screens.get(account)
-        kept = old if old and old.position == at else Screen(at)
-        client.screens[account] = Screen(at, kept.transfers, kept.balance, request)
-        named = PositionJson(at.epoch, at.revision) if at else None
-        self._say(client, Subscribe(request, [ChannelRequest(channel_name(account), named)]))
+        kept = old if old and old.position == position else Screen(position)
+        client.screens[account] = Screen(position, kept.transfers, kept.balance, request)
+        named = PositionJson(position.epoch, position.revision) if position else None
+        self._receive(client, Subscribe(request, [ChannelRequest(channel_name(account), named)]))
 
-    def leave(self, client: Client, account: AccountId) -> None:
+    def unsubscribe(self, client: Client, account: AccountId) -> None:
         client.screens.pop(account, None)
-        self._say(client, Unsubscribe(client.next_request(), [channel_name(account)]))
+        self._receive(client, Unsubscribe(client.next_request(), [channel_name(account)]))
 
     def revoke(self, client: Client, account: AccountId) -> None:
-        """What its transport took before it may still come."""
-        client.taken_back.add(account)
-        self.sessions.revoked([Revocation(client.subject, None, account, self.wall)])
+        """Revokes the rights of a user for an account. What its transport took before may still arrive."""
+        client.revoked.add(account)
+        self.sessions.revoke([Revocation(client.subject, None, account, self.wall)])
         self.perform()
 
-    def rate(self, client: Client, per_second: float | None) -> None:
-        client.period = 1 / per_second if per_second else 0.0
-        client.written = float("-inf")
-        self._say(client, Rate(client.next_request(), per_second))
+    def set_rate(self, client: Client, per_second: float | None) -> None:
+        client.interval = 1 / per_second if per_second else 0.0
+        client.written_at = float("-inf")
+        self._receive(client, Rate(client.next_request(), per_second))
 
-    def _say(self, client: Client, frame: Subscribe | Unsubscribe | Rate) -> None:
+    def _receive(self, client: Client, frame: Subscribe | Unsubscribe | Rate) -> None:
         self.sessions.receive(client.session, encode_frame(frame), self.now)
         self.perform()
 
-    def take_bytes(self, client: Client, writable: bool) -> None:
-        self.sessions.writable(client.session, writable)
+    def set_writable(self, client: Client, writable: bool) -> None:
+        self.sessions.set_writable(client.session, writable)
         self.perform()
 
-    # --- the shell
+    # --- the relay
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
-        self.sessions.release(self.now)
+        self.sessions.flush_due(self.now)
         self.perform()
         self.hub.tick(self.now)
         self.sessions.tick(self.now, self.wall)
         self.perform()
 
     def perform(self) -> None:
-        done = self.hub.take()
-        for account, there in done.subscriptions.items():
-            self._subscribe(account, there)
-        self.reads += done.reads
+        effects = self.hub.drain_effects()
+        for account, subscribe in effects.redis_subscriptions.items():
+            self._send_command(account, subscribe)
+        self.reads += effects.reads
         for client in self.clients:
-            if client.session in done.touched and client.session.outbox.writable:
-                self._write(client)
-        assert not done.hangups
+            if client.session in effects.sessions_to_flush and client.session.outbox.writable:
+                self._flush(client)
+        assert not effects.disconnects
 
-    def _write(self, client: Client) -> None:
+    def _flush(self, client: Client) -> None:
         outbox = client.session.outbox
         if outbox.size and self.now >= outbox.due:
-            assert self.now >= client.written + client.period
-            client.written = self.now
+            assert self.now >= client.written_at + client.interval
+            client.written_at = self.now
         texts = [frame if isinstance(frame, bytes) else frame.text for frame in outbox.pop(self.now)]
-        for account in client.taken_back:
-            assert b'"%s","epoch"' % channel_name(account).encode() not in b"".join(texts), (
-                "it was taken back"
-            )
+        for account in client.revoked:
+            data = b'"%s","epoch"' % channel_name(account).encode()
+            assert not any(data in text for text in texts), "a frame of a revoked account was written"
         client.wire += texts
-        if outbox.held:
-            self.sessions.hold(client.session)
+        if outbox.is_delayed:
+            self.sessions.schedule(client.session)
 
     def settle(self, *, audits: bool) -> None:
-        """The faults are over: everything under way arrives, in order; with `audits`, those run too."""
+        """Ends the faults: all that is under way arrives, in order, until nothing happens any more."""
         for client in self.clients:
-            self.take_bytes(client, True)
+            self.set_writable(client, True)
         quiet = 0
         for _ in range(100):
-            busy = self._pass_everything()
+            busy = self._finish_everything()
             if audits:
                 self.begin_audit()
                 self.run_audit()
                 self.end_audit()
             self.tick(1.0)
             quiet = 0 if busy or self.reads or self.sessions.due else quiet + 1
-            if quiet == QUIET:
+            if quiet == QUIET_ROUNDS:
                 break
         else:
-            raise AssertionError("it never comes to rest")
+            raise AssertionError("the world does not settle")
         for client in self.clients:
             while client.read():
                 pass
 
-    def _pass_everything(self) -> bool:
-        """Whether anything was under way."""
+    def _finish_everything(self) -> bool:
+        """Delivers all that is under way. Returns whether there was anything."""
         busy = bool(self.unpublished or self.commands or self.incoming or self.reads or self.answers)
         while self.unpublished:
             self.publish()
         while self.commands:
-            self.serve_command()
+            self.execute_command()
         self.deliver(len(self.incoming))
         for _ in range(len(self.reads)):
             self.run_read()

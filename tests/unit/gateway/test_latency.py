@@ -1,5 +1,3 @@
-"""Which delta is timed."""
-
 from collections.abc import Iterable, Mapping
 
 import pytest
@@ -14,11 +12,11 @@ ALICE, EPOCH = AccountId("alice"), Epoch("00000000000000a1")
 
 
 class Hub:
-    def __init__(self, at: int) -> None:
-        self.at = at
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
 
     def positions(self, accounts: Iterable[AccountId]) -> Mapping[AccountId, Position]:
-        return {one: Position(EPOCH, Revision(self.at)) for one in accounts}
+        return {account: Position(EPOCH, Revision(self.revision)) for account in accounts}
 
 
 def delta(from_: int) -> Delta:
@@ -26,23 +24,23 @@ def delta(from_: int) -> Delta:
     return make_delta(ALICE, Lane(0), parts)
 
 
-def timed() -> float:
+def observations() -> float:
     return REGISTRY.get_sample_value("livebalance_gateway_commit_to_socket_seconds_count") or 0
 
 
-def test_the_first_that_continues_is_timed_once_it_is_relayed() -> None:
-    hub, before = Hub(5), timed()
-    journeys = LatencySampler(hub)
-    chosen = journeys.start([(ALICE, delta(5)), (ALICE, delta(6))])
-    assert chosen == (ALICE, delta(5))
-    journeys.finish(*chosen)
-    assert timed() == before  # a hole: it was kept
-    hub.at = 7
-    journeys.finish(*chosen)
-    assert timed() == before + 1
-    assert journeys.start([(ALICE, delta(7))]) is None  # so soon after
+def test_sample_that_continues_its_account_is_observed_once_the_account_has_reached_it() -> None:
+    hub, before = Hub(5), observations()
+    sampler = LatencySampler(hub)
+    sample = sampler.start([(ALICE, delta(5)), (ALICE, delta(6))])
+    assert sample == (ALICE, delta(5))
+    sampler.finish(*sample)
+    assert observations() == before  # the delta waits for a gap to close
+    hub.revision = 7
+    sampler.finish(*sample)
+    assert observations() == before + 1
+    assert sampler.start([(ALICE, delta(7))]) is None  # too soon
 
 
 @pytest.mark.parametrize("from_", [4, 6])
-def test_one_that_was_there_or_leaves_a_hole_is_not(from_: int) -> None:
+def test_delta_that_does_not_continue_its_account_is_not_sampled(from_: int) -> None:
     assert LatencySampler(Hub(5)).start([(ALICE, delta(from_))]) is None

@@ -1,5 +1,3 @@
-"""Reads wait in two lines; a statement is full, or has waited for more."""
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,94 +15,95 @@ from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 EPOCH = Epoch("00000000000000a1")
 
 
-def join(number: int = 0) -> AccountRead:
-    return AccountRead(AccountId(f"j{number}"), frozenset({None}))
+def subscribe_read(number: int = 0) -> AccountRead:
+    return AccountRead(AccountId(f"s{number}"), frozenset({None}))
 
 
-def resume(number: int = 0, positions: int = 1) -> AccountRead:
-    afters = [Position(EPOCH, Revision(one)) for one in range(positions)]
-    return AccountRead(AccountId(f"r{number}"), frozenset(afters))
+def resume_read(number: int = 0, positions: int = 1) -> AccountRead:
+    revisions = range(positions)
+    return AccountRead(
+        AccountId(f"r{number}"), frozenset(Position(EPOCH, Revision(revision)) for revision in revisions)
+    )
 
 
-def turns(per_second: int = 1_000_000, waiting: int = 1_000_000) -> ReadQueue:
-    return ReadQueue(per_second, waiting)
+def read_queue(per_second: int = 1_000_000, max_reads: int = 1_000_000) -> ReadQueue:
+    return ReadQueue(per_second, max_reads)
 
 
-def test_nobody_waits_for_nobody() -> None:
-    assert turns().pop(1.0) is None
+def pop_accounts(queue: ReadQueue, now: float) -> list[str]:
+    """The accounts of the next statement, which must be ready to go."""
+    batch = queue.pop(now)
+    assert isinstance(batch, list)
+    return [read.account for read in batch]
 
 
-def test_one_waits_a_moment_for_others_and_they_go_together() -> None:
-    mine = turns()
-    mine.add([join(1)], 1.0)
-    assert mine.pop(1.0) == pytest.approx(GATHER_SECONDS)
-    mine.add([join(2), resume(3)], 1.001)
-    found = mine.pop(1.003)
-    assert isinstance(found, list)
-    assert [one.account for one in found] == ["r3", "j1", "j2"]
+def test_empty_queue_has_no_next_statement() -> None:
+    assert read_queue().pop(1.0) is None
 
 
-def test_a_full_statement_goes_at_once_and_resumes_first() -> None:
-    mine = turns()
-    mine.add([join(1), *(resume(one, 2) for one in range(MAX_PAIRS // 2))], 1.0)
-    found = mine.pop(1.0)
-    assert isinstance(found, list)
-    assert [one.account[0] for one in found] == ["r"] * (MAX_PAIRS // 2)
-    found = mine.pop(1.0 + 2 * GATHER_SECONDS)
-    assert isinstance(found, list)
-    assert [one.account for one in found] == ["j1"]
+def test_reads_within_a_moment_go_together() -> None:
+    queue = read_queue()
+    queue.add([subscribe_read(1)], 1.0)
+    assert queue.pop(1.0) == pytest.approx(GATHER_SECONDS)
+    queue.add([subscribe_read(2), resume_read(3)], 1.001)
+    assert pop_accounts(queue, 1.003) == ["r3", "s1", "s2"]
 
 
-def test_one_with_more_positions_than_fit_goes_alone() -> None:
-    mine = turns()
-    mine.add([resume(1, MAX_PAIRS + 1), join()], 1.0)
-    found = mine.pop(1.0)
-    assert isinstance(found, list)
-    assert len(found) == 1
+def test_full_statement_goes_at_once_with_resume_reads_first() -> None:
+    queue = read_queue()
+    queue.add([subscribe_read(1), *(resume_read(number, 2) for number in range(MAX_PAIRS // 2))], 1.0)
+    assert [account[0] for account in pop_accounts(queue, 1.0)] == ["r"] * (MAX_PAIRS // 2)
+    assert pop_accounts(queue, 1.0 + 2 * GATHER_SECONDS) == ["s1"]
 
 
-def test_resumes_that_trickle_in_share_few_statements_and_joins_do_not_wait_for_them() -> None:
-    mine, statements, now = turns(), 0, 100.0
+def test_read_with_more_positions_than_fit_goes_alone() -> None:
+    queue = read_queue()
+    queue.add([resume_read(1, MAX_PAIRS + 1), subscribe_read()], 1.0)
+    assert pop_accounts(queue, 1.0) == ["r1"]
+
+
+def test_resume_reads_that_trickle_in_share_few_statements_and_do_not_delay_subscribe_reads() -> None:
+    queue, statements, now = read_queue(), 0, 100.0
     for number in range(2_000):  # over 20 seconds
-        mine.add([resume(number)], now)
-        statements += isinstance(mine.pop(now + 2 * GATHER_SECONDS), list)
+        queue.add([resume_read(number)], now)
+        statements += isinstance(queue.pop(now + 2 * GATHER_SECONDS), list)
         now += 0.01
     assert statements <= RESUMES_BURST + 20 * RESUMES_PER_SECOND
-    assert not isinstance(mine.pop(now), list)
-    mine.add([join()], now)
-    assert isinstance(mine.pop(now + 2 * GATHER_SECONDS), list)
+    assert not isinstance(queue.pop(now), list)
+    queue.add([subscribe_read()], now)
+    assert isinstance(queue.pop(now + 2 * GATHER_SECONDS), list)
 
 
-def test_so_many_accounts_are_read_in_a_second() -> None:
-    mine, read = turns(per_second=1000), 0
-    mine.add([resume(one) for one in range(10_000)], 0.0)
-    for tick in range(1000):
-        while isinstance(found := mine.pop(tick / 1000), list):
-            read += len(found)
-    assert 1000 <= read <= 1000 + 3 * MAX_PAIRS
+def test_reads_per_second_are_limited() -> None:
+    queue, reads = read_queue(per_second=1000), 0
+    queue.add([resume_read(number) for number in range(10_000)], 0.0)
+    for millisecond in range(1000):
+        while isinstance(batch := queue.pop(millisecond / 1000), list):
+            reads += len(batch)
+    assert 1000 <= reads <= 1000 + 3 * MAX_PAIRS
 
 
-asked = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.floats(0, 0.5)), max_size=60)
+arrivals_of_reads = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.floats(0, 0.5)), max_size=60)
 
 
-@given(asked, st.integers(1, 10))
-def test_each_is_refused_or_goes_once_and_none_waits_for_ever(
-    some: list[tuple[bool, int, float]], waiting: int
+@given(arrivals_of_reads, st.integers(1, 10))
+def test_each_read_is_rejected_or_goes_exactly_once(
+    arrivals: list[tuple[bool, int, float]], max_reads: int
 ) -> None:
-    mine, now, expected, seen = turns(waiting=waiting), 0.0, [], []
-    for number, (joins, positions, pause) in enumerate(some):
-        one = join(number) if joins else resume(number, positions)
+    queue, now, queued, popped = read_queue(max_reads=max_reads), 0.0, [], []
+    for number, (is_subscribe, positions, pause) in enumerate(arrivals):
+        read = subscribe_read(number) if is_subscribe else resume_read(number, positions)
         now += pause
-        if not mine.add([one], now):
-            expected.append(one)
-        if isinstance(found := mine.pop(now), list):
-            seen += found
-    while (turn := mine.pop(now)) is not None:
-        if isinstance(turn, list):
-            assert turn
-            seen += turn
+        if not queue.add([read], now):
+            queued.append(read)
+        if isinstance(batch := queue.pop(now), list):
+            popped += batch
+    while (batch := queue.pop(now)) is not None:
+        if isinstance(batch, list):
+            assert batch
+            popped += batch
         else:
-            assert 0 < turn <= 1 / RESUMES_PER_SECOND
-            now += turn
-    assert sorted(one.account for one in seen) == sorted(one.account for one in expected)
-    assert len(seen) == len(set(seen))
+            assert 0 < batch <= 1 / RESUMES_PER_SECOND
+            now += batch
+    assert sorted(read.account for read in popped) == sorted(read.account for read in queued)
+    assert len(popped) == len(set(popped))

@@ -6,38 +6,47 @@ from livebalance.gateway.api.rest import etag, matches, weak_etag
 from livebalance.wire.identity import Epoch, Position, Revision
 from tests.unit.wire.samples import epochs, revisions
 
-HERE = etag(Position(Epoch("00000000000000a1"), Revision(57)))
+TAG = etag(Position(Epoch("00000000000000a1"), Revision(57)))
 positions = st.builds(Position, epochs, revisions)
-others = st.text(
+other_tags = st.text(
     st.characters(codec="latin-1", exclude_characters='"\x7f', min_codepoint=33), max_size=20
 ).map(lambda text: f'"{text}"')
 
 
-def test_it_is_the_position() -> None:
-    assert HERE == '"00000000000000a1:57"'
-    assert weak_etag(HERE) == 'W/"00000000000000a1:57"'
+def test_etag_is_the_position() -> None:
+    assert TAG == '"00000000000000a1:57"'
+    assert weak_etag(TAG) == 'W/"00000000000000a1:57"'
 
 
 @given(positions, positions)
-def test_another_position_has_another(one: Position, other: Position) -> None:
-    assert matches([etag(one)], etag(other)) == (one == other)
-    assert matches([weak_etag(etag(one))], etag(other)) == matches([etag(one)], weak_etag(etag(other))) == (one == other)
+def test_etags_match_only_at_the_same_position_strong_or_weak(first: Position, second: Position) -> None:
+    is_same, tags = first == second, (etag(first), etag(second))
+    assert matches([tags[0]], tags[1]) == is_same
+    assert matches([weak_etag(tags[0])], tags[1]) == is_same
+    assert matches([tags[0]], weak_etag(tags[1])) == is_same
 
 
-@given(st.lists(others.filter(lambda one: one != HERE)), st.lists(others), st.booleans(), st.booleans())
-def test_it_is_found_in_a_list_and_only_if_it_is_there(
-    before: list[str], after: list[str], in_one: bool, weakly: bool
+@given(
+    st.lists(other_tags.filter(lambda tag: tag != TAG)),
+    st.lists(other_tags),
+    st.booleans(),
+    st.booleans(),
+)
+def test_if_none_match_with_a_list_matches_only_if_the_etag_is_in_it(
+    before: list[str], after: list[str], is_one_header: bool, is_weak: bool
 ) -> None:
-    told = [*before, weak_etag(HERE) if weakly else HERE, *after]
-    assert matches([", ".join(told)] if in_one else told, HERE)
-    assert not matches([",".join(before)], HERE)
+    tags = [*before, weak_etag(TAG) if is_weak else TAG, *after]
+    assert matches([", ".join(tags)] if is_one_header else tags, TAG)
+    assert not matches([",".join(before)], TAG)
 
 
 @given(st.lists(st.text(max_size=40)))
-def test_whatever_else_is_told_is_not_it(told: list[str]) -> None:
-    assert not matches([one for one in told if "*" not in one], HERE)
+def test_if_none_match_with_other_text_does_not_match(values: list[str]) -> None:
+    assert not matches([value for value in values if "*" not in value], TAG)
 
 
-@pytest.mark.parametrize(("told", "found"), [("*", True), (" * ", True), ("", False), (HERE[1:-1], False)])
-def test_any_or_none(told: str, found: bool) -> None:
-    assert matches([told], HERE) == found
+@pytest.mark.parametrize(("value", "matched"), [("*", True), (" * ", True), ("", False), (TAG[1:-1], False)])
+def test_if_none_match_star_matches_any_etag_and_empty_or_unquoted_matches_none(
+    value: str, matched: bool
+) -> None:
+    assert matches([value], TAG) == matched

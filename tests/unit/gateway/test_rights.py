@@ -19,7 +19,7 @@ from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
-from tests.tokens import AUDIENCE, ISSUER, SECRET, claims, signed
+from tests.tokens import AUDIENCE, ISSUER, SECRET, claims, sign
 from tests.unit.wire.samples import accounts
 
 EXPECTED = ExpectedClaims(AUDIENCE, ISSUER)
@@ -97,7 +97,7 @@ def test_each_algorithm_by_its_own_key(token: str) -> None:
 
 def test_what_a_token_gives() -> None:
     given_ = claims(sub="me", sid="login", accounts=["EU-*"])
-    rights = check(signed(given_))
+    rights = check(sign(given_))
     assert rights == Rights("me", "login", parse_scope(["EU-*"]), given_["iat"], Millis(given_["exp"] * 1000))
 
 
@@ -131,19 +131,19 @@ UNAUTHENTICATED = {
     "an address of keys": headed(kid="rsa-1", jku="https://elsewhere.example/keys"),
     "a key nobody knows": headed(kid="rsa-9"),
     "a key of another kind": made(SECRET, "HS256", "ec-1"),
-    "not yet": signed(claims(nbf=NOW + 3600)),
-    "issued in the future": signed(claims(iat=NOW + 3600, exp=NOW + 7200)),
-    "another audience": signed(claims(aud="shop")),
-    "another issuer": signed(claims(iss="somebody")),
-    "past its time, and of another audience": signed(claims(exp=NOW - 3600, aud="shop")),
-    "no audience": signed({k: v for k, v in claims().items() if k != "aud"}),
-    "no end": signed({k: v for k, v in claims().items() if k != "exp"}),
-    "no accounts": signed({k: v for k, v in claims().items() if k != "accounts"}),
-    "accounts that are none": signed(claims(accounts="*")),
-    "an id token": signed(claims(nonce="n")),
+    "not yet": sign(claims(nbf=NOW + 3600)),
+    "issued in the future": sign(claims(iat=NOW + 3600, exp=NOW + 7200)),
+    "another audience": sign(claims(aud="shop")),
+    "another issuer": sign(claims(iss="somebody")),
+    "past its time, and of another audience": sign(claims(exp=NOW - 3600, aud="shop")),
+    "no audience": sign({k: v for k, v in claims().items() if k != "aud"}),
+    "no end": sign({k: v for k, v in claims().items() if k != "exp"}),
+    "no accounts": sign({k: v for k, v in claims().items() if k != "accounts"}),
+    "accounts that are none": sign(claims(accounts="*")),
+    "an id token": sign(claims(nonce="n")),
     "an id token by its type": jwt.encode(claims(), SECRET, "HS256", {"kid": "demo", "typ": "id+jwt"}),
-    "for ever": signed(claims(exp=NOW + 40 * 24 * 3600)),
-    "an end beyond time": signed(claims(exp=10**18, iat=10**18 - 1)),
+    "for ever": sign(claims(exp=NOW + 40 * 24 * 3600)),
+    "an end beyond time": sign(claims(exp=10**18, iat=10**18 - 1)),
     "a subject that is no text": jwt.encode({**claims(), "sub": "x" * 300}, SECRET, "HS256"),
 }
 
@@ -154,21 +154,21 @@ def test_all_that_is_wrong_with_a_token_looks_alike(name: str) -> None:
 
 
 def test_only_one_that_was_good_is_past_its_time() -> None:
-    assert check(signed(claims(exp=NOW - LEEWAY - 10))) == "token_expired"
+    assert check(sign(claims(exp=NOW - LEEWAY - 10))) == "token_expired"
 
 
 def test_clocks_may_differ_a_little() -> None:
     now = int(time.time())
-    late = check(signed(claims(exp=now - LEEWAY + 30)))
+    late = check(sign(claims(exp=now - LEEWAY + 30)))
     assert isinstance(late, Rights)
     assert late.ends_at(Millis(now * 1000)) == late.expires + LEEWAY * 1000
-    assert isinstance(check(signed(claims(nbf=now + LEEWAY - 10, iat=now + LEEWAY - 10))), Rights)
+    assert isinstance(check(sign(claims(nbf=now + LEEWAY - 10, iat=now + LEEWAY - 10))), Rights)
 
 
 @given(st.text() | st.binary().map(lambda raw: jwt.utils.base64url_encode(raw).decode()))
 def test_whatever_is_shown_is_answered(text: str) -> None:
     assert check(text) == "unauthenticated"
-    head, _, mark = signed(claims()).split(".")
+    head, _, mark = sign(claims()).split(".")
     assert check(f"{head}.{text}.{mark}") == "unauthenticated"
 
 

@@ -15,74 +15,74 @@ from tests.unit.wire.samples import epochs, revisions
 Event = dict[str, str]
 
 
-def heard(stream: bytes) -> list[Event]:
-    """As HTML, 9.2.6, says to read it: fields of a block, `data` joined by line feeds."""
+def parse(stream: bytes) -> list[Event]:
+    """Parses a stream as HTML §9.2.6 says: the fields of a block, `data` joined by line feeds."""
     events: list[Event] = []
-    one: Event = {}
+    event: Event = {}
     for line in re.split("\r\n|\n|\r", stream.decode()):
         if not line:
-            if one:
-                events.append(one)
-            one = {}
+            if event:
+                events.append(event)
+            event = {}
             continue
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
-        one[name] = f"{one[name]}\n{value}" if name == "data" and "data" in one else value
-    assert not one, "the last event is whole"
+        event[name] = f"{event[name]}\n{value}" if name == "data" and "data" in event else value
+    assert not event, "the last event is complete"
     return events
 
 
 accounts = st.sampled_from([AccountId(name) for name in ("alice", "bob", "carol")])
-jsons = st.recursive(
-    st.none() | st.integers() | st.text(max_size=20), lambda one: st.lists(one, max_size=3), max_leaves=5
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=20), lambda items: st.lists(items, max_size=3), max_leaves=5
 )
-words = jsons.map(json.encode)
-parcels = st.builds(
-    lambda account, at, frame: Frame(account, None, at, frame),
+texts = values.map(json.encode)
+data_frames = st.builds(
+    lambda account, position, text: Frame(account, None, position, text),
     accounts,
     st.builds(Position, epochs, revisions),
-    words,
+    texts,
 )
 
 
-@given(st.lists(words | parcels, max_size=12), st.integers(0, 12))
-def test_every_frame_arrives_and_each_of_data_says_where_its_reader_is(
-    frames: list[bytes | Frame], cut: int
+@given(st.lists(texts | data_frames, max_size=12), st.integers(0, 12))
+def test_event_of_each_data_frame_has_the_positions_of_its_client_as_id(
+    frames: list[bytes | Frame], split: int
 ) -> None:
-    story = EventEncoder({})
-    events = heard(story.encode(frames[:cut]) + story.encode(frames[cut:]))
-    at: dict[AccountId, Position] = {}
+    encoder = EventEncoder({})
+    events = parse(encoder.encode(frames[:split]) + encoder.encode(frames[split:]))
+    positions: dict[AccountId, Position] = {}
     for frame, event in zip(frames, events, strict=True):
         if isinstance(frame, bytes):
             assert set(event) == {"data"}
             assert event["data"].encode() == frame
         else:
-            at[frame.account] = frame.after
+            positions[frame.account] = frame.after
             assert event["data"].encode() == frame.text
-            assert decode_event_id(event["id"]) == at
+            assert decode_event_id(event["id"]) == positions
 
 
-def test_what_was_resumed_from_stays() -> None:
+def test_event_id_keeps_the_positions_that_the_client_resumed_from() -> None:
     alice, bob = AccountId("alice"), AccountId("bob")
-    here = Position(Epoch("00000000000000a1"), Revision(5))
-    story = EventEncoder({alice: here})
-    (event,) = heard(story.encode([Frame(bob, None, here, b"{}")]))
-    assert decode_event_id(event["id"]) == {alice: here, bob: here}
+    position = Position(Epoch("00000000000000a1"), Revision(5))
+    encoder = EventEncoder({alice: position})
+    (event,) = parse(encoder.encode([Frame(bob, None, position, b"{}")]))
+    assert decode_event_id(event["id"]) == {alice: position, bob: position}
 
 
-def test_lines_inside_a_frame_are_of_it() -> None:
-    (event,) = heard(EventEncoder({}).encode([b'{"a":\r\n1,\r"b"\n:2}']))
+def test_event_of_a_text_with_line_breaks_decodes_to_the_same_json() -> None:
+    (event,) = parse(EventEncoder({}).encode([b'{"a":\r\n1,\r"b"\n:2}']))
     assert json.decode(event["data"]) == {"a": 1, "b": 2}
 
 
-def test_the_end() -> None:
-    (event,) = heard(encode_close(CloseCode.GOODBYE, "drain", 1800))
+def test_close_event_has_the_reason_of_a_websocket_close_and_the_retry() -> None:
+    (event,) = parse(encode_close(CloseCode.GOODBYE, "drain", 1800))
     assert (event["event"], event["retry"]) == ("close", "1800")
-    told: dict[str, Any] = json.decode(event["data"])
-    assert told == {
+    data: dict[str, Any] = json.decode(event["data"])
+    assert data == {
         "code": 4000,
         "reason": {"code": "drain", "message": "the gateway is restarting", "retry_after_ms": 1800},
     }
-    (event,) = heard(encode_close(CloseCode.REVOKED, "revoked"))
+    (event,) = parse(encode_close(CloseCode.REVOKED, "revoked"))
     assert set(event) == {"event", "data"}
     assert json.decode(event["data"])["reason"] == {"code": "revoked", "message": "access was revoked"}

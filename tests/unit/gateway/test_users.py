@@ -1,5 +1,3 @@
-"""When the rights of a client end, and that it is told before."""
-
 from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
 from livebalance.gateway.live.outbox import Outbox
 from livebalance.gateway.live.session import Session, SessionLimits
@@ -13,36 +11,37 @@ def rights(seconds: float) -> Rights:
     return Rights("me", "login", parse_scope(["*"]), WALL // 1000, Millis(int(WALL + seconds * 1000)))
 
 
-def entered(seconds: float) -> tuple[Users, Session]:
-    members = Users(10)
+def users_with_one_session(seconds: float) -> tuple[Users, Session]:
+    """The rights of the session end after these seconds."""
+    users = Users(10)
     session = Session("s", "10.0.0.1", Outbox(1000), 128, SessionLimits())
-    assert members.enter(session, rights(seconds), 0.0, WALL)
-    return members, session
+    assert users.add(session, rights(seconds), 0.0, WALL)
+    return users, session
 
 
-def test_row_12_it_is_told_a_minute_before_and_ends_in_time() -> None:
-    members, session = entered(600)
-    assert not list(members.due(539.9))
-    assert list(members.due(540.1)) == [session]
-    assert session.ends == 600
-    assert not list(members.due(599.9))
-    assert list(members.due(600.1)) == [session]
+def test_row_12_session_is_due_a_minute_before_its_rights_end_and_at_their_end() -> None:
+    users, session = users_with_one_session(600)
+    assert not list(users.pop_due(539.9))
+    assert list(users.pop_due(540.1)) == [session]
+    assert session.ends_at == 600
+    assert not list(users.pop_due(599.9))
+    assert list(users.pop_due(600.1)) == [session]
 
 
-def test_another_token_puts_the_end_off() -> None:
-    members, session = entered(600)
-    members.renew(session, rights(1200), 590.0, Millis(WALL + 590_000))
-    assert not list(members.due(1139.0))
-    assert list(members.due(1141.0)) == [session]
+def test_session_with_renewed_rights_is_due_later() -> None:
+    users, session = users_with_one_session(600)
+    users.renew(session, rights(1200), 590.0, Millis(WALL + 590_000))
+    assert not list(users.pop_due(1139.0))
+    assert list(users.pop_due(1141.0)) == [session]
 
 
-def test_a_token_that_was_taken_late_lasts_for_the_leeway() -> None:
-    members, session = entered(-10)
-    assert list(members.due(1.0)) == [session]
-    assert session.ends == LEEWAY - 10
+def test_session_with_rights_that_are_past_their_end_lasts_for_the_leeway() -> None:
+    users, session = users_with_one_session(-10)
+    assert list(users.pop_due(1.0)) == [session]
+    assert session.ends_at == LEEWAY - 10
 
 
-def test_who_left_is_not_told() -> None:
-    members, session = entered(600)
-    members.leave(session)
-    assert not list(members.due(1000.0))
+def test_session_that_was_removed_is_not_due() -> None:
+    users, session = users_with_one_session(600)
+    users.remove(session)
+    assert not list(users.pop_due(1000.0))

@@ -1,56 +1,67 @@
-"""Whether clients may come here: not while what they need is away, nor once this gateway is going."""
+"""Lifecycle of a gateway: whether it is ready for clients, and how a drain spreads the closes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-AUDITED_WITHIN = 15.0  # seconds
+MAX_AUDIT_AGE = 15.0  # seconds
+GOAWAY_GRACE = 1.0  # seconds for clients to react to `goaway` before the first close of a drain
 
 
 class Readiness:
-    """`leaving`: nobody should be sent here any more; `draining`: nor is let in."""
+    """Whether clients may be sent to this gateway, and whether those that arrive are admitted.
+
+    A gateway that is stopping is not ready, but admits clients until it is draining.
+    """
 
     def __init__(self) -> None:
-        self.leaving = self.draining = False
-        self.redis_here = False
-        self.audited_at: float | None = None
+        self.is_stopping = self.is_draining = False
+        self.redis_connected = False
+        self.audited_at: float | None = None  # monotonic seconds
 
-    def not_ready(self, keys: bool, now: float) -> str | None:
-        """Why no new client should come here; None: one may. `keys`: tokens can be checked."""
-        return "draining" if self.leaving else self._unable(keys, now)
+    def not_ready(self, has_keys: bool, now: float) -> str | None:
+        """Returns why no new client should be sent here; None if the gateway is ready.
 
-    def closed(self, keys: bool, now: float) -> str | None:
-        """Why a client that is here already is not let in."""
-        return "draining" if self.draining else self._unable(keys, now)
+        `has_keys`: tokens can be checked.
+        """
+        return "draining" if self.is_stopping else self._missing(has_keys, now)
 
-    def _unable(self, keys: bool, now: float) -> str | None:
-        if not self.redis_here:
-            return "redis is away"
-        if not keys:
+    def not_admitting(self, has_keys: bool, now: float) -> str | None:
+        """Returns why a new client is rejected; None if it is admitted."""
+        return "draining" if self.is_draining else self._missing(has_keys, now)
+
+    def _missing(self, has_keys: bool, now: float) -> str | None:
+        if not self.redis_connected:
+            return "Redis is unavailable"
+        if not has_keys:
             return "no keys or revocations yet"
-        if self.audited_at is None or self.audited_at < now - AUDITED_WITHIN:
-            return "no audit of late"
+        if self.audited_at is None or self.audited_at < now - MAX_AUDIT_AGE:
+            return "no recent audit"
         return None
 
 
-MOMENT = 1.0  # seconds in which everyone may hear that it is asked to go, and go
-
-
 class DrainSlot(NamedTuple):
-    at: float  # seconds from the beginning
+    """When one client is closed in a drain, and when it may reconnect."""
+
+    delay: float  # seconds from the start of the drain
     retry_after_ms: int
 
 
-def drain_schedule(within: float, window: float, chances: Sequence[float]) -> list[DrainSlot]:
-    """One for each of `chances`, which are in [0, 1): evenly spread over `within` seconds, but for a moment.
+def drain_schedule(period: float, window: float, jitters: Sequence[float]) -> list[DrainSlot]:
+    """Returns a slot for each client: closes evenly over `period`, after a grace, reconnects over `window`.
 
-    Who comes back after the time given comes alone: each has a slot of the window (s), and a chance in its
-    first half, so that neighbours stay apart.
+    Each client has a slot of the window to itself, and reconnects in the first half of it: neighbours stay
+    apart.
+
+    Args:
+        period: Seconds over which connections are closed.
+        window: Seconds over which clients reconnect.
+        jitters: A random number in [0, 1) for each client.
     """
-    count, moment = len(chances), min(MOMENT, within / 5)
+    count, grace = len(jitters), min(GOAWAY_GRACE, period / 5)
     return [
         DrainSlot(
-            moment + (place + 0.5) / count * (within - moment),
-            int((place + chance / 2) / count * window * 1000),
+            grace + (index + 0.5) / count * (period - grace),
+            int((index + jitter / 2) / count * window * 1000),
         )
-        for place, chance in enumerate(chances)
+        for index, jitter in enumerate(jitters)
     ]

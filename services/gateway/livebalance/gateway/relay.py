@@ -1,4 +1,7 @@
-"""Performs what the machines decide: the one place where their effects meet Redis, Postgres and sockets."""
+"""The relay: performs the effects of the pure core on Redis, Postgres and client connections.
+
+Inputs of all kinds arrive here, go to the hub and the sessions, and are followed by `perform`.
+"""
 
 import asyncio
 import random
@@ -12,13 +15,13 @@ from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError
 from livebalance.gateway.lifecycle import Readiness, drain_schedule
-from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session
 from livebalance.gateway.live.sessions import EXPIRED, REVOKED, SessionConfig, Sessions
 from livebalance.gateway.live.status import PipelineStatus
-from livebalance.gateway.postgres.audit import Audit, AccountPositions, count_findings
+from livebalance.gateway.postgres.audit import AccountPositions, Audit, count_findings
 from livebalance.gateway.postgres.loader import AccountLoader, AccountStates, ReadFailure
 from livebalance.gateway.postgres.read_queue import ReadQueue
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
@@ -38,12 +41,12 @@ from livebalance.wire.delta import Delta, ProgressMessage
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 
-TICK = 0.25  # seconds
-READERS = 2  # statements at once for accounts; audits have one of their own
-RETRY_MS = (500, 2500)
-CLOSES_EVERY = 0.005  # seconds, at a drain: those due within are closed together
+TICK_SECONDS = 0.25
+LOADER_WORKERS = 2  # statements at once for account reads; the audit has a connection of its own
+RETRY_AFTER_MS = (500, 2500)
+CLOSE_BATCH_SECONDS = 0.005  # during a drain, closes that are due within this time are made together
 
-_REFUSED: dict[TokenError, Disconnect] = {
+_AUTH_ERRORS: dict[TokenError, Disconnect] = {
     "unauthenticated": NOT_AUTHENTICATED,
     "token_expired": EXPIRED,
     "revoked": REVOKED,
@@ -51,325 +54,336 @@ _REFUSED: dict[TokenError, Disconnect] = {
 }
 
 
-class Link(Protocol):
-    """The socket of one client."""
+class ClientConnection(Protocol):
+    """The transport of one session: a WebSocket or an event stream."""
 
     def flush(self, now: float) -> int:
-        """Write what its outbox holds, if the transport takes bytes; returns how many bytes that were."""
+        """Writes what the outbox holds, if the transport accepts bytes. Returns how many bytes it wrote."""
 
-    def close(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None: ...
+    def close(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None:
+        """Flushes, then closes the connection."""
 
 
 class Relay:
-    """`serve` runs until it is cancelled; meanwhile sockets call the methods for clients."""
+    """Connects the pure core with Redis, Postgres and the clients. `serve` runs until it is cancelled.
+
+    Connections call `admit`, `connect`, `handle_message` and so on, from the same event loop.
+    """
 
     def __init__(
         self,
         settings: Settings,
         pool: "asyncpg.Pool[asyncpg.Record]",
-        terms: SessionConfig,
-        authority: Authenticator,
+        config: SessionConfig,
+        authenticator: Authenticator,
     ) -> None:
-        self._gate = Readiness()
+        self._readiness = Readiness()
         metrics.DRAINING.set(0)
         metrics.CLOSED.labels(int(CloseCode.INTERNAL), "internal")  # an alert asks for its increase
         self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes)
-        self._clients = Sessions(terms, authority.revocations, self._hub)
-        self._authority = authority
-        authority.on_revoked = self._revoked
-        self._pipeline = PipelineStatus()
-        self._links: dict[Session, Link] = {}
-        self._census = ScrapeCollector(self._hub, self._pipeline, self._links)
-        self._journeys = LatencySampler(self._hub)
-        self._new_per_second = settings.connection_rate
-        self._alarm = Timer(self._release)
-        self._deltas = Subscriber(
+        self._sessions = Sessions(config, authenticator.revocations, self._hub)
+        self._authenticator = authenticator
+        authenticator.on_revoked = self._on_revoked
+        self._status = PipelineStatus()
+        self._connections: dict[Session, ClientConnection] = {}
+        self._scrape = ScrapeCollector(self._hub, self._status, self._connections)
+        self._latency = LatencySampler(self._hub)
+        self._connection_rate = settings.connection_rate
+        self._timer = Timer(self._on_timer)
+        self._subscriber = Subscriber(
             settings.redis.get_secret_value(),
             settings.channel_prefix,
             settings.name,
             settings.redis_probe_interval_seconds,
             SubscriberEvents(
-                self._acked,
-                self._heard,
-                self._progress,
-                self._connected,
-                self._lost,
-                self._dropped,
-                authority.request_poll,
-                self._missed,
+                self._on_subscribed,
+                self._on_deltas,
+                self._on_progress,
+                self._on_redis,
+                self._on_redis_lost,
+                self._on_dropped,
+                authenticator.request_poll,
+                self._on_missed,
             ),
         )
-        self._snapshots = AccountLoader(
+        self._loader = AccountLoader(
             pool,
-            self._answered,
-            self._failed,
+            self._on_read,
+            self._on_read_failed,
             ReadQueue(settings.read_rate, settings.max_queued_reads),
             max_revisions=settings.recovery_max_revisions,
             page_rows=settings.recovery_page_rows,
             timeout_seconds=settings.postgres_timeout_seconds,
-            workers=READERS,
+            workers=LOADER_WORKERS,
         )
         self._audit = Audit(
             pool,
-            lambda: list(self._hub.audiences),
+            lambda: list(self._hub.subscribers),
             self._hub.positions,
-            self._audited,
-            self._audit_failed,
+            self._on_audit,
+            self._on_audit_failed,
             interval_seconds=settings.audit_interval_seconds,
             timeout_seconds=settings.postgres_timeout_seconds,
         )
 
     async def serve(self) -> None:
+        """Runs the subscriber, the loader, the audit, the authenticator and the timeouts."""
         async with asyncio.TaskGroup() as group:
             for part in (
-                self._deltas.run,
-                self._snapshots.run,
+                self._subscriber.run,
+                self._loader.run,
                 self._audit.run,
-                self._authority.run,
+                self._authenticator.run,
                 self._tick,
             ):
                 group.create_task(part())
 
     def not_ready(self) -> str | None:
-        """Why no new client should come here; None: one may."""
-        return self._gate.not_ready(self._authority.ready, time.monotonic())
+        """Returns why no new client should be sent to this gateway; None if it is ready."""
+        return self._readiness.not_ready(self._authenticator.ready, time.monotonic())
 
-    def shown(self) -> bytes:
-        """For /metrics."""
-        self._census.collect(_wall())
+    def render_metrics(self) -> bytes:
+        """Returns the metrics in Prometheus' text format."""
+        self._scrape.collect(_wall())
         return render()
 
     # --- clients
 
     def admit(self, address: Address) -> Refusal | None:
-        """None: a client of this address may connect, and counts until `release`."""
+        """Counts a connection of this address until `release`, and returns None; or returns the refusal."""
         now = time.monotonic()
-        if why := self._gate.closed(self._authority.ready, now):
-            return refuse_not_ready(why)
-        turned = self._clients.doorman.admit(address, now)
-        return refuse_over_limit(turned) if turned else None
+        if reason := self._readiness.not_admitting(self._authenticator.ready, now):
+            return refuse_not_ready(reason)
+        rejection = self._sessions.limiter.admit(address, now)
+        return refuse_over_limit(rejection) if rejection else None
 
-    def crowded(self) -> Refusal | None:
-        """Nobody may come in now, whoever it is."""
-        turned = self._clients.doorman.crowded(time.monotonic())
-        return refuse_over_limit(turned) if turned else None
+    def overload(self) -> Refusal | None:
+        """Returns the refusal that applies to any client now, if there is one."""
+        rejection = self._sessions.limiter.overload(time.monotonic())
+        return refuse_over_limit(rejection) if rejection else None
 
     def release(self, address: Address) -> None:
-        self._clients.doorman.leave(address)
+        """Stops counting an admitted connection."""
+        self._sessions.limiter.release(address)
 
-    def connect(self, name: str, address: Address, link: Link) -> Session:
-        """Of a client that was admitted."""
-        session = self._clients.connect(name, address, time.monotonic(), random.random())
-        self._links[session] = link
-        metrics.SESSIONS.set(len(self._links))
+    def connect(self, name: str, address: Address, connection: ClientConnection) -> Session:
+        """Returns a new session for an admitted connection."""
+        session = self._sessions.connect(name, address, time.monotonic(), random.random())
+        self._connections[session] = connection
+        metrics.SESSIONS.set(len(self._connections))
         self.perform()
         return session
 
     def disconnect(self, session: Session) -> None:
-        self._links.pop(session, None)
-        self._census.on_disconnect(session)
-        self._clients.disconnect(session)
-        metrics.SESSIONS.set(len(self._links))
+        """Removes a session. Called when its connection was lost or is being closed."""
+        self._connections.pop(session, None)
+        self._scrape.on_disconnect(session)
+        self._sessions.disconnect(session)
+        metrics.SESSIONS.set(len(self._connections))
         self.perform()
 
     def authenticate(self, session: Session, token: str) -> None:
-        """A token that came with the request. If it is not good, the client may still show another."""
-        verdict = self._authority.check(token)
-        if isinstance(verdict, Rights):
-            self.authorize(session, verdict)
+        """Checks the token of a request. If it is not valid, the client may still send another."""
+        rights = self._authenticator.check(token)
+        if isinstance(rights, Rights):
+            self.authorize(session, rights)
         else:
-            session.unwelcome = _REFUSED[verdict]
+            session.auth_error = _AUTH_ERRORS[rights]
 
     def authorize(self, session: Session, rights: Rights) -> None:
-        """Its token is good, and gives it these."""
-        self._clients.vouched(session, None, rights, time.monotonic(), _wall())
+        """Gives a session the rights of its valid token."""
+        self._sessions.authorize(session, None, rights, time.monotonic(), _wall())
         self.perform()
 
     def receive(self, session: Session, text: bytes) -> None:
+        """Handles a message and performs its effects."""
         self.handle_message(session, text)
         self.perform()
 
     def handle_message(self, session: Session, text: bytes) -> None:
-        """What it asks for is done with `perform`: who says several things at once is answered at once."""
-        self._clients.receive(session, text, time.monotonic())
+        """Handles a message. The caller calls `perform` after the last message of a read."""
+        self._sessions.receive(session, text, time.monotonic())
         self._check_tokens()
-        if self._hub.effects.hangups:
+        if self._hub.effects.disconnects:
             self.perform()
 
     def set_writable(self, session: Session, writable: bool) -> None:
-        self._clients.writable(session, writable)
+        """Sets whether the transport of a session accepts bytes."""
+        self._sessions.set_writable(session, writable)
         if writable:
             self.perform()
 
-    async def drain(self, notice: float, seconds: float) -> None:
-        """Asks every client to go elsewhere, then closes those that stay one by one, over that time.
+    async def drain(self, delay: float, period: float) -> None:
+        """Asks all clients to reconnect elsewhere, then closes the remaining connections over the period.
 
-        They come back over the same time, or over as long as one gateway needs to let them all in. Who sends
-        clients here has the notice to see that there is to be none: who went would be sent back, and refused.
+        Clients reconnect over the same period, or over the time that one gateway needs to accept them all.
+        During the delay `/readyz` fails, but clients are still accepted: until load balancers have seen it,
+        they send clients back to this gateway. Times are in seconds.
         """
-        self._gate.leaving = True
+        self._readiness.is_stopping = True
         metrics.DRAINING.set(1)
-        if self._links:
-            await asyncio.sleep(notice)
-        self._gate.draining = True
-        self._clients.drain(int(seconds * 1000))
+        if self._connections:
+            await asyncio.sleep(delay)
+        self._readiness.is_draining = True
+        self._sessions.announce_drain(int(period * 1000))
         self.perform()
-        links = list(self._links.values())  # nobody comes in any more
-        window = max(seconds, len(links) / self._new_per_second)
-        began = time.monotonic()
-        for link, (at, retry_after_ms) in zip(
-            links, drain_schedule(seconds, window, [random.random() for _ in links]), strict=True
-        ):
-            if (wait := began + at - time.monotonic()) > CLOSES_EVERY:
+        connections = list(self._connections.values())  # no client is accepted any more
+        window = max(period, len(connections) / self._connection_rate)
+        started = time.monotonic()
+        schedule = drain_schedule(period, window, [random.random() for _ in connections])
+        for connection, slot in zip(connections, schedule, strict=True):
+            if (wait := started + slot.delay - time.monotonic()) > CLOSE_BATCH_SECONDS:
                 await asyncio.sleep(wait)
-            if not self._links:
-                break  # all have gone by themselves
-            link.close(CloseCode.GOODBYE, "drain", retry_after_ms)
+            if not self._connections:
+                break  # all clients have left by themselves
+            connection.close(CloseCode.GOODBYE, "drain", slot.retry_after_ms)
 
     # --- rights
 
     def _check_tokens(self) -> None:
-        shown, self._hub.effects.tokens = self._hub.effects.tokens, []
-        for session, token in shown:
-            self._check(session, token)
+        tokens, self._hub.effects.tokens_to_check = self._hub.effects.tokens_to_check, []
+        for session, token in tokens:
+            self._check_token(session, token)
 
-    def _check(self, session: Session, shown: Authenticate) -> None:
-        verdict = self._authority.check(shown.token)
-        if isinstance(verdict, Rights):
-            self._clients.vouched(session, shown.request, verdict, time.monotonic(), _wall())
+    def _check_token(self, session: Session, command: Authenticate) -> None:
+        rights = self._authenticator.check(command.token)
+        if isinstance(rights, Rights):
+            self._sessions.authorize(session, command.request, rights, time.monotonic(), _wall())
         else:
-            self._clients.refused(session, _REFUSED[verdict])
+            self._sessions.reject(session, _AUTH_ERRORS[rights])
 
-    def _revoked(self, some: Iterable[Revocation]) -> None:
-        self._clients.revoked(some)
+    def _on_revoked(self, revocations: Iterable[Revocation]) -> None:
+        self._sessions.revoke(revocations)
         self.perform()
 
     # --- Redis
 
-    def _acked(self, accounts: Sequence[AccountId]) -> None:
+    def _on_subscribed(self, accounts: Sequence[AccountId]) -> None:
         for account in accounts:
-            self._hub.acked(account)
+            self._hub.on_subscribed(account)
         self.perform()
 
-    def _heard(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
-        timed = self._journeys.start(deltas)
+    def _on_deltas(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
+        sample = self._latency.start(deltas)
         for account, delta in deltas:
-            self._hub.delta(account, delta)
+            self._hub.on_delta(account, delta)
         metrics.DELTAS.inc(len(deltas))
         self.perform()
-        if timed:
-            self._journeys.finish(*timed)
+        if sample:
+            self._latency.finish(*sample)
 
-    def _progress(self, progress: ProgressMessage) -> None:
-        self._pipeline.behind(progress.lane, progress.behind, time.monotonic())
+    def _on_progress(self, progress: ProgressMessage) -> None:
+        self._status.on_progress(progress.lane, progress.behind, time.monotonic())
 
-    def _dropped(self, reason: str) -> None:
-        metrics.DROPPED.labels(reason).inc()
+    def _on_dropped(self, kind: str) -> None:
+        metrics.DROPPED.labels(kind).inc()
 
-    def _lost(self, reason: str) -> None:
+    def _on_redis_lost(self, reason: str) -> None:
         metrics.REDIS_LOST.labels(reason).inc()
 
-    def _missed(self) -> None:
+    def _on_missed(self) -> None:
         self._audit.run_now()
 
-    def _connected(self, here: bool) -> None:
-        self._gate.redis_here = here
-        self._pipeline.redis(here)
-        self._say_status()
-        if here:
-            self._audit.run_now()  # what was published meanwhile is lost
+    def _on_redis(self, connected: bool) -> None:
+        self._readiness.redis_connected = connected
+        self._status.on_redis(connected)
+        self._send_status()
+        if connected:
+            self._audit.run_now()  # messages that were published meanwhile are lost
 
     # --- Postgres
 
-    def _answered(self, answers: Sequence[tuple[AccountRead, AccountStates]]) -> None:
+    def _on_read(self, answers: Sequence[tuple[AccountRead, AccountStates]]) -> None:
         now = time.monotonic()
-        for read, found in answers:
-            self._hub.answered(read, found, now)
+        for read, states in answers:
+            self._hub.on_read(read, states, now)
         metrics.READS.inc(len(answers))
         self.perform()
 
-    def _failed(self, reads: Sequence[AccountRead], why: ReadFailure) -> None:
+    def _on_read_failed(self, reads: Sequence[AccountRead], failure: ReadFailure) -> None:
         for read in reads:
-            self._hub.failed(read, random.randint(*RETRY_MS))
-        metrics.FAILED_READS.labels(why).inc(len(reads))
+            self._hub.on_read_failed(read, random.randint(*RETRY_AFTER_MS))
+        metrics.FAILED_READS.labels(failure).inc(len(reads))
         self.perform()
 
-    def _audited(self, asked: AccountPositions, finding: AuditFinding) -> None:
+    def _on_audit(self, compared: AccountPositions, finding: AuditFinding) -> None:
         now = time.monotonic()
-        self._gate.audited_at = now
-        self._deltas.subscribe_lanes(finding.partitions)
-        self._hub.audited(asked, finding, now)
-        self._pipeline.audited(finding, now, _wall())
-        for reason, count in count_findings(asked, finding).items():
+        self._readiness.audited_at = now
+        self._subscriber.subscribe_lanes(finding.partitions)
+        self._hub.on_audit(compared, finding, now)
+        self._status.on_audit(finding, now, _wall())
+        for reason, count in count_findings(compared, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
-        self._say_status()
+        self._send_status()
         self.perform()
 
-    def _audit_failed(self) -> None:
-        self._pipeline.postgres_away()
-        self._say_status()
+    def _on_audit_failed(self) -> None:
+        self._status.on_audit_failed()
+        self._send_status()
 
-    # --- what is to be done
+    # --- effects
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             self._hub.tick(now)
-            self._clients.tick(now, _wall())
-            self._say_status()
+            self._sessions.tick(now, _wall())
+            self._send_status()
             self.perform()
 
-    def _say_status(self) -> None:
-        if status := self._pipeline.changed(time.monotonic(), _wall()):
-            self._clients.tell(status)
+    def _send_status(self) -> None:
+        if status := self._status.next_status(time.monotonic(), _wall()):
+            self._sessions.set_status(status)
             self.perform()
 
     def perform(self) -> None:
-        """All that is to be done by now."""
+        """Performs all effects that were collected since the last call."""
         self._check_tokens()
-        done = self._hub.take()
-        if done.subscriptions:
-            wanted = done.subscriptions
-            self._deltas.subscribe([account for account, there in wanted.items() if there])
-            self._deltas.unsubscribe([account for account, there in wanted.items() if not there])
-        if done.reads:
-            self._snapshots.request(done.reads)
-        if done.touched:
-            self._deliver(done.touched)
-        if spared := self._hub.trail.take_spared():
-            metrics.HISTORY_RECOVERIES.inc(spared)
-        for why in done.repairs:
-            metrics.REPAIRS.labels(why).inc()
-        self._alarm.set(self._clients.due)
-        for session, hangup in done.hangups:
-            if link := self._links.get(session):
-                link.close(hangup.code, hangup.reason, _spread(hangup.retry_after_ms))
+        effects = self._hub.drain_effects()
+        if effects.redis_subscriptions:
+            wanted = effects.redis_subscriptions
+            self._subscriber.subscribe([account for account, subscribed in wanted.items() if subscribed])
+            self._subscriber.unsubscribe(
+                [account for account, subscribed in wanted.items() if not subscribed]
+            )
+        if effects.reads:
+            self._loader.request(effects.reads)
+        if effects.sessions_to_flush:
+            self._flush(effects.sessions_to_flush)
+        if recoveries := self._hub.history.drain_recoveries():
+            metrics.HISTORY_RECOVERIES.inc(recoveries)
+        for reason in effects.opened_gaps:
+            metrics.REPAIRS.labels(reason).inc()
+        self._timer.set(self._sessions.due)
+        for session, disconnect in effects.disconnects:
+            if connection := self._connections.get(session):
+                connection.close(disconnect.code, disconnect.reason, _jitter(disconnect.retry_after_ms))
 
-    def _deliver(self, touched: Iterable[Session]) -> None:
-        """The innermost loop of a gateway: once for each client a delta goes to."""
-        now, links, sent = time.monotonic(), self._links, 0
-        for session in touched:
-            if link := links.get(session):
+    def _flush(self, sessions: Iterable[Session]) -> None:
+        """Writes the outboxes. The innermost loop of a gateway: once for each client that gets a delta."""
+        now, connections, sent = time.monotonic(), self._connections, 0
+        for session in sessions:
+            if connection := connections.get(session):
                 failpoints.at("while_delivering")
-                sent += link.flush(now)
-                if session.outbox.remarkable:
-                    self._look(session)
+                sent += connection.flush(now)
+                if session.outbox.needs_attention:
+                    self._after_flush(session)
         metrics.BYTES.inc(sent)
 
-    def _look(self, session: Session) -> None:
-        if session.outbox.held:
-            self._clients.hold(session)
+    def _after_flush(self, session: Session) -> None:
+        if session.outbox.is_delayed:
+            self._sessions.schedule(session)
         record_session_stats(session)
 
-    def _release(self) -> None:
-        """For clients that want data less often than they come."""
-        self._clients.release(time.monotonic())
+    def _on_timer(self) -> None:
+        """Flushes clients that asked for a lower rate, when their data is due."""
+        self._sessions.flush_due(time.monotonic())
         self.perform()
 
 
-def _spread(retry_after_ms: int | None) -> int | None:
-    """So that those who are closed at once do not come back at once."""
+def _jitter(retry_after_ms: int | None) -> int | None:
+    """Returns up to twice the wait, so that clients that are closed together do not reconnect together."""
     return None if retry_after_ms is None else random.randint(retry_after_ms, 2 * retry_after_ms)
 
 

@@ -1,4 +1,4 @@
-"""One timer, for what is due next."""
+"""A timer that can be set again, for whatever is due next."""
 
 import asyncio
 import time
@@ -6,23 +6,23 @@ from collections.abc import Callable
 
 
 class Timer:
-    """Calls `ring` when it is time, once for each time it is set to."""
+    """Calls `callback` at the time that was set last, once."""
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
         self._due: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._handle: asyncio.TimerHandle | None = None
 
     def set(self, due: float | None) -> None:
-        """For a moment of the monotonic clock, in seconds, instead of any before; None: for none."""
+        """Sets the time, in monotonic seconds, in place of an earlier one. None: no call."""
         if due == self._due:
             return
-        if self._timer:
-            self._timer.cancel()
-        self._timer, self._due = None, due
+        if self._handle:
+            self._handle.cancel()
+        self._handle, self._due = None, due
         if due is not None:
-            self._timer = asyncio.get_running_loop().call_later(due - time.monotonic(), self._rings)
+            self._handle = asyncio.get_running_loop().call_later(due - time.monotonic(), self._call)
 
-    def _rings(self) -> None:
+    def _call(self) -> None:
         self._due = None
-        self._ring()
+        self._callback()

@@ -1,138 +1,113 @@
-"""Who may come in: bounds on connections of this gateway and of one address, and on how fast they come."""
+"""Limits of connections: how many, and how many new ones per second, for a gateway and for each address."""
 
-from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from typing import Literal, NamedTuple
 
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.rate import RateLimiter
 
-Address = str  # of a client, as text
-
-
-class TrustedProxies(Container[Address]):
-    """Who stands before us: addresses, and networks as 10.0.0.0/8. Raises ValueError for what is neither."""
-
-    def __init__(self, told: Iterable[str]) -> None:
-        self._networks = [ip_network(one) for one in told]
-
-    def __contains__(self, peer: object) -> bool:
-        try:
-            where = ip_address(str(peer))
-        except ValueError:
-            return False
-        return any(where in network for network in self._networks)
-
-
-def client_address(peer: Address, forwarded: str, proxies: Container[Address]) -> Address:
-    """Of a client: who is connected, or whom a proxy of ours put last into X-Forwarded-For.
-
-    Whatever is no address is not believed either: it would be counted, and told in the log.
-    """
-    told = forwarded.rpartition(",")[2].strip()
-    if peer not in proxies or not told:
-        return peer
-    try:
-        return str(ip_address(told))
-    except ValueError:
-        return peer
-
-
-SPARE = 10_000  # addresses that are remembered though nobody is connected from them
-STRIKES = 3  # a client that was closed for its rate this often, in
-STRIKES_WITHIN = 600.0  # seconds, is not asked to come back
-
-
-AT_ONCE = 64  # handshakes of a gateway, whatever it bears in a second: those it has wait while it does them
+MAX_IDLE_ADDRESSES = 10_000  # remembered beyond those that can be connected
+MAX_STRIKES = 3  # closes of a client for its rate, within
+STRIKE_WINDOW = 600.0  # seconds, before the client is closed for good
+MAX_BURST = 64  # handshakes at once, whatever the rate: connected clients wait while these run
+RETRY_AFTER_FULL = 10.0  # seconds
 
 
 class ConnectionLimits(NamedTuple):
-    """The bounds: how many may be here, and new ones a second; of an address twice as many at once."""
+    """Limits of a gateway and of each client address. Rates are new connections per second, on average."""
 
-    connections: int
-    per_second: float
-    address_connections: int
-    address_per_second: float
+    max_connections: int
+    rate: float
+    max_connections_per_address: int
+    rate_per_address: float  # twice as many at once
 
 
 class Rejection(NamedTuple):
-    """A client that may not come in now."""
+    """Why a connection is rejected now, and the seconds until a retry can succeed."""
 
-    why: Literal["full", "too_fast", "address_full", "address_too_fast"]
-    seconds: float  # until it is worth another try
+    reason: Literal["full", "too_fast", "address_full", "address_too_fast"]
+    retry_after: float
 
     @property
-    def by_address(self) -> bool:
-        """It is this address that is too many, not all of them."""
-        return self.why.startswith("address")
+    def is_of_address(self) -> bool:
+        """Whether the limit is that of the client's address, and not that of the gateway."""
+        return self.reason.startswith("address")
 
 
 @dataclass(slots=True)
-class _Known:
-    coming: RateLimiter
-    strikes: RateLimiter = field(default_factory=lambda: RateLimiter(STRIKES / STRIKES_WITHIN, STRIKES - 1))
-    connected: int = 0
+class _AddressState:
+    rate: RateLimiter
+    strikes: RateLimiter = field(
+        default_factory=lambda: RateLimiter(MAX_STRIKES / STRIKE_WINDOW, MAX_STRIKES - 1)
+    )
+    connections: int = 0
 
-    def forgotten(self, now: float) -> bool:
-        return not self.connected and self.coming.is_full(now) and self.strikes.is_full(now)
+    def is_idle(self, now: float) -> bool:
+        return not self.connections and self.rate.is_full(now) and self.strikes.is_full(now)
 
 
 class ConnectionLimiter:
-    def __init__(self, house: ConnectionLimits) -> None:
-        self._house = house
-        self._coming = RateLimiter(house.per_second, min(AT_ONCE, 2 * house.per_second))
-        self._known: dict[Address, _Known] = {}
-        self._room = house.connections + SPARE  # addresses
-        self.connected = 0
+    """Admits connections within the limits. Times are monotonic seconds."""
 
-    def admit(self, client_address: Address, now: float) -> Rejection | None:
-        """None: it is in, and counts until it leaves."""
-        known = self._of(client_address, now)
-        turned = self._turned(known, now)
-        if turned is None:
-            known.connected += 1
-            self.connected += 1
-        return turned
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
+        self._rate = RateLimiter(limits.rate, min(MAX_BURST, 2 * limits.rate))
+        self._addresses: dict[Address, _AddressState] = {}
+        self._max_addresses = limits.max_connections + MAX_IDLE_ADDRESSES
+        self.connections = 0
 
-    def crowded(self, now: float) -> Rejection | None:
-        """Whoever it were could not come in: that is cheaper to say before anything is known of it."""
-        if self.connected >= self._house.connections:
-            return Rejection("full", 10.0)
-        if wait := self._coming.wait(now):
+    def admit(self, address: Address, now: float) -> Rejection | None:
+        """Counts a connection until `release`, and returns None; or returns why it is rejected."""
+        state = self._state(address, now)
+        rejection = self._check(state, now)
+        if rejection is None:
+            state.connections += 1
+            self.connections += 1
+        return rejection
+
+    def overload(self, now: float) -> Rejection | None:
+        """Returns the rejection that applies to any client now.
+
+        Checked before a request is parsed, because that is cheaper.
+        """
+        if self.connections >= self._limits.max_connections:
+            return Rejection("full", RETRY_AFTER_FULL)
+        if wait := self._rate.wait(now):
             return Rejection("too_fast", wait)
         return None
 
-    def _turned(self, known: _Known, now: float) -> Rejection | None:
-        """An address that is turned away does not use up what the others may."""
-        if known.connected >= self._house.address_connections:
-            return Rejection("address_full", 10.0)
-        if crowded := self.crowded(now):
-            return crowded
-        if wait := known.coming.take(now):
+    def _check(self, state: _AddressState, now: float) -> Rejection | None:
+        """Checks the limits. A rejected address does not use up the gateway's rate."""
+        if state.connections >= self._limits.max_connections_per_address:
+            return Rejection("address_full", RETRY_AFTER_FULL)
+        if overload := self.overload(now):
+            return overload
+        if wait := state.rate.try_acquire(now):
             return Rejection("address_too_fast", wait)
-        self._coming.owe(now, 1)
+        self._rate.consume(now, 1)
         return None
 
-    def leave(self, client_address: Address) -> None:
-        self._known[client_address].connected -= 1
-        self.connected -= 1
+    def release(self, address: Address) -> None:
+        """Removes an admitted connection."""
+        self._addresses[address].connections -= 1
+        self.connections -= 1
 
-    def strike(self, client_address: Address, now: float) -> bool:
-        """It was too much, and is asked to leave. Whether that was once too often."""
-        return self._of(client_address, now).strikes.take(now) > 0
+    def strike(self, address: Address, now: float) -> bool:
+        """Counts a close for an exceeded rate. Returns whether the address has had too many of them."""
+        return self._state(address, now).strikes.try_acquire(now) > 0
 
-    def _of(self, client_address: Address, now: float) -> _Known:
-        known = self._known.get(client_address)
-        if known is None:
-            if len(self._known) >= self._room:
-                self._forget(now)
-            per_second = self._house.address_per_second
-            known = self._known[client_address] = _Known(RateLimiter(per_second, 2 * per_second))
-        return known
+    def _state(self, address: Address, now: float) -> _AddressState:
+        state = self._addresses.get(address)
+        if state is None:
+            if len(self._addresses) >= self._max_addresses:
+                self._forget_addresses(now)
+            rate = self._limits.rate_per_address
+            state = self._addresses[address] = _AddressState(RateLimiter(rate, 2 * rate))
+        return state
 
-    def _forget(self, now: float) -> None:
-        """Those of whom nothing counts any more; of a flood of addresses, all who are not connected."""
-        kept = {one: known for one, known in self._known.items() if not known.forgotten(now)}
-        if len(kept) >= self._room:
-            kept = {one: known for one, known in kept.items() if known.connected}
-        self._known = kept
+    def _forget_addresses(self, now: float) -> None:
+        """Forgets the idle addresses; if that is not enough, all that are not connected."""
+        kept = {address: state for address, state in self._addresses.items() if not state.is_idle(now)}
+        if len(kept) >= self._max_addresses:
+            kept = {address: state for address, state in kept.items() if state.connections}
+        self._addresses = kept

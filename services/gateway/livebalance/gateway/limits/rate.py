@@ -1,35 +1,35 @@
-"""How often something may happen."""
+"""A rate limiter: the generic cell rate algorithm (ITU-T I.371, annex A)."""
 
 
 class RateLimiter:
-    """`burst` at once, and `per_second` over time: the generic cell rate algorithm (ITU-T I.371, annex A).
+    """Allows `burst` at once, and `per_second` on average. Times are monotonic seconds.
 
-    One number says all: when the bucket will be full again.
+    Its whole state is the time at which the full burst is available again.
     """
 
-    __slots__ = ("_depth", "_full_at", "_interval")
+    __slots__ = ("_burst_seconds", "_full_at", "_interval")
 
     def __init__(self, per_second: float, burst: float) -> None:
         self._interval = 1 / per_second
-        self._depth = burst / per_second  # seconds
+        self._burst_seconds = burst / per_second
         self._full_at = 0.0
 
     def wait(self, now: float, count: int = 1) -> float:
-        """Seconds until there is enough; 0: there is."""
-        wait = max(self._full_at, now) + count * self._interval - now - self._depth
-        return wait if wait > 1e-9 else 0.0  # less is rounding
+        """Returns the seconds until `count` is available (0: now)."""
+        wait = max(self._full_at, now) + count * self._interval - now - self._burst_seconds
+        return wait if wait > 1e-9 else 0.0  # less is a rounding error
 
-    def take(self, now: float, count: int = 1) -> float:
-        """0: there was enough, and it is taken. Else the seconds until there is, and nothing is taken."""
+    def try_acquire(self, now: float, count: int = 1) -> float:
+        """Acquires `count` and returns 0, or acquires nothing and returns the seconds to wait."""
         if wait := self.wait(now, count):
             return wait
-        self.owe(now, count)
+        self.consume(now, count)
         return 0.0
 
-    def owe(self, now: float, count: int) -> None:
-        """Takes it though there may not be so much: the next waits the longer."""
+    def consume(self, now: float, count: int) -> None:
+        """Acquires `count` even if it is not available. Later callers wait longer."""
         self._full_at = max(self._full_at, now) + count * self._interval
 
     def is_full(self, now: float) -> bool:
-        """Nothing was taken that counts any more: a new one is as good."""
+        """Returns whether the full burst is available, as in a new limiter."""
         return self._full_at <= now

@@ -1,224 +1,233 @@
-"""One account as this gateway follows it: its position, the deltas that make it grow, holes and their repair.
+"""The channel of one account: its position, the deltas that advance it, its gaps and their repair.
 
-Redis may lose, repeat and reorder. A delta that does not begin where the channel is opens a hole; while there
-is one nothing is relayed, and a read of Postgres from the channel's position closes it.
+Redis may lose, repeat and reorder messages. A delta that does not begin at the channel's position opens a
+gap (docs/guarantees.md#gap). During a gap nothing is relayed, and a read of Postgres closes it.
 
-The join law: the channel is subscribed, and keeps every delta that comes while a read is on its way, so what
-a read says is completed by what was kept. Hence a read is shared by whoever asks while it is on its way.
+The channel is subscribed, and buffers all deltas, while a read runs. Those that follow on what was read
+complete it (docs/guarantees.md#join). So all clients that ask during a read share its answer.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from livebalance.gateway.live.outbox import Frame
-from livebalance.gateway.live.recovery import Recovery, farewell
+from livebalance.gateway.live.recovery import Recovery, erased_frame
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Lane, Position
 from livebalance.wire.timestamp import Millis
 
-After = Position | None  # what a reader has; None: nothing
-Answers = Mapping[After, Recovery]  # all of one moment
+# Recoveries by the position of the clients that asked, all of one moment. None: clients without any state.
+Recoveries = Mapping[Position | None, Recovery]
 
-KEPT_BYTES = (
+MAX_BUFFERED_BYTES = (
     256 * 1024
-)  # of deltas while a read is on its way; with more they are dropped: a read must follow
-READ_AT_ONCE = 64  # positions of one account in one read; the others wait for the next
+)  # of deltas during a read; beyond it they are dropped, and another read follows
+MAX_POSITIONS_PER_READ = 64  # clients at further positions wait for the next read
 
 
-# Why a hole opened: a delta beyond the next; one that says only that there is more; another epoch; Postgres
-# went back; too much came while it was read; a read brought one page of many; an audit found what was lost.
-Why = Literal["gap", "header_only", "epoch", "back", "overflow", "pages", "audit"]
+# Why a gap opened: the delta was not the next ("gap") or had no content ("header_only"); the epoch changed;
+# Postgres lost commits ("back"); too many deltas arrived during a read ("overflow"); a read returned one of
+# several pages; an audit found a revision that never arrived.
+GapReason = Literal["gap", "header_only", "epoch", "back", "overflow", "pages", "audit"]
 
 
-class Claim(NamedTuple):
-    """At `at` the account is complete as of `as_of`, it was found at `since` (s)."""
+class StoredPosition(NamedTuple):
+    """The position of an account that an audit or a read found in Postgres at `seen_at` (monotonic s)."""
 
-    at: Position
-    as_of: Millis | None
-    since: float
-
-
-class DeltaOutcome(NamedTuple):
-    """Of a read. `relayed` is for those in step; `led` leads on from what was read, for those who asked."""
-
-    relayed: list[Frame]
-    led: list[Frame]
+    position: Position
+    as_of: Millis | None  # the account is complete as of that time once `position` was relayed
+    seen_at: float
 
 
-def frame_of_delta(account: AccountId, delta: Delta) -> Frame:
-    """Built once for all who follow; without a frame when the delta is a header alone."""
+class ReadOutcome(NamedTuple):
+    """The frames that follow from a finished read."""
+
+    to_relay: list[Frame]  # for subscriptions that are in step
+    continuation: list[Frame]  # from the position that was read, for subscriptions that waited for the read
+
+
+def delta_frame(account: AccountId, delta: Delta) -> Frame:
+    """Returns the frame that all subscribers share. Its text is empty if the delta has no content."""
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     if delta.gone:
-        return farewell(account, before, after)
+        return erased_frame(account, before, after)
     if delta.header_only:
         return Frame(account, before, after, b"")
-    return Frame(account, before, after, delta.text, merges=True)
+    return Frame(account, before, after, delta.text, mergeable=True)
 
 
-def lead(truth: Position, kept: Iterable[Frame]) -> list[Frame]:
-    """The parcels that continue `truth` without a hole."""
-    led: list[Frame] = []
-    for one in kept:
-        if one.before == truth and one.text:
-            led.append(one)
-            truth = one.after
-        elif one.after.epoch != truth.epoch or one.after.revision > truth.revision:
+def continuation(position: Position, frames: Iterable[Frame]) -> list[Frame]:
+    """Returns those of the frames that lead on from the position without a gap."""
+    following: list[Frame] = []
+    for frame in frames:
+        if frame.before == position and frame.text:
+            following.append(frame)
+            position = frame.after
+        elif frame.after.epoch != position.epoch or frame.after.revision > position.revision:
             break
-    return led
+    return following
 
 
 class Channel:
-    """`at` is None until the first read; what is there is complete as of `as_of`."""
+    """State of one account. Inputs are deltas, reads and audits."""
 
-    def __init__(self, account: AccountId, since: float) -> None:
+    def __init__(self, account: AccountId, created_at: float) -> None:
+        """Creates a channel that is neither subscribed nor read; `created_at` is in monotonic seconds."""
         self.account = account
-        self.since = since  # seconds; when it was first wanted
-        self.subscribed = False
-        self.at: Position | None = None
+        self.created_at = created_at
+        self.subscribed = False  # Redis has acknowledged the subscription
+        self.position: Position | None = None  # None until the first read
         self.lane: Lane | None = None
-        self.as_of: Millis | None = None
-        self.hole = False
-        self.why: Why | None = None  # what opened a hole that nobody has counted yet
-        self.claim: Claim | None = None  # the oldest that is not reached yet
-        self._wanted: set[After] = set()  # to be read next
-        self._reading: frozenset[After] | None = None
-        self._start: After = None  # where the channel was when the read began
-        self._kept: list[Frame] = []  # since the read began
-        self._kept_bytes = 0
+        self.as_of: Millis | None = None  # complete as of that time at `position`
+        self.has_gap = False
+        self.uncounted_gap: GapReason | None = None  # for the metrics
+        self.expected: StoredPosition | None = None  # the oldest that `position` has not reached
+        self._requested: set[Position | None] = set()  # to be read next
+        self._reading: frozenset[Position | None] | None = None  # None: no read is running
+        self._position_at_start: Position | None = None  # of the running read
+        self._buffered: list[Frame] = []  # since the running read began
+        self._buffered_bytes = 0
 
     # --- reads
 
-    def want(self, after: After) -> None:
-        """A reader at `after` wants an answer. A read on its way will do: deltas are kept since it began."""
-        if self._reading is None or after not in self._reading:
-            self._wanted.add(after)
+    def request_read(self, position: Position | None) -> None:
+        """Requests a read for a client at `position`, unless the running read covers it."""
+        if self._reading is None or position not in self._reading:
+            self._requested.add(position)
 
-    def begin(self) -> frozenset[After] | None:
-        """The positions to read from now, if any; `answered` or `failed` is told what came of it.
+    def begin_read(self) -> frozenset[Position | None] | None:
+        """Begins the next read and returns its positions, or None if no read can begin.
 
-        The first read waits until Redis has acknowledged the subscription (design: join).
+        The first read waits until Redis has acknowledged the subscription (docs/guarantees.md#join).
         """
-        if self._reading is not None or not self._wanted or not (self.subscribed or self.at):
+        if self._reading is not None or not self._requested or not (self.subscribed or self.position):
             return None
-        first = {self.at} if self.hole else set()
-        rest = list(self._wanted - first)[: READ_AT_ONCE - len(first)]
+        first = {self.position} if self.has_gap else set()
+        rest = list(self._requested - first)[: MAX_POSITIONS_PER_READ - len(first)]
         self._reading = frozenset(first.union(rest))
-        self._wanted -= self._reading
-        self._start = self.at
+        self._requested -= self._reading
+        self._position_at_start = self.position
         return self._reading
 
-    def failed(self) -> frozenset[After]:
-        """The read brought nothing. Returns who is still unanswered; a hole wants another read."""
+    def on_read_failed(self) -> frozenset[Position | None]:
+        """Ends the read and returns the positions that it leaves without an answer."""
         unanswered = self._reading or frozenset()
-        self._end()
-        if self.hole:
-            self._wanted.add(self.at)
+        self._end_read()
+        if self.has_gap:
+            self._requested.add(self.position)
         return unanswered
 
-    def answered(self, answers: Answers, now: float) -> DeltaOutcome:
-        found = next(iter(answers.values()))
-        own = answers.get(self.at) if self.hole else None
-        overflowed, kept = self._kept_bytes > KEPT_BYTES, self._kept
-        start, led = self._start, lead(found.truth, kept)
-        self._end()
-        relayed: list[Frame] = []
+    def on_read(self, recoveries: Recoveries, now: float) -> ReadOutcome:
+        """Ends the read, and moves the channel to what was read and buffered."""
+        recovery = next(iter(recoveries.values()))
+        own = recoveries.get(self.position) if self.has_gap else None
+        overflowed, buffered = self._buffered_bytes > MAX_BUFFERED_BYTES, self._buffered
+        start, following = self._position_at_start, continuation(recovery.current, buffered)
+        self._end_read()
+        to_relay: list[Frame] = []
         if own:
-            relayed = self._move(own, overflowed)
-        elif self.at is None:
-            self._move(found._replace(at=found.truth), overflowed)
-        elif start is None or found.truth.epoch != start.epoch or found.truth.revision < start.revision:
-            # Another epoch, or Postgres is behind what was relayed before it was asked.
-            self._open_hole("back" if start and found.truth.epoch == start.epoch else "epoch")
-        self._learn(found, now)
-        if not self.hole:
-            relayed += [one for one in kept if self._advance(one)]
-        return DeltaOutcome(relayed, led)
+            to_relay = self._move_to(own, overflowed)
+        elif self.position is None:
+            self._move_to(recovery._replace(reached=recovery.current), overflowed)
+        elif (
+            start is None
+            or recovery.current.epoch != start.epoch
+            or recovery.current.revision < start.revision
+        ):
+            # Another epoch, or Postgres has less than was relayed before the read.
+            self._open_gap("back" if start and recovery.current.epoch == start.epoch else "epoch")
+        if recovery.lane is not None:
+            self.lane = recovery.lane
+        self.expect(StoredPosition(recovery.current, recovery.as_of, now))
+        if not self.has_gap:
+            to_relay += [frame for frame in buffered if self._advance(frame)]
+        return ReadOutcome(to_relay, following)
 
-    def _end(self) -> None:
-        self._reading, self._kept, self._kept_bytes = None, [], 0
+    def _end_read(self) -> None:
+        self._reading, self._buffered, self._buffered_bytes = None, [], 0
 
-    def _move(self, answer: Recovery, overflowed: bool) -> list[Frame]:
-        if self.at is None or self.at.epoch != answer.at.epoch:
+    def _move_to(self, recovery: Recovery, overflowed: bool) -> list[Frame]:
+        """Closes the gap, and opens another if deltas were dropped or more pages follow."""
+        if self.position is None or self.position.epoch != recovery.reached.epoch:
             self.as_of = None
-        self.at, self.hole, self.claim = answer.at, False, None
-        if overflowed or answer.at != answer.truth:
-            self._open_hole("overflow" if overflowed else "pages")
-        return [answer.parcel] if answer.parcel else []
-
-    def _learn(self, found: Recovery, now: float) -> None:
-        if found.lane is not None:
-            self.lane = found.lane
-        self.claimed(Claim(found.truth, found.as_of, now))
+        self.position, self.has_gap, self.expected = recovery.reached, False, None
+        if overflowed or recovery.reached != recovery.current:
+            self._open_gap("overflow" if overflowed else "pages")
+        return [recovery.frame] if recovery.frame else []
 
     # --- deltas
 
-    def delta(self, delta: Delta) -> Frame | None:
-        """What to relay to those in step: the delta, if it is the next."""
+    def on_delta(self, delta: Delta) -> Frame | None:
+        """Returns the frame to relay to subscriptions in step, if the delta is the next."""
         self.lane = delta.lane
-        one = frame_of_delta(self.account, delta)
+        frame = delta_frame(self.account, delta)
         if self._reading is not None:
-            self._keep(one)
-        if self.at is None or self.hole or not self._advance(one):
+            self._buffer(frame)
+        if self.position is None or self.has_gap or not self._advance(frame):
             return None
-        return one
+        return frame
 
-    def _keep(self, one: Frame) -> None:
-        self._kept_bytes += len(one.text)
-        if self._kept_bytes > KEPT_BYTES:
-            self._kept.clear()
+    def _buffer(self, frame: Frame) -> None:
+        self._buffered_bytes += len(frame.text)
+        if self._buffered_bytes > MAX_BUFFERED_BYTES:
+            self._buffered.clear()
         else:
-            self._kept.append(one)
+            self._buffered.append(frame)
 
-    def _advance(self, one: Frame) -> bool:
-        """Whether `one` is the next. One that is neither next nor past opens a hole."""
-        if one.before == self.at and one.text:
-            self.at = one.after
-            if self.claim:
-                self._settle()
+    def _advance(self, frame: Frame) -> bool:
+        """Moves past the frame if it is the next, and returns whether it is. Opens a gap if it is beyond."""
+        if frame.before == self.position and frame.text:
+            self.position = frame.after
+            if self.expected:
+                self._check_expected()
             return True
-        if self.at is None or one.after.epoch != self.at.epoch or one.after.revision > self.at.revision:
-            self._open_hole("gap" if one.text else "header_only")
+        if (
+            self.position is None
+            or frame.after.epoch != self.position.epoch
+            or frame.after.revision > self.position.revision
+        ):
+            self._open_gap("gap" if frame.text else "header_only")
         return False
 
-    def _open_hole(self, why: Why) -> None:
-        if not self.hole:
-            self.why = why
-        self.hole = True
-        self._wanted.add(self.at)
+    def _open_gap(self, reason: GapReason) -> None:
+        if not self.has_gap:
+            self.uncounted_gap = reason
+        self.has_gap = True
+        self._requested.add(self.position)
 
     # --- completeness
 
-    def claimed(self, claim: Claim) -> None:
-        """An audit or a read found the account at `claim.at`; its `as_of` holds once the channel is there.
+    def expect(self, stored: StoredPosition) -> None:
+        """Takes over `stored.as_of` once the channel has reached `stored.position`.
 
-        Another epoch is a hole at once; a later revision becomes one only when it is overdue.
+        Another epoch is a gap at once. A later revision becomes a gap when it is overdue.
         """
-        if self.at is None:
+        if self.position is None:
             return None
-        if claim.at.epoch != self.at.epoch:
-            return self._open_hole("epoch")
-        if self.claim is None:  # an older one is waited for first, however often audits come
-            self.claim = claim
-        return self._settle()
+        if stored.position.epoch != self.position.epoch:
+            return self._open_gap("epoch")
+        if self.expected is None:  # otherwise the older one comes first, however often audits run
+            self.expected = stored
+        return self._check_expected()
 
-    def _settle(self) -> None:
-        claim, at = self.claim, self.at
-        if claim is None or at is None or claim.at.revision > at.revision:
+    def _check_expected(self) -> None:
+        expected, position = self.expected, self.position
+        if expected is None or position is None or expected.position.revision > position.revision:
             return
-        if claim.as_of is not None and (self.as_of is None or claim.as_of > self.as_of):
-            self.as_of = claim.as_of
-        self.claim = None
+        if expected.as_of is not None and (self.as_of is None or expected.as_of > self.as_of):
+            self.as_of = expected.as_of
+        self.expected = None
 
-    def audited(self, asked: Position, claim: Claim) -> None:
-        """`asked`: where the channel was when the audit began. Behind that, Postgres went back."""
-        if claim.at.epoch == asked.epoch and claim.at.revision < asked.revision:
-            self._open_hole("back")
+    def on_audit(self, asked: Position, stored: StoredPosition) -> None:
+        """Compares with an audit that began at `asked`. If Postgres is behind that, it lost commits."""
+        if stored.position.epoch == asked.epoch and stored.position.revision < asked.revision:
+            self._open_gap("back")
         else:
-            self.claimed(claim)
+            self.expect(stored)
 
-    def overdue(self, before: float) -> bool:
-        """Whether what was found before that time (s) has not come by itself: then it is a hole."""
-        if self.claim is None or self.claim.since > before or self.hole:
+    def check_overdue(self, deadline: float) -> bool:
+        """Opens a gap if the expected position was seen before the deadline (s). Returns whether it did."""
+        if self.expected is None or self.expected.seen_at > deadline or self.has_gap:
             return False
-        self._open_hole("audit")
+        self._open_gap("audit")
         return True

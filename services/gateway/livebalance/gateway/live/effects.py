@@ -1,4 +1,4 @@
-"""What the machines want done; a shell takes it after each input."""
+"""Effects: what the pure core wants done. The relay drains and performs them after each input."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -7,22 +7,26 @@ from livebalance.wire.close import CloseCode
 from livebalance.wire.identity import AccountId, Position
 
 if TYPE_CHECKING:
+    from livebalance.gateway.live.channel import GapReason
     from livebalance.gateway.live.session import Authenticate, Session
     from livebalance.gateway.live.subscribers import Subscribers
 
 
 class AccountRead:
-    """A read of one account for readers at `afters`, all of one moment. Itself names it in the answer."""
+    """A read of one account from Postgres, at one moment, for clients at each of `positions`.
 
-    __slots__ = ("account", "afters")
+    Compared by identity: the answer names the read that it belongs to.
+    """
 
-    def __init__(self, account: AccountId, afters: frozenset[Position | None]) -> None:
+    __slots__ = ("account", "positions")
+
+    def __init__(self, account: AccountId, positions: frozenset[Position | None]) -> None:
         self.account = account
-        self.afters = afters
+        self.positions = positions
 
 
 class Disconnect(NamedTuple):
-    """The connection is to be closed with this code; the reason says when to come back."""
+    """A close of a connection, with the code and the reason for its client."""
 
     code: CloseCode
     reason: str
@@ -30,23 +34,21 @@ class Disconnect(NamedTuple):
 
 
 class Effects:
-    """Mutable on purpose: a delta of an account with thousands of followers makes no object for each."""
+    """Collects effects. Mutable, so that a delta for thousands of subscribers creates no object for each."""
 
     def __init__(self) -> None:
-        self.subscriptions: dict[AccountId, bool] = {}  # in Redis: whether each is to be there
+        self.redis_subscriptions: dict[AccountId, bool] = {}  # True: subscribe; False: unsubscribe
         self.reads: list[AccountRead] = []
-        self.touched: OrderedSet[Session] = OrderedSet()  # their outbox is to be sent
-        self.tokens: list[tuple[Session, Authenticate]] = []  # to be checked
-        self.hangups: list[tuple[Session, Disconnect]] = []
-        self.repairs: list[str] = []  # why holes opened; to be counted
-        # These two the hub works off itself, before a shell sees anything.
-        self.hungry: OrderedSet[Session] = (
-            OrderedSet()
-        )  # a follower of theirs is behind, and there may be room now
-        self.unread: OrderedSet[Subscribers] = OrderedSet()  # a read of theirs may begin now
+        self.sessions_to_flush: OrderedSet[Session] = OrderedSet()
+        self.tokens_to_check: list[tuple[Session, Authenticate]] = []
+        self.disconnects: list[tuple[Session, Disconnect]] = []
+        self.opened_gaps: list[GapReason] = []  # for the metrics
+        # The hub works these two off itself, before the relay drains the rest.
+        self.sessions_behind: OrderedSet[Session] = OrderedSet()  # some subscription may begin to catch up
+        self.subscribers_to_read: OrderedSet[Subscribers] = OrderedSet()  # their next read may begin
 
-    def take(self) -> "Effects":
-        """All of them; this object then has none."""
-        taken = Effects()
-        self.__dict__, taken.__dict__ = taken.__dict__, self.__dict__
-        return taken
+    def drain(self) -> "Effects":
+        """Removes and returns all effects."""
+        drained = Effects()
+        self.__dict__, drained.__dict__ = drained.__dict__, self.__dict__
+        return drained

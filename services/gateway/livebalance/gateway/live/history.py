@@ -1,7 +1,8 @@
-"""What was relayed lately, of all accounts: who missed no more than that is answered without a read.
+"""History: recently sent frames of all accounts, from which a client recovers without a read of Postgres.
 
-After a cut thousands come back from the same few positions. Each parcel says from where to where it leads: a
-chain of them that ends where the channel is misses nothing; if one was dropped meanwhile, there is none.
+After an outage thousands of clients return from the same few positions. Each frame names the positions that
+it leads from and to. A chain of frames that ends at the channel's position therefore misses nothing. If a
+frame of it was dropped meanwhile, there is no chain, and Postgres is read (decision 13).
 """
 
 from collections import OrderedDict
@@ -9,50 +10,58 @@ from collections import OrderedDict
 from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.identity import AccountId, Position
 
-LONGEST = 64  # parcels in a chain
-STEP_BYTES = 512  # of memory that one takes, beside its frame
-FRESH = 5.0  # seconds a snapshot is handed on: it says as of when it is complete
+MAX_CHAIN_FRAMES = 64
+FRAME_OVERHEAD_BYTES = 512  # memory of a frame beside its text
+MAX_SNAPSHOT_AGE = (
+    5.0  # seconds; an older snapshot is not sent again, although it says as of when it is complete
+)
 
-_From = tuple[AccountId, Position | None]
+_Key = tuple[AccountId, Position | None]  # an account, and the position that a frame leads from
 
 
 class History:
-    """Bounded in bytes of memory; over it the oldest parcels go."""
+    """Holds frames within a bound of bytes. Beyond it the oldest are dropped."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._steps: OrderedDict[_From, tuple[Frame, float]] = OrderedDict()  # as they came
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._frames: OrderedDict[_Key, tuple[Frame, float]] = OrderedDict()  # with their times, oldest first
         self._size = 0
-        self.now = 0.0  # seconds; set often
-        self._spared = 0
+        self.now = 0.0  # monotonic seconds, set at each tick of the hub
+        self._recoveries = 0
 
-    def keep(self, parcel: Frame) -> None:
-        if parcel.last or not parcel.text:
+    def store(self, frame: Frame) -> None:
+        """Stores a sent frame, unless it is the last of its account or has no content."""
+        if frame.is_last or not frame.text:
             return
-        key = (parcel.account, parcel.before)
-        if key in self._steps:
-            self._size -= STEP_BYTES + len(self._steps.pop(key)[0].text)
-        self._steps[key] = parcel, self.now
-        self._size += STEP_BYTES + len(parcel.text)
-        while self._size > self._limit:
-            _, (oldest, _) = self._steps.popitem(last=False)
-            self._size -= STEP_BYTES + len(oldest.text)
+        key = (frame.account, frame.before)
+        if key in self._frames:
+            self._size -= FRAME_OVERHEAD_BYTES + len(self._frames.pop(key)[0].text)
+        self._frames[key] = frame, self.now
+        self._size += FRAME_OVERHEAD_BYTES + len(frame.text)
+        while self._size > self._max_bytes:
+            _, (oldest, _) = self._frames.popitem(last=False)
+            self._size -= FRAME_OVERHEAD_BYTES + len(oldest.text)
 
-    def spare(self) -> None:
-        self._spared += 1
+    def count_recovery(self) -> None:
+        """Counts a client that recovered without a read."""
+        self._recoveries += 1
 
-    def take_spared(self) -> int:
-        """How many reads were spared since it was last asked."""
-        spared, self._spared = self._spared, 0
-        return spared
+    def drain_recoveries(self) -> int:
+        """Returns how many recoveries were counted since the last call."""
+        recoveries, self._recoveries = self._recoveries, 0
+        return recoveries
 
-    def chain(self, account: AccountId, at: Position | None, to: Position) -> list[Frame] | None:
-        """What leads from `at` to `to`; None: not known."""
-        found: list[Frame] = []
-        while at != to:
-            step = self._steps.get((account, at))
-            if step is None or len(found) == LONGEST or (at is None and step[1] < self.now - FRESH):
+    def chain(self, account: AccountId, start: Position | None, end: Position) -> list[Frame] | None:
+        """Returns the frames that lead from `start` to `end` without a gap, or None if some are missing."""
+        frames: list[Frame] = []
+        position = start
+        while position != end:
+            entry = self._frames.get((account, position))
+            if entry is None or len(frames) == MAX_CHAIN_FRAMES:
                 return None
-            found.append(step[0])
-            at = step[0].after
-        return found
+            frame, stored_at = entry
+            if position is None and stored_at < self.now - MAX_SNAPSHOT_AGE:
+                return None
+            frames.append(frame)
+            position = frame.after
+        return frames

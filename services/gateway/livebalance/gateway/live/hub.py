@@ -1,11 +1,11 @@
-"""Accounts that clients here follow: a delta in, frames in outboxes out.
+"""The hub: all accounts that clients of this gateway subscribe to. Deltas go in, frames in outboxes come out.
 
-It takes values and times, and returns nothing: what is to be done stands in `effects`.
+Pure: it takes values and times (monotonic seconds), and collects what is to be done in `effects`.
 """
 
 from collections.abc import Iterable, Mapping
 
-from livebalance.gateway.live.channel import Claim
+from livebalance.gateway.live.channel import StoredPosition
 from livebalance.gateway.live.collections import OrderedSet
 from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.history import History
@@ -17,145 +17,168 @@ from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Epoch, Position
 from livebalance.wire.timestamp import Millis
 
-ACK_WITHIN = 5.0  # seconds; a client that waits longer for Redis is told to ask again
-PATIENCE = 0.4  # seconds a delta may be on its way after an audit saw its commit
-RETRY_MS = 1000
+ACK_TIMEOUT = 5.0  # seconds for Redis to acknowledge a subscription, before clients get `unavailable`
+OVERDUE_AFTER = 0.4  # seconds that the delta of a commit may arrive after an audit saw the commit
+RETRY_AFTER_MS = 1000
 
 
 class Hub:
-    def __init__(self, resume_max: int, trail_bytes: int) -> None:
+    """Owns the subscribers of each account, and decides what is read, relayed and repaired."""
+
+    def __init__(self, recovery_max_revisions: int, history_bytes: int) -> None:
+        """Creates a hub without accounts.
+
+        Args:
+            recovery_max_revisions: A client further behind gets a snapshot instead of deltas.
+            history_bytes: Bound of the memory for recently sent frames.
+        """
         self.effects = Effects()
-        self.trail = History(trail_bytes)
-        self.audiences: dict[AccountId, Subscribers] = {}
+        self.history = History(history_bytes)
+        self.subscribers: dict[AccountId, Subscribers] = {}
         self.epoch: Epoch | None = None  # the newest that was read
-        self._resume_max = resume_max
-        self._unacked: OrderedSet[Subscribers] = OrderedSet()
-        self._claims: OrderedSet[Subscribers] = OrderedSet()
+        self._recovery_max_revisions = recovery_max_revisions
+        self._unacknowledged: OrderedSet[Subscribers] = OrderedSet()
+        self._expecting: OrderedSet[Subscribers] = OrderedSet()  # channels behind what Postgres has
 
-    def take(self) -> Effects:
-        """What is to be done since it was last asked."""
-        work = self.effects
-        while work.hungry or work.unread:
-            while work.hungry:
-                _feed(work.hungry.last())
-            while work.unread:
-                work.unread.last().begin()
-        return work.take()
+    def drain_effects(self) -> Effects:
+        """Removes and returns what is to be done since the last call."""
+        effects = self.effects
+        while effects.sessions_behind or effects.subscribers_to_read:
+            while effects.sessions_behind:
+                _catch_up(effects.sessions_behind.pop_last())
+            while effects.subscribers_to_read:
+                effects.subscribers_to_read.pop_last().begin_read()
+        return effects.drain()
 
-    # --- who follows
+    # --- subscriptions
 
-    def follow(self, session: Session, account: AccountId, at: Position | None, now: float) -> None:
-        """Anew if it is followed already: then the client lost its place."""
-        audience = self.audiences.get(account)
-        if audience is None:
-            audience = Subscribers(account, self.effects, self.trail, self._resume_max, now)
-            self.audiences[account] = audience
-            self._unacked.add(audience)
-            self.effects.subscriptions[account] = True
-        session.outbox.beat(b"")  # one that waits claims nothing of this account, and would seem to
-        if mine := session.followers.get(account):
-            session.outbox.forget(account)
-            audience.leave(mine)
-        audience.join(session, at)
+    def subscribe(self, session: Session, account: AccountId, position: Position | None, now: float) -> None:
+        """Subscribes a session whose client has the account at `position` (None: not at all).
 
-    def leave(self, session: Session, account: AccountId) -> None:
-        if mine := session.followers.get(account):
-            session.outbox.forget(account)
-            mine.audience.leave(mine)
-            self._close_if_empty(mine.audience)
+        A client that is subscribed already lost its position, and is subscribed again.
+        """
+        subscribers = self.subscribers.get(account)
+        if subscribers is None:
+            subscribers = Subscribers(account, self.effects, self.history, self._recovery_max_revisions, now)
+            self.subscribers[account] = subscribers
+            self._unacknowledged.add(subscribers)
+            self.effects.redis_subscriptions[account] = True
+        # A queued heartbeat does not cover this account, but would be read as if it did.
+        session.outbox.set_heartbeat(b"")
+        if subscription := session.subscriptions.get(account):
+            session.outbox.drop_account(account)
+            subscribers.unsubscribe(subscription)
+        subscribers.subscribe(session, position)
 
-    def _close_if_empty(self, audience: Subscribers) -> None:
-        account = audience.channel.account
-        if audience.size == 0 and self.audiences.get(account) is audience:
-            del self.audiences[account]
-            self._unacked.discard(audience)
-            self._claims.discard(audience)
-            self.effects.unread.discard(audience)
-            self.effects.subscriptions[account] = False
+    def unsubscribe(self, session: Session, account: AccountId) -> None:
+        """Unsubscribes a session, if it is subscribed, and drops what waits for it of this account."""
+        if subscription := session.subscriptions.get(account):
+            session.outbox.drop_account(account)
+            subscription.subscribers.unsubscribe(subscription)
+            self._remove_if_empty(subscription.subscribers)
+
+    def _remove_if_empty(self, subscribers: Subscribers) -> None:
+        account = subscribers.channel.account
+        if subscribers.size == 0 and self.subscribers.get(account) is subscribers:
+            del self.subscribers[account]
+            self._unacknowledged.discard(subscribers)
+            self._expecting.discard(subscribers)
+            self.effects.subscribers_to_read.discard(subscribers)
+            self.effects.redis_subscriptions[account] = False
 
     # --- Redis
 
-    def acked(self, account: AccountId) -> None:
-        """Redis acknowledged: from now on deltas of the account come."""
-        if audience := self.audiences.get(account):
-            audience.channel.subscribed = True
-            self._unacked.discard(audience)
-            self.effects.unread.add(audience)
+    def on_subscribed(self, account: AccountId) -> None:
+        """Allows the first read of the account. Called when Redis has acknowledged the subscription."""
+        if subscribers := self.subscribers.get(account):
+            subscribers.channel.subscribed = True
+            self._unacknowledged.discard(subscribers)
+            self.effects.subscribers_to_read.add(subscribers)
 
-    def delta(self, account: AccountId, delta: Delta) -> None:
-        if audience := self.audiences.get(account):
-            audience.delta(delta)
+    def on_delta(self, account: AccountId, delta: Delta) -> None:
+        """Relays a delta from Redis, or begins to repair the gap that it shows."""
+        if subscribers := self.subscribers.get(account):
+            subscribers.on_delta(delta)
             if delta.gone:
-                self._close_if_empty(audience)
+                self._remove_if_empty(subscribers)
 
     # --- Postgres
 
-    def answered(self, read: AccountRead, found: Mapping[Position | None, AccountState], now: float) -> None:
-        """What was read of an account, for each of `read.afters`, at one moment."""
-        audience = self.audiences.get(read.account)
-        if audience is None or not audience.is_reading(read):
+    def on_read(self, read: AccountRead, states: Mapping[Position | None, AccountState], now: float) -> None:
+        """Takes the answer to a read: the account at one moment, for each of `read.positions`."""
+        subscribers = self.subscribers.get(read.account)
+        if subscribers is None or not subscribers.is_current(read):
             return
-        answers = {after: recover(AccountQuery(read.account, after), one) for after, one in found.items()}
-        self.epoch = next(iter(found.values())).epoch
-        audience.answered(answers, now)
-        self._claimed(audience)
-        self._close_if_empty(audience)
+        recoveries = {
+            position: recover(AccountQuery(read.account, position), state)
+            for position, state in states.items()
+        }
+        self.epoch = next(iter(states.values())).epoch
+        subscribers.on_read(recoveries, now)
+        self._watch_channel(subscribers)
+        self._remove_if_empty(subscribers)
 
-    def failed(self, read: AccountRead, retry_after_ms: int) -> None:
-        """Postgres could not be asked: who has nothing yet is told to come back, the others are kept."""
-        audience = self.audiences.get(read.account)
-        if audience and audience.is_reading(read):
-            audience.failed(retry_after_ms)
-            self._close_if_empty(audience)
+    def on_read_failed(self, read: AccountRead, retry_after_ms: int) -> None:
+        """Answers `unavailable` to clients that were sent nothing yet. The others wait for the next read."""
+        subscribers = self.subscribers.get(read.account)
+        if subscribers and subscribers.is_current(read):
+            subscribers.on_read_failed(retry_after_ms)
+            self._remove_if_empty(subscribers)
 
     def positions(self, accounts: Iterable[AccountId]) -> dict[AccountId, Position]:
-        """Where those of `accounts` are that are followed and were read: what an audit is to check."""
-        followed = (self.audiences.get(account) for account in accounts)
-        return {one.channel.account: one.channel.at for one in followed if one and one.channel.at}
+        """Returns the positions of the channels that have one, which an audit can check."""
+        channels = (self.subscribers[account].channel for account in accounts if account in self.subscribers)
+        return {channel.account: channel.position for channel in channels if channel.position}
 
-    def audited(self, asked: Mapping[AccountId, Position], finding: AuditFinding, now: float) -> None:
-        """What Postgres said of channels that were at `asked` when it was asked (design: audit)."""
+    def on_audit(self, asked: Mapping[AccountId, Position], finding: AuditFinding, now: float) -> None:
+        """Compares channels, which were at `asked` when the audit began, with what it found in Postgres.
+
+        See docs/guarantees.md#audit.
+        """
         self.epoch = finding.epoch
-        oldest = _oldest(finding)
-        for account, at in asked.items():
-            audience = self.audiences.get(account)
-            if audience is None:
+        oldest = _oldest_as_of(finding)
+        for account, position in asked.items():
+            subscribers = self.subscribers.get(account)
+            if subscribers is None:
                 continue
-            lane = finding.lanes.get(audience.channel.lane) if audience.channel.lane is not None else None
-            truth = Position(finding.epoch, finding.revisions.get(account, at.revision))
-            audience.channel.audited(at, Claim(truth, lane.as_of if lane else oldest, now))
-            self._claimed(audience)
+            channel = subscribers.channel
+            lane = finding.lanes.get(channel.lane) if channel.lane is not None else None
+            stored = Position(finding.epoch, finding.revisions.get(account, position.revision))
+            channel.on_audit(position, StoredPosition(stored, lane.as_of if lane else oldest, now))
+            self._watch_channel(subscribers)
 
-    def _claimed(self, audience: Subscribers) -> None:
-        if audience.channel.hole:
-            self.effects.unread.add(audience)
-        elif audience.channel.claim:
-            self._claims.add(audience)
+    def _watch_channel(self, subscribers: Subscribers) -> None:
+        if subscribers.channel.has_gap:
+            self.effects.subscribers_to_read.add(subscribers)
+        elif subscribers.channel.expected:
+            self._expecting.add(subscribers)
 
     # --- time
 
     def tick(self, now: float) -> None:
-        """At least twice a second."""
-        self.trail.now = now
-        for audience in [one for one in self._unacked if one.channel.since < now - ACK_WITHIN]:
-            audience.refuse_fresh(RETRY_MS)
-            self._close_if_empty(audience)
-        for audience in list(self._claims):
-            if audience.channel.overdue(now - PATIENCE):
-                self.effects.unread.add(audience)
-            if audience.channel.hole or not audience.channel.claim:
-                self._claims.discard(audience)
+        """Handles timeouts. Called at least twice a second."""
+        self.history.now = now
+        waiting = list(self._unacknowledged)
+        for subscribers in waiting:
+            if subscribers.channel.created_at < now - ACK_TIMEOUT:
+                subscribers.reject_unanswered(RETRY_AFTER_MS)
+                self._remove_if_empty(subscribers)
+        for subscribers in list(self._expecting):
+            if subscribers.channel.check_overdue(now - OVERDUE_AFTER):
+                self.effects.subscribers_to_read.add(subscribers)
+            if subscribers.channel.has_gap or not subscribers.channel.expected:
+                self._expecting.discard(subscribers)
 
 
-def _feed(session: Session) -> None:
-    """Begins reads for followers that are behind, in turn, as far as there is room for what they bring."""
+def _catch_up(session: Session) -> None:
+    """Lets subscriptions that are behind catch up, in turn, as far as the session has room."""
     while session.behind and session.has_room:
-        follower = session.behind.popleft()
-        if follower.step is CatchUp.BEHIND:
-            follower.audience.read_for(follower)
+        subscription = session.behind.popleft()
+        if subscription.state is CatchUp.BEHIND:
+            subscription.subscribers.catch_up(subscription)
 
 
-def _oldest(finding: AuditFinding) -> Millis | None:
-    """For an account that has no lane yet: complete as of the oldest lane, if every lane is there."""
+def _oldest_as_of(finding: AuditFinding) -> Millis | None:
+    """Returns the `as_of` for an account without a lane: that of the oldest lane, if every lane has one."""
     as_of = [lane.as_of for lane in finding.lanes.values() if lane.as_of is not None]
     return min(as_of) if as_of and len(as_of) == finding.partitions else None

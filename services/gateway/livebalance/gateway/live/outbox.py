@@ -1,8 +1,9 @@
-"""What a client still has to be sent: ready frames in order, bounded in bytes.
+"""The outbox of a session: frames that its client has not been sent yet, in order, within a bound of bytes.
 
-While the client's transport takes bytes, all that waits goes out at the end of each batch, unless the client
-wants less often. Data over the bound are conflated: of one account, its deltas become one. What is still over
-the bound then is forgotten and remembered as positions: Postgres has the rest.
+While the transport accepts bytes, everything is sent at the end of each batch, unless the client asked for a
+lower rate. Data beyond the bound is conflated: successive deltas of an account become one delta. If it still
+exceeds the bound, the outbox drops all data and returns the positions that its client is left at. The
+subscriptions then catch up from there, through a read of Postgres.
 """
 
 from typing import Literal, NamedTuple
@@ -14,69 +15,74 @@ from livebalance.wire.identity import AccountId, Position
 
 
 class SessionEvent(NamedTuple):
-    """Something that happened to a client's subscriptions, or an error it was told: to be counted."""
+    """An event of a client's subscriptions, or an error sent to the client. Counted in the metrics."""
 
     kind: Literal["error", "snapshot", "unsubscribed"]
     reason: str
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A ready frame of one account, shared by all who are sent it."""
+    """A data frame of one account, shared by all sessions that are sent it."""
 
     account: AccountId
-    before: Position | None  # what its client has until it gets this; None: nothing yet, or no matter what
+    before: Position | None  # the client's position until then; None: no state, or any state
     after: Position
-    text: bytes  # JSON
-    last: bool = False  # nothing of this account follows: it was erased
-    note: "SessionEvent | None" = None  # what it is counted as, for each client that is sent it
-    merges: bool = False  # a delta within one epoch: it can become one with the next that does
+    text: bytes  # JSON; empty for a delta without content, which is never sent
+    is_last: bool = False  # the account was erased: no frame follows
+    event: "SessionEvent | None" = None  # counted once for each client that is sent the frame
+    mergeable: bool = False  # a delta within one epoch, which can merge with the next
 
 
 class Outbox:
-    """Times in seconds. Data are what belongs to an account; all else are words."""
+    """Holds data frames, which belong to an account, and the texts of control messages, which do not.
+
+    Control messages (`welcome`, `ok`, `error`, `status` and so on) are never dropped or delayed. Times are in
+    seconds of a monotonic clock.
+    """
 
     __slots__ = (
-        "_beat",
         "_frames",
-        "_limit",
-        "_period",
+        "_heartbeat",
+        "_interval",
+        "_max_bytes",
         "_size",
-        "conflated",
+        "conflated_by_rate",
+        "conflated_by_size",
+        "control_messages",
         "due",
-        "forgotten",
-        "gathered",
-        "notes",
-        "remarkable",
-        "taken",
-        "words",
+        "events",
+        "needs_attention",
+        "overflows",
+        "popped",
         "writable",
     )
 
-    def __init__(self, limit: int) -> None:
-        """`limit`: bytes of data that may wait."""
-        self._limit = limit
-        self._frames: list[Frame | bytes] = []  # bytes: a frame that belongs to no account
+    def __init__(self, max_bytes: int) -> None:
+        """Creates an empty outbox for at most `max_bytes` of waiting data."""
+        self._max_bytes = max_bytes
+        self._frames: list[Frame | bytes] = []  # bytes: a control message
         self._size = 0
-        self._beat = b""
-        self._period = 0.0  # between two writes of data
-        self.due = 0.0  # when data may be written next
-        self.words = 0  # how many frames wait that are not data
-        self.writable = True
-        self.conflated = 0  # frames that became part of another for want of room, since somebody looked
-        self.gathered = 0  # and because data are wanted less often
-        self.forgotten = 0  # times that all data were, since then
-        self.taken = 0  # frames, since somebody counted
-        self.notes: tuple[SessionEvent, ...] = ()  # of what was put or said, since then
-        self.remarkable = False  # any of these, or data were held back
+        self._heartbeat = b""  # b"": none waits
+        self._interval = 0.0  # seconds between two writes of data
+        self.due = 0.0  # the time of the next write of data
+        self.control_messages = 0  # how many wait
+        self.writable = True  # the transport accepts bytes
+        # Since the metrics were last collected:
+        self.conflated_by_size = 0  # frames merged into another because the outbox was full
+        self.conflated_by_rate = 0  # frames merged into another because the client asked for a lower rate
+        self.overflows = 0  # times that all data was dropped
+        self.popped = 0  # frames
+        self.events: tuple[SessionEvent, ...] = ()
+        self.needs_attention = False  # one of these changed (`popped` aside), or data was delayed
 
     @property
-    def empty(self) -> bool:
-        """Everything the client was to be sent is with its transport."""
+    def is_empty(self) -> bool:
+        """Whether everything was passed to the transport."""
         return not self._frames
 
     @property
-    def held(self) -> bool:
-        """Data wait for `due`, and for nothing else."""
+    def is_delayed(self) -> bool:
+        """Whether data waits for `due`, and for nothing else."""
         return self.writable and self._size > 0
 
     @property
@@ -84,117 +90,121 @@ class Outbox:
         """Bytes of data that wait."""
         return self._size
 
-    def pace(self, period: float) -> None:
-        """Data are to be written at most once in `period`; 0: as they come. What waits now is due now."""
-        if self._period:
+    def set_interval(self, interval: float) -> None:
+        """Sets the least seconds between two writes of data (0: no wait). Waiting data is due now."""
+        if self._interval:
             self._conflate()
-        self._period, self.due = period, 0.0
+        self._interval, self.due = interval, 0.0
 
-    def put(self, parcel: Frame) -> bool:
-        """False: there is no room, and `forget_all` must follow."""
-        if parcel.note:
-            self.count(parcel.note)
-        self._frames.append(parcel)
-        self._size += len(parcel.text)
-        if self._size <= self._limit or (self.writable and not self._period):
+    def put(self, frame: Frame) -> bool:
+        """Adds a data frame. Returns False if the bound is exceeded: the caller must call `overflow` then."""
+        if frame.event:
+            self.count(frame.event)
+        self._frames.append(frame)
+        self._size += len(frame.text)
+        if self._size <= self._max_bytes or (self.writable and not self._interval):
             return True
         self._conflate()
-        return self._size <= self._limit
+        return self._size <= self._max_bytes
 
-    def say(self, frame: bytes, note: SessionEvent | None = None) -> None:
-        """Words; kept in order, and never forgotten."""
-        if note:
-            self.count(note)
-        self._frames.append(frame)
-        self.words += 1
+    def put_control(self, text: bytes, event: SessionEvent | None = None) -> None:
+        """Adds a control message, which keeps its place in the order and is never dropped."""
+        if event:
+            self.count(event)
+        self._frames.append(text)
+        self.control_messages += 1
 
-    def count(self, note: SessionEvent) -> None:
-        self.notes += (note,)
-        self.remarkable = True
+    def count(self, event: SessionEvent) -> None:
+        """Adds an event to be counted."""
+        self.events += (event,)
+        self.needs_attention = True
 
-    def beat(self, frame: bytes) -> None:
-        """A heartbeat; only the newest is kept."""
-        self._beat = frame
+    def set_heartbeat(self, text: bytes) -> None:
+        """Replaces the heartbeat that waits; b"" removes it. A heartbeat is sent after all other frames."""
+        self._heartbeat = text
 
     def overflow(self) -> dict[AccountId, Position | None]:
-        """There was no room: forgets all data, as `forget_all` does."""
-        self.forgotten += 1
-        self.remarkable = True
-        return self.forget_all()
+        """Drops all data for want of room, and returns the same as `drop_data`."""
+        self.overflows += 1
+        self.needs_attention = True
+        return self.drop_data()
 
-    def forget_all(self) -> dict[AccountId, Position | None]:
-        """Forgets all data. For each account that had any: the position its client was left at."""
-        left: dict[AccountId, Position | None] = {}
-        for one in self._frames:
-            if isinstance(one, Frame):
-                left.setdefault(one.account, one.before)
-        self._keep([one for one in self._frames if isinstance(one, bytes)])
-        return left
+    def drop_data(self) -> dict[AccountId, Position | None]:
+        """Drops all data. Returns the position that the client is left at, for each account that had data."""
+        positions: dict[AccountId, Position | None] = {}
+        for frame in self._frames:
+            if isinstance(frame, Frame):
+                positions.setdefault(frame.account, frame.before)
+        self._replace([frame for frame in self._frames if isinstance(frame, bytes)])
+        return positions
 
-    def forget(self, account: AccountId) -> Frame | None:
-        """Forgets the data of one account; the first parcel of it says where its client was left."""
-        found = [one for one in self._frames if isinstance(one, Frame) and one.account == account]
-        if not found:
+    def drop_account(self, account: AccountId) -> Frame | None:
+        """Drops the data of an account. Returns its first frame, which has the position of the client."""
+        dropped = [frame for frame in self._frames if isinstance(frame, Frame) and frame.account == account]
+        if not dropped:
             return None
-        self._keep([one for one in self._frames if isinstance(one, bytes) or one.account != account])
-        return found[0]
+        self._replace(
+            [frame for frame in self._frames if isinstance(frame, bytes) or frame.account != account]
+        )
+        return dropped[0]
 
     def pop(self, now: float) -> list[Frame | bytes]:
         """Removes and returns all frames that may be written at `now`, in order."""
-        if self._period and self._size:
-            frames = self._paced(now)
+        if self._interval and self._size:
+            frames = self._pop_at_interval(now)
         else:
             frames, self._frames = self._frames, []
-            self._size = self.words = 0
-        if self._beat:
-            frames.append(self._beat)
-            self._beat = b""
-        self.taken += len(frames)
+            self._size = self.control_messages = 0
+        if self._heartbeat:
+            frames.append(self._heartbeat)
+            self._heartbeat = b""
+        self.popped += len(frames)
         return frames
 
-    def _paced(self, now: float) -> list[Frame | bytes]:
-        """The same for a client that wants its data less often."""
+    def _pop_at_interval(self, now: float) -> list[Frame | bytes]:
+        """Does the same for a client that asked for a lower rate: data only if it is due."""
         if now >= self.due:
-            self.due = now + self._period
+            self.due = now + self._interval
             self._conflate()
             frames, self._frames, self._size = self._frames, [], 0
         else:
-            frames = [one for one in self._frames if isinstance(one, bytes)]
-            self._frames = [one for one in self._frames if isinstance(one, Frame)]
-            self.remarkable = True
-        self.words = 0
+            frames = [frame for frame in self._frames if isinstance(frame, bytes)]
+            self._frames = [frame for frame in self._frames if isinstance(frame, Frame)]
+            self.needs_attention = True
+        self.control_messages = 0
         return frames
 
     def _conflate(self) -> None:
-        """All deltas of an account that follow each other become one, in the place of the first."""
+        """Merges successive deltas of each account, in the place of the first of them."""
         runs: list[list[Frame]] = []
-        kept: list[list[Frame] | bytes] = []
+        conflated: list[list[Frame] | bytes] = []
         newest: dict[AccountId, list[Frame]] = {}
-        for one in self._frames:
-            if isinstance(one, bytes):
-                kept.append(one)
-            elif one.merges and (run := newest.get(one.account)) and run[-1].merges:
-                run.append(one)
+        for frame in self._frames:
+            if isinstance(frame, bytes):
+                conflated.append(frame)
+            elif frame.mergeable and (run := newest.get(frame.account)) and run[-1].mergeable:
+                run.append(frame)
             else:
-                newest[one.account] = [one]
-                runs.append(newest[one.account])
-                kept.append(newest[one.account])
+                newest[frame.account] = [frame]
+                runs.append(newest[frame.account])
+                conflated.append(newest[frame.account])
         fewer = sum(len(run) - 1 for run in runs)
-        if self._period:
-            self.gathered += fewer
+        if self._interval:
+            self.conflated_by_rate += fewer
         else:
-            self.conflated += fewer
-        self.remarkable |= fewer > 0
-        self._keep([one if isinstance(one, bytes) else _joined(one) for one in kept])
+            self.conflated_by_size += fewer
+        self.needs_attention |= fewer > 0
+        self._replace([run if isinstance(run, bytes) else _merge(run) for run in conflated])
 
-    def _keep(self, frames: list[Frame | bytes]) -> None:
+    def _replace(self, frames: list[Frame | bytes]) -> None:
         self._frames = frames
-        self._size = sum(len(one.text) for one in frames if isinstance(one, Frame))
+        self._size = sum(len(frame.text) for frame in frames if isinstance(frame, Frame))
 
 
-def _joined(run: list[Frame]) -> Frame:
+def _merge(run: list[Frame]) -> Frame:
+    """Returns one frame that says what all frames of the run say."""
     if len(run) == 1:
         return run[0]
     first, last = run[0], run[-1]
     text = merge(first.account, [frame.text for frame in run])
-    return Frame(first.account, first.before, last.after, text, merges=True)
+    return Frame(first.account, first.before, last.after, text, mergeable=True)

@@ -1,4 +1,4 @@
-"""What a read of Postgres means for a reader that has a position, and the one frame that tells it."""
+"""Recovery: the frame that brings a client up to date from its position (docs/guarantees.md#recovery)."""
 
 from typing import NamedTuple
 
@@ -15,74 +15,74 @@ from livebalance.wire.views import balance_json, transfers_json
 
 
 class Recovery(NamedTuple):
-    """Shared by every reader that asked with the same position."""
+    """The answer to all clients that asked from the same position."""
 
-    truth: Position  # of the account when it was read
-    at: Position  # of the reader once it has the parcel; before `truth` when more is to be read
-    parcel: Frame | None  # None: the reader misses nothing
+    current: Position  # of the account in Postgres, when it was read
+    reached: Position  # of a client after the frame; behind `current` if the frame is one page of several
+    frame: Frame | None  # None: the client misses nothing
     lane: Lane | None
     as_of: Millis | None
 
 
-def recover(asked: AccountQuery, found: AccountState) -> Recovery:
-    truth = Position(found.epoch, found.revision)
-    if not found.follows or asked.after is None:
-        whole = snapshot(asked, found)
-        note = SessionEvent("snapshot", whole.reason)
-        return _answered(
-            found, truth, Frame(asked.account, asked.after, truth, encode_frame(whole), note=note)
-        )
-    if asked.after == truth:
-        return _answered(found, truth, None)
-    if found.erased:
-        return _answered(found, truth, farewell(asked.account, asked.after, truth))
-    at = Position(found.epoch, found.transfers[-1].revision) if found.more else truth
-    return _answered(found, at, _page(asked.after, at, asked, found))
+def recover(query: AccountQuery, state: AccountState) -> Recovery:
+    """Returns the recovery of a client at `query.after` from the state that was read for it."""
+    current = Position(state.epoch, state.revision)
+    if not state.continues or query.after is None:
+        whole = snapshot(query, state)
+        event = SessionEvent("snapshot", whole.reason)
+        frame = Frame(query.account, query.after, current, encode_frame(whole), event=event)
+        return _recovery(state, current, frame)
+    if query.after == current:
+        return _recovery(state, current, None)
+    if state.erased:
+        return _recovery(state, current, erased_frame(query.account, query.after, current))
+    reached = Position(state.epoch, state.transfers[-1].revision) if state.more else current
+    return _recovery(state, reached, _page(query.account, query.after, reached, state))
 
 
-def _answered(found: AccountState, at: Position, parcel: Frame | None) -> Recovery:
-    return Recovery(Position(found.epoch, found.revision), at, parcel, found.lane, found.as_of)
+def _recovery(state: AccountState, reached: Position, frame: Frame | None) -> Recovery:
+    return Recovery(Position(state.epoch, state.revision), reached, frame, state.lane, state.as_of)
 
 
-def farewell(account: AccountId, before: Position, after: Position) -> Frame:
-    """For an account that was erased."""
+def erased_frame(account: AccountId, before: Position, after: Position) -> Frame:
+    """Returns the last frame of an account, which was erased."""
     text = encode_frame(Unsubscribed(channel_name(account), "gone", "this account was erased"))
-    return Frame(account, before, after, text, last=True, note=SessionEvent("unsubscribed", "gone"))
+    return Frame(account, before, after, text, is_last=True, event=SessionEvent("unsubscribed", "gone"))
 
 
-def _page(after: Position, at: Position, asked: AccountQuery, found: AccountState) -> Frame:
+def _page(account: AccountId, before: Position, after: Position, state: AccountState) -> Frame:
     parts = DeltaParts(
-        epoch=found.epoch,
-        from_=after.revision,
-        to=at.revision,
-        recorded_at=found.recorded_at,
-        balance=b"" if found.more else balance_json(found.balance),
-        transfers=transfers_json(found.transfers),
+        epoch=state.epoch,
+        from_=before.revision,
+        to=after.revision,
+        recorded_at=state.recorded_at,
+        balance=b"" if state.more else balance_json(state.balance),
+        transfers=transfers_json(state.transfers),
     )
-    text = encode_delta_frame(asked.account, parts, more=found.more)
-    return Frame(asked.account, after, at, text, merges=not found.more)
+    text = encode_delta_frame(account, parts, more=state.more)
+    return Frame(account, before, after, text, mergeable=not state.more)
 
 
-def snapshot(asked: AccountQuery, found: AccountState) -> Snapshot:
-    """The whole state, with the reason why a reader at `asked.after` gets it."""
-    reason = _reason(asked.after, found)
-    gap = Gap(asked.after.revision if asked.after else INITIAL_REVISION, found.revision)
+def snapshot(query: AccountQuery, state: AccountState) -> Snapshot:
+    """Returns the snapshot of the account, with the reason why a client at `query.after` gets it."""
+    reason = _reason(query.after, state)
+    gap = Gap(query.after.revision if query.after else INITIAL_REVISION, state.revision)
     return Snapshot(
-        channel=channel_name(asked.account),
-        epoch=found.epoch,
-        revision=Revision(found.revision),
+        channel=channel_name(query.account),
+        epoch=state.epoch,
+        revision=Revision(state.revision),
         reason=reason,
-        balance=found.balance,
-        transfers=found.transfers,
-        cursor=encode_cursor(asked.account, found.transfers[-1].id) if found.more else None,
-        as_of=None if found.as_of is None else format_rfc3339(found.as_of),
+        balance=state.balance,
+        transfers=state.transfers,
+        cursor=encode_cursor(query.account, state.transfers[-1].id) if state.more else None,
+        as_of=None if state.as_of is None else format_rfc3339(state.as_of),
         gap=gap if reason == "too_far" else UNSET,
     )
 
 
-def _reason(after: Position | None, found: AccountState) -> SnapshotReason:
-    if after is None:
+def _reason(position: Position | None, state: AccountState) -> SnapshotReason:
+    if position is None:
         return "subscribed"
-    if after.epoch != found.epoch:
+    if position.epoch != state.epoch:
         return "epoch"
-    return "ahead" if after.revision > found.revision else "too_far"
+    return "ahead" if position.revision > state.revision else "too_far"

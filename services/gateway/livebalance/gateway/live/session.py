@@ -1,4 +1,4 @@
-"""One client: what it follows, what it asks for, what it still has to be sent."""
+"""The session of one client: its subscriptions, its requests and their limits, and its outbox."""
 
 from collections import deque
 from math import ceil
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import UNSET
 
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.limits.connections import Address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.effects import Disconnect
 from livebalance.gateway.live.outbox import Outbox, SessionEvent
@@ -34,34 +34,36 @@ from livebalance.wire.identity import AccountId, Position, channel_account, chan
 if TYPE_CHECKING:
     from livebalance.gateway.live.subscribers import Subscription
 
-READS_AT_ONCE = 16  # for one session: what they bring comes at once, and must not be much
-BAD_MESSAGES = 3
-TOO_FAST: Final = "rate_limited"
-BUSY_MS = 10_000  # a client that will not be slowed down may come back then
+MAX_READS = 16  # of one session at once: their answers arrive together, and must fit the outbox
+MAX_BAD_MESSAGES = 3
+RATE_LIMITED: Final = "rate_limited"
+BUSY_RETRY_AFTER_MS = 10_000  # for a client that ignored its rate limits
 
 
 class SessionLimits(NamedTuple):
-    """How often a client may ask, a second; in brackets, at once."""
+    """Rates per second of one session, on average. A burst may have more, as the comments say."""
 
-    messages: float = 10.0  # (three times as many)
-    subscriptions: float = 64.0  # (four times as many)
-    errors: float = 50 / 60  # (a minute's)
-    warnings: float = 10 / 60  # (a minute's) that it asks too often, before it is closed
+    messages: float = 10.0  # three times as many at once
+    subscriptions: float = 64.0  # four times as many at once
+    errors: float = 50 / 60  # those of a minute at once
+    warnings: float = 10 / 60  # `rate_limited` answers before the close; those of a minute at once
 
 
 class SubscribeAccount(NamedTuple):
-    """The client wants an account, from a position or from nothing."""
+    """A request to subscribe to an account. The client has its state at `position`, or None."""
 
     account: AccountId
-    at: Position | None
+    position: Position | None
 
 
 class UnsubscribeAccount(NamedTuple):
+    """A request to unsubscribe from an account."""
+
     account: AccountId
 
 
 class Authenticate(NamedTuple):
-    """The client shows a token: its first, or (with the request's id) another."""
+    """A token to check. `request` is the id of a `refresh`; None for a session's first token."""
 
     token: str
     request: RequestId | None
@@ -70,145 +72,152 @@ class Authenticate(NamedTuple):
 Command = SubscribeAccount | UnsubscribeAccount | Authenticate | Disconnect
 
 NOT_AUTHENTICATED = Disconnect(CloseCode.NOT_AUTHENTICATED, "unauthenticated")
+_BUSY = Disconnect(CloseCode.BUSY, RATE_LIMITED, BUSY_RETRY_AFTER_MS)
 
 
 class Session:
-    """`name` is unique among all gateways; `subscriptions` bounds what it may follow."""
+    """State of one client connection, WebSocket or event stream."""
 
     __slots__ = (
-        "_bad",
-        "_errors",
-        "_messages",
-        "_said",
-        "_subscribing",
-        "_subscriptions",
-        "_warnings",
+        "_bad_messages",
+        "_error_rate",
+        "_max_subscriptions",
+        "_message_rate",
+        "_received_any",
+        "_subscription_rate",
+        "_warning_rate",
         "address",
         "age_slot",
+        "auth_error",
         "behind",
-        "ends",
-        "followers",
-        "held",
+        "ends_at",
+        "expiry_slot",
+        "is_scheduled",
         "name",
         "outbox",
-        "reading",
+        "reads",
         "rights",
-        "slot",
-        "unwelcome",
+        "subscriptions",
     )
 
     def __init__(
-        self, name: str, address: Address, outbox: Outbox, subscriptions: int, manners: SessionLimits
+        self, name: str, address: Address, outbox: Outbox, max_subscriptions: int, limits: SessionLimits
     ) -> None:
+        """Creates the session of an unauthenticated client. `name` is unique among all gateways."""
         self.name = name
         self.address = address
-        self.rights: Rights | None = None  # None: a stranger, who is told nothing
-        self.unwelcome = NOT_AUTHENTICATED  # how it ends if it stays one
-        self.ends = 0.0  # when they do, if it is no stranger
-        self.slot: int | None = None  # where `members` has it
-        self.age_slot: int | None = None  # until when it may stay, if there is a bound
+        self.rights: Rights | None = None  # None: not authenticated, and sent nothing
+        self.auth_error = NOT_AUTHENTICATED  # the close if the client does not authenticate in time
+        self.ends_at = 0.0  # monotonic seconds at which the rights end
+        self.expiry_slot: int | None = None  # of the timer for the end of the rights
+        self.age_slot: int | None = None  # of the timer for the maximum age
         self.outbox = outbox
-        self.followers: dict[AccountId, Subscription] = {}
-        self.behind: deque[Subscription] = deque()  # may hold some that are not behind any more
-        self.reading = 0
-        self.held = False  # the hub will remember when its data are due
-        self._subscriptions = subscriptions
-        self._bad = 0
-        self._said = False  # anything at all
-        self._messages = RateLimiter(manners.messages, 3 * manners.messages)
-        self._subscribing = RateLimiter(manners.subscriptions, 4 * manners.subscriptions)
-        self._errors = RateLimiter(manners.errors, 60 * manners.errors)
-        self._warnings = RateLimiter(manners.warnings, 60 * manners.warnings)
+        self.subscriptions: dict[AccountId, Subscription] = {}
+        self.behind: deque[Subscription] = deque()  # may contain some that are not behind any more
+        self.reads = 0  # requested or running
+        self.is_scheduled = False  # to be flushed when its delayed data is due
+        self._max_subscriptions = max_subscriptions
+        self._bad_messages = 0
+        self._received_any = False
+        self._message_rate = RateLimiter(limits.messages, 3 * limits.messages)
+        self._subscription_rate = RateLimiter(limits.subscriptions, 4 * limits.subscriptions)
+        self._error_rate = RateLimiter(limits.errors, 60 * limits.errors)
+        self._warning_rate = RateLimiter(limits.warnings, 60 * limits.warnings)
 
     @property
     def has_room(self) -> bool:
-        """Another read may begin for it."""
-        return self.outbox.writable and self.reading < READS_AT_ONCE
+        """Whether another read may begin for this session."""
+        return self.outbox.writable and self.reads < MAX_READS
 
-    # --- what it is told
+    # --- frames to the client
 
-    def say(self, frame: ServerFrame) -> None:
-        self.outbox.say(encode_frame(frame), _note(frame))
+    def send(self, frame: ServerFrame) -> None:
+        """Queues a control message."""
+        self.outbox.put_control(encode_frame(frame), _event(frame))
 
-    def beat(self, frame: ServerFrame) -> None:
-        self.outbox.beat(encode_frame(frame))
+    def send_heartbeat(self, frame: ServerFrame) -> None:
+        """Queues a heartbeat, in place of one that waits."""
+        self.outbox.set_heartbeat(encode_frame(frame))
 
     def overflow(self) -> None:
-        """No room: what waits is forgotten, and will be read again from where the client is."""
-        for account, at in self.outbox.overflow().items():
-            if follower := self.followers.get(account):
-                follower.audience.fall(follower, at)
+        """Drops the data that waits. Its subscriptions catch up from where the client is."""
+        for account, position in self.outbox.overflow().items():
+            if subscription := self.subscriptions.get(account):
+                subscription.subscribers.fall_behind(subscription, position)
 
-    # --- what it says
+    # --- messages of the client
 
     def receive(self, text: bytes, now: float) -> list[Command]:
-        """Answers what needs no one else; returns what does."""
-        first, self._said = not self._said, True
+        """Answers a message as far as the session can alone, and returns the commands for the rest."""
+        is_first, self._received_any = not self._received_any, True
         if self.rights is None:
-            return [_introduction(text)]
+            return [_first_command(text)]
         try:
-            if wait := self._messages.take(now):
-                raise _too_fast(wait)
-            return self._read(text, now, first)
-        except FrameError as refused:
-            return self._refuse(refused, now)
+            if wait := self._message_rate.try_acquire(now):
+                raise _rate_limited(wait)
+            return self._execute(text, now, is_first)
+        except FrameError as error:
+            return self._reject(error, now)
 
-    def _read(self, text: bytes, now: float, first: bool) -> list[Command]:
+    def _execute(self, text: bytes, now: float, is_first: bool) -> list[Command]:
         frame = decode_client_frame(text)
-        wishes: list[Command] = []
+        commands: list[Command] = []
         if isinstance(frame, Subscribe):
-            wishes.extend(self._subscribe(frame, now))
+            commands.extend(self._subscribe(frame, now))
         elif isinstance(frame, Unsubscribe):
-            wishes.extend(UnsubscribeAccount(_account(channel, frame.id)) for channel in frame.channels)
+            commands.extend(UnsubscribeAccount(_account(channel, frame.id)) for channel in frame.channels)
         elif isinstance(frame, Refresh):
-            return [Authenticate(frame.token, frame.id)]  # its ok comes once the token was checked
+            return [Authenticate(frame.token, frame.id)]  # answered with `ok` once the token was checked
         elif isinstance(frame, Rate):
-            self.outbox.pace(1 / frame.max_per_second if frame.max_per_second else 0.0)
+            self.outbox.set_interval(1 / frame.max_per_second if frame.max_per_second else 0.0)
         elif isinstance(frame, Auth):
-            if first:  # a cookie was there as well: what is said goes before it
+            if is_first:  # replaces the token of the cookie
                 return [Authenticate(frame.token, None)]
-            raise FrameError("bad_message", "auth is the first message only")
-        self.say(Ok(frame.id))
-        return wishes
+            raise FrameError("bad_message", "auth must be the first message")
+        self.send(Ok(frame.id))
+        return commands
 
     def _subscribe(self, frame: Subscribe, now: float) -> list[SubscribeAccount]:
-        wanted = {_account(one.channel, frame.id): parse_position(one.position) for one in frame.channels}
-        if len(wanted.keys() | self.followers.keys()) > self._subscriptions:
-            raise FrameError("limit", f"at most {self._subscriptions} subscriptions", frame.id)
-        if wait := self._subscribing.take(now, len(wanted)):
-            raise _too_fast(wait, frame.id)
-        return [SubscribeAccount(account, at) for account, at in wanted.items()]
+        positions = {
+            _account(request.channel, frame.id): parse_position(request.position)
+            for request in frame.channels
+        }
+        if len(positions.keys() | self.subscriptions.keys()) > self._max_subscriptions:
+            raise FrameError("limit", f"at most {self._max_subscriptions} subscriptions", frame.id)
+        if wait := self._subscription_rate.try_acquire(now, len(positions)):
+            raise _rate_limited(wait, frame.id)
+        return [SubscribeAccount(account, position) for account, position in positions.items()]
 
-    def no_access(self, account: AccountId, now: float) -> list[Command]:
-        """The same for every account it may not see, whether there is one or not."""
+    def deny_access(self, account: AccountId, now: float) -> list[Command]:
+        """Answers `no_access`: the same whether the account exists or not."""
         channel = channel_name(account)
-        self.say(Error("no_access", "no access to this account", temporary=False, channel=channel))
-        return self._err(now)
+        self.send(Error("no_access", "no access to this account", temporary=False, channel=channel))
+        return self._count_error(now)
 
-    def _err(self, now: float) -> list[Command]:
-        return [Disconnect(CloseCode.BUSY, TOO_FAST, BUSY_MS)] if self._errors.take(now) else []
+    def _count_error(self, now: float) -> list[Command]:
+        return [_BUSY] if self._error_rate.try_acquire(now) else []
 
-    def _refuse(self, refused: FrameError, now: float) -> list[Command]:
-        again = refused.retry_after_ms
-        self.say(
+    def _reject(self, error: FrameError, now: float) -> list[Command]:
+        retry_after_ms = error.retry_after_ms
+        self.send(
             Error(
-                refused.code,
-                refused.message,
-                temporary=again is not None,
-                id=UNSET if refused.id is None else refused.id,
-                retry_after_ms=UNSET if again is None else again,
+                error.code,
+                error.message,
+                temporary=retry_after_ms is not None,
+                id=UNSET if error.id is None else error.id,
+                retry_after_ms=UNSET if retry_after_ms is None else retry_after_ms,
             )
         )
-        self._bad += refused.code == "bad_message"
-        if self._bad == BAD_MESSAGES:
+        self._bad_messages += error.code == "bad_message"
+        if self._bad_messages == MAX_BAD_MESSAGES:
             return [Disconnect(CloseCode.BROKEN_PROTOCOL, "bad_message")]
-        if again is None:
-            return self._err(now)
-        return [Disconnect(CloseCode.BUSY, TOO_FAST, BUSY_MS)] if self._warnings.take(now) else []
+        if retry_after_ms is None:
+            return self._count_error(now)
+        return [_BUSY] if self._warning_rate.try_acquire(now) else []
 
 
-def _introduction(text: bytes) -> Authenticate | Disconnect:
-    """What a stranger says is a token, or the last that is heard of it."""
+def _first_command(text: bytes) -> Authenticate | Disconnect:
+    """Returns the command of an unauthenticated client, which may only send a token."""
     try:
         frame = decode_client_frame(text)
     except FrameError:
@@ -216,18 +225,18 @@ def _introduction(text: bytes) -> Authenticate | Disconnect:
     return Authenticate(frame.token, None) if isinstance(frame, Auth) else NOT_AUTHENTICATED
 
 
-def _note(frame: ServerFrame) -> SessionEvent | None:
+def _event(frame: ServerFrame) -> SessionEvent | None:
     if isinstance(frame, Error):
         return SessionEvent("error", frame.code)
     return SessionEvent("unsubscribed", frame.code) if isinstance(frame, Unsubscribed) else None
 
 
-def _too_fast(wait: float, request: RequestId | None = None) -> FrameError:
-    return FrameError(TOO_FAST, "asked too often", request, ceil(wait * 1000))
+def _rate_limited(wait: float, request: RequestId | None = None) -> FrameError:
+    return FrameError(RATE_LIMITED, "too many requests", request, ceil(wait * 1000))
 
 
 def _account(channel: str, request: RequestId) -> AccountId:
-    """The error does not echo what was asked for."""
+    """Returns the account of a channel. The error does not echo the channel."""
     try:
         return channel_account(channel)
     except DecodeError as cause:

@@ -1,7 +1,6 @@
-"""Clients: who each is and so may see, what it asks for, and what it is told beside its accounts.
+"""All sessions of a gateway: admission, authentication, requests, heartbeats, and when each session ends.
 
-As the hub, to which it leaves the accounts: it takes values and times, and what is to be done stands in the
-hub's effects.
+Pure, like the hub: sessions take values and times, and what is to be done is collected in the hub's effects.
 """
 
 import heapq
@@ -11,14 +10,15 @@ from typing import NamedTuple
 
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.limits.connections import Address, ConnectionLimiter, ConnectionLimits
+from livebalance.gateway.limits.client_address import Address
+from livebalance.gateway.limits.connections import ConnectionLimiter, ConnectionLimits
 from livebalance.gateway.live.collections import OrderedSet, TimerWheel
 from livebalance.gateway.live.effects import Disconnect
-from livebalance.gateway.live.hub import RETRY_MS, Hub
+from livebalance.gateway.live.hub import RETRY_AFTER_MS, Hub
 from livebalance.gateway.live.outbox import Outbox, SessionEvent
 from livebalance.gateway.live.session import (
     NOT_AUTHENTICATED,
-    TOO_FAST,
+    RATE_LIMITED,
     Authenticate,
     Command,
     Session,
@@ -45,147 +45,152 @@ from livebalance.wire.frame import (
 from livebalance.wire.identity import AccountId, channel_name
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
-WORDS = 256  # frames that are no data, waiting for one client; one with more is closed
+MAX_CONTROL_MESSAGES = 256  # that wait for one client; a client with more is disconnected
 EXPIRED = Disconnect(CloseCode.TOKEN_EXPIRED, "token_expired", 0)
 REVOKED = Disconnect(CloseCode.REVOKED, "revoked")
 AGED = Disconnect(CloseCode.GOODBYE, "age", 500)
-AGE_SPREAD = 0.2  # of the age: who came together does not go together
-LEAVE_WITHIN = 5.0  # seconds in which who has become old may go by itself
+AGE_SPREAD = 0.2  # share of the maximum age that is random: clients that came together leave one by one
+AGE_GRACE = 5.0  # seconds for an aged client to reconnect by itself
 TOO_MANY = Disconnect(CloseCode.TOO_MANY_CONNECTIONS, "too_many_connections")
 
 
 class SessionConfig(NamedTuple):
-    """What this gateway tells each client in its welcome, and its bounds."""
+    """What the welcome of each session says, and the limits of sessions. Times are in seconds."""
 
     gateway: str
     version: str
     heartbeat_ms: int
     limits: Limits
-    outbox_bytes: int
-    house: ConnectionLimits = ConnectionLimits(20_000, 500, 200, 20)
-    manners: SessionLimits = SessionLimits()
-    per_user: int = 10  # sockets of one subject
-    auth_within: float = 5.0  # seconds for a stranger to say who it is
-    age: float | None = None  # seconds after which a client is asked to come back, perhaps elsewhere
+    client_queue_bytes: int
+    connection_limits: ConnectionLimits = ConnectionLimits(20_000, 500, 200, 20)
+    session_limits: SessionLimits = SessionLimits()
+    max_connections_per_user: int = 10
+    auth_timeout: float = 5.0
+    max_age: float | None = None  # None: sessions may stay for ever
     features: tuple[str, ...] = ()
 
 
 class Sessions:
-    def __init__(self, terms: SessionConfig, revocations: Revocations, hub: Hub) -> None:
-        self.doorman = ConnectionLimiter(terms.house)
-        self._terms = terms
+    """Registry of the sessions. Inputs come from connections, tokens, operators and time."""
+
+    def __init__(self, config: SessionConfig, revocations: Revocations, hub: Hub) -> None:
+        self.limiter = ConnectionLimiter(config.connection_limits)
+        self._config = config
         self._hub = hub
         self._effects = hub.effects
         self._revocations = revocations
         self._sessions: OrderedSet[Session] = OrderedSet()
-        self._members = Users(terms.per_user)
+        self._users = Users(config.max_connections_per_user)
         self._status: Status | None = None
         self._ages: TimerWheel[Session] = TimerWheel()
-        self._leaving: deque[tuple[float, Session]] = (
-            deque()
-        )  # who has become old, and until when it may stay
-        self._strangers: deque[tuple[float, Session]] = deque()  # until when each may be one
-        self._beats: deque[tuple[float, Session]] = deque()  # who is due when; all wait equally long
-        self._held: list[tuple[float, int, Session]] = []  # a heap of who may be written data when
-        self._holds = 0
+        # Queues of sessions with the time at which each is due, in the order of these times.
+        self._aged: deque[tuple[float, Session]] = deque()  # to be disconnected
+        self._unauthenticated: deque[tuple[float, Session]] = deque()  # to be disconnected
+        self._heartbeats: deque[tuple[float, Session]] = deque()
+        self._scheduled: list[tuple[float, int, Session]] = []  # heap: sessions whose data is due later
+        self._schedule_count = 0  # breaks ties in the heap
 
-    # --- who is here
+    # --- connections
 
-    def connect(self, name: str, address: Address, now: float, chance: float = 0.0) -> Session:
-        """A client at `address`, which the doorman has admitted. It has to say who it is.
+    def connect(self, name: str, address: Address, now: float, jitter: float = 0.0) -> Session:
+        """Returns a new session of an unauthenticated client, which `limiter` has admitted.
 
-        `chance`, in [0, 1), tells apart the ages that those who came at once may reach.
+        `jitter`, in [0, 1), shortens the maximum age by up to `AGE_SPREAD`.
         """
-        terms = self._terms
-        outbox = Outbox(terms.outbox_bytes)
-        session = Session(name, address, outbox, terms.limits.subscriptions, terms.manners)
+        config = self._config
+        outbox = Outbox(config.client_queue_bytes)
+        session = Session(name, address, outbox, config.limits.subscriptions, config.session_limits)
         self._sessions.add(session)
-        self._strangers.append((now + terms.auth_within, session))
-        if terms.age:
-            session.age_slot = self._ages.put(session, now + terms.age * (1 - AGE_SPREAD * chance))
+        self._unauthenticated.append((now + config.auth_timeout, session))
+        if config.max_age:
+            session.age_slot = self._ages.add(session, now + config.max_age * (1 - AGE_SPREAD * jitter))
         return session
 
     def disconnect(self, session: Session) -> None:
-        """Its connection is gone, or is being closed: nothing is sent to it any more."""
+        """Removes a session and its subscriptions. Called when its connection was lost or is being closed."""
         if session not in self._sessions:
             return
         self._sessions.discard(session)
         if session.age_slot is not None:
-            self._ages.take_out(session, session.age_slot)
-        self._members.leave(session)
-        for account in list(session.followers):
-            self._hub.leave(session, account)
-        self._effects.hungry.discard(session)
+            self._ages.discard(session, session.age_slot)
+        self._users.remove(session)
+        for account in list(session.subscriptions):
+            self._hub.unsubscribe(session, account)
+        self._effects.sessions_behind.discard(session)
 
-    def vouched(
+    def authorize(
         self, session: Session, request: RequestId | None, rights: Rights, now: float, wall: Millis
     ) -> None:
-        """The token it showed is good, and gives it these rights."""
+        """Gives a session the rights of a valid token.
+
+        `request` is the id of a `refresh`, which must name the same user; None for a session's first token.
+        """
         if session not in self._sessions:
             return
         if self._revocations.revokes(rights):
-            self.refused(session, REVOKED)
+            self.reject(session, REVOKED)
         elif request is None:
             self._admit(session, rights, now, wall)
         elif session.rights is None or session.rights.subject != rights.subject:
-            self.refused(session, NOT_AUTHENTICATED)
+            self.reject(session, NOT_AUTHENTICATED)
         else:
-            self._members.renew(session, rights, now, wall)
-            self._leave_hidden(session)
-            session.say(Ok(request))
-            self._said(session)
+            self._users.renew(session, rights, now, wall)
+            self._unsubscribe_hidden(session)
+            session.send(Ok(request))
+            self._mark_to_flush(session)
 
     def _admit(self, session: Session, rights: Rights, now: float, wall: Millis) -> None:
-        """A stranger; or one that a cookie let in, and whose first words are another token."""
+        """Admits a new session, or one whose first message replaces the token of its cookie."""
         is_new = session.rights is None
-        self._members.leave(session)
-        if not self._members.enter(session, rights, now, wall):
-            self.refused(session, TOO_MANY)
+        self._users.remove(session)
+        if not self._users.add(session, rights, now, wall):
+            self.reject(session, TOO_MANY)
         elif is_new:
             self._welcome(session, rights, now, wall)
 
-    def refused(self, session: Session, hangup: Disconnect) -> None:
-        """What its token was not: nothing that waits for it is sent any more."""
-        session.outbox.forget_all()
-        self._hang_up(session, hangup)
+    def reject(self, session: Session, disconnect: Disconnect) -> None:
+        """Disconnects a session without rights. Data that waits for it is not sent any more."""
+        session.outbox.drop_data()
+        self._disconnect(session, disconnect)
 
     def _welcome(self, session: Session, rights: Rights, now: float, wall: Millis) -> None:
-        terms = self._terms
-        session.say(
+        config = self._config
+        session.send(
             Welcome(
                 session=session.name,
-                gateway=terms.gateway,
-                version=terms.version,
-                features=list(terms.features),
+                gateway=config.gateway,
+                version=config.version,
+                features=list(config.features),
                 epoch=self._hub.epoch,
                 server_time=format_rfc3339(wall),
-                heartbeat_ms=terms.heartbeat_ms,
-                limits=terms.limits,
+                heartbeat_ms=config.heartbeat_ms,
+                limits=config.limits,
                 expires_at=format_rfc3339(rights.expires),
             )
         )
         if self._status:
-            session.say(self._status)
-        self._beats.append((now + terms.heartbeat_ms / 1000, session))
-        self._effects.touched.add(session)
+            session.send(self._status)
+        self._heartbeats.append((now + config.heartbeat_ms / 1000, session))
+        self._effects.sessions_to_flush.add(session)
 
-    def revoked(self, some: Iterable[Revocation]) -> None:
-        """Taken back before its time: of sessions, and of accounts that sessions follow."""
-        if not self._revocations.add(some):
+    def revoke(self, revocations: Iterable[Revocation]) -> None:
+        """Applies new revocations: disconnects revoked sessions, unsubscribes accounts that they hide."""
+        if not self._revocations.add(revocations):
             return
         for session in list(self._sessions):
             if session.rights and self._revocations.revokes(session.rights):
-                self.refused(session, REVOKED)
+                self.reject(session, REVOKED)
             elif session.rights:
-                self._leave_hidden(session)
+                self._unsubscribe_hidden(session)
 
-    def _leave_hidden(self, session: Session) -> None:
-        for account in list(session.followers):
+    def _unsubscribe_hidden(self, session: Session) -> None:
+        for account in list(session.subscriptions):
             if not self._may_see(session, account):
-                self._hub.leave(session, account)
-                gone = Unsubscribed(channel_name(account), "revoked", "access to this account was revoked")
-                session.say(gone)
-                self._said(session)
+                self._hub.unsubscribe(session, account)
+                session.send(
+                    Unsubscribed(channel_name(account), "revoked", "access to this account was revoked")
+                )
+                self._mark_to_flush(session)
 
     def _may_see(self, session: Session, account: AccountId) -> bool:
         rights = session.rights
@@ -193,142 +198,147 @@ class Sessions:
             return False
         return not self._revocations.hides(rights, account)
 
-    # --- what they ask for
+    # --- requests
 
     def receive(self, session: Session, text: bytes, now: float) -> None:
-        """A text frame of the client."""
-        for wish in session.receive(text, now):
-            self._grant(session, wish, now)
-        self._said(session)
+        """Executes a message of a client."""
+        for command in session.receive(text, now):
+            self._execute(session, command, now)
+        self._mark_to_flush(session)
 
-    def _grant(self, session: Session, wish: Command, now: float) -> None:
-        if isinstance(wish, SubscribeAccount):
-            if self._may_see(session, wish.account):
-                self._hub.follow(session, wish.account, wish.at, now)
+    def _execute(self, session: Session, command: Command, now: float) -> None:
+        if isinstance(command, SubscribeAccount):
+            if self._may_see(session, command.account):
+                self._hub.subscribe(session, command.account, command.position, now)
             else:
-                for consequence in session.no_access(wish.account, now):
-                    self._grant(session, consequence, now)
-        elif isinstance(wish, UnsubscribeAccount):
-            if wish.account in session.followers:
+                for consequence in session.deny_access(command.account, now):
+                    self._execute(session, consequence, now)
+        elif isinstance(command, UnsubscribeAccount):
+            if command.account in session.subscriptions:
                 session.outbox.count(SessionEvent("unsubscribed", "client"))
-                self._hub.leave(session, wish.account)
-        elif isinstance(wish, Authenticate):
-            self._effects.tokens.append((session, wish))
-        elif wish.reason == TOO_FAST and self.doorman.strike(session.address, now):
-            self._hang_up(session, Disconnect(CloseCode.ABUSE, "abuse"))
+                self._hub.unsubscribe(session, command.account)
+        elif isinstance(command, Authenticate):
+            self._effects.tokens_to_check.append((session, command))
+        elif command.reason == RATE_LIMITED and self.limiter.strike(session.address, now):
+            self._disconnect(session, Disconnect(CloseCode.ABUSE, "abuse"))
         else:
-            self._hang_up(session, wish)
+            self._disconnect(session, command)
 
-    # --- when they may be written to
+    # --- the transport
 
-    def writable(self, session: Session, writable: bool) -> None:
-        """Whether the transport takes bytes."""
+    def set_writable(self, session: Session, writable: bool) -> None:
+        """Sets whether the transport of a session accepts bytes."""
         session.outbox.writable = writable
         if writable and session in self._sessions:
-            self._effects.touched.add(session)
-            self._effects.hungry.add(session)
+            self._effects.sessions_to_flush.add(session)
+            self._effects.sessions_behind.add(session)
 
-    def hold(self, session: Session) -> None:
-        """Its client wants data less often: those that wait are due later."""
-        if not session.held:
-            session.held = True
-            self._holds += 1
-            heapq.heappush(self._held, (session.outbox.due, self._holds, session))
+    def schedule(self, session: Session) -> None:
+        """Flushes the session when its delayed data is due. Called if its client asked for a lower rate."""
+        if not session.is_scheduled:
+            session.is_scheduled = True
+            self._schedule_count += 1
+            heapq.heappush(self._scheduled, (session.outbox.due, self._schedule_count, session))
 
     @property
     def due(self) -> float | None:
-        """When `release` has something to do."""
-        return self._held[0][0] if self._held else None
+        """Time of the next scheduled flush, in monotonic seconds; None: no flush is scheduled."""
+        return self._scheduled[0][0] if self._scheduled else None
 
-    def release(self, now: float) -> None:
-        """Those whose data are due are to be written to."""
-        while self._held and self._held[0][0] <= now:
-            _, _, session = heapq.heappop(self._held)
-            session.held = False
+    def flush_due(self, now: float) -> None:
+        """Flushes the scheduled sessions that are due."""
+        while self._scheduled and self._scheduled[0][0] <= now:
+            _, _, session = heapq.heappop(self._scheduled)
+            session.is_scheduled = False
             if session in self._sessions:
-                self._effects.touched.add(session)
+                self._effects.sessions_to_flush.add(session)
                 if session.outbox.writable:
-                    _note(session)
+                    _update_as_of(session)
 
-    # --- what they are told
+    # --- messages to all clients
 
-    def tell(self, status: Status) -> None:
-        """To everyone, and to each who comes."""
+    def set_status(self, status: Status) -> None:
+        """Sends the status to all sessions, and to each that connects later."""
         self._status = status
-        self._say_all(status)
+        self._send_all(status)
 
-    def drain(self, within_ms: int) -> None:
-        """Everyone is asked to leave."""
-        self._say_all(Goaway("drain", within_ms))
+    def announce_drain(self, within_ms: int) -> None:
+        """Asks all clients to reconnect elsewhere within the time."""
+        self._send_all(Goaway("drain", within_ms))
 
-    def _say_all(self, frame: ServerFrame) -> None:
+    def _send_all(self, frame: ServerFrame) -> None:
         for session in list(self._sessions):
             if session.rights:
-                session.say(frame)
-                self._said(session)
+                session.send(frame)
+                self._mark_to_flush(session)
 
-    def _said(self, session: Session) -> None:
-        self._effects.touched.add(session)
-        if session.outbox.words > WORDS and not session.outbox.writable:
-            self._hang_up(session, Disconnect(CloseCode.BUSY, "busy", RETRY_MS))
+    def _mark_to_flush(self, session: Session) -> None:
+        """Marks a session to be flushed. Disconnects a client that sends requests but reads no answers."""
+        self._effects.sessions_to_flush.add(session)
+        if session.outbox.control_messages > MAX_CONTROL_MESSAGES and not session.outbox.writable:
+            self._disconnect(session, Disconnect(CloseCode.BUSY, "busy", RETRY_AFTER_MS))
 
-    def _hang_up(self, session: Session, hangup: Disconnect) -> None:
-        self._effects.hangups.append((session, hangup))
+    def _disconnect(self, session: Session, disconnect: Disconnect) -> None:
+        self._effects.disconnects.append((session, disconnect))
 
     # --- time
 
     def tick(self, now: float, wall: Millis) -> None:
-        """At least twice a second."""
-        while self._strangers and self._strangers[0][0] <= now:
-            _, session = self._strangers.popleft()
+        """Handles timeouts and sends heartbeats. Called at least twice a second."""
+        while self._unauthenticated and self._unauthenticated[0][0] <= now:
+            _, session = self._unauthenticated.popleft()
             if session in self._sessions and session.rights is None:
-                self._hang_up(session, session.unwelcome)
-        for session in list(self._members.due(now)):
-            if session.ends <= now:
-                self.refused(session, EXPIRED)
+                self._disconnect(session, session.auth_error)
+        for session in list(self._users.pop_due(now)):
+            if session.ends_at <= now:
+                self.reject(session, EXPIRED)
             elif session.rights:
-                session.say(AuthExpiring(format_rfc3339(session.rights.expires)))
-                self._said(session)
-        self._retire(now)
-        while self._beats and self._beats[0][0] <= now:
-            _, session = self._beats.popleft()
+                session.send(AuthExpiring(format_rfc3339(session.rights.expires)))
+                self._mark_to_flush(session)
+        self._end_aged(now)
+        while self._heartbeats and self._heartbeats[0][0] <= now:
+            _, session = self._heartbeats.popleft()
             if session in self._sessions:
-                self._beat(session, wall)
-                self._beats.append((now + self._terms.heartbeat_ms / 1000, session))
+                self._send_heartbeat(session, wall)
+                self._heartbeats.append((now + self._config.heartbeat_ms / 1000, session))
 
-    def _retire(self, now: float) -> None:
-        """Who has become old is asked to go, and a little later is not asked."""
-        for session in self._ages.due(now):
+    def _end_aged(self, now: float) -> None:
+        """Sends `goaway` to sessions past their maximum age, and disconnects them `AGE_GRACE` later."""
+        for session in self._ages.pop_due(now):
             if session.rights:
-                session.say(Goaway("age", int(LEAVE_WITHIN * 1000)))
-                self._said(session)
-            self._leaving.append((now + LEAVE_WITHIN, session))
-        while self._leaving and self._leaving[0][0] <= now:
-            _, session = self._leaving.popleft()
+                session.send(Goaway("age", int(AGE_GRACE * 1000)))
+                self._mark_to_flush(session)
+            self._aged.append((now + AGE_GRACE, session))
+        while self._aged and self._aged[0][0] <= now:
+            _, session = self._aged.popleft()
             if session in self._sessions:
-                self._hang_up(session, AGED)
+                self._disconnect(session, AGED)
 
-    def _beat(self, session: Session, wall: Millis) -> None:
+    def _send_heartbeat(self, session: Session, wall: Millis) -> None:
         as_of = _complete_as_of(session)
-        told = None if as_of is None else format_rfc3339(as_of)
-        session.beat(Heartbeat(format_rfc3339(wall), told))
-        self._effects.touched.add(session)
+        session.send_heartbeat(
+            Heartbeat(format_rfc3339(wall), None if as_of is None else format_rfc3339(as_of))
+        )
+        self._effects.sessions_to_flush.add(session)
 
 
-def _note(session: Session) -> None:
-    """All that waits for it is with its transport, or will be before anything else is said."""
-    for follower in session.followers.values():
-        if follower.step is CatchUp.IN_STEP:
-            follower.as_of = follower.audience.channel.as_of
+def _update_as_of(session: Session) -> None:
+    """Takes over `as_of` of the channels. All that waited was passed to the transport, or will be next."""
+    for subscription in session.subscriptions.values():
+        if subscription.state is CatchUp.IN_STEP:
+            subscription.as_of = subscription.subscribers.channel.as_of
 
 
 def _complete_as_of(session: Session) -> Millis | None:
-    """The oldest of all it follows. More is claimed only once all was sent; else it stays as it was."""
-    if session.outbox.empty:
-        _note(session)
+    """Returns the time as of which the client was sent everything, for all its subscriptions.
+
+    The time does not advance while data waits in the outbox.
+    """
+    if session.outbox.is_empty:
+        _update_as_of(session)
     oldest: Millis | None = None
-    for follower in session.followers.values():
-        if follower.as_of is None:
+    for subscription in session.subscriptions.values():
+        if subscription.as_of is None:
             return None
-        oldest = follower.as_of if oldest is None else min(oldest, follower.as_of)
+        oldest = subscription.as_of if oldest is None else min(oldest, subscription.as_of)
     return oldest

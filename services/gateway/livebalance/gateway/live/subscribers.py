@@ -1,14 +1,15 @@
-"""One account's channel and the sessions that follow it: who is sent what.
+"""The subscribers of one account: its channel, its subscriptions, and which of them is sent which frame.
 
-Most are in step with the channel: they have no position of their own, and a delta goes to all of them as one
-shared parcel. The others are read for, from their own position, until they are in step again.
+Most subscriptions are in step with the channel: they have no position of their own, and share the frame of a
+delta. The others have a position, and Postgres is read from there until they are in step again (decision 4).
 """
 
 from enum import Enum, auto
+from typing import Literal
 
 from msgspec.structs import replace
 
-from livebalance.gateway.live.channel import Answers, Channel
+from livebalance.gateway.live.channel import Channel, Recoveries
 from livebalance.gateway.live.collections import OrderedSet
 from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.history import History
@@ -22,241 +23,273 @@ from livebalance.wire.timestamp import Millis
 
 
 class CatchUp(Enum):
-    BEHIND = auto()  # to be read for, once its session has room
-    READING = auto()
-    APART = auto()  # where its channel is not; it hears what the channel relays next
-    IN_STEP = auto()  # where its channel is
-    GONE = auto()
+    """How a subscription stands to its channel."""
+
+    BEHIND = auto()  # a read is needed, once its session has room for what the read brings
+    READING = auto()  # a read is requested or running
+    AHEAD = auto()  # at a position that the channel has not reached, or of another epoch
+    IN_STEP = auto()  # at the channel's position
+    INACTIVE = auto()  # not subscribed
 
 
 class Subscription:
-    """`at` says nothing while it is in step: it is where its channel is then."""
+    """The subscription of one session to one account. While it is in step, `position` is out of date."""
 
-    __slots__ = ("as_of", "at", "audience", "fresh", "session", "step")
+    __slots__ = ("as_of", "position", "session", "state", "subscribers", "unanswered")
 
-    def __init__(self, session: Session, audience: "Subscribers", at: Position | None) -> None:
+    def __init__(self, session: Session, subscribers: "Subscribers", position: Position | None) -> None:
         self.session = session
-        self.audience = audience
-        self.at = at
-        self.step = CatchUp.GONE  # until its audience takes it in
-        self.fresh = True  # nothing was answered since it subscribed
-        self.as_of: Millis | None = None  # what its client may be told
+        self.subscribers = subscribers
+        self.position = position
+        self.state = CatchUp.INACTIVE
+        self.unanswered = True  # no frame was sent since the client subscribed
+        self.as_of: Millis | None = None  # what was sent is complete as of that time
 
 
-def fits(at: Position | None, parcel: Frame) -> bool | None:
-    """Whether `parcel` is the next after `at` (True), is past (False), or leaves something out (None)."""
-    if at == parcel.before:
-        return True
-    before, after = parcel.before, parcel.after
+def fit(position: Position | None, frame: Frame) -> Literal["next", "past", "gap"]:
+    """Returns whether the frame continues from the position, brings nothing new, or leaves something out."""
+    if position == frame.before:
+        return "next"
+    before, after = frame.before, frame.after
     went_back = before is not None and before.epoch == after.epoch and after.revision < before.revision
-    if at is not None and at.epoch == after.epoch and after.revision <= at.revision and not went_back:
-        return False
-    return None
+    if (
+        position is not None
+        and position.epoch == after.epoch
+        and after.revision <= position.revision
+        and not went_back
+    ):
+        return "past"
+    return "gap"
 
 
 class Subscribers:
+    """Relays the deltas of one account to its subscriptions, and lets those that are behind catch up."""
+
     def __init__(
-        self, account: AccountId, effects: Effects, trail: History, resume_max: int, since: float
+        self,
+        account: AccountId,
+        effects: Effects,
+        history: History,
+        recovery_max_revisions: int,
+        created_at: float,
     ) -> None:
-        self.channel = Channel(account, since)
-        self._trail = trail
-        self._resume_max = resume_max
-        self.size = 0
+        self.channel = Channel(account, created_at)
+        self.size = 0  # subscriptions
         self._effects = effects
+        self._history = history
+        self._recovery_max_revisions = recovery_max_revisions
         self._in_step: OrderedSet[Session] = OrderedSet()
-        self._apart: OrderedSet[Subscription] = OrderedSet()
-        self._readers: OrderedSet[Subscription] = OrderedSet()
-        self._read: AccountRead | None = None
+        self._ahead: OrderedSet[Subscription] = OrderedSet()
+        self._reading: OrderedSet[Subscription] = OrderedSet()
+        self._current_read: AccountRead | None = None
 
-    # --- who follows
+    # --- subscriptions
 
-    def join(self, session: Session, at: Position | None) -> None:
-        follower = Subscription(session, self, at)
-        session.followers[self.channel.account] = follower
+    def subscribe(self, session: Session, position: Position | None) -> None:
+        """Adds a subscription of a client that has the account at `position` (None: not at all)."""
+        subscription = Subscription(session, self, position)
+        session.subscriptions[self.channel.account] = subscription
         self.size += 1
-        self._step(follower, CatchUp.BEHIND)
+        self._set_state(subscription, CatchUp.BEHIND)
 
-    def leave(self, follower: Subscription) -> None:
-        self._step(follower, CatchUp.GONE)
-        del follower.session.followers[self.channel.account]
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Removes a subscription."""
+        self._set_state(subscription, CatchUp.INACTIVE)
+        del subscription.session.subscriptions[self.channel.account]
         self.size -= 1
 
-    def fall(self, follower: Subscription, at: Position | None) -> None:
-        """What its client had to be sent beyond `at` was forgotten."""
-        follower.at = at
-        self._step(follower, CatchUp.BEHIND)
+    def fall_behind(self, subscription: Subscription, position: Position | None) -> None:
+        """Reads again from the position. Called when frames beyond it were dropped from the outbox."""
+        subscription.position = position
+        self._set_state(subscription, CatchUp.BEHIND)
 
-    def _step(self, follower: Subscription, step: CatchUp) -> None:
-        """The one place where a follower changes its step."""
-        session, was = follower.session, follower.step
-        if was is CatchUp.IN_STEP:
+    def _set_state(self, subscription: Subscription, state: CatchUp) -> None:
+        """Changes the state of a subscription. No other code does."""
+        session, previous = subscription.session, subscription.state
+        if previous is CatchUp.IN_STEP:
             self._in_step.discard(session)
-        elif was is CatchUp.APART:
-            self._apart.discard(follower)
-        elif was is CatchUp.READING:
-            self._readers.discard(follower)
-            session.reading -= 1
-            self._effects.hungry.add(session)
-        follower.step = step
-        if step is CatchUp.IN_STEP:
+        elif previous is CatchUp.AHEAD:
+            self._ahead.discard(subscription)
+        elif previous is CatchUp.READING:
+            self._reading.discard(subscription)
+            session.reads -= 1
+            self._effects.sessions_behind.add(session)
+        subscription.state = state
+        if state is CatchUp.IN_STEP:
             self._in_step.add(session)
-        elif step is CatchUp.APART:
-            self._apart.add(follower)
-        elif step is CatchUp.READING:
-            self._readers.add(follower)
-            session.reading += 1
-        elif step is CatchUp.BEHIND and was is not CatchUp.BEHIND:
-            session.behind.append(follower)
-            self._effects.hungry.add(session)
+        elif state is CatchUp.AHEAD:
+            self._ahead.add(subscription)
+        elif state is CatchUp.READING:
+            self._reading.add(subscription)
+            session.reads += 1
+        elif state is CatchUp.BEHIND and previous is not CatchUp.BEHIND:
+            session.behind.append(subscription)
+            self._effects.sessions_behind.add(session)
 
     # --- reads
 
-    def read_for(self, follower: Subscription) -> None:
-        """Unless it has just come, and what it misses was relayed just now."""
-        if follower.fresh and (missed := self._missed_by(follower)) is not None:
-            self._trail.spare()
-            self._hand(follower, missed)
+    def catch_up(self, subscription: Subscription) -> None:
+        """Sends what a new subscription misses from history, or else requests a read for it."""
+        if subscription.unanswered and (frames := self._missed_frames(subscription)) is not None:
+            self._history.count_recovery()
+            self._send_missed(subscription, frames)
             return
-        self._step(follower, CatchUp.READING)
-        self.channel.want(follower.at)
-        self._effects.unread.add(self)
+        self._set_state(subscription, CatchUp.READING)
+        self.channel.request_read(subscription.position)
+        self._effects.subscribers_to_read.add(self)
 
-    def _missed_by(self, follower: Subscription) -> list[Frame] | None:
-        """None: only Postgres can tell."""
-        channel, at = self.channel, follower.at
-        if channel.at is None or channel.hole:
+    def _missed_frames(self, subscription: Subscription) -> list[Frame] | None:
+        """Returns the frames that lead from the subscription to the channel, or None if a read is needed."""
+        channel, position = self.channel, subscription.position
+        if channel.position is None or channel.has_gap:
             return None
-        if at and at.epoch == channel.at.epoch and channel.at.revision - at.revision > self._resume_max:
+        if (
+            position
+            and position.epoch == channel.position.epoch
+            and channel.position.revision - position.revision > self._recovery_max_revisions
+        ):
             return None
-        return self._trail.chain(channel.account, at, channel.at)
+        return self._history.chain(channel.account, position, channel.position)
 
-    def _hand(self, follower: Subscription, parcels: list[Frame]) -> None:
-        assert self.channel.at
-        self._place(follower, self.channel.at)
-        follower.fresh = False
-        for parcel in parcels:
-            if not self._give(follower, parcel):
-                break
+    def _send_missed(self, subscription: Subscription, frames: list[Frame]) -> None:
+        assert self.channel.position
+        self._move(subscription, self.channel.position)
+        self._send_all(subscription, frames)
 
-    def begin(self) -> None:
-        """Begins the next read, if there is one to begin."""
-        if self.channel.why:
-            self._effects.repairs.append(self.channel.why)
-            self.channel.why = None
-        if afters := self.channel.begin():
-            self._read = AccountRead(self.channel.account, afters)
-            self._effects.reads.append(self._read)
+    def begin_read(self) -> None:
+        """Begins the next read, if there is a read to begin."""
+        if self.channel.uncounted_gap:
+            self._effects.opened_gaps.append(self.channel.uncounted_gap)
+            self.channel.uncounted_gap = None
+        if positions := self.channel.begin_read():
+            self._current_read = AccountRead(self.channel.account, positions)
+            self._effects.reads.append(self._current_read)
 
-    def is_reading(self, read: AccountRead) -> bool:
-        """False: the read belongs to an audience that was here before."""
-        return self._read is read
+    def is_current(self, read: AccountRead) -> bool:
+        """Returns whether the read is the running one, and not of earlier subscribers of this account."""
+        return self._current_read is read
 
-    def failed(self, retry_after_ms: int) -> None:
-        unanswered = self.channel.failed()
-        self._effects.unread.add(self)
-        for follower in [one for one in self._readers if one.at in unanswered]:
-            if follower.fresh:
-                self.refuse(follower, retry_after_ms)
+    def on_read_failed(self, retry_after_ms: int) -> None:
+        """Rejects new subscriptions that waited for the read. The others wait for the next read."""
+        unanswered = self.channel.on_read_failed()
+        self._effects.subscribers_to_read.add(self)
+        waiting = [subscription for subscription in self._reading if subscription.position in unanswered]
+        for subscription in waiting:
+            if subscription.unanswered:
+                self._reject(subscription, retry_after_ms)
             else:
-                self._step(follower, CatchUp.BEHIND)
+                self._set_state(subscription, CatchUp.BEHIND)
 
-    def refuse(self, follower: Subscription, retry_after_ms: int) -> None:
-        """Its client is told to ask again: it has had nothing of this account yet."""
+    def _reject(self, subscription: Subscription, retry_after_ms: int) -> None:
+        """Answers `unavailable`. Only for a client that was sent nothing yet."""
         channel = channel_name(self.channel.account)
-        text = "the truth cannot be asked now"
-        follower.session.say(
-            Error("unavailable", text, temporary=True, channel=channel, retry_after_ms=retry_after_ms)
+        message = "the database is unavailable; retry later"
+        subscription.session.send(
+            Error("unavailable", message, temporary=True, channel=channel, retry_after_ms=retry_after_ms)
         )
-        self._effects.touched.add(follower.session)
-        self.leave(follower)
+        self._effects.sessions_to_flush.add(subscription.session)
+        self.unsubscribe(subscription)
 
-    def refuse_fresh(self, retry_after_ms: int) -> None:
-        """Redis did not acknowledge in time."""
-        for follower in [one for one in self._readers if one.fresh]:
-            self.refuse(follower, retry_after_ms)
+    def reject_unanswered(self, retry_after_ms: int) -> None:
+        """Answers `unavailable` to every subscriber that was sent nothing yet.
 
-    def answered(self, answers: Answers, now: float) -> None:
-        outcome = self.channel.answered(answers, now)
-        self._effects.unread.add(self)
-        for parcel in outcome.relayed:
-            self._relay(parcel)
-        for answer in answers.values():
-            if answer.parcel and answer.at == answer.truth:
-                self._trail.keep(answer.parcel)
-        for follower in list(self._readers):
-            # One that fell behind while others were served asks with another position.
-            if follower.step is CatchUp.READING and follower.at in answers:
-                self._answer(follower, answers[follower.at], outcome.led)
+        Called when Redis has not acknowledged the subscription in time.
+        """
+        for subscription in [subscription for subscription in self._reading if subscription.unanswered]:
+            self._reject(subscription, retry_after_ms)
 
-    def _answer(self, follower: Subscription, answer: Recovery, led: list[Frame]) -> None:
-        parcels = [answer.parcel] if answer.parcel else []
-        if answer.at == answer.truth:
-            parcels += led
-        self._place(follower, parcels[-1].after if parcels else answer.at, more=answer.at != answer.truth)
-        follower.fresh = False
-        for parcel in parcels:
-            if not self._give(follower, parcel):
+    def on_read(self, recoveries: Recoveries, now: float) -> None:
+        """Relays what the read brought, and answers the subscriptions that waited for it."""
+        outcome = self.channel.on_read(recoveries, now)
+        self._effects.subscribers_to_read.add(self)
+        for frame in outcome.to_relay:
+            self._relay(frame)
+        for recovery in recoveries.values():
+            if recovery.frame and recovery.reached == recovery.current:
+                self._history.store(recovery.frame)
+        for subscription in list(self._reading):
+            # A subscription that fell behind while others were answered asks from another position.
+            if subscription.state is CatchUp.READING and subscription.position in recoveries:
+                self._answer(subscription, recoveries[subscription.position], outcome.continuation)
+
+    def _answer(self, subscription: Subscription, recovery: Recovery, continuation: list[Frame]) -> None:
+        is_complete = recovery.reached == recovery.current
+        frames = [recovery.frame] if recovery.frame else []
+        if is_complete:
+            frames += continuation
+        self._move(subscription, frames[-1].after if frames else recovery.reached, more=not is_complete)
+        self._send_all(subscription, frames)
+
+    def _send_all(self, subscription: Subscription, frames: list[Frame]) -> None:
+        subscription.unanswered = False
+        for frame in frames:
+            if not self._send(subscription, frame):
                 break
 
-    def _place(self, follower: Subscription, at: Position, more: bool = False) -> None:
-        follower.at = at
-        mine = self.channel.at
-        if at == mine and not more:
-            self._step(follower, CatchUp.IN_STEP)
-        elif more or (mine is not None and mine.epoch == at.epoch and mine.revision > at.revision):
-            self._step(follower, CatchUp.BEHIND)
+    def _move(self, subscription: Subscription, position: Position, more: bool = False) -> None:
+        """Moves a subscription to the position; `more`: there are further pages to read."""
+        subscription.position = position
+        current = self.channel.position
+        if position == current and not more:
+            self._set_state(subscription, CatchUp.IN_STEP)
+        elif more or (
+            current is not None and current.epoch == position.epoch and current.revision > position.revision
+        ):
+            self._set_state(subscription, CatchUp.BEHIND)
         else:
-            self._step(follower, CatchUp.APART)
+            self._set_state(subscription, CatchUp.AHEAD)
 
     # --- deltas
 
-    def delta(self, delta: Delta) -> None:
-        if parcel := self.channel.delta(delta):
-            self._relay(parcel)
-        elif self.channel.hole:
-            self._effects.unread.add(self)
+    def on_delta(self, delta: Delta) -> None:
+        """Relays the delta, or requests a read if it opened a gap."""
+        if frame := self.channel.on_delta(delta):
+            self._relay(frame)
+        elif self.channel.has_gap:
+            self._effects.subscribers_to_read.add(self)
 
-    def _relay(self, parcel: Frame) -> None:
-        self._trail.keep(parcel)
-        self._to_those_in_step(parcel)
-        for follower in list(self._apart) if self._apart else ():
-            self._to_one_apart(follower, parcel)
+    def _relay(self, frame: Frame) -> None:
+        self._history.store(frame)
+        self._send_in_step(frame)
+        for subscription in list(self._ahead) if self._ahead else ():
+            self._send_ahead(subscription, frame)
 
-    def _to_those_in_step(self, parcel: Frame) -> None:
-        if parcel.last or crosses(parcel):
+    def _send_in_step(self, frame: Frame) -> None:
+        if frame.is_last or changes_epoch(frame):
             for session in list(self._in_step):
-                self._give(session.followers[parcel.account], parcel)
+                self._send(session.subscriptions[frame.account], frame)
             return
-        self._effects.touched |= self._in_step
-        for session in [one for one in self._in_step if not one.outbox.put(parcel)]:
+        self._effects.sessions_to_flush |= self._in_step
+        for session in [session for session in self._in_step if not session.outbox.put(frame)]:
             session.overflow()
 
-    def _to_one_apart(self, follower: Subscription, parcel: Frame) -> None:
-        fit = fits(follower.at, parcel)
-        if fit is None:
-            self._step(follower, CatchUp.BEHIND)
-        elif fit:
-            follower.at = parcel.after
-            self._give(follower, parcel)
-        if follower.step is CatchUp.APART and follower.at == self.channel.at:
-            self._step(follower, CatchUp.IN_STEP)
+    def _send_ahead(self, subscription: Subscription, frame: Frame) -> None:
+        match fit(subscription.position, frame):
+            case "gap":
+                self._set_state(subscription, CatchUp.BEHIND)
+            case "next":
+                subscription.position = frame.after
+                self._send(subscription, frame)
+        if subscription.state is CatchUp.AHEAD and subscription.position == self.channel.position:
+            self._set_state(subscription, CatchUp.IN_STEP)
 
-    def _give(self, follower: Subscription, parcel: Frame) -> bool:
-        session = follower.session
-        self._effects.touched.add(session)
-        if crosses(parcel) and (forgotten := session.outbox.forget(parcel.account)):
-            if forgotten.before is None:  # a client that has nothing is not told what became of it
-                self.fall(follower, None)
+    def _send(self, subscription: Subscription, frame: Frame) -> bool:
+        """Puts the frame into the outbox. Returns False if the subscription fell behind instead."""
+        session = subscription.session
+        self._effects.sessions_to_flush.add(session)
+        if changes_epoch(frame) and (dropped := session.outbox.drop_account(frame.account)):
+            if dropped.before is None:  # the client has nothing yet: it is sent a snapshot, not this change
+                self.fall_behind(subscription, None)
                 return False
-            parcel = replace(parcel, before=forgotten.before)
-        if not session.outbox.put(parcel):
+            frame = replace(frame, before=dropped.before)
+        if not session.outbox.put(frame):
             session.overflow()
             return False
-        if parcel.last:
-            self.leave(follower)
+        if frame.is_last:
+            self.unsubscribe(subscription)
         return True
 
 
-def crosses(parcel: Frame) -> bool:
-    """From one epoch into another: what is queued of the one before is cleared."""
-    return parcel.before is not None and parcel.before.epoch != parcel.after.epoch
+def changes_epoch(frame: Frame) -> bool:
+    """Returns whether the frame leads into another epoch. Queued frames of the old epoch are dropped then."""
+    return frame.before is not None and frame.before.epoch != frame.after.epoch

@@ -1,4 +1,4 @@
-"""Clients that said who they are: how many of one user, and when the rights of each end."""
+"""Authenticated sessions: how many each user has, and when the rights of each session end."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,47 +8,53 @@ from livebalance.gateway.live.collections import TimerWheel
 from livebalance.gateway.live.session import Session
 from livebalance.wire.timestamp import Millis
 
-WARNED = 60.0  # seconds before the end
+EXPIRY_WARNING = 60.0  # seconds before the rights end
 
 
 class Users:
-    """Each stands in the timetable for what comes next for it: its warning, then its end."""
+    """Counts sessions by user, and times the warning and then the end of each session's rights."""
 
-    def __init__(self, per_user: int) -> None:
-        self._per_user = per_user
-        self._of_subject: Counter[str] = Counter()
-        self._times: TimerWheel[Session] = TimerWheel()
+    def __init__(self, max_connections_per_user: int) -> None:
+        self._max_connections_per_user = max_connections_per_user
+        self._connections: Counter[str] = Counter()  # by subject
+        self._timers: TimerWheel[Session] = TimerWheel()
 
-    def enter(self, session: Session, rights: Rights, now: float, wall: Millis) -> bool:
-        """False: there are as many of this user as there may be."""
-        if self._of_subject[rights.subject] >= self._per_user:
+    def add(self, session: Session, rights: Rights, now: float, wall: Millis) -> bool:
+        """Gives the session its rights. Returns False if their user has too many connections."""
+        if self._connections[rights.subject] >= self._max_connections_per_user:
             return False
-        self._of_subject[rights.subject] += 1
+        self._connections[rights.subject] += 1
         self.renew(session, rights, now, wall)
         return True
 
     def renew(self, session: Session, rights: Rights, now: float, wall: Millis) -> None:
-        """Other rights of the same subject. A wall clock is looked at only here: later it may jump."""
-        self._forget(session)
-        session.rights = rights
-        session.ends = now + (rights.ends_at(wall) - wall) / 1000
-        session.slot = self._times.put(session, session.ends - WARNED)
+        """Replaces the rights of a session by rights of the same user.
 
-    def leave(self, session: Session) -> None:
-        self._forget(session)
+        The wall clock, which may jump, is read only here. Later the monotonic clock decides.
+        """
+        self._cancel_timer(session)
+        session.rights = rights
+        session.ends_at = now + (rights.ends_at(wall) - wall) / 1000
+        session.expiry_slot = self._timers.add(session, session.ends_at - EXPIRY_WARNING)
+
+    def remove(self, session: Session) -> None:
+        """Takes the rights from a session, if it has any."""
+        self._cancel_timer(session)
         rights, session.rights = session.rights, None
         if rights:
-            self._of_subject[rights.subject] -= 1
-            if not self._of_subject[rights.subject]:
-                del self._of_subject[rights.subject]
+            self._connections[rights.subject] -= 1
+            if not self._connections[rights.subject]:
+                del self._connections[rights.subject]
 
-    def due(self, now: float) -> Iterator[Session]:
-        """Those that are to be warned, once, or have come to their end (`ends` is past)."""
-        for session in self._times.due(now):
-            session.slot = self._times.put(session, session.ends) if session.ends > now else None
+    def pop_due(self, now: float) -> Iterator[Session]:
+        """Yields each session twice: to be warned, and when `ends_at` has passed."""
+        for session in self._timers.pop_due(now):
+            session.expiry_slot = (
+                self._timers.add(session, session.ends_at) if session.ends_at > now else None
+            )
             yield session
 
-    def _forget(self, session: Session) -> None:
-        if session.slot is not None:
-            self._times.take_out(session, session.slot)
-            session.slot = None
+    def _cancel_timer(self, session: Session) -> None:
+        if session.expiry_slot is not None:
+            self._timers.discard(session, session.expiry_slot)
+            session.expiry_slot = None

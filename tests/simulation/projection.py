@@ -1,25 +1,24 @@
-"""A model of the truth: what Postgres would hold of some accounts, and every state it ever had."""
+"""A model of the projection: what Postgres has of some accounts, and every state that it ever had."""
 
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from livebalance.wire.frame import DeltaFrame, Gap, Snapshot
-from livebalance.wire.identity import AccountId, Position, Revision, TransferId, channel_name
-from livebalance.wire.identity import Epoch as EpochName
+from livebalance.wire.frame import DeltaFrame, Gap, Snapshot, SnapshotReason
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision, TransferId, channel_name
 from livebalance.wire.views import BalanceView, TransferView
 
 WHEN = "2026-11-24T17:20:00.000Z"
-SNAPSHOT_TRANSFERS = 3  # so few that a snapshot where deltas were due leaves something out
+SNAPSHOT_TRANSFERS = 3  # so few that a snapshot in place of deltas leaves transfers out
 PAGE_TRANSFERS = 2
-RESUME_MAX = 12
+RECOVERY_MAX_REVISIONS = 12
 
 Change = TransferView | BalanceView
 
 
 @dataclass
-class History:
-    """The changes of one account inside one epoch: the n-th made revision n."""
+class AccountHistory:
+    """The changes of one account in one epoch. Change number n made revision n."""
 
     changes: list[Change] = field(default_factory=list)
 
@@ -28,10 +27,11 @@ class History:
         return Revision(len(self.changes))
 
     def transfers(self, after: int = 0, upto: int | None = None) -> list[TransferView]:
-        return [c for c in self.changes[after:upto] if isinstance(c, TransferView)]
+        return [change for change in self.changes[after:upto] if isinstance(change, TransferView)]
 
     def balance(self, upto: int | None = None) -> BalanceView | None:
-        return next((c for c in reversed(self.changes[:upto]) if isinstance(c, BalanceView)), None)
+        changes = reversed(self.changes[:upto])
+        return next((change for change in changes if isinstance(change, BalanceView)), None)
 
     def add_transfer(self, name: str, amount: int) -> None:
         total = int(self.transfers()[-1].total) if self.transfers() else 0
@@ -47,81 +47,79 @@ class History:
         )
 
     def add_balance(self) -> None:
-        """The next balance record: of the first transfer that has none yet, else it opens the account."""
-        done = sum(isinstance(c, BalanceView) for c in self.changes)
+        """Adds the balance after the next transfer that has none yet; the first balance opens the account."""
+        balances = sum(isinstance(change, BalanceView) for change in self.changes)
         transfers = self.transfers()
-        named = transfers[done - 1] if 0 < done <= len(transfers) else None
-        if done and not named:
+        transfer = transfers[balances - 1] if 0 < balances <= len(transfers) else None
+        if balances and not transfer:
             return
-        total, name = (named.total, named.id) if named else ("0", TransferId(""))
+        total, name = (transfer.total, transfer.id) if transfer else ("0", TransferId(""))
+        drift = "0" if transfer else None
         revision = Revision(self.revision + 1)
-        self.changes.append(
-            BalanceView(total, "EUR", done, revision, name, "c", "0", "0" if named else None, "0", None)
-        )
+        self.changes.append(BalanceView(total, "EUR", balances, revision, name, "c", "0", drift, "0", None))
 
 
-class Truth:
-    """All epochs are kept, so that whatever a client shows can be looked up."""
+class Projection:
+    """Keeps all epochs, so that every state that a client shows can be looked up."""
 
     def __init__(self, accounts: list[AccountId]) -> None:
         self.accounts = accounts
-        self.epochs: list[dict[AccountId, History]] = [{account: History() for account in accounts}]
+        self.epochs: list[dict[AccountId, AccountHistory]] = [
+            {account: AccountHistory() for account in accounts}
+        ]
         self._transfers = 0
 
     @property
-    def epoch(self) -> EpochName:
-        return self.name(len(self.epochs) - 1)
+    def epoch(self) -> Epoch:
+        return Epoch(f"{len(self.epochs):016x}")
 
-    @staticmethod
-    def name(index: int) -> EpochName:
-        return EpochName(f"{index + 1:016x}")
-
-    def now(self, account: AccountId) -> History:
+    def current(self, account: AccountId) -> AccountHistory:
         return self.epochs[-1][account]
 
-    def at(self, position: Position) -> dict[AccountId, History]:
+    def at(self, position: Position) -> dict[AccountId, AccountHistory]:
+        """The histories of the position's epoch."""
         return self.epochs[int(position.epoch, 16) - 1]
 
-    def change(self, account: AccountId, transfer: bool, amount: int) -> None:
-        history = self.now(account)
-        if transfer:
+    def change(self, account: AccountId, is_transfer: bool, amount: int) -> None:
+        history = self.current(account)
+        if is_transfer:
             self._transfers += 1
             history.add_transfer(f"t{self._transfers}", amount)
         else:
             history.add_balance()
 
-    def rebuild(self, alike: bool = False) -> None:
-        """A new epoch: the same transfers; unless `alike` they interleave otherwise, so revisions differ."""
-        rebuilt: dict[AccountId, History] = {}
+    def rebuild(self, same_revisions: bool = False) -> None:
+        """Starts a new epoch with the same transfers. Revisions change, unless `same_revisions`."""
+        rebuilt: dict[AccountId, AccountHistory] = {}
         for account, old in self.epochs[-1].items():
-            rebuilt[account] = new = History(list(old.changes) if alike else [])
-            for transfer in [] if alike else old.transfers():
+            rebuilt[account] = new = AccountHistory(list(old.changes) if same_revisions else [])
+            for transfer in [] if same_revisions else old.transfers():
                 new.add_transfer(transfer.id, int(transfer.amount))
         self.epochs.append(rebuilt)
 
-    # --- the frames a right gateway makes of it
+    # --- the frames that a correct gateway sends
 
-    def answer(self, account: AccountId, position: Position | None) -> list[Snapshot | DeltaFrame]:
-        """Rule (design): the catch-up of a client at `position`."""
-        mine = self.now(account).revision
+    def recover(self, account: AccountId, position: Position | None) -> list[Snapshot | DeltaFrame]:
+        """The frames for a client that subscribes at `position` (docs/guarantees.md#recovery)."""
+        revision = self.current(account).revision
         if position is None:
             return [self.snapshot(account, "subscribed")]
         if position.epoch != self.epoch:
             return [self.snapshot(account, "epoch")]
-        if position.revision > mine:
+        if position.revision > revision:
             return [self.snapshot(account, "ahead")]
-        if mine - position.revision > RESUME_MAX:
-            return [self.snapshot(account, "too_far", Gap(position.revision, mine))]
+        if revision - position.revision > RECOVERY_MAX_REVISIONS:
+            return [self.snapshot(account, "too_far", Gap(position.revision, revision))]
         return list(self.pages(account, position.revision))
 
-    def snapshot(self, account: AccountId, reason: str, gap: Gap | None = None) -> Snapshot:
-        history = self.now(account)
+    def snapshot(self, account: AccountId, reason: SnapshotReason, gap: Gap | None = None) -> Snapshot:
+        history = self.current(account)
         newest = history.transfers()[: -SNAPSHOT_TRANSFERS - 1 : -1]
         frame = Snapshot(
             channel_name(account),
             self.epoch,
             history.revision,
-            reason,  # type: ignore[arg-type] # one of the four, by its callers
+            reason,
             history.balance(),
             newest,
             None,
@@ -130,7 +128,7 @@ class Truth:
         return replace(frame, gap=gap) if gap else frame
 
     def pages(self, account: AccountId, from_: Revision) -> list[DeltaFrame]:
-        history = self.now(account)
+        history = self.current(account)
         frames = []
         missing = history.transfers(from_)
         while len(missing) > PAGE_TRANSFERS:
@@ -144,7 +142,8 @@ class Truth:
         return frames
 
     def delta(self, account: AccountId, from_: Revision) -> DeltaFrame:
-        history = self.now(account)
+        """The delta from this revision to the current one."""
+        history = self.current(account)
         return DeltaFrame(
             channel_name(account),
             self.epoch,

@@ -1,0 +1,93 @@
+"""The client's state machine has the properties, and each of its rules is needed for them."""
+
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from livebalance.client import account, channel, channels, session
+from livebalance.client.account import Account
+from livebalance.client.channel import Channel
+from livebalance.wire.frame import ChannelRequest, DeltaFrame, Snapshot
+from livebalance.wire.identity import Epoch, Position, channel_account, channel_name
+from tests.simulation.client.properties import ClientMachine
+
+RUN = settings(
+    max_examples=150,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+SEARCH = settings(
+    RUN,
+    max_examples=1500,
+    derandomize=True,
+    database=None,
+    print_blob=False,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+def test_client_has_the_properties() -> None:
+    run_state_machine_as_test(ClientMachine, settings=RUN)
+
+
+# --- mutants: each breaks one rule
+
+APPLY_DELTA = account._apply_delta
+
+
+def apply_without_checking_from(state: Account | None, frame: DeltaFrame) -> Account:
+    position = Position(Epoch(frame.epoch), frame.to)
+    return account._apply_next(state or Account(channel_account(frame.channel), position), frame)
+
+
+def forget_the_position(self: Channel) -> ChannelRequest:
+    return ChannelRequest(channel_name(self.account), None)
+
+
+def ignore_the_gap(self: channels.Channels, *_: Any) -> None:
+    return None
+
+
+def ignore_the_epoch(state: Account | None, frame: DeltaFrame) -> Any:
+    if state and state.position.revision == frame.from_:
+        return account._apply_next(state, frame)
+    return APPLY_DELTA(state, frame)
+
+
+def take_any_snapshot(state: Account | None, frame: Snapshot) -> Account:
+    position = Position(Epoch(frame.epoch), frame.revision)
+    return Account(channel_account(frame.channel), position, frame.balance, tuple(reversed(frame.transfers)))
+
+
+def keep_old_subscriptions(self: channels.Channels) -> None:
+    pass
+
+
+MUTANTS: dict[str, tuple[object, str, object]] = {
+    "a delta applies only at its `from`": (account, "_apply_delta", apply_without_checking_from),
+    "a reconnect names the position": (Channel, "to_request", forget_the_position),
+    "a gap is requested again": (channels.Channels, "_retry_later", ignore_the_gap),
+    "deltas never cross epochs": (account, "_apply_delta", ignore_the_epoch),
+    "a position never goes back, and skips only with a named gap": (
+        account,
+        "_apply_snapshot",
+        take_any_snapshot,
+    ),
+    "each new connection subscribes again": (channels.Channels, "resubscribe_all", keep_old_subscriptions),
+    "a silent connection is closed": (session, "SILENT_HEARTBEATS", inf),
+    "a request without an answer is repeated": (channel, "ANSWER_TIMEOUT", inf),
+}
+
+
+@pytest.mark.mutant
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_client_without_the_rule_lacks_a_property(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, name, mutant = MUTANTS[rule]
+    monkeypatch.setattr(target, name, mutant)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(ClientMachine, settings=SEARCH)

@@ -1,0 +1,248 @@
+"""Properties of the gateway: for any interleaving, loss, repetition and restart, clients are sent the truth.
+
+- The frames of each client chain from the position that it named.
+- What they show was the state of the projection at their position.
+- A heartbeat's `as_of` claims no more than was sent.
+- No frame of an account is written after its rights were revoked.
+- Waiting data stays within its bound.
+- Once the faults end, every client shows the current state.
+"""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision
+from tests.simulation.gateway.client import Client
+from tests.simulation.gateway.world import CLIENT_QUEUE_BYTES, World
+from tests.simulation.projection import Projection
+
+ACCOUNTS = [AccountId("a"), AccountId("b")]
+CLIENTS = 3
+UNKNOWN_EPOCH = Epoch("f" * 16)
+
+accounts = st.sampled_from(ACCOUNTS)
+indexes = st.integers(0, 3)
+clients = st.integers(0, CLIENTS - 1)
+batches = st.lists(st.booleans(), min_size=1, max_size=4)  # True: a transfer; False: a balance
+
+
+class Lossless(RuleBasedStateMachine):
+    """Redis loses nothing: the properties hold without any audit."""
+
+    audits = False
+
+    @initialize(changes=st.integers(0, 6), all_subscribed=st.booleans())
+    def begin(self, changes: int, all_subscribed: bool) -> None:
+        self.projection = Projection(ACCOUNTS)
+        self.world = World(self.projection)
+        for account in ACCOUNTS:
+            if changes:
+                self.world.change(account, [number % 2 > 0 for number in range(changes)], False)
+        self.world.unpublished.clear()
+        for _ in range(CLIENTS):
+            self.world.connect()
+        self.world.subscribe(self.world.clients[0], ACCOUNTS[0], None)
+        if all_subscribed:
+            for client in self.world.clients:
+                self.world.subscribe(client, ACCOUNTS[1], None)
+            self.world.settle(audits=False)
+
+    def client(self, number: int) -> Client:
+        return self.world.clients[number]
+
+    # --- the pipeline
+
+    @rule(account=accounts, transfers=batches, header_only=st.sampled_from([False, False, False, True]))
+    def change(self, account: AccountId, transfers: list[bool], header_only: bool) -> None:
+        self.world.change(account, transfers, header_only)
+
+    @rule()
+    def publish(self) -> None:
+        self.world.publish()
+
+    @rule(account=accounts, transfers=batches)
+    def change_and_publish(self, account: AccountId, transfers: list[bool]) -> None:
+        self.world.change(account, transfers, False)
+        while self.world.unpublished:
+            self.world.publish()
+        self.world.deliver(len(self.world.incoming))
+
+    @rule(number=clients, account=accounts, times=st.integers(1, 6))
+    def change_often_while_a_client_is_blocked(self, number: int, account: AccountId, times: int) -> None:
+        self.world.set_writable(self.client(number), False)
+        for _ in range(times):
+            self.change_and_publish(account, [True])
+
+    @rule()
+    def execute_command(self) -> None:
+        self.world.execute_command()
+
+    @rule(count=st.integers(1, 3))
+    def deliver(self, count: int) -> None:
+        self.world.deliver(count)
+
+    @rule(index=indexes)
+    def run_read(self, index: int) -> None:
+        self.world.run_read(index)
+
+    @rule(index=indexes)
+    def answer(self, index: int) -> None:
+        self.world.answer(index)
+
+    @rule()
+    def continue_audit(self) -> None:
+        if self.world.audit is None:
+            self.world.begin_audit()
+        elif self.world.audit[1] is None:
+            self.world.run_audit()
+        else:
+            self.world.end_audit()
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 10.0]))
+    def tick(self, seconds: float) -> None:
+        self.world.tick(seconds)
+
+    # --- the clients
+
+    @rule(number=clients, account=accounts)
+    def subscribe(self, number: int, account: AccountId) -> None:
+        self.world.subscribe(self.client(number), account, None)
+
+    @rule(number=clients, account=accounts)
+    def resume(self, number: int, account: AccountId) -> None:
+        screen = self.client(number).screens.get(account)
+        self.world.subscribe(self.client(number), account, screen.position if screen else None)
+
+    @rule(number=clients, account=accounts)
+    def unsubscribe(self, number: int, account: AccountId) -> None:
+        self.world.unsubscribe(self.client(number), account)
+
+    @rule(number=clients, writable=st.booleans())
+    def set_writable(self, number: int, writable: bool) -> None:
+        self.world.set_writable(self.client(number), writable)
+
+    @rule(number=clients, per_second=st.sampled_from([0.2, 1.0, 8.0, None]))
+    def set_rate(self, number: int, per_second: float | None) -> None:
+        self.world.set_rate(self.client(number), per_second)
+
+    @rule(number=clients, count=st.integers(1, 5))
+    def read(self, number: int, count: int) -> None:
+        for _ in range(count):
+            self.client(number).read()
+
+    @rule(number=clients)
+    def reconnect(self, number: int) -> None:
+        """Loses what is under way to the client, which then resumes from the positions that it shows."""
+        old = self.client(number)
+        self.world.disconnect(old)
+        new = self.world.connect()
+        for account, screen in old.screens.items():
+            new.screens[account] = screen
+            self.world.subscribe(new, account, screen.position)
+
+    @rule(number=clients, account=accounts, ahead=st.integers(1, 3))
+    def resume_ahead_of_postgres(self, number: int, account: AccountId, ahead: int) -> None:
+        revision = Revision(self.projection.current(account).revision + ahead + 100)
+        self.world.subscribe(self.client(number), account, Position(self.projection.epoch, revision))
+
+    # --- the properties
+
+    @invariant()
+    def waiting_data_is_within_its_bound(self) -> None:
+        for client in self.world.clients:
+            outbox = client.session.outbox
+            assert (outbox.writable and not client.interval) or outbox.size <= CLIENT_QUEUE_BYTES
+
+    @invariant()
+    def shown_state_is_a_state_of_the_projection(self) -> None:
+        for client in self.world.clients:
+            for account, screen in client.screens.items():
+                position = screen.position
+                if position and screen.request is None and self.existed(account, position):
+                    history = self.projection.at(position)[account]
+                    transfers = history.transfers(upto=position.revision)
+                    assert screen.transfers == transfers[len(transfers) - len(screen.transfers) :]
+                    assert screen.balance is None or screen.balance in history.changes[: position.revision]
+
+    def existed(self, account: AccountId, position: Position) -> bool:
+        return position.revision <= self.projection.at(position)[account].revision
+
+    @invariant()
+    def heartbeats_claim_no_more_than_was_sent(self) -> None:
+        for client in self.world.clients:
+            for as_of, shown in client.heartbeats:
+                for account, position in shown.items():
+                    commits = [commit for wall, commit in self.world.commits[account] if wall <= as_of]
+                    assert not commits or (position is not None and has_reached(position, commits[-1]))
+            client.heartbeats.clear()
+
+    def teardown(self) -> None:
+        self.world.settle(audits=self.audits)
+        for client in self.world.clients:
+            assert client.session.outbox.is_empty
+            for account, screen in client.screens.items():
+                history = self.projection.current(account)
+                assert screen.request is None
+                assert screen.position == Position(self.projection.epoch, history.revision)
+                assert screen.balance == history.balance()
+        self.heartbeats_claim_no_more_than_was_sent()
+        self.shown_state_is_a_state_of_the_projection()
+
+
+class Faulty(Lossless):
+    """Messages are lost, repeated and reordered, Redis restarts, reads fail, the projection is rebuilt."""
+
+    audits = True
+
+    @rule(index=indexes)
+    def lose_message(self, index: int) -> None:
+        if index < len(self.world.incoming) and self.world.incoming[index][1]:
+            del self.world.incoming[index]
+
+    @rule(index=indexes)
+    def lose_before_publishing(self, index: int) -> None:
+        if index < len(self.world.unpublished):
+            del self.world.unpublished[index]
+
+    @rule(index=indexes, later=indexes)
+    def repeat_message(self, index: int, later: int) -> None:
+        incoming = self.world.incoming
+        if index < len(incoming) and incoming[index][1]:
+            incoming.insert(index + later, incoming[index])
+
+    @rule(index=indexes)
+    def publish_out_of_order(self, index: int) -> None:
+        self.world.publish(index)
+
+    @rule()
+    def restart_redis(self) -> None:
+        self.world.restart_redis()
+
+    @rule(index=indexes)
+    def fail_read(self, index: int) -> None:
+        self.world.fail_read(index)
+
+    @precondition(lambda self: len(self.projection.epochs) < 4)
+    @rule()
+    def rebuild(self) -> None:
+        self.world.rebuild()
+
+    @rule(number=clients, account=accounts)
+    def resume_from_an_unknown_epoch(self, number: int, account: AccountId) -> None:
+        self.world.subscribe(self.client(number), account, Position(UNKNOWN_EPOCH, Revision(5)))
+
+    def existed(self, account: AccountId, position: Position) -> bool:
+        return position.epoch != UNKNOWN_EPOCH and super().existed(account, position)
+
+
+class Revoking(Faulty):
+    """Rights are revoked, besides. The world checks each frame that it writes."""
+
+    @rule(number=clients, account=accounts)
+    def revoke(self, number: int, account: AccountId) -> None:
+        self.world.revoke(self.client(number), account)
+
+
+def has_reached(position: Position, commit: Position) -> bool:
+    """Compares epochs as numbers, which they are in the simulation only."""
+    return (int(position.epoch, 16), position.revision) >= (int(commit.epoch, 16), commit.revision)

@@ -1,0 +1,209 @@
+"""The gateway's pure core has the properties, and each of its rules is needed for them."""
+
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
+
+from livebalance.gateway.live import channel, hub, outbox, recovery, session, sessions, subscribers
+from livebalance.gateway.live.channel import Channel
+from livebalance.gateway.live.history import History
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.outbox import Frame, Outbox
+from livebalance.gateway.live.recovery import Recovery
+from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sessions import Sessions
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
+from livebalance.wire.identity import AccountId, Position
+from livebalance.wire.timestamp import Millis
+from tests.simulation.gateway.properties import Faulty, Lossless, Revoking
+
+RUN = settings(
+    max_examples=200,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+SEARCH = settings(
+    RUN,
+    max_examples=3000,
+    derandomize=True,
+    database=None,
+    print_blob=False,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,  # several failures would be raised as a group
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lowers bounds that a simulation with so few frames would not reach."""
+    monkeypatch.setattr(channel, "MAX_BUFFERED_BYTES", 1200)
+    monkeypatch.setattr(channel, "MAX_POSITIONS_PER_READ", 2)
+    monkeypatch.setattr(session, "MAX_READS", 1)
+
+
+def test_gateway_with_faults_and_audits_has_the_properties() -> None:
+    run_state_machine_as_test(Faulty, settings=RUN)
+
+
+def test_gateway_without_loss_has_the_properties_without_audits() -> None:
+    run_state_machine_as_test(Lossless, settings=RUN)
+
+
+def test_gateway_with_revocations_has_the_properties() -> None:
+    run_state_machine_as_test(Revoking, settings=RUN)
+
+
+# --- mutants: each breaks one rule
+
+BEGIN_READ, MOVE_TO, RECOVER, POP = Channel.begin_read, Channel._move_to, recovery.recover, Outbox.pop
+CHAIN = History.chain
+
+
+def read_before_the_acknowledgement(self: Channel) -> Any:
+    self.subscribed = True
+    return BEGIN_READ(self)
+
+
+def buffer_nothing(self: Channel, frame: Frame) -> None:
+    pass
+
+
+def relay_whatever_arrives(self: Channel, frame: Frame) -> bool:
+    self.position = frame.after
+    return True
+
+
+def ignore_the_epoch(self: Channel, frame: Frame) -> bool:
+    if self.position and frame.before and frame.before.revision == self.position.revision and frame.text:
+        self.position = frame.after
+        self._check_expected()
+        return True
+    if self.position is None or frame.after.revision > self.position.revision:
+        self._open_gap("gap")
+    return False
+
+
+def ignore_the_overflow(self: Channel, recovery: Recovery, overflowed: bool) -> list[Frame]:
+    return MOVE_TO(self, recovery, False)
+
+
+def drop_without_catching_up(self: Session) -> None:
+    self.outbox.drop_data()
+
+
+def keep_only_the_newest(run: list[Frame]) -> Frame:
+    return replace(run[-1], before=run[0].before)
+
+
+def write_before_it_is_due(self: Outbox, now: float) -> list[Frame | bytes]:
+    self.due = now
+    return POP(self, now)
+
+
+def put_without_a_bound(self: Outbox, frame: Frame) -> bool:
+    self._frames.append(frame)
+    self._size += len(frame.text)
+    return True
+
+
+def take_a_page_for_everything(query: AccountQuery, state: AccountState) -> Recovery:
+    correct = RECOVER(query, state)
+    return correct._replace(reached=correct.current)
+
+
+def take_an_overlapping_delta_for_past(
+    position: Position | None, frame: Frame
+) -> Literal["next", "past", "gap"]:
+    return "next" if position == frame.before else "past"
+
+
+def claim_what_still_waits(session: Session) -> Millis | None:
+    subscriptions = session.subscriptions.values()
+    times = [subscription.subscribers.channel.as_of for subscription in subscriptions]
+    known = [time for time in times if time is not None]
+    return min(known) if known and len(known) == len(times) else None
+
+
+def chain_in_spite_of_a_dropped_frame(
+    self: History, account: AccountId, start: Position | None, end: Position
+) -> list[Frame]:
+    return CHAIN(self, account, start, end) or []
+
+
+def unsubscribe_and_keep_what_waits(self: Hub, session: Session, account: AccountId) -> None:
+    if subscription := session.subscriptions.get(account):
+        subscription.subscribers.unsubscribe(subscription)
+        self._remove_if_empty(subscription.subscribers)
+
+
+def do_nothing(*_: Any) -> bool:
+    return False
+
+
+# What an audit would repair is seen only where no audit runs.
+MUTANTS: dict[str, tuple[object, str, object, type[Lossless]]] = {
+    "the first read waits for the acknowledgement": (
+        Channel,
+        "begin_read",
+        read_before_the_acknowledgement,
+        Lossless,
+    ),
+    "deltas are buffered during a read": (Channel, "_buffer", buffer_nothing, Lossless),
+    "another read follows after the buffer overflowed": (
+        Channel,
+        "_move_to",
+        ignore_the_overflow,
+        Lossless,
+    ),
+    "only the next delta is relayed": (Channel, "_advance", relay_whatever_arrives, Faulty),
+    "deltas never cross epochs": (Channel, "_advance", ignore_the_epoch, Faulty),
+    "an overdue revision of an audit is read": (Channel, "check_overdue", do_nothing, Faulty),
+    "subscriptions catch up on what an outbox dropped": (
+        Session,
+        "overflow",
+        drop_without_catching_up,
+        Lossless,
+    ),
+    "a merged delta says what all its deltas say": (outbox, "_merge", keep_only_the_newest, Lossless),
+    "the rate of a client is kept": (Outbox, "pop", write_before_it_is_due, Lossless),
+    "an outbox is bounded": (Outbox, "put", put_without_a_bound, Lossless),
+    "a page ends at its last transfer": (hub, "recover", take_a_page_for_everything, Lossless),
+    "a subscription ahead of its channel takes no overlapping delta": (
+        subscribers,
+        "fit",
+        take_an_overlapping_delta_for_past,
+        Faulty,
+    ),
+    "a chain of the history is complete": (
+        History,
+        "chain",
+        chain_in_spite_of_a_dropped_frame,
+        Lossless,
+    ),
+    "revoked accounts are unsubscribed": (Sessions, "_unsubscribe_hidden", do_nothing, Revoking),
+    "an unsubscribed account's frames are dropped": (
+        Hub,
+        "unsubscribe",
+        unsubscribe_and_keep_what_waits,
+        Revoking,
+    ),
+    "a heartbeat claims only what was sent": (
+        sessions,
+        "_complete_as_of",
+        claim_what_still_waits,
+        Lossless,
+    ),
+}
+
+
+@pytest.mark.mutant
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_gateway_without_the_rule_lacks_a_property(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, name, mutant, machine = MUTANTS[rule]
+    monkeypatch.setattr(target, name, mutant)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=SEARCH)

@@ -1,0 +1,179 @@
+from dataclasses import dataclass, field
+
+from msgspec import json
+
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.limits.connections import MAX_STRIKES
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sessions import AGE_GRACE, AGE_SPREAD, AGED, MAX_CONTROL_MESSAGES, Sessions
+from livebalance.wire.close import CloseCode
+from livebalance.wire.frame import Status
+from tests.unit.gateway.harness import (
+    CONFIG,
+    WALL,
+    connect,
+    connect_and_subscribe,
+    pop_frames,
+    pop_types,
+    subscribe,
+    unsubscribe,
+)
+
+PING = b'{"type":"ping","id":1}'
+MAX_AGE = 100.0
+
+
+def test_new_session_gets_the_welcome_and_the_status(sessions: Sessions) -> None:
+    sessions.set_status(Status("live", "2026-11-24T17:20:00.000Z"))
+    welcome, status = pop_frames(connect(sessions, "s-1"))
+    assert (welcome["session"], welcome["gateway"], welcome["epoch"]) == ("s-1", "gateway-1", None)
+    assert status["state"] == "live"
+
+
+# --- limits
+
+
+def test_client_over_its_rate_is_warned_then_closed_then_closed_for_good(
+    hub: Hub, sessions: Sessions
+) -> None:
+    for number in range(MAX_STRIKES):
+        session = connect(sessions, f"s-{number}")
+        pop_frames(session)
+        for _ in range(30):
+            sessions.receive(session, PING, 0.0)
+        assert pop_types(session) == ["ok"] * 30
+        for _ in range(10):
+            sessions.receive(session, PING, 0.0)
+        warnings = pop_frames(session)
+        assert {(error["code"], error["temporary"]) for error in warnings} == {("rate_limited", True)}
+        assert all(100 <= error["retry_after_ms"] <= 101 for error in warnings)
+        assert not hub.drain_effects().disconnects
+        sessions.receive(session, PING, 0.0)
+        [(closed, disconnect)] = hub.drain_effects().disconnects
+        assert closed is session
+        is_last = number == MAX_STRIKES - 1
+        assert disconnect.code is (CloseCode.ABUSE if is_last else CloseCode.BUSY)
+        assert is_last or disconnect.retry_after_ms
+    other = connect(sessions, address="10.0.0.2")
+    sessions.receive(other, PING, 0.0)
+    assert pop_types(other)[-1] == "ok"
+
+
+def test_client_at_its_rate_is_not_warned(sessions: Sessions) -> None:
+    session = connect(sessions)
+    pop_frames(session)
+    for number in range(1000):
+        sessions.receive(session, PING, number / 10)
+    assert pop_types(session) == ["ok"] * 1000
+
+
+def test_client_with_too_many_errors_is_closed(hub: Hub, sessions: Sessions) -> None:
+    session = connect_and_subscribe(sessions)
+    disconnects, errors = hub.drain_effects().disconnects, 0
+    while not disconnects:
+        errors += 1
+        sessions.receive(session, b'{"type":"hello"}', errors / 10)
+        disconnects = hub.drain_effects().disconnects
+    assert [disconnect.code for _, disconnect in disconnects] == [CloseCode.BUSY]
+    assert errors == 55  # 50 at once, and those allowed in the meantime
+
+
+def test_client_that_subscribes_too_often_is_warned(sessions: Sessions) -> None:
+    session = connect_and_subscribe(sessions)
+    for number in range(3):
+        accounts = [f"a-{number}-{index}" for index in range(100)]
+        pop_frames(session)
+        sessions.receive(session, subscribe(*accounts), 0.0)
+        sessions.receive(session, unsubscribe(*accounts), 0.0)
+    error, _ = pop_frames(session)
+    assert (error["code"], error["id"], error["temporary"]) == ("rate_limited", 1, True)
+
+
+def test_client_that_sends_requests_and_reads_no_answers_is_closed(hub: Hub, sessions: Sessions) -> None:
+    session = connect(sessions)
+    pop_frames(session)
+    sessions.set_writable(session, False)
+    for number in range(MAX_CONTROL_MESSAGES + 1):
+        sessions.receive(session, json.encode({"type": "ping", "id": number}), number / 10)
+    ((closed, disconnect),) = hub.drain_effects().disconnects
+    assert (closed, disconnect.code) == (session, CloseCode.BUSY)
+
+
+# --- heartbeats
+
+
+def test_heartbeat_of_each_session_is_due_one_interval_after_its_last(sessions: Sessions) -> None:
+    early, late = connect(sessions, now=0.0), connect(sessions, now=5.0)
+    pop_frames(early), pop_frames(late)
+    sessions.tick(10.0, WALL)
+    assert (pop_types(early), pop_types(late)) == (["heartbeat"], [])
+    sessions.tick(15.0, WALL)
+    assert (pop_types(early), pop_types(late)) == ([], ["heartbeat"])
+    sessions.disconnect(early)
+    sessions.tick(20.0, WALL)
+    assert pop_types(early) == []
+
+
+# --- maximum age
+
+
+@dataclass
+class Aging:
+    """When each session was sent `goaway`, and when it was disconnected."""
+
+    goaways: dict[str, float] = field(default_factory=dict)
+    disconnects: dict[str, float] = field(default_factory=dict)
+
+
+def sessions_with_max_age(max_age: float | None) -> tuple[Sessions, Hub]:
+    hub = Hub(recovery_max_revisions=10_000, history_bytes=1 << 20)
+    return Sessions(CONFIG._replace(max_age=max_age), Revocations(), hub), hub
+
+
+def run_until(end: float, sessions: Sessions, hub: Hub, watched: list[Session]) -> Aging:
+    """Ticks four times a second."""
+    aging = Aging()
+    for tick in range(int(end * 4)):
+        now = tick / 4
+        sessions.tick(now, WALL)
+        for session in watched:
+            if any(frame["type"] == "goaway" and frame["reason"] == "age" for frame in pop_frames(session)):
+                aging.goaways[session.name] = now
+        for session, disconnect in hub.drain_effects().disconnects:
+            assert disconnect == AGED
+            assert disconnect.code is CloseCode.GOODBYE
+            aging.disconnects[session.name] = now
+            sessions.disconnect(session)
+    return aging
+
+
+def test_session_at_its_maximum_age_is_sent_goaway_and_disconnected_after_a_grace() -> None:
+    sessions, hub = sessions_with_max_age(MAX_AGE)
+    aging = run_until(MAX_AGE + 20, sessions, hub, [connect(sessions)])
+    assert aging == Aging({"s": MAX_AGE}, {"s": MAX_AGE + AGE_GRACE})
+
+
+def test_sessions_that_connected_together_are_sent_goaway_one_by_one_and_never_late() -> None:
+    sessions, hub = sessions_with_max_age(MAX_AGE)
+    watched = [connect(sessions, f"s-{number}", jitter=number / 20) for number in range(20)]
+    goaways = sorted(run_until(MAX_AGE + 20, sessions, hub, watched).goaways.values())
+    assert len(goaways) == len(set(goaways)) == 20
+    assert goaways[0] >= MAX_AGE * (1 - AGE_SPREAD)
+    assert goaways[-1] <= MAX_AGE
+
+
+def test_session_that_disconnected_does_not_age() -> None:
+    sessions, hub = sessions_with_max_age(MAX_AGE)
+    first, second = connect(sessions, "first"), connect(sessions, "second", jitter=0.5)
+    sessions.disconnect(first)
+    aging = run_until(MAX_AGE - 5, sessions, hub, [first, second])
+    assert aging.goaways.keys() == {"second"}
+    assert aging.disconnects == {}
+    sessions.disconnect(second)
+    assert run_until(MAX_AGE + 50, sessions, hub, [first, second]) == Aging()
+
+
+def test_session_without_a_maximum_age_does_not_age() -> None:
+    sessions, hub = sessions_with_max_age(None)
+    assert run_until(MAX_AGE * 5, sessions, hub, [connect(sessions, jitter=0.9)]) == Aging()
