@@ -1,4 +1,4 @@
-"""`livebalance export` as one types it, on a real server."""
+"""`livebalance export`, with a real Postgres."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ import asyncpg
 import pytest
 from pyarrow import parquet
 
-from livebalance.readmodel.exports import PAGE
+from livebalance.readmodel.exports import PAGE_ROWS
 from livebalance.readmodel.projector_writes import Connection
-from tests.integration.cli.operator import Said, heard, said, typing
-from tests.integration.projector.world import reached
-from tests.integration.readmodel.ledger import FILL
+from tests.integration.cli.command_line import CommandResult, run_command, start_command, wait_for_command
+from tests.integration.projector.pipeline import wait_until
+from tests.integration.readmodel.sample_accounts import FILL
 from tests.servers.database import Database
 
 EPOCH = "00000000000000a1"
@@ -30,7 +30,7 @@ EPOCH = "00000000000000a1"
 
 @pytest.fixture
 async def owner(database: Database) -> AsyncIterator[Connection]:
-    """To a database with the accounts of docs/reporting.md."""
+    """A connection to a database with the accounts of docs/reporting.md."""
     connection = await asyncpg.connect(database.url("owner"), timeout=10)
     await connection.execute(FILL)
     yield connection
@@ -42,8 +42,8 @@ def environment(owner: Connection, database: Database) -> dict[str, str]:
     return {"LIVEBALANCE_POSTGRES": database.url("analyst"), "TERM": "dumb"}
 
 
-async def many(owner: Connection, counts: dict[str, int]) -> None:
-    """So many transfers more, of accounts that were not there."""
+async def insert_transfers(owner: Connection, counts: dict[str, int]) -> None:
+    """Inserts this number of transfers for each account."""
     await owner.execute(
         "insert into transfer select a, 2 * n, 't-' || n, 0.01, 0.01 * n, now(), now(), 'transfers', 0, 0"
         " from unnest($1::text[], $2::int[]) as x (a, of), generate_series(1, of) n",
@@ -52,10 +52,10 @@ async def many(owner: Connection, counts: dict[str, int]) -> None:
     )
 
 
-async def exported(environment: dict[str, str], *words: str) -> list[dict[str, Any]]:
-    done = await said(environment, "export", *words, "--format", "ndjson")
-    assert done.code == 0, done.err
-    return [json.loads(line) for line in done.out.splitlines()]
+async def export_rows(environment: dict[str, str], *words: str) -> list[dict[str, Any]]:
+    result = await run_command(environment, "export", *words, "--format", "ndjson")
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
 
 
 TRANSFERS = f"""\
@@ -65,43 +65,43 @@ alice,4,t-2,12.50,-17.50,82.50,2026-01-31T23:59:00.000Z,2026-01-31T23:59:59.999Z
 """
 
 
-async def test_transfers_are_the_view_and_the_epoch(environment: dict[str, str]) -> None:
+async def test_transfers_have_the_columns_of_the_view_and_the_epoch(environment: dict[str, str]) -> None:
     period = "--account", "alice", "--until", "2026-02-01T00:00:00Z"
-    done = await said(environment, "export", "transfers", *period)
-    assert done.code == 0
-    assert done.out == TRANSFERS.replace("\n", "\r\n")
-    assert done.err.startswith("2 transfers, complete as of 20")
+    result = await run_command(environment, "export", "transfers", *period)
+    assert result.code == 0
+    assert result.out == TRANSFERS.replace("\n", "\r\n")
+    assert result.err.startswith("2 transfers, complete as of 20")
 
 
-async def test_balances_in_each_form_are_the_same(
+async def test_balances_are_equal_in_all_formats(
     environment: dict[str, str], owner: Connection, tmp_path: Path
 ) -> None:
     await owner.execute("update balance set client_id = $1 where account_id = 'bob'", 'a,"b"\r\n=1+1')
     file = tmp_path / "balances.parquet"
-    as_json = await exported(environment, "balances")
-    as_csv = await said(environment, "export", "balances")
-    done = await said(
+    as_json = await export_rows(environment, "balances")
+    as_csv = await run_command(environment, "export", "balances")
+    result = await run_command(
         environment, "export", "balances", "--format", "parquet", "--output", str(file), "--json"
     )
-    assert (done.code, done.err) == (0, "")
-    told = json.loads(done.out)
-    assert (told["rows"], told["epoch"], told["ends"]) == (2, EPOCH, {"0": 7})
+    assert (result.code, result.err) == (0, "")
+    summary = json.loads(result.out)
+    assert (summary["rows"], summary["epoch"], summary["ends"]) == (2, EPOCH, {"0": 7})
     assert [row["half_applied"] for row in as_json] == ["0.00", "5.00"]
     table = parquet.read_table(file)
     kinds = {"balance": "decimal128(38, 18)", "revision": "int64", "recorded_at": "timestamp[us, tz=UTC]"}
     assert {name: str(table.schema.field(name).type) for name in kinds} == kinds
-    for text, row, typed in zip(lines(as_csv), as_json, table.to_pylist(), strict=True):
+    for text, row, typed in zip(csv_rows(as_csv), as_json, table.to_pylist(), strict=True):
         assert list(text) == list(row) == list(typed)
         assert text == {name: "" if value is None else str(value) for name, value in row.items()}
-        assert typed == {name: as_typed(table.schema.field(name), value) for name, value in row.items()}
+        assert typed == {name: as_parquet(table.schema.field(name), value) for name, value in row.items()}
 
 
-def lines(done: Said) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(done.out, newline="")))
+def csv_rows(result: CommandResult) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(result.out, newline="")))
 
 
-def as_typed(field: Any, value: Any) -> Any:
-    """What NDJSON says, as Parquet has it."""
+def as_parquet(field: Any, value: Any) -> Any:
+    """Converts a value of NDJSON to the type of Parquet."""
     if value is None:
         return None
     if str(field.type).startswith("decimal"):
@@ -119,144 +119,150 @@ def as_typed(field: Any, value: Any) -> Any:
         (("--since", "2026-02-01T01:00:00+01:00", "--until", "2026-02-01T10:00:00Z"), [6, 6]),
     ],
 )
-async def test_of_accounts_and_of_a_period(
+async def test_accounts_and_period_select_transfers(
     environment: dict[str, str], words: tuple[str, ...], revisions: list[int]
 ) -> None:
-    found = await exported(environment, "transfers", *words)
-    assert [row["revision"] for row in found] == revisions
-    assert [row["account_id"] for row in found] == sorted(row["account_id"] for row in found)
+    rows = await export_rows(environment, "transfers", *words)
+    assert [row["revision"] for row in rows] == revisions
+    assert [row["account_id"] for row in rows] == sorted(row["account_id"] for row in rows)
 
 
-async def test_pages_meet_wherever_they_end(environment: dict[str, str], owner: Connection) -> None:
-    """Also where a page ends with an account, or with all, or has nothing that is wanted."""
-    counts = {"a": PAGE, "b": 1, "c": 2 * PAGE + 1, "zed": PAGE - 2 - 7}
-    await many(owner, counts)
-    found = await exported(environment, "transfers")
-    assert len(found) == sum(counts.values()) + 7 == 4 * PAGE
-    keys = [(row["account_id"], row["revision"]) for row in found]
+async def test_pages_have_no_gap_and_no_overlap(environment: dict[str, str], owner: Connection) -> None:
+    """Pages end within accounts, between accounts, and at the end of the table; some have no matching row."""
+    counts = {"a": PAGE_ROWS, "b": 1, "c": 2 * PAGE_ROWS + 1, "zed": PAGE_ROWS - 2 - 7}
+    await insert_transfers(owner, counts)
+    rows = await export_rows(environment, "transfers")
+    assert len(rows) == sum(counts.values()) + 7 == 4 * PAGE_ROWS
+    keys = [(row["account_id"], row["revision"]) for row in rows]
     assert keys == sorted(set(keys))
     for account, count in counts.items():
-        of_one = await exported(environment, "transfers", "--account", account)
-        assert of_one == [row for row in found if row["account_id"] == account]
-        assert len(of_one) == count
-    old = await exported(environment, "transfers", "--until", "2026-02-02T00:00:00Z")
+        of_account = await export_rows(environment, "transfers", "--account", account)
+        assert of_account == [row for row in rows if row["account_id"] == account]
+        assert len(of_account) == count
+    old = await export_rows(environment, "transfers", "--until", "2026-02-02T00:00:00Z")
     assert {row["account_id"] for row in old} == {"alice", "bob"}
 
 
-async def test_no_statement_takes_as_long_as_the_export(
+async def test_export_may_take_longer_than_the_statement_timeout(
     environment: dict[str, str], owner: Connection, database: Database
 ) -> None:
-    await many(owner, {"busy": 20 * PAGE})
+    await insert_transfers(owner, {"busy": 20 * PAGE_ROWS})
     await owner.execute(f'alter role analyst in database "{database.name}" set statement_timeout = 250')
     analyst = await asyncpg.connect(database.url("analyst"))
     with pytest.raises(asyncpg.QueryCanceledError):
         await analyst.execute("select pg_sleep(0.3)")
     await analyst.close()
     began = asyncio.get_running_loop().time()
-    done = await said(environment, "export", "transfers")
-    assert (done.code, len(done.out.splitlines())) == (0, 20 * PAGE + 7 + 1)
+    result = await run_command(environment, "export", "transfers")
+    assert (result.code, len(result.out.splitlines())) == (0, 20 * PAGE_ROWS + 7 + 1)
     assert asyncio.get_running_loop().time() - began > 0.25
 
 
-async def begun(environment: dict[str, str], *words: str) -> tuple[asyncio.subprocess.Process, bytes]:
-    """It has written its first line, and waits until somebody reads on."""
-    process = await typing(environment, "export", *words)
+async def start_export(environment: dict[str, str], *words: str) -> tuple[asyncio.subprocess.Process, bytes]:
+    """Starts an export, and reads its first line. Then the export waits for its reader."""
+    process = await start_command(environment, "export", *words)
     assert process.stdout
     return process, await asyncio.wait_for(process.stdout.readline(), 30)
 
 
-async def test_what_is_applied_meanwhile_is_left_out(environment: dict[str, str], owner: Connection) -> None:
-    await many(owner, {"a": 8 * PAGE, "zed": 3})
-    process, head = await begun(environment, "transfers")
+async def test_transfers_applied_during_the_export_are_left_out(
+    environment: dict[str, str], owner: Connection
+) -> None:
+    await insert_transfers(owner, {"a": 8 * PAGE_ROWS, "zed": 3})
+    process, head = await start_export(environment, "transfers")
     await owner.execute("insert into transfer select 'zed', 9, 't', 1, 1, now(), now(), 'transfers', 0, 7")
     await owner.execute("update lane set transfers_next = 8")
-    done = await heard(process)
-    assert (done.code, len(done.out.splitlines())) == (0, 8 * PAGE + 3 + 7)
+    result = await wait_for_command(process)
+    assert (result.code, len(result.out.splitlines())) == (0, 8 * PAGE_ROWS + 3 + 7)
     assert head.startswith(b"account_id,")
-    again = await exported(environment, "transfers", "--account", "zed")
+    again = await export_rows(environment, "transfers", "--account", "zed")
     assert [row["revision"] for row in again] == [2, 4, 6, 9]
 
 
-async def test_no_snapshot_stays_open_while_transfers_are_read(
+async def test_export_of_transfers_holds_no_snapshot_between_pages(
     environment: dict[str, str], owner: Connection
 ) -> None:
-    await many(owner, {"a": 8 * PAGE})
-    process, _ = await begun(environment, "transfers")
+    await insert_transfers(owner, {"a": 8 * PAGE_ROWS})
+    process, _ = await start_export(environment, "transfers")
     query = "select state, backend_xmin from pg_stat_activity where usename = 'analyst' and datname = $1"
     name = await owner.fetchval("select current_database()")
     async with asyncio.timeout(10):
         while list(map(tuple, await owner.fetch(query, name))) != [("idle", None)]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    assert (await heard(process)).code == 0
+    assert (await wait_for_command(process)).code == 0
 
 
-async def test_revisions_of_two_epochs_are_no_export(environment: dict[str, str], owner: Connection) -> None:
-    await many(owner, {"a": 8 * PAGE})
-    process, _ = await begun(environment, "transfers")
+async def test_export_fails_if_the_epoch_changes(environment: dict[str, str], owner: Connection) -> None:
+    await insert_transfers(owner, {"a": 8 * PAGE_ROWS})
+    process, _ = await start_export(environment, "transfers")
     await owner.execute("update projection set epoch = 'b'; update lane set epoch = 'b'")
-    done = await heard(process)
-    assert done.code == 1
-    assert done.err == "livebalance: the epoch changed meanwhile: begin again\n"
+    result = await wait_for_command(process)
+    assert result.code == 1
+    assert result.err == "livebalance: the epoch changed during the export: start again\n"
 
 
-async def test_who_reads_no_further_ends_it(environment: dict[str, str], owner: Connection) -> None:
-    await many(owner, {"a": 8 * PAGE})
-    process, _ = await begun(environment, "transfers")
+async def test_export_to_a_closed_pipe_ends_with_an_error(
+    environment: dict[str, str], owner: Connection
+) -> None:
+    await insert_transfers(owner, {"a": 8 * PAGE_ROWS})
+    process, _ = await start_export(environment, "transfers")
     assert process.stdout
     process.stdout._transport.close()  # type: ignore[attr-defined] # as head does
     assert process.stderr
-    told = await asyncio.wait_for(process.stderr.read(), 30)
+    error = await asyncio.wait_for(process.stderr.read(), 30)
     assert await process.wait() == 1
-    assert told == b"livebalance: standard output was closed before all was written\n"
+    assert error == b"livebalance: standard output was closed before all was written\n"
 
 
-async def test_a_file_is_there_whole_or_as_it_was(
+async def test_file_is_replaced_only_by_a_complete_export(
     environment: dict[str, str], owner: Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "transfers.parquet"
     file.write_text("old")
     words = "export", "transfers", "--format", "parquet", "--output", str(file)
     await owner.execute("update transfer set total = 123456789012345678901 where transfer_id = 't-4'")
-    failed = await said(environment, *words)
+    failed = await run_command(environment, *words)
     assert (failed.code, failed.out) == (1, "")
     assert "a value of total has more than 20 digits" in failed.err
     assert failed.err.count("\n") == 1
     assert (os.listdir(tmp_path), file.read_text()) == ([file.name], "old")
     await owner.execute("update transfer set total = -99999999999999999999.5 where transfer_id = 't-4'")
-    done = await said(environment, *words)
-    assert done.code == 0
-    assert done.out.startswith("7 transfers, complete as of")
+    result = await run_command(environment, *words)
+    assert result.code == 0
+    assert result.out.startswith("7 transfers, complete as of")
     assert os.listdir(tmp_path) == [file.name]
     totals = parquet.read_table(file).column("total").to_pylist()
     assert totals[-1] == Decimal("-99999999999999999999.5")
 
 
-async def test_who_is_told_to_stop_leaves_nothing(
+async def test_interrupted_export_leaves_no_file(
     environment: dict[str, str], owner: Connection, tmp_path: Path
 ) -> None:
-    await many(owner, {"a": 20 * PAGE})
-    process = await typing(environment, "export", "transfers", "--output", str(tmp_path / "a.csv"))
-    await reached(lambda: bool(os.listdir(tmp_path)))
+    await insert_transfers(owner, {"a": 20 * PAGE_ROWS})
+    process = await start_command(environment, "export", "transfers", "--output", str(tmp_path / "a.csv"))
+    await wait_until(lambda: bool(os.listdir(tmp_path)))
     async with owner.transaction():
         await owner.execute("lock table transfer in access exclusive mode")  # its next page has to wait
         process.send_signal(signal.SIGTERM)
-        done = await heard(process)
-    assert (done.code, done.out, done.err) == (130, "", "livebalance: stopped\n")
+        result = await wait_for_command(process)
+    assert (result.code, result.out, result.err) == (130, "", "livebalance: stopped\n")
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_terminal_sees_how_far_it_is(environment: dict[str, str], owner: Connection) -> None:
-    await many(owner, {"a": 2 * PAGE})
-    mine, its = pty.openpty()
-    process = await typing({**environment, "TERM": "xterm"}, "export", "transfers", stderr=its)
-    os.close(its)
-    assert (await heard(process)).code == 0
+async def test_terminal_shows_the_number_of_written_rows(
+    environment: dict[str, str], owner: Connection
+) -> None:
+    await insert_transfers(owner, {"a": 2 * PAGE_ROWS})
+    terminal, stderr = pty.openpty()
+    process = await start_command({**environment, "TERM": "xterm"}, "export", "transfers", stderr=stderr)
+    os.close(stderr)
+    assert (await wait_for_command(process)).code == 0
     shown = b""
-    with contextlib.suppress(OSError):  # its end
-        while part := os.read(mine, 65536):
+    with contextlib.suppress(OSError):  # at the end
+        while part := os.read(terminal, 65536):
             shown += part
-    os.close(mine)
-    assert f"{2 * PAGE + 7} written".encode() in shown
+    os.close(terminal)
+    assert f"{2 * PAGE_ROWS + 7} written".encode() in shown
 
 
 PARQUET = ("balances", "--format", "parquet")
@@ -264,58 +270,58 @@ MARCH = "2026-03-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
-        (("transfers", "--account", "a b"), 1, "--account is 1 to 64"),
-        (("transfers", "--since", "2026-02-01"), 1, "--since is a time with a zone"),
-        (("transfers", "--until", "yesterday"), 1, "--until is a time with a zone"),
+        (("transfers", "--account", "a b"), 1, "--account must be 1 to 64"),
+        (("transfers", "--since", "2026-02-01"), 1, "--since must be a time with a zone"),
+        (("transfers", "--until", "yesterday"), 1, "--until must be a time with a zone"),
         (("transfers", "--since", MARCH, "--until", "2026-03-01T01:00:00+01:00"), 1, "not before --until"),
         (("transfers", "--format", "xlsx"), 2, "csv"),
         (("balances", "--since", "2026-02-01T00:00:00Z"), 2, "--since"),
-        (PARQUET, 1, "name one with --output"),
-        (("balances", "--output", "/dev/null"), 1, "no file: without --output"),
+        (PARQUET, 1, "give its name with --output"),
+        (("balances", "--output", "/dev/null"), 1, "not a regular file: omit --output"),
         (("balances", "--output", "/proc/none/file"), 1, "No such file or directory"),
     ],
 )
-async def test_what_is_asked_wrongly_is_said(
-    environment: dict[str, str], words: tuple[str, ...], code: int, says: str
+async def test_wrong_arguments_give_an_error(
+    environment: dict[str, str], words: tuple[str, ...], code: int, message: str
 ) -> None:
-    done = await said(environment, "export", *words)
-    assert (done.code, done.out) == (code, "")
-    assert says in done.err
-    assert code == 2 or done.err.count("\n") == 1
+    result = await run_command(environment, "export", *words)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+    assert code == 2 or result.err.count("\n") == 1
 
 
-async def test_without_pyarrow_it_says_what_to_do(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_parquet_without_pyarrow_names_the_package(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pyarrow'] = None\n")
-    here = {**environment, "PYTHONPATH": str(tmp_path)}
-    done = await said(here, "export", *PARQUET, "--output", str(tmp_path / "a.parquet"))
-    assert (done.code, done.out) == (1, "")
-    assert done.err == "livebalance: Parquet needs pyarrow: pip install pyarrow, or write csv or ndjson\n"
-    assert (await said(here, "export", "balances")).code == 0
+    without_pyarrow = {**environment, "PYTHONPATH": str(tmp_path)}
+    result = await run_command(without_pyarrow, "export", *PARQUET, "--output", str(tmp_path / "a.parquet"))
+    assert (result.code, result.out) == (1, "")
+    assert result.err == "livebalance: Parquet needs pyarrow: pip install pyarrow, or write csv or ndjson\n"
+    assert (await run_command(without_pyarrow, "export", "balances")).code == 0
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ("update projection set timeline = '00000000'", "not here, or this server lost a part of it"),
         ("delete from lane", "not here, or this server lost a part of it"),
         ("revoke select on reporting.transfers from analyst", "Postgres: permission denied"),
     ],
 )
-async def test_what_is_not_there_is_not_exported(
-    environment: dict[str, str], owner: Connection, change: str, says: str
+async def test_unreadable_projection_gives_one_error_line(
+    environment: dict[str, str], owner: Connection, change: str, message: str
 ) -> None:
     await owner.execute(change)
-    done = await said(environment, "export", "transfers")
-    assert done.code == 1
-    assert says in done.err
-    assert done.err.count("\n") == 1
+    result = await run_command(environment, "export", "transfers")
+    assert result.code == 1
+    assert message in result.err
+    assert result.err.count("\n") == 1
 
 
-async def test_a_server_that_is_away_is_one_line(environment: dict[str, str]) -> None:
-    away = {**environment, "LIVEBALANCE_POSTGRES": "postgresql://analyst@127.0.0.1:1/x"}
-    done = await said(away, "export", "balances")
-    assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("livebalance: Postgres: ")
-    assert done.err.count("\n") == 1
+async def test_unreachable_postgres_gives_one_error_line(environment: dict[str, str]) -> None:
+    unreachable = {**environment, "LIVEBALANCE_POSTGRES": "postgresql://analyst@127.0.0.1:1/x"}
+    result = await run_command(unreachable, "export", "balances")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("livebalance: Postgres: ")
+    assert result.err.count("\n") == 1

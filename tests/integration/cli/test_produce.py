@@ -1,4 +1,4 @@
-"""`livebalance produce` as one types it, on a real broker."""
+"""`livebalance produce`, with a real broker."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ from livebalance.stack.servers.topics import Topics
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Transfer
-from livebalance.wire.money import NOTHING, Money
-from tests.integration.cli.operator import heard, said, typing
-from tests.integration.recorder.topics import reached, records, transfers
+from livebalance.wire.money import ZERO, Money
+from tests.integration.cli.command_line import run_command, start_command, wait_for_command
+from tests.integration.recorder.topic_records import read_records, read_transfers, wait_until
 
 FILE = b"""time,account,id,amount
 2026-11-24T17:20:00.5+01:00,alice,t1,-12.50
@@ -39,73 +39,77 @@ def environment(kafka: str, topics: Topics) -> dict[str, str]:
     }
 
 
-async def test_a_file_is_read_as_it_is_written(
+async def test_file_is_written_and_bad_lines_are_skipped(
     environment: dict[str, str], kafka: str, topics: Topics, tmp_path: Path
 ) -> None:
     file = tmp_path / "transfers.csv"
     file.write_bytes(FILE)
-    done = await said(environment, "produce", "--from", str(file))
-    assert done.code == 3
-    assert done.out == (
+    result = await run_command(environment, "produce", "--from", str(file))
+    assert result.code == 3
+    assert result.out == (
         "4 written, 2 skipped: line 5: the amount is not a decimal number like -12.50; "
         "line 7: bad account id\n"
     )
-    assert done.err.splitlines() == [
+    assert result.err.splitlines() == [
         "line 5: the amount is not a decimal number like -12.50",
         "line 7: bad account id",
     ]
-    found = {f"{record.id} {record.account}": record for record in await transfers(kafka, topics)}
-    assert found["t1 alice"] == Transfer(
+    transfers = {f"{record.id} {record.account}": record for record in await read_transfers(kafka, topics)}
+    assert transfers["t1 alice"] == Transfer(
         TransferId("t1"), AccountId("alice"), Money(-1250, 2), 1_795_537_200_500
     )
-    assert found["t1 bob"] == Transfer(TransferId("t1"), AccountId("bob"), Money(125, 1), 0)
-    assert found["t4 alice"].amount == Money(2**63 - 1, 0)
-    assert found["t2 carol"].amount == Money(1, 18)
-    assert found["t2 carol"].time_ms > 1_700_000_000_000
-    assert len(found) == 4
+    assert transfers["t1 bob"] == Transfer(TransferId("t1"), AccountId("bob"), Money(125, 1), 0)
+    assert transfers["t4 alice"].amount == Money(2**63 - 1, 0)
+    assert transfers["t2 carol"].amount == Money(1, 18)
+    assert transfers["t2 carol"].time_ms > 1_700_000_000_000
+    assert len(transfers) == 4
 
 
-async def test_each_record_is_keyed_and_placed_as_java_would_and_in_order(
+async def test_records_have_keys_and_partitions_of_the_java_client_in_order(
     environment: dict[str, str], kafka: str, topics: Topics
 ) -> None:
     lines = [f"{n},account-{n % 7},{n}.00" for n in range(20_000)]
     text = "\n".join(["id,account,amount", *lines]).encode()  # no line end after the last one
-    done = await said(environment, "produce", "--from", "-", "--json", given=text)
-    assert (done.code, done.err) == (0, "")
-    assert json.loads(done.out) == {
+    result = await run_command(environment, "produce", "--from", "-", "--json", stdin=text)
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out) == {
         "written": 20_000,
-        "doubtful": 0,
+        "unacknowledged": 0,
         "skipped": 0,
-        "first": [],
+        "skipped_lines": [],
         "stopped": False,
     }
-    all_partitions, seen = list(range(topics.partitions)), list[int]()
-    for record in await records(kafka, topics.transfers, topics.partitions):
-        transfer = avro.decode_transfer(record.value, FileRegistry().writer)
+    partitions, numbers = list(range(topics.partitions)), list[int]()
+    for record in await read_records(kafka, topics.transfers, topics.partitions):
+        transfer = avro.decode_transfer(record.value, FileRegistry().writer_schema)
         assert record.key == transfer.account.encode()
-        assert record.partition == DefaultPartitioner()(record.key, all_partitions, all_partitions)
-        seen.append(int(transfer.id))
-    assert sorted(seen) == list(range(20_000))
+        assert record.partition == DefaultPartitioner()(record.key, partitions, partitions)
+        numbers.append(int(transfer.id))
+    assert sorted(numbers) == list(range(20_000))
     for account in range(7):
-        own = [n for n in seen if n % 7 == account]
-        assert own == sorted(own)
+        of_account = [n for n in numbers if n % 7 == account]
+        assert of_account == sorted(of_account)
 
 
-async def test_transfers_may_be_typed(environment: dict[str, str], kafka: str, topics: Topics) -> None:
-    words = ("--transfer", "t1", "alice", "-12.50", "--transfer", "t1", "bob", "12.50")
-    done = await said(environment, "produce", *words, "--transfer", "t 2", "bob", "1", "--json")
-    assert done.code == 3
-    told = json.loads(done.out)
-    assert (told["written"], told["skipped"]) == (2, 1)
-    assert told["first"] == [{"where": "transfer 3", "reason": "bad transfer id"}]
-    found = [(record.id, record.account, str(record.amount)) for record in await transfers(kafka, topics)]
-    assert sorted(found) == [("t1", "alice", "-12.50"), ("t1", "bob", "12.50")]
-
-
-async def test_random_transfers_are_whole_and_skewed(
+async def test_transfers_in_arguments_are_written(
     environment: dict[str, str], kafka: str, topics: Topics
 ) -> None:
-    chosen = (
+    words = ("--transfer", "t1", "alice", "-12.50", "--transfer", "t1", "bob", "12.50")
+    result = await run_command(environment, "produce", *words, "--transfer", "t 2", "bob", "1", "--json")
+    assert result.code == 3
+    report = json.loads(result.out)
+    assert (report["written"], report["skipped"]) == (2, 1)
+    assert report["skipped_lines"] == [{"where": "transfer 3", "reason": "bad transfer id"}]
+    transfers = [
+        (record.id, record.account, str(record.amount)) for record in await read_transfers(kafka, topics)
+    ]
+    assert sorted(transfers) == [("t1", "alice", "-12.50"), ("t1", "bob", "12.50")]
+
+
+async def test_random_transfers_are_balanced_pairs_with_skewed_accounts(
+    environment: dict[str, str], kafka: str, topics: Topics
+) -> None:
+    options = (
         "--random",
         "--rate",
         "0",
@@ -118,73 +122,78 @@ async def test_random_transfers_are_whole_and_skewed(
         "--seed",
         "9",
     )
-    done = await said(environment, "produce", *chosen)
-    assert (done.code, done.out, done.err) == (0, "5000 written\n", "")
-    found = await transfers(kafka, topics)
-    assert set(Counter(record.id.rsplit("-", 1)[0] for record in found).values()) == {2}
-    assert {record.id[-2:] for record in found} == {"-d", "-c"}
-    total = NOTHING
-    for record in found:
-        total = total.plus(record.amount)
-    assert total.same_value(NOTHING)
-    shares = Counter(record.account for record in found)
+    result = await run_command(environment, "produce", *options)
+    assert (result.code, result.out, result.err) == (0, "5000 written\n", "")
+    transfers = await read_transfers(kafka, topics)
+    assert set(Counter(record.id.rsplit("-", 1)[0] for record in transfers).values()) == {2}
+    assert {record.id[-2:] for record in transfers} == {"-d", "-c"}
+    total = ZERO
+    for record in transfers:
+        total = total.add(record.amount)
+    assert total.same_value(ZERO)
+    shares = Counter(record.account for record in transfers)
     assert shares[AccountId("acc-0001")] > 10 * shares[AccountId("acc-0020")]
 
 
-async def some(kafka: str, topics: Topics) -> bool:
-    return bool(await records(kafka, topics.transfers, topics.partitions))
+async def has_records(kafka: str, topics: Topics) -> bool:
+    return bool(await read_records(kafka, topics.transfers, topics.partitions))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_told_to_stop_it_says_how_many_are_written(
+async def test_interrupted_command_reports_written_records(
     environment: dict[str, str], kafka: str, topics: Topics, number: signal.Signals
 ) -> None:
-    process = await typing(environment, "produce", "--random", "--rate", "200", "--json")
-    await reached(lambda: some(kafka, topics))
+    process = await start_command(environment, "produce", "--random", "--rate", "200", "--json")
+    await wait_until(lambda: has_records(kafka, topics))
     process.send_signal(number)
-    done = await heard(process)
-    assert (done.code, done.err) == (130, "")
-    told = json.loads(done.out)
-    assert told["stopped"]
-    assert told["written"] == len(await transfers(kafka, topics))
+    result = await wait_for_command(process)
+    assert (result.code, result.err) == (130, "")
+    report = json.loads(result.out)
+    assert report["stopped"]
+    assert report["written"] == len(await read_transfers(kafka, topics))
 
 
-async def test_what_is_typed_into_a_pipe_is_written_at_once(
+async def test_line_from_a_pipe_is_written_at_once(
     environment: dict[str, str], kafka: str, topics: Topics
 ) -> None:
-    process = await typing(environment, "produce", "--from", "-")
+    process = await start_command(environment, "produce", "--from", "-")
     assert process.stdin
     process.stdin.write(b"id,account,amount\nt1,alice,1\nt2,ali")
     await process.stdin.drain()
-    await reached(lambda: some(kafka, topics))
-    process.send_signal(signal.SIGINT)  # while it waits for the rest
+    await wait_until(lambda: has_records(kafka, topics))
+    process.send_signal(signal.SIGINT)  # while the command waits for the rest
     await asyncio.wait_for(process.wait(), 30)
-    assert (await heard(process))[:2] == (130, "stopped: 1 written\n")
+    assert (await wait_for_command(process))[:2] == (130, "stopped: 1 written\n")
 
 
-async def test_on_a_terminal_it_shows_how_many_went(
+async def test_terminal_shows_the_number_of_written_records(
     environment: dict[str, str], kafka: str, topics: Topics
 ) -> None:
-    ours, its = pty.openpty()
+    terminal, stderr = pty.openpty()
     words = ("produce", "--random", "--rate", "0", "--limit", "3000")
-    process = await typing({**environment, "TERM": "xterm"}, *words, stderr=its)
-    done = await heard(process)
-    os.close(its)
-    shown = os.read(ours, 65536).decode()
-    os.close(ours)
-    assert (done.code, done.out) == (0, "6000 written\n")
+    process = await start_command({**environment, "TERM": "xterm"}, *words, stderr=stderr)
+    result = await wait_for_command(process)
+    os.close(stderr)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert (result.code, result.out) == (0, "6000 written\n")
     assert "0 written" in shown
 
 
 @pytest.mark.parametrize(
-    ("words", "changed", "given", "says"),
+    ("words", "changed", "stdin", "message"),
     [
-        ((), {}, b"", "what shall be written?"),
-        (("--random", "--from", "-"), {}, b"", "what shall be written?"),
+        ((), {}, b"", "give one of --from, --transfer and --random"),
+        (("--random", "--from", "-"), {}, b"", "give one of --from, --transfer and --random"),
         (("--from", "/nowhere.csv"), {}, b"", "No such file or directory: /nowhere.csv"),
         (("--from", "/tmp"), {}, b"", "cannot be read: Is a directory"),
-        (("--from", "-"), {}, b"id,account,amount,note\n", "nothing was written: line 1: the header names"),
-        (("--from", "-"), {}, b"", "nothing was written: it is empty"),
+        (
+            ("--from", "-"),
+            {},
+            b"id,account,amount,note\n",
+            "nothing was written: line 1: the header must name",
+        ),
+        (("--from", "-"), {}, b"", "nothing was written: the input is empty"),
         (
             ("--random",),
             {"LIVEBALANCE_KAFKA": "", "LIVEBALANCE_STATE_DIRECTORY": "/nonexistent"},
@@ -195,10 +204,10 @@ async def test_on_a_terminal_it_shows_how_many_went(
         (("--random",), {"LIVEBALANCE_TRANSFERS_TOPIC": "none"}, b"", "no topic none; 0 written\n"),
     ],
 )
-async def test_what_fails_is_one_line(
-    environment: dict[str, str], words: tuple[str, ...], changed: dict[str, str], given: bytes, says: str
+async def test_failed_command_gives_one_error_line(
+    environment: dict[str, str], words: tuple[str, ...], changed: dict[str, str], stdin: bytes, message: str
 ) -> None:
-    done = await said({**environment, **changed}, "produce", *words, given=given)
-    assert (done.code, done.out) == (1, "")
-    assert says in done.err
-    assert done.err.count("\n") == 1
+    result = await run_command({**environment, **changed}, "produce", *words, stdin=stdin)
+    assert (result.code, result.out) == (1, "")
+    assert message in result.err
+    assert result.err.count("\n") == 1

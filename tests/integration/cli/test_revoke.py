@@ -1,4 +1,4 @@
-"""`livebalance revoke` as an operator types it, on real servers."""
+"""`livebalance revoke`, with real servers."""
 
 import json
 
@@ -8,7 +8,7 @@ import redis.asyncio
 
 from livebalance.runtime.redis.cluster_slots import slot_of
 from livebalance.wire.delta import redis_revocation_channel
-from tests.integration.cli.operator import said
+from tests.integration.cli.command_line import run_command
 from tests.servers.database import Database
 from tests.servers.redis_cluster import RedisCluster
 
@@ -23,60 +23,60 @@ def environment(database: Database, redis_url: str, channel_prefix: str) -> dict
     }
 
 
-WHY = ("--why", "lost", "--json")
+OPTIONS = ("--reason", "lost", "--json")
 
 
-async def test_it_writes_a_row_and_rings(
+async def test_revoke_writes_a_row_and_notifies_gateways(
     environment: dict[str, str], database: Database, redis_url: str, channel_prefix: str
 ) -> None:
-    async with redis.asyncio.from_url(redis_url) as client, client.pubsub() as bell:
-        await bell.subscribe(redis_revocation_channel(channel_prefix))
-        assert await bell.get_message(timeout=5)
-        done = await said(environment, "revoke", "--subject", "me", "--account", "alice", *WHY)
-        assert (done.code, done.err) == (0, "")
-        told = json.loads(done.out)
-        assert (told["subject"], told["session"], told["account"]) == ("me", None, "alice")
-        assert told["rang"]
-        assert await bell.get_message(timeout=5)
-    sql = await asyncpg.connect(database.url("owner"))
-    row = await sql.fetchrow("select subject, login, account_id, by, why from revocation")
-    await sql.close()
+    async with redis.asyncio.from_url(redis_url) as client, client.pubsub() as pubsub:
+        await pubsub.subscribe(redis_revocation_channel(channel_prefix))
+        assert await pubsub.get_message(timeout=5)
+        result = await run_command(environment, "revoke", "--subject", "me", "--account", "alice", *OPTIONS)
+        assert (result.code, result.err) == (0, "")
+        report = json.loads(result.out)
+        assert (report["subject"], report["session"], report["account"]) == ("me", None, "alice")
+        assert report["notified"]
+        assert await pubsub.get_message(timeout=5)
+    connection = await asyncpg.connect(database.url("owner"))
+    row = await connection.fetchrow("select subject, login, account_id, by, why from revocation")
+    await connection.close()
     assert row
     assert tuple(row) == ("me", None, "alice", "operator", "lost")
 
 
-async def test_it_rings_in_a_cluster(
+async def test_revoke_notifies_gateways_through_a_redis_cluster(
     environment: dict[str, str], redis_cluster: RedisCluster, channel_prefix: str
 ) -> None:
     channel = redis_revocation_channel(channel_prefix)
     owner = redis_cluster.owner(slot_of(channel.encode()))
     async with (
         redis.asyncio.Redis(port=owner.port, password="of-this-test") as client,
-        client.pubsub() as bell,
+        client.pubsub() as pubsub,
     ):
-        await bell.ssubscribe(channel)
-        assert await bell.get_message(timeout=5)
-        told = {**environment, "LIVEBALANCE_REDIS": redis_cluster.url}
-        done = await said(told, "revoke", "--session", "s", *WHY)
-        assert (done.code, done.err) == (0, "")
-        assert json.loads(done.out)["rang"]
-        assert await bell.get_message(timeout=5)
+        await pubsub.ssubscribe(channel)
+        assert await pubsub.get_message(timeout=5)
+        clustered = {**environment, "LIVEBALANCE_REDIS": redis_cluster.url}
+        result = await run_command(clustered, "revoke", "--session", "s", *OPTIONS)
+        assert (result.code, result.err) == (0, "")
+        assert json.loads(result.out)["notified"]
+        assert await pubsub.get_message(timeout=5)
 
 
-async def test_without_redis_it_still_bites_and_says_how(environment: dict[str, str]) -> None:
-    done = await said(
+async def test_revoke_without_redis_still_writes_the_row(environment: dict[str, str]) -> None:
+    result = await run_command(
         {**environment, "LIVEBALANCE_REDIS": "redis://127.0.0.1:1/0"}, "revoke", "--session", "s"
     )
-    assert (done.code, done.err) == (0, "")
-    assert "Revoked everything for login s" in done.out
-    assert "within seconds" in done.out
+    assert (result.code, result.err) == (0, "")
+    assert "Revoked all access for login s" in result.out
+    assert "within 5 seconds" in result.out
 
 
 @pytest.mark.parametrize(
-    ("words", "changed", "says"),
+    ("words", "changed", "message"),
     [
-        ((), {}, "whose rights?"),
-        (("--account", "a b"), {}, "--account is"),
+        ((), {}, "at least one of --subject"),
+        (("--account", "a b"), {}, "--account must be"),
         (("--subject", "me"), {"LIVEBALANCE_POSTGRES": "postgresql://operator@127.0.0.1:1/x"}, "Postgres"),
         (
             ("--subject", "me"),
@@ -85,10 +85,10 @@ async def test_without_redis_it_still_bites_and_says_how(environment: dict[str, 
         ),
     ],
 )
-async def test_what_fails_is_one_line(
-    environment: dict[str, str], words: tuple[str, ...], changed: dict[str, str], says: str
+async def test_failed_revoke_gives_one_error_line(
+    environment: dict[str, str], words: tuple[str, ...], changed: dict[str, str], message: str
 ) -> None:
-    done = await said({**environment, **changed}, "revoke", *words)
-    assert (done.code, done.out) == (1, "")
-    assert says in done.err
-    assert done.err.count("\n") == 1
+    result = await run_command({**environment, **changed}, "revoke", *words)
+    assert (result.code, result.out) == (1, "")
+    assert message in result.err
+    assert result.err.count("\n") == 1

@@ -17,7 +17,7 @@ from livebalance.wire.errors import DecodeError
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.avro import Schema, SchemaId
 from livebalance.wire.kafka.record import Balance, Transfer
-from tests.integration.cli.operator import Said, said
+from tests.integration.cli.command_line import CommandResult, run_command
 from tests.integration.projector.pipeline import Pipeline, balance, history, transfer, wait_until
 from tests.integration.projector.redis_listener import RedisListener, redis_listener
 from tests.integration.projector.test_crash import other_group
@@ -69,9 +69,9 @@ async def write(pipeline: Pipeline, records: Sequence[Transfer | Balance], *new:
             await pipeline.write([record], 0)
 
 
-async def request_replay(pipeline: Pipeline, *words: object) -> Said:
+async def request_replay(pipeline: Pipeline, *words: object) -> CommandResult:
     environment = {"LIVEBALANCE_POSTGRES": pipeline.database.url("operator")}
-    return await said(environment, "quarantine", "replay", *map(str, words), "--why", "the schema is there")
+    return await run_command(environment, "quarantine", "replay", *map(str, words), "--reason", "the schema is there")
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ async def test_replay_in_a_halted_lane_is_applied_before_later_records(
         registry.knows = True
         await request_replay(pipeline, 1)
         assert (await pipeline.query(STATES))[0][0] == "replay"
-        await said(environment, "lane", "go-on", "0", "--why", "the schema is there")
+        await run_command(environment, "lane", "continue", "0", "--reason", "the schema is there")
         await pipeline.wait_for("select count(*)::int from transfer", 3)
     assert await pipeline.transfer_ids("alice") == ["t-1", "t-2", "t-3"]
 

@@ -1,1 +1,1 @@
-"""The command line of an operator: every trouble is one line, and says what to do."""
+"""The operator's command line. Each error is one line that says what to do."""

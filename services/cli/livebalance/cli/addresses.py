@@ -1,60 +1,71 @@
-"""Where the servers are: told in the environment, else those of the demo that runs on this machine.
+"""Addresses of the servers: from the environment, else from the demo that runs on this machine.
 
-Every function raises WrongSettingsError.
+Every function raises SettingsError if a setting is invalid.
 """
 
 from collections.abc import Iterator
 from functools import cache
 
 from livebalance.cli.errors import UserError
-from livebalance.runtime.config.environment import read
+from livebalance.runtime.config.environment import read_settings
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Postgres
+from livebalance.runtime.config.types import SecretPostgresUrl
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.state import ClusterState
 
 
 class OperatorSettings(ServiceSettings):
-    postgres: Postgres | None = None
+    """Settings of the command line."""
 
-    def refusals(self) -> Iterator[str]:
-        """None: each command finds out about the servers that it needs."""
+    postgres: SecretPostgresUrl | None = None
+
+    def startup_errors(self) -> Iterator[str]:
+        """Returns no errors: each command checks the addresses that it needs."""
         return iter(())
 
 
 @cache
-def _told() -> OperatorSettings:
-    return read(OperatorSettings)
+def _settings() -> OperatorSettings:
+    return read_settings(OperatorSettings)
 
 
-def _found() -> ClusterState:
-    return ClusterState.read(StatePaths.of_environment())
+def _demo() -> ClusterState:
+    return ClusterState.read(StatePaths.from_environment())
 
 
 def postgres(role: str) -> str:
-    """URL for a role. Raises UserError."""
-    if told := _told().postgres:
-        return told.get_secret_value()
-    if found := _found().postgres:
-        return found.replace("//analyst@", f"//{role}@", 1)
-    raise UserError("where is Postgres? set LIVEBALANCE_POSTGRES, or start the demo (make up)")
+    """Returns the URL of Postgres for a role.
+
+    Raises:
+        UserError: there is no address.
+    """
+    if url := _settings().postgres:
+        return url.get_secret_value()
+    if demo_url := _demo().postgres:
+        return demo_url.replace("//analyst@", f"//{role}@", 1)
+    raise UserError("no address of Postgres: set LIVEBALANCE_POSTGRES, or start the demo (make up)")
 
 
 def kafka() -> ServiceSettings:
-    """Of Kafka and its topics: LIVEBALANCE_KAFKA and what goes with it, else the demo's. Raises UserError."""
-    told = _told()
-    if "kafka" in told.model_fields_set:
-        return told
-    if found := _found().kafka:
-        return told.model_copy(update={"kafka": found})
-    raise UserError("where is Kafka? set LIVEBALANCE_KAFKA, or start the demo (make up)")
+    """Returns the settings of Kafka and its topics.
+
+    Raises:
+        UserError: there is no address.
+    """
+    settings = _settings()
+    if "kafka" in settings.model_fields_set:
+        return settings
+    if address := _demo().kafka:
+        return settings.model_copy(update={"kafka": address})
+    raise UserError("no address of Kafka: set LIVEBALANCE_KAFKA, or start the demo (make up)")
 
 
 def redis() -> str | None:
-    """URL; None: nobody said where it is, and no demo runs here."""
-    told = _told()
-    return told.redis.get_secret_value() if "redis" in told.model_fields_set else _found().redis
+    """Returns the URL of Redis; None if it is not set and no demo runs here."""
+    settings = _settings()
+    return settings.redis.get_secret_value() if "redis" in settings.model_fields_set else _demo().redis
 
 
 def channel_prefix() -> str:
-    return _told().channel_prefix
+    """Returns the prefix of the Redis channels."""
+    return _settings().channel_prefix

@@ -1,4 +1,4 @@
-"""What can be said on the command line, and how the answer is shown."""
+"""The commands of `livebalance`, their options and their output."""
 
 import asyncio
 import contextlib
@@ -16,12 +16,12 @@ from rich.console import Console
 from livebalance.cli import addresses, config
 from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
+from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.produce import sources
-from livebalance.cli.produce.produce import Begin, ProduceReport
-from livebalance.cli.produce.produce import produce as write_down
-from livebalance.cli.progress import Progress
+from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_transfers
+from livebalance.cli.progress import WriteProgress
 from livebalance.cli.projection import epoch, lane, quarantine
-from livebalance.cli.projection.revoke import revoke as take_back
+from livebalance.cli.projection.revoke import revoke_tokens
 from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
 from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
@@ -30,13 +30,12 @@ from livebalance.wire.timestamp import format_rfc3339
 _SKIPPED, _STOPPED = 3, 130  # exit codes
 
 app = typer.Typer(
-    help="Livebalance for its operator.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-check = typer.Typer(help="See whether what is there will do.", no_args_is_help=True)
+check = typer.Typer(help="Check the source topics.", no_args_is_help=True)
 app.add_typer(check, name="check")
 app.add_typer(config.app, name="config")
 app.add_typer(epoch.app, name="epoch")
@@ -44,49 +43,76 @@ app.add_typer(export.app, name="export")
 app.add_typer(lane.app, name="lane")
 app.add_typer(quarantine.app, name="quarantine")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
+
+def join_transfers(arguments: list[str]) -> list[str]:
+    """Joins `--transfer ID ACCOUNT AMOUNT` into `--transfer=ID,ACCOUNT,AMOUNT`, a line of CSV.
+
+    Typer has repeatable options and options with three values, but no repeatable options with three values.
+    An option with fewer values stays as it is.
+    """
+    joined, rest = list[str](), arguments
+    while rest:
+        argument, rest = rest[0], rest[1:]
+        if argument == "--transfer" and len(rest) >= 3:
+            argument, rest = f"--transfer={','.join(rest[:3])}", rest[3:]
+        joined.append(argument)
+    return joined
 
 
 @app.callback()
 def livebalance() -> None:
-    """Servers are those of LIVEBALANCE_KAFKA, _POSTGRES and _REDIS, else of the demo that runs here."""
+    """Operate Livebalance.
+
+    Commands use the servers in LIVEBALANCE_KAFKA, _POSTGRES and _REDIS; by default those of the demo on this
+    machine.
+    """
 
 
 @app.command()
 def revoke(
-    subject: Annotated[str | None, typer.Option(help="Tokens of this user.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Tokens of this user (claim sub).")] = None,
     session: Annotated[str | None, typer.Option(help="Tokens of this login (claim sid).")] = None,
-    account: Annotated[str | None, typer.Option(help="This account only; alone: of everyone.")] = None,
-    why: Annotated[str, typer.Option(help="Stands in the table for who reads it later.")] = "",
+    account: Annotated[
+        str | None, typer.Option(help="Access to this account only. As the only option: for all users.")
+    ] = None,
+    reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Take rights back, within 5 seconds, from the tokens that have all of what is named.
+    """Revoke tokens, or their access to an account, within 5 seconds. A token must match all given options.
 
-    It concerns tokens issued until a minute from now; one that is issued later counts again.
+    Tokens issued until one minute from now are revoked; tokens issued later are valid.
     """
-    revocation, rang = asyncio.run(take_back(subject, session, account, why))
+    revocation, notified = asyncio.run(revoke_tokens(subject, session, account, reason))
     if as_json:
-        named = {"subject": revocation.subject, "session": revocation.login, "account": revocation.account}
-        typer.echo(json.dumps({**named, "at": format_rfc3339(revocation.at), "rang": rang}))
+        fields = {"subject": revocation.subject, "session": revocation.login, "account": revocation.account}
+        typer.echo(json.dumps({**fields, "at": format_rfc3339(revocation.at), "notified": notified}))
         return
-    whose = [f"{name} {value}" for name, value in (("user", subject), ("login", session)) if value]
-    what = f"account {account}" if account else "everything"
-    told = "gateways were told" if rang else "gateways see it within seconds: Redis could not be told"
+    matches = [f"{name} {value}" for name, value in (("user", subject), ("login", session)) if value]
+    rights = f"access to account {account}" if account else "all access"
+    effect = (
+        "Gateways were notified."
+        if notified
+        else "Redis did not notify the gateways; they apply it within 5 seconds."
+    )
     Console().print(
-        f"Revoked {what} for {' and '.join(whose) or 'everyone'}; {told}.", highlight=False, soft_wrap=True
+        f"Revoked {rights} for {' and '.join(matches) or 'all users'}. {effect}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
 @check.command("source")
 def check_source(
-    look_at: Annotated[int, typer.Option("--look-at", min=1, help="Newest records of each topic.")] = 1000,
+    records: Annotated[
+        int, typer.Option("--records", min=1, help="Number of the newest records to decode per topic.")
+    ] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Look at both topics: partitions, how they are kept, a record of each, and what would be put aside.
+    """Check both topics: partitions, retention, a sample record, and records that would be quarantined.
 
-    Exit code 1: no projection can be built, or some records would be put aside.
+    Exit code 1: no projection can be built from the topics, or some records would be quarantined.
     """
-    report = asyncio.run(source_check.check_source(look_at))
+    report = asyncio.run(source_check.check_source(records))
     if as_json:
         typer.echo(json.dumps(check_source_report.as_object(report)))
     else:
@@ -94,81 +120,91 @@ def check_source(
     raise typer.Exit(0 if report.is_good else 1)
 
 
-def _number(value: float) -> float:
+def _finite(value: float) -> float:
     if not math.isfinite(value):
-        raise typer.BadParameter("a number")
+        raise typer.BadParameter("not a finite number")
     return value
 
 
-_CHANCE = "With --random"
+_RANDOM_PANEL = "With --random"
 
 
 @app.command()
 def produce(
     *,
-    file: Annotated[str | None, typer.Option("--from", help="A CSV file; - is standard input.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--from", help="Read transfers from a CSV file; - is standard input.")
+    ] = None,
     transfer: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID ACCOUNT AMOUNT", help="One transfer; as often as you like."),
+        typer.Option(metavar="ID ACCOUNT AMOUNT", help="Write this transfer. Can be repeated."),
     ] = None,
-    random: Annotated[bool, typer.Option("--random", help="Transfers between random accounts.")] = False,
+    random: Annotated[
+        bool, typer.Option("--random", help="Write transfers between random accounts.")
+    ] = False,
     accounts: Annotated[
-        int, typer.Option(min=2, max=MAX_ACCOUNTS, help="How many.", rich_help_panel=_CHANCE)
+        int, typer.Option(min=2, max=MAX_ACCOUNTS, help="Number of accounts.", rich_help_panel=_RANDOM_PANEL)
     ] = 8,
     seed: Annotated[
-        int, typer.Option(help="The same transfers for the same seed.", rich_help_panel=_CHANCE)
+        int,
+        typer.Option(help="The same seed gives the same transfers.", rich_help_panel=_RANDOM_PANEL),
     ] = 1,
     rate: Annotated[
         float,
         typer.Option(
-            min=0, callback=_number, help="A second; 0: all that Kafka takes.", rich_help_panel=_CHANCE
+            min=0,
+            callback=_finite,
+            help="Transfers per second; 0: as fast as Kafka accepts them.",
+            rich_help_panel=_RANDOM_PANEL,
         ),
     ] = 5.0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Transfers; each is two records.", rich_help_panel=_CHANCE),
+        typer.Option(min=1, help="Number of transfers; each is two records.", rich_help_panel=_RANDOM_PANEL),
     ] = None,
     zipf: Annotated[
         float,
         typer.Option(
             min=0,
             max=10,
-            callback=_number,
-            help="Skew: the k-th account as often as 1 / k^S; 0: all alike.",
-            rich_help_panel=_CHANCE,
+            callback=_finite,
+            help="Skew S: the k-th account is chosen in proportion to 1 / k^S; 0: all accounts equally.",
+            rich_help_panel=_RANDOM_PANEL,
         ),
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Write transfers to Kafka: of a file, of this line, or random ones.
+    """Write transfers to Kafka: from a file, from the arguments, or at random.
 
-    A file's first line names its columns: id, account, amount and, if you like, time (RFC 3339, or ms since
-    1970). A line that is no transfer is named and left out.
+    The first line of a file names its columns: id, account, amount and, optionally, time.
+    Times are RFC 3339 or ms since 1970. An invalid line is reported and skipped.
 
-    Exit code 0: all was written; 1: it failed; 3: lines were left out; 130: it was stopped.
+    Exit code 0: all were written; 1: it failed; 3: lines were skipped; 130: it was interrupted.
     """
     if [file is not None, bool(transfer), random].count(True) != 1:
-        raise UserError("what shall be written? name one of --from, --transfer and --random")
+        raise UserError("no single source of transfers: give one of --from, --transfer and --random")
     if random:
         run = run_name(time.time_ns())
-        chance = sources.RandomSource(accounts, seed, rate, limit, zipf)
-        report = _produced(partial(chance.transfers, run), f"produce-{run}")
+        source = sources.RandomSource(accounts, seed, rate, limit, zipf)
+        report = _run_produce(partial(source.transfers, run), f"produce-{run}")
     elif transfer:
-        report = _produced(lambda _: sources.argument_source(transfer))
+        report = _run_produce(lambda _: sources.argument_source(transfer))
     else:
-        with _opened(file or "-") as descriptor:
-            report = _produced(partial(sources.csv_source, descriptor))
+        with _open_input(file or "-") as descriptor:
+            report = _run_produce(partial(sources.csv_source, descriptor))
     typer.echo(json.dumps(report.as_object()) if as_json else str(report))
     raise typer.Exit(_STOPPED if report.stopped else _SKIPPED if report.skipped else 0)
 
 
-def _produced(begin: Begin, transactional_id: str | None = None) -> ProduceReport:
-    with Progress() as progress:
-        return asyncio.run(write_down(addresses.kafka(), begin, progress.tell, transactional_id))
+def _run_produce(make_source: MakeSource, transactional_id: str | None = None) -> ProduceReport:
+    with WriteProgress() as progress:
+        return asyncio.run(
+            produce_transfers(addresses.kafka(), make_source, progress.show_batch, transactional_id)
+        )
 
 
 @contextlib.contextmanager
-def _opened(name: str) -> Iterator[int]:
+def _open_input(name: str) -> Iterator[int]:
     if name == "-":
         yield 0
         return

@@ -1,4 +1,4 @@
-"""`livebalance config`: what each service would run with, and what can be set."""
+"""`livebalance config`: the settings that each service would have."""
 
 import json
 from collections import defaultdict
@@ -7,90 +7,92 @@ from typing import Annotated, Any
 
 import typer
 
-from livebalance.runtime.config.environment import kinds, read, variable
+from livebalance.cli.options import AsJson
+from livebalance.runtime.config.environment import read_settings, service_settings, variable
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import is_secret, written
+from livebalance.runtime.config.types import environment_text, is_secret
 from livebalance.runtime.errors import SettingsError
 from livebalance.runtime.redact import one_line, text
 
 HIDDEN = "…"
-_LONGEST = 1000  # characters of one value
+_MAX_CHARACTERS = 1000  # of one value
 
-app = typer.Typer(help="What services are told by LIVEBALANCE_*.", no_args_is_help=True)
+app = typer.Typer(help="Check the settings of the services.", no_args_is_help=True)
 
 
 @app.callback()
 def config() -> None:
-    """Settings of the services, from LIVEBALANCE_*."""
+    """Check the settings of the services."""
 
 
 @app.command()
 def check(
-    service: Annotated[str | None, typer.Option(help="This one only, as feed, gateway.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+    service: Annotated[str | None, typer.Option(help="Check only this service, such as gateway.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Read the environment as every service would, and print what each would run with, without secrets.
+    """Read the environment as each service would, and print its settings without secrets.
 
-    Exit code 1: something is wrong, and is told instead, a line each.
+    Exit code 1: a setting is invalid. Then only the errors are printed, one per line.
     """
-    told, wrong = _read(_chosen(service))
+    kinds = _select(service)
+    settings, errors = _read(kinds)
     if as_json:
-        errors = [{"line": line, "services": services} for line, services in wrong.items()]
-        services = {} if wrong else {name: _values(one) for name, one in told.items()}
-        typer.echo(json.dumps({"good": not wrong, "errors": errors, "services": services}))
+        lines = [{"line": line, "services": services} for line, services in errors.items()]
+        services = {} if errors else {name: _values(valid) for name, valid in settings.items()}
+        typer.echo(json.dumps({"good": not errors, "errors": lines, "services": services}))
     else:
-        count = len(_chosen(service))
-        for line in _lines(wrong, count) if wrong else _words(told):
+        for line in _error_lines(errors, len(kinds)) if errors else _setting_lines(settings):
             typer.echo(line)
-    raise typer.Exit(1 if wrong else 0)
+    raise typer.Exit(1 if errors else 0)
 
 
-def _chosen(service: str | None) -> dict[str, type[ServiceSettings]]:
-    known = kinds()
+def _select(service: str | None) -> dict[str, type[ServiceSettings]]:
+    kinds = service_settings()
     if service is None:
-        return known
-    if service not in known:
-        raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--service")
-    return {service: known[service]}
+        return kinds
+    if service not in kinds:
+        raise typer.BadParameter(f"one of {', '.join(kinds)}", param_hint="--service")
+    return {service: kinds[service]}
 
 
 def _read(
-    chosen: dict[str, type[ServiceSettings]],
+    kinds: dict[str, type[ServiceSettings]],
 ) -> tuple[dict[str, ServiceSettings], dict[str, list[str]]]:
-    """The settings of those that would start, and what keeps the others from it: which services, by line."""
-    told, wrong = dict[str, ServiceSettings](), defaultdict[str, list[str]](list)
-    for name, kind in chosen.items():
+    """Returns the settings of each service that would start, and the services by error line."""
+    settings, errors = dict[str, ServiceSettings](), defaultdict[str, list[str]](list)
+    for name, kind in kinds.items():
         try:
-            told[name] = read(kind)
+            settings[name] = read_settings(kind)
         except SettingsError as error:
             for line in error.lines:
-                wrong[line].append(name)
-    return told, wrong
+                errors[line].append(name)
+    return settings, errors
 
 
-def _lines(wrong: dict[str, list[str]], services: int) -> Iterable[str]:
-    for line, names in wrong.items():
+def _error_lines(errors: dict[str, list[str]], services: int) -> Iterable[str]:
+    for line, names in errors.items():
         yield line if len(names) == services else f"{line} ({', '.join(names)})"
 
 
-def _words(told: dict[str, ServiceSettings]) -> Iterable[str]:
-    for name, settings in told.items():
+def _setting_lines(settings: dict[str, ServiceSettings]) -> Iterable[str]:
+    for name, values in settings.items():
         yield f"[{name}]"
-        for one, found in _values(settings).items():
-            yield f"{one}={one_line(written(found['value']))}{'' if found['set'] else '  (default)'}"
+        for key, setting in _values(values).items():
+            default = "" if setting["set"] else "  (default)"
+            yield f"{key}={one_line(environment_text(setting['value']))}{default}"
 
 
 def _values(settings: ServiceSettings) -> dict[str, dict[str, Any]]:
     shapes = settings.model_json_schema()["properties"]
-    told = settings.model_fields_set
+    given = settings.model_fields_set
     values = settings.model_dump(mode="json")
     return {
-        variable(field): {"value": _shown(values[field], is_secret(shapes[field])), "set": field in told}
+        variable(field): {"value": _redacted(values[field], is_secret(shapes[field])), "set": field in given}
         for field in values
     }
 
 
-def _shown(value: Any, secret: bool) -> Any:
+def _redacted(value: Any, secret: bool) -> Any:
     if secret:
         return HIDDEN if value else None
-    return text(value, _LONGEST) if isinstance(value, str) else value
+    return text(value, _MAX_CHARACTERS) if isinstance(value, str) else value

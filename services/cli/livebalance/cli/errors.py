@@ -1,4 +1,4 @@
-"""The error of a command, told to its user in one line."""
+"""The error that a command prints as one line."""
 
 from livebalance.runtime.errors import os_error_text
 

@@ -1,4 +1,4 @@
-"""Where an export goes: a file that is there whole or not at all, or standard output."""
+"""The output of an export: a file that is replaced as a whole, or standard output."""
 
 import contextlib
 import os
@@ -10,13 +10,14 @@ from livebalance.cli.errors import UserError, from_os
 
 
 @contextlib.contextmanager
-def target(path: Path | None) -> Iterator[BinaryIO]:
-    """None: standard output. A file gets its name when the block has ended well; until then, another.
+def open_output(path: Path | None) -> Iterator[BinaryIO]:
+    """Opens a file, or standard output for None. The file appears only when the block ends without an error.
 
-    Raises UserError, also for what the block raises as OSError.
+    Raises:
+        UserError: the output cannot be written. An OSError of the block becomes a UserError as well.
     """
     try:
-        with _standard_output() if path is None else _whole(path.resolve()) as file:
+        with _standard_output() if path is None else _atomic_file(path.resolve()) as file:
             yield file
     except BrokenPipeError:
         raise UserError("standard output was closed before all was written") from None
@@ -31,9 +32,9 @@ def _standard_output() -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
+def _atomic_file(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no file: without --output it goes to standard output")
+        raise UserError(f"{path} is not a regular file: omit --output to write to standard output")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:

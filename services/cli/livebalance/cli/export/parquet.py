@@ -1,4 +1,4 @@
-"""Rows of an export as Parquet; needs pyarrow, which not everyone has."""
+"""Rows of an export as Parquet. It needs pyarrow, an optional dependency."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.export.text_format import Write
+from livebalance.cli.export.text_format import WriteRows
 from livebalance.readmodel.exports import Column, Row
 
-GROUP = 100_000  # rows that a reader takes or leaves out together
+ROW_GROUP = 100_000  # rows; a reader can skip a row group as a whole
 
-# 20 digits before the point and 18 behind it: every int64 at every scale fits, and nearly all sums of such.
+# 20 digits before the point and 18 after it: every amount (int64 at any scale) fits, and nearly every sum.
 _AMOUNT = pa.decimal128(38, 18)
 _TYPES = {
     "text": pa.string(),
@@ -25,21 +25,25 @@ _TYPES = {
 
 
 @contextmanager
-def as_parquet(file: BinaryIO, columns: Sequence[Column]) -> Iterator[Write]:
-    """What has no end cannot be read. Raises UserError when an amount does not fit."""
+def parquet_writer(file: BinaryIO, columns: Sequence[Column]) -> Iterator[WriteRows]:
+    """Writes Parquet. If the block fails, the file has no footer and cannot be read.
+
+    Raises:
+        UserError: an amount does not fit.
+    """
     schema = pa.schema([(column.name, _TYPES[column.kind]) for column in columns])
     writer = ParquetWriter(file, schema, compression="zstd")
     waiting: list[Any] = []
 
     def flush() -> None:
         if waiting:
-            writer.write_table(pa.Table.from_batches(waiting), row_group_size=GROUP)
+            writer.write_table(pa.Table.from_batches(waiting), row_group_size=ROW_GROUP)
             waiting.clear()
 
     def write(rows: Sequence[Row]) -> None:
         if rows:
             waiting.append(_batch(schema, rows))
-        if sum(len(batch) for batch in waiting) >= GROUP:
+        if sum(len(batch) for batch in waiting) >= ROW_GROUP:
             flush()
 
     try:
@@ -47,7 +51,7 @@ def as_parquet(file: BinaryIO, columns: Sequence[Column]) -> Iterator[Write]:
         flush()
         writer.close()
     finally:
-        writer.is_open = False  # one that is only forgotten would write its end all the same
+        writer.is_open = False  # otherwise its destructor would write the footer even after an error
 
 
 def _batch(schema: Any, rows: Sequence[Row]) -> Any:
@@ -63,6 +67,6 @@ def _array(field: Any, values: Sequence[Any]) -> Any:
         return pa.array(values, pa.string()).cast(_AMOUNT)
     except pa.ArrowInvalid as cause:
         raise UserError(
-            f"a value of {field.name} has more than 20 digits before the point, which is more than Parquet"
-            " holds here: write csv or ndjson"
+            f"a value of {field.name} has more than 20 digits before the point, too many for Parquet:"
+            " write csv or ndjson"
         ) from cause

@@ -1,4 +1,4 @@
-"""Rows of an export as text: CSV, or a JSON object a line."""
+"""Rows of an export as text: CSV, or one JSON object per line."""
 
 import csv
 import io
@@ -10,49 +10,48 @@ from typing import BinaryIO, TypeAlias
 from livebalance.readmodel.exports import Column, Row
 from livebalance.wire.timestamp import format_rfc3339, millis
 
-Write: TypeAlias = Callable[[Sequence[Row]], None]
-Form: TypeAlias = Callable[[BinaryIO, Sequence[Column]], AbstractContextManager[Write]]
-"""Rows are written within the block; once it has ended well, they are all in the file. Raises OSErrors."""
+WriteRows: TypeAlias = Callable[[Sequence[Row]], None]
+OpenWriter: TypeAlias = Callable[[BinaryIO, Sequence[Column]], AbstractContextManager[WriteRows]]
+"""Yields a function that writes rows. All rows are in the file when the block has ended without an error."""
 
 
 @contextmanager
-def as_csv(file: BinaryIO, columns: Sequence[Column]) -> Iterator[Write]:
-    """RFC 4180 in UTF-8, the names of the columns first. Null and an empty text are both empty."""
-    times = _times(columns)
+def csv_writer(file: BinaryIO, columns: Sequence[Column]) -> Iterator[WriteRows]:
+    """Writes CSV (RFC 4180) in UTF-8, with a header. Null and an empty text are both empty."""
+    times = _time_columns(columns)
 
-    def put(rows: Sequence[Sequence[object]]) -> None:
+    def write(rows: Sequence[Sequence[object]]) -> None:
         text = io.StringIO()
         csv.writer(text).writerows(rows)
         file.write(text.getvalue().encode())
 
-    put([[column.name for column in columns]])
-    yield lambda rows: put([_said(row, times) for row in rows])
+    write([[column.name for column in columns]])
+    yield lambda rows: write([_with_text_times(row, times) for row in rows])
 
 
 @contextmanager
-def as_ndjson(file: BinaryIO, columns: Sequence[Column]) -> Iterator[Write]:
-    """In UTF-8. Amounts are strings, other numbers are whole, null is null."""
-    times, names = _times(columns), [column.name for column in columns]
+def ndjson_writer(file: BinaryIO, columns: Sequence[Column]) -> Iterator[WriteRows]:
+    """Writes NDJSON in UTF-8. Amounts are strings, other numbers are integers, null is null."""
+    times, names = _time_columns(columns), [column.name for column in columns]
 
     def line(row: Row) -> str:
-        values = dict(zip(names, _said(row, times), strict=True))
+        values = dict(zip(names, _with_text_times(row, times), strict=True))
         return json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
 
-    yield lambda rows: _put(file, "".join(map(line, rows)))
+    yield lambda rows: _write_text(file, "".join(map(line, rows)))
 
 
-def _put(file: BinaryIO, text: str) -> None:
+def _write_text(file: BinaryIO, text: str) -> None:
     file.write(text.encode())
 
 
-def _times(columns: Sequence[Column]) -> list[int]:
-    return [place for place, column in enumerate(columns) if column.kind == "timestamptz"]
+def _time_columns(columns: Sequence[Column]) -> list[int]:
+    return [index for index, column in enumerate(columns) if column.kind == "timestamptz"]
 
 
-def _said(row: Row, times: Sequence[int]) -> list[object]:
-    """With its times as text."""
-    said = list(row)
-    for place in times:
-        if said[place] is not None:
-            said[place] = format_rfc3339(millis(said[place]))
-    return said
+def _with_text_times(row: Row, times: Sequence[int]) -> list[object]:
+    values = list(row)
+    for index in times:
+        if values[index] is not None:
+            values[index] = format_rfc3339(millis(values[index]))
+    return values

@@ -1,4 +1,4 @@
-"""A sheet of transfers as CSV: bytes in, and for every line a transfer, or why it is none."""
+"""Parses transfers from CSV: bytes in; for each line a transfer, or the reason why the line is skipped."""
 
 import csv
 import re
@@ -12,51 +12,57 @@ from livebalance.wire.money import Money, parse_money
 from livebalance.wire.timestamp import Millis, parse_rfc3339
 
 MAX_LINE = 4096  # bytes
-NEEDED = ("id", "account", "amount")
-_KNOWN = frozenset((*NEEDED, "time"))
+REQUIRED_COLUMNS = ("id", "account", "amount")
+_COLUMNS = frozenset((*REQUIRED_COLUMNS, "time"))
 _MILLIS = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 class SkippedLine(NamedTuple):
-    """A line that is no transfer: "line 3", and why. Nothing of what stands there is repeated."""
+    """A line that is no valid transfer. `where` is such as "line 3"; `reason` repeats nothing of the line."""
 
     where: str
     reason: str
 
 
-Row = Transfer | SkippedLine
+ParsedLine = Transfer | SkippedLine
 
 
 class HeaderError(DecodeError):
-    """Without its header a sheet says nothing; the text is one line and says what to do."""
+    """The header is missing or wrong; the message is one line and says what to do."""
 
 
 class CsvParser:
-    """One line is one row; empty lines are passed over. It holds no more than one unfinished line.
+    """A streaming parser, one line per transfer. It ignores empty lines and keeps only an unfinished line.
 
-    With `columns` there is no header. `word` is what a line is called.
+    If `columns` is given, the input has no header. `label` is the word for a line in reports.
     """
 
-    def __init__(self, columns: Sequence[str] | None = None, word: str = "line") -> None:
-        self._columns, self._word = columns, word
+    def __init__(self, columns: Sequence[str] | None = None, label: str = "line") -> None:
+        self._columns, self._label = columns, label
         self._number, self._rest = 0, b""
 
-    def take(self, chunk: bytes, now: Millis) -> list[Row]:
-        """The rows that `chunk` completes; those without a time are of `now`. Raises HeaderError."""
+    def feed(self, chunk: bytes, now: Millis) -> list[ParsedLine]:
+        """Returns the lines that `chunk` completes. A transfer without a time gets the time `now`.
+
+        Raises:
+            HeaderError: the first line is not a valid header.
+        """
         *lines, rest = (self._rest + chunk).split(b"\n")
-        self._rest = rest[: MAX_LINE + 2]  # of a longer one no more is needed to see that
-        return [row for line in lines if (row := self._row(line, now)) is not None]
+        self._rest = rest[: MAX_LINE + 2]  # enough to see that a line is too long
+        return [parsed for line in lines if (parsed := self._parse(line, now)) is not None]
 
-    def end(self, now: Millis) -> list[Row]:
-        """The row of a last line that no line end follows. Raises HeaderError."""
-        rows = self.take(b"\n", now)
+    def close(self, now: Millis) -> list[ParsedLine]:
+        """Returns the last line, if no line end follows it.
+
+        Raises:
+            HeaderError: there is no valid header.
+        """
+        parsed = self.feed(b"\n", now)
         if self._columns is None:
-            raise HeaderError(
-                "it is empty: the first line names the columns id, account, amount, or time too"
-            )
-        return rows
+            raise HeaderError("the input is empty: its first line must name the columns id, account, amount")
+        return parsed
 
-    def _row(self, line: bytes, now: Millis) -> Row | None:
+    def _parse(self, line: bytes, now: Millis) -> ParsedLine | None:
         self._number += 1
         try:
             fields = _fields(line.removesuffix(b"\r"))
@@ -66,15 +72,15 @@ class CsvParser:
                 self._columns = _header(fields)
                 return None
             return _transfer(self._columns, fields, now)
-        except DecodeError as refused:
-            skip = SkippedLine(f"{self._word} {self._number}", str(refused))
+        except DecodeError as error:
+            skipped = SkippedLine(f"{self._label} {self._number}", str(error))
         if self._columns is None:
-            raise HeaderError(f"{skip.where}: {skip.reason}")
-        return skip
+            raise HeaderError(f"{skipped.where}: {skipped.reason}")
+        return skipped
 
 
 def _fields(line: bytes) -> list[str]:
-    """Without spaces around them; none of an empty line."""
+    """Returns the fields without surrounding spaces; an empty list for an empty line."""
     if len(line) > MAX_LINE:
         raise DecodeError(f"longer than {MAX_LINE} bytes")
     try:
@@ -83,24 +89,24 @@ def _fields(line: bytes) -> list[str]:
     except UnicodeDecodeError as cause:
         raise DecodeError("not UTF-8") from cause
     except csv.Error as cause:
-        raise DecodeError("not one line of CSV: look at its quotes") from cause
+        raise DecodeError("not a line of CSV: check its quotes") from cause
 
 
 def _header(fields: list[str]) -> list[str]:
-    names = [fields[0].removeprefix("\ufeff").strip('" '), *fields[1:]]  # what some programs put first
-    if len(set(names)) != len(names) or not set(NEEDED) <= set(names) <= _KNOWN:
+    names = [fields[0].removeprefix("\ufeff").strip('" '), *fields[1:]]  # a byte order mark of some programs
+    if len(set(names)) != len(names) or not set(REQUIRED_COLUMNS) <= set(names) <= _COLUMNS:
         raise DecodeError(
-            "the header names the columns id, account, amount, or time too, once each, and no other"
+            "the header must name id, account and amount, optionally time, once each, nothing else"
         )
     return names
 
 
 def _transfer(columns: Sequence[str], fields: list[str], now: Millis) -> Transfer:
     if len(fields) != len(columns):
-        raise DecodeError(f"{len(columns)} fields are needed, here are {len(fields)}")
-    given = dict(zip(columns, fields, strict=True))
+        raise DecodeError(f"{len(fields)} fields instead of {len(columns)}")
+    values = dict(zip(columns, fields, strict=True))
     transfer = Transfer(
-        TransferId(given["id"]), AccountId(given["account"]), _amount(given["amount"]), _time(given, now)
+        TransferId(values["id"]), AccountId(values["account"]), _amount(values["amount"]), _time(values, now)
     )
     if reason := rejection_reason(transfer, transfer.account.encode()):
         raise DecodeError(reason)
@@ -114,8 +120,8 @@ def _amount(text: str) -> Money:
         raise DecodeError("the amount is not a decimal number like -12.50") from cause
 
 
-def _time(given: dict[str, str], now: Millis) -> Millis:
-    text = given.get("time", "")
+def _time(values: dict[str, str], now: Millis) -> Millis:
+    text = values.get("time", "")
     if not text:
         return now
     if _MILLIS.fullmatch(text):
@@ -123,4 +129,4 @@ def _time(given: dict[str, str], now: Millis) -> Millis:
     try:
         return parse_rfc3339(text)
     except DecodeError as cause:
-        raise DecodeError("the time is neither RFC 3339 with a zone nor ms since 1970") from cause
+        raise DecodeError("the time is neither RFC 3339 with a time zone nor ms since 1970") from cause

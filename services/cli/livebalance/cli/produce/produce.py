@@ -1,4 +1,4 @@
-"""Writes transfers to Kafka, batch after batch, and counts what became of them."""
+"""Writes transfers to Kafka in batches, and counts written and skipped lines."""
 
 import asyncio
 import signal
@@ -10,55 +10,66 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from livebalance.cli.errors import UserError
 from livebalance.cli.produce.csv_transfers import SkippedLine
-from livebalance.cli.produce.producer import DEADLINE, TransferProducer, connected
+from livebalance.cli.produce.producer import TIMEOUT_SECONDS, TransferProducer, connect
 from livebalance.cli.produce.sources import Source
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import StartupError
 from livebalance.wire.kafka.record import Transfer
 
-_GRACE = 3.0  # seconds that Kafka may still take once it was told to stop
-_NAMED = 5  # lines that the last word names; the others were named as they came
+_GRACE_SECONDS = 3.0  # for the batch that is being sent when a signal arrives
+_MAX_LISTED_LINES = 5  # skipped lines in the summary; each skipped line was reported before
 
-Begin = Callable[[asyncio.Event], Source]  # the event: nothing more is wanted
+MakeSource = Callable[[asyncio.Event], Source]  # the event is set when the source should end
 
 
 @dataclass
 class ProduceReport:
-    """Records acknowledged, those that were sent and whose fate nobody knows, and lines left out."""
+    """Numbers of records, and the first skipped lines.
+
+    `unacknowledged` records were sent without an answer from Kafka: they may or may not be in the topic.
+    """
 
     written: int = 0
-    doubtful: int = 0
+    unacknowledged: int = 0
     skipped: int = 0
-    first: list[SkippedLine] = field(default_factory=list)
+    skipped_lines: list[SkippedLine] = field(default_factory=list)
     stopped: bool = False
 
     def skip(self, line: SkippedLine) -> None:
+        """Counts a skipped line."""
         self.skipped += 1
-        if len(self.first) < _NAMED:
-            self.first.append(line)
+        if len(self.skipped_lines) < _MAX_LISTED_LINES:
+            self.skipped_lines.append(line)
 
     def as_object(self) -> dict[str, Any]:
-        return {**asdict(self), "first": [skip._asdict() for skip in self.first]}
+        """Returns the report for --json."""
+        return {**asdict(self), "skipped_lines": [line._asdict() for line in self.skipped_lines]}
 
     def __str__(self) -> str:
-        """In words, one line."""
+        """Returns the report as one line of text."""
         text = f"{'stopped: ' if self.stopped else ''}{self.written} written"
-        if self.doubtful:
-            text += f", and up to {self.doubtful} more may be"
+        if self.unacknowledged:
+            text += f", up to {self.unacknowledged} more unacknowledged"
         if self.skipped:
-            named = "; ".join(f"{skip.where}: {skip.reason}" for skip in self.first)
-            more = self.skipped - len(self.first)
-            text += f", {self.skipped} skipped: {named}{f'; and {more} more' if more else ''}"
+            lines = "; ".join(f"{line.where}: {line.reason}" for line in self.skipped_lines)
+            more = self.skipped - len(self.skipped_lines)
+            text += f", {self.skipped} skipped: {lines}{f'; and {more} more' if more else ''}"
         return text
 
 
-Told = Callable[[ProduceReport, Sequence[SkippedLine]], None]  # after each batch, with what it left out
+OnBatch = Callable[[ProduceReport, Sequence[SkippedLine]], None]  # after each batch, with its skipped lines
 
 
-async def produce(
-    settings: ServiceSettings, begin: Begin, told: Told, transactional_id: str | None = None
+async def produce_transfers(
+    settings: ServiceSettings, make_source: MakeSource, on_batch: OnBatch, transactional_id: str | None = None
 ) -> ProduceReport:
-    """Until the source ends, or SIGINT or SIGTERM: then what is on its way has 3 s more. Raises UserError."""
+    """Writes transfers until the source ends, or until SIGINT or SIGTERM.
+
+    After a signal, the batch that is being sent gets 3 more seconds.
+
+    Raises:
+        UserError: Kafka failed, or a topic is missing.
+    """
     report, stopping = ProduceReport(), asyncio.Event()
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task
@@ -66,42 +77,44 @@ async def produce(
     def stop() -> None:
         report.stopped = True
         stopping.set()
-        loop.call_later(_GRACE, task.cancel)
+        loop.call_later(_GRACE_SECONDS, task.cancel)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
-        async with connected(settings, transactional_id) as topic:
-            await _write(begin(stopping), topic, report, told)
+        async with connect(settings, transactional_id) as producer:
+            await _write(make_source(stopping), producer, report, on_batch)
     except asyncio.CancelledError:
         if not report.stopped:
             raise
     except StartupError as cause:
         raise UserError(f"{cause}; {report}") from cause
     except (KafkaError, OSError) as cause:
-        raise UserError(f"Kafka at {settings.kafka}: {_said(cause, settings)}; {report}") from cause
+        raise UserError(f"Kafka at {settings.kafka}: {_describe(cause, settings)}; {report}") from cause
     return report
 
 
-async def _write(source: Source, topic: TransferProducer, report: ProduceReport, told: Told) -> None:
-    async for rows in source:
-        skips = [row for row in rows if isinstance(row, SkippedLine)]
-        for skip in skips:
-            report.skip(skip)
-        await _send([row for row in rows if isinstance(row, Transfer)], topic, report)
-        told(report, skips)
+async def _write(
+    source: Source, producer: TransferProducer, report: ProduceReport, on_batch: OnBatch
+) -> None:
+    async for lines in source:
+        skipped = [line for line in lines if isinstance(line, SkippedLine)]
+        for line in skipped:
+            report.skip(line)
+        await _send([line for line in lines if isinstance(line, Transfer)], producer, report)
+        on_batch(report, skipped)
 
 
-async def _send(transfers: list[Transfer], topic: TransferProducer, report: ProduceReport) -> None:
+async def _send(transfers: list[Transfer], producer: TransferProducer, report: ProduceReport) -> None:
     if transfers:
-        report.doubtful = len(transfers)
-        await topic.write(transfers)
-        report.written, report.doubtful = report.written + len(transfers), 0
+        report.unacknowledged = len(transfers)
+        await producer.write(transfers)
+        report.written, report.unacknowledged = report.written + len(transfers), 0
 
 
-def _said(cause: Exception, settings: ServiceSettings) -> str:
+def _describe(cause: Exception, settings: ServiceSettings) -> str:
     if isinstance(cause, UnknownTopicOrPartitionError):
         return f"there is no topic {settings.transfers_topic}"
     if isinstance(cause, TimeoutError):
-        return f"no answer within {DEADLINE:.0f} s"
+        return f"no answer within {TIMEOUT_SECONDS:.0f} s"
     return " ".join(str(cause).split()) or type(cause).__name__

@@ -1,4 +1,4 @@
-"""Where transfers come from, a batch at a time: the next one is made when the last one is written."""
+"""Sources of transfers. Each yields batches; a batch is made when the previous batch has been written."""
 
 import asyncio
 import contextlib
@@ -9,51 +9,58 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.produce.csv_transfers import NEEDED, CsvParser, HeaderError, Row
+from livebalance.cli.produce.csv_transfers import REQUIRED_COLUMNS, CsvParser, HeaderError, ParsedLine
 from livebalance.generator.pace import UNLIMITED, Pace
-from livebalance.generator.transfers import AccountPicker, pair
+from livebalance.generator.transfers import AccountPicker, transfer_pair
 from livebalance.wire.timestamp import Millis
 
-_CHUNK = 256 * 1024  # bytes, a few thousand lines
-_PATIENCE = 0.2  # seconds; how soon it is seen that nothing more is wanted
-_MOST = 1_000  # random transfers in one batch
+_CHUNK_BYTES = 256 * 1024  # a few thousand lines
+_POLL_SECONDS = 0.2  # delay until a waiting read sees that it should end
+_MAX_BATCH = 1_000  # random transfers
 
-Source = AsyncIterator[list[Row]]
+Source = AsyncIterator[list[ParsedLine]]
 
 
 async def csv_source(file: int, stopping: asyncio.Event) -> Source:
-    """The lines of a file, a pipe or a terminal, by its descriptor. Raises UserError."""
-    sheet = CsvParser()
+    """Yields the lines of a file, a pipe or a terminal, given by its descriptor.
+
+    Raises:
+        UserError: the file cannot be read, or its header is wrong.
+    """
+    parser = CsvParser()
     while not stopping.is_set():
         chunk = await asyncio.to_thread(_read, file)
         try:
             if chunk:
-                yield sheet.take(chunk, _now())
+                yield parser.feed(chunk, _now())
             elif chunk is not None:
-                yield sheet.end(_now())
+                yield parser.close(_now())
                 return
-        except HeaderError as refused:
-            raise UserError(f"nothing was written: {refused}") from refused
+        except HeaderError as error:
+            raise UserError(f"nothing was written: {error}") from error
 
 
 def _read(file: int) -> bytes | None:
-    """What is there by now; b"": that was all; None: nothing yet. Raises UserError."""
+    """Returns the next bytes; b"" at the end of the file; None if there are none within the poll interval."""
     try:
-        ready, _, _ = select.select([file], [], [], _PATIENCE)
-        return os.read(file, _CHUNK) if ready else None
+        ready, _, _ = select.select([file], [], [], _POLL_SECONDS)
+        return os.read(file, _CHUNK_BYTES) if ready else None
     except OSError as cause:
         raise UserError(f"--from cannot be read: {cause.strerror}") from cause
 
 
 async def argument_source(lines: Iterable[str]) -> Source:
-    """Lines of id, account and amount."""
-    sheet = CsvParser(NEEDED, "transfer")
-    yield sheet.take(b"".join(os.fsencode(line) + b"\n" for line in lines), _now())
+    """Yields the transfers in the arguments; each line has id, account and amount."""
+    parser = CsvParser(REQUIRED_COLUMNS, "transfer")
+    yield parser.feed(b"".join(os.fsencode(line) + b"\n" for line in lines), _now())
 
 
 @dataclass(frozen=True)
 class RandomSource:
-    """Random transfers, each as two records. `rate` is a second, 0: at once; `skew` as in `Crowd`."""
+    """Random transfers, two records each.
+
+    `rate` is transfers per second; 0: no limit. `skew` is the exponent of the Zipf distribution of accounts.
+    """
 
     accounts: int
     seed: int
@@ -62,16 +69,16 @@ class RandomSource:
     skew: float
 
     async def transfers(self, run: str, stopping: asyncio.Event) -> Source:
-        """Until the limit, if there is one; ids begin with `run`."""
-        crowd, pace = AccountPicker(self.accounts, self.skew), Pace(self.rate or UNLIMITED, time.monotonic())
+        """Yields batches up to the limit; transfer ids begin with `run`."""
+        picker, pace = AccountPicker(self.accounts, self.skew), Pace(self.rate or UNLIMITED, time.monotonic())
         limit, made = UNLIMITED if self.limit is None else self.limit, 0
         while made < limit and not stopping.is_set():
-            due = pace.take(time.monotonic(), int(min(_MOST, limit - made)))
+            due = pace.consume(time.monotonic(), int(min(_MAX_BATCH, limit - made)))
             now = _now()
             numbers, made = range(made, made + due), made + due
-            yield [record for n in numbers for record in pair(self.seed, n, crowd, run, now)]
+            yield [record for n in numbers for record in transfer_pair(self.seed, n, picker, run, now)]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pace.wait(time.monotonic()))
+                await asyncio.wait_for(stopping.wait(), pace.seconds_until_due(time.monotonic()))
 
 
 def _now() -> Millis:

@@ -1,1 +1,1 @@
-"""Commands that act on the projection: epoch, lane, quarantine, revocations."""
+"""Commands that change the projection or its records: epoch, lane, quarantine, revocations."""

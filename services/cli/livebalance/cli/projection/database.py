@@ -1,4 +1,4 @@
-"""Postgres, for what an operator does there."""
+"""Connections to Postgres as the role `operator`."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,22 @@ from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.readmodel.projector_writes import Connection
 
-WITHIN = 5.0  # seconds for all of it
+TIMEOUT_SECONDS = 5.0  # for the connection and all its statements
 
 
 @contextlib.asynccontextmanager
-async def operator_connection(undone: str) -> AsyncIterator[Connection]:
-    """A connection as the operator. Raises UserError, which begins with `undone`: what was not done."""
+async def operator_connection(failure: str) -> AsyncIterator[Connection]:
+    """Yields a connection.
+
+    Raises:
+        UserError: Postgres failed. The message begins with `failure`, such as "nothing was revoked".
+    """
     try:
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             connection = await asyncpg.connect(addresses.postgres("operator"))
             try:
                 yield connection
             finally:
                 connection.terminate()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
-        raise UserError(f"{undone}: Postgres: {str(cause) or type(cause).__name__}") from cause
+        raise UserError(f"{failure}: Postgres: {str(cause) or type(cause).__name__}") from cause

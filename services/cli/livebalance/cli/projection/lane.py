@@ -1,4 +1,4 @@
-"""`livebalance lane`: what an operator decides about one partition of both topics."""
+"""`livebalance lane`: an operator's decisions about a lane."""
 
 import asyncio
 import json
@@ -10,66 +10,74 @@ from aiokafka.errors import KafkaError
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
+from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import operator_connection
-from livebalance.readmodel.operator_actions import LaneBegin, LaneContinued, go_on
+from livebalance.readmodel import operator_actions
+from livebalance.readmodel.operator_actions import ContinuedLane, LaneOffsets
 from livebalance.wire.identity import Lane, Offset
 
-_UNDONE = "the lane does not go on"
-_KAFKA_WITHIN = 10.0  # seconds
+_FAILURE = "the lane was not continued"
+_KAFKA_TIMEOUT_SECONDS = 10.0
 
-app = typer.Typer(help="One partition of both topics.", no_args_is_help=True)
+app = typer.Typer(help="Let a halted lane (one partition of both topics) continue.", no_args_is_help=True)
 
 
 @app.callback()
 def lane() -> None:
-    """One partition of both topics."""
+    """Let a halted lane (one partition of both topics) continue."""
 
 
-@app.command("go-on")
-def go_on_(
-    number: Annotated[int, typer.Argument(metavar="LANE", min=0, help="Its number.")],
-    why: Annotated[str, typer.Option(help="Stands in the table for who reads it later.")],
+@app.command("continue")
+def continue_lane(
+    number: Annotated[int, typer.Argument(metavar="LANE", min=0, help="Number of the lane.")],
+    reason: Reason,
     from_first: Annotated[
         bool,
         typer.Option(
             "--from-first",
-            help="From the first records the topics have now, in a new epoch; else from where it stands.",
+            help="Read from the first records that the topics have now, in a new epoch. "
+            "By default the lane continues at its offsets.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Let a halted lane go on. Whatever halted it should be over: it halts again if it is not.
+    """Let a halted lane continue. Remove the cause first, or the lane halts again.
 
-    Transfers that are listed already are not listed again, wherever it is read from.
+    Transfers that are listed already are not listed again, even if their records are read again.
     """
-    done = asyncio.run(_gone_on(Lane(number), from_first, why))
+    continued = asyncio.run(_continue(Lane(number), from_first, reason))
     if as_json:
-        typer.echo(json.dumps({"lane": number, "was": done.was, "epoch": done.epoch}))
+        result = {"lane": number, "halted_why": continued.halted_why, "epoch": continued.epoch}
+        typer.echo(json.dumps(result))
         return
-    epoch = f" The epoch is {done.epoch} now: every client will get a snapshot." if done.epoch else ""
-    typer.echo(f"Lane {number} goes on. It was halted: {done.was}.{epoch}")
+    epoch = (
+        f" The epoch is {continued.epoch} now: every client will get a snapshot." if continued.epoch else ""
+    )
+    typer.echo(f"Lane {number} continues. It was halted: {continued.halted_why}.{epoch}")
 
 
-async def _gone_on(number: Lane, from_first: bool, why: str) -> LaneContinued:
+async def _continue(number: Lane, from_first: bool, reason: str) -> ContinuedLane:
     """Raises UserError."""
-    begin = await _first(number) if from_first else None
-    async with operator_connection(_UNDONE) as connection:
-        done = await go_on(connection, number, begin, why)
-    if done is None:
-        raise UserError(f"{_UNDONE}: there is no halted lane {number}")
-    return done
+    start = await _first_offsets(number) if from_first else None
+    async with operator_connection(_FAILURE) as connection:
+        continued = await operator_actions.continue_lane(connection, number, start, reason)
+    if continued is None:
+        raise UserError(f"{_FAILURE}: lane {number} is not halted, or does not exist")
+    return continued
 
 
-async def _first(number: Lane) -> LaneBegin:
+async def _first_offsets(number: Lane) -> LaneOffsets:
     settings = addresses.kafka()
-    sides = [TopicPartition(name, number) for name in (settings.transfers_topic, settings.balances_topic)]
+    partitions = [
+        TopicPartition(name, number) for name in (settings.transfers_topic, settings.balances_topic)
+    ]
     consumer = AIOKafkaConsumer(**settings.broker.options, enable_auto_commit=False)
     try:
-        async with asyncio.timeout(_KAFKA_WITHIN):
+        async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
             await consumer.start()
-            first = await consumer.beginning_offsets(sides)
-    except (KafkaError, OSError) as cause:  # TimeoutError is one
-        raise UserError(f"{_UNDONE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
+            offsets = await consumer.beginning_offsets(partitions)
+    except (KafkaError, OSError) as cause:  # includes TimeoutError
+        raise UserError(f"{_FAILURE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
     finally:
         await consumer.stop()
-    return LaneBegin(*(Offset(first[side]) for side in sides))
+    return LaneOffsets(*(Offset(offsets[partition]) for partition in partitions))

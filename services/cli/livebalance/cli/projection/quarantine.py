@@ -1,4 +1,4 @@
-"""`livebalance quarantine`: records that were put aside, and having them applied after all."""
+"""`livebalance quarantine`: lists quarantined records, and requests their replay."""
 
 import asyncio
 import json
@@ -7,90 +7,104 @@ from typing import Annotated, Any
 import typer
 
 from livebalance.cli.errors import UserError
+from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import operator_connection
-from livebalance.readmodel.quarantine import QuarantinedRecord, QuarantineFilter, held, mark
+from livebalance.readmodel.quarantine import (
+    QuarantinedRecord,
+    QuarantineFilter,
+    list_quarantined,
+    request_replay,
+)
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import format_rfc3339
 
-_UNDONE = "nothing is replayed"
+_FAILURE = "nothing is replayed"
 _MAX_ID = 2**63 - 1
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
-
-app = typer.Typer(help="Records that were put aside.", no_args_is_help=True)
+app = typer.Typer(help="List and replay rejected records.", no_args_is_help=True)
 
 
 @app.callback()
 def quarantine() -> None:
-    """Records that were put aside."""
+    """List and replay rejected records."""
 
 
 @app.command("list")
-def list_(
+def list_records(
     *,
-    lane: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of this one only.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Of this one only.")] = None,
-    reason: Annotated[str | None, typer.Option(help="With these words in it.")] = None,
-    state: Annotated[str | None, typer.Option(help="held, replay, applied, duplicate, stale, …")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Records.")] = 50,
+    lane: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Only records of this lane.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only records of this topic.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only records whose reason contains this text.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="Only records in this state: held, replay, applied, duplicate, stale, …"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of records.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was put aside, the newest first: id, state, place in Kafka, time, key, and the reason."""
-    wanted = QuarantineFilter(None if lane is None else Lane(lane), topic, reason, state)
-    found = asyncio.run(_held(wanted, limit + 1))
-    shown, more = found[:limit], len(found) > limit
+    """List quarantined records, newest first: id, state, position in Kafka, time, key and reason."""
+    filter_ = QuarantineFilter(None if lane is None else Lane(lane), topic, reason, state)
+    records = asyncio.run(_list(filter_, limit + 1))
+    listed, more = records[:limit], len(records) > limit
     if as_json:
-        typer.echo(json.dumps({"records": [_object(one) for one in shown], "more": more}))
+        typer.echo(json.dumps({"records": [_object(record) for record in listed], "more": more}))
         return
-    typer.echo("\n".join(map(_line, shown)) if shown else "There are none.")
+    typer.echo("\n".join(map(_line, listed)) if listed else "No records.")
     if more:
-        typer.echo("There are more: --limit.")
+        typer.echo("There are more records: raise --limit.")
 
 
 @app.command()
 def replay(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=_MAX_ID, help="Of held records.")],
-    why: Annotated[str, typer.Option(help="Stands in the table for who reads it later.")],
+    ids: Annotated[
+        list[int], typer.Argument(metavar="ID...", min=1, max=_MAX_ID, help="Records in the state held.")
+    ],
+    reason: Reason,
     as_json: AsJson = False,
 ) -> None:
-    """Have the owners of their lanes apply records as they are, with the place they had in Kafka.
+    """Request the replay of records: the owners of their lanes apply them, with their original offsets.
 
-    For what the projector alone refused, and would take now. What the recorder refused too has no balance:
-    have that sent again through Kafka, and what is to be changed as well. All are taken, or none.
+    Replay a record only if the projector rejected it and would accept it now. If the recorder rejected it
+    too, the record has no balance: have its producer send it again. Either all records are replayed, or none.
     """
-    marked = sorted(set(ids))
-    asyncio.run(_mark(marked, why))
+    requested = sorted(set(ids))
+    asyncio.run(_request_replay(requested, reason))
     if as_json:
-        typer.echo(json.dumps({"marked": marked}))
+        typer.echo(json.dumps({"requested": requested}))
         return
-    many = "1 record is" if len(marked) == 1 else f"{len(marked)} records are"
-    typer.echo(f"{many} to be applied now; `livebalance quarantine list` says what became of each.")
+    records = "1 record" if len(requested) == 1 else f"{len(requested)} records"
+    typer.echo(f"Requested the replay of {records}; `livebalance quarantine list` shows the outcome.")
 
 
-async def _held(wanted: QuarantineFilter, limit: int) -> list[QuarantinedRecord]:
+async def _list(filter_: QuarantineFilter, limit: int) -> list[QuarantinedRecord]:
     """Raises UserError."""
-    async with operator_connection("nothing is shown") as connection:
-        return await held(connection, wanted, limit)
+    async with operator_connection("no records are listed") as connection:
+        return await list_quarantined(connection, filter_, limit)
 
 
-async def _mark(ids: list[int], why: str) -> None:
+async def _request_replay(ids: list[int], reason: str) -> None:
     """Raises UserError."""
-    async with operator_connection(_UNDONE) as connection:
-        unfit = await mark(connection, ids, why)
-    if unfit:
-        raise UserError(f"{_UNDONE}: {', '.join(f'record {id_} {reason}' for id_, reason in unfit.items())}")
+    async with operator_connection(_FAILURE) as connection:
+        rejected = await request_replay(connection, ids, reason)
+    if rejected:
+        reasons = ", ".join(f"record {id_} {why}" for id_, why in rejected.items())
+        raise UserError(f"{_FAILURE}: {reasons}")
 
 
-def _object(one: QuarantinedRecord) -> dict[str, Any]:
-    return {**one._asdict(), "kafka_time": format_rfc3339(one.kafka_time), "key": _text(one.key)}
+def _object(record: QuarantinedRecord) -> dict[str, Any]:
+    return {
+        **record._asdict(),
+        "kafka_time": format_rfc3339(record.kafka_time),
+        "key": _printable(record.key),
+    }
 
 
-def _line(one: QuarantinedRecord) -> str:
-    place = f"{one.topic}/{one.partition}@{one.offset}"
-    key = _text(one.key) or "-"
-    return f"{one.id:>6}  {one.state:<9}  {place}  {format_rfc3339(one.kafka_time)}  {key}  {one.reason}"
+def _line(record: QuarantinedRecord) -> str:
+    position = f"{record.topic}/{record.partition}@{record.offset}"
+    time, key = format_rfc3339(record.kafka_time), _printable(record.key) or "-"
+    return f"{record.id:>6}  {record.state:<9}  {position}  {time}  {key}  {record.reason}"
 
 
-def _text(key: bytes | None) -> str | None:
-    """Whatever a producer wrote, a terminal only shows it."""
+def _printable(key: bytes | None) -> str | None:
+    """Escapes a key, so that its bytes cannot control a terminal."""
     return None if key is None else ascii(key.decode("utf-8", "backslashreplace"))[1:-1]

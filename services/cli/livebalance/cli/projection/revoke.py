@@ -1,56 +1,63 @@
-"""Takes rights back: a row that every gateway reads, and a ring so that it reads it now."""
+"""Revokes tokens: writes a row that every gateway reads, and notifies the gateways through Redis."""
 
 import asyncio
 from typing import NamedTuple
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
-from livebalance.cli.projection.database import WITHIN, operator_connection
-from livebalance.readmodel.revocations import Revocation
-from livebalance.readmodel.revocations import revoke as write
-from livebalance.runtime.redis.commands import AWAY, ask, read_slots
+from livebalance.cli.projection.database import TIMEOUT_SECONDS, operator_connection
+from livebalance.readmodel.revocations import Revocation, revoke
+from livebalance.runtime.redis.commands import UNAVAILABLE, execute, read_slots
 from livebalance.runtime.redis.url import RedisUrl
-from livebalance.wire.delta import redis_revoked
+from livebalance.wire.delta import redis_revocation_channel
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import AccountId, account_id
+from livebalance.wire.identity import AccountId, parse_account_id
 
 
 class RevokeResult(NamedTuple):
-    """`rang`: gateways were told; without it they see it by themselves within seconds."""
+    """The revocation. If the gateways were not `notified`, they read it from Postgres within 5 seconds."""
 
     revocation: Revocation
-    rang: bool
+    notified: bool
 
 
-async def revoke(subject: str | None, session: str | None, account: str | None, why: str) -> RevokeResult:
-    """Raises UserError."""
+async def revoke_tokens(
+    subject: str | None, session: str | None, account: str | None, reason: str
+) -> RevokeResult:
+    """Revokes the tokens that match all arguments that are not None (decision 12).
+
+    Raises:
+        UserError: there is nothing to match, an invalid account, or Postgres failed.
+    """
     if not (subject or session or account):
-        raise UserError("whose rights? name --subject, --session, --account, or several of them")
-    revocation = await _write(subject, session, _account(account), why)
-    return RevokeResult(revocation, await _ring())
+        raise UserError("no tokens to revoke: give at least one of --subject, --session and --account")
+    revocation = await _write(subject, session, _account(account), reason)
+    return RevokeResult(revocation, await _notify())
 
 
 def _account(text: str | None) -> AccountId | None:
     try:
-        return None if text is None else account_id(text)
+        return None if text is None else parse_account_id(text)
     except DecodeError:
-        raise UserError("--account is 1 to 64 of A-Z a-z 0-9 . _ -") from None
+        raise UserError("--account must be 1 to 64 of A-Z a-z 0-9 . _ -") from None
 
 
-async def _write(subject: str | None, session: str | None, account: AccountId | None, why: str) -> Revocation:
+async def _write(
+    subject: str | None, session: str | None, account: AccountId | None, reason: str
+) -> Revocation:
     async with operator_connection("nothing was revoked") as connection:
-        return await write(connection, subject, session, account, why)
+        return await revoke(connection, subject, session, account, reason)
 
 
-async def _ring() -> bool:
+async def _notify() -> bool:
     url = addresses.redis()
     if url is None:
         return False
-    channel = redis_revoked(addresses.channel_prefix())
+    channel = redis_revocation_channel(addresses.channel_prefix())
     try:
-        async with asyncio.timeout(WITHIN):
-            await _publish(RedisUrl.of(url), channel)
-    except AWAY:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await _publish(RedisUrl.parse(url), channel)
+    except UNAVAILABLE:
         return False
     return True
 
@@ -60,4 +67,4 @@ async def _publish(redis: RedisUrl, channel: str) -> None:
     if redis.clustered:
         slots = await read_slots(redis, redis.nodes)
         node = slots.owner(channel.encode()) or node
-    await ask(redis, node, "SPUBLISH" if redis.clustered else "PUBLISH", channel, "")
+    await execute(redis, node, "SPUBLISH" if redis.clustered else "PUBLISH", channel, "")

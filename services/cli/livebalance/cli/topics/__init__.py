@@ -1,1 +1,1 @@
-"""Commands that look at the two topics."""
+"""Commands that check the two topics."""

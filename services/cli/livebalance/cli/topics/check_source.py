@@ -1,4 +1,4 @@
-"""Looks at the two topics that a projection is to be built from."""
+"""Reads the settings and the newest records of the two topics that a projection is to be built from."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,107 +9,121 @@ from aiokafka.errors import KafkaError
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
-from livebalance.cli.topics.sample import Sample, apart, sample
+from livebalance.cli.topics.sample import Sample, decode_sample, split_accounts
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import StartupError
-from livebalance.runtime.kafka.reader import offsets_since
-from livebalance.runtime.kafka.topics import Source, source, unfit
+from livebalance.runtime.kafka.reader import offsets_for_time
+from livebalance.runtime.kafka.topics import SourceTopics, describe_topics, topics_error
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.codec import Kind
 from livebalance.wire.timestamp import millis
 
-WITHIN = 20.0  # seconds for each topic
-_PATIENCE_MS = 200
+TIMEOUT_SECONDS = 20.0  # for each topic
+_POLL_MS = 200
 
 
 class PartitionReport(NamedTuple):
-    """One partition: the first offset there is, the next that will be, and where reading would begin."""
+    """Offsets of a partition: its first record, its next record, and where a projector starts."""
 
     first: int
-    end: int
-    begin: int
+    next: int
+    start: int
 
 
 class TopicReport(NamedTuple):
+    """The partitions of a topic, and its newest records."""
+
     name: str
-    logs: dict[int, PartitionReport]
+    partitions: dict[int, PartitionReport]
     sample: Sample
 
 
 class SourceReport(NamedTuple):
-    """`unfit`: why no projection can be built; `apart`: accounts that no lane has whole."""
+    """Both topics.
 
-    source: Source
-    unfit: str | None
+    `topics_error` says why no projection can be built. `split_accounts` have their transfers and their
+    balances in partitions with different numbers, so that no lane has both.
+    """
+
+    source: SourceTopics
+    topics_error: str | None
     transfers: TopicReport
     balances: TopicReport
-    apart: dict[AccountId, tuple[int, int]]
+    split_accounts: dict[AccountId, tuple[int, int]]
 
     @property
     def is_good(self) -> bool:
-        refused = self.transfers.sample.refused or self.balances.sample.refused
-        return self.unfit is None and not self.apart and not refused
+        """Whether a projection can be built without rejecting a record of the sample."""
+        rejected = self.transfers.sample.rejected or self.balances.sample.rejected
+        return self.topics_error is None and not self.split_accounts and not rejected
 
 
-async def check_source(most: int) -> SourceReport:
-    """At the newest `most` records of each topic. Raises UserError."""
+async def check_source(limit: int) -> SourceReport:
+    """Checks the topics, and about `limit` of the newest records of each.
+
+    Raises:
+        UserError: a topic is missing, or Kafka or the schema registry failed.
+    """
     settings = addresses.kafka()
     try:
-        async with asyncio.timeout(WITHIN):
-            found = await source(settings.broker, settings.transfers_topic, settings.balances_topic)
-        transfers = await _topic(settings, "transfer", found, most)
-        balances = await _topic(settings, "balance", found, most)
-    except StartupError as refused:
-        raise UserError(str(refused)) from refused
-    except (KafkaError, OSError) as cause:  # TimeoutError is one
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            source = await describe_topics(settings.broker, settings.transfers_topic, settings.balances_topic)
+        transfers = await _read_topic(settings, "transfer", source, limit)
+        balances = await _read_topic(settings, "balance", source, limit)
+    except StartupError as error:
+        raise UserError(str(error)) from error
+    except (KafkaError, OSError) as cause:  # includes TimeoutError
         raise UserError(f"{settings.kafka}: {str(cause) or type(cause).__name__}") from cause
-    return SourceReport(found, unfit(found), transfers, balances, apart(transfers.sample, balances.sample))
+    split = split_accounts(transfers.sample, balances.sample)
+    return SourceReport(source, topics_error(source), transfers, balances, split)
 
 
-async def _topic(settings: ServiceSettings, kind: Kind, found: Source, most: int) -> TopicReport:
-    name = found.transfers if kind == "transfer" else found.balances
-    count = found.partitions[name]
+async def _read_topic(settings: ServiceSettings, kind: Kind, source: SourceTopics, limit: int) -> TopicReport:
+    name = source.transfers if kind == "transfer" else source.balances
     consumer = AIOKafkaConsumer(
         **settings.broker.options,
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    async with asyncio.timeout(WITHIN):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         try:
             await consumer.start()
-            partitions = [TopicPartition(name, number) for number in range(count)]
+            partitions = [TopicPartition(name, number) for number in range(source.partitions[name])]
             consumer.assign(partitions)
-            logs = await _logs(consumer, partitions, settings if kind == "transfer" else None)
-            records = await _newest(consumer, logs, most)
+            reports = await _offsets(consumer, partitions, settings if kind == "transfer" else None)
+            records = await _newest(consumer, reports, limit)
         finally:
             await consumer.stop()
         values = Values(settings)
-        await values.learn(record.value for record in records)
-    by_number = {at.partition: log for at, log in sorted(logs.items())}
-    return TopicReport(name, by_number, sample(kind, records, values.codec))
+        await values.fetch_schemas(record.value for record in records)
+    by_number = {partition.partition: report for partition, report in sorted(reports.items())}
+    return TopicReport(name, by_number, decode_sample(kind, records, values.codec))
 
 
-async def _logs(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: ServiceSettings | None
+async def _offsets(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], start_from: ServiceSettings | None
 ) -> dict[TopicPartition, PartitionReport]:
     first = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
-    begin: Mapping[TopicPartition, int] = first
-    if since and since.start_from != "beginning":
-        begin = await offsets_since(consumer, partitions, millis(since.start_from))
-    return {at: PartitionReport(first[at], ends[at], begin[at]) for at in partitions}
+    start: Mapping[TopicPartition, int] = first
+    if start_from and start_from.start_from != "beginning":
+        start = await offsets_for_time(consumer, partitions, millis(start_from.start_from))
+    return {
+        partition: PartitionReport(first[partition], ends[partition], start[partition])
+        for partition in partitions
+    }
 
 
 async def _newest(
-    consumer: AIOKafkaConsumer, logs: Mapping[TopicPartition, PartitionReport], most: int
+    consumer: AIOKafkaConsumer, reports: Mapping[TopicPartition, PartitionReport], limit: int
 ) -> list[ConsumerRecord]:
-    """About `most`, as many of each partition; transactions that are open are not waited for."""
-    for at, log in logs.items():
-        consumer.seek(at, max(log.first, log.end - max(1, most // len(logs))))
-    found: list[ConsumerRecord] = []
-    while any([await consumer.position(at) < log.end for at, log in logs.items()]):
-        some = await consumer.getmany(timeout_ms=_PATIENCE_MS)
-        found += [record for records in some.values() for record in records]
-    return found
+    """Returns about `limit` records, equally many of each partition, without records of open transactions."""
+    for partition, report in reports.items():
+        consumer.seek(partition, max(report.first, report.next - max(1, limit // len(reports))))
+    records: list[ConsumerRecord] = []
+    while any([await consumer.position(partition) < report.next for partition, report in reports.items()]):
+        batches = await consumer.getmany(timeout_ms=_POLL_MS)
+        records += [record for batch in batches.values() for record in batch]
+    return records

@@ -1,4 +1,4 @@
-"""What was found of two topics, for eyes and for programs."""
+"""The output of `check source`, as text and as JSON."""
 
 from typing import Any
 
@@ -7,50 +7,54 @@ from rich.table import Table
 from rich.text import Text
 
 from livebalance.cli.topics.check_source import SourceReport, TopicReport
-from livebalance.cli.topics.sample import Sample, shown
-from livebalance.runtime.kafka.topics import open_periods
+from livebalance.cli.topics.sample import Sample, as_json_values
+from livebalance.runtime.kafka.topics import open_period_warning
 
-_KEPT = ("cleanup.policy", "retention.ms", "retention.bytes")
+_SETTINGS = ("cleanup.policy", "retention.ms", "retention.bytes")
 
 
 def as_object(report: SourceReport) -> dict[str, Any]:
-    """For --json."""
+    """Returns the report for --json."""
     return {
         "good": report.is_good,
-        "unfit": report.unfit,
-        "open_periods": open_periods(report.source),
-        "apart": {account: list(lanes) for account, lanes in report.apart.items()},
-        "topics": {one.name: _object(one, report) for one in (report.transfers, report.balances)},
+        "topics_error": report.topics_error,
+        "open_period_warning": open_period_warning(report.source),
+        "split_accounts": {
+            account: list(partitions) for account, partitions in report.split_accounts.items()
+        },
+        "topics": {topic.name: _object(topic, report) for topic in (report.transfers, report.balances)},
     }
 
 
 def _object(topic: TopicReport, report: SourceReport) -> dict[str, Any]:
-    config, found = report.source.configs[topic.name], topic.sample
+    config, sample = report.source.configs[topic.name], topic.sample
     return {
-        "partitions": {number: log._asdict() for number, log in topic.logs.items()},
-        "kept": {name: config.get(name) for name in _KEPT},
-        "looked_at": found.looked_at,
-        "newest": shown(found.newest),
-        "erased": found.erased,
-        "refused": [
-            {"reason": reason, "records": count, "first": found.first[reason]}
-            for reason, count in found.refused.most_common()
+        "partitions": {number: partition._asdict() for number, partition in topic.partitions.items()},
+        "settings": {name: config.get(name) for name in _SETTINGS},
+        "records": sample.records,
+        "newest": as_json_values(sample.newest),
+        "erasures": sample.erasures,
+        "rejected": [
+            {"reason": reason, "records": count, "first": sample.first_rejected[reason]}
+            for reason, count in sample.rejected.most_common()
         ],
     }
 
 
 def show(report: SourceReport, console: Console) -> None:
+    """Prints the report as text."""
     for topic in (report.transfers, report.balances):
         console.print(_topic(topic, report))
-    for account, (transfers, balances) in list(report.apart.items())[:10]:
+    for account, (transfers, balances) in list(report.split_accounts.items())[:10]:
         console.print(
-            f"{account}: transfers in partition {transfers}, balances in {balances}: write both by the same"
-            " hash of the key",
+            f"{account}: transfers are in partition {transfers}, balances in {balances}: both producers must"
+            " hash the key in the same way",
             style="red",
+            soft_wrap=True,
         )
-    if report.unfit:
-        console.print(report.unfit, style="red", highlight=False, soft_wrap=True)
-    if warning := open_periods(report.source):
+    if report.topics_error:
+        console.print(report.topics_error, style="red", highlight=False, soft_wrap=True)
+    if warning := open_period_warning(report.source):
         console.print(warning, style="yellow", highlight=False, soft_wrap=True)
     console.print(_verdict(report), highlight=False, soft_wrap=True)
 
@@ -58,26 +62,29 @@ def show(report: SourceReport, console: Console) -> None:
 def _verdict(report: SourceReport) -> Text:
     if report.is_good:
         return Text("A projection can be built from these topics.", "green")
-    refused = sum(sum(one.sample.refused.values()) for one in (report.transfers, report.balances))
-    if report.unfit or report.apart:
+    if report.topics_error or report.split_accounts:
         return Text("No projection can be built from these topics as they are.", "red")
-    return Text(f"A projection can be built; {refused} of these records would be put aside.", "yellow")
+    rejected = sum(topic.sample.rejected.total() for topic in (report.transfers, report.balances))
+    return Text(f"A projection can be built; {rejected} of these records would be quarantined.", "yellow")
 
 
 def _topic(topic: TopicReport, report: SourceReport) -> Group:
     config = report.source.configs[topic.name]
-    table = Table("partition", "first", "next", "begins at", title_justify="left", title=topic.name)
-    for number, log in topic.logs.items():
-        table.add_row(str(number), str(log.first), str(log.end), str(log.begin))
-    kept = ", ".join(f"{name}={config.get(name)}" for name in _KEPT)
-    return Group(table, Text(kept, "dim"), *_sample(topic.sample), Text(""))
+    table = Table(
+        *("partition", "first offset", "next offset", "start offset"), title_justify="left", title=topic.name
+    )
+    for number, partition in topic.partitions.items():
+        table.add_row(*map(str, (number, *partition)))
+    settings = ", ".join(f"{name}={config.get(name)}" for name in _SETTINGS)
+    return Group(table, Text(settings, "dim"), *_sample(topic.sample), Text(""))
 
 
-def _sample(found: Sample) -> list[Text]:
-    lines = [Text(f"looked at {found.looked_at} records, {found.erased} of them erasures")]
-    if newest := shown(found.newest):
-        said = ", ".join(f"{name}={value}" for name, value in newest.items())
-        lines.append(Text(f"newest: {said}"))
-    for reason, count in found.refused.most_common():
-        lines.append(Text(f"to be put aside: {count} times {reason} (first {found.first[reason]})", "yellow"))
+def _sample(sample: Sample) -> list[Text]:
+    lines = [Text(f"{sample.records} records decoded, {sample.erasures} of them erasures")]
+    if newest := as_json_values(sample.newest):
+        fields = ", ".join(f"{name}={value}" for name, value in newest.items())
+        lines.append(Text(f"newest: {fields}"))
+    for reason, count in sample.rejected.most_common():
+        first = sample.first_rejected[reason]
+        lines.append(Text(f"would be quarantined: {count} ({reason}), the first at {first}", "yellow"))
     return lines

@@ -1,4 +1,4 @@
-"""Some records of both topics, judged as a projector would: what they say, and what would be put aside."""
+"""Decodes records of both topics as a projector would, and counts those that it would quarantine."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,71 +7,84 @@ from typing import Any, NamedTuple, Protocol
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.codec import Codec, Kind
-from livebalance.wire.kafka.record import Balance, Transfer, admissible
+from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
 
 
 class RawRecord(Protocol):
+    """A record of Kafka."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """The number of its partition."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its offset."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """Its key."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """Its value."""
 
 
 class Sample(NamedTuple):
-    """Of one topic. `refused`: how many, by reason; `first` is where each reason was first seen."""
+    """The newest records of a topic."""
 
-    looked_at: int
+    records: int
     newest: Transfer | Balance | None
-    erased: int
-    refused: Counter[str]
-    first: dict[str, str]  # partition@offset
-    lanes: dict[AccountId, int]  # where each account lies
+    erasures: int
+    rejected: Counter[str]  # number of records, by reason
+    first_rejected: dict[str, str]  # partition@offset of the first record, by reason
+    partitions: dict[AccountId, int]  # the partition of each account
 
 
-def sample(kind: Kind, records: Iterable[RawRecord], codec: Codec) -> Sample:
-    """Of records in the order in which they were read."""
-    found = Sample(0, None, 0, Counter(), {}, {})
-    looked_at, erased, newest = 0, 0, None
+def decode_sample(kind: Kind, records: Iterable[RawRecord], codec: Codec) -> Sample:
+    """Decodes records, in the order in which they were read."""
+    count, erasures, newest = 0, 0, None
+    rejected, first_rejected, partitions = Counter[str](), dict[str, str](), dict[AccountId, int]()
     for record in records:
-        looked_at += 1
+        count += 1
         if kind == "balance" and record.value is None:
-            erased += 1
+            erasures += 1
             continue
-        judged = _judged(kind, record, codec)
-        if isinstance(judged, str):
-            found.refused[judged] += 1
-            found.first.setdefault(judged, f"{record.partition}@{record.offset}")
+        decoded = _decode(kind, record, codec)
+        if isinstance(decoded, str):
+            rejected[decoded] += 1
+            first_rejected.setdefault(decoded, f"{record.partition}@{record.offset}")
         else:
-            newest = judged
-            found.lanes[judged.account] = record.partition
-    return found._replace(looked_at=looked_at, newest=newest, erased=erased)
+            newest = decoded
+            partitions[decoded.account] = record.partition
+    return Sample(count, newest, erasures, rejected, first_rejected, partitions)
 
 
-def _judged(kind: Kind, record: RawRecord, codec: Codec) -> Transfer | Balance | str:
+def _decode(kind: Kind, record: RawRecord, codec: Codec) -> Transfer | Balance | str:
+    """Returns the decoded record, or the reason why it would be rejected."""
     if record.value is None:
         return "no value"
     try:
-        found = codec.transfer(record.value) if kind == "transfer" else codec.balance(record.value)
-    except DecodeError as why:
-        return str(why)
-    return admissible(found, record.key) or found
+        if kind == "transfer":
+            decoded: Transfer | Balance = codec.decode_transfer(record.value)
+        else:
+            decoded = codec.decode_balance(record.value)
+    except DecodeError as error:
+        return str(error)
+    return rejection_reason(decoded, record.key) or decoded
 
 
-def apart(transfers: Sample, balances: Sample) -> dict[AccountId, tuple[int, int]]:
-    """Accounts whose transfers and balances lie in partitions of different numbers: no lane has both."""
+def split_accounts(transfers: Sample, balances: Sample) -> dict[AccountId, tuple[int, int]]:
+    """Returns the accounts whose transfers and balances are in partitions with different numbers."""
     return {
-        account: (lane, balances.lanes[account])
-        for account, lane in transfers.lanes.items()
-        if balances.lanes.get(account, lane) != lane
+        account: (partition, balances.partitions[account])
+        for account, partition in transfers.partitions.items()
+        if balances.partitions.get(account, partition) != partition
     }
 
 
-def shown(record: Transfer | Balance | None) -> dict[str, Any] | None:
-    """A record for a reader: its amount as a decimal."""
+def as_json_values(record: Transfer | Balance | None) -> dict[str, Any] | None:
+    """Returns the fields of a record, with the amount as a decimal."""
     if record is None:
         return None
     return {name: str(value) if name == "amount" else value for name, value in record._asdict().items()}

@@ -1,4 +1,4 @@
-"""`livebalance lane go-on`: the running projector reads a halted lane again, and a row records the reason."""
+"""`livebalance lane continue`: the projector reads a halted lane again, and a row records the reason."""
 
 import json
 
@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from tests.integration.cli.operator import Said, said
+from tests.integration.cli.command_line import CommandResult, run_command
 from tests.integration.projector.pipeline import Pipeline, balance, history, transfer
 from tests.integration.projector.test_halted_lanes import HALTED, assert_other_lanes_continue, recreate
 
@@ -17,14 +17,14 @@ EPOCHS = (
 RUNNING = "select count(*)::int from lane where halted_why is null"
 
 
-async def go_on(pipeline: Pipeline, *words: str) -> Said:
+async def continue_lane(pipeline: Pipeline, *words: str) -> CommandResult:
     environment = {
         "LIVEBALANCE_KAFKA": pipeline.kafka,
         "LIVEBALANCE_TRANSFERS_TOPIC": pipeline.topics.transfers,
         "LIVEBALANCE_BALANCES_TOPIC": pipeline.topics.balances,
         "LIVEBALANCE_POSTGRES": pipeline.database.url("operator"),
     }
-    return await said(environment, "lane", "go-on", *words)
+    return await run_command(environment, "lane", "continue", *words)
 
 
 async def halt_reason(pipeline: Pipeline) -> str:
@@ -38,26 +38,26 @@ async def test_lane_after_rejected_records_continues_with_valid_records(pipeline
     async with pipeline.running(max_consecutive_rejects=3):
         for _ in range(6):
             await pipeline.write_raw(pipeline.topics.transfers, b"alice", b"bad", 0)
-        was = await halt_reason(pipeline)
+        reason = await halt_reason(pipeline)
         await pipeline.write([transfer("alice", "good", 1)], 0)
-        done = await go_on(pipeline, "0", "--why", "the producer is fixed")
-        assert (done.code, done.err) == (0, "")
-        assert done.out == f"Lane 0 goes on. It was halted: {was}.\n"
+        result = await continue_lane(pipeline, "0", "--reason", "the producer is fixed")
+        assert (result.code, result.err) == (0, "")
+        assert result.out == f"Lane 0 continues. It was halted: {reason}.\n"
         await pipeline.wait_for("select count(*)::int from transfer", 1)
         assert len(await pipeline.query("select from quarantine")) == 6
         assert await pipeline.query(RUNNING) == [(3,)]
     [note] = await pipeline.query("select what, lane, was, became, by, why from intervention")
-    assert tuple(note) == ("lane", 0, was, None, "operator", "the producer is fixed")
+    assert tuple(note) == ("lane", 0, reason, None, "operator", "the producer is fixed")
 
 
 async def test_lane_halts_again_while_the_cause_lasts(pipeline: Pipeline) -> None:
     async with pipeline.running(max_consecutive_rejects=3):
         for _ in range(8):
             await pipeline.write_raw(pipeline.topics.transfers, b"alice", b"bad", 0)
-        was = await halt_reason(pipeline)
-        assert (await go_on(pipeline, "0", "--why", "in a hurry")).code == 0
+        reason = await halt_reason(pipeline)
+        assert (await continue_lane(pipeline, "0", "--reason", "in a hurry")).code == 0
         await pipeline.wait_for("select count(*)::int from quarantine", 6)
-        assert await halt_reason(pipeline) == was
+        assert await halt_reason(pipeline) == reason
         await assert_other_lanes_continue(pipeline)
 
 
@@ -70,14 +70,14 @@ async def test_recreated_topic_is_read_from_its_first_record(pipeline: Pipeline)
         [[epoch]] = await pipeline.query("select epoch from projection")
     await recreate(pipeline)
     async with pipeline.running():
-        was = await halt_reason(pipeline)
-        assert (await go_on(pipeline, "0", "--why", "too early")).code == 0
-        await pipeline.wait_for(HALTED, f"0: {was}")
+        reason = await halt_reason(pipeline)
+        assert (await continue_lane(pipeline, "0", "--reason", "too early")).code == 0
+        await pipeline.wait_for(HALTED, f"0: {reason}")
         await pipeline.write(records, 0)
-        done = await go_on(pipeline, "0", "--why", "recreated", "--from-first", "--json")
-        assert (done.code, done.err) == (0, "")
-        answer = json.loads(done.out)
-        assert answer == {"lane": 0, "was": was, "epoch": answer["epoch"]}
+        result = await continue_lane(pipeline, "0", "--reason", "recreated", "--from-first", "--json")
+        assert (result.code, result.err) == (0, "")
+        answer = json.loads(result.out)
+        assert answer == {"lane": 0, "halted_why": reason, "epoch": answer["epoch"]}
         assert answer["epoch"] != epoch
         await pipeline.wait_until_applied(records)
         await assert_other_lanes_continue(pipeline)
@@ -106,7 +106,7 @@ async def test_lost_records_are_skipped(pipeline: Pipeline) -> None:
         await admin.close()
     async with pipeline.running():
         assert "history was lost" in await halt_reason(pipeline)
-        assert (await go_on(pipeline, "0", "--why", "gone for good", "--from-first")).code == 0
+        assert (await continue_lane(pipeline, "0", "--reason", "gone for good", "--from-first")).code == 0
         await pipeline.wait_for("select count(*)::int from transfer where account_id = 'bob'", 1)
         await pipeline.wait_for("select version from balance where account_id = 'alice'", 3)
         await pipeline.wait_for("select drift::int from balance where account_id = 'bob'", 0)
@@ -119,10 +119,12 @@ async def test_lost_records_are_skipped(pipeline: Pipeline) -> None:
 async def test_lane_that_is_not_halted_is_not_changed(pipeline: Pipeline, number: str) -> None:
     async with pipeline.running():
         await pipeline.wait_for(RUNNING, 3)
-        done = await go_on(
-            pipeline, number, "--why", "a mistake", "--from-first" if number == "0" else "--json"
+        result = await continue_lane(
+            pipeline, number, "--reason", "a mistake", "--from-first" if number == "0" else "--json"
         )
-    assert (done.code, done.out) == (1, "")
-    assert done.err == f"livebalance: the lane does not go on: there is no halted lane {number}\n"
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (
+        f"livebalance: the lane was not continued: lane {number} is not halted, or does not exist\n"
+    )
     assert await pipeline.query("select from intervention") == []
     assert await pipeline.query(EPOCHS) == [(1,)]

@@ -1,10 +1,12 @@
+"""The repeatable option --transfer, which has three values."""
+
 import pytest
 
-from livebalance.cli.words import joined
+from livebalance.cli.commands import join_transfers
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("arguments", "joined"),
     [
         ([], []),
         (["--transfer", "a", "b", "-12.50", "--json"], ["--transfer=a,b,-12.50", "--json"]),
@@ -16,5 +18,5 @@ from livebalance.cli.words import joined
         (["--transfer=a,b,1"], ["--transfer=a,b,1"]),
     ],
 )
-def test_three_words_become_one(words: list[str], found: list[str]) -> None:
-    assert joined(words) == found
+def test_transfer_option_with_three_values_is_joined(arguments: list[str], joined: list[str]) -> None:
+    assert join_transfers(arguments) == joined

@@ -1,4 +1,4 @@
-"""What docs/export.md shows is what comes."""
+"""The commands and queries of docs/export.md give the results that it shows."""
 
 import asyncio
 import re
@@ -11,17 +11,17 @@ import pytest
 
 from livebalance.stack.paths import PROJECT
 from scripts.reporting_docs import table
-from tests.integration.readmodel.ledger import FILL
+from tests.integration.readmodel.sample_accounts import FILL
 from tests.servers.database import Database
 
 PAGE = (PROJECT / "docs" / "export.md").read_text()
 COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-QUESTIONS = re.compile(r"```sql\n(.*?)```\n\n(\|.*?)\n(?:\n|$)", re.DOTALL)
+QUERIES = re.compile(r"```sql\n(.*?)```\n\n(\|.*?)\n(?:\n|$)", re.DOTALL)
 
 
 @pytest.fixture
 async def files(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the commands of the page write, in the directory of the test."""
+    """The files that the commands of the page write, in the directory of the test."""
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute(FILL)
     await owner.close()
@@ -35,11 +35,11 @@ async def files(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("files")
-async def test_duckdb_answers_as_the_page_shows() -> None:
-    questions = QUESTIONS.findall(PAGE)
-    assert len(questions) == 3
+async def test_duckdb_gives_the_results_on_the_page() -> None:
+    queries = QUERIES.findall(PAGE)
+    assert len(queries) == 3
     with duckdb.connect() as connection:
-        for query, answer in questions:
-            found = connection.execute(query)
-            names = [column[0] for column in found.description or ()]
-            assert table(names, found.fetchall()) == answer
+        for query, expected in queries:
+            result = connection.execute(query)
+            names = [column[0] for column in result.description or ()]
+            assert table(names, result.fetchall()) == expected
