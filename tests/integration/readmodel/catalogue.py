@@ -1,4 +1,4 @@
-"""What a schema promises to who uses it, and what it forbids; and what of that changed to the worse."""
+"""Compares schemas: what their users may rely on, and what they forbid."""
 
 from typing import NamedTuple
 
@@ -47,10 +47,10 @@ select format('%s.%s shows %s for %s where %s', schemaname, tablename, roles, cm
  where permissive = 'PERMISSIVE'
 """
 
-# The column, if it is about one; and whether who does not name that gets a value all the same.
+# `given`: a statement that does not name the column gets a default value.
 _LIMITS = f"""
 with {_RELATIONS}
-select name as of, attname as column, given, 'is not null' as limit from columns
+select name, attname as column, given, 'is not null' as limit from columns
  where relkind = 'r' and attnotnull
 union all
 select name, null, false, pg_get_constraintdef(c.oid)
@@ -74,13 +74,17 @@ select name, null, false, pg_get_triggerdef(t.oid) from relations r join pg_trig
 
 
 class Limit(NamedTuple):
-    of: str  # a table
-    column: str | None
-    given: bool  # whether who names no value gets one
+    """A condition that rows of a table must meet."""
+
+    table: str
+    column: str | None  # None: the limit concerns the whole table
+    has_default: bool  # whether the column has a default value
     limit: str
 
 
 class Catalogue(NamedTuple):
+    """Content of a schema: what it offers to its users (`promises`) and what it forbids (`limits`)."""
+
     promises: set[str]
     limits: set[Limit]
     columns: set[tuple[str, str]]
@@ -88,24 +92,27 @@ class Catalogue(NamedTuple):
 
 
 async def catalogue(connection: Connection) -> Catalogue:
+    """Reads the schemas `public` and `reporting`."""
     promises = {row["promise"] for row in await connection.fetch(_PROMISES)}
     limits = {Limit(*row) for row in await connection.fetch(_LIMITS)}
-    named = await connection.fetch(f"with {_RELATIONS} select name, attname from columns")
-    columns = {(row["name"], row["attname"]) for row in named}
+    rows = await connection.fetch(f"with {_RELATIONS} select name, attname from columns")
+    columns = {(row["name"], row["attname"]) for row in rows}
     return Catalogue(promises, limits, columns, {table for table, _ in columns})
 
 
-def narrowed(before: Catalogue, after: Catalogue) -> list[str]:
-    """What who knows the schema of before may miss in the one after, or be refused by it."""
+def breaking_changes(before: Catalogue, after: Catalogue) -> list[str]:
+    """Returns what a program written for the schema `before` misses in `after`, or is forbidden there."""
     gone = [f"gone: {promise}" for promise in before.promises - after.promises]
     new = [
-        f"new: {limit.of} {limit.column or ''} {limit.limit}"
+        f"new: {limit.table} {limit.column or ''} {limit.limit}"
         for limit in after.limits - before.limits
-        if limit.of in before.tables and not _is_unseen(limit, before)
+        if limit.table in before.tables and not _is_new_column_with_default(limit, before)
     ]
     return sorted(gone + new)
 
 
-def _is_unseen(limit: Limit, before: Catalogue) -> bool:
-    """Of a column that who knows the schema of before does not name, and that has a value without it."""
-    return limit.column is not None and limit.given and (limit.of, limit.column) not in before.columns
+def _is_new_column_with_default(limit: Limit, before: Catalogue) -> bool:
+    """Returns whether a limit concerns a new column with a default, which older programs do not name."""
+    return (
+        limit.column is not None and limit.has_default and (limit.table, limit.column) not in before.columns
+    )

@@ -1,4 +1,4 @@
-"""What an analyst's test stands on."""
+"""Connections and users for tests of the schema `reporting`."""
 
 import re
 from collections.abc import AsyncIterator
@@ -9,13 +9,13 @@ import pytest
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.stack.paths import PROJECT
 from livebalance.stack.servers.servers import Servers
-from tests.integration.readmodel.ledger import FILL
+from tests.integration.readmodel.sample_accounts import FILL
 from tests.servers.database import Database
 
 
 @pytest.fixture
 async def analyst(database: Database) -> AsyncIterator[Connection]:
-    """Connected as the role, to a database with the accounts of docs/reporting.md."""
+    """A connection as `analyst` to a database with the accounts of docs/reporting.md."""
     projector = await asyncpg.connect(database.url("projector"))
     await projector.execute(FILL)
     await projector.close()
@@ -26,11 +26,11 @@ async def analyst(database: Database) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def ana(database: Database) -> AsyncIterator[str]:
-    """The address of a user of his own, whom docs/reporting.md makes."""
+    """The URL of the user `ana`, whom the SQL in docs/reporting.md creates."""
     page = (PROJECT / "docs" / "reporting.md").read_text()
-    [made] = re.findall(r"```\n(create role ana .*?)```", page, re.DOTALL)
+    [create_role] = re.findall(r"```\n(create role ana .*?)```", page, re.DOTALL)
     owner = await asyncpg.connect(database.url("owner"))
-    await owner.execute(made)
+    await owner.execute(create_role)
     yield database.url("ana")
     await owner.execute("drop role ana")
     await owner.close()
@@ -38,7 +38,7 @@ async def ana(database: Database) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def empty(postgres_server: Servers, database: Database) -> AsyncIterator[str]:
-    """A database without a schema."""
+    """The URL of a database that is not migrated yet."""
     name = f"{database.name}-empty"
     connection = await asyncpg.connect(database.url("owner"))
     await connection.execute(f'create database "{name}"')

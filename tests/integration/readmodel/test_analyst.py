@@ -1,4 +1,4 @@
-"""The analyst reads what the README asks, and can do nothing else."""
+"""An analyst can run the queries of the README, and nothing that is not allowed."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def queries() -> list[str]:
     return [query for query in block[1].split(";") if query.strip()]
 
 
-async def test_the_queries_of_the_readme_run(database: Database) -> None:
+async def test_queries_of_the_readme_run(database: Database) -> None:
     analyst = await asyncpg.connect(database.url("analyst"))
     assert len(queries()) == 3
     for query in queries():
@@ -34,8 +34,8 @@ set idle_in_transaction_session_timeout = 0; set work_mem = '1GB'
 """
 
 
-REFUSED = [
-    # what is not of the schema reporting
+FORBIDDEN = [
+    # reading outside of the schema reporting
     "select * from public.balance",
     "select * from public.transfer",
     "select * from public.lane",
@@ -50,7 +50,7 @@ REFUSED = [
     "select pg_ls_dir('.')",
     "copy (select 1) to '/tmp/livebalance'",
     "copy (select 1) to program 'true'",
-    # writing, in every way there is
+    # writing
     "update reporting.balances set balance = 0",
     "delete from reporting.balances",
     "update public.balance set balance = 0",
@@ -69,13 +69,13 @@ REFUSED = [
     "select pg_logical_emit_message(false, 'mine', 'mine'::bytea)",
     "select setval('public.quarantine_id_seq', 1)",
     "select nextval('public.quarantine_id_seq')",
-    # locks that a writer would wait for
+    # locks that block writers
     "begin; lock table reporting.balances in share mode",
     "begin; lock table reporting.balances in access exclusive mode",
     "begin; lock table public.balance in access share mode",
     "select * from reporting.balances for update",
     "select * from reporting.balances for key share",
-    # being somebody else, or more
+    # acting as another role, or changing privileges
     "set role projector",
     "set role owner",
     "set session authorization projector",
@@ -95,12 +95,12 @@ REFUSED = [
 ]
 
 
-async def test_nothing_else_is_allowed(database: Database) -> None:
-    """Rights, not settings: whoever sets away what he can is refused all the same."""
-    await refused(database.url("analyst"), REFUSED)
+async def test_analyst_may_do_nothing_else(database: Database) -> None:
+    """The privileges forbid it, even if an analyst changes the settings that may be changed."""
+    await assert_forbidden(database.url("analyst"), FORBIDDEN)
 
 
-async def refused(url: str, statements: Sequence[str]) -> None:
+async def assert_forbidden(url: str, statements: Sequence[str]) -> None:
     for statement in statements:
         analyst = await asyncpg.connect(url)
         await analyst.execute(RELAXED)
@@ -113,56 +113,56 @@ async def refused(url: str, statements: Sequence[str]) -> None:
         pytest.fail(f"allowed: {statement}")
 
 
-_OF_EVERYONE = """
+_PUBLIC_FUNCTIONS = """
 select oid::regprocedure::text from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) of
  where pronamespace = 'reporting'::regnamespace and grantee = 0
 """
 
 
-async def test_functions_are_for_analysts_alone(database: Database) -> None:
+async def test_functions_may_be_executed_by_analysts_only(database: Database) -> None:
     owner = await asyncpg.connect(database.url("owner"))
-    assert await owner.fetch(_OF_EVERYONE) == []
+    assert await owner.fetch(_PUBLIC_FUNCTIONS) == []
     await owner.execute("create function reporting.one() returns int language sql return 1")
-    assert len(await owner.fetch(_OF_EVERYONE)) == 1
+    assert len(await owner.fetch(_PUBLIC_FUNCTIONS)) == 1
     await owner.close()
 
 
-# --- a user of his own, as docs/reporting.md makes one
+# --- a user created as in docs/reporting.md
 
 
-async def test_a_member_reads_with_the_limits_he_was_given(ana: str, database: Database) -> None:
+async def test_member_reads_with_its_own_limits(ana: str, database: Database) -> None:
     member, analyst = await asyncpg.connect(ana), await asyncpg.connect(database.url("analyst"))
     for query in queries():
         await member.fetch(query)
     limits = "select name, setting from pg_settings where source = 'user' order by name"
-    given, own = [list(map(tuple, await one.fetch(limits))) for one in (analyst, member)]
+    given, own = [list(map(tuple, await user.fetch(limits))) for user in (analyst, member)]
     assert given == own
     assert len(own) == 9
     await analyst.close()
     others = [await asyncpg.connect(ana) for _ in range(2)]
     with pytest.raises(asyncpg.TooManyConnectionsError):
         await asyncpg.connect(ana)
-    for one in (member, *others):
-        await one.close()
+    for connection in (member, *others):
+        await connection.close()
 
 
-async def test_a_member_may_do_no_more_and_set_nothing_for_others(ana: str) -> None:
+async def test_member_may_not_change_other_roles(ana: str) -> None:
     others = [
         "set role analyst",
         "alter role analyst set statement_timeout = 0",
         "grant analyst to projector",
     ]
-    await refused(ana, [*REFUSED, *others, "alter role ana connection limit -1"])
+    await assert_forbidden(ana, [*FORBIDDEN, *others, "alter role ana connection limit -1"])
 
 
-async def test_writing_is_refused_before_rights_are_asked(database: Database) -> None:
+async def test_transactions_of_an_analyst_are_read_only(database: Database) -> None:
     analyst = await asyncpg.connect(database.url("analyst"))
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await analyst.execute("create temporary table mine (a int)")
     await analyst.close()
 
 
-async def test_nobody_elses_statement_can_be_ended(database: Database) -> None:
+async def test_analyst_cannot_end_statements_of_other_roles(database: Database) -> None:
     analyst = await asyncpg.connect(database.url("analyst"))
     projector = await asyncpg.connect(database.url("projector"))
     pid = await projector.fetchval("select pg_backend_pid()")
@@ -175,15 +175,15 @@ async def test_nobody_elses_statement_can_be_ended(database: Database) -> None:
     await analyst.close()
 
 
-async def test_a_statement_has_its_time(database: Database) -> None:
+async def test_statement_timeout_cancels_a_statement(database: Database) -> None:
     analyst = await asyncpg.connect(database.url("analyst"))
-    await analyst.execute("set statement_timeout = '50ms'")  # a shorter one: the mechanism is the same
+    await analyst.execute("set statement_timeout = '50ms'")  # shorter than the default, for the test
     with pytest.raises(asyncpg.QueryCanceledError):
         await analyst.execute("select count(*) from generate_series(1, 1000000000)")
     await analyst.close()
 
 
-async def test_connections_have_an_end(database: Database) -> None:
+async def test_connections_are_limited(database: Database) -> None:
     async with AsyncExitStack() as stack:
 
         async def connect() -> None:
@@ -196,8 +196,8 @@ async def test_connections_have_an_end(database: Database) -> None:
             await connect()
 
 
-async def test_no_temporary_tables_in_a_database_that_was_migrated(empty: str, database: Database) -> None:
-    """A copy, as other tests have one, does not inherit this."""
+async def test_migrated_database_forbids_temporary_tables(empty: str, database: Database) -> None:
+    """A database copied from a template, as in other tests, does not inherit this."""
     await migrate(empty)
     analyst = await asyncpg.connect(database.address("analyst", empty.rpartition("/")[2]))
     await analyst.execute(RELAXED)

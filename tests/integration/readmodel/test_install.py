@@ -1,4 +1,4 @@
-"""What docs/kubernetes.md has an operator do in Postgres is enough, where the owner is no superuser."""
+"""The SQL in docs/kubernetes.md is sufficient for an owner that is not a superuser."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ import pytest
 from livebalance.readmodel.migrate import migrate
 from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.servers.servers import Servers
-from tests.integration.readmodel.ledger import FILL
+from tests.integration.readmodel.sample_accounts import FILL
 
-EVENT = "analysts may write until a superuser forbids it"
-OPEN = [
+EVENT = "analyst privilege not revoked"
+UNREVOKED = [
     "alter role analyst set temp_file_limit = '1GB'",
     "revoke execute on function lo_creat from public",
     "revoke execute on function lo_create from public",
@@ -41,22 +41,22 @@ def own(paths: StatePaths, tmp_path: Path) -> Iterator[Servers]:
         yield servers
 
 
-def said() -> list[str]:
-    """The statements of the page. Here `owner` is taken, by who made the server."""
+def statements_of_page() -> list[str]:
+    """The SQL of the page, with another name for `owner`, which is a superuser on this server."""
     page = (PROJECT / "docs" / "kubernetes.md").read_text()
     [block] = re.findall(r"^```sql\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     renamed = re.sub(r"\b(role|owner) owner\b", r"\1 keeper", block)
     return renamed.replace("database livebalance", "database installed").rstrip("; \n").split(";")
 
 
-def closing() -> str:
-    """What docs/operations.md has a superuser do in the database."""
+def superuser_sql() -> str:
+    """The SQL in docs/operations.md that a superuser runs in the database."""
     page = (PROJECT / "docs" / "operations.md").read_text()
     [block] = re.findall(r"^```sql\n(revoke temporary.*?)^```$", page, re.DOTALL | re.MULTILINE)
     return str(block).replace("database livebalance", "database installed")
 
 
-async def ask(address: str, *statements: str) -> None:
+async def execute(address: str, *statements: str) -> None:
     connection = await asyncpg.connect(address)
     try:
         for statement in statements:
@@ -66,15 +66,18 @@ async def ask(address: str, *statements: str) -> None:
 
 
 async def installed(own: Servers, *before: str) -> tuple[str, str]:
-    """Addresses of the database for its owner and for a superuser, who does that in it before."""
-    await ask(own.postgres("owner", "postgres"), *said())
+    """Creates the database and returns its URLs for its owner and for a superuser.
+
+    The superuser runs the statements `before` in it.
+    """
+    await execute(own.postgres("owner", "postgres"), *statements_of_page())
     superuser = own.postgres("owner", "installed")
-    await ask(superuser, *before)
+    await execute(superuser, *before)
     return own.postgres("keeper", "installed"), superuser
 
 
-async def told(address: str) -> list[str]:
-    """Which ways to write the migrations say are open."""
+async def unrevoked(address: str) -> list[str]:
+    """Migrates the database and returns the statements that the migrations log for a superuser."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "livebalance.readmodel"),
         env={"LIVEBALANCE_POSTGRES_OWNER": address},
@@ -82,41 +85,41 @@ async def told(address: str) -> list[str]:
     )
     _, lines = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, lines.decode()
-    found = [json.loads(line) for line in lines.splitlines()]
-    warned = [one for one in found if one["level"] != "info"]
-    assert {one["event"] for one in warned} <= {EVENT}
-    return [one["by"] for one in warned]
+    events = [json.loads(line) for line in lines.splitlines()]
+    warnings = [event for event in events if event["level"] != "info"]
+    assert {event["event"] for event in warnings} <= {EVENT}
+    return [event["statement"] for event in warnings]
 
 
-async def test_what_an_owner_cannot_close_is_said_until_a_superuser_does(own: Servers) -> None:
-    """Which no error tells: Postgres only warns who revokes what is not his."""
+async def test_unrevoked_privileges_are_logged_until_a_superuser_revokes_them(own: Servers) -> None:
+    """Postgres raises no error if a role revokes a privilege that it may not revoke, but only warns."""
     keeper, superuser = await installed(own)
-    for _ in range(2):  # a database that was migrated before says so too
-        statements = await told(keeper)
-        assert [re.sub(r"\(.*?\)", "", one) for one in statements] == OPEN
+    for _ in range(2):  # also when there is nothing to migrate
+        statements = await unrevoked(keeper)
+        assert [re.sub(r"\(.*?\)", "", statement) for statement in statements] == UNREVOKED
     for statement in WRITING:
-        await ask(own.postgres("analyst", "installed"), RELAXED, statement)
-    await ask(superuser, *statements)
-    assert await told(keeper) == []
+        await execute(own.postgres("analyst", "installed"), RELAXED, statement)
+    await execute(superuser, *statements)
+    assert await unrevoked(keeper) == []
     for statement in WRITING:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await ask(own.postgres("analyst", "installed"), RELAXED, statement)
+            await execute(own.postgres("analyst", "installed"), RELAXED, statement)
 
 
-async def test_the_page_closes_all_of_it(own: Servers) -> None:
+async def test_sql_of_the_operations_page_revokes_everything(own: Servers) -> None:
     keeper, superuser = await installed(own)
     assert await migrate(keeper) != []
-    await ask(superuser, closing())
+    await execute(superuser, superuser_sql())
     assert await migrate(keeper) == []
 
 
-async def test_what_was_closed_before_does_not_stop_a_migration(own: Servers) -> None:
-    """Then the owner has no right to it at all, and is refused."""
-    keeper, _ = await installed(own, "create role analyst", closing(), "drop role analyst")
+async def test_privileges_revoked_before_do_not_stop_the_migration(own: Servers) -> None:
+    """Postgres refuses a revoke of the owner if the owner has no privilege on the function at all."""
+    keeper, _ = await installed(own, "create role analyst", superuser_sql(), "drop role analyst")
     assert await migrate(keeper) == ["alter role analyst set temp_file_limit = '1GB'"]
 
 
-async def test_roles_as_the_page_makes_them_can_migrate_write_and_read(own: Servers) -> None:
+async def test_roles_of_the_page_can_migrate_write_and_read(own: Servers) -> None:
     keeper, _ = await installed(own)
     await migrate(keeper)
     projector = await asyncpg.connect(own.postgres("projector", "installed"))
@@ -126,6 +129,6 @@ async def test_roles_as_the_page_makes_them_can_migrate_write_and_read(own: Serv
     assert await analyst.fetchval("select count(*) from balances") > 0
     await analyst.close()
     gateway = await asyncpg.connect(own.postgres("gateway", "installed"))
-    assert await gateway.fetchval("select count(*) from balance") == 0  # of accounts that it has not named
+    assert await gateway.fetchval("select count(*) from balance") == 0  # the statement names no account
     assert await gateway.fetchval("select count(*) from lane") > 0
     await gateway.close()

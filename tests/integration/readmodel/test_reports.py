@@ -1,4 +1,4 @@
-"""Each view and function of `reporting` says what the tables say, and what its comment says."""
+"""Each view and function of `reporting` returns what the tables contain, as its comment describes."""
 
 import re
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tests.servers.database import Database
 PAGE = Path(__file__).parents[3] / "docs" / "reporting.md"
 QUESTIONS = re.compile(r"```sql\n(.*?)```\n\n(\|.*?)\n\n", re.DOTALL)
 
-# What there is, by migration 0005. A view may only grow, at its end; a function stays as it is.
+# Views and functions of migration 0005. A view may only get more columns at its end; functions stay.
 VIEWS = {
     "accounts": "account_id text, client_id text, currency text, lane integer, state text, revision bigint,"
     " opening numeric, transfer_count bigint, recorded_at timestamptz, last_transfer_at timestamptz",
@@ -65,7 +65,7 @@ values ('waiting', 1, 't-1', 5, 5, '2026-01-30 09:00Z', '2026-01-30 09:00Z', 'tr
 """
 
 
-def of(day: int, hour: int = 0) -> datetime:
+def february(day: int, hour: int = 0) -> datetime:
     return datetime(2026, 2, day, hour, tzinfo=UTC)
 
 
@@ -76,29 +76,29 @@ async def projector(analyst: Connection, database: Database) -> AsyncIterator[Co
     await connection.close()
 
 
-def short(types: str) -> str:
+def shortened(types: str) -> str:
     return types.replace("::timestamp with time zone", "").replace("timestamp with time zone", "timestamptz")
 
 
-async def test_views_keep_the_columns_they_had(analyst: Connection) -> None:
+async def test_views_keep_their_columns(analyst: Connection) -> None:
     columns = (
         "select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)"
         " from pg_attribute where attrelid = $1::text::regclass and attnum > 0"
     )
     for view, expected in VIEWS.items():
-        found = await analyst.fetchval(columns, f"reporting.{view}")
-        assert f"{short(found)},".startswith(f"{expected},"), view
+        actual = await analyst.fetchval(columns, f"reporting.{view}")
+        assert f"{shortened(actual)},".startswith(f"{expected},"), view
 
 
-async def test_functions_take_and_give_what_they_did(analyst: Connection) -> None:
-    found = await analyst.fetch(
+async def test_functions_keep_their_signatures(analyst: Connection) -> None:
+    rows = await analyst.fetch(
         "select format('%s(%s)', proname, pg_get_function_arguments(oid)), pg_get_function_result(oid)"
         " from pg_proc where pronamespace = 'reporting'::regnamespace"
     )
-    assert {short(called): short(gives) for called, gives in found}.items() >= FUNCTIONS.items()
+    assert {shortened(call): shortened(result) for call, result in rows}.items() >= FUNCTIONS.items()
 
 
-async def test_amounts_are_numeric_and_times_have_a_zone(analyst: Connection) -> None:
+async def test_amounts_are_numeric_and_times_have_a_time_zone(analyst: Connection) -> None:
     wrong = (
         "select attrelid::regclass, attname from pg_attribute where attrelid in (select oid from pg_class"
         " where relnamespace = 'reporting'::regnamespace) and atttypid in"
@@ -107,12 +107,12 @@ async def test_amounts_are_numeric_and_times_have_a_zone(analyst: Connection) ->
     assert await analyst.fetch(wrong) == []
 
 
-async def test_the_page_is_what_the_database_says(analyst: Connection) -> None:
-    made = await page(analyst)
-    assert PAGE.read_text() == made, "python -m scripts.reporting_docs > docs/reporting.md"
+async def test_page_matches_the_comments_of_the_database(analyst: Connection) -> None:
+    text = await page(analyst)
+    assert PAGE.read_text() == text, "python -m scripts.reporting_docs > docs/reporting.md"
 
 
-async def test_the_questions_of_the_page_have_the_answers_it_shows(analyst: Connection) -> None:
+async def test_examples_of_the_page_return_the_rows_that_it_shows(analyst: Connection) -> None:
     questions = QUESTIONS.findall(PAGE.read_text())
     assert len(questions) == 5
     for query, answer in questions:
@@ -120,7 +120,7 @@ async def test_the_questions_of_the_page_have_the_answers_it_shows(analyst: Conn
         assert table(rows[0].keys(), [tuple(row) for row in rows]) == answer
 
 
-_BARE = """
+_UNCOMMENTED = """
 select c.oid::regclass::text as name from pg_class c
  where c.relnamespace in ('public'::regnamespace, 'reporting'::regnamespace)
    and c.relkind in ('r', 'v', 'm', 'p')
@@ -141,11 +141,11 @@ select oid::regprocedure::text from pg_proc
 async def test_everything_has_a_comment(database: Database) -> None:
     owner = await asyncpg.connect(database.url("owner"))
     try:
-        assert await owner.fetch(_BARE) == []
+        assert await owner.fetch(_UNCOMMENTED) == []
         await owner.execute("create view reporting.bare as select 1 as one; create table naked (two int)")
         await owner.execute("create function three() returns int language sql return 3")
-        bare = [row["name"] for row in await owner.fetch(_BARE)]
-        assert bare == ["naked", "naked.two", "reporting.bare", "reporting.bare.one", "three()"]
+        uncommented = [row["name"] for row in await owner.fetch(_UNCOMMENTED)]
+        assert uncommented == ["naked", "naked.two", "reporting.bare", "reporting.bare.one", "three()"]
     finally:
         await owner.close()
 
@@ -153,7 +153,7 @@ async def test_everything_has_a_comment(database: Database) -> None:
 # --- statements
 
 
-async def test_a_statement_is_its_opening_and_its_lines(analyst: Connection) -> None:
+async def test_statement_has_opening_transfers_and_closing(analyst: Connection) -> None:
     for since, until, revisions in [
         ("-infinity", "infinity", [0, 2, 4, 6, 8, 8]),
         ("-infinity", "2026-02-01Z", [0, 2, 4, 4]),
@@ -170,7 +170,7 @@ async def test_a_statement_is_its_opening_and_its_lines(analyst: Connection) -> 
         assert (opening["amount"], closing["amount"], closing["topic"]) == (None, None, None)
 
 
-async def test_a_line_says_where_it_is_from(analyst: Connection) -> None:
+async def test_line_names_its_source_record(analyst: Connection) -> None:
     line = (await analyst.fetch("select * from statement('bob')"))[4]
     assert (line["transfer_id"], line["topic"], line["partition"], line["source_offset"]) == (
         "t-4",
@@ -181,7 +181,7 @@ async def test_a_line_says_where_it_is_from(analyst: Connection) -> None:
     assert (line["amount"], line["total"]) == (Decimal("5.00"), Decimal("22.75"))
 
 
-async def test_no_statement_without_an_account_or_a_period(analyst: Connection) -> None:
+async def test_statement_without_account_or_period_is_empty(analyst: Connection) -> None:
     assert await analyst.fetch("select * from statement('nobody')") == []
     assert await analyst.fetch("select * from statement('bob', '2026-02-02Z', '2026-02-01Z')") == []
     assert await analyst.fetch("select * from statement('bob', null)") == []
@@ -189,13 +189,13 @@ async def test_no_statement_without_an_account_or_a_period(analyst: Connection) 
 
 
 @pytest.mark.parametrize("function", ["balance_at", "balance_as_of"])
-async def test_no_balance_at_no_time(analyst: Connection, function: str) -> None:
+async def test_balance_at_null_is_empty(analyst: Connection, function: str) -> None:
     assert await analyst.fetch(f"select * from {function}('alice', null)") == []
     assert await analyst.fetch(f"select * from {function}('alice', $1)", None) == []
 
 
-async def test_functions_become_part_of_the_query(analyst: Connection) -> None:
-    """So that Postgres plans a report of many accounts as one, with its indexes."""
+async def test_functions_are_inlined_into_the_query(analyst: Connection) -> None:
+    """Postgres can then use indexes for a report over many accounts."""
     for function in ("balance_at(a.account_id, 3)", "balance_as_of(a.account_id, '2026-02-01Z')"):
         plan = await analyst.fetch(f"explain select * from accounts a cross join lateral {function} b")
         assert [line[0] for line in plan if "Function Scan" in line[0]] == []
@@ -203,16 +203,16 @@ async def test_functions_become_part_of_the_query(analyst: Connection) -> None:
 
 PERIODS = [
     (None, None),
-    (None, of(1) - timedelta(milliseconds=1)),
-    (datetime(2026, 1, 30, 9, tzinfo=UTC), of(1)),
-    (of(1), of(1)),
-    (of(1), None),
-    (of(2), None),
+    (None, february(1) - timedelta(milliseconds=1)),
+    (datetime(2026, 1, 30, 9, tzinfo=UTC), february(1)),
+    (february(1), february(1)),
+    (february(1), None),
+    (february(2), None),
 ]
 
 
 @pytest.mark.parametrize("period", PERIODS)
-async def test_statements_of_sql_and_rest_begin_and_end_alike(
+async def test_statements_of_sql_and_rest_have_the_same_edges(
     analyst: Connection,
     projector: Connection,
     database: Database,
@@ -220,15 +220,15 @@ async def test_statements_of_sql_and_rest_begin_and_end_alike(
 ) -> None:
     await projector.execute(BARE)
     gateway = await asyncpg.connect(database.url("gateway"))
-    times = [None if one is None else millis(one) for one in period]
+    times = [None if time is None else millis(time) for time in period]
     query = (
         "select * from statement($1, coalesce($2::timestamptz, '-infinity'),"
         " coalesce($3::timestamptz, 'infinity'))"
     )
     for account in ("alice", "bob", "erased", "waiting"):
-        told = await statements.read_edges(gateway, AccountId(account), *times)
+        edges = await statements.read_edges(gateway, AccountId(account), *times)
         opening, *_, closing = await analyst.fetch(query, account, *period)
-        for row, edge in ((opening, told.opening), (closing, told.closing)):
+        for row, edge in ((opening, edges.opening), (closing, edges.closing)):
             assert (row["revision"], row["total"]) == (edge.revision, Decimal(edge.total)), account
             assert row["balance"] == (None if edge.balance is None else Decimal(edge.balance)), account
     await gateway.close()
@@ -244,7 +244,9 @@ async def test_statements_of_sql_and_rest_begin_and_end_alike(
         ("infinity", 6, "82.25"),
     ],
 )
-async def test_as_of_a_time_is_before_it(analyst: Connection, moment: str, revision: int, held: str) -> None:
+async def test_balance_as_of_a_time_excludes_that_time(
+    analyst: Connection, moment: str, revision: int, held: str
+) -> None:
     query = "select * from balance_as_of('alice', $1::text::timestamptz)"
     (row,) = await analyst.fetch(query, moment)
     assert (row["revision"], row["balance"]) == (revision, Decimal(held))
@@ -254,13 +256,13 @@ async def test_as_of_a_time_is_before_it(analyst: Connection, moment: str, revis
     ("at", "held"),
     [(0, "0.00"), (1, "0.00"), (2, "30.00"), (5, "17.50"), (7, "17.75"), (8, "22.75"), (9, None), (-1, None)],
 )
-async def test_at_a_revision_that_was(analyst: Connection, at: int, held: str | None) -> None:
+async def test_balance_at_a_revision(analyst: Connection, at: int, held: str | None) -> None:
     rows = await analyst.fetch("select balance from balance_at('bob', $1)", at)
     assert [row["balance"] for row in rows] == ([] if held is None else [Decimal(held)])
 
 
-async def test_what_is_applied_by_half_is_apart(analyst: Connection) -> None:
-    """Of each account: its balance by its transfers is what its row shows, and that."""
+async def test_half_applied_is_the_difference_between_transfers_and_balance(analyst: Connection) -> None:
+    """The balance computed from transfers is the balance of the row plus half_applied."""
     rows = await analyst.fetch(
         "select b.balance, b.half_applied, held.balance as held from balances b"
         " cross join lateral balance_at(b.account_id, b.revision) held order by b.account_id"
@@ -272,19 +274,19 @@ async def test_what_is_applied_by_half_is_apart(analyst: Connection) -> None:
 # --- the rest
 
 
-async def test_accounts_have_a_state(analyst: Connection, projector: Connection) -> None:
+async def test_accounts_show_their_state(analyst: Connection, projector: Connection) -> None:
     await projector.execute(BARE)
-    found = await analyst.fetch("select account_id, state, last_transfer_at from accounts order by 1")
-    assert [tuple(row) for row in found] == [
-        ("alice", "open", of(1)),
-        ("bob", "open", of(1, 10)),
+    rows = await analyst.fetch("select account_id, state, last_transfer_at from accounts order by 1")
+    assert [tuple(row) for row in rows] == [
+        ("alice", "open", february(1)),
+        ("bob", "open", february(1, 10)),
         ("erased", "erased", None),
         ("waiting", "waiting", datetime(2026, 1, 30, 9, tzinfo=UTC)),
     ]
     assert await analyst.fetch("select * from statement('waiting') where balance is not null") == []
 
 
-async def test_days_and_hours_are_of_utc_and_have_their_beginning(analyst: Connection) -> None:
+async def test_days_and_hours_are_in_utc(analyst: Connection) -> None:
     await analyst.execute("set timezone = 'Asia/Tokyo'")
     days = await analyst.fetch("select * from daily_flows order by day")
     assert [(row["day"], row["transfers"], row["net"]) for row in days] == [
@@ -295,16 +297,16 @@ async def test_days_and_hours_are_of_utc_and_have_their_beginning(analyst: Conne
     assert (days[2]["credits"], days[2]["debits"]) == (Decimal("5.25"), Decimal("-0.25"))
     hours = await analyst.fetch("select * from hourly_volume order by hour")
     assert [(row["hour"], row["transfers"], row["volume"]) for row in hours][2:] == [
-        (of(1), 2, Decimal("0.50")),
-        (of(1, 10), 1, 5),
+        (february(1), 2, Decimal("0.50")),
+        (february(1, 10), 1, 5),
     ]
 
 
-async def test_top_movers_of_a_day(analyst: Connection) -> None:
+async def test_top_movers_are_ordered_by_volume(analyst: Connection) -> None:
     await analyst.execute("set timezone = 'Asia/Tokyo'")
     movers = await analyst.fetch("select * from top_movers('2026-02-01')")
-    told = [(row["place"], row["account_id"], row["volume"], row["net"], row["revision"]) for row in movers]
-    assert told == [
+    rows = [(row["place"], row["account_id"], row["volume"], row["net"], row["revision"]) for row in movers]
+    assert rows == [
         (1, "bob", Decimal("5.25"), Decimal("5.25"), 8),
         (2, "alice", Decimal("0.25"), Decimal("-0.25"), 6),
     ]
@@ -312,7 +314,9 @@ async def test_top_movers_of_a_day(analyst: Connection) -> None:
     assert await analyst.fetch("select * from top_movers('2026-02-02')") == []
 
 
-async def test_who_did_nothing_for_long(analyst: Connection, projector: Connection) -> None:
+async def test_dormant_accounts_had_no_transfer_for_30_days(
+    analyst: Connection, projector: Connection
+) -> None:
     await projector.execute(
         "insert into balance (account_id, revision, lane, balance, posted_total, transfer_count, recorded_at)"
         " values ('new', 1, 0, 0, 0, 0, now()), ('old', 1, 0, 0, 0, 0, now() - interval '31 days'),"
@@ -322,29 +326,33 @@ async def test_who_did_nothing_for_long(analyst: Connection, projector: Connecti
         "insert into transfer"
         " values ('busy', 9, 't', 1, 1, 'epoch', now() - interval '29 days', 'transfers', 0, 9)"
     )
-    found = await analyst.fetch("select account_id, idle from dormant_accounts order by account_id")
-    assert [row["account_id"] for row in found] == ["alice", "bob", "old"]
-    assert found[2]["idle"] > timedelta(days=30)
+    rows = await analyst.fetch("select account_id, idle from dormant_accounts order by account_id")
+    assert [row["account_id"] for row in rows] == ["alice", "bob", "old"]
+    assert rows[2]["idle"] > timedelta(days=30)
 
 
-async def test_reconciliation_is_empty_when_all_is_well(analyst: Connection, projector: Connection) -> None:
+async def test_reconciliation_lists_disputed_and_drifting_accounts(
+    analyst: Connection, projector: Connection
+) -> None:
     assert await analyst.fetch("select * from reconciliation") == []
-    await projector.execute("update balance set drift = null where account_id = 'bob'")  # it waits
+    await projector.execute("update balance set drift = null where account_id = 'bob'")  # unverified
     assert await analyst.fetch("select * from reconciliation") == []
     await projector.execute("update balance set drift = 0.01 where account_id = 'bob'")
     await projector.execute("update balance set disputed_since = now() where account_id = 'alice'")
-    found = await analyst.fetch("select account_id, drift from reconciliation order by account_id")
-    assert [tuple(row) for row in found] == [("alice", 0), ("bob", Decimal("0.01"))]
+    rows = await analyst.fetch("select account_id, drift from reconciliation order by account_id")
+    assert [tuple(row) for row in rows] == [("alice", 0), ("bob", Decimal("0.01"))]
 
 
-async def test_freshness_of_each_partition(analyst: Connection) -> None:
+async def test_freshness_has_a_row_per_partition(analyst: Connection) -> None:
     (row,) = await analyst.fetch("select * from freshness")
     assert (row["lane"], row["transfers_next"], row["balances_next"]) == (0, 7, 8)
-    assert (row["last_event_at"], row["epoch"], row["known"]) == (of(1, 10), "00000000000000a1", True)
+    assert (row["last_event_at"], row["epoch"], row["known"]) == (february(1, 10), "00000000000000a1", True)
     assert timedelta(0) <= row["age"] < timedelta(minutes=1)
 
 
-async def test_what_is_in_quarantine_by_reason(analyst: Connection, projector: Connection) -> None:
+async def test_quarantine_summary_groups_by_partition_and_reason(
+    analyst: Connection, projector: Connection
+) -> None:
     assert await analyst.fetch("select * from quarantine_summary") == []
     await projector.execute(
         "insert into quarantine (topic, partition, source_offset, value, headers, kafka_time, reason)"
@@ -352,8 +360,8 @@ async def test_what_is_in_quarantine_by_reason(analyst: Connection, projector: C
         " ('transfers', 0, 9, 'secret', '[]', '2026-02-02Z', 'bad'),"
         " ('transfers', 1, 4, 'secret', '[]', '2026-02-01Z', 'bad')"
     )
-    found = await analyst.fetch("select * from quarantine_summary order by partition")
-    assert [tuple(row) for row in found] == [
-        ("transfers", 0, "bad", "held", 2, 3, 9, of(1), of(2)),
-        ("transfers", 1, "bad", "held", 1, 4, 4, of(1), of(1)),
+    rows = await analyst.fetch("select * from quarantine_summary order by partition")
+    assert [tuple(row) for row in rows] == [
+        ("transfers", 0, "bad", "held", 2, 3, 9, february(1), february(2)),
+        ("transfers", 1, "bad", "held", 1, 4, 4, february(1), february(1)),
     ]

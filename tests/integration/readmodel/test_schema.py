@@ -1,4 +1,4 @@
-"""The migrated schema, and who may do what in it."""
+"""The migrated schema, and the rights of its roles."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ def _differences(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-async def test_the_tables_are_what_the_migrations_make(database: Database) -> None:
+async def test_migrated_tables_equal_their_definitions(database: Database) -> None:
     engine = create_async_engine(database.url("owner").replace("postgresql://", "postgresql+asyncpg://"))
     try:
         async with engine.connect() as connection:
@@ -30,7 +30,7 @@ async def test_the_tables_are_what_the_migrations_make(database: Database) -> No
         await engine.dispose()
 
 
-async def test_many_may_migrate_at_once(empty: str) -> None:
+async def test_concurrent_migrations_succeed(empty: str) -> None:
     await asyncio.gather(*(migrate(empty) for _ in range(4)))
     connection = await asyncpg.connect(empty)
     try:
@@ -41,7 +41,7 @@ async def test_many_may_migrate_at_once(empty: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-async def test_a_url_means_what_it_means_to_services(empty: str, scheme: str) -> None:
+async def test_migration_accepts_the_urls_of_services(empty: str, scheme: str) -> None:
     _, _, rest = empty.partition("://")
     await migrate(f"{scheme}://{rest}?sslmode=disable")
     connection = await asyncpg.connect(empty)
@@ -98,24 +98,24 @@ FORBIDDEN = [
 ]
 
 
-async def test_a_role_may_do_no_more_than_it_needs(database: Database) -> None:
+async def test_role_may_do_no_more_than_it_needs(database: Database) -> None:
     for role, statement in FORBIDDEN:
         connection = await asyncpg.connect(database.url(role))
         try:
-            await connection.execute("set default_transaction_read_only = off")  # rights stand by themselves
+            await connection.execute("set default_transaction_read_only = off")  # the privileges must suffice
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
         finally:
             await connection.close()
 
 
-async def test_no_role_is_above_its_rights(database: Database) -> None:
+async def test_no_role_bypasses_its_privileges(database: Database) -> None:
     connection = await asyncpg.connect(database.url("owner"))
-    above = "rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication"
+    privileged = "rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication"
     roles = "rolname in ('projector', 'gateway', 'operator', 'analyst')"
     forced = "select relname from pg_class where relrowsecurity and relforcerowsecurity order by 1"
     try:
-        assert await connection.fetch(f"select rolname from pg_roles where {roles} and ({above})") == []
+        assert await connection.fetch(f"select rolname from pg_roles where {roles} and ({privileged})") == []
         assert await connection.fetchval(f"select count(*) from pg_roles where {roles}") == 4
         assert [row[0] for row in await connection.fetch(forced)] == ["balance", "transfer"]
     finally:
@@ -138,7 +138,7 @@ LIMITS = [
 ]
 
 
-async def test_a_role_brings_its_limits(database: Database) -> None:
+async def test_role_sets_its_limits(database: Database) -> None:
     for role, setting, value in LIMITS:
         connection = await asyncpg.connect(database.url(role))
         try:
@@ -152,7 +152,7 @@ OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 @pytest.fixture
 async def members(database: Database) -> AsyncIterator[str]:
-    """What our page tells operators to do was done; roles are of the server, and are dropped again."""
+    """The database name, after the SQL of docs/operations.md created users. They are dropped afterwards."""
     block = re.search(r"```sql\n(.*?)```", OPERATIONS.read_text(), re.DOTALL)
     assert block
     connection = await asyncpg.connect(database.url("owner"))
@@ -162,9 +162,7 @@ async def members(database: Database) -> AsyncIterator[str]:
     await connection.close()
 
 
-async def test_a_user_that_is_a_member_has_the_rights_and_limits_of_its_role(
-    database: Database, members: str
-) -> None:
+async def test_member_has_the_rights_and_limits_of_its_role(database: Database, members: str) -> None:
     for role, user in (("projector", "projector_a"), ("gateway", "gateway_a")):
         connection = await asyncpg.connect(database.address(user, members))
         try:
@@ -176,10 +174,10 @@ async def test_a_user_that_is_a_member_has_the_rights_and_limits_of_its_role(
                 if name == role:
                     with pytest.raises(asyncpg.InsufficientPrivilegeError):
                         await connection.execute(statement)
-            listed = "insert into transfer values ('a', 1, 't', 1, 1, now(), now(), 'x', 0, 0)"
+            insert = "insert into transfer values ('a', 1, 't', 1, 1, now(), now(), 'x', 0, 0)"
             if role == "projector":
-                await connection.execute(listed)
-            seen = await connection.fetchval("select count(*) from transfer")
-            assert seen == (1 if role == "projector" else 0)
+                await connection.execute(insert)
+            visible = await connection.fetchval("select count(*) from transfer")
+            assert visible == (1 if role == "projector" else 0)
         finally:
             await connection.close()

@@ -1,6 +1,6 @@
-"""Migrations expand first and contract later: on the new schema the release before does all it did.
+"""The previous release works on the new schema: migrations expand first (docs/upgrading.md).
 
-What may go is listed in tests/previous.toml, with the reason: no release that may still run uses it.
+tests/previous.toml lists what may be removed, with the reason.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from livebalance.readmodel.migrate import alembic_config, migrate
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.tables import metadata
-from tests.integration.readmodel.catalogue import Catalogue, catalogue, narrowed
-from tests.integration.readmodel.ledger import FILL
+from tests.integration.readmodel.catalogue import Catalogue, breaking_changes, catalogue
+from tests.integration.readmodel.sample_accounts import FILL
 from tests.previous import PINNED, Previous
 
 Result = TypeVar("Result")
-CONTRACTS = {one["what"] for one in PINNED["contracts"]}
+CONTRACTS = {contract["what"] for contract in PINNED["contracts"]}
 BREAKS = [
     "alter table balance rename column client_id to client",
     "alter table lane drop column owner",
@@ -61,7 +61,7 @@ class Upgraded(NamedTuple):
 
 @pytest.fixture
 async def upgraded(empty: str, previous: Previous) -> AsyncIterator[Upgraded]:
-    """A database that the release before has made and filled, and today's migrations have changed."""
+    """A database that the previous release has created and filled, migrated to the current schema."""
     environment = {**os.environ, **previous.environment, "LIVEBALANCE_POSTGRES_OWNER": empty}
     words = (sys.executable, "-m", "livebalance.readmodel")
     process = await asyncio.create_subprocess_exec(*words, cwd=previous.root, env=environment)
@@ -78,37 +78,37 @@ async def upgraded(empty: str, previous: Previous) -> AsyncIterator[Upgraded]:
         await connection.close()
 
 
-async def test_an_old_database_is_as_a_new_one_and_nothing_is_taken_from_the_release_before(
+async def test_migrated_database_equals_a_new_one_and_keeps_its_promises(
     upgraded: Upgraded,
 ) -> None:
-    assert await _done(upgraded.url, _differences) == []
-    found = narrowed(upgraded.before, await catalogue(upgraded.connection))
-    assert set(found) - CONTRACTS == set(), "expand first: contract when no release that may run uses it"
-    assert CONTRACTS - set(found) == set(), "contracts that took nothing away"
+    assert await _run(upgraded.url, _differences) == []
+    removed = set(breaking_changes(upgraded.before, await catalogue(upgraded.connection)))
+    assert removed - CONTRACTS == set(), "expand first, contract when the previous release does not use it"
+    assert CONTRACTS - removed == set(), "contracts that removed nothing"
 
 
-async def test_what_takes_something_away_is_found(upgraded: Upgraded) -> None:
+async def test_breaking_statement_is_detected(upgraded: Upgraded) -> None:
     for statement in BREAKS:
-        assert await _after(upgraded, statement), statement
+        assert await _removed_by(upgraded, statement), statement
     for statement in EXPANDS:
-        assert not await _after(upgraded, statement), statement
+        assert not await _removed_by(upgraded, statement), statement
 
 
-async def _after(upgraded: Upgraded, statement: str) -> set[str]:
-    changing = upgraded.connection.transaction()
-    await changing.start()
+async def _removed_by(upgraded: Upgraded, statement: str) -> set[str]:
+    transaction = upgraded.connection.transaction()
+    await transaction.start()
     try:
         await upgraded.connection.execute(statement)
-        return set(narrowed(upgraded.before, await catalogue(upgraded.connection))) - CONTRACTS
+        return set(breaking_changes(upgraded.before, await catalogue(upgraded.connection))) - CONTRACTS
     finally:
-        await changing.rollback()
+        await transaction.rollback()
 
 
-async def _done(url: str, what: Callable[[Sync], Result]) -> Result:
+async def _run(url: str, function: Callable[[Sync], Result]) -> Result:
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"))
     try:
         async with engine.begin() as connection:
-            return await connection.run_sync(what)
+            return await connection.run_sync(function)
     finally:
         await engine.dispose()
 
@@ -117,7 +117,7 @@ def _differences(connection: Sync) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-async def test_the_way_down_leaves_what_was_there(upgraded: Upgraded) -> None:
-    await _done(upgraded.url, lambda sync: command.downgrade(alembic_config(sync), PINNED["schema"]))
+async def test_downgrade_restores_the_previous_schema(upgraded: Upgraded) -> None:
+    await _run(upgraded.url, lambda sync: command.downgrade(alembic_config(sync), PINNED["schema"]))
     after = await catalogue(upgraded.connection)
     assert (after.promises, after.limits) == (upgraded.before.promises, upgraded.before.limits)

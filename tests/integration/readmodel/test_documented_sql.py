@@ -1,4 +1,4 @@
-"""The statements of dashboards and of runbooks are run, as the role that is said."""
+"""SQL statements of dashboards and runbooks run as the role that they name."""
 
 from datetime import datetime
 
@@ -12,26 +12,26 @@ from livebalance.readmodel.projector_writes import Connection
 from tests.contract.runbook import Statement, statements
 from tests.servers.database import Database
 
-ASKED = [
-    (panel, ask)
+QUERIES = [
+    (panel, query)
     for board in BOARDS
     for panel in board.panels()
-    for ask in panel.queries
-    if isinstance(ask, Sql)
+    for query in panel.queries
+    if isinstance(query, Sql)
 ]
 
 
-def ever(ask: Sql) -> str:
-    """As Grafana would send it, for all time."""
-    return ask.statement.replace("$__timeFilter(hour)", "hour between '-infinity' and 'infinity'")
+def for_all_time(query: Sql) -> str:
+    """The statement as Grafana sends it, without a limit of time."""
+    return query.statement.replace("$__timeFilter(hour)", "hour between '-infinity' and 'infinity'")
 
 
-@pytest.mark.parametrize(("panel", "ask"), ASKED, ids=lambda one: getattr(one, "title", ""))
-async def test_a_panel_is_answered(analyst: Connection, panel: Panel, ask: Sql) -> None:
-    statement = await analyst.prepare(ever(ask))
-    columns = {one.name: one.type.name for one in statement.get_attributes()}
+@pytest.mark.parametrize(("panel", "query"), QUERIES, ids=lambda value: getattr(value, "title", ""))
+async def test_query_of_a_panel_runs(analyst: Connection, panel: Panel, query: Sql) -> None:
+    statement = await analyst.prepare(for_all_time(query))
+    columns = {column.name: column.type.name for column in statement.get_attributes()}
     rows = await statement.fetch()
-    if ask.over_time:
+    if query.over_time:
         assert next(iter(columns)) == "time"
         assert all(isinstance(row["time"], datetime) for row in rows)
     if panel.kind == "stat":
@@ -40,7 +40,7 @@ async def test_a_panel_is_answered(analyst: Connection, panel: Panel, ask: Sql) 
         assert "numeric" not in columns.values(), f"{columns}: Grafana would make floats of it"
 
 
-async def test_money_that_is_missing_is_shown(analyst: Connection, database: Database) -> None:
+async def test_missing_money_is_shown(analyst: Connection, database: Database) -> None:
     assert await analyst.fetchval(CONSERVED) == 0
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute("update balance set balance = balance + 0.01 where account_id = 'alice'")
@@ -48,13 +48,13 @@ async def test_money_that_is_missing_is_shown(analyst: Connection, database: Dat
     assert await analyst.fetchval(CONSERVED) == 1
 
 
-@pytest.mark.parametrize("told", statements(), ids=lambda one: f"{one.page}-{one.role}")
-async def test_a_statement_of_a_runbook_is_taken(
-    analyst: Connection, database: Database, told: Statement
+@pytest.mark.parametrize("statement", statements(), ids=lambda value: f"{value.page}-{value.role}")
+async def test_statement_of_a_runbook_runs(
+    analyst: Connection, database: Database, statement: Statement
 ) -> None:
-    connection = await asyncpg.connect(database.url(told.role))
+    connection = await asyncpg.connect(database.url(statement.role))
     try:
         async with connection.transaction():
-            await connection.execute(told.sql)
+            await connection.execute(statement.sql)
     finally:
         await connection.close()

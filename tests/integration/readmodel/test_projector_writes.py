@@ -1,4 +1,4 @@
-"""What a projector writes is what it reads; and the fence counts."""
+"""The statements of a projector: rows are read as they were written, and the fence holds."""
 
 import asyncio
 import random
@@ -36,43 +36,43 @@ HERE = ServerIdentity("1", "00000001")
 
 @pytest.fixture
 async def connection(database: Database) -> AsyncIterator[projector_writes.Connection]:
-    """As a projector, to an open projection of three lanes."""
-    one = await asyncpg.connect(database.url("projector"))
-    await projector_writes.set_numeric_codec(one)
-    await projector_writes.create_projection(one, EPOCH, HERE, lanes_from_start(3))
-    yield one
-    await one.close()
+    """A connection as `projector` to a projection with three lanes."""
+    connection = await asyncpg.connect(database.url("projector"))
+    await projector_writes.set_numeric_codec(connection)
+    await projector_writes.create_projection(connection, EPOCH, HERE, lanes_from_start(3))
+    yield connection
+    await connection.close()
 
 
 # --- the memory store of the unit tests equals Postgres ---
 
 
-def drawn(chance: random.Random) -> list[Incoming]:
-    """Wild records, as the laws of the fold are tried with."""
+def random_batch(rng: random.Random) -> list[Incoming]:
+    """Returns random records, also invalid ones."""
 
     def amount() -> Money:
-        return Money(chance.choice([chance.randint(-9, 9), INT64_MIN]), chance.choice([0, 2, 18]))
+        return Money(rng.choice([rng.randint(-9, 9), INT64_MIN]), rng.choice([0, 2, 18]))
 
-    def what() -> Content:
-        account, id_ = chance.choice([A, B]), TransferId(chance.choice("1234"))
-        kind, version = chance.randrange(12), chance.randrange(5)
+    def content() -> Content:
+        account, id_ = rng.choice([A, B]), TransferId(rng.choice("1234"))
+        kind, version = rng.randrange(12), rng.randrange(5)
         if kind == 0:
             return Erasure(account)
         if kind == 1:
             return Rejected("bad")
         if kind < 7:
-            return Transfer(id_, account, amount(), chance.choice([0, 1, MAX_MILLIS]))
+            return Transfer(id_, account, amount(), rng.choice([0, 1, MAX_MILLIS]))
         return Balance(account, 'c"{},\\', id_ if version else TransferId(""), amount(), version)
 
-    records = [what() for _ in range(chance.randint(0, 12))]
-    return incoming_records(records, [chance.randrange(10**6) for _ in records])
+    records = [content() for _ in range(rng.randint(0, 12))]
+    return incoming_records(records, [rng.randrange(10**6) for _ in records])
 
 
-async def write(connection: projector_writes.Connection, done: BatchRows) -> None:
-    written = await projector_writes.write_batch(connection, "transfers", done)
-    assert written == (len(done.moves), len(done.balances), len(done.transfers))
-    if done.quarantined:
-        await projector_writes.insert_quarantined(connection, done.quarantined)
+async def write(connection: projector_writes.Connection, batch: BatchRows) -> None:
+    result = await projector_writes.write_batch(connection, "transfers", batch)
+    assert result == (len(batch.moves), len(batch.balances), len(batch.transfers))
+    if batch.quarantined:
+        await projector_writes.insert_quarantined(connection, batch.quarantined)
 
 
 async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -> FoldResult:
@@ -87,9 +87,9 @@ async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_memory_store_equals_postgres(connection: projector_writes.Connection, seed: int) -> None:
-    chance, store = random.Random(seed), MemoryStore()
+    rng, store = random.Random(seed), MemoryStore()
     for _ in range(12):
-        batch = drawn(chance)
+        batch = random_batch(rng)
         done = batch_rows([], await onto(connection, batch), "EUR")
         assert done == batch_rows([], fold(batch, store.accounts(), store.listed()), "EUR")
         await write(connection, done)
@@ -97,12 +97,12 @@ async def test_memory_store_equals_postgres(connection: projector_writes.Connect
     rows = await connection.fetch("select * from transfer order by account_id, revision")
     assert [(row["transfer_id"], str(row["amount"]), str(row["total"])) for row in rows] == [
         (row.transfer_id, row.amount, row.total)
-        for row in sorted(store.transfers, key=lambda one: (one.account, one.revision))
+        for row in sorted(store.transfers, key=lambda transfer: (transfer.account, transfer.revision))
     ]
     assert await connection.fetchval("select count(*) from quarantine") == len(store.quarantined)
 
 
-async def test_times_are_exact(connection: projector_writes.Connection) -> None:
+async def test_times_round_trip_exactly(connection: projector_writes.Connection) -> None:
     times = [0, 1, 999, 1_795_540_800_251, MAX_MILLIS - 1, MAX_MILLIS]
     rows = [
         TransferRow(
@@ -111,22 +111,22 @@ async def test_times_are_exact(connection: projector_writes.Connection) -> None:
         for at in times
     ]
     await projector_writes.write_batch(connection, "transfers", BatchRows(transfers=rows))
-    found = await projector_writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
-    assert [found[A, row.transfer_id].occurred_at for row in rows] == times
+    listed = await projector_writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
+    assert [listed[A, row.transfer_id].occurred_at for row in rows] == times
 
 
 # --- the fence ---
 
 
 def move(**changed: Any) -> LaneMove:
-    one = LaneMove(
+    default = LaneMove(
         Lane(0), 1, EPOCH, Offset(0), Offset(0), Offset(5), Offset(6), Offset(4), b"t", None, None, Millis(9),
         Millis(10), None,
     )  # fmt: skip
-    return one._replace(**changed)
+    return default._replace(**changed)
 
 
-async def test_a_claim_makes_the_old_generation_void(connection: projector_writes.Connection) -> None:
+async def test_claim_fences_the_previous_generation(connection: projector_writes.Connection) -> None:
     first = await projector_writes.claim_lane(connection, Lane(0), "one")
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
     assert await projector_writes.move_lanes(connection, [move()]) == 1
@@ -137,21 +137,21 @@ async def test_a_claim_makes_the_old_generation_void(connection: projector_write
     assert await projector_writes.move_lanes(connection, [late._replace(generation=2)]) == 1
 
 
-async def test_the_fence_counts_only_what_is_as_expected(connection: projector_writes.Connection) -> None:
+async def test_fence_moves_only_lanes_in_the_expected_state(connection: projector_writes.Connection) -> None:
     await projector_writes.claim_lane(connection, Lane(0), "one")
-    wrongs: list[dict[str, Any]] = [
+    changes: list[dict[str, Any]] = [
         {"generation": 2},
         {"epoch": "ffffffffffffffff"},
         {"transfers_from": 1},
         {"balances_from": 1},
         {"lane": 7},
     ]
-    for wrong in wrongs:
-        assert await projector_writes.move_lanes(connection, [move(**wrong)]) == 0
+    for change in changes:
+        assert await projector_writes.move_lanes(connection, [move(**change)]) == 0
     assert await projector_writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
 
 
-async def test_complete_as_of_never_goes_back_and_a_side_not_read_keeps_its_mark(
+async def test_as_of_never_decreases_and_an_unread_topic_keeps_its_checkpoint(
     connection: projector_writes.Connection,
 ) -> None:
     await projector_writes.claim_lane(connection, Lane(0), "one")
@@ -178,7 +178,7 @@ async def balances(connection: projector_writes.Connection, *rows: BalanceRow) -
     return (await projector_writes.write_batch(connection, "transfers", BatchRows(balances=rows))).balances
 
 
-async def test_an_account_is_written_only_from_the_revision_it_has(
+async def test_account_is_written_only_at_the_expected_revision(
     connection: projector_writes.Connection,
 ) -> None:
     assert await balances(connection, row(0, 2), row(0, 1, B)) == 2
@@ -194,10 +194,10 @@ def listed(revision: int, id_: str) -> TransferRow:
     )
 
 
-async def test_a_transfer_cannot_be_listed_twice(connection: projector_writes.Connection) -> None:
+async def test_transfer_cannot_be_listed_twice(connection: projector_writes.Connection) -> None:
     async def transfers(*rows: TransferRow, erased: tuple[AccountId, ...] = ()) -> int:
-        done = BatchRows(erased=erased, transfers=rows)
-        return (await projector_writes.write_batch(connection, "transfers", done)).transfers
+        batch = BatchRows(erased=erased, transfers=rows)
+        return (await projector_writes.write_batch(connection, "transfers", batch)).transfers
 
     assert await transfers(listed(1, "t")) == 1
     assert await transfers(listed(2, "t"), listed(3, "u")) == 1
@@ -207,7 +207,7 @@ async def test_a_transfer_cannot_be_listed_twice(connection: projector_writes.Co
     assert await connection.fetchval("select count(*) from transfer") == 2
 
 
-async def test_where_the_fence_does_not_hold_nothing_is_written(
+async def test_batch_of_a_fenced_projector_writes_nothing(
     connection: projector_writes.Connection,
 ) -> None:
     await projector_writes.claim_lane(connection, Lane(0), "one")
@@ -223,7 +223,7 @@ async def test_where_the_fence_does_not_hold_nothing_is_written(
 # --- locks, epochs, quarantine ---
 
 
-async def test_only_a_backend_of_the_same_role_is_ended(
+async def test_only_a_backend_of_the_same_role_is_terminated(
     database: Database, connection: projector_writes.Connection
 ) -> None:
     for role, ended in (("owner", 0), ("projector", 1)):
@@ -238,49 +238,53 @@ async def test_only_a_backend_of_the_same_role_is_ended(
             other.terminate()
 
 
-async def test_an_epoch_is_changed_by_one_only(connection: projector_writes.Connection) -> None:
+async def test_epoch_is_changed_by_a_single_process(connection: projector_writes.Connection) -> None:
     there = ServerIdentity("2", "00000002")
     other = Epoch("f" * 16)
     assert await projector_writes.change_epoch(connection, EPOCH, other, there)
     assert not await projector_writes.change_epoch(connection, EPOCH, Epoch("e" * 16), there)
-    assert {one[0] for one in await connection.fetch("select epoch from lane")} == {other}
-    found = await projector_writes.read_projection(connection)
-    assert found is not None
-    assert found.epoch == other
+    assert {row[0] for row in await connection.fetch("select epoch from lane")} == {other}
+    projection = await projector_writes.read_projection(connection)
+    assert projection is not None
+    assert projection.epoch == other
 
 
-async def test_many_open_one_projection(database: Database) -> None:
+async def test_concurrent_projectors_create_a_single_projection(database: Database) -> None:
     connections = await asyncio.gather(*(asyncpg.connect(database.url("projector")) for _ in range(4)))
     try:
         await asyncio.gather(
             *(
-                projector_writes.create_projection(one, Epoch(f"{number}" * 16), HERE, lanes_from_start(3))
-                for number, one in enumerate(connections)
+                projector_writes.create_projection(
+                    connection, Epoch(f"{number}" * 16), HERE, lanes_from_start(3)
+                )
+                for number, connection in enumerate(connections)
             )
         )
         rows = await connections[0].fetch("select epoch from projection union all select epoch from lane")
         assert len(rows) == 4
-        assert len({one["epoch"] for one in rows}) == 1
+        assert len({row["epoch"] for row in rows}) == 1
     finally:
-        await asyncio.gather(*(one.close() for one in connections))
+        await asyncio.gather(*(connection.close() for connection in connections))
 
 
-async def test_the_server_knows_itself(connection: projector_writes.Connection) -> None:
-    found = await projector_writes.read_projection(connection)
-    assert found == (EPOCH, False, 3)
+async def test_projection_is_known_on_the_server_that_it_names(
+    connection: projector_writes.Connection,
+) -> None:
+    projection = await projector_writes.read_projection(connection)
+    assert projection == (EPOCH, False, 3)
     here = await projector_writes.read_server_identity(connection)
     assert len(here.timeline) == 8
     await projector_writes.change_epoch(connection, EPOCH, EPOCH, here)
     assert await projector_writes.read_projection(connection) == (EPOCH, True, 3)
 
 
-async def test_a_quarantined_record_keeps_its_bytes(connection: projector_writes.Connection) -> None:
-    kept = QuarantineRow(
+async def test_quarantined_record_keeps_its_bytes(connection: projector_writes.Connection) -> None:
+    record = QuarantineRow(
         "transfers", Lane(2), Offset(7), None, b"\x00\xff", '[["h", "ff"]]', Millis(5), "bad"
     )
-    await projector_writes.insert_quarantined(connection, [kept, kept._replace(key=b"", value=None)])
+    await projector_writes.insert_quarantined(connection, [record, record._replace(key=b"", value=None)])
     rows = await connection.fetch("select key, value, headers, state from quarantine order by id")
-    assert [tuple(one) for one in rows] == [
+    assert [tuple(row) for row in rows] == [
         (None, b"\x00\xff", '[["h", "ff"]]', "held"),
         (b"", None, '[["h", "ff"]]', "held"),
     ]

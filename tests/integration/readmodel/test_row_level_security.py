@@ -1,4 +1,4 @@
-"""A gateway's role sees rows of no account but those its statement names, whatever else is wrong with it."""
+"""A gateway sees only accounts that its statement names, even if the statement has a bug (decision 11)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -16,7 +16,7 @@ from tests.servers.database import Database
 EPOCH = Epoch("00000000000000a1")
 NAMES = [AccountId(name) for name in ("EU-1", "EU-2", "alice", "bob")]
 EU_1, EU_2, ALICE, BOB = NAMES
-HERE = Position(EPOCH, Revision(3))
+POSITION = Position(EPOCH, Revision(3))
 
 FILL = f"""
 insert into projection select true, '{EPOCH}', system_identifier, timeline, 1 from server_identity;
@@ -48,8 +48,8 @@ async def gateway(filled: Database) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def named(gateway: Connection, **settings: str) -> tuple[set[str], set[str]]:
-    """Whose balances and transfers a transaction with these settings sees, however it asks."""
+async def visible(gateway: Connection, **settings: str) -> tuple[set[str], set[str]]:
+    """Returns the accounts whose balances and transfers are visible in a transaction with these settings."""
     async with gateway.transaction():
         for name, value in settings.items():
             await gateway.execute("select set_config($1, $2, true)", f"livebalance.{name}", value)
@@ -74,14 +74,14 @@ async def named(gateway: Connection, **settings: str) -> tuple[set[str], set[str
         ({"prefixes": "*"}, set(NAMES), set()),
     ],
 )
-async def test_only_what_was_named_is_there(
+async def test_only_named_accounts_are_visible(
     gateway: Connection, settings: dict[str, str], balances: set[str], transfers: set[str]
 ) -> None:
-    assert await named(gateway, **settings) == (balances, transfers)
-    assert await named(gateway) == (set(), set())  # and no longer than its transaction
+    assert await visible(gateway, **settings) == (balances, transfers)
+    assert await visible(gateway) == (set(), set())  # the setting ends with its transaction
 
 
-async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
+async def test_other_roles_see_all_accounts(filled: Database) -> None:
     for role, table in [
         ("projector", "balance"),
         ("projector", "transfer"),
@@ -92,8 +92,8 @@ async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
         ("owner", "transfer"),
     ]:
         connection = await asyncpg.connect(filled.url(role))
-        found = await connection.fetch(f"select distinct account_id from {table}")
-        assert {row[0] for row in found} == set(NAMES), role
+        result = await connection.fetch(f"select distinct account_id from {table}")
+        assert {row[0] for row in result} == set(NAMES), role
         await connection.close()
 
 
@@ -102,53 +102,56 @@ async def test_all_others_see_what_they_are_granted(filled: Database) -> None:
 READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     "accounts": (
         lambda sql: gateway_reads.read_accounts(
-            sql, [AccountQuery(BOB, None), AccountQuery(ALICE, replace(HERE, revision=Revision(2)))], 9, 9
+            sql, [AccountQuery(BOB, None), AccountQuery(ALICE, replace(POSITION, revision=Revision(2)))], 9, 9
         ),
-        lambda found: [
-            (one.balance and one.balance.client_id, [row.id for row in one.transfers]) for one in found
+        lambda result: [
+            (state.balance and state.balance.client_id, [row.id for row in state.transfers])
+            for state in result
         ],
         [(BOB, ["bob-3", "bob-2", "bob-1"]), (ALICE, ["alice-3"])],
     ),
     "audit": (
-        lambda sql: gateway_reads.read_audit(sql, {ALICE: HERE, BOB: replace(HERE, revision=Revision(2))}),
-        lambda found: found.revisions,
+        lambda sql: gateway_reads.read_audit(
+            sql, {ALICE: POSITION, BOB: replace(POSITION, revision=Revision(2))}
+        ),
+        lambda result: result.revisions,
         {BOB: 3},
     ),
     "older": (
         lambda sql: gateway_reads.read_older(sql, ALICE, TransferId("alice-3"), 9),
-        lambda found: (found.position.revision, [row.id for row in found.transfers]),
+        lambda result: (result.position.revision, [row.id for row in result.transfers]),
         (3, ["alice-2", "alice-1"]),
     ),
     "newer": (
         lambda sql: gateway_reads.read_newer(sql, BOB, Revision(1), 9),
-        lambda found: (found.position.revision, [row.id for row in found.transfers]),
+        lambda result: (result.position.revision, [row.id for row in result.transfers]),
         (3, ["bob-2", "bob-3"]),
     ),
     "transfer": (
         lambda sql: gateway_reads.read_transfer(sql, ALICE, TransferId("alice-2")),
-        lambda found: (found.position.revision, [row.id for row in found.transfers]),
+        lambda result: (result.position.revision, [row.id for row in result.transfers]),
         (3, ["alice-2"]),
     ),
     "edges": (
         lambda sql: statements.read_edges(sql, ALICE, None, None),
-        lambda found: (found.position.revision, found.opening.revision, found.closing.revision),
+        lambda result: (result.position.revision, result.opening.revision, result.closing.revision),
         (3, 0, 3),
     ),
     "revisions": (lambda sql: gateway_reads.read_revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
     "ids": (
         lambda sql: gateway_reads.list_accounts(sql, [ALICE, EU_2], [], "", 9),
-        lambda found: [row.account for row in found],
+        lambda result: [row.account for row in result],
         [EU_2, ALICE],
     ),
     "nothing": (lambda sql: gateway_reads.list_accounts(sql, [], [], "", 9), list, []),
     "prefix": (
         lambda sql: gateway_reads.list_accounts(sql, [BOB], ["EU-"], "EU-1", 9),
-        lambda found: [row.account for row in found],
+        lambda result: [row.account for row in result],
         [EU_2, BOB],
     ),
     "all": (
         lambda sql: gateway_reads.list_accounts(sql, [], [""], "", 9),
-        lambda found: [row.account for row in found],
+        lambda result: [row.account for row in result],
         NAMES,
     ),
 }
@@ -167,11 +170,11 @@ PLANNERS = [
 ]
 
 
-@pytest.mark.parametrize("planner", PLANNERS, ids=lambda planner: ", ".join(planner) or "as it is")
-async def test_what_is_looked_for_is_named_before_however_it_is_planned(
+@pytest.mark.parametrize("planner", PLANNERS, ids=lambda planner: ", ".join(planner) or "default")
+async def test_accounts_are_named_before_the_lookup_in_every_plan(
     filled: Database, planner: dict[str, str]
 ) -> None:
-    """Several times each: the plan of a statement becomes another one when it is asked again."""
+    """Each statement runs several times, because Postgres may change its plan after some executions."""
     connection = await asyncpg.connect(
         filled.url("gateway"), server_settings={**gateway_reads.SETTINGS, **planner}
     )
@@ -203,23 +206,23 @@ STATEMENTS = [
 ]
 
 
-def broken(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
-    """A bug in every statement that has what is right."""
-    for file, name in STATEMENTS:
-        monkeypatch.setattr(file, name, getattr(file, name).replace(right, wrong))
+def plant_bug(monkeypatch: pytest.MonkeyPatch, correct: str, wrong: str) -> None:
+    """Replaces a fragment in every statement that contains it."""
+    for module, name in STATEMENTS:
+        monkeypatch.setattr(module, name, getattr(module, name).replace(correct, wrong))
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_a_statement_that_names_nothing_shows_nothing(
+async def test_statement_that_names_no_account_returns_nothing(
     gateway: Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    broken(monkeypatch, "set_config('livebalance.", "set_config('livebalance.not_")
+    plant_bug(monkeypatch, "set_config('livebalance.", "set_config('livebalance.not_")
     read, shown, _ = READS[name]
     assert shown(await read(gateway)) == NOTHING[name]
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("correct", "wrong"),
     [
         ("account_id = seen.accounts and", ""),
         ("account_id = w.account and", ""),
@@ -231,19 +234,19 @@ async def test_a_statement_that_names_nothing_shows_nothing(
         ("account_id = l.account_id limit", "account_id = 'bob' limit"),
     ],
 )
-async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
-    gateway: Connection, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+async def test_statement_with_a_wrong_lookup_returns_no_other_account(
+    gateway: Connection, monkeypatch: pytest.MonkeyPatch, correct: str, wrong: str
 ) -> None:
-    """It may mix up what it names; what it does not name is not there for it."""
-    before = [getattr(*one) for one in STATEMENTS]
-    broken(monkeypatch, right, wrong)
-    assert before != [getattr(*one) for one in STATEMENTS]
-    alone: list[tuple[AccountId, Read]] = [
+    """Rows of accounts that the statement does not name stay invisible."""
+    before = [getattr(*statement) for statement in STATEMENTS]
+    plant_bug(monkeypatch, correct, wrong)
+    assert before != [getattr(*statement) for statement in STATEMENTS]
+    reads: list[tuple[AccountId, Read]] = [
         (ALICE, lambda sql: gateway_reads.read_accounts(sql, [AccountQuery(ALICE, None)], 9, 9)),
         (
             ALICE,
             lambda sql: gateway_reads.read_accounts(
-                sql, [AccountQuery(ALICE, replace(HERE, revision=Revision(1)))], 9, 9
+                sql, [AccountQuery(ALICE, replace(POSITION, revision=Revision(1)))], 9, 9
             ),
         ),
         (BOB, lambda sql: gateway_reads.read_older(sql, BOB, None, 9)),
@@ -254,6 +257,6 @@ async def test_a_statement_that_looks_elsewhere_finds_nothing_there(
         (ALICE, lambda sql: gateway_reads.list_accounts(sql, [ALICE], [], "", 9)),
         (ALICE, lambda sql: gateway_reads.list_accounts(sql, [], ["ali"], "", 9)),
     ]
-    for account, read in alone:
-        found = str(await read(gateway))
-        assert not [name for name in NAMES if name != account and name in found], found
+    for account, read in reads:
+        result = str(await read(gateway))
+        assert not [name for name in NAMES if name != account and name in result], result

@@ -1,4 +1,4 @@
-"""Analysts take turns if docs/reporting.md is followed."""
+"""With the pool of docs/reporting.md, analysts take turns."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,44 +23,42 @@ select usename, query from pg_stat_activity
 @pytest.fixture
 def pool(postgres_server: Servers, tmp_path: Path) -> Iterator[Pool]:
     if "postgres" not in postgres_server.embedded:
-        pytest.skip("left out: the server is not one that trusts everyone")
+        pytest.skip("left out: the server does not trust every user")
     pool = Pool(tmp_path, postgres_server.postgres("owner", "").rstrip("/"), "analyst", "ana")
     pool.start()
     yield pool
     pool.stop()
 
 
-async def ask(address: str, *words: str) -> str:
-    """What psql is answered, a value a line."""
-    command = [f"{_BIN}/psql", address, "-qAtX", "-v", "ON_ERROR_STOP=1", *words]
-    asking = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+async def psql(address: str, *arguments: str) -> str:
+    """Returns the output of psql, one value per line."""
+    command = [f"{_BIN}/psql", address, "-qAtX", "-v", "ON_ERROR_STOP=1", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(60):
-        answer, _ = await asking.communicate()
-    assert asking.returncode == 0
-    return answer.decode()
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
 
 
-async def test_ten_ask_at_once_and_one_is_answered_at_a_time(
-    pool: Pool, ana: str, database: Database
-) -> None:
+async def test_ten_analysts_run_one_statement_at_a_time(pool: Pool, ana: str, database: Database) -> None:
     owner = await asyncpg.connect(database.url("owner"))
-    places = [f"{pool.address(user)}/{database.name}" for user in ("analyst", "ana") * (NUMBER // 2)]
-    asking = asyncio.gather(*(ask(place, *["-c", SLOW] * 3) for place in places))
+    addresses = [f"{pool.address(user)}/{database.name}" for user in ("analyst", "ana") * (NUMBER // 2)]
+    queries = asyncio.gather(*(psql(address, *["-c", SLOW] * 3) for address in addresses))
     seen: set[str] = set()
-    while not asking.done():
+    while not queries.done():
         active = await owner.fetch(_ACTIVE)
         assert len(active) <= 1, active
         seen |= {row["usename"] for row in active}
-    assert await asking == ["300000\n" * 3] * NUMBER
+    assert await queries == ["300000\n" * 3] * NUMBER
     assert seen == {"analyst", "ana"}
     await owner.close()
 
 
-async def test_limits_and_snapshots_hold_through_it(pool: Pool, ana: str, database: Database) -> None:
-    told = await ask(
+async def test_limits_and_snapshots_work_through_the_pool(pool: Pool, ana: str, database: Database) -> None:
+    output = await psql(
         f"{pool.address('ana')}/{database.name}",
         *("-c", "begin", "-c", "select count(*) from balances", "-c", "select current_user"),
         *("-c", "show transaction_isolation", "-c", "show transaction_read_only", "-c", "commit"),
         *("-c", "show statement_timeout"),
     )
-    assert told.split("\n") == ["0", "ana", "repeatable read", "on", "30s", ""]
+    assert output.split("\n") == ["0", "ana", "repeatable read", "on", "30s", ""]

@@ -1,4 +1,4 @@
-"""The two accounts of docs/reporting.md."""
+"""Rows for the two accounts in the examples of docs/reporting.md."""
 
 FILL = """
 insert into projection select true, '00000000000000a1', system_identifier, timeline, 1 from server_identity;
