@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 
 import pytest
 
 from livebalance.runtime import logs
+from livebalance.stack.paths import PROJECT
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
 
@@ -41,3 +43,9 @@ def test_library_over_the_rate_limit_is_suppressed_and_counted(
     now = 11.0
     library.error("no broker")
     assert "(95 lines suppressed)" in capsys.readouterr().err
+
+
+def test_rate_limited_loggers_are_loggers_of_the_gateway() -> None:
+    sources = (PROJECT / "services" / "gateway").rglob("*.py")
+    names = {name for file in sources for name in re.findall(r'logs\.get\("(\w+)"\)', file.read_text())}
+    assert set(logs.CLIENT_LOGGERS) - names == set()
