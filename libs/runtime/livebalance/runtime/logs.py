@@ -10,7 +10,7 @@ import structlog
 from livebalance.runtime import redact
 
 # Loggers of events that any client can cause. They are rate limited, so that clients cannot fill the disk.
-CLIENT_LOGGERS = ("websocket", "sse", "http", "relay", "deltas")
+CLIENT_LOGGERS = ("http", "redis", "session", "sse", "websocket")
 _CLIENT_LINES_PER_SECOND = 20
 _KAFKA_LINES_PER_SECOND = 5  # while a broker is down, aiokafka logs 80
 
