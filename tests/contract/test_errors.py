@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from livebalance.gateway.telemetry import metrics as of_gateway
 from livebalance.projector import metrics as of_projector
 from livebalance.projector.fold import account, fold
-from livebalance.runtime.config.environment import known
+from livebalance.runtime.config.environment import known_variables
 from livebalance.stack.paths import PROJECT
 from livebalance.wire.close import _MESSAGES, CloseCode
 from livebalance.wire.frame import ErrorCode, SnapshotReason, Status
@@ -98,7 +98,7 @@ def test_metrics_and_settings_that_it_names_exist() -> None:
     assert told
     assert told <= names(of_gateway) | names(of_projector)
     settings = set(re.findall(r"\bLIVEBALANCE_[A-Z_]+[A-Z]", PAGE))
-    assert settings <= known()
+    assert settings <= known_variables()
 
 
 def test_no_row_lacks_a_cell() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livebalance.runtime.config.environment import kinds
+from livebalance.runtime.config.environment import service_settings
 from livebalance.runtime.config.settings import ServiceSettings
 from scripts.docs import PAGES, PROJECT
 
@@ -14,6 +14,6 @@ def test_generated_page_matches_the_code(name: str) -> None:
 
 def test_every_setting_has_a_description() -> None:
     shared = ServiceSettings.model_fields
-    for kind in kinds().values():
+    for kind in service_settings().values():
         for field, info in kind.model_fields.items():
             assert info.description or shared[field].description, field

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from livebalance.runtime.config.environment import known
+from livebalance.runtime.config.environment import known_variables
 from tests.contract.chart import helm, page
 from tests.contract.chart.objects import chosen, container, of
 
@@ -68,7 +68,7 @@ def test_the_pod_is_told_what_there_is() -> None:
         for key in re.findall(r"--from-literal=(\S+?)=", rest)
     }
     for one in container(pod()["spec"])["env"]:
-        assert one["name"] in known()
+        assert one["name"] in known_variables()
         secret = one.get("valueFrom", {}).get("secretKeyRef")
         assert secret is None or (secret["name"], secret["key"]) in keys
 

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from livebalance.readmodel.__main__ import MigrationSettings
-from livebalance.runtime.config.environment import kinds, read, variable
+from livebalance.runtime.config.environment import read_settings, service_settings, variable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import SettingsError
 from tests.contract.chart import helm
@@ -23,7 +23,7 @@ VALUES = {  # what the Secrets hold, by the file that a key of theirs becomes
     "livebalance_schema_registry": "https://registry.example.org",
     "livebalance_jwks": json.dumps({"keys": [{"kty": "oct", "kid": "1", "k": "c2VjcmV0" * 8}]}),
 }
-SERVICES: dict[str, type[ServiceSettings]] = {**kinds(), "migrations": MigrationSettings}
+SERVICES: dict[str, type[ServiceSettings]] = {**service_settings(), "migrations": MigrationSettings}
 
 
 def authority(directory: Path) -> dict[str, bytes]:
@@ -62,7 +62,7 @@ def told(service: str, pod: helm.Document, root: Path, monkeypatch: pytest.Monke
         if name.startswith("LIVEBALANCE_"):
             monkeypatch.setenv(name, value.replace(MOUNTED, str(root)))
     mount(pod, root)
-    return read(SERVICES[service])
+    return read_settings(SERVICES[service])
 
 
 RENDERED = pytest.mark.parametrize("name", helm.SETS)
