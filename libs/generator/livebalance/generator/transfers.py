@@ -27,7 +27,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class TransferPair(NamedTuple):
-    """The two records of a transfer: one account is debited, the other is credited."""
+    """The two records of a transfer: a debit of an account and a credit of another account."""
 
     debit: Transfer
     credit: Transfer

@@ -1,10 +1,10 @@
-"""Removes secrets from log values, and cuts long ones to a length that still identifies them."""
+"""Removes secrets from log values, and cuts long values."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-MAX_TEXT = 200  # characters of one value
+MAX_TEXT = 200  # characters of a value
 MAX_TRACE = 20_000  # characters of a traceback
 MAX_DEPTH = 4  # levels of a nested value; deeper levels become "…"
 

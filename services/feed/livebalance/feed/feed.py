@@ -15,7 +15,7 @@ from livebalance.generator.transfers import AccountPicker, TransferPair, run_nam
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate, fate_of
 
-_MAX_BATCH = 1_000  # transfers in one Kafka transaction, or unacknowledged at once
+_MAX_BATCH = 1_000  # transfers per Kafka transaction, or unacknowledged at once
 _MAX_BACKOFF_SECONDS = 5.0
 
 _log = logs.get("feed")

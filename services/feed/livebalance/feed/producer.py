@@ -14,11 +14,11 @@ from livebalance.runtime.schema.values import Values
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.record import Balance, Transfer
 
-TRANSACTIONAL_ID = "feed"  # the same for all feeds of a topic: starting one fences the previous one
+TRANSACTIONAL_ID = "feed"  # the same for all feeds of a topic: a feed that starts fences the previous feed
 
 
 class FeedProducer:
-    """Writes records and waits for the acknowledgement, each call in one transaction if `transactional`.
+    """Writes records and waits for the acknowledgement, each call in a transaction if `transactional`.
 
     A call raises TimeoutError or KafkaError. After an error the producer cannot be used, and the records of
     the failed call may have been written.
@@ -82,7 +82,7 @@ class FeedProducer:
 
 @contextlib.asynccontextmanager
 async def connected_producer(settings: FeedSettings, transactional: bool) -> AsyncIterator[FeedProducer]:
-    """Connects a producer. A transactional one fences the previous feed and ends its open transaction."""
+    """Connects a producer. If transactional, it fences the previous feed and ends its open transaction."""
     values = Values(settings)
     transactional_id = f"{TRANSACTIONAL_ID}-{settings.transfers_topic}" if transactional else None
     producer = create_producer(settings.broker, settings.name, transactional_id)

@@ -1,4 +1,4 @@
-"""The ledger of one partition: decides which balances a transfer makes. Pure: it reads and writes nothing."""
+"""The ledger of a partition: decides which balances a transfer makes. Pure: it reads and writes nothing."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -37,7 +37,7 @@ class LedgerAccount(NamedTuple):
 
 
 class Ledger:
-    """The balances of one partition's accounts, and the recent transfer ids.
+    """The balances of a partition's accounts, and the recent transfer ids.
 
     Transfers are applied and balances are restored in the order of their topics. If the caller fails to write
     a decision, the ledger is ahead of the topic: it is discarded and restored.
@@ -51,7 +51,7 @@ class Ledger:
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
     def restore(self, balance: Balance, source: Offset = NO_OFFSET) -> None:
-        """Restores the next balance record. `source` is its header `source-offset`, if it has one."""
+        """Restores the next balance record. `source` is its header `source-offset`, if present."""
         known = self._accounts.get(balance.account)
         newest = max(source, known.source) if known else source
         self._accounts[balance.account] = LedgerAccount(balance, newest)
@@ -66,7 +66,7 @@ class Ledger:
             self._remember_id(offset, transfer)
 
     def has_unknown_account(self, transfers: Iterable[Transfer]) -> bool:
-        """Returns whether the account of at least one transfer has no balance yet."""
+        """Returns whether any of the transfers belongs to an account without a balance."""
         return any(transfer.account not in self._accounts for transfer in transfers)
 
     def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Decision:

@@ -35,7 +35,7 @@ def transactional_id(topic: str, partition: Lane) -> str:
 
 
 class Partition:
-    """Owns one partition from `claim` to `release`, or until another recorder claims it.
+    """Owns a partition from `claim` to `release`, or until another recorder claims it.
 
     Then every call raises ProducerFenced. After any error only `release` may be called, because the ledger
     can be ahead of the topic.
@@ -64,7 +64,7 @@ class Partition:
         self._ledger = await self._restore.ledger(self.next_offset)
 
     async def record(self, batch: list[ConsumerRecord]) -> None:
-        """Applies a batch, and commits its balances and offset in one Kafka transaction."""
+        """Applies a batch, and commits its balances and offset in a single Kafka transaction."""
         await self._values.fetch_schemas(record.value for record in batch)
         with metrics.seconds.labels("apply").time():
             decisions = await self._apply(batch)

@@ -1,4 +1,4 @@
-"""The recorder's loop: transfers in, balances out, each batch of a partition in one Kafka transaction."""
+"""The recorder's loop: transfers in, balances out, each batch of a partition in a Kafka transaction."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import millis
 
 _POLL_SECONDS = 0.2
-_PAUSE_SECONDS = 0.02  # after a batch: small transactions cost the broker as much as large ones
+_PAUSE_SECONDS = 0.02  # after a batch: small transactions cost the broker as much as large transactions
 _MAX_BACKOFF_SECONDS = 5.0
 
 _log = logs.get("recorder")

@@ -17,7 +17,7 @@ _log = logs.get("recorder")
 
 
 class Restore:
-    """Reads both topics of one partition number into a ledger."""
+    """Reads both topics of a partition number into a ledger."""
 
     def __init__(self, settings: RecorderSettings, values: Values, partition: Lane) -> None:
         self._settings, self._values = settings, values

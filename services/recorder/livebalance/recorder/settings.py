@@ -17,7 +17,7 @@ class RecorderSettings(ServiceSettings):
     duplicate_window_offsets: Annotated[int, Field(ge=0)] = 10_000
     """Offsets within which a repeated transfer id counts as a duplicate. 0: no id is remembered."""
     batch_records: Count = 2_000
-    """Maximum transfers of one fetch. Each partition commits its part in one Kafka transaction."""
+    """Maximum transfers of one fetch. Each partition commits its part in its own transaction."""
     session_timeout_ms: Count = 10_000
     """Milliseconds without a heartbeat after which other recorders take over the partitions."""
     kafka_timeout_seconds: Seconds = 30.0

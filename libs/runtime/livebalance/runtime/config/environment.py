@@ -1,4 +1,4 @@
-"""Reads a service's settings from the environment, and lists every mistake in them, one line each.
+"""Reads a service's settings from the environment, and lists every mistake in them, a line each.
 
 A line names the variable and says what it should be. No line contains a value, because a value can be secret.
 """
@@ -78,7 +78,7 @@ def read_settings(settings_type: type[Settings]) -> Settings:
     """Returns the settings that the environment and the directory of secrets hold.
 
     Raises:
-        SettingsError: At least one setting is unknown, missing or invalid. It has a line for each mistake.
+        SettingsError: A setting is unknown, missing or invalid. The error has a line for each mistake.
     """
     files, file_errors = _secret_files(os.environ.get(SECRETS_DIRECTORY))
     lines = [*_unknown_variables([*os.environ, *files]), *file_errors]

@@ -16,8 +16,8 @@ async def fetch_evenly(
 ) -> Fetched:
     """Returns up to `max_records` records that are already fetched, first an equal share of each partition.
 
-    aiokafka empties one partition before it turns to the next. In a backlog, a service that joins two topics
-    would otherwise receive only records of one topic at first.
+    aiokafka empties a partition before it turns to the next. In a backlog, a service that joins two topics
+    would otherwise receive only records of the first topic for a while.
     """
     fetched: Fetched = {}
     share, room = max(1, max_records // len(partitions)), max_records

@@ -1,4 +1,4 @@
-"""An idempotent Kafka producer. Starting one with a transactional id fences every earlier owner of the id."""
+"""An idempotent Kafka producer. With a transactional id, its start fences every earlier owner of the id."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from livebalance.runtime.kafka.connection import Broker
 _STOP_SECONDS = 3.0
 _TRANSACTION_MS = 10_000  # longest time that a dead owner's open transaction holds back readers
 _BATCH_BYTES = 128 * 1024
-_RETRY_MS = 20  # brokers reject a new transaction while they still complete the previous one
+_RETRY_MS = 20  # brokers reject a new transaction while they still complete the previous transaction
 
 
 class OutgoingRecord(NamedTuple):

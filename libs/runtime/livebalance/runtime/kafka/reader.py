@@ -9,7 +9,7 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.wire.identity import Offset
 from livebalance.wire.timestamp import Millis
 
-_WAIT_MS = 20  # longest wait of one fetch for records that do not exist yet
+_WAIT_MS = 20  # longest wait of a fetch for records that do not exist yet
 
 OnRecord = Callable[[ConsumerRecord], None]
 Prepare = Callable[[Iterable[bytes | None]], Awaitable[None]]  # fetches the schemas of values (decision 15)

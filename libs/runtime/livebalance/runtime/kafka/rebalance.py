@@ -7,8 +7,8 @@ class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
     """Counts assignments and revocations, and does nothing else. See docs/guarantees.md#assignment.
 
     aiokafka wakes a waiting `getmany` before `on_partitions_assigned` has returned, and only logs exceptions
-    raised there. So nothing is claimed or sought here: the loop compares numbers and discards a batch that
-    was read under another assignment.
+    raised there. So the listener neither claims nor seeks: the loop compares numbers, and discards a batch
+    that was read under another assignment.
     """
 
     def __init__(self) -> None:

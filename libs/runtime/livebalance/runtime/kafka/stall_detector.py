@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 Key = TypeVar("Key", bound=Hashable)
 
-MAX_STEP_SECONDS = 1.0  # most that one check adds to a silence, because a paused process has not waited
+MAX_STEP_SECONDS = 1.0  # most that a check adds to a silence, because a paused process has not waited
 
 
 class SilenceTimer(Generic[Key]):
@@ -60,7 +60,7 @@ EndOffsets = Mapping[TopicPartition, int]
 
 
 class PartitionProgress(NamedTuple):
-    """Where a loop stands in one partition."""
+    """Where a loop stands in a partition."""
 
     last_answer: int | None  # time of the broker's last answer to a fetch, in any unit
     next_offset: int  # offset after the last processed record

@@ -41,7 +41,7 @@ async def describe_topics(broker: Broker, transfers: str, balances: str) -> Sour
 
 
 def partition_count_error(topics: SourceTopics) -> str | None:
-    """Returns a message if the partition counts differ: a lane is one partition number of both topics."""
+    """Returns a message if the partition counts differ: a lane is a partition number of both topics."""
     transfers, balances = topics.transfers, topics.balances
     if topics.partitions[transfers] == topics.partitions[balances]:
         return None
@@ -52,7 +52,7 @@ def partition_count_error(topics: SourceTopics) -> str | None:
 
 
 def topics_error(topics: SourceTopics) -> str | None:
-    """Returns a line that says why no projection can be built and what to do, or None if it can."""
+    """Returns why no projection can be built and what to do, in one line, or None if there is no reason."""
     if error := partition_count_error(topics):
         return error
     transfers, balances = topics.transfers, topics.balances

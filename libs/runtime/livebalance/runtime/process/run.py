@@ -15,7 +15,7 @@ from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.errors import SettingsError, StartupError
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
-GC_THRESHOLDS = 50_000, 50, 50  # objects of generation 0; collections until generations 1 and 2
+GC_THRESHOLDS = 50_000, 50, 50  # objects before a collection; collections before the next generation
 Service = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 

@@ -20,7 +20,7 @@ _NODE_TIMEOUT_SECONDS = 1.0
 
 
 async def open_connection(redis: RedisUrl, node: RedisNode) -> Streams:
-    """Opens a connection, logs in, and waits for the first reply. Raises one of UNAVAILABLE."""
+    """Opens a connection, logs in, and waits for the first reply. Raises an error of UNAVAILABLE."""
     reader, writer = await asyncio.open_connection(*node, ssl=redis.tls or None)
     try:
         writer.write(pack_command("AUTH", *redis.login) if redis.login else pack_command("PING"))
@@ -49,7 +49,7 @@ async def read_replies(reader: asyncio.StreamReader, count: int) -> list[Any]:
 
 
 async def execute(redis: RedisUrl, node: RedisNode, *command: str) -> Any:
-    """Executes one command on its own connection and returns the reply. Raises one of UNAVAILABLE."""
+    """Executes a command on its own connection and returns the reply. Raises an error of UNAVAILABLE."""
     reader, writer = await open_connection(redis, node)
     try:
         writer.write(pack_command(*command))
@@ -59,7 +59,7 @@ async def execute(redis: RedisUrl, node: RedisNode, *command: str) -> Any:
 
 
 async def read_slots(redis: RedisUrl, nodes: Iterable[RedisNode]) -> ClusterSlots:
-    """Returns the slot map of the first node that has one. Each node has a second to answer.
+    """Returns the slot map of the first node that answers with it. Each node has a second to answer.
 
     Raises:
         UNAVAILABLE: No node answered with a slot map. The error is the last node's.

@@ -23,10 +23,10 @@ from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.avro import Schema, SchemaId, schema_id
 from livebalance.wire.kafka.codec import Kind
 
-_TIMEOUT_SECONDS = 5.0  # of one request
+_TIMEOUT_SECONDS = 5.0  # per request
 _ATTEMPTS = 3
 _UNKNOWN_SECONDS = 60.0  # until an unknown id is requested again
-_MAX_SCHEMAS = 10_000  # cached; the oldest is dropped for a new one
+_MAX_SCHEMAS = 10_000  # cached; a new schema replaces the oldest
 _JSON = "application/vnd.schemaregistry.v1+json"
 _OWN_SCHEMAS: dict[Kind, tuple[str, Schema]] = {
     "transfer": (avro.TRANSFER_SCHEMA_TEXT, avro.TRANSFER_SCHEMA),
