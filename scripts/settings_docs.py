@@ -14,7 +14,7 @@ _HEAD = """\
 Every service reads its settings from environment variables. An empty variable counts as not set.
 
 The name of a setting says its unit: a duration ends in `_SECONDS` or `_MS`, a size in `_BYTES`, and a rate
-(per second) in `_RATE` or `_RATE_PER_ADDRESS`. A limit begins with `MAX_`.
+(per second) in `_RATE` or `_RATE_PER_ADDRESS`. A limit has `MAX` in its name.
 
 A setting can also be a file: `LIVEBALANCE_SECRETS_DIRECTORY` names a directory, and the file's name is the
 variable in lower case (`livebalance_jwks`). Use files for the settings that are marked as secret below.

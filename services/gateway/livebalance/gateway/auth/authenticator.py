@@ -42,7 +42,7 @@ class Authenticator:
         self.on_revoked: Callable[[Iterable[Revocation]], object] = self.revocations.add
         self._keys, expected = config.load(auth_config)
         if auth_config.demo_secret:
-            _log.warning("demo mode enabled: any client gets a token for every account")
+            _log.warning("demo mode enabled", effect="any client gets a token for every account")
         self._tokens = TokenVerifier(self._keys, expected)
         self._pool = pool
         self._poll_seconds = poll_seconds

@@ -49,9 +49,8 @@ QUEUE_OVERFLOWS = Counter(
 )
 COMMIT_TO_SOCKET = Histogram(
     "livebalance_gateway_commit_to_socket_seconds",
-    "Seconds from the Kafka timestamp of a delta's newest record (the producer's or the broker's clock) "
-    "until the delta is written to the transports of the clients that accept it at once (this gateway's "
-    "clock). A sample of the deltas.",
+    "Seconds from the Kafka timestamp of a delta's newest record until the delta is written to clients that "
+    "accept it at once. The clocks are the producer's or broker's, and this gateway's. A sample of the deltas.",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
 )
 SNAPSHOTS = init_labels(
@@ -113,8 +112,8 @@ DROPPED = init_labels(
 REDIS_LOST = init_labels(
     Counter(
         "livebalance_gateway_redis_disconnects",
-        "Connections to Redis that were lost or could not be made. deaf: probes did not come back on an open "
-        "connection.",
+        "Connections to Redis that were lost or could not be made. deaf: an open connection did not deliver "
+        "probes.",
         ["reason"],
     ),
     ["closed", "deaf", "refused", "timeout", "unreachable"],
@@ -125,7 +124,7 @@ PROBE_SECONDS = Gauge(
 )
 PROBE_MISSED = Counter(
     "livebalance_gateway_redis_probes_missed",
-    "Probes that did not come back. After two in a row the gateway reconnects.",
+    "Probes that Redis did not deliver. The gateway reconnects when it has missed two in a row.",
 )
 REPAIRS = init_labels(
     Counter(
@@ -186,6 +185,6 @@ _CLIENT_CODES = frozenset({1000, 1001, 1005, 1006})
 
 
 def count_closed(code: int, reason: str) -> None:
-    """Counts a closed connection. Unusual codes that clients chose share one series."""
+    """Counts a closed connection. Unusual codes that clients chose share a series."""
     known = reason != "client" or code in _CLIENT_CODES
     CLOSED.labels(int(code) if known else "other", reason).inc()
