@@ -86,12 +86,12 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> "Previous":
 
     In CI it fails if the history is complete but does not have that release.
     """
-    from tests.previous import NoHistoryError, is_whole, unpack
+    from tests.previous import NoHistoryError, is_complete_clone, unpack
 
     try:
         return unpack(tmp_path_factory.mktemp("previous"))
     except NoHistoryError as missing:
-        (pytest.fail if os.environ.get("CI") and is_whole() else pytest.skip)(f"skipped: {missing}")
+        (pytest.fail if os.environ.get("CI") and is_complete_clone() else pytest.skip)(f"skipped: {missing}")
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +130,7 @@ def redis_url(redis_server: "Servers") -> str:
 
 @pytest.fixture
 def own_redis(paths: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
-    """A Redis server for one test, which may stop it."""
+    """A Redis server for a single test, which may stop it."""
     from livebalance.stack.paths import StatePaths
     from livebalance.stack.servers.servers import Servers
 
@@ -142,7 +142,7 @@ def own_redis(paths: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
 
 @pytest.fixture
 def redis_cluster(paths: "StatePaths", tmp_path: Path) -> "Iterator[RedisCluster]":
-    """A Redis cluster for one test, which may stop its nodes. It needs a password."""
+    """A Redis cluster for a single test, which may stop its nodes. It needs a password."""
     from livebalance.stack.paths import StatePaths
     from tests.servers.redis_cluster import RedisCluster
 
@@ -152,7 +152,7 @@ def redis_cluster(paths: "StatePaths", tmp_path: Path) -> "Iterator[RedisCluster
 
 @pytest.fixture
 def channel_prefix() -> str:
-    """A channel prefix for one test. Redis' pub/sub does not separate databases."""
+    """A channel prefix for a single test. Redis' pub/sub does not separate databases."""
     return _unique("test") + ":"
 
 

@@ -1,4 +1,4 @@
-"""The code of the release before, beside today's: unpacked from the history, run with today's libraries."""
+"""The code of the previous release, unpacked from the Git history. It runs with the present dependencies."""
 
 import io
 import os
@@ -11,38 +11,40 @@ from typing import Any, NamedTuple
 from livebalance.stack.paths import PROJECT
 
 PINNED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
-_WITHIN = 30  # seconds
+_TIMEOUT_SECONDS = 30
 
 
 class Previous(NamedTuple):
+    """A directory with the code of the previous release."""
+
     root: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """With it a Python has this code of `livebalance`: it goes before what is installed."""
+        """The environment in which Python imports this code instead of the installed packages."""
         members = sorted(member.parent for member in self.root.glob("*/*/pyproject.toml"))
         return {"PYTHONPATH": os.pathsep.join(map(str, members))}
 
 
 class NoHistoryError(Exception):
-    """There is no such commit in this clone."""
+    """The commit of the previous release is not in this clone."""
 
 
-def unpack(into: Path) -> Previous:
-    """Raises NoHistoryError."""
+def unpack(directory: Path) -> Previous:
+    """Unpacks the previous release. Raises NoHistoryError."""
     try:
-        packed = _git("archive", "--format=zip", PINNED["commit"])
-    except (OSError, subprocess.CalledProcessError) as missing:
+        content = _git("archive", "--format=zip", PINNED["commit"])
+    except (OSError, subprocess.CalledProcessError) as error:
         raise NoHistoryError(
-            f"this clone has no commit {PINNED['commit'][:12]}, the release before (git fetch --unshallow)"
-        ) from missing
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        archive.extractall(into)
-    return Previous(into)
+            f"this clone has no commit {PINNED['commit'][:12]}, the previous release (git fetch --unshallow)"
+        ) from error
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(directory)
+    return Previous(directory)
 
 
-def is_whole() -> bool:
-    """Whether this is a clone that has all that was before its last commit."""
+def is_complete_clone() -> bool:
+    """Tells whether this clone has the whole history."""
     try:
         return _git("rev-parse", "--is-shallow-repository").strip() == b"false"
     except (OSError, subprocess.CalledProcessError):
@@ -51,5 +53,5 @@ def is_whole() -> bool:
 
 def _git(*words: str) -> bytes:
     return subprocess.run(
-        ["git", *words], cwd=PROJECT, check=True, capture_output=True, timeout=_WITHIN
+        ["git", *words], cwd=PROJECT, check=True, capture_output=True, timeout=_TIMEOUT_SECONDS
     ).stdout

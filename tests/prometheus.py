@@ -1,4 +1,4 @@
-"""Prometheus and its tool, as this machine has them."""
+"""Runs the Prometheus and the promtool that are installed on this machine."""
 
 import asyncio
 import os
@@ -16,40 +16,44 @@ import yaml
 from livebalance.stack.paths import free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 
-EVERY = "500ms"  # it scrapes and looks at its rules
+INTERVAL = "500ms"  # of scrapes and of the evaluation of rules
 
 
-def found(name: str) -> str:
-    """Path of `prometheus` or `promtool`. Without it the test is left out, and says so; in CI it fails."""
+def binary(name: str) -> str:
+    """Returns the path of `prometheus` or `promtool`. Without it the test is skipped; in CI it fails."""
     path = shutil.which(name)
     if path is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            f"left out: no {name} here (Debian: the package prometheus)"
+            f"skipped: {name} is not installed (Debian: the package prometheus)"
         )
     return path
 
 
 def promtool(*words: str | Path) -> None:
-    """Fails with what it prints."""
-    answer = subprocess.run(
-        [found("promtool"), *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+    """Runs promtool. If it fails, the test fails with its output."""
+    result = subprocess.run(
+        [binary("promtool"), *map(str, words)], capture_output=True, text=True, timeout=60, check=False
     )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def hurried(rules: str) -> str:
-    """The same rules, but each has to hold for a second only."""
+def shorten(rules: str) -> str:
+    """Returns the rules with each `for` set to one second."""
     return re.sub(r"^( +for:) \w+$", r"\1 1s", rules, flags=re.MULTILINE)
 
 
 class Prometheus:
-    """On loopback, with rules, for processes at these ports."""
+    """A Prometheus on loopback, with these rules, that scrapes these ports."""
 
     def __init__(self, directory: Path, rules: str, ports: Iterable[int]) -> None:
         (directory / "rules.yml").write_text(rules)
         targets = [f"127.0.0.1:{port}" for port in ports]
         configuration = {
-            "global": {"scrape_interval": EVERY, "scrape_timeout": EVERY, "evaluation_interval": EVERY},
+            "global": {
+                "scrape_interval": INTERVAL,
+                "scrape_timeout": INTERVAL,
+                "evaluation_interval": INTERVAL,
+            },
             "rule_files": ["rules.yml"],
             "scrape_configs": [{"job_name": "livebalance", "static_configs": [{"targets": targets}]}],
         }
@@ -61,16 +65,16 @@ class Prometheus:
             "web.listen-address": f"127.0.0.1:{port}",
             "log.level": "warn",
         }
-        words = [f"--{name}={value}" for name, value in options.items()]
+        arguments = [f"--{name}={value}" for name, value in options.items()]
         log = directory / "prometheus.log"
-        self.child = ChildProcess("prometheus", [found("prometheus"), *words], log, bare_environment())
+        self.child = ChildProcess("prometheus", [binary("prometheus"), *arguments], log, bare_environment())
         self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10)
 
     async def start(self) -> None:
-        """Ready when it returns."""
+        """Starts Prometheus, and waits until it is ready."""
         self.child.start()
         async with asyncio.timeout(20):
-            while not await self._is_ready():  # noqa: ASYNC110 - HTTP tells only who asks
+            while not await self._is_ready():  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.05)
 
     async def _is_ready(self) -> bool:
@@ -84,15 +88,15 @@ class Prometheus:
         await self._client.aclose()
         self.child.stop()
 
-    async def ask(self, query: str) -> Sequence[dict[str, Any]]:
-        """What PromQL gives now. Raises httpx.HTTPStatusError."""
-        answer = await self._client.get("/api/v1/query", params={"query": query})
-        answer.raise_for_status()
-        result: Sequence[dict[str, Any]] = answer.json()["data"]["result"]
+    async def query(self, query: str) -> Sequence[dict[str, Any]]:
+        """Returns the present result of a PromQL query. Raises httpx.HTTPStatusError."""
+        response = await self._client.get("/api/v1/query", params={"query": query})
+        response.raise_for_status()
+        result: Sequence[dict[str, Any]] = response.json()["data"]["result"]
         return result
 
-    async def firing(self) -> set[str]:
-        """The names of alerts."""
-        answer = await self._client.get("/api/v1/alerts")
-        alerts = answer.raise_for_status().json()["data"]["alerts"]
-        return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
+    async def firing_alerts(self) -> set[str]:
+        """Returns the names of the alerts that fire."""
+        response = await self._client.get("/api/v1/alerts")
+        alerts = response.raise_for_status().json()["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}

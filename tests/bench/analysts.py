@@ -41,9 +41,9 @@ from tests.bench.analyst_processes import answers, asking
 from tests.bench.backlog import PARTITIONS, Accounts, fill
 from tests.bench.process_cpu import cpu, make_last, pin
 from tests.integration.projector.pipeline import Pipeline
-from tests.pool import Pool
 from tests.servers.database import Database, make_template
-from tests.standby import Standby
+from tests.servers.pgbouncer import PgBouncer
+from tests.servers.standby import Standby
 
 REST = 180.0  # seconds for what is left of a backlog
 FILLED = "filled"
@@ -185,9 +185,9 @@ def asked_of(
     if ground.pool:
         directory = home / "pool"
         directory.mkdir()
-        pool = Pool(directory, direct, "analyst")
+        pool = PgBouncer(directory, direct, "analyst")
         pool.start()
-        yield pool.address("analyst"), behind
+        yield pool.url("analyst"), behind
         pool.stop()
     elif ground.standby:
         standby = Standby(

@@ -106,7 +106,7 @@ async def open_transaction(stack: MonitoredStack) -> AsyncIterator[None]:
         await producer.begin_transaction()
         await producer.send_and_wait(topic, value, INCONSISTENT.encode(), 0)
         async with asyncio.timeout(20):
-            while not await stack.prometheus.ask("max(livebalance_projector_open_transaction_seconds) > 5"):  # noqa: ASYNC110
+            while not await stack.prometheus.query("max(livebalance_projector_open_transaction_seconds) > 5"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         yield
         await producer.abort_transaction()
@@ -118,7 +118,7 @@ async def competing_projector(stack: MonitoredStack) -> AsyncIterator[None]:
     for fence in range(1, FENCES + 1):
         await stack.execute_as_owner("update lane set generation = generation + 1")
         async with asyncio.timeout(20):
-            while not await stack.prometheus.ask(f"{FENCED} >= {fence} and {OWNED} > 0"):  # noqa: ASYNC110
+            while not await stack.prometheus.query(f"{FENCED} >= {fence} and {OWNED} > 0"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     yield
 

@@ -20,7 +20,7 @@ from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from tests.contract.alerts import RULES
-from tests.prometheus import Prometheus, hurried
+from tests.prometheus import Prometheus, shorten
 from tests.servers.database import Database
 from tests.tokens import SECRET, token_source
 
@@ -63,7 +63,7 @@ class MonitoredStack:
         self.addresses, self._directory = addresses, directory
         self.services = {kind: self._service(kind) for kind in QUICK}
         ports = [service.port for service in self.services.values()]
-        self.prometheus = Prometheus(directory, hurried(RULES.read_text()), ports)
+        self.prometheus = Prometheus(directory, shorten(RULES.read_text()), ports)
 
     def _service(self, kind: str) -> Service:
         addresses = self.addresses
@@ -97,7 +97,7 @@ class MonitoredStack:
         started_at = psutil.Process(service.child.pid).create_time()
         query = f'process_start_time_seconds{{instance="127.0.0.1:{service.port}"}} >= {started_at - 1}'
         async with asyncio.timeout(20):
-            while not await self.prometheus.ask(query):  # noqa: ASYNC110 - no event to await
+            while not await self.prometheus.query(query):  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
 
     async def end(self, kind: str) -> None:

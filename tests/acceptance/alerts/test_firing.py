@@ -54,14 +54,14 @@ async def assert_raises_alerts(stack: MonitoredStack, fault: Fault) -> None:
 
     Another page may fire, but has to resolve while the fault lasts.
     """
-    name, before = fault.context.__name__, await stack.prometheus.firing()
+    name, before = fault.context.__name__, await stack.prometheus.firing_alerts()
     assert not fault.alerts & before, name
     other_pages, wrong = PAGES - fault.alerts - before, fault.alerts
     async with fault.context(stack):
         try:
             async with asyncio.timeout(TIMEOUT):
                 while wrong:
-                    firing = await stack.prometheus.firing()
+                    firing = await stack.prometheus.firing_alerts()
                     wrong = fault.alerts - firing | other_pages & firing
                     await asyncio.sleep(0.1)
         except TimeoutError:
@@ -75,9 +75,9 @@ async def assert_silent(stack: MonitoredStack) -> None:
     firing: set[str] = set()
     try:
         async with asyncio.timeout(TIMEOUT):
-            while len(await stack.prometheus.ask("up == 1")) < len(stack.services):  # noqa: ASYNC110
+            while len(await stack.prometheus.query("up == 1")) < len(stack.services):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-            while firing := await stack.prometheus.firing():  # noqa: ASYNC110 - no event to await
+            while firing := await stack.prometheus.firing_alerts():  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"still firing: {firing or 'not all are up'}") from None
@@ -92,7 +92,7 @@ async def assert_panels_have_data(stack: MonitoredStack) -> None:
                     expression = panel_query.expr.replace("$__rate_interval", "1m")
                     try:
                         async with asyncio.timeout(10):
-                            while not await stack.prometheus.ask(expression):  # noqa: ASYNC110
+                            while not await stack.prometheus.query(expression):  # noqa: ASYNC110
                                 await asyncio.sleep(0.1)
                     except TimeoutError:
                         raise AssertionError(f"{board.name}: {panel.title}: {expression}") from None

@@ -9,7 +9,7 @@ from livebalance.stack.paths import StatePaths
 from tests.integration.cli.command_line import run_command
 from tests.integration.readmodel.sample_accounts import FILL
 from tests.servers.disposable import disposable_servers
-from tests.standby import Standby
+from tests.servers.standby import Standby
 
 
 async def test_export_from_standby_equals_export_from_primary(paths: StatePaths, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from livebalance.stack.servers.postgres import _BIN
 from livebalance.stack.servers.servers import Servers
-from tests.pool import Pool
 from tests.servers.database import Database
+from tests.servers.pgbouncer import PgBouncer
 
 SLOW = "select count(*) from generate_series(1, 300000)"
 NUMBER = 10
@@ -21,10 +21,10 @@ select usename, query from pg_stat_activity
 
 
 @pytest.fixture
-def pool(postgres_server: Servers, tmp_path: Path) -> Iterator[Pool]:
+def pool(postgres_server: Servers, tmp_path: Path) -> Iterator[PgBouncer]:
     if "postgres" not in postgres_server.embedded:
         pytest.skip("left out: the server does not trust every user")
-    pool = Pool(tmp_path, postgres_server.postgres("owner", "").rstrip("/"), "analyst", "ana")
+    pool = PgBouncer(tmp_path, postgres_server.postgres("owner", "").rstrip("/"), "analyst", "ana")
     pool.start()
     yield pool
     pool.stop()
@@ -40,9 +40,9 @@ async def psql(address: str, *arguments: str) -> str:
     return output.decode()
 
 
-async def test_ten_analysts_run_one_statement_at_a_time(pool: Pool, ana: str, database: Database) -> None:
+async def test_ten_analysts_run_one_statement_at_a_time(pool: PgBouncer, ana: str, database: Database) -> None:
     owner = await asyncpg.connect(database.url("owner"))
-    addresses = [f"{pool.address(user)}/{database.name}" for user in ("analyst", "ana") * (NUMBER // 2)]
+    addresses = [f"{pool.url(user)}/{database.name}" for user in ("analyst", "ana") * (NUMBER // 2)]
     queries = asyncio.gather(*(psql(address, *["-c", SLOW] * 3) for address in addresses))
     seen: set[str] = set()
     while not queries.done():
@@ -54,9 +54,9 @@ async def test_ten_analysts_run_one_statement_at_a_time(pool: Pool, ana: str, da
     await owner.close()
 
 
-async def test_limits_and_snapshots_work_through_the_pool(pool: Pool, ana: str, database: Database) -> None:
+async def test_limits_and_snapshots_work_through_the_pool(pool: PgBouncer, ana: str, database: Database) -> None:
     output = await psql(
-        f"{pool.address('ana')}/{database.name}",
+        f"{pool.url('ana')}/{database.name}",
         *("-c", "begin", "-c", "select count(*) from balances", "-c", "select current_user"),
         *("-c", "show transaction_isolation", "-c", "show transaction_read_only", "-c", "commit"),
         *("-c", "show statement_timeout"),

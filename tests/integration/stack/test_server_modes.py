@@ -1,4 +1,4 @@
-"""A server is the same to who uses it, whichever way it comes: embedded, or from an engine."""
+"""Embedded servers and servers in containers behave in the same way."""
 
 import asyncio
 import re
@@ -16,21 +16,21 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.stack.servers.servers import NAMES, Servers
 from livebalance.stack.servers.topics import Topics
-from tests.engine import Engine
+from tests.servers.fake_docker import FakeEngine
 from tests.servers.topics import delete_topics
 
 _TOPICS = Topics("kept", "kept-balances", 2)
 
 
 @pytest.fixture(params=["embedded", "docker"])
-def here(
+def mode_paths(
     request: pytest.FixtureRequest, paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> StatePaths:
-    """A place of its own, whose servers come this way; the engine's images are the embedded servers."""
+    """The paths for servers in this mode. The fake engine runs the embedded servers."""
     for name in (*(f"LIVEBALANCE_{part.upper()}" for part in NAMES), "LIVEBALANCE_STACK"):
         monkeypatch.delenv(name, raising=False)
     if request.param == "docker":
-        Engine(paths.home, tmp_path / "volumes").install(monkeypatch)
+        FakeEngine(paths.home, tmp_path / "volumes").install(monkeypatch)
     return StatePaths(paths.home, tmp_path / "state")
 
 
@@ -46,11 +46,11 @@ async def _write(servers: Servers) -> None:
 
 async def _read(servers: Servers) -> tuple[object, object]:
     connection = await asyncpg.connect(servers.postgres("gateway"), timeout=10)
-    one = await connection.fetchval("select one from kept")
+    value = await connection.fetchval("select one from kept")
     await connection.close()
-    await delete_topics(_TOPICS, Broker(servers.kafka))  # raises unless both are there
+    await delete_topics(_TOPICS, Broker(servers.kafka))  # raises if a topic is missing
     async with Redis.from_url(servers.redis(3)) as redis:
-        return one, await redis.get("kept")
+        return value, await redis.get("kept")
 
 
 def _listens(port: int) -> bool:
@@ -59,40 +59,42 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.timeout(240)
-def test_addresses_data_and_end(here: StatePaths) -> None:
-    with Servers(here) as servers:
+def test_servers_keep_durable_data_and_stop(mode_paths: StatePaths) -> None:
+    with Servers(mode_paths) as servers:
         addresses = servers.kafka, servers.postgres("projector"), servers.redis(5)
-        forms = (
+        patterns = (
             r"127\.0\.0\.1:(\d+)",
             r"postgresql://projector@127\.0\.0\.1:(\d+)/livebalance",
             r"redis://127\.0\.0\.1:(\d+)/5",
         )
-        matches = [re.fullmatch(form, address) for form, address in zip(forms, addresses, strict=True)]
+        matches = [
+            re.fullmatch(pattern, address) for pattern, address in zip(patterns, addresses, strict=True)
+        ]
         ports = {int(match[1]) for match in matches if match}
         assert len(ports) == 3, addresses
-        assert ports == {one.port for one in servers.managed.values()}
+        assert ports == {server.port for server in servers.managed.values()}
         with pytest.raises(StackError, match="is in use"):
-            Servers(here).start()
+            Servers(mode_paths).start()
         asyncio.run(_write(servers))
     assert not any(map(_listens, ports))
-    with Servers(here) as servers:  # durable: what was written is there, but in Redis, which keeps nothing
+    with Servers(mode_paths) as servers:  # Redis stores nothing
         assert asyncio.run(_read(servers)) == (1, None)
 
 
 @pytest.mark.timeout(240)
-async def test_a_cluster_on_containers_leaves_none(
+async def test_cluster_removes_its_containers(
     paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMES:
         monkeypatch.delenv(f"LIVEBALANCE_{name.upper()}", raising=False)
-    engine = Engine(paths.home, tmp_path / "volumes")
+    engine = FakeEngine(paths.home, tmp_path / "volumes")
     engine.install(monkeypatch)
     plan = ClusterPlan(page=False, port=free_port(), limit=5, durable=False)
     async with Cluster(StatePaths(paths.home, tmp_path / "state"), plan) as cluster:
         kinds = {"gateway", "projector", "recorder", "feed", "balancer"}
-        assert cluster.state().pids.keys() == kinds  # containers are the engine's to watch
-        assert {one.status for one in engine.containers} == {"running"}
-        engine.said.clear()
-    assert {said for said in engine.said if said.endswith("remove")} == {
+        assert cluster.state().pids.keys() == kinds  # the engine supervises containers
+        assert {container.status for container in engine.containers} == {"running"}
+        engine.calls.clear()
+    assert {call for call in engine.calls if call.endswith("remove")} == {
         f"{image} remove" for image in ("apache/kafka", "postgres", "redis")
     }

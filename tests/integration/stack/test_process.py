@@ -1,4 +1,4 @@
-"""Processes: watched, stopped, never left behind."""
+"""Child processes: their logs, their end, and the end of their parent."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from livebalance.stack.errors import StackError
 from livebalance.stack.process.process import ChildProcess, bare_environment
 
-_STUBBORN = """
+_IGNORES_SIGTERM = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("up", flush=True)
@@ -22,8 +22,8 @@ time.sleep(60)
 _PARENT = """
 import sys, time
 from pathlib import Path
-from livebalance.stack.process.process import Child, bare_environment
-child = Child("sleeper", ["sleep", "60"], Path(sys.argv[1]), bare_environment())
+from livebalance.stack.process.process import ChildProcess, bare_environment
+child = ChildProcess("sleeper", ["sleep", "60"], Path(sys.argv[1]), bare_environment())
 child.start()
 print(child.pid, flush=True)
 time.sleep(60)
@@ -34,14 +34,14 @@ def _python(code: str, log: Path) -> ChildProcess:
     return ChildProcess("python", [sys.executable, "-c", code], log, bare_environment())
 
 
-def _gone(pid: int, seconds: float = 5.0) -> bool:
+def _has_ended(pid: int, seconds: float = 5.0) -> bool:
     deadline = time.monotonic() + seconds
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not psutil.pid_exists(pid)
 
 
-def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+def test_child_dies_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
     )
@@ -51,11 +51,11 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     assert psutil.pid_exists(pid)
     parent.kill()
     parent.wait()
-    assert _gone(pid)
+    assert _has_ended(pid)
 
 
-def test_a_child_that_will_not_stop_is_killed(tmp_path: Path) -> None:
-    child = _python(_STUBBORN, tmp_path / "log")
+def test_child_that_ignores_its_stop_signal_is_killed(tmp_path: Path) -> None:
+    child = _python(_IGNORES_SIGTERM, tmp_path / "log")
     child.start()
     child.wait_for("up", 10)
     pid = child.pid
@@ -65,7 +65,7 @@ def test_a_child_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_a_paused_child_can_be_stopped(tmp_path: Path) -> None:
+def test_paused_child_can_be_stopped(tmp_path: Path) -> None:
     child = _python("import time; print('up', flush=True); time.sleep(60)", tmp_path / "log")
     child.start()
     child.wait_for("up", 10)
@@ -74,14 +74,14 @@ def test_a_paused_child_can_be_stopped(tmp_path: Path) -> None:
     assert child.exit_code == -signal.SIGTERM
 
 
-def test_a_child_that_ends_before_it_is_ready_tells_why(tmp_path: Path) -> None:
+def test_child_that_ends_before_it_is_ready_gives_the_cause_from_its_log(tmp_path: Path) -> None:
     child = _python("import sys; sys.exit('FATAL: no such luck')", tmp_path / "log")
     child.start()
     with pytest.raises(StackError, match="python stopped with 1: FATAL: no such luck"):
         child.wait_for("up", 10)
 
 
-def test_a_child_that_never_gets_ready_is_told_of(tmp_path: Path) -> None:
+def test_child_that_never_gets_ready_gives_an_error(tmp_path: Path) -> None:
     child = _python("import time; time.sleep(60)", tmp_path / "log")
     child.start()
     try:
@@ -91,7 +91,7 @@ def test_a_child_that_never_gets_ready_is_told_of(tmp_path: Path) -> None:
         child.kill()
 
 
-def test_only_this_start_is_read(tmp_path: Path) -> None:
+def test_log_of_earlier_starts_is_not_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("up\n")
     child = _python("print('other')", log)
@@ -101,7 +101,7 @@ def test_only_this_start_is_read(tmp_path: Path) -> None:
     assert log.read_text().startswith("up\n")
 
 
-def test_a_child_is_in_a_session_of_its_own(tmp_path: Path) -> None:
+def test_child_has_its_own_session(tmp_path: Path) -> None:
     child = ChildProcess("sleeper", ["sleep", "60"], tmp_path / "log", bare_environment())
     child.start()
     try:

@@ -1,4 +1,4 @@
-"""A hot standby of an embedded PostgresServer, on the same machine."""
+"""A hot standby of an embedded Postgres, on the same machine."""
 
 import os
 import pwd
@@ -11,7 +11,7 @@ _READY = "ready to accept read-only connections"
 
 
 class Standby(PostgresServer):
-    """Follows the server at `primary`, an address of its owner; it begins as a copy of it."""
+    """A standby that replicates the server at `primary`, a URL of the owner."""
 
     def __init__(self, paths: StatePaths, primary: str) -> None:
         super().__init__(paths)

@@ -1,4 +1,4 @@
-"""The servers that every other test gets."""
+"""The servers, topics and databases of tests/conftest.py."""
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -8,7 +8,7 @@ from livebalance.stack.servers.topics import Topics
 from tests.servers.database import Database
 
 
-async def test_kafka_keeps_a_record(kafka: str, topics: Topics) -> None:
+async def test_kafka_stores_a_record(kafka: str, topics: Topics) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
     await producer.start()
     try:
@@ -27,7 +27,7 @@ async def test_kafka_keeps_a_record(kafka: str, topics: Topics) -> None:
     assert (record.offset, record.key, record.value) == (0, b"a", b"value")
 
 
-async def test_a_database_has_the_schema_and_no_rows(database: Database) -> None:
+async def test_database_has_the_schema_and_no_rows(database: Database) -> None:
     connection = await asyncpg.connect(database.url("owner"))
     try:
         assert await connection.fetchval("select count(*) from balance") == 0
@@ -35,7 +35,7 @@ async def test_a_database_has_the_schema_and_no_rows(database: Database) -> None
         await connection.close()
 
 
-async def test_redis_relays(redis_url: str, channel_prefix: str) -> None:
+async def test_redis_publishes_to_subscribers(redis_url: str, channel_prefix: str) -> None:
     async with Redis.from_url(redis_url) as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe(f"{channel_prefix}x")
         await pubsub.get_message(timeout=5)  # the acknowledgement

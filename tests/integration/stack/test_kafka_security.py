@@ -1,4 +1,4 @@
-"""A broker that lets in who may: what the settings say of Kafka is enough to read and write there."""
+"""A broker with TLS, SASL and client certificates: the settings of Kafka are enough to read and write."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ TOPICS = Topics("secret-transfers", "secret-balances", 1)
 
 
 @pytest.fixture(scope="module")
-def secured(paths: StatePaths) -> Iterator[SecureKafkaServer]:
+def secure_kafka(paths: StatePaths) -> Iterator[SecureKafkaServer]:
     kafka = SecureKafkaServer(StatePaths(paths.home, paths.state / "secured"))
     kafka.prepare()
     kafka.start()
@@ -32,7 +32,7 @@ def secured(paths: StatePaths) -> Iterator[SecureKafkaServer]:
         kafka.stop()
 
 
-def of_user(kafka: SecureKafkaServer, mechanism: str, password: str = PASSWORD) -> dict[str, Any]:
+def user_settings(kafka: SecureKafkaServer, mechanism: str, password: str = PASSWORD) -> dict[str, Any]:
     return {
         "kafka": kafka.address,
         "kafka_tls": True,
@@ -43,7 +43,7 @@ def of_user(kafka: SecureKafkaServer, mechanism: str, password: str = PASSWORD) 
     }
 
 
-def of_certificate(kafka: SecureKafkaServer) -> dict[str, Any]:
+def certificate_settings(kafka: SecureKafkaServer) -> dict[str, Any]:
     return {
         "kafka": kafka.certified,
         "kafka_tls": True,
@@ -52,40 +52,40 @@ def of_certificate(kafka: SecureKafkaServer) -> dict[str, Any]:
     }
 
 
-async def there_and_back(broker: Broker, word: bytes) -> list[bytes | None]:
+async def write_and_read(broker: Broker, value: bytes) -> list[bytes | None]:
     await TOPICS.create(broker)
-    writer = create_producer(broker, "test", f"test-{word.decode()}")
+    writer = create_producer(broker, "test", f"test-{value.decode()}")
     try:
         await writer.start()
         async with writer.transaction():
-            await send_all(writer, [OutgoingRecord(TOPICS.transfers, b"key", word, 0)])
+            await send_all(writer, [OutgoingRecord(TOPICS.transfers, b"key", value, 0)])
     finally:
         await stop_producer(writer)
-    found: list[bytes | None] = []
-    await read_range(broker, TopicPartition(TOPICS.transfers, 0), lambda one: found.append(one.value))
-    return found
+    values: list[bytes | None] = []
+    await read_range(broker, TopicPartition(TOPICS.transfers, 0), lambda record: values.append(record.value))
+    return values
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"])
-async def test_a_user_reads_and_writes(secured: SecureKafkaServer, mechanism: str) -> None:
-    settings = ServiceSettings(**of_user(secured, mechanism))
-    assert (await there_and_back(settings.broker, mechanism.encode()))[-1] == mechanism.encode()
+async def test_sasl_user_reads_and_writes(secure_kafka: SecureKafkaServer, mechanism: str) -> None:
+    settings = ServiceSettings(**user_settings(secure_kafka, mechanism))
+    assert (await write_and_read(settings.broker, mechanism.encode()))[-1] == mechanism.encode()
 
 
-async def test_a_certificate_reads_and_writes(secured: SecureKafkaServer) -> None:
-    settings = ServiceSettings(**of_certificate(secured))
-    assert (await there_and_back(settings.broker, b"certified"))[-1] == b"certified"
+async def test_client_with_a_certificate_reads_and_writes(secure_kafka: SecureKafkaServer) -> None:
+    settings = ServiceSettings(**certificate_settings(secure_kafka))
+    assert (await write_and_read(settings.broker, b"certified"))[-1] == b"certified"
 
 
-async def test_nobody_else_does(secured: SecureKafkaServer) -> None:
-    known = of_user(secured, "SCRAM-SHA-512")
-    for stranger in (
-        {**known, "kafka_password": "guessed"},
-        {**known, "kafka_ca": None},  # whom this system trusts did not vouch for it
-        {"kafka": secured.address},
-        {**of_certificate(secured), "kafka_certificate": None},
+async def test_other_clients_are_refused(secure_kafka: SecureKafkaServer) -> None:
+    valid = user_settings(secure_kafka, "SCRAM-SHA-512")
+    for settings in (
+        {**valid, "kafka_password": "guessed"},
+        {**valid, "kafka_ca": None},  # the system's authorities did not sign the certificate
+        {"kafka": secure_kafka.address},
+        {**certificate_settings(secure_kafka), "kafka_certificate": None},
     ):
-        writer = create_producer(ServiceSettings(**stranger).broker, "stranger", None)
+        writer = create_producer(ServiceSettings(**settings).broker, "stranger", None)
         try:
             with pytest.raises((KafkaError, OSError, TimeoutError)):
                 await writer.start()
@@ -93,7 +93,7 @@ async def test_nobody_else_does(secured: SecureKafkaServer) -> None:
             await stop_producer(writer)
 
 
-def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+def test_contradictory_settings_are_refused(tmp_path: Path) -> None:
     for settings in (
         {"kafka_ca": tmp_path / "ca.pem"},
         {"kafka_sasl_mechanism": "PLAIN"},

@@ -1,4 +1,4 @@
-"""The unsupported platform, without starting anything."""
+"""Platforms without embedded servers."""
 
 import platform
 
@@ -8,9 +8,9 @@ from livebalance.stack.errors import StackError
 from livebalance.stack.paths import check_platform
 
 
-def test_a_platform_without_servers_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_platform_without_servers_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Plan9")
-    with pytest.raises(StackError, match=r"no servers for Plan9 .*LIVEBALANCE_KAFKA") as caught:
+    with pytest.raises(StackError, match=r"no embedded servers for Plan9 .*LIVEBALANCE_KAFKA") as caught:
         check_platform()
     assert "\n" not in str(caught.value)
 
