@@ -10,7 +10,7 @@ from prometheus_client.samples import Sample
 
 
 class Scrape:
-    """One scrape. `types` has the type of each Livebalance metric, by the name of its samples."""
+    """A scrape. `types` has the type of each Livebalance metric, by the name of its samples."""
 
     def __init__(self, text: str) -> None:
         families = [
@@ -32,7 +32,7 @@ class Scrape:
         )
 
     def sum(self, name: str, **labels: str) -> float:
-        """Returns the sum of the samples of `of`, of which there must be one at least."""
+        """Returns the sum of the samples of `of`, of which there must be any."""
         values = [sample.value for sample in self.of(name, **labels)]
         assert values, f"no {name} {labels}"
         return sum(values)

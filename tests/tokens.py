@@ -49,5 +49,5 @@ def token_source(secret: str = SECRET) -> Callable[[], Awaitable[str]]:
 
 
 def bearer(value: str | None = None) -> dict[str, str]:
-    """Returns the headers of a request with this token, or with a new one."""
+    """Returns the headers of a request with this token, or with a new token."""
     return {"Authorization": f"Bearer {value or token()}"}

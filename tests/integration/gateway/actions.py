@@ -177,7 +177,7 @@ async def revoke_account(harness: Harness) -> None:
 
 
 async def unsubscribe(harness: Harness) -> None:
-    """Unsubscribes twice, also an account without subscription: one subscription ends."""
+    """Unsubscribes twice, also an account without subscription: a single subscription ends."""
     client = await harness.subscribed("left")
     for _ in range(2):
         request = await client.request("unsubscribe", channels=["account:left", "account:never"])

@@ -1,4 +1,4 @@
-"""Writes accounts like a projector: rows in one transaction, then one delta per account to Redis."""
+"""Writes accounts like a projector: rows in a transaction, then a delta per account to Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -154,11 +154,11 @@ class FakeProjector:
         await self.write({account: [None] for account in accounts})
 
     async def transfer(self, account: str, *amounts: int) -> None:
-        """Writes transfers in one batch, each followed by its balance record."""
+        """Writes transfers in a batch, each followed by its balance record."""
         await self.write({account: [change for amount in amounts for change in (amount, None)]})
 
     async def write(self, batch: dict[str, list[int | None]]) -> None:
-        """Writes changes in one transaction, then publishes the deltas. See `FakeAccount.change`."""
+        """Writes changes in a transaction, then publishes the deltas. See `FakeAccount.change`."""
         self.as_of = Millis(self.as_of + 1000)
         deltas = []
         async with self._sql.transaction():
@@ -170,7 +170,7 @@ class FakeProjector:
                 await self.publish(account, delta)
 
     async def commit(self, account: str, changes: list[int | None]) -> Delta:
-        """Writes changes in one transaction, and returns the delta, which is not published."""
+        """Writes changes in a transaction, and returns the delta, which is not published."""
         async with self._sql.transaction():
             return await self._write(self.account(account), changes)
 
@@ -292,7 +292,7 @@ class FakeProjector:
 async def transferring(
     projector: FakeProjector, accounts: Sequence[str], pause: float = 0.003
 ) -> AsyncIterator[None]:
-    """Writes transfers all the time, to one account after the other. The last one is complete at the end."""
+    """Writes transfers all the time, to each account in turn. The last transfer is complete at the end."""
     done = asyncio.Event()
 
     async def transfer() -> None:

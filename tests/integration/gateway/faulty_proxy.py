@@ -17,7 +17,7 @@ class FaultyProxy:
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
-        self._drops: list[asyncio.Event] = []  # one for each connection, set once it drops all bytes
+        self._drops: list[asyncio.Event] = []  # for each connection; set when it drops all bytes
         self._pumps: set[asyncio.Task[None]] = set()
         self.drops_new = False
         self.delay = 0.0

@@ -1,4 +1,4 @@
-"""A gateway for tests in which one thing happens, with clients and the projector."""
+"""A gateway for a single action, with clients and the projector."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack

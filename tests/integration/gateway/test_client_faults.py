@@ -102,7 +102,7 @@ def queued_bytes(connection: WebSocketConnection) -> int:
 
 
 async def read_some(client: WebSocketClient) -> None:
-    """Reads one more frame, or a few."""
+    """Reads at least another frame."""
     before = len(client.frames)
     client.reading.set()
     await client.until(lambda: len(client.frames) > before)

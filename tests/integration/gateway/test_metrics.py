@@ -96,7 +96,7 @@ UNLIMITED_MESSAGES: dict[str, Any] = {"message_rate": 1000}
 
 
 class Event(NamedTuple):
-    """An action, and the series that it moves: each by one, unless it moves them `many` times."""
+    """An action, and the series that it moves: each once, unless it moves them `many` times."""
 
     action: Action
     moves: set[Series]

@@ -16,7 +16,7 @@ MANY = 5000
 
 
 async def write_hot_account(projector: FakeProjector) -> None:
-    """Writes one account with many transfers and a hundred with few, which misleads the planner most."""
+    """Writes an account with many transfers and a hundred with few, which misleads the planner most."""
     await projector.open("hot", *(f"cold-{number}" for number in range(100)))
     await projector.execute(
         "insert into transfer select 'hot', n, 't-' || n, 1.5, n * 1.5, now(), now(), 'transfers', 0, n"

@@ -1,4 +1,4 @@
-"""Builds and runs one gateway: Postgres pool, relay, HTTP server, and the drain at its end."""
+"""Builds and runs a gateway: Postgres pool, relay, HTTP server, and the drain at its end."""
 
 import asyncio
 from collections.abc import Iterator

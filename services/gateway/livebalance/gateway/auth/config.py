@@ -25,7 +25,7 @@ class AuthConfig(NamedTuple):
 
 
 def startup_errors(config: AuthConfig) -> Iterator[str]:
-    """Yields the reasons why a gateway with this configuration does not start, one line each."""
+    """Yields the reasons why a gateway with this configuration does not start."""
     has_keys = config.jwks or config.jwks_url
     if config.demo_secret and has_keys:
         yield "LIVEBALANCE_DEMO_SECRET is for demos: it does not go with LIVEBALANCE_JWKS or its URL"

@@ -12,7 +12,7 @@ from livebalance.runtime import logs
 
 REFRESH_SECONDS = 600.0  # between two reads of the URL
 RETRY_SECONDS = 10.0  # between two reads if a key is missing, or if a read failed
-TIMEOUT_SECONDS = 5.0  # of one read
+TIMEOUT_SECONDS = 5.0  # of a read
 MAX_BYTES = 256 * 1024  # of a key set
 MIN_SECRET_BYTES = 32  # RFC 7518 §3.2
 

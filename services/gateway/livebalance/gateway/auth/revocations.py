@@ -1,6 +1,6 @@
 """Revocations: tokens and accounts whose rights an operator revoked before they expired.
 
-A revocation applies to tokens issued up to one minute after it: the issuer's clock may differ from Postgres'.
+A revocation applies to tokens issued up to a minute after it: the issuer's clock may differ from Postgres'.
 A token issued later has its full rights again.
 """
 

@@ -70,7 +70,7 @@ class TokenVerifier:
         try:
             return self._decode(token, key, verify_exp=True)
         except jwt.ExpiredSignatureError:
-            self._decode(token, key, verify_exp=False)  # raises another error, if the token has one
+            self._decode(token, key, verify_exp=False)  # raises the other error, if there is any
             raise
 
     def _decode(self, token: str, key: jwt.PyJWK, verify_exp: bool) -> dict[str, Any]:

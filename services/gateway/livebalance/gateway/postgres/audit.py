@@ -1,6 +1,7 @@
 """Compares every subscribed account with Postgres, again and again, and reads the progress of the lanes.
 
-The accounts are spread over the interval in slices, one statement each. A statement returns only differences.
+The accounts are spread over the interval in slices, a statement for each. A statement returns only
+differences.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ class Audit:
     ) -> None:
         """Compares each of `accounts` once in every interval.
 
-        `positions` returns the positions of those accounts that have one. A statement may take
+        `positions` returns the positions of those accounts that the hub knows. A statement may take
         `timeout_seconds`.
         """
         self._pool = pool

@@ -1,4 +1,4 @@
-"""Reads accounts from Postgres: many reads in one statement, and few statements at once.
+"""Reads accounts from Postgres: many reads in a statement, and few statements at once.
 
 The hub has at most one read of an account in progress. Further reads wait in the queue. A failed statement
 fails all its reads, and the next statement starts after a pause with jitter, which grows with each failure.

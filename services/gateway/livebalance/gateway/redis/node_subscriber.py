@@ -1,4 +1,4 @@
-"""Keeps the subscriptions at one Redis node.
+"""Keeps the subscriptions at a Redis node.
 
 It publishes a probe to itself. Redis can stop delivering without an error, so two missing probes count as a
 lost connection.
@@ -53,7 +53,7 @@ class Listener(Protocol):
     """The owner of a `NodeSubscriber`: says what to subscribe, and gets the pushes."""
 
     def on_pushes(self, subscriber: "NodeSubscriber", pushes: list[list[Any]]) -> None:
-        """Called with the pushes of one read of the socket."""
+        """Called with the pushes of a read of the socket."""
 
     def channels_at(self, node: RedisNode) -> list[bytes]:
         """Returns the channels to subscribe at `node`."""
@@ -72,7 +72,7 @@ class Listener(Protocol):
 
 
 class NodeSubscriber:
-    """The pub/sub connection to one node. `ready` is True while every channel is subscribed.
+    """The pub/sub connection to a node. `ready` is True while every channel is subscribed.
 
     `run` serves until it is cancelled.
     """
@@ -108,7 +108,7 @@ class NodeSubscriber:
             self._connection.send(command, *batch)
 
     def _batches(self, channels: Iterable[bytes]) -> Iterable[tuple[int, list[bytes]]]:
-        """Yields the channels of each command, and their slot. In a cluster, a command has one slot."""
+        """Yields the channels and the slot of each command. A command in a cluster may have a single slot."""
         if self.commands is PLAIN:
             for batch in _in_batches(channels):
                 yield 0, batch
@@ -119,7 +119,7 @@ class NodeSubscriber:
     # --- answers
 
     def acknowledge(self, channel: bytes) -> bool:
-        """Counts an acknowledged subscription, and returns whether no other one of it is pending."""
+        """Counts an acknowledged subscription, and returns whether it was the last pending."""
         self._answered.set()
         return self._pending.acknowledge(channel)
 

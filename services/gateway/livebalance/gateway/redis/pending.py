@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class PendingSubscriptions:
-    """The unanswered subscriptions of one connection, counted by channel."""
+    """The unanswered subscriptions of a connection, counted by channel."""
 
     def __init__(self) -> None:
         self._pending: Counter[bytes] = Counter()
@@ -24,9 +24,9 @@ class PendingSubscriptions:
         self._by_slot[slot] += channels
 
     def acknowledge(self, channel: bytes) -> bool:
-        """Counts an acknowledgement, and returns whether no other one is pending.
+        """Counts an acknowledgement, and returns whether it was the last that is pending.
 
-        Only the last one counts for a channel that was unsubscribed and subscribed again.
+        Only the last counts for a channel that was unsubscribed and subscribed again.
         """
         self._pending[channel] -= 1
         if self._pending[channel] > 0:

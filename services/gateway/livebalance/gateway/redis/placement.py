@@ -1,4 +1,4 @@
-"""Decides at which Redis node each channel is subscribed. Without a cluster, one node has every channel.
+"""Decides at which Redis node each channel is subscribed. Without a cluster, the node has every channel.
 
 Inputs are the wanted channels, the owners of the slots, and what nodes answer. The commands to send are in
 `Placement.changes`.

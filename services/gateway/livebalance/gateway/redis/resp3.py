@@ -12,7 +12,7 @@ _log = logs.get("redis")
 
 
 class Resp3Connection(asyncio.Protocol):
-    """Passes pushes on, one batch for each read of the socket. Other replies are errors, except the first."""
+    """Passes pushes on, a batch for each read of the socket. Other replies are errors, except the first."""
 
     def __init__(
         self, on_pushes: Callable[[list[list[Any]]], None], on_error: Callable[[hiredis.ReplyError], None]

@@ -29,7 +29,7 @@ _log = logs.get("redis")
 
 
 class SubscriberEvents(NamedTuple):
-    """The callbacks of a `Subscriber`. Each call has one batch."""
+    """The callbacks of a `Subscriber`. Each call has a batch."""
 
     acknowledged: Callable[[Sequence[AccountId]], None]  # Redis acknowledged the last subscription of each
     deltas: Callable[[Sequence[tuple[AccountId, Delta]]], None]
@@ -112,7 +112,7 @@ class Subscriber:
     # --- messages
 
     def on_pushes(self, subscriber: NodeSubscriber, pushes: list[list[Any]]) -> None:
-        """Called with the pushes of one read of a node's socket."""
+        """Called with the pushes of a read of a node's socket."""
         deltas: list[tuple[AccountId, Delta]] = []
         acknowledged: list[bytes] = []
         commands, node = subscriber.commands, subscriber.node

@@ -19,7 +19,7 @@ class PositionLookup(Protocol):
     """The positions of the accounts, which the hub has."""
 
     def positions(self, accounts: Iterable[AccountId]) -> Mapping[AccountId, Position]:
-        """Returns the positions of those accounts that have one."""
+        """Returns the positions of the accounts that it knows."""
 
 
 class LatencySampler:
@@ -30,7 +30,7 @@ class LatencySampler:
         self._next = 0.0
 
     def start(self, deltas: Sequence[tuple[AccountId, Delta]]) -> tuple[AccountId, Delta] | None:
-        """Returns the delta to pass to `finish` once these deltas are written, if one is sampled.
+        """Returns the delta to pass to `finish` once these deltas are written, if any is sampled.
 
         A delta is sampled only if it continues its account's position, so that it is written at once.
         """

@@ -50,7 +50,8 @@ QUEUE_OVERFLOWS = Counter(
 COMMIT_TO_SOCKET = Histogram(
     "livebalance_gateway_commit_to_socket_seconds",
     "Seconds from the Kafka timestamp of a delta's newest record until the delta is written to clients that "
-    "accept it at once. The clocks are the producer's or broker's, and this gateway's. A sample of the deltas.",
+    "accept it at once. The clocks are the producer's or broker's, and this gateway's. A sample of the "
+    "deltas.",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
 )
 SNAPSHOTS = init_labels(
