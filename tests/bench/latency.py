@@ -30,7 +30,7 @@ from livebalance.generator.transfers import account_id
 from livebalance.stack.cluster import Cluster, service_kind
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.end_to_end.feed_process import feeding
+from tests.acceptance.end_to_end.feed_process import run_feed
 from tests.tokens import token_source
 
 ACCOUNTS = 8
@@ -149,7 +149,7 @@ def averages(before: Stages, after: Stages) -> dict[str, float]:
 
 async def measure(cluster: Cluster, stopwatch: Stopwatch, number: int, way: Way, seconds: float) -> Row:
     stopwatch.first.clear()
-    async with feeding(
+    async with run_feed(
         cluster, number, accounts=ACCOUNTS, seed=number, rate=way.rate / 2, plain=way.plain
     ) as feed:
         await asyncio.wait_for(stopwatch.first.wait(), FIRST_WITHIN)

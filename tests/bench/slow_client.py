@@ -29,7 +29,7 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.wire.frame import SUBPROTOCOL, Auth, ChannelRequest, Subscribe, encode_frame
 from livebalance.wire.identity import channel_name
-from tests.acceptance.end_to_end.feed_process import feeding
+from tests.acceptance.end_to_end.feed_process import run_feed
 from tests.bench.latency import Quantiles, Stopwatch
 from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.tokens import token_source
@@ -140,7 +140,7 @@ async def run(paths: StatePaths, seconds: float) -> None:
             listening = group.create_task(listen(client, stopwatch))
             async with reading_slowly(url, await token(), slow, hurry):
                 hurry.set()
-                async with feeding(cluster, 1, accounts=ACCOUNTS, seed=1, rate=RATE / 2, plain=True):
+                async with run_feed(cluster, 1, accounts=ACCOUNTS, seed=1, rate=RATE / 2, plain=True):
                     await asyncio.wait_for(stopwatch.first.wait(), 30)
                     await asyncio.sleep(5)
                     thirds = [await third(cluster, "all read", stopwatch, seconds)]

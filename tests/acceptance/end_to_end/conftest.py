@@ -1,4 +1,4 @@
-"""A whole cluster with short timeouts, so that what takes over does so soon."""
+"""A cluster with short timeouts, so that a killed process is replaced soon."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from livebalance.runtime.process import failpoints
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.end_to_end.end_to_end_check import order_of
+from tests.acceptance.end_to_end.end_to_end_check import failpoint_file
 
 ACCOUNTS = 8
 QUICK = {
@@ -26,16 +26,18 @@ NewCluster = Callable[[], Cluster]
 
 @pytest.fixture(scope="module")
 def new_cluster(paths: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
-    """Without a feed: each run has one of its own. Its processes can be told where to die."""
+    """Returns a function that makes a cluster without a feed, whose processes read failpoints from files."""
     serial = iter(range(1_000))
 
     def make() -> Cluster:
-        here = StatePaths(paths.home, paths.state / f"{Path(str(request.path)).stem}-{next(serial)}")
+        own_paths = StatePaths(paths.home, paths.state / f"{Path(str(request.path)).stem}-{next(serial)}")
         names = [f"{kind}-{number}" for kind in ("gateway", "projector") for number in (1, 2)]
-        orders = {name: {failpoints.VARIABLE: f"@{order_of(here, name)}"} for name in names}
+        failpoint_files = {
+            name: {failpoints.VARIABLE: f"@{failpoint_file(own_paths, name)}"} for name in names
+        }
         plan = ClusterPlan(
-            feeds=0, page=False, port=free_port(), durable=False, environment={**QUICK, **orders}
+            feeds=0, page=False, port=free_port(), durable=False, environment={**QUICK, **failpoint_files}
         )
-        return Cluster(here, plan)
+        return Cluster(own_paths, plan)
 
     return make

@@ -1,4 +1,4 @@
-"""The proof: whatever is killed, records fed = rows of SQL = the log of each client."""
+"""The end-to-end check: whatever is killed, records fed = rows in Postgres = the log of each client."""
 
 import asyncio
 import contextlib
@@ -18,237 +18,254 @@ from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.wire.identity import AccountId, channel_name
 from tests.acceptance.end_to_end import projector_mutants
-from tests.acceptance.end_to_end.feed_process import feeding
-from tests.acceptance.end_to_end.recording_client import Listener
+from tests.acceptance.end_to_end.feed_process import run_feed
+from tests.acceptance.end_to_end.recording_client import RecordingClient
 from tests.acceptance.end_to_end.transfers_by_stage import (
-    Log,
-    Movement,
-    Row,
-    Run,
-    Standing,
+    AccountRow,
+    FeedRun,
+    Posting,
+    TransferRow,
+    TransfersTopic,
+    add_totals,
     first_difference,
-    in_sql,
-    standings,
-    totalled,
+    read_account_rows,
+    read_transfer_rows,
 )
 from tests.tokens import token_source
 
 POLL = 0.05  # seconds
-WITNESS_EVERY = 0.1
-JOINED_WITHIN = 20.0
+CLIENT_CHECK_INTERVAL = 0.1
+SUBSCRIBE_TIMEOUT = 20.0
 
 
-class Proof:
-    """A cluster under observation, by listeners of its own: one at each gateway, one at the balancer."""
+class EndToEndCheck:
+    """Feeds a cluster, injects faults, and compares all stages at the end.
 
-    def __init__(self, cluster: Cluster, accounts: int, listeners: Sequence[Listener] = ()) -> None:
+    Without `clients` it makes its own: one at each gateway, and one at the balancer. Each parameter `within`
+    is a timeout in seconds.
+    """
+
+    def __init__(self, cluster: Cluster, accounts: int, clients: Sequence[RecordingClient] = ()) -> None:
         self.cluster = cluster
-        self.runs: list[Run] = []
+        self.runs: list[FeedRun] = []
         self.accounts = [account_id(n) for n in range(1, accounts + 1)]
-        self.listeners = [*listeners] or self._at_each_door()
-        self._at_door = {listener.name: listener for listener in self.listeners}
-        self._forget()
+        self.clients = [*clients] or self._default_clients()
+        self._clients_by_name = {client.name: client for client in self.clients}
+        self._reset_comparison()
 
-    def _at_each_door(self) -> list[Listener]:
-        doors = {f"gateway-{n}": url for n, url in enumerate(self.cluster.gateways, 1)}
-        doors["balancer"] = self.cluster.page
+    def _default_clients(self) -> list[RecordingClient]:
+        urls = {f"gateway-{n}": url for n, url in enumerate(self.cluster.gateways, 1)}
+        urls["balancer"] = self.cluster.page
         token = token_source(self.cluster.demo_secret)
-        return [Listener(name, url, self.accounts, token) for name, url in doors.items()]
+        return [RecordingClient(name, url, self.accounts, token) for name, url in urls.items()]
 
     # --- load and faults
 
     @asynccontextmanager
     async def feeding(self, seed: int, rate: float) -> AsyncIterator[None]:
-        """Transfers a second, until the block ends; what Kafka has acknowledged of them is known then."""
+        """Runs a feed of `rate` transfers per second while the block runs, and notes its acknowledged run."""
         number = len(self.runs) + 1
-        async with feeding(self.cluster, number, accounts=len(self.accounts), seed=seed, rate=rate) as feed:
+        async with run_feed(self.cluster, number, accounts=len(self.accounts), seed=seed, rate=rate) as feed:
             yield
         self.runs.append(feed.run)
 
-    async def plant(self, name: str, *what: str) -> None:
-        """From now on a projector is one with something done to it."""
-        watch = self.cluster.supervisors[name]
-        await watch.stop()
-        watch.child.command = [sys.executable, "-m", projector_mutants.__name__, *what]
-        watch.child.directory = PROJECT
-        watch.start()
+    async def start_mutants(self, name: str, *mutants: str) -> None:
+        """Restarts a projector as a mutant. See projector_mutants."""
+        supervisor = self.cluster.supervisors[name]
+        await supervisor.stop()
+        supervisor.child.command = [sys.executable, "-m", projector_mutants.__name__, *mutants]
+        supervisor.child.directory = PROJECT
+        supervisor.start()
 
-    def arm(self, name: str, point: str) -> None:
-        """Have a running process kill itself at a named point; nobody starts it again after that."""
+    def set_failpoint(self, name: str, failpoint: str) -> None:
+        """Makes a running process kill itself at a failpoint. Its supervisor does not restart it then."""
         self.cluster.supervisors[name].detach()
-        order = order_of(self.cluster.paths, name)
-        written = order.with_suffix(".new")
-        written.write_text(point)
-        written.rename(order)
+        path = failpoint_file(self.cluster.paths, name)
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(failpoint)
+        unfinished.rename(path)
 
-    async def died(self, name: str, within: float) -> None:
-        """Wait until it is dead by its own -9, and start it as ever."""
-        watch, order = self.cluster.supervisors[name], order_of(self.cluster.paths, name)
+    async def restart_after_failpoint(self, name: str, within: float) -> None:
+        """Waits until a process has died at its failpoint, and starts it again without."""
+        supervisor, path = self.cluster.supervisors[name], failpoint_file(self.cluster.paths, name)
         try:
             async with asyncio.timeout(within):
-                while watch.child.pid is not None:  # noqa: ASYNC110 - a process tells nobody that it ended
+                while supervisor.child.pid is not None:  # noqa: ASYNC110 - no event to await
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            raise AssertionError(f"{name} did not pass {order.read_text()}") from None
-        assert watch.child.exit_code == -signal.SIGKILL, watch.child.tail()
-        order.unlink()
-        watch.start()
+            raise AssertionError(f"{name} did not pass {path.read_text()}") from None
+        assert supervisor.child.exit_code == -signal.SIGKILL, supervisor.child.tail()
+        path.unlink()
+        supervisor.start()
 
-    async def visit(self, gateway: str, within: float) -> None:
-        """One more client follows every account there, until it is answered or the gateway is dead.
+    async def subscribe_new_client(self, gateway: str, within: float) -> None:
+        """Subscribes one more client to every account, and waits for its answer or for the gateway's death.
 
-        One of them nobody follows: of the others the gateway remembers enough, and asks Postgres for nothing.
+        It also subscribes to an unknown account, so that the gateway has to read Postgres: for every other
+        account its history may suffice.
         """
         unknown = AccountId("nobody")
-        async with (
-            Client(self._at_door[gateway].url, token=token_source(self.cluster.demo_secret)) as visitor,
-            asyncio.timeout(within),
-        ):
-            for name in (*self.accounts, unknown):
-                visitor.follow(name)
-            async for event in visitor.events():
+        url, token = self._clients_by_name[gateway].url, token_source(self.cluster.demo_secret)
+        async with Client(url, token=token) as client, asyncio.timeout(within):
+            for account in (*self.accounts, unknown):
+                client.follow(account)
+            async for event in client.events():
                 if isinstance(event, Disconnected) or (
                     isinstance(event, Changed) and event.frame.channel == channel_name(unknown)
                 ):
                     return
 
     @asynccontextmanager
-    async def reconnecting(self, gateway: str, within: float) -> AsyncIterator[None]:
-        """The gateway dies in the block; at its end its own client has found it again."""
-        listener = self._at_door[gateway]
-        times = listener.connections + 1
+    async def expect_reconnect(self, gateway: str, within: float) -> AsyncIterator[None]:
+        """Waits, after a block that kills a gateway, until that gateway's client has reconnected."""
+        client = self._clients_by_name[gateway]
+        connections = client.connections + 1
         yield
         async with asyncio.timeout(within):
-            await listener.connected(times)
+            await client.wait_for_connections(connections)
 
-    async def delivered(self, deltas: int, within: float) -> None:
-        """Wait until every listener was sent so many more."""
-        wanted = {listener.name: listener.deltas + deltas for listener in self.listeners}
+    async def wait_for_deltas(self, count: int, within: float) -> None:
+        """Waits until every client has received `count` more deltas."""
+        wanted = {client.name: client.deltas + count for client in self.clients}
         try:
             async with asyncio.timeout(within):
                 await asyncio.gather(
-                    *(listener.receive(wanted[listener.name]) for listener in self.listeners)
+                    *(client.wait_for_deltas(wanted[client.name]) for client in self.clients)
                 )
         except TimeoutError:
-            counts = {listener.name: listener.deltas for listener in self.listeners}
-            raise AssertionError(f"not delivered after {within} s: {wanted} wanted, {counts} came") from None
+            received = {client.name: client.deltas for client in self.clients}
+            raise AssertionError(f"not delivered after {within} s: {wanted=}, {received=}") from None
 
-    async def stopped(self, name: str, within: float) -> None:
-        """Wait until a process has stopped itself (SIGSTOP)."""
+    async def wait_until_paused(self, name: str, within: float) -> None:
+        """Waits until a process has stopped itself with SIGSTOP."""
         process = psutil.Process(self.cluster.supervisors[name].child.pid)
         async with asyncio.timeout(within):
-            while process.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - nor that it stopped
+            while process.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(POLL)
 
-    async def overtaken(self, name: str, within: float) -> None:
-        """Wait until no lane is a projector's any more."""
-        async with self._sql() as sql, asyncio.timeout(within):
-            while await sql.fetchval("select count(*) from lane where owner = $1", name):  # noqa: ASYNC110
+    async def wait_until_lanes_are_lost(self, name: str, within: float) -> None:
+        """Waits until a projector owns no lane any more."""
+        async with self._postgres() as postgres, asyncio.timeout(within):
+            while await postgres.fetchval("select count(*) from lane where owner = $1", name):  # noqa: ASYNC110
                 await asyncio.sleep(POLL)
 
     # --- what must hold
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Listens, and sees all the while that no client shows what is not in SQL."""
+    async def running_clients(self) -> AsyncIterator[None]:
+        """Runs all clients, and asserts all the while that none shows more than Postgres has."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(listener.listen()) for listener in self.listeners]
-            tasks.append(group.create_task(self._witness()))
-            async with asyncio.timeout(JOINED_WITHIN):
-                await asyncio.gather(*(listener.joined() for listener in self.listeners))
+            tasks = [group.create_task(client.run()) for client in self.clients]
+            tasks.append(group.create_task(self._assert_clients_not_ahead()))
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT):
+                await asyncio.gather(*(client.wait_until_subscribed() for client in self.clients))
             yield
             for task in tasks:
                 task.cancel()
 
-    async def _witness(self) -> None:
-        """Nothing invented: a position that a client has now is one that SQL has a moment later."""
-        async with self._sql() as sql:
+    async def _assert_clients_not_ahead(self) -> None:
+        """Asserts repeatedly that Postgres has every revision that a client showed a moment before."""
+        async with self._postgres() as postgres:
             while True:
-                shown = [(listener.name, listener.revisions()) for listener in self.listeners]
-                stored = {row.account: row.revision for row in await standings(sql)}
+                shown = [(client.name, client.revisions()) for client in self.clients]
+                stored = {row.account: row.revision for row in await read_account_rows(postgres)}
                 for name, revisions in shown:
-                    ahead = {a: r for a, r in revisions.items() if r > stored.get(a, 0)}
-                    assert not ahead, f"{name} shows what SQL does not have: {ahead}, {stored}"
-                await asyncio.sleep(WITNESS_EVERY)
+                    ahead = {
+                        account: revision
+                        for account, revision in revisions.items()
+                        if revision > stored.get(account, 0)
+                    }
+                    assert not ahead, f"{name} shows what Postgres does not have: {ahead}, {stored}"
+                await asyncio.sleep(CLIENT_CHECK_INTERVAL)
 
-    async def settled(self, within: float) -> list[Standing]:
-        """Wait until SQL has all that was fed, verified, and every client is where SQL is."""
+    async def wait_until_complete(self, within: float) -> list[AccountRow]:
+        """Waits until Postgres has all that was fed and verified it, and every client has its revisions."""
         wanted = sum(2 * run.transfers for run in self.runs)
-        async with self._sql() as sql:
+        async with self._postgres() as postgres:
             try:
                 async with asyncio.timeout(within):
-                    while not _complete(rows := await standings(sql), wanted):  # noqa: ASYNC110 - nor do rows
+                    while not _is_complete(rows := await read_account_rows(postgres), wanted):  # noqa: ASYNC110
                         await asyncio.sleep(POLL)
-                    at = {row.account: row.revision for row in rows}
-                    await asyncio.gather(*(listener.reach(at) for listener in self.listeners))
+                    revisions = {row.account: row.revision for row in rows}
+                    await asyncio.gather(*(client.wait_for_revisions(revisions) for client in self.clients))
             except TimeoutError:
                 raise AssertionError(
-                    f"not settled after {within} s: {wanted} fed, SQL {await standings(sql)}, clients"
-                    f" {[(one.name, one.revisions()) for one in self.listeners]}"
+                    f"not complete after {within} s: {wanted} fed, Postgres"
+                    f" {await read_account_rows(postgres)}, clients"
+                    f" {[(client.name, client.revisions()) for client in self.clients]}"
                 ) from None
         return rows
 
-    async def compare(self, rows: Sequence[Standing]) -> None:
-        """Records fed = Kafka = rows of SQL = each client's log: ids, amounts, order, totals, balances.
+    async def compare(self, rows: Sequence[AccountRow]) -> None:
+        """Asserts that the feed, Kafka, Postgres and each client agree on all transfers since the last call.
 
-        What was compared before is not compared again, unless `compare_again`.
+        They must agree on ids, amounts, order, totals and balances.
         """
-        async with self._sql() as sql:
-            stored = await in_sql(sql, {name: last.revision for name, last in self._last.items()})
-        self._compare_sql(self._fed(), await self._log.new(), stored)
-        _conserved(rows)
-        for listener in self.listeners:
-            assert not listener.odd_snapshots, f"{listener.name} was reset: {listener.odd_snapshots[:1]}"
-            self._compare_log(listener, stored, rows)
-        for name, new in stored.items():
-            self._last[name] = new[-1]
-            self._compared[name] = self._compared.get(name, 0) + len(new)
+        async with self._postgres() as postgres:
+            last_revisions = {account: row.revision for account, row in self._last_rows.items()}
+            stored = await read_transfer_rows(postgres, last_revisions)
+        self._compare_stages(self._fed(), await self._topic.read_new(), stored)
+        _assert_money_conserved(rows)
+        for client in self.clients:
+            snapshots = client.recovery_snapshots
+            assert not snapshots, f"{client.name} was reset: {snapshots[:1]}"
+            self._compare_client(client, stored, rows)
+        for account, new_rows in stored.items():
+            self._last_rows[account] = new_rows[-1]
+            self._compared[account] = self._compared.get(account, 0) + len(new_rows)
         self._runs_compared = len(self.runs)
 
-    async def compare_again(self, rows: Sequence[Standing]) -> None:
-        """From the beginning of everything."""
-        self._forget()
+    async def compare_all(self, rows: Sequence[AccountRow]) -> None:
+        """Compares everything since the cluster started."""
+        self._reset_comparison()
         await self.compare(rows)
 
-    def _forget(self) -> None:
-        self._log = Log(self.cluster.kafka, self.cluster.plan.topics)
+    def _reset_comparison(self) -> None:
+        self._topic = TransfersTopic(self.cluster.kafka, self.cluster.plan.topics)
         self._runs_compared = 0
-        self._last: dict[str, Row] = {}
+        self._last_rows: dict[str, TransferRow] = {}
         self._compared: dict[str, int] = {}
 
-    def _fed(self) -> dict[str, list[Movement]]:
-        fed: dict[str, list[Movement]] = {}
+    def _fed(self) -> dict[str, list[Posting]]:
+        fed: dict[str, list[Posting]] = {}
         for run in self.runs[self._runs_compared :]:
-            for name, movements in run.movements().items():
-                fed.setdefault(name, []).extend(movements)
+            for account, postings in run.postings().items():
+                fed.setdefault(account, []).extend(postings)
         return fed
 
-    def _compare_sql(
-        self, fed: dict[str, list[Movement]], kafka: dict[str, list[Movement]], stored: dict[str, list[Row]]
+    def _compare_stages(
+        self,
+        fed: dict[str, list[Posting]],
+        kafka: dict[str, list[Posting]],
+        stored: dict[str, list[TransferRow]],
     ) -> None:
         assert fed.keys() == kafka.keys() == stored.keys()
-        for name, movements in fed.items():
-            assert movements == kafka[name], f"{name} fed/Kafka {first_difference(movements, kafka[name])}"
-            before = self._last[name].total if name in self._last else "0"
-            expected, found = totalled(movements, before), [row[1:] for row in stored[name]]
-            assert expected == found, f"{name} Kafka/SQL {first_difference(expected, found)}"
+        for account, postings in fed.items():
+            assert postings == kafka[account], (
+                f"{account} fed/Kafka {first_difference(postings, kafka[account])}"
+            )
+            total = self._last_rows[account].total if account in self._last_rows else "0"
+            expected, actual = add_totals(postings, total), [row[1:] for row in stored[account]]
+            assert expected == actual, f"{account} Kafka/Postgres {first_difference(expected, actual)}"
 
-    def _compare_log(
-        self, listener: Listener, stored: dict[str, list[Row]], rows: Sequence[Standing]
+    def _compare_client(
+        self, client: RecordingClient, stored: dict[str, list[TransferRow]], rows: Sequence[AccountRow]
     ) -> None:
-        ledgers = listener.ledgers()
-        for row in (row for row in rows if row.account in listener.accounts):
-            ledger = ledgers[f"account:{row.account}"]
-            log = [
-                Row(t.revision, t.id, t.amount, t.total)
-                for t in ledger.transfers[self._compared.get(row.account, 0) :]
+        logs = client.checked_logs()
+        for row in (row for row in rows if row.account in client.accounts):
+            log = logs[f"account:{row.account}"]
+            transfers = [
+                TransferRow(transfer.revision, transfer.id, transfer.amount, transfer.total)
+                for transfer in log.transfers[self._compared.get(row.account, 0) :]
             ]
             expected = stored.get(row.account, [])
-            assert log == expected, f"{listener.name} {row.account} log/SQL {first_difference(log, expected)}"
-            assert (ledger.revision, ledger.balance and ledger.balance.amount) == (row.revision, row.balance)
+            assert transfers == expected, (
+                f"{client.name} {row.account} log/Postgres {first_difference(transfers, expected)}"
+            )
+            assert (log.revision, log.balance and log.balance.amount) == (row.revision, row.balance)
 
     @asynccontextmanager
-    async def _sql(self) -> AsyncIterator[asyncpg.Connection]:
+    async def _postgres(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(self.cluster.postgres("owner"))
         try:
             yield connection
@@ -257,18 +274,20 @@ class Proof:
                 await connection.close(timeout=5)
 
 
-def order_of(paths: StatePaths, name: str) -> Path:
-    """The file that tells a process of a cluster where to die."""
-    return paths.directory("orders") / name
+def failpoint_file(paths: StatePaths, name: str) -> Path:
+    """Returns the path of the file from which a process of a cluster reads its failpoint."""
+    return paths.directory("failpoints") / name
 
 
-def _complete(rows: Sequence[Standing], wanted: int) -> bool:
-    """All transfers are listed, and each account's balance names its last one."""
-    return sum(row.listed for row in rows) == wanted and all(row.version == row.listed for row in rows)
+def _is_complete(rows: Sequence[AccountRow], transfers: int) -> bool:
+    """Returns whether all transfers are stored, and each account's balance names its last transfer."""
+    return sum(row.transfer_count for row in rows) == transfers and all(
+        row.version == row.transfer_count for row in rows
+    )
 
 
-def _conserved(rows: Sequence[Standing]) -> None:
-    """At rest nothing drifts, nothing is half applied, and money has only moved."""
+def _assert_money_conserved(rows: Sequence[AccountRow]) -> None:
+    """Asserts that nothing drifts or is half applied, and that the totals of all accounts sum to zero."""
     for row in rows:
         assert float(row.drift or "nan") == float(row.half_applied or "nan") == 0, row
-    assert sum(int(row.posted.replace(".", "")) for row in rows) == 0, rows
+    assert sum(int(row.posted_total.replace(".", "")) for row in rows) == 0, rows

@@ -1,4 +1,4 @@
-"""A feed of a test's own: started with an order, asked at its end what Kafka has acknowledged."""
+"""A feed that a test starts with a seed and a rate, and asks at its end what Kafka acknowledged."""
 
 import asyncio
 import json
@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.process.service import create_service
-from tests.acceptance.end_to_end.transfers_by_stage import Run
+from tests.acceptance.end_to_end.transfers_by_stage import FeedRun
 
-_STOPPED_WITHIN = 30.0  # seconds
+_STOP_TIMEOUT = 30.0  # seconds
 
 
-class Feed:
-    """`run` is known when it has ended."""
+class FeedProcess:
+    """A feed beside a cluster. `number` distinguishes the feeds of one cluster."""
 
     def __init__(
         self, cluster: Cluster, number: int, *, accounts: int, seed: int, rate: float, plain: bool
@@ -25,28 +25,31 @@ class Feed:
             "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
             "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
         }
-        order = {"accounts": accounts, "rate": rate, "seed": seed}
-        words = [word for name, value in order.items() for word in (f"--{name}", str(value))]
-        words += ["--json", "--no-transactions"] if plain else ["--json"]
+        options = {"accounts": accounts, "rate": rate, "seed": seed}
+        arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        arguments += ["--json", "--no-transactions"] if plain else ["--json"]
         self._seed, self._accounts = seed, accounts
-        self.child: ChildProcess = create_service(cluster.paths, "feed", number, environment, words).child
+        self.child: ChildProcess = create_service(cluster.paths, "feed", number, environment, arguments).child
 
     @property
-    def run(self) -> Run:
-        """What was acknowledged of it."""
+    def run(self) -> FeedRun:
+        """The transfers that Kafka acknowledged. Known after the feed has ended."""
         assert self.child.exit_code == 0, self.child.tail()
-        said = json.loads(next(line for line in reversed(self.child.tail()) if '"run"' in line))
-        return Run(said["run"], self._seed, said["transfers"], self._accounts)
+        report = json.loads(next(line for line in reversed(self.child.tail()) if '"run"' in line))
+        return FeedRun(report["run"], self._seed, report["transfers"], self._accounts)
 
 
 @asynccontextmanager
-async def feeding(
+async def run_feed(
     cluster: Cluster, number: int, *, accounts: int, seed: int, rate: float, plain: bool = False
-) -> AsyncIterator[Feed]:
-    """`rate` transfers a second (each is two records), until the block ends; `number` tells feeds apart."""
-    feed = Feed(cluster, number, accounts=accounts, seed=seed, rate=rate, plain=plain)
+) -> AsyncIterator[FeedProcess]:
+    """Runs a feed while the block runs: `rate` transfers per second, each of two records.
+
+    A `plain` feed produces without Kafka transactions.
+    """
+    feed = FeedProcess(cluster, number, accounts=accounts, seed=seed, rate=rate, plain=plain)
     feed.child.start()
     try:
         yield feed
     finally:
-        await asyncio.to_thread(feed.child.stop, _STOPPED_WITHIN)
+        await asyncio.to_thread(feed.child.stop, _STOP_TIMEOUT)

@@ -1,19 +1,19 @@
-"""A projector that is stopped in the middle of a batch, and goes on when its lanes are another's."""
+"""Pauses a projector in the middle of a batch, and resumes it when another projector owns its lanes."""
 
 import signal
 
-from tests.acceptance.end_to_end.end_to_end_check import Proof
+from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 
-ZOMBIE = "projector-1"
-RATE = 150  # transfers a second
+PROJECTOR = "projector-1"
+RATE = 150  # transfers per second
 
 
-async def zombie(proof: Proof, seed: int, *planted: str) -> None:
-    """Returns when it is as alive as the others; `planted` is what else was done to it."""
-    await proof.plant(ZOMBIE, "pause", *planted)
-    async with proof.feeding(seed, RATE):
-        await proof.stopped(ZOMBIE, within=30)
-        await proof.overtaken(ZOMBIE, within=30)
-        await proof.delivered(30, within=30)
-        proof.cluster.supervisors[ZOMBIE].child.send(signal.SIGCONT)
-        await proof.delivered(30, within=30)
+async def pause_and_resume(check: EndToEndCheck, seed: int, *mutants: str) -> None:
+    """Makes a zombie of a projector, under load; `mutants` are applied to it as well."""
+    await check.start_mutants(PROJECTOR, "pause", *mutants)
+    async with check.feeding(seed, RATE):
+        await check.wait_until_paused(PROJECTOR, within=30)
+        await check.wait_until_lanes_are_lost(PROJECTOR, within=30)
+        await check.wait_for_deltas(30, within=30)
+        check.cluster.supervisors[PROJECTOR].child.send(signal.SIGCONT)
+        await check.wait_for_deltas(30, within=30)

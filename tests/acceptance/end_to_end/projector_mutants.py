@@ -1,8 +1,8 @@
-"""A projector with something done to it, for the proof to notice: `python -m … WHAT…`.
+"""Runs a projector that violates a rule on purpose: `python -m … MUTANT…`. The check must detect it.
 
-pause: it stops (SIGSTOP) in the middle of a batch, before it writes, and goes on when it is told to.
-no-fence: it writes whatever it has, whoever owns the lane by then.
-publish-first: it rings the doorbell before the commit.
+pause: breaks no rule; the process stops with SIGSTOP inside a batch, before it writes, until SIGCONT.
+no-fence: breaks docs/guarantees.md#fence; a batch is written whoever owns the lane by then.
+publish-first: breaks docs/guarantees.md#publishing; deltas are published before the commit.
 """
 
 import os
@@ -23,21 +23,24 @@ PAUSE_AT = 5  # batches
 
 
 def pause() -> None:
-    """At the fifth batch of balances alone: nothing in it but rows that a later owner will have overtaken."""
-    write, left = Store.write, [PAUSE_AT]
+    """Pauses at the fifth batch without transfers.
 
-    async def paused(self: Store, batch: BatchRows) -> None:
+    When the projector resumes, a later owner of the lane has already updated all rows of that batch.
+    """
+    write, remaining = Store.write, [PAUSE_AT]
+
+    async def pausing_write(self: Store, batch: BatchRows) -> None:
         if batch.balances and not batch.transfers:
-            left[0] -= 1
-            if left[0] == 0:
+            remaining[0] -= 1
+            if remaining[0] == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)
         await write(self, batch)
 
-    Store.write = paused  # type: ignore[method-assign]
+    Store.write = pausing_write  # type: ignore[method-assign]
 
 
 def no_fence() -> None:
-    """Neither the lane's generation and offsets nor the accounts' revisions are asked for."""
+    """Breaks the fence: a batch is written without comparing generation, offsets and revisions."""
     move, bare = projector_writes._MOVE, projector_writes._MOVE.partition(" and l.generation")[0]
     assert move in projector_writes._WRITE
     assert " and b.revision = x.was" in projector_writes._WRITE
@@ -48,29 +51,30 @@ def no_fence() -> None:
 
 
 def publish_first() -> None:
-    write, deltas, start = Store.write, MessageEncoder.deltas, Publisher.start
-    bells: list[Publisher] = []
-    news: list[Message] = []
+    """Breaks the order of commit and publish: the deltas of a batch are published before its commit."""
+    write, encode_deltas, start = Store.write, MessageEncoder.deltas, Publisher.start
+    publishers: list[Publisher] = []
+    messages: list[Message] = []
 
-    def started(self: Publisher) -> None:
-        bells.append(self)
+    def noting_start(self: Publisher) -> None:
+        publishers.append(self)
         start(self)
 
-    def noted(self: MessageEncoder, *what: Any) -> list[Message]:
-        news[:] = deltas(self, *what)
-        return news.copy()
+    def noting_deltas(self: MessageEncoder, *arguments: Any) -> list[Message]:
+        messages[:] = encode_deltas(self, *arguments)
+        return messages.copy()
 
-    async def rung(self: Store, batch: BatchRows) -> None:
-        await bells[0].publish(news)
+    async def publishing_write(self: Store, batch: BatchRows) -> None:
+        await publishers[0].publish(messages)
         await write(self, batch)
 
-    Publisher.start, Store.write = started, rung  # type: ignore[method-assign]
-    MessageEncoder.deltas = noted  # type: ignore[method-assign,assignment]
+    Publisher.start, Store.write = noting_start, publishing_write  # type: ignore[method-assign]
+    MessageEncoder.deltas = noting_deltas  # type: ignore[method-assign,assignment]
 
 
-PLANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}
+MUTANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}
 
 if __name__ == "__main__":
-    for what in sys.argv[1:]:
-        PLANTS[what]()
+    for name in sys.argv[1:]:
+        MUTANTS[name]()
     main(ProjectorSettings, serve)

@@ -1,4 +1,4 @@
-"""A client at one door, and everything it was sent."""
+"""A client that records every frame it receives, so that a checker can judge them."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -10,75 +10,84 @@ from livebalance.wire.identity import AccountId
 from tests.checker import ClientLog, replay
 
 
-class Listener:
-    """`url` is of the door's page. What it was sent is checked by a checker, not by the client."""
+class RecordingClient:
+    """Follows `accounts` at the gateway or balancer with the HTTP address `url`.
+
+    The frames are checked by tests/checker.py, which shares no code with the client.
+    """
 
     def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: TokenProvider) -> None:
         self.name = name
         self.accounts = accounts
         self.url = url.replace("http", "ws", 1) + "/ws"
-        self.client = Client(self.url, token=token, on_frame=self._hear)
+        self.client = Client(self.url, token=token, on_frame=self._record_frame)
         self.connections = 0
         self.deltas = 0
-        self.odd_snapshots: list[Snapshot] = []  # for any other reason than a first subscription
-        self._answered: set[str] = set()  # channels
-        self._unchecked: list[bytes] = []
-        self._ledgers: dict[str, ClientLog] = {}
-        self._moved = asyncio.Event()
+        self.recovery_snapshots: list[Snapshot] = []  # every snapshot whose reason is not `subscribed`
+        self._answered_channels: set[str] = set()
+        self._unchecked_frames: list[bytes] = []
+        self._logs: dict[str, ClientLog] = {}
+        self._changed = asyncio.Event()
 
-    def _hear(self, text: bytes) -> None:
-        self._unchecked.append(text)
+    def _record_frame(self, text: bytes) -> None:
+        self._unchecked_frames.append(text)
 
-    async def listen(self) -> None:
-        """Until cancelled."""
+    async def run(self) -> None:
+        """Receives until cancelled."""
         async with self.client as client:
             for account in self.accounts:
                 client.follow(account)
             async for event in client.events():
-                self.take(event)
-                self._moved.set()
-        raise AssertionError(f"{self.name} was told to stay away")
+                self.handle_event(event)
+                self._changed.set()
+        raise AssertionError(f"{self.name} was disconnected for good")
 
-    def take(self, event: Event) -> None:
-        """What the client tells."""
+    def handle_event(self, event: Event) -> None:
+        """Counts an event of the client."""
         self.connections += isinstance(event, Connected)
         if isinstance(event, Changed):
-            self._count(event.frame)
+            self._count_frame(event.frame)
 
-    def _count(self, frame: Snapshot | DeltaFrame) -> None:
-        self._answered.add(frame.channel)
+    def _count_frame(self, frame: Snapshot | DeltaFrame) -> None:
+        self._answered_channels.add(frame.channel)
         self.deltas += isinstance(frame, DeltaFrame)
         if isinstance(frame, Snapshot) and frame.reason != "subscribed":
-            self.odd_snapshots.append(frame)
+            self.recovery_snapshots.append(frame)
 
     def revisions(self) -> dict[str, int]:
-        """Where each account is now; 0 until its first answer."""
-        shown = {account: self.client.account_state(account) for account in self.accounts}
-        return {account: state.position.revision if state else 0 for account, state in shown.items()}
+        """Returns the client's revision of each account, 0 before the first answer."""
+        states = {account: self.client.account_state(account) for account in self.accounts}
+        return {account: state.position.revision if state else 0 for account, state in states.items()}
 
-    async def joined(self) -> None:
-        """Wait until every account was answered."""
-        await self._until(lambda: len(self._answered) == len(self.accounts))
+    async def wait_until_subscribed(self) -> None:
+        """Waits until the client has received a first answer for every account."""
+        await self._wait_until(lambda: len(self._answered_channels) == len(self.accounts))
 
-    async def connected(self, times: int) -> None:
-        """Wait until it was welcomed so often since the beginning."""
-        await self._until(lambda: self.connections >= times)
+    async def wait_for_connections(self, count: int) -> None:
+        """Waits until the client has connected `count` times since its start."""
+        await self._wait_until(lambda: self.connections >= count)
 
-    async def receive(self, deltas: int) -> None:
-        """Wait until so many were sent since the beginning."""
-        await self._until(lambda: self.deltas >= deltas)
+    async def wait_for_deltas(self, count: int) -> None:
+        """Waits until the client has received `count` deltas since its start."""
+        await self._wait_until(lambda: self.deltas >= count)
 
-    async def reach(self, revisions: Mapping[str, int]) -> None:
-        """Wait until every account it follows is there or beyond."""
-        await self._until(lambda: all(at >= revisions[name] for name, at in self.revisions().items()))
+    async def wait_for_revisions(self, revisions: Mapping[str, int]) -> None:
+        """Waits until every account of the client has at least its revision of `revisions`."""
+        await self._wait_until(
+            lambda: all(revision >= revisions[account] for account, revision in self.revisions().items())
+        )
 
-    async def _until(self, true: Callable[[], bool]) -> None:
-        while not true():
-            self._moved.clear()
-            await self._moved.wait()
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
-    def ledgers(self) -> dict[str, ClientLog]:
-        """The log, replayed by the checker. Raises Violation."""
-        frames = [frame for text in self._unchecked if (frame := decode_server_frame(text))]
-        self._unchecked.clear()
-        return replay(frames, self._ledgers)
+    def checked_logs(self) -> dict[str, ClientLog]:
+        """Returns the log of each channel, after the checker has replayed it.
+
+        Raises:
+            Violation: a frame violates a rule of the protocol.
+        """
+        frames = [frame for text in self._unchecked_frames if (frame := decode_server_frame(text))]
+        self._unchecked_frames.clear()
+        return replay(frames, self._logs)

@@ -1,4 +1,4 @@
-"""The same proof on a Redis cluster: slots move and nodes die under load, and nobody misses a cent."""
+"""The end-to-end check on a Redis cluster: clients miss nothing while slots move and a node dies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,12 +14,12 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from livebalance.wire.delta import redis_account_channel
 from tests.acceptance.end_to_end.conftest import ACCOUNTS, QUICK
-from tests.acceptance.end_to_end.end_to_end_check import Proof
+from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 from tests.servers.redis_cluster import RedisCluster
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-RATE = 150  # transfers a second
+RATE = 150  # transfers per second
 
 
 @pytest.fixture(scope="module")
@@ -29,49 +29,53 @@ def redis_cluster(paths: StatePaths) -> Iterator[RedisCluster]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def proof(paths: StatePaths, redis_cluster: RedisCluster) -> AsyncIterator[Proof]:
-    told = {kind: {**QUICK[kind], "LIVEBALANCE_REDIS": redis_cluster.url} for kind in QUICK}
-    plan = ClusterPlan(feeds=0, page=False, port=free_port(), durable=False, environment=told)
+async def check(paths: StatePaths, redis_cluster: RedisCluster) -> AsyncIterator[EndToEndCheck]:
+    environment = {kind: {**QUICK[kind], "LIVEBALANCE_REDIS": redis_cluster.url} for kind in QUICK}
+    plan = ClusterPlan(feeds=0, page=False, port=free_port(), durable=False, environment=environment)
     async with Cluster(StatePaths(paths.home, paths.state / "on-a-redis-cluster"), plan) as cluster:
-        proof = Proof(cluster, ACCOUNTS)
-        async with proof.watched():
-            yield proof
+        check = EndToEndCheck(cluster, ACCOUNTS)
+        async with check.running_clients():
+            yield check
 
 
-def slots(proof: Proof) -> list[int]:
-    """Of the channels of all accounts."""
-    accounts = proof.listeners[0].accounts
+def channel_slots(check: EndToEndCheck) -> list[int]:
+    """Returns the slot of each account's channel."""
+    accounts = check.clients[0].accounts
     return [slot_of(redis_account_channel("livebalance:", account).encode()) for account in accounts]
 
 
-async def heard(proof: Proof) -> float:
-    """Deltas that a gateway had from Redis: without any, Postgres alone would have served."""
+async def received_deltas(check: EndToEndCheck) -> float:
+    """Returns how many deltas the first gateway received from Redis. Audits of Postgres do not count."""
     async with httpx.AsyncClient() as client:
-        shown = (await client.get(f"{proof.cluster.gateways[0]}/metrics")).text
-    return float(shown.partition("\nlivebalance_gateway_deltas_total ")[2].partition("\n")[0])
+        metrics = (await client.get(f"{check.cluster.gateways[0]}/metrics")).text
+    return float(metrics.partition("\nlivebalance_gateway_received_deltas_total ")[2].partition("\n")[0])
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-async def test_slots_move(proof: Proof, redis_cluster: RedisCluster, by_hand: bool) -> None:
-    async with proof.feeding(30 + by_hand, RATE):
-        await proof.delivered(10, within=30)
-        for slot in slots(proof):
+async def test_clients_after_slots_moved_miss_nothing(
+    check: EndToEndCheck, redis_cluster: RedisCluster, by_hand: bool
+) -> None:
+    async with check.feeding(30 + by_hand, RATE):
+        await check.wait_for_deltas(10, within=30)
+        for slot in channel_slots(check):
             await asyncio.to_thread(redis_cluster.move, slot, by_hand=by_hand)
-        before = await heard(proof)
-        await proof.delivered(10, within=30)
-        assert await heard(proof) > before
-    await proof.compare(await proof.settled(within=15))
+        before = await received_deltas(check)
+        await check.wait_for_deltas(10, within=30)
+        assert await received_deltas(check) > before
+    await check.compare(await check.wait_until_complete(within=15))
 
 
-async def test_a_node_dies(proof: Proof, redis_cluster: RedisCluster) -> None:
-    slot = Random(32).choice(slots(proof))
+async def test_clients_after_a_node_died_miss_nothing(
+    check: EndToEndCheck, redis_cluster: RedisCluster
+) -> None:
+    slot = Random(32).choice(channel_slots(check))
     dead = redis_cluster.owner(slot)
-    async with proof.feeding(32, RATE):
-        await proof.delivered(10, within=30)
+    async with check.feeding(32, RATE):
+        await check.wait_for_deltas(10, within=30)
         dead.child.kill()
-        await proof.delivered(10, within=30)
+        await check.wait_for_deltas(10, within=30)
         async with asyncio.timeout(15):
-            while redis_cluster.owner(slot) is dead:  # noqa: ASYNC110 - a cluster tells nobody
+            while redis_cluster.owner(slot) is dead:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
-        await proof.delivered(10, within=30)
-    await proof.compare(await proof.settled(within=15))
+        await check.wait_for_deltas(10, within=30)
+    await check.compare(await check.wait_until_complete(within=15))

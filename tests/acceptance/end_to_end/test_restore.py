@@ -1,6 +1,6 @@
-"""docs/operations.md to the letter: Postgres is put back to an older state, or fails over, and all is right.
+"""Restore and failover of Postgres, by the commands of docs/operations.md: all stages are equal afterwards.
 
-Each time transfers go on while it happens, and commits are lost that clients have seen.
+A feed runs meanwhile, and Postgres loses commits whose deltas clients have received.
 """
 
 import asyncio
@@ -21,31 +21,33 @@ from livebalance.stack.process.supervisor import Supervisor
 from livebalance.stack.servers import postgres
 from livebalance.stack.servers.postgres import PostgresServer
 from tests.acceptance.end_to_end.conftest import ACCOUNTS, NewCluster
-from tests.acceptance.end_to_end.end_to_end_check import Proof
+from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-RATE = 50  # transfers a second
+RATE = 50  # transfers per second
 GUIDE = (PROJECT / "docs" / "operations.md").read_text()
-READERS = ("projector-1", "projector-2", "gateway-1", "gateway-2")
-AS_STANDBY = "--write-recovery-conf"
+POSTGRES_CLIENTS = ("projector-1", "projector-2", "gateway-1", "gateway-2")
 
 
 def commands(heading: str) -> list[str]:
-    """The blocks that an operator types there, in order."""
-    part = GUIDE.partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
-    return re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+    """Returns the shell blocks below a heading of the guide, in order."""
+    section = GUIDE.partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
-class Drill:
-    """A cluster under load whose PostgresServer is replaced."""
+class RestoreDrill:
+    """A cluster whose Postgres server is replaced while a feed runs."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.cluster, self.directory = cluster, directory
-        self.proof = Proof(cluster, ACCOUNTS)
+        self.check = EndToEndCheck(cluster, ACCOUNTS)
 
-    async def typed(self, text: str, server: PostgresServer | None = None) -> str:
-        """What an operator sees who types this; an error is shown whole."""
+    async def run_shell(self, text: str, server: PostgresServer | None = None) -> str:
+        """Runs shell commands against a server, the cluster's by default, and returns what they print.
+
+        If they fail, the AssertionError has their whole output.
+        """
         port = server.port if server else self.cluster._servers.managed["postgres"].port
         path = [str(postgres._BIN), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = {
@@ -64,136 +66,143 @@ class Drill:
         assert process.returncode == 0, out.decode()
         return out.decode()
 
-    def server(self, name: str, data: str | None = None) -> PostgresServer:
-        """Another one, empty or with this directory as its data; not started."""
+    def prepare_server(self, name: str, data: str | None = None) -> PostgresServer:
+        """Returns a new server that is not started yet. `data` names a directory to use as its data."""
         paths = StatePaths(self.cluster.paths.home, self.cluster.paths.state / name)
-        other = PostgresServer(paths, durable=False)
+        server = PostgresServer(paths, durable=False)
         if data is not None:
             home = paths.directory("postgres")
             shutil.move(self.directory / data, home / "data")
-            (home / "made").touch()  # the database is in it
+            (home / "made").touch()  # the marker of PostgresServer that the database exists
             if os.geteuid() == 0:  # Postgres runs as another user then
                 shutil.chown(home, "nobody")
                 for path in (home / "data", *(home / "data").rglob("*")):
                     shutil.chown(path, "nobody")
-        other.prepare()
-        return other
+        server.prepare()
+        return server
 
-    async def lose(self) -> None:
-        """Projectors and gateways are stopped, and PostgresServer is gone."""
-        await asyncio.gather(*(self.cluster.supervisors[name].stop() for name in READERS))
+    async def lose_postgres(self) -> None:
+        """Stops projectors and gateways, and kills Postgres."""
+        await asyncio.gather(*(self.cluster.supervisors[name].stop() for name in POSTGRES_CLIENTS))
         self.cluster.supervisors["postgres"].kill(restart=False)
 
-    def move(self, server: PostgresServer) -> None:
-        """It is the cluster's Postgres from now on."""
+    def use_server(self, server: PostgresServer) -> None:
+        """Makes `server` the cluster's Postgres."""
         self.cluster._servers.managed["postgres"] = self.cluster._servers.embedded["postgres"] = server
         self.cluster.supervisors["postgres"] = Supervisor(server.child, print)
 
-    def serve(self, address: str = "") -> None:
-        """Projectors and gateways start; `address`: hosts, database and all that follows."""
-        for name in READERS:
+    def start_postgres_clients(self, address: str = "") -> None:
+        """Starts projectors and gateways. `address` is their URL after `@`, by default the cluster's."""
+        for name in POSTGRES_CLIENTS:
             role = name.partition("-")[0]
             url = f"postgresql://{role}@{address}" if address else self.cluster.postgres(role)
             self.cluster.supervisors[name].start({"LIVEBALANCE_POSTGRES": url})
 
-    async def ask(self, query: str) -> str:
+    async def fetch_value(self, query: str) -> str:
         connection = await asyncpg.connect(self.cluster.postgres("owner"), timeout=10)
         try:
             return str(await connection.fetchval(query))
         finally:
             await connection.close()
 
-    async def is_right(self) -> None:
-        """Fed = Kafka = SQL; and each client, told so by a snapshot of a new epoch, shows the same."""
-        rows = await self.proof.settled(within=60)
-        heard, self.proof.listeners = self.proof.listeners, []  # a snapshot leaves out what is old
-        await self.proof.compare_again(rows)
-        self.proof.listeners = heard
-        for listener in heard:
-            told = {(one.reason, one.channel) for one in listener.odd_snapshots}
-            assert told == {("epoch", f"account:{row.account}") for row in rows}
-            ledgers = listener.ledgers()
+    async def assert_consistent(self) -> None:
+        """Asserts that feed, Kafka and Postgres are equal, and that each client got snapshots of a new epoch.
+
+        The clients' logs are compared by revision and balance only: a snapshot omits old transfers.
+        """
+        rows = await self.check.wait_until_complete(within=60)
+        clients, self.check.clients = self.check.clients, []
+        await self.check.compare_all(rows)
+        self.check.clients = clients
+        for client in clients:
+            snapshots = {(snapshot.reason, snapshot.channel) for snapshot in client.recovery_snapshots}
+            assert snapshots == {("epoch", f"account:{row.account}") for row in rows}
+            logs = client.checked_logs()
             for row in rows:
-                ledger = ledgers[f"account:{row.account}"]
-                assert (ledger.revision, ledger.balance and ledger.balance.amount) == (
-                    row.revision,
-                    row.balance,
-                )
-            listener.odd_snapshots.clear()
+                log = logs[f"account:{row.account}"]
+                assert (log.revision, log.balance and log.balance.amount) == (row.revision, row.balance)
+            client.recovery_snapshots.clear()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def drill(new_cluster: NewCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Drill]:
+async def drill(
+    new_cluster: NewCluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RestoreDrill]:
     async with new_cluster() as cluster, asyncio.TaskGroup() as group:
-        drill = Drill(cluster, tmp_path_factory.mktemp("operator"))
-        listeners = drill.proof.listeners
-        tasks = [group.create_task(listener.listen()) for listener in listeners]
+        drill = RestoreDrill(cluster, tmp_path_factory.mktemp("operator"))
+        clients = drill.check.clients
+        tasks = [group.create_task(client.run()) for client in clients]
         async with asyncio.timeout(20):
-            await asyncio.gather(*(listener.joined() for listener in listeners))
+            await asyncio.gather(*(client.wait_until_subscribed() for client in clients))
         yield drill
         for task in tasks:
             task.cancel()
 
 
-async def test_a_dump(drill: Drill) -> None:
-    save, restore = commands("A dump")
-    async with drill.proof.feeding(1, RATE):
-        await drill.proof.delivered(20, within=30)
-        await drill.typed(save)
-        await drill.proof.delivered(100, within=30)
-        await drill.lose()
-        fresh = drill.server("from-a-dump")
-        fresh.start()
-        await asyncio.to_thread(fresh.ready)
-        said = await drill.typed(restore, fresh)
-        drill.move(fresh)
-        drill.serve()
-        await drill.proof.delivered(20, within=60)
-    await drill.is_right()
-    epoch = await drill.ask("select epoch from projection")
-    assert f"is {epoch} now" in said  # and nobody has ended it again
-    assert await drill.ask("select why from intervention") == "restored the dump of last night"
+async def test_restored_dump_is_caught_up_in_a_new_epoch(drill: RestoreDrill) -> None:
+    dump, restore = commands("A dump")
+    async with drill.check.feeding(1, RATE):
+        await drill.check.wait_for_deltas(20, within=30)
+        await drill.run_shell(dump)
+        await drill.check.wait_for_deltas(100, within=30)
+        await drill.lose_postgres()
+        restored = drill.prepare_server("from-a-dump")
+        restored.start()
+        await asyncio.to_thread(restored.ready)
+        output = await drill.run_shell(restore, restored)
+        drill.use_server(restored)
+        drill.start_postgres_clients()
+        await drill.check.wait_for_deltas(20, within=60)
+    await drill.assert_consistent()
+    epoch = await drill.fetch_value("select epoch from projection")
+    assert f"is {epoch} now" in output  # no projector has ended this epoch
+    assert await drill.fetch_value("select why from intervention") == "restored the dump of last night"
 
 
-async def test_a_copy_of_the_server(drill: Drill) -> None:
-    save, bump = commands("A copy of the server")
-    async with drill.proof.feeding(2, RATE):
-        await drill.proof.delivered(20, within=30)
-        await drill.typed(save)
-        await drill.proof.delivered(100, within=30)
-        await drill.lose()
-        copy = drill.server("from-a-copy", "copy")
-        copy.start()
-        await asyncio.to_thread(copy.ready)
-        drill.move(copy)
-        assert await drill.ask("select known from truth") == "True"  # nothing tells it from the one it was
-        said = await drill.typed(bump)
-        drill.serve()
-        await drill.proof.delivered(20, within=60)
-    await drill.is_right()
-    assert f"is {await drill.ask('select epoch from projection')} now" in said
+async def test_restored_copy_of_the_server_is_caught_up_in_a_new_epoch(drill: RestoreDrill) -> None:
+    copy, bump = commands("A copy of the server")
+    async with drill.check.feeding(2, RATE):
+        await drill.check.wait_for_deltas(20, within=30)
+        await drill.run_shell(copy)
+        await drill.check.wait_for_deltas(100, within=30)
+        await drill.lose_postgres()
+        restored = drill.prepare_server("from-a-copy", "copy")
+        restored.start()
+        await asyncio.to_thread(restored.ready)
+        drill.use_server(restored)
+        # A copy has the identity of the original server, so only the operator's command ends the epoch.
+        assert await drill.fetch_value("select known from truth") == "True"
+        output = await drill.run_shell(bump)
+        drill.start_postgres_clients()
+        await drill.check.wait_for_deltas(20, within=60)
+    await drill.assert_consistent()
+    assert f"is {await drill.fetch_value('select epoch from projection')} now" in output
 
 
-async def test_a_standby_that_lacks_commits_is_promoted(drill: Drill) -> None:
-    """Nobody tells the services: their address names both servers."""
-    (save, _), old = commands("A copy of the server"), drill.cluster._servers.embedded["postgres"]
-    await drill.typed(save.replace("pg_basebackup", f"pg_basebackup {AS_STANDBY}"))
-    standby = drill.server("standby", "copy")
+async def test_promoted_standby_without_the_last_commits_is_caught_up_in_a_new_epoch(
+    drill: RestoreDrill,
+) -> None:
+    """No service is reconfigured: their address names both servers."""
+    copy, _ = commands("A copy of the server")
+    old = drill.cluster._servers.embedded["postgres"]
+    await drill.run_shell(copy.replace("pg_basebackup", "pg_basebackup --write-recovery-conf"))
+    standby = drill.prepare_server("standby", "copy")
     standby.start()
     await asyncio.to_thread(standby.child.wait_for, "ready to accept read-only connections", 30)
     both = f"127.0.0.1:{old.port},127.0.0.1:{standby.port}/livebalance?target_session_attrs=primary"
-    before = await drill.ask("select epoch from projection")
-    await asyncio.gather(*(drill.cluster.supervisors[name].stop() for name in READERS))
-    drill.serve(both)
-    async with drill.proof.feeding(3, RATE):
-        await drill.proof.delivered(20, within=60)
+    epoch_before = await drill.fetch_value("select epoch from projection")
+    await asyncio.gather(*(drill.cluster.supervisors[name].stop() for name in POSTGRES_CLIENTS))
+    drill.start_postgres_clients(both)
+    async with drill.check.feeding(3, RATE):
+        await drill.check.wait_for_deltas(20, within=60)
         standby.child.kill()
-        await drill.proof.delivered(100, within=30)
+        await drill.check.wait_for_deltas(100, within=30)
         drill.cluster.supervisors["postgres"].kill(restart=False)
         standby.child.start()
         await asyncio.to_thread(standby.child.wait_for, "ready to accept read-only connections", 30)
-        drill.move(standby)
-        await drill.ask("select pg_promote(wait => false)")  # to wait would be to stand in its way
-        await drill.proof.delivered(20, within=60)
-    await drill.is_right()
-    assert await drill.ask("select epoch from projection") != before
+        drill.use_server(standby)
+        # Does not wait, because waiting would keep this session open during the promotion.
+        await drill.fetch_value("select pg_promote(wait => false)")
+        await drill.check.wait_for_deltas(20, within=60)
+    await drill.assert_consistent()
+    assert await drill.fetch_value("select epoch from projection") != epoch_before

@@ -1,4 +1,4 @@
-"""What there is of every account in each place that a transfer passes: fed, in Kafka, in SQL."""
+"""Reads the transfers of every account at each stage: produced by the feed, in Kafka, in Postgres."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from livebalance.stack.servers.topics import Topics
 from livebalance.wire.kafka.avro import decode_transfer
 from livebalance.wire.money import parse_money
 
-Movement = tuple[str, str]  # transfer id, amount
+Posting = tuple[str, str]  # transfer id, amount
 
 
-class Row(NamedTuple):
-    """A transfer as SQL and as a client's log has it."""
+class TransferRow(NamedTuple):
+    """A transfer as Postgres and a client's log have it."""
 
     revision: int
     id: str
@@ -27,58 +27,58 @@ class Row(NamedTuple):
     total: str
 
 
-class Standing(NamedTuple):
-    """An account's row."""
+class AccountRow(NamedTuple):
+    """A row of `balance`."""
 
     account: str
     revision: int
-    listed: int  # transfers
+    transfer_count: int
     version: int | None
     balance: str | None
     opening: str | None
-    posted: str
+    posted_total: str
     half_applied: str | None
     drift: str | None
 
 
-class Run(NamedTuple):
-    """One run of the feed, as it said at its end that it was acknowledged."""
+class FeedRun(NamedTuple):
+    """What a feed reported at its end: the transfers that Kafka acknowledged."""
 
     name: str
     seed: int
     transfers: int
     accounts: int
 
-    def movements(self) -> dict[str, list[Movement]]:
-        """By account, in the order they were sent."""
-        fed: dict[str, list[Movement]] = defaultdict(list)
-        crowd = AccountPicker(self.accounts)
+    def postings(self) -> dict[str, list[Posting]]:
+        """Returns the run's postings by account, in the order of production."""
+        produced: dict[str, list[Posting]] = defaultdict(list)
+        picker = AccountPicker(self.accounts)
         for n in range(self.transfers):
-            for record in transfer_pair(self.seed, n, crowd, self.name, 0):
-                fed[record.account].append((record.id, str(record.amount)))
-        return dict(fed)
+            for record in transfer_pair(self.seed, n, picker, self.name, 0):
+                produced[record.account].append((record.id, str(record.amount)))
+        return dict(produced)
 
 
-class Log:
-    """The transfers topic, read on from where it was read before: committed records only."""
+class TransfersTopic:
+    """Reads the committed records of the transfers topic, each once."""
 
     def __init__(self, kafka: str, topics: Topics) -> None:
         self._kafka, self._topics = kafka, topics
-        self._next = [0] * topics.partitions
-        self._writers = FileRegistry().writer_schema
+        self._next_offsets = [0] * topics.partitions
+        self._writer_schemas = FileRegistry().writer_schema
 
-    async def new(self) -> dict[str, list[Movement]]:
-        """What came since the last call, by account, in the order of the topic."""
-        found: dict[str, list[Movement]] = defaultdict(list)
+    async def read_new(self) -> dict[str, list[Posting]]:
+        """Returns the postings since the last call by account, in the order of the topic."""
+        postings: dict[str, list[Posting]] = defaultdict(list)
 
-        def take(record: ConsumerRecord) -> None:
-            transfer = decode_transfer(record.value or b"", self._writers)
-            found[transfer.account].append((transfer.id, str(transfer.amount)))
+        def add(record: ConsumerRecord) -> None:
+            transfer = decode_transfer(record.value or b"", self._writer_schemas)
+            postings[transfer.account].append((transfer.id, str(transfer.amount)))
 
-        for number, start in enumerate(self._next):
-            at = TopicPartition(self._topics.transfers, number)
-            self._next[number] = await read_range(Broker(self._kafka), at, take, start)
-        return dict(found)
+        for number, start in enumerate(self._next_offsets):
+            partition = TopicPartition(self._topics.transfers, number)
+            self._next_offsets[number] = await read_range(Broker(self._kafka), partition, add, start)
+        return dict(postings)
 
 
 _NEW = """
@@ -88,37 +88,38 @@ where t.revision > coalesce(known.revision, 0) order by 1, 2
 """
 
 
-async def in_sql(connection: asyncpg.Connection, after: Mapping[str, int]) -> dict[str, list[Row]]:
-    """The rows of `transfer` after these revisions, by account, in the account's order."""
-    found: dict[str, list[Row]] = defaultdict(list)
+async def read_transfer_rows(
+    connection: asyncpg.Connection, after: Mapping[str, int]
+) -> dict[str, list[TransferRow]]:
+    """Returns the transfers of each account after its revision of `after`, in order of revision."""
+    rows: dict[str, list[TransferRow]] = defaultdict(list)
     for account, *row in await connection.fetch(_NEW, list(after), list(after.values())):
-        found[account].append(Row(*row))
-    return dict(found)
+        rows[account].append(TransferRow(*row))
+    return dict(rows)
 
 
-async def standings(connection: asyncpg.Connection) -> list[Standing]:
-    """Every row of `balance`."""
+async def read_account_rows(connection: asyncpg.Connection) -> list[AccountRow]:
+    """Returns all rows of `balance`."""
     rows = await connection.fetch(
         "select account_id, revision, transfer_count, version, balance::text, opening::text,"
         " posted_total::text, half_applied::text, drift::text from balance order by 1"
     )
-    return [Standing(*row) for row in rows]
+    return [AccountRow(*row) for row in rows]
 
 
-def totalled(movements: Sequence[Movement], total: str) -> list[tuple[str, str, str]]:
-    """With the running sum in their order, from `total` on."""
-    sum_, rows = parse_money(total), []
-    for id_, amount in movements:
-        sum_ = sum_.add(parse_money(amount))
-        rows.append((id_, amount, str(sum_)))
+def add_totals(postings: Sequence[Posting], total: str) -> list[tuple[str, str, str]]:
+    """Returns (transfer id, amount, running total) of each posting, starting from `total`."""
+    running, rows = parse_money(total), []
+    for id_, amount in postings:
+        running = running.add(parse_money(amount))
+        rows.append((id_, amount, str(running)))
     return rows
 
 
 def first_difference(left: Sequence[object], right: Sequence[object]) -> str:
-    """Where two lists part, in words short enough to read."""
-    for n, (one, two) in enumerate(zip(left, right, strict=False)):
-        if one != two:
-            return f"at {n}: {one} and {two}"
-    return (
-        f"{len(left)} and {len(right)} long; first beyond: {[*left[len(right) :], *right[len(left) :]][:1]}"
-    )
+    """Describes the first difference of two lists, for the message of an assertion."""
+    for n, (left_item, right_item) in enumerate(zip(left, right, strict=False)):
+        if left_item != right_item:
+            return f"at {n}: {left_item} and {right_item}"
+    extra = [*left[len(right) :], *right[len(left) :]][:1]
+    return f"{len(left)} and {len(right)} long; first beyond: {extra}"

@@ -1,4 +1,4 @@
-"""A cluster like a deployment, smaller: what is restarted is not the only one of its kind."""
+"""Fixtures: a small cluster in which no restarted process is the only process of its service."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,14 +10,17 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 
 ACCOUNTS = 8
-READY_WITHIN, STOPPED_WITHIN = 60.0, 30.0  # seconds
+START_TIMEOUT, STOP_TIMEOUT = 60.0, 30.0  # seconds
 
 NewCluster = Callable[..., Cluster]
 
 
 @pytest.fixture
 def new_cluster(paths: StatePaths, request: pytest.FixtureRequest) -> NewCluster:
-    """Without a feed: each run has one of its own. The environment is as in a plan."""
+    """Returns a function that makes a cluster without a feed, because tests start feeds themselves.
+
+    `environment` has the form of `ClusterPlan.environment`.
+    """
 
     def make(environment: Mapping[str, Mapping[str, str]], gateways: int = 2, recorders: int = 1) -> Cluster:
         plan = ClusterPlan(
@@ -34,16 +37,16 @@ def new_cluster(paths: StatePaths, request: pytest.FixtureRequest) -> NewCluster
     return make
 
 
-async def started(cluster: Cluster, name: str, environment: Mapping[str, str] | None = None) -> None:
-    """Ready when it returns; for this one run with these variables besides its own."""
+async def start_process(cluster: Cluster, name: str, environment: Mapping[str, str] | None = None) -> None:
+    """Starts a process with additional variables for this run only, and returns when it is ready."""
     cluster.supervisors[name].start(environment)
-    async with asyncio.timeout(READY_WITHIN):
-        while not await cluster.services[name].is_ready():  # noqa: ASYNC110 - HTTP tells only who asks
+    async with asyncio.timeout(START_TIMEOUT):
+        while not await cluster.services[name].is_ready():  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0.05)
 
 
-async def stopped(cluster: Cluster, name: str) -> None:
-    """By SIGTERM, and then by itself."""
-    watch = cluster.supervisors[name]
-    await watch.stop(STOPPED_WITHIN)
-    assert watch.child.exit_code == 0, watch.child.tail()
+async def stop_process(cluster: Cluster, name: str) -> None:
+    """Sends SIGTERM to a process, and asserts that it exits with status 0 within STOP_TIMEOUT."""
+    supervisor = cluster.supervisors[name]
+    await supervisor.stop(STOP_TIMEOUT)
+    assert supervisor.child.exit_code == 0, supervisor.child.tail()

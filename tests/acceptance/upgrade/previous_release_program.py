@@ -1,10 +1,12 @@
-"""`python -m … URL SECRET ACCOUNT…`: a client of the code that PYTHONPATH names. It says what happens:
+"""Runs a client with the code that PYTHONPATH names: `python -m … URL SECRET ACCOUNT…`.
 
-    heard FRAME
-    shows ACCOUNT REVISION
-    told EVENT
+It prints a line for each frame it received, each new revision of an account, and each other event:
 
-Nothing is imported here but what a client of any release has.
+    frame JSON
+    revision ACCOUNT REVISION
+    event CLASS
+
+Only names that the client of the previous release has as well may be imported here.
 """
 
 import asyncio
@@ -16,37 +18,38 @@ from livebalance.client.event import Changed
 from livebalance.wire.identity import AccountId
 from tests.tokens import claims, sign
 
-SECONDS = 40  # that its first token lives: it is told at once that it ends, and shows another
+FIRST_TOKEN_SECONDS = 40  # so short that the gateway warns at once, and the client sends the next token
 
 
 def _tokens(secret: str) -> Callable[[], Awaitable[str]]:
-    """The first one ends soon; all are of one subject."""
+    """Returns a function that returns tokens of one subject; the first expires after FIRST_TOKEN_SECONDS."""
     first = claims()
-    first["exp"] = first["iat"] + SECONDS
-    given = [first]
+    first["exp"] = first["iat"] + FIRST_TOKEN_SECONDS
+    unused = [first]
 
-    async def give() -> str:
-        return sign(given.pop() if given else claims(sub=first["sub"]), secret)
+    async def next_token() -> str:
+        return sign(unused.pop() if unused else claims(sub=first["sub"]), secret)
 
-    return give
-
-
-def say(what: str, text: str) -> None:
-    print(what, text, flush=True)
+    return next_token
 
 
-async def follow(url: str, secret: str, accounts: Sequence[str]) -> None:
-    """Until it is ended."""
-    log = {"heard": lambda text: say("heard", text.decode())}  # the argument's name in that release
-    async with Client(url, token=_tokens(secret), **log) as client:
+def report(kind: str, text: str) -> None:
+    print(kind, text, flush=True)
+
+
+async def run_client(url: str, secret: str, accounts: Sequence[str]) -> None:
+    """Reports what the client receives until the process is killed."""
+    # `heard` is the previous release's name of `on_frame`.
+    options = {"heard": lambda text: report("frame", text.decode())}
+    async with Client(url, token=_tokens(secret), **options) as client:
         for account in accounts:
             client.follow(AccountId(account))
         async for event in client.events():
             if isinstance(event, Changed):
-                say("shows", f"{event.account.account} {event.account.position.revision}")
+                report("revision", f"{event.account.account} {event.account.position.revision}")
             else:
-                say("told", type(event).__name__)
+                report("event", type(event).__name__)
 
 
 if __name__ == "__main__":
-    asyncio.run(follow(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    asyncio.run(run_client(sys.argv[1], sys.argv[2], sys.argv[3:]))

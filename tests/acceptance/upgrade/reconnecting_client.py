@@ -1,4 +1,4 @@
-"""A client behind the balancer that keeps a diary: how it was asked to go, where it went, and when."""
+"""A client behind the balancer that records why, when and where it reconnected."""
 
 import time
 from collections.abc import Sequence
@@ -9,42 +9,45 @@ from livebalance.client.client import TokenProvider
 from livebalance.client.event import Changed, Connected, Disconnected, Ended, Event
 from livebalance.wire.frame import Error, Goaway
 from livebalance.wire.identity import AccountId
-from tests.acceptance.end_to_end.recording_client import Listener
+from tests.acceptance.end_to_end.recording_client import RecordingClient
 
 
-class Arrival(NamedTuple):
-    """It asked for a connection at a time, and was welcomed by a gateway."""
+class ConnectionRecord(NamedTuple):
+    """A connection: when the client attempted it (monotonic seconds), and the gateway that accepted it."""
 
-    asked: float
+    attempted_at: float
     gateway: str
 
 
-class Traveller(Listener):
+class ReconnectingClient(RecordingClient):
+    """Records connection attempts, connections, and the longest pause between two changes."""
+
     def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: TokenProvider) -> None:
-        super().__init__(name, url, accounts, self._asking(token))
+        super().__init__(name, url, accounts, self._recording_attempts(token))
         self.attempts = 0  # to connect
-        self.arrivals: list[Arrival] = []
-        self.told: list[Event] = []  # all but data and heartbeats
-        self.stillness = 0.0  # seconds, the longest without data
-        self._asked = 0.0
-        self._moved_at = time.monotonic()
+        self.history: list[ConnectionRecord] = []
+        self.connection_events: list[Event] = []
+        self.longest_pause = 0.0  # seconds without a change
+        self._attempted_at = 0.0
+        self._changed_at = time.monotonic()
 
-    def _asking(self, token: TokenProvider) -> TokenProvider:
-        """A token is asked for with each attempt."""
+    def _recording_attempts(self, token: TokenProvider) -> TokenProvider:
+        """Returns a token provider that also records attempts: the client fetches a token for each."""
 
-        async def ask() -> str:
+        async def fetch() -> str:
             self.attempts += 1
-            self._asked = time.monotonic()
+            self._attempted_at = time.monotonic()
             return await token()
 
-        return ask
+        return fetch
 
-    def take(self, event: Event) -> None:
-        super().take(event)
+    def handle_event(self, event: Event) -> None:
+        super().handle_event(event)
         if isinstance(event, Changed):
             now = time.monotonic()
-            self.stillness, self._moved_at = max(self.stillness, now - self._moved_at), now
+            self.longest_pause = max(self.longest_pause, now - self._changed_at)
+            self._changed_at = now
         elif isinstance(event, Connected | Goaway | Disconnected | Ended | MissedRevisions | Error):
-            self.told.append(event)
+            self.connection_events.append(event)
         if isinstance(event, Connected):
-            self.arrivals.append(Arrival(self._asked, event.gateway))
+            self.history.append(ConnectionRecord(self._attempted_at, event.gateway))
