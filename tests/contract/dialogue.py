@@ -1,4 +1,4 @@
-"""The scripted dialogues of the socket, which every gateway and every client passes (dialogues/README.md)."""
+"""Loads the scripted dialogues that every gateway and every client must pass (dialogues/README.md)."""
 
 import json
 from pathlib import Path
@@ -7,26 +7,31 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).with_name("dialogues")
 
 Frame = dict[str, Any]
-Step = dict[str, Any]  # of one key
+Step = dict[str, Any]  # with one key
 
 
 class Dialogue(NamedTuple):
+    """A dialogue with all its steps."""
+
     name: str
-    follows: list[str]
-    tokens: dict[str, Any]  # what each opens, or why it is none
+    follows: list[str]  # accounts that the client follows
+    tokens: dict[str, Any]  # rights of each token, or why the token is rejected
     steps: list[Step]
 
 
 def dialogues(root: Path = ROOT) -> list[Dialogue]:
-    told = [one for file in sorted(root.glob("*.json")) for one in json.loads(file.read_text())["dialogues"]]
-    named = {one["name"]: one for one in told}
-    assert len(named) == len(told)
+    """Returns the dialogues in the files of a folder. The steps of `after` come before a dialogue's own."""
+    scripts = [
+        script for file in sorted(root.glob("*.json")) for script in json.loads(file.read_text())["dialogues"]
+    ]
+    by_name = {script["name"]: script for script in scripts}
+    assert len(by_name) == len(scripts), "names are unique"
     return [
         Dialogue(
-            one["name"],
-            one.get("follows", ["acc-1"]),
-            one.get("tokens", {}),
-            [*(named[one["after"]]["steps"] if "after" in one else []), *one["steps"]],
+            script["name"],
+            script.get("follows", ["acc-1"]),
+            script.get("tokens", {}),
+            [*(by_name[script["after"]]["steps"] if "after" in script else []), *script["steps"]],
         )
-        for one in told
+        for script in scripts
     ]

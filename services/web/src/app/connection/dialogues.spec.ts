@@ -33,18 +33,18 @@ type Shown = {
 type Step = Partial<{
   client: Frame;
   server: Frame;
-  hears: Frame;
+  receives: Frame;
   close: { code: number; reason?: object };
   time: number;
-  comes_back: { after: number; within: number };
-  turns_to: AccountId;
-  wants: number | null;
+  reconnects: { after: number; within: number };
+  switches_to: AccountId;
+  rate: number | null;
   wakes: true;
   shows: Shown;
-  refused: { account: string; code: string };
+  rejected: { account: string; code: string };
   as_of: string | null;
   status: string;
-  stays_away: string;
+  stops: string;
   reloads: string;
 }>;
 type Dialogue = { name: string; after?: string; follows?: AccountId[]; steps: Step[] };
@@ -87,7 +87,7 @@ class Player {
     server: (frame) => {
       this.#receive(frame);
     },
-    hears: (frame) => {
+    receives: (frame) => {
       this.#receive(frame);
     },
     close: ({ code, reason }) => {
@@ -96,17 +96,17 @@ class Player {
     time: (seconds) => {
       this.#advance(seconds * 1_000);
     },
-    comes_back: ({ after, within }) => {
+    reconnects: ({ after, within }) => {
       const early = Math.max(0, after * 1_000 - 1);
       this.#advance(early);
       expect(this.#connects).toBe(false);
       this.#advance(within * 1_000 - early);
       expect(this.#connects).toBe(true);
     },
-    turns_to: (account) => {
+    switches_to: (account) => {
       this.#dispatch({ kind: 'follow', account });
     },
-    wants: (perSecond: number | null) => {
+    rate: (perSecond: number | null) => {
       this.#dispatch({ kind: perSecond === null ? 'woke' : 'hidden' });
     },
     wakes: () => {
@@ -119,7 +119,7 @@ class Player {
       const ids = this.#state?.rows.map(({ id }) => id);
       expect(ids?.slice(0, newest?.length)).toEqual(newest ?? transfers);
     },
-    refused: ({ account, code }) => {
+    rejected: ({ account, code }) => {
       if (!this.#follows(`account:${account}`)) return;
       expect(this.#session.channel).toMatchObject({ position: null, phase: { kind: 'rejected', code } });
     },
@@ -129,7 +129,7 @@ class Player {
     status: (state) => {
       expect(this.#session.connection).toMatchObject({ kind: 'open', status: { state } });
     },
-    stays_away: (reason) => {
+    stops: (reason) => {
       expect(this.#session.connection).toMatchObject({ kind: 'ended', reason });
       expect(this.#reloads).toBe(false);
     },
