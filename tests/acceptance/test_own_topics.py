@@ -1,4 +1,4 @@
-"""Runs the commands of docs/your-own-topics.md: a Kafka with TLS, SCRAM, a schema registry and its own topics."""
+"""Runs the commands of docs/your-own-topics.md: Kafka with TLS and SCRAM, a registry, topics of its own."""
 
 import asyncio
 import io
@@ -105,12 +105,12 @@ async def run_shell(text: str, environment: dict[str, str]) -> str:
 async def test_guide_for_own_topics_followed_literally_shows_the_balance(paths: StatePaths) -> None:
     registry = RegistryServer()
     async with secure_kafka(paths) as kafka, running(registry):
-        broker = kafka.of_user()
+        broker = kafka.user_broker()
         await produce(broker, registry)
         before = await end_offsets(broker)
         examples = {
             "broker.example:9093": kafka.address,
-            "/etc/livebalance/ca.pem": shlex.quote(str(kafka.papers.authority)),
+            "/etc/livebalance/ca.pem": shlex.quote(str(kafka.certificates.authority)),
             "https://registry.example ": f"{registry.url} ",
             "=livebalance\n": f"={USER}\n",
             "the-password": PASSWORD,
