@@ -43,11 +43,11 @@ def paths() -> "Iterator[StatePaths]":
     """An empty state directory of this worker. It is removed at the end, unless KEEP_STATE is set."""
     from livebalance.stack.paths import StatePaths
 
-    here = StatePaths.from_environment()
-    mine = StatePaths(here.home, here.home / "tests" / str(os.getpid()))
-    yield mine
+    home = StatePaths.from_environment().home
+    paths = StatePaths(home, home / "tests" / str(os.getpid()))
+    yield paths
     if not os.environ.get("KEEP_STATE"):
-        shutil.rmtree(mine.state, ignore_errors=True)
+        shutil.rmtree(paths.state, ignore_errors=True)
 
 
 @pytest.fixture

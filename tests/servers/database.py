@@ -1,4 +1,4 @@
-"""Databases for tests: each a copy of one that was migrated once."""
+"""Databases for tests: copies of a template that is migrated once."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,21 +13,21 @@ _TEMPLATE = "livebalance_template"
 
 @dataclass(frozen=True)
 class Database:
-    """A database on a server whose addresses `address(role, database)` gives."""
+    """A database on a server. `address(role, database)` returns a URL of the server."""
 
     address: Callable[[str, str], str]
     name: str
 
     def url(self, role: str) -> str:
-        """Its address for a role: owner, projector, gateway, operator, analyst."""
+        """Returns the URL for a role: owner, projector, gateway, operator or analyst."""
         return self.address(role, self.name)
 
     async def create(self) -> None:
-        """Make it, with the schema and no rows."""
+        """Creates the database, with the schema and no rows."""
         await self._manage(f'create database "{self.name}" template {_TEMPLATE}')
 
     async def drop(self) -> None:
-        """Drop it, cutting its connections."""
+        """Drops the database and closes its connections."""
         await self._manage(f'drop database if exists "{self.name}" with (force)')
 
     async def _manage(self, *statements: str) -> None:
@@ -40,7 +40,7 @@ class Database:
 
 
 def make_template(address: Callable[[str, str], str]) -> None:
-    """Make the database that the others are copies of, anew."""
+    """Creates the template of all databases; replaces an existing template."""
 
     async def make() -> None:
         template = Database(address, _TEMPLATE)

@@ -1,4 +1,4 @@
-"""A Kafka broker of our own as others have theirs: TLS, users of SCRAM and PLAIN, certificates of clients."""
+"""An embedded Kafka broker with TLS, SCRAM and PLAIN users, and client certificates."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -35,8 +35,8 @@ _MODULES = "org.apache.kafka.common.security"
 USER, PASSWORD = "livebalance", "of-the-stack-only"
 
 
-class Papers(NamedTuple):
-    """Files in PEM: who vouches for the broker and for clients, and a client's certificate with its key."""
+class Certificates(NamedTuple):
+    """PEM files: the certificate authority, and the certificates of broker and client with their keys."""
 
     authority: Path
     server: Path
@@ -44,20 +44,18 @@ class Papers(NamedTuple):
 
 
 class SecureKafkaServer(KafkaServer):
-    """`address` wants a user and TLS, `certified` a certificate; nothing of it listens to strangers."""
+    """A broker. `address` requires TLS and a user, `certified` requires a client certificate."""
 
     def __init__(self, paths: StatePaths) -> None:
         super().__init__(paths)
-        self.papers = _papers(paths.directory("papers"))
+        self.certificates = _certificates(paths.directory("certificates"))
         self.address = self.certified = ""
 
-    def of_user(self, mechanism: Mechanism = "SCRAM-SHA-512", password: str = PASSWORD) -> Broker:
-        """How our user reaches it."""
-        return Broker(self.address, tls_context(self.papers.authority), Login(mechanism, USER, password))
-
-    def of_certificate(self) -> Broker:
-        """How the client with our certificate reaches it."""
-        return Broker(self.certified, tls_context(self.papers.authority, self.papers.client))
+    def user_broker(self, mechanism: Mechanism = "SCRAM-SHA-512", password: str = PASSWORD) -> Broker:
+        """Returns the connection options of the SASL user."""
+        return Broker(
+            self.address, tls_context(self.certificates.authority), Login(mechanism, USER, password)
+        )
 
     def _broker_properties(self, controller: int) -> dict[str, str]:
         properties = super()._broker_properties(controller)
@@ -75,8 +73,8 @@ class SecureKafkaServer(KafkaServer):
             modules=_MODULES,
             user=USER,
             password=PASSWORD,
-            server=self.papers.server,
-            authority=self.papers.authority,
+            server=self.certificates.server,
+            authority=self.certificates.authority,
         ).splitlines()
         return properties | dict(line.split("=", 1) for line in lines)
 
@@ -87,18 +85,18 @@ class SecureKafkaServer(KafkaServer):
         ]
 
 
-def _papers(directory: Path) -> Papers:
-    papers = Papers(*(directory / f"{name}.pem" for name in Papers._fields))
-    if not papers.client.exists():
+def _certificates(directory: Path) -> Certificates:
+    certificates = Certificates(*(directory / f"{name}.pem" for name in Certificates._fields))
+    if not certificates.client.exists():
         authority = trustme.CA()
-        authority.cert_pem.write_to_path(papers.authority)
-        papers.server.write_bytes(_pem(authority.issue_cert("127.0.0.1")))
-        papers.client.write_bytes(_pem(authority.issue_cert("client@localhost")))
-    return papers
+        authority.cert_pem.write_to_path(certificates.authority)
+        certificates.server.write_bytes(_pem(authority.issue_cert("127.0.0.1")))
+        certificates.client.write_bytes(_pem(authority.issue_cert("client@localhost")))
+    return certificates
 
 
 def _pem(certificate: trustme.LeafCert) -> bytes:
-    """With its key as Java reads it: PKCS 8."""
+    """Returns the certificate and its key, which Java reads as PKCS 8."""
     key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
-    chain = b"".join(one.bytes() for one in certificate.cert_chain_pems)
+    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain

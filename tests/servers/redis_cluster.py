@@ -1,4 +1,4 @@
-"""A Redis (Valkey) cluster of our own, on loopback: masters that share the slots, and a replica of each."""
+"""An embedded Redis (Valkey) cluster on loopback: masters that share the slots, and a replica of each."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -15,17 +15,17 @@ from livebalance.stack.servers.redis import RedisServer
 
 MASTERS = 3
 SLOTS = 16_384
-NODE_TIMEOUT = 1000  # ms after which the others hold a node for dead
-_WITHIN = 30.0  # seconds until all agree
-_POLL = 0.02  # seconds
+NODE_TIMEOUT = 1000  # ms after which the other nodes regard a node as failed
+_TIMEOUT_SECONDS = 30.0  # until all nodes agree
+_POLL_SECONDS = 0.02
 
 
 class ClusterNode(RedisServer):
-    """One server of it."""
+    """A node of the cluster."""
 
     def __init__(self, paths: StatePaths, password: str) -> None:
         super().__init__(paths)
-        self.bus = 0  # the port where it hears the others
+        self.bus = 0  # the port for the other nodes
         self._password = password
 
     def start(self) -> None:
@@ -34,36 +34,39 @@ class ClusterNode(RedisServer):
 
     def _settings(self) -> dict[str, str]:
         secret = {"requirepass": self._password, "primaryauth": self._password} if self._password else {}
-        return super()._settings() | {
-            "cluster-enabled": "yes",
-            "cluster-port": str(self.bus),
-            "cluster-node-timeout": str(NODE_TIMEOUT),
-            "cluster-require-full-coverage": "no",  # who is left serves what is its own
-            "cluster-replica-validity-factor": "0",  # a replica takes over, however long it was alone
-            "repl-diskless-sync-delay": "0",
-            "shutdown-timeout": "0",  # no replica is waited for
-            **secret,
-        }
+        return (
+            super()._settings()
+            | {
+                "cluster-enabled": "yes",
+                "cluster-port": str(self.bus),
+                "cluster-node-timeout": str(NODE_TIMEOUT),
+                "cluster-require-full-coverage": "no",  # remaining nodes serve their own slots
+                "cluster-replica-validity-factor": "0",  # a replica with old data takes over too
+                "repl-diskless-sync-delay": "0",
+                "shutdown-timeout": "0",  # do not wait for replicas
+                **secret,
+            }
+        )
 
-    def ask(self, *words: str | int) -> Any:
-        """The answer to a command. Raises RedisError."""
+    def execute(self, *words: str | int) -> Any:
+        """Executes a command. Raises RedisError."""
         secret = self._password or None
         with redis.Redis(port=self.port, password=secret, decode_responses=True, socket_timeout=2) as client:
             return client.execute_command(*words)
 
     @property
     def id(self) -> str:
-        """Its name in the cluster."""
-        return str(self.ask("CLUSTER", "MYID"))
+        """The node's id in the cluster."""
+        return str(self.execute("CLUSTER", "MYID"))
 
     def knows(self, ids: Iterable[str]) -> bool:
-        """It has met them all."""
-        told = str(self.ask("CLUSTER", "NODES"))
-        return all(id_ in told for id_ in ids)
+        """Tells whether the node has met all these nodes."""
+        nodes = str(self.execute("CLUSTER", "NODES"))
+        return all(id_ in nodes for id_ in ids)
 
 
 class RedisCluster:
-    """A context manager that leaves none of its servers behind. `nodes`: the masters, then their replicas."""
+    """A context manager that stops all its servers. `nodes` are the masters, then their replicas."""
 
     def __init__(self, paths: StatePaths, password: str = "") -> None:
         self._password = password
@@ -80,27 +83,27 @@ class RedisCluster:
         return f"redis+cluster://{login}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
 
     def owner(self, slot: int) -> ClusterNode:
-        """Who serves a slot, as one that answers says."""
-        for asked in self.nodes:
-            with suppress(redis.RedisError):  # it was killed, or stopped
-                port = _owner(asked, slot)
+        """Returns the node that serves a slot, according to the first node that answers."""
+        for queried in self.nodes:
+            with suppress(redis.RedisError):  # the node was killed or paused
+                port = _owner(queried, slot)
                 return next(node for node in self.nodes if node.port == port)
         raise StackError("no node of the Redis cluster answers")
 
     def move(self, slot: int, *, by_hand: bool = False) -> ClusterNode:
-        """Give a slot to another node that has some; returns which, when all know.
+        """Moves a slot to another master, and returns that master when all nodes know it.
 
-        At once, as Valkey does since 9; or node after node is told, as everyone did before.
+        Moves the slot atomically, as Valkey does since version 9; `by_hand` informs node after node instead.
         """
         source = self.owner(slot)
-        target = next(one for one in map(self.owner, range(0, SLOTS, 100)) if one is not source)
+        target = next(node for node in map(self.owner, range(0, SLOTS, 100)) if node is not source)
         if by_hand:
-            target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
-            source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+            target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+            source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
             for node in (target, source):
-                node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+                node.execute("CLUSTER", "SETSLOT", slot, "NODE", target.id)
         else:
-            source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+            source.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
         self._until(f"slot {slot} did not move", lambda node: _owner(node, slot) == target.port)
         return target
 
@@ -108,24 +111,24 @@ class RedisCluster:
         masters, replicas = self.nodes[:MASTERS], self.nodes[MASTERS:]
         bounds = [SLOTS * number // MASTERS for number in range(MASTERS + 1)]
         for number, node in enumerate(masters):
-            node.ask("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        for one, other in combinations(self.nodes, 2):
-            one.ask("CLUSTER", "MEET", "127.0.0.1", other.port, other.bus)
+            node.execute("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+            node.execute("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node, other in combinations(self.nodes, 2):
+            node.execute("CLUSTER", "MEET", "127.0.0.1", other.port, other.bus)
         known = [node.id for node in self.nodes]
         self._until("nodes did not meet", lambda node: node.knows(known))
         self._until("slots are not shared", lambda node: _owner(node, SLOTS - 1) == masters[-1].port)
         for master, replica in zip(known, replicas, strict=False):
-            replica.ask("CLUSTER", "REPLICATE", master)
+            replica.execute("CLUSTER", "REPLICATE", master)
         self._until("replicas did not follow", lambda node: node in masters or _follows(node))
 
     def _until(self, otherwise: str, agreed: Callable[[ClusterNode], bool]) -> None:
-        """All that run say so."""
-        deadline = time.monotonic() + _WITHIN
+        """Waits until all running nodes agree. Raises StackError with the text `otherwise` after 30 s."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while not all(agreed(node) for node in self.nodes if node.child.pid):
             if time.monotonic() > deadline:
-                raise StackError(f"redis cluster: {otherwise} within {_WITHIN:.0f} s")
-            time.sleep(_POLL)
+                raise StackError(f"redis cluster: {otherwise} within {_TIMEOUT_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -144,12 +147,12 @@ class RedisCluster:
         self._running.close()
 
 
-def _owner(asked: ClusterNode, slot: int) -> int | None:
-    """The port of who serves the slot, as far as that node knows."""
-    shares = asked.ask("CLUSTER SLOTS")
+def _owner(queried: ClusterNode, slot: int) -> int | None:
+    """Returns the port of the node that serves the slot, according to `queried`."""
+    shares = queried.execute("CLUSTER SLOTS")
     return next((owner[1] for first, last, owner, *_ in shares if first <= slot <= last), None)
 
 
 def _follows(node: ClusterNode) -> bool:
-    told = node.ask("INFO", "replication")
-    return bool(told.get("master_link_status") == "up")
+    info = node.execute("INFO", "replication")
+    return bool(info.get("master_link_status") == "up")

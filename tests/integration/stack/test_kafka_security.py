@@ -36,7 +36,7 @@ def user_settings(kafka: SecureKafkaServer, mechanism: str, password: str = PASS
     return {
         "kafka": kafka.address,
         "kafka_tls": True,
-        "kafka_ca": kafka.papers.authority,
+        "kafka_ca": kafka.certificates.authority,
         "kafka_sasl_mechanism": mechanism,
         "kafka_user": USER,
         "kafka_password": password,
@@ -47,8 +47,8 @@ def certificate_settings(kafka: SecureKafkaServer) -> dict[str, Any]:
     return {
         "kafka": kafka.certified,
         "kafka_tls": True,
-        "kafka_ca": kafka.papers.authority,
-        "kafka_certificate": kafka.papers.client,
+        "kafka_ca": kafka.certificates.authority,
+        "kafka_certificate": kafka.certificates.client,
     }
 
 
