@@ -75,7 +75,7 @@ async def test_row_16_third_invalid_message_closes_with_4500(scene: Scene) -> No
             connection.send(frame(TEXT, b"payload %d" % number))
         close = await connection.until_closed()
     assert close == CloseFrame(
-        4500, {"code": "bad_message", "message": "three messages were not of this protocol"}
+        4500, {"code": "bad_message", "message": "three messages did not follow the protocol"}
     )
     assert [frame["code"] for frame in connection.frames if frame["type"] == "error"] == ["bad_message"] * 3
     await scene.assert_logged("connection closed", "payload", others=3, code=4500, reason="bad_message")

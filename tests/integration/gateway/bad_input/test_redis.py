@@ -67,12 +67,12 @@ async def test_row_37_delta_of_another_epoch_or_position_shows_no_false_data(sce
     async with await scene.open() as connection:
         connection.send(message("subscribe", channels=[{"channel": "account:alice"}]))
         await connection.until("snapshot")
-        for delta in (
+        for misplaced in (
             forged(epoch=Epoch("ffffffffffffffff"), from_=Revision(0), balance=false_balance),
             forged(from_=Revision(40), to=Revision(41), balance=false_balance),
             forged(from_=Revision(0), to=Revision(1), balance=false_balance),
         ):
-            await scene.projector.publish("alice", delta)
+            await scene.projector.publish("alice", misplaced)
         await scene.projector.transfer("alice", 5)
         while (delta := await connection.until("delta"))["to"] != 3:
             pass
