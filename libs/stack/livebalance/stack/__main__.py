@@ -27,7 +27,7 @@ _INVALID_SETTINGS = 2  # exit code
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a command and returns its exit code. Prints an error as one line on standard error."""
+    """Runs a command and returns its exit code. Prints an error on a single line of standard error."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(StatePaths.from_environment(), options) or 0)
@@ -152,7 +152,7 @@ def _down(paths: StatePaths, options: argparse.Namespace) -> None:
 
 
 def _status(paths: StatePaths, options: argparse.Namespace) -> int:
-    """Prints addresses and process ids as one JSON object; exit code 1 if the demo does not run."""
+    """Prints addresses and process ids as a JSON object; exit code 1 if the demo does not run."""
     state = ClusterState.read(paths)
     print(state.json())  # noqa: T201 - the output of the command
     return 0 if state.page else 1

@@ -1,4 +1,4 @@
-"""Errors of the stack, each one line that says what to do."""
+"""Errors of the stack, each a single line that says what to do."""
 
 import re
 import shutil
@@ -36,7 +36,7 @@ _CAUSE = re.compile(r"FATAL|ERROR|PANIC|Error|Exception|error:|failed", re.ASCII
 
 
 class StackError(Exception):
-    """The stack cannot go on; the message is one line and says what to do."""
+    """The stack cannot go on; the message is a single line that says what to do."""
 
 
 def from_log(name: str, event: str, tail: Sequence[str], log: Path) -> StackError:

@@ -24,7 +24,7 @@ _PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64")}
 
 @dataclass(frozen=True)
 class StatePaths:
-    """The directory of one set of servers (`state`), and the directory of shared downloads (`home`)."""
+    """The directory of a set of servers (`state`), and the directory of shared downloads (`home`)."""
 
     home: Path
     state: Path

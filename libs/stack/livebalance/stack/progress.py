@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
 class StartupProgress:
-    """Shows one line per step: a spinner, then how long the step took. Without a console: nothing."""
+    """Shows a line per step: a spinner, then how long the step took. Without a console: nothing."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(quiet=True)

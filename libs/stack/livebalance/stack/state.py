@@ -1,4 +1,4 @@
-"""The running stack as one JSON file, which its supervising process keeps up to date."""
+"""The running stack as a JSON file, which its supervising process keeps up to date."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class ClusterState:
 
     @classmethod
     def read(cls, paths: StatePaths) -> "ClusterState":
-        """Returns the state that a live supervisor has written, or an empty one."""
+        """Returns the state that a live supervisor has written, or an empty state."""
         try:
             return cls(**json.loads((paths.state / _NAME).read_text())) if paths.is_locked() else cls()
         except FileNotFoundError:
@@ -41,5 +41,5 @@ class ClusterState:
         (paths.state / _NAME).unlink(missing_ok=True)
 
     def json(self) -> str:
-        """Returns the state as one JSON object."""
+        """Returns the state as a JSON object."""
         return json.dumps(asdict(self), indent=2)

@@ -1,1 +1,1 @@
-"""The operator's command line. Each error is one line that says what to do."""
+"""The operator's command line. Each error is a single line that says what to do."""

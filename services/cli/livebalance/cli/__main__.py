@@ -10,8 +10,8 @@ from livebalance.stack.errors import StackError
 
 
 def main() -> None:
-    """Runs a command. An error is printed as one line; exit code 1: it failed, 2: wrong settings."""
-    logging.disable()  # an error is printed as one line; what libraries log would only repeat it
+    """Runs a command. An error is printed on a single line; exit code 1: it failed, 2: wrong settings."""
+    logging.disable()  # what libraries log would only repeat the error line
     try:
         app(join_transfers(sys.argv[1:]), prog_name="livebalance")
     except SettingsError as error:

@@ -15,7 +15,7 @@ from livebalance.runtime.errors import SettingsError
 from livebalance.runtime.redact import one_line, text
 
 HIDDEN = "…"
-_MAX_CHARACTERS = 1000  # of one value
+_MAX_CHARACTERS = 1000  # of a value
 
 app = typer.Typer(help="Check the settings of the services.", no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def check(
 ) -> None:
     """Read the environment as each service would, and print its settings without secrets.
 
-    Exit code 1: a setting is invalid. Then only the errors are printed, one per line.
+    Exit code 1: a setting is invalid. Then only the errors are printed, each on its own line.
     """
     kinds = _select(service)
     settings, errors = _read(kinds)

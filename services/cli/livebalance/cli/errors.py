@@ -1,10 +1,10 @@
-"""The error that a command prints as one line."""
+"""The error of a command, printed on a single line."""
 
 from livebalance.runtime.errors import os_error_text
 
 
 class UserError(Exception):
-    """A command failed; the message is one line and says what to do."""
+    """A command failed; the message is a single line that says what to do."""
 
 
 def from_os(error: OSError) -> UserError:

@@ -1,4 +1,4 @@
-"""The Maven repository that this machine downloads from: a mirror, if one is configured."""
+"""The Maven repository that this machine downloads from: the configured mirror, or the central repository."""
 
 import os
 import warnings

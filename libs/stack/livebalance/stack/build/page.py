@@ -12,7 +12,7 @@ _NOT_SOURCES = {"node_modules", "dist", ".angular"}
 
 
 class PageBuild:
-    """A build that runs in one thread and can be cancelled from another."""
+    """A build that runs in a thread and can be cancelled from another."""
 
     def __init__(self, paths: StatePaths) -> None:
         self._fingerprint_file = paths.home / "page.sha256"

@@ -15,7 +15,7 @@ STARTUP_ERROR = 2  # exit code of a service that cannot start with its settings
 
 
 class Supervisor:
-    """Supervises one child process. Passes a line about each end of the process to `report`.
+    """Supervises a child process. Passes a line about each end of the process to `report`.
 
     With `once`, the process may end with exit code 0 and is then not restarted.
     """

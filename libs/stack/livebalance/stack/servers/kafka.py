@@ -1,4 +1,4 @@
-"""An embedded Kafka broker on loopback: one node, KRaft."""
+"""An embedded Kafka broker on loopback: a single node, KRaft."""
 
 import base64
 import secrets
@@ -78,7 +78,7 @@ def environment(properties: Mapping[str, str]) -> dict[str, str]:
 
 
 class KafkaServer:
-    """The broker of one set of servers. Each start takes another port; the data stays."""
+    """The broker of a set of servers. Each start takes another port; the data stays."""
 
     def __init__(self, paths: StatePaths) -> None:
         self._paths = paths

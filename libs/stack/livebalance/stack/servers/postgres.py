@@ -50,7 +50,7 @@ def options(settings: Mapping[str, str]) -> list[str]:
 
 
 class PostgresServer:
-    """The Postgres server of one set of servers. Each start takes another port; the data stays."""
+    """The Postgres server of a set of servers. Each start takes another port; the data stays."""
 
     def __init__(self, paths: StatePaths, *, durable: bool = True) -> None:
         """With `durable=False` there is no fsync: a commit survives a killed process, but not a power cut."""

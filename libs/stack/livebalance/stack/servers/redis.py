@@ -15,7 +15,7 @@ _READY = "Ready to accept connections"
 
 
 class RedisServer:
-    """The Redis server of one set of servers."""
+    """The Redis server of a set of servers."""
 
     def __init__(self, paths: StatePaths) -> None:
         self._paths = paths

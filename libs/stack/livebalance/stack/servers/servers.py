@@ -64,7 +64,7 @@ def uses_containers() -> bool:
 
 
 class Servers:
-    """The servers of one state directory; a context manager that stops all servers that it has started.
+    """The servers of a state directory; a context manager that stops all servers that it has started.
 
     `parts` names the servers that are needed. `managed` holds the servers that are started here, by name, and
     `embedded` those of them that are child processes. `only_embedded` ignores the environment: tests use it

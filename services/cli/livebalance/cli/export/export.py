@@ -46,7 +46,7 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option(metavar="TIME", help="Only transfers recorded before this time (RFC 3339).")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the last line as one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the last line as a JSON object.")]
 
 
 @app.command()

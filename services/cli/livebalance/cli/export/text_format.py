@@ -1,4 +1,4 @@
-"""Rows of an export as text: CSV, or one JSON object per line."""
+"""Rows of an export as text: CSV, or a JSON object per line."""
 
 import csv
 import io

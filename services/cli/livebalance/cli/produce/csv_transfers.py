@@ -28,11 +28,11 @@ ParsedLine = Transfer | SkippedLine
 
 
 class HeaderError(DecodeError):
-    """The header is missing or wrong; the message is one line and says what to do."""
+    """The header is missing or wrong; the message is a single line that says what to do."""
 
 
 class CsvParser:
-    """A streaming parser, one line per transfer. It ignores empty lines and keeps only an unfinished line.
+    """A streaming parser, a line per transfer. It ignores empty lines and keeps only an unfinished line.
 
     If `columns` is given, the input has no header. `label` is the word for a line in reports.
     """

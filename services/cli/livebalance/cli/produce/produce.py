@@ -46,7 +46,7 @@ class ProduceReport:
         return {**asdict(self), "skipped_lines": [line._asdict() for line in self.skipped_lines]}
 
     def __str__(self) -> str:
-        """Returns the report as one line of text."""
+        """Returns the report on a single line."""
         text = f"{'stopped: ' if self.stopped else ''}{self.written} written"
         if self.unacknowledged:
             text += f", up to {self.unacknowledged} more unacknowledged"

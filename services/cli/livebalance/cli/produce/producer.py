@@ -12,7 +12,7 @@ from livebalance.runtime.schema.values import Values
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.record import Transfer
 
-TIMEOUT_SECONDS = 15.0  # for one call of Kafka
+TIMEOUT_SECONDS = 15.0  # for each call of Kafka
 
 
 class TransferProducer:
