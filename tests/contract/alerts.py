@@ -1,4 +1,4 @@
-"""The alerts, and what is beside each of them."""
+"""Reads the alerts, and names the files that belong to each."""
 
 import re
 from pathlib import Path
@@ -14,6 +14,8 @@ RUNBOOKS = Path("docs", "runbooks")
 
 
 class Alert(NamedTuple):
+    """A rule of alerts.yml."""
+
     name: str
     expr: str
     labels: dict[str, str]
@@ -21,7 +23,7 @@ class Alert(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """What its files are called: lane-halted of LivebalanceLaneHalted."""
+        """Name of its files: lane-halted for LivebalanceLaneHalted."""
         words = re.findall(r"[A-Z][a-z]+", self.name.removeprefix("Livebalance"))
         return "-".join(words).lower()
 

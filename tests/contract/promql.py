@@ -1,4 +1,4 @@
-"""What expressions of PromQL ask for, and what there is to be asked for."""
+"""Compares the series in PromQL expressions with the series that exist."""
 
 from collections.abc import Iterator
 
@@ -11,45 +11,45 @@ from scripts.metrics_docs import modules
 
 Labels = frozenset[str]
 
-SCRAPED = frozenset({"instance", "job"})  # what Prometheus adds
+SCRAPED = frozenset({"instance", "job"})  # labels that Prometheus adds
 _SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 
 
-def there() -> dict[str, Labels]:
-    """The labels of every series of a service, of a process, and of Prometheus itself, by its name."""
-    found = {"ALERTS": frozenset({"alertname", "alertstate", "severity"}), "up": SCRAPED}
+def existing_series() -> dict[str, Labels]:
+    """Returns the labels of every series by its name: of services, processes and Prometheus itself."""
+    series = {"ALERTS": frozenset({"alertname", "alertstate", "severity"}), "up": SCRAPED}
     for module in (shared, *modules().values()):
-        for one in vars(module).values():
-            if isinstance(one, MetricWrapperBase):
-                (family,) = one.describe()
+        for metric in vars(module).values():
+            if isinstance(metric, MetricWrapperBase):
+                (family,) = metric.describe()
                 for suffix in _SUFFIXES[family.type]:
-                    more = {"le"} if suffix == "_bucket" else set()
-                    found[family.name + suffix] = SCRAPED | more | set(one._labelnames)
+                    bucket = {"le"} if suffix == "_bucket" else set()
+                    series[family.name + suffix] = SCRAPED | bucket | set(metric._labelnames)
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         for family in collector.collect():
-            found.update({sample.name: SCRAPED | sample.labels.keys() for sample in family.samples})
-    return found
+            series.update({sample.name: SCRAPED | sample.labels.keys() for sample in family.samples})
+    return series
 
 
-def asked(expr: str) -> Iterator[tuple[str, Labels]]:
-    """Each series that an expression names, and the labels it chooses by. Raises ValueError."""
+def selected_series(expr: str) -> Iterator[tuple[str, Labels]]:
+    """Yields each series that an expression selects, with the labels of its matchers. Raises ValueError."""
     selectors: list[promql_parser.VectorSelector] = []
 
-    def visit(part: promql_parser.Expr) -> None:
-        if isinstance(part, promql_parser.VectorSelector):
-            selectors.append(part)
+    def visit(node: promql_parser.Expr) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            selectors.append(node)
 
     promql_parser.walk(promql_parser.parse(expr), visit)
-    for one in selectors:
-        yield one.name or "", frozenset(matcher.name for matcher in one.matchers.matchers)
+    for selector in selectors:
+        yield selector.name or "", frozenset(matcher.name for matcher in selector.matchers.matchers)
 
 
 def missing(expr: str) -> list[str]:
-    """What is asked for and is not there."""
-    series = there()
-    found = list(asked(expr))
-    assert found, f"{expr} asks for nothing"
-    unknown = [name for name, _ in found if name not in series]
+    """Returns the series and labels that an expression selects and that do not exist."""
+    series = existing_series()
+    selected = list(selected_series(expr))
+    assert selected, f"{expr} selects no series"
+    unknown = [name for name, _ in selected if name not in series]
     return unknown + [
-        f"{name}{{{label}}}" for name, labels in found for label in labels - series.get(name, labels)
+        f"{name}{{{label}}}" for name, labels in selected for label in labels - series.get(name, labels)
     ]

@@ -1,4 +1,4 @@
-"""The records that vectors describe."""
+"""Converts golden vectors to records."""
 
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer

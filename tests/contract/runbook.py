@@ -1,4 +1,4 @@
-"""What the runbooks tell an operator to ask and to run."""
+"""Extracts the queries and commands from the runbooks."""
 
 import re
 from typing import NamedTuple
@@ -8,38 +8,40 @@ from tests.contract.alerts import RUNBOOKS
 
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _ROLE = re.compile(r"\s*-- as (\w+)\n")
-# As it is typed: alone, by the path of a checkout, or in a pod; not the name of a database or a namespace.
+# As an operator types it: alone, with the path of a checkout, or in a pod. Not a database or a namespace.
 _COMMAND = re.compile(r"(?:^ *|`|bin/| -- |xargs )livebalance ([a-z][^`\n|]*)", re.MULTILINE)
-_OTHERS = ("operations.md", "kubernetes.md")  # pages beside them that an operator types from
+_PAGES = ("operations.md", "kubernetes.md")  # other pages with commands
 
 
 class Statement(NamedTuple):
+    """A SQL block of a page, and the role that runs it."""
+
     page: str
     role: str
     sql: str
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """The name of the page, and the block."""
+    """Returns the blocks of a language, each with the name of its page."""
     return [
         (page.stem, text.strip())
         for page in sorted((PROJECT / RUNBOOKS).iterdir())
-        for found, text in _BLOCK.findall(page.read_text())
-        if found == language
+        for block_language, text in _BLOCK.findall(page.read_text())
+        if block_language == language
     ]
 
 
 def statements() -> list[Statement]:
-    """As analyst, where nothing else is said."""
-    found = []
+    """Returns the SQL blocks. A block without a role runs as `analyst`."""
+    result = []
     for page, sql in blocks("sql"):
         role = _ROLE.match(sql)
-        found.append(Statement(page, role[1] if role else "analyst", sql))
-    return found
+        result.append(Statement(page, role[1] if role else "analyst", sql))
+    return result
 
 
 def commands() -> set[str]:
-    """Of `livebalance`, with their options."""
-    pages = [*(PROJECT / RUNBOOKS).iterdir(), *(PROJECT / "docs" / name for name in _OTHERS)]
-    texts = [page.read_text().replace("\\\n", " ") for page in pages]  # a line may go on in the next one
+    """Returns the arguments of each `livebalance` command in the pages."""
+    pages = [*(PROJECT / RUNBOOKS).iterdir(), *(PROJECT / "docs" / name for name in _PAGES)]
+    texts = [page.read_text().replace("\\\n", " ") for page in pages]  # joins continued lines
     return {command.strip() for text in texts for command in _COMMAND.findall(text)}

@@ -1,4 +1,4 @@
-"""Each alert is valid, fires and stays silent where its file says so, and has a page that says what to do."""
+"""Each alert is valid, has tests in which it fires and stays silent, and has a runbook."""
 
 import shlex
 from typing import Any
@@ -17,7 +17,7 @@ each = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert.stem
 
 
 def silent(group: dict[str, Any], alert: Alert) -> bool:
-    """Whether it asks that the alert stays silent, though its series are there."""
+    """Returns whether a group of tests expects the alert to stay silent although its series exist."""
     rules = [rule for rule in group.get("alert_rule_test", ()) if rule["alertname"] == alert.name]
     return bool(rules) and not any(rule.get("exp_alerts") for rule in rules)
 
@@ -38,7 +38,7 @@ def test_rules_and_configuration_are_valid() -> None:
 
 
 @each
-def test_it_fires_and_stays_silent(alert: Alert) -> None:
+def test_alert_fires_and_stays_silent_as_its_tests_expect(alert: Alert) -> None:
     path = DIRECTORY / "tests" / f"{alert.stem}.yml"
     groups = read(path)["tests"]
     assert any(silent(group, alert) for group in groups)
@@ -47,7 +47,7 @@ def test_it_fires_and_stays_silent(alert: Alert) -> None:
 
 
 @each
-def test_it_says_what_an_operator_needs(alert: Alert) -> None:
+def test_alert_has_a_severity_texts_and_a_runbook(alert: Alert) -> None:
     assert alert.labels["severity"] in {"page", "ticket"}
     assert alert.annotations.keys() == {"summary", "description", "runbook_url"}
     assert alert.annotations["runbook_url"] == f"{RUNBOOKS}/{alert.stem}.md"
@@ -64,22 +64,22 @@ def test_it_says_what_an_operator_needs(alert: Alert) -> None:
 
 
 @each
-def test_it_asks_for_metrics_that_exist(alert: Alert) -> None:
+def test_alert_uses_existing_metrics(alert: Alert) -> None:
     assert missing(alert.expr) == []
 
 
 @pytest.mark.parametrize(("page", "expr"), runbook.blocks("promql"))
-def test_a_runbook_asks_for_metrics_that_exist(page: str, expr: str) -> None:
+def test_runbook_uses_existing_metrics(page: str, expr: str) -> None:
     assert missing(expr) == [], page
 
 
 @pytest.mark.parametrize("command", sorted(runbook.commands()))
-def test_a_command_of_a_runbook_exists(command: str) -> None:
-    answer = CliRunner().invoke(app, [*shlex.split(command, comments=True), "--help"])
-    assert answer.exit_code == 0, answer.output
+def test_command_of_a_runbook_exists(command: str) -> None:
+    result = CliRunner().invoke(app, [*shlex.split(command, comments=True), "--help"])
+    assert result.exit_code == 0, result.output
 
 
-def test_nothing_is_beside_an_alert_that_is_gone() -> None:
+def test_files_belong_to_existing_alerts() -> None:
     stems = {alert.stem for alert in ALERTS}
     assert len(stems) == len(ALERTS)
     assert {path.stem for path in (DIRECTORY / "tests").iterdir()} == stems

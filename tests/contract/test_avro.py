@@ -1,4 +1,4 @@
-"""Our codec against what Java's own Avro library wrote."""
+"""The Avro codec against values that Java's Avro library wrote."""
 
 import json
 from pathlib import Path
@@ -13,27 +13,27 @@ from tests.contract.vectors import ROOT, Vector, label, vectors
 VECTORS = vectors("avro")
 
 
-def ours(schema: Schema) -> avro.WriterSchemas:
+def only(schema: Schema) -> avro.WriterSchemas:
     return lambda _: schema
 
 
 @pytest.mark.parametrize("case", VECTORS["transfers"], ids=label)
-def test_a_transfer_is_the_bytes_of_java_and_back(case: Vector) -> None:
+def test_transfer_encodes_to_the_bytes_of_java_and_back(case: Vector) -> None:
     value = bytes.fromhex(case["hex"])
     assert avro.schema_id(value) == case["schema_id"]
-    assert avro.decode_transfer(value, ours(avro.TRANSFER_SCHEMA)) == transfer(case)
+    assert avro.decode_transfer(value, only(avro.TRANSFER_SCHEMA)) == transfer(case)
     assert avro.encode_transfer(transfer(case), SchemaId(case["schema_id"])) == value
 
 
 @pytest.mark.parametrize("case", VECTORS["balances"], ids=label)
-def test_a_balance_is_the_bytes_of_java_and_back(case: Vector) -> None:
+def test_balance_encodes_to_the_bytes_of_java_and_back(case: Vector) -> None:
     value = bytes.fromhex(case["hex"])
     assert avro.schema_id(value) == case["schema_id"]
-    assert avro.decode_balance(value, ours(avro.BALANCE_SCHEMA)) == balance(case)
+    assert avro.decode_balance(value, only(avro.BALANCE_SCHEMA)) == balance(case)
     assert avro.encode_balance(balance(case), SchemaId(case["schema_id"])) == value
 
 
 @pytest.mark.parametrize("case", VECTORS["later"], ids=label)
-def test_a_record_of_a_later_schema_is_read_as_ours(case: Vector) -> None:
+def test_record_of_a_later_schema_decodes_to_our_fields(case: Vector) -> None:
     writer = avro.parse_schema(json.loads(Path(ROOT / "avro.json").read_text())["later_schema"])
-    assert avro.decode_transfer(bytes.fromhex(case["hex"]), ours(writer)) == transfer(case)
+    assert avro.decode_transfer(bytes.fromhex(case["hex"]), only(writer)) == transfer(case)

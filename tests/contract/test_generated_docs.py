@@ -1,4 +1,4 @@
-"""The generated pages of docs/ are up to date; `make docs` makes them again."""
+"""The generated pages of docs/ are up to date; `make docs` generates them."""
 
 import pytest
 

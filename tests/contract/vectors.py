@@ -1,4 +1,4 @@
-"""The golden vectors, which every language that speaks the wire reads."""
+"""Loads the golden vectors, which the tests of Python and TypeScript share."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ Vector = dict[str, Any]
 
 
 def vectors(file: str) -> dict[str, list[Vector]]:
-    """The lists of `libs/wire/vectors/<file>.json` by their names."""
-    found: dict[str, Any] = json.loads((ROOT / f"{file}.json").read_text())
-    return {name: cases for name, cases in found.items() if isinstance(cases, list)}
+    """Returns the lists in `libs/wire/vectors/<file>.json` by their names."""
+    content: dict[str, Any] = json.loads((ROOT / f"{file}.json").read_text())
+    return {name: cases for name, cases in content.items() if isinstance(cases, list)}
 
 
 def label(case: object) -> str:
-    """A short name of a case, for the list of tests."""
-    named = case if isinstance(case, dict) else {}
-    text = str(named.get("name") or named.get("key") or case)
+    """Returns a short name of a case, as a test id."""
+    fields = case if isinstance(case, dict) else {}
+    text = str(fields.get("name") or fields.get("key") or case)
     return text if len(text) <= 50 else text[:47] + "..."
