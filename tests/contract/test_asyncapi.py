@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,6 +122,13 @@ def changed(name: str, **wrong: Any) -> Any:
 )
 def test_frame_with_an_invalid_value_does_not_match_its_schema(frame: Any) -> None:
     assert not fits(frame)
+
+
+def test_references_lead_to_a_definition() -> None:
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', FILE.read_text()):
+        node = DOCUMENT
+        for key in reference.split("/"):
+            node = node[key]
 
 
 def test_every_close_code_is_listed() -> None:

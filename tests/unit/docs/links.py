@@ -1,4 +1,4 @@
-"""The links of a document in Markdown, and the anchors that its headings make on the repository's host."""
+"""Extracts the links of Markdown documents, and the anchors that GitHub makes of headings."""
 
 import re
 from collections import Counter
@@ -9,32 +9,33 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\(\s*<?([^)\s>]+)[^)]*\)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
-_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_EXTERNAL = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 def links(text: str) -> Iterator[str]:
-    """Targets that are in this repository, also of pictures."""
+    """Yields the targets of links and pictures, except external URLs."""
     for target in _LINK.findall(_CODE.sub("", _FENCE.sub("", text))):
-        if not _ELSEWHERE.match(target):
+        if not _EXTERNAL.match(target):
             yield target
 
 
 def anchors(text: str) -> set[str]:
-    found, seen = set[str](), Counter[str]()
+    """Returns the anchors of all headings."""
+    result, counts = set[str](), Counter[str]()
     for heading in _HEADING.findall(_FENCE.sub("", text)):
         words = re.sub(r"\]\([^)]*\)", "", heading)
         name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
-        found.add(f"{name}-{seen[name]}" if seen[name] else name)
-        seen[name] += 1
-    return found
+        result.add(f"{name}-{counts[name]}" if counts[name] else name)
+        counts[name] += 1
+    return result
 
 
-def broken(document: Path, root: Path) -> list[str]:
-    """The links that lead nowhere, or out of the repository."""
-    return [link for link in links(document.read_text()) if not _leads(document, link, root)]
+def broken_links(document: Path, root: Path) -> list[str]:
+    """Returns the links whose target does not exist, or is outside of the repository."""
+    return [link for link in links(document.read_text()) if not _exists(document, link, root)]
 
 
-def _leads(document: Path, link: str, root: Path) -> bool:
+def _exists(document: Path, link: str, root: Path) -> bool:
     path, _, anchor = link.partition("#")
     target = (document.parent / path).resolve() if path else document
     if not target.is_relative_to(root) or not target.exists():
