@@ -21,8 +21,8 @@ def test_previous_release_imports_its_own_packages(previous: Previous) -> None:
     command = (sys.executable, "-c", _WHERE)
     environment = {**os.environ, **previous.environment}
     result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=30)
-    places = [Path(line) for line in result.stdout.splitlines()]
-    assert {place.name for place in places} >= {
+    folders = [Path(line) for line in result.stdout.splitlines()]
+    assert {folder.name for folder in folders} >= {
         "wire",
         "readmodel",
         "client",
@@ -31,7 +31,7 @@ def test_previous_release_imports_its_own_packages(previous: Previous) -> None:
         "gateway",
     }
     assert [
-        place for place in places if place.name != NEWER and not place.is_relative_to(previous.root)
+        folder for folder in folders if folder.name != NEWER and not folder.is_relative_to(previous.root)
     ] == []
 
 

@@ -102,13 +102,13 @@ async def catalogue(connection: Connection) -> Catalogue:
 
 def breaking_changes(before: Catalogue, after: Catalogue) -> list[str]:
     """Returns what a program written for the schema `before` misses in `after`, or is forbidden there."""
-    gone = [f"gone: {promise}" for promise in before.promises - after.promises]
+    removed = [f"gone: {promise}" for promise in before.promises - after.promises]
     new = [
         f"new: {limit.table} {limit.column or ''} {limit.limit}"
         for limit in after.limits - before.limits
         if limit.table in before.tables and not _is_new_column_with_default(limit, before)
     ]
-    return sorted(gone + new)
+    return sorted(removed + new)
 
 
 def _is_new_column_with_default(limit: Limit, before: Catalogue) -> bool:

@@ -40,7 +40,9 @@ async def psql(address: str, *arguments: str) -> str:
     return output.decode()
 
 
-async def test_ten_analysts_run_one_statement_at_a_time(pool: PgBouncer, ana: str, database: Database) -> None:
+async def test_ten_analysts_run_one_statement_at_a_time(
+    pool: PgBouncer, ana: str, database: Database
+) -> None:
     owner = await asyncpg.connect(database.url("owner"))
     addresses = [f"{pool.url(user)}/{database.name}" for user in ("analyst", "ana") * (NUMBER // 2)]
     queries = asyncio.gather(*(psql(address, *["-c", SLOW] * 3) for address in addresses))
@@ -54,7 +56,9 @@ async def test_ten_analysts_run_one_statement_at_a_time(pool: PgBouncer, ana: st
     await owner.close()
 
 
-async def test_limits_and_snapshots_work_through_the_pool(pool: PgBouncer, ana: str, database: Database) -> None:
+async def test_limits_and_snapshots_work_through_the_pool(
+    pool: PgBouncer, ana: str, database: Database
+) -> None:
     output = await psql(
         f"{pool.url('ana')}/{database.name}",
         *("-c", "begin", "-c", "select count(*) from balances", "-c", "select current_user"),

@@ -239,10 +239,10 @@ async def test_only_a_backend_of_the_same_role_is_terminated(
 
 
 async def test_epoch_is_changed_by_a_single_process(connection: projector_writes.Connection) -> None:
-    there = ServerIdentity("2", "00000002")
+    other_server = ServerIdentity("2", "00000002")
     other = Epoch("f" * 16)
-    assert await projector_writes.change_epoch(connection, EPOCH, other, there)
-    assert not await projector_writes.change_epoch(connection, EPOCH, Epoch("e" * 16), there)
+    assert await projector_writes.change_epoch(connection, EPOCH, other, other_server)
+    assert not await projector_writes.change_epoch(connection, EPOCH, Epoch("e" * 16), other_server)
     assert {row[0] for row in await connection.fetch("select epoch from lane")} == {other}
     projection = await projector_writes.read_projection(connection)
     assert projection is not None

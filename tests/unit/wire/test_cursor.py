@@ -10,30 +10,30 @@ ids = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
 
 
 @given(ids, ids)
-def test_a_cursor_names_its_transfer(account: str, transfer: str) -> None:
+def test_cursor_round_trips(account: str, transfer: str) -> None:
     cursor = encode_cursor(AccountId(account), TransferId(transfer))
     assert decode_cursor(cursor, AccountId(account)) == transfer
     assert len(cursor) <= 256
 
 
 @given(ids, st.text(max_size=300))
-def test_any_other_text_is_refused(account: str, text: str) -> None:
+def test_random_text_is_rejected(account: str, text: str) -> None:
     with pytest.raises(DecodeError):
         decode_cursor(text, AccountId(account))
 
 
 @given(ids, ids, ids, st.data())
-def test_a_cursor_of_another_list_or_a_changed_one_is_refused(
+def test_changed_cursor_or_cursor_of_another_account_is_rejected(
     account: str, other: str, transfer: str, data: st.DataObject
 ) -> None:
     cursor = encode_cursor(AccountId(account), TransferId(transfer))
     if other != account:
         with pytest.raises(DecodeError):
             decode_cursor(cursor, AccountId(other))
-    place = data.draw(st.integers(0, len(cursor) - 1))
-    changed = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
+    index = data.draw(st.integers(0, len(cursor) - 1))
+    changed = cursor[:index] + ("A" if cursor[index] != "A" else "B") + cursor[index + 1 :]
     try:
-        named = decode_cursor(changed, AccountId(account))
+        decoded = decode_cursor(changed, AccountId(account))
     except DecodeError:
         return
-    assert encode_cursor(AccountId(account), named) == changed != cursor
+    assert encode_cursor(AccountId(account), decoded) == changed != cursor

@@ -9,44 +9,44 @@ from livebalance.wire.event_id import MAX_ACCOUNTS, MAX_LENGTH, decode_event_id,
 from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Position, Revision, TransferId
 from tests.unit.wire.samples import accounts, epochs, revisions
 
-some = st.dictionaries(accounts, st.builds(Position, epochs, revisions), max_size=MAX_ACCOUNTS)
+positions = st.dictionaries(accounts, st.builds(Position, epochs, revisions), max_size=MAX_ACCOUNTS)
 
 
-@given(some)
-def test_it_says_where_a_reader_is(at: dict[AccountId, Position]) -> None:
-    assert decode_event_id(encode_event_id(at)) == at
-    assert encode_event_id(dict(reversed(at.items()))) == encode_event_id(at)
+@given(positions)
+def test_event_id_round_trips_in_any_order(positions: dict[AccountId, Position]) -> None:
+    assert decode_event_id(encode_event_id(positions)) == positions
+    assert encode_event_id(dict(reversed(positions.items()))) == encode_event_id(positions)
 
 
-def test_the_longest_fits_a_header() -> None:
-    at = Position(Epoch("f" * 16), Revision(MAX_REVISION))
-    longest = encode_event_id({AccountId(f"{number:064}"): at for number in range(MAX_ACCOUNTS)})
+def test_longest_event_id_fits_into_a_header() -> None:
+    position = Position(Epoch("f" * 16), Revision(MAX_REVISION))
+    longest = encode_event_id({AccountId(f"{number:064}"): position for number in range(MAX_ACCOUNTS)})
     assert len(longest) < min(MAX_LENGTH, MAX_LINE_BYTES - len("Last-Event-ID: \r\n"))
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
-def test_any_other_text_is_refused(text: str) -> None:
+def test_random_text_is_rejected(text: str) -> None:
     with pytest.raises(DecodeError):
         decode_event_id(text)
 
 
-@given(some, st.data())
-def test_a_changed_one_is_refused(at: dict[AccountId, Position], data: st.DataObject) -> None:
-    mark = encode_event_id(at)
-    place = data.draw(st.integers(0, len(mark) - 1))
-    changed = mark[:place] + ("A" if mark[place] != "A" else "B") + mark[place + 1 :]
+@given(positions, st.data())
+def test_changed_event_id_is_rejected(positions: dict[AccountId, Position], data: st.DataObject) -> None:
+    event_id = encode_event_id(positions)
+    index = data.draw(st.integers(0, len(event_id) - 1))
+    changed = event_id[:index] + ("A" if event_id[index] != "A" else "B") + event_id[index + 1 :]
     try:
-        read = decode_event_id(changed)
+        decoded = decode_event_id(changed)
     except DecodeError:
         return
-    assert encode_event_id(read) == changed != mark
+    assert encode_event_id(decoded) == changed != event_id
 
 
 EPOCH = "00000000000000a1"
 
 
 @pytest.mark.parametrize(
-    "told",
+    "text",
     [
         "",
         "e2/",
@@ -66,11 +66,11 @@ EPOCH = "00000000000000a1"
         "e1/" + "a" * MAX_LENGTH,
     ],
 )
-def test_one_that_is_sealed_and_says_something_else_is_refused(told: str) -> None:
+def test_encoded_text_of_another_format_is_rejected(text: str) -> None:
     with pytest.raises(DecodeError):
-        decode_event_id(encode_opaque(told))
+        decode_event_id(encode_opaque(text))
 
 
-def test_a_cursor_of_a_list_is_none() -> None:
+def test_cursor_of_a_list_is_rejected() -> None:
     with pytest.raises(DecodeError):
         decode_event_id(encode_cursor(AccountId("alice"), TransferId("t-1")))
