@@ -1,7 +1,7 @@
-"""`python -m tests.contract.chart`: writes the golden renderings and the table of values anew."""
+"""Writes the committed renderings and the table of values again: `python -m tests.contract.chart`."""
 
-from tests.contract.chart import helm, reference
+from tests.contract.chart import helm, values_table
 
-for name in helm.SETS:
-    helm.golden(name).write_text(helm.text(name))
-reference.PAGE.write_text(reference.renewed(reference.PAGE.read_text()))
+for name in helm.VALUE_SETS:
+    helm.rendering_path(name).write_text(helm.render(name))
+values_table.PAGE.write_text(values_table.replace_table(values_table.PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""The chart as Helm itself renders it."""
+"""Renders the chart with Helm."""
 
 import os
 import shutil
@@ -14,65 +14,67 @@ from livebalance.stack.paths import PROJECT
 
 CHART = PROJECT / "deploy" / "helm" / "livebalance"
 HERE = Path(__file__).parent
-SETS = ("minimal", "everything", "sparing")
-VERSIONS = (
-    "1.30",
-    "1.33",
-    "1.37",
-)  # of Kubernetes: the oldest that the chart takes, one between, the newest known
+VALUE_SETS = ("minimal", "everything", "reduced")
+# The oldest version of Kubernetes that the chart supports, a version between, and the newest with a schema.
+KUBERNETES_VERSIONS = ("1.30", "1.33", "1.37")
 RELEASE = "livebalance"
 _MAJOR = "v4."
 
 Document = dict[str, Any]
 
 
-class Answer(NamedTuple):
-    code: int
-    out: str
-    error: str
+class Result(NamedTuple):
+    """Result of a command."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 @cache
 def binary() -> str:
-    """Path of Helm 4. Without one the test is left out, and says so; in CI it fails."""
-    places = f"{os.environ['PATH']}{os.pathsep}{Path.home() / 'go' / 'bin'}"
-    found = shutil.which("helm", path=places)
-    if not found or not _asked(found, "version", "--template", "{{.Version}}").out.startswith(_MAJOR):
+    """Returns the path of Helm 4. Without Helm 4 the test is skipped, and fails in CI."""
+    search_path = f"{os.environ['PATH']}{os.pathsep}{Path.home() / 'go' / 'bin'}"
+    path = shutil.which("helm", path=search_path)
+    if not path or not _run(path, "version", "--template", "{{.Version}}").stdout.startswith(_MAJOR):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "left out: no Helm 4 here (go install helm.sh/helm/v4/cmd/helm@v4.3.1)"
+            "skipped: no Helm 4 (go install helm.sh/helm/v4/cmd/helm@v4.3.1)"
         )
-    return found
+    return path
 
 
-def _asked(*command: str) -> Answer:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return Answer(done.returncode, done.stdout, done.stderr)
+def _run(*command: str) -> Result:
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return Result(process.returncode, process.stdout, process.stderr)
 
 
-def asked(*words: str) -> Answer:
-    return _asked(binary(), *words)
+def run_helm(*arguments: str) -> Result:
+    return _run(binary(), *arguments)
 
 
-def values(name: str) -> Path:
+def values_path(name: str) -> Path:
     return HERE / f"{name}.values.yaml"
 
 
-@cache
-def template(name: str, *more: str) -> Answer:
-    """Of a set of values here, and what `more` changes: `--set`, say."""
-    where = ("--namespace", RELEASE, "--kube-version", VERSIONS[-1])
-    return asked("template", RELEASE, str(CHART), *where, "--values", str(values(name)), *more)
-
-
-def text(name: str, *more: str) -> str:
-    answer = template(name, *more)
-    assert answer.code == 0, answer.error
-    return answer.out
-
-
-def documents(name: str, *more: str) -> list[Document]:
-    return [one for one in yaml.safe_load_all(text(name, *more)) if one]
-
-
-def golden(name: str) -> Path:
+def rendering_path(name: str) -> Path:
     return HERE / f"{name}.rendered.yaml"
+
+
+@cache
+def try_render(name: str, *options: str) -> Result:
+    """Renders a set of values, with further options of `helm template` such as `--set`."""
+    defaults = ("--namespace", RELEASE, "--kube-version", KUBERNETES_VERSIONS[-1])
+    values = ("--values", str(values_path(name)))
+    return run_helm("template", RELEASE, str(CHART), *defaults, *values, *options)
+
+
+def render(name: str, *options: str) -> str:
+    """Returns what `try_render` renders. Raises AssertionError with the message of Helm."""
+    result = try_render(name, *options)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def render_documents(name: str, *options: str) -> list[Document]:
+    """Returns the objects in a rendering."""
+    return [document for document in yaml.safe_load_all(render(name, *options)) if document]

@@ -1,4 +1,4 @@
-"""What is looked for in a rendering."""
+"""Finds parts of Kubernetes objects in a rendering."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,40 +9,36 @@ COMPONENT = "app.kubernetes.io/component"
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 
 
-def of(kind: str, found: Iterable[Document]) -> dict[str, Document]:
-    """Those of one kind, by name."""
-    return {one["metadata"]["name"]: one for one in found if one["kind"] == kind}
+def of_kind(kind: str, documents: Iterable[Document]) -> dict[str, Document]:
+    """Returns the objects of one kind, by name."""
+    return {document["metadata"]["name"]: document for document in documents if document["kind"] == kind}
 
 
-def pods(found: Iterable[Document]) -> dict[str, Document]:
-    """Templates of pods, by service."""
-    return {
-        template["metadata"]["labels"][COMPONENT]: template
-        for one in found
-        if one["kind"] in WORKLOADS
-        for template in [one["spec"]["template"]]
-    }
+def pod_templates(documents: Iterable[Document]) -> dict[str, Document]:
+    """Returns the pod templates of all workloads, by service."""
+    templates = [document["spec"]["template"] for document in documents if document["kind"] in WORKLOADS]
+    return {template["metadata"]["labels"][COMPONENT]: template for template in templates}
 
 
 def container(spec: Document) -> Document:
-    """The only one of a pod."""
+    """Returns the only container of a pod's spec."""
     [only] = spec["containers"]
-    found: Document = only
-    return found
+    result: Document = only
+    return result
 
 
-def environment(spec: Document, name: str) -> dict[str, str]:
-    """What the container is told, in a pod of this name."""
-    return {one["name"]: one.get("value", name) for one in container(spec)["env"]}
+def environment(spec: Document, pod_name: str) -> dict[str, str]:
+    """Returns the environment of the container, in which `valueFrom` is always the name of the pod."""
+    return {variable["name"]: variable.get("value", pod_name) for variable in container(spec)["env"]}
 
 
-def chosen(selector: dict[str, str], labels: dict[str, str]) -> bool:
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
     return selector.items() <= labels.items()
 
 
-def fields(one: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field of an object, as a.b.0.c, with its value."""
-    pairs = one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
-    for name, value in pairs:
+def walk_fields(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every field of an object with its value. Paths look like a.b.0.c."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
         yield f"{path}.{name}".removeprefix("."), value
-        yield from fields(value, f"{path}.{name}")
+        yield from walk_fields(value, f"{path}.{name}")

@@ -1,11 +1,11 @@
-"""Who may speak with whom, and how clients come in."""
+"""Network policies and the route: which pods may connect where, and how clients reach gateways."""
 
 import yaml
 
 from tests.contract.chart import helm
-from tests.contract.chart.objects import of
+from tests.contract.chart.objects import of_kind
 
-WAYS = {
+DESTINATIONS = {
     "recorder": {"dns", "kafka", "registry"},
     "projector": {"dns", "kafka", "registry", "postgres", "redis"},
     "gateway": {"dns", "postgres", "redis", "jwks"},
@@ -15,44 +15,47 @@ WAYS = {
 }
 
 
-def test_nobody_speaks_with_whom_it_need_not() -> None:
-    told = {
+def test_network_policy_of_each_service_allows_only_its_destinations() -> None:
+    values = {
         **yaml.safe_load((helm.CHART / "values.yaml").read_text())["networkPolicy"],
-        **yaml.safe_load(helm.values("everything").read_text())["networkPolicy"],
+        **yaml.safe_load(helm.values_path("everything").read_text())["networkPolicy"],
     }
-    policies = of("NetworkPolicy", helm.documents("everything"))
-    everybody = policies.pop(helm.RELEASE)["spec"]
-    assert everybody["policyTypes"] == ["Ingress", "Egress"]
-    assert "egress" not in everybody
-    assert everybody["ingress"] == [
-        {"from": told["monitoring"], "ports": [{"port": 8000, "protocol": "TCP"}]}
+    policies = of_kind("NetworkPolicy", helm.render_documents("everything"))
+    for_all_pods = policies.pop(helm.RELEASE)["spec"]
+    assert for_all_pods["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in for_all_pods
+    assert for_all_pods["ingress"] == [
+        {"from": values["monitoring"], "ports": [{"port": 8000, "protocol": "TCP"}]}
     ]
-    assert policies.keys() == {f"livebalance-{service}" for service in WAYS}
-    for service, ways in WAYS.items():
+    assert policies.keys() == {f"livebalance-{service}" for service in DESTINATIONS}
+    for service, destinations in DESTINATIONS.items():
         spec = policies[f"livebalance-{service}"]["spec"]
         assert spec["policyTypes"] == ["Ingress", "Egress"]
         peers = [rule["to"] for rule in spec["egress"]]
-        assert sorted(map(str, peers)) == sorted(str(told[way]["to"]) for way in ways)
-        coming = [{"from": told["clients"], "ports": [{"port": 8000, "protocol": "TCP"}]}]
-        assert spec.get("ingress", []) == (coming if service == "gateway" else [])
+        assert sorted(map(str, peers)) == sorted(
+            str(values[destination]["to"]) for destination in destinations
+        )
+        from_clients = [{"from": values["clients"], "ports": [{"port": 8000, "protocol": "TCP"}]}]
+        assert spec.get("ingress", []) == (from_clients if service == "gateway" else [])
 
 
-def test_a_way_that_no_setting_needs_is_closed() -> None:
-    policies = of("NetworkPolicy", helm.documents("minimal"))
-    open_ = {
-        name: {port["port"] for rule in one["spec"].get("egress", []) for port in rule["ports"]}
-        for name, one in policies.items()
+def test_network_policy_without_optional_servers_opens_no_port_for_them() -> None:
+    policies = of_kind("NetworkPolicy", helm.render_documents("minimal"))
+    ports = {
+        name: {port["port"] for rule in policy["spec"].get("egress", []) for port in rule["ports"]}
+        for name, policy in policies.items()
     }
-    assert open_["livebalance-recorder"] == {53, 9092, 9093}
-    assert open_["livebalance-gateway"] == {53, 5432, 6379, 443}
-    assert not of("NetworkPolicy", helm.documents("sparing"))
+    assert ports["livebalance-recorder"] == {53, 9092, 9093}
+    assert ports["livebalance-gateway"] == {53, 5432, 6379, 443}
+    assert not of_kind("NetworkPolicy", helm.render_documents("reduced"))
 
 
-def test_the_route_is_for_clients_alone_and_lets_sockets_live() -> None:
-    [one] = of("HTTPRoute", helm.documents("everything")).values()
-    [rule] = one["spec"]["rules"]
-    assert [each["path"]["value"] for each in rule["matches"]] == ["/ws", "/api"]
+def test_route_matches_client_paths_and_has_no_timeout() -> None:
+    documents = helm.render_documents("everything")
+    [route] = of_kind("HTTPRoute", documents).values()
+    [rule] = route["spec"]["rules"]
+    assert [match["path"]["value"] for match in rule["matches"]] == ["/ws", "/api"]
     assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
-    [to] = rule["backendRefs"]
-    service = of("Service", helm.documents("everything"))[to["name"]]
-    assert [port["port"] for port in service["spec"]["ports"]] == [to["port"]]
+    [backend] = rule["backendRefs"]
+    service = of_kind("Service", documents)[backend["name"]]
+    assert [port["port"] for port in service["spec"]["ports"]] == [backend["port"]]
