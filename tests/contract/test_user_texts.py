@@ -6,8 +6,8 @@ Those are the texts of settings, help, metrics and alerts, the messages of error
 import ast
 import re
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 from prometheus_client.metrics import MetricWrapperBase
@@ -45,14 +45,15 @@ def faults(text: str) -> Iterator[str]:
 
 
 def settings() -> Iterator[tuple[str, str]]:
-    for service, kind in {"all": ServiceSettings, **service_settings()}.items():
+    kinds: dict[str, type[ServiceSettings]] = {"all": ServiceSettings, **service_settings()}
+    for service, kind in kinds.items():
         for field, info in kind.model_fields.items():
             yield f"{service}.{field}", info.description or ""
     yield from OTHER_VARIABLES.items()
 
 
 def helps() -> Iterator[tuple[str, str]]:
-    def of(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
+    def of(name: str, command: Any) -> Iterator[tuple[str, str]]:
         yield name, command.help or ""
         for parameter in command.params:
             yield f"{name} {parameter.name}", getattr(parameter, "help", "") or ""
