@@ -27,7 +27,8 @@ LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 _FRAGMENT = re.compile(r"^(Of|At(?! least| most)|Between|After|To|Within|Who|Whoever|Whom|Whose|What|Told)\b")
 _PRIVATE = re.compile(
     r"\b(whoever|whomever|told|tells|hears?|heard|rings?|doorbell|is away|are away|was away|hang(s|ing)? up|"
-    r"turned away|come back|comes back|taken back|take back|of before|none of ours|put aside|(this|that|it) is no)\b",
+    r"turned away|come back|comes back|taken back|take back|of before|none of ours|"
+    r"put aside|(this|that|it) is no)\b",
     re.IGNORECASE,
 )
 _EVENT = re.compile(r"^[a-zA-Z][\w'/ -]*$")
