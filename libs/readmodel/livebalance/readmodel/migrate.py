@@ -57,7 +57,8 @@ async def migrate(url: str) -> list[str]:
 
     Raises:
         TimeoutError: The migration took longer than two minutes.
-        asyncpg.PostgresError: The database refused a statement. Other errors of the driver pass through, too.
+        sqlalchemy.exc.DBAPIError: The database refused a statement.
+        OSError: The server is unreachable.
     """
     # asyncpg itself connects, so that the URL means the same as in the services, including `sslmode`.
     engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, url))
