@@ -71,7 +71,9 @@ async def write(pipeline: Pipeline, records: Sequence[Transfer | Balance], *new:
 
 async def request_replay(pipeline: Pipeline, *words: object) -> CommandResult:
     environment = {"LIVEBALANCE_POSTGRES": pipeline.database.url("operator")}
-    return await run_command(environment, "quarantine", "replay", *map(str, words), "--reason", "the schema is there")
+    return await run_command(
+        environment, "quarantine", "replay", *map(str, words), "--reason", "the schema is there"
+    )
 
 
 @pytest.fixture
