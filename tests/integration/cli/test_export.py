@@ -304,8 +304,8 @@ async def test_parquet_without_pyarrow_names_the_package(environment: dict[str, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("update projection set timeline = '00000000'", "not here, or this server lost a part of it"),
-        ("delete from lane", "not here, or this server lost a part of it"),
+        ("update projection set timeline = '00000000'", "is missing, or this server has lost a part of it"),
+        ("delete from lane", "is missing, or this server has lost a part of it"),
         ("revoke select on reporting.transfers from analyst", "Postgres: permission denied"),
     ],
 )
