@@ -1,4 +1,4 @@
-"""Analysts who ask over and over, each a psql of its own."""
+"""Analysts that query without a pause, each in a psql of its own."""
 
 import contextlib
 import os
@@ -8,27 +8,29 @@ from pathlib import Path
 from livebalance.stack.errors import StackError
 from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.postgres import _BIN
-from tests.bench.reporting import QUESTIONS
+from tests.bench.reporting import QUERIES
 
 
 @contextlib.contextmanager
-def asking(url: str, number: int, directory: Path) -> Iterator[list[ChildProcess]]:
-    """So many analysts, who begin with another question each. A line "." on standard error is an answer.
+def running_analysts(url: str, number: int, directory: Path) -> Iterator[list[ChildProcess]]:
+    """Runs `number` analysts while the block runs. Each starts with another query.
+
+    An analyst writes a line "." to its log after each answer.
 
     Raises:
-        Trouble: one of them had to stop: what was asked for was not answered.
+        StackError: A psql has stopped, because a query failed.
     """
-    questions = list(QUESTIONS.values())
+    queries = list(QUERIES.values())
     children = []
-    for place in range(number):
-        first = place * len(questions) // number
-        turn = "".join(f"{one};\n\\warn .\n" for one in questions[first:] + questions[:first])
-        script = directory / f"analyst-{place}.sql"
+    for analyst in range(number):
+        first = analyst * len(queries) // number
+        turn = "".join(f"{query};\n\\warn .\n" for query in queries[first:] + queries[:first])
+        script = directory / f"analyst-{analyst}.sql"
         script.write_text(turn * 1000)
         command = [f"{_BIN}/psql", url, "-qAtX", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", str(script)]
-        log = directory / f"analyst-{place}.log"
+        log = directory / f"analyst-{analyst}.log"
         log.unlink(missing_ok=True)
-        children.append(ChildProcess(f"analyst-{place}", command, log, {"PATH": os.defpath}))
+        children.append(ChildProcess(f"analyst-{analyst}", command, log, {"PATH": os.defpath}))
         children[-1].start()
     try:
         yield children
@@ -40,5 +42,5 @@ def asking(url: str, number: int, directory: Path) -> Iterator[list[ChildProcess
             child.kill()
 
 
-def answers(children: Sequence[ChildProcess]) -> int:
+def count_answers(children: Sequence[ChildProcess]) -> int:
     return sum(child.log.read_bytes().count(b".\n") for child in children)

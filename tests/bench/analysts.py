@@ -1,16 +1,17 @@
-"""What analysts cost a projector: they ask in a loop, back to back, while it works off a backlog.
+"""Cost of analysts for a projector: they query without a pause while it works off a backlog.
 
 `python -m tests.bench.analysts [--records 200000] [--rounds 5] [--seconds 20] [--buffers 512MB]`
 
 Real Kafka, Postgres (fsync on, shared_buffers as `--buffers` says) and Redis, one projector, a database of
-1,000,000 transfers in 10,000 accounts. Each analyst is a psql with the role `analyst` that asks what
-tests.bench.reporting asks, over and over; as it would be on another machine, it has what the rest leaves.
-A backlog of `--records` is worked off alone (A) and with the analysts (B) in turn, A A B A B A B ...; how far
-those alone lie from their median says what a difference means. One that takes longer than `--seconds` is
-measured for as long.
+1,000,000 transfers in 10,000 accounts. Each analyst is a psql with the role `analyst` that repeats the
+queries of tests.bench.reporting. It has the lowest priority, as if it ran on another machine.
 
-"In turns" is through the pool that docs/reporting.md shows. With "cores apart" everything of the live path
-has the first half of the cores, in A as in B; the analysts and the standby that they ask have the others.
+A projector works off backlogs of `--records` without (A) and with the analysts (B), in the order
+A A B A B A B ... The distance of the A runs from their median shows which differences mean anything. A run of
+more than `--seconds` is measured for that time only.
+
+The setup "Pool" uses the connection pool of docs/reporting.md. In the setup "Standby, separate cores" the
+live path has the first half of the cores, in A as in B. The analysts and the standby have the other half.
 """
 
 import argparse
@@ -37,41 +38,41 @@ from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.servers.postgres import PostgresServer
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
-from tests.bench.analyst_processes import answers, asking
-from tests.bench.backlog import PARTITIONS, Accounts, fill
-from tests.bench.process_cpu import cpu, make_last, pin
+from tests.bench.analyst_processes import count_answers, running_analysts
+from tests.bench.backlog import PARTITIONS, RecordGenerator, fill
+from tests.bench.process_cpu import cpu_seconds, lower_priority, pin
 from tests.integration.projector.pipeline import Pipeline
 from tests.servers.database import Database, make_template
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.standby import Standby
 
-REST = 180.0  # seconds for what is left of a backlog
+DRAIN_TIMEOUT = 180.0  # seconds for the rest of a backlog after the measured time
 FILLED = "filled"
 _ACCOUNTS = "select account_id, version, posted_total from balance order by account_id"
 _BACKENDS = "select pid from pg_stat_activity where usename = 'projector' and datname = current_database()"
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Where the analysts ask."""
+class Setup:
+    """How analysts reach Postgres: directly, through a pool, or on a standby with cores of its own."""
 
     name: str
     pool: bool = False
-    standby: bool = False  # with cores of its own
+    standby: bool = False
 
 
 ANALYSTS = 10
-GROUNDS = [Ground("One server"), Ground("In turns", pool=True), Ground("Standby, cores apart", standby=True)]
+SETUPS = [Setup("Direct"), Setup("Pool", pool=True), Setup("Standby, separate cores", standby=True)]
 
 
 @dataclass(frozen=True)
-class Leg:
-    """Of the time from the first batch on."""
+class Run:
+    """Figures of a run, from the first batch on."""
 
     records: int
     seconds: float
     projector: float  # CPU seconds
-    backend: float  # CPU seconds of its connections in Postgres
+    backend: float  # CPU seconds of the projector's connections in Postgres
     answers: int
 
     @property
@@ -81,67 +82,71 @@ class Leg:
 
 @dataclass
 class Bench:
-    """One ground: its database and its topics, on servers that all grounds share."""
+    """A setup with its own database and topics, on servers that all setups share."""
 
-    world: Pipeline
+    pipeline: Pipeline
     owner: Connection
-    asked: str  # the address that the analysts ask
-    watched: str  # and of the server behind it, for its owner
-    theirs: set[int] | None  # the cores that they have; None: any
-    at_once: int  # so many connections of theirs there are at most
-    accounts: Accounts
+    analyst_url: str
+    analyst_server_url: str  # of the server that answers analysts, for its owner
+    analyst_cores: set[int] | None  # None: any
+    max_connections: int  # of all analysts together
+    generator: RecordGenerator
     written: int = 0
 
-    async def leg(self, records: int, seconds: float, analysts: int) -> Leg:
-        await self.world.write(self.accounts.more(records))
+    async def run(self, records: int, seconds: float, analysts: int) -> Run:
+        """Writes a backlog, measures a projector and `analysts`, and waits until the backlog is applied."""
+        await self.pipeline.write(self.generator.next_records(records))
         before, self.written = self.written, self.written + records
-        with asking(self.asked, analysts, self.world.directory) as children:
-            await self._until_all_ask(children)
-            projector = self.world.start(catch_up_threshold_seconds=86_400.0)
-            leg = await self._measured(projector, before, seconds, children)
-        async with asyncio.timeout(REST):
-            while await self._applied() < self.written:  # noqa: ASYNC110 - SQL tells nobody
+        with running_analysts(self.analyst_url, analysts, self.pipeline.directory) as children:
+            await self._wait_until_connected(children)
+            projector = self.pipeline.start(catch_up_threshold_seconds=86_400.0)
+            run = await self._measure(projector, before, seconds, children)
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            while await self._applied() < self.written:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.05)
         projector.stop()
-        return leg
+        return run
 
-    async def _until_all_ask(self, children: Sequence[ChildProcess]) -> None:
+    async def _wait_until_connected(self, children: Sequence[ChildProcess]) -> None:
+        """Waits until the analysts are connected. Lowers their priority, and pins them if they have cores."""
         clients = [child.pid for child in children if child.pid]
         for pid in clients:
-            make_last(pid)
-        watch = await asyncpg.connect(self.watched)
+            lower_priority(pid)
+        connection = await asyncpg.connect(self.analyst_server_url)
         query = "select pid from pg_stat_activity where usename = 'analyst'"
+        expected = min(len(children), self.max_connections)
         async with asyncio.timeout(30):
-            while len(found := await watch.fetch(query)) < min(len(children), self.at_once):  # noqa: ASYNC110
+            while len(backends := await connection.fetch(query)) < expected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        await watch.close()
-        for pid in (*clients, *(row["pid"] for row in found)) if self.theirs else ():
-            pin(pid, self.theirs or set())
+        await connection.close()
+        if self.analyst_cores:
+            for pid in (*clients, *(row["pid"] for row in backends)):
+                pin(pid, self.analyst_cores)
 
-    async def _measured(
+    async def _measure(
         self, projector: ChildProcess, before: int, seconds: float, children: Sequence[ChildProcess]
-    ) -> Leg:
+    ) -> Run:
         while (first := await self._applied()) == before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert projector.pid
-        mine, backends = [projector.pid], [row["pid"] for row in await self.owner.fetch(_BACKENDS)]
-        began, asked = time.monotonic(), answers(children)
-        spent = cpu(mine), cpu(backends)
-        end = began + seconds
-        while (now := await self._applied()) < self.written and time.monotonic() < end:  # noqa: ASYNC110
+        pids, backends = [projector.pid], [row["pid"] for row in await self.owner.fetch(_BACKENDS)]
+        start, answers_before = time.monotonic(), count_answers(children)
+        cpu_before = cpu_seconds(pids), cpu_seconds(backends)
+        end = start + seconds
+        while (applied := await self._applied()) < self.written and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-        took = time.monotonic() - began
-        more = cpu(mine) - spent[0], cpu(backends) - spent[1]
-        return Leg(now - first, took, *more, answers(children) - asked)
+        duration = time.monotonic() - start
+        cpu = cpu_seconds(pids) - cpu_before[0], cpu_seconds(backends) - cpu_before[1]
+        return Run(applied - first, duration, *cpu, count_answers(children) - answers_before)
 
     async def _applied(self) -> int:
         return int(await self.owner.fetchval("select sum(transfers_next + balances_next)::bigint from lane"))
 
 
 @contextlib.asynccontextmanager
-async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterator[Bench]:
-    """On a copy of what was filled, with topics of its own."""
-    name = f"ground_{GROUNDS.index(ground)}"
+async def make_bench(servers: Servers, setup: Setup, home: Path) -> AsyncIterator[Bench]:
+    """Makes a bench on a copy of the filled database, with new topics."""
+    name = f"setup_{SETUPS.index(setup)}"
     database, topics = Database(servers.postgres, name), Topics(f"t-{name}", f"b-{name}", PARTITIONS)
     await topics.create(Broker(servers.kafka))
     maker = await asyncpg.connect(servers.postgres("owner", "postgres"))
@@ -150,46 +155,58 @@ async def benching(servers: Servers, ground: Ground, home: Path) -> AsyncIterato
     await maker.close()
     owner = await asyncpg.connect(database.url("owner"))
     await projector_writes.set_numeric_codec(owner)
-    world = Pipeline(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
-    with cores(servers, ground) as theirs, asked_of(servers, ground, home, theirs) as (asked, watched):
-        accounts = Accounts(await owner.fetch(_ACCOUNTS))
-        at_once = 1 if ground.pool else ANALYSTS
-        yield Bench(world, owner, f"{asked}/{name}", f"{watched}/{name}", theirs, at_once, accounts)
+    pipeline = Pipeline(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
+    with (
+        split_cores(servers, setup) as analyst_cores,
+        analyst_server(servers, setup, home, analyst_cores) as (analyst_url, owner_url),
+    ):
+        generator = RecordGenerator(await owner.fetch(_ACCOUNTS))
+        max_connections = 1 if setup.pool else ANALYSTS
+        yield Bench(
+            pipeline,
+            owner,
+            f"{analyst_url}/{name}",
+            f"{owner_url}/{name}",
+            analyst_cores,
+            max_connections,
+            generator,
+        )
     await owner.close()
-    world.stop()
+    pipeline.stop()
     await database.drop()
 
 
 @contextlib.contextmanager
-def cores(servers: Servers, ground: Ground) -> Iterator[set[int] | None]:
-    """Those of the analysts; None: nobody has any of their own."""
-    if not ground.standby:
+def split_cores(servers: Servers, setup: Setup) -> Iterator[set[int] | None]:
+    """Yields the cores of the analysts; None if all processes share all cores."""
+    if not setup.standby:
         yield None
         return
-    every = sorted(os.sched_getaffinity(0))
-    ours, theirs = set(every[: (len(every) + 1) // 2]), set(every[(len(every) + 1) // 2 :])
+    cores = sorted(os.sched_getaffinity(0))
+    half = (len(cores) + 1) // 2
+    live_cores, analyst_cores = set(cores[:half]), set(cores[half:])
     pids = [os.getpid(), *(server.child.pid or 0 for server in servers.embedded.values())]
     for pid in pids:
-        pin(pid, ours)
-    yield theirs
+        pin(pid, live_cores)
+    yield analyst_cores
     for pid in pids:
-        pin(pid, set(every))
+        pin(pid, set(cores))
 
 
 @contextlib.contextmanager
-def asked_of(
-    servers: Servers, ground: Ground, home: Path, theirs: set[int] | None
+def analyst_server(
+    servers: Servers, setup: Setup, home: Path, analyst_cores: set[int] | None
 ) -> Iterator[tuple[str, str]]:
-    """Where the analysts ask, and the server that answers, for its owner; without a database."""
-    direct, behind = (servers.postgres(role, "").rstrip("/") for role in ("analyst", "owner"))
-    if ground.pool:
+    """Yields the URL for analysts, and the URL of the server behind it for its owner, without a database."""
+    analyst_url, owner_url = (servers.postgres(role, "").rstrip("/") for role in ("analyst", "owner"))
+    if setup.pool:
         directory = home / "pool"
         directory.mkdir()
-        pool = PgBouncer(directory, direct, "analyst")
+        pool = PgBouncer(directory, analyst_url, "analyst")
         pool.start()
-        yield pool.url("analyst"), behind
+        yield pool.url("analyst"), owner_url
         pool.stop()
-    elif ground.standby:
+    elif setup.standby:
         standby = Standby(
             StatePaths(StatePaths.from_environment().home, home / "standby"), servers.postgres("owner")
         )
@@ -198,78 +215,84 @@ def asked_of(
         standby.start()
         standby.ready()
         assert standby.child.pid
-        pin(standby.child.pid, theirs or os.sched_getaffinity(0))
+        pin(standby.child.pid, analyst_cores or os.sched_getaffinity(0))
         yield f"postgresql://analyst@127.0.0.1:{standby.port}", f"postgresql://owner@127.0.0.1:{standby.port}"
         standby.stop()
     else:
-        yield direct, behind
+        yield analyst_url, owner_url
 
 
 def _postgres(servers: Servers) -> PostgresServer:
-    found = servers.embedded["postgres"]
-    assert isinstance(found, PostgresServer)
-    return found
+    server = servers.embedded["postgres"]
+    assert isinstance(server, PostgresServer)
+    return server
 
 
-def line(name: str, legs: Sequence[Leg]) -> str:
-    rates = [leg.rate for leg in legs]
-    records, seconds = sum(leg.records for leg in legs), sum(leg.seconds for leg in legs)
-    spent = [
-        1e6 * sum(each) / records
-        for each in zip(*((one.projector, one.backend) for one in legs), strict=True)
-    ]
+HEADER = (
+    f"{'':24}{'records/s':>9}{'min':>9}{'max':>9}"
+    f"{'projector us':>14}{'backends us':>14}{'answers/s':>12}"
+)  # us: CPU time per record
+
+
+def format_runs(name: str, runs: Sequence[Run]) -> str:
+    rates = [run.rate for run in runs]
+    records, seconds = sum(run.records for run in runs), sum(run.seconds for run in runs)
+    projector = 1e6 * sum(run.projector for run in runs) / records
+    backends = 1e6 * sum(run.backend for run in runs) / records
     return (
         f"  {name:22}{median(rates):9,.0f}{min(rates):9,.0f}{max(rates):9,.0f}"
-        f"{spent[0]:14.1f}{spent[1]:14.1f}{sum(leg.answers for leg in legs) / seconds:12.1f}"
+        f"{projector:14.1f}{backends:14.1f}{sum(run.answers for run in runs) / seconds:12.1f}"
     )
 
 
-def told(ground: Ground, alone: Sequence[Leg], asked: Sequence[Leg]) -> str:
-    usual = median(leg.rate for leg in alone)
-    cost = 1 - median(leg.rate for leg in asked) / usual
-    noise = max(abs(leg.rate - usual) for leg in alone) / usual
+def format_setup(setup: Setup, without: Sequence[Run], with_analysts: Sequence[Run]) -> str:
+    usual = median(run.rate for run in without)
+    cost = 1 - median(run.rate for run in with_analysts) / usual
+    noise = max(abs(run.rate - usual) for run in without) / usual
     return "\n".join(
         [
-            f"{ground.name}: they cost {cost:.0%} of the throughput; one alone differs by up to {noise:.0%}",
-            line("alone", alone),
-            line(f"{ANALYSTS} analysts", asked),
+            f"{setup.name}: analysts cost {cost:.0%} of the throughput (runs without them: ±{noise:.0%})",
+            format_runs("no analysts", without),
+            format_runs(f"{ANALYSTS} analysts", with_analysts),
         ]
     )
 
 
-async def run(servers: Servers, given: argparse.Namespace, home: Path) -> list[dict[str, object]]:
+async def benchmark(servers: Servers, arguments: argparse.Namespace, home: Path) -> list[dict[str, object]]:
     filled = Database(servers.postgres, FILLED)
     await filled.create()
-    await fill(filled, given.transfers, given.accounts)
-    print(
-        f"{'':24}{'records/s':>9}{'least':>9}{'most':>9}"
-        f"{'us, projector':>14}{'its backends':>14}{'answers/s':>12}"
-    )
-    found: list[dict[str, object]] = []
-    for ground in (GROUNDS[number] for number in given.grounds):
-        alone, asked = [], []
-        async with benching(servers, ground, home) as bench:
-            alone.append(await bench.leg(given.records, given.seconds, 0))
-            for _ in range(given.rounds):
-                alone.append(await bench.leg(given.records, given.seconds, 0))
-                asked.append(await bench.leg(given.records, given.seconds, ANALYSTS))
-        print(told(ground, alone, asked), flush=True)
-        legs = {"alone": [asdict(one) for one in alone], "asked": [asdict(one) for one in asked]}
-        found.append({"ground": asdict(ground), **legs})
-    return found
+    await fill(filled, arguments.transfers, arguments.accounts)
+    print(HEADER)
+    results: list[dict[str, object]] = []
+    for setup in (SETUPS[number] for number in arguments.setups):
+        without, with_analysts = [], []
+        async with make_bench(servers, setup, home) as bench:
+            without.append(await bench.run(arguments.records, arguments.seconds, 0))
+            for _ in range(arguments.rounds):
+                without.append(await bench.run(arguments.records, arguments.seconds, 0))
+                with_analysts.append(await bench.run(arguments.records, arguments.seconds, ANALYSTS))
+        print(format_setup(setup, without, with_analysts), flush=True)
+        runs = {
+            "without_analysts": [asdict(run) for run in without],
+            "with_analysts": [asdict(run) for run in with_analysts],
+        }
+        results.append({"setup": asdict(setup), **runs})
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--transfers", type=int, default=1_000_000)
     parser.add_argument("--accounts", type=int, default=10_000)
-    parser.add_argument("--records", type=int, default=200_000, help="of one backlog (200000)")
+    parser.add_argument("--records", type=int, default=200_000, help="records of each backlog (200000)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of one backlog at most (20)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds to measure of each backlog at most (20)"
+    )
     parser.add_argument("--buffers", default="512MB", help="shared_buffers of Postgres (512MB)")
-    every = range(len(GROUNDS))
-    parser.add_argument("--grounds", type=int, nargs="+", default=every, choices=every)
-    given = parser.parse_args()
+    numbers = range(len(SETUPS))
+    parser.add_argument("--setups", type=int, nargs="+", default=numbers, choices=numbers)
+    arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f} before", flush=True)
@@ -277,13 +300,13 @@ def main() -> None:
         home = Path(state)
         home.chmod(0o755)  # Postgres may run as another user
         servers = Servers(StatePaths(StatePaths.from_environment().home, home), only_embedded=True)
-        _postgres(servers).settings["shared_buffers"] = given.buffers
+        _postgres(servers).settings["shared_buffers"] = arguments.buffers
         with servers:
             make_template(servers.postgres)
-            found = uvloop.run(run(servers, given, home))
-    result = StatePaths.from_environment("bench").directory("analysts") / "result.json"
-    result.write_text(json.dumps({"cores": os.cpu_count(), "load_before": load, "grounds": found}, indent=1))
-    print(f"\n{result}")
+            results = uvloop.run(benchmark(servers, arguments, home))
+    path = StatePaths.from_environment("bench").directory("analysts") / "result.json"
+    path.write_text(json.dumps({"cores": os.cpu_count(), "load_before": load, "setups": results}, indent=1))
+    print(f"\n{path}")
 
 
 if __name__ == "__main__":

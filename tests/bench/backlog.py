@@ -1,4 +1,4 @@
-"""Records that go on from what a database holds, as the feed and a recorder would."""
+"""A filled database, and records that continue it as the feed and a recorder would."""
 
 from collections.abc import Sequence
 
@@ -11,28 +11,31 @@ from tests.bench.reporting import FILL
 from tests.integration.projector.pipeline import balance, transfer
 from tests.servers.database import Database
 
-PARTITIONS = 4  # as FILL has lanes
+PARTITIONS = 4  # the number of lanes in FILL
 
 
-class Accounts:
-    """Goes on from what is in the database: of each account in turn, a transfer and the balance after it."""
+class RecordGenerator:
+    """Generates records for the accounts of a database: in turn a transfer of each, and its balance after it.
+
+    `rows` has account, version and posted total of each account.
+    """
 
     def __init__(self, rows: Sequence[asyncpg.Record]) -> None:
-        self._at = [(str(row[0]), int(row[1]), _cents(row[2])) for row in rows]
-        self._next = 0
+        self._accounts = [(str(row[0]), int(row[1]), _cents(row[2])) for row in rows]
+        self._count = 0
 
-    def more(self, records: int) -> list[Transfer | Balance]:
-        found: list[Transfer | Balance] = []
-        while len(found) < records:
-            place = self._next % len(self._at)
-            account, version, total = self._at[place]
-            amount = (self._next * 7919) % 2001 - 1000
-            self._next += 1
+    def next_records(self, count: int) -> list[Transfer | Balance]:
+        records: list[Transfer | Balance] = []
+        while len(records) < count:
+            index = self._count % len(self._accounts)
+            account, version, total = self._accounts[index]
+            amount = (self._count * 7919) % 2001 - 1000
+            self._count += 1
             version, total = version + 1, total + amount
-            self._at[place] = account, version, total
-            found.append(transfer(account, f"b-{version}", amount))
-            found.append(balance(account, version, f"b-{version}", total))
-        return found
+            self._accounts[index] = account, version, total
+            records.append(transfer(account, f"b-{version}", amount))
+            records.append(balance(account, version, f"b-{version}", total))
+        return records
 
 
 def _cents(amount: Money) -> int:
@@ -40,7 +43,7 @@ def _cents(amount: Money) -> int:
 
 
 async def fill(database: Database, transfers: int, accounts: int) -> None:
-    """As a projector would have left it that reads both topics from their beginning."""
+    """Fills a database, with each account in the lane of its partition, and all offsets at 0."""
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute(FILL.replace("$transfers", str(transfers)).replace("$accounts", str(accounts)))
     await owner.execute(

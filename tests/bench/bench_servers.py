@@ -1,4 +1,4 @@
-"""What a bench stands on: real Postgres and Redis of its own, gone when it ends."""
+"""Runs a benchmark on its own Postgres and Redis, which are removed when it ends."""
 
 import asyncio
 import tempfile
@@ -13,10 +13,10 @@ from livebalance.stack.servers.servers import Servers
 from tests.servers.database import make_template
 
 
-def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str) -> None:
-    """Runs `work` to its end, on Postgres and Redis unless `parts` says otherwise.
+def run_on_servers(benchmark: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str) -> None:
+    """Runs `benchmark` with Postgres and Redis, or with the servers named by `parts`.
 
-    Databases are copies of a migrated template.
+    Databases created in it are copies of a migrated template.
     """
     home = StatePaths.from_environment().home
     with (
@@ -27,4 +27,4 @@ def on_servers(work: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         make_template(servers.postgres)
-        runner.run(work(servers))
+        runner.run(benchmark(servers))

@@ -1,4 +1,4 @@
-"""Who runs where, who runs last, and what CPU time was spent."""
+"""Pins processes to cores, lowers their priority, and reads their CPU time."""
 
 import contextlib
 import os
@@ -9,18 +9,20 @@ import psutil
 
 
 def pin(pid: int, cores: set[int]) -> None:
-    """All threads of a process and of what it has started; new ones have it from these."""
+    """Pins all threads of a process and of its descendants. New threads inherit the cores."""
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             for thread in process.threads():
                 os.sched_setaffinity(thread.id, cores)
 
 
-def make_last(pid: int) -> None:
+def lower_priority(pid: int) -> None:
+    """Gives a process, and its scheduling group, the lowest priority."""
     psutil.Process(pid).nice(19)
-    with contextlib.suppress(OSError):  # of a kernel without groups of sessions
+    with contextlib.suppress(OSError):  # a kernel without autogroups
         Path(f"/proc/{pid}/autogroup").write_text("19")
 
 
-def cpu(pids: Sequence[int]) -> float:
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """Returns the CPU time that these processes have used so far."""
     return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)

@@ -1,9 +1,9 @@
-"""Records a second through one projector, and what a record costs it: by batches, and row by row.
+"""Throughput of one projector and its CPU time per record: in batches, row by row, a transaction per record.
 
 `python -m tests.bench.projection [--records 100000] [--accounts 1000] [--seconds 20]`
 
-Each way runs in this process on real Kafka and Postgres (fsync on), from topics filled before; one that does
-not get through them in time is stopped after `--seconds`. Offsets are in the transaction in every way.
+Each variant runs in this process on real Kafka and Postgres (fsync on), from topics that were filled before.
+A variant that does not finish is stopped after `--seconds`. Every variant stores offsets in its transaction.
 """
 
 import argparse
@@ -34,115 +34,120 @@ Patch = contextlib.AbstractContextManager[object]
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to write."""
+class Variant:
+    """A way to write batches of `batch_records`. `patch` changes the projector while the variant runs."""
 
     name: str
-    batch: int
-    patched: Callable[[], Patch] = contextlib.nullcontext
+    batch_records: int
+    patch: Callable[[], Patch] = contextlib.nullcontext
 
 
 @dataclass(frozen=True)
-class Measured:
+class Result:
     records: int
-    wall: float  # seconds
+    seconds: float
     cpu: float  # seconds of this process
 
     @property
     def rate(self) -> float:
-        return self.records / self.wall
+        return self.records / self.seconds
 
 
 def row_by_row() -> Patch:
-    """The same statement, each time with one row."""
+    """Patches the projector to execute the statement of a batch once for each row."""
     write = projector_writes.write_batch
 
-    async def each(
-        connection: projector_writes.Connection, topic: str, work: BatchRows
+    async def write_rows(
+        connection: projector_writes.Connection, topic: str, batch: BatchRows
     ) -> projector_writes.WriteResult:
-        works = [BatchRows(moves=work.moves, erased=work.erased)]
-        works += [BatchRows(balances=[row]) for row in work.balances]
-        works += [BatchRows(transfers=[row]) for row in work.transfers]
-        found = [await write(connection, topic, one) for one in works]
-        return projector_writes.WriteResult(*map(sum, zip(*found, strict=True)))
+        single_rows = [BatchRows(moves=batch.moves, erased=batch.erased)]
+        single_rows += [BatchRows(balances=[row]) for row in batch.balances]
+        single_rows += [BatchRows(transfers=[row]) for row in batch.transfers]
+        results = [await write(connection, topic, row) for row in single_rows]
+        return projector_writes.WriteResult(*map(sum, zip(*results, strict=True)))
 
-    return mock.patch.object(projector_writes, "write_batch", each)
+    return mock.patch.object(projector_writes, "write_batch", write_rows)
 
 
-WAYS = [
-    Way("batches of 2,000, by unnest", 2000),
-    Way("batches of 2,000, row by row", 2000, row_by_row),
-    Way("a transaction per record", 1),
+VARIANTS = [
+    Variant("batches of 2,000, by unnest", 2000),
+    Variant("batches of 2,000, row by row", 2000, row_by_row),
+    Variant("a transaction per record", 1),
 ]
 
 
-def records(count: int, accounts: int) -> list[Transfer | Balance]:
-    """Of all accounts in turn, as they would come."""
-    each = max(1, count // 2 // accounts)
+def make_records(count: int, accounts: int) -> list[Transfer | Balance]:
+    """Returns records of all accounts in turn."""
+    transfers_per_account = max(1, count // 2 // accounts)
     histories = [
-        history(f"account-{number:05d}", [(step * 7919 + number) % 2001 - 1000 for step in range(each)])
+        history(
+            f"account-{number:05d}",
+            [(step * 7919 + number) % 2001 - 1000 for step in range(transfers_per_account)],
+        )
         for number in range(accounts)
     ]
-    return [one for same in zip(*histories, strict=True) for one in same]
+    return [record for turn in zip(*histories, strict=True) for record in turn]
 
 
 def _applied() -> float:
     return float(metrics.records_applied._value.get())
 
 
-async def measured(world: Pipeline, way: Way, total: int, seconds: float) -> Measured:
-    """From the first batch that Postgres has taken."""
-    start = _applied()
-    with way.patched():
-        async with world.running(projector_group=way.name, batch_records=way.batch):
-            while _applied() == start:  # noqa: ASYNC110 - a counter tells nobody
+async def measure(pipeline: Pipeline, variant: Variant, total: int, seconds: float) -> Result:
+    """Runs a projector, and measures it from its first committed batch on."""
+    before = _applied()
+    with variant.patch():
+        async with pipeline.running(projector_group=variant.name, batch_records=variant.batch_records):
+            while _applied() == before:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.001)
-            first, began, cpu = _applied(), time.monotonic(), time.process_time()
-            end = began + seconds
-            while (done := _applied() - start) < total and time.monotonic() < end:  # noqa: ASYNC110
+            first, start, cpu = _applied(), time.monotonic(), time.process_time()
+            end = start + seconds
+            while (applied := _applied() - before) < total and time.monotonic() < end:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            return Measured(int(done + start - first), time.monotonic() - began, time.process_time() - cpu)
+            records = int(applied + before - first)
+            return Result(records, time.monotonic() - start, time.process_time() - cpu)
 
 
 @contextlib.asynccontextmanager
-async def fresh(servers: Servers, name: str) -> AsyncIterator[Database]:
+async def new_database(servers: Servers, name: str) -> AsyncIterator[Database]:
     database = Database(servers.postgres, name)
     await database.create()
     yield database
     await database.drop()
 
 
-async def bench(servers: Servers, count: int, accounts: int, seconds: float) -> None:
+async def benchmark(servers: Servers, count: int, accounts: int, seconds: float) -> None:
     topics = Topics()
     await topics.create(Broker(servers.kafka))
-    made = records(count, accounts)
-    found: list[Measured] = []
-    for number, way in enumerate(WAYS):
-        async with fresh(servers, f"bench_{number}") as database:
-            world = Pipeline(servers.kafka, topics, database, servers.redis(), "bench:", Path())
+    records = make_records(count, accounts)
+    results: list[Result] = []
+    for number, variant in enumerate(VARIANTS):
+        async with new_database(servers, f"bench_{number}") as database:
+            pipeline = Pipeline(servers.kafka, topics, database, servers.redis(), "bench:", Path())
             if number == 0:
-                await world.write(made)
-            found.append(await measured(world, way, len(made), seconds))
-    print(f"\n{len(made)} records of {accounts} accounts, {topics.partitions} lanes, one projector")
-    for way, one in zip(WAYS, found, strict=True):
+                await pipeline.write(records)
+            results.append(await measure(pipeline, variant, len(records), seconds))
+    print(f"\n{len(records)} records of {accounts} accounts, {topics.partitions} lanes, one projector")
+    print(f"{'':32} {'records/s':>9} {'CPU µs/record':>14} {'times slower':>13}")
+    for variant, result in zip(VARIANTS, results, strict=True):
         print(
-            f"{way.name:32} {one.rate:9,.0f} records/s {one.cpu / one.records * 1e6:8.1f} µs CPU/record"
-            f" {found[0].rate / one.rate:8.1f} times slower"
+            f"{variant.name:32} {result.rate:9,.0f} {result.cpu / result.records * 1e6:14.1f}"
+            f" {results[0].rate / result.rate:13.1f}"
         )
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--records", type=int, default=100_000)
-    asked.add_argument("--accounts", type=int, default=1000)
-    asked.add_argument("--seconds", type=float, default=20.0)
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--accounts", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)  # Postgres may run as another user
         with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
             make_template(servers.postgres)
-            uvloop.run(bench(servers, given.records, given.accounts, given.seconds))
+            uvloop.run(benchmark(servers, arguments.records, arguments.accounts, arguments.seconds))
 
 
 if __name__ == "__main__":

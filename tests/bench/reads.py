@@ -1,9 +1,9 @@
-"""What a gateway's reads cost, as the role that it has.
+"""Time of a gateway's statements, with the rights of the role `gateway`.
 
 `python -m tests.bench.reads [--accounts 20000]`
 
-One Postgres (without fsync), so many accounts of 60 transfers, one connection. Times are of whole journeys in
-ms, the median of 30; "plain" is the same connection asked for nothing.
+One Postgres (without fsync), `--accounts` accounts of 60 transfers each, one connection. Times are in ms,
+from sending a statement to having its rows, the median of 30. "plain" is `select 1` on the same connection.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
-from tests.bench.bench_servers import on_servers
+from tests.bench.bench_servers import run_on_servers
 from tests.servers.database import Database
 
 EPOCH = Epoch("00000000000000a1")
 TRANSFERS = 60
-TIMES = 30
+REPETITIONS = 30
 
 FILL = f"""
 insert into projection select true, '{EPOCH}', system_identifier, timeline, 1 from server_identity;
@@ -37,14 +37,14 @@ analyze;
 """
 
 
-async def timed(ask: Callable[[], Awaitable[object]]) -> float:
-    """Milliseconds."""
-    found = []
-    for _ in range(TIMES):
-        began = time.perf_counter()
-        await ask()
-        found.append(1000 * (time.perf_counter() - began))
-    return median(found)
+async def measure_read(read: Callable[[], Awaitable[object]]) -> float:
+    """Returns the median time in ms."""
+    times = []
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        await read()
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times)
 
 
 async def measure(database: Database, count: int) -> None:
@@ -53,28 +53,29 @@ async def measure(database: Database, count: int) -> None:
     await owner.close()
     gateway = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     names = [AccountId(f"acc-{number:06}") for number in range(1, count + 1)]
-    here, behind = Position(EPOCH, Revision(TRANSFERS)), Position(EPOCH, Revision(TRANSFERS - 5))
-    known = dict.fromkeys(names, here)
-    some = names[:: count // 200][:200]
-    rows: dict[str, Callable[[], Awaitable[object]]] = {
+    current, behind = Position(EPOCH, Revision(TRANSFERS)), Position(EPOCH, Revision(TRANSFERS - 5))
+    known = dict.fromkeys(names, current)
+    sample = names[:: count // 200][:200]
+    reads: dict[str, Callable[[], Awaitable[object]]] = {
         "plain": lambda: gateway.fetch("select 1"),
         f"audit of {count}": lambda: gateway_reads.read_audit(gateway, known),
-        "audit of 1,000": lambda: gateway_reads.read_audit(gateway, dict.fromkeys(names[:1000], here)),
+        "audit of 1,000": lambda: gateway_reads.read_audit(gateway, dict.fromkeys(names[:1000], current)),
         "snapshot of 1": lambda: gateway_reads.read_accounts(
             gateway, [AccountQuery(names[7], None)], 10_000, 200
         ),
         "snapshots of 200": lambda: gateway_reads.read_accounts(
-            gateway, [AccountQuery(n, None) for n in some], 10_000, 200
+            gateway, [AccountQuery(n, None) for n in sample], 10_000, 200
         ),
         "resumes of 200": lambda: gateway_reads.read_accounts(
-            gateway, [AccountQuery(n, behind) for n in some], 10_000, 200
+            gateway, [AccountQuery(n, behind) for n in sample], 10_000, 200
         ),
         "a page of 50": lambda: gateway_reads.read_older(gateway, names[7], None, 50),
         "a list of all, 50": lambda: gateway_reads.list_accounts(gateway, [], [""], names[count // 2], 50),
         "a list of 100 ids, 50": lambda: gateway_reads.list_accounts(gateway, names[:100], [], "", 50),
     }
-    for name, ask in rows.items():
-        print(f"{name:24} {await timed(ask):8.2f}")
+    print(f"{'read':24} {'ms':>8}")
+    for name, read in reads.items():
+        print(f"{name:24} {await measure_read(read):8.2f}")
     await gateway.close()
 
 
@@ -83,12 +84,12 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=20_000)
     count = parser.parse_args().accounts
 
-    async def on(servers: Servers) -> None:
+    async def benchmark(servers: Servers) -> None:
         database = Database(servers.postgres, "bench")
         await database.create()
         await measure(database, count)
 
-    on_servers(on, "postgres")
+    run_on_servers(benchmark, "postgres")
 
 
 if __name__ == "__main__":

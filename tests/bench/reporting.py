@@ -1,10 +1,10 @@
-"""What an analyst's questions take, on a database of a size.
+"""Time of an analyst's queries on a database of a given size.
 
 `python -m tests.bench.reporting [--transfers 1000000] [--accounts 10000]`
 
-One Postgres (without fsync), one connection of the role `analyst`. A tenth of the transfers is of one
-account, the rest is spread evenly over 90 days and all others. Times are of whole journeys in ms, rows
-included, the median of 5; the plans, as they ran, are kept in tests/bench/plans.
+One Postgres (without fsync), one connection of the role `analyst`. A tenth of the transfers belongs to one
+account; the rest is spread evenly over all other accounts. All are spread over 90 days. Times are in ms, from
+sending a query to having its rows, the median of 5. The plans are written to tests/bench/plans.
 """
 
 import argparse
@@ -16,11 +16,11 @@ import asyncpg
 
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.stack.servers.servers import Servers
-from tests.bench.bench_servers import on_servers
+from tests.bench.bench_servers import run_on_servers
 from tests.servers.database import Database
 
 PLANS = Path(__file__).parent / "plans"
-TIMES = 5
+REPETITIONS = 5
 LIMIT_MS = 1000
 
 FILL = """
@@ -47,24 +47,24 @@ insert into quarantine (topic, partition, source_offset, headers, kafka_time, re
 select 'transfers', n % 4, n, '[]', now(), 'no Avro' from generate_series(1, 1000) n;
 """
 
-HOT, COLD = "'acc-000000'", "'acc-000007'"
+BUSIEST, ORDINARY = "'acc-000000'", "'acc-000007'"
 FEBRUARY = "'2026-02-01Z', '2026-03-01Z'"
-QUESTIONS = {
+QUERIES = {
     "accounts": "select * from accounts",
     "balances": "select * from balances",
-    "transfers of an account": f"select * from transfers where account_id = {COLD}",
-    "transfers, newest 100 of the busiest": f"select * from transfers where account_id = {HOT}"
+    "transfers of an account": f"select * from transfers where account_id = {ORDINARY}",
+    "transfers, newest 100 of the busiest": f"select * from transfers where account_id = {BUSIEST}"
     " order by revision desc limit 100",
     "transfers, all summed": "select count(*), sum(amount) from transfers",
     "transfers, all by balance_after": "select max(balance_after), min(balance_after) from transfers",
-    "statement": f"select * from statement({COLD})",
-    "statement, a month of the busiest": f"select * from statement({HOT}, {FEBRUARY})",
-    "balance_as_of": f"select * from balance_as_of({HOT}, '2026-01-02Z')",
+    "statement": f"select * from statement({ORDINARY})",
+    "statement, a month of the busiest": f"select * from statement({BUSIEST}, {FEBRUARY})",
+    "balance_as_of": f"select * from balance_as_of({BUSIEST}, '2026-01-02Z')",
     "balance_as_of, all accounts": "select a.account_id, b.* from accounts a"
     " cross join lateral balance_as_of(a.account_id, '2026-02-01Z') b",
     "balance_as_of, all accounts, long ago": "select a.account_id, b.* from accounts a"
     " cross join lateral balance_as_of(a.account_id, '2026-01-03Z') b",
-    "balance_at": f"select * from balance_at({HOT}, 100)",
+    "balance_at": f"select * from balance_at({BUSIEST}, 100)",
     "daily_flows": "select * from daily_flows",
     "hourly_volume": "select * from hourly_volume",
     "top_movers": "select * from top_movers('2026-02-01')",
@@ -75,59 +75,59 @@ QUESTIONS = {
 }
 
 
-async def timed(analyst: Connection, query: str) -> tuple[float, int]:
-    """Milliseconds, and rows."""
-    found, rows = [], 0
-    for _ in range(TIMES):
-        began = time.perf_counter()
+async def measure_query(analyst: Connection, query: str) -> tuple[float, int]:
+    """Returns the median time in ms, and the number of rows."""
+    times, rows = [], 0
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
         rows = len(await analyst.fetch(query))
-        found.append(1000 * (time.perf_counter() - began))
-    return median(found), rows
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times), rows
 
 
-async def keep_plan(analyst: Connection, name: str, query: str, took: float) -> None:
+async def write_plan(analyst: Connection, name: str, query: str, milliseconds: float) -> None:
     plan = await analyst.fetch(f"explain (analyze, costs off, timing off, summary off, buffers off) {query}")
-    text = "\n".join([f"-- {query}", f"-- {took:.0f} ms", *[row[0] for row in plan]])
+    text = "\n".join([f"-- {query}", f"-- {milliseconds:.0f} ms", *[row[0] for row in plan]])
     (PLANS / f"{name.replace(', ', '-').replace(' ', '-')}.txt").write_text(f"{text}\n")
 
 
 async def measure(database: Database, transfers: int, accounts: int) -> None:
     owner = await asyncpg.connect(database.url("owner"))
-    began = time.perf_counter()
+    start = time.perf_counter()
     fill = FILL.replace("$transfers", str(transfers)).replace("$accounts", str(accounts))
     await owner.execute(fill)
     await owner.execute("vacuum analyze")
-    print(
-        f"{await owner.fetchval('select count(*) from transfer')} transfers, {accounts} accounts, made in"
-        f" {time.perf_counter() - began:.0f} s\n"
-    )
+    count = await owner.fetchval("select count(*) from transfer")
+    seconds = time.perf_counter() - start
+    print(f"{count} transfers, {accounts} accounts, written in {seconds:.0f} s\n")
     await owner.close()
     analyst = await asyncpg.connect(database.url("analyst"))
-    print(f"{'':38}{'ms':>7}{'rows':>8}")
+    print(f"{'query':38}{'ms':>7}{'rows':>8}")
     slow = []
-    for name, query in QUESTIONS.items():
-        took, rows = await timed(analyst, query)
-        slow += [name] if took > LIMIT_MS else []
-        print(f"{name:38}{took:7.1f}{rows:8}{'  too long' if took > LIMIT_MS else ''}", flush=True)
-        await keep_plan(analyst, name, query, took)
+    for name, query in QUERIES.items():
+        milliseconds, rows = await measure_query(analyst, query)
+        too_slow = milliseconds > LIMIT_MS
+        slow += [name] if too_slow else []
+        print(f"{name:38}{milliseconds:7.1f}{rows:8}{'  too slow' if too_slow else ''}", flush=True)
+        await write_plan(analyst, name, query, milliseconds)
     await analyst.close()
     if slow:
-        raise SystemExit(f"longer than {LIMIT_MS} ms: {', '.join(slow)}")
+        raise SystemExit(f"slower than {LIMIT_MS} ms: {', '.join(slow)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--transfers", type=int, default=1_000_000)
     parser.add_argument("--accounts", type=int, default=10_000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     PLANS.mkdir(exist_ok=True)
 
-    async def on(servers: Servers) -> None:
+    async def benchmark(servers: Servers) -> None:
         database = Database(servers.postgres, "bench")
         await database.create()
-        await measure(database, given.transfers, given.accounts)
+        await measure(database, arguments.transfers, arguments.accounts)
 
-    on_servers(on, "postgres")
+    run_on_servers(benchmark, "postgres")
 
 
 if __name__ == "__main__":
