@@ -52,5 +52,6 @@ def _instructions(cluster: Cluster) -> str:
         f"\n  Open [bold cyan]{cluster.page}[/]\n"
         f"  {source}\n"
         f"  [dim]SQL: {cluster.postgres('analyst')}[/]\n"
-        "  [dim]Ctrl-C stops everything and keeps the data. In another terminal: make status, make logs[/]\n"
+        "  [dim]make down, or Ctrl-C in the foreground, stops everything and keeps the data. "
+        "See also: make status, make logs[/]\n"
     )
