@@ -1,0 +1,53 @@
+import pytest
+
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
+from livebalance.readmodel.revocations import Revocation
+from livebalance.wire.identity import AccountId
+from livebalance.wire.timestamp import Millis
+
+ISSUED = 1_795_000_000  # seconds since 1970
+AT = Millis(ISSUED * 1000)
+ALICE, BOB = AccountId("alice"), AccountId("bob")
+
+
+def rights(issued: int = ISSUED) -> Rights:
+    return Rights("me", "login", parse_scope(["*"]), issued, Millis(AT + 3_600_000))
+
+
+@pytest.mark.parametrize(
+    ("revocation", "revoked", "hidden"),
+    [
+        (Revocation("me", None, None, AT), True, []),
+        (Revocation(None, "login", None, AT), True, []),
+        (Revocation("me", "login", None, AT), True, []),
+        (Revocation("you", None, None, AT), False, []),
+        (Revocation("me", "another", None, AT), False, []),
+        (Revocation(None, None, ALICE, AT), False, [ALICE]),
+        (Revocation("me", None, ALICE, AT), False, [ALICE]),
+        (Revocation("you", None, ALICE, AT), False, []),
+        (Revocation("me", "login", BOB, AT), False, [BOB]),
+    ],
+)
+def test_revocation_applies_to_rights_that_have_all_it_names(
+    revocation: Revocation, revoked: bool, hidden: list[AccountId]
+) -> None:
+    revocations = Revocations()
+    assert not revocations.revokes(rights())
+    assert revocations.add([revocation]) == [revocation]
+    assert revocations.revokes(rights()) is revoked
+    assert [account for account in (ALICE, BOB) if revocations.hides(rights(), account)] == hidden
+
+
+def test_revocation_does_not_apply_to_a_token_issued_later() -> None:
+    revocations = Revocations()
+    revocations.add([Revocation("me", None, None, AT)])
+    assert revocations.revokes(rights(issued=ISSUED + LEEWAY))
+    assert not revocations.revokes(rights(issued=ISSUED + LEEWAY + 1))
+
+
+def test_older_revocation_changes_nothing() -> None:
+    revocations = Revocations()
+    revocations.add([Revocation("me", None, None, AT)])
+    assert revocations.add([Revocation("me", None, None, Millis(AT - 5000))]) == []
+    assert revocations.revokes(rights(issued=ISSUED + LEEWAY))
