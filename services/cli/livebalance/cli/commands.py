@@ -19,7 +19,7 @@ from livebalance.cli.export import export
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.produce import sources
 from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_transfers
-from livebalance.cli.progress import WriteProgress
+from livebalance.cli.progress import ProgressDisplay
 from livebalance.cli.projection import epoch, lane, quarantine
 from livebalance.cli.projection.revoke import revoke_tokens
 from livebalance.cli.topics import check_source as source_check
@@ -197,7 +197,7 @@ def produce(
 
 
 def _run_produce(make_source: MakeSource, transactional_id: str | None = None) -> ProduceReport:
-    with WriteProgress() as progress:
+    with ProgressDisplay() as progress:
         return asyncio.run(
             produce_transfers(addresses.kafka(), make_source, progress.show_batch, transactional_id)
         )

@@ -11,7 +11,7 @@ from livebalance.cli.produce.csv_transfers import SkippedLine
 from livebalance.cli.produce.produce import ProduceReport
 
 
-class WriteProgress:
+class ProgressDisplay:
     """A context manager that shows the progress of a command. `quiet` hides the number of records."""
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -21,7 +21,7 @@ class WriteProgress:
         self._progress = Progress(*columns, console=console, transient=True, disable=disabled)
         self._task = self._progress.add_task("", total=None)
 
-    def __enter__(self) -> "WriteProgress":
+    def __enter__(self) -> "ProgressDisplay":
         self._progress.start()
         return self
 

@@ -17,7 +17,7 @@ from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.cli.export.output_file import open_output
 from livebalance.cli.export.text_format import OpenWriter, csv_writer, ndjson_writer
-from livebalance.cli.progress import WriteProgress
+from livebalance.cli.progress import ProgressDisplay
 from livebalance.readmodel import exports
 from livebalance.readmodel.exports import EpochChangedError, Export, ExportBounds, ExportRequest, Row
 from livebalance.readmodel.gateway_reads import UnavailableError
@@ -140,7 +140,7 @@ async def _write(
         with (
             open_output(output) as file,
             writer(file, export.columns) as write,
-            WriteProgress(quiet=quiet) as progress,
+            ProgressDisplay(quiet=quiet) as progress,
         ):
             async for rows in export.pages:
                 write(rows)
