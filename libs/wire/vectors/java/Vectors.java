@@ -63,8 +63,8 @@ public class Vectors {
         List<String> later = List.of(
             later("without a note", 8, null, "t-1-c", "acc-0001", 1250, 2, 1795540800000L),
             later("with a note", 8, "for the flat", "t-1-d", "acc-0002", -1250, 2, 1795540800000L));
-        return "{\n \"about\": \"Framed values written by Java's Avro library. 64-bit numbers are texts. "
-            + "`later` was written by a later schema, read by ours.\",\n \"later_schema\": " + text(LATER_TRANSFER)
+        return "{\n \"about\": \"Framed values written by Java's Avro library. 64-bit numbers are strings. "
+            + "`later` was written with a later schema and is read with ours.\",\n \"later_schema\": " + text(LATER_TRANSFER)
             + ",\n" + list("transfers", transfers) + ",\n" + list("balances", balances) + ",\n" + list("later", later) + "\n}\n";
     }
 
@@ -130,7 +130,7 @@ public class Vectors {
             keys.add(String.format("acc-%04d", n));
         }
         List<String> cases = keys.stream().map(Vectors::partitionCase).toList();
-        return "{\n \"about\": \"Where the Kafka client of Java puts a key (UTF-8), by the number of partitions.\",\n"
+        return "{\n \"about\": \"The partition that Java's Kafka client chooses for a key (UTF-8), by the number of partitions.\",\n"
             + list("keys", cases) + "\n}\n";
     }
 
