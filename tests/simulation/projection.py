@@ -18,7 +18,7 @@ Change = TransferView | BalanceView
 
 @dataclass
 class AccountHistory:
-    """The changes of one account in one epoch. Change number n made revision n."""
+    """The changes of an account within an epoch. Change number n made revision n."""
 
     changes: list[Change] = field(default_factory=list)
 
@@ -142,7 +142,7 @@ class Projection:
         return frames
 
     def delta(self, account: AccountId, from_: Revision) -> DeltaFrame:
-        """The delta from this revision to the current one."""
+        """The delta from this revision to the current revision."""
         history = self.current(account)
         return DeltaFrame(
             channel_name(account),

@@ -123,7 +123,7 @@ class World:
         return [*self.projection.recover(account, parse_position(channel.position))]  # type: ignore[attr-defined]
 
     def publish(self, account: AccountId) -> None:
-        """Sends the changes since the last delta as one delta."""
+        """Sends the changes since the last delta as a single delta."""
         if self.connection and account in self.connection.sent:
             from_, to = self.connection.sent[account], self.projection.current(account).revision
             if from_ < to:
@@ -153,7 +153,7 @@ class World:
     # --- time
 
     def sleep(self, seconds: float) -> None:
-        """Lets time pass, from one due event to the next."""
+        """Lets time pass, from due event to due event."""
         until = self.now + seconds
         while self._next_due <= until:
             self._wait()

@@ -22,7 +22,7 @@ from tests.simulation.projection import RECOVERY_MAX_REVISIONS
 
 @dataclass
 class Screen:
-    """What a client shows of one account. Every frame after the `ok` of its request must chain."""
+    """What a client shows of an account. Every frame after the `ok` of its request must chain."""
 
     position: Position | None
     transfers: list[TransferView] = field(default_factory=list)  # oldest first

@@ -55,7 +55,7 @@ def test_third_strike_of_an_address_within_ten_minutes_is_too_many() -> None:
 
 
 class Addresses(RuleBasedStateMachine):
-    """The limiter remembers a bounded number of addresses, and never forgets one that is connected."""
+    """The limiter remembers a bounded number of addresses, and never forgets a connected address."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ def data_frame(account: AccountId, revision: int, size: int = 10) -> Frame:
 
 
 def transfer_frame(account: AccountId, revision: int) -> Frame:
-    """A delta with one transfer, which can merge."""
+    """A delta with a transfer, which can merge."""
     transfer, balance = b'{"id":"t-%d"}' % (revision + 1), b'{"revision":%d}' % (revision + 1)
     parts = DeltaParts(
         position(0).epoch, Revision(revision), Revision(revision + 1), Millis(0), balance, transfer

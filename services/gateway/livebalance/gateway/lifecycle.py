@@ -40,7 +40,7 @@ class Readiness:
 
 
 class DrainSlot(NamedTuple):
-    """When one client is closed in a drain, and when it may reconnect."""
+    """When a client is closed in a drain, and when it may reconnect."""
 
     delay: float  # seconds from the start of the drain
     retry_after_ms: int

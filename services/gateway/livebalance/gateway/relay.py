@@ -55,7 +55,7 @@ _AUTH_ERRORS: dict[TokenError, Disconnect] = {
 
 
 class ClientConnection(Protocol):
-    """The transport of one session: a WebSocket or an event stream."""
+    """The transport of a session: a WebSocket or an event stream."""
 
     def flush(self, now: float) -> int:
         """Writes what the outbox holds, if the transport accepts bytes. Returns how many bytes it wrote."""
@@ -158,7 +158,7 @@ class Relay:
         return refuse_over_limit(rejection) if rejection else None
 
     def overload(self) -> Refusal | None:
-        """Returns the refusal that applies to any client now, if there is one."""
+        """Returns the refusal that applies to any client now, or None."""
         rejection = self._sessions.limiter.overload(time.monotonic())
         return refuse_over_limit(rejection) if rejection else None
 
@@ -216,7 +216,7 @@ class Relay:
     async def drain(self, delay: float, period: float) -> None:
         """Asks all clients to reconnect elsewhere, then closes the remaining connections over the period.
 
-        Clients reconnect over the same period, or over the time that one gateway needs to accept them all.
+        Clients reconnect over the same period, or over the time that a gateway needs to accept them all.
         During the delay `/readyz` fails, but clients are still accepted: until load balancers have seen it,
         they send clients back to this gateway. Times are in seconds.
         """

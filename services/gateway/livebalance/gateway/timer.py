@@ -14,7 +14,7 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, due: float | None) -> None:
-        """Sets the time, in monotonic seconds, in place of an earlier one. None: no call."""
+        """Sets the time, in monotonic seconds, in place of an earlier time. None: no call."""
         if due == self._due:
             return
         if self._handle:

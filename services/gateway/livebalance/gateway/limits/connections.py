@@ -1,4 +1,4 @@
-"""Limits of connections: how many, and how many new ones per second, for a gateway and for each address."""
+"""Limits of connections, and of new connections per second, for a gateway and for each address."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple

@@ -1,10 +1,10 @@
-"""The channel of one account: its position, the deltas that advance it, its gaps and their repair.
+"""The channel of an account: its position, the deltas that advance it, its gaps and their repair.
 
 Redis may lose, repeat and reorder messages. A delta that does not begin at the channel's position opens a
 gap (docs/guarantees.md#gap). During a gap nothing is relayed, and a read of Postgres closes it.
 
-The channel is subscribed, and buffers all deltas, while a read runs. Those that follow on what was read
-complete it (docs/guarantees.md#join). So all clients that ask during a read share its answer.
+While a read runs, the channel stays subscribed and buffers all deltas. The deltas that continue what was
+read complete the answer (docs/guarantees.md#join). So all clients that ask during a read share its answer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,19 +16,23 @@ from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Lane, Position
 from livebalance.wire.timestamp import Millis
 
-# Recoveries by the position of the clients that asked, all of one moment. None: clients without any state.
+# Recoveries by the position of the clients that asked, of the same moment. None: clients without state.
 Recoveries = Mapping[Position | None, Recovery]
 
-MAX_BUFFERED_BYTES = (
-    256 * 1024
-)  # of deltas during a read; beyond it they are dropped, and another read follows
+MAX_BUFFERED_BYTES = 256 * 1024  # of deltas during a read; beyond it, another read follows
 MAX_POSITIONS_PER_READ = 64  # clients at further positions wait for the next read
 
 
-# Why a gap opened: the delta was not the next ("gap") or had no content ("header_only"); the epoch changed;
-# Postgres lost commits ("back"); too many deltas arrived during a read ("overflow"); a read returned one of
-# several pages; an audit found a revision that never arrived.
-GapReason = Literal["gap", "header_only", "epoch", "back", "overflow", "pages", "audit"]
+# Why a gap opened.
+GapReason = Literal[
+    "gap",  # a delta was not the next
+    "header_only",  # a delta had no content
+    "epoch",  # the epoch changed
+    "back",  # Postgres lost commits
+    "overflow",  # too many deltas arrived during a read
+    "pages",  # a read returned a page, and more pages follow
+    "audit",  # an audit found a revision that did not arrive
+]
 
 
 class StoredPosition(NamedTuple):
@@ -57,7 +61,7 @@ def delta_frame(account: AccountId, delta: Delta) -> Frame:
 
 
 def continuation(position: Position, frames: Iterable[Frame]) -> list[Frame]:
-    """Returns those of the frames that lead on from the position without a gap."""
+    """Returns the frames that continue from the position without a gap."""
     following: list[Frame] = []
     for frame in frames:
         if frame.before == position and frame.text:
@@ -69,7 +73,7 @@ def continuation(position: Position, frames: Iterable[Frame]) -> list[Frame]:
 
 
 class Channel:
-    """State of one account. Inputs are deltas, reads and audits."""
+    """State of a channel. Inputs are deltas, reads and audits."""
 
     def __init__(self, account: AccountId, created_at: float) -> None:
         """Creates a channel that is neither subscribed nor read; `created_at` is in monotonic seconds."""
@@ -206,7 +210,7 @@ class Channel:
             return None
         if stored.position.epoch != self.position.epoch:
             return self._open_gap("epoch")
-        if self.expected is None:  # otherwise the older one comes first, however often audits run
+        if self.expected is None:  # an older expectation stays, however often audits run
             self.expected = stored
         return self._check_expected()
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class AccountRead:
-    """A read of one account from Postgres, at one moment, for clients at each of `positions`.
+    """A read of an account from Postgres, for clients at each of `positions`.
 
-    Compared by identity: the answer names the read that it belongs to.
+    Compared by identity: the answer names its read.
     """
 
     __slots__ = ("account", "positions")

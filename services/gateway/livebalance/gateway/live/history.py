@@ -12,9 +12,7 @@ from livebalance.wire.identity import AccountId, Position
 
 MAX_CHAIN_FRAMES = 64
 FRAME_OVERHEAD_BYTES = 512  # memory of a frame beside its text
-MAX_SNAPSHOT_AGE = (
-    5.0  # seconds; an older snapshot is not sent again, although it says as of when it is complete
-)
+MAX_SNAPSHOT_AGE = 5.0  # seconds; an older snapshot is not sent again
 
 _Key = tuple[AccountId, Position | None]  # an account, and the position that a frame leads from
 

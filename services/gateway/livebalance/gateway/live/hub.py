@@ -105,7 +105,7 @@ class Hub:
     # --- Postgres
 
     def on_read(self, read: AccountRead, states: Mapping[Position | None, AccountState], now: float) -> None:
-        """Takes the answer to a read: the account at one moment, for each of `read.positions`."""
+        """Takes the answer to a read: the account, for each of `read.positions`."""
         subscribers = self.subscribers.get(read.account)
         if subscribers is None or not subscribers.is_current(read):
             return
@@ -126,7 +126,7 @@ class Hub:
             self._remove_if_empty(subscribers)
 
     def positions(self, accounts: Iterable[AccountId]) -> dict[AccountId, Position]:
-        """Returns the positions of the channels that have one, which an audit can check."""
+        """Returns the positions of the channels that were read, which an audit can check."""
         channels = (self.subscribers[account].channel for account in accounts if account in self.subscribers)
         return {channel.account: channel.position for channel in channels if channel.position}
 
@@ -179,6 +179,6 @@ def _catch_up(session: Session) -> None:
 
 
 def _oldest_as_of(finding: AuditFinding) -> Millis | None:
-    """Returns the `as_of` for an account without a lane: that of the oldest lane, if every lane has one."""
+    """Returns the `as_of` for an account without a lane: that of the oldest lane, if all lanes have it."""
     as_of = [lane.as_of for lane in finding.lanes.values() if lane.as_of is not None]
     return min(as_of) if as_of and len(as_of) == finding.partitions else None

@@ -1,9 +1,9 @@
 """The outbox of a session: frames that its client has not been sent yet, in order, within a bound of bytes.
 
 While the transport accepts bytes, everything is sent at the end of each batch, unless the client asked for a
-lower rate. Data beyond the bound is conflated: successive deltas of an account become one delta. If it still
-exceeds the bound, the outbox drops all data and returns the positions that its client is left at. The
-subscriptions then catch up from there, through a read of Postgres.
+lower rate. Data beyond the bound is conflated: successive deltas of an account merge into a single delta. If
+the data still exceeds the bound, the outbox drops it and returns the positions that its client is left at.
+The subscriptions then catch up from there, through a read of Postgres.
 """
 
 from typing import Literal, NamedTuple
@@ -22,7 +22,7 @@ class SessionEvent(NamedTuple):
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A data frame of one account, shared by all sessions that are sent it."""
+    """A data frame of an account, shared by all sessions that are sent it."""
 
     account: AccountId
     before: Position | None  # the client's position until then; None: no state, or any state
@@ -30,7 +30,7 @@ class Frame(Struct, frozen=True, gc=False):
     text: bytes  # JSON; empty for a delta without content, which is never sent
     is_last: bool = False  # the account was erased: no frame follows
     event: "SessionEvent | None" = None  # counted once for each client that is sent the frame
-    mergeable: bool = False  # a delta within one epoch, which can merge with the next
+    mergeable: bool = False  # a delta within its epoch, which can merge with the next
 
 
 class Outbox:
@@ -202,7 +202,7 @@ class Outbox:
 
 
 def _merge(run: list[Frame]) -> Frame:
-    """Returns one frame that says what all frames of the run say."""
+    """Returns a frame that says what all frames of the run say."""
     if len(run) == 1:
         return run[0]
     first, last = run[0], run[-1]

@@ -18,7 +18,7 @@ class Recovery(NamedTuple):
     """The answer to all clients that asked from the same position."""
 
     current: Position  # of the account in Postgres, when it was read
-    reached: Position  # of a client after the frame; behind `current` if the frame is one page of several
+    reached: Position  # of a client after the frame; behind `current` if more pages follow
     frame: Frame | None  # None: the client misses nothing
     lane: Lane | None
     as_of: Millis | None

@@ -1,4 +1,4 @@
-"""The session of one client: its subscriptions, its requests and their limits, and its outbox."""
+"""The session of a client: its subscriptions, its requests and their limits, and its outbox."""
 
 from collections import deque
 from math import ceil
@@ -34,14 +34,14 @@ from livebalance.wire.identity import AccountId, Position, channel_account, chan
 if TYPE_CHECKING:
     from livebalance.gateway.live.subscribers import Subscription
 
-MAX_READS = 16  # of one session at once: their answers arrive together, and must fit the outbox
+MAX_READS = 16  # of a session at once: their answers arrive together, and must fit the outbox
 MAX_BAD_MESSAGES = 3
 RATE_LIMITED: Final = "rate_limited"
 BUSY_RETRY_AFTER_MS = 10_000  # for a client that ignored its rate limits
 
 
 class SessionLimits(NamedTuple):
-    """Rates per second of one session, on average. A burst may have more, as the comments say."""
+    """Rates per second of a session, on average. A burst may have more, as the comments say."""
 
     messages: float = 10.0  # three times as many at once
     subscriptions: float = 64.0  # four times as many at once
@@ -76,7 +76,7 @@ _BUSY = Disconnect(CloseCode.BUSY, RATE_LIMITED, BUSY_RETRY_AFTER_MS)
 
 
 class Session:
-    """State of one client connection, WebSocket or event stream."""
+    """State of a client connection, WebSocket or event stream."""
 
     __slots__ = (
         "_bad_messages",
@@ -136,7 +136,7 @@ class Session:
         self.outbox.put_control(encode_frame(frame), _event(frame))
 
     def send_heartbeat(self, frame: ServerFrame) -> None:
-        """Queues a heartbeat, in place of one that waits."""
+        """Queues a heartbeat, in place of a waiting heartbeat."""
         self.outbox.set_heartbeat(encode_frame(frame))
 
     def overflow(self) -> None:
@@ -148,7 +148,7 @@ class Session:
     # --- messages of the client
 
     def receive(self, text: bytes, now: float) -> list[Command]:
-        """Answers a message as far as the session can alone, and returns the commands for the rest."""
+        """Answers what the session can answer alone, and returns commands for the rest."""
         is_first, self._received_any = not self._received_any, True
         if self.rights is None:
             return [_first_command(text)]

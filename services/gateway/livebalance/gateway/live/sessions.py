@@ -45,7 +45,7 @@ from livebalance.wire.frame import (
 from livebalance.wire.identity import AccountId, channel_name
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
-MAX_CONTROL_MESSAGES = 256  # that wait for one client; a client with more is disconnected
+MAX_CONTROL_MESSAGES = 256  # that may wait for a client, before it is disconnected
 EXPIRED = Disconnect(CloseCode.TOKEN_EXPIRED, "token_expired", 0)
 REVOKED = Disconnect(CloseCode.REVOKED, "revoked")
 AGED = Disconnect(CloseCode.GOODBYE, "age", 500)
@@ -140,7 +140,7 @@ class Sessions:
             self._mark_to_flush(session)
 
     def _admit(self, session: Session, rights: Rights, now: float, wall: Millis) -> None:
-        """Admits a new session, or one whose first message replaces the token of its cookie."""
+        """Admits a new session, or a session whose first message replaces the token of its cookie."""
         is_new = session.rights is None
         self._users.remove(session)
         if not self._users.add(session, rights, now, wall):
@@ -149,7 +149,7 @@ class Sessions:
             self._welcome(session, rights, now, wall)
 
     def reject(self, session: Session, disconnect: Disconnect) -> None:
-        """Disconnects a session without rights. Data that waits for it is not sent any more."""
+        """Disconnects a session whose token is not, or no longer, valid. Waiting data is dropped."""
         session.outbox.drop_data()
         self._disconnect(session, disconnect)
 

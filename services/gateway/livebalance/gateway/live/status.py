@@ -66,7 +66,7 @@ class PipelineStatus:
 
     @property
     def as_of(self) -> Millis | None:
-        """The time as of which all lanes are complete; None if not every lane has one."""
+        """The time as of which all lanes are complete; None unless every lane is known."""
         times = [lane.as_of for lane in self._lanes.values() if lane.as_of is not None]
         return min(times) if times and len(times) == self._partitions else None
 

@@ -1,4 +1,4 @@
-"""The subscribers of one account: its channel, its subscriptions, and which of them is sent which frame.
+"""The subscribers of an account: its channel, its subscriptions, and which of them is sent which frame.
 
 Most subscriptions are in step with the channel: they have no position of their own, and share the frame of a
 delta. The others have a position, and Postgres is read from there until they are in step again (decision 4).
@@ -33,7 +33,7 @@ class CatchUp(Enum):
 
 
 class Subscription:
-    """The subscription of one session to one account. While it is in step, `position` is out of date."""
+    """The subscription of a session to an account. While it is in step, `position` is out of date."""
 
     __slots__ = ("as_of", "position", "session", "state", "subscribers", "unanswered")
 
@@ -63,7 +63,7 @@ def fit(position: Position | None, frame: Frame) -> Literal["next", "past", "gap
 
 
 class Subscribers:
-    """Relays the deltas of one account to its subscriptions, and lets those that are behind catch up."""
+    """Relays the deltas of an account to its subscriptions, and lets those that are behind catch up."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Subscribers:
             self._effects.reads.append(self._current_read)
 
     def is_current(self, read: AccountRead) -> bool:
-        """Returns whether the read is the running one, and not of earlier subscribers of this account."""
+        """Returns whether the read is running, and not a read for earlier subscribers of this account."""
         return self._current_read is read
 
     def on_read_failed(self, retry_after_ms: int) -> None:
