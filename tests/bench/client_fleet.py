@@ -1,7 +1,7 @@
-"""Thousands of clients in one process, each of one account: they come back and resume as ours do.
+"""Thousands of clients in one process, each of one account, that reconnect and resume like real clients.
 
-Started by `tests.bench.reconnect_storm` and `tests.bench.idle_clients`, which tell it what to do on stdin, a JSON list a line,
-and are answered on stdout, an object a line.
+Started by `tests.bench.reconnect_storm` and `tests.bench.idle_clients`. Each line of stdin is a JSON list: a
+method of ClientFleet, and its arguments. The result of the call is written to stdout as a line of JSON.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from livebalance.wire.frame import (
     Auth,
     ChannelRequest,
     DeltaFrame,
-    Heartbeat,
     PositionJson,
     Snapshot,
     Subscribe,
@@ -27,6 +26,7 @@ from livebalance.wire.frame import (
     encode_frame,
 )
 from livebalance.wire.identity import AccountId, Epoch, Position, channel_name
+from tests.bench.fanout import client_frame
 from tests.tokens import token
 
 HANDSHAKE = (
@@ -37,77 +37,72 @@ HANDSHAKE = (
 PONG = b"\x8a\x80\0\0\0\0"
 
 
-def masked(text: bytes) -> bytes:
-    """A text frame of a client, with a mask of nothing."""
-    size = len(text)
-    head = bytes([0x81, 0x80 | size]) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
-    return head + b"\0\0\0\0" + text
+class FleetClient(asyncio.Protocol):
+    """A client that connects, authenticates and resumes, and does so again after each lost connection."""
 
-
-class Member(asyncio.Protocol):
-    """One client: connects, says who it is, resumes; and does so again whenever it is cut."""
-
-    def __init__(self, crowd: "Crowd", number: int, account: AccountId) -> None:
-        self._crowd = crowd
-        self._channel = channel_name(account)
+    def __init__(self, fleet: "ClientFleet", number: int, account: AccountId) -> None:
+        self.channel = channel_name(account)
+        self.position: Position | None = None
+        self.current_at: float | None = None  # when the client first had the account after a disconnect
+        self.transport: asyncio.Transport | None = None
+        self._fleet = fleet
         self._token = token()
         self._address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         self._failures = 0
         self._buffer = bytearray()
-        self._greeted = False
-        self.position: Position | None = None
-        self.answered: float | None = None  # when it had the account again
-        self.transport: asyncio.Transport | None = None
-
-    def itself(self) -> "Member":
-        return self
+        self._is_open = False
 
     async def connect(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().create_connection(self.itself, "127.0.0.1", self._crowd.port)
+            await loop.create_connection(lambda: self, "127.0.0.1", self._fleet.port)
         except OSError:
-            self._again()
+            self._reconnect_later()
 
-    def _again(self) -> None:
+    def _reconnect_later(self) -> None:
         self.transport = None
-        if not self._crowd.leaving:
-            wait = backoff_delay(self._failures, random.random())
+        if not self._fleet.closing:
+            delay = backoff_delay(self._failures, random.random())
             self._failures += 1
-            self._crowd.later(wait, self)
+            self._fleet.connect_later(delay, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._buffer.clear()
-        self._greeted = False
+        self._is_open = False
         self.transport.write(HANDSHAKE.format(self._address).encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._again()
+        self._reconnect_later()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if not self._greeted and not self._greet():
+        if not self._is_open and not self._finish_handshake():
             return
-        while frame := self._next():
-            self._take(*frame)
+        while frame := self._next_frame():
+            self._handle_frame(*frame)
 
-    def _greet(self) -> bool:
+    def _finish_handshake(self) -> bool:
+        """Reads the response, authenticates and subscribes. Returns whether the connection is open."""
         head, end, rest = self._buffer.partition(b"\r\n\r\n")
         if not end:
             return False
         self._buffer = rest
         if not head.startswith(b"HTTP/1.1 101"):
-            self._crowd.turned += 1
-            self._crowd.refusals.add(bytes(head))
-            return False  # its connection is about to be lost
-        self._greeted, self._failures = True, 0
-        at = PositionJson(self.position.epoch, self.position.revision) if self.position else None
-        wanted = Subscribe(1, [ChannelRequest(self._channel, at)])
+            self._fleet.rejected += 1
+            self._fleet.rejections.add(bytes(head))
+            return False  # the gateway closes the connection
+        self._is_open, self._failures = True, 0
+        position = PositionJson(self.position.epoch, self.position.revision) if self.position else None
+        subscribe = Subscribe(1, [ChannelRequest(self.channel, position)])
         assert self.transport
-        self.transport.write(masked(encode_frame(Auth(self._token))) + masked(encode_frame(wanted)))
+        self.transport.write(
+            client_frame(encode_frame(Auth(self._token))) + client_frame(encode_frame(subscribe))
+        )
         return True
 
-    def _next(self) -> tuple[int, bytes] | None:
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """Returns opcode and content of the next whole frame in the buffer."""
         buffer, head = self._buffer, 2
         if len(buffer) < head:
             return None
@@ -122,104 +117,101 @@ class Member(asyncio.Protocol):
         del buffer[: head + size]
         return opcode, text
 
-    def _take(self, opcode: int, text: bytes) -> None:
+    def _handle_frame(self, opcode: int, text: bytes) -> None:
         if opcode == 9 and self.transport:
             self.transport.write(PONG)
         if opcode != 1:
             return
         frame = decode_server_frame(text)
         if isinstance(frame, Snapshot):
-            self._crowd.snapshots[frame.reason] += 1
-            self._at(Position(Epoch(frame.epoch), frame.revision))
+            self._fleet.snapshots[frame.reason] += 1
+            self._set_position(Position(Epoch(frame.epoch), frame.revision))
         elif isinstance(frame, DeltaFrame):
             if self.position != Position(Epoch(frame.epoch), frame.from_):
-                self._crowd.holes += 1
-            self._at(Position(Epoch(frame.epoch), frame.to))
-        elif isinstance(frame, Heartbeat):
-            self._crowd.heartbeats += 1
+                self._fleet.gaps += 1
+            self._set_position(Position(Epoch(frame.epoch), frame.to))
 
-    def _at(self, position: Position) -> None:
+    def _set_position(self, position: Position) -> None:
         if self.position and self.position.epoch == position.epoch:
-            self._crowd.back += position.revision < self.position.revision
+            self._fleet.went_back += position.revision < self.position.revision
         self.position = position
-        if self.answered is None:
-            self.answered = time.perf_counter()
+        if self.current_at is None:
+            self.current_at = time.perf_counter()
 
 
-class Crowd:
+class ClientFleet:
+    """Clients of one gateway, and counts of what they received."""
+
     def __init__(self) -> None:
         self.port = 0
-        self.members: list[Member] = []
-        self.leaving = False
-        self.turned = self.holes = self.back = self.heartbeats = 0
+        self.clients: list[FleetClient] = []
+        self.closing = False  # True: clients do not reconnect
+        self.rejected = self.gaps = self.went_back = 0
         self.snapshots: Counter[str] = Counter()  # by reason
-        self.refusals: set[bytes] = set()  # heads of the answers to those who were turned away
+        self.rejections: set[bytes] = set()  # heads of the responses that rejected a connection
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def later(self, seconds: float, member: Member) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._connect, member)
+    def connect_later(self, seconds: float, client: FleetClient) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._connect, client)
 
-    def _connect(self, member: Member) -> None:
-        task = asyncio.create_task(member.connect())
+    def _connect(self, client: FleetClient) -> None:
+        task = asyncio.create_task(client.connect())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def come(self, port: int, count: int, accounts: int, per_second: float) -> dict[str, Any]:
-        """`count` more clients, so many a second."""
+    async def connect(self, port: int, count: int, accounts: int, per_second: float) -> dict[str, Any]:
+        """Connects `count` more clients to the gateway at `port`, at this rate."""
         self.port = port
-        first = len(self.members)
+        first = len(self.clients)
         for number in range(first, first + count):
-            member = Member(self, number, AccountId(f"acc-{number % accounts:05}"))
-            self.members.append(member)
-            self.later((number - first) / per_second, member)
-        return await self._all_answered(time.perf_counter())
+            client = FleetClient(self, number, AccountId(f"acc-{number % accounts:05}"))
+            self.clients.append(client)
+            self.connect_later((number - first) / per_second, client)
+        return await self._wait_until_current(time.perf_counter())
 
-    async def cut(self, port: int) -> dict[str, Any]:
-        """All at once; they find their gateway at `port` from now on."""
-        self.port, self.turned = port, 0
-        began = time.perf_counter()
-        for one in self.members:
-            one.answered = None
-            if one.transport:
-                one.transport.abort()
-        return await self._all_answered(began)
+    async def disconnect_all(self, port: int) -> dict[str, Any]:
+        """Aborts all connections at once. The clients reconnect to the gateway at `port`."""
+        self.port, self.rejected = port, 0
+        start = time.perf_counter()
+        for client in self.clients:
+            client.current_at = None
+            if client.transport:
+                client.transport.abort()
+        return await self._wait_until_current(start)
 
-    async def _all_answered(self, began: float) -> dict[str, Any]:
+    async def _wait_until_current(self, start: float) -> dict[str, Any]:
+        """Waits until every client has its account. Returns the seconds that this took, and counts."""
         async with asyncio.timeout(180):
-            while any(one.answered is None for one in self.members):  # noqa: ASYNC110 - thousands would tell
+            while any(client.current_at is None for client in self.clients):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-        times = sorted(one.answered - began for one in self.members if one.answered)
+        times = sorted(client.current_at - start for client in self.clients if client.current_at)
         return {
             "median": times[len(times) // 2],
             "p95": times[len(times) * 95 // 100],
             "last": times[-1],
-            "turned": self.turned,
-            "holes": self.holes,
+            "rejected": self.rejected,
+            "gaps": self.gaps,
         }
 
-    async def where(self) -> dict[str, Any]:
-        """For each channel, the positions its clients are at."""
-        found: dict[str, set[int]] = {}
-        for number, one in enumerate(self.members):
-            assert one.position, number
-            found.setdefault(one._channel, set()).add(one.position.revision)
-        return {channel: sorted(revisions) for channel, revisions in found.items()}
-
-    async def beats(self) -> dict[str, Any]:
-        """Heartbeats so far, of all."""
-        return {"heartbeats": self.heartbeats}
+    async def revisions(self) -> dict[str, list[int]]:
+        """Returns the different revisions of the clients of each channel, in order."""
+        revisions: dict[str, set[int]] = {}
+        for number, client in enumerate(self.clients):
+            assert client.position, number
+            revisions.setdefault(client.channel, set()).add(client.position.revision)
+        return {channel: sorted(values) for channel, values in revisions.items()}
 
 
 async def main() -> None:
-    crowd = Crowd()
+    fleet = ClientFleet()
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        name, *arguments = json.decode(line)
-        answer = await getattr(crowd, name)(*arguments)
-        print(json.encode(answer).decode(), flush=True)
-    crowd.leaving = True
+        method, *arguments = json.decode(line)
+        result = await getattr(fleet, method)(*arguments)
+        print(json.encode(result).decode(), flush=True)
+    fleet.closing = True
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The gateway's socket, saying back what it hears: for a fuzzing client that judges how it speaks RFC 6455.
+"""Echo server with the gateway's WebSocket class, for a fuzzing client that judges its RFC 6455.
 
-`python -m tests.bench.echo PORT` takes what a judge needs and a gateway refuses: binary messages, large ones,
-no subprotocol, any path. With `--as-it-is` only the subprotocol and the path are free. `--plain` is the echo
-of the library alone, to compare with. docs/decisions/0010 has what came of it.
+`python -m tests.bench.echo PORT` accepts what the judge sends and a gateway rejects: binary messages, large
+messages, no subprotocol, any path. With `--as-it-is` it accepts any subprotocol and path, but keeps the
+gateway's limits. `--plain` runs an echo server of the library `websockets`, to compare with. Decision 10 has
+the results.
 """
 
 import argparse
@@ -27,12 +28,12 @@ from livebalance.gateway.server.tcp import TransportTimeouts
 from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.wire.websocket_frame import encode_text
 
-LARGEST = 32 * 1024 * 1024  # bytes
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 FIN = 0x80
 
 
-class Mirror:
-    """A gateway that says what it was told."""
+class EchoRelay:
+    """Stands in for the gateway's relay, and sends each message back to its session."""
 
     def admit(self, _: Address) -> Refusal | None:
         return None
@@ -42,7 +43,7 @@ class Mirror:
     def disconnect(self, *_: Any) -> None: ...
 
     def connect(self, name: str, address: Address, _: Any) -> Session:
-        return Session(name, address, Outbox(LARGEST), 0, SessionLimits())
+        return Session(name, address, Outbox(MAX_MESSAGE_BYTES), 0, SessionLimits())
 
     def set_writable(self, session: Session, writable: bool) -> None:
         session.outbox.writable = writable
@@ -53,8 +54,8 @@ class Mirror:
     def perform(self) -> None: ...
 
 
-class Echo(WebSocketConnection):
-    """It flushes as a relay would."""
+class EchoConnection(WebSocketConnection):
+    """Accepts any subprotocol and path, and flushes after each message as the relay does."""
 
     def _handle_handshake(self, request: Request) -> None:
         self._protocol.available_subprotocols = None
@@ -68,12 +69,14 @@ class Echo(WebSocketConnection):
         self.flush(0.0)
 
 
-class Tolerant(Echo):
+class TolerantConnection(EchoConnection):
+    """Also accepts binary and large messages."""
+
     _binary = False
 
     def _handle_handshake(self, request: Request) -> None:
         super()._handle_handshake(request)
-        self._protocol.max_message_size = LARGEST
+        self._protocol.max_message_size = MAX_MESSAGE_BYTES
 
     def _handle_frame(self, session: Session, frame: Frame) -> bool:
         if frame.opcode is Opcode.BINARY:
@@ -90,25 +93,27 @@ class Tolerant(Echo):
         self._write(bytes([Opcode.BINARY | FIN]) + frame[1:])
 
 
-async def plain(port: int) -> None:
+async def serve_plain(port: int) -> None:
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:
             await connection.send(message)
 
-    async with serve(echo, "127.0.0.1", port, max_size=LARGEST, compression=None, ping_interval=None):
+    async with serve(
+        echo, "127.0.0.1", port, max_size=MAX_MESSAGE_BYTES, compression=None, ping_interval=None
+    ):
         await asyncio.get_running_loop().create_future()
 
 
-def ours(port: int, kind: type[Echo]) -> None:
-    entrance = Handshake(RequestRules(), Credentials("", frozenset()))
+def serve_ours(port: int, connection_class: type[EchoConnection]) -> None:
+    handshake = Handshake(RequestRules(), Credentials("", frozenset()))
     encoder = FrameEncoder()
 
-    def made(config: uvicorn.Config, server_state: Any, app_state: Any) -> WebSocketConnection:
-        return kind(Mirror(), entrance, TransportTimeouts(), server_state, encoder)
+    def make_connection(config: uvicorn.Config, server_state: Any, app_state: Any) -> WebSocketConnection:
+        return connection_class(EchoRelay(), handshake, TransportTimeouts(), server_state, encoder)
 
-    async def nothing(*_: Any) -> None: ...
+    async def no_app(*_: Any) -> None: ...
 
-    uvicorn.run(nothing, port=port, ws=made, lifespan="off", log_level="warning")  # type: ignore[arg-type]
+    uvicorn.run(no_app, port=port, ws=make_connection, lifespan="off", log_level="warning")  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -116,14 +121,14 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--as-it-is", action="store_true")
     parser.add_argument("--plain", action="store_true")
-    asked = parser.parse_args()
-    if asked.plain:
-        asyncio.run(plain(asked.port))
-    elif asked.as_it_is:
-        ours(asked.port, Echo)
+    arguments = parser.parse_args()
+    if arguments.plain:
+        asyncio.run(serve_plain(arguments.port))
+    elif arguments.as_it_is:
+        serve_ours(arguments.port, EchoConnection)
     else:
-        websocket.MAX_FRAGMENTS = websocket.CONTROL_FRAME_BURST = LARGEST
-        ours(asked.port, Tolerant)
+        websocket.MAX_FRAGMENTS = websocket.CONTROL_FRAME_BURST = MAX_MESSAGE_BYTES  # in effect no limits
+        serve_ours(arguments.port, TolerantConnection)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The least that a delivery and a connection can cost here: no promise is kept, a frame is only passed on.
+"""A relay that only forwards frames: the least that a delivery and a connection can cost in Python.
 
-What Redis brought is decoded and written to whoever once asked for its account; there are no tokens,
-positions, bounds or reads. This much no gateway in Python spares.
+It decodes messages from Redis, and writes their frames to the clients that have subscribed to the account.
+There are no tokens, positions, limits or reads.
+
 Started by `tests.bench.fanout`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX and LIVEBALANCE_HTTP_PORT.
 """
 
@@ -22,14 +23,14 @@ from livebalance.wire.delta import decode_delta, redis_account_channel
 from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client_frame, encode_frame
 from livebalance.wire.identity import AccountId, channel_account
 from livebalance.wire.websocket_frame import encode_text
-from tests.bench.fanout_starlette import nothing
+from tests.bench.fanout_starlette import empty_snapshot
 
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
 
-followers: dict[AccountId, set[asyncio.Transport]] = defaultdict(set)
+subscribers: dict[AccountId, set[asyncio.Transport]] = defaultdict(set)
 
 
-class Redis(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
         self.transport: asyncio.Transport
@@ -39,7 +40,7 @@ class Redis(asyncio.Protocol):
         self.send("HELLO", "3")
 
     def send(self, *command: str) -> None:
-        self.transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub: one word
+        self.transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub allows one word only
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -47,12 +48,12 @@ class Redis(asyncio.Protocol):
             if isinstance(reply, hiredis.PushNotification) and reply[0] == b"message":
                 account = AccountId(reply[1].decode().removeprefix(f"{PREFIX}account:"))
                 frame = encode_text(decode_delta(account, reply[2]).text)
-                for transport in followers[account]:
+                for transport in subscribers[account]:
                     transport.write(frame)
 
 
-class Client(asyncio.Protocol):
-    def __init__(self, redis: Redis) -> None:
+class ClientConnection(asyncio.Protocol):
+    def __init__(self, redis: RedisConnection) -> None:
         self._redis = redis
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
         self._transport: asyncio.Transport
@@ -61,7 +62,7 @@ class Client(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for transports in followers.values():
+        for transports in subscribers.values():
             transports.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -70,25 +71,27 @@ class Client(asyncio.Protocol):
             if isinstance(event, Request):
                 self._protocol.send_response(self._protocol.accept(event))
             elif isinstance(event, Frame):
-                self._follow(bytes(event.data))
-        for data_ in self._protocol.data_to_send():
-            self._transport.write(data_)
+                self._subscribe(bytes(event.data))
+        for chunk in self._protocol.data_to_send():
+            self._transport.write(chunk)
 
-    def _follow(self, text: bytes) -> None:
+    def _subscribe(self, text: bytes) -> None:
         frame = decode_client_frame(text)
-        for one in frame.channels if isinstance(frame, Subscribe) else ():
-            account = channel_account(one.channel)
-            if not followers[account]:
+        for request in frame.channels if isinstance(frame, Subscribe) else ():
+            account = channel_account(request.channel)
+            if not subscribers[account]:
                 self._redis.send("SUBSCRIBE", redis_account_channel(PREFIX, account))
-            followers[account].add(self._transport)
-            self._transport.write(encode_text(encode_frame(nothing(one.channel))))
+            subscribers[account].add(self._transport)
+            self._transport.write(encode_text(encode_frame(empty_snapshot(request.channel))))
 
 
 async def main() -> None:
-    at, loop = urlsplit(os.environ["LIVEBALANCE_REDIS"]), asyncio.get_running_loop()
-    _, redis = await loop.create_connection(Redis, at.hostname or "127.0.0.1", at.port or 6379)
+    address, loop = urlsplit(os.environ["LIVEBALANCE_REDIS"]), asyncio.get_running_loop()
+    _, redis = await loop.create_connection(
+        RedisConnection, address.hostname or "127.0.0.1", address.port or 6379
+    )
     port = int(os.environ["LIVEBALANCE_HTTP_PORT"])
-    server = await loop.create_server(lambda: Client(redis), "127.0.0.1", port)
+    server = await loop.create_server(lambda: ClientConnection(redis), "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""The usual way to fan out, to compare with: a Starlette route, `send_text`, and redis-py's pub/sub.
+"""The usual server to compare with: a Starlette route, `send_text`, and redis-py's pub/sub.
 
 Started by `tests.bench.fanout`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX and LIVEBALANCE_HTTP_PORT.
 """
@@ -23,33 +23,33 @@ from tests.tokens import AUDIENCE, ISSUER, SECRET
 EPOCH = Epoch("00000000000000a1")
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
 
-followers: dict[AccountId, set[WebSocket]] = defaultdict(set)
+subscribers: dict[AccountId, set[WebSocket]] = defaultdict(set)
 pubsub = redis.asyncio.from_url(os.environ["LIVEBALANCE_REDIS"]).pubsub()
 
 
-def nothing(channel: str) -> Snapshot:
-    """It has no database to read."""
+def empty_snapshot(channel: str) -> Snapshot:
+    """Returns a snapshot without content, because the server has no database."""
     return Snapshot(channel, EPOCH, Revision(0), "subscribed", None, [], None, None)
 
 
 async def serve(socket: WebSocket) -> None:
     await socket.accept(subprotocol=SUBPROTOCOL)
-    hello = decode_client_frame(await socket.receive_text())
-    assert isinstance(hello, Auth)
-    jwt.decode(hello.token, SECRET, ["HS256"], audience=AUDIENCE, issuer=ISSUER)
+    auth = decode_client_frame(await socket.receive_text())
+    assert isinstance(auth, Auth)
+    jwt.decode(auth.token, SECRET, ["HS256"], audience=AUDIENCE, issuer=ISSUER)
     frame = decode_client_frame(await socket.receive_text())
     assert isinstance(frame, Subscribe)
-    for one in frame.channels:
-        account = channel_account(one.channel)
-        if not followers[account]:
+    for request in frame.channels:
+        account = channel_account(request.channel)
+        if not subscribers[account]:
             await pubsub.subscribe(redis_account_channel(PREFIX, account))
-        followers[account].add(socket)
+        subscribers[account].add(socket)
     await socket.send_text('{"type":"ok","id":1}')
-    await socket.send_text(encode_frame(nothing(frame.channels[0].channel)).decode())
+    await socket.send_text(encode_frame(empty_snapshot(frame.channels[0].channel)).decode())
     try:
         await socket.receive_text()
     except WebSocketDisconnect:
-        for sockets in followers.values():
+        for sockets in subscribers.values():
             sockets.discard(socket)
 
 
@@ -59,7 +59,7 @@ async def relay() -> None:
         if message["type"] == "message":
             account = AccountId(message["channel"].decode().removeprefix(f"{PREFIX}account:"))
             text = decode_delta(account, message["data"]).text.decode()
-            for socket in list(followers[account]):
+            for socket in list(subscribers[account]):
                 await socket.send_text(text)
 
 

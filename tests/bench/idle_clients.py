@@ -1,11 +1,13 @@
-"""What a client that does nothing costs: memory, the way in, and a minute of ten thousand.
+"""Cost of idle clients: memory of each, CPU time of each connection, and of a minute with 10,000 of them.
 
 `python -m tests.bench.idle_clients [--counts 2000 5000 10000] [--seconds 60]`
 
-Clients come over real sockets, show a token of their own, and follow one of 1,000 accounts each: connect,
-auth, subscribe and snapshot is the way in. Memory is that of the server's process at each count of clients; a
-line is fitted, and its slope is a client's. Then nothing happens for a minute but heartbeats (every 10 s) and
-pings (every 20 s). The usual way beside it sends pings alone, and reads no snapshot from anywhere.
+Clients connect over real sockets, authenticate with tokens of their own, and subscribe to one of 1,000
+accounts each. The cost of a connection includes all of this, and the snapshot.
+
+The memory of the server's process is measured at each count of clients. The slope of a line through these
+points is the memory per client. Then a minute passes in which a gateway sends heartbeats (every 10 s) and
+pings (every 20 s). The other servers of tests.bench.fanout send no heartbeats, and their snapshots are empty.
 """
 
 import argparse
@@ -13,59 +15,59 @@ import asyncio
 import statistics
 
 from livebalance.stack.servers.servers import Servers
-from tests.bench.bench_servers import on_servers
-from tests.bench.fanout import PREFIX, WAYS, Server, fill, serving
-from tests.bench.reconnect_storm import crowd
+from tests.bench.bench_servers import run_on_servers
+from tests.bench.fanout import PREFIX, SERVERS, ServerProcess, fill_accounts, run_server
+from tests.bench.reconnect_storm import run_fleet
 from tests.servers.database import Database
 from tests.tokens import SECRET
 
 ACCOUNTS = 1_000
-PER_SECOND = 250  # who come
-SETTLE = 5.0  # seconds
+CONNECTIONS_PER_SECOND = 250
+SETTLE = 5.0  # seconds between the last connection and the measurement of memory
 
 
-async def measure(way: str, server: Server, counts: list[int], seconds: float) -> None:
-    sizes, before = [], 0
-    async with crowd() as teller:
+async def measure(name: str, server: ServerProcess, counts: list[int], seconds: float) -> None:
+    sizes, connected = [], 0
+    async with run_fleet() as fleet:
         for count in counts:
-            cpu = server.cpu()
-            await teller.ask("come", server.port, count - before, ACCOUNTS, PER_SECOND)
-            cost = (server.cpu() - cpu) / (count - before) * 1e6
+            cpu, more = server.cpu_seconds(), count - connected
+            await fleet.call("connect", server.port, more, ACCOUNTS, CONNECTIONS_PER_SECOND)
+            connection = (server.cpu_seconds() - cpu) / more * 1e6
             await asyncio.sleep(SETTLE)
-            sizes.append(server.resident() / 1024)
-            before = count
+            sizes.append(server.resident_bytes() / 1024)
+            connected = count
             print(
-                f"{way:<10}{count:>8,} clients {sizes[-1]:>9,.0f} KiB, the last came for {cost:.0f} µs each"
+                f"{name:<10}{count:>8,} clients {sizes[-1]:>9,.0f} KiB {connection:>6.0f} CPU µs/connection"
             )
         line = statistics.linear_regression(counts, sizes)
-        print(f"{way:<10}a client {line.slope:.1f} KiB")
-        cpu = server.cpu()
+        print(f"{name:<10}{line.slope:.1f} KiB per client")
+        cpu = server.cpu_seconds()
         await asyncio.sleep(seconds)
-        spent = (server.cpu() - cpu) / seconds * 60
-        print(f"{way:<10}a minute of {counts[-1]:,} idle ones: {spent:.2f} s of CPU\n", flush=True)
+        minute = (server.cpu_seconds() - cpu) / seconds * 60
+        print(f"{name:<10}{minute:.2f} CPU s per minute of {counts[-1]:,} idle clients\n", flush=True)
 
 
-async def run(servers: Servers, counts: list[int], seconds: float) -> None:
+async def benchmark(servers: Servers, counts: list[int], seconds: float) -> None:
     database = Database(servers.postgres, "idle")
     await database.create()
-    await fill(database.url("owner"), ACCOUNTS)
+    await fill_accounts(database.url("owner"), ACCOUNTS)
     environment = {
         "LIVEBALANCE_POSTGRES": database.url("gateway"),
         "LIVEBALANCE_REDIS": servers.redis(),
         "LIVEBALANCE_CHANNEL_PREFIX": PREFIX,
         "LIVEBALANCE_DEMO_SECRET": SECRET,
     }
-    for way, module in WAYS.items():
-        async with serving(module, environment) as server:
-            await measure(way, server, counts, seconds)
+    for name, module in SERVERS.items():
+        async with run_server(module, environment) as server:
+            await measure(name, server, counts, seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[2_000, 5_000, 10_000])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    given = parser.parse_args()
-    on_servers(lambda servers: run(servers, given.counts, given.seconds))
+    parser.add_argument("--seconds", type=float, default=60.0, help="idle seconds to measure (60)")
+    arguments = parser.parse_args()
+    run_on_servers(lambda servers: benchmark(servers, arguments.counts, arguments.seconds))
 
 
 if __name__ == "__main__":

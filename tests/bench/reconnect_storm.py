@@ -1,11 +1,13 @@
-"""10,000 clients on 1,000 accounts are cut at once, twice: what it costs Postgres, and those who stayed.
+"""10,000 clients are disconnected at once, twice: cost for Postgres, and for clients that stay connected.
 
 `python -m tests.bench.reconnect_storm [--clients 10000] [--accounts 1000]`
 
-Two gateways with the settings of production; rows are written to real Postgres and published to real Redis,
-all the time. First the network cuts everyone and they come back to their gateway; then that is killed, and
-they come to one that knows nothing of them. A hundred clients of another process stay with the second, and a
-hundred with the first until it is killed; "usual" is what they see before, twice: that is the noise.
+Two gateways with production settings. All the time, rows are written to a real Postgres and published to a
+real Redis. First the network drops all connections, and the clients reconnect to the same gateway. Then this
+gateway is killed, and they reconnect to the other gateway, which has no history for them.
+
+A hundred clients of another process stay connected to the other gateway, and a hundred to the first gateway
+until it is killed. "usual" is their delay before, measured twice: the difference is noise.
 """
 
 import argparse
@@ -24,133 +26,126 @@ from msgspec import json
 
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import Delta
-from livebalance.wire.frame import ChannelRequest, DeltaFrame, Subscribe, decode_server_frame, encode_frame
+from livebalance.wire.frame import DeltaFrame, decode_server_frame
 from livebalance.wire.identity import AccountId, channel_account, channel_name
-from tests.bench.bench_servers import on_servers
-from tests.bench.client_fleet import Crowd, Member, masked
-from tests.bench.fanout import Server, serving
+from tests.bench import client_fleet
+from tests.bench.bench_servers import run_on_servers
+from tests.bench.client_fleet import ClientFleet, FleetClient
+from tests.bench.fanout import ServerProcess, run_server
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
 from tests.tokens import SECRET
 
-PREFIX = "cut:"
-STAY = 100
-UPDATES = 100  # a second
-QUIET = 10.0  # seconds of what is usual
+PREFIX = "storm:"
+OBSERVERS = 100  # clients at each gateway that stay connected
+UPDATES_PER_SECOND = 100
+USUAL_PERIOD = 10.0  # seconds
 
 
-class Teller:
-    """The crowd, in its process."""
+class FleetProcess:
+    """Calls methods of the ClientFleet in another process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def ask(self, *words: Any) -> Any:
+    async def call(self, method: str, *arguments: Any) -> Any:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.encode(words) + b"\n")
+        self._process.stdin.write(json.encode([method, *arguments]) + b"\n")
         line = await self._process.stdout.readline()
-        assert line, "the crowd is gone"
+        assert line, "the process of the clients has ended"
         return json.decode(line)
 
 
 @asynccontextmanager
-async def crowd() -> AsyncIterator[Teller]:
+async def run_fleet() -> AsyncIterator[FleetProcess]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.bench.client_fleet"),
+        *("-m", client_fleet.__name__),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
     )
     try:
-        yield Teller(process)
+        yield FleetProcess(process)
     finally:
         process.kill()
         await process.wait()
 
 
 @dataclass
-class Watch:
-    """What those who stay see: ms from the publication of a delta until it was read."""
+class DeltaDelays:
+    """Times in ms from the publishing of a delta until an observer has read it."""
 
-    published: dict[tuple[str, int], float] = field(default_factory=dict)
-    seen: list[float] = field(default_factory=list)
+    published_at: dict[tuple[str, int], float] = field(default_factory=dict)  # by account and revision
+    delays: list[float] = field(default_factory=list)
 
-    def p99(self) -> float:
-        times, self.seen = sorted(self.seen), []
-        return times[len(times) * 99 // 100]
+    def take_p99(self) -> float:
+        """Returns the 99th percentile since the last call."""
+        delays, self.delays = sorted(self.delays), []
+        return delays[len(delays) * 99 // 100]
 
 
-class TimedBook(FakeProjector):
-    watch: Watch
+class TimedProjector(FakeProjector):
+    delays: DeltaDelays
 
     async def publish(self, account: str, delta: Delta) -> None:
-        self.watch.published[account, delta.to] = time.perf_counter()
+        self.delays.published_at[account, delta.to] = time.perf_counter()
         await super().publish(account, delta)
 
 
-class Staying(Member):
-    """Follows every account."""
+class Observer(FleetClient):
+    """A client that stays connected, and measures the delay of each delta."""
 
-    watch: Watch
-    accounts: list[AccountId]
+    delays: DeltaDelays
 
-    def _greet(self) -> bool:
-        if not super()._greet():
-            return False
-        assert self.transport
-        wanted = [ChannelRequest(channel_name(one)) for one in self.accounts]
-        self.transport.write(masked(encode_frame(Subscribe(2, wanted))))
-        return True
-
-    def _take(self, opcode: int, text: bytes) -> None:
+    def _handle_frame(self, opcode: int, text: bytes) -> None:
         if opcode != 1:
-            super()._take(opcode, text)
+            super()._handle_frame(opcode, text)
         elif isinstance(frame := decode_server_frame(text), DeltaFrame):
-            self.answered = now = time.perf_counter()
-            if began := self.watch.published.get((channel_account(frame.channel), frame.to)):
-                self.watch.seen.append((now - began) * 1000)
+            now = time.perf_counter()
+            if published_at := self.delays.published_at.get((channel_account(frame.channel), frame.to)):
+                self.delays.delays.append((now - published_at) * 1000)
 
 
-async def statements(server: Server, counter: str = "read_statements") -> int:
+async def read_counter(server: ServerProcess, counter: str) -> int:
+    """Returns the value of a counter of a gateway, 0 if it has none yet."""
     async with httpx.AsyncClient() as http:
         text = (await http.get(f"http://127.0.0.1:{server.port}/metrics")).text
-    found = re.search(rf"^livebalance_gateway_{counter}_total(?:{{.*}})? ([0-9.e+]+)$", text, re.M)
-    return int(float(found[1])) if found else 0
+    match = re.search(rf"^livebalance_gateway_{counter}_total(?:{{.*}})? ([0-9.e+]+)$", text, re.M)
+    return int(float(match[1])) if match else 0
 
 
-async def writing(projector: FakeProjector, accounts: list[AccountId], end: asyncio.Event) -> None:
-    """One account after the other."""
-    began, number = time.perf_counter(), 0
-    while not end.is_set():
+async def write_transfers(projector: FakeProjector, accounts: list[AccountId], done: asyncio.Event) -> None:
+    """Writes transfers for all accounts in turn until `done` is set."""
+    start, number = time.perf_counter(), 0
+    while not done.is_set():
         await projector.transfer(accounts[number % len(accounts)], 125)
         number += 1
-        await asyncio.sleep(max(began + number / UPDATES - time.perf_counter(), 0))
+        await asyncio.sleep(max(start + number / UPDATES_PER_SECOND - time.perf_counter(), 0))
 
 
-async def usual(watch: Watch) -> float:
-    watch.seen.clear()
-    await asyncio.sleep(QUIET)
-    return watch.p99()
+async def measure_usual_p99(delays: DeltaDelays) -> float:
+    delays.delays.clear()
+    await asyncio.sleep(USUAL_PERIOD)
+    return delays.take_p99()
 
 
-async def exact(teller: Teller, database: Database) -> None:
-    """Every client is where SQL is."""
+async def assert_current(fleet: FleetProcess, database: Database) -> None:
+    """Asserts that every client soon is at the revision of Postgres."""
     connection = await asyncpg.connect(database.url("owner"))
-    truth = {
+    expected = {
         channel_name(row["account_id"]): [row["revision"]]
         for row in await connection.fetch("select account_id, revision from balance")
     }
     await connection.close()
     async with asyncio.timeout(15):
-        while (where := await teller.ask("where")) != truth:  # noqa: ASYNC110 - they tell nobody
+        while await fleet.call("revisions") != expected:  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0.5)
-    assert len(where) == len(truth)
 
 
-async def run(servers: Servers, clients: int, count: int) -> None:
-    database = Database(servers.postgres, "cut")
+async def benchmark(servers: Servers, clients: int, account_count: int) -> None:
+    database = Database(servers.postgres, "storm")
     await database.create()
     environment = {
         "LIVEBALANCE_POSTGRES": database.url("gateway"),
@@ -158,59 +153,67 @@ async def run(servers: Servers, clients: int, count: int) -> None:
         "LIVEBALANCE_CHANNEL_PREFIX": PREFIX,
         "LIVEBALANCE_DEMO_SECRET": SECRET,
     }
-    accounts = [AccountId(f"acc-{number:05}") for number in range(count)]
-    watch = Watch()
-    async with TimedBook(database.url("owner"), servers.redis(), PREFIX) as projector:
-        projector.watch = watch
+    accounts = [AccountId(f"acc-{number:05}") for number in range(account_count)]
+    delays = DeltaDelays()
+    async with TimedProjector(database.url("owner"), servers.redis(), PREFIX) as projector:
+        projector.delays = delays
         await projector.open(*accounts)
         async with (
-            serving("livebalance.gateway", environment) as second,
-            serving("livebalance.gateway", environment) as first,
-            crowd() as teller,
+            run_server("livebalance.gateway", environment) as second,
+            run_server("livebalance.gateway", environment) as first,
+            run_fleet() as fleet,
         ):
-            here = [await staying(second, watch, accounts), await staying(first, watch, accounts)]
-            print(f"{clients:,} clients came: {await teller.ask('come', first.port, clients, count, 250)}")
-            end = asyncio.Event()
-            writer = asyncio.create_task(writing(projector, accounts, end))
-            before = [await usual(watch), await usual(watch)]
-            print(f"usual p99 ms of those who stay: {before[0]:.1f}, again {before[1]:.1f}\n")
-            for name, server in (("the network cuts them", first), ("their gateway is killed", second)):
-                asked, spared = await statements(server), await statements(server, "history_recoveries")
+            observers = [
+                await connect_observers(second, delays, accounts),
+                await connect_observers(first, delays, accounts),
+            ]
+            result = await fleet.call("connect", first.port, clients, account_count, 250)
+            print(f"{clients:,} clients connected: {result}")
+            done = asyncio.Event()
+            writer = asyncio.create_task(write_transfers(projector, accounts, done))
+            usual = [await measure_usual_p99(delays), await measure_usual_p99(delays)]
+            print(f"usual p99 ms of connected clients: {usual[0]:.1f}, again {usual[1]:.1f}\n")
+            for name, server in (("network cut", first), ("gateway killed", second)):
+                statements = await read_counter(server, "read_statements")
+                recoveries = await read_counter(server, "history_recoveries")
                 if server is second:
-                    here[1].leaving = True
+                    observers[1].closing = True
                     first.process.kill()
-                watch.seen.clear()
-                back = await teller.ask("cut", server.port)
-                asked = await statements(server) - asked
-                spared = await statements(server, "history_recoveries") - spared
-                print(f"{name}: {back}")
-                print(f"  statements that read accounts {asked}, answered without {spared}")
-                print(f"  p99 ms of those who stay {watch.p99():.1f}", flush=True)
-            end.set()
+                delays.delays.clear()
+                result = await fleet.call("disconnect_all", server.port)
+                statements = await read_counter(server, "read_statements") - statements
+                recoveries = await read_counter(server, "history_recoveries") - recoveries
+                print(f"{name}: {result}")
+                print(f"  statements that read accounts: {statements}")
+                print(f"  clients that needed no statement: {recoveries}")
+                print(f"  p99 ms of connected clients: {delays.take_p99():.1f}", flush=True)
+            done.set()
             await writer
-            await exact(teller, database)
-            here[0].leaving = True
-    print("\nevery client is at the revision SQL has")
+            await assert_current(fleet, database)
+            observers[0].closing = True
+    print("\nevery client is at the revision of Postgres")
 
 
-async def staying(server: Server, watch: Watch, accounts: list[AccountId]) -> Crowd:
-    """In this process, so that one clock tells."""
-    here = Crowd()
-    here.port = server.port
-    for number in range(STAY):
-        one = Staying(here, 900_000 + number, accounts[number])
-        one.watch, one.accounts = watch, [accounts[number]]
-        here.members.append(one)
-        await one.connect()
-    return here
+async def connect_observers(
+    server: ServerProcess, delays: DeltaDelays, accounts: list[AccountId]
+) -> ClientFleet:
+    """Connects observers in this process, because delays need a single clock."""
+    fleet = ClientFleet()
+    fleet.port = server.port
+    for number in range(OBSERVERS):
+        observer = Observer(fleet, 900_000 + number, accounts[number])
+        observer.delays = delays
+        fleet.clients.append(observer)
+        await observer.connect()
+    return fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--accounts", type=int, default=1_000)
-    given = parser.parse_args()
-    on_servers(lambda servers: run(servers, given.clients, given.accounts))
+    arguments = parser.parse_args()
+    run_on_servers(lambda servers: benchmark(servers, arguments.clients, arguments.accounts))
 
 
 if __name__ == "__main__":

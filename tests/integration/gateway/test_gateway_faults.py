@@ -16,7 +16,7 @@ from livebalance.client.event import Changed, Connected, Disconnected
 from livebalance.gateway.postgres.read_queue import RESUMES_BURST, RESUMES_PER_SECOND
 from livebalance.wire.frame import Goaway, Snapshot
 from livebalance.wire.timestamp import Millis, format_rfc3339
-from tests.bench.client_fleet import Crowd
+from tests.bench.client_fleet import ClientFleet
 from tests.integration.gateway.checked_client import CheckedClient
 from tests.integration.gateway.conftest import RunningGateway, StartGateway, StartProcess
 from tests.integration.gateway.fake_projector import FakeProjector, transferring
@@ -36,14 +36,14 @@ def max_statements(seconds: float) -> float:
 
 
 @contextmanager
-def gathered() -> Iterator[Crowd]:
-    """A crowd of clients that disconnect at the end."""
-    crowd = Crowd()
-    yield crowd
-    crowd.leaving = True
-    for member in crowd.members:
-        if member.transport:
-            member.transport.abort()
+def running_fleet() -> Iterator[ClientFleet]:
+    """A fleet of clients that disconnect at the end."""
+    fleet = ClientFleet()
+    yield fleet
+    fleet.closing = True
+    for client in fleet.clients:
+        if client.transport:
+            client.transport.abort()
 
 
 @asynccontextmanager
@@ -63,15 +63,15 @@ async def healthy(process: GatewayProcess) -> AsyncIterator[None]:
         done.set()
 
 
-async def assert_exact(crowd: Crowd, projector: FakeProjector) -> None:
+async def assert_exact(fleet: ClientFleet, projector: FakeProjector) -> None:
     """Asserts that every client is at Postgres' revisions, and that no client saw a gap or went back."""
     expected = {
         f"account:{account}": [revision] for account, revision in (await projector.revisions()).items()
     }
     async with asyncio.timeout(15):
-        while await crowd.where() != expected:  # noqa: ASYNC110 - the crowd has no event
+        while await fleet.revisions() != expected:  # noqa: ASYNC110 - the fleet has no event
             await asyncio.sleep(0.1)
-    assert (crowd.holes, crowd.back) == (0, 0)
+    assert (fleet.gaps, fleet.went_back) == (0, 0)
 
 
 async def test_f26_clients_of_killed_gateway_resume_with_few_statements(
@@ -80,18 +80,18 @@ async def test_f26_clients_of_killed_gateway_resume_with_few_statements(
     """They resume at a gateway without their history, from their positions."""
     await projector.open(*ACCOUNTS)
     first, second = await start_process("gateway-1"), await start_process("gateway-2")
-    with gathered() as crowd:
+    with running_fleet() as fleet:
         async with transferring(projector, ACCOUNTS):
-            await crowd.come(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
-            crowd.snapshots.clear()
+            await fleet.connect(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
+            fleet.snapshots.clear()
             before = await second.counter("read_statements_total")
             async with healthy(second):
                 first.child.kill()
-                times = await crowd.cut(second.port)
+                times = await fleet.disconnect_all(second.port)
             statements = await second.counter("read_statements_total") - before
-        await assert_exact(crowd, projector)
+        await assert_exact(fleet, projector)
     assert times["last"] < 30
-    assert not crowd.snapshots
+    assert not fleet.snapshots
     assert statements <= max_statements(times["last"])
 
 
@@ -101,22 +101,20 @@ async def test_f36_clients_disconnected_at_once_retry_and_resume(
     """The other gateway has no history, and rejects clients over its connection rate. They retry."""
     await projector.open(*ACCOUNTS)
     first, second = await start_process("gateway-1"), await start_process("gateway-2", connection_rate=100)
-    with gathered() as crowd:
+    with running_fleet() as fleet:
         async with transferring(projector, ACCOUNTS):
-            await crowd.come(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
-            crowd.snapshots.clear()
+            await fleet.connect(first.port, CLIENTS, len(ACCOUNTS), per_second=400)
+            fleet.snapshots.clear()
             before = await second.counter("read_statements_total")
             async with healthy(second):
-                times = await crowd.cut(second.port)
+                times = await fleet.disconnect_all(second.port)
             statements = await second.counter("read_statements_total") - before
-        await assert_exact(crowd, projector)
-    assert crowd.turned > CLIENTS / 10
-    assert crowd.turned == await second.counter("rejected_requests_total", reason="too_fast")
-    assert all(
-        refusal.startswith(b"HTTP/1.1 503 ") and b"\nretry-after: " in refusal for refusal in crowd.refusals
-    )
+        await assert_exact(fleet, projector)
+    assert fleet.rejected > CLIENTS / 10
+    assert fleet.rejected == await second.counter("rejected_requests_total", reason="too_fast")
+    assert all(head.startswith(b"HTTP/1.1 503 ") and b"\nretry-after: " in head for head in fleet.rejections)
     assert times["last"] < 60
-    assert not crowd.snapshots
+    assert not fleet.snapshots
     assert statements <= max_statements(times["last"])
 
 
