@@ -232,10 +232,12 @@ def format_row(row: Row) -> str:
 
 def format_table(title: str, rows: Sequence[tuple[Row, Mapping[str, float]]]) -> str:
     """Returns a table with a column for each name that any row has."""
-    names = sorted({name for _, values in rows for name in values})
-    header = f"{title:32}{'/s':>7}" + "".join(f"{name:>10}" for name in names)
+    widths = {name: max(10, len(name) + 2) for _, values in rows for name in values}
+    columns = sorted(widths.items())
+    header = f"{title:32}{'/s':>7}" + "".join(f"{name:>{width}}" for name, width in columns)
     lines = [
-        f"{row.scenario:32}{row.rate:>7}" + "".join(f"{values.get(name, ''):>10}" for name in names)
+        f"{row.scenario:32}{row.rate:>7}"
+        + "".join(f"{values.get(name, ''):>{width}}" for name, width in columns)
         for row, values in rows
     ]
     return "\n".join([header, *lines])
