@@ -22,7 +22,7 @@ RUN = settings(
 )
 SEARCH = settings(
     RUN,
-    max_examples=1500,
+    max_examples=10_000,  # a mutant is found after about 250, and once in a while after thousands
     derandomize=True,
     database=None,
     print_blob=False,
