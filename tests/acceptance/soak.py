@@ -28,7 +28,7 @@ COMPLETE_TIMEOUT = 60.0
 
 
 async def kill_gateway_and_projector(check: EndToEndCheck, random: Random) -> float:
-    """Kills one of each, and returns the seconds until every client receives deltas again."""
+    """Kills a gateway and a projector. Returns the seconds until every client receives deltas again."""
     start = time.monotonic()
     gateway, projector = (f"{kind}-{random.randint(1, 2)}" for kind in ("gateway", "projector"))
     async with check.expect_reconnect(gateway, RECOVERY_TIMEOUT):

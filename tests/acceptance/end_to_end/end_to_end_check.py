@@ -41,7 +41,7 @@ SUBSCRIBE_TIMEOUT = 20.0
 class EndToEndCheck:
     """Feeds a cluster, injects faults, and compares all stages at the end.
 
-    Without `clients` it makes its own: one at each gateway, and one at the balancer. Each parameter `within`
+    Without `clients` it makes a client at each gateway, and a client at the balancer. Each parameter `within`
     is a timeout in seconds.
     """
 
@@ -99,7 +99,7 @@ class EndToEndCheck:
         supervisor.start()
 
     async def subscribe_new_client(self, gateway: str, within: float) -> None:
-        """Subscribes one more client to every account, and waits for its answer or for the gateway's death.
+        """Subscribes another client to every account, and waits for its answer or for the gateway's death.
 
         It also subscribes to an unknown account, so that the gateway has to read Postgres: for every other
         account its history may suffice.

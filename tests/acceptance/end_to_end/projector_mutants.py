@@ -1,7 +1,7 @@
 """Runs a projector that violates a rule on purpose: `python -m … MUTANT…`. The check must detect it.
 
 pause: breaks no rule; the process stops with SIGSTOP inside a batch, before it writes, until SIGCONT.
-no-fence: breaks docs/guarantees.md#fence; a batch is written whoever owns the lane by then.
+no-fence: breaks docs/guarantees.md#fence; a batch is written although another process owns the lane.
 publish-first: breaks docs/guarantees.md#publishing; deltas are published before the commit.
 """
 

@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 class Content(NamedTuple):
-    """Content of the page at one moment; `rows` from top to bottom."""
+    """Content of the page at a moment; `rows` from top to bottom."""
 
     epoch: str
     revision: int
@@ -34,7 +34,7 @@ class Content(NamedTuple):
 
 
 class AccountPage:
-    """The page in one browser tab."""
+    """The page in a browser tab."""
 
     def __init__(self, tab: Page) -> None:
         self.tab = tab
