@@ -3,8 +3,6 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +12,15 @@ from livebalance.gateway.auth.tokens import MAX_TOKEN_CHARACTERS, ExpectedClaims
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 from tests.tokens import AUDIENCE, ISSUER, SECRET, claims, sign
-from tests.unit.gateway.keys import EC_KEY, KEY_SET, RSA_KEY, public_jwk
+from tests.unit.gateway.keys import (
+    EC_KEY,
+    FOREIGN_KEY,
+    KEY_SET,
+    RSA_KEY,
+    encode,
+    public_jwk,
+    signed_with_the_public_key,
+)
 
 KEYS = JwksCache([secret_key(SECRET, "demo"), *parse_keys(KEY_SET)], None)
 VERIFIER = TokenVerifier(KEYS, ExpectedClaims(AUDIENCE, ISSUER))
@@ -22,10 +28,6 @@ VERIFIER = TokenVerifier(KEYS, ExpectedClaims(AUDIENCE, ISSUER))
 
 def check(token: str) -> Rights | str:
     return VERIFIER.check(token, 0.0)
-
-
-def encode(key: Any, algorithm: str, key_id: str | None, **changed: Any) -> str:
-    return jwt.encode(claims(**changed), key, algorithm, {"kid": key_id} if key_id else None)
 
 
 @pytest.mark.parametrize(
@@ -49,17 +51,7 @@ def test_rights_have_the_claims_of_the_token() -> None:
     assert check(sign(payload)) == Rights("me", "login", parse_scope(["EU-*"]), payload["iat"], expires)
 
 
-PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-FOREIGN_KEY = rsa.generate_private_key(65537, 2048)
 NOW = int(time.time())
-
-
-def signed_with_the_public_key() -> str:
-    """Signed by HS256 with a public key's text: valid if the token could choose the algorithm."""
-    header, body = (part.rstrip("=") for part in encode("x" * 32, "HS256", "rsa-1").split(".")[:2])
-    text = f"{header}.{body}".encode()
-    signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(text, PEM.encode())
-    return f"{header}.{body}.{jwt.utils.base64url_encode(signature).decode()}"
 
 
 def signed_by_a_foreign_key(**header: Any) -> str:

@@ -16,7 +16,14 @@ from tests.integration.gateway.bad_input.raw import ACCOUNTS_HEAD, CRLF, HANDSHA
 from tests.integration.gateway.test_auth import ORIGIN, cookie, reason
 from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import ISSUER, SECRET, bearer, claims, sign, token
-from tests.unit.gateway.test_rights import EC_KEY, FOREIGN, RSA_KEY, confused, made, public
+from tests.unit.gateway.keys import (
+    EC_KEY,
+    FOREIGN_KEY,
+    RSA_KEY,
+    encode,
+    public_jwk,
+    signed_with_the_public_key,
+)
 
 UNAUTHENTICATED = (4501, '{"code":"unauthenticated","message":"not signed in"}')
 EXPIRED = (4001, "token_expired")
@@ -106,8 +113,8 @@ async def test_row_09_token_in_the_url_gets_400_and_is_not_logged(scene: Scene, 
 
 KEY_SET = [
     {"kty": "oct", "kid": "demo", "k": jwt.utils.base64url_encode(SECRET.encode()).decode()},
-    public(RSA_KEY, "rsa-1"),
-    public(EC_KEY, "ec-1"),
+    public_jwk(RSA_KEY, "rsa-1"),
+    public_jwk(EC_KEY, "ec-1"),
 ]
 KEYS: dict[str, Any] = {"demo_secret": None, "jwks": json.dumps({"keys": KEY_SET}), "token_issuer": ISSUER}
 
@@ -132,15 +139,15 @@ FORGED: dict[str, Callable[[], str]] = {
     "none": unsigned,
     "no signature": without_signature,
     "other claims": with_other_claims,
-    "a public key as a secret": confused,
-    "a foreign key with a known id": lambda: made(FOREIGN, "RS256", "rsa-1"),
-    "an unknown key id": lambda: made(FOREIGN, "RS256", "rsa-9"),
-    "a key id that is a path": lambda: made(FOREIGN, "RS256", "../../dev/null"),
+    "a public key as a secret": signed_with_the_public_key,
+    "a foreign key with a known id": lambda: encode(FOREIGN_KEY, "RS256", "rsa-1"),
+    "an unknown key id": lambda: encode(FOREIGN_KEY, "RS256", "rsa-9"),
+    "a key id that is a path": lambda: encode(FOREIGN_KEY, "RS256", "../../dev/null"),
     "a key inside the token": lambda: jwt.encode(
-        claims(), FOREIGN, "RS256", {"kid": "rsa-1", "jwk": public(FOREIGN, "rsa-1")}
+        claims(), FOREIGN_KEY, "RS256", {"kid": "rsa-1", "jwk": public_jwk(FOREIGN_KEY, "rsa-1")}
     ),
-    "a key for another algorithm": lambda: made(SECRET, "HS256", "ec-1"),
-    "an algorithm that is not allowed": lambda: made(SECRET * 2, "HS512", "demo"),
+    "a key for another algorithm": lambda: encode(SECRET, "HS256", "ec-1"),
+    "an algorithm that is not allowed": lambda: encode(SECRET * 2, "HS512", "demo"),
     "junk": lambda: "payload",
 }
 
@@ -180,14 +187,14 @@ async def test_row_10_key_url_in_the_token_is_not_requested(make_scene: MakeScen
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
         scene = await make_scene(**KEYS)
         for header in ({"jku": url}, {"x5u": url}, {"jku": url, "kid": "rsa-1"}):
-            await assert_unauthenticated(scene, jwt.encode(claims(), FOREIGN, "RS256", header))
+            await assert_unauthenticated(scene, jwt.encode(claims(), FOREIGN_KEY, "RS256", header))
     assert connections == []
 
 
 async def test_row_10_valid_tokens_of_the_same_keys_are_accepted(make_scene: MakeScene) -> None:
     """So the tokens above are not rejected for another reason."""
     scene = await make_scene(**KEYS)
-    for valid in (made(RSA_KEY, "RS256", "rsa-1"), made(EC_KEY, "ES256", "ec-1"), token()):
+    for valid in (encode(RSA_KEY, "RS256", "rsa-1"), encode(EC_KEY, "ES256", "ec-1"), token()):
         async with WebSocketClient(scene.gateway.ws, token=valid) as client:
             await client.until(lambda client=client: client.of_type("welcome"))
     await scene.assert_neighbour_unaffected()
