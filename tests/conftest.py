@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.servers.redis_cluster import RedisCluster
 
 # A developer's run is quick, and CI searches further. `pytest --hypothesis-profile=ci` selects CI's profile.
-settings.register_profile("default", max_examples=25)
+settings.register_profile("default", max_examples=25, deadline=None)
 settings.register_profile("ci", settings.get_profile("ci"), max_examples=100)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
