@@ -34,19 +34,16 @@ class ClusterNode(RedisServer):
 
     def _settings(self) -> dict[str, str]:
         secret = {"requirepass": self._password, "primaryauth": self._password} if self._password else {}
-        return (
-            super()._settings()
-            | {
-                "cluster-enabled": "yes",
-                "cluster-port": str(self.bus),
-                "cluster-node-timeout": str(NODE_TIMEOUT),
-                "cluster-require-full-coverage": "no",  # remaining nodes serve their own slots
-                "cluster-replica-validity-factor": "0",  # a replica with old data takes over too
-                "repl-diskless-sync-delay": "0",
-                "shutdown-timeout": "0",  # do not wait for replicas
-                **secret,
-            }
-        )
+        return super()._settings() | {
+            "cluster-enabled": "yes",
+            "cluster-port": str(self.bus),
+            "cluster-node-timeout": str(NODE_TIMEOUT),
+            "cluster-require-full-coverage": "no",  # remaining nodes serve their own slots
+            "cluster-replica-validity-factor": "0",  # a replica with old data takes over too
+            "repl-diskless-sync-delay": "0",
+            "shutdown-timeout": "0",  # do not wait for replicas
+            **secret,
+        }
 
     def execute(self, *words: str | int) -> Any:
         """Executes a command. Raises RedisError."""

@@ -5,7 +5,8 @@ from deploy.observability.boards.panel import Panel, Query, number, table
 from deploy.observability.boards.process import quantile, rate
 
 STATUS = Query(
-    'max(2 * livebalance_gateway_pipeline_state{state="stalled"} or livebalance_gateway_pipeline_state{state="catching_up"})'
+    'max(2 * livebalance_gateway_pipeline_state{state="stalled"}'
+    ' or livebalance_gateway_pipeline_state{state="catching_up"})'
 )
 STATUS_NAMES = {"0": "live", "1": "catching up", "2": "stalled"}
 
