@@ -1,6 +1,7 @@
 """Makes the generated pages of docs/ that need no server: `make docs`."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,17 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+def main() -> int:
+    """Writes the pages; with `--check`, only names those that are not up to date. Returns the exit code."""
+    pages = {PROJECT / "docs" / name: make() for name, make in PAGES.items()}
+    if "--check" in sys.argv:
+        stale = [path.name for path, text in pages.items() if path.read_text() != text]
+        print(*stale, sep="\n")
+        return 1 if stale else 0
+    for path, text in pages.items():
+        path.write_text(text)
+    return 0
+
+
 if __name__ == "__main__":
-    for name, make in PAGES.items():
-        (PROJECT / "docs" / name).write_text(make())
+    sys.exit(main())
