@@ -33,7 +33,7 @@ def main() -> int:
     pages = {PROJECT / "docs" / name: make() for name, make in PAGES.items()}
     if "--check" in sys.argv:
         stale = [path.name for path, text in pages.items() if path.read_text() != text]
-        print(*stale, sep="\n")
+        sys.stdout.writelines(f"{name}\n" for name in stale)
         return 1 if stale else 0
     for path, text in pages.items():
         path.write_text(text)
