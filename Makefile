@@ -13,7 +13,8 @@ STACK := LIVEBALANCE_PARENT_PID=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web docs lock
+.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web simulate \
+  docs lock
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -55,6 +56,11 @@ test: check test-web test-python ## run check and every test
 test-python: $(READY)
 	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/acceptance --ignore=tests/bench
 	$(BIN)/python -m pytest tests/acceptance
+
+# Each seed is a schedule of faults, and a failure prints its shrunk schedule.
+SEEDS ?= 20000
+simulate: $(READY) ## run the simulated pipeline under random faults (SEEDS=100000)
+	@$(BIN)/python -m tests.simulation.world --seeds $(SEEDS)
 
 test-web: $(READY)
 	$(BIN)/python -m livebalance.stack.build.node test

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from tests.servers.redis_cluster import RedisCluster
 
 # A developer's run is quick, and CI searches further. `pytest --hypothesis-profile=ci` selects CI's profile.
+# Hypothesis' own profile for CI repeats the same examples in each run. Here each run has others, and a
+# failure prints what repeats it: the seed (`--hypothesis-seed`) and a blob (`@reproduce_failure`).
 settings.register_profile("default", max_examples=25, deadline=None)
-settings.register_profile("ci", settings.get_profile("ci"), max_examples=100)
+settings.register_profile(
+    "ci", settings.get_profile("ci"), max_examples=100, derandomize=False, print_blob=True
+)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 _serial = itertools.count(1)

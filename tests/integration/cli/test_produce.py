@@ -81,7 +81,7 @@ async def test_records_have_keys_and_partitions_of_the_java_client_in_order(
     }
     partitions, numbers = list(range(topics.partitions)), list[int]()
     for record in await read_records(kafka, topics.transfers, topics.partitions):
-        transfer = avro.decode_transfer(record.value, FileRegistry().writer_schema)
+        transfer = avro.decode_transfer(record.value or b"", FileRegistry().writer_schema)
         assert record.key == transfer.account.encode()
         assert record.partition == DefaultPartitioner()(record.key, partitions, partitions)
         numbers.append(int(transfer.id))

@@ -15,7 +15,7 @@ from livebalance.wire.timestamp import Millis
 from tests.integration.cli.command_line import CommandResult, run_command
 from tests.servers.database import Database
 
-BAD = QuarantineRow("transfers", Lane(2), Offset(7), b"alice", b"\x00\xff", "[]", Millis(5), "bad value")
+BAD = QuarantineRow("transfers", Lane(2), Offset(7), b"alice", b"\x00\xff", b"\x90", Millis(5), "bad value")
 ROWS = [
     BAD,
     BAD._replace(topic="balances", partition=Lane(0), key=b"\x1b[2J\xff", reason="unknown schema id 7"),

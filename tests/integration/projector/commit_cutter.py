@@ -8,12 +8,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class CommitCutter:
-    """Forwards bytes. After `arm`, it cuts the connection that sends the next COMMIT."""
+    """Forwards bytes. After `arm`, it cuts the connection that sends the next COMMIT.
+
+    While `reachable` is cleared, new connections wait.
+    """
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
         self._armed: str | None = None
         self.cuts = 0
+        self.reachable = asyncio.Event()
+        self.reachable.set()
         self._pumps: set[asyncio.Task[None]] = set()
 
     def arm(self, when: str) -> None:
@@ -21,6 +26,7 @@ class CommitCutter:
         self._armed = when
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.reachable.wait()
         from_server, to_server = await asyncio.open_connection(self._target.hostname, self._target.port)
         self._pumps.add(asyncio.create_task(self._up(reader, to_server, writer)))
         self._pumps.add(asyncio.create_task(self._down(from_server, writer)))

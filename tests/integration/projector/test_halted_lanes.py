@@ -23,23 +23,42 @@ async def recreate(pipeline: Pipeline) -> None:
     await pipeline.topics.create(Broker(pipeline.kafka))
 
 
+async def recreate_unnoticed(pipeline: Pipeline) -> None:
+    """Creates both topics again. The lanes know no topic ids, as those of an earlier release."""
+    await recreate(pipeline)
+    await pipeline.query("update lane set transfers_topic_id = null, balances_topic_id = null")
+
+
 async def test_too_many_consecutive_rejects_halt_the_lane(pipeline: Pipeline) -> None:
     async with pipeline.running(max_consecutive_rejects=3):
         await pipeline.write([transfer("alice", "t", 1)], 0)
         for _ in range(6):
             await pipeline.write_raw(pipeline.topics.transfers, b"alice", b"bad", 0)
-        await pipeline.wait_for(HALTED, "0: more than 3 consecutive records were rejected")
+        reason = f"0: more than 3 consecutive records of {pipeline.topics.transfers} were rejected"
+        await pipeline.wait_for(HALTED, reason)
         await assert_other_lanes_continue(pipeline)
     [row] = await pipeline.query("select transfers_next from lane where lane = 0")
     assert row[0] == 4
     assert len(await pipeline.query("select from quarantine")) == 3
 
 
+async def test_rejected_balances_between_valid_transfers_halt_the_lane(pipeline: Pipeline) -> None:
+    async with pipeline.running(max_consecutive_rejects=3):
+        for number in range(4):
+            await pipeline.write([transfer("alice", f"t-{number}", 1)], 0)
+            await pipeline.write_raw(pipeline.topics.balances, b"alice", b"bad", 0)
+        reason = f"0: more than 3 consecutive records of {pipeline.topics.balances} were rejected"
+        await pipeline.wait_for(HALTED, reason)
+        await assert_other_lanes_continue(pipeline)
+    [row] = await pipeline.query("select transfers_next, balances_next from lane where lane = 0")
+    assert tuple(row) == (4, 3)
+
+
 async def test_recreated_shorter_topic_halts_the_lane(pipeline: Pipeline) -> None:
     async with pipeline.running():
         await pipeline.write([transfer("alice", str(number), 1) for number in range(3)], 0)
         await pipeline.wait_for("select count(*)::int from transfer", 3)
-    await recreate(pipeline)
+    await recreate_unnoticed(pipeline)
     async with pipeline.running():
         await pipeline.wait_for(
             HALTED, f"0: {pipeline.topics.transfers} ends at 0 but 3 comes next: the topic was recreated"
@@ -51,7 +70,7 @@ async def test_recreated_topic_with_other_records_halts_the_lane(pipeline: Pipel
     async with pipeline.running():
         await pipeline.write([transfer("alice", str(number), 1) for number in range(3)], 0)
         await pipeline.wait_for("select count(*)::int from transfer", 3)
-    await recreate(pipeline)
+    await recreate_unnoticed(pipeline)
     await pipeline.write([transfer("alice", f"new-{number}", 1) for number in range(5)], 0)
     async with pipeline.running():
         await pipeline.wait_for(
@@ -62,24 +81,39 @@ async def test_recreated_topic_with_other_records_halts_the_lane(pipeline: Pipel
     assert await pipeline.transfer_ids("alice") == ["0", "1", "2"]
 
 
+async def delete_records(pipeline: Pipeline, before: int) -> None:
+    """Deletes the transfers of lane 0 before an offset."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {TopicPartition(pipeline.topics.transfers, 0): RecordsToDelete(before_offset=before)}
+        )
+    finally:
+        await admin.close()
+
+
 async def test_records_deleted_by_retention_halt_the_lane(pipeline: Pipeline) -> None:
     async with pipeline.running():
         await pipeline.write([transfer("alice", "0", 1)], 0)
         await pipeline.wait_for("select count(*)::int from transfer", 1)
     await pipeline.write([transfer("alice", str(number), 1) for number in range(1, 5)], 0)
-    admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
-    await admin.start()
-    try:
-        await admin.delete_records(
-            {TopicPartition(pipeline.topics.transfers, 0): RecordsToDelete(before_offset=3)}
-        )
-    finally:
-        await admin.close()
+    await delete_records(pipeline, before=3)
     async with pipeline.running():
         await pipeline.wait_for(
             HALTED, f"0: {pipeline.topics.transfers} begins at 3 but 1 comes next: history was lost"
         )
         await assert_other_lanes_continue(pipeline)
+
+
+async def test_lane_whose_last_record_was_deleted_continues(pipeline: Pipeline) -> None:
+    async with pipeline.running():
+        await pipeline.write([transfer("alice", "0", 1)], 0)
+        await pipeline.wait_for("select count(*)::int from transfer", 1)
+    await delete_records(pipeline, before=1)
+    await pipeline.write([transfer("alice", "1", 1)], 0)
+    async with pipeline.running():
+        await pipeline.wait_for("select count(*)::int from transfer", 2)
 
 
 async def test_halted_lane_stays_halted_after_another_claim(pipeline: Pipeline) -> None:

@@ -9,7 +9,11 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from tests.integration.cli.command_line import CommandResult, run_command
 from tests.integration.projector.pipeline import Pipeline, balance, history, transfer
-from tests.integration.projector.test_halted_lanes import HALTED, assert_other_lanes_continue, recreate
+from tests.integration.projector.test_halted_lanes import (
+    HALTED,
+    assert_other_lanes_continue,
+    recreate_unnoticed,
+)
 
 EPOCHS = (
     "select count(distinct epoch)::int from (select epoch from projection union all select epoch from lane)"
@@ -68,7 +72,7 @@ async def test_recreated_topic_is_read_from_its_first_record(pipeline: Pipeline)
         await pipeline.write(records[:5], 0)
         await pipeline.wait_until_applied(records[:5])
         [[epoch]] = await pipeline.query("select epoch from projection")
-    await recreate(pipeline)
+    await recreate_unnoticed(pipeline)
     async with pipeline.running():
         reason = await halt_reason(pipeline)
         assert (await continue_lane(pipeline, "0", "--reason", "too early")).code == 0

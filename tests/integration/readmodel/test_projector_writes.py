@@ -4,13 +4,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from livebalance.projector.fold.account import account_from_row
 from livebalance.projector.fold.fold import FoldResult, batch_rows, fold
-from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected
+from livebalance.projector.fold.records import Content, Incoming
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import (
     BalanceRow,
@@ -18,10 +19,12 @@ from livebalance.readmodel.rows import (
     LaneMove,
     QuarantineRow,
     ServerIdentity,
+    TopicIds,
     TransferRow,
     lanes_from_start,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import INT64_MIN, Money
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
@@ -90,11 +93,15 @@ async def test_memory_store_equals_postgres(connection: projector_writes.Connect
     rng, store = random.Random(seed), MemoryStore()
     for _ in range(12):
         batch = random_batch(rng)
-        done = batch_rows([], await onto(connection, batch), "EUR")
-        assert done == batch_rows([], fold(batch, store.accounts(), store.listed()), "EUR")
+        done = batch_rows([], await onto(connection, batch), "EUR", all_looked_up=True)
+        expected = fold(batch, store.accounts(), store.listed())
+        assert done == batch_rows([], expected, "EUR", all_looked_up=True)
         await write(connection, done)
         store.write(done)
-    rows = await connection.fetch("select * from transfer order by account_id, revision")
+    rows = await connection.fetch(
+        "select t.* from transfer t join balance b using (account_id) where t.revision > b.erased_revision"
+        " order by account_id, t.revision"
+    )
     assert [(row["transfer_id"], str(row["amount"]), str(row["total"])) for row in rows] == [
         (row.transfer_id, row.amount, row.total)
         for row in sorted(store.transfers, key=lambda transfer: (transfer.account, transfer.revision))
@@ -106,7 +113,7 @@ async def test_times_round_trip_exactly(connection: projector_writes.Connection)
     times = [0, 1, 999, 1_795_540_800_251, MAX_MILLIS - 1, MAX_MILLIS]
     rows = [
         TransferRow(
-            A, Revision(at), TransferId(f"t{at}"), "1", "1", Millis(at), Millis(at), Lane(0), Offset(0)
+            A, Revision(at + 1), TransferId(f"t{at}"), "1", "1", Millis(at), Millis(at), Lane(0), Offset(0)
         )
         for at in times
     ]
@@ -131,10 +138,19 @@ async def test_claim_fences_the_previous_generation(connection: projector_writes
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
     assert await projector_writes.move_lanes(connection, [move()]) == 1
     second = await projector_writes.claim_lane(connection, Lane(0), "two")
-    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True)
+    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True, None, None)
     late = move(transfers_from=Offset(5), balances_from=Offset(6))
     assert await projector_writes.move_lanes(connection, [late]) == 0
     assert await projector_writes.move_lanes(connection, [late._replace(generation=2)]) == 1
+
+
+async def test_claim_stores_topic_ids_only_while_they_are_unknown(
+    connection: projector_writes.Connection,
+) -> None:
+    first, second = (TopicIds(UUID(int=number), UUID(int=number + 1)) for number in (1, 3))
+    for ids in (first, second):
+        row = await projector_writes.claim_lane(connection, Lane(0), "one", ids)
+        assert (row.transfers_topic_id, row.balances_topic_id) == first
 
 
 async def test_fence_moves_only_lanes_in_the_expected_state(connection: projector_writes.Connection) -> None:
@@ -195,16 +211,41 @@ def listed(revision: int, id_: str) -> TransferRow:
 
 
 async def test_transfer_cannot_be_listed_twice(connection: projector_writes.Connection) -> None:
-    async def transfers(*rows: TransferRow, erased: tuple[AccountId, ...] = ()) -> int:
-        batch = BatchRows(erased=erased, transfers=rows)
+    async def transfers(*rows: TransferRow) -> int:
+        batch = BatchRows(transfers=rows)
         return (await projector_writes.write_batch(connection, "transfers", batch)).transfers
 
     assert await transfers(listed(1, "t")) == 1
     assert await transfers(listed(2, "t"), listed(3, "u")) == 1
     with pytest.raises(asyncpg.UniqueViolationError):
         await transfers(listed(3, "v"))
-    assert await transfers(listed(5, "t"), listed(6, "u"), erased=(A, B)) == 2
-    assert await connection.fetchval("select count(*) from transfer") == 2
+
+
+async def test_transfer_replaces_an_erased_transfer_only_if_all_were_looked_up(
+    connection: projector_writes.Connection,
+) -> None:
+    async def transfers(batch: BatchRows) -> int:
+        return (await projector_writes.write_batch(connection, "transfers", batch)).transfers
+
+    opened = [row(0, 3), row(0, 3, B)]
+    assert await transfers(BatchRows(balances=opened, transfers=[listed(1, "t"), listed(2, "u")])) == 2
+    erasing = [row(3, 6)._replace(erased_revision=Revision(4))]
+    again = BatchRows(balances=erasing, transfers=[listed(5, "t"), listed(6, "v")])
+    assert await transfers(again) == 1  # the caller rolls this back
+    again = BatchRows(transfers=[listed(7, "t"), listed(8, "u")], replaces_erased=True)
+    assert await transfers(again) == 2
+    assert await transfers(BatchRows(transfers=[listed(9, "v")], replaces_erased=True)) == 0
+    rows = await connection.fetch("select revision, transfer_id from transfer order by revision")
+    assert [tuple(row) for row in rows] == [(6, "v"), (7, "t"), (8, "u")]
+
+
+async def test_erased_transfer_is_not_listed(connection: projector_writes.Connection) -> None:
+    transfers = [listed(1, "t"), listed(3, "u")]
+    batch = BatchRows(balances=[row(0, 3)], transfers=transfers)
+    await projector_writes.write_batch(connection, "transfers", batch)
+    await connection.execute("update balance set erased_revision = 2")
+    keys = [(A, transfer.transfer_id) for transfer in transfers]
+    assert list(await projector_writes.listed_transfers(connection, keys)) == [(A, "u")]
 
 
 async def test_batch_of_a_fenced_projector_writes_nothing(
@@ -279,12 +320,10 @@ async def test_projection_is_known_on_the_server_that_it_names(
 
 
 async def test_quarantined_record_keeps_its_bytes(connection: projector_writes.Connection) -> None:
-    record = QuarantineRow(
-        "transfers", Lane(2), Offset(7), None, b"\x00\xff", '[["h", "ff"]]', Millis(5), "bad"
-    )
+    record = QuarantineRow("transfers", Lane(2), Offset(7), None, b"\x00\xff", b"\x90", Millis(5), "bad")
     await projector_writes.insert_quarantined(connection, [record, record._replace(key=b"", value=None)])
-    rows = await connection.fetch("select key, value, headers, state from quarantine order by id")
+    rows = await connection.fetch("select key, value, header_bytes, state from quarantine order by id")
     assert [tuple(row) for row in rows] == [
-        (None, b"\x00\xff", '[["h", "ff"]]', "held"),
-        (b"", None, '[["h", "ff"]]', "held"),
+        (None, b"\x00\xff", b"\x90", "held"),
+        (b"", None, b"\x90", "held"),
     ]

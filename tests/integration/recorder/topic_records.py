@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import read_range
@@ -13,6 +13,7 @@ from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, Fi
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 
@@ -27,9 +28,9 @@ class WrittenBalance(NamedTuple):
     partition: int
 
 
-async def read_records(kafka: str, topic: str, partitions: int) -> list[ConsumerRecord]:
+async def read_records(kafka: str, topic: str, partitions: int) -> list[RawRecord]:
     """Returns all committed records up to the current end, partition by partition."""
-    records: list[ConsumerRecord] = []
+    records: list[RawRecord] = []
     for partition in range(partitions):
         await read_range(Broker(kafka), TopicPartition(topic, partition), records.append)
     return records
@@ -41,12 +42,12 @@ async def read_balances(kafka: str, topics: Topics) -> list[WrittenBalance]:
 
 async def read_transfers(kafka: str, topics: Topics) -> list[Transfer]:
     records = await read_records(kafka, topics.transfers, topics.partitions)
-    return [avro.decode_transfer(record.value, _WRITER) for record in records]
+    return [avro.decode_transfer(record.value or b"", _WRITER) for record in records]
 
 
-def _balance(record: ConsumerRecord) -> WrittenBalance:
-    source = dict(record.headers).get("source-offset")
-    balance = avro.decode_balance(record.value, _WRITER)
+def _balance(record: RawRecord) -> WrittenBalance:
+    source = dict(record.headers).get(b"source-offset")
+    balance = avro.decode_balance(record.value or b"", _WRITER)
     return WrittenBalance(balance, None if source is None else int(source), record.partition)
 
 

@@ -125,3 +125,14 @@ async def test_credentials_of_the_url_are_sent(registry: RegistryServer) -> None
     client = HttpRegistry(registry.url.replace("//", "//reader:of%20schemas@"))
     await client.register("mine", "transfer")
     assert registry.users == {"reader:of schemas"}
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_id_that_the_registry_rejects_is_unknown(registry: RegistryServer, status: int) -> None:
+    client, value = HttpRegistry(registry.url), avro.encode_transfer(TRANSFER, SchemaId(2**32 - 1))
+    registry.status = status
+    assert not client.knows_schemas([value])
+    await client.fetch_schemas([value])
+    assert client.knows_schemas([value])
+    with pytest.raises(DecodeError, match="unknown schema id 4294967295"):
+        client.writer_schema(SchemaId(2**32 - 1))

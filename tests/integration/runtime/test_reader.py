@@ -33,7 +33,9 @@ async def send(producer: AIOKafkaProducer, partition: TopicPartition, *values: b
 
 async def read(kafka: str, partition: TopicPartition, start: int = 0, end: int | None = None) -> list[bytes]:
     values: list[bytes] = []
-    await read_range(Broker(kafka), partition, lambda record: values.append(record.value), start, end=end)
+    await read_range(
+        Broker(kafka), partition, lambda record: values.append(record.value or b""), start, end=end
+    )
     return values
 
 

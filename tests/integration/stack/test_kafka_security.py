@@ -13,6 +13,7 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
 from livebalance.runtime.kafka.reader import read_range
+from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.topics import Topics
 from tests.servers.kafka_secure import PASSWORD, USER, SecureKafkaServer
@@ -75,6 +76,13 @@ async def test_sasl_user_reads_and_writes(secure_kafka: SecureKafkaServer, mecha
 async def test_client_with_a_certificate_reads_and_writes(secure_kafka: SecureKafkaServer) -> None:
     settings = ServiceSettings(**certificate_settings(secure_kafka))
     assert (await write_and_read(settings.broker, b"certified"))[-1] == b"certified"
+
+
+async def test_sasl_user_reads_topic_identities(secure_kafka: SecureKafkaServer) -> None:
+    broker = ServiceSettings(**user_settings(secure_kafka, "SCRAM-SHA-512")).broker
+    await TOPICS.create(broker)
+    [identity] = (await read_topic_identities(broker, [TOPICS.transfers])).values()
+    assert identity.id is not None
 
 
 async def test_other_clients_are_refused(secure_kafka: SecureKafkaServer) -> None:

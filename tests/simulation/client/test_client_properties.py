@@ -14,6 +14,9 @@ from livebalance.wire.frame import ChannelRequest, DeltaFrame, Snapshot
 from livebalance.wire.identity import Epoch, Position, channel_account, channel_name
 from tests.simulation.client.properties import ClientMachine
 
+# To shrink a failure takes longer than a test usually may.
+pytestmark = pytest.mark.timeout(900)
+
 RUN = settings(
     max_examples=150,
     stateful_step_count=30,

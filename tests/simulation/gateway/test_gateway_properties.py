@@ -20,6 +20,9 @@ from livebalance.wire.identity import AccountId, Position
 from livebalance.wire.timestamp import Millis
 from tests.simulation.gateway.properties import Faulty, Lossless, Revoking
 
+# To shrink a failure takes longer than a test usually may.
+pytestmark = pytest.mark.timeout(900)
+
 RUN = settings(
     max_examples=200,
     stateful_step_count=50,

@@ -1,12 +1,13 @@
 """Random records of one lane: arbitrary records that contradict each other, and consistent topics."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected
+from livebalance.projector.fold.records import Content, Incoming
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
+from livebalance.wire.kafka.headers import Headers
+from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import Millis
@@ -14,21 +15,21 @@ from livebalance.wire.timestamp import Millis
 LANE = Lane(3)
 
 
-class RawRecord(NamedTuple):
-    """A record as a Kafka consumer returns it."""
-
-    topic: str = "transfers"
-    partition: int = LANE
-    offset: int = 0
-    timestamp: int = 0
-    key: bytes | None = b"a"
-    value: bytes | None = b"?"
-    headers: Sequence[tuple[str, bytes | None]] = ()
+def raw_record(  # noqa: PLR0917 - the fields of a RawRecord
+    topic: str = "transfers",
+    partition: int = LANE,
+    offset: int = 0,
+    timestamp: int = 0,
+    key: bytes | None = b"a",
+    value: bytes | None = b"?",
+    headers: Headers = (),
+) -> RawRecord:
+    return RawRecord(topic, partition, offset, timestamp, key, value, headers)
 
 
 def incoming(content: Content, offset: int, at: int) -> Incoming:
     topic = "transfers" if isinstance(content, Transfer | Rejected) else "account-balances"
-    return Incoming(content, LANE, Offset(offset), Millis(at), RawRecord(topic, LANE, offset, at))
+    return Incoming(content, LANE, Offset(offset), Millis(at), raw_record(topic, LANE, offset, at))
 
 
 def incoming_records(records: Sequence[Content], times: Sequence[int]) -> list[Incoming]:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from livebalance.projector.fold.records import Erasure, Incoming, Rejected
+from livebalance.projector.fold.records import Incoming
 from livebalance.wire.identity import AccountId
+from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 

@@ -11,8 +11,9 @@ from livebalance.projector.fold.fold import (
     fold,
     transfer_keys,
 )
-from livebalance.projector.fold.records import Content, Erasure
+from livebalance.projector.fold.records import Content
 from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
+from livebalance.wire.kafka.raw_record import Erasure
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from tests.unit.projector.histories import incoming, incoming_records
@@ -67,7 +68,7 @@ def test_account_of_cut_lane_is_checked_from_its_first_verified_transfer() -> No
     ]
     records = incoming_records(batch, [*range(10, 17)])
     account = fold(records[:3], {}, {}, {Lane(3)}).changes[A].account
-    assert (account.opening, account.drift, account.unverified_since) == (None, None, 10)
+    assert (account.opening, account.drift, account.unverified_since) == (None, None, 12)
     folded = fold(records, {}, {}, {Lane(3)})
     account = folded.changes[A].account
     assert (str(account.opening), str(account.drift), account.disputed_since) == ("9.00", "0.00", None)

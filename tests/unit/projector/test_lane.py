@@ -1,10 +1,14 @@
 """The step that a fetch moves a lane."""
 
+import dataclasses
+from uuid import UUID
+
 from livebalance.projector.fold.lane import (
     FetchStatus,
     LaneSide,
     LaneStep,
     OwnedLane,
+    changed_topic_reason,
     halt_move,
     owned_lane,
     step,
@@ -15,8 +19,9 @@ from livebalance.readmodel.rows import LaneRow
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.kafka.codec import ConfluentCodec
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis
-from tests.unit.projector.histories import RawRecord
+from tests.unit.projector.histories import raw_record
 from tests.unit.projector.test_records import balance_record, transfer_record
 
 CODEC = ConfluentCodec(FileRegistry())
@@ -103,13 +108,31 @@ def test_last_record_removed_by_compaction_does_not_halt_the_lane() -> None:
 
 
 def test_too_many_consecutive_rejects_halt_the_lane_before_the_last_of_them() -> None:
-    bad = [RawRecord(offset=offset, value=b"") for offset in (5, 6, 7)]
+    bad = [raw_record(offset=offset, value=b"") for offset in (5, 6, 7)]
     first = make_step(make_lane(), bad[:1], [])
     first.advance_lane()
     lane_step = make_step(first.lane, bad[1:], [])
-    assert lane_step.move.halted_why == "more than 2 consecutive records were rejected"
+    assert lane_step.move.halted_why == "more than 2 consecutive records of transfers were rejected"
     assert (lane_step.move.transfers_to, len(lane_step.records)) == (7, 1)
     assert lane_step.move.as_of is None
+
+
+def test_unreadable_record_halts_the_lane_before_it() -> None:
+    records = [transfer_record(5), transfer_record(6)._replace(unreadable="damaged"), transfer_record(7)]
+    lane_step = make_step(make_lane(), records, [balance_record(7, 9)])
+    assert lane_step.move.halted_why == "transfers cannot be read at 6: damaged"
+    assert (lane_step.move.transfers_to, lane_step.move.balances_to) == (6, 7)
+
+
+def test_valid_records_of_the_other_topic_do_not_reset_the_rejects() -> None:
+    lane = make_lane()
+    for number in range(2):
+        bad = balance_record(7 + number)._replace(value=b"")
+        make_step(lane, [transfer_record(5 + number)], [bad]).advance_lane()
+    assert lane.halted_why is None
+    lane_step = make_step(lane, [transfer_record(7)], [balance_record(9, 1)._replace(value=b"")])
+    assert lane_step.move.halted_why == "more than 2 consecutive records of account-balances were rejected"
+    assert (lane_step.move.transfers_to, lane_step.move.balances_to) == (8, 9)
 
 
 def test_partition_without_the_next_offset_is_unreadable() -> None:
@@ -124,3 +147,25 @@ def test_halt_move_keeps_the_offsets() -> None:
     move = halt_move(make_lane(), "because")
     assert (move.transfers_from, move.balances_from) == (move.transfers_to, move.balances_to) == (5, 7)
     assert (move.halted_why, move.as_of) == ("because", None)
+
+
+def test_topic_with_the_same_id_and_partitions_has_not_changed() -> None:
+    side = dataclasses.replace(make_lane().transfers, topic_id=UUID(int=1))
+    assert changed_topic_reason(side, UUID(int=1), 3, 3) is None
+
+
+def test_topic_with_an_unknown_id_has_not_changed() -> None:
+    side = make_lane().transfers
+    assert changed_topic_reason(side, UUID(int=1), 3, 3) is None
+    assert changed_topic_reason(dataclasses.replace(side, topic_id=UUID(int=1)), None, 3, 3) is None
+
+
+def test_topic_with_another_id_was_recreated() -> None:
+    side = dataclasses.replace(make_lane().transfers, topic_id=UUID(int=1))
+    reason = "transfers has another topic id now: the topic was recreated"
+    assert changed_topic_reason(side, UUID(int=2), 3, 3) == reason
+
+
+def test_topic_with_other_partitions_has_changed() -> None:
+    reason = "the topic transfers has 4 partitions, the projection was built from 2"
+    assert changed_topic_reason(make_lane().transfers, None, 4, 2) == reason

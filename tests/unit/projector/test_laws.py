@@ -1,5 +1,6 @@
 """The laws of the fold. A mutant shows for each law that the law fails without a rule of the fold."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -11,9 +12,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from livebalance.projector.fold import fold as fold_module
+from livebalance.projector.fold import totals as totals_module
 from livebalance.projector.fold.account import Account
 from livebalance.projector.fold.fold import _Fold, batch_rows, fold
 from livebalance.projector.fold.records import Content, Incoming
+from livebalance.projector.fold.totals import lane_differences
+from livebalance.readmodel.rows import Totals
 from livebalance.wire.identity import AccountId, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money, parse_money
@@ -147,6 +151,21 @@ def law_untouched(before: list[Incoming], batch: list[Incoming]) -> None:
     assert batch_rows([], first, None) == batch_rows([], second, None)
 
 
+def law_totals(batch: list[Incoming], cuts: list[int]) -> None:
+    """The differences of all batches add up to the numbers of accounts that are counted in the rows."""
+    store, sums = MemoryStore(), Counter[str]()
+    for piece in pieces(batch, cuts):
+        changes = fold_and_write(store, piece).changes.values()
+        for totals in lane_differences((change.before, change.account) for change in changes).values():
+            sums.update(totals._asdict())
+    rows = store.balances.values()
+    assert +sums == +Counter(
+        disputed=sum(row.disputed_since is not None for row in rows),
+        drifting=sum(bool(_value(row.drift)) for row in rows),
+        unverified=sum(row.unverified_since is not None for row in rows),
+    )
+
+
 cuts = st.lists(st.integers(0, 14), max_size=4)
 LAWS: dict[Callable[..., None], tuple[st.SearchStrategy[Any], ...]] = {
     law_reference: (arbitrary_records(), cuts),
@@ -154,6 +173,7 @@ LAWS: dict[Callable[..., None], tuple[st.SearchStrategy[Any], ...]] = {
     law_replay: (st.data(), consistent_topics()),
     law_conservation: (st.data(), consistent_topics(), cuts),
     law_untouched: (arbitrary_records(), arbitrary_records()),
+    law_totals: (arbitrary_records(), cuts),
 }
 
 
@@ -204,6 +224,10 @@ def _leave_balances_unverified(self: Account, transfer: Transfer, offset: Offset
     self.posted_total = self.posted_total.add(transfer.amount)
 
 
+def _count_without_disputes(account: Account | None) -> Totals:
+    return Totals(unverified=int(account is not None and account.unverified_since is not None))
+
+
 MUTANTS = [
     (law_reference, _Fold, "_find_listed", _find_only_newly_listed),
     (law_reference, Account, "_advance", _skip_a_revision),
@@ -211,6 +235,7 @@ MUTANTS = [
     (law_replay, Account, "apply_transfer", _leave_balances_unverified),
     (law_conservation, Account, "_verify", _open_at_the_first_balance),
     (law_untouched, Account, "clone", lambda self: self),
+    (law_totals, totals_module, "_totals", _count_without_disputes),
 ]
 
 

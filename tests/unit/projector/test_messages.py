@@ -2,10 +2,11 @@
 
 import json
 
-from livebalance.projector.fold.records import Content, Erasure
+from livebalance.projector.fold.records import Content
 from livebalance.projector.redis.messages import MessageEncoder
 from livebalance.wire.delta import decode_delta, decode_progress, split_delta_frame
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.kafka.raw_record import Erasure
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import Millis

@@ -5,22 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livebalance.projector.fold.records import (
-    Erasure,
     Incoming,
-    Rejected,
     decode_and_merge,
     fingerprint,
     limit_consecutive_rejects,
-    quarantine_row,
 )
+from livebalance.readmodel.rows import quarantine_row
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.codec import ConfluentCodec
+from livebalance.wire.kafka.headers import encode_headers
+from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import MAX_MILLIS
-from tests.unit.projector.histories import RawRecord, incoming
+from tests.unit.projector.histories import incoming, raw_record
 
 CODEC = ConfluentCodec(FileRegistry())
 TRANSFER = Transfer(TransferId("t"), AccountId("a"), Money(5, 2), 7)
@@ -29,12 +29,12 @@ BALANCE = Balance(AccountId("a"), "c", TransferId("t"), Money(5, 2), 1)
 
 def transfer_record(offset: int = 0, timestamp: int = 0, transfer: Transfer = TRANSFER) -> RawRecord:
     value = avro.encode_transfer(transfer, TRANSFER_ID)
-    return RawRecord(offset=offset, timestamp=timestamp, key=b"a", value=value)
+    return raw_record(offset=offset, timestamp=timestamp, key=b"a", value=value)
 
 
 def balance_record(offset: int = 0, timestamp: int = 0, balance: Balance = BALANCE) -> RawRecord:
     value = avro.encode_balance(balance, BALANCE_ID)
-    return RawRecord("account-balances", offset=offset, timestamp=timestamp, key=b"a", value=value)
+    return raw_record("account-balances", offset=offset, timestamp=timestamp, key=b"a", value=value)
 
 
 def test_records_of_both_topics_are_decoded() -> None:
@@ -47,9 +47,9 @@ def test_records_of_both_topics_are_decoded() -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (RawRecord(value=None), "no value"),
-        (RawRecord(value=b""), "not Confluent-framed"),
-        (RawRecord(value=b"\x00\x00\x00\x00\x09x"), "unknown schema id 9"),
+        (raw_record(value=None), "no value"),
+        (raw_record(value=b""), "not Confluent-framed"),
+        (raw_record(value=b"\x00\x00\x00\x00\x09x"), "unknown schema id 9"),
         (transfer_record()._replace(key=b"b"), "key is not the account id"),
         (transfer_record()._replace(key=None), "key is not the account id"),
         (transfer_record(transfer=TRANSFER._replace(id=TransferId(""))), "bad transfer id"),
@@ -60,7 +60,7 @@ def test_invalid_transfer_is_rejected_with_a_reason(raw: RawRecord, reason: str)
 
 
 def test_null_balance_erases_only_with_a_valid_key() -> None:
-    null = RawRecord("account-balances", value=None)
+    null = raw_record("account-balances", value=None)
     assert decode_and_merge([], [null], CODEC)[0].content == Erasure(AccountId("a"))
     for key in (None, b"", b"\xff", b"a b"):
         assert decode_and_merge([], [null._replace(key=key)], CODEC)[0].content == Rejected("bad account id")
@@ -68,7 +68,7 @@ def test_null_balance_erases_only_with_a_valid_key() -> None:
 
 @given(st.binary(max_size=40), st.binary(max_size=9) | st.none(), st.integers(-1, 2**62))
 def test_arbitrary_bytes_raise_nothing(value: bytes, key: bytes | None, time: int) -> None:
-    raw = RawRecord(value=b"\x00\x00\x00\x00\x01" + value, key=key, timestamp=time)
+    raw = raw_record(value=b"\x00\x00\x00\x00\x01" + value, key=key, timestamp=time)
     for record in decode_and_merge([raw], [raw._replace(topic="account-balances")], CODEC):
         assert 0 <= record.at <= MAX_MILLIS
 
@@ -106,12 +106,19 @@ def good_or_rejected(*goods: bool) -> list[Incoming]:
 def test_consecutive_rejects_over_the_limit_cut_the_batch(
     goods: tuple[bool, ...], before: int, applied: int, after: int
 ) -> None:
-    records, rejects = limit_consecutive_rejects(good_or_rejected(*goods), before, limit=2)
-    assert (len(records), rejects) == (applied, after)
+    records, rejects = limit_consecutive_rejects(good_or_rejected(*goods), {"transfers": before}, limit=2)
+    assert (len(records), rejects) == (applied, {"transfers": after})
+
+
+def test_consecutive_rejects_of_each_topic_are_counted_apart() -> None:
+    bad = good_or_rejected(False)[0]
+    other = bad._replace(raw=bad.raw._replace(topic="account-balances"))
+    records, rejects = limit_consecutive_rejects([bad, other] * 3, {}, limit=2)
+    assert (len(records), rejects) == (4, {"transfers": 3, "account-balances": 2})
 
 
 def test_fingerprints_of_different_records_differ() -> None:
-    raw = RawRecord(key=b"a", value=b"b", timestamp=1)
+    raw = raw_record(key=b"a", value=b"b", timestamp=1)
     others = [
         raw._replace(key=b"ab", value=b""),
         raw._replace(key=None),
@@ -123,15 +130,14 @@ def test_fingerprints_of_different_records_differ() -> None:
 
 
 def test_quarantine_row_keeps_the_bytes() -> None:
-    raw = RawRecord(key=None, value=b"\x00", headers=[("h", b"\xff"), ("n", None)], offset=6)
-    record = incoming(Rejected("bad"), 6, 11)._replace(raw=raw)
-    assert quarantine_row(record, "bad") == (
+    raw = raw_record(key=None, value=b"\x00", headers=[(b"\x00\xff", b"\xff"), (b"n", None)], offset=6)
+    assert quarantine_row(raw._replace(timestamp=11), "bad") == (
         "transfers",
         3,
         6,
         None,
         b"\x00",
-        '[["h", "ff"], ["n", null]]',
+        encode_headers(raw.headers),
         11,
         "bad",
         "held",

@@ -11,11 +11,12 @@ from livebalance.projector.fold.fold import (
     fold,
     replay,
 )
-from livebalance.projector.fold.records import Content, Erasure, Incoming, Rejected, decode_quarantined
+from livebalance.projector.fold.records import Content, Incoming, decode_quarantined
 from livebalance.readmodel.rows import ReplayOutcome
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.wire.kafka.codec import ConfluentCodec
-from tests.unit.projector.histories import RawRecord, incoming, incoming_records
+from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected
+from tests.unit.projector.histories import incoming, incoming_records, raw_record
 from tests.unit.projector.memory_store import MemoryStore
 from tests.unit.projector.test_fold import A, balance, fold_records, transfer
 from tests.unit.projector.test_records import balance_record, transfer_record
@@ -107,7 +108,7 @@ def test_erasure_erases_earlier_quarantined_records_of_the_account() -> None:
     batch = incoming_records(
         [Rejected("before"), transfer("t", 1), Erasure(A), Rejected("after")], [1, 2, 3, 4]
     )
-    batch[0] = batch[0]._replace(raw=RawRecord(key=b"a"))
+    batch[0] = batch[0]._replace(raw=raw_record(key=b"a"))
     assert [row.state for row in fold(batch, {}, {}).quarantined] == ["erased", "held"]
-    batch[0] = batch[0]._replace(raw=RawRecord(key=b"b"))
+    batch[0] = batch[0]._replace(raw=raw_record(key=b"b"))
     assert [row.state for row in fold(batch, {}, {}).quarantined] == ["held", "held"]

@@ -21,9 +21,6 @@ class EmptyStore:
         self.read += accounts
         return []
 
-    async def disputed_or_unverified_balances(self, lanes: Any) -> list[StoredBalance]:
-        return []
-
 
 async def test_longest_unused_account_is_read_again() -> None:
     store = EmptyStore()
@@ -32,13 +29,13 @@ async def test_longest_unused_account_is_read_again() -> None:
         name: incoming_records([Transfer(TransferId("t"), AccountId(name), Money(1, 0), 0)], [0])
         for name in ("a", "b", "c")
     }
-    cache.store(fold(batches["a"], {}, {}), ())
-    cache.store(fold(batches["b"], {}, {}), ())
+    cache.store(fold(batches["a"], {}, {}))
+    cache.store(fold(batches["b"], {}, {}))
     assert (await cache.accounts(batches["a"])).keys() == {"a"}
-    cache.store(fold(batches["c"], {}, {}), ())
+    cache.store(fold(batches["c"], {}, {}))
     assert store.read == []
     accounts = [await cache.accounts(batches[name]) for name in ("a", "c", "b")]
     assert [account.keys() for account in accounts] == [{"a"}, {"c"}, set()]
     assert store.read == ["b"]
-    await cache.reset([], ())
+    cache.clear()
     assert await cache.accounts(batches["a"]) == {}

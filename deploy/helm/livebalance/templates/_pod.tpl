@@ -1,6 +1,6 @@
 {{/*
 The pod of a service: (dict "root" $ "service" "gateway" "command" (list …) "serves" true "graceSeconds" 60 …).
-`serves`: the service has /livez, /readyz and /metrics. `sleep`: seconds that preStop waits before SIGTERM.
+`serves`: the service has /livez, /readyz and /metrics. `ready`: path of its readiness probe. `sleep`: seconds that preStop waits before SIGTERM.
 */}}
 {{- define "livebalance.pod" -}}
 {{- $own := index .root.Values .service -}}
@@ -55,7 +55,7 @@ spec:
         timeoutSeconds: 5
         failureThreshold: 3
       readinessProbe:
-        httpGet: {path: /readyz, port: http}
+        httpGet: {path: {{ .ready | default "/readyz" | quote }}, port: http}
         periodSeconds: 5
         timeoutSeconds: 3
         failureThreshold: 2

@@ -2,6 +2,8 @@
 
 A server that the projection was not written to raises UnavailableError (docs/guarantees.md#epoch).
 
+Transfers up to an account's `erased_revision` are erased, and may still be stored: no statement returns them.
+
 Row-level security (decision 11, migration 0004) shows the role `gateway` only the accounts that its
 transaction has named in a setting. So every statement begins with `seen`, which sets it, and takes the
 accounts that it looks up from there. A lateral subquery with a limit runs after the rows that it refers to,
@@ -129,11 +131,13 @@ select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
               array_agg(topic) as topics, array_agg(lane) as lanes, array_agg(source_offset) as offsets,
               array_agg(recorded_at) as recorded
          from ((select {_TRANSFER} from transfer
-                 where f.continues and account_id = w.account and revision > w.after
+                 where f.continues and account_id = w.account
+                   and revision > greatest(w.after, b.erased_revision)
                  order by revision limit $5 + 1)
                union all
                (select {_TRANSFER} from transfer
                  where not f.continues and account_id = w.account
+                   and revision > coalesce(b.erased_revision, 0)
                  order by revision desc limit {SNAPSHOT_TRANSFERS} + 1)) r) t
  order by w.n
 """
@@ -320,27 +324,32 @@ _NOW = f"""
 with {SEE_ACCOUNT}
 select n.epoch, n.known, b.revision as at_revision, t.*
   from truth n cross join seen
-  left join lateral (select revision from balance where account_id = seen.accounts limit 1) b on true"""
+  left join lateral (select revision, erased_revision from balance
+                      where account_id = seen.accounts limit 1) b on true"""
 
 _OLDER = f"""
 {_NOW} left join lateral (
        select {_TRANSFER} from transfer
-        where account_id = seen.accounts and revision < coalesce(
-              (select revision from transfer where account_id = seen.accounts and transfer_id = $2),
+        where account_id = seen.accounts and revision > coalesce(b.erased_revision, 0)
+          and revision < coalesce(
+              (select revision from transfer where account_id = seen.accounts and transfer_id = $2
+                  and revision > coalesce(b.erased_revision, 0)),
               case when $2 is null then 9223372036854775807 end)
         order by revision desc limit $3) t on true
  order by t.revision desc
 """
 _NEWER = f"""
 {_NOW} left join lateral (
-       select {_TRANSFER} from transfer where account_id = seen.accounts and revision > $2
+       select {_TRANSFER} from transfer
+        where account_id = seen.accounts and revision > greatest($2, b.erased_revision)
         order by revision limit $3) t on true
  order by t.revision
 """
 _BY_ID = f"""
 {_NOW} left join lateral (
        select {_TRANSFER} from transfer
-        where account_id = seen.accounts and transfer_id = $2 limit 1) t on true
+        where account_id = seen.accounts and transfer_id = $2
+          and revision > coalesce(b.erased_revision, 0) limit 1) t on true
 """
 _REVISIONS = f"""
 with {_SEE_ACCOUNTS}

@@ -1,14 +1,17 @@
 """Changes by an operator. Each is recorded in the table `intervention`, in the same transaction."""
 
 from typing import NamedTuple
+from uuid import UUID
 
 from livebalance.readmodel.projector_writes import (
     Connection,
     change_epoch,
+    insert_quarantined,
     new_epoch,
     read_projection,
     read_server_identity,
 )
+from livebalance.readmodel.rows import QuarantineRow
 from livebalance.wire.identity import Epoch, Lane, Offset
 
 _RECORD = "insert into intervention (what, lane, was, became, why) values ($1, $2, $3, $4, $5)"
@@ -25,10 +28,12 @@ async def bump_epoch(connection: Connection, old: Epoch, why: str) -> Epoch | No
 
 
 class LaneOffsets(NamedTuple):
-    """Offsets in both topics that a lane is read from."""
+    """Offsets in both topics that a lane is read from, and the topics' ids."""
 
     transfers: Offset
     balances: Offset
+    transfers_topic_id: UUID | None = None
+    balances_topic_id: UUID | None = None
 
 
 class ContinuedLane(NamedTuple):
@@ -42,6 +47,7 @@ _CONTINUE = "update lane set halted_why = null where lane = $1"
 _RESTART = """
 update lane set transfers_next = $2, transfers_last = null, transfers_fingerprint = null,
                 balances_next = $3, balances_last = null, balances_fingerprint = null,
+                transfers_topic_id = $4, balances_topic_id = $5,
                 from_start = from_start and $2::int8 = 0
 where lane = $1
 """
@@ -76,3 +82,44 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
     await change_epoch(connection, projection.epoch, new, await read_server_identity(connection))
     await connection.execute(_RESTART, lane, *start)
     return new
+
+
+async def halted_offsets(connection: Connection, lane: Lane) -> LaneOffsets | None:
+    """Returns the next offsets of a lane, or None if the lane is not halted."""
+    row = await connection.fetchrow(
+        "select transfers_next, balances_next from lane where lane = $1 and halted_why is not null", lane
+    )
+    return None if row is None else LaneOffsets(*row)
+
+
+# The last record read stays: a claim still compares its fingerprint, so a recreated topic is detected.
+_SKIP = """
+update lane set transfers_next = $2, balances_next = $3
+where lane = $1 and transfers_next = $4 and balances_next = $5 and halted_why is not null returning halted_why
+"""
+
+
+async def skip_record(
+    connection: Connection, skipped: QuarantineRow, was: LaneOffsets, becomes: LaneOffsets, why: str
+) -> bool:
+    """Quarantines the next record of a halted lane and moves the lane past it. The lane stays halted.
+
+    Args:
+        connection: A connection of the role `operator`.
+        skipped: The record.
+        was: The next offsets of the lane, at which the record was read.
+        becomes: The next offsets after the record.
+        why: The operator's reason.
+
+    Returns:
+        False if the lane is no longer halted at these offsets. Then nothing is written.
+    """
+    lane = skipped.partition
+    async with connection.transaction():
+        halted_why = await connection.fetchval(_SKIP, lane, *becomes[:2], *was[:2])
+        if halted_why is None:
+            return False
+        await insert_quarantined(connection, [skipped])
+        record = f"{skipped.topic}/{lane}@{skipped.source_offset}: {halted_why}"
+        await connection.execute(_RECORD, "skip", lane, record, None, why)
+    return True

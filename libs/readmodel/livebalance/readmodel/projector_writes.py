@@ -17,6 +17,7 @@ from livebalance.readmodel.rows import (
     QuarantineRow,
     ServerIdentity,
     StoredBalance,
+    TopicIds,
     TransferRow,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, TransferId
@@ -40,7 +41,7 @@ def _at(name: str) -> str:
     return f"(to_timestamp({name} / 1000) + ({name} % 1000) * interval '1 millisecond')"
 
 
-def _ms(name: str) -> str:
+def milliseconds(name: str) -> str:
     """Returns SQL that converts timestamptz to ms."""
     return f"(extract(epoch from {name}) * 1000)::bigint"
 
@@ -68,21 +69,31 @@ async def set_numeric_codec(connection: Connection) -> None:
 # --- lanes ---
 
 _CLAIM = """
-update lane set generation = generation + 1, owner = $2 where lane = $1
+update lane set generation = generation + 1, owner = $2,
+                transfers_topic_id = coalesce(transfers_topic_id, $3),
+                balances_topic_id = coalesce(balances_topic_id, $4),
+                totals_generation = case when totals_generation = generation then generation + 1 end
+where lane = $1
 returning lane, generation, epoch, transfers_next, balances_next, transfers_last, transfers_fingerprint,
-          balances_last, balances_fingerprint, halted_why, from_start
+          balances_last, balances_fingerprint, halted_why, from_start, transfers_topic_id, balances_topic_id
 """
 
 
-async def claim_lane(connection: Connection, lane: Lane, owner: str) -> LaneRow:
+_UNKNOWN_IDS = TopicIds()
+
+
+async def claim_lane(
+    connection: Connection, lane: Lane, owner: str, topic_ids: TopicIds = _UNKNOWN_IDS
+) -> LaneRow:
     """Makes `owner` the lane's owner and increases its generation, which fences the previous owner.
 
-    Waits for the lock of the lane's row (docs/guarantees.md#locks).
+    Waits for the lock of the lane's row (docs/guarantees.md#locks). Stores those of `topic_ids` that the row
+    lacks.
 
     Raises:
         asyncpg.LockNotAvailableError: The lock was not released within the connection's `lock_timeout`.
     """
-    row = await connection.fetchrow(_CLAIM, lane, owner)
+    row = await connection.fetchrow(_CLAIM, lane, owner, *topic_ids)
     assert row is not None, "lanes are created before they are claimed"
     return LaneRow(*row)
 
@@ -111,7 +122,7 @@ async def any_lane_continued(connection: Connection, halted: list[Lane]) -> bool
     return bool(await connection.fetchval(query, halted))
 
 
-_LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text"
+_LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text int8 int8 int8"
 _MOVE = f"""
 update lane l set
   transfers_next = m.transfers_to, balances_next = m.balances_to,
@@ -121,10 +132,13 @@ update lane l set
   balances_fingerprint = coalesce(m.balances_fingerprint, l.balances_fingerprint),
   last_event_at = greatest(l.last_event_at, {_at("m.event_ms")}),
   as_of = greatest(l.as_of, {_at("m.as_of_ms")}),
-  halted_why = m.halted_why
+  halted_why = m.halted_why,
+  disputed = l.disputed + m.disputed, drifting = l.drifting + m.drifting,
+  unverified = l.unverified + m.unverified
 from unnest({_arrays(_LANE_TYPES)})
   as m (lane, generation, epoch, transfers_from, balances_from, transfers_to, balances_to, transfers_last,
-        transfers_fingerprint, balances_last, balances_fingerprint, event_ms, as_of_ms, halted_why)
+        transfers_fingerprint, balances_last, balances_fingerprint, event_ms, as_of_ms, halted_why,
+        disputed, drifting, unverified)
 where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
   and l.transfers_next = m.transfers_from and l.balances_next = m.balances_from
 """
@@ -161,9 +175,11 @@ _COLUMNS = [
     "transfers_offset",
     "balances_offset",
     "recorded_at",
+    "erased_revision",
 ]
 _BALANCE_TYPES = (
     "text int8 int8 int text int2 text int8 text text text text int8 text text int8 int8 text int8 int8 int8"
+    " int8"
 )
 _TRANSFER_TYPES = "text int8 text text text int8 int8 int int8"
 _AMOUNTS = {"balance", "opening", "posted_total", "half_applied", "drift"}
@@ -176,31 +192,51 @@ def _value(column: str) -> str:
     return _at(f"x.{column}") if column in _TIMES else f"x.{column}"
 
 
+def _new_value(column: str) -> str:
+    if column == "erased_revision":
+        return "greatest(b.erased_revision, x.erased_revision)"
+    return _value(column)
+
+
+_FIRST_BALANCE = 1 + len(LaneMove._fields)  # numbers of the parameters that follow
+_FIRST_TRANSFER = _FIRST_BALANCE + len(BalanceRow._fields)
+_TOPIC = _FIRST_TRANSFER + len(TransferRow._fields)
+
 # A CTE runs after the CTEs that it selects from: nothing is written before the fence is checked, and no
-# transfer is inserted before the transfers of erased accounts are deleted.
+# transfer is inserted before the erased transfers that it replaces are deleted.
 _WRITE = f"""
 with moved as ({_MOVE} returning l.lane),
 fence as materialized (select count(*) = cardinality($1) as holds from moved),
 account as materialized (
-  select x.* from fence, unnest({_arrays(_BALANCE_TYPES, 15)}) as x (account_id, was, {", ".join(_COLUMNS)})
+  select x.* from fence, unnest({_arrays(_BALANCE_TYPES, _FIRST_BALANCE)})
+    as x (account_id, was, {", ".join(_COLUMNS)})
    where fence.holds),
 changed as (
-  update balance b set {", ".join(f"{column} = {_value(column)}" for column in _COLUMNS)}, updated_at = now()
+  update balance b set {", ".join(f"{column} = {_new_value(column)}" for column in _COLUMNS)},
+                       updated_at = now()
     from account x where b.account_id = x.account_id and b.revision = x.was returning 1),
 opened as (
   insert into balance (account_id, {", ".join(_COLUMNS)})
   select x.account_id, {", ".join(map(_value, _COLUMNS))} from account x where x.was = 0
   on conflict (account_id) do nothing returning 1),
-erased as (
-  delete from transfer t using fence where fence.holds and t.account_id = any($46::text[]) returning 1),
+posted as materialized (
+  select x.* from fence, unnest({_arrays(_TRANSFER_TYPES, _FIRST_TRANSFER)})
+    as x (account_id, revision, transfer_id, amount, total, occurred_ms, recorded_ms, lane, source_offset)
+   where fence.holds),
+replaced as (
+  delete from transfer t
+   using posted x left join balance b on b.account_id = x.account_id
+         left join (select * from account where erased_revision > 0) a on a.account_id = x.account_id
+   where ${_TOPIC + 1}::bool and t.account_id = x.account_id and t.transfer_id = x.transfer_id
+     and t.revision <= greatest(b.erased_revision, a.erased_revision)
+  returning 1),
 listed as (
   insert into transfer (account_id, revision, transfer_id, amount, total, occurred_at, recorded_at, topic,
                         lane, source_offset)
   select x.account_id, x.revision, x.transfer_id, x.amount::numeric, x.total::numeric, {_at("x.occurred_ms")},
-         {_at("x.recorded_ms")}, $45, x.lane, x.source_offset
-    from fence, (select count(*) as count from erased) gone, unnest({_arrays(_TRANSFER_TYPES, 36)})
-      as x (account_id, revision, transfer_id, amount, total, occurred_ms, recorded_ms, lane, source_offset)
-   where fence.holds and gone.count >= 0
+         {_at("x.recorded_ms")}, ${_TOPIC}, x.lane, x.source_offset
+    from posted x, (select count(*) as count from replaced) gone
+   where gone.count >= 0
   on conflict (account_id, transfer_id) do nothing returning 1)
 select (select count(*) from moved), (select count(*) from changed) + (select count(*) from opened),
        (select count(*) from listed)
@@ -229,18 +265,18 @@ async def write_batch(connection: Connection, topic: str, batch: BatchRows) -> W
         *_columns(batch.balances, len(BalanceRow._fields)),
         *_columns(batch.transfers, len(TransferRow._fields)),
         topic,
-        batch.erased,
+        batch.replaces_erased,
     )
     assert row is not None
     return WriteResult(*row)
 
 
 _QUARANTINE = f"""
-insert into quarantine (topic, partition, source_offset, key, value, headers, kafka_time, reason, state)
-select x.topic, x.partition, x.source_offset, x.key, x.value, x.headers::jsonb, {_at("x.kafka_ms")}, x.reason,
+insert into quarantine (topic, partition, source_offset, key, value, header_bytes, kafka_time, reason, state)
+select x.topic, x.partition, x.source_offset, x.key, x.value, x.header_bytes, {_at("x.kafka_ms")}, x.reason,
        x.state
-from unnest({_arrays("text int int8 bytea bytea text int8 text text")})
-  as x (topic, partition, source_offset, key, value, headers, kafka_ms, reason, state)
+from unnest({_arrays("text int int8 bytea bytea bytea int8 text text")})
+  as x (topic, partition, source_offset, key, value, header_bytes, kafka_ms, reason, state)
 """
 
 
@@ -253,8 +289,9 @@ async def insert_quarantined(connection: Connection, rows: Sequence[QuarantineRo
 
 _STORED = f"""
 select account_id, revision, lane, balance, version, transfer_id, client_id, opening, posted_total,
-       transfer_count, half_applied, {_ms("unverified_since")}, {_ms("disputed_since")}, disputed_why,
-       transfers_offset, balances_offset, {_ms("recorded_at")}
+       transfer_count, half_applied, {milliseconds("unverified_since")},
+       {milliseconds("disputed_since")}, disputed_why, transfers_offset, balances_offset,
+       {milliseconds("recorded_at")}
 from balance
 """
 
@@ -265,19 +302,12 @@ async def stored_balances(connection: Connection, accounts: list[AccountId]) -> 
     return [StoredBalance(*row) for row in rows]
 
 
-async def disputed_or_unverified_balances(connection: Connection, lanes: list[Lane]) -> list[StoredBalance]:
-    """Returns the accounts that are disputed or wait for a transfer. Scans all accounts of the lanes."""
-    rows = await connection.fetch(
-        f"{_STORED} where lane = any($1) and (disputed_since is not null or unverified_since is not null)",
-        lanes,
-    )
-    return [StoredBalance(*row) for row in rows]
-
-
 _LISTED = f"""
-select t.account_id, t.transfer_id, t.amount, t.total, {_ms("t.occurred_at")}
+select t.account_id, t.transfer_id, t.amount, t.total, {milliseconds("t.occurred_at")}
 from unnest($1::text[], $2::text[]) as x (account_id, transfer_id)
 join transfer t on t.account_id = x.account_id and t.transfer_id = x.transfer_id
+left join balance b on b.account_id = x.account_id
+where t.revision > coalesce(b.erased_revision, 0)
 """
 
 TransferKey = tuple[AccountId, TransferId]
@@ -321,8 +351,8 @@ async def create_projection(
         )
         if _count(inserted):
             await connection.executemany(
-                "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start)"
-                " values ($1, $2, $3, 0, $5, $4)",
+                "insert into lane (lane, transfers_next, balances_next, generation, epoch, from_start,"
+                " totals_generation) values ($1, $2, $3, 0, $5, $4, 0)",
                 [(*start, epoch) for start in starts],
             )
 

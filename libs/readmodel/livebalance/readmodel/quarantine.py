@@ -1,5 +1,6 @@
 """Quarantined records: an operator lists them and requests a replay, the lane's owner replays them."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import asyncpg
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rows import ReplayOutcome, ReplayRow
 from livebalance.wire.identity import AccountId, Lane, Offset
+from livebalance.wire.kafka.headers import Headers, decode_headers
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis
 
 # --- for an operator ---
@@ -34,11 +37,12 @@ class QuarantinedRecord(NamedTuple):
     size: int | None
     reason: str
     state: str
+    headers: Headers
 
 
 _LIST = """
 select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 1000)::int8, key,
-       octet_length(value), reason, state
+       octet_length(value), reason, state, header_bytes, headers::text
   from quarantine
  where ($1::int is null or partition = $1) and ($2::text is null or topic = $2)
    and ($3::text is null or strpos(reason, $3) > 0) and ($4::text is null or state = $4)
@@ -50,7 +54,16 @@ async def list_quarantined(
     connection: Connection, filter_: QuarantineFilter, limit: int
 ) -> list[QuarantinedRecord]:
     """Returns up to `limit` quarantined records, newest first."""
-    return [QuarantinedRecord(*row) for row in await connection.fetch(_LIST, *filter_, limit)]
+    rows = await connection.fetch(_LIST, *filter_, limit)
+    return [QuarantinedRecord._make((*row[:-2], _headers(*row[-2:]))) for row in rows]
+
+
+def _headers(encoded: bytes | None, text: str) -> Headers:
+    """Returns the headers in the columns `header_bytes` and `headers`."""
+    if encoded is not None:
+        return decode_headers(encoded)
+    pairs: list[tuple[str, str | None]] = json.loads(text)
+    return [(name.encode(), None if value is None else bytes.fromhex(value)) for name, value in pairs]
 
 
 _LOCK = "select id, state, value is null as empty from quarantine where id = any($1) order by id for update"
@@ -80,7 +93,7 @@ async def request_replay(connection: Connection, ids: Iterable[int], why: str) -
 def _rejection_reason(row: asyncpg.Record | None) -> str | None:
     if row is None:
         return "does not exist"
-    if row["state"] != "held":
+    if row["state"] not in ("held", "skipped"):
         return f"is {row['state']}, not held"
     return "has no value" if row["empty"] else None
 
@@ -88,14 +101,16 @@ def _rejection_reason(row: asyncpg.Record | None) -> str | None:
 # --- for the owner of a lane ---
 
 _REQUESTED = """
-select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 1000)::int8, key, value
+select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 1000)::int8, key, value,
+       header_bytes, headers::text
   from quarantine where state = 'replay' and partition = any($1) order by id limit $2
 """
 
 
 async def requested_replays(connection: Connection, lanes: list[Lane], limit: int) -> list[ReplayRow]:
     """Returns up to `limit` records of these lanes that are marked for replay, in the order of quarantine."""
-    return [ReplayRow(*row) for row in await connection.fetch(_REQUESTED, lanes, limit)]
+    rows = await connection.fetch(_REQUESTED, lanes, limit)
+    return [ReplayRow(row["id"], RawRecord._make((*row[1:-2], _headers(*row[-2:]), None))) for row in rows]
 
 
 _SETTLE = """
@@ -116,7 +131,9 @@ async def settle_replays(connection: Connection, replayed: Sequence[tuple[int, R
     return await connection.execute(_SETTLE, ids, states, reasons) == f"UPDATE {len(replayed)}"
 
 
-_DISCARD = "update quarantine set state = 'erased' where state in ('held', 'replay') and key = any($1)"
+_DISCARD = """
+update quarantine set state = 'erased' where state in ('held', 'skipped', 'replay') and key = any($1)
+"""
 
 
 async def discard_erased(connection: Connection, erased: Iterable[AccountId]) -> None:

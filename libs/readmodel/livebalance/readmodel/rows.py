@@ -5,10 +5,28 @@ Amounts to be written are decimal strings, which keep their scale.
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+from uuid import UUID
 
-from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
+from livebalance.wire.identity import (
+    INITIAL_REVISION,
+    AccountId,
+    Epoch,
+    Lane,
+    Offset,
+    Revision,
+    TransferId,
+)
+from livebalance.wire.kafka.headers import encode_headers
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.money import Money
-from livebalance.wire.timestamp import Millis
+from livebalance.wire.timestamp import Millis, limited_millis
+
+
+class TopicIds(NamedTuple):
+    """Kafka's ids of the two topics. None: unknown."""
+
+    transfers: UUID | None = None
+    balances: UUID | None = None
 
 
 class LaneRow(NamedTuple):
@@ -25,6 +43,8 @@ class LaneRow(NamedTuple):
     balances_fingerprint: bytes | None
     halted_why: str | None
     from_start: bool
+    transfers_topic_id: UUID | None = None
+    balances_topic_id: UUID | None = None
 
 
 class LaneStart(NamedTuple):
@@ -58,6 +78,26 @@ class LaneMove(NamedTuple):
     last_event_at: Millis | None
     as_of: Millis | None
     halted_why: str | None
+    disputed: int = 0  # added to the numbers of the lane's accounts, as are the next two
+    drifting: int = 0
+    unverified: int = 0
+
+
+class Totals(NamedTuple):
+    """Numbers of accounts that are disputed, drift, or wait for the transfer that their balance names."""
+
+    disputed: int = 0
+    drifting: int = 0
+    unverified: int = 0
+
+
+class LanesTotals(NamedTuple):
+    """The totals of several lanes."""
+
+    totals: Totals
+    unverified_since: Millis | None  # of the account that has waited for longest
+    uncounted: Sequence[Lane]  # lanes whose totals are unknown, and missing here
+    erasing: Sequence[Lane]  # lanes with erased transfers that are not deleted yet
 
 
 class BalanceRow(NamedTuple):
@@ -84,6 +124,7 @@ class BalanceRow(NamedTuple):
     transfers_offset: Offset | None
     balances_offset: Offset | None
     recorded_at: Millis
+    erased_revision: Revision = INITIAL_REVISION  # of an erasure in the batch; 0: there was none
 
 
 class StoredBalance(NamedTuple):
@@ -138,23 +179,32 @@ class QuarantineRow(NamedTuple):
     source_offset: Offset
     key: bytes | None
     value: bytes | None
-    headers: str  # JSON: [[name, hex of the value], ...]
+    header_bytes: bytes  # encoded (livebalance.wire.kafka.headers)
     kafka_time: Millis
     reason: str
     state: str = "held"
 
 
+def quarantine_row(raw: RawRecord, reason: str, state: str = "held") -> QuarantineRow:
+    """Returns the row that keeps a record and the reason why it was not applied."""
+    return QuarantineRow(
+        raw.topic,
+        Lane(raw.partition),
+        Offset(raw.offset),
+        raw.key,
+        raw.value,
+        encode_headers(raw.headers),
+        limited_millis(raw.timestamp),
+        reason,
+        state,
+    )
+
+
 class ReplayRow(NamedTuple):
-    """A quarantined record that is marked for replay: its `id`, and the fields of a consumed record."""
+    """A quarantined record that is marked for replay, and its `id` in the quarantine."""
 
     id: int
-    topic: str
-    partition: Lane
-    offset: Offset
-    timestamp: Millis
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]] = ()  # not used in a replay
+    raw: RawRecord
 
 
 class ReplayOutcome(NamedTuple):
@@ -169,10 +219,11 @@ class BatchRows(NamedTuple):
 
     moves: Sequence[LaneMove] = ()
     balances: Sequence[BalanceRow] = ()
-    erased: Sequence[AccountId] = ()  # accounts whose transfers are deleted before `transfers` are inserted
+    erased: Sequence[AccountId] = ()  # accounts whose quarantined records are not applied any more
     transfers: Sequence[TransferRow] = ()
     quarantined: Sequence[QuarantineRow] = ()
     replayed: Sequence[tuple[int, ReplayOutcome]] = ()  # by their id in the quarantine
+    replaces_erased: bool = False  # `transfers` replace erased transfers with their ids
 
 
 class ServerIdentity(NamedTuple):

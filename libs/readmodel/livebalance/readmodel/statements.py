@@ -18,11 +18,23 @@ class StatementEdges(NamedTuple):
     closing: EdgeView
 
 
-# Kafka times never decrease within an account, so the transfers of a period are consecutive.
+# Kafka times never decrease within an account, so the transfers of a period are consecutive, and a search
+# over the revisions finds its edges. Every transfer up to `low` is before the time, every transfer above
+# `high` is not. Each step looks at the first transfer after the middle.
 def _last_before(time: str) -> str:
     return f"""
-       (select revision, total from transfer where account_id = seen.accounts and recorded_at < {time}
-         order by revision desc limit 1)"""
+       (with recursive search (low, high) as (
+          select b.erased_revision, b.revision
+           union all
+          select case when x.recorded_at < {time} then x.revision else s.low end,
+                 case when x.recorded_at < {time} then s.high else s.middle end
+            from (select low, high, (low + high) / 2 as middle from search where low < high) s
+            left join lateral (
+                 select revision, recorded_at from transfer
+                  where account_id = seen.accounts and revision > s.middle and revision <= s.high
+                  order by revision limit 1) x on true)
+        select revision, total from transfer
+         where account_id = seen.accounts and revision = (select max(low) from search))"""
 
 
 _EDGES = f"""
@@ -33,7 +45,7 @@ select n.epoch, n.known, b.revision as at_revision, b.currency, b.opening::text 
        c.revision as closing_revision, coalesce(c.total, 0)::text as closing_total,
        (b.opening + coalesce(c.total, 0))::text as closing_balance
   from truth n cross join seen
-  left join lateral (select revision, currency, opening from balance
+  left join lateral (select revision, erased_revision, currency, opening from balance
                       where account_id = seen.accounts limit 1) b on true
   left join lateral {_last_before("coalesce($2::text, '-infinity')::timestamptz")} o on true
   left join lateral {_last_before("coalesce($3::text, 'infinity')::timestamptz")} c on true

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -80,6 +81,32 @@ balance = Table(
         nullable=False,
         server_default=text("now()"),
         comment="Time when the row was written, by the clock of Postgres",
+    ),
+    Column(
+        "erased_revision",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Revision of the last erasure: transfers up to it are erased; 0: none",
+    ),
+    Column(
+        "deleted_revision",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Revision up to which erased transfers are deleted; the rest is deleted in pieces",
+    ),
+    Index(
+        "balance_unverified",
+        "lane",
+        "unverified_since",
+        postgresql_where=text("unverified_since is not null"),
+    ),
+    Index(
+        "balance_erasing",
+        "lane",
+        "account_id",
+        postgresql_where=text("erased_revision > deleted_revision"),
     ),
     postgresql_with={
         "fillfactor": "70",  # space on each page for HOT updates
@@ -166,6 +193,40 @@ lane = Table(
     Column("as_of", _TIME, comment="Complete as of: everything that Kafka had until then is applied"),
     Column("owner", Text, comment="Name of the projector that claimed the lane"),
     Column("halted_why", Text, comment="Why the lane is halted; null: it is not halted"),
+    Column(
+        "transfers_topic_id", Uuid, comment="Kafka id of the topic that transfers_next is of; null: unknown"
+    ),
+    Column(
+        "balances_topic_id", Uuid, comment="Kafka id of the topic that balances_next is of; null: unknown"
+    ),
+    Column(
+        "disputed",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Number of disputed accounts, as of totals_generation",
+    ),
+    Column(
+        "drifting",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Number of accounts whose drift is not 0, as of totals_generation",
+    ),
+    Column(
+        "unverified",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Number of accounts that wait for the transfer that their balance names, as of"
+        " totals_generation",
+    ),
+    Column(
+        "totals_generation",
+        BigInteger,
+        comment="Generation that the numbers of accounts belong to; another than generation: they are being"
+        " counted, because an older release owned the lane",
+    ),
     postgresql_with={
         "fillfactor": "50",
         "autovacuum_vacuum_threshold": "1000",
@@ -218,7 +279,17 @@ quarantine = Table(
     Column("key", LargeBinary, comment="Key of the record, unchanged"),
     Column("value", LargeBinary, comment="Value of the record, unchanged"),
     Column(
-        "headers", JSONB, nullable=False, comment="Headers of the record: a list of names and values in hex"
+        "headers",
+        JSONB,
+        nullable=False,
+        server_default=text("'[]'"),
+        comment="Headers of a record without header_bytes: a list of names and values in hex",
+    ),
+    Column(
+        "header_bytes",
+        LargeBinary,
+        comment="Headers of the record, unchanged, in MessagePack: pairs of a name and a value, both bytes;"
+        " null: see headers",
     ),
     Column("kafka_time", _TIME, nullable=False, comment="Kafka time of the record"),
     Column("reason", Text, nullable=False, comment="Why the record was rejected"),
@@ -227,8 +298,9 @@ quarantine = Table(
         Text,
         nullable=False,
         server_default=text("'held'"),
-        comment="held; replay: marked for replay; then applied, duplicate, stale, or held again; erased: the"
-        " account was erased; or a word that an operator has set",
+        comment="held; skipped: an operator moved its lane past it; replay: marked for replay; then"
+        " applied, duplicate, stale, or held again; erased: the account was erased; or a word that an"
+        " operator has set",
     ),
     Column(
         "held_at",
@@ -277,8 +349,8 @@ intervention = Table(
         "what",
         Text,
         nullable=False,
-        comment="epoch: a new epoch began; lane: a halted lane was continued; quarantine: a record was marked"
-        " for replay",
+        comment="epoch: a new epoch began; lane: a halted lane was continued; skip: a halted lane was moved"
+        " past a record; quarantine: a record was marked for replay",
     ),
     Column("lane", Integer, comment="Lane that was changed; null: all lanes"),
     Column(

@@ -47,6 +47,11 @@ def millis(at: datetime) -> Millis:
     return Millis((at - _EPOCH) // _MILLISECOND)
 
 
+def limited_millis(at: int) -> Millis:
+    """Returns a time that may be any number, limited to the years 1970 to 9999."""
+    return Millis(at if 0 <= at <= MAX_MILLIS else min(max(at, 0), MAX_MILLIS))
+
+
 def as_datetime(at: Millis) -> datetime:
     """Returns the time as a datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=at)

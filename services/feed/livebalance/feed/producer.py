@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from livebalance.feed.settings import FeedSettings
 from livebalance.generator.transfers import TransferPair
@@ -12,6 +12,7 @@ from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, 
 from livebalance.runtime.kafka.reader import read_range
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.kafka.record import Balance, Transfer
 
 TRANSACTIONAL_ID = "feed"  # the same for all feeds of a topic: a feed that starts fences the previous feed
@@ -69,7 +70,7 @@ class FeedProducer:
         """Returns the keys of the accounts that have a balance record."""
         keys: set[bytes] = set()
 
-        def on_record(record: ConsumerRecord) -> None:
+        def on_record(record: RawRecord) -> None:
             (keys.discard if record.value is None else keys.add)(record.key or b"")
 
         settings = self._settings

@@ -67,8 +67,15 @@ async def serve(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     def unready_reason() -> str | None:
         return projector.unready_reason() if projector else "kafka is unavailable"
 
+    def halted_reason() -> str | None:
+        return projector.halted_reason() if projector else None
+
     async with health.run_server(
-        (settings.http_host, settings.http_port), stopping, stalled_reason, unready_reason
+        (settings.http_host, settings.http_port),
+        stopping,
+        stalled_reason,
+        unready_reason,
+        halted=halted_reason,
     ):
         lanes = await _wait_for_kafka(settings, stopping)
         if lanes is None:

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.projector.fold.fold import FoldResult
-from livebalance.readmodel.rows import ReplayOutcome
+from livebalance.readmodel.rows import LanesTotals, ReplayOutcome
 from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.kafka.lag import lag_gauges
 from livebalance.runtime.metrics import init_labels
 from livebalance.wire.identity import Epoch
+from livebalance.wire.timestamp import Millis
 
 lag = lag_records, lag_seconds, open_transaction_seconds = lag_gauges("projector")
 records_applied = Counter(
@@ -66,6 +67,10 @@ drifting_accounts = Gauge(
     "livebalance_projector_drifting_accounts",
     "Accounts whose balance does not equal opening + transfers. Should be 0. Each is disputed too.",
 )
+unverified_accounts = Gauge(
+    "livebalance_projector_unverified_accounts",
+    "Accounts that wait for the transfer that their balance names.",
+)
 unverified_seconds = Gauge(
     "livebalance_projector_unverified_seconds",
     "Longest time that an account has waited for the transfer that its balance names. Accounts without a "
@@ -97,6 +102,15 @@ def set_epochs(epochs: Iterable[Epoch]) -> None:
     epoch_info.clear()
     for epoch in epochs:
         epoch_info.labels(epoch).set(1)
+
+
+def set_totals(lanes: LanesTotals, now: Millis) -> None:
+    """Shows the numbers of accounts of the owned lanes."""
+    disputed_accounts.set(lanes.totals.disputed)
+    drifting_accounts.set(lanes.totals.drifting)
+    unverified_accounts.set(lanes.totals.unverified)
+    since = now if lanes.unverified_since is None else lanes.unverified_since
+    unverified_seconds.set(max(0, now - since) / 1000)  # a producer's clock may be ahead
 
 
 def count_batch(folded: FoldResult, outcomes: Iterable[ReplayOutcome] = ()) -> None:

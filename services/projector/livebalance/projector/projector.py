@@ -27,13 +27,15 @@ from livebalance.projector.fold.fold import (
 from livebalance.projector.fold.lane import LaneStep, OwnedLane, step
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.kafka.consumer import LaneConsumer, Records
-from livebalance.projector.postgres.claim import claim_lanes
+from livebalance.projector.postgres.claim import claim_lanes, halt_changed_topics
 from livebalance.projector.postgres.replay import QuarantineReplay
 from livebalance.projector.postgres.state_cache import StateCache
 from livebalance.projector.postgres.store import Store
+from livebalance.projector.postgres.upkeep import Upkeep
 from livebalance.projector.redis.messages import Message, MessageEncoder
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
+from livebalance.projector.waiting_lanes import WaitingLanes
 from livebalance.readmodel.rows import LaneMove, ReplayOutcome
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
@@ -64,6 +66,7 @@ class Projector:
         self._settings, self._consumer, self._store, self._publisher = settings, consumer, store, publisher
         self._after_commit = AfterCommit(consumer, publisher)
         self._state_cache = StateCache(store, settings.cache_accounts)
+        self._upkeep = Upkeep(settings)
         self._stall_detector = StallDetector(self, time.monotonic())
         self._encoder = MessageEncoder(
             settings.channel_prefix,
@@ -72,6 +75,7 @@ class Projector:
             int(settings.catch_up_threshold_seconds * 1000),
         )
         self._values = Values(settings)
+        self._waiting = WaitingLanes(self._values)
         self._quarantine_replay = QuarantineReplay(settings, store, self._values)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: not claimed
         self._assignment_number = -1  # under which the lanes were claimed
@@ -88,7 +92,7 @@ class Projector:
             StartupError: the topics' partition count differs from the projection's.
             Exception: any other error that is a bug.
         """
-        async with self._stall_detector.watch():
+        async with self._stall_detector.watch(), contextlib.aclosing(self._upkeep):
             while not stopping.is_set():
                 try:
                     await self._run_iteration()
@@ -97,10 +101,27 @@ class Projector:
                     await self._recover(error, stopping)
                 self.iterations += 1
             await self._after_commit.done()
+        self._waiting.clear()
 
     def unready_reason(self) -> str | None:
-        """Returns why the process is not ready, or None. For `/readyz`."""
-        return "no lanes claimed" if self._lanes is None else self._stall_detector.unready_reason
+        """Returns why the process does not advance, or None. For `/readyz`.
+
+        A projector without lanes is ready if the group has more projectors than lanes.
+        """
+        if self._consumer.awaits_assignment:
+            return "no assignment from the group yet"
+        if self._lanes is None or self._assignment_number != self._consumer.assignment_number:
+            return "no lanes claimed"
+        if not self._lanes and not self._consumer.is_idle:
+            return "none of the assigned partitions is a lane of the projection"
+        if self._stall_detector.unready_reason is None and self._consumer.topic_watch.is_stale:
+            return "kafka does not say whether the topics have changed"
+        return self._stall_detector.unready_reason
+
+    def halted_reason(self) -> str | None:
+        """Returns why a lane of this process is halted, or None. For `/readyz`."""
+        halted = (lane for lane in (self._lanes or {}).values() if lane.halted_why is not None)
+        return next((f"lane {lane.lane} is halted: {lane.halted_why}" for lane in halted), None)
 
     def stalled_reason(self) -> str | None:
         """Returns why the process must be restarted, or None. For `/livez`."""
@@ -110,7 +131,7 @@ class Projector:
         """Returns the position in each partition that the loop reads. Called by the stall detector."""
         if self._lanes is None or self._assignment_number != self._consumer.assignment_number:
             return {}
-        return self._consumer.partition_progress(self._running_lanes().values())
+        return self._consumer.partition_progress(self._reading_lanes().values())
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> EndOffsets:
         """Requests the end of each partition from the broker. Called by the stall detector."""
@@ -120,14 +141,17 @@ class Projector:
         if self._lanes is None or self._assignment_number != self._consumer.assignment_number:
             await self._claim()
             await self._replay()  # before the records that follow in Kafka
-        running = self._running_lanes()
-        fetched = await self._consumer.fetch(running)
-        await self._values.fetch_schemas(
-            record.value for sides in fetched.values() for side in sides for record in side
-        )
+        for lane in self._waiting.pop_ready():
+            self._consumer.resume(lane)
+        reading = self._reading_lanes()
+        fetched = await self._consumer.fetch(reading)
         if self._assignment_number != self._consumer.assignment_number:
             return  # fetched under another assignment, at any offset (docs/guarantees.md#assignment)
-        steps = [await self._step(running[lane], records) for lane, records in fetched.items()]
+        steps = [
+            await self._step(reading[lane], records)
+            for lane, records in fetched.items()
+            if self._knows_schemas(reading[lane], records)
+        ]
         if steps:
             await self._apply(steps)
         if (
@@ -139,9 +163,10 @@ class Projector:
 
     async def _claim(self) -> None:
         self._lanes, number = None, self._consumer.assignment_number
+        self._waiting.clear()
         await self._after_commit.done()
         lanes = await claim_lanes(self._settings, self._consumer, self._store)
-        await self._state_cache.reset(list(lanes), _cut_lanes(lanes))
+        self._state_cache.clear()
         self._lanes, self._assignment_number = lanes, number
         self._show_lanes()
         metrics.set_epochs(lane.epoch for lane in lanes.values())
@@ -160,6 +185,18 @@ class Projector:
     def _running_lanes(self) -> dict[Lane, OwnedLane]:
         return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
 
+    def _reading_lanes(self) -> dict[Lane, OwnedLane]:
+        return {id_: lane for id_, lane in self._running_lanes().items() if id_ not in self._waiting}
+
+    def _knows_schemas(self, lane: OwnedLane, records: tuple[Records, Records]) -> bool:
+        """Returns whether records can be decoded. If not, their lane waits, and fetches them again."""
+        values = [record.value for side in records for record in side]
+        if self._values.knows_schemas(values):
+            return True
+        self._consumer.hold_back(lane)
+        self._waiting.add(lane.lane, values)
+        return False
+
     async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> LaneStep:
         statuses = await self._consumer.fetch_statuses(lane.lane)
         return step(lane, records, statuses, self._values.codec, self._settings.max_consecutive_rejects)
@@ -169,7 +206,8 @@ class Projector:
         try:  # assume that every transfer is new (decision 9)
             await self._write(steps, await self._fold(batch, keys_named_by_balances(batch)))
         except AlreadyListedError:
-            await self._write(steps, await self._fold(batch, transfer_keys(batch)))
+            folded = await self._fold(batch, transfer_keys(batch))
+            await self._write(steps, folded, all_looked_up=True)
         await self._record_applied(lane_step.lane for lane_step in steps)
         lanes = [lane_step.lane for lane_step in steps]
         self._pause_halted([lane for lane in lanes if lane.halted_why is not None])
@@ -185,15 +223,19 @@ class Projector:
             listed = await self._state_cache.listed_transfers(transfer_keys(batch))
             folded, outcomes = replay(batch, accounts, listed, _cut_lanes(self._lanes or {}))
             ids = [id_ for id_, _ in marked]
-            await self._write(steps, folded, list(zip(ids, outcomes, strict=True)))
+            replayed = list(zip(ids, outcomes, strict=True))
+            await self._write(steps, folded, replayed, all_looked_up=True)
 
     async def _write(
         self,
         steps: Sequence[LaneStep],
         folded: FoldResult,
         replayed: Sequence[tuple[int, ReplayOutcome]] = (),
+        *,
+        all_looked_up: bool = False,
     ) -> None:
-        rows = batch_rows(steps, folded, self._settings.currency, replayed)
+        currency = self._settings.currency
+        rows = batch_rows(steps, folded, currency, replayed, all_looked_up=all_looked_up)
         messages = self._encoder.deltas(steps, folded, _now())
         try:
             with metrics.batch_seconds.labels("write").time():
@@ -205,9 +247,13 @@ class Projector:
             raise
         for lane_step in steps:
             lane_step.advance_lane()
-        self._state_cache.store(folded, _cut_lanes(self._lanes or {}))
+        self._state_cache.store(folded)
         metrics.count_batch(folded, [outcome for _, outcome in replayed])
         await self._after_commit.start([lane_step.lane for lane_step in steps], messages)
+
+    async def _halt_changed_topics(self) -> None:
+        lanes, identities = self._running_lanes().values(), self._consumer.topic_watch.identities
+        self._pause_halted(await halt_changed_topics(lanes, identities, self._store))
 
     def _pause_halted(self, halted: Sequence[OwnedLane]) -> None:
         for lane in halted:
@@ -224,11 +270,14 @@ class Projector:
         metrics.lanes.labels("running").set(running)
         metrics.lanes.labels("halted").set(len(self._lanes or {}) - running)
 
-    def _show_disputes(self) -> None:
-        disputes = self._state_cache.disputes
-        metrics.disputed_accounts.set(disputes.disputed)
-        metrics.drifting_accounts.set(disputes.drifting)
-        metrics.unverified_seconds.set(disputes.longest_unverified_ms(_now()) / 1000)
+    async def _show_totals(self) -> None:
+        """Shows the numbers of accounts of the lanes, and starts the work that their rows ask for."""
+        lanes = self._lanes or {}
+        totals = await self._store.totals(list(lanes))
+        metrics.set_totals(totals, _now())
+        await self._upkeep.start(
+            [lanes[id_] for id_ in totals.uncounted], [lanes[id_] for id_ in totals.erasing]
+        )
 
     async def _fold(self, batch: Sequence[Incoming], keys: set[TransferKey]) -> FoldResult:
         with metrics.batch_seconds.labels("load").time():
@@ -241,11 +290,12 @@ class Projector:
         """Writes how far each lane is complete to Postgres, fenced, and publishes it."""
         self._progress_written_at = time.monotonic()
         await self._after_commit.done()
+        await self._halt_changed_topics()
         steps = [await self._step(lane, ([], [])) for lane in self._running_lanes().values()]
         await self._store.move_lanes([lane_step.move for lane_step in steps])
         await self._publisher.publish(self._encoder.progress(steps, _now()))
         await self._record_applied(self._running_lanes().values())
-        self._show_disputes()
+        await self._show_totals()
         running = self._running_lanes()
         if await self._store.any_continued([id_ for id_ in self._lanes or {} if id_ not in running]):
             self._lanes = None  # the next iteration claims them, and reads from the offsets in their rows

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Iterator
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 
 from livebalance.recorder import metrics
 from livebalance.recorder.ledger import Decision, Ledger, Verdict
@@ -12,10 +12,12 @@ from livebalance.recorder.restore import SOURCE_OFFSET, Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
+from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.runtime.process import failpoints
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis
 
@@ -63,7 +65,7 @@ class Partition:
             self.next_offset = Offset(await start_offset() or 0)
         self._ledger = await self._restore.ledger(self.next_offset)
 
-    async def record(self, batch: list[ConsumerRecord]) -> None:
+    async def record(self, batch: list[RawRecord]) -> None:
         """Applies a batch, and commits its balances and offset in a single Kafka transaction."""
         await self._values.fetch_schemas(record.value for record in batch)
         with metrics.seconds.labels("apply").time():
@@ -75,15 +77,17 @@ class Partition:
         self.next_offset, self.newest = next_offset, Millis(batch[-1].timestamp)
         self._count(decisions)
 
-    async def _apply(self, batch: list[ConsumerRecord]) -> list[tuple[Offset, Decision]]:
+    async def _apply(self, batch: list[RawRecord]) -> list[tuple[Offset, Decision]]:
         transfers = list(self._decode(batch))
         if self._ledger.has_unknown_account(transfer for _, _, transfer in transfers):
             # Inside the transaction this read would wait for the transaction itself to end (decision 7).
             await self._restore.read_new_balances(self._ledger)
         return [(offset, self._ledger.apply(offset, key, transfer)) for offset, key, transfer in transfers]
 
-    def _decode(self, batch: list[ConsumerRecord]) -> Iterator[DecodedTransfer]:
+    def _decode(self, batch: list[RawRecord]) -> Iterator[DecodedTransfer]:
         for record in batch:
+            if record.unreadable:
+                raise UnreadableRecordError(record)
             try:
                 transfer = self._values.codec.decode_transfer(record.value or b"")
             except DecodeError as error:

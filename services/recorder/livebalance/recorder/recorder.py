@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Collection, Iterable
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from livebalance.recorder import metrics
 from livebalance.recorder.partition import Partition
@@ -21,6 +21,7 @@ from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgress, StallDetector
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import millis
 
 _POLL_SECONDS = 0.2
@@ -135,7 +136,7 @@ class Recorder:
         if await self._try_step(at, partition.claim(lambda: self._start_offset(at))):
             _log.info("partition claimed", partition=at.partition, next_offset=partition.next_offset)
 
-    async def _record(self, at: TopicPartition, batch: list[ConsumerRecord]) -> None:
+    async def _record(self, at: TopicPartition, batch: list[RawRecord]) -> None:
         await self._try_step(at, self._owned[at].record(batch))
 
     async def _try_step(self, at: TopicPartition, step: Awaitable[None]) -> bool:

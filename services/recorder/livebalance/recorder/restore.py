@@ -1,6 +1,6 @@
 """Restores a partition's ledger from Kafka: balances, and the transfer ids before the next offset."""
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 
 from livebalance.recorder.ledger import NO_OFFSET, Ledger
 from livebalance.recorder.settings import RecorderSettings
@@ -8,10 +8,11 @@ from livebalance.runtime import logs
 from livebalance.runtime.kafka.reader import read_range
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import AccountId, Lane, Offset
-from livebalance.wire.kafka.record import rejection_reason
+from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance
 
 SOURCE_OFFSET = "source-offset"  # header of a balance record: offset of the last transfer in it
+_MAX_DIGITS = 20  # of an int64
 
 _log = logs.get("recorder")
 
@@ -31,7 +32,7 @@ class Restore:
         ledger = Ledger(self._settings.duplicate_window_offsets)
         await self.read_new_balances(ledger)
 
-        def on_record(record: ConsumerRecord) -> None:
+        def on_record(record: RawRecord) -> None:
             try:
                 transfer = self._values.codec.decode_transfer(record.value or b"")
             except DecodeError:
@@ -53,7 +54,7 @@ class Restore:
     async def read_new_balances(self, ledger: Ledger) -> None:
         """Restores the balances that were written since the last call. Raises TimeoutError."""
 
-        def on_record(record: ConsumerRecord) -> None:
+        def on_record(record: RawRecord) -> None:
             self._restore_balance(ledger, record)
 
         self._balances_offset = await read_range(
@@ -65,22 +66,17 @@ class Restore:
             prepare=self._values.fetch_schemas,
         )
 
-    def _restore_balance(self, ledger: Ledger, record: ConsumerRecord) -> None:
-        if record.value is None:
-            ledger.remove(AccountId((record.key or b"").decode(errors="replace")))
-            return
-        try:
-            balance = self._values.codec.decode_balance(record.value)
-        except DecodeError as error:
-            reason: str | None = str(error)
-        else:
-            reason = rejection_reason(balance, record.key)
-        if reason:
-            _log.warning("balance rejected", partition=record.partition, offset=record.offset, reason=reason)
+    def _restore_balance(self, ledger: Ledger, record: RawRecord) -> None:
+        balance = decode_balance(record, self._values.codec)
+        if isinstance(balance, Erasure):
+            ledger.remove(balance.account)
+        elif isinstance(balance, Rejected):
+            at, reason = record.offset, balance.reason
+            _log.warning("balance rejected", partition=record.partition, offset=at, reason=reason)
         else:
             ledger.restore(balance, _source_offset(record))
 
 
-def _source_offset(record: ConsumerRecord) -> Offset:
-    header = dict(record.headers).get(SOURCE_OFFSET, b"")
-    return Offset(int(header)) if header.isdigit() else NO_OFFSET
+def _source_offset(record: RawRecord) -> Offset:
+    header = dict(record.headers).get(SOURCE_OFFSET.encode()) or b""
+    return Offset(int(header)) if header.isdigit() and len(header) < _MAX_DIGITS else NO_OFFSET

@@ -43,6 +43,7 @@ OTHER_VARIABLES = {
     "PAGE_TLS": "balancer: a `tls` directive, as in `deploy/Caddyfile`",
     "PARENT_PID": "`make`: id of the process with which the demo ends",
     "SCREENSHOT": "tests: file for a screenshot of the page",
+    "SIMULATION_SEED": "tests: first seed of the simulated pipeline; none: random, and printed",
     "PORT": "`docker compose`: port of the page",
     "POSTGRES_OWNER": "migrations: URL of the database for the role that owns it (a secret)",
     "PROMETHEUS_PORT": "`docker compose`: port of Prometheus",

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Collection
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from livebalance.wire.kafka.raw_record import RawRecord
 
 _NEWER_WAIT_MS = 2  # time for the broker to hand out the records after those that are already fetched
 _REBALANCE_SECONDS = 1.0  # a fetch that takes this much longer than its own wait is cancelled
 
-Fetched = dict[TopicPartition, list[ConsumerRecord]]
+Fetched = dict[TopicPartition, list[RawRecord]]
 
 
 async def fetch_evenly(

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.wire.identity import Offset
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis
 
 _WAIT_MS = 20  # longest wait of a fetch for records that do not exist yet
 
-OnRecord = Callable[[ConsumerRecord], None]
+OnRecord = Callable[[RawRecord], None]
 Prepare = Callable[[Iterable[bytes | None]], Awaitable[None]]  # fetches the schemas of values (decision 15)
 
 
@@ -37,6 +39,7 @@ async def read_range(
     Raises:
         TimeoutError: The end was not reached within `timeout_seconds`.
         KafkaError: The broker is unavailable or refuses the request.
+        UnreadableRecordError: A record is damaged.
     """
     if end is not None and start >= end:
         return start
@@ -73,11 +76,45 @@ async def _read(
                 await prepare(record.value for record in records)
             for record in records:
                 if end is None or record.offset < end:
+                    if record.unreadable:
+                        raise UnreadableRecordError(record)
                     on_record(record)
         end = consumer.highwater(partition) if end is None else end
         reached: int = await consumer.position(partition)
         if end is not None and reached >= end:
             return reached
+
+
+async def read_next(
+    kafka: Broker, partition: TopicPartition, offset: int, timeout_seconds: float
+) -> RawRecord | None:
+    """Returns the first committed record from `offset` on, None if there is none. It may be unreadable.
+
+    Raises:
+        TimeoutError: The broker did not answer within `timeout_seconds`.
+        KafkaError: The broker is unavailable, refuses the request, or does not hold `offset`.
+    """
+    consumer = AIOKafkaConsumer(
+        **kafka.options,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=_WAIT_MS,
+    )
+    async with asyncio.timeout(timeout_seconds):
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            end = (await consumer.end_offsets([partition]))[partition]
+            consumer.seek(partition, offset)
+            while await consumer.position(partition) < end:
+                fetched = await consumer.getmany(partition, timeout_ms=_WAIT_MS, max_records=1)
+                if records := fetched.get(partition):
+                    record: RawRecord = records[0]
+                    return record
+        finally:
+            await consumer.stop()
+    return None
 
 
 async def offsets_for_time(

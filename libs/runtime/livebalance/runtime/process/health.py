@@ -34,15 +34,15 @@ class _Server(uvicorn.Server):
 # Takes the body of a POST request, and returns status, content type and body of the response.
 PostHandler = Callable[[bytes], tuple[int, str, bytes]]
 MAX_BODY_BYTES = 4096
+EXCLUDE_HALTED = b"exclude=halted"  # query of /readyz for rollouts, which must not wait for an operator
 
 
-def _response(path: str, live: Probe, ready: Probe) -> tuple[int, str, bytes]:
+def _response(path: str, query: bytes, live: Probe, ready: Probe, halted: Probe) -> tuple[int, str, bytes]:
     if path == "/metrics":
         return 200, metrics.CONTENT_TYPE, metrics.render()
-    probe = {"/livez": live, "/readyz": ready}.get(path)
-    if probe is None:
+    if path not in {"/livez", "/readyz"}:
         return 404, "text/plain", b"not found\n"
-    reason = probe()
+    reason = live() if path == "/livez" else ready() or (None if query == EXCLUDE_HALTED else halted())
     return (200, "text/plain", b"ok\n") if reason is None else (503, "text/plain", f"{reason}\n".encode())
 
 
@@ -63,6 +63,8 @@ async def run_server(
     live: Probe,
     ready: Probe,
     post_handlers: Mapping[str, PostHandler] = MappingProxyType({}),
+    *,
+    halted: Probe = lambda: None,
 ) -> AsyncIterator[None]:
     """Serves the probes and metrics while the block runs.
 
@@ -72,6 +74,7 @@ async def run_server(
         live: Probe of /livez.
         ready: Probe of /readyz.
         post_handlers: Handlers of POST requests, by path.
+        halted: Probe of what waits for an operator. /readyz asks it too, `/readyz?exclude=halted` does not.
     """
     host, port = address
     if port == 0:
@@ -86,7 +89,9 @@ async def run_server(
         if handler:
             status, content_type, body = handler(await _read_body(receive))
         else:
-            status, content_type, body = _response(scope["path"], live, unready_reason)
+            status, content_type, body = _response(
+                scope["path"], scope["query_string"], live, unready_reason, halted
+            )
         headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

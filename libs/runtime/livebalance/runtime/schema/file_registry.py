@@ -15,6 +15,9 @@ BALANCE_ID = SchemaId(2)
 class SchemaRegistry(KnownSchemas, Protocol):
     """Looks up schemas without waiting. Unknown schemas are fetched before (decision 15)."""
 
+    def knows_schemas(self, values: Iterable[bytes | None]) -> bool:
+        """Returns whether `fetch_schemas` has nothing to fetch for these values."""
+
     async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
         """Fetches the schemas of values that are not known yet. Raises RegistryUnavailableError."""
 
@@ -38,6 +41,10 @@ class FileRegistry:
     def own_id(self, kind: Kind) -> SchemaId:
         """Returns the id of the schema that values of this kind are written with."""
         return TRANSFER_ID if kind == "transfer" else BALANCE_ID
+
+    def knows_schemas(self, values: Iterable[bytes | None]) -> bool:
+        """Returns True: there are no further schemas."""
+        return True
 
     async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
         """Does nothing: there are no further schemas."""

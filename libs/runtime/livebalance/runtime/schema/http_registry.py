@@ -27,6 +27,8 @@ _TIMEOUT_SECONDS = 5.0  # per request
 _ATTEMPTS = 3
 _UNKNOWN_SECONDS = 60.0  # until an unknown id is requested again
 _MAX_SCHEMAS = 10_000  # cached; a new schema replaces the oldest
+# A value can name any id, even one that the registry cannot parse.
+_NO_SUCH_ID = HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY
 _JSON = "application/vnd.schemaregistry.v1+json"
 _OWN_SCHEMAS: dict[Kind, tuple[str, Schema]] = {
     "transfer": (avro.TRANSFER_SCHEMA_TEXT, avro.TRANSFER_SCHEMA),
@@ -64,13 +66,17 @@ class HttpRegistry:
         """Returns the id of our registered schema. `register` must have returned before."""
         return self._own_ids[kind]
 
+    def knows_schemas(self, values: Iterable[bytes | None]) -> bool:
+        """Returns whether `fetch_schemas` has nothing to fetch for these values."""
+        return not self._missing(values)
+
     async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
         """Fetches the schemas of values that are not cached. Raises RegistryUnavailableError."""
-        now = time.monotonic()
-        missing = {
-            id_ for value in values if (id_ := _schema_id(value)) is not None and self._is_due(id_, now)
-        }
-        await asyncio.gather(*map(self._fetch_once, missing))
+        await asyncio.gather(*map(self._fetch_once, self._missing(values)))
+
+    def _missing(self, values: Iterable[bytes | None]) -> set[SchemaId]:
+        now, ids = time.monotonic(), set(map(_schema_id, values))
+        return {id_ for id_ in ids if id_ is not None and self._is_due(id_, now)}
 
     def _is_due(self, id_: SchemaId, now: float) -> bool:
         return id_ not in self._schemas or self._retry_at.get(id_, now + 1) <= now
@@ -111,7 +117,7 @@ class HttpRegistry:
 
     @stamina.retry(on=RegistryUnavailableError, attempts=_ATTEMPTS, timeout=3 * _TIMEOUT_SECONDS)
     async def _request(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
-        """Returns the JSON object of the answer, or None for 404."""
+        """Returns the JSON object of the answer, or None if the registry has no such object."""
         secure = tls_context(self._ca) if self._ca else True
         try:
             async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False, verify=secure) as client:
@@ -120,10 +126,10 @@ class HttpRegistry:
                 )
         except httpx.HTTPError as error:
             raise RegistryUnavailableError(f"schema registry: {error or type(error).__name__}") from error
+        if answer.status_code in (_NO_SUCH_ID if method == "GET" else (HTTPStatus.NOT_FOUND,)):
+            return None
         if answer.status_code in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
             raise StartupError(f"the schema registry rejects our schema: {answer.text[:200]}")
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            return None
         if not answer.is_success:
             raise RegistryUnavailableError(f"schema registry: {answer.status_code} {answer.text[:200]}")
         return _object(answer)

@@ -24,6 +24,10 @@ class Values:
         }
         self._registry = None if plain else registry
 
+    def knows_schemas(self, values: Iterable[bytes | None]) -> bool:
+        """Returns whether these values can be decoded, or rejected, without `fetch_schemas`."""
+        return self._registry is None or self._registry.knows_schemas(values)
+
     async def fetch_schemas(self, values: Iterable[bytes | None]) -> None:
         """Fetches the schemas of values. Called before the values are decoded.
 

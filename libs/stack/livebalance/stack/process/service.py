@@ -28,8 +28,8 @@ class Service:
         return f"{self.kind}-{self.number}"
 
     async def is_ready(self) -> bool:
-        """Tells whether /readyz answers 200."""
-        return await responds(self.port, ready.PATH)
+        """Tells whether /readyz answers 200, apart from what waits for an operator."""
+        return await responds(self.port, f"{ready.PATH}?exclude=halted")
 
 
 def create_service(

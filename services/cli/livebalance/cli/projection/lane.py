@@ -14,17 +14,22 @@ from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import operator_connection
 from livebalance.readmodel import operator_actions
 from livebalance.readmodel.operator_actions import ContinuedLane, LaneOffsets
+from livebalance.readmodel.rows import QuarantineRow, quarantine_row
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.kafka.reader import read_next
+from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.wire.identity import Lane, Offset
 
 _FAILURE = "the lane was not continued"
+_SKIP_FAILURE = "no record was skipped"
 _KAFKA_TIMEOUT_SECONDS = 10.0
 
-app = typer.Typer(help="Let a halted lane (one partition of both topics) continue.", no_args_is_help=True)
+app = typer.Typer(help="Decide about a halted lane (one partition of both topics).", no_args_is_help=True)
 
 
 @app.callback()
 def lane() -> None:
-    """Let a halted lane (one partition of both topics) continue."""
+    """Decide about a halted lane (one partition of both topics)."""
 
 
 @app.command("continue")
@@ -35,7 +40,7 @@ def continue_lane(
         bool,
         typer.Option(
             "--from-first",
-            help="Read from the first records that the topics have now, in a new epoch. "
+            help="Read from the first records of the topics that exist now, in a new epoch. "
             "By default the lane continues at its offsets.",
         ),
     ] = False,
@@ -56,6 +61,58 @@ def continue_lane(
     typer.echo(f"Lane {number} continues. It was halted: {continued.halted_why}.{epoch}")
 
 
+@app.command()
+def skip(
+    number: Annotated[int, typer.Argument(metavar="LANE", min=0, max=2**31 - 1, help="Number of the lane.")],
+    topic: Annotated[str, typer.Option(help="Topic of the record: that of transfers, or that of balances.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Move a halted lane past the next record of a topic, and keep the record in the quarantine.
+
+    The lane stays halted: let it continue afterwards. `livebalance quarantine replay` applies the record
+    later, if it can be applied.
+    """
+    skipped = asyncio.run(_skip(Lane(number), topic, reason))
+    if as_json:
+        typer.echo(json.dumps({"lane": number, "topic": topic, "offset": skipped.source_offset}))
+        return
+    typer.echo(f"Skipped {topic}/{number}@{skipped.source_offset}. Lane {number} is still halted.")
+
+
+async def _skip(number: Lane, topic: str, reason: str) -> QuarantineRow:
+    """Raises UserError."""
+    settings = addresses.kafka()
+    topics = [settings.transfers_topic, settings.balances_topic]
+    if topic not in topics:
+        raise UserError(f"{_SKIP_FAILURE}: the topics are {topics[0]} and {topics[1]}")
+    async with operator_connection(_SKIP_FAILURE) as connection:
+        offsets = await operator_actions.halted_offsets(connection, number)
+    if offsets is None:
+        raise UserError(f"{_SKIP_FAILURE}: lane {number} is not halted, or does not exist")
+    of_transfers = topic == settings.transfers_topic
+    offset = offsets.transfers if of_transfers else offsets.balances
+    row = await _next_record(settings, TopicPartition(topic, number), offset)
+    following = Offset(row.source_offset + 1)
+    becomes = offsets._replace(transfers=following) if of_transfers else offsets._replace(balances=following)
+    async with operator_connection(_SKIP_FAILURE) as connection:
+        if not await operator_actions.skip_record(connection, row, offsets, becomes, reason):
+            raise UserError(f"{_SKIP_FAILURE}: lane {number} is no longer halted at the same offsets")
+    return row
+
+
+async def _next_record(settings: ServiceSettings, partition: TopicPartition, offset: Offset) -> QuarantineRow:
+    """Returns the next record of a partition as a row of the quarantine. Raises UserError."""
+    try:
+        raw = await read_next(settings.broker, partition, offset, _KAFKA_TIMEOUT_SECONDS)
+    except (KafkaError, OSError) as cause:  # includes TimeoutError
+        raise UserError(f"{_SKIP_FAILURE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
+    if raw is None:
+        raise UserError(f"{_SKIP_FAILURE}: {partition.topic} has no record at {offset} or after it")
+    reason = "skipped by an operator" + (f"; cannot be read: {raw.unreadable}" if raw.unreadable else "")
+    return quarantine_row(raw, reason, "skipped")
+
+
 async def _continue(number: Lane, from_first: bool, reason: str) -> ContinuedLane:
     """Raises UserError."""
     start = await _first_offsets(number) if from_first else None
@@ -74,10 +131,17 @@ async def _first_offsets(number: Lane) -> LaneOffsets:
     consumer = AIOKafkaConsumer(**settings.broker.options, enable_auto_commit=False)
     try:
         async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
+            topics = await read_topic_identities(settings.broker, [at.topic for at in partitions])
             await consumer.start()
             offsets = await consumer.beginning_offsets(partitions)
     except (KafkaError, OSError) as cause:  # includes TimeoutError
         raise UserError(f"{_FAILURE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
     finally:
         await consumer.stop()
-    return LaneOffsets(*(Offset(offsets[partition]) for partition in partitions))
+    transfers, balances = partitions
+    return LaneOffsets(
+        Offset(offsets[transfers]),
+        Offset(offsets[balances]),
+        topics[transfers.topic].id,
+        topics[balances.topic].id,
+    )

@@ -37,7 +37,7 @@ def list_records(
     reason: Annotated[str | None, typer.Option(help="Only records whose reason contains this text.")] = None,
     state: Annotated[
         str | None,
-        typer.Option(help="Only records in this state: held, replay, applied, duplicate, stale, …"),
+        typer.Option(help="Only records in this state: held, skipped, replay, applied, duplicate, stale, …"),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of records.")] = 50,
     as_json: AsJson = False,
@@ -57,7 +57,8 @@ def list_records(
 @app.command()
 def replay(
     ids: Annotated[
-        list[int], typer.Argument(metavar="ID...", min=1, max=_MAX_ID, help="Records in the state held.")
+        list[int],
+        typer.Argument(metavar="ID...", min=1, max=_MAX_ID, help="Records in the state held or skipped."),
     ],
     reason: Reason,
     as_json: AsJson = False,
@@ -96,6 +97,7 @@ def _object(record: QuarantinedRecord) -> dict[str, Any]:
         **record._asdict(),
         "kafka_time": format_rfc3339(record.kafka_time),
         "key": _printable(record.key),
+        "headers": [[_printable(name), _printable(value)] for name, value in record.headers],
     }
 
 
@@ -105,6 +107,6 @@ def _line(record: QuarantinedRecord) -> str:
     return f"{record.id:>6}  {record.state:<9}  {position}  {time}  {key}  {record.reason}"
 
 
-def _printable(key: bytes | None) -> str | None:
-    """Escapes a key, so that its bytes cannot control a terminal."""
-    return None if key is None else ascii(key.decode("utf-8", "backslashreplace"))[1:-1]
+def _printable(value: bytes | None) -> str | None:
+    """Escapes bytes of a record, so that they cannot control a terminal."""
+    return None if value is None else ascii(value.decode("utf-8", "backslashreplace"))[1:-1]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from livebalance.cli import addresses
@@ -17,6 +17,7 @@ from livebalance.runtime.kafka.topics import SourceTopics, describe_topics, topi
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.codec import Kind
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import millis
 
 TIMEOUT_SECONDS = 20.0  # for each topic
@@ -118,11 +119,11 @@ async def _offsets(
 
 async def _newest(
     consumer: AIOKafkaConsumer, reports: Mapping[TopicPartition, PartitionReport], limit: int
-) -> list[ConsumerRecord]:
+) -> list[RawRecord]:
     """Returns about `limit` records, equally many of each partition, without records of open transactions."""
     for partition, report in reports.items():
         consumer.seek(partition, max(report.first, report.next - max(1, limit // len(reports))))
-    records: list[ConsumerRecord] = []
+    records: list[RawRecord] = []
     while any([await consumer.position(partition) < report.next for partition, report in reports.items()]):
         batches = await consumer.getmany(timeout_ms=_POLL_MS)
         records += [record for batch in batches.values() for record in batch]

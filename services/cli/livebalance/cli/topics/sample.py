@@ -2,32 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.codec import Codec, Kind
-from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
-
-
-class RawRecord(Protocol):
-    """A record of Kafka."""
-
-    @property
-    def partition(self) -> int:
-        """The number of its partition."""
-
-    @property
-    def offset(self) -> int:
-        """Its offset."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its value."""
+from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance, decode_transfer
+from livebalance.wire.kafka.record import Balance, Transfer
 
 
 class Sample(NamedTuple):
@@ -45,33 +25,19 @@ def decode_sample(kind: Kind, records: Iterable[RawRecord], codec: Codec) -> Sam
     """Decodes records, in the order in which they were read."""
     count, erasures, newest = 0, 0, None
     rejected, first_rejected, partitions = Counter[str](), dict[str, str](), dict[AccountId, int]()
+    decode = decode_transfer if kind == "transfer" else decode_balance
     for record in records:
         count += 1
-        if kind == "balance" and record.value is None:
+        decoded = decode(record, codec)
+        if isinstance(decoded, Erasure):
             erasures += 1
-            continue
-        decoded = _decode(kind, record, codec)
-        if isinstance(decoded, str):
-            rejected[decoded] += 1
-            first_rejected.setdefault(decoded, f"{record.partition}@{record.offset}")
+        elif isinstance(decoded, Rejected):
+            rejected[decoded.reason] += 1
+            first_rejected.setdefault(decoded.reason, f"{record.partition}@{record.offset}")
         else:
             newest = decoded
             partitions[decoded.account] = record.partition
     return Sample(count, newest, erasures, rejected, first_rejected, partitions)
-
-
-def _decode(kind: Kind, record: RawRecord, codec: Codec) -> Transfer | Balance | str:
-    """Returns the decoded record, or the reason why it would be rejected."""
-    if record.value is None:
-        return "no value"
-    try:
-        if kind == "transfer":
-            decoded: Transfer | Balance = codec.decode_transfer(record.value)
-        else:
-            decoded = codec.decode_balance(record.value)
-    except DecodeError as error:
-        return str(error)
-    return rejection_reason(decoded, record.key) or decoded
 
 
 def split_accounts(transfers: Sample, balances: Sample) -> dict[AccountId, tuple[int, int]]:

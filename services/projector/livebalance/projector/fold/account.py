@@ -81,11 +81,17 @@ class Account:
         self.transfer_count += 1
         if self.transfer_id == transfer.id:
             self._verify(self.posted_total)
+        else:
+            self._wait()
 
-    def apply_balance(self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis) -> None:
+    def apply_balance(
+        self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis, *, cut: bool = False
+    ) -> None:
         """Replaces the balance by a balance of a higher version.
 
         `named_total` is the running sum at the transfer that the balance names; None: it is not listed yet.
+        `cut`: the lane was not read from its start. Then the balance of an account without transfers does not
+        wait, because its transfer may be from before the start.
         """
         self._advance(at)
         self.balances_offset = offset
@@ -94,8 +100,8 @@ class Account:
         self.named_total = None
         if named_total is not None:
             self._verify(named_total)
-        elif self.unverified_since is None:
-            self.unverified_since = self.recorded_at
+        elif not cut or self.opening is not None or self.transfer_count:
+            self._wait()
 
     def has_balance(self, balance: Balance) -> bool:
         """Returns whether `balance` equals the current balance."""
@@ -125,6 +131,11 @@ class Account:
     def _advance(self, at: Millis) -> None:
         self.revision = Revision(self.revision + 1)
         self.recorded_at = max(self.recorded_at, at)
+
+    def _wait(self) -> None:
+        """Notes since when the balance waits for its transfer, if it does."""
+        if self.amount is not None and self.named_total is None and self.unverified_since is None:
+            self.unverified_since = self.recorded_at
 
     def _verify(self, named_total: Money) -> None:
         assert self.amount is not None, "an account that names a transfer has a balance"
@@ -157,8 +168,11 @@ class Account:
             None if self.disputed_since is None else format_rfc3339(self.disputed_since),
         )
 
-    def row(self, from_: Revision, currency: str | None) -> BalanceRow:
-        """Returns the row to write over the stored row at revision `from_`."""
+    def row(self, from_: Revision, currency: str | None, erased_revision: Revision) -> BalanceRow:
+        """Returns the row to write over the stored row at revision `from_`.
+
+        `erased_revision` is that of an erasure since then; 0: there was none.
+        """
         return BalanceRow(
             self.id,
             from_,
@@ -181,6 +195,7 @@ class Account:
             self.transfers_offset,
             self.balances_offset,
             self.recorded_at,
+            erased_revision,
         )
 
 

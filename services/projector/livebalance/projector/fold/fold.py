@@ -5,9 +5,19 @@ from dataclasses import dataclass, field
 
 from livebalance.projector.fold.account import Account
 from livebalance.projector.fold.lane import LaneStep
-from livebalance.projector.fold.records import Erasure, Incoming, Rejected, quarantine_row
-from livebalance.readmodel.rows import BatchRows, ListedTransfer, QuarantineRow, ReplayOutcome, TransferRow
-from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
+from livebalance.projector.fold.records import Incoming
+from livebalance.projector.fold.totals import lane_differences
+from livebalance.readmodel.rows import (
+    BatchRows,
+    ListedTransfer,
+    QuarantineRow,
+    ReplayOutcome,
+    Totals,
+    TransferRow,
+    quarantine_row,
+)
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import ZERO, Money
 from livebalance.wire.timestamp import Millis
@@ -25,8 +35,14 @@ class Change:
 
     from_: Revision
     account: Account
+    before: Account | None = None  # None: it did not exist
     transfers: list[TransferRow] = field(default_factory=list)
-    erased: bool = False
+    erased_revision: Revision = INITIAL_REVISION  # of the last erasure in the batch; 0: there was none
+
+    @property
+    def erased(self) -> bool:
+        """Whether the batch erases the account."""
+        return self.erased_revision != INITIAL_REVISION
 
 
 @dataclass(slots=True)
@@ -138,12 +154,12 @@ class _Fold:
     def _apply(self, record: Incoming) -> None:
         content = record.content
         if isinstance(content, Rejected):
-            self._quarantined.append(quarantine_row(record, content.reason))
+            self._quarantined.append(quarantine_row(record.raw, content.reason))
             return
         change = self._change(content.account, record)
         if change.account.lane != record.lane:
             reason = f"the account belongs to lane {change.account.lane}"
-            self._quarantined.append(quarantine_row(record, reason))
+            self._quarantined.append(quarantine_row(record.raw, reason))
         elif isinstance(content, Transfer):
             self._apply_transfer(change, content, record)
         elif isinstance(content, Balance):
@@ -156,7 +172,7 @@ class _Fold:
         if change is None:
             stored = self._accounts.get(id_)
             account = Account(id_, record.lane) if stored is None else stored.clone()
-            change = self._changes[id_] = Change(account.revision, account)
+            change = self._changes[id_] = Change(account.revision, account, stored)
         return change
 
     def _apply_transfer(self, change: Change, transfer: Transfer, record: Incoming) -> None:
@@ -183,14 +199,15 @@ class _Fold:
         elif (earlier.amount, earlier.occurred_at) == (transfer.amount, transfer.time_ms):
             self._duplicates += 1
         else:
-            self._quarantined.append(quarantine_row(record, OTHER_TRANSFER))
+            self._quarantined.append(quarantine_row(record.raw, OTHER_TRANSFER))
             account.dispute(OTHER_TRANSFER, record.at)
 
     def _apply_balance(self, change: Change, balance: Balance, record: Incoming) -> None:
         account = change.account
         if account.version is None or balance.version > account.version:
             offset = self._highest_offset(account.balances_offset, record)
-            account.apply_balance(balance, self._named_total(change, balance), offset, record.at)
+            cut = account.lane in self._cut_lanes
+            account.apply_balance(balance, self._named_total(change, balance), offset, record.at, cut=cut)
         elif account.has_balance(balance):
             self._duplicates += 1
         else:
@@ -227,7 +244,7 @@ class _Fold:
 
     def _apply_erasure(self, change: Change, erasure: Erasure, record: Incoming) -> None:
         change.account.erase(record.offset, record.at)
-        change.erased = True
+        change.erased_revision = change.account.revision
         change.transfers.clear()
         kafka_key = erasure.account.encode()
         self._quarantined = [
@@ -242,14 +259,22 @@ def batch_rows(
     folded: FoldResult,
     currency: str | None,
     replayed: Sequence[tuple[int, ReplayOutcome]] = (),
+    *,
+    all_looked_up: bool = False,
 ) -> BatchRows:
-    """Returns the rows to write for a batch, in a single transaction."""
+    """Returns the rows to write for a batch, in a single transaction.
+
+    `all_looked_up`: the transfers are known to be new; any that are stored under their ids are erased.
+    """
     changes = folded.changes.values()
+    differences = lane_differences((change.before, change.account) for change in changes)
+    moves = (step.move for step in steps)
     return BatchRows(
-        [step.move for step in steps],
-        [change.account.row(change.from_, currency) for change in changes],
+        [move._replace(**differences.get(move.lane, Totals())._asdict()) for move in moves],
+        [change.account.row(change.from_, currency, change.erased_revision) for change in changes],
         [change.account.id for change in changes if change.erased],
         [row for change in changes for row in change.transfers],
         folded.quarantined,
         replayed,
+        all_looked_up,
     )

@@ -1,12 +1,13 @@
 """A lane that this process owns, and the step that a fetch moves it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import NamedTuple
+from uuid import UUID
 
 from livebalance.projector.fold.records import (
     Incoming,
-    KafkaRecord,
     decode_and_merge,
     fingerprint,
     limit_consecutive_rejects,
@@ -14,6 +15,7 @@ from livebalance.projector.fold.records import (
 from livebalance.readmodel.rows import LaneMove, LaneRow
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis
 
 
@@ -33,12 +35,18 @@ class LaneSide:
     next: Offset
     last: Offset | None  # the last record read before the claim
     fingerprint: bytes | None  # of the record at `last`
+    topic_id: UUID | None = None  # Kafka's id of the topic that `next` is of; None: unknown
     applied_at: Millis | None = None  # Kafka's time of the last record applied
 
     @property
     def seek_offset(self) -> Offset:
         """The offset to fetch from: the last record is read again, to compare its fingerprint."""
         return self.next if self.last is None else self.last
+
+    def forget_deleted(self, first: int) -> None:
+        """Forgets the last record if the topic begins behind it: it cannot be read again, and need not be."""
+        if self.last is not None and self.last < first:
+            self.last, self.fingerprint = None, None
 
 
 @dataclass(slots=True)
@@ -52,7 +60,8 @@ class OwnedLane:
     balances: LaneSide
     halted_why: str | None
     from_start: bool = True  # the lane was read from its first record
-    rejects: int = 0  # consecutive rejected records, up to the last record read
+    # Consecutive rejected records of each topic, up to the last record read.
+    rejects: Mapping[str, int] = field(default_factory=dict)
 
 
 class Checkpoint(NamedTuple):
@@ -70,7 +79,7 @@ class LaneStep(NamedTuple):
     lane: OwnedLane
     records: Sequence[Incoming]
     move: LaneMove
-    rejects: int
+    rejects: Mapping[str, int]
     applied_at: tuple[Millis | None, Millis | None]
 
     def advance_lane(self) -> None:
@@ -86,11 +95,43 @@ def owned_lane(row: LaneRow, transfers_topic: str, balances_topic: str) -> Owned
         row.lane,
         row.generation,
         row.epoch,
-        LaneSide(transfers_topic, row.transfers_next, row.transfers_last, row.transfers_fingerprint),
-        LaneSide(balances_topic, row.balances_next, row.balances_last, row.balances_fingerprint),
+        LaneSide(
+            transfers_topic,
+            row.transfers_next,
+            row.transfers_last,
+            row.transfers_fingerprint,
+            row.transfers_topic_id,
+        ),
+        LaneSide(
+            balances_topic,
+            row.balances_next,
+            row.balances_last,
+            row.balances_fingerprint,
+            row.balances_topic_id,
+        ),
         row.halted_why,
         row.from_start,
     )
+
+
+def changed_topic_reason(
+    side: LaneSide, topic_id: UUID | None, partitions: int, built_from: int
+) -> str | None:
+    """Returns why a topic is not the topic that the lane has read; None if it is (decision 19).
+
+    Args:
+        side: The lane's partition of the topic.
+        topic_id: The topic's id now; None: unknown.
+        partitions: The topic's number of partitions now.
+        built_from: The number of partitions that the projection was built from.
+    """
+    if partitions != built_from:
+        return (
+            f"the topic {side.topic} has {partitions} partitions, the projection was built from {built_from}"
+        )
+    if None not in (topic_id, side.topic_id) and topic_id != side.topic_id:
+        return f"{side.topic} has another topic id now: the topic was recreated"
+    return None
 
 
 def unreadable_reason(side: LaneSide, first: int, end: int) -> str | None:
@@ -104,7 +145,7 @@ def unreadable_reason(side: LaneSide, first: int, end: int) -> str | None:
 
 def step(
     lane: OwnedLane,
-    records: tuple[Sequence[KafkaRecord], Sequence[KafkaRecord]],
+    records: tuple[Sequence[RawRecord], Sequence[RawRecord]],
     statuses: tuple[FetchStatus, FetchStatus],
     codec: Codec,
     max_consecutive_rejects: int,
@@ -119,9 +160,13 @@ def step(
             _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec
         )
     )
-    applicable, rejects = limit_consecutive_rejects(merged, lane.rejects, max_consecutive_rejects)
-    if rejects > max_consecutive_rejects:
-        halt = f"more than {max_consecutive_rejects} consecutive records were rejected"
+    readable = [*takewhile(lambda record: record.raw.unreadable is None, merged)]
+    if len(readable) < len(merged):
+        halt = _unreadable_record(merged[len(readable)].raw)
+    applicable, rejects = limit_consecutive_rejects(readable, lane.rejects, max_consecutive_rejects)
+    for topic, count in rejects.items():
+        if count > max_consecutive_rejects:
+            halt = f"more than {max_consecutive_rejects} consecutive records of {topic} were rejected"
     checkpoints = _checkpoint(lane.transfers, applicable), _checkpoint(lane.balances, applicable)
     complete = [
         _complete_as_of(checkpoint, status) for checkpoint, status in zip(checkpoints, statuses, strict=True)
@@ -164,7 +209,7 @@ def _move(
     )
 
 
-def _replaced_record(side: LaneSide, records: Sequence[KafkaRecord]) -> str | None:
+def _replaced_record(side: LaneSide, records: Sequence[RawRecord]) -> str | None:
     """Returns why the lane must halt if the last record read before the claim is another record now."""
     last = records[0] if records else None
     if last is None or last.offset != side.last or last.offset >= side.next:
@@ -174,7 +219,11 @@ def _replaced_record(side: LaneSide, records: Sequence[KafkaRecord]) -> str | No
     return f"{side.topic} holds another record at {last.offset} now: the topic was recreated"
 
 
-def _unapplied(side: LaneSide, records: Sequence[KafkaRecord]) -> Sequence[KafkaRecord]:
+def _unreadable_record(raw: RawRecord) -> str:
+    return f"{raw.topic} cannot be read at {raw.offset}: {raw.unreadable}"
+
+
+def _unapplied(side: LaneSide, records: Sequence[RawRecord]) -> Sequence[RawRecord]:
     if not records or records[0].offset >= side.next:
         return records
     return [record for record in records if record.offset >= side.next]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -17,16 +17,19 @@ from livebalance.runtime.kafka.fetch import fetch, fetch_evenly
 from livebalance.runtime.kafka.lag import Lag
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgress
+from livebalance.runtime.kafka.topic_watch import TopicWatch
 from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis
 
 _BROKER_TIMEOUT_SECONDS = 5.0
 _COMMIT_TIMEOUT_SECONDS = 1.0
+_METADATA_AGE_MS = 5_000  # after which the group assigns partitions that are new, or of a new topic
 _NO_LIMIT = 2**31 - 1
 
 _log = logs.get("consumer")
 
-Records = list[ConsumerRecord]
+Records = list[RawRecord]
 
 
 class PartitionState(NamedTuple):
@@ -45,6 +48,7 @@ class LaneConsumer:
         self._settings = settings
         self._topics = settings.transfers_topic, settings.balances_topic
         self._assignment = RebalanceListener()
+        self.topic_watch = TopicWatch(settings.broker, self._topics)
         self._admin = AIOKafkaAdminClient(**settings.broker.options)
         self._consumer = AIOKafkaConsumer(
             **settings.broker.options,
@@ -61,6 +65,7 @@ class LaneConsumer:
             max_poll_interval_ms=_NO_LIMIT,  # the fence keeps owners apart; StallDetector ends a stalled loop
             fetch_max_wait_ms=250,
             retry_backoff_ms=250,
+            metadata_max_age_ms=_METADATA_AGE_MS,
         )
         self._lag = Lag(self._consumer, metrics.lag)
         self._has_backlog = False  # the last fetch may have left records in the client
@@ -70,17 +75,29 @@ class LaneConsumer:
         """Connects and joins the consumer group."""
         self._consumer.subscribe(self._topics, listener=self._assignment)
         await self._admin.start()
+        await self.topic_watch.start()
         await self._consumer.start()
 
     async def stop(self) -> None:
         """Leaves the group and disconnects."""
         await self._consumer.stop()
+        await self.topic_watch.stop()
         await self._admin.close()
 
     @property
     def assignment_number(self) -> int:
         """The number of the assignment in force. Records fetched under another number must be discarded."""
         return self._assignment.number
+
+    @property
+    def awaits_assignment(self) -> bool:
+        """Whether the group has not assigned lanes, or no lanes, to this process since its last change."""
+        return not self._assignment.settled
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the group has assigned no partition to this process: it has more members than lanes."""
+        return self._assignment.settled and not self._assignment.partitions
 
     def assigned(self) -> list[Lane]:
         """Returns the lanes whose two sides are both assigned, in ascending order."""
@@ -126,6 +143,16 @@ class LaneConsumer:
         self._consumer.pause(*self._partitions(lane.lane))
         for partition, side in self._sides(lane):
             self._lag.halt(partition, side.next, self._end_offsets.get(partition, side.next))
+
+    def hold_back(self, lane: OwnedLane) -> None:
+        """Discards what was fetched of a lane but not applied, and fetches no more until `resume`."""
+        for partition, side in self._sides(lane):
+            self._consumer.pause(partition)
+            self._consumer.seek(partition, side.next)
+
+    def resume(self, lane: Lane) -> None:
+        """Fetches a lane that was held back."""
+        self._consumer.resume(*self._partitions(lane))
 
     # --- lag
 
@@ -175,7 +202,9 @@ class LaneConsumer:
         if end is None or answered is None:
             return FetchStatus(False, None)
         # Records that arrived after an open transaction began cannot be read yet.
-        answered_at = Millis(answered - int(self._lag.open_transaction_seconds(partition) * 1000))
+        answered -= int(self._lag.open_transaction_seconds(partition) * 1000)
+        # Records that arrived after the topics were compared may be in new partitions, or in other topics.
+        answered_at = Millis(min(answered, self.topic_watch.read_at))
         return FetchStatus(await self._consumer.position(partition) >= end, answered_at)
 
     def partition_progress(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:

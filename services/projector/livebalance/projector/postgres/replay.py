@@ -31,9 +31,9 @@ class QuarantineReplay:
         rows = await self._store.records_to_replay(lanes)
         try:
             async with asyncio.timeout(_REGISTRY_TIMEOUT_SECONDS):
-                await self._values.fetch_schemas(row.value for row in rows)
+                await self._values.fetch_schemas(row.raw.value for row in rows)
         except OSError as error:
             _log.warning("replay postponed", error=repr(error))
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             return []
-        return [(row.id, decode_quarantined(row, *self._topics, self._values.codec)) for row in rows]
+        return [(row.id, decode_quarantined(row.raw, *self._topics, self._values.codec)) for row in rows]

@@ -1,17 +1,16 @@
 """Keeps accounts and transfers of the last batches in memory, and reads all others from Postgres."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from cachetools import LRUCache
 
 from livebalance.projector.fold.account import Account, account_from_row
-from livebalance.projector.fold.disputes import Disputes
 from livebalance.projector.fold.fold import FoldResult, TransferKey, account_ids
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.postgres.store import Store
 from livebalance.readmodel.rows import ListedTransfer
-from livebalance.wire.identity import AccountId, Lane
+from livebalance.wire.identity import AccountId
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -20,22 +19,18 @@ V = TypeVar("V")
 class StateCache:
     """At most `size` accounts and `size` transfers; those that were unused for longest are dropped first.
 
-    Valid only while no other process writes the lanes, so each claim resets it.
+    Valid only while no other process writes the lanes, so each claim clears it.
     """
 
     def __init__(self, store: Store, size: int) -> None:
         self._store = store
         self._accounts = LRUCache[AccountId, Account](size)
         self._transfers = LRUCache[TransferKey, ListedTransfer](size)
-        self.disputes = Disputes()
 
-    async def reset(self, lanes: list[Lane], cut_lanes: Collection[Lane]) -> None:
-        """Drops everything. Called after `lanes` were claimed; `cut_lanes` were not read from their start."""
+    def clear(self) -> None:
+        """Drops everything."""
         self._accounts.clear()
         self._transfers.clear()
-        self.disputes.clear()
-        rows = await self._store.disputed_or_unverified_balances(lanes)
-        self.disputes.update(map(account_from_row, rows), cut_lanes)
 
     async def accounts(self, batch: Sequence[Incoming]) -> dict[AccountId, Account]:
         """Returns the accounts of the batch that exist."""
@@ -51,14 +46,12 @@ class StateCache:
         transfers.update(await self._store.listed_transfers(list(keys - transfers.keys())))
         return transfers
 
-    def store(self, folded: FoldResult, cut_lanes: Collection[Lane]) -> None:
+    def store(self, folded: FoldResult) -> None:
         """Stores the result of a batch. Called after Postgres has committed it."""
         if any(change.erased for change in folded.changes.values()):
             self._transfers.clear()
-        accounts = {id_: change.account for id_, change in folded.changes.items()}
-        self._accounts.update(accounts)
+        self._accounts.update({id_: change.account for id_, change in folded.changes.items()})
         self._transfers.update(folded.newly_listed)
-        self.disputes.update(accounts.values(), cut_lanes)
 
 
 def _cached(cache: LRUCache[K, V], keys: Iterable[K]) -> dict[K, V]:

@@ -7,15 +7,17 @@ import asyncpg
 
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError
 from livebalance.projector.postgres.epoch import check_server_identity
-from livebalance.readmodel import projector_writes, quarantine
+from livebalance.readmodel import lane_totals, projector_writes, quarantine
 from livebalance.readmodel.rows import (
     BatchRows,
     LaneMove,
     LaneRow,
     LaneStart,
+    LanesTotals,
     ListedTransfer,
     ReplayRow,
     StoredBalance,
+    TopicIds,
 )
 from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
@@ -36,6 +38,11 @@ class Store:
         self._url, self._name, self._starts = url, name, starts
         self._transfers_topic = transfers_topic
         self._connection: projector_writes.Connection | None = None
+
+    @property
+    def partitions(self) -> int:
+        """The number of partitions that the projection was built from. Compared for each new connection."""
+        return len(self._starts)
 
     async def connection(self) -> projector_writes.Connection:
         """Returns the open connection. If there is none, connects and checks the server's identity."""
@@ -73,19 +80,19 @@ class Store:
         if self._connection is not None:
             await self._connection.close(timeout=_CONNECT_SECONDS)
 
-    async def claim_lane(self, lane: Lane) -> LaneRow:
-        """Makes this process the lane's owner and fences the previous owner.
+    async def claim_lane(self, lane: Lane, topic_ids: TopicIds) -> LaneRow:
+        """Makes this process the lane's owner and fences the previous owner. Stores ids that are unknown.
 
         Waits for the lock of the lane's row: afterwards the outcome of an interrupted transaction is known.
         If the lock is not released in time, terminates its holder (docs/guarantees.md#locks).
         """
         connection = await self.connection()
         try:
-            return await projector_writes.claim_lane(connection, lane, self._name)
+            return await projector_writes.claim_lane(connection, lane, self._name, topic_ids)
         except asyncpg.LockNotAvailableError:
             backends = await projector_writes.terminate_lock_holder(connection, lane)
             _log.warning("lock holder terminated", lane=lane, backends=backends)
-            return await projector_writes.claim_lane(connection, lane, self._name)
+            return await projector_writes.claim_lane(connection, lane, self._name, topic_ids)
 
     async def any_continued(self, halted: list[Lane]) -> bool:
         """Returns whether an operator has let any of these halted lanes continue."""
@@ -95,13 +102,9 @@ class Store:
         """Reads the accounts that exist."""
         return await projector_writes.stored_balances(await self.connection(), accounts) if accounts else []
 
-    async def disputed_or_unverified_balances(self, lanes: list[Lane]) -> list[StoredBalance]:
-        """Reads the accounts of these lanes that are disputed or have an unverified balance."""
-        return (
-            await projector_writes.disputed_or_unverified_balances(await self.connection(), lanes)
-            if lanes
-            else []
-        )
+    async def totals(self, lanes: list[Lane]) -> LanesTotals:
+        """Reads the numbers of disputed, drifting and unverified accounts of these lanes."""
+        return await lane_totals.read_totals(await self.connection(), lanes)
 
     async def listed_transfers(
         self, keys: list[projector_writes.TransferKey]

@@ -1,0 +1,64 @@
+"""Kafka records as they are fetched, and how every service decodes them."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from livebalance.wire.errors import DecodeError
+from livebalance.wire.identity import AccountId, parse_account_id
+from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.headers import Headers
+from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
+
+R = TypeVar("R", Transfer, Balance)
+
+
+class RawRecord(NamedTuple):
+    """A record of Kafka. Key, value, header names and header values are any bytes."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int  # in ms since 1970; producers may set any number
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    unreadable: str | None = None  # why the record is damaged: then key, value and headers are not known
+
+
+class Erasure(NamedTuple):
+    """A null value on the topic of balances: the account is erased."""
+
+    account: AccountId
+
+
+class Rejected(NamedTuple):
+    """A record that cannot be applied. docs/errors.md#quarantined-records lists the reasons."""
+
+    reason: str
+
+
+def decode_transfer(raw: RawRecord, codec: Codec) -> Transfer | Rejected:
+    """Returns the transfer in a record of the topic of transfers, if it is admissible. Raises nothing.
+
+    The caller halts before a record that is unreadable, because nobody knows what it contains.
+    """
+    return Rejected("no value") if raw.value is None else _decode(raw.key, raw.value, codec.decode_transfer)
+
+
+def decode_balance(raw: RawRecord, codec: Codec) -> Balance | Erasure | Rejected:
+    """Returns what a record of the topic of balances contains, if it is admissible; see `decode_transfer`."""
+    if raw.value is not None:
+        return _decode(raw.key, raw.value, codec.decode_balance)
+    try:
+        return Erasure(parse_account_id((raw.key or b"").decode("ascii", "replace")))
+    except DecodeError as error:
+        return Rejected(str(error))
+
+
+def _decode(key: bytes | None, value: bytes, decode: Callable[[bytes], R]) -> R | Rejected:
+    try:
+        record = decode(value)
+    except DecodeError as error:
+        return Rejected(str(error))
+    reason = rejection_reason(record, key)
+    return record if reason is None else Rejected(reason)

@@ -1,0 +1,47 @@
+"""An account that is unsubscribed and subscribed again is acknowledged by its last subscription only."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from redis.asyncio import Redis
+
+from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
+from livebalance.wire.identity import AccountId
+
+ALICE, BOB = AccountId("alice"), AccountId("bob")
+
+
+def ignore(*_: object) -> None:
+    pass
+
+
+async def test_acknowledgement_of_an_earlier_subscription_is_not_that_of_the_last(
+    redis_url: str, channel_prefix: str
+) -> None:
+    acknowledged: list[AccountId] = []
+    connected, done = asyncio.Event(), asyncio.Event()
+
+    def on_acknowledged(accounts: Sequence[AccountId]) -> None:
+        acknowledged.extend(accounts)
+        if BOB in acknowledged:
+            done.set()
+
+    events = SubscriberEvents(
+        on_acknowledged, ignore, ignore, lambda _: connected.set(), ignore, ignore, ignore, ignore
+    )
+    subscriber = Subscriber(redis_url, channel_prefix, "gateway-1", 60.0, events)
+    task = asyncio.create_task(subscriber.run())
+    async with asyncio.timeout(10), Redis.from_url(redis_url) as redis:
+        await connected.wait()
+        await redis.client_pause(500)  # answers all commands at its end
+        subscriber.subscribe([ALICE])
+        await asyncio.sleep(0)  # sends
+        subscriber.unsubscribe([ALICE])
+        await asyncio.sleep(0)
+        subscriber.subscribe([ALICE, BOB])
+        await done.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(acknowledged) == [ALICE, BOB]

@@ -1,0 +1,33 @@
+"""Runs schedules: `python -m tests.simulation.world --seed 12345 --trace`, or `--seeds 100000`."""
+
+import argparse
+import secrets
+import time
+
+from tests.simulation.world.schedule import make_schedule, run_schedule
+from tests.simulation.world.search import describe, first_failure
+
+
+def main() -> int:
+    """Returns 1 if a schedule fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.world")
+    parser.add_argument("--seed", type=int, help="first seed; default: random")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run")
+    parser.add_argument("--trace", action="store_true", help="print each action, then the traceback")
+    options = parser.parse_args()
+    first = secrets.randbits(32) if options.seed is None else options.seed
+    if options.trace:
+        run_schedule(make_schedule(first), trace=True)
+        return 0
+    print(f"seeds {first} to {first + options.seeds - 1}", flush=True)
+    started = time.process_time()
+    if failure := first_failure(range(first, first + options.seeds)):
+        print(describe(failure))
+        return 1
+    seconds = time.process_time() - started
+    print(f"{options.seeds} schedules hold, {options.seeds / seconds:.0f} per second of CPU")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,247 @@
+"""Kafka as values: logs with transactions, retention and compaction, topics with ids, and groups' offsets.
+
+A reader sees committed records below the last stable offset, as with `isolation.level=read_committed`.
+Control records and aborted records occupy offsets and are never returned.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from livebalance.wire.kafka.headers import Headers
+from livebalance.wire.kafka.raw_record import RawRecord
+
+TRANSFERS, BALANCES = "transfers", "account-balances"
+
+OTHER_TOPICS = "the topics are not those that it began with"  # why a partition or a lane is halted
+
+Record = RawRecord
+
+
+class ProducerFencedError(Exception):
+    """A later producer with the same transactional id exists."""
+
+
+class OffsetOutOfRangeError(Exception):
+    """The log does not hold the offset."""
+
+
+class ConnectionLostError(Exception):
+    """A server did not answer. Whether it did what was asked is unknown."""
+
+
+class GroupOffset(NamedTuple):
+    """The committed offset of a group, with its metadata."""
+
+    offset: int
+    metadata: str = ""
+
+
+class Partition(NamedTuple):
+    """The name of a partition."""
+
+    topic: str
+    number: int
+
+
+class Transaction:
+    """A transaction. `is_open` ends once; then `committed` says how."""
+
+    __slots__ = ("committed", "is_open", "logs", "offsets")
+
+    def __init__(self) -> None:
+        self.is_open, self.committed = True, False
+        self.logs: dict[Log, None] = {}
+        self.offsets: dict[tuple[str, Partition], GroupOffset] = {}
+
+
+class Entry(NamedTuple):
+    """A record in a log; without a transaction it is committed."""
+
+    record: Record
+    transaction: Transaction | None
+    topic_id: str
+
+    @property
+    def is_open(self) -> bool:
+        return self.transaction is not None and self.transaction.is_open
+
+    @property
+    def committed(self) -> bool:
+        return self.transaction is None or self.transaction.committed
+
+
+class Log:
+    """A partition: entries with ascending offsets, from `first` up to `end`."""
+
+    __slots__ = ("end", "entries", "first", "name", "topic_id")
+
+    def __init__(self, name: Partition, topic_id: str) -> None:
+        self.name, self.topic_id = name, topic_id
+        self.first = self.end = 0
+        self.entries: list[Entry] = []
+
+    def append(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.end += 1
+
+    def append_control(self) -> None:
+        self.end += 1
+
+    @property
+    def first_open(self) -> Record | None:
+        """The first record of an open transaction."""
+        for entry in self.entries:
+            if entry.transaction is not None and entry.transaction.is_open:
+                return entry.record
+        return None
+
+    @property
+    def last_stable(self) -> int:
+        record = self.first_open
+        return self.end if record is None else record.offset
+
+    def read(self, offset: int, limit: int = 1_000_000) -> tuple[list[Record], int]:
+        """Returns up to `limit` committed records from `offset` on, and the offset of the next fetch."""
+        if not self.first <= offset <= self.end:
+            raise OffsetOutOfRangeError
+        records: list[Record] = []
+        for record, transaction, _ in self.entries:
+            if transaction is not None and transaction.is_open:
+                return records, max(offset, record.offset)
+            if record.offset < offset or (transaction is not None and not transaction.committed):
+                continue
+            if len(records) == limit:
+                return records, record.offset
+            records.append(record)
+        return records, self.end
+
+    def delete_before(self, offset: int) -> None:
+        """Deletes records, as retention and DeleteRecords do."""
+        self.first = max(self.first, min(offset, self.last_stable))
+        self.entries = [entry for entry in self.entries if entry.record.offset >= self.first]
+
+    def compact(self) -> None:
+        """Keeps only the last committed record of each key below the last stable offset."""
+        stable = self.last_stable
+        newest = {entry.record.key: entry for entry in self.entries if entry.record.offset < stable}
+        self.entries = [
+            entry
+            for entry in self.entries
+            if entry.record.offset >= stable or newest[entry.record.key] is entry
+        ]
+
+
+class Topic:
+    """A topic of one life: if it is deleted and created again, its id is another."""
+
+    def __init__(self, name: str, topic_id: str, partitions: int) -> None:
+        self.name, self.id = name, topic_id
+        self.logs = [Log(Partition(name, number), topic_id) for number in range(partitions)]
+
+
+class Producer:
+    """A producer with a transactional id, of one epoch. Every call raises an error once it is fenced."""
+
+    def __init__(self, kafka: "Kafka", name: str, epoch: int) -> None:
+        self._kafka, self._name, self._epoch = kafka, name, epoch
+        self._transaction: Transaction | None = None
+
+    def begin(self) -> None:
+        self._check()
+        self._transaction = self._kafka.open_transactions[self._name] = Transaction()
+
+    def send(self, log: Log, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+        self._check()
+        if self._transaction is not None:
+            self._transaction.logs[log] = None
+        self._kafka.append(log, key, value, headers, self._transaction)
+
+    def send_offset(self, group: str, partition: Partition, offset: int) -> None:
+        self._check()
+        assert self._transaction is not None
+        self._transaction.offsets[group, partition] = GroupOffset(offset)
+
+    def commit(self) -> None:
+        self._check()
+        outcome, self._kafka.doubt = self._kafka.doubt, None
+        if outcome != "lost":
+            self._kafka.end_transaction(self._name, committed=True)
+        self._transaction = None
+        if outcome is not None:
+            raise ConnectionLostError
+
+    def _check(self) -> None:
+        if self._kafka.producer_epochs[self._name] != self._epoch:
+            raise ProducerFencedError
+
+
+class Kafka:
+    """A cluster. `wall` is the time that it gives to records, in ms."""
+
+    def __init__(self, partitions: int, wall: int) -> None:
+        self.wall = wall
+        self.topics: dict[str, Topic] = {}
+        self.offsets: dict[tuple[str, Partition], GroupOffset] = {}
+        self.producer_epochs: dict[str, int] = {}
+        self.open_transactions: dict[str, Transaction] = {}
+        self.written: list[Entry] = []  # all that was ever written, whatever was deleted since
+        self.doubt: str | None = None  # outcome of the next commit, whose answer is lost: "done" or "lost"
+        self._topic_ids = 0
+        for name in (TRANSFERS, BALANCES):
+            self.create_topic(name, partitions)
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Creates a topic, in place of an earlier topic of this name."""
+        self._topic_ids += 1
+        self.topics[name] = Topic(name, f"id-{self._topic_ids}", partitions)
+        for key in [key for key in self.offsets if key[1].topic == name]:
+            del self.offsets[key]
+
+    def add_partition(self, name: str) -> None:
+        topic = self.topics[name]
+        topic.logs.append(Log(Partition(name, len(topic.logs)), topic.id))
+
+    def log(self, topic: str, partition: int) -> Log:
+        return self.topics[topic].logs[partition]
+
+    def partitions(self, topic: str) -> int:
+        return len(self.topics[topic].logs)
+
+    def identity(self) -> tuple[str, str, int]:
+        """Returns the ids of both topics, and the number of partitions of the transfers."""
+        return self.topics[TRANSFERS].id, self.topics[BALANCES].id, self.partitions(TRANSFERS)
+
+    def append(
+        self,
+        log: Log,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        transaction: Transaction | None = None,
+    ) -> None:
+        record = Record(*log.name, log.end, self.wall, key, value, headers)
+        entry = Entry(record, transaction, log.topic_id)
+        log.append(entry)
+        self.written.append(entry)
+
+    def start_producer(self, name: str) -> Producer:
+        """Returns a producer with this transactional id. Fences its predecessor and ends its transaction."""
+        epoch = self.producer_epochs[name] = self.producer_epochs.get(name, 0) + 1
+        if name in self.open_transactions:
+            self.end_transaction(name, committed=False)
+        return Producer(self, name, epoch)
+
+    def end_transaction(self, name: str, *, committed: bool) -> None:
+        transaction = self.open_transactions.pop(name)
+        transaction.is_open, transaction.committed = False, committed
+        for log in transaction.logs:
+            log.append_control()
+        if committed:
+            self.offsets.update(transaction.offsets)
+
+    def commit_offsets(self, group: str, offsets: Iterable[tuple[Partition, GroupOffset]]) -> None:
+        self.offsets.update(((group, partition), offset) for partition, offset in offsets)
+
+    def committed(self, topic: str) -> Sequence[Entry]:
+        """Returns all records of the topic's name that were ever committed, in the order of writing."""
+        return [entry for entry in self.written if entry.record.topic == topic and entry.committed]

@@ -1,0 +1,141 @@
+"""Mutants of the world: each removes a rule, and an oracle must find out.
+
+Some rules are the world's, because the product lacks them or keeps them in a shell: their targets are
+classes of this package. The others are rules of the product's pure core.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from livebalance.client import account as client_account
+from livebalance.client.account import Account
+from livebalance.gateway.live.channel import Channel
+from livebalance.gateway.live.outbox import Frame
+from livebalance.projector.fold import lane as projector_lane
+from livebalance.projector.fold.records import Incoming
+from livebalance.readmodel.rows import LaneMove
+from livebalance.wire.frame import DeltaFrame
+from livebalance.wire.identity import Epoch, Offset, Position, channel_account
+from livebalance.wire.kafka.raw_record import Rejected
+from tests.simulation.world.kafka import TRANSFERS, Partition, Record
+from tests.simulation.world.operator import Operator
+from tests.simulation.world.postgres import Identity, Postgres, Tables
+from tests.simulation.world.projector import Projector, UnknownCommit
+from tests.simulation.world.recorder import GROUP, SOURCE_OFFSET, Ownership, Recorder
+
+
+class Mutant(NamedTuple):
+    """What replaces a rule, the oracles that may find it, and the faults that it needs."""
+
+    target: object
+    name: str
+    replacement: object
+    oracles: frozenset[str]
+    faults: tuple[str, ...]
+
+
+def _mutant(target: object, name: str, replacement: object, oracles: str, *faults: str) -> Mutant:
+    return Mutant(target, name, replacement, frozenset(oracles.split()), faults)
+
+
+def jump_over_deleted_history(self: Recorder, number: int) -> int:
+    log = self.world.kafka.log(TRANSFERS, number)
+    committed = self.world.kafka.offsets.get((GROUP, Partition(TRANSFERS, number)))
+    return max(log.first, committed.offset if committed else 0)
+
+
+def take_any_source(self: Recorder, record: Record, topic_id: str) -> Offset:
+    return Offset(int(dict(record.headers).get(SOURCE_OFFSET) or -1))
+
+
+def ignore_added_partitions(self: Recorder, known: Identity, identity: Identity) -> bool:
+    return known[:2] != identity[:2]
+
+
+READ_BALANCES = Recorder.read_balances
+
+
+def read_balances_once(self: Recorder, ownership: Ownership) -> None:
+    """What the running recorder of the product does: only a claim reads erasures."""
+    if ownership.balances_next == self.world.kafka.topics["account-balances"].logs[ownership.number].first:
+        READ_BALANCES(self, ownership)
+
+
+def count_rejects_of_both_topics(
+    records: Sequence[Incoming], rejects: Mapping[str, int], limit: int
+) -> tuple[Sequence[Incoming], dict[str, int]]:
+    count = rejects.get("", 0)
+    for index, record in enumerate(records):
+        count = count + 1 if isinstance(record.content, Rejected) else 0
+        if count > limit:
+            return records[:index], {"": count}
+    return records, {"": count}
+
+
+def publish_before_commit(self: Projector, messages: Any) -> None:
+    self.world.redis.publish(messages)
+
+
+def fence_without_generation(self: Postgres, move: LaneMove) -> bool:
+    row = self.tables.lanes[move.lane].row
+    return (row.epoch, row.transfers_next, row.balances_next) == (
+        move.epoch,
+        move.transfers_from,
+        move.balances_from,
+    )
+
+
+def assume_that_it_was_committed(self: Projector, batch: UnknownCommit, lost: Exception) -> None:
+    pass
+
+
+def relay_whatever_arrives(self: Channel, frame: Frame) -> bool:
+    self.position = frame.after
+    return True
+
+
+def apply_without_checking_from(state: Account | None, frame: DeltaFrame) -> Account:
+    position = Position(Epoch(frame.epoch), frame.to)
+    return client_account._apply_next(state or Account(channel_account(frame.channel), position), frame)
+
+
+def replace_without_comparing(self: Operator, present: Tables, rebuilt: Tables) -> bool:
+    return True
+
+
+MUTANTS: dict[str, Mutant] = {
+    # Rules that the world has and the product lacks, or lacked when this was written.
+    "a recorder does not jump over deleted history": _mutant(
+        Recorder, "start_offset", jump_over_deleted_history, "O1 O2", "retention"
+    ),
+    "the source of a balance is of this topic": _mutant(
+        Recorder, "source", take_any_source, "O2", "another topic"
+    ),
+    "added partitions halt a recorder": _mutant(
+        Recorder, "differs", ignore_added_partitions, "O2", "partitions"
+    ),
+    "an erasure reaches the recorder": _mutant(
+        Recorder, "read_balances", read_balances_once, "O2", "erasure"
+    ),
+    "a rebuild is compared with what is there": _mutant(
+        Operator, "agrees", replace_without_comparing, "O2", "rebuild"
+    ),
+    # Rules of the shells, which the world repeats.
+    "a delta is published after the commit": _mutant(
+        Projector, "before_commit", publish_before_commit, "O5", "commit in doubt", "failover", "pause"
+    ),
+    "the fence compares generations": _mutant(Postgres, "holds", fence_without_generation, "O12", "zombie"),
+    "the outcome of a commit is read": _mutant(
+        Projector, "on_unknown_commit", assume_that_it_was_committed, "O5", "commit in doubt"
+    ),
+    # Rules of the pure core.
+    "rejects are counted by topic": _mutant(
+        projector_lane, "limit_consecutive_rejects", count_rejects_of_both_topics, "O12", "poison"
+    ),
+    "a gateway relays only the next delta": _mutant(
+        Channel, "_advance", relay_whatever_arrives, "O4", "redis messages"
+    ),
+    "a client applies a delta only at its `from`": _mutant(
+        client_account, "_apply_delta", apply_without_checking_from, "O4", "frames"
+    ),
+}

@@ -1,0 +1,315 @@
+"""The projector's shell: claim, seek, fetch, fold, write behind the fence, commit offsets, publish.
+
+The order of the steps is that of `livebalance.projector`. Each decision is the fold's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from livebalance.projector.fold.account import Account, account_from_row
+from livebalance.projector.fold.fold import (
+    FoldResult,
+    TransferKey,
+    account_ids,
+    batch_rows,
+    fold,
+    keys_named_by_balances,
+    transfer_keys,
+)
+from livebalance.projector.fold.lane import (
+    FetchStatus,
+    LaneStep,
+    OwnedLane,
+    halt_move,
+    owned_lane,
+    step,
+    unreadable_reason,
+)
+from livebalance.projector.fold.records import Incoming
+from livebalance.projector.redis.messages import Message, MessageEncoder
+from livebalance.readmodel.rows import LaneMove, ListedTransfer
+from livebalance.wire.identity import AccountId, Lane
+from livebalance.wire.kafka.codec import JSON
+from livebalance.wire.timestamp import Millis
+from tests.simulation.world.group import Member
+from tests.simulation.world.kafka import (
+    BALANCES,
+    OTHER_TOPICS,
+    TRANSFERS,
+    ConnectionLostError,
+    GroupOffset,
+    Log,
+    OffsetOutOfRangeError,
+    Partition,
+    Record,
+)
+from tests.simulation.world.postgres import (
+    AlreadyListedError,
+    FencedError,
+    Postgres,
+    UnavailableError,
+    Write,
+)
+from tests.simulation.world.process import IDLE, Process, Steps
+
+GROUP = "projector"
+BATCH = 4  # records of each topic
+POLL_SECONDS = 0.1
+PROGRESS_SECONDS = 1.0
+MAX_REJECTS = 3
+CATCH_UP_MS = 600_000
+PREFIX = "x:"
+
+
+REJECTED = f"more than {MAX_REJECTS} consecutive records of "  # and the topic
+
+
+class CommitUnknownError(Exception):
+    """The connection was lost during COMMIT."""
+
+
+class UnknownCommit(NamedTuple):
+    """A batch whose COMMIT was not answered, and the messages to publish if it was committed."""
+
+    moves: Sequence[LaneMove]
+    messages: list[Message]
+
+
+class Projector(Process):
+    """A member of the group of projectors."""
+
+    write: Write | None = None  # the open transaction
+    at_write: Callable[[list[Lane]], None] | None = None  # a fault, with the lanes of a batch
+
+    def create(self) -> Sequence[Steps]:
+        self.member = Member()
+        self.lanes: dict[Lane, OwnedLane] | None = None
+        self.accounts: dict[AccountId, Account] = {}
+        self.listed: dict[TransferKey, ListedTransfer] = {}
+        self.fetched_to: dict[Lane, list[int]] = {}
+        self.unknown_commit: UnknownCommit | None = None
+        self.after_commit: list[tuple[list[OwnedLane], list[Message]]] = []
+        self.encoder = MessageEncoder(PREFIX, TRANSFERS, "EUR", CATCH_UP_MS)
+        self.connection: int | None = None
+        self.progress_at = 0.0
+        return self._run(), self._after_commit()
+
+    def expire(self) -> None:
+        self.world.projectors_group.expire(self.member)
+
+    def on_killed(self) -> None:
+        if self.write is not None:
+            self.world.postgres.abort(self.write)
+            self.write = None
+
+    def _run(self) -> Steps:
+        group = self.world.projectors_group
+        while True:
+            try:
+                if group.poll(self.member) or self.lanes is None:
+                    yield from self._claim()
+                yield from self._iterate()
+                yield POLL_SECONDS
+            except (FencedError, OffsetOutOfRangeError):
+                self.lanes = None
+                yield POLL_SECONDS
+            except (UnavailableError, ConnectionLostError, CommitUnknownError):
+                self.lanes, self.connection = None, None
+                yield POLL_SECONDS
+
+    @property
+    def postgres(self) -> Postgres:
+        """The server, over the connection that this process has. A restart or failover ends connections."""
+        if self.connection not in (None, self.world.postgres.boot):
+            raise ConnectionLostError
+        return self.world.postgres
+
+    # --- the claim
+
+    def _claim(self) -> Steps:
+        kafka = self.world.kafka
+        self.lanes = None
+        while self.after_commit:
+            yield 0.01
+        if self.connection is None:
+            self.postgres.check_server()
+            self.connection = self.postgres.boot
+        lanes: dict[Lane, OwnedLane] = {}
+        for number in self.member.assigned:
+            if number in self.postgres.tables.lanes:
+                yield 0.0
+                stored = self.postgres.claim(Lane(number))
+                lanes[Lane(number)] = owned_lane(stored.row, TRANSFERS, BALANCES)
+        yield 0.0
+        for lane in lanes.values():
+            for side in (lane.transfers, lane.balances):
+                committed = kafka.offsets.get((GROUP, Partition(side.topic, lane.lane)))
+                if committed and committed.metadata == lane.epoch and committed.offset > side.next:
+                    self.postgres.change_epoch()
+                    raise FencedError
+        yield 0.0
+        for lane in lanes.values():
+            reason = self.unreadable(lane)
+            if lane.halted_why is None and reason is not None:
+                self.postgres.move_lanes([halt_move(lane, reason)])
+                lane.halted_why = reason
+        yield 0.0
+        self.accounts, self.listed = {}, {}
+        self.fetched_to = {
+            number: [
+                # The last record that was applied may have been deleted since.
+                side.seek_offset if side.seek_offset >= log.first else side.next
+                for side, log in zip((lane.transfers, lane.balances), self._logs(number), strict=True)
+            ]
+            for number, lane in lanes.items()
+        }
+        self.lanes = lanes
+        batch, self.unknown_commit = self.unknown_commit, None
+        if batch is not None and all(was_committed(move, lanes.get(move.lane)) for move in batch.moves):
+            self.world.redis.publish(batch.messages)
+
+    def unreadable(self, lane: OwnedLane) -> str | None:
+        """Returns why the lane cannot be read on."""
+        if self.world.kafka.identity() != self.world.postgres.tables.lanes[lane.lane].identity:
+            return OTHER_TOPICS
+        reasons = [
+            unreadable_reason(side, log.first, log.last_stable)
+            for side, log in zip((lane.transfers, lane.balances), self._logs(lane.lane), strict=True)
+        ]
+        return reasons[0] or reasons[1]
+
+    def _logs(self, lane: Lane) -> tuple[Log, Log]:
+        return self.world.kafka.log(TRANSFERS, lane), self.world.kafka.log(BALANCES, lane)
+
+    # --- a batch
+
+    def _running(self) -> dict[Lane, OwnedLane]:
+        return {number: lane for number, lane in (self.lanes or {}).items() if lane.halted_why is None}
+
+    def _iterate(self) -> Steps:
+        running = self._running()
+        fetched = {number: records for number in running if any(records := self._fetch(number))}
+        if fetched:
+            yield 0.0
+            if self.world.projectors_group.number != self.member.number:
+                return  # read under another assignment
+            steps = [self._step(running[number], records) for number, records in fetched.items()]
+            yield from self._apply(steps)
+        if self.world.now - self.progress_at >= PROGRESS_SECONDS:
+            yield from self._write_progress()
+
+    def _fetch(self, number: Lane) -> tuple[list[Record], list[Record]]:
+        positions = self.fetched_to[number]
+        sides = []
+        for side, log in enumerate(self._logs(number)):
+            records, positions[side] = log.read(positions[side], BATCH)
+            sides.append(records)
+        return sides[0], sides[1]
+
+    def _step(self, lane: OwnedLane, records: tuple[Sequence[Record], Sequence[Record]]) -> LaneStep:
+        positions = self.fetched_to[lane.lane]
+        statuses = [
+            self._fetch_status(log, position)
+            for log, position in zip(self._logs(lane.lane), positions, strict=True)
+        ]
+        return step(lane, records, (statuses[0], statuses[1]), JSON, MAX_REJECTS)
+
+    def _fetch_status(self, log: Log, position: int) -> FetchStatus:
+        first_open, wall = log.first_open, self.world.wall
+        held_back = 0 if first_open is None else wall - first_open.timestamp
+        return FetchStatus(position >= log.last_stable, Millis(wall - held_back))
+
+    def _apply(self, steps: Sequence[LaneStep]) -> Steps:
+        batch = [record for lane_step in steps for record in lane_step.records]
+        try:  # assume that every transfer is new
+            yield from self._write(steps, self._fold(batch, keys_named_by_balances(batch)))
+        except AlreadyListedError:
+            yield from self._write(steps, self._fold(batch, transfer_keys(batch)))
+
+    def _fold(self, batch: Sequence[Incoming], keys: set[TransferKey]) -> FoldResult:
+        postgres = self.postgres
+        ids = account_ids(batch)
+        for row in postgres.stored_balances(ids - self.accounts.keys()):
+            self.accounts[row.account] = account_from_row(row)
+        self.listed.update(postgres.listed_transfers(keys - self.listed.keys()))
+        return fold(batch, self.accounts, self.listed)
+
+    def _write(self, steps: Sequence[LaneStep], folded: FoldResult) -> Steps:
+        rows = batch_rows(steps, folded, "EUR")
+        messages = self.encoder.deltas(steps, folded, self.world.wall)
+        if self.at_write is not None:
+            at_write, self.at_write = self.at_write, None
+            at_write([lane_step.lane.lane for lane_step in steps])
+        yield 0.0
+        self.write = self.postgres.write(rows)
+        self.world.oracles.before_commit(rows.moves)
+        self.before_commit(messages)
+        yield 0.0
+        write, self.write = self.write, None
+        try:
+            self.world.postgres.commit(write)
+        except ConnectionLostError as lost:
+            self.on_unknown_commit(UnknownCommit(rows.moves, messages), lost)
+        for lane_step in steps:
+            self.world.oracles.on_batch(lane_step)
+            lane_step.advance_lane()
+        if any(change.erased for change in folded.changes.values()):
+            self.listed.clear()
+        self.accounts.update((id_, change.account) for id_, change in folded.changes.items())
+        self.listed.update(folded.newly_listed)
+        while self.after_commit:
+            yield 0.01
+        self.after_commit.append(([lane_step.lane for lane_step in steps], messages))
+        self.wake()
+
+    def before_commit(self, messages: list[Message]) -> None:
+        """Publishes nothing (docs/guarantees.md#publishing)."""
+
+    def on_unknown_commit(self, batch: UnknownCommit, lost: Exception) -> None:
+        """Leaves the outcome to the next claim."""
+        self.unknown_commit = batch
+        raise CommitUnknownError from lost
+
+    def _after_commit(self) -> Steps:
+        """Commits the offsets of a batch, then publishes its messages, beside the next batch."""
+        while True:
+            if not self.after_commit:
+                yield IDLE
+                continue
+            lanes, messages = self.after_commit[0]
+            self.world.kafka.commit_offsets(
+                GROUP,
+                [
+                    (Partition(side.topic, lane.lane), GroupOffset(side.next, lane.epoch))
+                    for lane in lanes
+                    for side in (lane.transfers, lane.balances)
+                ],
+            )
+            yield 0.0
+            for message in messages:
+                self.world.redis.publish([message])
+                yield 0.0
+            self.after_commit.clear()
+
+    def _write_progress(self) -> Steps:
+        self.progress_at = self.world.now
+        while self.after_commit:
+            yield 0.01
+        steps = [self._step(lane, ([], [])) for lane in self._running().values()]
+        yield 0.0
+        self.postgres.move_lanes([lane_step.move for lane_step in steps])
+        stored = self.world.postgres.tables.lanes
+        if any(
+            lane.halted_why is not None and stored[number].row.halted_why is None
+            for number, lane in (self.lanes or {}).items()
+        ):
+            self.lanes = None  # an operator let a lane continue
+
+
+def was_committed(move: LaneMove, lane: OwnedLane | None) -> bool:
+    """Returns whether `lane`, just claimed again, is at the end of `move`."""
+    return lane is not None and (lane.generation, lane.transfers.next, lane.balances.next) == (
+        move.generation + 1,
+        move.transfers_to,
+        move.balances_to,
+    )

@@ -1,0 +1,131 @@
+"""A world of the whole pipeline: servers as values, processes as tasks, and time that a scheduler moves."""
+
+from math import inf
+
+from livebalance.generator.transfers import account_id
+from livebalance.wire.identity import AccountId
+from livebalance.wire.timestamp import Millis
+from tests.simulation.world.client import Client
+from tests.simulation.world.feed import Feed
+from tests.simulation.world.gateway import Gateway
+from tests.simulation.world.group import Group
+from tests.simulation.world.kafka import TRANSFERS, Kafka
+from tests.simulation.world.operator import Operator
+from tests.simulation.world.oracles import Oracles
+from tests.simulation.world.postgres import Postgres
+from tests.simulation.world.process import Process, Task
+from tests.simulation.world.projector import Projector
+from tests.simulation.world.recorder import Recorder
+from tests.simulation.world.redis import Redis
+from tests.simulation.world.shape import Shape
+
+START = 1_795_000_000_000
+STEP_SECONDS = 0.001
+HEAL_SECONDS = 15.0
+CHECK_SECONDS = 0.25
+
+
+class World:
+    """All servers and processes. Times are in seconds; `wall` is in ms."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.now = 0.0
+        self.accounts = [account_id(number + 1) for number in range(shape.accounts)]
+        self.erased: dict[AccountId, int] = {}  # accounts, and how many records were written before
+        self.contradicted = set[AccountId]()  # whose input contradicts itself
+        self.poison = 0  # records that were written and cannot be decoded
+        self.has_recreated = self.is_healing = False
+        # The recorder finds a repeated id only in records that the topic still has: a world has either.
+        self.has_repeats = self.has_deleted = False
+        self.has_moved = False  # to another topic of transfers, after all was applied
+        self.kafka = Kafka(shape.lanes, START)
+        self.postgres = Postgres(shape.lanes, self.kafka.identity())
+        self.redis = Redis()
+        self.oracles = Oracles(self)
+        self.recorders_group = Group(lambda: self.kafka.partitions(TRANSFERS))
+        self.projectors_group = Group(lambda: self.kafka.partitions(TRANSFERS))
+        self.feed = Feed(self, "feed")
+        self.recorders = [Recorder(self, f"recorder-{n + 1}") for n in range(shape.recorders)]
+        self.projectors = [Projector(self, f"projector-{n + 1}") for n in range(shape.projectors)]
+        self.gateways = [Gateway(self, f"gateway-{n + 1}") for n in range(shape.gateways)]
+        self.clients = [Client(self, f"client-{n + 1}") for n in range(shape.clients)]
+        self.operator = Operator(self, "operator")
+        self.processes: list[Process] = [
+            self.operator,
+            self.feed,
+            *self.recorders,
+            *self.projectors,
+            *self.gateways,
+            *self.clients,
+        ]
+        for process in self.processes:
+            process.start()
+
+    @property
+    def wall(self) -> Millis:
+        return Millis(START + int(self.now * 1000))
+
+    def lane_of(self, account: AccountId) -> int:
+        """Returns the partition that a producer writes an account's records to."""
+        return int(account[-1]) % self.kafka.partitions(TRANSFERS)
+
+    def recreate(self, topic: str) -> None:
+        """Deletes a topic and creates it again. Consumers notice, and assign its partitions anew."""
+        self.has_recreated = True
+        self.kafka.create_topic(topic, self.kafka.partitions(topic))
+        self.recorders_group.rebalance()
+        self.projectors_group.rebalance()
+
+    # --- steps
+
+    def run_task(self, task: Task) -> None:
+        """Runs a step of a task."""
+        self.now += STEP_SECONDS
+        self.kafka.wall = START + int(self.now * 1000)
+        task.step(self.now)
+
+    def due_tasks(self) -> list[Task]:
+        """Returns the tasks that are due, after letting time pass until there is one."""
+        due: list[Task] = []
+        at, later = self.now, inf
+        for process in self.processes:
+            if not process.is_paused:
+                for task in process.tasks:
+                    if task.due <= at:
+                        due.append(task)
+                    elif task.due < later:
+                        later = task.due
+        if due or later == inf:
+            return due
+        self.now = later
+        return self.due_tasks()
+
+    # --- the end
+
+    def heal(self) -> None:
+        """Ends the faults. All that is under way arrives within `HEAL_SECONDS`, or an oracle fails."""
+        self.is_healing = True
+        self.postgres.is_down, self.postgres.doubt, self.kafka.doubt = False, None, None
+        for projector in self.projectors:
+            projector.at_write = None
+        for process in self.processes:
+            process.is_paused = False
+            if not process.is_alive:
+                process.expire()
+                process.start()
+        for client in self.clients:
+            client.loses_delta = False
+            if client.socket is not None and client.socket.is_tampered:
+                client.socket.close(1006)  # else only the next change would show what was lost
+        until = self.now + HEAL_SECONDS
+        check_at = 0.0
+        while self.now < until:
+            if self.now >= check_at:
+                check_at = self.now + CHECK_SECONDS
+                if self.oracles.waiting() is None:
+                    break
+            for task in self.due_tasks():
+                if task in task.process.tasks:
+                    self.run_task(task)
+        self.oracles.check_end()
