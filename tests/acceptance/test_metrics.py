@@ -94,7 +94,7 @@ async def test_metrics_of_a_transfer_count_it_in_each_service_and_end_without_la
 
     await cluster.supervisors["feed-1"].stop()
     of_recorder, of_projector = await wait_until_idle(recorder, projector)
-    assert of_recorder.sum("livebalance_recorder_partitions") == 2
+    assert of_recorder.sum("livebalance_recorder_partitions", state="running") == 2
     stages = {
         sample.labels["stage"]
         for sample in of_recorder.of("livebalance_recorder_batch_seconds_count")

@@ -178,7 +178,7 @@ def test_jobs_run_what_the_stack_runs(containers: dict[str, Any], planned: dict[
     common = {
         name: value
         for name, value in in_container(planned["recorder-1"].child.environment).items()
-        if name != "LIVEBALANCE_NAME"
+        if name not in {"LIVEBALANCE_NAME", "LIVEBALANCE_POSTGRES"}
     }
     assert containers["topics"]["environment"] == common
     assert containers["secret"]["command"] == ["python", "-m", "livebalance.stack.secret", SECRETS]

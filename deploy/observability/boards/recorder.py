@@ -45,7 +45,13 @@ BOARD = Board(
                 ),
                 Panel(
                     "Owned partitions",
-                    [Query("sum by (instance) (livebalance_recorder_partitions)", "{{instance}}")],
+                    [
+                        Query(
+                            "sum by (instance, state) (livebalance_recorder_partitions)",
+                            "{{instance}} {{state}}",
+                        )
+                    ],
+                    "A halted partition waits for an operator.",
                     stacked=True,
                 ),
             ],

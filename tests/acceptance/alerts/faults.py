@@ -14,13 +14,18 @@ from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from tests.acceptance.alerts.monitored_stack import MAX_CONSECUTIVE_REJECTS, MonitoredStack
+from tests.acceptance.alerts.monitored_stack import (
+    MAX_CONSECUTIVE_REJECTS,
+    MAX_RECORDER_REJECTS,
+    MonitoredStack,
+)
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, send_request
 from tests.tokens import bearer
 
 BACKLOG = 6_000  # transfers
 BACKLOG_AGE_MS = 600_000
 INCONSISTENT = AccountId("odd")
+OVERFLOWING = "rich"
 REJECTIONS = 450  # the alert needs more than one per second over five minutes
 FENCES = 13  # the alert needs more than 5, plus 2 for each of three lanes
 RESTARTS = 3
@@ -173,6 +178,23 @@ async def consecutive_invalid_records(stack: MonitoredStack) -> AsyncIterator[No
 
 
 @asynccontextmanager
+async def rewound_recorder(stack: MonitoredStack) -> AsyncIterator[None]:
+    """The offsets of the recorders' group are lost while no recorder runs."""
+    await stack.end("recorder")
+    await stack.set_recorder_group_back()
+    await stack.start("recorder")
+    yield
+
+
+@asynccontextmanager
+async def overflowing_transfers(stack: MonitoredStack) -> AsyncIterator[None]:
+    """Adjacent transfers that the projector lists, and whose balance would leave int64."""
+    transfers = [make_transfer(OVERFLOWING, f"o-{n}", 2**63 - 1) for n in range(MAX_RECORDER_REJECTS + 2)]
+    await stack.write(((transfer, now_ms()) for transfer in transfers), 0)
+    yield
+
+
+@asynccontextmanager
 async def restarting_recorder(stack: MonitoredStack) -> AsyncIterator[None]:
     """The recorder restarts several times, each time scraped by Prometheus, and finally stays down."""
     for _ in range(RESTARTS):
@@ -206,7 +228,9 @@ WHILE_ALL_RUN = [
     fault(unreadable_row, "GatewayInternalError"),
     fault(balance_without_transfer, "Unverified"),
     fault(transfer_of_another_amount, "Drift", "Disputed"),
-    fault(invalid_record, "Quarantine"),
+    fault(rewound_recorder, "TransfersAlreadyRecorded"),
+    fault(invalid_record, "Quarantine", "TransfersRejected"),
+    fault(overflowing_transfers, "RecorderHalted"),
     fault(consecutive_invalid_records, "LaneHalted"),
     fault(
         redis_hangs,

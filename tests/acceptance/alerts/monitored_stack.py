@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import psutil
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from livebalance.client.client import Client
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
@@ -26,11 +26,15 @@ from tests.tokens import SECRET, token_source
 
 ACCOUNTS = [AccountId(f"acc-{number:04}") for number in range(1, 65)]
 MAX_CONSECUTIVE_REJECTS = 3
+MAX_RECORDER_REJECTS = 12  # more than the invalid records that halt a lane of the projector
 
 # Settings that make a fault visible sooner than in production. The expressions of the alerts are unchanged.
 QUICK = {
     "feed": {},
-    "recorder": {"LIVEBALANCE_BATCH_RECORDS": "50"},
+    "recorder": {
+        "LIVEBALANCE_BATCH_RECORDS": "50",
+        "LIVEBALANCE_MAX_CONSECUTIVE_REJECTS": str(MAX_RECORDER_REJECTS),
+    },
     "projector": {
         "LIVEBALANCE_BATCH_RECORDS": "50",
         "LIVEBALANCE_MAX_CONSECUTIVE_REJECTS": str(MAX_CONSECUTIVE_REJECTS),
@@ -76,7 +80,7 @@ class MonitoredStack:
             "LIVEBALANCE_PROJECTOR_GROUP": f"projector-{addresses.topics.transfers}",
             "LIVEBALANCE_RECORDER_GROUP": f"recorder-{addresses.topics.transfers}",
         }
-        if kind in {"projector", "gateway"}:
+        if kind != "feed":
             environment["LIVEBALANCE_POSTGRES"] = addresses.database.url(kind)
         paths = StatePaths(addresses.paths.home, self._directory)
         options = FEED_OPTIONS if kind == "feed" else []
@@ -131,6 +135,22 @@ class MonitoredStack:
         topic = self.addresses.topics.transfers
         async with self.producing() as producer:
             await asyncio.gather(*[await producer.send(topic, b"?", b"key", 0) for _ in range(count)])
+
+    async def set_recorder_group_back(self) -> None:
+        """Sets the recorders' group to the start of every partition. No recorder may run."""
+        topics = self.addresses.topics
+        partitions = [TopicPartition(topics.transfers, number) for number in range(topics.partitions)]
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.addresses.kafka,
+            group_id=f"recorder-{topics.transfers}",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            consumer.assign(partitions)
+            await consumer.commit(dict.fromkeys(partitions, 0))
+        finally:
+            await consumer.stop()
 
     @asynccontextmanager
     async def producing(self, **options: Any) -> AsyncIterator[AIOKafkaProducer]:

@@ -6,7 +6,7 @@ from tests.contract.chart import helm
 from tests.contract.chart.objects import of_kind
 
 DESTINATIONS = {
-    "recorder": {"dns", "kafka", "registry"},
+    "recorder": {"dns", "kafka", "registry", "postgres"},
     "projector": {"dns", "kafka", "registry", "postgres", "redis"},
     "gateway": {"dns", "postgres", "redis", "jwks"},
     "feed": {"dns", "kafka", "registry"},
@@ -45,7 +45,7 @@ def test_network_policy_without_optional_servers_opens_no_port_for_them() -> Non
         name: {port["port"] for rule in policy["spec"].get("egress", []) for port in rule["ports"]}
         for name, policy in policies.items()
     }
-    assert ports["livebalance-recorder"] == {53, 9092, 9093}
+    assert ports["livebalance-recorder"] == {53, 9092, 9093, 5432}
     assert ports["livebalance-gateway"] == {53, 5432, 6379, 443}
     assert not of_kind("NetworkPolicy", helm.render_documents("reduced"))
 

@@ -47,10 +47,11 @@ async def list_ids(database: Database, *words: str) -> list[int]:
 async def test_quarantined_records_are_listed(database: Database, owner: projector_writes.Connection) -> None:
     result = await run_quarantine(database, "list")
     assert result.out.splitlines() == [
-        "     4  applied    transfers/2@9  1970-01-01T00:00:00.005Z  alice  bad value",
-        "     3  held       transfers/2@8  1970-01-01T00:00:00.005Z  -  no value",
-        r"     2  held       balances/0@7  1970-01-01T00:00:00.005Z  \x1b[2J\\xff  unknown schema id 7",
-        "     1  held       transfers/2@7  1970-01-01T00:00:00.005Z  alice  bad value",
+        "     4  applied    transfers/2@9  1970-01-01T00:00:00.005Z  alice  projector: bad value",
+        "     3  held       transfers/2@8  1970-01-01T00:00:00.005Z  -  projector: no value",
+        r"     2  held       balances/0@7  1970-01-01T00:00:00.005Z  \x1b[2J\\xff"
+        "  projector: unknown schema id 7",
+        "     1  held       transfers/2@7  1970-01-01T00:00:00.005Z  alice  projector: bad value",
     ]
     result = await run_quarantine(database, "list", "--json", "--limit", "1")
     first = {
@@ -63,6 +64,8 @@ async def test_quarantined_records_are_listed(database: Database, owner: project
         "size": 2,
         "reason": "bad value",
         "state": "applied",
+        "rejected_by": "projector",
+        "headers": [],
     }
     assert json.loads(result.out) == {"records": [first], "more": True}
 
@@ -74,6 +77,8 @@ async def test_quarantined_records_are_listed(database: Database, owner: project
         ("--lane 0", [2]),
         ("--topic transfers --reason value", [4, 3, 1]),
         ("--reason nothing", []),
+        ("--of recorder", []),
+        ("--of projector --state held", [3, 2, 1]),
         ("--limit 2", [4, 3]),
     ],
 )

@@ -35,7 +35,8 @@ VIEWS = {
     " as_of timestamptz, age interval, halted_why text, epoch text, known boolean",
     "hourly_volume": "hour timestamptz, transfers bigint, volume numeric",
     "quarantine_summary": "topic text, partition integer, reason text, state text, records bigint,"
-    " first_offset bigint, last_offset bigint, first_kafka_time timestamptz, last_kafka_time timestamptz",
+    " first_offset bigint, last_offset bigint, first_kafka_time timestamptz, last_kafka_time timestamptz,"
+    " rejected_by text",
     "reconciliation": "account_id text, revision bigint, balance numeric, opening numeric,"
     " posted_total numeric, half_applied numeric, drift numeric, disputed_since timestamptz,"
     " disputed_why text, lane integer, transfers_offset bigint, balances_offset bigint",
@@ -362,6 +363,6 @@ async def test_quarantine_summary_groups_by_partition_and_reason(
     )
     rows = await analyst.fetch("select * from quarantine_summary order by partition")
     assert [tuple(row) for row in rows] == [
-        ("transfers", 0, "bad", "held", 2, 3, 9, february(1), february(2)),
-        ("transfers", 1, "bad", "held", 1, 4, 4, february(1), february(1)),
+        ("transfers", 0, "bad", "held", 2, 3, 9, february(1), february(2), "projector"),
+        ("transfers", 1, "bad", "held", 1, 4, 4, february(1), february(1), "projector"),
     ]

@@ -67,6 +67,16 @@ FORBIDDEN = [
     ("projector", "drop policy named on balance"),
     ("projector", "create role mine"),
     ("projector", "select * from revocation"),
+    ("recorder", "select * from balance"),
+    ("recorder", "select value from quarantine"),
+    ("recorder", "select epoch from projection"),
+    ("recorder", "update quarantine set state = 'applied'"),
+    ("recorder", "delete from recorder_lane"),
+    ("recorder", "update lane set halted_why = null"),
+    ("recorder", "select * from intervention"),
+    ("recorder", "create table mine (x int)"),
+    ("projector", "select * from recorder_lane"),
+    ("operator", "update recorder_lane set other_sources = true"),
     ("gateway", "update balance set revision = 1"),
     ("gateway", "delete from transfer"),
     ("gateway", "insert into projection values (true, 'e', 's', 't', 1)"),
@@ -112,11 +122,11 @@ async def test_role_may_do_no_more_than_it_needs(database: Database) -> None:
 async def test_no_role_bypasses_its_privileges(database: Database) -> None:
     connection = await asyncpg.connect(database.url("owner"))
     privileged = "rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication"
-    roles = "rolname in ('projector', 'gateway', 'operator', 'analyst')"
+    roles = "rolname in ('projector', 'recorder', 'gateway', 'operator', 'analyst')"
     forced = "select relname from pg_class where relrowsecurity and relforcerowsecurity order by 1"
     try:
         assert await connection.fetch(f"select rolname from pg_roles where {roles} and ({privileged})") == []
-        assert await connection.fetchval(f"select count(*) from pg_roles where {roles}") == 4
+        assert await connection.fetchval(f"select count(*) from pg_roles where {roles}") == 5
         assert [row[0] for row in await connection.fetch(forced)] == ["balance", "transfer"]
     finally:
         await connection.close()
@@ -125,6 +135,9 @@ async def test_no_role_bypasses_its_privileges(database: Database) -> None:
 LIMITS = [
     ("projector", "idle_in_transaction_session_timeout", "5s"),
     ("projector", "tcp_user_timeout", "10000"),
+    ("recorder", "idle_in_transaction_session_timeout", "5s"),
+    ("recorder", "statement_timeout", "15s"),
+    ("recorder", "tcp_user_timeout", "10000"),
     ("gateway", "default_transaction_read_only", "on"),
     ("gateway", "statement_timeout", "5s"),
     ("analyst", "default_transaction_read_only", "on"),
@@ -158,7 +171,7 @@ async def members(database: Database) -> AsyncIterator[str]:
     connection = await asyncpg.connect(database.url("owner"))
     await connection.execute(block[1])
     yield database.name
-    await connection.execute("drop role projector_a, gateway_a, operator_a")
+    await connection.execute("drop role projector_a, recorder_a, gateway_a, operator_a")
     await connection.close()
 
 

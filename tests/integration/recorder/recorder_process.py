@@ -5,25 +5,31 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from livebalance.recorder.__main__ import serve
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
+from tests.servers.database import Database
 from tests.settings_environment import environment_of
 
 SESSION_TIMEOUT_MS = 6_000  # the shortest that brokers allow
 
 
-def settings(kafka: str, topics: Topics, window: int = 1_000) -> RecorderSettings:
-    return RecorderSettings(
-        kafka=kafka,
-        transfers_topic=topics.transfers,
-        balances_topic=topics.balances,
-        recorder_group=f"recorder-of-{topics.transfers}",
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        duplicate_window_offsets=window,
-    )
+def settings(
+    kafka: str, topics: Topics, database: Database, window: int = 1_000, **changed: Any
+) -> RecorderSettings:
+    given: dict[str, Any] = {
+        "kafka": kafka,
+        "postgres": database.url("recorder"),
+        "transfers_topic": topics.transfers,
+        "balances_topic": topics.balances,
+        "recorder_group": f"recorder-of-{topics.transfers}",
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
+        "duplicate_window_offsets": window,
+    }
+    return RecorderSettings(**{**given, **changed})
 
 
 @asynccontextmanager

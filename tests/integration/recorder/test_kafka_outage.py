@@ -15,6 +15,7 @@ from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.integration.recorder.recorder_process import running_recorder, settings
 from tests.integration.recorder.topic_records import read_balances, read_transfers, wait_until
+from tests.servers.database import Database
 from tests.servers.disposable import disposable_servers
 
 LIMIT = 400
@@ -26,7 +27,7 @@ def own(paths: StatePaths, tmp_path: Path) -> Iterator[Servers]:
         yield servers
 
 
-async def test_kafka_outage_loses_and_repeats_nothing(own: Servers) -> None:
+async def test_kafka_outage_loses_and_repeats_nothing(own: Servers, database: Database) -> None:
     topics, kafka = Topics(partitions=3), own.kafka
     await topics.create(Broker(kafka))
     feed = Feed(FeedSettings(kafka=kafka), FeedOptions(rate=100.0, limit=LIMIT))
@@ -38,7 +39,7 @@ async def test_kafka_outage_loses_and_repeats_nothing(own: Servers) -> None:
         versions = [written.balance.version for written in await read_balances(kafka, topics)]
         return sum(version > 0 for version in versions) >= 2 * LIMIT
 
-    async with running_recorder(settings(kafka, topics)):
+    async with running_recorder(settings(kafka, topics, database)):
         feeding = asyncio.create_task(feed.run(asyncio.Event()))
         await wait_until(lambda: is_fed(LIMIT // 10))
         broker = own.embedded["kafka"]

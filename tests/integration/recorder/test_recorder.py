@@ -9,16 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka import AIOKafkaProducer
 
 from livebalance.recorder.__main__ import check_topics
 from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.restore import Restore
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
-from livebalance.stack.errors import StackError
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
@@ -36,6 +33,7 @@ from tests.integration.recorder.topic_records import (
     transfer,
     wait_until,
 )
+from tests.servers.database import Database
 
 ACCOUNTS = ["a", "b", "c", "d", "e", "f", "g", "h"]
 
@@ -62,13 +60,13 @@ def assert_applied_once(balances: list[WrittenBalance], transfers: int) -> None:
     assert sum(written.balance.version > 0 for written in balances) == transfers
 
 
-async def test_transfer_makes_one_balance(kafka: str, topics: Topics) -> None:
+async def test_transfer_makes_one_balance(kafka: str, topics: Topics, database: Database) -> None:
     opened = Balance(AccountId("a"), "client-1", TransferId(""), Money(10000, 2), 0)
     await open_account(kafka, topics, opened)
     await send_transfers(
         kafka, topics, [transfer("t-1", "a", 1250), transfer("t-2", "a", -5, 1), transfer("t-3", "b", 7, 3)]
     )
-    async with running_recorder(settings(kafka, topics)):
+    async with running_recorder(settings(kafka, topics, database)):
         await wait_until(lambda: has(kafka, topics, 5))
     balances = await read_balances(kafka, topics)
     assert history(balances, "a") == [(0, "", "100.00"), (1, "t-1", "112.50"), (2, "t-2", "112.00")]
@@ -79,18 +77,20 @@ async def test_transfer_makes_one_balance(kafka: str, topics: Topics) -> None:
 
 
 async def test_balance_has_the_source_offset_and_the_partition_of_its_transfer(
-    kafka: str, topics: Topics
+    kafka: str, topics: Topics, database: Database
 ) -> None:
     await send_transfers(kafka, topics, [transfer(f"t-{n}", "a", 1) for n in range(3)], partition=2)
-    async with running_recorder(settings(kafka, topics)):
+    async with running_recorder(settings(kafka, topics, database)):
         await wait_until(lambda: has(kafka, topics, 4))
     balances = await read_balances(kafka, topics)
     assert {written.partition for written in balances} == {2}
     assert [written.source_offset for written in balances if written.balance.version] == [0, 1, 2]
 
 
-async def test_account_opened_while_the_recorder_runs_is_known(kafka: str, topics: Topics) -> None:
-    async with running_recorder(settings(kafka, topics)):
+async def test_account_opened_while_the_recorder_runs_is_known(
+    kafka: str, topics: Topics, database: Database
+) -> None:
+    async with running_recorder(settings(kafka, topics, database)):
         await send_transfers(kafka, topics, [transfer("t-0", "z", 1)])
         await wait_until(lambda: has(kafka, topics, 2))
         await open_account(kafka, topics, Balance(AccountId("a"), "late", TransferId(""), Money(500, 2), 0))
@@ -100,22 +100,22 @@ async def test_account_opened_while_the_recorder_runs_is_known(kafka: str, topic
 
 
 async def test_recorder_waits_for_an_opening_that_is_not_committed(
-    kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    kafka: str, topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The opening is in an open transaction when a transfer of its account is read."""
     opening = Balance(AccountId("a"), "late", TransferId(""), Money(500, 2), 0)
-    reading, read_new_balances = asyncio.Event(), Restore.read_new_balances
+    reading, read_all_balances = asyncio.Event(), Restore.read_all_balances
 
     async def watched_read(restore: Restore, ledger: Ledger) -> None:
         reading.set()
-        await read_new_balances(restore, ledger)
+        await read_all_balances(restore, ledger)
 
-    async with open_transaction(kafka, topics) as opener, running_recorder(settings(kafka, topics)):
+    async with open_transaction(kafka, topics) as opener, running_recorder(settings(kafka, topics, database)):
         await send_transfers(kafka, topics, [transfer("t-0", "z", 1)])
         await wait_until(lambda: has(kafka, topics, 2))
         await opener.begin_transaction()
         await (await opener.send(topics.balances, avro.encode_balance(opening, BALANCE_ID), b"a"))
-        monkeypatch.setattr(Restore, "read_new_balances", watched_read)
+        monkeypatch.setattr(Restore, "read_all_balances", watched_read)
         await send_transfers(kafka, topics, [transfer("t-1", "a", 1)])
         await asyncio.wait_for(reading.wait(), 30)
         await opener.commit_transaction()
@@ -133,7 +133,7 @@ async def open_transaction(kafka: str, topics: Topics) -> AsyncIterator[AIOKafka
         await opener.stop()
 
 
-async def test_inadmissible_transfer_is_skipped(kafka: str, topics: Topics) -> None:
+async def test_inadmissible_transfer_is_skipped(kafka: str, topics: Topics, database: Database) -> None:
     good = avro.encode_transfer(transfer("t-1", "a", 1), TRANSFER_ID)
     huge = avro.encode_transfer(transfer("t-2", "a", 2**63 - 1), TRANSFER_ID)
     async with plain_producer(kafka) as producer:
@@ -149,7 +149,7 @@ async def test_inadmissible_transfer_is_skipped(kafka: str, topics: Topics) -> N
             (b"a", avro.encode_transfer(transfer("t-4", "a", 1), TRANSFER_ID)),
         ]:
             await producer.send_and_wait(topics.transfers, value, key, partition=0)
-    async with running_recorder(settings(kafka, topics)):
+    async with running_recorder(settings(kafka, topics, database)):
         await wait_until(lambda: has_last(kafka, topics, "t-4"))
     assert history(await read_balances(kafka, topics), "a") == [
         (0, "", "0.00"),
@@ -159,9 +159,9 @@ async def test_inadmissible_transfer_is_skipped(kafka: str, topics: Topics) -> N
 
 
 async def test_repeated_transfer_within_the_window_is_dropped_before_and_after_a_restart(
-    kafka: str, topics: Topics
+    kafka: str, topics: Topics, database: Database
 ) -> None:
-    recorder_settings = settings(kafka, topics, window=5)
+    recorder_settings = settings(kafka, topics, database, window=5)
     sent = [transfer("t-1", "a", 1), transfer("t-1", "a", 1), transfer("t-2", "a", 1)]
     await send_transfers(kafka, topics, sent, partition=0)
     async with running_recorder(recorder_settings):
@@ -174,8 +174,10 @@ async def test_repeated_transfer_within_the_window_is_dropped_before_and_after_a
     assert [id_ for _, id_, _ in history(balances, "a")] == ["", "t-1", "t-2", "t-3"]
 
 
-async def test_lost_group_offset_applies_nothing_twice(kafka: str, topics: Topics) -> None:
-    recorder_settings = settings(kafka, topics)
+async def test_lost_group_offset_applies_nothing_twice(
+    kafka: str, topics: Topics, database: Database
+) -> None:
+    recorder_settings = settings(kafka, topics, database)
     await send_transfers(kafka, topics, [transfer(f"t-{n}", ACCOUNTS[n % 8], 1) for n in range(40)])
     async with running_recorder(recorder_settings):
         await wait_until(lambda: has(kafka, topics, 48))
@@ -190,10 +192,10 @@ async def test_lost_group_offset_applies_nothing_twice(kafka: str, topics: Topic
 
 @pytest.mark.parametrize("point", ["recorder_before_commit", "recorder_after_commit"])
 async def test_recorder_killed_at_its_commit_applies_each_transfer_once(
-    kafka: str, topics: Topics, tmp_path: Path, point: str
+    kafka: str, topics: Topics, database: Database, tmp_path: Path, point: str
 ) -> None:
     """The recorder is killed twice, each time at its third transaction, while transfers arrive."""
-    recorder_settings = settings(kafka, topics)
+    recorder_settings = settings(kafka, topics, database)
     for attempt in range(2):
         doomed = recorder_process(recorder_settings, tmp_path / f"log-{attempt}", failpoint=f"{point}:3")
         doomed.start()
@@ -211,10 +213,10 @@ async def test_recorder_killed_at_its_commit_applies_each_transfer_once(
 
 
 async def test_partitions_that_move_between_recorders_lose_and_repeat_nothing(
-    kafka: str, topics: Topics
+    kafka: str, topics: Topics, database: Database
 ) -> None:
     """A second recorder starts and stops twice while transfers arrive."""
-    recorder_settings, n = settings(kafka, topics), 0
+    recorder_settings, n = settings(kafka, topics, database), 0
     async with running_recorder(recorder_settings):
         for _ in range(2):
             async with running_recorder(recorder_settings):
@@ -228,29 +230,11 @@ async def test_partitions_that_move_between_recorders_lose_and_repeat_nothing(
 
 
 async def test_topics_that_are_missing_or_do_not_match_are_rejected(
-    kafka: str, make_topics: MakeTopics
+    kafka: str, make_topics: MakeTopics, database: Database
 ) -> None:
     three, two = await make_topics(partitions=3), await make_topics(partitions=2)
-    await check_topics(settings(kafka, three))
+    await check_topics(settings(kafka, three, database))
     with pytest.raises(StartupError, match="must have the same number"):
-        await check_topics(settings(kafka, Topics(three.transfers, two.balances, 3)))
+        await check_topics(settings(kafka, Topics(three.transfers, two.balances, 3), database))
     with pytest.raises(StartupError, match="there is no topic nowhere: create it first"):
-        await check_topics(settings(kafka, Topics(three.transfers, "nowhere", 3)))
-
-
-async def test_recorder_with_a_lost_history_does_not_start(
-    kafka: str, topics: Topics, tmp_path: Path
-) -> None:
-    recorder_settings = settings(kafka, topics)
-    await send_transfers(kafka, topics, [transfer(f"t-{n}", "a", 1) for n in range(5)], partition=0)
-    async with running_recorder(recorder_settings):
-        await wait_until(lambda: has(kafka, topics, 6))
-    await send_transfers(kafka, topics, [transfer(f"more-{n}", "a", 1) for n in range(5)], partition=0)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    await admin.delete_records({TopicPartition(topics.transfers, 0): RecordsToDelete(before_offset=8)})
-    await admin.close()
-    process = recorder_process(recorder_settings, tmp_path / "log")
-    process.start()
-    with pytest.raises(StackError, match=r"failed with 2: .*history was lost"):
-        process.wait(30)
+        await check_topics(settings(kafka, Topics(three.transfers, "nowhere", 3), database))

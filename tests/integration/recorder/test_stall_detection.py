@@ -12,9 +12,10 @@ from livebalance.stack.paths import free_port
 from livebalance.stack.servers.topics import Topics
 from tests.integration.recorder.recorder_process import running_recorder, settings
 from tests.integration.recorder.topic_records import read_balances, send_transfers, transfer, wait_until
+from tests.servers.database import Database
 
 
-async def hang(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+async def hang(kafka: str, topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never_commit(partition: Partition, balances: object, next_offset: object) -> None:
         await asyncio.Event().wait()
 
@@ -22,7 +23,7 @@ async def hang(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> N
         return len(await read_balances(kafka, topics)) >= 2
 
     port = free_port()
-    async with running_recorder(settings(kafka, topics).model_copy(update={"http_port": port})):
+    async with running_recorder(settings(kafka, topics, database).model_copy(update={"http_port": port})):
         await send_transfers(kafka, topics, [transfer("t-1", "a", 1)])
         await wait_until(is_recorded)
         monkeypatch.setattr(stall_detector, "_STALLED_SECONDS", 2.0)
@@ -38,8 +39,8 @@ async def hang(kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_recorder_whose_commit_never_ends_fails_its_probe_and_ends(
-    kafka: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    kafka: str, topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stall_detector, "_SUSPECT_SECONDS", 1.0)
     with pytest.raises(StalledError, match="nothing processed"):
-        await hang(kafka, topics, monkeypatch)
+        await hang(kafka, topics, database, monkeypatch)

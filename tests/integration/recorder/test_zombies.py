@@ -11,11 +11,12 @@ from tests.conftest import MakeTopics
 from tests.integration.recorder import paused_recorder
 from tests.integration.recorder.recorder_process import recorder_process, running_recorder, settings
 from tests.integration.recorder.topic_records import read_balances, send_transfers, transfer, wait_until
+from tests.servers.database import Database
 
 
-async def count_balances(kafka: str, topics: Topics, log: Path, *arguments: str) -> int:
+async def count_balances(kafka: str, topics: Topics, database: Database, log: Path, *arguments: str) -> int:
     """Returns how many balance records ten transfers have made after the paused recorder has resumed."""
-    recorder_settings = settings(kafka, topics)
+    recorder_settings = settings(kafka, topics, database)
     paused = recorder_process(recorder_settings, log, (str(paused_recorder.__file__), *arguments))
 
     async def is_paused() -> bool:
@@ -48,14 +49,14 @@ async def has_last(kafka: str, topics: Topics) -> bool:
 
 
 async def test_paused_recorder_after_a_takeover_applies_nothing(
-    kafka: str, make_topics: MakeTopics, tmp_path: Path
+    kafka: str, make_topics: MakeTopics, database: Database, tmp_path: Path
 ) -> None:
-    assert await count_balances(kafka, await make_topics(partitions=1), tmp_path / "log") == 10
+    assert await count_balances(kafka, await make_topics(partitions=1), database, tmp_path / "log") == 10
 
 
 @pytest.mark.mutant
 async def test_paused_recorder_without_fencing_applies_everything_again(
-    kafka: str, make_topics: MakeTopics, tmp_path: Path
+    kafka: str, make_topics: MakeTopics, database: Database, tmp_path: Path
 ) -> None:
     topics = await make_topics(partitions=1)
-    assert await count_balances(kafka, topics, tmp_path / "log", "unfenced") == 20
+    assert await count_balances(kafka, topics, database, tmp_path / "log", "unfenced") == 20

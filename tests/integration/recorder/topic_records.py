@@ -37,7 +37,8 @@ async def read_records(kafka: str, topic: str, partitions: int) -> list[RawRecor
 
 
 async def read_balances(kafka: str, topics: Topics) -> list[WrittenBalance]:
-    return [_balance(record) for record in await read_records(kafka, topics.balances, topics.partitions)]
+    records = await read_records(kafka, topics.balances, topics.partitions)
+    return [_balance(record) for record in records if record.value is not None]
 
 
 async def read_transfers(kafka: str, topics: Topics) -> list[Transfer]:
@@ -45,10 +46,15 @@ async def read_transfers(kafka: str, topics: Topics) -> list[Transfer]:
     return [avro.decode_transfer(record.value or b"", _WRITER) for record in records]
 
 
+async def has_transfers(kafka: str, topics: Topics, *ids: str) -> bool:
+    """Returns whether each of the transfers has a balance."""
+    return {written.balance.transfer_id for written in await read_balances(kafka, topics)} >= set(ids)
+
+
 def _balance(record: RawRecord) -> WrittenBalance:
-    source = dict(record.headers).get(b"source-offset")
+    source = dict(record.headers).get(b"source-offset") or b""
     balance = avro.decode_balance(record.value or b"", _WRITER)
-    return WrittenBalance(balance, None if source is None else int(source), record.partition)
+    return WrittenBalance(balance, int(source) if source.isdigit() else None, record.partition)
 
 
 @asynccontextmanager

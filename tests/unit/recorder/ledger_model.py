@@ -39,9 +39,12 @@ class Expected(NamedTuple):
 def expected_results(history: list[TransferRecord], window: int) -> list[Expected]:
     """Returns what a ledger must do with each record."""
     applied: list[TransferRecord] = []
+    accepted: list[TransferRecord] = []  # not rejected, so that their ids count
     results: list[Expected] = []
-    for n, record in enumerate(history):
-        verdict = _verdict(history[:n], applied, record, window)
+    for record in history:
+        verdict = _verdict(accepted, applied, record, window)
+        if verdict is not Verdict.REJECTED:
+            accepted.append(record)
         if verdict in (Verdict.APPLIED, Verdict.OPENED):
             applied.append(record)
         same_account = [other for other in applied if other.transfer.account == record.transfer.account]
@@ -50,12 +53,12 @@ def expected_results(history: list[TransferRecord], window: int) -> list[Expecte
 
 
 def _verdict(
-    before: list[TransferRecord], applied: list[TransferRecord], record: TransferRecord, window: int
+    accepted: list[TransferRecord], applied: list[TransferRecord], record: TransferRecord, window: int
 ) -> Verdict:
     if not record.has_own_key:
         return Verdict.REJECTED
     first = record.offset - window
-    if any(each.has_own_key and each.name == record.name and each.offset >= first for each in before):
+    if any(each.name == record.name and each.offset >= first for each in accepted):
         return Verdict.DUPLICATE
     same_account = [other for other in applied if other.transfer.account == record.transfer.account]
     scale = max(other.transfer.amount.scale for other in [*same_account, record])

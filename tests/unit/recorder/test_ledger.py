@@ -12,7 +12,7 @@ from livebalance.wire.money import Money
 from tests.unit.recorder.ledger_model import TransferRecord, expected_results
 
 WINDOW = 6
-NewLedger = Callable[[int], Ledger]
+NewLedger = Callable[[int, set[Offset]], Ledger]
 BalanceRecord = tuple[Offset, Balance]  # with its source offset
 
 accounts = st.sampled_from(["a", "b"]).map(AccountId)
@@ -50,10 +50,14 @@ def written(history: list[TransferRecord], decisions: list[Decision]) -> list[Ba
 
 
 def restored(
-    new: NewLedger, history: list[TransferRecord], topic: list[BalanceRecord], next_offset: Offset
+    new: NewLedger,
+    history: list[TransferRecord],
+    topic: list[BalanceRecord],
+    next_offset: Offset,
+    rejected: set[Offset],
 ) -> Ledger:
     """Restores a ledger as a new owner does: the balances, then the ids just before the next transfer."""
-    ledger = new(WINDOW)
+    ledger = new(WINDOW, rejected)
     for source, balance in topic:
         ledger.restore(balance, source if balance.version else NO_OFFSET)
     for record in history:
@@ -62,8 +66,16 @@ def restored(
     return ledger
 
 
+def rejected_offsets(history: list[TransferRecord], decisions: list[Decision]) -> set[Offset]:
+    return {
+        record.offset
+        for record, decision in zip(history, decisions, strict=True)
+        if decision.verdict is Verdict.REJECTED
+    }
+
+
 def check_against_model(new: NewLedger, history: list[TransferRecord]) -> None:
-    decisions = run(new(WINDOW), history)
+    decisions = run(new(WINDOW, set()), history)
     for record, decision, expected in zip(history, decisions, expected_results(history, WINDOW), strict=True):
         assert decision.verdict is expected.verdict
         for balance in decision.balances:
@@ -75,21 +87,23 @@ def check_against_model(new: NewLedger, history: list[TransferRecord]) -> None:
 
 
 def check_restart(new: NewLedger, history: list[TransferRecord], cut: int, compacted: bool) -> None:
-    decisions = run(new(WINDOW), history)
+    decisions = run(new(WINDOW, set()), history)
     topic = written(history[:cut], decisions[:cut])
     if compacted:
         topic = list({balance.account: (source, balance) for source, balance in topic}.values())
     next_offset = history[cut].offset if cut < len(history) else Offset(10**6)
-    again = restored(new, history, topic, next_offset)
+    rejected = rejected_offsets(history[:cut], decisions[:cut])
+    again = restored(new, history, topic, next_offset, rejected)
     assert run(again, history[cut:]) == decisions[cut:]
 
 
 def check_lost_offset(new: NewLedger, history: list[TransferRecord], cut: int, back: int) -> None:
-    decisions = run(new(WINDOW), history)
+    decisions = run(new(WINDOW, set()), history)
     topic = written(history[:cut], decisions[:cut])
     start = max(0, cut - back)
     next_offset = history[start].offset if start < len(history) else Offset(10**6)
-    again = restored(new, history, topic, next_offset)
+    rejected = rejected_offsets(history[:cut], decisions[:cut])
+    again = restored(new, history, topic, next_offset, rejected)
     replayed = run(again, history[start:])
     assert topic + written(history[start:], replayed) == written(history, decisions)
 

@@ -24,6 +24,6 @@ def test_services_get_a_role_of_postgres_only_if_they_need_it(
         "gateway-2": "postgresql://gateway",
         "projector-1": "postgresql://projector",
         "projector-2": "postgresql://projector",
-        "recorder-1": "",
+        "recorder-1": "postgresql://recorder",
         "feed-1": "",
     }

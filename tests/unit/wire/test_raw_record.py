@@ -73,3 +73,12 @@ def test_null_balance_erases_only_with_a_valid_key() -> None:
     assert decode(b"a") == Erasure(AccountId("a"))
     for key in (None, b"", b"\xff", b"a b", b"a\x00", b"a" * 65):
         assert decode(key) == Rejected("bad account id")
+
+
+def test_record_of_a_larger_scale_than_the_maximum_is_rejected() -> None:
+    codec = JSON
+    transfer = RawRecord("t", 0, 0, 0, b"a", codec.encode_transfer(TRANSFER))
+    balance = transfer._replace(value=codec.encode_balance(BALANCE))
+    rejected = Rejected("scale is not 0..1")
+    assert [decode_transfer(transfer, codec, scale) for scale in (2, 1)] == [TRANSFER, rejected]
+    assert [decode_balance(balance, codec, scale) for scale in (2, 1)] == [BALANCE, rejected]

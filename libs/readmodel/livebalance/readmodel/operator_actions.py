@@ -87,7 +87,9 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
 async def halted_offsets(connection: Connection, lane: Lane) -> LaneOffsets | None:
     """Returns the next offsets of a lane, or None if the lane is not halted."""
     row = await connection.fetchrow(
-        "select transfers_next, balances_next from lane where lane = $1 and halted_why is not null", lane
+        "select transfers_next, balances_next, transfers_topic_id, balances_topic_id"
+        " from lane where lane = $1 and halted_why is not null",
+        lane,
     )
     return None if row is None else LaneOffsets(*row)
 

@@ -23,6 +23,7 @@ class QuarantineFilter(NamedTuple):
     topic: str | None = None
     reason: str | None = None  # a part of the reason is enough
     state: str | None = None
+    rejected_by: str | None = None
 
 
 class QuarantinedRecord(NamedTuple):
@@ -37,16 +38,18 @@ class QuarantinedRecord(NamedTuple):
     size: int | None
     reason: str
     state: str
+    rejected_by: str
     headers: Headers
 
 
 _LIST = """
 select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 1000)::int8, key,
-       octet_length(value), reason, state, header_bytes, headers::text
+       octet_length(value), reason, state, rejected_by, header_bytes, headers::text
   from quarantine
  where ($1::int is null or partition = $1) and ($2::text is null or topic = $2)
    and ($3::text is null or strpos(reason, $3) > 0) and ($4::text is null or state = $4)
- order by id desc limit $5
+   and ($5::text is null or rejected_by = $5)
+ order by id desc limit $6
 """
 
 
@@ -55,10 +58,10 @@ async def list_quarantined(
 ) -> list[QuarantinedRecord]:
     """Returns up to `limit` quarantined records, newest first."""
     rows = await connection.fetch(_LIST, *filter_, limit)
-    return [QuarantinedRecord._make((*row[:-2], _headers(*row[-2:]))) for row in rows]
+    return [QuarantinedRecord._make((*row[:-2], stored_headers(*row[-2:]))) for row in rows]
 
 
-def _headers(encoded: bytes | None, text: str) -> Headers:
+def stored_headers(encoded: bytes | None, text: str) -> Headers:
     """Returns the headers in the columns `header_bytes` and `headers`."""
     if encoded is not None:
         return decode_headers(encoded)
@@ -68,7 +71,9 @@ def _headers(encoded: bytes | None, text: str) -> Headers:
 
 _LOCK = "select id, state, value is null as empty from quarantine where id = any($1) order by id for update"
 _REQUEST_REPLAY = """
-with marked as (update quarantine set state = 'replay' where id = any($1) returning *)
+with marked as (
+  update quarantine set state = case rejected_by when 'recorder' then 'sent' else 'replay' end
+   where id = any($1) returning *)
 insert into intervention (what, lane, was, why)
 select 'quarantine', partition, format('%s/%s@%s: %s', topic, partition, source_offset, reason), $2
   from marked order by id
@@ -77,6 +82,8 @@ select 'quarantine', partition, format('%s/%s@%s: %s', topic, partition, source_
 
 async def request_replay(connection: Connection, ids: Iterable[int], why: str) -> dict[int, str]:
     """Marks records for replay: all of them, or none.
+
+    Transfers that a recorder rejected are marked as sent. The caller sends them before its transaction ends.
 
     Returns:
         The records that cannot be replayed, each with the reason. Empty: all are marked.
@@ -110,7 +117,9 @@ select id, topic, partition, source_offset, (extract(epoch from kafka_time) * 10
 async def requested_replays(connection: Connection, lanes: list[Lane], limit: int) -> list[ReplayRow]:
     """Returns up to `limit` records of these lanes that are marked for replay, in the order of quarantine."""
     rows = await connection.fetch(_REQUESTED, lanes, limit)
-    return [ReplayRow(row["id"], RawRecord._make((*row[1:-2], _headers(*row[-2:]), None))) for row in rows]
+    return [
+        ReplayRow(row["id"], RawRecord._make((*row[1:-2], stored_headers(*row[-2:]), None))) for row in rows
+    ]
 
 
 _SETTLE = """

@@ -226,6 +226,27 @@ class BatchRows(NamedTuple):
     replaces_erased: bool = False  # `transfers` replace erased transfers with their ids
 
 
+class SourceIdentity(NamedTuple):
+    """What distinguishes the two topics from other topics of the same names."""
+
+    partitions: int  # of each topic
+    transfers_id: str
+    balances_id: str
+
+
+class RecorderLane(NamedTuple):
+    """A partition as its recorder has stored it.
+
+    `continued`: an operator lets it continue since it was halted, at `start_offset` if that is not None.
+    """
+
+    identity: SourceIdentity
+    other_sources: bool
+    halted_why: str | None
+    continued: bool
+    start_offset: Offset | None
+
+
 class ServerIdentity(NamedTuple):
     """Identity of a Postgres server (docs/guarantees.md#epoch). It changes with a restore or a failover."""
 

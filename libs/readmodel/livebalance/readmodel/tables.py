@@ -299,8 +299,8 @@ quarantine = Table(
         nullable=False,
         server_default=text("'held'"),
         comment="held; skipped: an operator moved its lane past it; replay: marked for replay; then"
-        " applied, duplicate, stale, or held again; erased: the account was erased; or a word that an"
-        " operator has set",
+        " applied, duplicate, stale, or held again; sent: sent to its topic again; erased: the account was"
+        " erased; or a word that an operator has set",
     ),
     Column(
         "held_at",
@@ -309,9 +309,68 @@ quarantine = Table(
         server_default=text("now()"),
         comment="Time when the record was quarantined, by the clock of Postgres",
     ),
+    Column(
+        "rejected_by",
+        Text,
+        nullable=False,
+        server_default=text("'projector'"),
+        comment="Service that rejected the record: projector or recorder",
+    ),
     Index("quarantine_source", "topic", "partition", "source_offset"),
+    Index(
+        "quarantine_of_recorder",
+        "topic",
+        "partition",
+        "source_offset",
+        "kafka_time",
+        unique=True,
+        postgresql_where=text("rejected_by = 'recorder'"),
+    ),
     Index("quarantine_marked", "partition", "id", postgresql_where=text("state = 'replay'")),
     comment="One row per rejected record",
+)
+
+recorder_lane = Table(
+    "recorder_lane",
+    metadata,
+    Column(
+        "lane",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="Partition number, the same in both topics",
+    ),
+    Column("partitions", Integer, nullable=False, comment="Number of partitions of both topics"),
+    Column("transfers_id", Text, nullable=False, comment="Kafka's id of the topic of transfers"),
+    Column("balances_id", Text, nullable=False, comment="Kafka's id of the topic of balances"),
+    Column(
+        "since",
+        _TIME,
+        nullable=False,
+        server_default=text("clock_timestamp()"),
+        comment="Time when a recorder began to read these topics, by the clock of Postgres",
+    ),
+    Column(
+        "other_sources",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether an operator has accepted balances that were not made from these topics",
+    ),
+    Column("next_offset", BigInteger, comment="Offset of the next transfer when the partition was halted"),
+    Column("halted_why", Text, comment="Why the partition is halted; null: it is not halted"),
+    Column(
+        "continued",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether an operator has let the partition continue since it was halted; the next claim"
+        " accepts its topics and balances as they are",
+    ),
+    Column(
+        "start_offset", BigInteger, comment="Offset that the operator lets it continue at; null: at its own"
+    ),
+    comment="One row per partition that a recorder has claimed: which topics it reads, and why it is halted",
 )
 
 revocation = Table(
@@ -349,8 +408,9 @@ intervention = Table(
         "what",
         Text,
         nullable=False,
-        comment="epoch: a new epoch began; lane: a halted lane was continued; skip: a halted lane was moved"
-        " past a record; quarantine: a record was marked for replay",
+        comment="epoch: a new epoch began; lane: a halted lane was continued; recorder: a halted partition of"
+        " the recorder was continued; skip: a halted lane was moved past a record; quarantine: a record was"
+        " marked for replay or sent again",
     ),
     Column("lane", Integer, comment="Lane that was changed; null: all lanes"),
     Column(
@@ -359,7 +419,7 @@ intervention = Table(
         nullable=False,
         comment="Previous epoch, why the lane was halted, or the record and why it was quarantined",
     ),
-    Column("became", Text, comment="New epoch; null: no epoch began"),
+    Column("became", Text, comment="New epoch, or the offset to continue at; null: neither changed"),
     Column(
         "at",
         _TIME,

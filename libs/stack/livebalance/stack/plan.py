@@ -57,7 +57,7 @@ def services(paths: StatePaths, plan: ClusterPlan, servers: Servers, page_port: 
     }
     by_kind: dict[str, dict[str, str]] = {
         "feed": demo,
-        "recorder": {},
+        "recorder": {"LIVEBALANCE_POSTGRES": servers.postgres("recorder")},
         "projector": {"LIVEBALANCE_POSTGRES": servers.postgres("projector")},
         "gateway": {
             **demo,

@@ -199,7 +199,8 @@ class Projector:
 
     async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> LaneStep:
         statuses = await self._consumer.fetch_statuses(lane.lane)
-        return step(lane, records, statuses, self._values.codec, self._settings.max_consecutive_rejects)
+        rejects, max_scale = self._settings.max_consecutive_rejects, self._settings.max_scale
+        return step(lane, records, statuses, self._values.codec, rejects, max_scale=max_scale)
 
     async def _apply(self, steps: Sequence[LaneStep]) -> None:
         batch = [record for lane_step in steps for record in lane_step.records]

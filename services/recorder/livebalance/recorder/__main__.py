@@ -7,10 +7,12 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from livebalance.recorder.recorder import Recorder
 from livebalance.recorder.settings import RecorderSettings
+from livebalance.recorder.store import Store
 from livebalance.runtime import logs
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.rebalance import RebalanceListener
+from livebalance.runtime.kafka.topic_watch import TopicWatch
 from livebalance.runtime.kafka.topics import describe_topics, partition_count_error
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
@@ -31,7 +33,7 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
         partition_assignment_strategy=[RangePartitionAssignor],
         isolation_level="read_committed",
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        auto_offset_reset="none",  # a partition that lacks its next offset is halted
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.session_timeout_ms // 5,
         fetch_max_wait_ms=100,
@@ -67,17 +69,24 @@ async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     values = Values(settings)
     assignments = RebalanceListener()
     consumer = _consumer(settings)
-    recorder = Recorder(settings, values, consumer, assignments)
+    store = Store(settings.postgres.get_secret_value(), settings.name)
+    topics = TopicWatch(settings.broker, (settings.transfers_topic, settings.balances_topic))
+    recorder = Recorder(settings, values, store, consumer, assignments=assignments, topics=topics)
     address = settings.http_host, settings.http_port
-    async with health.run_server(address, stopping, recorder.stalled_reason, recorder.unready_reason):
+    async with health.run_server(
+        address, stopping, recorder.stalled_reason, recorder.unready_reason, halted=recorder.halted_reason
+    ):
         try:
             await _wait_for_servers(settings, values, stopping)
             consumer.subscribe([settings.transfers_topic], listener=assignments)
             await consumer.start()
+            await topics.start()
             _log.info("recorder started", transfers_topic=settings.transfers_topic)
             await recorder.run(stopping)
         finally:
             await asyncio.wait([asyncio.create_task(consumer.stop())], timeout=_STOP_SECONDS)
+            await topics.stop()
+            await store.close()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The ledger of a partition: decides which balances a transfer makes. Pure: it reads and writes nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 from livebalance.wire.identity import AccountId, Offset, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
-from livebalance.wire.money import Money
+from livebalance.wire.money import MAX_SCALE, Money
 
 NO_OFFSET = Offset(-1)
 
@@ -17,8 +17,12 @@ class Verdict(StrEnum):
     APPLIED = "applied"
     OPENED = "opened"  # applied, and the account had no balance before
     REJECTED = "rejected"  # the transfer, or the balance it would make, is not admissible
+    UNDECODABLE = "undecodable"  # the value is no transfer; decided before the ledger
     DUPLICATE = "duplicate"  # the window before it has the same id
     ALREADY_RECORDED = "already_recorded"  # the account's balance contains it already
+
+
+REJECTS = frozenset({Verdict.REJECTED, Verdict.UNDECODABLE})
 
 
 class Decision(NamedTuple):
@@ -42,16 +46,20 @@ class Ledger:
     Transfers are applied and balances are restored in the order of their topics. If the caller fails to write
     a decision, the ledger is ahead of the topic: it is discarded and restored.
 
-    `window` is the number of offsets for which a transfer id is remembered.
+    Args:
+        window: The number of offsets for which a transfer id is remembered.
+        rejected: Offsets of transfers that were rejected before the ledger was restored. Their ids are not
+            remembered, so that the same transfers can be sent again.
+        max_scale: The largest scale of an admissible transfer.
     """
 
-    def __init__(self, window: int) -> None:
-        self._window = window
+    def __init__(self, window: int, rejected: Collection[Offset] = (), max_scale: int = MAX_SCALE) -> None:
+        self._window, self._rejected, self._max_scale = window, rejected, max_scale
         self._accounts: dict[AccountId, LedgerAccount] = {}
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
     def restore(self, balance: Balance, source: Offset = NO_OFFSET) -> None:
-        """Restores the next balance record. `source` is its header `source-offset`, if present."""
+        """Restores the next balance record. `source` is the offset of the last transfer in it, if known."""
         known = self._accounts.get(balance.account)
         newest = max(source, known.source) if known else source
         self._accounts[balance.account] = LedgerAccount(balance, newest)
@@ -62,7 +70,7 @@ class Ledger:
 
     def remember_id(self, offset: Offset, key: bytes | None, transfer: Transfer) -> None:
         """Remembers the id of a transfer that was applied before the ledger was restored."""
-        if rejection_reason(transfer, key) is None:
+        if offset not in self._rejected and rejection_reason(transfer, key, self._max_scale) is None:
             self._remember_id(offset, transfer)
 
     def has_unknown_account(self, transfers: Iterable[Transfer]) -> bool:
@@ -71,15 +79,18 @@ class Ledger:
 
     def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Decision:
         """Applies the next transfer of the partition."""
-        if reason := rejection_reason(transfer, key):
+        if reason := rejection_reason(transfer, key, self._max_scale):
             return Decision(Verdict.REJECTED, reason=reason)
         account = self._accounts.get(transfer.account)
-        repeated = self._remember_id(offset, transfer)
         if account and offset <= account.source:
+            self.remember_id(offset, key, transfer)
             return Decision(Verdict.ALREADY_RECORDED)
-        if repeated:
+        if self._remember_id(offset, transfer):
             return Decision(Verdict.DUPLICATE)
-        return self._update_balance(offset, transfer, account)
+        decision = self._update_balance(offset, transfer, account)
+        if decision.verdict is Verdict.REJECTED:
+            del self._seen[transfer.account, transfer.id]
+        return decision
 
     def _update_balance(self, offset: Offset, transfer: Transfer, account: LedgerAccount | None) -> Decision:
         before = account.balance if account else _opening(transfer)

@@ -7,18 +7,24 @@ from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.kafka.lag import lag_gauges
 from livebalance.runtime.metrics import init_labels
 
-UNDECODABLE = "undecodable"
-
 lag = lag_records, lag_seconds, open_transaction_seconds = lag_gauges("recorder")
-partitions = Gauge("livebalance_recorder_partitions", "Partitions owned by this recorder.")
+partitions = init_labels(
+    Gauge(
+        "livebalance_recorder_partitions",
+        "Partitions owned by this recorder. A halted partition waits for an operator.",
+        ["state"],
+    ),
+    ["running", "halted"],
+)
 transfers = init_labels(
     Counter(
         "livebalance_recorder_transfers",
         "Transfers read, by verdict. applied, opened: a balance was written. duplicate: the id is known. "
-        "already_recorded: a balance contains the transfer. rejected, undecodable: skipped, see the log.",
+        "already_recorded: a balance contains the transfer. rejected, undecodable: the table quarantine "
+        "keeps the bytes and the reason.",
         ["verdict"],
     ),
-    [*Verdict, UNDECODABLE],
+    [*Verdict],
 )
 releases = init_labels(
     Counter(

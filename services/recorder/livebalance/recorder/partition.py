@@ -2,14 +2,25 @@
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import takewhile
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
+from livebalance.readmodel.rows import RecorderLane, SourceIdentity, quarantine_row
 from livebalance.recorder import metrics
-from livebalance.recorder.ledger import Decision, Ledger, Verdict
-from livebalance.recorder.restore import SOURCE_OFFSET, Restore
+from livebalance.recorder.halt import (
+    HaltedError,
+    SourceCheck,
+    partitions_reason,
+    topics_reason,
+    unreadable_reason,
+)
+from livebalance.recorder.ledger import REJECTS, Decision, Ledger, Verdict
+from livebalance.recorder.restore import Restore
 from livebalance.recorder.settings import RecorderSettings
+from livebalance.recorder.store import Store
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
 from livebalance.runtime.kafka.raw_records import UnreadableRecordError
@@ -19,13 +30,24 @@ from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.timestamp import Millis
+from livebalance.wire.kafka.source import SOURCE, SOURCE_OFFSET, Source, fingerprint
+from livebalance.wire.timestamp import Millis, limited_millis
 
 _log = logs.get("recorder")
 
-StartOffset = Callable[[], Awaitable[int | None]]  # asks Kafka for the offset to start at
-DecodedTransfer = tuple[Offset, bytes | None, Transfer]  # with its offset and key
-NewBalance = tuple[Offset, Balance]  # with the offset of the transfer that makes it
+
+class Offsets(NamedTuple):
+    """Offsets of the partition of transfers, as Kafka reports them."""
+
+    first: int
+    end: int  # the last stable offset
+    next: int  # the group's offset, or the configured start if the group has none
+
+
+ReadOffsets = Callable[[], Awaitable[Offsets]]
+DecodedTransfer = tuple[RawRecord, Transfer | DecodeError]
+Decided = tuple[RawRecord, Decision]
+NewBalance = tuple[Source, Balance]
 
 
 def transactional_id(topic: str, partition: Lane) -> str:
@@ -43,86 +65,185 @@ class Partition:
     can be ahead of the topic.
     """
 
-    def __init__(self, settings: RecorderSettings, values: Values, partition: Lane) -> None:
-        self._settings, self._values, self._partition = settings, values, partition
+    def __init__(self, settings: RecorderSettings, values: Values, store: Store, partition: Lane) -> None:
+        self._settings, self._values, self._store = settings, values, store
+        self._partition = partition
         self._source = TopicPartition(settings.transfers_topic, partition)
-        self._restore = Restore(settings, values, partition)
         producer_id = transactional_id(settings.transfers_topic, partition)
         self._producer = create_producer(settings.broker, settings.name, producer_id)
+        self._check: SourceCheck | None = None
+        self._restore: Restore | None = None
         self._ledger = Ledger(0)
+        self._written = -1  # offset of the first balance in the last transaction
+        self._rejects = 0  # consecutive rejected transfers up to the last transfer applied
+        self.identity: SourceIdentity | None = None  # of the topics that were claimed
         self.next_offset = Offset(0)
+        self.end_offset = Offset(0)  # of the transfers, when the partition was claimed
         self.newest: Millis | None = None  # Kafka's timestamp of the last applied transfer
         self.assignment = 0  # number of the assignment in which the consumer was set to `next_offset`
 
-    async def claim(self, start_offset: StartOffset) -> None:
+    async def claim(self, identity: SourceIdentity, read_offsets: ReadOffsets) -> None:
         """Becomes the only owner of the partition, and restores the ledger.
 
         The producer starts first, which fences the previous owner and ends its open transaction. Only then
         are the offset and the balances read, because they can no longer change (docs/guarantees.md#zombies).
+
+        Args:
+            identity: Of the two topics as they are now.
+            read_offsets: Asks Kafka for the partition's offsets.
+
+        Raises:
+            HaltedError: The partition is halted, or the topics are not those that were read before.
+            UnreadableRecordError: A record that the ledger is restored from is damaged.
         """
         async with asyncio.timeout(self._settings.kafka_timeout_seconds):
             await self._producer.start()
-            self.next_offset = Offset(await start_offset() or 0)
-        self._ledger = await self._restore.ledger(self.next_offset)
+            offsets = await read_offsets()
+        self.next_offset, self.end_offset = Offset(offsets.next), Offset(offsets.end)
+        lane = await self._store.read_lane(self._partition, identity)
+        self._halt_unless_readable(lane, identity, offsets)
+        if lane.start_offset is not None:
+            await self._commit([], self.next_offset)
+        other_topic = lane.identity.transfers_id != identity.transfers_id
+        check = self._check = SourceCheck(
+            identity.transfers_id,
+            self._source.topic,
+            self._partition,
+            accepts_others=lane.other_sources or lane.continued,
+            trusts_offsets=not (lane.other_sources or other_topic),
+        )
+        check.end = self.end_offset
+        await self._restore_ledger(identity, check)
+        if lane.continued:
+            await self._store.accept_lane(self._partition, identity, check.others or other_topic)
+        self.identity = identity
+
+    def _halt_unless_readable(self, lane: RecorderLane, identity: SourceIdentity, offsets: Offsets) -> None:
+        if lane.halted_why is not None:
+            raise HaltedError(lane.halted_why)
+        topics = self._settings.transfers_topic, self._settings.balances_topic
+        if lane.start_offset is not None:
+            self.next_offset = lane.start_offset
+        if reason := (
+            partitions_reason(lane.identity, identity)
+            or (None if lane.continued else topics_reason(lane.identity, identity, topics))
+            or unreadable_reason(self._source.topic, offsets.first, offsets.end, self.next_offset)
+        ):
+            raise HaltedError(reason)
+
+    async def _restore_ledger(self, identity: SourceIdentity, check: SourceCheck) -> None:
+        own = f"{identity.transfers_id}/{self._partition}@".encode()
+        restore = self._restore = Restore(self._settings, self._values, self._partition, check, own)
+        first = Offset(self.next_offset - self._settings.duplicate_window_offsets)
+        rejected = await self._store.rejected_offsets(self._source.topic, self._partition, first)
+        self._ledger = await restore.ledger(self.next_offset, rejected)
 
     async def record(self, batch: list[RawRecord]) -> None:
-        """Applies a batch, and commits its balances and offset in a single Kafka transaction."""
-        await self._values.fetch_schemas(record.value for record in batch)
+        """Applies a batch, and commits its balances and offset in a single Kafka transaction.
+
+        Rejected transfers are in the quarantine before the transaction moves past them (decision 18).
+
+        Raises:
+            HaltedError: Too many consecutive transfers were rejected. Those before are committed.
+            UnreadableRecordError: A transfer is damaged. Those before are committed.
+        """
+        assert self._restore
+        assert self._check
+        readable = [*takewhile(lambda record: record.unreadable is None, batch)]
+        await self._values.fetch_schemas(record.value for record in readable)
+        await self._restore.read_new_balances(self._ledger, self._written)
         with metrics.seconds.labels("apply").time():
-            decisions = await self._apply(batch)
-        next_offset = Offset(batch[-1].offset + 1)
-        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-            balances = [(offset, balance) for offset, each in decisions for balance in each.balances]
-            await self._commit(balances, next_offset)
-        self.next_offset, self.newest = next_offset, Millis(batch[-1].timestamp)
-        self._count(decisions)
+            decided = await self._apply(readable)
+        rejected = [(record, decision) for record, decision in decided if decision.verdict in REJECTS]
+        await self._store.quarantine(
+            [quarantine_row(record, decision.reason) for record, decision in rejected]
+        )
+        if decided:
+            last = decided[-1][0]
+            next_offset = Offset(last.offset + 1)
+            await self._commit(list(self._balances(decided)), next_offset)
+            self.next_offset, self.newest = next_offset, limited_millis(last.timestamp)
+            self._check.end = max(self._check.end, next_offset)
+            self._count(decided)
+        if len(decided) < len(readable):
+            limit = self._settings.max_consecutive_rejects
+            raise HaltedError(f"more than {limit} consecutive transfers were rejected")
+        if len(readable) < len(batch):
+            raise UnreadableRecordError(batch[len(readable)])
 
-    async def _apply(self, batch: list[RawRecord]) -> list[tuple[Offset, Decision]]:
-        transfers = list(self._decode(batch))
-        if self._ledger.has_unknown_account(transfer for _, _, transfer in transfers):
+    async def _apply(self, batch: list[RawRecord]) -> list[Decided]:
+        """Decides up to the transfer that makes too many consecutive rejects, without this transfer."""
+        assert self._restore
+        transfers = [self._decode(record) for record in batch]
+        known = (transfer for _, transfer in transfers if isinstance(transfer, Transfer))
+        if self._ledger.has_unknown_account(known):
             # Inside the transaction this read would wait for the transaction itself to end (decision 7).
-            await self._restore.read_new_balances(self._ledger)
-        return [(offset, self._ledger.apply(offset, key, transfer)) for offset, key, transfer in transfers]
+            await self._restore.read_all_balances(self._ledger)
+        decided: list[Decided] = []
+        for record, transfer in transfers:
+            decision = (
+                Decision(Verdict.UNDECODABLE, reason=str(transfer))
+                if isinstance(transfer, DecodeError)
+                else self._ledger.apply(Offset(record.offset), record.key, transfer)
+            )
+            self._rejects = self._rejects + 1 if decision.verdict in REJECTS else 0
+            if self._rejects > self._settings.max_consecutive_rejects:
+                break
+            decided.append((record, decision))
+        return decided
 
-    def _decode(self, batch: list[RawRecord]) -> Iterator[DecodedTransfer]:
-        for record in batch:
-            if record.unreadable:
-                raise UnreadableRecordError(record)
-            try:
-                transfer = self._values.codec.decode_transfer(record.value or b"")
-            except DecodeError as error:
-                metrics.transfers.labels(metrics.UNDECODABLE).inc()
-                self._log_skipped(record.offset, str(error))
-            else:
-                yield Offset(record.offset), record.key, transfer
+    def _decode(self, record: RawRecord) -> DecodedTransfer:
+        if record.value is None:
+            return record, DecodeError("no value")
+        try:
+            return record, self._values.codec.decode_transfer(record.value)
+        except DecodeError as error:
+            return record, error
+
+    def _balances(self, decided: Sequence[Decided]) -> Iterable[NewBalance]:
+        assert self.identity
+        for record, decision in decided:
+            if decision.balances:
+                digest = fingerprint(record.key, record.value, record.timestamp)
+                topic_id, offset = self.identity.transfers_id, Offset(record.offset)
+                source = Source(topic_id, self._partition, offset, digest)
+                for balance in decision.balances:
+                    yield source, balance
 
     async def _commit(self, balances: list[NewBalance], next_offset: Offset) -> None:
         producer, group = self._producer, self._settings.recorder_group
-        with metrics.seconds.labels("send").time():
-            await producer.begin_transaction()
-            offsets = producer.send_offsets_to_transaction({self._source: next_offset}, group)
-            await asyncio.gather(send_all(producer, map(self._outgoing, balances)), offsets)
-        failpoints.at("recorder_before_commit")
-        with metrics.seconds.labels("commit").time():
-            await producer.commit_transaction()
-        failpoints.at("recorder_after_commit")
+        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
+            with metrics.seconds.labels("send").time():
+                await producer.begin_transaction()
+                moved = producer.send_offsets_to_transaction({self._source: next_offset}, group)
+                offsets, _ = await asyncio.gather(send_all(producer, map(self._outgoing, balances)), moved)
+            failpoints.at("recorder_before_commit")
+            with metrics.seconds.labels("commit").time():
+                await producer.commit_transaction()
+            failpoints.at("recorder_after_commit")
+        self._written = min(offsets, default=self._written)
 
     def _outgoing(self, new_balance: NewBalance) -> OutgoingRecord:
-        offset, balance = new_balance
+        source, balance = new_balance
         key, value = balance.account.encode(), self._values.codec.encode_balance(balance)
-        headers = ((SOURCE_OFFSET, str(offset).encode()),)
+        # Older recorders read the second header only.
+        headers = ((SOURCE, source.encode()), (SOURCE_OFFSET, str(source.offset).encode()))
         return OutgoingRecord(self._settings.balances_topic, key, value, self._partition, headers)
 
-    def _count(self, decisions: list[tuple[Offset, Decision]]) -> None:
-        for verdict, count in Tally(decision.verdict for _, decision in decisions).items():
+    def _count(self, decided: Sequence[Decided]) -> None:
+        for verdict, count in Tally(decision.verdict for _, decision in decided).items():
             metrics.transfers.labels(verdict).inc(count)
-        for offset, decision in decisions:
-            if decision.verdict is Verdict.REJECTED:
-                self._log_skipped(offset, decision.reason)
-
-    def _log_skipped(self, offset: int, reason: str) -> None:
-        _log.warning("transfer skipped", partition=self._partition, offset=offset, reason=reason)
+        for record, decision in decided:
+            if decision.verdict in REJECTS:
+                _log.warning(
+                    "transfer rejected",
+                    partition=self._partition,
+                    offset=record.offset,
+                    reason=decision.reason,
+                )
 
     async def release(self) -> None:
         """Stops the producer, in any state. The next claim ends a transaction that is still open."""
         await stop_producer(self._producer)
+        if self._restore:
+            await self._restore.stop()

@@ -4,29 +4,37 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from livebalance.readmodel.rows import SourceIdentity
 from livebalance.recorder import metrics
-from livebalance.recorder.partition import Partition
+from livebalance.recorder.errors import fate_of
+from livebalance.recorder.halt import NO_ID, HaltedError, partitions_reason, topics_reason
+from livebalance.recorder.partition import Offsets, Partition
 from livebalance.recorder.settings import RecorderSettings
+from livebalance.recorder.store import Store
 from livebalance.runtime import logs
-from livebalance.runtime.errors import StartupError
-from livebalance.runtime.kafka.errors import Fate, fate_of
+from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.kafka.fetch import Fetched, fetch
 from livebalance.runtime.kafka.lag import Lag
+from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.runtime.kafka.reader import offsets_for_time
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgress, StallDetector
+from livebalance.runtime.kafka.topic_identity import TopicIdentity
+from livebalance.runtime.kafka.topic_watch import TopicWatch
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane
 from livebalance.wire.kafka.raw_record import RawRecord
-from livebalance.wire.timestamp import millis
+from livebalance.wire.timestamp import Millis, millis
 
 _POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 0.02  # after a batch: small transactions cost the broker as much as large transactions
 _MAX_BACKOFF_SECONDS = 5.0
+_OPERATOR_SECONDS = 1.0  # between two looks for halted partitions that an operator has let continue
 
 _log = logs.get("recorder")
 
@@ -38,12 +46,17 @@ class Recorder:
         self,
         settings: RecorderSettings,
         values: Values,
+        store: Store,
         consumer: AIOKafkaConsumer,
+        *,
         assignments: RebalanceListener,
+        topics: TopicWatch,
     ) -> None:
         self._settings, self._consumer, self._assignments = settings, consumer, assignments
-        self._values = values
+        self._values, self._store, self._topics = values, store, topics
         self._owned: dict[TopicPartition, Partition] = {}
+        self._halted: dict[TopicPartition, str] = {}  # assigned, but not owned, with the reason
+        self._topics_read_at = Millis(0)  # time at which the last claim has read the identity of the topics
         self._lag = Lag(consumer, metrics.lag)
         self._tracked = frozenset[TopicPartition]()
         self._failures = 0  # in a row
@@ -55,20 +68,24 @@ class Recorder:
 
         Raises:
             StalledError: The loop makes no progress, so the process must end.
-            StartupError: The topic lacks transfers that were not applied yet.
             Exception: Any other exception is a bug.
         """
+        resuming = asyncio.create_task(self._resume_continued())
         try:
             async with self._stall_detector.watch():
                 while not stopping.is_set():
                     await self._iterate(stopping)
                     self.iterations += 1
+                    if resuming.done():
+                        await resuming  # raises its bug
         finally:
+            resuming.cancel()
             await self._release(list(self._owned))
 
     async def _iterate(self, stopping: asyncio.Event) -> None:
         assignment, failures = self._assignments.number, self._failures
         await self._claim_assigned(assignment)
+        await self._halt_if_topics_changed()
         batches = await self._poll(assignment)
         await asyncio.gather(*(self._record(partition, batch) for partition, batch in batches.items()))
         await self._update_metrics(assignment)
@@ -83,9 +100,14 @@ class Recorder:
         assigned = self._consumer.assignment() if self._assignments.settled else None
         if assigned is None:
             return "no assignment yet"
-        if assigned != self._owned.keys():
+        if assigned != self._owned.keys() | self._halted.keys():
             return "partitions not claimed yet"
         return self._stall_detector.unready_reason
+
+    def halted_reason(self) -> str | None:
+        """Returns which partitions wait for an operator and why, or None. Probe of /readyz."""
+        reasons = (f"partition {at.partition} is halted: {why}" for at, why in sorted(self._halted.items()))
+        return "; ".join(reasons) or None
 
     def stalled_reason(self) -> str | None:
         """Returns why only a new process helps, or None. Probe of /livez."""
@@ -115,34 +137,77 @@ class Recorder:
         assigned: set[TopicPartition] = self._consumer.assignment()
         self._track_lag(assigned)
         await self._release(self._owned.keys() - assigned)
-        await asyncio.gather(*map(self._claim, assigned - self._owned.keys()))
-        for at, partition in self._owned.items():
-            if partition.assignment != assignment and self._assignments.is_current(assignment):
-                self._consumer.seek(at, partition.next_offset)
+        for at in self._halted.keys() - assigned:
+            del self._halted[at]
+        unclaimed = assigned - self._owned.keys() - self._halted.keys()
+        if unclaimed and (identity := await self._read_identity()):
+            await asyncio.gather(*(self._claim(at, identity) for at in unclaimed))
+        if self._assignments.is_current(assignment):
+            self._consumer.pause(*self._halted)  # a rebalance resumes them
+            self._seek([at for at, partition in self._owned.items() if partition.assignment != assignment])
+            for partition in self._owned.values():
                 partition.assignment = assignment
 
+    def _seek(self, partitions: Iterable[TopicPartition]) -> None:
+        for at in partitions:
+            self._consumer.seek(at, self._owned[at].next_offset)
+            self._consumer.resume(at)
+
+    async def _read_identity(self) -> SourceIdentity | None:
+        """Returns the identity of the topics; None if Kafka is unavailable."""
+        try:
+            identity = self._source_identity(await self._topics.read())
+        except Exception as error:
+            if fate_of(error) is Fate.BUG:
+                raise
+            _log.warning("topics not described", error=repr(error))
+            self._failures += 1
+            return None
+        self._topics_read_at = self._topics.read_at
+        return identity
+
+    def _source_identity(self, topics: Mapping[str, TopicIdentity]) -> SourceIdentity:
+        """Returns the identity of both topics. If their partition counts differ, the greater is the new."""
+        names = self._settings.transfers_topic, self._settings.balances_topic
+        transfers_id, balances_id = (str(topics[name].id or NO_ID) for name in names)
+        return SourceIdentity(max(topics[name].partitions for name in names), transfers_id, balances_id)
+
     async def _poll(self, assignment: int) -> Fetched:
-        """Fetches records of partitions that are claimed. Discards them if the assignment has changed."""
+        """Fetches records of partitions that are claimed. Discards them if the assignment has changed.
+
+        If a partition has no record at its next offset, it is released: the next claim finds out why.
+        """
         claimed = [at for at, partition in self._owned.items() if partition.assignment == assignment]
         if not claimed or not self._assignments.is_current(assignment):
             await asyncio.sleep(_POLL_SECONDS / 4)
             return {}
         wait_ms = int(_POLL_SECONDS * 1000)
-        batches = await fetch(self._consumer, claimed, wait_ms, self._settings.batch_records)
+        try:
+            batches = await fetch(self._consumer, claimed, wait_ms, self._settings.batch_records)
+        except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+            if isinstance(error, OffsetOutOfRangeError):
+                _log.warning("next offset not available", error=repr(error))
+                await self._release(self._owned.keys() & error.args[0].keys())
+            if self._assignments.is_current(assignment):
+                self._seek(self._owned.keys() & set(claimed))  # records of others may have been dropped
+            return {}
         return batches if self._assignments.is_current(assignment) else {}
 
-    async def _claim(self, at: TopicPartition) -> None:
-        partition = self._owned[at] = Partition(self._settings, self._values, Lane(at.partition))
-        if await self._try_step(at, partition.claim(lambda: self._start_offset(at))):
+    async def _claim(self, at: TopicPartition, identity: SourceIdentity) -> None:
+        partition = self._owned[at] = Partition(self._settings, self._values, self._store, Lane(at.partition))
+        if await self._try_step(at, partition.claim(identity, lambda: self._read_offsets(at))):
             _log.info("partition claimed", partition=at.partition, next_offset=partition.next_offset)
 
     async def _record(self, at: TopicPartition, batch: list[RawRecord]) -> None:
         await self._try_step(at, self._owned[at].record(batch))
 
     async def _try_step(self, at: TopicPartition, step: Awaitable[None]) -> bool:
-        """Returns whether the step succeeded. Releases the partition after an error, and raises a bug."""
+        """Returns whether the step succeeded. Halts or releases the partition, or raises a bug."""
         try:
             await step
+        except (HaltedError, UnreadableRecordError) as halted:
+            await self._try_step(at, self._halt(at, str(halted)))
+            return False
         except Exception as error:
             fate = fate_of(error)
             if fate is Fate.BUG:
@@ -156,18 +221,48 @@ class Recorder:
             return False
         return True
 
-    async def _start_offset(self, at: TopicPartition) -> int:
-        """Returns the group's offset, or the configured start. Raises StartupError if the topic lacks it."""
+    async def _halt(self, at: TopicPartition, reason: str) -> None:
+        """Halts a partition: it keeps its offsets, and waits until an operator lets it continue."""
+        partition = self._owned[at]
+        await self._store.halt_lane(Lane(at.partition), reason, partition.next_offset)
+        _log.error("partition halted", partition=at.partition, reason=reason)
+        self._halted[at] = reason
+        self._lag.halt(at, partition.next_offset, partition.end_offset)
+        await self._release([at])
+
+    async def _halt_if_topics_changed(self) -> None:
+        identities = self._topics.identities
+        if self._topics.read_at <= self._topics_read_at:
+            return  # not newer than what the last claim has compared
+        now = self._source_identity(identities)
+        names = self._settings.transfers_topic, self._settings.balances_topic
+        for at, partition in list(self._owned.items()):
+            known = partition.identity or now
+            if reason := partitions_reason(known, now) or topics_reason(known, now, names):
+                await self._try_step(at, self._halt(at, reason))
+
+    async def _resume_continued(self) -> None:
+        """Looks again and again, beside the loop, which halted partitions an operator has let continue."""
+        while True:
+            await asyncio.sleep(_OPERATOR_SECONDS)
+            halted = {Lane(at.partition): at for at in self._halted}
+            try:
+                continued = await self._store.continued_lanes(list(halted)) if halted else []
+            except Exception as error:
+                if fate_of(error) is Fate.BUG:
+                    raise
+                _log.warning("halted partitions not checked", error=repr(error))
+                continue
+            for lane in continued:
+                self._halted.pop(halted[lane], None)  # the next iteration claims it
+
+    async def _read_offsets(self, at: TopicPartition) -> Offsets:
+        """Asks Kafka for the partition's offsets."""
         committed: int | None = await self._consumer.committed(at)
         first: int = (await self._consumer.beginning_offsets([at]))[at]
         end: int = (await self._consumer.end_offsets([at]))[at]
-        if committed is None:
-            return await self._configured_start(at, first)
-        if not first <= committed <= end:
-            raise StartupError(
-                f"{at.topic}/{at.partition} holds {first}..{end} but {committed} comes next: history was lost"
-            )
-        return committed
+        start = await self._configured_start(at, first) if committed is None else committed
+        return Offsets(first, end, start)
 
     async def _configured_start(self, at: TopicPartition, first: int) -> int:
         start = self._settings.start_from
@@ -182,7 +277,8 @@ class Recorder:
         self._lag.track(partitions)
 
     async def _update_metrics(self, assignment: int) -> None:
-        metrics.partitions.set(len(self._owned))
+        metrics.partitions.labels("running").set(len(self._owned))
+        metrics.partitions.labels("halted").set(len(self._halted))
         for at, partition in self._owned.items():
             if partition.assignment == assignment and self._assignments.is_current(assignment):
                 await self._lag.advance(at, partition.next_offset, partition.newest)

@@ -1,72 +1,127 @@
-"""Restores a partition's ledger from Kafka: balances, and the transfer ids before the next offset."""
+"""Restores a partition's ledger from Kafka, and keeps it up to date with the topic of balances."""
+
+import asyncio
+from collections.abc import Collection, Container
 
 from aiokafka import TopicPartition
 
-from livebalance.recorder.ledger import NO_OFFSET, Ledger
+from livebalance.recorder.halt import SourceCheck
+from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.reader import read_range
+from livebalance.runtime.kafka.reader import OnRecord, PartitionReader, read_range
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance
-
-SOURCE_OFFSET = "source-offset"  # header of a balance record: offset of the last transfer in it
-_MAX_DIGITS = 20  # of an int64
+from livebalance.wire.kafka.source import SOURCE, fingerprint, source_of
 
 _log = logs.get("recorder")
 
 
 class Restore:
-    """Reads both topics of a partition number into a ledger."""
+    """Reads both topics of a partition number into a ledger.
 
-    def __init__(self, settings: RecorderSettings, values: Values, partition: Lane) -> None:
-        self._settings, self._values = settings, values
+    Args:
+        settings: Settings of the recorder.
+        values: Decodes records.
+        partition: The partition number.
+        check: Checks the sources of the balances.
+        own: Begins the header `source` of each balance that the partition's owner writes.
+    """
+
+    def __init__(
+        self, settings: RecorderSettings, values: Values, partition: Lane, check: SourceCheck, own: bytes
+    ) -> None:
+        self._settings, self._values, self._check, self._own = settings, values, check, own
         self._transfers = TopicPartition(settings.transfers_topic, partition)
         self._balances = TopicPartition(settings.balances_topic, partition)
-        self._balances_offset = 0  # next offset to read
-        self._timeout_seconds = settings.kafka_timeout_seconds
+        self._reader = PartitionReader(settings.broker, self._balances, values.fetch_schemas)
+        self._next_balance = 0  # offset of the next balance to read
 
-    async def ledger(self, next_offset: Offset) -> Ledger:
-        """Returns a ledger that can apply transfers from `next_offset` on. Raises TimeoutError."""
-        ledger = Ledger(self._settings.duplicate_window_offsets)
-        await self.read_new_balances(ledger)
+    async def ledger(self, next_offset: Offset, rejected: Collection[Offset]) -> Ledger:
+        """Returns a ledger that can apply transfers from `next_offset` on, and connects the reader.
 
-        def on_record(record: RawRecord) -> None:
+        `rejected` are the offsets of transfers that were rejected before.
+
+        Raises:
+            HaltedError: The balances were made from other transfers.
+            UnreadableRecordError: A record is damaged.
+            TimeoutError: Kafka does not answer in time.
+        """
+        window = self._settings.duplicate_window_offsets
+        ledger = Ledger(window, rejected, self._settings.max_scale)
+
+        def remember_id(record: RawRecord) -> None:
             try:
                 transfer = self._values.codec.decode_transfer(record.value or b"")
             except DecodeError:
                 return
             ledger.remember_id(Offset(record.offset), record.key, transfer)
 
-        start = max(0, next_offset - self._settings.duplicate_window_offsets)
-        await read_range(
-            self._settings.broker,
-            self._transfers,
-            on_record,
-            start,
-            end=next_offset,
-            timeout_seconds=self._timeout_seconds,
-            prepare=self._values.fetch_schemas,
-        )
+        def check_record(record: RawRecord) -> None:
+            self._check.check_record(record.offset, fingerprint(record.key, record.value, record.timestamp))
+
+        await self._read_balances(ledger)
+        if newest := self._check.newest:
+            await self._read(self._transfers, check_record, newest.offset, newest.offset + 1)
+        start = max(0, next_offset - window)
+        await self._read(self._transfers, remember_id, start, next_offset, rejected)
+        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
+            await self._reader.start(self._next_balance)
         return ledger
 
-    async def read_new_balances(self, ledger: Ledger) -> None:
-        """Restores the balances that were written since the last call. Raises TimeoutError."""
+    async def read_all_balances(self, ledger: Ledger) -> None:
+        """Restores the balances since the last call, and waits for open transactions (decision 7).
 
-        def on_record(record: RawRecord) -> None:
-            self._restore_balance(ledger, record)
+        Raises:
+            HaltedError: A balance was made from other transfers.
+            UnreadableRecordError: A balance is damaged.
+            TimeoutError: Kafka does not answer, or a transaction does not end in time.
+        """
+        await self._read_balances(ledger)
+        self._reader.seek(self._next_balance)
 
-        self._balances_offset = await read_range(
-            self._settings.broker,
-            self._balances,
-            on_record,
-            self._balances_offset,
-            timeout_seconds=self._timeout_seconds,
-            prepare=self._values.fetch_schemas,
+    async def _read_balances(self, ledger: Ledger) -> None:
+        self._next_balance = await self._read(
+            self._balances, lambda record: self._restore(ledger, record), self._next_balance
         )
 
-    def _restore_balance(self, ledger: Ledger, record: RawRecord) -> None:
+    async def read_new_balances(self, ledger: Ledger, written: int) -> None:
+        """Applies erasures and balances of other producers that were committed since the last call.
+
+        The ledger has the balances of this owner already, so they are skipped. A balance that follows a
+        record of another producer is restored again, because the newest record of an account counts.
+
+        Args:
+            ledger: The ledger.
+            written: Offset of the first balance in the last transaction of this owner; -1 if there is none.
+
+        Raises:
+            HaltedError: A balance was made from other transfers.
+            UnreadableRecordError: A balance is damaged.
+            TimeoutError: Kafka does not answer in time.
+        """
+        changed = set[bytes | None]()
+
+        def on_record(record: RawRecord) -> None:
+            if record.key in changed or not self._is_own(record):
+                changed.add(record.key)
+                self._restore(ledger, record)
+
+        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
+            self._next_balance = await self._reader.read(on_record, written)
+
+    async def stop(self) -> None:
+        """Disconnects the reader."""
+        await self._reader.stop()
+
+    def _is_own(self, record: RawRecord) -> bool:
+        return any(
+            name == SOURCE and (value or b"").startswith(self._own) for name, value in record.headers
+        ) and (record.value is not None)
+
+    def _restore(self, ledger: Ledger, record: RawRecord) -> None:
         balance = decode_balance(record, self._values.codec)
         if isinstance(balance, Erasure):
             ledger.remove(balance.account)
@@ -74,9 +129,23 @@ class Restore:
             at, reason = record.offset, balance.reason
             _log.warning("balance rejected", partition=record.partition, offset=at, reason=reason)
         else:
-            ledger.restore(balance, _source_offset(record))
+            ledger.restore(balance, self._check.offset(source_of(record.headers)))
 
-
-def _source_offset(record: RawRecord) -> Offset:
-    header = dict(record.headers).get(SOURCE_OFFSET.encode()) or b""
-    return Offset(int(header)) if header.isdigit() and len(header) < _MAX_DIGITS else NO_OFFSET
+    async def _read(
+        self,
+        partition: TopicPartition,
+        on_record: OnRecord,
+        start: int,
+        end: int | None = None,
+        lost: Container[int] = (),
+    ) -> int:
+        return await read_range(
+            self._settings.broker,
+            partition,
+            on_record,
+            start,
+            end=end,
+            lost=lost,
+            timeout_seconds=self._settings.kafka_timeout_seconds,
+            prepare=self._values.fetch_schemas,
+        )

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from livebalance.runtime.config.types import DateTime, HostPortList, Port, SecretHttpUrl, SecretRedisUrl
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker, Login, Mechanism, tls_context
+from livebalance.wire.money import MAX_SCALE
 
 PREFIX = "LIVEBALANCE_"
 
@@ -85,6 +86,10 @@ class ServiceSettings(BaseSettings):
     """Prefix of all channel names in Redis. Change it if installations share a Redis server."""
     currency: str | None = None
     """Currency of all amounts. None: amounts have no currency."""
+
+    max_scale: Annotated[int, Field(ge=0, le=MAX_SCALE)] = MAX_SCALE
+    """Maximum decimal places of an amount, for instance 2 for cents. A record with more is rejected. Set it
+    before the first transfer, or to no less than the scale of any balance there is."""
 
     @field_validator("kafka_ca", "kafka_certificate", "kafka_key")
     @classmethod

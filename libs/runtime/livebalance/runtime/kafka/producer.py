@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from livebalance.runtime.kafka.connection import Broker
+from livebalance.wire.kafka.headers import Headers
 
 _STOP_SECONDS = 3.0
 _TRANSACTION_MS = 10_000  # longest time that a dead owner's open transaction holds back readers
@@ -19,10 +20,10 @@ class OutgoingRecord(NamedTuple):
     """A record to write. Without a partition, the hash of the key selects it as in Java's client."""
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes
     partition: int | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
 
 def create_producer(kafka: Broker, name: str, transactional_id: str | None) -> AIOKafkaProducer:
@@ -43,17 +44,21 @@ def create_producer(kafka: Broker, name: str, transactional_id: str | None) -> A
     )
 
 
-async def send_all(producer: AIOKafkaProducer, records: Iterable[OutgoingRecord]) -> None:
-    """Sends records, and returns when Kafka has acknowledged all of them. Raises KafkaError."""
+async def send_all(producer: AIOKafkaProducer, records: Iterable[OutgoingRecord]) -> list[int]:
+    """Sends records, and returns their offsets when Kafka has acknowledged all.
+
+    Raises:
+        KafkaError: Kafka is unavailable or refuses a record.
+        UnicodeDecodeError: The name of a header is not UTF-8, and aiokafka sends no other.
+    """
     sent: list[asyncio.Future[Any]] = []
     try:
         for record in records:
+            headers = [(name.decode(), value) for name, value in record.headers]
             sent.append(
-                await producer.send(
-                    record.topic, record.value, record.key, record.partition, headers=list(record.headers)
-                )
+                await producer.send(record.topic, record.value, record.key, record.partition, headers=headers)
             )
-        await asyncio.gather(*sent)
+        return [metadata.offset for metadata in await asyncio.gather(*sent)]
     except BaseException:
         for future in sent:
             future.add_done_callback(_retrieve_exception)

@@ -30,7 +30,9 @@ class UnreadableRecordError(Exception):
     """A record that is needed is `unreadable`."""
 
     def __init__(self, record: RawRecord) -> None:
-        super().__init__(f"{record.topic}/{record.partition}@{record.offset}: {record.unreadable}")
+        super().__init__(
+            f"{record.topic}/{record.partition} cannot be read at {record.offset}: {record.unreadable}"
+        )
 
 
 class _FetchedRecords:

@@ -8,6 +8,7 @@ from livebalance.wire.identity import AccountId, parse_account_id
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
+from livebalance.wire.money import MAX_SCALE
 
 R = TypeVar("R", Transfer, Balance)
 
@@ -37,28 +38,30 @@ class Rejected(NamedTuple):
     reason: str
 
 
-def decode_transfer(raw: RawRecord, codec: Codec) -> Transfer | Rejected:
+def decode_transfer(raw: RawRecord, codec: Codec, max_scale: int = MAX_SCALE) -> Transfer | Rejected:
     """Returns the transfer in a record of the topic of transfers, if it is admissible. Raises nothing.
 
     The caller halts before a record that is unreadable, because nobody knows what it contains.
     """
-    return Rejected("no value") if raw.value is None else _decode(raw.key, raw.value, codec.decode_transfer)
+    if raw.value is None:
+        return Rejected("no value")
+    return _decode(raw.key, raw.value, codec.decode_transfer, max_scale)
 
 
-def decode_balance(raw: RawRecord, codec: Codec) -> Balance | Erasure | Rejected:
+def decode_balance(raw: RawRecord, codec: Codec, max_scale: int = MAX_SCALE) -> Balance | Erasure | Rejected:
     """Returns what a record of the topic of balances contains, if it is admissible; see `decode_transfer`."""
     if raw.value is not None:
-        return _decode(raw.key, raw.value, codec.decode_balance)
+        return _decode(raw.key, raw.value, codec.decode_balance, max_scale)
     try:
         return Erasure(parse_account_id((raw.key or b"").decode("ascii", "replace")))
     except DecodeError as error:
         return Rejected(str(error))
 
 
-def _decode(key: bytes | None, value: bytes, decode: Callable[[bytes], R]) -> R | Rejected:
+def _decode(key: bytes | None, value: bytes, decode: Callable[[bytes], R], max_scale: int) -> R | Rejected:
     try:
         record = decode(value)
     except DecodeError as error:
         return Rejected(str(error))
-    reason = rejection_reason(record, key)
+    reason = rejection_reason(record, key, max_scale)
     return record if reason is None else Rejected(reason)

@@ -35,7 +35,7 @@ class Balance(NamedTuple):
 Record = Transfer | Balance
 
 
-def rejection_reason(record: Record, key: bytes | None) -> str | None:
+def rejection_reason(record: Record, key: bytes | None, max_scale: int = MAX_SCALE) -> str | None:
     """Returns why a record is not admissible, or None if it is (docs/guarantees.md#what-is-in-the-topics).
 
     Recorder, projector and cli use the same rule. The reasons are stored in the quarantine (docs/errors.md).
@@ -43,13 +43,14 @@ def rejection_reason(record: Record, key: bytes | None) -> str | None:
     Args:
         record: The decoded value.
         key: The key of the Kafka record.
+        max_scale: The largest scale that is admissible.
     """
     if not is_id(record.account):
         return "bad account id"
     if key != record.account.encode():
         return "key is not the account id"
-    if not 0 <= record.amount.scale <= MAX_SCALE:
-        return "scale is not 0..18"
+    if not 0 <= record.amount.scale <= max_scale:
+        return f"scale is not 0..{max_scale}"
     if not INT64_MIN <= record.amount.unscaled <= INT64_MAX:
         return "amount leaves int64"
     return _transfer_reason(record) if isinstance(record, Transfer) else _balance_reason(record)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,18 +11,20 @@ from aiokafka.errors import KafkaError
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.cli.options import AsJson, Reason
+from livebalance.cli.projection import recorder, skipping
 from livebalance.cli.projection.database import operator_connection
 from livebalance.readmodel import operator_actions
 from livebalance.readmodel.operator_actions import ContinuedLane, LaneOffsets
-from livebalance.readmodel.rows import QuarantineRow, quarantine_row
-from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.kafka.reader import read_next
 from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.wire.identity import Lane, Offset
 
 _FAILURE = "the lane was not continued"
-_SKIP_FAILURE = "no record was skipped"
 _KAFKA_TIMEOUT_SECONDS = 10.0
+
+Of = Annotated[
+    Literal["projector", "recorder"],
+    typer.Option(help="Service that has halted the lane.", show_default=True),
+]
 
 app = typer.Typer(help="Decide about a halted lane (one partition of both topics).", no_args_is_help=True)
 
@@ -36,20 +38,30 @@ def lane() -> None:
 def continue_lane(
     number: Annotated[int, typer.Argument(metavar="LANE", min=0, help="Number of the lane.")],
     reason: Reason,
+    of: Of = "projector",
     from_first: Annotated[
         bool,
         typer.Option(
             "--from-first",
             help="Read from the first records of the topics that exist now, in a new epoch. "
-            "By default the lane continues at its offsets.",
+            "By default the lane continues at its offsets. The recorder reads its topic of transfers, and "
+            "begins no epoch.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a halted lane continue. Remove the cause first, or the lane halts again.
 
-    Transfers that are listed already are not listed again, even if their records are read again.
+    Transfers that are listed already are not listed again, even if their records are read again. A recorder
+    accepts its topics and balances as they are, and applies no transfer that a balance of them includes.
     """
+    if of == "recorder":
+        halted_why = asyncio.run(recorder.continue_partition(Lane(number), from_first, reason))
+        if as_json:
+            typer.echo(json.dumps({"lane": number, "halted_why": halted_why}))
+        else:
+            typer.echo(f"Lane {number} of the recorder continues. It was halted: {halted_why}.")
+        return
     continued = asyncio.run(_continue(Lane(number), from_first, reason))
     if as_json:
         result = {"lane": number, "halted_why": continued.halted_why, "epoch": continued.epoch}
@@ -66,51 +78,21 @@ def skip(
     number: Annotated[int, typer.Argument(metavar="LANE", min=0, max=2**31 - 1, help="Number of the lane.")],
     topic: Annotated[str, typer.Option(help="Topic of the record: that of transfers, or that of balances.")],
     reason: Reason,
+    of: Of = "projector",
     as_json: AsJson = False,
 ) -> None:
     """Move a halted lane past the next record of a topic, and keep the record in the quarantine.
 
     The lane stays halted: let it continue afterwards. `livebalance quarantine replay` applies the record
-    later, if it can be applied.
+    later, if it can be applied. A lane of the recorder can only be moved past a transfer.
     """
-    skipped = asyncio.run(_skip(Lane(number), topic, reason))
+    skip_record = skipping.skip_transfer if of == "recorder" else skipping.skip_record
+    skipped = asyncio.run(skip_record(Lane(number), topic, reason))
     if as_json:
         typer.echo(json.dumps({"lane": number, "topic": topic, "offset": skipped.source_offset}))
         return
-    typer.echo(f"Skipped {topic}/{number}@{skipped.source_offset}. Lane {number} is still halted.")
-
-
-async def _skip(number: Lane, topic: str, reason: str) -> QuarantineRow:
-    """Raises UserError."""
-    settings = addresses.kafka()
-    topics = [settings.transfers_topic, settings.balances_topic]
-    if topic not in topics:
-        raise UserError(f"{_SKIP_FAILURE}: the topics are {topics[0]} and {topics[1]}")
-    async with operator_connection(_SKIP_FAILURE) as connection:
-        offsets = await operator_actions.halted_offsets(connection, number)
-    if offsets is None:
-        raise UserError(f"{_SKIP_FAILURE}: lane {number} is not halted, or does not exist")
-    of_transfers = topic == settings.transfers_topic
-    offset = offsets.transfers if of_transfers else offsets.balances
-    row = await _next_record(settings, TopicPartition(topic, number), offset)
-    following = Offset(row.source_offset + 1)
-    becomes = offsets._replace(transfers=following) if of_transfers else offsets._replace(balances=following)
-    async with operator_connection(_SKIP_FAILURE) as connection:
-        if not await operator_actions.skip_record(connection, row, offsets, becomes, reason):
-            raise UserError(f"{_SKIP_FAILURE}: lane {number} is no longer halted at the same offsets")
-    return row
-
-
-async def _next_record(settings: ServiceSettings, partition: TopicPartition, offset: Offset) -> QuarantineRow:
-    """Returns the next record of a partition as a row of the quarantine. Raises UserError."""
-    try:
-        raw = await read_next(settings.broker, partition, offset, _KAFKA_TIMEOUT_SECONDS)
-    except (KafkaError, OSError) as cause:  # includes TimeoutError
-        raise UserError(f"{_SKIP_FAILURE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
-    if raw is None:
-        raise UserError(f"{_SKIP_FAILURE}: {partition.topic} has no record at {offset} or after it")
-    reason = "skipped by an operator" + (f"; cannot be read: {raw.unreadable}" if raw.unreadable else "")
-    return quarantine_row(raw, reason, "skipped")
+    halted = f"Lane {number} of the recorder" if of == "recorder" else f"Lane {number}"
+    typer.echo(f"Skipped {topic}/{number}@{skipped.source_offset}. {halted} is still halted.")
 
 
 async def _continue(number: Lane, from_first: bool, reason: str) -> ContinuedLane:

@@ -100,7 +100,8 @@ async def _read_topic(settings: ServiceSettings, kind: Kind, source: SourceTopic
         values = Values(settings)
         await values.fetch_schemas(record.value for record in records)
     by_number = {partition.partition: report for partition, report in sorted(reports.items())}
-    return TopicReport(name, by_number, decode_sample(kind, records, values.codec))
+    sample = decode_sample(kind, records, values.codec, settings.max_scale)
+    return TopicReport(name, by_number, sample)
 
 
 async def _offsets(

@@ -8,6 +8,7 @@ from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.codec import Codec, Kind
 from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance, decode_transfer
 from livebalance.wire.kafka.record import Balance, Transfer
+from livebalance.wire.money import MAX_SCALE
 
 
 class Sample(NamedTuple):
@@ -21,14 +22,16 @@ class Sample(NamedTuple):
     partitions: dict[AccountId, int]  # the partition of each account
 
 
-def decode_sample(kind: Kind, records: Iterable[RawRecord], codec: Codec) -> Sample:
+def decode_sample(
+    kind: Kind, records: Iterable[RawRecord], codec: Codec, max_scale: int = MAX_SCALE
+) -> Sample:
     """Decodes records, in the order in which they were read."""
     count, erasures, newest = 0, 0, None
     rejected, first_rejected, partitions = Counter[str](), dict[str, str](), dict[AccountId, int]()
     decode = decode_transfer if kind == "transfer" else decode_balance
     for record in records:
         count += 1
-        decoded = decode(record, codec)
+        decoded = decode(record, codec, max_scale)
         if isinstance(decoded, Erasure):
             erasures += 1
         elif isinstance(decoded, Rejected):

@@ -16,6 +16,7 @@ from livebalance.readmodel.rows import LaneMove, LaneRow
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.raw_record import RawRecord
+from livebalance.wire.money import MAX_SCALE
 from livebalance.wire.timestamp import Millis
 
 
@@ -149,6 +150,8 @@ def step(
     statuses: tuple[FetchStatus, FetchStatus],
     codec: Codec,
     max_consecutive_rejects: int,
+    *,
+    max_scale: int = MAX_SCALE,
 ) -> LaneStep:
     """Returns the step that a fetch moves a lane. Without records, it moves only "complete as of"."""
     transfers, balances = records
@@ -157,7 +160,7 @@ def step(
         []
         if halt
         else decode_and_merge(
-            _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec
+            _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec, max_scale
         )
     )
     readable = [*takewhile(lambda record: record.raw.unreadable is None, merged)]

@@ -1,15 +1,16 @@
 """Decodes the Kafka records of a lane and puts them into the order in which they are applied."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
 from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.kafka import source
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance, decode_transfer
 from livebalance.wire.kafka.record import Balance, Transfer
+from livebalance.wire.money import MAX_SCALE
 from livebalance.wire.timestamp import Millis, limited_millis
 
 Content = Transfer | Balance | Erasure | Rejected
@@ -25,18 +26,21 @@ class Incoming(NamedTuple):
     raw: RawRecord
 
 
-Decoder = Callable[[RawRecord, Codec], Content]
+Decoder = Callable[[RawRecord, Codec, int], Content]
 
 
 def decode_and_merge(
-    transfers: Sequence[RawRecord], balances: Sequence[RawRecord], codec: Codec
+    transfers: Sequence[RawRecord],
+    balances: Sequence[RawRecord],
+    codec: Codec,
+    max_scale: int = MAX_SCALE,
 ) -> list[Incoming]:
     """Decodes the records of both topics of a lane and merges them by Kafka's time.
 
-    Within a topic, the order of offsets is kept.
+    Within a topic, the order of offsets is kept. `max_scale` is the largest scale of an admissible amount.
     """
-    records = [_decode(raw, decode_transfer, codec) for raw in transfers]
-    records += [_decode(raw, decode_balance, codec) for raw in balances]
+    records = [_decode(raw, decode_transfer, codec, max_scale) for raw in transfers]
+    records += [_decode(raw, decode_balance, codec, max_scale) for raw in balances]
     if transfers and balances:
         # After a clock was set back, sorting by time would break the order of offsets within a topic. The
         # running maximum of the times keeps it.
@@ -46,26 +50,27 @@ def decode_and_merge(
     return records
 
 
-def _decode(raw: RawRecord, decoder: Decoder, codec: Codec) -> Incoming:
-    return Incoming(
-        decoder(raw, codec), Lane(raw.partition), Offset(raw.offset), limited_millis(raw.timestamp), raw
-    )
+def _decode(raw: RawRecord, decoder: Decoder, codec: Codec, max_scale: int) -> Incoming:
+    content, at = decoder(raw, codec, max_scale), limited_millis(raw.timestamp)
+    return Incoming(content, Lane(raw.partition), Offset(raw.offset), at, raw)
 
 
-def decode_quarantined(raw: RawRecord, transfers_topic: str, balances_topic: str, codec: Codec) -> Incoming:
+def decode_quarantined(
+    raw: RawRecord, transfers_topic: str, balances_topic: str, codec: Codec, max_scale: int = MAX_SCALE
+) -> Incoming:
     """Decodes a quarantined record as if it had just arrived.
 
     A record without a value is rejected: an erasure would also remove what arrived after it.
     """
 
-    def decoder(raw: RawRecord, codec: Codec) -> Content:
+    def decoder(raw: RawRecord, codec: Codec, max_scale: int) -> Content:
         if raw.topic not in (transfers_topic, balances_topic):
             return Rejected("this topic is no longer read")
         if raw.value is None:
             return Rejected("no value")
-        return (decode_transfer if raw.topic == transfers_topic else decode_balance)(raw, codec)
+        return (decode_transfer if raw.topic == transfers_topic else decode_balance)(raw, codec, max_scale)
 
-    return _decode(raw, decoder, codec)
+    return _decode(raw, decoder, codec, max_scale)
 
 
 def limit_consecutive_rejects(
@@ -86,8 +91,5 @@ def limit_consecutive_rejects(
 
 
 def fingerprint(raw: RawRecord) -> bytes:
-    """Returns a 16-byte hash that differs if a recreated topic has another record at the same offset."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (raw.key, raw.value, str(raw.timestamp).encode()):
-        digest.update(b"\x00" if part is None else b"\x01%d:" % len(part) + part)
-    return digest.digest()
+    """Returns a hash that differs if a recreated topic has another record at the same offset."""
+    return source.fingerprint(raw.key, raw.value, raw.timestamp)

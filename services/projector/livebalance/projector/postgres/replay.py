@@ -21,7 +21,7 @@ class QuarantineReplay:
 
     def __init__(self, settings: ProjectorSettings, store: Store, values: Values) -> None:
         self._topics = settings.transfers_topic, settings.balances_topic
-        self._store, self._values = store, values
+        self._store, self._values, self._max_scale = store, values, settings.max_scale
         self._retry_at = 0.0
 
     async def read(self, lanes: list[Lane]) -> list[tuple[int, Incoming]]:
@@ -36,4 +36,5 @@ class QuarantineReplay:
             _log.warning("replay postponed", error=repr(error))
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             return []
-        return [(row.id, decode_quarantined(row.raw, *self._topics, self._values.codec)) for row in rows]
+        codec, max_scale = self._values.codec, self._max_scale
+        return [(row.id, decode_quarantined(row.raw, *self._topics, codec, max_scale)) for row in rows]

@@ -1,0 +1,67 @@
+"""Moves a halted lane past its next record of a topic, which goes to the quarantine."""
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from livebalance.cli import addresses
+from livebalance.cli.errors import UserError
+from livebalance.cli.projection.database import operator_connection
+from livebalance.readmodel import operator_actions, recorder_actions
+from livebalance.readmodel.rows import QuarantineRow, quarantine_row
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.kafka.reader import read_next
+from livebalance.wire.identity import Lane, Offset
+
+_FAILURE = "no record was skipped"
+_KAFKA_TIMEOUT_SECONDS = 10.0
+
+
+async def skip_record(number: Lane, topic: str, why: str) -> QuarantineRow:
+    """Moves a lane of the projector past a record, and returns its row. Raises UserError."""
+    settings = addresses.kafka()
+    topics = [settings.transfers_topic, settings.balances_topic]
+    if topic not in topics:
+        raise UserError(f"{_FAILURE}: the topics are {topics[0]} and {topics[1]}")
+    async with operator_connection(_FAILURE) as connection:
+        offsets = await operator_actions.halted_offsets(connection, number)
+    if offsets is None:
+        raise UserError(f"{_FAILURE}: lane {number} is not halted, or does not exist")
+    of_transfers = topic == settings.transfers_topic
+    offset = offsets.transfers if of_transfers else offsets.balances
+    row = await _next_record(settings, TopicPartition(topic, number), offset)
+    following = Offset(row.source_offset + 1)
+    becomes = offsets._replace(transfers=following) if of_transfers else offsets._replace(balances=following)
+    async with operator_connection(_FAILURE) as connection:
+        if not await operator_actions.skip_record(connection, row, offsets, becomes, why):
+            raise UserError(f"{_FAILURE}: lane {number} is no longer halted at the same offsets")
+    return row
+
+
+async def skip_transfer(number: Lane, topic: str, why: str) -> QuarantineRow:
+    """Moves a partition of the recorder past a transfer, and returns its row. Raises UserError."""
+    settings = addresses.kafka()
+    if topic != settings.transfers_topic:
+        raise UserError(f"{_FAILURE}: the recorder's topic is {settings.transfers_topic}")
+    async with operator_connection(_FAILURE) as connection, connection.transaction():
+        halted = await recorder_actions.lock_halted(connection, number)
+    if halted is None:
+        raise UserError(f"{_FAILURE}: partition {number} of the recorder is not halted, or does not exist")
+    if halted.next_offset is None:
+        raise UserError(f"{_FAILURE}: the offset of the next transfer is not known")
+    row = await _next_record(settings, TopicPartition(topic, number), halted.next_offset)
+    async with operator_connection(_FAILURE) as connection:
+        if not await recorder_actions.skip_transfer(connection, row, halted.next_offset, why):
+            raise UserError(f"{_FAILURE}: partition {number} is no longer halted at the same offset")
+    return row
+
+
+async def _next_record(settings: ServiceSettings, partition: TopicPartition, offset: Offset) -> QuarantineRow:
+    """Returns the next record of a partition as a row of the quarantine. Raises UserError."""
+    try:
+        raw = await read_next(settings.broker, partition, offset, _KAFKA_TIMEOUT_SECONDS)
+    except (KafkaError, OSError) as cause:  # includes TimeoutError
+        raise UserError(f"{_FAILURE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
+    if raw is None:
+        raise UserError(f"{_FAILURE}: {partition.topic} has no record at {offset} or after it")
+    reason = "skipped by an operator" + (f"; cannot be read: {raw.unreadable}" if raw.unreadable else "")
+    return quarantine_row(raw, reason, "skipped")
