@@ -7,9 +7,10 @@ import asyncpg
 
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError
 from livebalance.projector.postgres.epoch import check_server_identity
-from livebalance.readmodel import lane_totals, projector_writes, quarantine
+from livebalance.readmodel import lane_totals, projector_writes, quarantine, reconciliation
 from livebalance.readmodel.rows import (
     BatchRows,
+    Differences,
     LaneMove,
     LaneRow,
     LaneStart,
@@ -105,6 +106,10 @@ class Store:
     async def totals(self, lanes: list[Lane]) -> LanesTotals:
         """Reads the numbers of disputed, drifting and unverified accounts of these lanes."""
         return await lane_totals.read_totals(await self.connection(), lanes)
+
+    async def differences(self, lanes: list[Lane]) -> Differences:
+        """Reads what the reconciliation has found in these lanes."""
+        return await reconciliation.read_differences(await self.connection(), lanes)
 
     async def listed_transfers(
         self, keys: list[projector_writes.TransferKey]

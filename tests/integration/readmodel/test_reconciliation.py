@@ -1,0 +1,182 @@
+"""The statements that compare records of Kafka with rows."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from livebalance.readmodel import projector_writes, reconciliation
+from livebalance.readmodel.lane_totals import LaneOwner
+from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.reconciliation import SPAN_OFFSETS, LaneProgress, Span
+from livebalance.readmodel.rows import (
+    Differences,
+    Finding,
+    HourRow,
+    LaneStart,
+    ServerIdentity,
+    SqlTransfer,
+)
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.record import Transfer
+from livebalance.wire.money import Money
+from livebalance.wire.timestamp import Millis
+from tests.servers.database import Database
+
+LANE, CUT, TOPIC = Lane(0), Lane(1), "transfers"
+OWNER = LaneOwner(LANE, 1)
+A, B = AccountId("a"), AccountId("b")
+HOUR = Millis(3_600_000)
+FILL = """
+update lane set transfers_next = 40 where lane = 0;
+insert into balance (account_id, revision, lane, posted_total, transfer_count, recorded_at, erased_revision,
+                     erased_offset)
+values ('a', 9, 0, 0, 3, 'epoch', 0, null), ('b', 9, 0, 0, 1, 'epoch', 4, 20);
+insert into transfer (account_id, revision, transfer_id, amount, total, occurred_at, recorded_at, topic, lane,
+                      source_offset)
+values ('a', 1, 't-1', 1.50, 0, 'epoch', '1970-01-01 01:00:00Z', 'transfers', 0, 11),
+       ('a', 2, 't-2', 2.50, 0, 'epoch', 'epoch', 'transfers', 0, 12),
+       ('a', 3, 't-3', 'NaN', 0, 'epoch', 'epoch', 'transfers', 0, 13),
+       ('b', 4, 't-4', 4, 0, 'epoch', 'epoch', 'transfers', 0, 14),
+       ('b', 5, 't-5', 5, 0, 'epoch', 'epoch', 'transfers', 0, 15),
+       ('a', 6, 'other lane', 5, 0, 'epoch', 'epoch', 'transfers', 1, 15);
+insert into quarantine (topic, partition, source_offset, kafka_time, reason, state, rejected_by)
+values ('transfers', 0, 16, 'epoch', '', 'held', 'projector'),
+       ('transfers', 0, 17, 'epoch', '', 'held', 'recorder');
+"""
+
+
+@pytest.fixture
+async def connection(database: Database) -> AsyncIterator[Connection]:
+    """A connection as `projector` to a projection with two lanes. It owns lane 0."""
+    connection = await asyncpg.connect(database.url("projector"))
+    starts = [
+        LaneStart(LANE, Offset(0), Offset(0), True),
+        LaneStart(CUT, Offset(70), Offset(0), False),
+    ]
+    await projector_writes.create_projection(
+        connection, Epoch("0123456789abcdef"), ServerIdentity("1", "1"), starts
+    )
+    await projector_writes.claim_lane(connection, LANE, "projector")
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute(FILL)
+    await owner.close()
+    yield connection
+    await connection.close()
+
+
+def transfer(account: AccountId, id_: str, unscaled: int, scale: int = 2) -> Transfer:
+    return Transfer(TransferId(id_), account, Money(unscaled, scale), 0)
+
+
+async def test_only_records_and_rows_that_are_not_plainly_equal_are_returned(connection: Connection) -> None:
+    records = [
+        (Offset(11), transfer(A, "t-1", 15, 1)),  # equal, with another scale
+        (Offset(13), transfer(A, "t-3", 300)),
+        (Offset(14), transfer(B, "t-4", 400)),
+        (Offset(15), transfer(B, "t-5", 500)),
+        (Offset(16), None),
+        (Offset(17), None),
+        (Offset(18), transfer(A, "t-1", 150)),
+        (Offset(19), transfer(AccountId("c"), "t-1", 1)),
+    ]
+    findings = await reconciliation.find_differences(
+        connection, TOPIC, Span(LANE, Offset(0), Offset(20)), records
+    )
+    row = SqlTransfer(Offset(12), Money(250, 2), Millis(0), Revision(2), False)
+    a = (Revision(0), None, False)
+    b = (Revision(4), Offset(20), False)
+    assert sorted(findings, key=lambda finding: finding.offset or 0) == [
+        Finding(None, A, TransferId("t-2"), row, None, *a),
+        Finding(Offset(13), A, TransferId("t-3"), row._replace(offset=13, amount=None, revision=3), None, *a),
+        Finding(
+            Offset(14),
+            B,
+            TransferId("t-4"),
+            row._replace(offset=14, amount=Money(4, 0), revision=4, has_same_content=True),
+            None,
+            *b,
+        ),
+        Finding(
+            Offset(15),
+            B,
+            TransferId("t-5"),
+            row._replace(offset=15, amount=Money(5, 0), revision=5, has_same_content=True),
+            None,
+            *b,
+        ),
+        Finding(Offset(16), None, None, None, "held", None, None, False),
+        Finding(Offset(17), None, None, None, None, None, None, False),
+        Finding(
+            Offset(18),
+            A,
+            TransferId("t-1"),
+            SqlTransfer(Offset(11), Money(150, 2), HOUR, Revision(1), True),
+            None,
+            *a,
+        ),
+        Finding(Offset(19), AccountId("c"), TransferId("t-1"), None, None, None, None, False),
+    ]
+
+
+async def test_lane_begins_at_its_start_and_a_cut_lane_where_it_is(connection: Connection) -> None:
+    assert await reconciliation.lane_progress(connection, LANE) == LaneProgress(
+        Offset(0), Offset(0), Offset(0)
+    )
+    at = Offset(70)
+    assert await reconciliation.lane_progress(connection, CUT) == LaneProgress(at, at, at)
+    assert await reconciliation.lane_progress(connection, CUT) == LaneProgress(at, at, at)
+
+
+async def test_former_owner_and_offsets_that_are_not_applied_are_noticed(connection: Connection) -> None:
+    assert await reconciliation.is_applied(connection, OWNER, Offset(40))
+    assert not await reconciliation.is_applied(connection, OWNER, Offset(41))
+    assert not await reconciliation.is_applied(connection, LaneOwner(LANE, 2), Offset(40))
+
+
+async def test_newest_results_are_added_and_a_round_replaces_them(connection: Connection) -> None:
+    await reconciliation.lane_progress(connection, LANE)
+    row = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
+    first = Span(LANE, Offset(0), Offset(10))
+    await reconciliation.add_newest(connection, first, [row])
+    await reconciliation.add_newest(connection, Span(LANE, Offset(10), Offset(20)), [row])
+    query = "select hour, kafka_records, kafka_sum::text, sql_sum::text, missing from reconciliation"
+    [[hour, *counts]] = await connection.fetch(query)
+    assert (hour.timestamp(), counts) == (3600, [6, "3.00", "-0.50", 2])
+    await reconciliation.replace_range(connection, Span(LANE, Offset(0), Offset(20)), [row])
+    assert (await connection.fetch(query))[0]["missing"] == 1
+    assert (await reconciliation.lane_progress(connection, LANE))[1:] == (20, 0)
+    await reconciliation.begin_round(connection, LANE)
+    assert (await reconciliation.lane_progress(connection, LANE))[1:] == (20, 20)
+    assert Span(LANE, Offset(SPAN_OFFSETS + 5), Offset(SPAN_OFFSETS + 9)).first_offset == SPAN_OFFSETS
+
+
+LATE = """
+update balance set half_applied_since = now() - interval '1 minute', half_applied = 1 where account_id = 'a';
+update balance set half_applied_since = now() - interval '1 second', half_applied = 1 where account_id = 'b';
+"""
+
+
+async def test_late_accounts_count_until_a_balance_includes_their_transfers(connection: Connection) -> None:
+    await reconciliation.lane_progress(connection, LANE)
+    await connection.execute(LATE)
+    await reconciliation.note_late_accounts(connection, LANE, [A, B])
+    await reconciliation.note_late_accounts(connection, LANE, [A, B])
+    await reconciliation.summarize(connection, OWNER, newest_compared=True)
+    read = await reconciliation.read_differences(connection, [LANE])
+    assert read[:4] == (0, 0, 0, 0)
+    assert (read.half_applied, read.half_applied_since is not None) == (1, True)
+    await connection.execute("update balance set half_applied = 0")  # as an older release does
+    await reconciliation.summarize(connection, OWNER)
+    after = await reconciliation.read_differences(connection, [LANE])
+    assert after == Differences(0, 0, 0, 0, read.compared_at, 0, None)
+
+
+async def test_former_owner_stores_no_sums(connection: Connection) -> None:
+    await reconciliation.lane_progress(connection, LANE)
+    row = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 2, 3, 4)
+    await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(10)), [row])
+    await reconciliation.summarize(connection, LaneOwner(LANE, 7))
+    assert (await reconciliation.read_differences(connection, [LANE]))[:4] == (0, 0, 0, 0)
+    await reconciliation.summarize(connection, OWNER)
+    assert (await reconciliation.read_differences(connection, [LANE]))[:4] == (1, 2, 3, 4)
