@@ -36,7 +36,7 @@ insert into transfer (account_id, revision, transfer_id, amount, total, occurred
                       source_offset)
 values ('a', 1, 't-1', 1.50, 0, 'epoch', '1970-01-01 01:00:00Z', 'transfers', 0, 11),
        ('a', 2, 't-2', 2.50, 0, 'epoch', 'epoch', 'transfers', 0, 12),
-       ('a', 3, 't-3', 'NaN', 0, 'epoch', 'epoch', 'transfers', 0, 13),
+       ('a', 3, 't-3', 'NaN', 0, 'infinity', '-infinity', 'transfers', 0, 13),
        ('b', 4, 't-4', 4, 0, 'epoch', 'epoch', 'transfers', 0, 14),
        ('b', 5, 't-5', 5, 0, 'epoch', 'epoch', 'transfers', 0, 15),
        ('a', 6, 'other lane', 5, 0, 'epoch', 'epoch', 'transfers', 1, 15);
@@ -69,6 +69,13 @@ def transfer(account: AccountId, id_: str, unscaled: int, scale: int = 2) -> Tra
     return Transfer(TransferId(id_), account, Money(unscaled, scale), 0)
 
 
+def row(
+    offset: int, unscaled: int | None, revision: int, scale: int = 2, at: int = 0, *, same: bool = True
+) -> SqlTransfer:
+    amount = None if unscaled is None else Money(unscaled, scale)
+    return SqlTransfer(Offset(offset), amount, Millis(at), Revision(revision), same)
+
+
 async def test_only_records_and_rows_that_are_not_plainly_equal_are_returned(connection: Connection) -> None:
     records = [
         (Offset(11), transfer(A, "t-1", 15, 1)),  # equal, with another scale
@@ -83,39 +90,16 @@ async def test_only_records_and_rows_that_are_not_plainly_equal_are_returned(con
     findings = await reconciliation.find_differences(
         connection, TOPIC, Span(LANE, Offset(0), Offset(20)), records
     )
-    row = SqlTransfer(Offset(12), Money(250, 2), Millis(0), Revision(2), False)
-    a = (Revision(0), None, False)
-    b = (Revision(4), Offset(20), False)
+    a, b = (Revision(0), None, False), (Revision(4), Offset(20), False)
     assert sorted(findings, key=lambda finding: finding.offset or 0) == [
-        Finding(None, A, TransferId("t-2"), row, None, *a),
-        Finding(Offset(13), A, TransferId("t-3"), row._replace(offset=13, amount=None, revision=3), None, *a),
-        Finding(
-            Offset(14),
-            B,
-            TransferId("t-4"),
-            row._replace(offset=14, amount=Money(4, 0), revision=4, has_same_content=True),
-            None,
-            *b,
-        ),
-        Finding(
-            Offset(15),
-            B,
-            TransferId("t-5"),
-            row._replace(offset=15, amount=Money(5, 0), revision=5, has_same_content=True),
-            None,
-            *b,
-        ),
-        Finding(Offset(16), None, None, None, "held", None, None, False),
-        Finding(Offset(17), None, None, None, None, None, None, False),
-        Finding(
-            Offset(18),
-            A,
-            TransferId("t-1"),
-            SqlTransfer(Offset(11), Money(150, 2), HOUR, Revision(1), True),
-            None,
-            *a,
-        ),
-        Finding(Offset(19), AccountId("c"), TransferId("t-1"), None, None, None, None, False),
+        Finding(None, A, TransferId("t-2"), row(12, 250, 2, same=False), None, *a),
+        Finding(Offset(13), A, TransferId("t-3"), row(13, None, 3, same=False), None, *a),
+        Finding(Offset(14), B, TransferId("t-4"), row(14, 4, 4, scale=0), None, *b),
+        Finding(Offset(15), B, TransferId("t-5"), row(15, 5, 5, scale=0), None, *b),
+        Finding(Offset(16), None, None, None, "held"),
+        Finding(Offset(17), None, None, None),
+        Finding(Offset(18), A, TransferId("t-1"), row(11, 150, 1, at=HOUR), None, *a),
+        Finding(Offset(19), AccountId("c"), TransferId("t-1"), None),
     ]
 
 
@@ -136,14 +120,14 @@ async def test_former_owner_and_offsets_that_are_not_applied_are_noticed(connect
 
 async def test_newest_results_are_added_and_a_round_replaces_them(connection: Connection) -> None:
     await reconciliation.lane_progress(connection, LANE)
-    row = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
+    counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
     first = Span(LANE, Offset(0), Offset(10))
-    await reconciliation.add_newest(connection, first, [row])
-    await reconciliation.add_newest(connection, Span(LANE, Offset(10), Offset(20)), [row])
+    await reconciliation.add_newest(connection, first, [counted])
+    await reconciliation.add_newest(connection, Span(LANE, Offset(10), Offset(20)), [counted])
     query = "select hour, kafka_records, kafka_sum::text, sql_sum::text, missing from reconciliation"
     [[hour, *counts]] = await connection.fetch(query)
     assert (hour.timestamp(), counts) == (3600, [6, "3.00", "-0.50", 2])
-    await reconciliation.replace_range(connection, Span(LANE, Offset(0), Offset(20)), [row])
+    await reconciliation.replace_range(connection, Span(LANE, Offset(0), Offset(20)), [counted])
     assert (await connection.fetch(query))[0]["missing"] == 1
     assert (await reconciliation.lane_progress(connection, LANE))[1:] == (20, 0)
     await reconciliation.begin_round(connection, LANE)
@@ -166,7 +150,7 @@ async def test_late_accounts_count_until_a_balance_includes_their_transfers(conn
     read = await reconciliation.read_differences(connection, [LANE])
     assert read[:4] == (0, 0, 0, 0)
     assert (read.half_applied, read.half_applied_since is not None) == (1, True)
-    await connection.execute("update balance set half_applied = 0")  # as an older release does
+    await connection.execute("update balance set half_applied = 0, balance = 1")  # as an older release does
     await reconciliation.summarize(connection, OWNER)
     after = await reconciliation.read_differences(connection, [LANE])
     assert after == Differences(0, 0, 0, 0, read.compared_at, 0, None)
@@ -174,8 +158,8 @@ async def test_late_accounts_count_until_a_balance_includes_their_transfers(conn
 
 async def test_former_owner_stores_no_sums(connection: Connection) -> None:
     await reconciliation.lane_progress(connection, LANE)
-    row = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 2, 3, 4)
-    await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(10)), [row])
+    counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 2, 3, 4)
+    await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(10)), [counted])
     await reconciliation.summarize(connection, LaneOwner(LANE, 7))
     assert (await reconciliation.read_differences(connection, [LANE]))[:4] == (0, 0, 0, 0)
     await reconciliation.summarize(connection, OWNER)

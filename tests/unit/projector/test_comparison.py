@@ -14,7 +14,7 @@ from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.timestamp import Millis
 
-HOUR = 3_600_000
+HOUR = Millis(3_600_000)
 A, T = AccountId("a"), TransferId("t")
 
 
@@ -99,7 +99,7 @@ def test_records_count_in_the_hour_of_kafka_and_other_rows_in_their_own() -> Non
     assert hours == [
         empty._replace(kafka_records=1, kafka_sum="1.25", sql_rows=1, sql_sum="1.25"),
         empty._replace(hour=HOUR, kafka_records=2, kafka_sum="0.5", sql_rows=1, sql_sum="0.5", quarantined=1),
-        empty._replace(hour=2 * HOUR, sql_rows=1, sql_sum="1.00", extra=1),
+        empty._replace(hour=Millis(2 * HOUR), sql_rows=1, sql_sum="1.00", extra=1),
     ]
 
 

@@ -72,6 +72,11 @@ async def is_applied(connection: Connection, owner: LaneOwner, end: Offset) -> b
     return bool(await connection.fetchval(_HOLDS, owner.lane, owner.generation, end))
 
 
+def _finite(name: str) -> str:
+    """Returns SQL that converts timestamptz to ms, and infinity, which no transfer has, to null."""
+    return f"case when isfinite({name}) then {milliseconds(name)} end"
+
+
 # The row of a record has its offset, account and id. Only what is not plainly equal is returned.
 _COMPARE = f"""
 with record as materialized (
@@ -79,8 +84,8 @@ with record as materialized (
     from unnest($4::int8[], $5::text[], $6::text[], $7::text[], $8::int8[])
       as x (record_offset, account_id, transfer_id, amount, occurred_ms)),
 stored as materialized (
-  select account_id, transfer_id, source_offset, amount, {milliseconds("occurred_at")} as occurred_ms,
-         {milliseconds("recorded_at")} as recorded_ms, revision
+  select account_id, transfer_id, source_offset, amount, {_finite("occurred_at")} as occurred_ms,
+         {_finite("recorded_at")} as recorded_ms, revision
     from transfer where lane = $1 and source_offset >= $2 and source_offset < $3),
 paired as (
   select r.record_offset, coalesce(s.account_id, r.account_id) as account_id,
@@ -91,10 +96,10 @@ paired as (
     from record r full join stored s on s.source_offset = r.record_offset and s.account_id = r.account_id
                                     and s.transfer_id = r.transfer_id)
 select p.record_offset, p.account_id, p.transfer_id, coalesce(p.source_offset, t.source_offset),
-       coalesce(p.amount, t.amount)::text, coalesce(p.recorded_ms, {milliseconds("t.recorded_at")}),
+       coalesce(p.amount, t.amount)::text, coalesce(p.recorded_ms, {_finite("t.recorded_at")}, 0),
        coalesce(p.revision, t.revision),
        p.same or coalesce(t.amount = p.record_amount, false)
-                 and coalesce({milliseconds("t.occurred_at")} = p.record_ms, false),
+                 and coalesce({_finite("t.occurred_at")} = p.record_ms, false),
        q.state, b.erased_revision, b.erased_offset, b.balance is null and b.transfer_count = 0
   from paired p
   left join balance b on b.account_id = p.account_id

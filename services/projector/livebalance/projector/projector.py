@@ -282,8 +282,10 @@ class Projector:
         await self._upkeep.start(
             [lanes[id_] for id_ in totals.uncounted], [lanes[id_] for id_ in totals.erasing]
         )
-        metrics.set_differences(await self._store.differences(list(lanes)), _now())
-        await self._reconciliation.start(list(self._running_lanes().values()))
+        if self._settings.reconciliation_rate:
+            running = self._running_lanes()
+            metrics.set_differences(await self._store.differences(list(running)), _now())
+            await self._reconciliation.start(list(running.values()))
 
     async def _fold(self, batch: Sequence[Incoming], keys: set[TransferKey]) -> FoldResult:
         with metrics.batch_seconds.labels("load").time():

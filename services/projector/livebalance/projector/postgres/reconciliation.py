@@ -45,7 +45,7 @@ class Reconciliation:
         self._applied: dict[Lane, Offset] = {}  # when the last turn began
 
     async def start(self, lanes: Sequence[OwnedLane]) -> None:
-        """Starts a turn if it is time and the last turn is over. Called every second.
+        """Starts a turn if it is time and the last turn is over. Called every second, unless the rate is 0.
 
         Raises:
             Exception: The bug that ended the last turn.
@@ -54,7 +54,7 @@ class Reconciliation:
             task, self._task = self._task, None
             await task
         now = time.monotonic()
-        if self._settings.reconciliation_rate and lanes and self._task is None and now >= self._next_turn:
+        if lanes and self._task is None and now >= self._next_turn:
             self._next_turn = now + _TURN_SECONDS
             ends, self._applied = self._applied, {lane.lane: lane.transfers.next for lane in lanes}
             owners = [LaneOwner(lane.lane, lane.generation) for lane in lanes]
