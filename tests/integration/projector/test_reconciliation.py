@@ -97,7 +97,7 @@ async def test_transfer_that_no_balance_includes_is_found(pipeline: Pipeline) ->
     port = free_port()
     pipeline.start(http_port=port)
     await pipeline.write([*history("alice", range(1, 11)), *history("bob", range(1, 3))])
-    await pipeline.write([transfer("alice", "dropped", 500), transfer("carol", "dropped too", 1)])
+    await pipeline.write([transfer("alice", "dropped", 500), transfer("carol", "dropped-too", 1)])
     late = "select sum(half_applied)::int from reporting.kafka_reconciliation_lanes"
     await pipeline.wait_for(late, 2, SECONDS)
     metrics = await wait_for_metrics(
@@ -107,7 +107,7 @@ async def test_transfer_that_no_balance_includes_is_found(pipeline: Pipeline) ->
     )
     assert metrics.sum("livebalance_projector_half_applied_accounts") == 2
     assert metrics.sum("livebalance_projector_differences") == 0
-    await pipeline.write([balance("alice", 11, "dropped", 555), balance("carol", 1, "dropped too", 1)])
+    await pipeline.write([balance("alice", 11, "dropped", 555), balance("carol", 1, "dropped-too", 1)])
     await pipeline.wait_for(late, 0, SECONDS)
 
 
@@ -122,7 +122,7 @@ def load() -> list[Transfer | Balance]:
 
 async def test_honest_projector_has_no_differences(pipeline: Pipeline) -> None:
     records = load()
-    victim = pipeline.start(crash_at="before_commit:4", max_consecutive_rejects=1000)
+    victim = pipeline.start(crash_at="before_commit:2", max_consecutive_rejects=1000)
     await pipeline.write(records[:4000])
     await wait_until(lambda: victim.exit_code == -signal.SIGKILL)
     pipeline.start("projector-2", max_consecutive_rejects=1000)

@@ -8,7 +8,7 @@ import pytest
 from livebalance.readmodel import projector_writes, reconciliation
 from livebalance.readmodel.lane_totals import LaneOwner
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.reconciliation import SPAN_OFFSETS, LaneProgress, Span
+from livebalance.readmodel.reconciliation import SPAN_OFFSETS, ComparedOffsets, Span
 from livebalance.readmodel.rows import (
     Differences,
     Finding,
@@ -104,12 +104,12 @@ async def test_only_records_and_rows_that_are_not_plainly_equal_are_returned(con
 
 
 async def test_lane_begins_at_its_start_and_a_cut_lane_where_it_is(connection: Connection) -> None:
-    assert await reconciliation.lane_progress(connection, LANE) == LaneProgress(
+    assert await reconciliation.compared_offsets(connection, LANE) == ComparedOffsets(
         Offset(0), Offset(0), Offset(0)
     )
     at = Offset(70)
-    assert await reconciliation.lane_progress(connection, CUT) == LaneProgress(at, at, at)
-    assert await reconciliation.lane_progress(connection, CUT) == LaneProgress(at, at, at)
+    assert await reconciliation.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
+    assert await reconciliation.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
 
 
 async def test_former_owner_and_offsets_that_are_not_applied_are_noticed(connection: Connection) -> None:
@@ -119,7 +119,7 @@ async def test_former_owner_and_offsets_that_are_not_applied_are_noticed(connect
 
 
 async def test_newest_results_are_added_and_a_round_replaces_them(connection: Connection) -> None:
-    await reconciliation.lane_progress(connection, LANE)
+    await reconciliation.compared_offsets(connection, LANE)
     counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
     first = Span(LANE, Offset(0), Offset(10))
     await reconciliation.add_newest(connection, first, [counted])
@@ -129,9 +129,9 @@ async def test_newest_results_are_added_and_a_round_replaces_them(connection: Co
     assert (hour.timestamp(), counts) == (3600, [6, "3.00", "-0.50", 2])
     await reconciliation.replace_range(connection, Span(LANE, Offset(0), Offset(20)), [counted])
     assert (await connection.fetch(query))[0]["missing"] == 1
-    assert (await reconciliation.lane_progress(connection, LANE))[1:] == (20, 0)
+    assert (await reconciliation.compared_offsets(connection, LANE))[1:] == (20, 0)
     await reconciliation.begin_round(connection, LANE)
-    assert (await reconciliation.lane_progress(connection, LANE))[1:] == (20, 20)
+    assert (await reconciliation.compared_offsets(connection, LANE))[1:] == (20, 20)
     assert Span(LANE, Offset(SPAN_OFFSETS + 5), Offset(SPAN_OFFSETS + 9)).first_offset == SPAN_OFFSETS
 
 
@@ -142,7 +142,7 @@ update balance set half_applied_since = now() - interval '1 second', half_applie
 
 
 async def test_late_accounts_count_until_a_balance_includes_their_transfers(connection: Connection) -> None:
-    await reconciliation.lane_progress(connection, LANE)
+    await reconciliation.compared_offsets(connection, LANE)
     await connection.execute(LATE)
     await reconciliation.note_late_accounts(connection, LANE, [A, B])
     await reconciliation.note_late_accounts(connection, LANE, [A, B])
@@ -157,7 +157,7 @@ async def test_late_accounts_count_until_a_balance_includes_their_transfers(conn
 
 
 async def test_former_owner_stores_no_sums(connection: Connection) -> None:
-    await reconciliation.lane_progress(connection, LANE)
+    await reconciliation.compared_offsets(connection, LANE)
     counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 2, 3, 4)
     await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(10)), [counted])
     await reconciliation.summarize(connection, LaneOwner(LANE, 7))

@@ -33,7 +33,7 @@ class Span(NamedTuple):
         return self.start - self.start % SPAN_OFFSETS
 
 
-class LaneProgress(NamedTuple):
+class ComparedOffsets(NamedTuple):
     """How far a lane is compared; the columns of `reconciliation_lane`."""
 
     start: Offset
@@ -54,14 +54,14 @@ select start_offset, compared_next, history_next from reconciliation_lane where 
 """
 
 
-async def lane_progress(connection: Connection, lane: Lane) -> LaneProgress:
+async def compared_offsets(connection: Connection, lane: Lane) -> ComparedOffsets:
     """Returns how far a lane is compared. A lane that is new begins at its start.
 
     A lane that was not read from its first transfer begins where it is now.
     """
     row = await connection.fetchrow(_PROGRESS, lane)
     assert row is not None, "the lane exists"
-    return LaneProgress(*row)
+    return ComparedOffsets(*row)
 
 
 _HOLDS = "select exists (select from lane where lane = $1 and generation = $2 and transfers_next >= $3)"

@@ -122,7 +122,7 @@ class _Turn:
 
     async def _compare_newest(self, owner: LaneOwner, end: Offset, allowance: int) -> None:
         """Compares on, up to `end`. What exceeds the allowance is left to the next round."""
-        progress = await reconciliation.lane_progress(self._connection, owner.lane)
+        progress = await reconciliation.compared_offsets(self._connection, owner.lane)
         first = await self._reader.first_offset(self._partition(owner.lane))
         start = max(progress.compared_next, first, Offset(end - allowance))
         while start < end:
@@ -135,7 +135,7 @@ class _Turn:
 
         Returns False at the end of a round, after which the next begins.
         """
-        progress = await reconciliation.lane_progress(self._connection, owner.lane)
+        progress = await reconciliation.compared_offsets(self._connection, owner.lane)
         first = max(progress.start, await self._reader.first_offset(self._partition(owner.lane)))
         top = min(progress.history_next, progress.compared_next)
         if top <= first:
