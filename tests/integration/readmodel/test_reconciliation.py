@@ -112,6 +112,16 @@ async def test_lane_begins_at_its_start_and_a_cut_lane_where_it_is(connection: C
     assert await reconciliation.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
 
 
+async def test_lane_that_was_set_back_begins_again(connection: Connection) -> None:
+    await reconciliation.compared_offsets(connection, LANE)
+    counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
+    await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(40)), [counted])
+    assert (await reconciliation.compared_offsets(connection, LANE)).compared_next == 40
+    await connection.execute("update lane set transfers_next = 39 where lane = 0")
+    assert (await reconciliation.compared_offsets(connection, LANE)).compared_next == 0
+    assert await connection.fetch("select from reconciliation") == []
+
+
 async def test_former_owner_and_offsets_that_are_not_applied_are_noticed(connection: Connection) -> None:
     assert await reconciliation.is_applied(connection, OWNER, Offset(40))
     assert not await reconciliation.is_applied(connection, OWNER, Offset(41))

@@ -41,6 +41,12 @@ class ComparedOffsets(NamedTuple):
     history_next: Offset
 
 
+_FORGET_SET_BACK = """
+with set_back as (
+  delete from reconciliation_lane r using lane l
+   where r.lane = $1 and l.lane = r.lane and l.transfers_next < r.compared_next returning r.lane)
+delete from reconciliation c using set_back s where c.lane = s.lane
+"""
 _PROGRESS = """
 with added as (
   insert into reconciliation_lane (lane, start_offset, compared_next, history_next)
@@ -55,10 +61,11 @@ select start_offset, compared_next, history_next from reconciliation_lane where 
 
 
 async def compared_offsets(connection: Connection, lane: Lane) -> ComparedOffsets:
-    """Returns how far a lane is compared. A lane that is new begins at its start.
+    """Returns how far a lane is compared. A lane that is new, or was set back, begins at its start.
 
     A lane that was not read from its first transfer begins where it is now.
     """
+    await connection.execute(_FORGET_SET_BACK, lane)
     row = await connection.fetchrow(_PROGRESS, lane)
     assert row is not None, "the lane exists"
     return ComparedOffsets(*row)
