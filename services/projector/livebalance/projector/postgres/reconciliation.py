@@ -25,7 +25,7 @@ from livebalance.wire.kafka.raw_record import RawRecord, Rejected, decode_transf
 from livebalance.wire.timestamp import limited_millis
 
 _TURN_SECONDS = 10.0  # between the starts of two turns
-_TIMEOUT_SECONDS = 300.0  # of a turn
+_TIMEOUT_SECONDS = 300.0  # of a turn, beyond the time of its last span
 _CONNECT_SECONDS = 5.0
 _NEWEST_SHARE = 0.8  # of a turn's records; the rest is for history
 _DECODED_AT_ONCE = 200  # batches wait for no more than these
@@ -68,7 +68,7 @@ class Reconciliation:
     async def _run(self, owners: Sequence[LaneOwner], ends: dict[Lane, Offset]) -> None:
         try:
             async with (
-                asyncio.timeout(_TIMEOUT_SECONDS),
+                asyncio.timeout(_TIMEOUT_SECONDS + SPAN_OFFSETS / self._settings.reconciliation_rate),
                 self._connected() as connection,
                 SpanReader(
                     self._settings.broker,
@@ -174,9 +174,7 @@ class _Turn:
                 kind=kind.value,
                 lane=span.lane,
                 offset=finding.offset,
-                account=finding.account,
-                transfer=finding.transfer_id,
-                row=finding.row,
+                row_offset=None if finding.row is None else finding.row.offset,
             )
         return findings
 
