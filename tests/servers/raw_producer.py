@@ -40,7 +40,7 @@ def encode_batch(records: Sequence[RawRecord], base_offset: int = 0, producer_id
 
 
 async def write_raw_records(kafka: str, partition: TopicPartition, records: Sequence[RawRecord]) -> None:
-    """Writes one batch to a partition. Raises the error that the broker answers with, unless a retry helps."""
+    """Writes one batch to a partition. Raises the error of the broker, unless a retry helps."""
     client = AIOKafkaClient(**Broker(kafka).options)
     await client.bootstrap()
     request = ProduceRequest(
