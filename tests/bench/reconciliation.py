@@ -19,6 +19,7 @@ import psutil
 import uvloop
 
 from livebalance.readmodel import reconciliation
+from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.reconciliation import SPAN_OFFSETS, Span
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
@@ -64,7 +65,7 @@ async def measure(pipeline: Pipeline, rate: int, seconds: float) -> tuple[float,
     return shares
 
 
-async def span_milliseconds(connection: asyncpg.Connection[asyncpg.Record], rows: int) -> float:
+async def span_milliseconds(connection: Connection, rows: int) -> float:
     """Returns the median time to compare spans all over the table."""
     samples = []
     step = max(1, rows // LANES // SPAN_OFFSETS // 15) * SPAN_OFFSETS
