@@ -18,9 +18,9 @@ import asyncpg
 import psutil
 import uvloop
 
-from livebalance.readmodel import reconciliation
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.reconciliation import SPAN_OFFSETS, Span
+from livebalance.readmodel.reconciliation import differences
+from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.paths import StatePaths
@@ -79,7 +79,7 @@ async def span_milliseconds(connection: Connection, rows: int) -> float:
             for offset, n in numbers
         ]
         span, start = Span(Lane(1), Offset(first), Offset(first + SPAN_OFFSETS)), time.perf_counter()
-        assert await reconciliation.find_differences(connection, "transfers", span, records) == []
+        assert await differences.find_differences(connection, "transfers", span, records) == []
         samples.append((time.perf_counter() - start) * 1000)
     return statistics.median(samples)
 

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import projector_writes, reconciliation
+from livebalance.readmodel import projector_writes
 from livebalance.readmodel.lane_totals import LaneOwner
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.reconciliation import SPAN_OFFSETS, ComparedOffsets, Span
+from livebalance.readmodel.reconciliation import differences, results
+from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
+from livebalance.readmodel.reconciliation.results import ComparedOffsets
 from livebalance.readmodel.rows import (
     Differences,
     Finding,
@@ -87,7 +89,7 @@ async def test_only_records_and_rows_that_are_not_plainly_equal_are_returned(con
         (Offset(18), transfer(A, "t-1", 150)),
         (Offset(19), transfer(AccountId("c"), "t-1", 1)),
     ]
-    findings = await reconciliation.find_differences(
+    findings = await differences.find_differences(
         connection, TOPIC, Span(LANE, Offset(0), Offset(20)), records
     )
     a, b = (Revision(0), None, False), (Revision(4), Offset(20), False)
@@ -104,44 +106,44 @@ async def test_only_records_and_rows_that_are_not_plainly_equal_are_returned(con
 
 
 async def test_lane_begins_at_its_start_and_a_cut_lane_where_it_is(connection: Connection) -> None:
-    assert await reconciliation.compared_offsets(connection, LANE) == ComparedOffsets(
+    assert await results.compared_offsets(connection, LANE) == ComparedOffsets(
         Offset(0), Offset(0), Offset(0)
     )
     at = Offset(70)
-    assert await reconciliation.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
-    assert await reconciliation.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
+    assert await results.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
+    assert await results.compared_offsets(connection, CUT) == ComparedOffsets(at, at, at)
 
 
 async def test_lane_that_was_set_back_begins_again(connection: Connection) -> None:
-    await reconciliation.compared_offsets(connection, LANE)
+    await results.compared_offsets(connection, LANE)
     counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
-    await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(40)), [counted])
-    assert (await reconciliation.compared_offsets(connection, LANE)).compared_next == 40
+    await results.add_newest(connection, Span(LANE, Offset(0), Offset(40)), [counted])
+    assert (await results.compared_offsets(connection, LANE)).compared_next == 40
     await connection.execute("update lane set transfers_next = 39 where lane = 0")
-    assert (await reconciliation.compared_offsets(connection, LANE)).compared_next == 0
+    assert (await results.compared_offsets(connection, LANE)).compared_next == 0
     assert await connection.fetch("select from reconciliation") == []
 
 
 async def test_former_owner_and_offsets_that_are_not_applied_are_noticed(connection: Connection) -> None:
-    assert await reconciliation.is_applied(connection, OWNER, Offset(40))
-    assert not await reconciliation.is_applied(connection, OWNER, Offset(41))
-    assert not await reconciliation.is_applied(connection, LaneOwner(LANE, 2), Offset(40))
+    assert await differences.is_applied(connection, OWNER, Offset(40))
+    assert not await differences.is_applied(connection, OWNER, Offset(41))
+    assert not await differences.is_applied(connection, LaneOwner(LANE, 2), Offset(40))
 
 
 async def test_newest_results_are_added_and_a_round_replaces_them(connection: Connection) -> None:
-    await reconciliation.compared_offsets(connection, LANE)
+    await results.compared_offsets(connection, LANE)
     counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 0, 0, 0)
     first = Span(LANE, Offset(0), Offset(10))
-    await reconciliation.add_newest(connection, first, [counted])
-    await reconciliation.add_newest(connection, Span(LANE, Offset(10), Offset(20)), [counted])
+    await results.add_newest(connection, first, [counted])
+    await results.add_newest(connection, Span(LANE, Offset(10), Offset(20)), [counted])
     query = "select hour, kafka_records, kafka_sum::text, sql_sum::text, missing from reconciliation"
     [[hour, *counts]] = await connection.fetch(query)
     assert (hour.timestamp(), counts) == (3600, [6, "3.00", "-0.50", 2])
-    await reconciliation.replace_range(connection, Span(LANE, Offset(0), Offset(20)), [counted])
+    await results.replace_range(connection, Span(LANE, Offset(0), Offset(20)), [counted])
     assert (await connection.fetch(query))[0]["missing"] == 1
-    assert (await reconciliation.compared_offsets(connection, LANE))[1:] == (20, 0)
-    await reconciliation.begin_round(connection, LANE)
-    assert (await reconciliation.compared_offsets(connection, LANE))[1:] == (20, 20)
+    assert (await results.compared_offsets(connection, LANE))[1:] == (20, 0)
+    await results.begin_round(connection, LANE)
+    assert (await results.compared_offsets(connection, LANE))[1:] == (20, 20)
     assert Span(LANE, Offset(SPAN_OFFSETS + 5), Offset(SPAN_OFFSETS + 9)).first_offset == SPAN_OFFSETS
 
 
@@ -152,25 +154,25 @@ update balance set half_applied_since = now() - interval '1 second', half_applie
 
 
 async def test_late_accounts_count_until_a_balance_includes_their_transfers(connection: Connection) -> None:
-    await reconciliation.compared_offsets(connection, LANE)
+    await results.compared_offsets(connection, LANE)
     await connection.execute(LATE)
-    await reconciliation.note_late_accounts(connection, LANE, [A, B])
-    await reconciliation.note_late_accounts(connection, LANE, [A, B])
-    await reconciliation.summarize(connection, OWNER, newest_compared=True)
-    read = await reconciliation.read_differences(connection, [LANE])
+    await results.note_late_accounts(connection, LANE, [A, B])
+    await results.note_late_accounts(connection, LANE, [A, B])
+    await results.summarize(connection, OWNER, newest_compared=True)
+    read = await results.read_differences(connection, [LANE])
     assert read[:4] == (0, 0, 0, 0)
     assert (read.half_applied, read.half_applied_since is not None) == (1, True)
     await connection.execute("update balance set half_applied = 0, balance = 1")  # as an older release does
-    await reconciliation.summarize(connection, OWNER)
-    after = await reconciliation.read_differences(connection, [LANE])
+    await results.summarize(connection, OWNER)
+    after = await results.read_differences(connection, [LANE])
     assert after == Differences(0, 0, 0, 0, read.compared_at, 0, None)
 
 
 async def test_former_owner_stores_no_sums(connection: Connection) -> None:
-    await reconciliation.compared_offsets(connection, LANE)
+    await results.compared_offsets(connection, LANE)
     counted = HourRow(HOUR, 3, "1.50", 2, "-0.25", 1, 0, 0, 1, 2, 3, 4)
-    await reconciliation.add_newest(connection, Span(LANE, Offset(0), Offset(10)), [counted])
-    await reconciliation.summarize(connection, LaneOwner(LANE, 7))
-    assert (await reconciliation.read_differences(connection, [LANE]))[:4] == (0, 0, 0, 0)
-    await reconciliation.summarize(connection, OWNER)
-    assert (await reconciliation.read_differences(connection, [LANE]))[:4] == (1, 2, 3, 4)
+    await results.add_newest(connection, Span(LANE, Offset(0), Offset(10)), [counted])
+    await results.summarize(connection, LaneOwner(LANE, 7))
+    assert (await results.read_differences(connection, [LANE]))[:4] == (0, 0, 0, 0)
+    await results.summarize(connection, OWNER)
+    assert (await results.read_differences(connection, [LANE]))[:4] == (1, 2, 3, 4)

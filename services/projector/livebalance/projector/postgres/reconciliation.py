@@ -12,10 +12,10 @@ from livebalance.projector.fold.comparison import Kind, TopicRecord, classify, c
 from livebalance.projector.fold.lane import OwnedLane
 from livebalance.projector.kafka.span_reader import SpanReader
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.readmodel import reconciliation
 from livebalance.readmodel.lane_totals import LaneOwner
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.reconciliation import SPAN_OFFSETS, Span
+from livebalance.readmodel.reconciliation import differences, results
+from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.readmodel.rows import Finding
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
@@ -117,16 +117,16 @@ class _Turn:
         for owner in owners:
             if owner.lane in ends:
                 await self._compare_newest(owner, ends[owner.lane], allowance)
-            await reconciliation.summarize(self._connection, owner, newest_compared=owner.lane in ends)
+            await results.summarize(self._connection, owner, newest_compared=owner.lane in ends)
         unfinished = list(owners)
         while unfinished and self._left > 0:
             unfinished = [owner for owner in unfinished if await self._compare_history(owner)]
         for owner in owners:
-            await reconciliation.summarize(self._connection, owner)
+            await results.summarize(self._connection, owner)
 
     async def _compare_newest(self, owner: LaneOwner, end: Offset, allowance: int) -> None:
         """Compares on, up to `end`. What exceeds the allowance is left to the next round."""
-        progress = await reconciliation.compared_offsets(self._connection, owner.lane)
+        progress = await results.compared_offsets(self._connection, owner.lane)
         first = self._reader.first_offsets[owner.lane]
         start = max(progress.compared_next, first, Offset(end - allowance))
         while start < end:
@@ -139,11 +139,11 @@ class _Turn:
 
         Returns False at the end of a round, after which the next begins.
         """
-        progress = await reconciliation.compared_offsets(self._connection, owner.lane)
+        progress = await results.compared_offsets(self._connection, owner.lane)
         first = max(progress.start, self._reader.first_offsets[owner.lane])
         top = min(progress.history_next, progress.compared_next)
         if top <= first:
-            await reconciliation.begin_round(self._connection, owner.lane)
+            await results.begin_round(self._connection, owner.lane)
             return False
         floor = (top - 1) // SPAN_OFFSETS * SPAN_OFFSETS
         end = min(progress.compared_next, floor + SPAN_OFFSETS)
@@ -154,19 +154,19 @@ class _Turn:
         """Compares a span and stores the result, in one snapshot of Postgres."""
         records = await self._read(span)
         async with self._connection.transaction(isolation="repeatable_read"):
-            if not await reconciliation.is_applied(self._connection, owner, span.end):
+            if not await differences.is_applied(self._connection, owner, span.end):
                 raise FencedError("a lane has another owner, or was set back")
             hours = count_hours(records, await self._find(span, records))
-            store = reconciliation.add_newest if is_newest else reconciliation.replace_range
+            store = results.add_newest if is_newest else results.replace_range
             await store(self._connection, span, hours)
             accounts = {record.transfer.account for record in records if record.transfer is not None}
-            await reconciliation.note_late_accounts(self._connection, span.lane, list(accounts))
+            await results.note_late_accounts(self._connection, span.lane, list(accounts))
         self._left -= span.end - span.start
 
     async def _find(self, span: Span, records: Sequence[TopicRecord]) -> list[tuple[Finding, Kind]]:
         topic = self._settings.transfers_topic
         transfers = [(record.offset, record.transfer) for record in records]
-        found = await reconciliation.find_differences(self._connection, topic, span, transfers)
+        found = await differences.find_differences(self._connection, topic, span, transfers)
         findings = [(finding, classify(finding)) for finding in found]
         for finding, kind in [pair for pair in findings if pair[1].is_difference][:_LOGGED]:
             _log.error(

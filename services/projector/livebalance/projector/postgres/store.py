@@ -7,7 +7,8 @@ import asyncpg
 
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError
 from livebalance.projector.postgres.epoch import check_server_identity
-from livebalance.readmodel import lane_totals, projector_writes, quarantine, reconciliation
+from livebalance.readmodel import lane_totals, projector_writes, quarantine
+from livebalance.readmodel.reconciliation import results
 from livebalance.readmodel.rows import (
     BatchRows,
     Differences,
@@ -109,7 +110,7 @@ class Store:
 
     async def differences(self, lanes: list[Lane]) -> Differences:
         """Reads what the reconciliation has found in these lanes."""
-        return await reconciliation.read_differences(await self.connection(), lanes)
+        return await results.read_differences(await self.connection(), lanes)
 
     async def listed_transfers(
         self, keys: list[projector_writes.TransferKey]
