@@ -141,5 +141,8 @@ async def test_honest_projector_has_no_differences(pipeline: Pipeline) -> None:
         now = (await pipeline.query("select now()::text"))[0][0]
     assert (await pipeline.query(BY_HOUR))[0][0] == NONE
     assert (await pipeline.query(BY_LANE))[0][0] == NONE
+    # The rejected records of erased accounts count as erased, unless they were fetched after the erasure.
     counts = "select sum(quarantined)::int, sum(duplicates) > 0, sum(erased) > 0 from reconciliation"
-    assert [tuple(row) for row in await pipeline.query(counts)] == [(20 + 10 - 10, True, True)]
+    [[quarantined, *others]] = await pipeline.query(counts)
+    assert 20 <= quarantined <= 30
+    assert others == [True, True]
