@@ -146,8 +146,10 @@ class Partition:
         self, identity: SourceIdentity, check: SourceCheck, offsets: Offsets, *, rebuild: bool
     ) -> None:
         own = f"{identity.transfers_id}/{self._partition}@".encode()
+        balances = self._settings.balances_topic
+        lost = await self._store.rejected_offsets(balances, self._partition, Offset(0))
         restore = self._restore = Restore(
-            self._settings, self._values, self._partition, check, own=own, storage=self._storage
+            self._settings, self._values, self._partition, check, own=own, storage=self._storage, lost=lost
         )
         first = Offset(self.next_offset - self._settings.duplicate_window_offsets)
         rejected = await self._store.rejected_offsets(self._source.topic, self._partition, first)
@@ -178,7 +180,6 @@ class Partition:
         assert self._restore
         assert self._check
         readable = [*takewhile(lambda record: record.unreadable is None, batch)]
-        await self._values.fetch_schemas(record.value for record in readable)
         await self._restore.read_new_balances(self._written)
         with metrics.seconds.labels("apply").time():
             decided = await self._apply(readable)

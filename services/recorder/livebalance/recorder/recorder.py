@@ -29,6 +29,7 @@ from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgre
 from livebalance.runtime.kafka.topic_identity import TopicIdentity
 from livebalance.runtime.kafka.topic_watch import TopicWatch
 from livebalance.runtime.schema.values import Values
+from livebalance.runtime.schema.waiting_lanes import WaitingLanes
 from livebalance.wire.identity import Lane
 from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis, millis
@@ -61,6 +62,7 @@ class Recorder:
         self._claims = Claims()  # of owned partitions
         self._halted: dict[TopicPartition, str] = {}  # assigned, but not owned, with the reason
         self._topics_read_at = Millis(0)  # time at which the last claim has read the identity of the topics
+        self._waiting = WaitingLanes(values)  # owned partitions whose records need a schema
         self._lag = Lag(consumer, metrics.lag)
         self._tracked = frozenset[TopicPartition]()
         self._failures = 0  # in a row
@@ -84,6 +86,7 @@ class Recorder:
                         await resuming  # raises its bug
         finally:
             resuming.cancel()
+            self._waiting.clear()
             await self._claims.cancel(self._claims.under_way)
             await self._release(list(self._owned))
 
@@ -91,7 +94,8 @@ class Recorder:
         assignment, failures = self._assignments.number, self._failures
         await self._claim_assigned(assignment)
         await self._halt_if_topics_changed()
-        batches = await self._poll(assignment)
+        self._resume_waiting()
+        batches = self._decodable(await self._poll(assignment))
         idle: Fetched = {at: [] for at in self._claimed(assignment) if self._owned[at].is_save_due}
         await asyncio.gather(*(self._record(at, batch) for at, batch in {**idle, **batches}.items()))
         await self._update_metrics(assignment)
@@ -126,7 +130,8 @@ class Recorder:
 
     def partition_progress(self) -> dict[TopicPartition, PartitionProgress]:
         """Returns the progress of the partitions that are recorded; empty after a rebalance."""
-        owned = {at: partition for at, partition in self._owned.items() if at not in self._claims.under_way}
+        paused = self._paused()
+        owned = {at: partition for at, partition in self._owned.items() if at not in paused}
         if not all(self._assignments.is_current(partition.assignment) for partition in owned.values()):
             return {}
         if not owned.keys() <= self._consumer.assignment():
@@ -158,8 +163,8 @@ class Recorder:
                 self._owned[at] = self._new_partition(at)
                 self._claims.start(at, partial(self._claim, at, identity))
         if self._assignments.is_current(assignment):
-            self._consumer.pause(*self._halted, *self._claims.under_way)  # a rebalance resumes them
-            claimed = {at: owned for at, owned in self._owned.items() if at not in self._claims.under_way}
+            self._consumer.pause(*(paused := self._paused()))  # a rebalance resumes them
+            claimed = {at: partition for at, partition in self._owned.items() if at not in paused}
             self._seek([at for at, partition in claimed.items() if partition.assignment != assignment])
             for partition in claimed.values():
                 partition.assignment = assignment
@@ -173,6 +178,25 @@ class Recorder:
         if not self._assignments.is_current(assignment):
             return []
         return [at for at, partition in self._owned.items() if partition.assignment == assignment]
+
+    def _paused(self) -> set[TopicPartition]:
+        """Returns the assigned partitions from which nothing is fetched at present."""
+        waiting = {at for at in self._owned if Lane(at.partition) in self._waiting}
+        return self._halted.keys() | self._claims.under_way | waiting
+
+    def _decodable(self, batches: Fetched) -> Fetched:
+        """Returns batches whose schemas are known. The others wait, and are fetched again (decision 15)."""
+        for at, batch in list(batches.items()):
+            values = [record.value for record in batch]
+            if not self._values.knows_schemas(values):
+                del batches[at]
+                self._consumer.pause(at)
+                self._waiting.add(Lane(at.partition), values)
+        return batches
+
+    def _resume_waiting(self) -> None:
+        lanes = self._waiting.pop_ready()
+        self._seek([at for at in self._owned if Lane(at.partition) in lanes])
 
     def _seek(self, partitions: Iterable[TopicPartition]) -> None:
         for at in partitions:
@@ -203,7 +227,7 @@ class Recorder:
 
         If a partition has no record at its next offset, it is released: the next claim finds out why.
         """
-        claimed = self._claimed(assignment)
+        claimed = [at for at in self._claimed(assignment) if Lane(at.partition) not in self._waiting]
         if not claimed:
             await self._poll_paused(assignment)
             return {}
@@ -222,7 +246,7 @@ class Recorder:
     async def _poll_paused(self, assignment: int) -> None:
         """Waits. The group removes a consumer that does not poll for minutes, so it polls what is paused."""
         await asyncio.sleep(_POLL_SECONDS / 4)
-        paused = [*self._claims.under_way, *self._halted]
+        paused = self._paused()
         if paused and self._assignments.is_current(assignment):
             with contextlib.suppress(OffsetOutOfRangeError, NoOffsetForPartitionError):
                 await fetch(self._consumer, paused, 0, 1)
@@ -326,6 +350,9 @@ class Recorder:
                 await self._lag.advance(at, partition.next_offset, partition.newest)
 
     async def _release(self, partitions: Iterable[TopicPartition]) -> None:
+        partitions = list(partitions)
+        for at in partitions:
+            self._waiting.remove(Lane(at.partition))
         # A claim that is cancelled while it releases its partition must not leave the file locked.
         await asyncio.shield(asyncio.gather(*(self._owned.pop(at).release() for at in partitions)))
 

@@ -33,6 +33,7 @@ class Restore:
         check: Checks the sources of the balances.
         own: Begins the header `source` of each balance that the partition's owner writes.
         storage: Keeps the accounts.
+        lost: Offsets of balances that an operator has skipped. They are left out if they are damaged.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Restore:
         *,
         own: bytes,
         storage: AccountStorage,
+        lost: Container[int] = (),
     ) -> None:
+        self._lost = lost
         self._settings, self._values, self._check, self._own = settings, values, check, own
         self._transfers = TopicPartition(settings.transfers_topic, partition)
         self._balances = TopicPartition(settings.balances_topic, partition)
@@ -140,7 +143,7 @@ class Restore:
         replay, now = self._replay, time.time()
         try:
             reached = await self._read(
-                self._balances, replay.apply, replay.next_offset, prepare=replay.prepare
+                self._balances, replay.apply, replay.next_offset, lost=self._lost, prepare=replay.prepare
             )
             replay.complete(reached, now)
         except sqlite3.DatabaseError:
@@ -175,7 +178,7 @@ class Restore:
         if self._replay.is_too_old:
             raise TimeoutError("the balances were not read for hours")
         now = time.time()
-        self._replay.complete(await self._reader.read(on_record, written), now)
+        self._replay.complete(await self._reader.read(on_record, written, self._lost), now)
         if self._replay.is_save_due:
             await self._replay.save()
 

@@ -179,15 +179,16 @@ class PartitionReader:
         """Continues at `offset`."""
         self._consumer.seek(self._partition, offset)
 
-    async def read(self, on_record: OnRecord, own: int) -> int:
+    async def read(self, on_record: OnRecord, own: int, lost: Container[int] = ()) -> int:
         """Calls `on_record` with each record up to the last stable offset, and returns the offset reached.
 
         Kafka completes a transaction shortly after its commit. So the call waits while the last stable offset
-        is `own`, the offset of the first record in the caller's last transaction.
+        is `own`, the offset of the first record in the caller's last transaction. `lost` are the offsets of
+        records that are left out if they are damaged.
 
         Raises:
             TimeoutError: No progress was made in time.
-            UnreadableRecordError: A record is damaged.
+            UnreadableRecordError: A record that is not `lost` is damaged.
         """
         async with asyncio.timeout(self._timeout_seconds):
             while (end := await self._stable_offset()) == own:  # noqa: ASYNC110 - Kafka has no notification
@@ -198,6 +199,7 @@ class PartitionReader:
             on_record,
             self._prepare,
             limit=end,
+            lost=lost,
             timeout_seconds=self._timeout_seconds,
         )
 
