@@ -20,7 +20,7 @@ from livebalance.wire.frame import (
     Unsubscribe,
     encode_frame,
 )
-from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Position, Revision, channel_name
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, balance_json, transfers_json
 from tests.simulation.gateway.client import Client, Screen
@@ -212,6 +212,7 @@ class World:
             continues=continues,
             more=len(transfers) > limit,
             erased=False,
+            erased_revision=INITIAL_REVISION,
         )
 
     # --- clients

@@ -76,11 +76,15 @@ class Oracles:
             if before is not None and before.epoch == position.epoch:
                 if position.revision < before.revision:
                     raise OracleError("O6", f"{account} went back from {before} to {position}")
-                if frame.gap is UNSET:
+                if frame.gap is UNSET and not self._was_erased(account, before, position):
                     raise OracleError("O4", f"a snapshot of {account} leaves out a gap after {before}")
         elif before != Position(Epoch(frame.epoch), frame.from_):
             raise OracleError("O4", f"{account} at {before} was changed by a delta from {frame.from_}")
         self._shown[client.name, account] = position
+
+    def _was_erased(self, account: AccountId, after: Position, upto: Position) -> bool:
+        row = self._world.postgres.balances_at.get((upto.epoch, account, upto.revision))
+        return row is not None and row.erased_revision > after.revision
 
     def _check_invention(self, event: Changed) -> None:
         """Everything that a frame shows was committed at that revision."""

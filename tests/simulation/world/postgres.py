@@ -256,6 +256,8 @@ class Postgres:
         for account in rows.erased:
             transfers[account] = ()
         for row in rows.balances:
+            if (before := balances.get(row.account)) is not None and not row.erased_revision:
+                row = row._replace(erased_revision=before.erased_revision)  # noqa: PLW2901
             balances[row.account] = row
             self.balances_at[tables.epoch, row.account, row.revision] = row
         for transfer in rows.transfers:
@@ -292,11 +294,12 @@ class Postgres:
         self.check_known()
         tables, after = self.tables, query.after
         row = tables.balances.get(query.account)
-        revision = row.revision if row else 0
+        revision, erased_revision = (row.revision, row.erased_revision) if row else (0, Revision(0))
         continues = (
             after is not None
             and after.epoch == tables.epoch
             and 0 <= revision - after.revision <= MAX_REVISIONS
+            and after.revision >= erased_revision
         )
         rows: Iterable[TransferRow] = tables.transfers.get(query.account, ())
         limit = SNAPSHOT_TRANSFERS
@@ -318,6 +321,7 @@ class Postgres:
             continues=continues,
             more=more,
             erased=row is not None and row.balance is None and row.transfer_count == 0,
+            erased_revision=erased_revision,
         )
 
     def _oldest_as_of(self) -> Millis | None:
