@@ -22,10 +22,10 @@ from livebalance.wire.delta import decode_delta, redis_account_channel
 from livebalance.wire.frame import Limits
 from livebalance.wire.identity import AccountId, Position
 from livebalance.wire.timestamp import Millis
-from tests.simulation.world.postgres import MAX_REVISIONS, UnavailableError
 from tests.simulation.world.process import IDLE, Process, Steps
 from tests.simulation.world.projector import PREFIX
-from tests.simulation.world.redis import Connection
+from tests.simulation.world.servers.postgres import LIMITS, UnavailableError
+from tests.simulation.world.servers.redis import Connection
 
 QUEUE_BYTES = 1500  # room for a few frames
 HISTORY_BYTES = 4000
@@ -37,7 +37,7 @@ CONFIG = SessionConfig(
     "gateway",
     "0",
     int(HEARTBEAT_SECONDS * 1000),
-    Limits(16384, 128, MAX_REVISIONS),
+    Limits(16384, 128, LIMITS.max_revisions),
     QUEUE_BYTES,
     session_limits=SessionLimits(*[1e9] * 4),
     max_connections_per_user=99,
@@ -96,7 +96,7 @@ class Gateway(Process):
 
     def create(self) -> Sequence[Steps]:
         world = self.world
-        self.hub = Hub(MAX_REVISIONS, HISTORY_BYTES)
+        self.hub = Hub(LIMITS.max_revisions, HISTORY_BYTES)
         self.sessions = Sessions(CONFIG, Revocations(), self.hub)
         self.status = PipelineStatus()
         self.queue = ReadQueue(1_000_000, 1000)

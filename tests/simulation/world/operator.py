@@ -7,10 +7,10 @@ from livebalance.projector.fold.lane import FetchStatus, owned_lane, step
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.kafka.codec import JSON
-from tests.simulation.world.kafka import BALANCES, OTHER_TOPICS, TRANSFERS
-from tests.simulation.world.postgres import Postgres, RecorderLane, Tables
+from tests.simulation.world.oracles import RECREATED
 from tests.simulation.world.process import Process, Steps
-from tests.simulation.world.projector import REJECTED
+from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS
+from tests.simulation.world.servers.postgres import Postgres, Tables
 
 POLL_SECONDS = 0.5
 
@@ -30,26 +30,29 @@ class Operator(Process):
         """Lets lanes continue after bad records, and after all moved to another topic of transfers."""
         while True:
             yield POLL_SECONDS
-            postgres = self.world.postgres
-            if self.world.has_moved:
-                self._continue_recorders()
-            for lane in list(postgres.tables.lanes.values()):
-                if (lane.row.halted_why or "").startswith(REJECTED):
-                    postgres.set_lane(lane._replace(row=lane.row._replace(halted_why=None)))
-                elif lane.row.halted_why == OTHER_TOPICS and self.world.has_moved:
-                    row = lane.row._replace(
-                        halted_why=None,
+            self._continue_recorders()
+            self._continue_projectors()
+
+    def _continue_recorders(self) -> None:
+        postgres = self.world.postgres
+        for number in range(self.world.kafka.partitions(TRANSFERS)):
+            if self.world.is_continued(postgres.recorder_halt(number)):
+                postgres.set_recorder_lane(number, halted_why=None, continued=True)
+
+    def _continue_projectors(self) -> None:
+        postgres = self.world.postgres
+        for lane in list(postgres.tables.lanes.values()):
+            why = lane.row.halted_why
+            if self.world.is_continued(why):
+                row = lane.row._replace(halted_why=None)
+                if RECREATED in (why or ""):
+                    row = row._replace(
                         transfers_next=Offset(0),
                         transfers_last=None,
                         transfers_fingerprint=None,
+                        transfers_topic_id=self.world.kafka.topics[TRANSFERS].id,
                     )
-                    postgres.set_lane(lane._replace(row=row, identity=self.world.kafka.identity()))
-
-    def _continue_recorders(self) -> None:
-        lanes, identity = self.world.postgres.recorder_lanes, self.world.kafka.identity()
-        for number, lane in lanes.items():
-            if lane.halted_why == OTHER_TOPICS:
-                lanes[number] = RecorderLane(identity, None)
+                postgres.set_lane(lane._replace(row=row))
 
     # --- work at rest
 
@@ -116,6 +119,7 @@ class Operator(Process):
         postgres, kafka = self.world.postgres, self.world.kafka
         for log in kafka.topics[BALANCES].logs:
             log.compact()
+        self.world.has_compacted = True
         if self.world.has_recreated or any(log.first for log in kafka.topics[TRANSFERS].logs):
             return
         tables = self._rebuilt()
@@ -131,7 +135,7 @@ class Operator(Process):
 
     def _rebuilt(self) -> Tables:
         present, kafka = self.world.postgres, self.world.kafka
-        scratch = Postgres(len(present.tables.lanes), kafka.identity())
+        scratch = Postgres(kafka.identity())
         scratch.tables = scratch.tables._replace(epoch=present.new_epoch(), timeline=present.timeline)
         status = FetchStatus(False, None)
         for number, stored in present.tables.lanes.items():

@@ -1,20 +1,23 @@
-"""The oracles. Cheap checks follow every event of a client; the others follow the end of the faults.
+"""The oracles. They look after each step and each event of a client, and at everything after the faults.
 
 O1: no acknowledged record is lost. O2: each is applied once. O3: money is conserved. O4: the frames of each
 client chain. O5: nothing is invented. O6: a position never goes back within an epoch. O7: a read after a
 revision returns at least this revision. O8: everything converges. O12: what cannot go on is halted.
+ended: no process ends by itself.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from msgspec import UNSET
 
 from livebalance.client.account import MissedRevisions
 from livebalance.client.event import Changed, Ended, Event
 from livebalance.projector.fold.lane import LaneStep
-from livebalance.readmodel.rows import BalanceRow, LaneMove
+from livebalance.readmodel.rows import BalanceRow, BatchRows, LaneMove
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import Snapshot
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position
@@ -23,16 +26,18 @@ from livebalance.wire.kafka.raw_record import Rejected
 from livebalance.wire.kafka.record import Transfer, rejection_reason
 from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.views import TransferView
-from tests.simulation.world.kafka import BALANCES, OTHER_TOPICS, TRANSFERS, Log, Partition, Record
-from tests.simulation.world.postgres import balance_view, transfer_view
-from tests.simulation.world.projector import MAX_REJECTS, REJECTED
+from tests.simulation.world.projector import MAX_REJECTS
+from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Log, Partition, Record
+from tests.simulation.world.servers.postgres import balance_view, transfer_view
 
 if TYPE_CHECKING:
     from tests.simulation.world.client import Client
     from tests.simulation.world.world import World
 
 
-FIRST_BALANCES_ID = "id-2"
+FIRST_BALANCES_ID = UUID(int=2)
+LOST = "lost records"
+REJECTED, RECREATED = "consecutive", "recreated"  # parts of reasons of halted lanes
 
 
 class OracleError(AssertionError):
@@ -50,6 +55,8 @@ class Oracles:
         self._world = world
         self._shown: dict[tuple[str, AccountId], Position] = {}
         self._rejects: dict[tuple[Lane, Epoch, int, str], int] = {}  # consecutive, by claim and topic
+        self._checked = 0  # records of Kafka
+        self._versions: dict[tuple[UUID, bytes | None], tuple[int, set[str]]] = {}  # of balances, with ids
 
     # --- clients
 
@@ -107,6 +114,51 @@ class Oracles:
             if (row.revision if row else 0) < position.revision:
                 raise OracleError("O7", f"{account} is shown at {position}, and a read has {row}")
 
+    # --- recorders
+
+    def after_step(self) -> None:
+        """The balances of an account count its transfers, each once, whether a lane is halted or not."""
+        written = self._world.kafka.written
+        while self._checked < len(written):
+            record, transaction, topic_id = written[self._checked]
+            if transaction is not None and transaction.is_open:
+                return
+            self._checked += 1
+            if record.topic == BALANCES and (transaction is None or transaction.committed):
+                self._check_version(record, topic_id)
+
+    def _check_version(self, record: Record, topic_id: UUID) -> None:
+        account = (topic_id, record.key)
+        if record.value is None:
+            self._versions.pop(account, None)
+            return
+        balance = JSON.decode_balance(record.value)
+        version, names = self._versions.get(account, (-1, set()))
+        if balance.account in self._world.contradicted:
+            return
+        if version < 0 and topic_id != FIRST_BALANCES_ID:
+            pass  # a batch that was under way when the topic was created anew
+        elif balance.version != version + 1 or balance.transfer_id in names:
+            raise OracleError("O2", f"{balance} follows version {version} and {sorted(names)}")
+        self._versions[account] = balance.version, names | {balance.transfer_id}
+
+    def on_recorded(self, log: Log, start: int, records: Sequence[Record]) -> None:
+        """A recorder that moves on from `start` has read all that was written from there on."""
+        offsets = {record.offset for record in records}
+        for record in self._written_to(log, start):
+            if record.offset < records[-1].offset and record.offset not in offsets:
+                raise OracleError("O1", f"the recorder of {log.name} has not read {record}")
+
+    def _written_to(self, log: Log, start: int) -> Iterator[Record]:
+        """Returns the records that a log had from `start` on, whether they were deleted or not."""
+        for record, transaction, topic_id in self._world.kafka.written:
+            if (
+                (record.topic, record.partition, topic_id) == (*log.name, log.topic_id)
+                and start <= record.offset
+                and (transaction is None or transaction.committed)
+            ):
+                yield record
+
     # --- projectors
 
     def before_commit(self, moves: Iterable[LaneMove]) -> None:
@@ -115,6 +167,31 @@ class Oracles:
             why = self._world.postgres.tables.lanes[move.lane].row.halted_why
             if why is not None and move.halted_why is None:
                 raise OracleError("O12", f"lane {move.lane} is halted ({why}) and goes on with {move}")
+
+    def after_commit(self, rows: BatchRows) -> None:
+        """No transfer is skipped, none is listed twice, and money is conserved."""
+        tables, contradicted = self._world.postgres.tables, self._world.contradicted
+        for move in rows.moves:
+            for record in self._read_by(move):
+                transfer = _admissible(record)
+                if transfer is not None and transfer.account not in contradicted:
+                    listed = tables.transfers.get(transfer.account, ())
+                    times = sum(row.transfer_id == transfer.id for row in listed)
+                    if times != 1 and transfer.account not in rows.erased:
+                        name = "O2" if times else "O1"
+                        raise OracleError(name, f"{transfer} is in SQL {times} times after {move}")
+        for row in rows.balances:
+            if row.account not in contradicted and row.drift is not None and row.balance is not None:
+                _check_drift(row)
+
+    def _read_by(self, move: LaneMove) -> list[Record]:
+        log = self._world.kafka.log(TRANSFERS, move.lane)
+        upto = move.transfers_to
+        return [
+            entry.record
+            for entry in log.entries
+            if move.transfers_from <= entry.record.offset < upto and entry.committed
+        ]
 
     def on_batch(self, lane_step: LaneStep) -> None:
         """A lane that quarantines too many records of a topic in a row must halt."""
@@ -163,13 +240,15 @@ class Oracles:
             return None
         if not postgres.is_known:
             return "the epoch has not changed"
+        if kafka.partitions(TRANSFERS) != postgres.tables.partitions:
+            return f"lane {lane} has not noticed that partitions were added"
         reason = self._unread(kafka.log(TRANSFERS, lane), stored.row.transfers_next)
         reason = reason or self._unread(kafka.log(BALANCES, lane), stored.row.balances_next)
         return reason and f"the projector {reason}"
 
     def _unread(self, log: Log, following: int) -> str | None:
         if self._lost(log, following):
-            return f"has not noticed that {log.name} lost records"
+            return f"has not noticed that {log.name} {LOST}"
         return f"has not applied {log.name}" if _last(log) >= following else None
 
     def _waiting_client(self) -> str | None:
@@ -190,25 +269,18 @@ class Oracles:
         if log.first <= following <= log.end:
             return False
         return following > log.end or any(
-            entry.committed
-            and following <= entry.record.offset < log.first
-            and (entry.topic_id, entry.record.partition) == (log.topic_id, log.name.number)
-            for entry in self._world.kafka.written
+            record.offset < log.first for record in self._written_to(log, following)
         )
 
     def _is_continued(self, lane: int) -> bool:
         """Returns whether an operator is about to let a halted lane continue."""
-        stored = self._world.postgres.tables.lanes.get(Lane(lane))
-        why = stored.row.halted_why if stored is not None else None
-        recorder_lane = self._world.postgres.recorder_lanes.get(lane)
-        recorder_why = recorder_lane.halted_why if recorder_lane is not None else None
-        return (why or "").startswith(REJECTED) or (
-            self._world.has_moved and OTHER_TOPICS in (why, recorder_why)
-        )
+        postgres = self._world.postgres
+        stored = postgres.tables.lanes.get(Lane(lane))
+        reasons = postgres.recorder_halt(lane), stored.row.halted_why if stored is not None else None
+        return any(map(self._world.is_continued, reasons))
 
     def is_recorder_halted(self, lane: int) -> bool:
-        known = self._world.postgres.recorder_lanes.get(lane)
-        return known is not None and known.halted_why is not None
+        return self._world.postgres.recorder_halt(lane) is not None
 
     def is_halted(self, lane: int) -> bool:
         """Returns whether the lane waits for an operator."""
@@ -220,9 +292,9 @@ class Oracles:
 
     def check_end(self) -> None:
         if (waiting := self.waiting()) is not None:
-            raise OracleError("O8", f"after the faults ended: {waiting}")
+            name = "O1" if LOST in waiting else "O8"
+            raise OracleError(name, f"after the faults ended: {waiting}")
         self._check_clients()
-        self._check_versions()
         for account in self._world.accounts:
             self._check_account(account)
 
@@ -240,24 +312,6 @@ class Oracles:
                 shown: list[TransferView] = list(state.transfers)
                 if shown != listed[len(listed) - len(shown) :]:
                     raise OracleError("O8", f"{client.name} shows {shown} of {account}, SQL has {listed}")
-
-    def _check_versions(self) -> None:
-        """The balances of an account count its transfers, each once, whether a lane is halted or not."""
-        newest: dict[tuple[str, bytes | None], tuple[int, set[str]]] = {}
-        for record, _, topic_id in self._world.kafka.committed(BALANCES):
-            account = (topic_id, record.key)
-            if record.value is None:
-                newest.pop(account, None)
-                continue
-            balance = JSON.decode_balance(record.value)
-            version, names = newest.get(account, (-1, set()))
-            if balance.account in self._world.contradicted:
-                continue
-            if version < 0 and topic_id != FIRST_BALANCES_ID:
-                pass  # a batch that was under way when the topic was created anew
-            elif balance.version != version + 1 or balance.transfer_id in names:
-                raise OracleError("O2", f"{balance} follows version {version} and {sorted(names)}")
-            newest[account] = balance.version, names | {balance.transfer_id}
 
     def _check_account(self, account: AccountId) -> None:
         """SQL has each transfer that Kafka acknowledged once, in order, and the balance is their sum."""
@@ -315,6 +369,17 @@ class Oracles:
         return list(transfers.values())
 
 
+def _check_drift(row: BalanceRow) -> None:
+    balance, half_applied, opening, posted = (
+        parse_money(amount or "0")
+        for amount in (row.balance, row.half_applied, row.opening, row.posted_total)
+    )
+    if row.drift is None or parse_money(row.drift).unscaled:
+        raise OracleError("O2", f"{row.account} has a drift: {row}")
+    if not balance.add(half_applied).same_value(opening.add(posted)):
+        raise OracleError("O3", f"{row.account} does not conserve money: {row}")
+
+
 def _last(log: Log) -> int:
     """Returns the offset of the last committed record, -1 if there is none."""
     for record, transaction, _ in reversed(log.entries):
@@ -323,6 +388,7 @@ def _last(log: Log) -> int:
     return -1
 
 
+@lru_cache(1000)
 def _admissible(record: Record) -> Transfer | None:
     try:
         transfer = JSON.decode_transfer(record.value or b"")

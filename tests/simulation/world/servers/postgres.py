@@ -5,7 +5,9 @@ from the statement that writes until the end of its transaction. A claim termina
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.rows import (
@@ -15,21 +17,22 @@ from livebalance.readmodel.rows import (
     LaneRow,
     ListedTransfer,
     QuarantineRow,
+    RecorderLane,
+    SourceIdentity,
     StoredBalance,
     TransferRow,
 )
-from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, Revision, TransferId
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, TransferId
 from livebalance.wire.money import Money, parse_money
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import BalanceView, TransferView, format_source
-from tests.simulation.world.kafka import TRANSFERS, ConnectionLostError
+from tests.simulation.reads import ReadLimits, StoredAccount, StoredTransfer, account_state, audit_finding
+from tests.simulation.world.servers.kafka import TRANSFERS, ConnectionLostError, Partition
 
-SNAPSHOT_TRANSFERS = 3  # so few that a snapshot in place of deltas leaves transfers out
-PAGE_TRANSFERS = 2
-MAX_REVISIONS = 12
+# So few transfers that a snapshot in place of deltas leaves transfers out.
+LIMITS = ReadLimits(max_revisions=12, page_transfers=2, snapshot_transfers=3)
 KEPT_COMMITS = 8
 
-Identity = tuple[str, str, int]
 TransferKey = tuple[AccountId, TransferId]
 
 
@@ -45,19 +48,11 @@ class AlreadyListedError(Exception):
     """A transfer is already listed."""
 
 
-class RecorderLane(NamedTuple):
-    """The topics that a recorder began a partition with, and why the partition is halted."""
-
-    identity: Identity
-    halted_why: str | None
-
-
 class StoredLane(NamedTuple):
-    """A lane: its row, its times, and the topics that it began with."""
+    """A lane: its row, and the time that it is complete as of."""
 
     row: LaneRow
     as_of: Millis | None
-    identity: Identity
 
 
 class Tables(NamedTuple):
@@ -65,10 +60,14 @@ class Tables(NamedTuple):
 
     epoch: Epoch
     timeline: int  # of the server that the projection was written to
+    partitions: int  # that the projection was built from
     lanes: Mapping[Lane, StoredLane]
     balances: Mapping[AccountId, BalanceRow]
     transfers: Mapping[AccountId, tuple[TransferRow, ...]]
     quarantine: tuple[QuarantineRow, ...]
+
+    def progress(self) -> dict[Lane, LaneProgress]:
+        return {number: LaneProgress(lane.as_of, lane.row.halted_why) for number, lane in self.lanes.items()}
 
 
 class Write:
@@ -83,11 +82,15 @@ class Write:
 class Postgres:
     """A primary. `timeline` increases with each failover, and `boot` whenever all connections end."""
 
-    def __init__(self, lanes: int, identity: Identity) -> None:
+    def __init__(self, identity: SourceIdentity) -> None:
         self.timeline = self.boot = 1
         self.is_down = False
         self.doubt: str | None = None  # outcome of the next commit, whose answer is lost: "done" or "lost"
-        self.recorder_lanes = {number: RecorderLane(identity, None) for number in range(lanes)}
+        self._recorder_lanes = {
+            Lane(number): RecorderLane(identity, False, None, False, None)
+            for number in range(identity.partitions)
+        }
+        self._recorder_quarantine: list[QuarantineRow] = []
         self._epochs = 0
         self._writes: dict[Lane, Write] = {}
         self._past: list[Tables] = []
@@ -95,21 +98,10 @@ class Postgres:
         self.balances_at: dict[tuple[Epoch, AccountId, int], BalanceRow] = {}
         self.transfers_at: dict[tuple[Epoch, AccountId, int], TransferRow] = {}
         epoch = self.new_epoch()
-        self.tables = Tables(
-            epoch,
-            1,
-            {
-                Lane(n): StoredLane(
-                    LaneRow(Lane(n), 0, epoch, Offset(0), Offset(0), None, None, None, None, None, True),
-                    None,
-                    identity,
-                )
-                for n in range(lanes)
-            },
-            {},
-            {},
-            (),
-        )
+        lanes = {
+            number: StoredLane(_new_lane(number, epoch, identity), None) for number in self._recorder_lanes
+        }
+        self.tables = Tables(epoch, 1, identity.partitions, lanes, {}, {}, ())
 
     def new_epoch(self) -> Epoch:
         self._epochs += 1
@@ -290,59 +282,60 @@ class Postgres:
             raise UnavailableError
 
     def read_account(self, query: AccountQuery) -> AccountState:
-        """Returns what `_ACCOUNTS` returns for one account."""
         self.check_known()
-        tables, after = self.tables, query.after
-        row = tables.balances.get(query.account)
-        revision, erased_revision = (row.revision, row.erased_revision) if row else (0, Revision(0))
-        continues = (
-            after is not None
-            and after.epoch == tables.epoch
-            and 0 <= revision - after.revision <= MAX_REVISIONS
-            and after.revision >= erased_revision
-        )
-        rows: Iterable[TransferRow] = tables.transfers.get(query.account, ())
-        limit = SNAPSHOT_TRANSFERS
-        if after is not None and continues:
-            rows, limit = [each for each in rows if each.revision > after.revision], PAGE_TRANSFERS
-        else:
-            rows = tuple(rows)[::-1]
-        listed = list(rows)
-        more = len(listed) > limit
-        recorded_at = row.recorded_at if row else Millis(0)
-        return AccountState(
-            epoch=tables.epoch,
-            revision=Revision(revision),
-            lane=row.lane if row else None,
-            as_of=tables.lanes[row.lane].as_of if row else self._oldest_as_of(),
-            recorded_at=listed[limit - 1].recorded_at if continues and more else recorded_at,
-            balance=balance_view(row),
-            transfers=[transfer_view(each) for each in listed[:limit]],
-            continues=continues,
-            more=more,
-            erased=row is not None and row.balance is None and row.transfer_count == 0,
-            erased_revision=erased_revision,
-        )
-
-    def _oldest_as_of(self) -> Millis | None:
-        times = [lane.as_of for lane in self.tables.lanes.values()]
-        known = [time for time in times if time is not None]
-        return min(known) if len(known) == len(times) else None
+        tables, account = self.tables, StoredAccount()
+        if (row := tables.balances.get(query.account)) is not None:
+            transfers = [
+                StoredTransfer(transfer_view(each), each.recorded_at)
+                for each in tables.transfers.get(query.account, ())
+            ]
+            account = StoredAccount(
+                row.revision, row.lane, row.recorded_at, balance_view(row), transfers, row.erased_revision
+            )
+        return account_state(tables.epoch, tables.progress(), account, query.after, LIMITS)
 
     def read_audit(self, expected: Mapping[AccountId, Position]) -> AuditFinding:
-        """Returns what `_AUDIT` returns."""
         self.check_known()
-        tables = self.tables
-        revisions = {
-            account: row.revision if (row := tables.balances.get(account)) else Revision(0)
-            for account in expected
-        }
-        return AuditFinding(
-            tables.epoch,
-            len(tables.lanes),
-            {number: LaneProgress(lane.as_of, lane.row.halted_why) for number, lane in tables.lanes.items()},
-            {a: revision for a, revision in revisions.items() if revision != expected[a].revision},
+        revisions = {account: row.revision for account, row in self.tables.balances.items()}
+        return audit_finding(self.tables.epoch, self.tables.progress(), revisions, expected)
+
+    # --- a recorder's statements
+
+    def begin_recorder_lane(self, number: int, identity: SourceIdentity) -> RecorderLane:
+        """Returns a partition. A partition that was added begins with the topics of the others."""
+        self.check_up()
+        began_with = next((lane.identity for lane in self._recorder_lanes.values()), identity)
+        return self._recorder_lanes.setdefault(
+            Lane(number), RecorderLane(began_with, False, None, False, None)
         )
+
+    def recorder_lane(self, number: int) -> RecorderLane:
+        return self._recorder_lanes[Lane(number)]
+
+    def recorder_halt(self, number: int) -> str | None:
+        """Returns why a recorder has halted a partition."""
+        lane = self._recorder_lanes.get(Lane(number))
+        return lane.halted_why if lane is not None else None
+
+    def set_recorder_lane(self, number: int, **changes: Any) -> None:
+        self._recorder_lanes[Lane(number)] = self.recorder_lane(number)._replace(**changes)
+
+    def quarantine(self, rows: Iterable[QuarantineRow]) -> None:
+        self.check_up()
+        self._recorder_quarantine += rows
+
+    def rejected_offsets(self, partition: Partition) -> set[int]:
+        self.check_up()
+        return {
+            row.source_offset
+            for row in self._recorder_quarantine
+            if Partition(row.topic, row.partition) == partition
+        }
+
+
+def _new_lane(number: Lane, epoch: Epoch, identity: SourceIdentity) -> LaneRow:
+    ids = UUID(identity.transfers_id), UUID(identity.balances_id)
+    return LaneRow(number, 0, epoch, Offset(0), Offset(0), None, None, None, None, None, True, *ids)
 
 
 def _moved(lane: StoredLane, move: LaneMove) -> StoredLane:
@@ -388,6 +381,7 @@ def _stored(row: BalanceRow) -> StoredBalance:
     )
 
 
+@lru_cache(10_000)
 def balance_view(row: BalanceRow | None) -> BalanceView | None:
     """Returns a balance as a gateway reads it."""
     if row is None or row.balance is None:
@@ -409,6 +403,7 @@ def balance_view(row: BalanceRow | None) -> BalanceView | None:
     )
 
 
+@lru_cache(10_000)
 def transfer_view(row: TransferRow) -> TransferView:
     """Returns a transfer as a gateway reads it."""
     return TransferView(
