@@ -34,6 +34,19 @@ class StoredAccount(NamedTuple):
         return self.revision > 0 and self.balance is None and not self.transfers
 
 
+class StoredProjection(NamedTuple):
+    """What Postgres has of the projection and its lanes."""
+
+    epoch: Epoch
+    partitions: int  # that it was built from; a lane may be missing
+    lanes: Mapping[Lane, LaneProgress]
+
+    @property
+    def oldest_as_of(self) -> Millis | None:
+        known = [lane.as_of for lane in self.lanes.values() if lane.as_of is not None]
+        return min(known) if len(known) == self.partitions else None
+
+
 class ReadLimits(NamedTuple):
     """Bounds of what a read returns."""
 
@@ -43,16 +56,12 @@ class ReadLimits(NamedTuple):
 
 
 def account_state(
-    epoch: Epoch,
-    lanes: Mapping[Lane, LaneProgress],
-    account: StoredAccount,
-    after: Position | None,
-    limits: ReadLimits,
+    projection: StoredProjection, account: StoredAccount, after: Position | None, limits: ReadLimits
 ) -> AccountState:
     """Returns what `read_accounts` returns for a client at `after`."""
     continues = (
         after is not None
-        and after.epoch == epoch
+        and after.epoch == projection.epoch
         and account.erased_revision <= after.revision <= account.revision
         and account.revision - after.revision <= limits.max_revisions
     )
@@ -63,10 +72,10 @@ def account_state(
         listed, limit = [*reversed(account.transfers)], limits.snapshot_transfers
     more = len(listed) > limit
     return AccountState(
-        epoch=epoch,
+        epoch=projection.epoch,
         revision=account.revision,
         lane=account.lane,
-        as_of=_oldest_as_of(lanes) if account.lane is None else lanes[account.lane].as_of,
+        as_of=projection.oldest_as_of if account.lane is None else projection.lanes[account.lane].as_of,
         recorded_at=listed[limit - 1].recorded_at if continues and more else account.recorded_at,
         balance=account.balance,
         transfers=[each.view for each in listed[:limit]],
@@ -77,20 +86,14 @@ def account_state(
     )
 
 
-def _oldest_as_of(lanes: Mapping[Lane, LaneProgress]) -> Millis | None:
-    known = [lane.as_of for lane in lanes.values() if lane.as_of is not None]
-    return min(known) if len(known) == len(lanes) else None
-
-
 def audit_finding(
-    epoch: Epoch,
-    lanes: Mapping[Lane, LaneProgress],
+    projection: StoredProjection,
     revisions: Mapping[AccountId, Revision],
     expected: Mapping[AccountId, Position],
 ) -> AuditFinding:
     """Returns what `read_audit` returns. `revisions` are those of the accounts that exist."""
-    found = {account: revisions.get(account, INITIAL_REVISION) for account in expected}
+    stored = {account: revisions.get(account, INITIAL_REVISION) for account in expected}
     differing = {
-        account: revision for account, revision in found.items() if revision != expected[account].revision
+        account: revision for account, revision in stored.items() if revision != expected[account].revision
     }
-    return AuditFinding(epoch, len(lanes), dict(lanes), differing)
+    return AuditFinding(projection.epoch, projection.partitions, dict(projection.lanes), differing)

@@ -35,6 +35,7 @@ from tests.simulation.projection import (
 from tests.simulation.reads import (
     ReadLimits,
     StoredAccount,
+    StoredProjection,
     StoredTransfer,
     account_state,
     audit_finding,
@@ -212,7 +213,7 @@ class World:
         if self.audit and self.audit[1] is None:
             positions = self.audit[0]
             revisions = {account: self.projection.current(account).revision for account in positions}
-            finding = audit_finding(self.projection.epoch, self._lanes, revisions, positions)
+            finding = audit_finding(self._stored, revisions, positions)
             self.audit = positions, finding
 
     def end_audit(self) -> None:
@@ -223,8 +224,9 @@ class World:
             self.perform()
 
     @property
-    def _lanes(self) -> dict[Lane, LaneProgress]:
-        return {LANE: LaneProgress(self.halted_at or self.wall, "why" if self.halted_at else None)}
+    def _stored(self) -> StoredProjection:
+        lane = LaneProgress(self.halted_at or self.wall, "why" if self.halted_at else None)
+        return StoredProjection(self.projection.epoch, 1, {LANE: lane})
 
     def _state(self, account: AccountId, position: Position | None) -> AccountState:
         history = self.projection.current(account)
@@ -236,7 +238,7 @@ class World:
             [StoredTransfer(view, self.wall) for view in history.transfers()],
             history.erased_revision(),
         )
-        return account_state(self.projection.epoch, self._lanes, stored, position, LIMITS)
+        return account_state(self._stored, stored, position, LIMITS)
 
     # --- clients
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.identity import AccountId, Lane, TransferId
 from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money
+from livebalance.wire.timestamp import Millis
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Record
 
 if TYPE_CHECKING:
@@ -161,6 +163,22 @@ def drain(world: "World", a: int, b: int) -> None:
     world.gateways[a % len(world.gateways)].drain()
 
 
+# --- rights
+
+
+def revoke(world: "World", a: int, b: int) -> None:
+    """F32: a client loses the right to see an account."""
+    client, account = world.clients[a % len(world.clients)], world.accounts[b % len(world.accounts)]
+    world.postgres.revocations.append(Revocation(client.name, None, account, world.wall))
+
+
+def expire(world: "World", a: int, b: int) -> None:
+    """A client refreshes its token with a token that soon expires."""
+    gateway = world.gateways[a % len(world.gateways)]
+    if socket := _pick([*gateway.sockets.values()], b):
+        gateway.authorize(socket, "refresh", Millis(world.wall + 300 * (1 + b % 8)))
+
+
 # --- Kafka
 
 
@@ -295,6 +313,7 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
     "redis messages": (lose_message, repeat_message, reorder_messages),
     "redis": (restart_redis, deafen),
     "sockets": (cut, drain),
+    "rights": (revoke, expire),
     "frames": (drop_frame,),
     "retention": (delete_records,),
     "another topic": (recreate_topic,),

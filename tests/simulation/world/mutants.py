@@ -11,21 +11,26 @@ from livebalance.client import account as client_account
 from livebalance.client.account import Account
 from livebalance.gateway.live.channel import Channel
 from livebalance.gateway.live.outbox import Frame
+from livebalance.gateway.live.sessions import Sessions
+from livebalance.gateway.live.users import Users
 from livebalance.projector.fold import lane as projector_lane
 from livebalance.projector.fold.records import Incoming
 from livebalance.readmodel import rows
+from livebalance.readmodel.gateway_reads import AccountState
 from livebalance.readmodel.rows import LaneMove
 from livebalance.recorder.halt import SourceCheck
 from livebalance.recorder.ledger import NO_OFFSET
 from livebalance.wire.frame import DeltaFrame
-from livebalance.wire.identity import Epoch, Offset, Position, channel_account
+from livebalance.wire.identity import INITIAL_REVISION, Epoch, Offset, Position, channel_account
 from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.raw_record import Rejected
 from livebalance.wire.kafka.source import Source
+from tests.simulation.reads import ReadLimits, StoredAccount, StoredProjection, account_state
 from tests.simulation.world import recorder as world_recorder
 from tests.simulation.world.operator import Operator
 from tests.simulation.world.projector import Projector, UnknownCommit
 from tests.simulation.world.recorder import GROUP, Ownership, Recorder
+from tests.simulation.world.servers import postgres as world_postgres
 from tests.simulation.world.servers.kafka import BALANCES, Log
 from tests.simulation.world.servers.postgres import Postgres, Tables
 
@@ -55,6 +60,17 @@ def take_any_source(self: SourceCheck, source: Source | Offset | None) -> Offset
 
 def find_no_reason(*_: object) -> None:
     pass
+
+
+def find_nothing(*_: object) -> tuple[()]:
+    return ()
+
+
+def read_across_erasures(
+    projection: StoredProjection, account: StoredAccount, after: Position | None, limits: ReadLimits
+) -> AccountState:
+    account = account._replace(erased_revision=INITIAL_REVISION)
+    return account_state(projection, account, after, limits)
 
 
 READ_BALANCES = Recorder.read_balances
@@ -147,6 +163,13 @@ MUTANTS: dict[str, Mutant] = {
     "a gateway relays only the next delta": _mutant(
         Channel, "_advance", relay_whatever_arrives, "O4", "redis messages"
     ),
+    "a state from before an erasure is replaced": _mutant(
+        world_postgres, "account_state", read_across_erasures, "O8", "erasure", "redis"
+    ),
+    "revoked accounts are unsubscribed": _mutant(
+        Sessions, "_unsubscribe_hidden", find_no_reason, "O13", "rights"
+    ),
+    "a connection ends with its token": _mutant(Users, "pop_due", find_nothing, "O13", "rights"),
     "a client applies a delta only at its `from`": _mutant(
         client_account, "_apply_delta", apply_without_checking_from, "O4", "frames"
     ),

@@ -2,8 +2,8 @@
 
 O1: no acknowledged record is lost. O2: each is applied once. O3: money is conserved. O4: the frames of each
 client chain. O5: nothing is invented. O6: a position never goes back within an epoch. O7: a read after a
-revision returns at least this revision. O8: everything converges. O12: what cannot go on is halted.
-ended: no process ends by itself.
+revision returns at least this revision. O8: everything converges. O12: what cannot go on is halted. O13: rights
+end in time. ended: no process ends by itself.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from livebalance.client.account import MissedRevisions
 from livebalance.client.event import Changed, Ended, Event
+from livebalance.gateway.auth.revocations import Revocations
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.readmodel.rows import BalanceRow, BatchRows, LaneMove
 from livebalance.wire.errors import DecodeError
@@ -32,11 +33,13 @@ from tests.simulation.world.servers.postgres import balance_view, transfer_view
 
 if TYPE_CHECKING:
     from tests.simulation.world.client import Client
+    from tests.simulation.world.gateway import Gateway
     from tests.simulation.world.world import World
 
 
+EXPIRY_MS = 1500  # within which a connection is closed after its token has expired
 FIRST_BALANCES_ID = UUID(int=2)
-LOST = "lost records"
+LOST, REVOKED = "lost records", "which was revoked"
 REJECTED, RECREATED = "consecutive", "recreated"  # parts of reasons of halted lanes
 
 
@@ -113,6 +116,15 @@ class Oracles:
             row = postgres.tables.balances.get(account)
             if (row.revision if row else 0) < position.revision:
                 raise OracleError("O7", f"{account} is shown at {position}, and a read has {row}")
+
+    def after_tick(self, gateway: "Gateway") -> None:
+        """No connection outlives its token."""
+        wall = self._world.wall
+        for socket in gateway.sockets.values():
+            if socket.close_code is None and socket.expires + EXPIRY_MS < wall:
+                raise OracleError(
+                    "O13", f"{socket.client.name} is connected at {wall}, after {socket.expires}"
+                )
 
     # --- recorders
 
@@ -256,6 +268,10 @@ class Oracles:
         world, tables = self._world, self._world.postgres.tables
         for client in world.clients:
             for account in world.accounts:
+                if account in client.hidden:
+                    continue
+                if self._is_revoked(client, account):
+                    return f"{client.name} may still see {account}, {REVOKED}"
                 row = tables.balances.get(account)
                 state = client.session.account_state(account)
                 if row is not None and row.balance is None and row.transfer_count == 0 and state is None:
@@ -264,6 +280,13 @@ class Oracles:
                 if state is None or state.position != expected:
                     return f"{client.name} shows {account} at {state and state.position}, not {expected}"
         return None
+
+    def _is_revoked(self, client: "Client", account: AccountId) -> bool:
+        socket = client.socket
+        rights = socket.session.rights if socket is not None and socket.session is not None else None
+        revocations = Revocations()
+        revocations.add(self._world.postgres.revocations)
+        return rights is not None and revocations.hides(rights, account)
 
     def _lost(self, log: Log, following: int) -> bool:
         """Returns whether the log lacks records from `following` on that it had."""
@@ -293,7 +316,7 @@ class Oracles:
 
     def check_end(self) -> None:
         if (waiting := self.waiting()) is not None:
-            name = "O1" if LOST in waiting else "O8"
+            name = "O1" if LOST in waiting else "O13" if REVOKED in waiting else "O8"
             raise OracleError(name, f"after the faults ended: {waiting}")
         self._check_clients()
         for account in self._world.accounts:

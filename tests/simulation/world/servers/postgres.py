@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding, LaneProgress
+from livebalance.readmodel.revocations import Revocation
 from livebalance.readmodel.rows import (
     BalanceRow,
     BatchRows,
@@ -26,7 +27,14 @@ from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, 
 from livebalance.wire.money import Money, parse_money
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import BalanceView, TransferView, format_source
-from tests.simulation.reads import ReadLimits, StoredAccount, StoredTransfer, account_state, audit_finding
+from tests.simulation.reads import (
+    ReadLimits,
+    StoredAccount,
+    StoredProjection,
+    StoredTransfer,
+    account_state,
+    audit_finding,
+)
 from tests.simulation.world.servers.kafka import TRANSFERS, ConnectionLostError, Partition
 
 # So few transfers that a snapshot in place of deltas leaves transfers out.
@@ -66,8 +74,10 @@ class Tables(NamedTuple):
     transfers: Mapping[AccountId, tuple[TransferRow, ...]]
     quarantine: tuple[QuarantineRow, ...]
 
-    def progress(self) -> dict[Lane, LaneProgress]:
-        return {number: LaneProgress(lane.as_of, lane.row.halted_why) for number, lane in self.lanes.items()}
+    @property
+    def stored(self) -> StoredProjection:
+        lanes = {number: LaneProgress(lane.as_of, lane.row.halted_why) for number, lane in self.lanes.items()}
+        return StoredProjection(self.epoch, self.partitions, lanes)
 
 
 class Write:
@@ -90,6 +100,7 @@ class Postgres:
             Lane(number): RecorderLane(identity, False, None, False, None)
             for number in range(identity.partitions)
         }
+        self.revocations: list[Revocation] = []
         self._recorder_quarantine: list[QuarantineRow] = []
         self._epochs = 0
         self._writes: dict[Lane, Write] = {}
@@ -292,12 +303,16 @@ class Postgres:
             account = StoredAccount(
                 row.revision, row.lane, row.recorded_at, balance_view(row), transfers, row.erased_revision
             )
-        return account_state(tables.epoch, tables.progress(), account, query.after, LIMITS)
+        return account_state(tables.stored, account, query.after, LIMITS)
 
     def read_audit(self, expected: Mapping[AccountId, Position]) -> AuditFinding:
         self.check_known()
         revisions = {account: row.revision for account, row in self.tables.balances.items()}
-        return audit_finding(self.tables.epoch, self.tables.progress(), revisions, expected)
+        return audit_finding(self.tables.stored, revisions, expected)
+
+    def read_revocations(self) -> list[Revocation]:
+        self.check_up()
+        return list(self.revocations)
 
     # --- a recorder's statements
 
