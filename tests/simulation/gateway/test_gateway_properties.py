@@ -20,6 +20,7 @@ from livebalance.wire.frame import SnapshotReason
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Position
 from livebalance.wire.timestamp import Millis
 from tests.simulation.gateway.properties import Faulty, LosingCommits, Lossless, Revoking
+from tests.simulation.seed import run_machine
 
 # To shrink a failure takes longer than a test usually may.
 pytestmark = pytest.mark.timeout(900)
@@ -50,19 +51,19 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gateway_with_faults_and_audits_has_the_properties() -> None:
-    run_state_machine_as_test(Faulty, settings=RUN)
+    run_machine(Faulty, RUN)
 
 
 def test_gateway_without_loss_has_the_properties_without_audits() -> None:
-    run_state_machine_as_test(Lossless, settings=RUN)
+    run_machine(Lossless, RUN)
 
 
 def test_gateway_with_erasures_and_lost_commits_has_the_properties() -> None:
-    run_state_machine_as_test(LosingCommits, settings=RUN)
+    run_machine(LosingCommits, RUN)
 
 
 def test_gateway_with_revocations_has_the_properties() -> None:
-    run_state_machine_as_test(Revoking, settings=RUN)
+    run_machine(Revoking, RUN)
 
 
 # --- mutants: each breaks one rule

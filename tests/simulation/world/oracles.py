@@ -2,8 +2,8 @@
 
 O1: no acknowledged record is lost. O2: each is applied once. O3: money is conserved. O4: the frames of each
 client chain. O5: nothing is invented. O6: a position never goes back within an epoch. O7: a read after a
-revision returns at least this revision. O8: everything converges. O12: what cannot go on is halted. O13: rights
-end in time. ended: no process ends by itself.
+revision returns at least this revision. O8: everything converges. O12: what cannot go on is halted. O13:
+rights end in time. "ended": no process ends by itself.
 """
 
 from collections import Counter

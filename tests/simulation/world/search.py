@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tests.simulation.world.oracles import OracleError
@@ -16,13 +16,12 @@ class Failure(NamedTuple):
     error: Exception
 
 
-def first_failure(seeds: Iterable[int], groups: Sequence[str] = ()) -> Failure | None:
-    """Returns the first seed that fails, with faults of any kind or of these groups."""
+def failures(seeds: Iterable[int], groups: Sequence[str] = ()) -> Iterator[Failure]:
+    """Returns the seeds that fail, with faults of any kind or of these groups."""
     gc.freeze()  # what is loaded by now is never garbage: the collector need not look at it again
     for seed in seeds:
         if (error := failure_of(make_schedule(seed, groups))) is not None:
-            return Failure(seed, error)
-    return None
+            yield Failure(seed, error)
 
 
 def describe(failure: Failure) -> str:
