@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tests.simulation.world.faults import FAULTS, GROUPS
 from tests.simulation.world.world import Shape, World
 
-MAX_ACTIONS = 40
+MAX_ACTIONS = 36
 RUN, WAIT, ADVANCE = "run", "wait", "advance"
 WAITS = (0.3, 1.0, 3.0, 11.0)  # seconds in which no task runs
 ADVANCES = (0.1, 0.2, 0.3, 0.5)  # seconds in which all tasks run
@@ -40,11 +40,11 @@ def make_schedule(seed: int, groups: Sequence[str] = ()) -> Schedule:
         lanes=1 + below(2),
         accounts=2 + below(2),
         opened=below(4) % 3,
-        transfers=2 + below(4),
-        recorders=1 + below(2),
+        transfers=1 + below(5),
+        recorders=1 + below(3) // 2,
         projectors=1 + below(2),
-        gateways=1 + below(2),
-        clients=1 + below(2),
+        gateways=1 + below(3) // 2,
+        clients=1 + below(3) // 2,
         feed_pause=random.choice((0.05, 0.5, 3.0)),
     )
     names = groups or random.sample(sorted(GROUPS), 1 + below(3))

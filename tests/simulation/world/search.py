@@ -8,6 +8,8 @@ from typing import NamedTuple
 from tests.simulation.world.oracles import OracleError
 from tests.simulation.world.schedule import Schedule, make_schedule, run_schedule
 
+COLLECT_AFTER = 200  # schedules
+
 
 class Failure(NamedTuple):
     """A seed whose schedule fails."""
@@ -18,10 +20,16 @@ class Failure(NamedTuple):
 
 def failures(seeds: Iterable[int], groups: Sequence[str] = ()) -> Iterator[Failure]:
     """Returns the seeds that fail, with faults of any kind or of these groups."""
-    gc.freeze()  # what is loaded by now is never garbage: the collector need not look at it again
-    for seed in seeds:
-        if (error := failure_of(make_schedule(seed, groups))) is not None:
-            yield Failure(seed, error)
+    gc.freeze()
+    gc.disable()  # a whole world becomes garbage at once
+    try:
+        for number, seed in enumerate(seeds, 1):
+            if (error := failure_of(make_schedule(seed, groups))) is not None:
+                yield Failure(seed, error)
+            if number % COLLECT_AFTER == 0:
+                gc.collect()
+    finally:
+        gc.enable()
 
 
 def describe(failure: Failure) -> str:

@@ -1,6 +1,5 @@
 """A world of the whole pipeline: servers as values, processes as tasks, and time that a scheduler moves."""
 
-from math import inf
 from typing import NamedTuple
 
 from livebalance.generator.transfers import account_id
@@ -11,7 +10,7 @@ from tests.simulation.world.feed import Feed
 from tests.simulation.world.gateway import Gateway
 from tests.simulation.world.operator import Operator
 from tests.simulation.world.oracles import RECREATED, REJECTED, OracleError, Oracles
-from tests.simulation.world.process import Process, Task
+from tests.simulation.world.process import IDLE, Process, Task
 from tests.simulation.world.projector import Projector
 from tests.simulation.world.recorder import Recorder
 from tests.simulation.world.servers.kafka import TRANSFERS, Group, Kafka
@@ -105,11 +104,12 @@ class World:
         self.now += STEP_SECONDS
         self.kafka.wall = START + int(self.now * 1000)
         try:
-            task.step(self.now)
+            wait = next(task.steps)
         except OracleError:
             raise
         except Exception as error:
             raise OracleError("ended", f"{task.process.name} ended: {error!r}") from error
+        task.due, task.is_idle = self.now + wait, wait == IDLE
         self.oracles.after_step()
 
     def advance(self, seconds: float) -> None:
@@ -122,19 +122,12 @@ class World:
 
     def due_tasks(self) -> list[Task]:
         """Returns the tasks that are due, after letting time pass until there is one."""
-        due: list[Task] = []
-        at, later = self.now, inf
-        for process in self.processes:
-            if not process.is_paused:
-                for task in process.tasks:
-                    if task.due <= at:
-                        due.append(task)
-                    elif task.due < later:
-                        later = task.due
-        if due or later == inf:
+        now = self.now
+        running = [process.tasks for process in self.processes if not process.is_paused]
+        if due := [task for tasks in running for task in tasks if task.due <= now]:
             return due
-        self.now = later
-        return self.due_tasks()
+        self.now = min((task.due for tasks in running for task in tasks), default=now)
+        return [task for tasks in running for task in tasks if task.due <= self.now]
 
     # --- the end
 

@@ -135,7 +135,7 @@ class Topic:
     """A topic of one life: if it is deleted and created again, its id is another."""
 
     def __init__(self, name: str, topic_id: UUID, partitions: int) -> None:
-        self.name, self.id = name, topic_id
+        self.name, self.id, self.id_text = name, topic_id, str(topic_id)
         self.logs = [Log(Partition(name, number), topic_id) for number in range(partitions)]
 
 
@@ -209,7 +209,7 @@ class Kafka:
 
     def identity(self) -> SourceIdentity:
         transfers, balances = self.topics[TRANSFERS], self.topics[BALANCES]
-        return SourceIdentity(len(transfers.logs), str(transfers.id), str(balances.id))
+        return SourceIdentity(len(transfers.logs), transfers.id_text, balances.id_text)
 
     def append(
         self,
