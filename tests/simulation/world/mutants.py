@@ -32,7 +32,8 @@ from tests.simulation.world.projector import Projector, UnknownCommit
 from tests.simulation.world.recorder import GROUP, Ownership, Recorder
 from tests.simulation.world.servers import postgres as world_postgres
 from tests.simulation.world.servers.kafka import BALANCES, Log
-from tests.simulation.world.servers.postgres import Postgres, Tables
+from tests.simulation.world.servers.postgres import Postgres
+from tests.simulation.world.servers.tables import Tables
 
 
 class Mutant(NamedTuple):

@@ -10,7 +10,8 @@ from livebalance.wire.kafka.codec import JSON
 from tests.simulation.world.oracles import RECREATED
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS
-from tests.simulation.world.servers.postgres import Postgres, Tables
+from tests.simulation.world.servers.postgres import Postgres
+from tests.simulation.world.servers.tables import Tables
 
 POLL_SECONDS = 0.5
 

@@ -29,7 +29,7 @@ from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.views import TransferView
 from tests.simulation.world.projector import MAX_REJECTS
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Log, Partition, Record
-from tests.simulation.world.servers.postgres import balance_view, transfer_view
+from tests.simulation.world.servers.tables import balance_view, transfer_view
 
 if TYPE_CHECKING:
     from tests.simulation.world.client import Client

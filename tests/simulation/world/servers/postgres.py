@@ -5,17 +5,14 @@ from the statement that writes until the end of its transaction. A claim termina
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
-from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding, LaneProgress
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
 from livebalance.readmodel.revocations import Revocation
 from livebalance.readmodel.rows import (
     BalanceRow,
     BatchRows,
     LaneMove,
-    LaneRow,
     ListedTransfer,
     QuarantineRow,
     RecorderLane,
@@ -23,19 +20,25 @@ from livebalance.readmodel.rows import (
     StoredBalance,
     TransferRow,
 )
-from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, TransferId
-from livebalance.wire.money import Money, parse_money
-from livebalance.wire.timestamp import Millis, format_rfc3339
-from livebalance.wire.views import BalanceView, TransferView, format_source
+from livebalance.wire.identity import AccountId, Epoch, Lane, Position, TransferId
+from livebalance.wire.money import parse_money
 from tests.simulation.reads import (
     ReadLimits,
     StoredAccount,
-    StoredProjection,
     StoredTransfer,
     account_state,
     audit_finding,
 )
-from tests.simulation.world.servers.kafka import TRANSFERS, ConnectionLostError, Partition
+from tests.simulation.world.servers.kafka import ConnectionLostError, Partition
+from tests.simulation.world.servers.tables import (
+    StoredLane,
+    Tables,
+    balance_view,
+    moved_lane,
+    new_lane,
+    stored_balance,
+    transfer_view,
+)
 
 # So few transfers that a snapshot in place of deltas leaves transfers out.
 LIMITS = ReadLimits(max_revisions=12, page_transfers=2, snapshot_transfers=3)
@@ -54,30 +57,6 @@ class FencedError(Exception):
 
 class AlreadyListedError(Exception):
     """A transfer is already listed."""
-
-
-class StoredLane(NamedTuple):
-    """A lane: its row, and the time that it is complete as of."""
-
-    row: LaneRow
-    as_of: Millis | None
-
-
-class Tables(NamedTuple):
-    """The projection at a moment. Its parts are never changed, so that any moment can come back."""
-
-    epoch: Epoch
-    timeline: int  # of the server that the projection was written to
-    partitions: int  # that the projection was built from
-    lanes: Mapping[Lane, StoredLane]
-    balances: Mapping[AccountId, BalanceRow]
-    transfers: Mapping[AccountId, tuple[TransferRow, ...]]
-    quarantine: tuple[QuarantineRow, ...]
-
-    @property
-    def stored(self) -> StoredProjection:
-        lanes = {number: LaneProgress(lane.as_of, lane.row.halted_why) for number, lane in self.lanes.items()}
-        return StoredProjection(self.epoch, self.partitions, lanes)
 
 
 class Write:
@@ -110,7 +89,7 @@ class Postgres:
         self.transfers_at: dict[tuple[Epoch, AccountId, int], TransferRow] = {}
         epoch = self.new_epoch()
         lanes = {
-            number: StoredLane(_new_lane(number, epoch, identity), None) for number in self._recorder_lanes
+            number: StoredLane(new_lane(number, epoch, identity), None) for number in self._recorder_lanes
         }
         self.tables = Tables(epoch, 1, identity.partitions, lanes, {}, {}, ())
 
@@ -208,7 +187,7 @@ class Postgres:
                 raise ConnectionLostError
             if not self.holds(move):
                 raise FencedError
-            lanes[move.lane] = _moved(lanes[move.lane], move)
+            lanes[move.lane] = moved_lane(lanes[move.lane], move)
         self._commit(self.tables._replace(lanes=lanes))
 
     def write(self, rows: BatchRows) -> Write:
@@ -255,7 +234,7 @@ class Postgres:
         tables = self.tables
         lanes, balances, transfers = dict(tables.lanes), dict(tables.balances), dict(tables.transfers)
         for move in rows.moves:
-            lanes[move.lane] = _moved(lanes[move.lane], move)
+            lanes[move.lane] = moved_lane(lanes[move.lane], move)
         for account in rows.erased:
             transfers[account] = ()
         for row in rows.balances:
@@ -272,7 +251,7 @@ class Postgres:
     def stored_balances(self, accounts: Iterable[AccountId]) -> list[StoredBalance]:
         self.check_up()
         rows = self.tables.balances
-        return [_stored(rows[account]) for account in accounts if account in rows]
+        return [stored_balance(rows[account]) for account in accounts if account in rows]
 
     def listed_transfers(self, keys: Collection[TransferKey]) -> dict[TransferKey, ListedTransfer]:
         self.check_up()
@@ -346,86 +325,3 @@ class Postgres:
             for row in self._recorder_quarantine
             if Partition(row.topic, row.partition) == partition
         }
-
-
-def _new_lane(number: Lane, epoch: Epoch, identity: SourceIdentity) -> LaneRow:
-    ids = UUID(identity.transfers_id), UUID(identity.balances_id)
-    return LaneRow(number, 0, epoch, Offset(0), Offset(0), None, None, None, None, None, True, *ids)
-
-
-def _moved(lane: StoredLane, move: LaneMove) -> StoredLane:
-    row = lane.row
-    as_of = move.as_of if lane.as_of is None else max(lane.as_of, move.as_of or lane.as_of)
-    return lane._replace(
-        row=row._replace(
-            transfers_next=move.transfers_to,
-            balances_next=move.balances_to,
-            transfers_last=row.transfers_last if move.transfers_last is None else move.transfers_last,
-            transfers_fingerprint=move.transfers_fingerprint or row.transfers_fingerprint,
-            balances_last=row.balances_last if move.balances_last is None else move.balances_last,
-            balances_fingerprint=move.balances_fingerprint or row.balances_fingerprint,
-            halted_why=move.halted_why,
-        ),
-        as_of=as_of,
-    )
-
-
-def _money(text: str | None) -> Money | None:
-    return None if text is None else parse_money(text)
-
-
-def _stored(row: BalanceRow) -> StoredBalance:
-    return StoredBalance(
-        row.account,
-        row.revision,
-        row.lane,
-        _money(row.balance),
-        row.version,
-        row.transfer_id,
-        row.client_id,
-        _money(row.opening),
-        parse_money(row.posted_total),
-        row.transfer_count,
-        _money(row.half_applied),
-        row.unverified_since,
-        row.disputed_since,
-        row.disputed_why,
-        row.transfers_offset,
-        row.balances_offset,
-        row.recorded_at,
-    )
-
-
-@lru_cache(10_000)
-def balance_view(row: BalanceRow | None) -> BalanceView | None:
-    """Returns a balance as a gateway reads it."""
-    if row is None or row.balance is None:
-        return None
-    assert row.version is not None
-    assert row.transfer_id is not None
-    assert row.client_id is not None
-    return BalanceView(
-        row.balance,
-        row.currency,
-        row.version,
-        row.revision,
-        row.transfer_id,
-        row.client_id,
-        row.opening,
-        row.half_applied,
-        row.drift,
-        None if row.disputed_since is None else format_rfc3339(row.disputed_since),
-    )
-
-
-@lru_cache(10_000)
-def transfer_view(row: TransferRow) -> TransferView:
-    """Returns a transfer as a gateway reads it."""
-    return TransferView(
-        row.transfer_id,
-        row.amount,
-        row.total,
-        format_rfc3339(row.occurred_at),
-        row.revision,
-        format_source(TRANSFERS, row.lane, row.source_offset),
-    )
