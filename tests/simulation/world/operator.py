@@ -37,8 +37,8 @@ class Operator(Process):
     def _continue_recorders(self) -> None:
         postgres = self.world.postgres
         for number in range(self.world.kafka.partitions(TRANSFERS)):
-            if self.world.is_continued(postgres.recorder_halt(number)):
-                postgres.set_recorder_lane(number, halted_why=None, continued=True)
+            if self.world.is_continued(postgres.recorder.halted_why(number)):
+                postgres.recorder.update(number, halted_why=None, continued=True)
 
     def _continue_projectors(self) -> None:
         postgres = self.world.postgres

@@ -300,11 +300,11 @@ class Oracles:
         """Returns whether an operator is about to let a halted lane continue."""
         postgres = self._world.postgres
         stored = postgres.tables.lanes.get(Lane(lane))
-        reasons = postgres.recorder_halt(lane), stored.row.halted_why if stored is not None else None
+        reasons = postgres.recorder.halted_why(lane), stored.row.halted_why if stored is not None else None
         return any(map(self._world.is_continued, reasons))
 
     def is_recorder_halted(self, lane: int) -> bool:
-        return self._world.postgres.recorder_halt(lane) is not None
+        return self._world.postgres.recorder.halted_why(lane) is not None
 
     def is_halted(self, lane: int) -> bool:
         """Returns whether the lane waits for an operator."""

@@ -83,10 +83,10 @@ class Recorder(Process):
                         owned[number] = ownership
                     elif owned[number].producer is not None:
                         yield from self._record(owned[number])
-                    elif self.world.postgres.recorder_lane(number).halted_why is None:
+                    elif self.world.postgres.recorder.lane(number).halted_why is None:
                         del owned[number]  # an operator lets it continue
                 except HaltedError as halted:
-                    self.world.postgres.set_recorder_lane(number, halted_why=str(halted))
+                    self.world.postgres.recorder.update(number, halted_why=str(halted))
                     owned[number] = Ownership(number)
                 except (ProducerFencedError, ConnectionLostError, OffsetOutOfRangeError, UnavailableError):
                     owned.pop(number, None)
@@ -100,7 +100,7 @@ class Recorder(Process):
         ownership.producer = kafka.start_producer(f"recorder-{TRANSFERS}-{number}")
         yield 0.0
         log, identity = kafka.log(TRANSFERS, number), kafka.identity()
-        lane = self.world.postgres.begin_recorder_lane(number, identity)
+        lane = self.world.postgres.recorder.begin(number, identity)
         self._halt_unless_same_topics(ownership, lane)
         ownership.next_offset, ownership.topic_id = self.start_offset(log), identity.transfers_id
         ownership.recorded_upto = self._committed(log)
@@ -121,7 +121,7 @@ class Recorder(Process):
         yield 0.0
         if lane.continued:
             others = lane.other_sources or check.others or other_topic
-            self.world.postgres.set_recorder_lane(
+            self.world.postgres.recorder.update(
                 number, identity=identity, other_sources=others, continued=False
             )
 
@@ -161,7 +161,7 @@ class Recorder(Process):
 
     def _read_transfers(self, ownership: Ownership, log: Log) -> None:
         """Compares the record that the newest balance names, and remembers the ids of recent transfers."""
-        rejected, newest = self.world.postgres.rejected_offsets(log.name), ownership.check.newest
+        rejected, newest = self.world.postgres.recorder.rejected_offsets(log.name), ownership.check.newest
         for record in log.read(log.first)[0]:
             if newest is not None and newest.offset == record.offset:
                 ownership.check.check_record(record.offset, _fingerprint(record))
@@ -176,7 +176,7 @@ class Recorder(Process):
         log, producer = self.world.kafka.log(TRANSFERS, ownership.number), ownership.producer
         assert producer is not None
         if self.world.now - ownership.checked_at >= CHECK_SECONDS:
-            self._halt_unless_same_topics(ownership, self.world.postgres.recorder_lane(ownership.number))
+            self._halt_unless_same_topics(ownership, self.world.postgres.recorder.lane(ownership.number))
         records, _ = log.read(ownership.next_offset, BATCH)
         if not records:
             return
@@ -185,7 +185,9 @@ class Recorder(Process):
         decided = [*takewhile(lambda _: ownership.rejects <= MAX_REJECTS, self._decide(ownership, records))]
         yield 0.0
         rejected = [(record, decision) for record, decision in decided if decision.verdict in REJECTS]
-        self.world.postgres.quarantine([quarantine_row(record, each.reason) for record, each in rejected])
+        self.world.postgres.recorder.quarantine(
+            [quarantine_row(record, each.reason) for record, each in rejected]
+        )
         if decided:
             yield from self._write(ownership, producer, decided)
             self.world.oracles.on_recorded(log, ownership.recorded_upto, [record for record, _ in decided])

@@ -5,7 +5,6 @@ from the statement that writes until the end of its transaction. A claim termina
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
 from livebalance.readmodel.revocations import Revocation
@@ -14,8 +13,6 @@ from livebalance.readmodel.rows import (
     BatchRows,
     LaneMove,
     ListedTransfer,
-    QuarantineRow,
-    RecorderLane,
     SourceIdentity,
     StoredBalance,
     TransferRow,
@@ -29,7 +26,8 @@ from tests.simulation.reads import (
     account_state,
     audit_finding,
 )
-from tests.simulation.world.servers.kafka import ConnectionLostError, Partition
+from tests.simulation.world.servers.kafka import ConnectionLostError
+from tests.simulation.world.servers.recorder_store import RecorderStore
 from tests.simulation.world.servers.tables import (
     StoredLane,
     Tables,
@@ -75,12 +73,8 @@ class Postgres:
         self.timeline = self.boot = 1
         self.is_down = False
         self.doubt: str | None = None  # outcome of the next commit, whose answer is lost: "done" or "lost"
-        self._recorder_lanes = {
-            Lane(number): RecorderLane(identity, False, None, False, None)
-            for number in range(identity.partitions)
-        }
+        self.recorder = RecorderStore(self.check_up, identity)
         self.revocations: list[Revocation] = []
-        self._recorder_quarantine: list[QuarantineRow] = []
         self._epochs = 0
         self._writes: dict[Lane, Write] = {}
         self._past: list[Tables] = []
@@ -88,9 +82,8 @@ class Postgres:
         self.balances_at: dict[tuple[Epoch, AccountId, int], BalanceRow] = {}
         self.transfers_at: dict[tuple[Epoch, AccountId, int], TransferRow] = {}
         epoch = self.new_epoch()
-        lanes = {
-            number: StoredLane(new_lane(number, epoch, identity), None) for number in self._recorder_lanes
-        }
+        rows = [new_lane(Lane(number), epoch, identity) for number in range(identity.partitions)]
+        lanes = {row.lane: StoredLane(row, None) for row in rows}
         self.tables = Tables(epoch, 1, identity.partitions, lanes, {}, {}, ())
 
     def new_epoch(self) -> Epoch:
@@ -142,7 +135,7 @@ class Postgres:
             for number, lane in tables.lanes.items()
         }
         self._commit(tables._replace(epoch=epoch, timeline=self.timeline, lanes=lanes))
-        self._keep(self.tables)
+        self._keep(self.tables, self.tables.balances)
 
     def claim(self, number: Lane) -> StoredLane:
         self.check_up()
@@ -157,13 +150,15 @@ class Postgres:
         """Puts a rebuilt projection in the place of this one."""
         self.terminate_all()
         self._commit(tables)
-        self._keep(tables)
+        self._keep(tables, tables.balances)
 
-    def _keep(self, tables: Tables) -> None:
-        for account, row in tables.balances.items():
+    def _keep(self, tables: Tables, accounts: Iterable[AccountId]) -> None:
+        """Keeps the state of accounts for the oracles."""
+        for account in accounts:
+            row = tables.balances[account]
             self.balances_at[tables.epoch, account, row.revision] = row
-        for account, rows in tables.transfers.items():
-            self.transfers_at.update(((tables.epoch, account, row.revision), row) for row in rows)
+            for transfer in tables.transfers.get(account, ()):
+                self.transfers_at[tables.epoch, account, transfer.revision] = transfer
 
     def set_lane(self, lane: StoredLane) -> None:
         """Writes a lane as an operator does."""
@@ -226,27 +221,10 @@ class Postgres:
             self.abort(write)
             raise ConnectionLostError
         self.abort(write)
-        self._commit(self._written(write.rows))
+        self._commit(self.tables.apply(write.rows))
+        self._keep(self.tables, {row.account for row in write.rows.balances})
         if outcome is not None:
             raise ConnectionLostError
-
-    def _written(self, rows: BatchRows) -> Tables:
-        tables = self.tables
-        lanes, balances, transfers = dict(tables.lanes), dict(tables.balances), dict(tables.transfers)
-        for move in rows.moves:
-            lanes[move.lane] = moved_lane(lanes[move.lane], move)
-        for account in rows.erased:
-            transfers[account] = ()
-        for row in rows.balances:
-            if (before := balances.get(row.account)) is not None and not row.erased_revision:
-                row = row._replace(erased_revision=before.erased_revision)  # noqa: PLW2901
-            balances[row.account] = row
-            self.balances_at[tables.epoch, row.account, row.revision] = row
-        for transfer in rows.transfers:
-            transfers[transfer.account] = (*transfers.get(transfer.account, ()), transfer)
-            self.transfers_at[tables.epoch, transfer.account, transfer.revision] = transfer
-        quarantine = tables.quarantine + tuple(rows.quarantined)
-        return tables._replace(lanes=lanes, balances=balances, transfers=transfers, quarantine=quarantine)
 
     def stored_balances(self, accounts: Iterable[AccountId]) -> list[StoredBalance]:
         self.check_up()
@@ -292,36 +270,3 @@ class Postgres:
     def read_revocations(self) -> list[Revocation]:
         self.check_up()
         return list(self.revocations)
-
-    # --- a recorder's statements
-
-    def begin_recorder_lane(self, number: int, identity: SourceIdentity) -> RecorderLane:
-        """Returns a partition. A partition that was added begins with the topics of the others."""
-        self.check_up()
-        began_with = next((lane.identity for lane in self._recorder_lanes.values()), identity)
-        return self._recorder_lanes.setdefault(
-            Lane(number), RecorderLane(began_with, False, None, False, None)
-        )
-
-    def recorder_lane(self, number: int) -> RecorderLane:
-        return self._recorder_lanes[Lane(number)]
-
-    def recorder_halt(self, number: int) -> str | None:
-        """Returns why a recorder has halted a partition."""
-        lane = self._recorder_lanes.get(Lane(number))
-        return lane.halted_why if lane is not None else None
-
-    def set_recorder_lane(self, number: int, **changes: Any) -> None:
-        self._recorder_lanes[Lane(number)] = self.recorder_lane(number)._replace(**changes)
-
-    def quarantine(self, rows: Iterable[QuarantineRow]) -> None:
-        self.check_up()
-        self._recorder_quarantine += rows
-
-    def rejected_offsets(self, partition: Partition) -> set[int]:
-        self.check_up()
-        return {
-            row.source_offset
-            for row in self._recorder_quarantine
-            if Partition(row.topic, row.partition) == partition
-        }

@@ -8,6 +8,7 @@ from uuid import UUID
 from livebalance.readmodel.gateway_reads import LaneProgress
 from livebalance.readmodel.rows import (
     BalanceRow,
+    BatchRows,
     LaneMove,
     LaneRow,
     QuarantineRow,
@@ -45,6 +46,22 @@ class Tables(NamedTuple):
     def stored(self) -> StoredProjection:
         lanes = {number: LaneProgress(lane.as_of, lane.row.halted_why) for number, lane in self.lanes.items()}
         return StoredProjection(self.epoch, self.partitions, lanes)
+
+    def apply(self, rows: BatchRows) -> "Tables":
+        """Returns the tables after a batch."""
+        lanes, balances, transfers = dict(self.lanes), dict(self.balances), dict(self.transfers)
+        for move in rows.moves:
+            lanes[move.lane] = moved_lane(lanes[move.lane], move)
+        for account in rows.erased:
+            transfers[account] = ()
+        for row in rows.balances:
+            before = balances.get(row.account)
+            erased = max(row.erased_revision, before.erased_revision if before else row.erased_revision)
+            balances[row.account] = row._replace(erased_revision=erased)
+        for transfer in rows.transfers:
+            transfers[transfer.account] = (*transfers.get(transfer.account, ()), transfer)
+        quarantine = self.quarantine + tuple(rows.quarantined)
+        return self._replace(lanes=lanes, balances=balances, transfers=transfers, quarantine=quarantine)
 
 
 def new_lane(number: Lane, epoch: Epoch, identity: SourceIdentity) -> LaneRow:
