@@ -7,7 +7,7 @@ from livebalance.projector.fold.lane import FetchStatus, owned_lane, step
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.kafka.codec import JSON
-from tests.simulation.world.oracles import RECREATED
+from tests.simulation.world.convergence import RECREATED
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS
 from tests.simulation.world.servers.postgres import Postgres
@@ -65,7 +65,8 @@ class Operator(Process):
             if not self.requests:
                 continue
             if any(
-                world.oracles.is_halted_for_good(lane) for lane in range(world.kafka.partitions(TRANSFERS))
+                world.convergence.is_halted_for_good(lane)
+                for lane in range(world.kafka.partitions(TRANSFERS))
             ):
                 self.requests.clear()
             elif not world.postgres.is_down and self.is_drained():
@@ -89,7 +90,7 @@ class Operator(Process):
         world.erased[account] = len(world.kafka.written)
         world.kafka.append(log, account.encode(), None)
         while world.postgres.tables.lanes[Lane(log.name.number)].row.balances_next <= offset:
-            if self.world.oracles.is_halted_for_good(log.name.number):
+            if self.world.convergence.is_halted_for_good(log.name.number):
                 return
             yield POLL_SECONDS
 
@@ -102,12 +103,12 @@ class Operator(Process):
 
     def is_drained(self) -> bool:
         """Returns whether everything that was written is applied, and nothing is being written."""
-        kafka, oracles = self.world.kafka, self.world.oracles
+        kafka, convergence = self.world.kafka, self.world.convergence
         return (
             not kafka.open_transactions
             and self.world.feed.unsent is None
-            and not any(oracles.is_halted(lane) for lane in range(kafka.partitions(TRANSFERS)))
-            and not any(oracles.waiting_lane(lane) for lane in range(kafka.partitions(TRANSFERS)))
+            and not any(convergence.is_halted(lane) for lane in range(kafka.partitions(TRANSFERS)))
+            and not any(convergence.waiting_lane(lane) for lane in range(kafka.partitions(TRANSFERS)))
         )
 
     # --- a rebuild

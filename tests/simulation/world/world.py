@@ -6,10 +6,11 @@ from livebalance.generator.transfers import account_id
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 from tests.simulation.world.client import Client
+from tests.simulation.world.convergence import RECREATED, REJECTED, Convergence
 from tests.simulation.world.feed import Feed
 from tests.simulation.world.gateway import Gateway
 from tests.simulation.world.operator import Operator
-from tests.simulation.world.oracles import RECREATED, REJECTED, OracleError, Oracles
+from tests.simulation.world.oracles import OracleError, Oracles
 from tests.simulation.world.process import IDLE, Process, Task
 from tests.simulation.world.projector import Projector
 from tests.simulation.world.recorder import Recorder
@@ -55,7 +56,7 @@ class World:
         self.kafka = Kafka(shape.lanes, START)
         self.postgres = Postgres(self.kafka.identity())
         self.redis = Redis()
-        self.oracles = Oracles(self)
+        self.oracles, self.convergence = Oracles(self), Convergence(self)
         self.recorders_group = Group(lambda: self.kafka.partitions(TRANSFERS))
         self.projectors_group = Group(lambda: self.kafka.partitions(TRANSFERS))
         self.feed = Feed(self, "feed")
@@ -151,9 +152,9 @@ class World:
         while self.now < until:
             if self.now >= check_at:
                 check_at = self.now + CHECK_SECONDS
-                if self.oracles.waiting() is None:
+                if self.convergence.waiting() is None:
                     break
             for task in self.due_tasks():
                 if task in task.process.tasks:
                     self.run_task(task)
-        self.oracles.check_end()
+        self.convergence.check_end()

@@ -4,7 +4,7 @@ A reader sees committed records below the last stable offset, as with `isolation
 Control records and aborted records occupy offsets and are never returned.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -241,6 +241,16 @@ class Kafka:
 
     def commit_offsets(self, group: str, offsets: Iterable[tuple[Partition, GroupOffset]]) -> None:
         self.offsets.update(((group, partition), offset) for partition, offset in offsets)
+
+    def written_to(self, log: Log, start: int) -> Iterator[Record]:
+        """Returns the committed records that a log had from `start` on, whether they were deleted or not."""
+        for record, transaction, topic_id in self.written:
+            if (
+                (record.topic, record.partition, topic_id) == (*log.name, log.topic_id)
+                and start <= record.offset
+                and (transaction is None or transaction.committed)
+            ):
+                yield record
 
     def committed(self, topic: str) -> Sequence[Entry]:
         """Returns all records of the topic's name that were ever committed, in the order of writing."""
