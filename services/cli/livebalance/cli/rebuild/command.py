@@ -69,13 +69,16 @@ def rebuild(
     reason: Reason = "",
     hold: Annotated[float, typer.Option(min=1, help="Seconds for which a swap may hold the lanes.")] = 60.0,
     limit: Annotated[int, typer.Option(min=0, help="Number of differences to report in full.")] = 100,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Do not continue an interrupted rebuild: replay from the start.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Do not drop the database at the end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay Kafka into a database of its own, and compare it with the projection.
 
     Connects as the owner (LIVEBALANCE_POSTGRES_OWNER). Everything else goes on; only a swap holds the
-    projectors, for some seconds. After an interruption, run it again: it continues where it was.
+    projectors, for some seconds. If it is interrupted, run it again: it continues where it was.
 
     Exit code 0: equal, or replaced; 1: it failed, nothing was replaced; 3: different; 130: interrupted.
     """
@@ -86,7 +89,7 @@ def rebuild(
     shadow = shadow or database.with_database(live, f"{database.database_name(live)}_rebuild")
     display = Display(as_json=as_json)
     try:
-        report = asyncio.run(_run(live, shadow, request, display, limit))
+        report = asyncio.run(_run(live, shadow, request, display, limit, restart=restart))
         if not keep:
             with _user_errors():
                 asyncio.run(database.drop_shadow(shadow))
@@ -98,7 +101,13 @@ def rebuild(
 
 
 async def _run(
-    live_url: str, shadow_url: str, swap: SwapRequest | None, display: Display, limit: int
+    live_url: str,
+    shadow_url: str,
+    swap: SwapRequest | None,
+    display: Display,
+    limit: int,
+    *,
+    restart: bool,
 ) -> RebuildReport:
     """Raises UserError."""
     task = asyncio.current_task()
@@ -117,7 +126,7 @@ async def _run(
             tcp_user_timeout=f"{_GRACE_SECONDS}s",
         )
         try:
-            async with database.open_shadow(shadow_url, live) as shadow:
+            async with database.open_shadow(shadow_url, live, restart=restart) as shadow:
                 kafka = addresses.kafka()
                 replay = Replay(kafka, shadow, await _environment(live, shadow_url, kafka.kafka), log)
                 report = await Rebuild(

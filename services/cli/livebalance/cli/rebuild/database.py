@@ -8,9 +8,9 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from livebalance.cli.errors import UserError
-from livebalance.readmodel import shadow as comparison
 from livebalance.readmodel.migrate import migrate
 from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.rebuild import comparison
 
 _CONNECT_SECONDS = 10.0
 _COMMAND_SECONDS = 3600.0  # longest statement: a comparison of all accounts
@@ -42,22 +42,22 @@ async def connect(url: str, **settings: str) -> Connection:
 
 
 @contextlib.asynccontextmanager
-async def open_shadow(url: str, live: Connection) -> AsyncIterator[Connection]:
+async def open_shadow(url: str, live: Connection, *, restart: bool) -> AsyncIterator[Connection]:
     """Yields a connection to the shadow, which no other command uses. Creates and migrates it if necessary.
+
+    `restart`: drops an existing shadow first.
 
     Raises:
         UserError: The database cannot be created, is not a shadow, or is in use.
     """
     shadow = await _connect_or_create(url)
     try:
-        if await shadow.fetchval(_IDENTITY) == await live.fetchval(_IDENTITY):
-            raise UserError("--shadow names the database of the projection itself")
-        if not await shadow.fetchval("select pg_try_advisory_lock($1)", _LOCK):
-            raise UserError(f"another command rebuilds into {database_name(url)}")
-        if await comparison.is_foreign(shadow):
-            raise UserError(
-                f"{database_name(url)} contains tables and is not a shadow: name another database"
-            )
+        await _check(shadow, url, live)
+        if restart:
+            shadow.terminate()
+            await drop_shadow(url)
+            shadow = await _connect_or_create(url)
+            await _check(shadow, url, live)
         await comparison.reserve(shadow)
         await _migrate(url)
         versions = [await side.fetchval("select version_num from alembic_version") for side in (live, shadow)]
@@ -69,6 +69,16 @@ async def open_shadow(url: str, live: Connection) -> AsyncIterator[Connection]:
         yield shadow
     finally:
         shadow.terminate()
+
+
+async def _check(shadow: Connection, url: str, live: Connection) -> None:
+    """Raises UserError if a database must not be used as the shadow, or another command uses it."""
+    if await shadow.fetchval(_IDENTITY) == await live.fetchval(_IDENTITY):
+        raise UserError("--shadow names the database of the projection itself")
+    if not await shadow.fetchval("select pg_try_advisory_lock($1)", _LOCK):
+        raise UserError(f"another command rebuilds into {database_name(url)}")
+    if await comparison.is_foreign(shadow):
+        raise UserError(f"{database_name(url)} contains tables and is not a shadow: name another database")
 
 
 async def _connect_or_create(url: str) -> Connection:

@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from livebalance.readmodel.shadow_rows import LaneEnd
+from livebalance.readmodel.rebuild.rows import LaneEnd
 from livebalance.wire.identity import Lane
 
 _SAMPLES = 30  # the rate is that of the last 30 samples
 
 
-class LaneProgress(NamedTuple):
+class ReplayedLane(NamedTuple):
     """Offsets of both topics together: the next to apply, and the end."""
 
     applied: int
@@ -20,7 +20,7 @@ class LaneProgress(NamedTuple):
 class ReplayProgress(NamedTuple):
     """A sample of a replay. `rate` is in records per second, None if there was no earlier sample."""
 
-    lanes: dict[Lane, LaneProgress]
+    lanes: dict[Lane, ReplayedLane]
     rate: float | None
 
     @property
@@ -69,7 +69,7 @@ class ReplayRate:
     def sample(self, lanes: Mapping[Lane, LaneEnd], now: float) -> ReplayProgress:
         """Returns the progress at the monotonic time `now`, in seconds."""
         progress = {
-            lane: LaneProgress(_offsets(lanes[lane]) if lane in lanes else 0, _offsets(end))
+            lane: ReplayedLane(_offsets(lanes[lane]) if lane in lanes else 0, _offsets(end))
             for lane, end in self._ends.items()
         }
         applied = sum(lane.applied for lane in progress.values())

@@ -10,10 +10,9 @@ from livebalance.cli.errors import UserError
 from livebalance.cli.rebuild.differences import Differences, account_differences
 from livebalance.cli.rebuild.replay import Replay, Show
 from livebalance.cli.rebuild.report import RebuildReport
-from livebalance.readmodel import replacement
-from livebalance.readmodel import shadow as comparison
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.shadow_rows import Moment, QuarantineDifferences
+from livebalance.readmodel.rebuild import comparison, replacement
+from livebalance.readmodel.rebuild.rows import Moment, QuarantineDifferences
 from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import Epoch
 
@@ -107,9 +106,7 @@ class Rebuild:
         for id_, lane in shadow.items():
             live = moment.lanes[id_]
             if lane.transfers > live.transfers or lane.balances > live.balances:
-                raise UserError(
-                    f"lane {id_} of the shadow is ahead of the projection: drop the shadow, and run again"
-                )
+                raise UserError(f"lane {id_} of the shadow is ahead of the projection: give --restart")
             if lane.from_start != live.from_start:
                 raise UserError(
                     "the shadow starts elsewhere: set LIVEBALANCE_START_FROM as for the projectors"

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError
 
 from livebalance.cli.errors import UserError
 from livebalance.cli.rebuild.progress import ReplayProgress, ReplayRate
-from livebalance.readmodel import shadow as comparison
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.shadow_rows import LaneEnd
+from livebalance.readmodel.rebuild import comparison
+from livebalance.readmodel.rebuild.rows import LaneEnd
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.reader import read_next
 from livebalance.stack.process.process import ChildProcess
@@ -112,4 +112,6 @@ def _short_sides(
 def _raise_if_halted(lanes: Lanes) -> None:
     for lane, row in lanes.items():
         if row.halted_why is not None:
-            raise UserError(f"lane {lane} of the shadow is halted: {row.halted_why}")
+            raise UserError(
+                f"lane {lane} of the shadow is halted: {row.halted_why}; see docs/operations.md#rebuild"
+            )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from livebalance.cli.rebuild.differences import Differences
-from livebalance.readmodel.shadow_rows import LaneEnd, LaneSums, QuarantineDifferences
+from livebalance.readmodel.rebuild.rows import LaneEnd, LaneSums, QuarantineDifferences
 from livebalance.wire.identity import Epoch, Lane
 
 _NO_ACCOUNTS = LaneSums(0, "0", 0, "0", 0)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.readmodel.shadow_rows import AccountPair, LaneEnd, LaneSums, Moment, QuarantineDifferences
+from livebalance.readmodel.rebuild.rows import AccountPair, LaneEnd, LaneSums, Moment, QuarantineDifferences
 from livebalance.wire.identity import Lane
 
 CHUNK = 1_000  # rows that are read at once

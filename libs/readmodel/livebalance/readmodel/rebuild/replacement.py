@@ -3,7 +3,6 @@
 The functions run in this order, in one transaction. Nothing has changed until it is committed.
 """
 
-from livebalance.readmodel import shadow as comparison
 from livebalance.readmodel.projector_writes import (
     Connection,
     change_epoch,
@@ -11,6 +10,7 @@ from livebalance.readmodel.projector_writes import (
     read_projection,
     read_server_identity,
 )
+from livebalance.readmodel.rebuild import comparison
 from livebalance.wire.identity import Epoch
 
 # Readers go on. Projectors wait for a batch, then release their lanes and try again. Locks of rows could
