@@ -13,7 +13,8 @@ BUSY = "acc-5"
 # A difference of each kind: a field of an account that the report must name.
 PLANTED = {
     ("acc-0", "listed"): "delete from transfer where account_id = 'acc-0' and transfer_id = 't-2'",
-    ("acc-1", "balance"): "update balance set balance = balance + 0.01 where account_id = 'acc-1'",
+    ("acc-1", "balance"): """
+        update balance set balance = balance + 0.01, drift = drift + 0.01 where account_id = 'acc-1'""",
     ("disputed", "disputed"): "update balance set disputed_since = null where account_id = 'disputed'",
     ("erased", "account"): """
         with given_back as (

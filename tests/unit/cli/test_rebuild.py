@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from livebalance.cli.rebuild.differences import Difference, Differences, account_differences
 from livebalance.cli.rebuild.progress import ReplayRate
+from livebalance.cli.rebuild.rebuild import mismatch
 from livebalance.cli.rebuild.report import RebuildReport
 from livebalance.readmodel.rebuild.rows import LaneEnd, LaneSums, QuarantineDifferences
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
@@ -17,7 +19,7 @@ ALICE = AccountId("alice")
 
 
 def lane(transfers: int, balances: int) -> LaneEnd:
-    return LaneEnd(Offset(transfers), Offset(balances), True, None)
+    return LaneEnd(Offset(transfers), Offset(balances))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,40 @@ def test_account_differences_name_each_field(
     if named is None:
         named = [("disputed", "true", "false"), ("drift", None, "0")]  # type: ignore[list-item]
     assert account_differences(ALICE, live, shadow) == [Difference(ALICE, *each) for each in named]
+
+
+OLD, NEW = UUID(int=1), UUID(int=2)
+
+
+@pytest.mark.parametrize(
+    ("live", "shadow", "reason"),
+    [
+        (lane(5, 5), lane(0, 0), None),
+        (lane(5, 5)._replace(transfers_topic_id=OLD), lane(0, 0), None),
+        (lane(5, 5)._replace(balances_topic_id=OLD), lane(0, 0)._replace(balances_topic_id=OLD), None),
+        (lane(5, 5), lane(0, 6), "is ahead of the projection: give --restart"),
+        (lane(5, 5), lane(6, 0), "is ahead of the projection: give --restart"),
+        (
+            lane(5, 5)._replace(transfers_topic_id=OLD),
+            lane(0, 0)._replace(transfers_topic_id=NEW),
+            "has another topic id: the topic was recreated",
+        ),
+        (
+            lane(5, 5)._replace(balances_topic_id=OLD),
+            lane(0, 0)._replace(balances_topic_id=NEW),
+            "has another topic id: the topic was recreated",
+        ),
+        (
+            lane(5, 5)._replace(from_start=False),
+            lane(0, 0),
+            "starts elsewhere: set LIVEBALANCE_START_FROM as for the projectors",
+        ),
+    ],
+)
+def test_mismatch_names_why_a_lane_cannot_be_compared(
+    live: LaneEnd, shadow: LaneEnd, reason: str | None
+) -> None:
+    assert mismatch(live, shadow) == reason
 
 
 FIELDS = st.fixed_dictionaries(

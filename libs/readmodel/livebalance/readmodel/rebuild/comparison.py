@@ -64,7 +64,8 @@ async def create_scratch(shadow: Connection) -> None:
 async def read_lanes(connection: Connection) -> dict[Lane, LaneEnd]:
     """Returns the lanes. There are none before a projector has created the projection."""
     rows = await connection.fetch(
-        "select lane, transfers_next, balances_next, from_start, halted_why from lane order by lane"
+        "select lane, transfers_next, balances_next, from_start, halted_why, transfers_topic_id,"
+        " balances_topic_id from lane order by lane"
     )
     return {row[0]: LaneEnd(*row[1:]) for row in rows}
 

@@ -1,17 +1,20 @@
 """Rows of a comparison of the projection with its shadow."""
 
 from typing import NamedTuple
+from uuid import UUID
 
 from livebalance.wire.identity import AccountId, Lane, Offset
 
 
 class LaneEnd(NamedTuple):
-    """The next offsets of a lane in both topics."""
+    """The next offsets of a lane in both topics, and Kafka's ids of the topics. None: unknown."""
 
     transfers: Offset
     balances: Offset
-    from_start: bool
-    halted_why: str | None
+    from_start: bool = True
+    halted_why: str | None = None
+    transfers_topic_id: UUID | None = None
+    balances_topic_id: UUID | None = None
 
 
 class Moment(NamedTuple):

@@ -27,7 +27,7 @@ from livebalance.readmodel.projector_writes import Connection
 
 _DIFFERENT, _STOPPED = 3, 130  # exit codes
 _LINE_SECONDS = 10.0  # between two lines of progress that go to a file
-_LOCK_SECONDS, _GRACE_SECONDS = 10, 10
+_GRACE_SECONDS = 10
 
 
 class Display:
@@ -121,7 +121,6 @@ async def _run(
     with _user_errors():
         live = await database.connect(
             live_url,
-            lock_timeout=f"{_LOCK_SECONDS}s",
             idle_in_transaction_session_timeout=f"{idle:.0f}s",
             tcp_user_timeout=f"{_GRACE_SECONDS}s",
         )

@@ -13,6 +13,7 @@ from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rebuild import comparison
 
 _CONNECT_SECONDS = 10.0
+_LOCK_SECONDS = 10
 _COMMAND_SECONDS = 3600.0  # longest statement: a comparison of all accounts
 _MAINTENANCE = "postgres"
 _LOCK = 0x72656275696C64  # "rebuild" in ASCII: the advisory lock of the shadow
@@ -37,7 +38,12 @@ async def connect(url: str, **settings: str) -> Connection:
         url,
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
-        server_settings={"application_name": "livebalance rebuild", "jit": "off", **settings},
+        server_settings={
+            "application_name": "livebalance rebuild",
+            "jit": "off",
+            "lock_timeout": f"{_LOCK_SECONDS}s",
+            **settings,
+        },
     )
 
 
@@ -75,8 +81,10 @@ async def _check(shadow: Connection, url: str, live: Connection) -> None:
     """Raises UserError if a database must not be used as the shadow, or another command uses it."""
     if await shadow.fetchval(_IDENTITY) == await live.fetchval(_IDENTITY):
         raise UserError("--shadow names the database of the projection itself")
-    if not await shadow.fetchval("select pg_try_advisory_lock($1)", _LOCK):
-        raise UserError(f"another command rebuilds into {database_name(url)}")
+    try:
+        await shadow.execute("select pg_advisory_lock($1)", _LOCK)
+    except asyncpg.LockNotAvailableError:
+        raise UserError(f"another command rebuilds into {database_name(url)}") from None
     if await comparison.is_foreign(shadow):
         raise UserError(f"{database_name(url)} contains tables and is not a shadow: name another database")
 

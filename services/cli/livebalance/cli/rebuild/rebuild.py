@@ -12,7 +12,7 @@ from livebalance.cli.rebuild.replay import Replay, Show
 from livebalance.cli.rebuild.report import RebuildReport
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rebuild import comparison, replacement
-from livebalance.readmodel.rebuild.rows import Moment, QuarantineDifferences
+from livebalance.readmodel.rebuild.rows import LaneEnd, Moment, QuarantineDifferences
 from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import Epoch
 
@@ -104,13 +104,8 @@ class Rebuild:
         if shadow and shadow.keys() != moment.lanes.keys():
             raise UserError(f"the projection has {len(moment.lanes)} lanes, the shadow has {len(shadow)}")
         for id_, lane in shadow.items():
-            live = moment.lanes[id_]
-            if lane.transfers > live.transfers or lane.balances > live.balances:
-                raise UserError(f"lane {id_} of the shadow is ahead of the projection: give --restart")
-            if lane.from_start != live.from_start:
-                raise UserError(
-                    "the shadow starts elsewhere: set LIVEBALANCE_START_FROM as for the projectors"
-                )
+            if reason := mismatch(moment.lanes[id_], lane):
+                raise UserError(f"lane {id_} of the shadow {reason}")
 
     async def _swap(self, since: Moment, swap: SwapRequest) -> tuple[Round, Epoch | None]:
         """Compares what was written since and replaces what differs, while it holds the lanes."""
@@ -145,3 +140,18 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
     except TimeoutError as cause:
         raise UserError(f"nothing was swapped within {seconds:g} s: give more with --hold") from cause
+
+
+def mismatch(live: LaneEnd, shadow: LaneEnd) -> str | None:
+    """Returns why a lane of the shadow cannot become what the lane of the projection is; None if it can."""
+    for live_id, shadow_id in (
+        (live.transfers_topic_id, shadow.transfers_topic_id),
+        (live.balances_topic_id, shadow.balances_topic_id),
+    ):
+        if None not in (live_id, shadow_id) and live_id != shadow_id:
+            return "has another topic id: the topic was recreated"
+    if shadow.transfers > live.transfers or shadow.balances > live.balances:
+        return "is ahead of the projection: give --restart"
+    if shadow.from_start != live.from_start:
+        return "starts elsewhere: set LIVEBALANCE_START_FROM as for the projectors"
+    return None

@@ -64,7 +64,7 @@ class Replay:
 
     async def _wait(self, child: ChildProcess, ends: Lanes, show: Show) -> None:
         rate, lanes = ReplayRate(ends), await comparison.read_lanes(self._shadow)
-        moved_at = shown_at = time.monotonic()
+        moved_at = asked_at = shown_at = time.monotonic()
         show(rate.sample(lanes, shown_at))
         while short := _short_sides(lanes, ends, self._settings):
             if child.pid is None:
@@ -73,8 +73,10 @@ class Replay:
             before, lanes, now = lanes, await comparison.read_lanes(self._shadow), time.monotonic()
             _raise_if_halted(lanes)
             moved_at = now if lanes != before else moved_at
-            if now - moved_at > _QUIET_SECONDS and not await self._any_left(short):
-                break
+            if now - max(moved_at, asked_at) > _QUIET_SECONDS:
+                if not await self._any_left(short):
+                    break
+                asked_at = time.monotonic()
             if now - moved_at > _STUCK_SECONDS:
                 raise UserError(f"the replay has applied nothing for {_STUCK_SECONDS:.0f} s: see {self._log}")
             if now - shown_at >= _SHOW_SECONDS:
@@ -98,7 +100,7 @@ def _short_sides(
     lanes: Lanes, ends: Lanes, settings: ServiceSettings
 ) -> dict[TopicPartition, tuple[int, int]]:
     """Returns the partitions that are not at their end: the next offset of each, and the end."""
-    start = LaneEnd(Offset(0), Offset(0), True, None)
+    start = LaneEnd(Offset(0), Offset(0))
     short = dict[TopicPartition, tuple[int, int]]()
     for id_, end in ends.items():
         lane = lanes.get(id_, start)
