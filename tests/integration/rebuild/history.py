@@ -41,6 +41,7 @@ async def write_history(pipeline: Pipeline) -> None:
     await pipeline.write_raw(pipeline.topics.transfers, b"acc-0", b"junk")
     await pipeline.wait_for("select sum(transfers_next)::int from lane", 3 * len(ACCOUNTS) + 2 + 2 + 1)
     await pipeline.wait_for("select sum(balances_next)::int from lane", 4 * len(ACCOUNTS) + 3 + 3 + 2)
+    await pipeline.wait_for("select count(*)::int from balance where erased_revision > deleted_revision", 0)
 
 
 async def plant(pipeline: Pipeline) -> None:

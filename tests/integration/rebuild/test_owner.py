@@ -29,7 +29,8 @@ async def kept(  # noqa: PLR0917 - a fixture names what it needs
     own: Servers, kafka: str, topics: Topics, redis_url: str, channel_prefix: str, tmp_path: Path
 ) -> Pipeline:
     """A pipeline whose database belongs to `keeper`, who may create databases and roles, and nothing more."""
-    await execute(own.postgres("owner", "postgres"), *statements_of_page(), "alter role keeper createdb")
+    await execute(own.postgres("owner", "postgres"), *statements_of_page())
+    await execute(own.postgres("owner", "postgres"), "alter role keeper createdb")
     await migrate(own.postgres("keeper", "installed"))
     return Pipeline(kafka, topics, Database(own.postgres, "installed"), redis_url, channel_prefix, tmp_path)
 
