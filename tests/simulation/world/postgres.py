@@ -381,6 +381,8 @@ def _stored(row: BalanceRow) -> StoredBalance:
         row.transfers_offset,
         row.balances_offset,
         row.recorded_at,
+        row.half_applied_since,
+        row.erased_offset,
     )
 
 

@@ -39,6 +39,8 @@ def stored_balance(row: BalanceRow) -> StoredBalance:
         row.transfers_offset,
         row.balances_offset,
         row.recorded_at,
+        row.half_applied_since,
+        row.erased_offset,
     )
 
 

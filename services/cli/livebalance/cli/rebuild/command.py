@@ -148,6 +148,7 @@ async def _environment(live: Connection, shadow_url: str, kafka: str) -> dict[st
         "LIVEBALANCE_PROJECTOR_GROUP": f"livebalance-rebuild-{database.database_name(shadow_url)}",
         "LIVEBALANCE_GROUP_INSTANCE_ID": "",
         "LIVEBALANCE_CURRENCY": currency or "",
+        "LIVEBALANCE_RECONCILIATION_RATE": "0",  # the replay is read once
     }
 
 

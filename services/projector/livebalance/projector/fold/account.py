@@ -38,6 +38,8 @@ class Account:
     transfers_offset: Offset | None = None
     balances_offset: Offset | None = None
     recorded_at: Millis = _UNIX_EPOCH
+    half_applied_since: Millis | None = None
+    erased_offset: Offset | None = None  # of the topic of transfers, at the last erasure
 
     def clone(self) -> "Account":
         """Returns a copy."""
@@ -59,6 +61,8 @@ class Account:
             self.transfers_offset,
             self.balances_offset,
             self.recorded_at,
+            self.half_applied_since,
+            self.erased_offset,
         )
 
     @property
@@ -83,6 +87,7 @@ class Account:
             self._verify(self.posted_total)
         else:
             self._wait()
+        self._note_half_applied(self.half_applied_since)
 
     def apply_balance(
         self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis, *, cut: bool = False
@@ -102,6 +107,7 @@ class Account:
             self._verify(named_total)
         elif not cut or self.opening is not None or self.transfer_count:
             self._wait()
+        self._note_half_applied(None)
 
     def has_balance(self, balance: Balance) -> bool:
         """Returns whether `balance` equals the current balance."""
@@ -118,15 +124,19 @@ class Account:
             self._advance(at)
             self._set_disputed(reason)
 
-    def erase(self, offset: Offset, at: Millis) -> None:
-        """Removes everything but the revision, which keeps increasing."""
+    def erase(self, offset: Offset, at: Millis, transfers_next: Offset) -> None:
+        """Removes everything but the revision, which keeps increasing.
+
+        `transfers_next` is the offset of the first transfer of the lane that comes after the erasure.
+        """
         self._advance(at)
         empty = Account(self.id, self.lane)
         self.amount, self.version, self.transfer_id, self.client_id = None, None, None, None
         self.opening, self.posted_total, self.transfer_count = None, empty.posted_total, 0
         self.named_total, self.unverified_since = None, None
         self.disputed_since, self.disputed_why = None, None
-        self.balances_offset = offset
+        self.half_applied_since = None
+        self.balances_offset, self.erased_offset = offset, transfers_next
 
     def _advance(self, at: Millis) -> None:
         self.revision = Revision(self.revision + 1)
@@ -136,6 +146,18 @@ class Account:
         """Notes since when the balance waits for its transfer, if it does."""
         if self.amount is not None and self.named_total is None and self.unverified_since is None:
             self.unverified_since = self.recorded_at
+
+    def _note_half_applied(self, since: Millis | None) -> None:
+        """Notes since when transfers are listed that the balance does not include: `since`, or now.
+
+        A new balance record begins anew, so that an account that keeps moving is never old.
+        """
+        if self.amount is None:
+            lacks_balance = self.transfer_count > 0
+        else:
+            half_applied = self.half_applied
+            lacks_balance = half_applied is not None and half_applied.unscaled != 0
+        self.half_applied_since = (self.recorded_at if since is None else since) if lacks_balance else None
 
     def _verify(self, named_total: Money) -> None:
         assert self.amount is not None, "an account that names a transfer has a balance"
@@ -196,6 +218,8 @@ class Account:
             self.balances_offset,
             self.recorded_at,
             erased_revision,
+            self.half_applied_since,
+            self.erased_offset,
         )
 
 
@@ -224,4 +248,6 @@ def account_from_row(row: StoredBalance) -> Account:
         row.transfers_offset,
         row.balances_offset,
         row.recorded_at,
+        row.half_applied_since,
+        row.erased_offset,
     )

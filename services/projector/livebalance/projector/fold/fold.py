@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from livebalance.projector.fold.account import Account
 from livebalance.projector.fold.lane import LaneStep
@@ -82,6 +83,7 @@ def fold(
     accounts: Mapping[AccountId, Account],
     listed: Mapping[TransferKey, ListedTransfer],
     cut_lanes: Collection[Lane] = (),
+    transfers_next: Mapping[Lane, Offset] = MappingProxyType({}),
 ) -> FoldResult:
     """Folds a batch into changes. Changes none of its arguments.
 
@@ -91,8 +93,9 @@ def fold(
         listed: the stored transfers among those of the batch; see `transfer_keys`.
         cut_lanes: lanes that were not read from their start. Their balances may name transfers that will
             never be listed (decision 15).
+        transfers_next: the offset of the next transfer of each lane, before the batch.
     """
-    return _Fold(accounts, listed, cut_lanes).fold(batch)
+    return _Fold(accounts, listed, cut_lanes, transfers_next).fold(batch)
 
 
 def replay(
@@ -105,7 +108,7 @@ def replay(
 
     Rejected records produce no new quarantine rows.
     """
-    folding = _Fold(accounts, listed, cut_lanes, replaying=True)
+    folding = _Fold(accounts, listed, cut_lanes, {}, replaying=True)
     outcomes = [folding.replay(record) for record in batch]
     return folding.result(), outcomes
 
@@ -118,11 +121,12 @@ class _Fold:
         accounts: Mapping[AccountId, Account],
         listed: Mapping[TransferKey, ListedTransfer],
         cut_lanes: Collection[Lane],
+        transfers_next: Mapping[Lane, Offset],
         *,
         replaying: bool = False,
     ) -> None:
         self._accounts, self._listed, self._cut_lanes = accounts, listed, cut_lanes
-        self._replaying = replaying
+        self._transfers_next, self._replaying = dict(transfers_next), replaying
         self._newly_listed: dict[TransferKey, ListedTransfer] = {}
         self._changes: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
@@ -177,6 +181,7 @@ class _Fold:
 
     def _apply_transfer(self, change: Change, transfer: Transfer, record: Incoming) -> None:
         account = change.account
+        self._transfers_next[record.lane] = Offset(record.offset + 1)
         earlier = self._find_listed(change, transfer.id)
         if earlier is None:
             offset = self._highest_offset(account.transfers_offset, record)
@@ -243,7 +248,8 @@ class _Fold:
         return None if transfer is None else transfer.total
 
     def _apply_erasure(self, change: Change, erasure: Erasure, record: Incoming) -> None:
-        change.account.erase(record.offset, record.at)
+        transfers_next = self._transfers_next.get(record.lane, Offset(0))
+        change.account.erase(record.offset, record.at, transfers_next)
         change.erased_revision = change.account.revision
         change.transfers.clear()
         kafka_key = erasure.account.encode()
