@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.cli.rebuild.differences import Difference, Differences, account_differences
+from livebalance.cli.rebuild.differences import Difference, DifferenceCounts, account_differences
 from livebalance.cli.rebuild.progress import ReplayRate
 from livebalance.cli.rebuild.rebuild import mismatch
 from livebalance.cli.rebuild.report import RebuildReport
@@ -97,7 +97,7 @@ def test_account_differences_are_those_of_the_values(live: dict[str, Any], shado
 
 
 def test_differences_beyond_the_limit_are_only_counted() -> None:
-    differences = Differences(limit=3)
+    differences = DifferenceCounts(limit=3)
     for account in ("a", "b", "c"):
         differences.add(account_differences(AccountId(account), '{"x": 1, "y": 1}', '{"x": 2, "y": 2}'))
     differences.add([])
@@ -122,7 +122,9 @@ def test_progress_without_records_is_complete() -> None:
     assert str(progress) == "0 of 0 records (100 %), 0/s, unknown time left"
 
 
-def report(differences: Differences, quarantine: QuarantineDifferences, epoch: str | None) -> RebuildReport:
+def report(
+    differences: DifferenceCounts, quarantine: QuarantineDifferences, epoch: str | None
+) -> RebuildReport:
     sums = {Lane(0): LaneSums(2, "3.50", 4, "3.50", 0)}
     fewer = {Lane(0): LaneSums(1, "1.50", 2, "1.50", 0)} if differences.accounts else sums
     ends = {Lane(0): lane(4, 6)}
@@ -130,7 +132,7 @@ def report(differences: Differences, quarantine: QuarantineDifferences, epoch: s
 
 
 def test_report_of_equal_projections_has_a_line_per_lane() -> None:
-    equal = report(Differences(10), QuarantineDifferences(0, 0), None)
+    equal = report(DifferenceCounts(10), QuarantineDifferences(0, 0), None)
     assert equal.is_equal
     assert str(equal).splitlines() == [
         "lane 0, transfers before 4, balances before 6: 2 accounts, balances 3.50, 4 transfers, posted 3.50,"
@@ -140,7 +142,7 @@ def test_report_of_equal_projections_has_a_line_per_lane() -> None:
 
 
 def test_report_of_a_swap_names_the_epoch_and_the_differences() -> None:
-    differences = Differences(1)
+    differences = DifferenceCounts(1)
     differences.add(account_differences(ALICE, '{"balance": 2, "drift": 1}', '{"balance": 1, "drift": 0}'))
     swapped = report(differences, QuarantineDifferences(1, 2), "00000000000000a1")
     lines = str(swapped).splitlines()
@@ -157,6 +159,6 @@ def test_report_of_a_swap_names_the_epoch_and_the_differences() -> None:
 
 
 def test_quarantine_alone_makes_a_difference() -> None:
-    different = report(Differences(1), QuarantineDifferences(0, 1), None)
+    different = report(DifferenceCounts(1), QuarantineDifferences(0, 1), None)
     assert not different.is_equal
     assert str(different).splitlines()[-1] == "0 accounts differ. Nothing was replaced."

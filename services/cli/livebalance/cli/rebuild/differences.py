@@ -44,7 +44,7 @@ def _text(value: object) -> str | None:
 
 
 @dataclass
-class Differences:
+class DifferenceCounts:
     """Counts differences, and keeps the first `limit` of them."""
 
     limit: int

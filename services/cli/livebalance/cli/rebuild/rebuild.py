@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from livebalance.cli.errors import UserError
-from livebalance.cli.rebuild.differences import Differences, account_differences
+from livebalance.cli.rebuild.differences import DifferenceCounts, account_differences
 from livebalance.cli.rebuild.replay import Replay, Show
 from livebalance.cli.rebuild.report import RebuildReport
 from livebalance.readmodel.projector_writes import Connection
@@ -125,7 +125,7 @@ class Rebuild:
                 return last, await replacement.begin_epoch(self.live, why)
 
     async def _report(self, last: Round, epoch: Epoch | None) -> RebuildReport:
-        differences = Differences(self.limit)
+        differences = DifferenceCounts(self.limit)
         async with self.shadow.transaction(isolation="repeatable_read", readonly=True):
             live, shadow = await comparison.lane_sums(self.shadow)
             async for pair in comparison.different_accounts(self.shadow):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from livebalance.cli.rebuild.differences import Differences
+from livebalance.cli.rebuild.differences import DifferenceCounts
 from livebalance.readmodel.rebuild.rows import LaneEnd, LaneSums, QuarantineDifferences
 from livebalance.wire.identity import Epoch, Lane
 
@@ -17,7 +17,7 @@ class RebuildReport:
     lanes: Mapping[Lane, LaneEnd]
     live: Mapping[Lane, LaneSums]
     shadow: Mapping[Lane, LaneSums]
-    differences: Differences
+    differences: DifferenceCounts
     quarantine: QuarantineDifferences
     epoch: Epoch | None
 
