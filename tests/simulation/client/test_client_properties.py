@@ -13,6 +13,7 @@ from livebalance.client.channel import Channel
 from livebalance.wire.frame import ChannelRequest, DeltaFrame, Snapshot
 from livebalance.wire.identity import Epoch, Position, channel_account, channel_name
 from tests.simulation.client.properties import ClientMachine
+from tests.simulation.seed import run_machine
 
 # To shrink a failure takes longer than a test usually may.
 pytestmark = pytest.mark.timeout(900)
@@ -35,7 +36,7 @@ SEARCH = settings(
 
 
 def test_client_has_the_properties() -> None:
-    run_state_machine_as_test(ClientMachine, settings=RUN)
+    run_machine(ClientMachine, RUN)
 
 
 # --- mutants: each breaks one rule
