@@ -8,6 +8,7 @@ it starts; each account has a balance already. What a start costs without transf
 
 import argparse
 import asyncio
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from tempfile import TemporaryDirectory
 import psutil
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.schema.file_registry import TRANSFER_ID
@@ -50,9 +52,12 @@ async def wait_until_recorded(kafka: str, topics: Topics, offset: int) -> None:
     try:
         async with asyncio.timeout(_LIMIT_SECONDS):
             while True:
-                offsets = await admin.list_consumer_group_offsets(group)
-                if at in offsets and offsets[at].offset >= offset:
-                    return
+                with contextlib.suppress(
+                    GroupCoordinatorNotAvailableError
+                ):  # before the first recorder joins
+                    offsets = await admin.list_consumer_group_offsets(group)
+                    if at in offsets and offsets[at].offset >= offset:
+                        return
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
