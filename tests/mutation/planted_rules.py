@@ -1,16 +1,14 @@
-"""Planted mutants of rules that live in shells: the order of their steps, and what they drop."""
+"""Planted mutants of rules that live in shells: what they publish after a fault, and what they drop.
+
+The order of commit and publish has its mutant in tests/acceptance/end_to_end/projector_mutants.py.
+"""
 
 from typing import Any
-
-import pytest
 
 from livebalance.gateway.live.outbox import Outbox
 from livebalance.projector import projector
 from livebalance.projector.fold.lane import OwnedLane
-from livebalance.projector.postgres.store import Store
-from livebalance.projector.redis.messages import Message, MessageEncoder
-from livebalance.projector.redis.publisher import Publisher
-from livebalance.readmodel.rows import BatchRows, LaneMove
+from livebalance.readmodel.rows import LaneMove
 from tests.mutation.planted import Planted, attribute
 
 _REVOKED = "tests/unit/gateway/test_revoked_data.py::"
@@ -27,39 +25,11 @@ def was_committed_by_anybody(move: LaneMove, lane: OwnedLane | None) -> bool:
     )
 
 
-def publish_first(patch: pytest.MonkeyPatch) -> None:
-    write, encode_deltas, start = Store.write, MessageEncoder.deltas, Publisher.start
-    publishers: list[Publisher] = []
-    messages: list[Message] = []
-
-    def noting_start(self: Publisher) -> None:
-        publishers.append(self)
-        start(self)
-
-    def noting_deltas(self: MessageEncoder, *arguments: Any) -> list[Message]:
-        messages[:] = encode_deltas(self, *arguments)
-        return messages.copy()
-
-    async def publishing_write(self: Store, batch: BatchRows) -> None:
-        await publishers[0].publish(messages)
-        await write(self, batch)
-
-    patch.setattr(Publisher, "start", noting_start)
-    patch.setattr(MessageEncoder, "deltas", noting_deltas)
-    patch.setattr(Store, "write", publishing_write)
-
-
 def keep_data(self: Outbox, *_: Any) -> None:
     pass
 
 
 RULES = (
-    Planted(
-        "a batch is published after its commit",
-        _IN_DOUBT,
-        publish_first,
-        "^AssertionError: assert 4 == 3",
-    ),
     Planted(
         "a batch in doubt is published by the owner that committed it",
         _IN_DOUBT,

@@ -29,10 +29,13 @@ FULL = Account(
     transfers_offset=Offset(13),
     balances_offset=Offset(14),
     recorded_at=Millis(15),
+    half_applied_since=Millis(10),
+    erased_offset=Offset(6),
 )
 ROW = BalanceRow(
     AccountId("a"), Revision(8), Revision(9), Lane(3), "12.50", 2, "EUR", 4, TransferId("t"), "c", "10.00",
     "3.00", 5, "0.50", "0.00", Millis(11), Millis(12), "why", Offset(13), Offset(14), Millis(15), Revision(7),
+    half_applied_since=Millis(10), erased_offset=Offset(6),
 )  # fmt: skip
 EMPTY = Account(AccountId("a"), Lane(3), Revision(2))
 
@@ -87,6 +90,31 @@ def test_records_count_transfers_and_keep_their_offsets() -> None:
     assert account.unverified_since == 5
 
 
+def test_account_is_half_applied_since_the_first_transfer_that_its_balance_lacks() -> None:
+    account, since = Account(AccountId("a"), Lane(3)), []
+    opened = Balance(account.id, "c", TransferId(""), Money(0, 0), 0)
+    account.apply_balance(opened, Money(0, 0), Offset(1), Millis(1))
+    since.append(account.half_applied_since)
+    for at in (2, 3):
+        transfer = Transfer(TransferId(f"t{at}"), account.id, Money(1, 0), 0)
+        account.apply_transfer(transfer, Offset(at), Millis(at))
+        since.append(account.half_applied_since)
+    for version, at in ((1, 4), (2, 5)):  # the first balance still lacks the second transfer
+        newer = Balance(account.id, "c", TransferId(f"t{version + 1}"), Money(version, 0), version)
+        account.apply_balance(newer, Money(version, 0), Offset(at), Millis(at))
+        since.append(account.half_applied_since)
+    assert since == [None, 2, 2, 4, None]
+
+
+def test_account_without_a_balance_is_half_applied_since_its_first_transfer() -> None:
+    account = Account(AccountId("a"), Lane(3))
+    for at in (7, 8):
+        account.apply_transfer(
+            Transfer(TransferId(f"t{at}"), account.id, Money(0, 0), 0), Offset(at), Millis(at)
+        )
+    assert account.half_applied_since == 7
+
+
 def test_transfers_before_the_first_balance_do_not_wait() -> None:
     account = Account(AccountId("a"), Lane(3))
     account.apply_transfer(Transfer(TransferId("t"), account.id, Money(1, 0), 0), Offset(1), Millis(1))
@@ -103,7 +131,7 @@ def test_balance_that_waits_keeps_the_time_since_when() -> None:
 
 def test_erased_account_keeps_identity_revision_and_offsets() -> None:
     account = FULL.clone()
-    account.erase(Offset(40), Millis(16))
+    account.erase(Offset(40), Millis(16), Offset(17))
     expected = Account(
         FULL.id,
         FULL.lane,
@@ -111,6 +139,7 @@ def test_erased_account_keeps_identity_revision_and_offsets() -> None:
         transfers_offset=FULL.transfers_offset,
         balances_offset=Offset(40),
         recorded_at=Millis(16),
+        erased_offset=Offset(17),
     )
     assert account == expected
 

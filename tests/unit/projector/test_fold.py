@@ -172,6 +172,7 @@ def test_every_stale_balance_is_counted() -> None:
 def test_erasure_has_its_offset_and_its_revision() -> None:
     change = fold_records(balance(0, "", 9), Erasure(A))[0].changes[A]
     assert (change.erased_revision, change.account.balances_offset) == (2, 1)
+    assert change.account.erased_offset == 0  # no transfer of the lane was read
 
 
 def test_rows_of_a_batch_are_those_of_its_changes() -> None:
