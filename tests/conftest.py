@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 # A developer's run is quick, and CI searches further. `pytest --hypothesis-profile=ci` selects CI's profile.
 # Hypothesis' own profile for CI repeats the same examples in each run. Here each run has others, and a
 # failure prints what repeats it: the seed (`--hypothesis-seed`) and a blob (`@reproduce_failure`).
-settings.register_profile("default", max_examples=25, deadline=None)
+settings.register_profile("default", max_examples=25, deadline=None, print_blob=True)
 settings.register_profile(
     "ci", settings.get_profile("ci"), max_examples=100, derandomize=False, print_blob=True
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+_SHRINKING_SECONDS = 600  # Hypothesis shrinks for up to 300 s: the time-out must not hide what it finds
 
 _serial = itertools.count(1)
 
@@ -40,6 +42,14 @@ MakeTopics = Callable[..., Awaitable["Topics"]]
 
 def _unique(name: str) -> str:
     return f"{name}-{os.getpid()}-{next(_serial)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives tests of properties the time to shrink a failure."""
+    for item in items:
+        function = getattr(item, "obj", None)
+        if getattr(function, "is_hypothesis_test", False) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_SHRINKING_SECONDS))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import CloseCode, encode_reason
 from livebalance.wire.delta import DeltaParts, make_delta
 from livebalance.wire.frame import Limits, Status
-from livebalance.wire.identity import AccountId, Lane, Position, Revision
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 from tests.contract.dialogue import Dialogue, Frame, Step, dialogues
@@ -225,7 +225,13 @@ class Gateway:
         stored = self._stored[account]
         revision, transfers = stored["revision"], convert(stored["transfers"], list[TransferView])
         wanted, limit, continues = transfers[::-1], SNAPSHOT_TRANSFERS, False
-        if after and after.epoch == stored["epoch"] and 0 <= revision - after.revision <= RESUME_MAX:
+        erased = Revision(stored.get("erased_revision", INITIAL_REVISION))
+        if (
+            after
+            and after.epoch == stored["epoch"]
+            and erased <= after.revision <= revision
+            and revision - after.revision <= RESUME_MAX
+        ):
             wanted = [transfer for transfer in transfers if transfer.revision > after.revision]
             limit, continues = PAGE_TRANSFERS, True
         return AccountState(
@@ -239,6 +245,7 @@ class Gateway:
             continues=continues,
             more=len(wanted) > limit,
             erased=stored.get("erased", False),
+            erased_revision=erased,
         )
 
 

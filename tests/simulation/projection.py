@@ -1,6 +1,7 @@
 """A model of the projection: what Postgres has of some accounts, and every state that it ever had."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -13,7 +14,12 @@ SNAPSHOT_TRANSFERS = 3  # so few that a snapshot in place of deltas leaves trans
 PAGE_TRANSFERS = 2
 RECOVERY_MAX_REVISIONS = 12
 
-Change = TransferView | BalanceView
+
+class Erasure(NamedTuple):
+    """A change that erases an account."""
+
+
+Change = TransferView | BalanceView | Erasure
 
 
 @dataclass
@@ -26,12 +32,24 @@ class AccountHistory:
     def revision(self) -> Revision:
         return Revision(len(self.changes))
 
+    def erased_revision(self, upto: int | None = None) -> Revision:
+        """Returns the revision of the last erasure up to a revision; 0: there was none."""
+        erasures = [n for n, change in enumerate(self.changes[:upto], 1) if isinstance(change, Erasure)]
+        return Revision(erasures[-1] if erasures else 0)
+
     def transfers(self, after: int = 0, upto: int | None = None) -> list[TransferView]:
-        return [change for change in self.changes[after:upto] if isinstance(change, TransferView)]
+        """Returns the transfers above a revision that are not erased at another."""
+        start = max(after, self.erased_revision(upto))
+        return [change for change in self.changes[start:upto] if isinstance(change, TransferView)]
+
+    def balances(self, upto: int | None = None) -> list[BalanceView]:
+        """Returns the balances since the last erasure up to a revision."""
+        changes = self.changes[self.erased_revision(upto) : upto]
+        return [change for change in changes if isinstance(change, BalanceView)]
 
     def balance(self, upto: int | None = None) -> BalanceView | None:
-        changes = reversed(self.changes[:upto])
-        return next((change for change in changes if isinstance(change, BalanceView)), None)
+        balances = self.balances(upto)
+        return balances[-1] if balances else None
 
     def add_transfer(self, name: str, amount: int) -> None:
         total = int(self.transfers()[-1].total) if self.transfers() else 0
@@ -48,7 +66,7 @@ class AccountHistory:
 
     def add_balance(self) -> None:
         """Adds the balance after the next transfer that has none yet; the first balance opens the account."""
-        balances = sum(isinstance(change, BalanceView) for change in self.changes)
+        balances = len(self.balances())
         transfers = self.transfers()
         transfer = transfers[balances - 1] if 0 < balances <= len(transfers) else None
         if balances and not transfer:
@@ -67,6 +85,7 @@ class Projection:
         self.epochs: list[dict[AccountId, AccountHistory]] = [
             {account: AccountHistory() for account in accounts}
         ]
+        self._lost: dict[tuple[Epoch, AccountId], AccountHistory] = {}  # with the changes that were lost
         self._transfers = 0
 
     @property
@@ -76,9 +95,24 @@ class Projection:
     def current(self, account: AccountId) -> AccountHistory:
         return self.epochs[-1][account]
 
-    def at(self, position: Position) -> dict[AccountId, AccountHistory]:
-        """The histories of the position's epoch."""
-        return self.epochs[int(position.epoch, 16) - 1]
+    def at(self, position: Position, account: AccountId) -> AccountHistory:
+        """The history of an account in the position's epoch, with what was lost."""
+        history = self.epochs[int(position.epoch, 16) - 1][account]
+        return self._lost.get((position.epoch, account), history)
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether commits of this epoch were lost. No other commit follows before the next epoch."""
+        return any(epoch == self.epoch for epoch, _ in self._lost)
+
+    def lose(self, account: AccountId, count: int) -> None:
+        """Goes back within the epoch: loses the last commits of an account."""
+        history = self.current(account)
+        self._lost[self.epoch, account] = history
+        self.epochs[-1][account] = AccountHistory(history.changes[: max(0, history.revision - count)])
+
+    def erase(self, account: AccountId) -> None:
+        self.current(account).changes.append(Erasure())
 
     def change(self, account: AccountId, is_transfer: bool, amount: int) -> None:
         history = self.current(account)
@@ -106,7 +140,7 @@ class Projection:
             return [self.snapshot(account, "subscribed")]
         if position.epoch != self.epoch:
             return [self.snapshot(account, "epoch")]
-        if position.revision > revision:
+        if position.revision > revision or position.revision < self.current(account).erased_revision():
             return [self.snapshot(account, "ahead")]
         if revision - position.revision > RECOVERY_MAX_REVISIONS:
             return [self.snapshot(account, "too_far", Gap(position.revision, revision))]

@@ -47,7 +47,7 @@ def test_pods_run_the_image_the_user_and_the_commands_of_the_dockerfile() -> Non
 @EACH_VALUE_SET
 def test_pods_are_restricted(name: str) -> None:
     """Pods satisfy the level `restricted` of Pod Security, and their root file system is read-only."""
-    allowed_volumes = {"emptyDir", "projected", "secret", "configMap"}
+    allowed_volumes = {"emptyDir", "projected", "secret", "configMap", "persistentVolumeClaim"}
     for pod in pod_templates(helm.render_documents(name)).values():
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False

@@ -269,6 +269,9 @@ class FakeProjector:
         async with self._sql.transaction():
             await self._sql.execute("delete from transfer where account_id = $1", account)
             await self._write_balance(new)
+            await self._sql.execute(
+                "update balance set erased_revision = revision where account_id = $1", account
+            )
         parts = DeltaParts(
             self.epoch, Revision(old.revision), Revision(new.revision), self.as_of, b"null", b""
         )

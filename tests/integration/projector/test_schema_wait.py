@@ -2,7 +2,7 @@
 
 import pytest
 
-from livebalance.projector import waiting_lanes
+from livebalance.runtime.schema import waiting_lanes
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.avro import SchemaId
 from tests.integration.projector.pipeline import Pipeline, balance, transfer

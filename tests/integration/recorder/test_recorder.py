@@ -12,7 +12,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from livebalance.recorder.__main__ import check_topics
-from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.restore import Restore
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
@@ -106,9 +105,9 @@ async def test_recorder_waits_for_an_opening_that_is_not_committed(
     opening = Balance(AccountId("a"), "late", TransferId(""), Money(500, 2), 0)
     reading, read_all_balances = asyncio.Event(), Restore.read_all_balances
 
-    async def watched_read(restore: Restore, ledger: Ledger) -> None:
+    async def watched_read(restore: Restore) -> None:
         reading.set()
-        await read_all_balances(restore, ledger)
+        await read_all_balances(restore)
 
     async with open_transaction(kafka, topics) as opener, running_recorder(settings(kafka, topics, database)):
         await send_transfers(kafka, topics, [transfer("t-0", "z", 1)])

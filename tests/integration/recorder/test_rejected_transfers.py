@@ -125,10 +125,13 @@ async def test_too_many_rejected_transfers_halt_until_an_operator_lets_the_parti
             await send_value(kafka, topics, b"bad")
         await send_transfers(kafka, topics, [transfer("t-1", "a", 1)], partition=0)
         await wait_until_halted(database, {0: TOO_MANY})
-        shown = await wait_for_metrics(
-            url, lambda scrape: scrape.sum("livebalance_recorder_partitions", state="halted") == 1
+        await wait_for_metrics(
+            url,
+            lambda scrape: (
+                scrape.sum("livebalance_recorder_partitions", state="halted") == 1
+                and scrape.sum("livebalance_recorder_partitions", state="running") == 2
+            ),
         )
-        assert shown.sum("livebalance_recorder_partitions", state="running") == 2
         answer = await http.get("/readyz")
         assert (answer.status_code, answer.text) == (503, f"partition 0 is halted: {TOO_MANY}\n")
         assert (await http.get("/readyz?exclude=halted")).status_code == 200

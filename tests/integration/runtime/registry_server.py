@@ -25,6 +25,7 @@ class RegistryServer:
     requests: list[str] = field(default_factory=list)  # method and path
     users: set[str] = field(default_factory=set)  # user:password
     status: int = 0  # of every answer, unless 0
+    answers: asyncio.Event | None = None  # before it is set, requests for schemas wait
 
     @property
     def url(self) -> str:
@@ -40,6 +41,8 @@ class RegistryServer:
         return id_
 
     async def schema(self, request: Request) -> JSONResponse:
+        if self.answers:
+            await self.answers.wait()
         if error := self._log(request):
             return error
         await asyncio.sleep(0)  # other requests may arrive meanwhile

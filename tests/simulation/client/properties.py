@@ -106,7 +106,7 @@ class ClientMachine(RuleBasedStateMachine):
         for account in ACCOUNTS:
             shown = self.world.shown(account)
             if shown:
-                history = self.projection.at(shown.position)[account]
+                history = self.projection.at(shown.position, account)
                 transfers = history.transfers(upto=shown.position.revision)
                 assert list(shown.transfers) == transfers[len(transfers) - len(shown.transfers) :]
                 assert shown.balance is None or shown.balance in history.changes[: shown.position.revision]

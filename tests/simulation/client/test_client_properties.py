@@ -14,6 +14,7 @@ from livebalance.wire.frame import ChannelRequest, DeltaFrame, Snapshot
 from livebalance.wire.identity import Epoch, Position, channel_account, channel_name
 from tests.mutation.conviction import convicted_by
 from tests.simulation.client.properties import ClientMachine
+from tests.simulation.seed import run_machine
 
 # To shrink a failure takes longer than a test usually may.
 pytestmark = pytest.mark.timeout(900)
@@ -36,7 +37,7 @@ SEARCH = settings(
 
 
 def test_client_has_the_properties() -> None:
-    run_state_machine_as_test(ClientMachine, settings=RUN)
+    run_machine(ClientMachine, RUN)
 
 
 # --- mutants: each breaks one rule

@@ -14,10 +14,10 @@ from livebalance.wire.frame import (
     Unsubscribed,
     decode_server_frame,
 )
-from livebalance.wire.identity import AccountId, Epoch, Position, channel_account
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision, channel_account
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView
-from tests.simulation.projection import RECOVERY_MAX_REVISIONS
+from tests.simulation.projection import RECOVERY_MAX_REVISIONS, Projection
 
 
 @dataclass
@@ -29,9 +29,10 @@ class Screen:
     balance: BalanceView | None = None
     request: int | None = None  # without an `ok` yet: frames before the `ok` belong to an earlier request
 
-    def apply(self, frame: Snapshot | DeltaFrame) -> None:
+    def apply(self, frame: Snapshot | DeltaFrame, erased_revision: Revision) -> None:
+        """Applies a frame, at whose revision the last erasure was at `erased_revision`."""
         if isinstance(frame, Snapshot):
-            self._check_reason(frame)
+            self._check_reason(frame, erased_revision)
             self.transfers, self.balance = frame.transfers[::-1], frame.balance
             self.position = Position(Epoch(frame.epoch), frame.revision)
             return
@@ -42,7 +43,7 @@ class Screen:
             self.balance = frame.balance
         self.position = Position(Epoch(frame.epoch), frame.to)
 
-    def _check_reason(self, frame: Snapshot) -> None:
+    def _check_reason(self, frame: Snapshot, erased_revision: Revision) -> None:
         """Checks that the snapshot's reason is true. Only for some reasons may transfers be left out."""
         if frame.reason == "subscribed":
             assert self.position is None
@@ -53,17 +54,20 @@ class Screen:
             assert frame.gap
             assert self.position == Position(Epoch(frame.epoch), frame.gap.from_)
             assert frame.gap.to == frame.revision > frame.gap.from_ + RECOVERY_MAX_REVISIONS
+            assert frame.gap.from_ >= erased_revision
         else:
             assert self.position is not None
-            assert self.position.revision > frame.revision
+            assert self.position.revision > frame.revision or self.position.revision < erased_revision
 
 
 class Client:
     """One connection. `wire` holds the texts that its transport took and the client has not read yet."""
 
-    def __init__(self, session: Session, subject: str) -> None:
+    def __init__(self, session: Session, subject: str, projection: Projection, expires_at: float) -> None:
         self.session = session
+        self.projection = projection
         self.subject = subject
+        self.expires_at = expires_at  # seconds
         self.revoked: set[AccountId] = set()
         self.wire: deque[bytes] = deque()
         self.screens: dict[AccountId, Screen] = {}
@@ -87,9 +91,12 @@ class Client:
             for screen in self.screens.values():
                 screen.request = None if screen.request == frame.id else screen.request
         elif isinstance(frame, Snapshot | DeltaFrame):
-            shown = self.screens.get(channel_account(frame.channel))
+            account = channel_account(frame.channel)
+            shown = self.screens.get(account)
             if shown and shown.request is None:
-                shown.apply(frame)
+                position = Position(Epoch(frame.epoch), _revision(frame))
+                history = self.projection.at(position, account)
+                shown.apply(frame, history.erased_revision(position.revision))
         elif isinstance(frame, Heartbeat) and frame.as_of:
             positions = {
                 account: screen.position for account, screen in self.screens.items() if screen.request is None
@@ -101,9 +108,15 @@ class Client:
             assert frame.temporary or (frame.code == "no_access" and account in self.revoked)
             self.screens.pop(account, None)
         elif isinstance(frame, Unsubscribed):
-            assert frame.code == "revoked"
-            self.screens.pop(channel_account(frame.channel), None)
+            account = channel_account(frame.channel)
+            shown = self.screens.get(account)
+            if frame.code == "revoked" or (shown and shown.request is None):
+                self.screens.pop(account, None)
         return True
+
+
+def _revision(frame: Snapshot | DeltaFrame) -> Revision:
+    return frame.revision if isinstance(frame, Snapshot) else frame.to
 
 
 def _millis(text: str) -> Millis:

@@ -52,8 +52,14 @@ class Lossless(RuleBasedStateMachine):
 
     # --- the pipeline
 
+    @property
+    def can_commit(self) -> bool:
+        return self.world.halted_at is None and not self.projection.has_lost
+
     @rule(account=accounts, transfers=batches, header_only=st.sampled_from([False, False, False, True]))
     def change(self, account: AccountId, transfers: list[bool], header_only: bool) -> None:
+        if not self.can_commit:
+            return
         self.world.change(account, transfers, header_only)
 
     @rule()
@@ -62,7 +68,8 @@ class Lossless(RuleBasedStateMachine):
 
     @rule(account=accounts, transfers=batches)
     def change_and_publish(self, account: AccountId, transfers: list[bool]) -> None:
-        self.world.change(account, transfers, False)
+        if self.can_commit:
+            self.world.change(account, transfers, False)
         while self.world.unpublished:
             self.world.publish()
         self.world.deliver(len(self.world.incoming))
@@ -133,12 +140,7 @@ class Lossless(RuleBasedStateMachine):
     @rule(number=clients)
     def reconnect(self, number: int) -> None:
         """Loses what is under way to the client, which then resumes from the positions that it shows."""
-        old = self.client(number)
-        self.world.disconnect(old)
-        new = self.world.connect()
-        for account, screen in old.screens.items():
-            new.screens[account] = screen
-            self.world.subscribe(new, account, screen.position)
+        self.world.reconnect(self.client(number))
 
     @rule(number=clients, account=accounts, ahead=st.integers(1, 3))
     def resume_ahead_of_postgres(self, number: int, account: AccountId, ahead: int) -> None:
@@ -159,13 +161,13 @@ class Lossless(RuleBasedStateMachine):
             for account, screen in client.screens.items():
                 position = screen.position
                 if position and screen.request is None and self.existed(account, position):
-                    history = self.projection.at(position)[account]
+                    history = self.projection.at(position, account)
                     transfers = history.transfers(upto=position.revision)
                     assert screen.transfers == transfers[len(transfers) - len(screen.transfers) :]
-                    assert screen.balance is None or screen.balance in history.changes[: position.revision]
+                    assert screen.balance is None or screen.balance in history.balances(position.revision)
 
     def existed(self, account: AccountId, position: Position) -> bool:
-        return position.revision <= self.projection.at(position)[account].revision
+        return position.revision <= self.projection.at(position, account).revision
 
     @invariant()
     def heartbeats_claim_no_more_than_was_sent(self) -> None:
@@ -235,8 +237,30 @@ class Faulty(Lossless):
         return position.epoch != UNKNOWN_EPOCH and super().existed(account, position)
 
 
+class LosingCommits(Faulty):
+    """Accounts are erased, a lane halts, and Postgres loses commits before the epoch changes."""
+
+    @rule(account=accounts)
+    def erase(self, account: AccountId) -> None:
+        if self.projection.current(account).revision and self.can_commit:
+            self.world.erase(account)
+
+    @rule(halted=st.booleans())
+    def halt(self, halted: bool) -> None:
+        self.world.halt(halted=halted)
+
+    @rule(account=accounts, count=st.integers(1, 4))
+    def lose_commits(self, account: AccountId, count: int) -> None:
+        if not self.projection.has_lost:
+            self.world.lose(account, count)
+
+
 class Revoking(Faulty):
-    """Rights are revoked, besides. The world checks each frame that it writes."""
+    """Rights are revoked, and tokens expire, besides. The world checks each frame that it writes."""
+
+    @rule(number=clients, seconds=st.sampled_from([0.5, 3.0, 70.0]))
+    def reconnect_with_a_token_that_expires(self, number: int, seconds: float) -> None:
+        self.world.reconnect(self.client(number), seconds)
 
     @rule(number=clients, account=accounts)
     def revoke(self, number: int, account: AccountId) -> None:

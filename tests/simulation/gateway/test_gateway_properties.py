@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
 from livebalance.gateway.live import channel, hub, outbox, recovery, session, sessions, subscribers
-from livebalance.gateway.live.channel import Channel
+from livebalance.gateway.live.channel import Channel, StoredPosition
 from livebalance.gateway.live.history import History
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.outbox import Frame, Outbox
@@ -16,10 +16,12 @@ from livebalance.gateway.live.recovery import Recovery
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
-from livebalance.wire.identity import AccountId, Position
+from livebalance.wire.frame import SnapshotReason
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Position
 from livebalance.wire.timestamp import Millis
 from tests.mutation.conviction import convicted_by
-from tests.simulation.gateway.properties import Faulty, Lossless, Revoking
+from tests.simulation.gateway.properties import Faulty, LosingCommits, Lossless, Revoking
+from tests.simulation.seed import run_machine
 
 # To shrink a failure takes longer than a test usually may.
 pytestmark = pytest.mark.timeout(900)
@@ -50,21 +52,25 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gateway_with_faults_and_audits_has_the_properties() -> None:
-    run_state_machine_as_test(Faulty, settings=RUN)
+    run_machine(Faulty, RUN)
 
 
 def test_gateway_without_loss_has_the_properties_without_audits() -> None:
-    run_state_machine_as_test(Lossless, settings=RUN)
+    run_machine(Lossless, RUN)
+
+
+def test_gateway_with_erasures_and_lost_commits_has_the_properties() -> None:
+    run_machine(LosingCommits, RUN)
 
 
 def test_gateway_with_revocations_has_the_properties() -> None:
-    run_state_machine_as_test(Revoking, settings=RUN)
+    run_machine(Revoking, RUN)
 
 
 # --- mutants: each breaks one rule
 
 BEGIN_READ, MOVE_TO, RECOVER, POP = Channel.begin_read, Channel._move_to, recovery.recover, Outbox.pop
-CHAIN = History.chain
+CHAIN, REASON = History.chain, recovery._reason
 
 
 def read_before_the_acknowledgement(self: Channel) -> Any:
@@ -144,6 +150,14 @@ def unsubscribe_and_keep_what_waits(self: Hub, session: Session, account: Accoun
         self._remove_if_empty(subscription.subscribers)
 
 
+def keep_what_was_erased(position: Position | None, state: AccountState) -> SnapshotReason:
+    return REASON(position, state._replace(erased_revision=INITIAL_REVISION))
+
+
+def expect_what_was_lost(self: Channel, asked: Position, stored: StoredPosition) -> None:
+    self.expect(stored)
+
+
 def do_nothing(*_: Any) -> bool:
     return False
 
@@ -208,6 +222,20 @@ MUTANTS: dict[str, tuple[object, str, object, type[Lossless], str]] = {
         chain_in_spite_of_a_dropped_frame,
         Lossless,
         NAMED_GAP,
+    ),
+    "a state from before an erasure is replaced": (
+        recovery,
+        "_reason",
+        keep_what_was_erased,
+        LosingCommits,
+        CURRENT,
+    ),
+    "an audit behind its question is a gap": (
+        Channel,
+        "on_audit",
+        expect_what_was_lost,
+        LosingCommits,
+        CURRENT,
     ),
     "revoked accounts are unsubscribed": (Sessions, "_unsubscribe_hidden", do_nothing, Revoking, RIGHTS),
     "an unsubscribed account's frames are dropped": (

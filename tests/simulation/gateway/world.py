@@ -1,5 +1,6 @@
 """A simulated world of the gateway's pure core: Redis, Postgres, clients and time. A test takes each step."""
 
+import math
 from collections import deque
 
 from livebalance.gateway.auth.revocations import Revocations
@@ -10,6 +11,7 @@ from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.revocations import Revocation
+from livebalance.wire.close import CloseCode
 from livebalance.wire.delta import Delta, DeltaParts, make_delta
 from livebalance.wire.frame import (
     ChannelRequest,
@@ -30,8 +32,18 @@ from tests.simulation.projection import (
     SNAPSHOT_TRANSFERS,
     Projection,
 )
+from tests.simulation.reads import (
+    ReadLimits,
+    StoredAccount,
+    StoredProjection,
+    StoredTransfer,
+    account_state,
+    audit_finding,
+)
 
 QUIET_ROUNDS = 3  # of a second each: time for an audit, the wait after it, and a read
+EXPIRY_SECONDS = 1.5  # within which a connection is closed after its token has expired
+HEAL_SECONDS = 15  # after the faults have ended, within which everything is up to date
 START = 1_795_000_000_000
 CLIENT_QUEUE_BYTES = 1100  # room for one or two frames, or for four transfers in one frame
 HISTORY_BYTES = 2500  # so few that frames inside a chain are dropped
@@ -46,6 +58,7 @@ CONFIG = SessionConfig(
     max_connections_per_user=99,
 )
 LANE = Lane(0)
+LIMITS = ReadLimits(RECOVERY_MAX_REVISIONS, PAGE_TRANSFERS, SNAPSHOT_TRANSFERS)
 NEVER = Millis(START * 2)
 
 States = dict[Position | None, AccountState]
@@ -60,6 +73,7 @@ class World:
         self.sessions = Sessions(CONFIG, Revocations(), self.hub)
         self.now = 0.0
         self.wall = Millis(START)
+        self.halted_at: Millis | None = None  # on the wall clock; None: the lane is not halted
         self.clients: list[Client] = []
         self._users = 0
         # Commits of each account: the time, and the position since then.
@@ -85,6 +99,29 @@ class World:
         self._commit(account)
         if self.projection.current(account).revision > before:
             self.unpublished.append((account, self._delta(account, before, header_only)))
+
+    def erase(self, account: AccountId) -> None:
+        before = self.projection.current(account).revision
+        self.projection.erase(account)
+        self._commit(account)
+        parts = DeltaParts(
+            self.projection.epoch, before, Revision(before + 1), self.wall, balance_json(None), b""
+        )
+        self.unpublished.append((account, make_delta(account, LANE, parts, gone=True)))
+
+    def lose(self, account: AccountId, count: int) -> None:
+        """Postgres goes back within the epoch. What was lost may have been published, or is yet to be."""
+        self.projection.lose(account, count)
+        current = self.projection.current(account).revision
+        self.commits[account] = [
+            commit
+            for commit in self.commits[account]
+            if commit[1].epoch != self.projection.epoch or commit[1].revision <= current
+        ]
+
+    def halt(self, *, halted: bool) -> None:
+        """Halts the lane: it is complete as of now until it continues."""
+        self.halted_at = self.wall if halted else None
 
     def rebuild(self) -> None:
         self.projection.rebuild()
@@ -176,10 +213,7 @@ class World:
         if self.audit and self.audit[1] is None:
             positions = self.audit[0]
             revisions = {account: self.projection.current(account).revision for account in positions}
-            differing = {
-                a: revision for a, revision in revisions.items() if revision != positions[a].revision
-            }
-            finding = AuditFinding(self.projection.epoch, 1, {LANE: LaneProgress(self.wall, None)}, differing)
+            finding = audit_finding(self._stored, revisions, positions)
             self.audit = positions, finding
 
     def end_audit(self) -> None:
@@ -189,43 +223,47 @@ class World:
             self.audit = None
             self.perform()
 
+    @property
+    def _stored(self) -> StoredProjection:
+        lane = LaneProgress(self.halted_at or self.wall, "why" if self.halted_at else None)
+        return StoredProjection(self.projection.epoch, 1, {LANE: lane})
+
     def _state(self, account: AccountId, position: Position | None) -> AccountState:
         history = self.projection.current(account)
-        behind = history.revision - position.revision if position else -1
-        continues = (
-            position is not None
-            and position.epoch == self.projection.epoch
-            and 0 <= behind <= RECOVERY_MAX_REVISIONS
+        stored = StoredAccount(
+            history.revision,
+            LANE if history.revision else None,
+            self.wall,
+            history.balance(),
+            [StoredTransfer(view, self.wall) for view in history.transfers()],
+            history.erased_revision(),
         )
-        limit = PAGE_TRANSFERS if continues else SNAPSHOT_TRANSFERS
-        transfers = history.transfers(position.revision if continues and position else 0)
-        if not continues:
-            transfers = transfers[::-1]
-        return AccountState(
-            epoch=self.projection.epoch,
-            revision=history.revision,
-            lane=LANE if history.revision else None,
-            as_of=self.wall,
-            recorded_at=self.wall,
-            balance=history.balance(),
-            transfers=transfers[:limit],
-            continues=continues,
-            more=len(transfers) > limit,
-            erased=False,
-        )
+        return account_state(self._stored, stored, position, LIMITS)
 
     # --- clients
 
-    def connect(self) -> Client:
+    def connect(self, seconds: float = math.inf) -> Client:
+        """Connects a client whose token expires after `seconds`."""
         self._users += 1
         subject = f"user-{self._users}"
         session = self.sessions.connect(f"s{len(self.clients)}", "address", self.now)
-        rights = Rights(subject, "login", EVERYTHING, START // 1000, NEVER)
+        expires = NEVER if seconds == math.inf else Millis(self.wall + int(seconds * 1000))
+        rights = Rights(subject, "login", EVERYTHING, START // 1000, expires)
         self.sessions.authorize(session, None, rights, self.now, self.wall)
-        client = Client(session, subject)
+        client = Client(session, subject, self.projection, self.now + seconds)
         self.clients.append(client)
         self.perform()
         return client
+
+    def reconnect(self, client: Client, seconds: float = math.inf) -> None:
+        """Loses what is under way to a client, which then resumes from the positions that it shows."""
+        index = self.clients.index(client)
+        self.disconnect(client)
+        again = self.connect(seconds)
+        self.clients.insert(index, self.clients.pop())
+        for account, screen in client.screens.items():
+            again.screens[account] = screen
+            self.subscribe(again, account, screen.position)
 
     def disconnect(self, client: Client) -> None:
         self.clients.remove(client)
@@ -273,6 +311,9 @@ class World:
         self.hub.tick(self.now)
         self.sessions.tick(self.now, self.wall)
         self.perform()
+        assert all(client.expires_at > self.now - EXPIRY_SECONDS for client in self.clients), (
+            "a token outlived its time"
+        )
 
     def perform(self) -> None:
         effects = self.hub.drain_effects()
@@ -282,7 +323,11 @@ class World:
         for client in self.clients:
             if client.session in effects.sessions_to_flush and client.session.outbox.writable:
                 self._flush(client)
-        assert not effects.disconnects
+        for session, disconnect in effects.disconnects:
+            (expired,) = [client for client in self.clients if client.session is session]
+            assert disconnect.code is CloseCode.TOKEN_EXPIRED
+            assert self.now >= expired.expires_at
+            self.reconnect(expired)
 
     def _flush(self, client: Client) -> None:
         outbox = client.session.outbox
@@ -301,26 +346,33 @@ class World:
         """Ends the faults: all that is under way arrives, in order, until nothing happens any more."""
         for client in self.clients:
             self.set_writable(client, True)
+            if client.interval > 1:  # it asked to be up to date more rarely than the bound demands
+                self.set_rate(client, 1.0)
+        self.halted_at = None
         quiet = 0
-        for _ in range(100):
+        for _ in range(HEAL_SECONDS):
             busy = self._finish_everything()
             if audits:
                 self.begin_audit()
                 self.run_audit()
                 self.end_audit()
             self.tick(1.0)
-            quiet = 0 if busy or self.reads or self.sessions.due else quiet + 1
+            quiet = 0 if busy or self._is_busy or self.sessions.due else quiet + 1
             if quiet == QUIET_ROUNDS:
                 break
         else:
-            raise AssertionError("the world does not settle")
+            raise AssertionError(f"the world does not settle within {HEAL_SECONDS} s")
         for client in self.clients:
             while client.read():
                 pass
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.unpublished or self.commands or self.incoming or self.reads or self.answers)
+
     def _finish_everything(self) -> bool:
         """Delivers all that is under way. Returns whether there was anything."""
-        busy = bool(self.unpublished or self.commands or self.incoming or self.reads or self.answers)
+        busy = self._is_busy
         while self.unpublished:
             self.publish()
         while self.commands:

@@ -5,7 +5,7 @@ import secrets
 import time
 
 from tests.simulation.world.schedule import make_schedule, run_schedule
-from tests.simulation.world.search import describe, first_failure
+from tests.simulation.world.search import describe, failures
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
         return 0
     print(f"seeds {first} to {first + options.seeds - 1}", flush=True)
     started = time.process_time()
-    if failure := first_failure(range(first, first + options.seeds)):
+    if failure := next(failures(range(first, first + options.seeds)), None):
         print(describe(failure))
         return 1
     seconds = time.process_time() - started

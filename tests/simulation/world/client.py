@@ -23,7 +23,10 @@ JITTER = 0.1  # small, so that a world heals within its bound
 
 
 class Client(Process):
-    """Follows every account, and follows an account again that was erased."""
+    """Follows every account, and follows an account again that was erased.
+
+    `hidden` are the accounts that it lost the right to see.
+    """
 
     socket: Socket | None = None
     loses_delta = False  # a fault: each connection loses a delta
@@ -32,6 +35,7 @@ class Client(Process):
         gateways = self.world.gateways
         self.session = Session([gateway.name for gateway in gateways])
         self.world.oracles.forget(self)
+        self.hidden = set[AccountId]()
         for account in self.world.accounts:
             self.session.follow(account)
         return (self._run(),)
@@ -68,13 +72,19 @@ class Client(Process):
             if isinstance(effect, Emit):
                 self.world.oracles.on_event(self, effect.event, may_miss=may_miss)
                 if isinstance(effect.event, Ended):
-                    self.session.follow(effect.event.account)
+                    self._on_ended(effect.event)
             elif isinstance(effect, OpenSocket):
                 self._open(effect.url)
             elif isinstance(effect, CloseSocket):
                 self._close()
             elif isinstance(effect, Send) and self.socket is not None:
                 self._send(self.socket, effect.text)
+
+    def _on_ended(self, ended: Ended) -> None:
+        if ended.code == "gone":
+            self.session.follow(ended.account)
+        else:
+            self.hidden.add(ended.account)
 
     def _send(self, socket: Socket, text: bytes) -> None:
         frame = decode_client_frame(text)

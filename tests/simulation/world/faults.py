@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from livebalance.wire.identity import Lane
+from livebalance.readmodel.revocations import Revocation
+from livebalance.wire.identity import AccountId, Lane, TransferId
 from livebalance.wire.kafka.codec import JSON
+from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money
-from tests.simulation.world.kafka import BALANCES, TRANSFERS, Record
+from livebalance.wire.timestamp import Millis
+from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Record
 
 if TYPE_CHECKING:
     from tests.simulation.world.process import Process
@@ -94,8 +97,13 @@ def start_postgres(world: "World", a: int, b: int) -> None:
 
 
 def fail_over(world: "World", a: int, b: int) -> None:
-    """F22: a standby without the last commits is promoted."""
-    world.postgres.fail_over(a % 6)
+    """F22: a standby without the last commits is promoted.
+
+    No commit is lost that Kafka can no longer repeat: after a move to another topic of transfers, or if
+    compaction has removed the opening that shows that a later balance is wrong.
+    """
+    is_lossless = world.has_moved or (world.has_compacted and world.contradicted)
+    world.postgres.fail_over(0 if is_lossless else a % 6)
 
 
 # --- Redis
@@ -155,6 +163,22 @@ def drain(world: "World", a: int, b: int) -> None:
     world.gateways[a % len(world.gateways)].drain()
 
 
+# --- rights
+
+
+def revoke(world: "World", a: int, b: int) -> None:
+    """F32: a client loses the right to see an account."""
+    client, account = world.clients[a % len(world.clients)], world.accounts[b % len(world.accounts)]
+    world.postgres.revocations.append(Revocation(client.name, None, account, world.wall))
+
+
+def expire(world: "World", a: int, b: int) -> None:
+    """A client refreshes its token with a token that soon expires."""
+    gateway = world.gateways[a % len(world.gateways)]
+    if socket := _pick([*gateway.sockets.values()], b):
+        gateway.authorize(socket, "refresh", Millis(world.wall + 300 * (1 + b % 8)))
+
+
 # --- Kafka
 
 
@@ -202,6 +226,21 @@ def write_poison(world: "World", a: int, b: int) -> None:
     world.poison += count
     for _ in range(count):
         world.kafka.append(log, b"k", b"?")
+
+
+def write_odd_bytes(world: "World", a: int, b: int) -> None:
+    """F11: a good or a bad record has headers whose names are not text."""
+    if (record := _pick(_transfer_records(world), a)) is None:
+        return
+    log, key = world.kafka.log(TRANSFERS, record.partition), record.key or b""
+    headers = ((b"\x00", None), (b"\xff\xfe", b"\x00"))
+    if b % 2 and world.poison < MAX_POISON:
+        world.poison += 1
+        world.kafka.append(log, b"\xff", b"?", headers)
+    elif not world.operator.requests:
+        account = AccountId(key.decode())
+        transfer = Transfer(TransferId(f"odd-{log.end}"), account, Money(7, 2), world.wall)
+        world.kafka.append(log, key, JSON.encode_transfer(transfer), headers)
 
 
 def repeat_transfer(world: "World", a: int, b: int) -> None:
@@ -274,11 +313,13 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
     "redis messages": (lose_message, repeat_message, reorder_messages),
     "redis": (restart_redis, deafen),
     "sockets": (cut, drain),
+    "rights": (revoke, expire),
     "frames": (drop_frame,),
     "retention": (delete_records,),
     "another topic": (recreate_topic,),
     "partitions": (add_partition,),
     "poison": (write_poison,),
+    "odd bytes": (write_odd_bytes,),
     "repeats": (repeat_transfer, contradict_transfer),
     "erasure": (erase,),
     "rebuild": (rebuild, write_wrong_balance),

@@ -1,20 +1,23 @@
 """The feed: opens accounts, then writes pairs of transfers, each pair in a transaction."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from livebalance.feed.initial_balance import initial_balance
 from livebalance.generator.transfers import AccountPicker, TransferPair, transfer_pair
 from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.codec import JSON
-from tests.simulation.world.kafka import (
+from tests.simulation.world.process import Process, Steps
+from tests.simulation.world.servers.kafka import (
     BALANCES,
     TRANSFERS,
     ConnectionLostError,
     Producer,
     ProducerFencedError,
 )
-from tests.simulation.world.process import Process, Steps
-from tests.simulation.world.shape import Shape
+
+if TYPE_CHECKING:
+    from tests.simulation.world.world import Shape
 
 TRANSACTIONAL_ID = "feed-transfers"
 PAUSE_SECONDS = 0.05
@@ -28,7 +31,7 @@ class Feed(Process):
     unsent: TransferPair | None = None  # may be written already
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> "Shape":
         return self.world.shape
 
     def create(self) -> Sequence[Steps]:

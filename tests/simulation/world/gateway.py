@@ -22,10 +22,10 @@ from livebalance.wire.delta import decode_delta, redis_account_channel
 from livebalance.wire.frame import Limits
 from livebalance.wire.identity import AccountId, Position
 from livebalance.wire.timestamp import Millis
-from tests.simulation.world.postgres import MAX_REVISIONS, UnavailableError
 from tests.simulation.world.process import IDLE, Process, Steps
 from tests.simulation.world.projector import PREFIX
-from tests.simulation.world.redis import Connection
+from tests.simulation.world.servers.postgres import LIMITS, UnavailableError
+from tests.simulation.world.servers.redis import Connection
 
 QUEUE_BYTES = 1500  # room for a few frames
 HISTORY_BYTES = 4000
@@ -33,11 +33,12 @@ HEARTBEAT_SECONDS = 2.0
 TICK_SECONDS = 0.25
 AUDIT_SECONDS = 5.0
 PROBE_SECONDS = 5.0
+REVOCATION_SECONDS = 2.0
 CONFIG = SessionConfig(
     "gateway",
     "0",
     int(HEARTBEAT_SECONDS * 1000),
-    Limits(16384, 128, MAX_REVISIONS),
+    Limits(16384, 128, LIMITS.max_revisions),
     QUEUE_BYTES,
     session_limits=SessionLimits(*[1e9] * 4),
     max_connections_per_user=99,
@@ -51,7 +52,9 @@ class Socket:
     __slots__ = (
         "_wake",
         "asked_twice",
+        "client",
         "close_code",
+        "expires",
         "is_tampered",
         "loses_next",
         "requested",
@@ -62,6 +65,8 @@ class Socket:
 
     def __init__(self, client: Process, gateway: Process) -> None:
         self._wake = client.wake, gateway.wake
+        self.client = client
+        self.expires = NEVER  # on the wall clock
         self.session: Session | None = None  # None: the gateway has not accepted it
         self.to_client = deque[bytes]()
         self.to_gateway = deque[bytes]()
@@ -96,7 +101,7 @@ class Gateway(Process):
 
     def create(self) -> Sequence[Steps]:
         world = self.world
-        self.hub = Hub(MAX_REVISIONS, HISTORY_BYTES)
+        self.hub = Hub(LIMITS.max_revisions, HISTORY_BYTES)
         self.sessions = Sessions(CONFIG, Revocations(), self.hub)
         self.status = PipelineStatus()
         self.queue = ReadQueue(1_000_000, 1000)
@@ -106,8 +111,17 @@ class Gateway(Process):
         self.pending = PendingSubscriptions()
         self.audit_requested = True
         self.names = count()
+        self.knows_revocations = False
         self.status.on_redis(True)
-        return self._redis(), self._load(), self._audit(), self._tick(), self._serve(), self._probe()
+        return (
+            self._redis(),
+            self._load(),
+            self._audit(),
+            self._tick(),
+            self._serve(),
+            self._probe(),
+            self._read_revocations(),
+        )
 
     def on_killed(self) -> None:
         self.world.redis.close(self.redis)
@@ -118,10 +132,9 @@ class Gateway(Process):
 
     def _serve(self) -> Steps:
         while True:
-            busy = bool(self.backlog)
-            for socket in self.backlog:
-                self._accept(socket)
-            self.backlog.clear()
+            busy = bool(self.backlog) and self.knows_revocations
+            while self.backlog and self.knows_revocations:
+                self._accept(self.backlog.pop(0))
             for session, socket in list(self.sockets.items()):
                 if socket.close_code is not None:
                     del self.sockets[session]
@@ -135,13 +148,33 @@ class Gateway(Process):
             yield 0.0 if busy else IDLE
 
     def _accept(self, socket: Socket) -> None:
-        now, wall = self.world.now, self.world.wall
+        now = self.world.now
         name = f"{self.name}-{next(self.names)}"
         socket.session = session = self.sessions.connect(name, "address", now)
         self.sockets[session] = socket
-        rights = Rights(name, "login", EVERYTHING, wall // 1000, NEVER)
-        self.sessions.authorize(session, None, rights, now, wall)
-        self.perform()
+        self.authorize(socket, None)
+
+    def authorize(self, socket: Socket, request: str | None, expires: Millis = NEVER) -> None:
+        """Gives a client a token that was issued just now. `request`: it refreshes its token."""
+        if (session := socket.session) is not None:
+            wall, socket.expires = self.world.wall, expires
+            rights = Rights(socket.client.name, "login", EVERYTHING, wall // 1000, expires)
+            self.sessions.authorize(session, request, rights, self.world.now, wall)
+            self.perform()
+
+    def _read_revocations(self) -> Steps:
+        while True:
+            try:
+                revocations = self.world.postgres.read_revocations()
+            except UnavailableError:
+                yield REVOCATION_SECONDS
+                continue
+            yield 0.0
+            self.sessions.revoke(revocations)
+            self.knows_revocations = True
+            self.perform()
+            self.wake()
+            yield REVOCATION_SECONDS
 
     # --- Redis
 
@@ -255,6 +288,7 @@ class Gateway(Process):
                 self.sessions.set_status(status)
             self.sessions.flush_due(now)
             self.perform()
+            self.world.oracles.after_tick(self)
             yield TICK_SECONDS
 
     def perform(self) -> None:

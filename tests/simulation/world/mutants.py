@@ -11,54 +11,80 @@ from livebalance.client import account as client_account
 from livebalance.client.account import Account
 from livebalance.gateway.live.channel import Channel
 from livebalance.gateway.live.outbox import Frame
+from livebalance.gateway.live.sessions import Sessions
+from livebalance.gateway.live.users import Users
 from livebalance.projector.fold import lane as projector_lane
 from livebalance.projector.fold.records import Incoming
+from livebalance.readmodel import rows
+from livebalance.readmodel.gateway_reads import AccountState
 from livebalance.readmodel.rows import LaneMove
+from livebalance.recorder.halt import SourceCheck
+from livebalance.recorder.ledger import NO_OFFSET
 from livebalance.wire.frame import DeltaFrame
-from livebalance.wire.identity import Epoch, Offset, Position, channel_account
+from livebalance.wire.identity import INITIAL_REVISION, Epoch, Offset, Position, channel_account
+from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.raw_record import Rejected
-from tests.simulation.world.kafka import TRANSFERS, Partition, Record
+from livebalance.wire.kafka.source import Source
+from tests.simulation.reads import ReadLimits, StoredAccount, StoredProjection, account_state
+from tests.simulation.world import recorder as world_recorder
 from tests.simulation.world.operator import Operator
-from tests.simulation.world.postgres import Identity, Postgres, Tables
 from tests.simulation.world.projector import Projector, UnknownCommit
-from tests.simulation.world.recorder import GROUP, SOURCE_OFFSET, Ownership, Recorder
+from tests.simulation.world.recorder import GROUP, Ownership, Recorder
+from tests.simulation.world.servers import postgres as world_postgres
+from tests.simulation.world.servers.kafka import BALANCES, Log
+from tests.simulation.world.servers.postgres import Postgres
+from tests.simulation.world.servers.tables import Tables
 
 
 class Mutant(NamedTuple):
-    """What replaces a rule, the oracles that may find it, and the faults that it needs."""
+    """What replaces a rule, the only oracle that may find it, and the faults that it needs."""
 
     target: object
     name: str
     replacement: object
-    oracles: frozenset[str]
+    oracle: str
     faults: tuple[str, ...]
 
 
-def _mutant(target: object, name: str, replacement: object, oracles: str, *faults: str) -> Mutant:
-    return Mutant(target, name, replacement, frozenset(oracles.split()), faults)
+def _mutant(target: object, name: str, replacement: object, oracle: str, *faults: str) -> Mutant:
+    return Mutant(target, name, replacement, oracle, faults)
 
 
-def jump_over_deleted_history(self: Recorder, number: int) -> int:
-    log = self.world.kafka.log(TRANSFERS, number)
-    committed = self.world.kafka.offsets.get((GROUP, Partition(TRANSFERS, number)))
+def jump_over_deleted_history(self: Recorder, log: Log) -> int:
+    committed = self.world.kafka.offsets.get((GROUP, log.name))
     return max(log.first, committed.offset if committed else 0)
 
 
-def take_any_source(self: Recorder, record: Record, topic_id: str) -> Offset:
-    return Offset(int(dict(record.headers).get(SOURCE_OFFSET) or -1))
+def take_any_source(self: SourceCheck, source: Source | Offset | None) -> Offset:
+    return NO_OFFSET if source is None else source.offset if isinstance(source, Source) else source
 
 
-def ignore_added_partitions(self: Recorder, known: Identity, identity: Identity) -> bool:
-    return known[:2] != identity[:2]
+def find_no_reason(*_: object) -> None:
+    pass
+
+
+def find_nothing(*_: object) -> tuple[()]:
+    return ()
+
+
+def read_across_erasures(
+    projection: StoredProjection, account: StoredAccount, after: Position | None, limits: ReadLimits
+) -> AccountState:
+    account = account._replace(erased_revision=INITIAL_REVISION)
+    return account_state(projection, account, after, limits)
 
 
 READ_BALANCES = Recorder.read_balances
 
 
 def read_balances_once(self: Recorder, ownership: Ownership) -> None:
-    """What the running recorder of the product does: only a claim reads erasures."""
-    if ownership.balances_next == self.world.kafka.topics["account-balances"].logs[ownership.number].first:
+    """Only a claim reads erasures."""
+    if ownership.next_balance == self.world.kafka.log(BALANCES, ownership.number).first:
         READ_BALANCES(self, ownership)
+
+
+def encode_header_names_as_text(headers: Headers) -> bytes:
+    return "".join(name.decode() for name, _ in headers).encode()
 
 
 def count_rejects_of_both_topics(
@@ -106,13 +132,16 @@ def replace_without_comparing(self: Operator, present: Tables, rebuilt: Tables) 
 MUTANTS: dict[str, Mutant] = {
     # Rules that the world has and the product lacks, or lacked when this was written.
     "a recorder does not jump over deleted history": _mutant(
-        Recorder, "start_offset", jump_over_deleted_history, "O1 O2", "retention"
+        Recorder, "start_offset", jump_over_deleted_history, "O1", "retention"
     ),
     "the source of a balance is of this topic": _mutant(
-        Recorder, "source", take_any_source, "O2", "another topic"
+        SourceCheck, "offset", take_any_source, "O2", "another topic"
     ),
     "added partitions halt a recorder": _mutant(
-        Recorder, "differs", ignore_added_partitions, "O2", "partitions"
+        world_recorder, "partitions_reason", find_no_reason, "O2", "partitions"
+    ),
+    "header names are any bytes": _mutant(
+        rows, "encode_headers", encode_header_names_as_text, "ended", "odd bytes"
     ),
     "an erasure reaches the recorder": _mutant(
         Recorder, "read_balances", read_balances_once, "O2", "erasure"
@@ -135,6 +164,13 @@ MUTANTS: dict[str, Mutant] = {
     "a gateway relays only the next delta": _mutant(
         Channel, "_advance", relay_whatever_arrives, "O4", "redis messages"
     ),
+    "a state from before an erasure is replaced": _mutant(
+        world_postgres, "account_state", read_across_erasures, "O8", "erasure", "redis"
+    ),
+    "revoked accounts are unsubscribed": _mutant(
+        Sessions, "_unsubscribe_hidden", find_no_reason, "O13", "rights"
+    ),
+    "a connection ends with its token": _mutant(Users, "pop_due", find_nothing, "O13", "rights"),
     "a client applies a delta only at its `from`": _mutant(
         client_account, "_apply_delta", apply_without_checking_from, "O4", "frames"
     ),

@@ -7,10 +7,11 @@ from livebalance.projector.fold.lane import FetchStatus, owned_lane, step
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.kafka.codec import JSON
-from tests.simulation.world.kafka import BALANCES, OTHER_TOPICS, TRANSFERS
-from tests.simulation.world.postgres import Postgres, RecorderLane, Tables
+from tests.simulation.world.convergence import RECREATED
 from tests.simulation.world.process import Process, Steps
-from tests.simulation.world.projector import REJECTED
+from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS
+from tests.simulation.world.servers.postgres import Postgres
+from tests.simulation.world.servers.tables import Tables
 
 POLL_SECONDS = 0.5
 
@@ -30,26 +31,29 @@ class Operator(Process):
         """Lets lanes continue after bad records, and after all moved to another topic of transfers."""
         while True:
             yield POLL_SECONDS
-            postgres = self.world.postgres
-            if self.world.has_moved:
-                self._continue_recorders()
-            for lane in list(postgres.tables.lanes.values()):
-                if (lane.row.halted_why or "").startswith(REJECTED):
-                    postgres.set_lane(lane._replace(row=lane.row._replace(halted_why=None)))
-                elif lane.row.halted_why == OTHER_TOPICS and self.world.has_moved:
-                    row = lane.row._replace(
-                        halted_why=None,
+            self._continue_recorders()
+            self._continue_projectors()
+
+    def _continue_recorders(self) -> None:
+        postgres = self.world.postgres
+        for number in range(self.world.kafka.partitions(TRANSFERS)):
+            if self.world.is_continued(postgres.recorder.halted_why(number)):
+                postgres.recorder.update(number, halted_why=None, continued=True)
+
+    def _continue_projectors(self) -> None:
+        postgres = self.world.postgres
+        for lane in list(postgres.tables.lanes.values()):
+            why = lane.row.halted_why
+            if self.world.is_continued(why):
+                row = lane.row._replace(halted_why=None)
+                if RECREATED in (why or ""):
+                    row = row._replace(
                         transfers_next=Offset(0),
                         transfers_last=None,
                         transfers_fingerprint=None,
+                        transfers_topic_id=self.world.kafka.topics[TRANSFERS].id,
                     )
-                    postgres.set_lane(lane._replace(row=row, identity=self.world.kafka.identity()))
-
-    def _continue_recorders(self) -> None:
-        lanes, identity = self.world.postgres.recorder_lanes, self.world.kafka.identity()
-        for number, lane in lanes.items():
-            if lane.halted_why == OTHER_TOPICS:
-                lanes[number] = RecorderLane(identity, None)
+                postgres.set_lane(lane._replace(row=row))
 
     # --- work at rest
 
@@ -61,7 +65,8 @@ class Operator(Process):
             if not self.requests:
                 continue
             if any(
-                world.oracles.is_halted_for_good(lane) for lane in range(world.kafka.partitions(TRANSFERS))
+                world.convergence.is_halted_for_good(lane)
+                for lane in range(world.kafka.partitions(TRANSFERS))
             ):
                 self.requests.clear()
             elif not world.postgres.is_down and self.is_drained():
@@ -85,7 +90,7 @@ class Operator(Process):
         world.erased[account] = len(world.kafka.written)
         world.kafka.append(log, account.encode(), None)
         while world.postgres.tables.lanes[Lane(log.name.number)].row.balances_next <= offset:
-            if self.world.oracles.is_halted_for_good(log.name.number):
+            if self.world.convergence.is_halted_for_good(log.name.number):
                 return
             yield POLL_SECONDS
 
@@ -98,12 +103,12 @@ class Operator(Process):
 
     def is_drained(self) -> bool:
         """Returns whether everything that was written is applied, and nothing is being written."""
-        kafka, oracles = self.world.kafka, self.world.oracles
+        kafka, convergence = self.world.kafka, self.world.convergence
         return (
             not kafka.open_transactions
             and self.world.feed.unsent is None
-            and not any(oracles.is_halted(lane) for lane in range(kafka.partitions(TRANSFERS)))
-            and not any(oracles.waiting_lane(lane) for lane in range(kafka.partitions(TRANSFERS)))
+            and not any(convergence.is_halted(lane) for lane in range(kafka.partitions(TRANSFERS)))
+            and not any(convergence.waiting_lane(lane) for lane in range(kafka.partitions(TRANSFERS)))
         )
 
     # --- a rebuild
@@ -116,6 +121,7 @@ class Operator(Process):
         postgres, kafka = self.world.postgres, self.world.kafka
         for log in kafka.topics[BALANCES].logs:
             log.compact()
+        self.world.has_compacted = True
         if self.world.has_recreated or any(log.first for log in kafka.topics[TRANSFERS].logs):
             return
         tables = self._rebuilt()
@@ -131,7 +137,7 @@ class Operator(Process):
 
     def _rebuilt(self) -> Tables:
         present, kafka = self.world.postgres, self.world.kafka
-        scratch = Postgres(len(present.tables.lanes), kafka.identity())
+        scratch = Postgres(kafka.identity())
         scratch.tables = scratch.tables._replace(epoch=present.new_epoch(), timeline=present.timeline)
         status = FetchStatus(False, None)
         for number, stored in present.tables.lanes.items():

@@ -21,10 +21,6 @@ class Task:
         self.process, self.steps, self.due = process, steps, due
         self.is_idle = False
 
-    def step(self, now: float) -> None:
-        wait = next(self.steps)
-        self.due, self.is_idle = now + wait, wait == IDLE
-
 
 class Process:
     """A process that may be killed, paused and started. Subclasses create what a start creates."""

@@ -20,6 +20,7 @@ from livebalance.projector.fold.lane import (
     FetchStatus,
     LaneStep,
     OwnedLane,
+    changed_topic_reason,
     halt_move,
     owned_lane,
     step,
@@ -31,26 +32,25 @@ from livebalance.readmodel.rows import LaneMove, ListedTransfer
 from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.timestamp import Millis
-from tests.simulation.world.group import Member
-from tests.simulation.world.kafka import (
+from tests.simulation.world.process import IDLE, Process, Steps
+from tests.simulation.world.servers.kafka import (
     BALANCES,
-    OTHER_TOPICS,
     TRANSFERS,
     ConnectionLostError,
     GroupOffset,
     Log,
+    Member,
     OffsetOutOfRangeError,
     Partition,
     Record,
 )
-from tests.simulation.world.postgres import (
+from tests.simulation.world.servers.postgres import (
     AlreadyListedError,
     FencedError,
     Postgres,
     UnavailableError,
     Write,
 )
-from tests.simulation.world.process import IDLE, Process, Steps
 
 GROUP = "projector"
 BATCH = 4  # records of each topic
@@ -59,9 +59,6 @@ PROGRESS_SECONDS = 1.0
 MAX_REJECTS = 3
 CATCH_UP_MS = 600_000
 PREFIX = "x:"
-
-
-REJECTED = f"more than {MAX_REJECTS} consecutive records of "  # and the topic
 
 
 class CommitUnknownError(Exception):
@@ -170,8 +167,11 @@ class Projector(Process):
 
     def unreadable(self, lane: OwnedLane) -> str | None:
         """Returns why the lane cannot be read on."""
-        if self.world.kafka.identity() != self.world.postgres.tables.lanes[lane.lane].identity:
-            return OTHER_TOPICS
+        kafka, partitions = self.world.kafka, self.world.postgres.tables.partitions
+        for side in (lane.transfers, lane.balances):
+            topic = kafka.topics[side.topic]
+            if reason := changed_topic_reason(side, topic.id, len(topic.logs), partitions):
+                return reason
         reasons = [
             unreadable_reason(side, log.first, log.last_stable)
             for side, log in zip((lane.transfers, lane.balances), self._logs(lane.lane), strict=True)
@@ -248,6 +248,7 @@ class Projector(Process):
         write, self.write = self.write, None
         try:
             self.world.postgres.commit(write)
+            self.world.oracles.after_commit(rows)
         except ConnectionLostError as lost:
             self.on_unknown_commit(UnknownCommit(rows.moves, messages), lost)
         for lane_step in steps:

@@ -1,51 +1,60 @@
 """The recorder's shell: claims a partition, restores its ledger, then applies and writes in transactions.
 
-The order of the steps is that of `livebalance.recorder`. Each decision is the ledger's.
+The order of the steps is that of `livebalance.recorder`. Each decision is that of its pure modules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
-from livebalance.recorder.ledger import NO_OFFSET, Ledger
+from livebalance.readmodel.rows import RecorderLane, quarantine_row
+from livebalance.recorder.halt import (
+    HaltedError,
+    SourceCheck,
+    partitions_reason,
+    topics_reason,
+    unreadable_reason,
+)
+from livebalance.recorder.ledger import REJECTS, Decision, Ledger, Verdict
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import AccountId, Offset
+from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.kafka.codec import JSON
-from livebalance.wire.kafka.record import Transfer, rejection_reason
-from tests.simulation.world.group import Member
-from tests.simulation.world.kafka import (
+from livebalance.wire.kafka.raw_record import Erasure, Rejected, decode_balance
+from livebalance.wire.kafka.record import Transfer
+from livebalance.wire.kafka.source import SOURCE, SOURCE_OFFSET, Source, fingerprint, source_of
+from tests.simulation.world.process import Process, Steps
+from tests.simulation.world.servers.kafka import (
     BALANCES,
-    OTHER_TOPICS,
     TRANSFERS,
     ConnectionLostError,
+    Log,
+    Member,
     OffsetOutOfRangeError,
     Partition,
     Producer,
     ProducerFencedError,
     Record,
 )
-from tests.simulation.world.postgres import Identity, RecorderLane
-from tests.simulation.world.process import Process, Steps
+from tests.simulation.world.servers.postgres import UnavailableError
 
 GROUP = "recorder"
 WINDOW = 1000  # offsets
 BATCH = 3
 POLL_SECONDS = 0.1
-CHECK_SECONDS = 10.0  # between two comparisons of the topics' identity
-SOURCE_OFFSET, SOURCE_TOPIC = b"source-offset", b"source-topic-id"
-
-
-class HaltedError(Exception):
-    """The partition must wait for an operator."""
+CHECK_SECONDS = 1.0  # between two comparisons of the topics' identity
+MAX_REJECTS = 3
 
 
 class Ownership:
-    """A partition that a recorder believes to own."""
+    """A partition that a recorder believes to own. Without a producer it is halted."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.ledger = Ledger(WINDOW)
-        self.next_offset = self.balances_next = 0
-        self.topic_id = ""
         self.producer: Producer | None = None
+        self.ledger = Ledger(WINDOW)
+        self.check = SourceCheck("", TRANSFERS, Lane(number), accepts_others=False, trusts_offsets=False)
+        self.topic_id = ""
+        self.next_offset = self.next_balance = self.rejects = 0
+        self.recorded_upto = 0  # the group's offset, also where `next_offset` is wrong
         self.checked_at = 0.0
 
 
@@ -74,28 +83,15 @@ class Recorder(Process):
                         owned[number] = ownership
                     elif owned[number].producer is not None:
                         yield from self._record(owned[number])
+                    elif self.world.postgres.recorder.lane(number).halted_why is None:
+                        del owned[number]  # an operator lets it continue
                 except HaltedError as halted:
-                    self._halt(number, str(halted))
+                    self.world.postgres.recorder.update(number, halted_why=str(halted))
                     owned[number] = Ownership(number)
-                except (ProducerFencedError, ConnectionLostError, OffsetOutOfRangeError):
+                except (ProducerFencedError, ConnectionLostError, OffsetOutOfRangeError, UnavailableError):
                     owned.pop(number, None)
                     yield POLL_SECONDS
-            if self._continued(owned):
-                owned.clear()
             yield POLL_SECONDS
-
-    def _continued(self, owned: dict[int, Ownership]) -> bool:
-        """Returns whether an operator has let a halted partition continue."""
-        lanes = self.world.postgres.recorder_lanes
-        return any(
-            ownership.producer is None and number in lanes and lanes[number].halted_why is None
-            for number, ownership in owned.items()
-        )
-
-    def _halt(self, number: int, why: str) -> None:
-        lanes = self.world.postgres.recorder_lanes
-        known = lanes.get(number) or RecorderLane(self.world.kafka.identity(), None)
-        lanes[number] = known._replace(halted_why=why)
 
     # --- the claim
 
@@ -103,107 +99,139 @@ class Recorder(Process):
         kafka, number = self.world.kafka, ownership.number
         ownership.producer = kafka.start_producer(f"recorder-{TRANSFERS}-{number}")
         yield 0.0
-        self.check_identity(ownership)
-        ownership.next_offset = self.start_offset(number)
-        ownership.topic_id = kafka.topics[TRANSFERS].id
+        log, identity = kafka.log(TRANSFERS, number), kafka.identity()
+        lane = self.world.postgres.recorder.begin(number, identity)
+        self._halt_unless_same_topics(ownership, lane)
+        ownership.next_offset, ownership.topic_id = self.start_offset(log), identity.transfers_id
+        ownership.recorded_upto = self._committed(log)
+        other_topic = lane.identity.transfers_id != identity.transfers_id
+        ownership.check = check = SourceCheck(
+            identity.transfers_id,
+            TRANSFERS,
+            Lane(number),
+            accepts_others=lane.other_sources or lane.continued,
+            trusts_offsets=not (lane.other_sources or other_topic),
+        )
+        check.end = Offset(log.last_stable)
         yield 0.0
-        ownership.balances_next = kafka.log(BALANCES, number).first
+        ownership.next_balance = kafka.log(BALANCES, number).first
         self.read_balances(ownership)
         yield 0.0
-        log = kafka.log(TRANSFERS, number)
-        for record in log.read(max(log.first, ownership.next_offset - WINDOW))[0]:
-            if record.offset < ownership.next_offset:
-                transfer = self._decode(record)
-                if transfer is not None:
-                    ownership.ledger.remember_id(Offset(record.offset), record.key, transfer)
+        self._read_transfers(ownership, log)
         yield 0.0
+        if lane.continued:
+            others = lane.other_sources or check.others or other_topic
+            self.world.postgres.recorder.update(
+                number, identity=identity, other_sources=others, continued=False
+            )
 
-    def check_identity(self, ownership: Ownership) -> None:
+    def _halt_unless_same_topics(self, ownership: Ownership, lane: RecorderLane) -> None:
         """Compares the topics with those that the partition began with, which Postgres keeps."""
-        lanes = self.world.postgres.recorder_lanes
         identity = self.world.kafka.identity()
-        known = lanes.get(ownership.number)
-        if known is None:  # a partition that was added begins with the topics of the others
-            began_with = next((lane.identity for lane in lanes.values()), identity)
-            known = lanes[ownership.number] = RecorderLane(began_with, None)
-        if known.halted_why is not None:
-            raise HaltedError(known.halted_why)
-        if self.differs(known.identity, identity):
-            raise HaltedError(OTHER_TOPICS)
+        if lane.halted_why is not None:
+            raise HaltedError(lane.halted_why)
+        reason = partitions_reason(lane.identity, identity)
+        if reason is None and not lane.continued:
+            reason = topics_reason(lane.identity, identity, (TRANSFERS, BALANCES))
+        if reason is not None:
+            raise HaltedError(reason)
         ownership.checked_at = self.world.now
 
-    def differs(self, known: Identity, identity: Identity) -> bool:
-        return known != identity
-
-    def start_offset(self, number: int) -> int:
+    def start_offset(self, log: Log) -> int:
         """Returns the group's offset, which the log must hold."""
-        log = self.world.kafka.log(TRANSFERS, number)
-        committed = self.world.kafka.offsets.get((GROUP, Partition(TRANSFERS, number)))
-        offset = committed.offset if committed else 0
-        if not log.first <= offset <= log.end:
-            raise HaltedError("history was lost")
+        offset = self._committed(log)
+        if reason := unreadable_reason(TRANSFERS, log.first, log.last_stable, offset):
+            raise HaltedError(reason)
         return offset
+
+    def _committed(self, log: Log) -> int:
+        committed = self.world.kafka.offsets.get((GROUP, log.name))
+        return committed.offset if committed else 0
 
     def read_balances(self, ownership: Ownership) -> None:
         """Restores the balances that were written since the last call. An erasure removes its account."""
         log = self.world.kafka.log(BALANCES, ownership.number)
-        records, ownership.balances_next = log.read(ownership.balances_next)
+        records, ownership.next_balance = log.read(ownership.next_balance)
         for record in records:
-            if record.value is None:
-                ownership.ledger.remove(AccountId((record.key or b"").decode()))
-                continue
-            balance = JSON.decode_balance(record.value)
-            if rejection_reason(balance, record.key) is None:
-                ownership.ledger.restore(balance, self.source(record, ownership.topic_id))
+            balance = decode_balance(record, JSON)
+            if isinstance(balance, Erasure):
+                ownership.ledger.remove(balance.account)
+            elif not isinstance(balance, Rejected):
+                ownership.ledger.restore(balance, ownership.check.offset(source_of(record.headers)))
 
-    def source(self, record: Record, topic_id: str) -> Offset:
-        """Returns the offset of the transfer that made a balance, unless it was in another topic."""
-        headers = dict(record.headers)
-        if headers.get(SOURCE_TOPIC) != topic_id.encode():
-            return NO_OFFSET
-        return Offset(int(headers[SOURCE_OFFSET] or -1))
+    def _read_transfers(self, ownership: Ownership, log: Log) -> None:
+        """Compares the record that the newest balance names, and remembers the ids of recent transfers."""
+        rejected, newest = self.world.postgres.recorder.rejected_offsets(log.name), ownership.check.newest
+        for record in log.read(log.first)[0]:
+            if newest is not None and newest.offset == record.offset:
+                ownership.check.check_record(record.offset, _fingerprint(record))
+            if ownership.next_offset - WINDOW <= record.offset < ownership.next_offset:
+                transfer = _decode(record)
+                if isinstance(transfer, Transfer) and record.offset not in rejected:
+                    ownership.ledger.remember_id(Offset(record.offset), record.key, transfer)
 
     # --- a batch
 
     def _record(self, ownership: Ownership) -> Steps:
-        kafka, number, producer = self.world.kafka, ownership.number, ownership.producer
+        log, producer = self.world.kafka.log(TRANSFERS, ownership.number), ownership.producer
         assert producer is not None
         if self.world.now - ownership.checked_at >= CHECK_SECONDS:
-            self.check_identity(ownership)
-        records, _ = kafka.log(TRANSFERS, number).read(ownership.next_offset, BATCH)
+            self._halt_unless_same_topics(ownership, self.world.postgres.recorder.lane(ownership.number))
+        records, _ = log.read(ownership.next_offset, BATCH)
         if not records:
             return
         yield 0.0
         self.read_balances(ownership)
-        decoded = [(record, self._decode(record)) for record in records]
-        decisions = [
-            (record, ownership.ledger.apply(Offset(record.offset), record.key, transfer))
-            for record, transfer in decoded
-            if transfer is not None
-        ]
+        decided = [*takewhile(lambda _: ownership.rejects <= MAX_REJECTS, self._decide(ownership, records))]
         yield 0.0
+        rejected = [(record, decision) for record, decision in decided if decision.verdict in REJECTS]
+        self.world.postgres.recorder.quarantine(
+            [quarantine_row(record, each.reason) for record, each in rejected]
+        )
+        if decided:
+            yield from self._write(ownership, producer, decided)
+            self.world.oracles.on_recorded(log, ownership.recorded_upto, [record for record, _ in decided])
+            ownership.recorded_upto = ownership.next_offset
+        if len(decided) < len(records):
+            raise HaltedError(f"more than {MAX_REJECTS} consecutive transfers were rejected")
+
+    def _decide(self, ownership: Ownership, records: Sequence[Record]) -> Iterator[tuple[Record, Decision]]:
+        for record in records:
+            transfer = _decode(record)
+            if isinstance(transfer, DecodeError):
+                decision = Decision(Verdict.UNDECODABLE, reason=str(transfer))
+            else:
+                decision = ownership.ledger.apply(Offset(record.offset), record.key, transfer)
+            ownership.rejects = ownership.rejects + 1 if decision.verdict in REJECTS else 0
+            yield record, decision
+
+    def _write(
+        self, ownership: Ownership, producer: Producer, decided: Sequence[tuple[Record, Decision]]
+    ) -> Steps:
+        """Writes the balances and the next offset in a transaction."""
         producer.begin()
-        for record, decision in decisions:
-            headers = (
-                (SOURCE_OFFSET, str(record.offset).encode()),
-                (SOURCE_TOPIC, ownership.topic_id.encode()),
-            )
+        balances = self.world.kafka.log(BALANCES, ownership.number)
+        for record, decision in decided:
+            offset = Offset(record.offset)
+            source = Source(ownership.topic_id, Lane(ownership.number), offset, _fingerprint(record))
+            headers = ((SOURCE, source.encode()), (SOURCE_OFFSET, str(offset).encode()))
             for balance in decision.balances:
-                producer.send(
-                    kafka.log(BALANCES, number),
-                    balance.account.encode(),
-                    JSON.encode_balance(balance),
-                    headers,
-                )
+                producer.send(balances, balance.account.encode(), JSON.encode_balance(balance), headers)
                 yield 0.0
-        next_offset = records[-1].offset + 1
-        producer.send_offset(GROUP, Partition(TRANSFERS, number), next_offset)
+        next_offset = decided[-1][0].offset + 1
+        producer.send_offset(GROUP, Partition(TRANSFERS, ownership.number), next_offset)
         yield 0.0
         producer.commit()
         ownership.next_offset = next_offset
+        ownership.check.end = Offset(max(ownership.check.end, next_offset))
 
-    def _decode(self, record: Record) -> Transfer | None:
-        try:
-            return JSON.decode_transfer(record.value or b"")
-        except DecodeError:
-            return None
+
+def _decode(record: Record) -> Transfer | DecodeError:
+    try:
+        return JSON.decode_transfer(record.value or b"")
+    except DecodeError as error:
+        return error
+
+
+def _fingerprint(record: Record) -> bytes:
+    return fingerprint(record.key, record.value, record.timestamp)

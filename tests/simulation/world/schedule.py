@@ -5,12 +5,12 @@ from random import Random
 from typing import NamedTuple
 
 from tests.simulation.world.faults import FAULTS, GROUPS
-from tests.simulation.world.shape import Shape
-from tests.simulation.world.world import World
+from tests.simulation.world.world import Shape, World
 
-MAX_ACTIONS = 60
-RUN, WAIT = "run", "wait"
-WAITS = (0.3, 1.0, 3.0, 11.0)  # seconds
+MAX_ACTIONS = 36
+RUN, WAIT, ADVANCE = "run", "wait", "advance"
+WAITS = (0.3, 1.0, 3.0, 11.0)  # seconds in which no task runs
+ADVANCES = (0.1, 0.2, 0.3, 0.5)  # seconds in which all tasks run
 
 
 class Action(NamedTuple):
@@ -40,25 +40,25 @@ def make_schedule(seed: int, groups: Sequence[str] = ()) -> Schedule:
         lanes=1 + below(2),
         accounts=2 + below(2),
         opened=below(4) % 3,
-        transfers=2 + below(5),
-        recorders=1 + below(2),
+        transfers=1 + below(5),
+        recorders=1 + below(3) // 2,
         projectors=1 + below(2),
-        gateways=1 + below(2),
-        clients=1 + below(2),
+        gateways=1 + below(3) // 2,
+        clients=1 + below(3) // 2,
         feed_pause=random.choice((0.05, 0.5, 3.0)),
     )
     names = groups or random.sample(sorted(GROUPS), 1 + below(3))
     kinds = [fault for name in names for fault in GROUPS[name]]
     rate = random.choice((0.05, 0.15, 0.3))
     actions = []
-    for _ in range(MAX_ACTIONS - below(30)):
+    for _ in range(MAX_ACTIONS - below(20)):
         if random.random() < rate:
             kind = kinds[below(len(kinds))].__name__
             actions.append(Action(kind, below(64), below(64)))
         elif below(12):
             actions.append(Action(RUN, below(64), 1 << below(5)))
         else:
-            actions.append(Action(WAIT, below(len(WAITS)), 0))
+            actions.append(Action((WAIT, ADVANCE)[below(2)], below(len(WAITS)), 0))
     return Schedule(shape, actions)
 
 
@@ -78,6 +78,8 @@ def run_schedule(schedule: Schedule, trace: bool = False) -> World:
 def perform(world: World, action: Action) -> None:
     if action.kind == WAIT:
         world.now += WAITS[action.a]
+    elif action.kind == ADVANCE:
+        world.advance(ADVANCES[action.a])
     elif action.kind == RUN:
         if not (due := world.due_tasks()):
             return

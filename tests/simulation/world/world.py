@@ -1,28 +1,42 @@
 """A world of the whole pipeline: servers as values, processes as tasks, and time that a scheduler moves."""
 
-from math import inf
+from typing import NamedTuple
 
 from livebalance.generator.transfers import account_id
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis
 from tests.simulation.world.client import Client
+from tests.simulation.world.convergence import RECREATED, REJECTED, Convergence
 from tests.simulation.world.feed import Feed
 from tests.simulation.world.gateway import Gateway
-from tests.simulation.world.group import Group
-from tests.simulation.world.kafka import TRANSFERS, Kafka
 from tests.simulation.world.operator import Operator
-from tests.simulation.world.oracles import Oracles
-from tests.simulation.world.postgres import Postgres
-from tests.simulation.world.process import Process, Task
+from tests.simulation.world.oracles import OracleError, Oracles
+from tests.simulation.world.process import IDLE, Process, Task
 from tests.simulation.world.projector import Projector
 from tests.simulation.world.recorder import Recorder
-from tests.simulation.world.redis import Redis
-from tests.simulation.world.shape import Shape
+from tests.simulation.world.servers.kafka import TRANSFERS, Group, Kafka
+from tests.simulation.world.servers.postgres import Postgres
+from tests.simulation.world.servers.redis import Redis
 
 START = 1_795_000_000_000
 STEP_SECONDS = 0.001
 HEAL_SECONDS = 15.0
 CHECK_SECONDS = 0.25
+
+
+class Shape(NamedTuple):
+    """How many of each there are. `opened` accounts are opened by the feed, the others by the recorder."""
+
+    seed: int = 1
+    lanes: int = 2
+    accounts: int = 3
+    opened: int = 2
+    transfers: int = 6
+    recorders: int = 1
+    projectors: int = 1
+    gateways: int = 1
+    clients: int = 1
+    feed_pause: float = 0.05  # seconds between two pairs of transfers
 
 
 class World:
@@ -35,14 +49,14 @@ class World:
         self.erased: dict[AccountId, int] = {}  # accounts, and how many records were written before
         self.contradicted = set[AccountId]()  # whose input contradicts itself
         self.poison = 0  # records that were written and cannot be decoded
-        self.has_recreated = self.is_healing = False
+        self.has_recreated = self.has_compacted = self.is_healing = False
         # The recorder finds a repeated id only in records that the topic still has: a world has either.
         self.has_repeats = self.has_deleted = False
         self.has_moved = False  # to another topic of transfers, after all was applied
         self.kafka = Kafka(shape.lanes, START)
-        self.postgres = Postgres(shape.lanes, self.kafka.identity())
+        self.postgres = Postgres(self.kafka.identity())
         self.redis = Redis()
-        self.oracles = Oracles(self)
+        self.oracles, self.convergence = Oracles(self), Convergence(self)
         self.recorders_group = Group(lambda: self.kafka.partitions(TRANSFERS))
         self.projectors_group = Group(lambda: self.kafka.partitions(TRANSFERS))
         self.feed = Feed(self, "feed")
@@ -70,6 +84,13 @@ class World:
         """Returns the partition that a producer writes an account's records to."""
         return int(account[-1]) % self.kafka.partitions(TRANSFERS)
 
+    def is_continued(self, why: str | None) -> bool:
+        """Returns whether an operator lets a lane continue that is halted for this reason.
+
+        This is so after bad records, and after all moved to another topic of transfers.
+        """
+        return why is not None and (REJECTED in why or (self.has_moved and RECREATED in why))
+
     def recreate(self, topic: str) -> None:
         """Deletes a topic and creates it again. Consumers notice, and assign its partitions anew."""
         self.has_recreated = True
@@ -83,23 +104,31 @@ class World:
         """Runs a step of a task."""
         self.now += STEP_SECONDS
         self.kafka.wall = START + int(self.now * 1000)
-        task.step(self.now)
+        try:
+            wait = next(task.steps)
+        except OracleError:
+            raise
+        except Exception as error:
+            raise OracleError("ended", f"{task.process.name} ended: {error!r}") from error
+        task.due, task.is_idle = self.now + wait, wait == IDLE
+        self.oracles.after_step()
+
+    def advance(self, seconds: float) -> None:
+        """Lets all processes run for a while."""
+        until = self.now + seconds
+        while self.now < until:
+            for task in self.due_tasks():
+                if task in task.process.tasks:
+                    self.run_task(task)
 
     def due_tasks(self) -> list[Task]:
         """Returns the tasks that are due, after letting time pass until there is one."""
-        due: list[Task] = []
-        at, later = self.now, inf
-        for process in self.processes:
-            if not process.is_paused:
-                for task in process.tasks:
-                    if task.due <= at:
-                        due.append(task)
-                    elif task.due < later:
-                        later = task.due
-        if due or later == inf:
+        now = self.now
+        running = [process.tasks for process in self.processes if not process.is_paused]
+        if due := [task for tasks in running for task in tasks if task.due <= now]:
             return due
-        self.now = later
-        return self.due_tasks()
+        self.now = min((task.due for tasks in running for task in tasks), default=now)
+        return [task for tasks in running for task in tasks if task.due <= self.now]
 
     # --- the end
 
@@ -123,9 +152,9 @@ class World:
         while self.now < until:
             if self.now >= check_at:
                 check_at = self.now + CHECK_SECONDS
-                if self.oracles.waiting() is None:
+                if self.convergence.waiting() is None:
                     break
             for task in self.due_tasks():
                 if task in task.process.tasks:
                     self.run_task(task)
-        self.oracles.check_end()
+        self.convergence.check_end()

@@ -9,7 +9,7 @@ from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.readmodel.gateway_reads import AccountState
 from livebalance.wire.frame import Limits
-from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Epoch, Lane, Revision
 from livebalance.wire.timestamp import Millis
 
 WALL = Millis(1_795_000_000_000)
@@ -41,7 +41,9 @@ def unsubscribe(*accounts: str) -> bytes:
 
 def account_state(revision: int = 1) -> AccountState:
     """The state of an account without balance and transfers."""
-    return AccountState(EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False)
+    return AccountState(
+        EPOCH, Revision(revision), Lane(0), WALL, WALL, None, [], False, False, False, INITIAL_REVISION
+    )
 
 
 def rights(subject: str) -> Rights:

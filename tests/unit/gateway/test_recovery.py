@@ -30,7 +30,7 @@ def transfer(revision: int) -> TransferView:
 # The account is at revision 9. Its recorded_at and as_of are one and two seconds after 1970.
 STATE = AccountState(
     EPOCH, Revision(9), Lane(4), Millis(2000), Millis(1000), BALANCE, [transfer(8), transfer(9)],
-    continues=True, more=False, erased=False,
+    continues=True, more=False, erased=False, erased_revision=Revision(0),
 )  # fmt: skip
 
 

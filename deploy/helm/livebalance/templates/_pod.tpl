@@ -1,6 +1,7 @@
 {{/*
 The pod of a service: (dict "root" $ "service" "gateway" "command" (list …) "serves" true "graceSeconds" 60 …).
-`serves`: the service has /livez, /readyz and /metrics. `ready`: path of its readiness probe. `sleep`: seconds that preStop waits before SIGTERM.
+`serves`: the service has /livez, /readyz and /metrics. `ready`: path of its readiness probe. `accounts`: source of
+the volume in which a recorder saves accounts. `sleep`: seconds that preStop waits before SIGTERM.
 */}}
 {{- define "livebalance.pod" -}}
 {{- $own := index .root.Values .service -}}
@@ -76,6 +77,9 @@ spec:
         {{- if $secrets }}
         - {name: secrets, mountPath: /etc/livebalance/secrets, readOnly: true}
         {{- end }}
+        {{- with .accounts }}
+        - {name: accounts, mountPath: /var/lib/livebalance}
+        {{- end }}
         {{- range $name, $_ := .root.Values.files }}
         - {name: files-{{ $name }}, mountPath: /etc/livebalance/files/{{ $name }}, readOnly: true}
         {{- end }}
@@ -92,6 +96,10 @@ spec:
               name: {{ $from.name }}
               items: [{key: {{ $from.key | quote }}, path: {{ lower $setting }}}]
           {{- end }}
+    {{- end }}
+    {{- with .accounts }}
+    - name: accounts
+      {{- toYaml . | nindent 6 }}
     {{- end }}
     {{- range $name, $from := .root.Values.files }}
     - name: files-{{ $name }}

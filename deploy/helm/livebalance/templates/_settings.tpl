@@ -68,6 +68,9 @@ the schema, get only their own secrets.
 - {name: LIVEBALANCE_HTTP_HOST, value: {{ .root.Values.listen | quote }}}
 - {name: LIVEBALANCE_HTTP_PORT, value: "8000"}
 {{- end }}
+{{- if .accounts }}
+- {name: LIVEBALANCE_ACCOUNTS_DIRECTORY, value: /var/lib/livebalance/accounts}
+{{- end }}
 {{- if include "livebalance.secrets" . | fromJson }}
 - {name: LIVEBALANCE_SECRETS_DIRECTORY, value: /etc/livebalance/secrets}
 {{- end }}

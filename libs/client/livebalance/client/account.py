@@ -48,8 +48,8 @@ def apply(
     """Returns the state after `frame`, decided by positions alone (docs/guarantees.md#the-guarantees, G3).
 
     A delta applies only to a state at its `from`. Within an epoch a state never goes back, and a snapshot
-    that skips revisions must name the gap. Only a snapshot with the reason `ahead` may go back, because then
-    Postgres itself is behind.
+    that skips revisions must name the gap. A snapshot with the reason `ahead` replaces any state: Postgres is
+    behind the state, or the account was erased since.
 
     Raises:
         DecodeError: The frame's channel is not the channel of an account.

@@ -73,7 +73,8 @@ class AccountState(NamedTuple):
     transfers: list[TransferView]
     continues: bool
     more: bool
-    erased: bool
+    erased: bool  # and not alive again
+    erased_revision: Revision  # of the last erasure, 0: there was none
 
 
 class LaneProgress(NamedTuple):
@@ -116,23 +117,22 @@ with {_SEE_ACCOUNTS},
        select case when count(as_of) = (select partitions from now) then min(as_of) end as as_of from lane)
 select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
        {_MS.format("case when b.lane is null then a.as_of else l.as_of end")} as as_of,
-       {_MS.format("b.recorded_at")} as recorded_at, f.continues, t.*
+       {_MS.format("b.recorded_at")} as recorded_at, b.erased_revision, f.continues, t.*
   from now n cross join lanes a cross join seen
  cross join unnest(string_to_array(seen.accounts, ','), $2::text[], $3::int8[])
        with ordinality as w (account, epoch, after, n)
   left join lateral (select * from balance where account_id = w.account limit 1) b on true
   left join lane l on l.lane = b.lane
  cross join lateral (
-       select coalesce(w.epoch = n.epoch and coalesce(b.revision, 0) - w.after between 0 and $4, false)
-           as continues) f
+       select coalesce(w.epoch = n.epoch and coalesce(b.revision, 0) - w.after between 0 and $4
+                       and w.after >= coalesce(b.erased_revision, 0), false) as continues) f
  cross join lateral (
        select array_agg(transfer_id) as ids, array_agg(amount) as amounts, array_agg(total) as totals,
               array_agg(occurred_at) as occurred, array_agg(revision) as revisions,
               array_agg(topic) as topics, array_agg(lane) as lanes, array_agg(source_offset) as offsets,
               array_agg(recorded_at) as recorded
          from ((select {_TRANSFER} from transfer
-                 where f.continues and account_id = w.account
-                   and revision > greatest(w.after, b.erased_revision)
+                 where f.continues and account_id = w.account and revision > w.after
                  order by revision limit $5 + 1)
                union all
                (select {_TRANSFER} from transfer
@@ -152,7 +152,8 @@ async def read_accounts(
         connection: A connection or pool of the role `gateway`.
         queries: The accounts, each with the client's position.
         resume_max: Revisions that a position of this epoch may be behind. Such a query gets the transfers
-            after its position, any other query the newest 50 (docs/guarantees.md#recovery).
+            after its position, unless the account was erased since. Any other query gets the newest 50
+            (docs/guarantees.md#recovery).
         page: Maximum number of transfers after a position.
 
     Raises:
@@ -197,6 +198,7 @@ def _account_state(row: Row, page: int) -> AccountState:
         continues=continues,
         more=more,
         erased=row["revision"] is not None and row["amount"] is None and row["transfer_count"] == 0,
+        erased_revision=Revision(row["erased_revision"] or INITIAL_REVISION),
     )
 
 

@@ -82,6 +82,27 @@ async def skip_transfer(connection: Connection, skipped: QuarantineRow, was: Off
     return True
 
 
+async def skip_balance(connection: Connection, skipped: QuarantineRow, why: str) -> bool:
+    """Quarantines a balance that the recorder of a halted partition cannot read. The partition stays halted.
+
+    Args:
+        connection: A connection of the role `operator`.
+        skipped: The balance.
+        why: The operator's reason.
+
+    Returns:
+        False if the partition is not halted. Then nothing is written.
+    """
+    async with connection.transaction():
+        halted = await lock_halted(connection, skipped.partition)
+        if halted is None:
+            return False
+        await insert_rejected(connection, [skipped])
+        record = f"{skipped.topic}/{skipped.partition}@{skipped.source_offset}: {halted.halted_why}"
+        await connection.execute(_RECORD, "skip", skipped.partition, record, None, why)
+    return True
+
+
 class RejectedTransfer(NamedTuple):
     """A transfer that a recorder has rejected, with its bytes."""
 

@@ -18,6 +18,7 @@ class OperatorSettings(ServiceSettings):
     """Settings of the command line."""
 
     postgres: SecretPostgresUrl | None = None
+    postgres_owner: SecretPostgresUrl | None = None
 
     def startup_errors(self) -> Iterator[str]:
         """Returns no errors: each command checks the addresses that it needs."""
@@ -44,6 +45,19 @@ def postgres(role: str) -> str:
     if demo_url := _demo().postgres:
         return demo_url.replace("//analyst@", f"//{role}@", 1)
     raise UserError("no address of Postgres: set LIVEBALANCE_POSTGRES, or start the demo (make up)")
+
+
+def owner_postgres() -> str:
+    """Returns the URL of Postgres for the owner of the database.
+
+    Raises:
+        UserError: there is no address.
+    """
+    if url := _settings().postgres_owner:
+        return url.get_secret_value()
+    if demo_url := _demo().postgres:
+        return demo_url.replace("//analyst@", "//owner@", 1)
+    raise UserError("no address of Postgres: set LIVEBALANCE_POSTGRES_OWNER, or start the demo (make up)")
 
 
 def kafka() -> ServiceSettings:

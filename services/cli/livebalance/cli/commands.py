@@ -22,6 +22,7 @@ from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_t
 from livebalance.cli.progress import ProgressDisplay
 from livebalance.cli.projection import epoch, lane, quarantine
 from livebalance.cli.projection.revoke import revoke_tokens
+from livebalance.cli.rebuild.command import rebuild
 from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
 from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
@@ -42,6 +43,7 @@ app.add_typer(epoch.app, name="epoch")
 app.add_typer(export.app, name="export")
 app.add_typer(lane.app, name="lane")
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(rebuild)
 
 
 def join_transfers(arguments: list[str]) -> list[str]:

@@ -42,7 +42,8 @@ async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> As
     postgres, redis = settings.postgres.get_secret_value(), settings.redis.get_secret_value()
     store = Store(postgres, settings.name, lanes, settings.transfers_topic)
     consumer, publisher = LaneConsumer(settings), Publisher(redis)
-    publisher.start()
+    if settings.read_until is None:
+        publisher.start()
     try:
         await consumer.start()
         yield Projector(settings, consumer, store, publisher)

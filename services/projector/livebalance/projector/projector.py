@@ -36,12 +36,12 @@ from livebalance.projector.postgres.upkeep import Upkeep
 from livebalance.projector.redis.messages import Message, MessageEncoder
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.projector.waiting_lanes import WaitingLanes
 from livebalance.readmodel.rows import LaneMove, ReplayOutcome
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgress, StallDetector
 from livebalance.runtime.schema.values import Values
+from livebalance.runtime.schema.waiting_lanes import WaitingLanes
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import Millis
 

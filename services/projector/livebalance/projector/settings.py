@@ -2,10 +2,13 @@
 
 from typing import Annotated
 
+from aiokafka import TopicPartition
 from pydantic import Field, SecretStr
 
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import Count, Seconds, SecretPostgresUrl
+
+_ENDS = r"^\d+:\d+:\d+(,\d+:\d+:\d+)*$"
 
 
 class ProjectorSettings(ServiceSettings):
@@ -35,3 +38,15 @@ class ProjectorSettings(ServiceSettings):
     nothing is compared. Increase it if more transfers arrive per second, or to compare all of them sooner."""
     fetch_wait_ms: Count = 200
     """Maximum milliseconds that a fetch waits for records."""
+    read_until: Annotated[str, Field(pattern=_ENDS, examples=["0:1200:2400,1:1180:2350"])] | None = None
+    """Lanes, each with the offsets in transfers and balances that end it. The projector reads no record from
+    these offsets on, and publishes nothing. `livebalance rebuild` sets it. None: lanes have no end."""
+
+    def end_offsets(self) -> dict[TopicPartition, int]:
+        """Returns the end of each partition, from `read_until`."""
+        ends = [map(int, lane.split(":")) for lane in self.read_until.split(",")] if self.read_until else []
+        return {
+            TopicPartition(topic, lane): end
+            for lane, *offsets in ends
+            for topic, end in zip((self.transfers_topic, self.balances_topic), offsets, strict=True)
+        }

@@ -1,10 +1,15 @@
 """Entry point of the recorder: `python -m livebalance.recorder`."""
 
 import asyncio
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
+from livebalance.recorder.checkpoint import AccountStorage, max_age_seconds
 from livebalance.recorder.recorder import Recorder
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.recorder.store import Store
@@ -13,7 +18,7 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.topic_watch import TopicWatch
-from livebalance.runtime.kafka.topics import describe_topics, partition_count_error
+from livebalance.runtime.kafka.topics import SourceTopics, describe_topics, partition_count_error
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
 from livebalance.runtime.schema.values import Values
@@ -41,19 +46,30 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     )
 
 
-async def check_topics(settings: RecorderSettings) -> None:
-    """Raises StartupError if a topic is missing or the topics have different partition counts."""
+async def check_topics(settings: RecorderSettings) -> SourceTopics:
+    """Returns both topics.
+
+    Raises:
+        StartupError: A topic is missing, or the topics have different partition counts.
+    """
     async with asyncio.timeout(_TOPICS_TIMEOUT_SECONDS):
         topics = await describe_topics(settings.broker, settings.transfers_topic, settings.balances_topic)
     if reason := partition_count_error(topics):
         raise StartupError(reason)
+    return topics
 
 
-async def _wait_for_servers(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
-    """Waits for Kafka and the schema registry. Raises StartupError if the topics or the schema do not fit."""
+async def _wait_for_servers(
+    settings: RecorderSettings, values: Values, stopping: asyncio.Event
+) -> SourceTopics | None:
+    """Waits for Kafka and the schema registry. Returns both topics, None if it is stopped.
+
+    Raises:
+        StartupError: The topics or the schema do not fit.
+    """
     while not stopping.is_set():
         try:
-            await check_topics(settings)
+            topics = await check_topics(settings)
             await values.register_schemas("balance")
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
@@ -61,23 +77,53 @@ async def _wait_for_servers(settings: RecorderSettings, values: Values, stopping
             _log.warning("kafka or schema registry unavailable", error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
         else:
-            return
+            return topics
+    return None
+
+
+@contextlib.contextmanager
+def _accounts_directory(settings: RecorderSettings) -> Iterator[Path]:
+    """The directory of the account files. Raises StartupError if it cannot be written."""
+    if settings.accounts_directory is None:
+        with tempfile.TemporaryDirectory(
+            prefix="livebalance-recorder-", ignore_cleanup_errors=True
+        ) as temporary:
+            yield Path(temporary)
+        return
+    directory = settings.accounts_directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        reason = f"LIVEBALANCE_ACCOUNTS_DIRECTORY {directory} cannot be written: {error.strerror}"
+        raise StartupError(reason) from error
+    yield directory
 
 
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
     """Runs the service until `stopping` is set."""
+    with _accounts_directory(settings) as directory:
+        await _serve(settings, stopping, directory)
+
+
+async def _serve(settings: RecorderSettings, stopping: asyncio.Event, directory: Path) -> None:
     values = Values(settings)
     assignments = RebalanceListener()
     consumer = _consumer(settings)
     store = Store(settings.postgres.get_secret_value(), settings.name)
     topics = TopicWatch(settings.broker, (settings.transfers_topic, settings.balances_topic))
-    recorder = Recorder(settings, values, store, consumer, assignments=assignments, topics=topics)
+    storage = AccountStorage(directory)
+    recorder = Recorder(
+        settings, values, store, consumer, assignments=assignments, topics=topics, storage=storage
+    )
     address = settings.http_host, settings.http_port
     async with health.run_server(
         address, stopping, recorder.stalled_reason, recorder.unready_reason, halted=recorder.halted_reason
     ):
         try:
-            await _wait_for_servers(settings, values, stopping)
+            if found := await _wait_for_servers(settings, values, stopping):
+                age = max_age_seconds(found.configs[settings.balances_topic])
+                recorder.storage = storage._replace(max_age_seconds=age)
             consumer.subscribe([settings.transfers_topic], listener=assignments)
             await consumer.start()
             await topics.start()

@@ -1,5 +1,7 @@
 """Classifies errors for the recorder's loop."""
 
+import sqlite3
+
 import asyncpg
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
@@ -16,12 +18,15 @@ _TRANSIENT = (
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
+    sqlite3.DatabaseError,  # the file is deleted, and the next claim restores the accounts from Kafka
 )
 
 
 def fate_of(error: BaseException) -> Fate:
     """Returns what an exception means for the loop: transient, fenced, or a bug."""
-    if isinstance(error, ValueError):  # also asyncpg's InterfaceError for an argument that it cannot encode
+    if isinstance(
+        error, ValueError | sqlite3.ProgrammingError
+    ):  # also asyncpg's InterfaceError for an argument that it cannot encode
         return Fate.BUG
     if isinstance(error, _FENCED):
         return Fate.FENCED

@@ -55,10 +55,11 @@ class SourceCheck:
         self, topic_id: str, topic: str, partition: Lane, *, accepts_others: bool, trusts_offsets: bool
     ) -> None:
         self._topic_id, self._topic, self._partition = topic_id, topic, partition
-        self._accepts_others, self._trusts_offsets = accepts_others, trusts_offsets
+        self._accepts_others, self.trusts_offsets = accepts_others, trusts_offsets
         self.end = Offset(0)  # of the partition of transfers
         self.others = False  # whether balances of other sources were accepted
         self.newest: Source | None = None
+        self.greatest = NO_OFFSET  # of all sources, also of those that name no topic
 
     def offset(self, source: Source | Offset | None) -> Offset:
         """Returns the offset of the last transfer that a balance includes; NO_OFFSET if it is unknown.
@@ -66,7 +67,7 @@ class SourceCheck:
         Raises:
             HaltedError: The balance was made from other transfers than those of this partition.
         """
-        if source is None or not (self._trusts_offsets or isinstance(source, Source)):
+        if source is None or not (self.trusts_offsets or isinstance(source, Source)):
             return NO_OFFSET
         if reason := self._reason(source):
             if not self._accepts_others:
@@ -74,10 +75,16 @@ class SourceCheck:
             self.others = True
             return NO_OFFSET
         if not isinstance(source, Source):
+            self.greatest = max(self.greatest, source)
             return source
+        self.advance(source)
+        return source.offset
+
+    def advance(self, source: Source) -> None:
+        """Takes the source of a balance that was made from this partition."""
+        self.greatest = max(self.greatest, source.offset)
         if self.newest is None or source.offset >= self.newest.offset:
             self.newest = source
-        return source.offset
 
     def _reason(self, source: Source | Offset) -> str | None:
         offset = source.offset if isinstance(source, Source) else source

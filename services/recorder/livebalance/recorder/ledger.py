@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from livebalance.wire.identity import AccountId, Offset, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
@@ -40,6 +40,19 @@ class LedgerAccount(NamedTuple):
     source: Offset
 
 
+class Accounts(Protocol):
+    """The accounts of a partition by their id, like a dictionary."""
+
+    def get(self, account: AccountId, /) -> LedgerAccount | None:
+        """Returns an account; None if it has no balance."""
+
+    def __setitem__(self, account: AccountId, value: LedgerAccount, /) -> None:
+        """Changes an account."""
+
+    def pop(self, account: AccountId, default: None, /) -> LedgerAccount | None:
+        """Removes an account."""
+
+
 class Ledger:
     """The balances of a partition's accounts, and the recent transfer ids.
 
@@ -51,11 +64,18 @@ class Ledger:
         rejected: Offsets of transfers that were rejected before the ledger was restored. Their ids are not
             remembered, so that the same transfers can be sent again.
         max_scale: The largest scale of an admissible transfer.
+        accounts: The accounts. None: the ledger begins without accounts.
     """
 
-    def __init__(self, window: int, rejected: Collection[Offset] = (), max_scale: int = MAX_SCALE) -> None:
+    def __init__(
+        self,
+        window: int,
+        rejected: Collection[Offset] = (),
+        max_scale: int = MAX_SCALE,
+        accounts: Accounts | None = None,
+    ) -> None:
         self._window, self._rejected, self._max_scale = window, rejected, max_scale
-        self._accounts: dict[AccountId, LedgerAccount] = {}
+        self._accounts: Accounts = {} if accounts is None else accounts
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
     def restore(self, balance: Balance, source: Offset = NO_OFFSET) -> None:
@@ -75,7 +95,7 @@ class Ledger:
 
     def has_unknown_account(self, transfers: Iterable[Transfer]) -> bool:
         """Returns whether any of the transfers belongs to an account without a balance."""
-        return any(transfer.account not in self._accounts for transfer in transfers)
+        return any(self._accounts.get(transfer.account) is None for transfer in transfers)
 
     def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Decision:
         """Applies the next transfer of the partition."""

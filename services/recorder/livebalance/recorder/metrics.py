@@ -11,10 +11,11 @@ lag = lag_records, lag_seconds, open_transaction_seconds = lag_gauges("recorder"
 partitions = init_labels(
     Gauge(
         "livebalance_recorder_partitions",
-        "Partitions owned by this recorder. A halted partition waits for an operator.",
+        "Partitions owned by this recorder. restoring: the balances are being restored, so that no transfer "
+        "is recorded. halted: the partition waits for an operator.",
         ["state"],
     ),
-    ["running", "halted"],
+    ["running", "restoring", "halted"],
 )
 transfers = init_labels(
     Counter(

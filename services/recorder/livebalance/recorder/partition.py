@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from livebalance.readmodel.rows import RecorderLane, SourceIdentity, quarantine_row
 from livebalance.recorder import metrics
+from livebalance.recorder.checkpoint import AccountStorage, Log
 from livebalance.recorder.halt import (
     HaltedError,
     SourceCheck,
@@ -37,11 +38,13 @@ _log = logs.get("recorder")
 
 
 class Offsets(NamedTuple):
-    """Offsets of the partition of transfers, as Kafka reports them."""
+    """Offsets of the partition of transfers, as Kafka reports them, and of the partition of balances."""
 
     first: int
     end: int  # the last stable offset
     next: int  # the group's offset, or the configured start if the group has none
+    first_balance: int
+    end_of_balances: int
 
 
 ReadOffsets = Callable[[], Awaitable[Offsets]]
@@ -65,9 +68,17 @@ class Partition:
     can be ahead of the topic.
     """
 
-    def __init__(self, settings: RecorderSettings, values: Values, store: Store, partition: Lane) -> None:
+    def __init__(
+        self,
+        settings: RecorderSettings,
+        values: Values,
+        store: Store,
+        partition: Lane,
+        *,
+        storage: AccountStorage,
+    ) -> None:
         self._settings, self._values, self._store = settings, values, store
-        self._partition = partition
+        self._partition, self._storage = partition, storage
         self._source = TopicPartition(settings.transfers_topic, partition)
         producer_id = transactional_id(settings.transfers_topic, partition)
         self._producer = create_producer(settings.broker, settings.name, producer_id)
@@ -113,7 +124,7 @@ class Partition:
             trusts_offsets=not (lane.other_sources or other_topic),
         )
         check.end = self.end_offset
-        await self._restore_ledger(identity, check)
+        await self._restore_ledger(identity, check, offsets, rebuild=lane.continued)
         if lane.continued:
             await self._store.accept_lane(self._partition, identity, check.others or other_topic)
         self.identity = identity
@@ -131,17 +142,36 @@ class Partition:
         ):
             raise HaltedError(reason)
 
-    async def _restore_ledger(self, identity: SourceIdentity, check: SourceCheck) -> None:
+    async def _restore_ledger(
+        self, identity: SourceIdentity, check: SourceCheck, offsets: Offsets, *, rebuild: bool
+    ) -> None:
         own = f"{identity.transfers_id}/{self._partition}@".encode()
-        restore = self._restore = Restore(self._settings, self._values, self._partition, check, own)
+        balances = self._settings.balances_topic
+        lost = await self._store.rejected_offsets(balances, self._partition, Offset(0))
+        restore = self._restore = Restore(
+            self._settings, self._values, self._partition, check, own=own, storage=self._storage, lost=lost
+        )
         first = Offset(self.next_offset - self._settings.duplicate_window_offsets)
         rejected = await self._store.rejected_offsets(self._source.topic, self._partition, first)
-        self._ledger = await restore.ledger(self.next_offset, rejected)
+        origin = f"{identity.transfers_id} {identity.balances_id} {check.trusts_offsets}"
+        log = Log(offsets.first_balance, offsets.end_of_balances, offsets.end)
+        self._ledger = await restore.ledger(self.next_offset, rejected, origin, log, rebuild=rebuild)
+
+    @property
+    def restore_progress(self) -> str:
+        """How far the balances are restored."""
+        return self._restore.progress if self._restore else "reading offsets"
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether `record` should be called even without transfers, to save the accounts."""
+        return self._restore is not None and self._restore.is_save_due
 
     async def record(self, batch: list[RawRecord]) -> None:
         """Applies a batch, and commits its balances and offset in a single Kafka transaction.
 
         Rejected transfers are in the quarantine before the transaction moves past them (decision 18).
+        An empty batch only reads what others have written to the topic of balances.
 
         Raises:
             HaltedError: Too many consecutive transfers were rejected. Those before are committed.
@@ -150,8 +180,7 @@ class Partition:
         assert self._restore
         assert self._check
         readable = [*takewhile(lambda record: record.unreadable is None, batch)]
-        await self._values.fetch_schemas(record.value for record in readable)
-        await self._restore.read_new_balances(self._ledger, self._written)
+        await self._restore.read_new_balances(self._written)
         with metrics.seconds.labels("apply").time():
             decided = await self._apply(readable)
         rejected = [(record, decision) for record, decision in decided if decision.verdict in REJECTS]
@@ -161,7 +190,10 @@ class Partition:
         if decided:
             last = decided[-1][0]
             next_offset = Offset(last.offset + 1)
-            await self._commit(list(self._balances(decided)), next_offset)
+            balances = list(self._balances(decided))
+            await self._commit(balances, next_offset)
+            if balances:
+                self._check.advance(balances[-1][0])
             self.next_offset, self.newest = next_offset, limited_millis(last.timestamp)
             self._check.end = max(self._check.end, next_offset)
             self._count(decided)
@@ -175,10 +207,12 @@ class Partition:
         """Decides up to the transfer that makes too many consecutive rejects, without this transfer."""
         assert self._restore
         transfers = [self._decode(record) for record in batch]
-        known = (transfer for _, transfer in transfers if isinstance(transfer, Transfer))
+        known = [transfer for _, transfer in transfers if isinstance(transfer, Transfer)]
+        await self._restore.load(transfer.account for transfer in known)
         if self._ledger.has_unknown_account(known):
             # Inside the transaction this read would wait for the transaction itself to end (decision 7).
-            await self._restore.read_all_balances(self._ledger)
+            await self._restore.read_all_balances()
+            await self._restore.load(transfer.account for transfer in known)
         decided: list[Decided] = []
         for record, transfer in transfers:
             decision = (
@@ -244,6 +278,8 @@ class Partition:
 
     async def release(self) -> None:
         """Stops the producer, in any state. The next claim ends a transaction that is still open."""
-        await stop_producer(self._producer)
-        if self._restore:
-            await self._restore.stop()
+        try:
+            await stop_producer(self._producer)
+        finally:
+            if self._restore:
+                await self._restore.stop()

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Collection, Iterable, Mapping
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from livebalance.readmodel.rows import SourceIdentity
 from livebalance.recorder import metrics
+from livebalance.recorder.checkpoint import AccountStorage
+from livebalance.recorder.claims import Claims, back_off_seconds
 from livebalance.recorder.errors import fate_of
 from livebalance.recorder.halt import NO_ID, HaltedError, partitions_reason, topics_reason
 from livebalance.recorder.partition import Offsets, Partition
@@ -27,13 +29,13 @@ from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgre
 from livebalance.runtime.kafka.topic_identity import TopicIdentity
 from livebalance.runtime.kafka.topic_watch import TopicWatch
 from livebalance.runtime.schema.values import Values
+from livebalance.runtime.schema.waiting_lanes import WaitingLanes
 from livebalance.wire.identity import Lane
 from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis, millis
 
 _POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 0.02  # after a batch: small transactions cost the broker as much as large transactions
-_MAX_BACKOFF_SECONDS = 5.0
 _OPERATOR_SECONDS = 1.0  # between two looks for halted partitions that an operator has let continue
 
 _log = logs.get("recorder")
@@ -51,12 +53,16 @@ class Recorder:
         *,
         assignments: RebalanceListener,
         topics: TopicWatch,
+        storage: AccountStorage,
     ) -> None:
         self._settings, self._consumer, self._assignments = settings, consumer, assignments
         self._values, self._store, self._topics = values, store, topics
+        self.storage = storage  # of the accounts of partitions that are claimed from now on
         self._owned: dict[TopicPartition, Partition] = {}
+        self._claims = Claims()  # of owned partitions
         self._halted: dict[TopicPartition, str] = {}  # assigned, but not owned, with the reason
         self._topics_read_at = Millis(0)  # time at which the last claim has read the identity of the topics
+        self._waiting = WaitingLanes(values)  # owned partitions whose records need a schema
         self._lag = Lag(consumer, metrics.lag)
         self._tracked = frozenset[TopicPartition]()
         self._failures = 0  # in a row
@@ -80,14 +86,18 @@ class Recorder:
                         await resuming  # raises its bug
         finally:
             resuming.cancel()
+            self._waiting.clear()
+            await self._claims.cancel(self._claims.under_way)
             await self._release(list(self._owned))
 
     async def _iterate(self, stopping: asyncio.Event) -> None:
         assignment, failures = self._assignments.number, self._failures
         await self._claim_assigned(assignment)
         await self._halt_if_topics_changed()
-        batches = await self._poll(assignment)
-        await asyncio.gather(*(self._record(partition, batch) for partition, batch in batches.items()))
+        self._resume_waiting()
+        batches = self._decodable(await self._poll(assignment))
+        idle: Fetched = {at: [] for at in self._claimed(assignment) if self._owned[at].is_save_due}
+        await asyncio.gather(*(self._record(at, batch) for at, batch in {**idle, **batches}.items()))
         await self._update_metrics(assignment)
         if self._failures > failures:
             await self._back_off(stopping)
@@ -100,6 +110,11 @@ class Recorder:
         assigned = self._consumer.assignment() if self._assignments.settled else None
         if assigned is None:
             return "no assignment yet"
+        if restoring := sorted(self._claims.under_way & self._owned.keys()):
+            return "; ".join(
+                f"partition {at.partition} is being restored: {self._owned[at].restore_progress}"
+                for at in restoring
+            )
         if assigned != self._owned.keys() | self._halted.keys():
             return "partitions not claimed yet"
         return self._stall_detector.unready_reason
@@ -114,8 +129,9 @@ class Recorder:
         return self._stall_detector.stalled_reason
 
     def partition_progress(self) -> dict[TopicPartition, PartitionProgress]:
-        """Returns the progress of the owned partitions; empty during a claim, which can take long."""
-        owned = self._owned
+        """Returns the progress of the partitions that are recorded; empty after a rebalance."""
+        paused = self._paused()
+        owned = {at: partition for at, partition in self._owned.items() if at not in paused}
         if not all(self._assignments.is_current(partition.assignment) for partition in owned.values()):
             return {}
         if not owned.keys() <= self._consumer.assignment():
@@ -136,17 +152,51 @@ class Recorder:
             return
         assigned: set[TopicPartition] = self._consumer.assignment()
         self._track_lag(assigned)
+        self._claims.end()
+        await self._claims.cancel(self._claims.under_way - assigned)
         await self._release(self._owned.keys() - assigned)
         for at in self._halted.keys() - assigned:
             del self._halted[at]
-        unclaimed = assigned - self._owned.keys() - self._halted.keys()
+        unclaimed = assigned - self._owned.keys() - self._halted.keys() - self._claims.under_way
         if unclaimed and (identity := await self._read_identity()):
-            await asyncio.gather(*(self._claim(at, identity) for at in unclaimed))
+            for at in unclaimed:
+                self._owned[at] = self._new_partition(at)
+                self._claims.start(at, partial(self._claim, at, identity))
         if self._assignments.is_current(assignment):
-            self._consumer.pause(*self._halted)  # a rebalance resumes them
-            self._seek([at for at, partition in self._owned.items() if partition.assignment != assignment])
-            for partition in self._owned.values():
+            self._consumer.pause(*(paused := self._paused()))  # a rebalance resumes them
+            claimed = {at: partition for at, partition in self._owned.items() if at not in paused}
+            self._seek([at for at, partition in claimed.items() if partition.assignment != assignment])
+            for partition in claimed.values():
                 partition.assignment = assignment
+
+    def _new_partition(self, at: TopicPartition) -> Partition:
+        lane = Lane(at.partition)
+        return Partition(self._settings, self._values, self._store, lane, storage=self.storage)
+
+    def _claimed(self, assignment: int) -> list[TopicPartition]:
+        """Returns the partitions that are recorded under this assignment."""
+        if not self._assignments.is_current(assignment):
+            return []
+        return [at for at, partition in self._owned.items() if partition.assignment == assignment]
+
+    def _paused(self) -> set[TopicPartition]:
+        """Returns the assigned partitions from which nothing is fetched at present."""
+        waiting = {at for at in self._owned if Lane(at.partition) in self._waiting}
+        return self._halted.keys() | self._claims.under_way | waiting
+
+    def _decodable(self, batches: Fetched) -> Fetched:
+        """Returns batches whose schemas are known. The others wait, and are fetched again (decision 15)."""
+        for at, batch in list(batches.items()):
+            values = [record.value for record in batch]
+            if not self._values.knows_schemas(values):
+                del batches[at]
+                self._consumer.pause(at)
+                self._waiting.add(Lane(at.partition), values)
+        return batches
+
+    def _resume_waiting(self) -> None:
+        lanes = self._waiting.pop_ready()
+        self._seek([at for at in self._owned if Lane(at.partition) in lanes])
 
     def _seek(self, partitions: Iterable[TopicPartition]) -> None:
         for at in partitions:
@@ -177,9 +227,9 @@ class Recorder:
 
         If a partition has no record at its next offset, it is released: the next claim finds out why.
         """
-        claimed = [at for at, partition in self._owned.items() if partition.assignment == assignment]
-        if not claimed or not self._assignments.is_current(assignment):
-            await asyncio.sleep(_POLL_SECONDS / 4)
+        claimed = [at for at in self._claimed(assignment) if Lane(at.partition) not in self._waiting]
+        if not claimed:
+            await self._poll_paused(assignment)
             return {}
         wait_ms = int(_POLL_SECONDS * 1000)
         try:
@@ -193,13 +243,25 @@ class Recorder:
             return {}
         return batches if self._assignments.is_current(assignment) else {}
 
-    async def _claim(self, at: TopicPartition, identity: SourceIdentity) -> None:
-        partition = self._owned[at] = Partition(self._settings, self._values, self._store, Lane(at.partition))
+    async def _poll_paused(self, assignment: int) -> None:
+        """Waits. The group removes a consumer that does not poll for minutes, so it polls what is paused."""
+        await asyncio.sleep(_POLL_SECONDS / 4)
+        paused = self._paused()
+        if paused and self._assignments.is_current(assignment):
+            with contextlib.suppress(OffsetOutOfRangeError, NoOffsetForPartitionError):
+                await fetch(self._consumer, paused, 0, 1)
+
+    async def _claim(self, at: TopicPartition, identity: SourceIdentity) -> bool:
+        """Returns whether the partition is claimed, or waits for an operator."""
+        partition = self._owned[at]
         if await self._try_step(at, partition.claim(identity, lambda: self._read_offsets(at))):
             _log.info("partition claimed", partition=at.partition, next_offset=partition.next_offset)
+            return True
+        return at in self._halted
 
     async def _record(self, at: TopicPartition, batch: list[RawRecord]) -> None:
-        await self._try_step(at, self._owned[at].record(batch))
+        if not await self._try_step(at, self._owned[at].record(batch)) and at not in self._halted:
+            self._failures += 1
 
     async def _try_step(self, at: TopicPartition, step: Awaitable[None]) -> bool:
         """Returns whether the step succeeded. Halts or releases the partition, or raises a bug."""
@@ -216,7 +278,6 @@ class Recorder:
             metrics.releases.labels(fate.value).inc()
             if fate is Fate.FENCED:
                 metrics.fenced.inc()
-            self._failures += 1
             await self._release([at])
             return False
         return True
@@ -236,8 +297,8 @@ class Recorder:
             return  # not newer than what the last claim has compared
         now = self._source_identity(identities)
         names = self._settings.transfers_topic, self._settings.balances_topic
-        for at, partition in list(self._owned.items()):
-            known = partition.identity or now
+        for at in self._owned.keys() - self._claims.under_way:
+            known = self._owned[at].identity or now
             if reason := partitions_reason(known, now) or topics_reason(known, now, names):
                 await self._try_step(at, self._halt(at, reason))
 
@@ -262,7 +323,10 @@ class Recorder:
         first: int = (await self._consumer.beginning_offsets([at]))[at]
         end: int = (await self._consumer.end_offsets([at]))[at]
         start = await self._configured_start(at, first) if committed is None else committed
-        return Offsets(first, end, start)
+        balances = TopicPartition(self._settings.balances_topic, at.partition)
+        first_balance: int = (await self._consumer.beginning_offsets([balances]))[balances]
+        end_of_balances: int = (await self._consumer.end_offsets([balances]))[balances]
+        return Offsets(first, end, start, first_balance, end_of_balances)
 
     async def _configured_start(self, at: TopicPartition, first: int) -> int:
         start = self._settings.start_from
@@ -277,16 +341,21 @@ class Recorder:
         self._lag.track(partitions)
 
     async def _update_metrics(self, assignment: int) -> None:
-        metrics.partitions.labels("running").set(len(self._owned))
+        restoring = len(self._claims.under_way & self._owned.keys())
+        metrics.partitions.labels("running").set(len(self._owned) - restoring)
+        metrics.partitions.labels("restoring").set(restoring)
         metrics.partitions.labels("halted").set(len(self._halted))
         for at, partition in self._owned.items():
             if partition.assignment == assignment and self._assignments.is_current(assignment):
                 await self._lag.advance(at, partition.next_offset, partition.newest)
 
     async def _release(self, partitions: Iterable[TopicPartition]) -> None:
-        await asyncio.gather(*(self._owned.pop(at).release() for at in partitions))
+        partitions = list(partitions)
+        for at in partitions:
+            self._waiting.remove(Lane(at.partition))
+        # A claim that is cancelled while it releases its partition must not leave the file locked.
+        await asyncio.shield(asyncio.gather(*(self._owned.pop(at).release() for at in partitions)))
 
     async def _back_off(self, stopping: asyncio.Event) -> None:
-        longest = min(_MAX_BACKOFF_SECONDS, 0.2 * 2 ** min(self._failures, 10))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), random.uniform(longest / 4, longest))
+            await asyncio.wait_for(stopping.wait(), back_off_seconds(self._failures))

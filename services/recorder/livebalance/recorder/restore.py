@@ -1,20 +1,24 @@
 """Restores a partition's ledger from Kafka, and keeps it up to date with the topic of balances."""
 
-import asyncio
-from collections.abc import Collection, Container
+import sqlite3
+import time
+from collections.abc import Collection, Container, Iterable, Sequence
 
 from aiokafka import TopicPartition
 
+from livebalance.recorder.account_file import AccountFile
+from livebalance.recorder.checkpoint import AccountStorage, Log
 from livebalance.recorder.halt import SourceCheck
 from livebalance.recorder.ledger import Ledger
+from livebalance.recorder.replay import Replay
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.reader import OnRecord, PartitionReader, read_range
+from livebalance.runtime.kafka.reader import OnRecord, PartitionReader, Prepare, read_range
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import Lane, Offset
-from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance
-from livebalance.wire.kafka.source import SOURCE, fingerprint, source_of
+from livebalance.wire.identity import AccountId, Lane, Offset
+from livebalance.wire.kafka.raw_record import RawRecord
+from livebalance.wire.kafka.source import SOURCE, fingerprint
 
 _log = logs.get("recorder")
 
@@ -28,29 +32,80 @@ class Restore:
         partition: The partition number.
         check: Checks the sources of the balances.
         own: Begins the header `source` of each balance that the partition's owner writes.
+        storage: Keeps the accounts.
+        lost: Offsets of balances that an operator has skipped. They are left out if they are damaged.
     """
 
     def __init__(
-        self, settings: RecorderSettings, values: Values, partition: Lane, check: SourceCheck, own: bytes
+        self,
+        settings: RecorderSettings,
+        values: Values,
+        partition: Lane,
+        check: SourceCheck,
+        *,
+        own: bytes,
+        storage: AccountStorage,
+        lost: Container[int] = (),
     ) -> None:
+        self._lost = lost
         self._settings, self._values, self._check, self._own = settings, values, check, own
         self._transfers = TopicPartition(settings.transfers_topic, partition)
         self._balances = TopicPartition(settings.balances_topic, partition)
-        self._reader = PartitionReader(settings.broker, self._balances, values.fetch_schemas)
-        self._next_balance = 0  # offset of the next balance to read
+        file = AccountFile(storage.directory, f"{settings.balances_topic}-{partition}")
+        self._replay = Replay(file, values, check, storage.max_age_seconds)
+        self._reader = PartitionReader(
+            settings.broker, self._balances, self._replay.prepare, settings.kafka_timeout_seconds
+        )
+        self._end = 0  # of the balances, when the restore began
 
-    async def ledger(self, next_offset: Offset, rejected: Collection[Offset]) -> Ledger:
+    @property
+    def progress(self) -> str:
+        """How far the balances are read."""
+        return f"offset {self._replay.next_offset} of {self._end}"
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether the accounts were not saved for some seconds."""
+        return self._replay.is_save_due
+
+    async def ledger(
+        self, next_offset: Offset, rejected: Collection[Offset], origin: str, log: Log, *, rebuild: bool
+    ) -> Ledger:
         """Returns a ledger that can apply transfers from `next_offset` on, and connects the reader.
 
-        `rejected` are the offsets of transfers that were rejected before.
+        What was read stays in the account file, also after an error.
+
+        Args:
+            next_offset: Offset of the next transfer.
+            rejected: Offsets of transfers that were rejected before.
+            origin: Names what the balances are made from.
+            log: The two topics as they are now.
+            rebuild: Accounts that were saved before do not count.
 
         Raises:
             HaltedError: The balances were made from other transfers.
             UnreadableRecordError: A record is damaged.
-            TimeoutError: Kafka does not answer in time.
+            TimeoutError: Kafka makes no progress in time.
+            sqlite3.DatabaseError: The account file is damaged, or cannot be written.
         """
+        self._end = log.end_of_balances
+        await self._replay.open(origin, log, rebuild=rebuild)
         window = self._settings.duplicate_window_offsets
-        ledger = Ledger(window, rejected, self._settings.max_scale)
+        self._replay.create_ledger(window, rejected, self._settings.max_scale)
+        checkpoint = self._replay.next_offset
+        await self._read_balances()
+        _log.info(
+            "balances restored",
+            partition=self._balances.partition,
+            checkpoint=checkpoint,
+            records=self._replay.records,
+        )
+        await self._read_transfers(next_offset, window, rejected)
+        await self._reader.start(self._replay.next_offset)
+        return self._replay.ledger
+
+    async def _read_transfers(self, next_offset: Offset, window: int, rejected: Container[int]) -> None:
+        ledger = self._replay.ledger
 
         def remember_id(record: RawRecord) -> None:
             try:
@@ -62,82 +117,92 @@ class Restore:
         def check_record(record: RawRecord) -> None:
             self._check.check_record(record.offset, fingerprint(record.key, record.value, record.timestamp))
 
-        await self._read_balances(ledger)
         if newest := self._check.newest:
-            await self._read(self._transfers, check_record, newest.offset, newest.offset + 1)
+            await self._read(self._transfers, check_record, newest.offset, end=newest.offset + 1)
         start = max(0, next_offset - window)
-        await self._read(self._transfers, remember_id, start, next_offset, rejected)
-        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-            await self._reader.start(self._next_balance)
-        return ledger
+        await self._read(self._transfers, remember_id, start, end=next_offset, lost=rejected)
 
-    async def read_all_balances(self, ledger: Ledger) -> None:
+    async def load(self, accounts: Iterable[AccountId]) -> None:
+        """Loads accounts into memory. The ledger is asked only for accounts that are loaded."""
+        await self._replay.load(accounts)
+
+    async def read_all_balances(self) -> None:
         """Restores the balances since the last call, and waits for open transactions (decision 7).
+
+        Accounts that were loaded before have to be loaded again.
 
         Raises:
             HaltedError: A balance was made from other transfers.
             UnreadableRecordError: A balance is damaged.
-            TimeoutError: Kafka does not answer, or a transaction does not end in time.
+            TimeoutError: Kafka makes no progress, or a transaction does not end in time.
         """
-        await self._read_balances(ledger)
-        self._reader.seek(self._next_balance)
+        await self._read_balances()
+        self._reader.seek(self._replay.next_offset)
 
-    async def _read_balances(self, ledger: Ledger) -> None:
-        self._next_balance = await self._read(
-            self._balances, lambda record: self._restore(ledger, record), self._next_balance
-        )
+    async def _read_balances(self) -> None:
+        replay, now = self._replay, time.time()
+        try:
+            reached = await self._read(
+                self._balances, replay.apply, replay.next_offset, lost=self._lost, prepare=replay.prepare
+            )
+            replay.complete(reached, now)
+        except sqlite3.DatabaseError:
+            raise
+        except Exception:
+            await replay.save()
+            await replay.saved()
+            raise
 
-    async def read_new_balances(self, ledger: Ledger, written: int) -> None:
+    async def read_new_balances(self, written: int) -> None:
         """Applies erasures and balances of other producers that were committed since the last call.
 
         The ledger has the balances of this owner already, so they are skipped. A balance that follows a
         record of another producer is restored again, because the newest record of an account counts.
 
         Args:
-            ledger: The ledger.
             written: Offset of the first balance in the last transaction of this owner; -1 if there is none.
 
         Raises:
             HaltedError: A balance was made from other transfers.
             UnreadableRecordError: A balance is damaged.
-            TimeoutError: Kafka does not answer in time.
+            TimeoutError: Kafka makes no progress in time, or was not read for so long that erasures may be
+                gone.
         """
         changed = set[bytes | None]()
 
         def on_record(record: RawRecord) -> None:
             if record.key in changed or not self._is_own(record):
                 changed.add(record.key)
-                self._restore(ledger, record)
+                self._replay.apply(record)
 
-        async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-            self._next_balance = await self._reader.read(on_record, written)
+        if self._replay.is_too_old:
+            raise TimeoutError("the balances were not read for hours")
+        now = time.time()
+        self._replay.complete(await self._reader.read(on_record, written, self._lost), now)
+        if self._replay.is_save_due:
+            await self._replay.save()
 
     async def stop(self) -> None:
-        """Disconnects the reader."""
-        await self._reader.stop()
+        """Closes the account file, and disconnects the reader."""
+        try:
+            await self._replay.close()
+        finally:
+            await self._reader.stop()
 
     def _is_own(self, record: RawRecord) -> bool:
         return any(
             name == SOURCE and (value or b"").startswith(self._own) for name, value in record.headers
         ) and (record.value is not None)
 
-    def _restore(self, ledger: Ledger, record: RawRecord) -> None:
-        balance = decode_balance(record, self._values.codec)
-        if isinstance(balance, Erasure):
-            ledger.remove(balance.account)
-        elif isinstance(balance, Rejected):
-            at, reason = record.offset, balance.reason
-            _log.warning("balance rejected", partition=record.partition, offset=at, reason=reason)
-        else:
-            ledger.restore(balance, self._check.offset(source_of(record.headers)))
-
     async def _read(
         self,
         partition: TopicPartition,
         on_record: OnRecord,
         start: int,
+        *,
         end: int | None = None,
         lost: Container[int] = (),
+        prepare: Prepare | None = None,
     ) -> int:
         return await read_range(
             self._settings.broker,
@@ -147,5 +212,8 @@ class Restore:
             end=end,
             lost=lost,
             timeout_seconds=self._settings.kafka_timeout_seconds,
-            prepare=self._values.fetch_schemas,
+            prepare=prepare or self._fetch_schemas,
         )
+
+    async def _fetch_schemas(self, records: Sequence[RawRecord]) -> None:
+        await self._values.fetch_schemas(record.value for record in records)

@@ -1,5 +1,6 @@
 """Settings of the recorder."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
@@ -25,5 +26,10 @@ class RecorderSettings(ServiceSettings):
     partition. 0: the first rejected transfer halts it."""
     session_timeout_ms: Count = 10_000
     """Milliseconds without a heartbeat after which other recorders take over the partitions."""
+    accounts_directory: Path | None = None
+    """Directory in which the accounts of each partition are saved, so that a restart reads only the newest
+    balances. Recorders of one machine may share it. None: a temporary directory, and a restart restores all
+    accounts from Kafka."""
     kafka_timeout_seconds: Seconds = 30.0
-    """Maximum seconds of each step that waits for Kafka, such as a claim, a restore or a transaction."""
+    """Maximum seconds of each step that waits for Kafka, such as a transaction. A restore may take longer,
+    but not without progress for this time."""

@@ -45,7 +45,7 @@ OTHER_VARIABLES = {
     "SCREENSHOT": "tests: file for a screenshot of the page",
     "SIMULATION_SEED": "tests: first seed of the simulated pipeline; none: random, and printed",
     "PORT": "`docker compose`: port of the page",
-    "POSTGRES_OWNER": "migrations: URL of the database for the role that owns it (a secret)",
+    "POSTGRES_OWNER": "migrations, `livebalance rebuild`: URL of the database for its owner (a secret)",
     "PROMETHEUS_PORT": "`docker compose`: port of Prometheus",
     "SECRETS_DIRECTORY": "all: directory of files that hold settings",
     "STACK": "`make` and tests: `docker` or `embedded` servers",

@@ -1,7 +1,7 @@
 """Reads a range of a partition's committed records, outside any consumer group."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -13,9 +13,10 @@ from livebalance.wire.timestamp import Millis
 
 _COMPLETION_SECONDS = 0.005
 _WAIT_MS = 20  # longest wait of a fetch for records that do not exist yet
+_MAX_RECORDS = 1_000  # of one fetch, so that other tasks run in between
 
 OnRecord = Callable[[RawRecord], None]
-Prepare = Callable[[Iterable[bytes | None]], Awaitable[None]]  # fetches the schemas of values (decision 15)
+Prepare = Callable[[Sequence[RawRecord]], Awaitable[None]]
 
 
 async def read_range(
@@ -33,14 +34,14 @@ async def read_range(
 
     Without `end` it reads to the current end of the log, and waits for transactions that are open before that
     end (decision 7). A `start` before the first offset means the first offset. `prepare` is called with the
-    values of each fetch before its records. `lost` are the offsets of records that are left out if they are
+    records of each fetch, before `on_record`. `lost` are the offsets of records that are left out if they are
     damaged.
 
     Returns:
         The offset reached.
 
     Raises:
-        TimeoutError: The end was not reached within `timeout_seconds`.
+        TimeoutError: No progress was made for `timeout_seconds`. The read as a whole may take longer.
         KafkaError: The broker is unavailable or refuses the request.
         UnreadableRecordError: A record that is not `lost` is damaged.
     """
@@ -53,13 +54,24 @@ async def read_range(
         isolation_level="read_committed",
         fetch_max_wait_ms=_WAIT_MS,
     )
-    async with asyncio.timeout(timeout_seconds):
-        try:
+    try:
+        async with asyncio.timeout(timeout_seconds):
             await consumer.start()
-            return await _read(
-                consumer, partition, on_record, prepare=prepare, start=start, end=end, lost=lost
-            )
-        finally:
+            consumer.assign([partition])
+            first = (await consumer.beginning_offsets([partition]))[partition]
+            consumer.seek(partition, max(start, first))
+        return await _read(
+            consumer,
+            partition,
+            on_record,
+            prepare,
+            limit=end,
+            before=end,
+            lost=lost,
+            timeout_seconds=timeout_seconds,
+        )
+    finally:
+        async with asyncio.timeout(timeout_seconds):
             await consumer.stop()
 
 
@@ -67,29 +79,43 @@ async def _read(
     consumer: AIOKafkaConsumer,
     partition: TopicPartition,
     on_record: OnRecord,
-    *,
     prepare: Prepare | None,
-    start: int,
-    end: int | None,
-    lost: Container[int],
+    *,
+    limit: int | None,
+    before: int | None = None,
+    lost: Container[int] = (),
+    timeout_seconds: float,
 ) -> int:
-    consumer.assign([partition])
-    first = (await consumer.beginning_offsets([partition]))[partition]
-    consumer.seek(partition, max(start, first))
-    while True:
-        for records in (await consumer.getmany(partition, timeout_ms=_WAIT_MS)).values():
-            if prepare:
-                await prepare(record.value for record in records)
-            for record in records:
-                if end is None or record.offset < end:
-                    if not record.unreadable:
-                        on_record(record)
-                    elif record.offset not in lost:
-                        raise UnreadableRecordError(record)
-        end = consumer.highwater(partition) if end is None else end
+    """Reads on to `limit`, or to the end of the log as the first fetch finds it. Returns the offset reached.
+
+    A fetch can contain records at or beyond `limit`. They are left out only if they are not `before`.
+    """
+    now = asyncio.get_running_loop().time
+    async with asyncio.timeout(timeout_seconds) as deadline:
         reached: int = await consumer.position(partition)
-        if end is not None and reached >= end:
-            return reached
+        while limit is None or reached < limit:
+            fetched = await consumer.getmany(partition, timeout_ms=_WAIT_MS, max_records=_MAX_RECORDS)
+            for records in fetched.values():
+                wanted = [r for r in records if r.offset < before] if before is not None else records
+                await _handle(wanted, on_record, prepare, lost)
+            limit = consumer.highwater(partition) if limit is None else limit
+            last, reached = reached, await consumer.position(partition)
+            if reached > last:
+                deadline.reschedule(now() + timeout_seconds)
+            await asyncio.sleep(0)  # a fetch of records that are in memory already does not wait
+    return reached
+
+
+async def _handle(
+    records: Sequence[RawRecord], on_record: OnRecord, prepare: Prepare | None, lost: Container[int]
+) -> None:
+    if prepare:
+        await prepare(records)
+    for record in records:
+        if not record.unreadable:
+            on_record(record)
+        elif record.offset not in lost:
+            raise UnreadableRecordError(record)
 
 
 async def read_next(
@@ -127,11 +153,14 @@ async def read_next(
 class PartitionReader:
     """Reads a partition's committed records on from call to call, outside any consumer group.
 
-    `prepare` is called with the values of each fetch before its records.
+    `prepare` is called with the records of each fetch, before the records. No call waits longer than
+    `timeout_seconds` without progress.
     """
 
-    def __init__(self, kafka: Broker, partition: TopicPartition, prepare: Prepare) -> None:
-        self._partition, self._prepare = partition, prepare
+    def __init__(
+        self, kafka: Broker, partition: TopicPartition, prepare: Prepare, timeout_seconds: float
+    ) -> None:
+        self._partition, self._prepare, self._timeout_seconds = partition, prepare, timeout_seconds
         self._consumer = AIOKafkaConsumer(
             **kafka.options,
             enable_auto_commit=False,
@@ -140,8 +169,9 @@ class PartitionReader:
         )
 
     async def start(self, offset: int) -> None:
-        """Connects, and begins at `offset`."""
-        await self._consumer.start()
+        """Connects, and begins at `offset`. Raises TimeoutError or KafkaError if Kafka is unavailable."""
+        async with asyncio.timeout(self._timeout_seconds):
+            await self._consumer.start()
         self._consumer.assign([self._partition])
         self._consumer.seek(self._partition, offset)
 
@@ -149,26 +179,29 @@ class PartitionReader:
         """Continues at `offset`."""
         self._consumer.seek(self._partition, offset)
 
-    async def read(self, on_record: OnRecord, own: int) -> int:
-        """Calls `on_record` with each record up to the last stable offset, and returns this offset.
+    async def read(self, on_record: OnRecord, own: int, lost: Container[int] = ()) -> int:
+        """Calls `on_record` with each record up to the last stable offset, and returns the offset reached.
 
         Kafka completes a transaction shortly after its commit. So the call waits while the last stable offset
-        is `own`, the offset of the first record in the caller's last transaction. It can wait forever.
+        is `own`, the offset of the first record in the caller's last transaction. `lost` are the offsets of
+        records that are left out if they are damaged.
 
         Raises:
-            UnreadableRecordError: A record is damaged.
+            TimeoutError: No progress was made in time.
+            UnreadableRecordError: A record that is not `lost` is damaged.
         """
-        while (end := await self._stable_offset()) == own:  # noqa: ASYNC110 - Kafka has no notification
-            await asyncio.sleep(_COMPLETION_SECONDS)
-        while await self._consumer.position(self._partition) < end:
-            fetched = await self._consumer.getmany(self._partition, timeout_ms=_WAIT_MS)
-            for records in fetched.values():
-                await self._prepare(record.value for record in records)
-                for record in records:
-                    if record.unreadable:
-                        raise UnreadableRecordError(record)
-                    on_record(record)
-        return end
+        async with asyncio.timeout(self._timeout_seconds):
+            while (end := await self._stable_offset()) == own:  # noqa: ASYNC110 - Kafka has no notification
+                await asyncio.sleep(_COMPLETION_SECONDS)
+        return await _read(
+            self._consumer,
+            self._partition,
+            on_record,
+            self._prepare,
+            limit=end,
+            lost=lost,
+            timeout_seconds=self._timeout_seconds,
+        )
 
     async def _stable_offset(self) -> int:
         offset: int = (await self._consumer.end_offsets([self._partition]))[self._partition]

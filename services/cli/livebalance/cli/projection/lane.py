@@ -74,20 +74,31 @@ def continue_lane(
 
 
 @app.command()
-def skip(
+def skip(  # noqa: PLR0917 - each parameter is an option of the command
     number: Annotated[int, typer.Argument(metavar="LANE", min=0, max=2**31 - 1, help="Number of the lane.")],
     topic: Annotated[str, typer.Option(help="Topic of the record: that of transfers, or that of balances.")],
     reason: Reason,
     of: Of = "projector",
+    offset: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Offset of a balance that the recorder cannot read. The reason of the halt names it."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Move a halted lane past the next record of a topic, and keep the record in the quarantine.
 
     The lane stays halted: let it continue afterwards. `livebalance quarantine replay` applies the record
-    later, if it can be applied. A lane of the recorder can only be moved past a transfer.
+    later, if it can be applied.
     """
-    skip_record = skipping.skip_transfer if of == "recorder" else skipping.skip_record
-    skipped = asyncio.run(skip_record(Lane(number), topic, reason))
+    if of == "recorder":
+        of_balance = None if offset is None else Offset(offset)
+        skipped = asyncio.run(skipping.skip_for_recorder(Lane(number), topic, of_balance, reason))
+    elif offset is not None:
+        raise UserError("no record was skipped: only the recorder needs --offset")
+    else:
+        skipped = asyncio.run(skipping.skip_record(Lane(number), topic, reason))
     if as_json:
         typer.echo(json.dumps({"lane": number, "topic": topic, "offset": skipped.source_offset}))
         return

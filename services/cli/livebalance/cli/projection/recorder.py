@@ -51,9 +51,13 @@ async def send_again(transfers: Sequence[RejectedTransfer]) -> None:
     ignore the second record, because it has the same transfer id and content.
 
     Raises:
-        UserError: Kafka is unavailable, refuses a record, or aiokafka cannot send the name of a header.
+        UserError: Kafka is unavailable, refuses a record, or aiokafka cannot send the name of a header; or a
+            record is a balance, which would be older than the balances after it.
     """
     settings = addresses.kafka()
+    for transfer in transfers:
+        if transfer.topic != settings.transfers_topic:
+            raise UserError(f"nothing is replayed: record {transfer.id} is no transfer")
     _check_header_names(transfers)
     producer = create_producer(settings.broker, "operator", None)
     try:

@@ -37,15 +37,42 @@ async def skip_record(number: Lane, topic: str, why: str) -> QuarantineRow:
     return row
 
 
-async def skip_transfer(number: Lane, topic: str, why: str) -> QuarantineRow:
-    """Moves a partition of the recorder past a transfer, and returns its row. Raises UserError."""
+async def skip_for_recorder(number: Lane, topic: str, offset: Offset | None, why: str) -> QuarantineRow:
+    """Moves a partition of the recorder past a record, and returns its row. Raises UserError.
+
+    `offset` is that of a balance. Which transfer comes next is known.
+    """
     settings = addresses.kafka()
+    if topic == settings.balances_topic:
+        return await _skip_balance(settings, TopicPartition(topic, number), offset, why)
     if topic != settings.transfers_topic:
-        raise UserError(f"{_FAILURE}: the recorder's topic is {settings.transfers_topic}")
+        topics = f"{settings.transfers_topic} and {settings.balances_topic}"
+        raise UserError(f"{_FAILURE}: the topics are {topics}")
+    if offset is not None:
+        raise UserError(f"{_FAILURE}: only the next transfer can be skipped; leave out --offset")
+    return await _skip_transfer(settings, number, topic, why)
+
+
+async def _skip_balance(
+    settings: ServiceSettings, partition: TopicPartition, offset: Offset | None, why: str
+) -> QuarantineRow:
+    if offset is None:
+        raise UserError(f"{_FAILURE}: give the --offset of the balance, which the reason of the halt names")
+    row = await _next_record(settings, partition, offset)
+    if row.source_offset != offset:
+        raise UserError(f"{_FAILURE}: {partition.topic} has no record at {offset}")
+    async with operator_connection(_FAILURE) as connection:
+        if not await recorder_actions.skip_balance(connection, row, why):
+            raise UserError(_not_halted(Lane(partition.partition)))
+    return row
+
+
+async def _skip_transfer(settings: ServiceSettings, number: Lane, topic: str, why: str) -> QuarantineRow:
+    settings = addresses.kafka()
     async with operator_connection(_FAILURE) as connection, connection.transaction():
         halted = await recorder_actions.lock_halted(connection, number)
     if halted is None:
-        raise UserError(f"{_FAILURE}: partition {number} of the recorder is not halted, or does not exist")
+        raise UserError(_not_halted(number))
     if halted.next_offset is None:
         raise UserError(f"{_FAILURE}: the offset of the next transfer is not known")
     row = await _next_record(settings, TopicPartition(topic, number), halted.next_offset)
@@ -53,6 +80,10 @@ async def skip_transfer(number: Lane, topic: str, why: str) -> QuarantineRow:
         if not await recorder_actions.skip_transfer(connection, row, halted.next_offset, why):
             raise UserError(f"{_FAILURE}: partition {number} is no longer halted at the same offset")
     return row
+
+
+def _not_halted(number: Lane) -> str:
+    return f"{_FAILURE}: partition {number} of the recorder is not halted, or does not exist"
 
 
 async def _next_record(settings: ServiceSettings, partition: TopicPartition, offset: Offset) -> QuarantineRow:

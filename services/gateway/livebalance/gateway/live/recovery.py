@@ -27,6 +27,8 @@ class Recovery(NamedTuple):
 def recover(query: AccountQuery, state: AccountState) -> Recovery:
     """Returns the recovery of a client at `query.after` from the state that was read for it."""
     current = Position(state.epoch, state.revision)
+    if state.erased and _is_behind(query.after, current):
+        return _recovery(state, current, erased_frame(query.account, query.after, current))
     if not state.continues or query.after is None:
         whole = snapshot(query, state)
         event = SessionEvent("snapshot", whole.reason)
@@ -34,8 +36,6 @@ def recover(query: AccountQuery, state: AccountState) -> Recovery:
         return _recovery(state, current, frame)
     if query.after == current:
         return _recovery(state, current, None)
-    if state.erased:
-        return _recovery(state, current, erased_frame(query.account, query.after, current))
     reached = Position(state.epoch, state.transfers[-1].revision) if state.more else current
     return _recovery(state, reached, _page(query.account, query.after, reached, state))
 
@@ -44,7 +44,11 @@ def _recovery(state: AccountState, reached: Position, frame: Frame | None) -> Re
     return Recovery(Position(state.epoch, state.revision), reached, frame, state.lane, state.as_of)
 
 
-def erased_frame(account: AccountId, before: Position, after: Position) -> Frame:
+def _is_behind(position: Position | None, current: Position) -> bool:
+    return position is not None and position.epoch == current.epoch and position.revision < current.revision
+
+
+def erased_frame(account: AccountId, before: Position | None, after: Position) -> Frame:
     """Returns the last frame of an account, which was erased."""
     text = encode_frame(Unsubscribed(channel_name(account), "gone", "this account was erased"))
     return Frame(account, before, after, text, is_last=True, event=SessionEvent("unsubscribed", "gone"))
@@ -85,4 +89,6 @@ def _reason(position: Position | None, state: AccountState) -> SnapshotReason:
         return "subscribed"
     if position.epoch != state.epoch:
         return "epoch"
-    return "ahead" if position.revision > state.revision else "too_far"
+    # A client keeps what it shows after `too_far`, and replaces it after `ahead`.
+    is_replaced = position.revision > state.revision or position.revision < state.erased_revision
+    return "ahead" if is_replaced else "too_far"

@@ -58,7 +58,7 @@ SNAPSHOTS = init_labels(
     Counter(
         "livebalance_gateway_snapshots",
         "Snapshots sent to clients. subscribed: the client had no state; too_far: the client was too far "
-        "behind; ahead, epoch: the client had data that Postgres lost.",
+        "behind; ahead, epoch: the client had data that Postgres lost, or (ahead) that was erased.",
         ["reason"],
     ),
     get_args(SnapshotReason),

@@ -13,7 +13,7 @@ from livebalance.projector import metrics
 from livebalance.projector.fold.lane import FetchStatus, LaneSide, OwnedLane
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.fetch import fetch, fetch_evenly
+from livebalance.runtime.kafka.fetch import Fetched, fetch, fetch_evenly
 from livebalance.runtime.kafka.lag import Lag
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgress
@@ -70,6 +70,7 @@ class LaneConsumer:
         self._lag = Lag(self._consumer, metrics.lag)
         self._has_backlog = False  # the last fetch may have left records in the client
         self._end_offsets: dict[TopicPartition, Offset] = {}  # as the broker last reported them
+        self._read_until = settings.end_offsets()
 
     async def start(self) -> None:
         """Connects and joins the consumer group."""
@@ -183,11 +184,20 @@ class LaneConsumer:
         if not fetched:
             fetched = await fetch(self._consumer, partitions, self._settings.fetch_wait_ms, limit)
         self._has_backlog = sum(map(len, fetched.values())) >= limit
+        self._end_partitions(fetched)
         return {
             lane: (fetched.get(sides[0], []), fetched.get(sides[1], []))
             for lane in lanes
             if not fetched.keys().isdisjoint(sides := self._partitions(lane))
         }
+
+    def _end_partitions(self, fetched: Fetched) -> None:
+        """Removes records that `read_until` excludes, and stops fetching their partitions."""
+        for partition, end in self._read_until.items():
+            records = fetched.get(partition)
+            if records and records[-1].offset >= end:
+                fetched[partition] = [record for record in records if record.offset < end]
+                self._consumer.pause(partition)
 
     async def fetch_statuses(self, lane: Lane) -> tuple[FetchStatus, FetchStatus]:
         """Returns the state of both sides at the last fetch, without asking the broker."""
@@ -210,11 +220,12 @@ class LaneConsumer:
     def partition_progress(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:
         """Returns, for each assigned partition of `lanes`, the last answer's time and the applied offset."""
         assigned = self._assignment.partitions & self._consumer.assignment()
+        fetching = assigned - self._consumer.paused()
         return {
             partition: PartitionProgress(self._consumer.last_poll_timestamp(partition), side.next)
             for lane in lanes
             for partition, side in self._sides(lane)
-            if partition in assigned
+            if partition in fetching
         }
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> EndOffsets:

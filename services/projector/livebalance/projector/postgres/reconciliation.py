@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
+from aiokafka import TopicPartition
 
 from livebalance.projector.errors import FencedError, fate_of
 from livebalance.projector.fold.comparison import Kind, TopicRecord, classify, count_hours
@@ -70,12 +71,7 @@ class Reconciliation:
             async with (
                 asyncio.timeout(_TIMEOUT_SECONDS + SPAN_OFFSETS / self._settings.reconciliation_rate),
                 self._connected() as connection,
-                SpanReader(
-                    self._settings.broker,
-                    self._settings.name,
-                    self._settings.transfers_topic,
-                    [owner.lane for owner in owners],
-                ) as reader,
+                SpanReader(self._settings.broker, self._settings.name) as reader,
             ):
                 await _Turn(self._settings, self._values, connection, reader).run(owners, ends)
         except Exception as error:
@@ -127,7 +123,7 @@ class _Turn:
     async def _compare_newest(self, owner: LaneOwner, end: Offset, allowance: int) -> None:
         """Compares on, up to `end`. What exceeds the allowance is left to the next round."""
         progress = await results.compared_offsets(self._connection, owner.lane)
-        first = self._reader.first_offsets[owner.lane]
+        first = await self._reader.first_offset(self._partition(owner.lane))
         start = max(progress.compared_next, first, Offset(end - allowance))
         while start < end:
             span = Span(owner.lane, start, Offset(min(end, start - start % SPAN_OFFSETS + SPAN_OFFSETS)))
@@ -140,7 +136,7 @@ class _Turn:
         Returns False at the end of a round, after which the next begins.
         """
         progress = await results.compared_offsets(self._connection, owner.lane)
-        first = max(progress.start, self._reader.first_offsets[owner.lane])
+        first = max(progress.start, await self._reader.first_offset(self._partition(owner.lane)))
         top = min(progress.history_next, progress.compared_next)
         if top <= first:
             await results.begin_round(self._connection, owner.lane)
@@ -180,7 +176,7 @@ class _Turn:
 
     async def _read(self, span: Span) -> list[TopicRecord]:
         """Reads a span and takes as long for it as the rate allows."""
-        raw = await self._reader.read(span.lane, span.start, span.end)
+        raw = await self._reader.read(self._partition(span.lane), span.start, span.end)
         await self._values.fetch_schemas(record.value for record in raw)
         records: list[TopicRecord] = []
         for first in range(0, len(raw), _DECODED_AT_ONCE):
@@ -193,3 +189,6 @@ class _Turn:
         content = Rejected("damaged") if raw.unreadable else decode_transfer(raw, self._values.codec)
         transfer = None if isinstance(content, Rejected) else content
         return TopicRecord(Offset(raw.offset), limited_millis(raw.timestamp), transfer)
+
+    def _partition(self, lane: Lane) -> TopicPartition:
+        return TopicPartition(self._settings.transfers_topic, lane)

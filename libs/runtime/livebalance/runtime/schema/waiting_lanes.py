@@ -10,7 +10,7 @@ from livebalance.wire.identity import Lane
 
 _RETRY_SECONDS = 2.0
 
-_log = logs.get("projector")
+_log = logs.get("schemas")
 
 
 class WaitingLanes:
@@ -34,11 +34,15 @@ class WaitingLanes:
             self._tasks.pop(lane).result()
         return ready
 
+    def remove(self, lane: Lane) -> None:
+        """Removes a lane, if it waits."""
+        if task := self._tasks.pop(lane, None):
+            task.cancel()
+
     def clear(self) -> None:
         """Removes all lanes."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
+        for lane in list(self._tasks):
+            self.remove(lane)
 
     async def _fetch(self, lane: Lane, values: Sequence[bytes | None]) -> None:
         while not self._values.knows_schemas(values):

@@ -1,18 +1,18 @@
-"""Kafka as values: logs with transactions, retention and compaction, topics with ids, and groups' offsets.
+"""Kafka as values: logs with transactions, retention and compaction, topics with ids, and consumer groups.
 
 A reader sees committed records below the last stable offset, as with `isolation.level=read_committed`.
 Control records and aborted records occupy offsets and are never returned.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
+from livebalance.readmodel.rows import SourceIdentity
 from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.raw_record import RawRecord
 
 TRANSFERS, BALANCES = "transfers", "account-balances"
-
-OTHER_TOPICS = "the topics are not those that it began with"  # why a partition or a lane is halted
 
 Record = RawRecord
 
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
     record: Record
     transaction: Transaction | None
-    topic_id: str
+    topic_id: UUID
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +75,7 @@ class Log:
 
     __slots__ = ("end", "entries", "first", "name", "topic_id")
 
-    def __init__(self, name: Partition, topic_id: str) -> None:
+    def __init__(self, name: Partition, topic_id: UUID) -> None:
         self.name, self.topic_id = name, topic_id
         self.first = self.end = 0
         self.entries: list[Entry] = []
@@ -134,8 +134,8 @@ class Log:
 class Topic:
     """A topic of one life: if it is deleted and created again, its id is another."""
 
-    def __init__(self, name: str, topic_id: str, partitions: int) -> None:
-        self.name, self.id = name, topic_id
+    def __init__(self, name: str, topic_id: UUID, partitions: int) -> None:
+        self.name, self.id, self.id_text = name, topic_id, str(topic_id)
         self.logs = [Log(Partition(name, number), topic_id) for number in range(partitions)]
 
 
@@ -193,7 +193,7 @@ class Kafka:
     def create_topic(self, name: str, partitions: int) -> None:
         """Creates a topic, in place of an earlier topic of this name."""
         self._topic_ids += 1
-        self.topics[name] = Topic(name, f"id-{self._topic_ids}", partitions)
+        self.topics[name] = Topic(name, UUID(int=self._topic_ids), partitions)
         for key in [key for key in self.offsets if key[1].topic == name]:
             del self.offsets[key]
 
@@ -207,9 +207,9 @@ class Kafka:
     def partitions(self, topic: str) -> int:
         return len(self.topics[topic].logs)
 
-    def identity(self) -> tuple[str, str, int]:
-        """Returns the ids of both topics, and the number of partitions of the transfers."""
-        return self.topics[TRANSFERS].id, self.topics[BALANCES].id, self.partitions(TRANSFERS)
+    def identity(self) -> SourceIdentity:
+        transfers, balances = self.topics[TRANSFERS], self.topics[BALANCES]
+        return SourceIdentity(len(transfers.logs), transfers.id_text, balances.id_text)
 
     def append(
         self,
@@ -242,6 +242,55 @@ class Kafka:
     def commit_offsets(self, group: str, offsets: Iterable[tuple[Partition, GroupOffset]]) -> None:
         self.offsets.update(((group, partition), offset) for partition, offset in offsets)
 
+    def written_to(self, log: Log, start: int) -> Iterator[Record]:
+        """Returns the committed records that a log had from `start` on, whether they were deleted or not."""
+        for record, transaction, topic_id in self.written:
+            if (
+                (record.topic, record.partition, topic_id) == (*log.name, log.topic_id)
+                and start <= record.offset
+                and (transaction is None or transaction.committed)
+            ):
+                yield record
+
     def committed(self, topic: str) -> Sequence[Entry]:
         """Returns all records of the topic's name that were ever committed, in the order of writing."""
         return [entry for entry in self.written if entry.record.topic == topic and entry.committed]
+
+
+class Member:
+    """A member's view of the group, which is out of date until its next poll."""
+
+    __slots__ = ("assigned", "number")
+
+    def __init__(self) -> None:
+        self.assigned: tuple[int, ...] = ()
+        self.number = -1  # of the rebalance that assigned them
+
+
+class Group:
+    """Assigns the partitions to its members in turn. Each change of either is a rebalance."""
+
+    def __init__(self, partitions: Callable[[], int]) -> None:
+        self._partitions = partitions
+        self._members: list[Member] = []
+        self.number = 0
+
+    def rebalance(self) -> None:
+        self.number += 1
+
+    def poll(self, member: Member) -> bool:
+        """Joins unless the member belongs to the group. Returns whether its assignment changed."""
+        if member not in self._members:
+            self._members.append(member)
+            self.rebalance()
+        if member.number == self.number:
+            return False
+        member.number, index = self.number, self._members.index(member)
+        member.assigned = tuple(range(self._partitions()))[index :: len(self._members)]
+        return True
+
+    def expire(self, member: Member) -> None:
+        """Removes a member that no longer sends heartbeats. The member does not notice before it polls."""
+        if member in self._members:
+            self._members.remove(member)
+            self.rebalance()

@@ -1,0 +1,1 @@
+"""What `livebalance rebuild` reads and writes: the projection, and its shadow (decision 24)."""

@@ -1,0 +1,1 @@
+"""`livebalance rebuild`: replays Kafka beside the projection, compares both, and replaces what differs."""

@@ -1,0 +1,209 @@
+"""What has not arrived yet, and whether everything has arrived after the faults."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.readmodel.rows import BalanceRow
+from livebalance.wire.identity import AccountId, Lane, Position
+from livebalance.wire.kafka.codec import JSON
+from livebalance.wire.kafka.record import Transfer
+from livebalance.wire.money import ZERO, Money, parse_money
+from livebalance.wire.views import TransferView
+from tests.simulation.world.oracles import OracleError, admissible
+from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Log, Partition
+from tests.simulation.world.servers.tables import balance_view, transfer_view
+
+if TYPE_CHECKING:
+    from tests.simulation.world.client import Client
+    from tests.simulation.world.world import World
+
+LOST, REVOKED = "lost records", "which was revoked"
+REJECTED, RECREATED = "consecutive", "recreated"  # parts of reasons of halted lanes
+
+
+class Convergence:
+    """Compares the topics, SQL and what clients show."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def waiting(self) -> str | None:
+        """Returns what has not arrived yet."""
+        world = self._world
+        if world.feed.made < world.shape.transfers or world.feed.unsent is not None:
+            return "the feed has not written all transfers"
+        for lane in range(world.kafka.partitions(TRANSFERS)):
+            if reason := self.waiting_lane(lane):
+                return reason
+        if world.operator.requests:
+            return f"the operator has yet to do {world.operator.requests}"
+        return self._waiting_client()
+
+    def waiting_lane(self, lane: int) -> str | None:
+        """Returns what has not arrived yet of a lane. A lane that waits for an operator waits for nothing."""
+        if self._is_continued(lane):
+            return f"an operator lets lane {lane} continue"
+        return self._waiting_recorder(lane) or self._waiting_projector(lane)
+
+    def _waiting_recorder(self, lane: int) -> str | None:
+        if self.is_recorder_halted(lane):
+            return None
+        kafka = self._world.kafka
+        committed = kafka.offsets.get(("recorder", Partition(TRANSFERS, lane)))
+        reason = self._unread(kafka.log(TRANSFERS, lane), committed.offset if committed else 0)
+        return reason and f"the recorder {reason}"
+
+    def _waiting_projector(self, lane: int) -> str | None:
+        kafka, postgres = self._world.kafka, self._world.postgres
+        stored = postgres.tables.lanes.get(Lane(lane))
+        if stored is None or stored.row.halted_why is not None:
+            return None
+        if not postgres.is_known:
+            return "the epoch has not changed"
+        if kafka.partitions(TRANSFERS) != postgres.tables.partitions:
+            return f"lane {lane} has not noticed that partitions were added"
+        reason = self._unread(kafka.log(TRANSFERS, lane), stored.row.transfers_next)
+        reason = reason or self._unread(kafka.log(BALANCES, lane), stored.row.balances_next)
+        return reason and f"the projector {reason}"
+
+    def _unread(self, log: Log, following: int) -> str | None:
+        if self._lost(log, following):
+            return f"has not noticed that {log.name} {LOST}"
+        return f"has not applied {log.name}" if _last(log) >= following else None
+
+    def _waiting_client(self) -> str | None:
+        world, tables = self._world, self._world.postgres.tables
+        for client in world.clients:
+            for account in world.accounts:
+                if account in client.hidden:
+                    continue
+                if self._is_revoked(client, account):
+                    return f"{client.name} may still see {account}, {REVOKED}"
+                row = tables.balances.get(account)
+                state = client.session.account_state(account)
+                if row is not None and row.balance is None and row.transfer_count == 0 and state is None:
+                    continue
+                expected = Position(tables.epoch, row.revision if row else 0)  # type: ignore[arg-type]
+                if state is None or state.position != expected:
+                    return f"{client.name} shows {account} at {state and state.position}, not {expected}"
+        return None
+
+    def _is_revoked(self, client: "Client", account: AccountId) -> bool:
+        socket = client.socket
+        rights = socket.session.rights if socket is not None and socket.session is not None else None
+        revocations = Revocations()
+        revocations.add(self._world.postgres.revocations)
+        return rights is not None and revocations.hides(rights, account)
+
+    def _lost(self, log: Log, following: int) -> bool:
+        """Returns whether the log lacks records from `following` on that it had."""
+        if log.first <= following <= log.end:
+            return False
+        return following > log.end or any(
+            record.offset < log.first for record in self._world.kafka.written_to(log, following)
+        )
+
+    def _is_continued(self, lane: int) -> bool:
+        """Returns whether an operator is about to let a halted lane continue."""
+        postgres = self._world.postgres
+        stored = postgres.tables.lanes.get(Lane(lane))
+        reasons = postgres.recorder.halted_why(lane), stored.row.halted_why if stored is not None else None
+        return any(map(self._world.is_continued, reasons))
+
+    def is_recorder_halted(self, lane: int) -> bool:
+        return self._world.postgres.recorder.halted_why(lane) is not None
+
+    def is_halted(self, lane: int) -> bool:
+        """Returns whether the lane waits for an operator."""
+        stored = self._world.postgres.tables.lanes.get(Lane(lane))
+        return self.is_recorder_halted(lane) or stored is None or stored.row.halted_why is not None
+
+    def is_halted_for_good(self, lane: int) -> bool:
+        return self.is_halted(lane) and not self._is_continued(lane)
+
+    def check_end(self) -> None:
+        if (waiting := self.waiting()) is not None:
+            name = "O1" if LOST in waiting else "O13" if REVOKED in waiting else "O8"
+            raise OracleError(name, f"after the faults ended: {waiting}")
+        self._check_clients()
+        for account in self._world.accounts:
+            self._check_account(account)
+
+    def _check_clients(self) -> None:
+        """Every client shows what SQL has."""
+        tables = self._world.postgres.tables
+        for client in self._world.clients:
+            for account in self._world.accounts:
+                state, row = client.session.account_state(account), tables.balances.get(account)
+                if state is None:
+                    continue
+                if state.balance != balance_view(row):
+                    raise OracleError("O8", f"{client.name} shows {state.balance}, SQL has {row}")
+                listed = [transfer_view(each) for each in tables.transfers.get(account, ())]
+                shown: list[TransferView] = list(state.transfers)
+                if shown != listed[len(listed) - len(shown) :]:
+                    raise OracleError("O8", f"{client.name} shows {shown} of {account}, SQL has {listed}")
+
+    def _check_account(self, account: AccountId) -> None:
+        """SQL has each transfer that Kafka acknowledged once, in order, and the balance is their sum."""
+        world, tables = self._world, self._world.postgres.tables
+        expected, lane = self.transfers_of(account), world.lane_of(account)
+        rows = tables.transfers.get(account, ())
+        if self.is_halted(lane):
+            return
+        times = Counter(row.transfer_id for row in rows)
+        for transfer in expected:
+            if times[transfer.id] != 1:
+                name = "O1" if not times[transfer.id] else "O2"
+                raise OracleError(name, f"{transfer} is in SQL {times[transfer.id]} times")
+        if [row.transfer_id for row in rows] != [transfer.id for transfer in expected]:
+            raise OracleError("O2", f"{account} lists {rows}, and the topic has {expected}")
+        row = tables.balances.get(account)
+        if row is not None:
+            self._check_sum(account, row, expected)
+
+    def _check_sum(self, account: AccountId, row: BalanceRow, expected: list[Transfer]) -> None:
+        opening, total = self.opening_of(account), ZERO
+        for transfer in expected:
+            total = total.add(transfer.amount)
+        if account in self._world.contradicted and row.disputed_since is not None:
+            return
+        if row.balance is None and account in self._world.erased and not expected:
+            return
+        if row.balance is None or not parse_money(row.balance).same_value(opening.add(total)):
+            raise OracleError("O2", f"{account} has {row.balance}: its transfers make {opening.add(total)}")
+        if row.drift is None or parse_money(row.drift).unscaled or row.disputed_since is not None:
+            raise OracleError("O3", f"{account} is not verified: {row}")
+
+    def opening_of(self, account: AccountId) -> Money:
+        """Returns the amount of the first balance since the last erasure."""
+        opening: Money | None = None
+        for record, _, _ in self._world.kafka.committed(BALANCES):
+            if record.key == account.encode():
+                if record.value is None:
+                    opening = None
+                elif opening is None:
+                    balance = JSON.decode_balance(record.value)
+                    opening = balance.amount if balance.version == 0 else None
+        return opening or ZERO
+
+    def transfers_of(self, account: AccountId) -> list[Transfer]:
+        """Returns the account's transfers that Kafka has acknowledged, without duplicates."""
+        transfers: dict[str, Transfer] = {}
+        written = self._world.kafka.written[self._world.erased.get(account, 0) :]
+        for record in [entry.record for entry in written if entry.committed]:
+            if record.topic != TRANSFERS:
+                continue
+            transfer = admissible(record)
+            if transfer is not None and transfer.account == account:
+                transfers.setdefault(transfer.id, transfer)
+        return list(transfers.values())
+
+
+def _last(log: Log) -> int:
+    """Returns the offset of the last committed record, -1 if there is none."""
+    for record, transaction, _ in reversed(log.entries):
+        if transaction is None or transaction.committed:
+            return record.offset
+    return -1
