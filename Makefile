@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web simulate \
-  docs lock
+  mutants coverage docs lock
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -61,6 +61,19 @@ test-python: $(READY)
 SEEDS ?= 20000
 simulate: $(READY) ## run the simulated pipeline under random faults (SEEDS=100000)
 	@$(BIN)/python -m tests.simulation.world --seeds $(SEEDS)
+
+# A stopped run goes on where it stopped. MODULE is a part of a name in tests/mutation/ratchet.toml.
+MODULE ?=
+mutants: $(READY) ## mutate the pure modules and plant the mutants of SQL and shells (MODULE=fold.lane)
+	@nice -n 10 $(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
+ifeq ($(MODULE),)
+	@$(BIN)/python -m tests.mutation.planted
+endif
+
+COVERED ?= tests/unit tests/contract tests/integration
+coverage: $(READY) ## measure which lines the tests run (COVERED=tests/unit)
+	$(BIN)/python -m pytest --cov --cov-report=term $(COVERED)
+	$(BIN)/python -m livebalance.stack.build.node run test -- --coverage --coverage-reporters=text-summary
 
 test-web: $(READY)
 	$(BIN)/python -m livebalance.stack.build.node test

@@ -16,7 +16,11 @@ def vectors(file: str) -> dict[str, list[Vector]]:
 
 
 def label(case: object) -> str:
-    """Returns a short name of a case, as a test id."""
+    """Returns a short name of a case, as a test id.
+
+    It is printable ASCII: pytest escapes other characters again if a process collects the tests twice.
+    """
     fields = case if isinstance(case, dict) else {}
     text = str(fields.get("name") or fields.get("key") or case)
+    text = "".join(char if " " <= char <= "~" and char != "\\" else f"U+{ord(char):04X}" for char in text)
     return text if len(text) <= 50 else text[:47] + "..."

@@ -1,5 +1,8 @@
 """A batch whose COMMIT was not answered is published only by the owner that committed it."""
 
+import pytest
+
+from livebalance.projector import projector
 from tests.integration.projector.commit_cutter import commit_cutter
 from tests.integration.projector.pipeline import Pipeline, history, transfer, wait_until
 from tests.integration.projector.redis_listener import redis_listener
@@ -9,8 +12,11 @@ OTHER_OWNER = (
 )
 
 
-async def test_batch_in_doubt_is_not_published_after_another_owner_came_between(pipeline: Pipeline) -> None:
+async def test_batch_in_doubt_is_not_published_after_another_owner_came_between(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other owner has moved the lane to the same offsets, and published what it wrote itself."""
+    monkeypatch.setattr(projector, "_PROGRESS_SECONDS", 60.0)  # the COMMIT that is cut is that of the batch
     records = history("alice", [1])
     async with (
         commit_cutter(pipeline.database.url("projector")) as (cutter, url),

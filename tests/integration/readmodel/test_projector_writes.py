@@ -162,8 +162,8 @@ async def test_fence_moves_only_lanes_in_the_expected_state(connection: projecto
         {"balances_from": 1},
         {"lane": 7},
     ]
-    for change in changes:
-        assert await projector_writes.move_lanes(connection, [move(**change)]) == 0
+    moved = [change for change in changes if await projector_writes.move_lanes(connection, [move(**change)])]
+    assert moved == []
     assert await projector_writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
 
 
@@ -237,6 +237,14 @@ async def test_transfer_replaces_an_erased_transfer_only_if_all_were_looked_up(
     assert await transfers(BatchRows(transfers=[listed(9, "v")], replaces_erased=True)) == 0
     rows = await connection.fetch("select revision, transfer_id from transfer order by revision")
     assert [tuple(row) for row in rows] == [(6, "v"), (7, "t"), (8, "u")]
+
+
+async def test_erased_revision_never_decreases(connection: projector_writes.Connection) -> None:
+    assert await balances(connection, row(0, 5)) == 1
+    for revision, erased in ((5, 4), (6, 2)):
+        changed = row(revision, revision + 1)._replace(erased_revision=Revision(erased))
+        assert await balances(connection, changed) == 1
+    assert await connection.fetchval("select erased_revision from balance") == 4
 
 
 async def test_erased_transfer_is_not_listed(connection: projector_writes.Connection) -> None:

@@ -43,25 +43,28 @@ def test_applied_frame_changes_nothing(frame: Snapshot | DeltaFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame",
+    ("frame", "missed"),
     [
-        pytest.param(delta(3, 4), id="starts after the state"),
-        pytest.param(delta(1, 4), id="overlaps the state"),
-        pytest.param(delta(2, 3, epoch=OTHER_EPOCH), id="another epoch"),
-        pytest.param(snapshot(1), id="goes back"),
-        pytest.param(snapshot(9), id="skips revisions without a gap"),
+        pytest.param(delta(3, 4), (EPOCH, 3, 4), id="starts after the state"),
+        pytest.param(delta(1, 4), (EPOCH, 1, 4), id="overlaps the state"),
+        pytest.param(delta(2, 3, epoch=OTHER_EPOCH), (OTHER_EPOCH, 2, 3), id="another epoch"),
+        pytest.param(snapshot(1), (EPOCH, 1, 1), id="goes back"),
+        pytest.param(snapshot(9), (EPOCH, 9, 9), id="skips revisions without a gap"),
     ],
 )
-def test_frame_that_does_not_follow_the_state_misses_revisions(frame: Snapshot | DeltaFrame) -> None:
+def test_frame_that_does_not_follow_the_state_misses_revisions(
+    frame: Snapshot | DeltaFrame, missed: tuple[str, int, int]
+) -> None:
+    position = Position(Epoch(EPOCH), Revision(2))
     outcome = apply(state_at(2), frame)
     assert isinstance(outcome, MissedRevisions)
-    assert outcome.position == Position(Epoch(EPOCH), Revision(2))
+    assert outcome == (ACCOUNT, position, *missed)
 
 
 def test_delta_without_a_state_misses_revisions() -> None:
     outcome = apply(None, delta(0, 1))
     assert isinstance(outcome, MissedRevisions)
-    assert outcome.position is None
+    assert outcome == (ACCOUNT, None, EPOCH, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 
+from livebalance.client.account import Account
 from livebalance.client.effects import (
     CloseSocket,
     ConnectionLost,
     Effect,
     Emit,
+    FetchToken,
     Input,
     OpenSocket,
     Received,
     Send,
     Stop,
     Tick,
+    TokenFetched,
 )
 from livebalance.client.event import Changed, Connected, Disconnected, Ended
 from livebalance.client.session import _FRAMES, _TABLE, SILENT_HEARTBEATS, WELCOME_TIMEOUT, Session, State
 from livebalance.wire.close import CloseCode as Code
 from livebalance.wire.frame import (
     MAX_CLIENT_FRAME,
+    AuthExpiring,
     Error,
     Goaway,
     Heartbeat,
@@ -70,9 +74,11 @@ def events(effects: list[Effect]) -> list[Any]:
 
 def next_effect(session: Session) -> float:
     """Time of the next effect without further input. A deadline may be too early and have no effect."""
-    while not session.step(Tick(), deadline := session.deadline, 0.5):
-        pass
-    return deadline
+    for _ in range(9):
+        deadline = session.deadline
+        if session.step(Tick(), deadline, 0.5):
+            return deadline
+    raise AssertionError("ticks at the deadline have no effect")
 
 
 def subscribe(id_: int, revision: int | None) -> dict[str, Any]:
@@ -197,7 +203,11 @@ def test_missing_welcome_aborts_the_connection() -> None:
     session = Session([FIRST_URL, SECOND_URL])
     session.step(Tick(), NOW, 0.5)
     assert session.deadline == NOW + WELCOME_TIMEOUT
-    assert session.step(Tick(), NOW + WELCOME_TIMEOUT, 0.5)[0] == CloseSocket(1006, abort=True)
+    assert session.step(Tick(), NOW + WELCOME_TIMEOUT - 0.001, 0.5) == []
+    assert session.step(Tick(), NOW + WELCOME_TIMEOUT, 0.5) == [
+        CloseSocket(1006, abort=True),
+        Emit(Disconnected(1006, "no welcome", 0.25)),
+    ]
 
 
 def test_frames_before_welcome_are_ignored() -> None:
@@ -212,7 +222,10 @@ def test_invalid_frame_closes_the_connection_and_tries_the_next_address(welcomed
     session = live() if welcomed else Session([FIRST_URL, SECOND_URL])
     session.step(Tick(), NOW, 0.5)
     effects = session.step(Received("{"), NOW, 0.5)
-    assert effects[0] == CloseSocket(4500)
+    assert effects == [
+        CloseSocket(4500),
+        Emit(Disconnected(1006, "not a frame of this protocol", 0.25)),
+    ]
     assert session.step(Tick(), session.deadline, 0.5) == [OpenSocket(SECOND_URL)]
 
 
@@ -226,7 +239,10 @@ def test_goaway_reconnects_within_the_given_time() -> None:
     assert session.deadline == NOW + 2
     assert events(receive(session, delta(2, 3), NOW + 1)) != []
     effects = session.step(Tick(), NOW + 2, 0.5)
-    assert effects[0] == CloseSocket(1000)
+    assert effects == [
+        CloseSocket(1000),
+        Emit(Disconnected(Code.GOODBYE, "reconnecting after goaway", 0.0)),
+    ]
     assert session.step(Tick(), NOW + 2, 0.5) == [OpenSocket(SECOND_URL)]
     assert sent(receive(session, welcome(), NOW + 2)) == [subscribe(2, 3)]
 
@@ -239,7 +255,153 @@ def test_stop_closes_the_connection_and_ignores_further_input() -> None:
         assert session.step(input_, NOW + 99, 0.5) == []
 
 
+def test_stop_before_a_connection_closes_nothing() -> None:
+    session = Session([FIRST_URL])
+    assert session.step(Stop(), NOW, 0.5) == []
+    assert (session.state, session.deadline) == (State.STOPPED, inf)
+
+
+def test_session_without_an_address_is_rejected() -> None:
+    with pytest.raises(ValueError, match=r"^a session needs an address$"):
+        Session([])
+
+
+def test_tick_before_the_next_attempt_does_nothing() -> None:
+    session = live()
+    session.step(ConnectionLost(1006, ""), NOW, 0.5)
+    assert session.step(Tick(), NOW + 0.249, 0.5) == []
+    assert session.step(Tick(), NOW + 0.25, 0.5) == [OpenSocket(SECOND_URL)]
+
+
+def test_connected_names_the_gateway() -> None:
+    session = Session([FIRST_URL])
+    session.step(Tick(), NOW, 0.5)
+    frame = welcome()
+    [event] = events(receive(session, frame))
+    assert event == Connected(FIRST_URL, frame.gateway, frame.session, frame.epoch, frame.limits)
+
+
+def test_repeated_failures_of_all_kinds_back_off() -> None:
+    session = Session([FIRST_URL])
+    delays = []
+    for end in (ConnectionLost(1006, ""), Received("{"), Tick()):
+        session.step(Tick(), session.deadline, 0.5)
+        now = session.deadline if isinstance(end, Tick) else NOW
+        [event] = events(session.step(end, now, 0.5))
+        delays.append(event.retry_in)
+        assert session.deadline == now + event.retry_in
+    assert delays == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("frame", [Heartbeat(TIME, None), Ok(1)])
+def test_frame_that_shows_a_working_connection_resets_the_backoff(frame: ServerFrame) -> None:
+    session = opened(ACCOUNT)
+    session.step(ConnectionLost(1006, ""), NOW, 0.5)
+    session.step(Tick(), session.deadline, 0.5)
+    receive(session, welcome())
+    receive(session, frame)
+    [event] = events(session.step(ConnectionLost(1006, ""), NOW, 0.5))
+    assert event.retry_in == 0.25
+
+
+def test_session_connects_to_its_addresses_in_turn() -> None:
+    session = Session(["ws://a", "ws://b", "ws://c"])
+    urls = []
+    for _ in range(4):
+        urls += session.step(Tick(), session.deadline, 0.5)
+        session.step(ConnectionLost(1006, ""), NOW, 0.5)
+    assert urls == [OpenSocket(url) for url in ("ws://a", "ws://b", "ws://c", "ws://a")]
+
+
+# --- rate and token
+
+
+def test_rate_is_sent_once_to_each_connection() -> None:
+    session = live()
+    session.rate(5.0)
+    assert session.deadline == 0.0
+    rate = {"type": "rate", "id": "rate", "max_per_second": 5.0}
+    assert sent(session.step(Tick(), NOW, 0.5)) == [rate]
+    assert sent(session.step(Tick(), NOW, 0.5)) == []
+    session.step(ConnectionLost(1006, ""), NOW, 0.5)
+    session.step(Tick(), session.deadline, 0.5)
+    assert sent(receive(session, welcome())) == [rate, subscribe(2, 2)]
+    session.rate(None)
+    assert sent(session.step(Tick(), NOW, 0.5)) == [{**rate, "max_per_second": None}]
+
+
+def test_token_that_expires_is_replaced() -> None:
+    session = live()
+    frame = AuthExpiring(TIME)
+    assert receive(session, frame) == [FetchToken(), Emit(frame)]
+    assert sent(session.step(TokenFetched("new"), NOW, 0.5)) == [
+        {"type": "refresh", "id": "refresh", "token": "new"}
+    ]
+
+
 # --- gaps and answers
+
+
+def test_follow_since_a_position_begins_there() -> None:
+    session, since = Session([FIRST_URL]), Position(Epoch(EPOCH), Revision(7))
+    session.follow(ACCOUNT, since)
+    assert session.account_state(ACCOUNT) == Account(ACCOUNT, since)
+    session.step(Tick(), NOW, 0.5)
+    assert sent(receive(session, welcome())) == [subscribe(1, 7)]
+
+
+def test_frames_about_an_account_that_is_not_followed_change_nothing() -> None:
+    session = live()
+    session.unfollow(AccountId("other"))
+    assert receive(session, Unsubscribed("account:other", "gone", "erased")) == []
+    error = Error("no_access", "not yours", False, channel="account:other")
+    assert receive(session, error) == [Emit(error)]
+    assert session.account_state(ACCOUNT) is not None
+
+
+def test_temporary_error_without_a_wait_is_retried_at_once_and_then_later() -> None:
+    session = opened(ACCOUNT)
+    error = Error("unavailable", "later", True, channel=CHANNEL)
+    assert sent(receive(session, error)) == [subscribe(2, None)]
+    assert sent(receive(session, error)) == []
+    assert session.deadline == NOW + 0.5
+    session.step(Tick(), NOW + 0.5, 0.5)
+    receive(session, error)
+    assert session.deadline == NOW + 1
+
+
+def test_request_that_stays_without_answer_is_repeated_with_backoff() -> None:
+    session = opened(ACCOUNT)
+    assert sent(session.step(Tick(), NOW + 10, 0.5)) == [subscribe(2, None)]
+    assert sent(session.step(Tick(), NOW + 20, 0.5)) == []
+    assert session.deadline == NOW + 20.5
+
+
+def test_frame_after_the_answer_timeout_repeats_the_request_too() -> None:
+    session = opened(ACCOUNT)
+    session.step(Tick(), NOW + 10, 0.5)
+    assert sent(receive(session, Heartbeat(TIME, None), NOW + 20, jitter=0.5)) == []
+    assert session.deadline == NOW + 20.5
+
+
+def test_answer_concerns_the_channels_of_its_request_only() -> None:
+    session = opened(ACCOUNT)
+    session.follow(AccountId("later"))
+    session.step(Tick(), NOW, 0.5)
+    final = Error("no_access", "not yours", False, id=2)
+    assert events(receive(session, final)) == [Ended(AccountId("later"), "no_access", "not yours")]
+    receive(session, snapshot(2))
+    late = Error("no_access", "not yours", False, id=1)
+    assert events(receive(session, late)) == [late]  # the request was answered
+
+
+def test_unsubscribe_frames_name_at_most_100_channels() -> None:
+    accounts = [f"a{number}" for number in range(150)]
+    session = opened(*accounts)
+    for account in accounts:
+        session.unfollow(AccountId(account))
+    frames = sent(session.step(Tick(), NOW, 0.5))
+    assert [len(frame["channels"]) for frame in frames] == [100, 50]
 
 
 def test_gap_is_requested_once_from_the_current_position() -> None:

@@ -1,9 +1,11 @@
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from livebalance.gateway.limits.connections import (
     MAX_BURST,
+    MAX_IDLE_ADDRESSES,
     MAX_STRIKES,
     STRIKE_WINDOW,
     ConnectionLimiter,
@@ -51,7 +53,45 @@ def test_third_strike_of_an_address_within_ten_minutes_is_too_many() -> None:
     limiter = ConnectionLimiter(LIMITS)
     assert [limiter.strike("a", second) for second in (0.0, 10.0, 20.0)] == [False, False, True]
     assert not limiter.strike("b", 20.0)
+    assert [limiter.strike("c", second) for second in (0.0, 0.0, 199.5)] == [False, False, True]
     assert not limiter.strike("a", STRIKE_WINDOW / MAX_STRIKES + 1)
+
+
+def test_address_over_its_rate_gets_the_wait_until_a_retry() -> None:
+    limiter = ConnectionLimiter(ConnectionLimits(1000, 100, 1000, 5))
+    rejection = [limiter.admit("a", 0.0) for _ in range(11)][-1]
+    assert rejection is not None
+    assert (rejection.reason, rejection.is_of_address) == ("address_too_fast", True)
+    assert rejection.retry_after == pytest.approx(0.2)
+
+
+def test_limiter_remembers_idle_addresses_beyond_those_that_can_be_connected() -> None:
+    assert ConnectionLimiter(LIMITS)._max_addresses == LIMITS.max_connections + MAX_IDLE_ADDRESSES
+
+
+def test_idle_addresses_are_forgotten_only_at_the_maximum_and_before_others() -> None:
+    limiter = ConnectionLimiter(LIMITS)
+    limiter._max_addresses = 3
+    limiter.admit("connected", 0.0)
+    limiter.admit("idle", 0.0)
+    limiter.release("idle")
+    limiter.strike("striking", 0.0)
+    assert set(limiter._addresses) == {"connected", "idle", "striking"}
+    limiter.admit("new", 100.0)  # a strike is forgotten after 200 s
+    assert set(limiter._addresses) == {"connected", "striking", "new"}
+    limiter.release("new")
+    limiter.admit("newer", 100.0)
+    assert set(limiter._addresses) == {"connected", "newer"}
+
+
+def test_released_connection_is_subtracted() -> None:
+    limiter = ConnectionLimiter(LIMITS)
+    for _ in range(3):
+        limiter.admit("a", 0.0)
+    limiter.release("a")
+    assert (limiter._addresses["a"].connections, limiter.connections) == (2, 2)
+    assert limiter.admit("a", 0.0) is None
+    assert limiter.admit("a", 0.0) == Rejection("address_full", 10.0)
 
 
 class Addresses(RuleBasedStateMachine):

@@ -1,11 +1,14 @@
 """Cases of the hub that the simulation (tests/simulation/gateway) does not tell apart."""
 
+from livebalance.gateway.live.channel import Channel
 from livebalance.gateway.live.history import MAX_SNAPSHOT_AGE
-from livebalance.gateway.live.hub import ACK_TIMEOUT, Hub
+from livebalance.gateway.live.hub import ACK_TIMEOUT, OVERDUE_AFTER, Hub
 from livebalance.gateway.live.session import MAX_READS
 from livebalance.gateway.live.sessions import Sessions
+from livebalance.readmodel.gateway_reads import AuditFinding, LaneProgress
 from livebalance.wire.delta import DeltaParts, make_delta
 from livebalance.wire.identity import AccountId, Lane, Position, Revision
+from livebalance.wire.timestamp import Millis
 from tests.unit.gateway.harness import (
     ALICE,
     EPOCH,
@@ -133,3 +136,101 @@ def test_resuming_client_is_read_for_from_its_position(hub: Hub, sessions: Sessi
     hub.on_subscribed(ALICE)
     (read,) = hub.drain_effects().reads
     assert read.positions == {Position(EPOCH, Revision(7))}
+
+
+def read_accounts(hub: Hub, sessions: Sessions, *names: str) -> list[Channel]:
+    """Subscribes a client, and reads each account at revision 1, in lanes 0, 1 and so on."""
+    connect_and_subscribe(sessions, *names)
+    for name in names:
+        hub.on_subscribed(AccountId(name))
+    lanes = {name: Lane(number) for number, name in enumerate(names)}
+    for read in hub.drain_effects().reads:
+        hub.on_read(read, {None: account_state()._replace(lane=lanes[read.account], as_of=None)}, 0.0)
+    hub.drain_effects()
+    return [hub.subscribers[AccountId(name)].channel for name in names]
+
+
+def audit(hub: Hub, asked: list[str], now: float = 1.0, **revisions: int) -> None:
+    """An audit in which lane 0 is complete as of 700, lane 1 as of 900."""
+    lanes = {Lane(0): LaneProgress(Millis(700), None), Lane(1): LaneProgress(Millis(900), None)}
+    found = {AccountId(name): Revision(revision) for name, revision in revisions.items()}
+    at = Position(EPOCH, Revision(1))
+    hub.on_audit({AccountId(name): at for name in asked}, AuditFinding(EPOCH, 2, lanes, found), now)
+
+
+def test_audit_makes_each_account_complete_as_of_its_own_lane(hub: Hub, sessions: Sessions) -> None:
+    alice, bob = read_accounts(hub, sessions, "alice", "bob")
+    audit(hub, ["left", "alice", "bob"])  # the clients of an account have left meanwhile
+    assert (alice.as_of, bob.as_of) == (700, 900)
+    alice.lane = None
+    alice.as_of = None
+    audit(hub, ["alice"])
+    assert hub.subscribers[ALICE].channel.as_of == 700  # of the oldest lane
+    assert hub.epoch == EPOCH
+
+
+def test_audit_that_finds_the_epoch_first_sets_it(hub: Hub) -> None:
+    audit(hub, [])
+    assert hub.epoch == EPOCH
+
+
+def test_revision_that_an_audit_found_is_read_once_it_is_overdue(hub: Hub, sessions: Sessions) -> None:
+    [channel] = read_accounts(hub, sessions, "alice")
+    audit(hub, ["alice"], now=5.0, alice=2)
+    hub.tick(5.0 + OVERDUE_AFTER - 0.01)
+    assert not hub.drain_effects().reads
+    assert list(hub._expecting) == [hub.subscribers[ALICE]]
+    hub.tick(5.0 + OVERDUE_AFTER + 0.01)
+    (read,) = hub.drain_effects().reads
+    assert read.positions == {Position(EPOCH, Revision(1))}
+    assert channel.has_gap
+    assert not list(hub._expecting)
+
+
+def test_revision_that_arrived_is_not_expected_any_more(hub: Hub, sessions: Sessions) -> None:
+    read_accounts(hub, sessions, "alice")
+    audit(hub, ["alice"], now=5.0, alice=2)
+    parts = DeltaParts(EPOCH, Revision(1), Revision(2), WALL, b"null", b"")
+    hub.on_delta(ALICE, make_delta(ALICE, Lane(0), parts))
+    hub.tick(5.1)
+    assert not list(hub._expecting)
+    hub.tick(99.0)
+    assert not hub.drain_effects().reads
+
+
+def test_client_that_waits_as_long_as_it_may_for_redis_is_not_rejected(hub: Hub, sessions: Sessions) -> None:
+    session = connect_and_subscribe(sessions, "alice")
+    hub.drain_effects()
+    hub.tick(ACK_TIMEOUT)
+    assert session.subscriptions
+
+
+def test_failure_of_an_outdated_read_rejects_nobody(hub: Hub, sessions: Sessions) -> None:
+    first = connect_and_subscribe(sessions, "alice")
+    hub.on_subscribed(ALICE)
+    (outdated,) = hub.drain_effects().reads
+    sessions.disconnect(first)
+    hub.on_read_failed(outdated, 700)
+    second = connect_and_subscribe(sessions, "alice")
+    hub.on_subscribed(ALICE)
+    (read,) = hub.drain_effects().reads
+    hub.on_read_failed(outdated, 700)
+    assert second.subscriptions
+    hub.on_read_failed(read, 700)
+    assert not second.subscriptions
+
+
+def test_nothing_is_watched_of_an_account_without_subscribers(hub: Hub, sessions: Sessions) -> None:
+    session = connect_and_subscribe(sessions, "alice")
+    assert len(list(hub._unacknowledged)) == 1
+    hub.on_subscribed(ALICE)
+    assert list(hub._unacknowledged) == []
+    (read,) = hub.drain_effects().reads
+    hub.on_read(read, {None: account_state()}, 0.0)
+    audit(hub, ["alice"], alice=2)
+    hub.effects.subscribers_to_read.add(hub.subscribers[ALICE])
+    assert len(list(hub._expecting)) == 1
+    sessions.disconnect(session)
+    assert list(hub._expecting) == list(hub.effects.subscribers_to_read) == []
+    sessions.disconnect(connect_and_subscribe(sessions, "alice"))
+    assert list(hub._unacknowledged) == []

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from livebalance.gateway.live.channel import delta_frame
-from livebalance.gateway.live.outbox import Frame, Outbox
+from livebalance.gateway.live.outbox import Frame, Outbox, SessionEvent
 from livebalance.wire.delta import DeltaParts, make_delta
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
@@ -132,3 +132,139 @@ def test_blocked_outbox_never_holds_more_data_than_its_bound(
         assert outbox.size <= 100
     control_bytes = sum(size for _, size, is_control in arrivals if is_control)
     assert sum(map(len, texts(outbox.pop(0.0)))) <= 100 + control_bytes
+
+
+SNAPSHOT, GONE = SessionEvent("snapshot", "subscribed"), SessionEvent("unsubscribed", "gone")
+
+
+def test_new_outbox_has_nothing_to_report() -> None:
+    outbox = Outbox(100)
+    assert outbox.is_empty
+    assert not outbox.needs_attention
+    counts = (outbox.size, outbox.control_messages, outbox.popped, outbox.overflows)
+    assert (counts, outbox.events, outbox.due) == ((0, 0, 0, 0), (), 0.0)
+    assert (outbox.conflated_by_size, outbox.conflated_by_rate) == (0, 0)
+    assert outbox.pop(0.0) == []
+
+
+def test_events_of_frames_and_control_messages_are_counted_in_order() -> None:
+    outbox = Outbox(100)
+    outbox.put(data_frame(ALICE, 1))
+    outbox.put_control(b"ok")
+    assert (outbox.events, outbox.needs_attention) == ((), False)
+    outbox.put(Frame(ALICE, position(1), position(2), b"x", event=SNAPSHOT))
+    outbox.put_control(b"gone", GONE)
+    assert (outbox.events, outbox.needs_attention) == ((SNAPSHOT, GONE), True)
+
+
+def test_overflows_are_counted() -> None:
+    outbox = blocked_outbox(5)
+    for _ in range(2):
+        outbox.needs_attention = False
+        assert not outbox.put(data_frame(ALICE, 3))
+        assert outbox.overflow() == {ALICE: position(3)}
+        assert outbox.needs_attention is True
+    assert (outbox.overflows, outbox.size) == (2, 0)
+
+
+def test_data_of_exactly_the_bound_is_not_conflated() -> None:
+    frames = [transfer_frame(ALICE, revision) for revision in (5, 6)]
+    outbox = blocked_outbox(sum(len(frame.text) for frame in frames))
+    assert [outbox.put(frame) for frame in frames] == [True, True]
+    assert outbox.conflated_by_size == 0
+    assert outbox.put(transfer_frame(ALICE, 7))
+    assert outbox.conflated_by_size == 2
+
+
+def test_data_of_exactly_the_bound_after_a_merge_is_kept() -> None:
+    merged = blocked_outbox(10_000)
+    for revision in (5, 6):
+        merged.put(transfer_frame(ALICE, revision))
+    merged._conflate()
+    outbox = blocked_outbox(merged.size)
+    assert outbox.put(transfer_frame(ALICE, 5))
+    assert outbox.put(transfer_frame(ALICE, 6))
+    assert outbox.size == merged.size
+
+
+def test_popped_outbox_begins_again_at_zero() -> None:
+    outbox = Outbox(100)
+    for _ in range(2):
+        outbox.put_control(b"a")
+        outbox.put_control(b"b")
+        outbox.put(data_frame(ALICE, 1))
+        assert (outbox.control_messages, outbox.size) == (2, 10)
+        outbox.pop(0.0)
+        assert (outbox.control_messages, outbox.size) == (0, 0)
+    outbox.set_interval(2.0)
+    outbox.put(data_frame(ALICE, 1))
+    outbox.put_control(b"a")
+    outbox.pop(100.0)
+    assert (outbox.control_messages, outbox.size, outbox.due) == (0, 0, 102.0)
+    outbox.put_control(b"a")
+    outbox.put(data_frame(ALICE, 1))
+    outbox.needs_attention = False
+    outbox.pop(101.0)
+    assert (outbox.control_messages, outbox.size, outbox.needs_attention) == (0, 10, True)
+
+
+def test_heartbeat_is_sent_once() -> None:
+    outbox = Outbox(100)
+    outbox.set_heartbeat(b"beat")
+    assert outbox.pop(0.0) == [b"beat"]
+    outbox.set_heartbeat(b"beat")
+    outbox.set_heartbeat(b"")
+    assert outbox.pop(0.0) == []
+
+
+def test_new_interval_makes_waiting_data_due() -> None:
+    outbox = Outbox(10_000)
+    outbox.set_interval(2.0)
+    outbox.put(data_frame(ALICE, 1))
+    outbox.pop(0.5)
+    outbox.put(data_frame(ALICE, 2))
+    outbox.set_interval(5.0)
+    assert outbox.due == 0.0
+    assert outbox.pop(0.75) == [data_frame(ALICE, 2)]
+    assert outbox.due == 5.75
+
+
+def test_merged_frames_are_counted_by_their_cause_and_merge_again() -> None:
+    outbox = blocked_outbox(10_000)
+    expected = {"conflated_by_size": 0, "conflated_by_rate": 0}
+    for interval, cause in ((0.0, "conflated_by_size"), (2.0, "conflated_by_rate")):
+        for _ in range(2):
+            outbox._interval = interval
+            outbox.needs_attention = False
+            outbox.put(transfer_frame(ALICE, 4))
+            outbox._conflate()
+            attention = [outbox.needs_attention]
+            for revision in (5, 6):
+                outbox.put(transfer_frame(ALICE, revision))
+                outbox._conflate()
+                expected[cause] += 1
+            assert [*attention, outbox.needs_attention] == [False, True]
+            assert {name: getattr(outbox, name) for name in expected} == expected
+            [frame] = outbox._frames
+            assert isinstance(frame, Frame)
+            assert (frame.account, frame.before, frame.after) == (ALICE, position(4), position(7))
+            assert frame.mergeable is True
+            outbox.drop_data()
+
+
+def test_conflation_keeps_what_needed_attention_before() -> None:
+    outbox = blocked_outbox(100)
+    outbox.count(GONE)
+    outbox.put(data_frame(ALICE, 1))
+    outbox._conflate()
+    assert outbox.needs_attention is True
+
+
+def test_frame_merged_of_many_leads_from_the_first_to_the_last() -> None:
+    outbox = blocked_outbox(10_000)
+    for revision in (4, 5, 6, 7):
+        outbox.put(transfer_frame(ALICE, revision))
+    outbox._conflate()
+    [frame] = outbox._frames
+    assert isinstance(frame, Frame)
+    assert (frame.before, frame.after) == (position(4), position(8))

@@ -40,3 +40,10 @@ def test_rate_limiter_after_enough_time_is_full_again() -> None:
     assert limiter.try_acquire(0.0, 10) == 0
     assert not limiter.is_full(4.9)
     assert limiter.is_full(5.0)
+
+
+def test_wait_is_for_one_unless_a_count_is_given() -> None:
+    limiter = RateLimiter(2, 1)
+    assert limiter.wait(0.0) == 0.0
+    assert limiter.try_acquire(0.0) == 0.0
+    assert (limiter.wait(0.0), limiter.wait(0.0, 2)) == (0.5, 1.0)

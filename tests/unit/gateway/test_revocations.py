@@ -49,5 +49,21 @@ def test_revocation_does_not_apply_to_a_token_issued_later() -> None:
 def test_older_revocation_changes_nothing() -> None:
     revocations = Revocations()
     revocations.add([Revocation("me", None, None, AT)])
-    assert revocations.add([Revocation("me", None, None, Millis(AT - 5000))]) == []
+    for at in (AT - 5000, AT, AT + 999):  # a token's time of issue has no ms
+        assert revocations.add([Revocation("me", None, None, Millis(at))]) == []
     assert revocations.revokes(rights(issued=ISSUED + LEEWAY))
+
+
+def test_revocation_of_others_does_not_apply_to_a_token_that_was_issued_long_ago() -> None:
+    revocations = Revocations()
+    revocations.add([Revocation("you", None, None, AT)])
+    assert not revocations.revokes(rights(issued=1))
+    assert not revocations.hides(rights(issued=1), ALICE)
+
+
+def test_revocation_that_names_nothing_applies_to_nobody() -> None:
+    """Postgres rejects such a row."""
+    revocations = Revocations()
+    revocations.add([Revocation(None, None, None, AT)])
+    assert not revocations.revokes(rights())
+    assert not revocations.hides(rights(), ALICE)

@@ -53,3 +53,11 @@ def test_session_whose_account_is_revoked_is_sent_the_data_of_its_other_account_
     assert sent == [("delta", "account:bob"), ("unsubscribed", "account:alice")]
     hub.on_delta(ALICE, make_delta(ALICE, Lane(0), PARTS._replace(from_=Revision(2), to=Revision(3))))
     assert pop_frames(session) == []
+
+
+def test_client_that_subscribes_again_is_sent_nothing_that_waited_for_its_former_subscription(
+    hub: Hub, sessions: Sessions
+) -> None:
+    session = session_with_waiting_deltas(hub, sessions)
+    hub.subscribe(session, ALICE, None, 0.0)
+    assert [frame["channel"] for frame in pop_frames(session)] == ["account:bob"]

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.auth.rights import parse_scope
+from livebalance.gateway.auth.rights import EVERYTHING, Rights, parse_scope
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId
+from livebalance.wire.timestamp import Millis
 from tests.unit.wire.samples import accounts
 
 
@@ -21,12 +22,23 @@ def test_id_covers_no_other_account(own: AccountId, other: AccountId) -> None:
     assert parse_scope([f"{own}*"]).covers(other) == other.startswith(own)
 
 
-@pytest.mark.parametrize(
-    "claim", [None, "*", {"a": 1}, [1], ["a b"], ["**"], ["*a"], [""], ["x" * 65], ["é"]]
-)
-def test_parse_scope_of_an_invalid_claim_raises(claim: object) -> None:
-    with pytest.raises(DecodeError):
+@pytest.mark.parametrize("claim", [None, "*", {"a": 1}, [1]])
+def test_claim_that_is_no_list_of_texts_is_rejected(claim: object) -> None:
+    with pytest.raises(DecodeError, match=r"^accounts are a list of texts$"):
         parse_scope(claim)
+
+
+@pytest.mark.parametrize("entry", ["a b", "**", "*a", "", "x" * 65, "é"])
+def test_entry_that_is_no_account_and_no_prefix_is_rejected(entry: str) -> None:
+    with pytest.raises(DecodeError, match=r"^neither an account nor a prefix$"):
+        parse_scope(["a", entry])
+
+
+def test_token_accepted_after_it_expired_lasts_for_the_leeway() -> None:
+    rights = Rights("me", "phone", EVERYTHING, 0, Millis(5000))
+    assert rights.ends_at(Millis(4999)) == 5000
+    assert rights.ends_at(Millis(5000)) == 65_000
+    assert rights.ends_at(Millis(6000)) == 65_000
 
 
 def test_narrow_returns_the_ids_and_prefixes_below_a_prefix() -> None:

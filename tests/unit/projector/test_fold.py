@@ -8,16 +8,22 @@ from livebalance.projector.fold.fold import (
     OTHER_BALANCE,
     OTHER_TRANSFER,
     FoldResult,
+    account_ids,
+    batch_rows,
     fold,
+    keys_named_by_balances,
     transfer_keys,
 )
 from livebalance.projector.fold.records import Content
-from livebalance.wire.identity import AccountId, Lane, Revision, TransferId
-from livebalance.wire.kafka.raw_record import Erasure
+from livebalance.readmodel.rows import BatchRows, ReplayOutcome, TransferRow
+from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
-from tests.unit.projector.histories import incoming, incoming_records
+from livebalance.wire.timestamp import Millis
+from tests.unit.projector.histories import LANE, incoming, incoming_records
 from tests.unit.projector.memory_store import MemoryStore, fold_and_write
+from tests.unit.projector.test_lane import make_lane, make_step
 
 A = AccountId("a")
 
@@ -136,3 +142,58 @@ def test_record_of_another_lane_is_quarantined() -> None:
 
 def test_opening_balance_names_no_transfer() -> None:
     assert transfer_keys([incoming(balance(0, "", 1), 0, 0)]) == set()
+
+
+def test_keys_and_accounts_of_a_batch() -> None:
+    batch = incoming_records([transfer("t", 1), balance(1, "u", 1), Rejected("bad")], [1, 2, 3])
+    assert account_ids(batch) == {A}
+    assert keys_named_by_balances(batch) == {(A, "u")}
+    assert transfer_keys(batch) == {(A, "t"), (A, "u")}
+
+
+def test_change_has_the_account_before_and_the_offsets_of_its_records() -> None:
+    before = Account(A, LANE, Revision(4))
+    folded = fold([incoming(transfer("t", 5), 8, 20), incoming(balance(1, "t", 5), 9, 21)], {A: before}, {})
+    change = folded.changes[A]
+    assert (change.from_, change.before, before.revision) == (4, before, 4)
+    assert (change.account.transfers_offset, change.account.balances_offset) == (8, 9)
+    [row] = change.transfers
+    expected = TransferRow(
+        A, Revision(5), TransferId("t"), "0.05", "0.05", Millis(5), Millis(20), LANE, Offset(8)
+    )
+    assert row == expected
+
+
+def test_every_stale_balance_is_counted() -> None:
+    folded, _ = fold_records(balance(2, "t", 1), balance(1, "u", 2), balance(0, "", 3))
+    assert folded.stale == 2
+
+
+def test_erasure_has_its_offset_and_its_revision() -> None:
+    change = fold_records(balance(0, "", 9), Erasure(A))[0].changes[A]
+    assert (change.erased_revision, change.account.balances_offset) == (2, 1)
+    assert change.account.erased_offset == 0  # no transfer of the lane was read
+
+
+def test_rows_of_a_batch_are_those_of_its_changes() -> None:
+    folded = fold(incoming_records([balance(1, "u", 9), Rejected("bad")], [10, 11]), {}, {})
+    other = make_step(make_lane(), [], [])
+    other = other._replace(move=other.move._replace(lane=Lane(4)))
+    lane_step = make_step(make_lane(), [], [])
+    replayed = [(7, ReplayOutcome("applied"))]
+    rows = batch_rows([lane_step, other], folded, "EUR", replayed, all_looked_up=True)
+    account = folded.changes[A].account
+    assert rows == BatchRows(
+        [lane_step.move._replace(unverified=1), other.move],
+        [account.row(Revision(0), "EUR", Revision(0))],
+        [],
+        [],
+        folded.quarantined,
+        replayed,
+        replaces_erased=True,
+    )
+    assert len(folded.quarantined) == 1
+    assert batch_rows([], folded, "EUR").replaces_erased is False
+    erased = fold([incoming(Erasure(A), 1, 12)], {A: account}, {})
+    [row] = batch_rows([], erased, "EUR").balances
+    assert row.erased_revision == 2

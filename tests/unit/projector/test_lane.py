@@ -102,6 +102,14 @@ def test_other_record_at_the_last_offset_halts_the_lane() -> None:
     assert (lane_step.records, lane_step.move.transfers_to) == ([], 5)
 
 
+def test_earlier_record_is_neither_compared_nor_applied() -> None:
+    lane_step = make_step(
+        claimed_after(transfer_record(4, 1)), [transfer_record(3, 9), transfer_record(5, 2)], []
+    )
+    assert lane_step.move.halted_why is None
+    assert [record.offset for record in lane_step.records] == [5]
+
+
 def test_last_record_removed_by_compaction_does_not_halt_the_lane() -> None:
     lane_step = make_step(claimed_after(transfer_record(4, 1)), [transfer_record(6, 2)], [])
     assert (lane_step.move.halted_why, lane_step.move.transfers_to) == (None, 7)
@@ -141,6 +149,51 @@ def test_partition_without_the_next_offset_is_unreadable() -> None:
     assert unreadable_reason(side, 5, 9) is None
     assert "recreated" in (unreadable_reason(side, 0, 4) or "")
     assert "history was lost" in (unreadable_reason(side, 6, 9) or "")
+
+
+def test_claimed_lane_has_all_that_its_row_says() -> None:
+    ids = UUID(int=1), UUID(int=2)
+    row = LaneRow(
+        Lane(3), 2, EPOCH, Offset(5), Offset(7), Offset(4), b"t", Offset(6), b"b", "halted", False, *ids
+    )
+    assert owned_lane(row, "transfers", "account-balances") == OwnedLane(
+        Lane(3),
+        2,
+        EPOCH,
+        LaneSide("transfers", Offset(5), Offset(4), b"t", ids[0]),
+        LaneSide("account-balances", Offset(7), Offset(6), b"b", ids[1]),
+        "halted",
+        from_start=False,
+    )
+
+
+def test_last_record_that_was_deleted_is_forgotten() -> None:
+    for first, last in ((4, 4), (5, None)):
+        side = LaneSide("transfers", Offset(5), Offset(4), b"t")
+        side.forget_deleted(first)
+        assert (side.last, side.fingerprint) == (last, None if last is None else b"t")
+    side = LaneSide("transfers", Offset(5), None, None)
+    side.forget_deleted(9)
+    assert side.last is None
+
+
+def test_move_of_a_step_is_fenced_by_the_lane_that_was_claimed() -> None:
+    record = balance_record(7, 15)
+    move = make_step(make_lane(), [], [record]).move
+    assert (move.lane, move.generation, move.epoch) == (3, 2, EPOCH)
+    assert (move.balances_last, move.balances_fingerprint) == (7, fingerprint(record))
+
+
+def test_other_balance_at_the_last_offset_halts_the_lane() -> None:
+    lane = make_lane()
+    lane.balances = LaneSide("account-balances", Offset(7), Offset(6), fingerprint(balance_record(6, 1)))
+    move = make_step(lane, [], [balance_record(6, 2)]).move
+    assert move.halted_why == "account-balances holds another record at 6 now: the topic was recreated"
+
+
+def test_amount_of_a_larger_scale_than_allowed_is_rejected() -> None:
+    lane_step = step(make_lane(), ([transfer_record(5)], []), (CAUGHT_UP, CAUGHT_UP), CODEC, 2, max_scale=1)
+    assert lane_step.rejects == {"transfers": 1}
 
 
 def test_halt_move_keeps_the_offsets() -> None:

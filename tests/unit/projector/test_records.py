@@ -89,6 +89,33 @@ def test_topics_are_merged_by_time_and_keep_their_order(first: list[int], second
         assert [record.at for record in merged] == sorted(first + second)
 
 
+@pytest.mark.parametrize(
+    ("transfer_times", "balance_times", "merged"),
+    [
+        ([5, 6], [7], "ttb"),
+        ([5], [3, 4], "bbt"),
+        ([9, 1], [9], "ttb"),  # a clock was set back
+        ([4], [9, 1], "tbb"),
+        ([5], [5], "tb"),  # at the same time, transfers come first
+    ],
+)
+def test_merged_records_are_in_the_order_of_the_latest_time_so_far(
+    transfer_times: list[int], balance_times: list[int], merged: str
+) -> None:
+    records = decode_and_merge(
+        [transfer_record(offset, time) for offset, time in enumerate(transfer_times)],
+        [balance_record(offset, time) for offset, time in enumerate(balance_times)],
+        CODEC,
+    )
+    assert "".join(record.raw.topic.removeprefix("account-")[0] for record in records) == merged
+
+
+def test_amount_of_a_larger_scale_than_allowed_is_rejected() -> None:
+    for transfers, balances in (([transfer_record()], []), ([], [balance_record()])):
+        [record] = decode_and_merge(transfers, balances, CODEC, max_scale=1)
+        assert isinstance(record.content, Rejected)
+
+
 def good_or_rejected(*goods: bool) -> list[Incoming]:
     return [incoming(TRANSFER if good else Rejected("bad"), offset, 0) for offset, good in enumerate(goods)]
 

@@ -52,6 +52,12 @@ def test_replay_never_lowers_offsets_or_times() -> None:
     assert (folded.changes[A].from_, row.revision) == (3, 5)
 
 
+def test_replay_of_a_newer_balance_keeps_the_highest_offset() -> None:
+    _, store = fold_records(transfer("t", 1), transfer("u", 1), balance(1, "t", 1))
+    replay_into(store, balance(2, "u", 2))
+    assert (store.balances[A].version, store.balances[A].balances_offset) == (2, 2)
+
+
 def test_drift_by_a_missing_transfer_ends_with_the_next_transfer() -> None:
     """The replayed transfer is listed after later transfers. The account stays disputed."""
     _, store = fold_records(balance(0, "", 0), transfer("u", 7), balance(2, "u", 57))
@@ -102,6 +108,11 @@ def test_quarantined_record_is_decoded_as_if_it_had_just_arrived(good: RawRecord
     assert former_topic.content == Rejected("this topic is no longer read")
     assert decode(good._replace(value=None)).content == Rejected("no value")
     assert isinstance(decode(good._replace(value=b"?")).content, Rejected)
+
+
+def test_quarantined_record_of_a_larger_scale_is_rejected() -> None:
+    record = decode_quarantined(transfer_record(), "transfers", "account-balances", CODEC, max_scale=1)
+    assert isinstance(record.content, Rejected)
 
 
 def test_erasure_erases_earlier_quarantined_records_of_the_account() -> None:

@@ -103,3 +103,51 @@ def test_random_bytes_decode_as_progress_or_raise_decode_error(message: bytes) -
     except DecodeError:
         return
     assert decode_progress(encode_progress(progress)) == progress
+
+
+MESSAGE = encode_delta(make_delta(ACCOUNT, LANE, HEADER_ONLY))
+FORMAT_REASON, TEXT_REASON = (
+    "not a delta message of this format",
+    "the text of a delta message is not a delta frame",
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (MESSAGE[:3], FORMAT_REASON),
+        (b"\x01" + MESSAGE[1:], FORMAT_REASON),
+        (MESSAGE[:4], TEXT_REASON),
+        (MESSAGE[:-1], TEXT_REASON),
+        (
+            MESSAGE.replace(b"acc-0001", b"acc-0002"),
+            "the delta is for another account than its Redis channel",
+        ),
+        (MESSAGE.replace(b'"to":2', b'"to":1'), "the revisions of a delta do not increase"),
+    ],
+)
+def test_invalid_delta_has_a_reason(message: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=f"^{reason}$"):
+        decode_delta(ACCOUNT, message)
+
+
+def test_delta_is_not_of_an_erasure_unless_it_says_so() -> None:
+    assert not make_delta(ACCOUNT, LANE, HEADER_ONLY).gone
+
+
+def test_deltas_with_a_gap_are_not_merged() -> None:
+    texts = [
+        encode_delta_frame(ACCOUNT, HEADER_ONLY._replace(from_=Revision(from_), to=Revision(from_ + 1)))
+        for from_ in (1, 3)
+    ]
+    with pytest.raises(ValueError, match=r"^deltas with a gap between them cannot be merged$"):
+        merge(ACCOUNT, texts)
+
+
+def test_invalid_progress_has_a_reason() -> None:
+    message = encode_progress(ProgressMessage(LANE, HEADER_ONLY.epoch, Millis(0), behind=False))
+    for damaged in (message[:-1], b"\x01" + message[1:]):
+        with pytest.raises(DecodeError, match=r"^not a progress message of this format$"):
+            decode_progress(damaged)
+    with pytest.raises(DecodeError, match=r"^the time of a progress message is not within 1970-9999$"):
+        decode_progress(message[:-8] + b"\xff" * 8)

@@ -45,6 +45,18 @@ def test_random_text_is_an_amount_or_raises_decode_error(text: str) -> None:
         assert str(parse_money(text)) == text
 
 
-def test_smaller_scale_is_rejected() -> None:
-    with pytest.raises(ValueError, match="round"):
+def test_larger_scale_keeps_the_value_and_a_smaller_scale_is_rejected() -> None:
+    assert Money(125, 2).at_scale(4) == Money(12_500, 4)
+    assert Money(125, 2).at_scale(2) == Money(125, 2)
+    with pytest.raises(ValueError, match=r"^a smaller scale would round$"):
         Money(125, 2).at_scale(1)
+
+
+def test_amount_may_have_64_characters() -> None:
+    assert parse_money("1" * 64) == Money(int("1" * 64), 0)
+
+
+@pytest.mark.parametrize("text", ["1" * 65, "-0", "x"])
+def test_invalid_amount_has_a_reason(text: str) -> None:
+    with pytest.raises(DecodeError, match=r"^invalid amount$"):
+        parse_money(text)

@@ -364,6 +364,11 @@ def new_epoch() -> Epoch:
     return Epoch(secrets.token_hex(8))
 
 
+_CHANGE_EPOCH = """
+update projection set epoch = $2, system_identifier = $3, timeline = $4 where epoch = $1
+"""
+
+
 async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: ServerIdentity) -> bool:
     """Replaces the epoch `old` by `new`, and the known server by `server` (docs/guarantees.md#epoch).
 
@@ -371,13 +376,7 @@ async def change_epoch(connection: Connection, old: Epoch, new: Epoch, server: S
         False if `old` is no longer the epoch.
     """
     async with connection.transaction():
-        changed = await connection.execute(
-            "update projection set epoch = $2, system_identifier = $3, timeline = $4 where epoch = $1",
-            old,
-            new,
-            *server,
-        )
-        if _count(changed) == 0:
+        if _count(await connection.execute(_CHANGE_EPOCH, old, new, *server)) == 0:
             return False
         await connection.execute("update lane set epoch = $1, as_of = null", new)
         return True
