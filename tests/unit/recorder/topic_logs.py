@@ -62,14 +62,14 @@ class LogReader:
     def seek(self, offset: int) -> None:
         self._offset = offset
 
-    async def read(self, on_record: OnRecord, own: int) -> int:
+    async def read(self, on_record: OnRecord, own: int, lost: Container[int] = ()) -> int:
         self._offset = await self._logs.read_range(
             Broker(""),
             self._partition,
             on_record,
             self._offset,
             end=None,
-            lost=(),
+            lost=lost,
             timeout_seconds=1,
             prepare=self._prepare,
         )
