@@ -22,7 +22,12 @@ from tests.integration.recorder.topic_records import read_balances, read_records
 
 
 def settings(kafka: str, topics: Topics) -> FeedSettings:
-    return FeedSettings(kafka=kafka, transfers_topic=topics.transfers, balances_topic=topics.balances)
+    return FeedSettings(
+        kafka=kafka,
+        transfers_topic=topics.transfers,
+        balances_topic=topics.balances,
+        lifecycle_topic=topics.lifecycle or "no-lifecycle",
+    )
 
 
 async def run_feed(kafka: str, topics: Topics, options: FeedOptions) -> Feed:

@@ -12,7 +12,7 @@ from livebalance.readmodel.projector_writes import (
     read_server_identity,
 )
 from livebalance.readmodel.rows import QuarantineRow
-from livebalance.wire.identity import Epoch, Lane, Offset
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
 
 _RECORD = "insert into intervention (what, lane, was, became, why) values ($1, $2, $3, $4, $5)"
 
@@ -53,6 +53,14 @@ where lane = $1
 """
 
 
+# The bounds of erasures are offsets in the topics that were read so far.
+_FORGET_BOUNDS = """
+update balance b set erased_transfers_before = null, erased_balances_before = null from lane l
+where l.lane = $1 and b.lane = l.lane and b.erased_transfers_before is not null
+  and (l.transfers_topic_id is distinct from $2 or l.balances_topic_id is distinct from $3)
+"""
+
+
 async def continue_lane(
     connection: Connection, lane: Lane, start: LaneOffsets | None, why: str
 ) -> ContinuedLane | None:
@@ -80,6 +88,7 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
     assert projection is not None, "lanes exist only with a projection"
     new = new_epoch()
     await change_epoch(connection, projection.epoch, new, await read_server_identity(connection))
+    await connection.execute(_FORGET_BOUNDS, lane, start.transfers_topic_id, start.balances_topic_id)
     await connection.execute(_RESTART, lane, *start)
     return new
 
@@ -125,3 +134,14 @@ async def skip_record(
         record = f"{skipped.topic}/{lane}@{skipped.source_offset}: {halted_why}"
         await connection.execute(_RECORD, "skip", lane, record, None, why)
     return True
+
+
+async def account_lane(connection: Connection, account: AccountId) -> Lane | None:
+    """Returns the lane of an account; None if the projection does not have the account."""
+    lane: int | None = await connection.fetchval("select lane from balance where account_id = $1", account)
+    return None if lane is None else Lane(lane)
+
+
+async def record_erasure(connection: Connection, lane: Lane, account: AccountId, why: str) -> None:
+    """Records that an operator erases an account, in a transaction of the caller."""
+    await connection.execute(_RECORD, "erase", lane, account, None, why)

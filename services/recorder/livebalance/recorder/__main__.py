@@ -13,7 +13,7 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.topic_watch import TopicWatch
-from livebalance.runtime.kafka.topics import describe_topics, partition_count_error
+from livebalance.runtime.kafka.topics import describe_topics, find_lifecycle_topic, partition_count_error
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
 from livebalance.runtime.schema.values import Values
@@ -41,19 +41,35 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     )
 
 
-async def check_topics(settings: RecorderSettings) -> None:
-    """Raises StartupError if a topic is missing or the topics have different partition counts."""
+async def check_topics(settings: RecorderSettings) -> str | None:
+    """Returns the name of the lifecycle topic, or None if there is none.
+
+    Raises:
+        StartupError: another topic is missing, or the topics have different partition counts.
+    """
     async with asyncio.timeout(_TOPICS_TIMEOUT_SECONDS):
         topics = await describe_topics(settings.broker, settings.transfers_topic, settings.balances_topic)
+        partitions = topics.partitions[settings.transfers_topic]
+        lifecycle = await find_lifecycle_topic(settings.broker, settings.lifecycle_topic, partitions)
     if reason := partition_count_error(topics):
         raise StartupError(reason)
+    if lifecycle is None:
+        _log.warning(
+            "lifecycle topic not found", topic=settings.lifecycle_topic, effect="openings are not kept"
+        )
+    return lifecycle
 
 
-async def _wait_for_servers(settings: RecorderSettings, values: Values, stopping: asyncio.Event) -> None:
-    """Waits for Kafka and the schema registry. Raises StartupError if the topics or the schema do not fit."""
+async def _wait_for_servers(
+    settings: RecorderSettings, values: Values, stopping: asyncio.Event
+) -> str | None:
+    """Waits for Kafka and the schema registry, and returns the name of the lifecycle topic if it exists.
+
+    Raises StartupError if the topics or the schema do not fit.
+    """
     while not stopping.is_set():
         try:
-            await check_topics(settings)
+            lifecycle = await check_topics(settings)
             await values.register_schemas("balance")
         except Exception as error:
             if fate_of(error) is not Fate.TRANSIENT:
@@ -61,7 +77,8 @@ async def _wait_for_servers(settings: RecorderSettings, values: Values, stopping
             _log.warning("kafka or schema registry unavailable", error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
         else:
-            return
+            return lifecycle
+    return None
 
 
 async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
@@ -77,7 +94,7 @@ async def serve(settings: RecorderSettings, stopping: asyncio.Event) -> None:
         address, stopping, recorder.stalled_reason, recorder.unready_reason, halted=recorder.halted_reason
     ):
         try:
-            await _wait_for_servers(settings, values, stopping)
+            recorder.lifecycle_topic = await _wait_for_servers(settings, values, stopping)
             consumer.subscribe([settings.transfers_topic], listener=assignments)
             await consumer.start()
             await topics.start()

@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     UNDECODABLE = "undecodable"  # the value is no transfer; decided before the ledger
     DUPLICATE = "duplicate"  # the window before it has the same id
     ALREADY_RECORDED = "already_recorded"  # the account's balance contains it already
+    ERASED = "erased"  # the account was erased after it
 
 
 REJECTS = frozenset({Verdict.REJECTED, Verdict.UNDECODABLE})
@@ -56,17 +57,25 @@ class Ledger:
     def __init__(self, window: int, rejected: Collection[Offset] = (), max_scale: int = MAX_SCALE) -> None:
         self._window, self._rejected, self._max_scale = window, rejected, max_scale
         self._accounts: dict[AccountId, LedgerAccount] = {}
+        self._erased: dict[AccountId, Offset] = {}  # below which the transfers of an account are erased
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
     def restore(self, balance: Balance, source: Offset = NO_OFFSET) -> None:
-        """Restores the next balance record. `source` is the offset of the last transfer in it, if known."""
+        """Restores the next balance record. `source` is the offset of the last transfer in it, if known.
+
+        A balance without any transfer from after the erasure of its account is ignored.
+        """
+        if NO_OFFSET < source < self._erased.get(balance.account, NO_OFFSET):
+            return
         known = self._accounts.get(balance.account)
         newest = max(source, known.source) if known else source
         self._accounts[balance.account] = LedgerAccount(balance, newest)
 
-    def remove(self, account: AccountId) -> None:
-        """Removes an account that was erased from the topic."""
+    def remove(self, account: AccountId, before: Offset | None = None) -> None:
+        """Removes an account that was erased, with its transfers below `before` (None: unknown)."""
         self._accounts.pop(account, None)
+        if before is not None:
+            self._erased[account] = before
 
     def remember_id(self, offset: Offset, key: bytes | None, transfer: Transfer) -> None:
         """Remembers the id of a transfer that was applied before the ledger was restored."""
@@ -81,6 +90,8 @@ class Ledger:
         """Applies the next transfer of the partition."""
         if reason := rejection_reason(transfer, key, self._max_scale):
             return Decision(Verdict.REJECTED, reason=reason)
+        if offset < self._erased.get(transfer.account, NO_OFFSET):
+            return Decision(Verdict.ERASED)
         account = self._accounts.get(transfer.account)
         if account and offset <= account.source:
             self.remember_id(offset, key, transfer)

@@ -61,6 +61,7 @@ class Recorder:
         self._tracked = frozenset[TopicPartition]()
         self._failures = 0  # in a row
         self._stall_detector = StallDetector(self, time.monotonic())
+        self.lifecycle_topic: str | None = None  # openings are written to; set before `run`
         self.iterations = 0  # that have ended, successfully or not
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -194,7 +195,9 @@ class Recorder:
         return batches if self._assignments.is_current(assignment) else {}
 
     async def _claim(self, at: TopicPartition, identity: SourceIdentity) -> None:
-        partition = self._owned[at] = Partition(self._settings, self._values, self._store, Lane(at.partition))
+        partition = self._owned[at] = Partition(
+            self._settings, self._values, self._store, Lane(at.partition), self.lifecycle_topic
+        )
         if await self._try_step(at, partition.claim(identity, lambda: self._read_offsets(at))):
             _log.info("partition claimed", partition=at.partition, next_offset=partition.next_offset)
 

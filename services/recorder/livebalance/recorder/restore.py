@@ -124,12 +124,17 @@ class Restore:
     def _restore(self, ledger: Ledger, record: RawRecord) -> None:
         balance = decode_balance(record, self._values.codec)
         if isinstance(balance, Erasure):
-            ledger.remove(balance.account)
+            ledger.remove(balance.account, self._erased_before(balance))
         elif isinstance(balance, Rejected):
             at, reason = record.offset, balance.reason
             _log.warning("balance rejected", partition=record.partition, offset=at, reason=reason)
         else:
             ledger.restore(balance, self._check.offset(source_of(record.headers)))
+
+    def _erased_before(self, erasure: Erasure) -> Offset | None:
+        bound = erasure.transfers
+        is_own = bound is not None and self._own.startswith(f"{bound.topic_id}/".encode())
+        return bound.before if bound is not None and is_own else None
 
     async def _read(
         self,

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import NoError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
 
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
@@ -38,6 +38,31 @@ async def describe_topics(broker: Broker, transfers: str, balances: str) -> Sour
     finally:
         await admin.close()
     return SourceTopics(transfers, balances, partitions, configs)
+
+
+async def find_lifecycle_topic(broker: Broker, name: str, partitions: int) -> str | None:
+    """Returns `name` if the lifecycle topic exists and may be described, else None.
+
+    Raises:
+        StartupError: The topic has not `partitions` partitions, or it does not keep its records for ever.
+        KafkaError: The broker is unavailable or refuses the request.
+    """
+    admin = AIOKafkaAdminClient(**broker.options)
+    try:
+        await admin.start()
+        [topic] = await admin.describe_topics([name])
+        if for_code(topic["error_code"]) in (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
+            return None
+        count, config = _partition_count(topic), await _config(admin, name)
+    finally:
+        await admin.close()
+    if count != partitions:
+        raise StartupError(f"{name} has {count} partitions, the topic of transfers has {partitions}")
+    if "compact" in config.get("cleanup.policy", ""):
+        raise StartupError(f"{name} is compacted and loses openings: set cleanup.policy=delete")
+    if config.get("retention.ms") != "-1" or config.get("retention.bytes") != "-1":
+        raise StartupError(f"{name} loses openings: set retention.ms=-1 and retention.bytes=-1")
+    return name
 
 
 def partition_count_error(topics: SourceTopics) -> str | None:

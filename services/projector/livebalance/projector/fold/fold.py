@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from livebalance.projector.fold.account import Account
+from livebalance.projector.fold.account import Account, ErasedBounds
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.fold.totals import lane_differences
@@ -17,15 +17,18 @@ from livebalance.readmodel.rows import (
     quarantine_row,
 )
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.lifecycle import Erased, Opened
 from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.money import ZERO, Money
+from livebalance.wire.kafka.source import source_of
+from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.timestamp import Millis
 
 TransferKey = tuple[AccountId, TransferId]
 
 OTHER_TRANSFER = "this transfer id stands for another transfer"
 OTHER_BALANCE = "this version has another balance"
+OTHER_OPENING = "the account was opened with another balance before"
 OLD_BALANCE = "a lower version names a transfer that is not listed"
 
 
@@ -55,6 +58,7 @@ class FoldResult:
     applied: int  # records that increased a revision
     duplicates: int
     stale: int  # balances whose version is not higher than the current, and whose content differs
+    erased: int  # transfers and balances that an erasure covers
 
 
 def account_ids(batch: Iterable[Incoming]) -> set[AccountId]:
@@ -77,11 +81,39 @@ def keys_named_by_balances(batch: Iterable[Incoming]) -> set[TransferKey]:
     return {(balance.account, balance.transfer_id) for balance in balances if balance.transfer_id}
 
 
+def erasure_bounds(content: Erased | Erasure, offset: Offset) -> ErasedBounds | None:
+    """Returns what an erasure covers; None if it does not say so. `offset` is that of its record."""
+    if isinstance(content, Erased):
+        return ErasedBounds(content.transfers.before, content.balances.before)
+    return None if content.transfers is None else ErasedBounds(content.transfers.before, offset)
+
+
+def overtaken_erasures(
+    batch: Iterable[Incoming], accounts: Mapping[AccountId, Account]
+) -> dict[AccountId, Offset]:
+    """Returns from which offset on transfers of stored accounts survive the erasures in a batch.
+
+    Leaves out accounts without such transfers.
+    """
+    first: dict[AccountId, Offset] = {}
+    for record in batch:
+        if isinstance(record.content, Erased | Erasure):
+            account = accounts.get(record.content.account)
+            bounds = erasure_bounds(record.content, record.offset)
+            if account and bounds and not account.covers(bounds):
+                first[account.id] = min(first.get(account.id, bounds.transfers), bounds.transfers)
+    applied = {id_: accounts[id_].transfers_offset for id_ in first}
+    return {
+        id_: offset for id_, offset in first.items() if (last := applied[id_]) is not None and offset <= last
+    }
+
+
 def fold(
     batch: Iterable[Incoming],
     accounts: Mapping[AccountId, Account],
     listed: Mapping[TransferKey, ListedTransfer],
     cut_lanes: Collection[Lane] = (),
+    survivors: Sequence[TransferRow] = (),
 ) -> FoldResult:
     """Folds a batch into changes. Changes none of its arguments.
 
@@ -91,8 +123,9 @@ def fold(
         listed: the stored transfers among those of the batch; see `transfer_keys`.
         cut_lanes: lanes that were not read from their start. Their balances may name transfers that will
             never be listed (decision 15).
+        survivors: the stored transfers of `overtaken_erasures`, in the order of their offsets.
     """
-    return _Fold(accounts, listed, cut_lanes).fold(batch)
+    return _Fold(accounts, listed, cut_lanes, survivors).fold(batch)
 
 
 def replay(
@@ -100,12 +133,13 @@ def replay(
     accounts: Mapping[AccountId, Account],
     listed: Mapping[TransferKey, ListedTransfer],
     cut_lanes: Collection[Lane] = (),
+    survivors: Sequence[TransferRow] = (),
 ) -> tuple[FoldResult, list[ReplayOutcome]]:
     """Folds records out of the quarantine, as `fold` does. Also returns the outcome of each record.
 
     Rejected records produce no new quarantine rows.
     """
-    folding = _Fold(accounts, listed, cut_lanes, replaying=True)
+    folding = _Fold(accounts, listed, cut_lanes, survivors, replaying=True)
     outcomes = [folding.replay(record) for record in batch]
     return folding.result(), outcomes
 
@@ -118,15 +152,16 @@ class _Fold:
         accounts: Mapping[AccountId, Account],
         listed: Mapping[TransferKey, ListedTransfer],
         cut_lanes: Collection[Lane],
+        survivors: Sequence[TransferRow],
         *,
         replaying: bool = False,
     ) -> None:
         self._accounts, self._listed, self._cut_lanes = accounts, listed, cut_lanes
-        self._replaying = replaying
+        self._survivors, self._replaying = survivors, replaying
         self._newly_listed: dict[TransferKey, ListedTransfer] = {}
         self._changes: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
-        self._duplicates = self._stale = 0
+        self._duplicates = self._stale = self._erased = 0
 
     def fold(self, batch: Iterable[Incoming]) -> FoldResult:
         for record in batch:
@@ -134,12 +169,14 @@ class _Fold:
         return self.result()
 
     def replay(self, record: Incoming) -> ReplayOutcome:
-        duplicates, stale = self._duplicates, self._stale
+        duplicates, stale, erased = self._duplicates, self._stale, self._erased
         self._apply(record)
         if self._quarantined:
             return ReplayOutcome("held", self._quarantined.pop().reason)
         if self._duplicates > duplicates:
             return ReplayOutcome("duplicate")
+        if self._erased > erased:
+            return ReplayOutcome("erased")
         return ReplayOutcome("stale" if self._stale > stale else "applied")
 
     def result(self) -> FoldResult:
@@ -148,7 +185,13 @@ class _Fold:
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
         return FoldResult(
-            changes, self._newly_listed, self._quarantined, applied, self._duplicates, self._stale
+            changes,
+            self._newly_listed,
+            self._quarantined,
+            applied,
+            self._duplicates,
+            self._stale,
+            self._erased,
         )
 
     def _apply(self, record: Incoming) -> None:
@@ -164,6 +207,8 @@ class _Fold:
             self._apply_transfer(change, content, record)
         elif isinstance(content, Balance):
             self._apply_balance(change, content, record)
+        elif isinstance(content, Opened):
+            self._apply_opening(change, content, record)
         else:
             self._apply_erasure(change, content, record)
 
@@ -177,35 +222,44 @@ class _Fold:
 
     def _apply_transfer(self, change: Change, transfer: Transfer, record: Incoming) -> None:
         account = change.account
+        if account.erased is not None and record.offset < account.erased.transfers:
+            self._erased += 1
+            return
         earlier = self._find_listed(change, transfer.id)
         if earlier is None:
-            offset = self._highest_offset(account.transfers_offset, record)
-            account.apply_transfer(transfer, offset, record.at)
-            total, at = account.posted_total, Millis(transfer.time_ms)
-            self._newly_listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
-            change.transfers.append(
-                TransferRow(
-                    account.id,
-                    account.revision,
-                    transfer.id,
-                    str(transfer.amount),
-                    str(total),
-                    at,
-                    account.recorded_at,
-                    account.lane,
-                    record.offset,
-                )
-            )
+            self._list(change, transfer, record.offset, record.at)
         elif (earlier.amount, earlier.occurred_at) == (transfer.amount, transfer.time_ms):
             self._duplicates += 1
         else:
             self._quarantined.append(quarantine_row(record.raw, OTHER_TRANSFER))
             account.dispute(OTHER_TRANSFER, record.at)
 
+    def _list(self, change: Change, transfer: Transfer, source_offset: Offset, kafka_time: Millis) -> None:
+        account = change.account
+        offset = self._highest_offset(account.transfers_offset, source_offset)
+        account.apply_transfer(transfer, offset, kafka_time)
+        total, at = account.posted_total, Millis(transfer.time_ms)
+        self._newly_listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
+        change.transfers.append(
+            TransferRow(
+                account.id,
+                account.revision,
+                transfer.id,
+                str(transfer.amount),
+                str(total),
+                at,
+                account.recorded_at,
+                account.lane,
+                source_offset,
+            )
+        )
+
     def _apply_balance(self, change: Change, balance: Balance, record: Incoming) -> None:
         account = change.account
-        if account.version is None or balance.version > account.version:
-            offset = self._highest_offset(account.balances_offset, record)
+        if account.erased is not None and _is_covered(account.erased, record):
+            self._erased += 1
+        elif account.version is None or balance.version > account.version:
+            offset = self._highest_offset(account.balances_offset, record.offset)
             cut = account.lane in self._cut_lanes
             account.apply_balance(balance, self._named_total(change, balance), offset, record.at, cut=cut)
         elif account.has_balance(balance):
@@ -223,8 +277,8 @@ class _Fold:
             return False
         return self._named_total(change, balance) is None
 
-    def _highest_offset(self, applied: Offset | None, record: Incoming) -> Offset:
-        return max(applied, record.offset) if self._replaying and applied is not None else record.offset
+    def _highest_offset(self, applied: Offset | None, offset: Offset) -> Offset:
+        return max(applied, offset) if self._replaying and applied is not None else offset
 
     def _find_listed(self, change: Change, id_: TransferId) -> ListedTransfer | None:
         transfer = self._newly_listed.get((change.account.id, id_))
@@ -242,9 +296,44 @@ class _Fold:
         transfer = self._find_listed(change, balance.transfer_id)
         return None if transfer is None else transfer.total
 
-    def _apply_erasure(self, change: Change, erasure: Erasure, record: Incoming) -> None:
-        change.account.erase(record.offset, record.at)
-        change.erased_revision = change.account.revision
+    def _apply_opening(self, change: Change, opened: Opened, record: Incoming) -> None:
+        """Applies a known opening. In a cut lane it is not the balance before the first transfer listed."""
+        account = change.account
+        if account.lane in self._cut_lanes:
+            return
+        if not account.opening_known or account.opening is None:
+            account.open(opened.amount, record.at)
+        elif account.opening.same_value(opened.amount):
+            self._duplicates += 1
+        else:
+            account.dispute(OTHER_OPENING, record.at)
+
+    def _apply_erasure(self, change: Change, erasure: Erased | Erasure, record: Incoming) -> None:
+        """Applies an erasure, which arrives from the lifecycle topic and from the topic of balances."""
+        account, bounds = change.account, erasure_bounds(erasure, record.offset)
+        if bounds is not None and account.covers(bounds):
+            if isinstance(erasure, Erased) and account.opening_known:
+                account.forget_opening(record.at)  # it is of before the erasure: both are of the same topic
+            else:
+                self._duplicates += 1
+            return
+        survivors = self._surviving(change, bounds)
+        account.erase(bounds, record.offset if bounds is None else bounds.balances, record.at)
+        change.erased_revision = account.revision
+        self._discard_pending(change, erasure)
+        for row in survivors:
+            transfer = Transfer(row.transfer_id, row.account, parse_money(row.amount), row.occurred_at)
+            self._list(change, transfer, row.source_offset, row.recorded_at)
+
+    def _surviving(self, change: Change, bounds: ErasedBounds | None) -> list[TransferRow]:
+        """Returns the transfers from after an erasure that were listed before it arrived."""
+        if bounds is None:
+            return []
+        id_ = change.account.id
+        stored = [] if change.erased else [row for row in self._survivors if row.account == id_]
+        return [row for row in (*stored, *change.transfers) if row.source_offset >= bounds.transfers]
+
+    def _discard_pending(self, change: Change, erasure: Erased | Erasure) -> None:
         change.transfers.clear()
         kafka_key = erasure.account.encode()
         self._quarantined = [
@@ -252,6 +341,15 @@ class _Fold:
         ]
         for key in [key for key in self._newly_listed if key[0] == erasure.account]:
             del self._newly_listed[key]
+
+
+def _is_covered(erased: ErasedBounds, balance: Incoming) -> bool:
+    """Returns whether an erasure covers a balance, or each transfer in it."""
+    if balance.offset < erased.balances:
+        return True
+    source = source_of(balance.raw.headers)
+    offset = source if source is None or isinstance(source, int) else source.offset
+    return offset is not None and offset < erased.transfers
 
 
 def batch_rows(
