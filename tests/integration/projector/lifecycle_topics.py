@@ -13,7 +13,7 @@ from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import read_range
 from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire.identity import AccountId, Lane, Offset
+from livebalance.wire.identity import AccountId, Offset
 from livebalance.wire.kafka.lifecycle import (
     ERASURE,
     Bound,
@@ -120,6 +120,3 @@ async def wait_until_compacted(pipeline: Pipeline, left: list[tuple[str, bool]])
                 await asyncio.sleep(0.2)  # between two looks, because Kafka has no notification
     except TimeoutError:
         raise AssertionError(f"not compacted: {records}") from None
-
-
-LANE = Lane(0)

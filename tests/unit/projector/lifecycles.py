@@ -63,11 +63,11 @@ def logs(draw: st.DrawFn) -> Logs:
     for _, group in groupby(sorted(drawn, key=lambda life: life.account), key=lambda life: life.account):
         own = list(group)
         for life in own:
-            _append(made, life._replace(erased=life.erased or life is not own[-1]), with_source)
+            append_life(made, life._replace(erased=life.erased or life is not own[-1]), with_source)
     return made
 
 
-def _append(made: Logs, life: Life, with_source: bool) -> None:
+def append_life(made: Logs, life: Life, with_source: bool) -> None:
     transfers, balances, lifecycle = made
 
     def write_balance(amount: int, version: int, id_: str, source: int | None) -> None:

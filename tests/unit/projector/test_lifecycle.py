@@ -1,6 +1,7 @@
 """Openings and erasures: the order of the three topics, and compaction, do not change what is known."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.lifecycle import Opened
 from livebalance.wire.money import Money, parse_money
 from tests.unit.projector.histories import incoming_records
-from tests.unit.projector.lifecycles import Logs, logs, read_orders
+from tests.unit.projector.lifecycles import Life, Logs, append_life, logs, read_orders
 from tests.unit.projector.memory_store import MemoryStore, fold_and_write
 from tests.unit.projector.reference import exact_value
 
@@ -23,7 +24,7 @@ from tests.unit.projector.reference import exact_value
 def outcome(order: list[Incoming], cuts: list[int]) -> dict[AccountId, tuple[Any, ...]]:
     """Returns what is known of each account after its records were read in this order, in batches."""
     store, bounds = MemoryStore(), sorted({0, len(order), *(cut for cut in cuts if cut < len(order))})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         fold_and_write(store, order[start:end])
     return {
         id_: (
@@ -55,7 +56,8 @@ def law_any_order(data: st.DataObject, made: Logs, cut: list[int]) -> None:
     assert outcome(data.draw(read_orders(made)), cut) == whole
 
 
-def check(examples: int, seed: int | None = None) -> None:
+def check(examples: int) -> None:
+    """Raises AssertionError at the first example that breaks the law."""
     quick = settings(
         max_examples=examples,
         deadline=None,
@@ -115,9 +117,7 @@ def test_second_opening_with_another_amount_disputes_the_account_and_the_first_s
 
 def test_known_opening_replaces_a_derived_opening_and_shows_the_drift() -> None:
     made = Logs([], [], [])
-    from tests.unit.projector.lifecycles import Life, _append
-
-    _append(made, Life(AccountId("a"), 100, 1, [50], erased=False), with_source=False)
+    append_life(made, Life(AccountId("a"), 100, 1, [50], erased=False), with_source=False)
     store = MemoryStore()
     fold_and_write(store, [*made.transfers, made.balances[-1]])
     assert (store.balances[AccountId("a")].opening, store.balances[AccountId("a")].drift) == ("1.01", "0.00")

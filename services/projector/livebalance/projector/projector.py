@@ -28,6 +28,7 @@ from livebalance.projector.fold.fold import (
 from livebalance.projector.fold.lane import LaneStep, OwnedLane, lifecycle_step, step
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.kafka.consumer import LaneConsumer, Records
+from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.postgres.claim import claim_lanes, halt_changed_topics
 from livebalance.projector.postgres.replay import QuarantineReplay
 from livebalance.projector.postgres.state_cache import StateCache
@@ -144,7 +145,9 @@ class Projector:
             await self._replay()  # before the records that follow in Kafka
         for lane in self._waiting.pop_ready():
             self._consumer.resume(lane)
-        await self._apply_lifecycle()
+        lifecycle = self._consumer.lifecycle
+        if lifecycle is not None and lifecycle.any_behind:
+            await self._apply_lifecycle(lifecycle)
         reading = self._reading_lanes()
         fetched = await self._consumer.fetch(reading)
         if self._assignment_number != self._consumer.assignment_number:
@@ -156,6 +159,8 @@ class Projector:
         ]
         if steps:
             await self._apply(steps)
+        if lifecycle is not None and not lifecycle.any_behind:
+            await self._apply_lifecycle(lifecycle)  # after the balance that was written with each record
         if (
             time.monotonic() - self._progress_written_at >= _PROGRESS_SECONDS
             and self._assignment_number == self._consumer.assignment_number
@@ -209,11 +214,9 @@ class Projector:
         rejects, max_scale = self._settings.max_consecutive_rejects, self._settings.max_scale
         return step(lane, records, statuses, self._values.codec, rejects, max_scale=max_scale)
 
-    async def _apply_lifecycle(self) -> None:
-        """Applies openings and erasures: those before the claim before any other record of their lane."""
-        lifecycle, running = self._consumer.lifecycle, self._running_lanes()
-        if lifecycle is None:
-            return
+    async def _apply_lifecycle(self, lifecycle: LifecycleConsumer) -> None:
+        """Applies openings and erasures."""
+        running = self._running_lanes()
         fetched = await lifecycle.fetch(running.keys())
         rejects, max_scale = self._settings.max_consecutive_rejects, self._settings.max_scale
         steps = [

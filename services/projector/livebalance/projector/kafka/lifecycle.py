@@ -63,6 +63,11 @@ class LifecycleConsumer:
                 self._behind[lane.lane] = end[partition]
         return {at: PartitionState(first[at], end[at]) for at in partitions}
 
+    @property
+    def any_behind(self) -> bool:
+        """Whether a lane is behind."""
+        return bool(self._behind)
+
     def is_behind(self, lane: Lane) -> bool:
         """Returns whether a lane must apply further records before it reads its other topics.
 
