@@ -1,11 +1,12 @@
 """Writes records that ordinary producers do not write, such as header names that are not UTF-8."""
 
+import asyncio
 import struct
 from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
@@ -39,20 +40,30 @@ def encode_batch(records: Sequence[RawRecord], base_offset: int = 0, producer_id
 
 
 async def write_raw_records(kafka: str, partition: TopicPartition, records: Sequence[RawRecord]) -> None:
-    """Writes one batch to a partition. Raises the error that the broker answers with."""
+    """Writes one batch to a partition. Raises the error of the broker, unless a retry helps."""
     client = AIOKafkaClient(**Broker(kafka).options)
     await client.bootstrap()
+    request = ProduceRequest(
+        None, -1, _TIMEOUT_MS, [(partition.topic, [(partition.partition, encode_batch(records))])]
+    )
     try:
-        await client.force_metadata_update()
         client.add_topic(partition.topic)
-        await client.force_metadata_update()
-        leader = client.cluster.leader_for_partition(partition)
-        request = ProduceRequest(
-            None, -1, _TIMEOUT_MS, [(partition.topic, [(partition.partition, encode_batch(records))])]
-        )
-        response = await client.send(leader, request)
-        [(_, [(_, code, *_)])] = response.topics
-        if code:
-            raise for_code(code)
+        async with asyncio.timeout(_TIMEOUT_MS / 1000):
+            while error := await _produce(client, partition, request):
+                if not error.retriable:
+                    raise error
     finally:
         await client.close()
+
+
+async def _produce(
+    client: AIOKafkaClient, partition: TopicPartition, request: ProduceRequest
+) -> KafkaError | None:
+    """Sends a request to the leader that the newest metadata names. A topic has none right after creation."""
+    await client.force_metadata_update()
+    leader = client.cluster.leader_for_partition(partition)
+    if leader in (None, -1):
+        return LeaderNotAvailableError()
+    response = await client.send(leader, request)
+    [(_, [(_, code, *_)])] = response.topics
+    return for_code(code)() if code else None

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from livebalance.stack.paths import free_port
 from livebalance.wire.delta import split_delta_frame
+from livebalance.wire.kafka.headers import decode_headers
 from tests.integration.projector.pipeline import TIME_MS, Pipeline, balance, history, transfer
 from tests.integration.projector.redis_listener import redis_listener
 
@@ -67,8 +68,18 @@ async def test_invalid_records_are_quarantined(pipeline: Pipeline) -> None:
     [first, second] = await pipeline.query("select * from quarantine order by partition")
     assert (first["key"], first["value"]) == (b"alice", b"\x00\x00\x00\x00\x01\xff")
     assert (first["topic"], first["source_offset"], first["state"]) == (topics.transfers, 0, "held")
-    assert json.loads(first["headers"]) == [["h", "00ff"]]
+    assert decode_headers(first["header_bytes"]) == ((b"h", b"\x00\xff"),)
     assert (second["key"], second["reason"]) == (None, "not Confluent-framed")
+
+
+async def test_records_beyond_the_scale_of_the_deployment_are_quarantined(pipeline: Pipeline) -> None:
+    async with pipeline.running(max_scale=2):
+        await pipeline.write([transfer("alice", "t", 1, 3), balance("alice", 0, "", 0, 18)], 0)
+        await pipeline.write([transfer("alice", "t", 1, 2)], 0)
+        await pipeline.wait_for("select count(*)::int from transfer", 1)
+        await pipeline.wait_for("select count(*)::int from quarantine", 2)
+    rows = await pipeline.query("select distinct reason from quarantine")
+    assert [row["reason"] for row in rows] == ["scale is not 0..2"]
 
 
 async def test_contradiction_disputes_the_account_and_other_records_are_applied(pipeline: Pipeline) -> None:

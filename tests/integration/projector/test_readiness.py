@@ -48,7 +48,8 @@ async def test_projector_with_a_halted_lane_is_not_ready_until_it_continues(pipe
     await pipeline.wait_for(OWNERS, 1)
     await wait_for_answer(port, "/readyz", READY)
     await pipeline.write_raw(pipeline.topics.transfers, b"alice", b"bad", 1)
-    reason = "lane 1 is halted: more than 0 consecutive records were rejected\n"
+    topic = pipeline.topics.transfers
+    reason = f"lane 1 is halted: more than 0 consecutive records of {topic} were rejected\n"
     await wait_for_answer(port, "/readyz", (503, reason))
     await wait_for_answer(port, "/readyz?exclude=halted", READY)  # a rollout goes on
     await pipeline.query("update lane set halted_why = null, transfers_next = 1 where lane = 1")

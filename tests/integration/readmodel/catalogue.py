@@ -106,7 +106,9 @@ def breaking_changes(before: Catalogue, after: Catalogue) -> list[str]:
     new = [
         f"new: {limit.table} {limit.column or ''} {limit.limit}"
         for limit in after.limits - before.limits
-        if limit.table in before.tables and not _is_new_column_with_default(limit, before)
+        if limit.table in before.tables
+        and limit._replace(has_default=False) not in before.limits  # it has got a default
+        and not _is_new_column_with_default(limit, before)
     ]
     return sorted(removed + new)
 

@@ -225,7 +225,7 @@ async def test_statement_that_names_no_account_returns_nothing(
     ("correct", "wrong"),
     [
         ("account_id = seen.accounts and", ""),
-        ("account_id = w.account and", ""),
+        ("account_id = w.account\n                   and", ""),
         ("account_id = w.account limit", "account_id = 'EU-1' limit"),
         ("account_id = seen.accounts limit", "account_id = 'EU-1' limit"),
         ("where account_id = w.account limit", "limit"),

@@ -1,4 +1,4 @@
--- Statements are separated by an empty line; migration 0013 runs them in turn.
+-- Statements are separated by an empty line; 0012_bounded_work.py runs them in turn.
 create or replace view reporting.balances as
 select account_id, balance, currency, revision, version, transfer_id, client_id, opening, posted_total,
        transfer_count, half_applied, drift, disputed_since, disputed_why, recorded_at,

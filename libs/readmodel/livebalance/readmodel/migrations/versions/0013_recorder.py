@@ -50,7 +50,7 @@ select topic, partition, reason, state, count(*) as records, min(source_offset) 
 
 _VIEW_COMMENT = (
     "One row per partition, reason, state and rejecting service of rejected records. Records in the state "
-    "held need attention; another state is the outcome. Empty if no record was ever rejected."
+    "held need attention; another state is the outcome. Empty if no record was ever rejected"
 )
 
 
