@@ -3,7 +3,8 @@
 import sys
 
 from livebalance.projector.fold.account import Account, account_from_row
-from livebalance.projector.fold.fold import FoldResult, TransferKey, batch_rows, fold, overtaken_erasures
+from livebalance.projector.fold.erasures import overtaken_erasures
+from livebalance.projector.fold.fold import FoldResult, TransferKey, batch_rows, fold
 from livebalance.projector.fold.records import Incoming
 from livebalance.readmodel.rows import (
     BalanceRow,

@@ -15,13 +15,13 @@ from aiokafka import TopicPartition
 from livebalance.projector import metrics
 from livebalance.projector.after_commit import AfterCommit
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError, fate_of
+from livebalance.projector.fold.erasures import overtaken_erasures
 from livebalance.projector.fold.fold import (
     FoldResult,
     TransferKey,
     batch_rows,
     fold,
     keys_named_by_balances,
-    overtaken_erasures,
     replay,
     transfer_keys,
 )

@@ -8,6 +8,7 @@ from aiokafka.errors import NoError, TopicAuthorizationFailedError, UnknownTopic
 
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.topic_identity import read_topic_identities
 
 _TIMESTAMP_TYPE = "message.timestamp.type"
 
@@ -47,17 +48,18 @@ async def find_lifecycle_topic(broker: Broker, name: str, partitions: int) -> st
         StartupError: The topic has not `partitions` partitions, or it does not keep its records for ever.
         KafkaError: The broker is unavailable or refuses the request.
     """
+    try:  # aiokafka's admin client would create the topic on a broker that creates topics by itself
+        count = (await read_topic_identities(broker, [name]))[name].partitions
+    except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
+        return None
+    if count != partitions:
+        raise StartupError(f"{name} has {count} partitions, the topic of transfers has {partitions}")
     admin = AIOKafkaAdminClient(**broker.options)
     try:
         await admin.start()
-        [topic] = await admin.describe_topics([name])
-        if for_code(topic["error_code"]) in (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
-            return None
-        count, config = _partition_count(topic), await _config(admin, name)
+        config = await _config(admin, name)
     finally:
         await admin.close()
-    if count != partitions:
-        raise StartupError(f"{name} has {count} partitions, the topic of transfers has {partitions}")
     if "compact" in config.get("cleanup.policy", ""):
         raise StartupError(f"{name} is compacted and loses openings: set cleanup.policy=delete")
     if config.get("retention.ms") != "-1" or config.get("retention.bytes") != "-1":

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from livebalance.projector.fold.account import Account, ErasedBounds
+from livebalance.projector.fold.erasures import erasure_bounds, is_covered
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.fold.totals import lane_differences
@@ -20,7 +21,6 @@ from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Offset,
 from livebalance.wire.kafka.lifecycle import Erased, Opened
 from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.kafka.source import source_of
 from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.timestamp import Millis
 
@@ -81,33 +81,6 @@ def keys_named_by_balances(batch: Iterable[Incoming]) -> set[TransferKey]:
     return {(balance.account, balance.transfer_id) for balance in balances if balance.transfer_id}
 
 
-def erasure_bounds(content: Erased | Erasure, offset: Offset) -> ErasedBounds | None:
-    """Returns what an erasure covers; None if it does not say so. `offset` is that of its record."""
-    if isinstance(content, Erased):
-        return ErasedBounds(content.transfers.before, content.balances.before)
-    return None if content.transfers is None else ErasedBounds(content.transfers.before, offset)
-
-
-def overtaken_erasures(
-    batch: Iterable[Incoming], accounts: Mapping[AccountId, Account]
-) -> dict[AccountId, Offset]:
-    """Returns from which offset on transfers of stored accounts survive the erasures in a batch.
-
-    Leaves out accounts without such transfers.
-    """
-    first: dict[AccountId, Offset] = {}
-    for record in batch:
-        if isinstance(record.content, Erased | Erasure):
-            account = accounts.get(record.content.account)
-            bounds = erasure_bounds(record.content, record.offset)
-            if account and bounds and not account.covers(bounds):
-                first[account.id] = min(first.get(account.id, bounds.transfers), bounds.transfers)
-    applied = {id_: accounts[id_].transfers_offset for id_ in first}
-    return {
-        id_: offset for id_, offset in first.items() if (last := applied[id_]) is not None and offset <= last
-    }
-
-
 def fold(
     batch: Iterable[Incoming],
     accounts: Mapping[AccountId, Account],
@@ -133,13 +106,12 @@ def replay(
     accounts: Mapping[AccountId, Account],
     listed: Mapping[TransferKey, ListedTransfer],
     cut_lanes: Collection[Lane] = (),
-    survivors: Sequence[TransferRow] = (),
 ) -> tuple[FoldResult, list[ReplayOutcome]]:
     """Folds records out of the quarantine, as `fold` does. Also returns the outcome of each record.
 
     Rejected records produce no new quarantine rows.
     """
-    folding = _Fold(accounts, listed, cut_lanes, survivors, replaying=True)
+    folding = _Fold(accounts, listed, cut_lanes, (), replaying=True)
     outcomes = [folding.replay(record) for record in batch]
     return folding.result(), outcomes
 
@@ -256,7 +228,7 @@ class _Fold:
 
     def _apply_balance(self, change: Change, balance: Balance, record: Incoming) -> None:
         account = change.account
-        if account.erased is not None and _is_covered(account.erased, record):
+        if account.erased is not None and is_covered(account.erased, record):
             self._erased += 1
         elif account.version is None or balance.version > account.version:
             offset = self._highest_offset(account.balances_offset, record.offset)
@@ -341,15 +313,6 @@ class _Fold:
         ]
         for key in [key for key in self._newly_listed if key[0] == erasure.account]:
             del self._newly_listed[key]
-
-
-def _is_covered(erased: ErasedBounds, balance: Incoming) -> bool:
-    """Returns whether an erasure covers a balance, or each transfer in it."""
-    if balance.offset < erased.balances:
-        return True
-    source = source_of(balance.raw.headers)
-    offset = source if source is None or isinstance(source, int) else source.offset
-    return offset is not None and offset < erased.transfers
 
 
 def batch_rows(
