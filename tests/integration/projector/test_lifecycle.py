@@ -1,7 +1,15 @@
 """Openings and erasures of the lifecycle topic: a replay keeps them after the balances are compacted."""
 
+import secrets
 from decimal import Decimal
+from pathlib import Path
 
+import pytest
+
+from livebalance.runtime.errors import StartupError
+from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.topics import find_lifecycle_topic
+from livebalance.stack.servers.topics import Topics
 from tests.integration.projector.lifecycle_topics import (
     compacting,
     empty_projection,
@@ -10,6 +18,7 @@ from tests.integration.projector.lifecycle_topics import (
     write_opening,
 )
 from tests.integration.projector.pipeline import Pipeline, balance, transfer
+from tests.servers.topics import delete_topics
 
 OPENING = """
 select account_id, opening, opening_known, drift, posted_total, disputed_why is not null as disputed,
@@ -102,6 +111,39 @@ async def test_opening_is_not_known_without_a_lifecycle_topic(pipeline: Pipeline
         await pipeline.wait_for("select transfer_count::int from balance where opening is not null", 1)
         known = await pipeline.query("select opening_known from reporting.balances")
         assert known == [(False,)]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"cleanup.policy": "compact"}, "compacted"),
+        ({"retention.ms": "604800000"}, "retention.ms=-1"),
+        (None, "has 2 partitions"),
+    ],
+)
+async def test_lifecycle_topic_that_does_not_fit_is_rejected(
+    kafka: str, config: dict[str, str] | None, reason: str, tmp_path: Path
+) -> None:
+    name, broker = f"l-{secrets.token_hex(6)}", Broker(kafka)
+    settings = {"retention.ms": "-1", **(config or {})}
+    rules = "".join(f'"{key}" = "{value}"\n' for key, value in settings.items())
+    (tmp_path / "topics.toml").write_text(f"[transfers]\n[account-balances]\n[account-lifecycle]\n{rules}")
+    topics = Topics(f"t-{name}", f"b-{name}", 1 if config else 2, lifecycle=name)
+    await topics.create(broker, tmp_path / "topics.toml")
+    try:
+        with pytest.raises(StartupError, match=reason):
+            await find_lifecycle_topic(broker, name, 1)
+    finally:
+        await delete_topics(topics, broker)
+
+
+async def test_recreated_lifecycle_topic_halts_its_lanes(pipeline: Pipeline) -> None:
+    async with compacting(pipeline) as live, live.running():
+        await write_opening(live, "alice", 7)
+        await live.wait_for("select opening_known from balance where account_id = 'alice'", True)
+        await delete_topics(Topics(live.topics.lifecycle, "none"), Broker(live.kafka))
+        await live.topics.create(Broker(live.kafka), live.directory / "topics.toml")
+        await live.wait_for("select halted_why like '%has another topic id now%' from lane", True)
 
 
 async def test_damaged_record_of_the_lifecycle_topic_is_quarantined(pipeline: Pipeline) -> None:

@@ -28,12 +28,13 @@ async def bump_epoch(connection: Connection, old: Epoch, why: str) -> Epoch | No
 
 
 class LaneOffsets(NamedTuple):
-    """Offsets in both topics that a lane is read from, and the topics' ids."""
+    """Offsets that a lane is read from, and the ids of the topics of transfers and balances."""
 
     transfers: Offset
     balances: Offset
     transfers_topic_id: UUID | None = None
     balances_topic_id: UUID | None = None
+    lifecycle: Offset = Offset(0)
 
 
 class ContinuedLane(NamedTuple):
@@ -89,14 +90,14 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
     new = new_epoch()
     await change_epoch(connection, projection.epoch, new, await read_server_identity(connection))
     await connection.execute(_FORGET_BOUNDS, lane, start.transfers_topic_id, start.balances_topic_id)
-    await connection.execute(_RESTART, lane, *start)
+    await connection.execute(_RESTART, lane, *start[:4])
     return new
 
 
 async def halted_offsets(connection: Connection, lane: Lane) -> LaneOffsets | None:
     """Returns the next offsets of a lane, or None if the lane is not halted."""
     row = await connection.fetchrow(
-        "select transfers_next, balances_next, transfers_topic_id, balances_topic_id"
+        "select transfers_next, balances_next, transfers_topic_id, balances_topic_id, lifecycle_next"
         " from lane where lane = $1 and halted_why is not null",
         lane,
     )
@@ -105,8 +106,10 @@ async def halted_offsets(connection: Connection, lane: Lane) -> LaneOffsets | No
 
 # The last record read stays: a claim still compares its fingerprint, so a recreated topic is detected.
 _SKIP = """
-update lane set transfers_next = $2, balances_next = $3
-where lane = $1 and transfers_next = $4 and balances_next = $5 and halted_why is not null returning halted_why
+update lane set transfers_next = $2, balances_next = $3, lifecycle_next = $4
+where lane = $1 and transfers_next = $5 and balances_next = $6 and lifecycle_next = $7
+  and halted_why is not null
+returning halted_why
 """
 
 
@@ -127,7 +130,8 @@ async def skip_record(
     """
     lane = skipped.partition
     async with connection.transaction():
-        halted_why = await connection.fetchval(_SKIP, lane, *becomes[:2], *was[:2])
+        new, old = ((offsets.transfers, offsets.balances, offsets.lifecycle) for offsets in (becomes, was))
+        halted_why = await connection.fetchval(_SKIP, lane, *new, *old)
         if halted_why is None:
             return False
         await insert_quarantined(connection, [skipped])

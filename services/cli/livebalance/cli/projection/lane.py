@@ -76,7 +76,7 @@ def continue_lane(
 @app.command()
 def skip(
     number: Annotated[int, typer.Argument(metavar="LANE", min=0, max=2**31 - 1, help="Number of the lane.")],
-    topic: Annotated[str, typer.Option(help="Topic of the record: that of transfers, or that of balances.")],
+    topic: Annotated[str, typer.Option(help="Name of the record's topic.")],
     reason: Reason,
     of: Of = "projector",
     as_json: AsJson = False,

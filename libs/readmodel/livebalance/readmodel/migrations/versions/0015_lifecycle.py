@@ -23,7 +23,10 @@ _INDEX = (
     "create index if not exists balance_erased_before on balance (lane)"
     " where erased_transfers_before is not null"
 )
-_GRANTS = ("update (erased_transfers_before, erased_balances_before) on balance to operator",)
+_GRANTS = (
+    "update (erased_transfers_before, erased_balances_before) on balance to operator",
+    "update (lifecycle_next) on lane to operator",
+)
 _POLICY = "create policy restarted on balance for update to operator using (true)"
 
 
