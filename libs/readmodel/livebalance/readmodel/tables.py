@@ -51,7 +51,7 @@ balance = Table(
     Column(
         "opening",
         Numeric,
-        comment="Balance before the first transfer; null until it is known or derived",
+        comment="Balance before the first transfer; null until it is known",
     ),
     Column(
         "opening_known",

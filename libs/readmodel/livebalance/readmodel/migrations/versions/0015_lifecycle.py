@@ -35,7 +35,7 @@ def upgrade() -> None:
     for column, definition in _COLUMNS.items():
         table = column.table.name
         execute(f"alter table {table} add column if not exists {column.name} {definition}")
-    for column in (*_COLUMNS, balance.c.opening, intervention.c.what, intervention.c.was):
+    for column in (*_COLUMNS, intervention.c.what, intervention.c.was):
         op.alter_column(column.table.name, column.name, comment=column.comment)
     execute(_INDEX)
     for right in _GRANTS:
