@@ -26,6 +26,7 @@ from tests.tokens import SECRET, token_source
 
 ACCOUNTS = [AccountId(f"acc-{number:04}") for number in range(1, 65)]
 MAX_CONSECUTIVE_REJECTS = 3
+REWOUND = 100  # transfers of each partition
 MAX_RECORDER_REJECTS = 12  # more than the invalid records that halt a lane of the projector
 
 # Settings that make a fault visible sooner than in production. The expressions of the alerts are unchanged.
@@ -137,7 +138,10 @@ class MonitoredStack:
             await asyncio.gather(*[await producer.send(topic, b"?", b"key", 0) for _ in range(count)])
 
     async def set_recorder_group_back(self) -> None:
-        """Sets the recorders' group to the start of every partition. No recorder may run."""
+        """Sets the recorders' group back by some transfers of each partition. No recorder may run.
+
+        The recorder repeats those soon enough to be up to date when the next fault begins.
+        """
         topics = self.addresses.topics
         partitions = [TopicPartition(topics.transfers, number) for number in range(topics.partitions)]
         consumer = AIOKafkaConsumer(
@@ -148,7 +152,8 @@ class MonitoredStack:
         await consumer.start()
         try:
             consumer.assign(partitions)
-            await consumer.commit(dict.fromkeys(partitions, 0))
+            ends = await consumer.end_offsets(partitions)
+            await consumer.commit({partition: max(0, end - REWOUND) for partition, end in ends.items()})
         finally:
             await consumer.stop()
 
