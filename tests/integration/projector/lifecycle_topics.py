@@ -2,12 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import read_range
@@ -71,6 +71,20 @@ async def write_opening(pipeline: Pipeline, account: str, unscaled: int) -> None
     value = encode_lifecycle(Opened(AccountId(account), Money(unscaled, 2)))
     async with kafka_producer(pipeline.kafka) as producer:
         await producer.send_and_wait(pipeline.topics.lifecycle, value, account.encode(), 0)
+
+
+async def write_openings_in_transactions(pipeline: Pipeline, accounts: Sequence[str]) -> None:
+    """Writes an opening of each account in its own transaction; those after the first are aborted."""
+    producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=pipeline.topics.lifecycle)
+    await producer.start()
+    try:
+        for number, account in enumerate(accounts):
+            value = encode_lifecycle(Opened(AccountId(account), Money(0, 2)))
+            await producer.begin_transaction()
+            await producer.send_and_wait(pipeline.topics.lifecycle, value, account.encode(), 0)
+            await (producer.abort_transaction() if number else producer.commit_transaction())
+    finally:
+        await producer.stop()
 
 
 async def topic_ids(pipeline: Pipeline) -> tuple[UUID, UUID]:

@@ -16,6 +16,7 @@ from tests.integration.projector.lifecycle_topics import (
     wait_until_compacted,
     write_erasure,
     write_opening,
+    write_openings_in_transactions,
 )
 from tests.integration.projector.pipeline import Pipeline, balance, transfer
 from tests.servers.topics import delete_topics
@@ -103,6 +104,17 @@ async def test_transfers_listed_before_their_erasure_arrives_are_kept(pipeline: 
         listed = "select transfer_id, total::text from reporting.transfers order by revision"
         assert [tuple(row) for row in await live.query(listed)] == [("t-3", "0.03"), ("t-4", "0.07")]
         assert (await live.accounts())["alice"]["balance"] is None
+
+
+async def test_lane_goes_on_after_the_markers_of_transactions(pipeline: Pipeline) -> None:
+    async with compacting(pipeline) as live:
+        await write_openings_in_transactions(live, ["alice", "bob", "carol"])
+        for number in range(2):  # the second claim begins behind the record, and before the markers
+            async with live.running():
+                await live.write([transfer("alice", f"t-{number}", 1)], partition=0)
+                await live.wait_for("select transfer_count::int from balance", number + 1)
+        [row] = (await live.accounts()).values()
+        assert (row["account_id"], row["opening_known"]) == ("alice", True)
 
 
 async def test_opening_is_not_known_without_a_lifecycle_topic(pipeline: Pipeline) -> None:
