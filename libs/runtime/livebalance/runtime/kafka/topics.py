@@ -1,5 +1,6 @@
 """Describes the two topics, and checks whether a projection can be built from them."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -10,6 +11,7 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.topic_identity import read_topic_identities
 
+_TIMEOUT_SECONDS = 10.0
 _TIMESTAMP_TYPE = "message.timestamp.type"
 
 
@@ -46,7 +48,7 @@ async def find_lifecycle_topic(broker: Broker, name: str, partitions: int) -> st
 
     Raises:
         StartupError: The topic has not `partitions` partitions, or it does not keep its records for ever.
-        KafkaError: The broker is unavailable or refuses the request.
+        KafkaError, TimeoutError: The broker is unavailable or refuses the request.
     """
     try:  # aiokafka's admin client would create the topic on a broker that creates topics by itself
         count = (await read_topic_identities(broker, [name]))[name].partitions
@@ -55,11 +57,12 @@ async def find_lifecycle_topic(broker: Broker, name: str, partitions: int) -> st
     if count != partitions:
         raise StartupError(f"{name} has {count} partitions, the topic of transfers has {partitions}")
     admin = AIOKafkaAdminClient(**broker.options)
-    try:
-        await admin.start()
-        config = await _config(admin, name)
-    finally:
-        await admin.close()
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
+        try:
+            await admin.start()
+            config = await _config(admin, name)
+        finally:
+            await admin.close()
     if "compact" in config.get("cleanup.policy", ""):
         raise StartupError(f"{name} is compacted and loses openings: set cleanup.policy=delete")
     if config.get("retention.ms") != "-1" or config.get("retention.bytes") != "-1":
