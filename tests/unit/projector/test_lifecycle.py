@@ -12,7 +12,7 @@ from livebalance.projector.fold import fold as fold_module
 from livebalance.projector.fold.account import DRIFT, Account
 from livebalance.projector.fold.fold import OTHER_OPENING, _Fold
 from livebalance.projector.fold.records import Incoming
-from livebalance.wire.identity import AccountId
+from livebalance.wire.identity import AccountId, Offset
 from livebalance.wire.kafka.lifecycle import Opened
 from livebalance.wire.money import Money, parse_money
 from tests.unit.projector.histories import incoming_records
@@ -113,6 +113,19 @@ def test_second_opening_with_another_amount_disputes_the_account_and_the_first_s
     row = store.balances[account]
     assert (row.opening, row.opening_known, row.disputed_why) == ("1.00", True, OTHER_OPENING)
     assert (result.applied, result.duplicates) == (2, 1)
+
+
+def test_balance_with_erased_transfers_only_is_ignored_wherever_it_is_in_its_topic() -> None:
+    """A recorder that applies a transfer while its account is erased writes its balance after the null."""
+    made, account = Logs([], [], []), AccountId("a")
+    append_life(made, Life(account, 0, 0, [5, 7], erased=True), with_source=True)
+    late = made.balances.pop(2)  # that of the second transfer
+    moved = [record._replace(offset=Offset(offset)) for offset, record in enumerate([*made.balances, late])]
+    store = MemoryStore()
+    for record in [*made.transfers, *moved]:
+        fold_and_write(store, [record])
+    row = store.balances[account]
+    assert (row.balance, row.client_id, row.transfer_count, store.transfers) == (None, None, 0, [])
 
 
 def test_known_opening_replaces_a_derived_opening_and_shows_the_drift() -> None:
