@@ -17,3 +17,6 @@ select b.account_id, b.client_id, b.currency, b.lane,
 
 comment on column reporting.balances.opening_known is
   'Whether opening is from the lifecycle topic; false: it is derived from the first verified balance'
+
+comment on column reporting.accounts.state is
+  'open; waiting: the account has transfers or a known opening but no balance record yet; erased: only the row and its revision are left'
