@@ -28,13 +28,14 @@ async def bump_epoch(connection: Connection, old: Epoch, why: str) -> Epoch | No
 
 
 class LaneOffsets(NamedTuple):
-    """Offsets that a lane is read from, and the ids of the topics of transfers and balances."""
+    """Offsets that a lane is read from, and the ids of their topics."""
 
     transfers: Offset
     balances: Offset
     transfers_topic_id: UUID | None = None
     balances_topic_id: UUID | None = None
     lifecycle: Offset = Offset(0)
+    lifecycle_topic_id: UUID | None = None  # None: there is no such topic
 
 
 class ContinuedLane(NamedTuple):
@@ -49,6 +50,9 @@ _RESTART = """
 update lane set transfers_next = $2, transfers_last = null, transfers_fingerprint = null,
                 balances_next = $3, balances_last = null, balances_fingerprint = null,
                 transfers_topic_id = $4, balances_topic_id = $5,
+                lifecycle_next = case when lifecycle_topic_id <> $7 or lifecycle_next < $6 and $7 is not null
+                                 then $6 else lifecycle_next end,
+                lifecycle_topic_id = coalesce($7, lifecycle_topic_id),
                 from_start = from_start and $2::int8 = 0
 where lane = $1
 """
@@ -90,7 +94,7 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
     new = new_epoch()
     await change_epoch(connection, projection.epoch, new, await read_server_identity(connection))
     await connection.execute(_FORGET_BOUNDS, lane, start.transfers_topic_id, start.balances_topic_id)
-    await connection.execute(_RESTART, lane, *start[:4])
+    await connection.execute(_RESTART, lane, *start)
     return new
 
 

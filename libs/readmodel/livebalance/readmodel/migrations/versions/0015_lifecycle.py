@@ -25,7 +25,7 @@ _INDEX = (
 )
 _GRANTS = (
     "update (erased_transfers_before, erased_balances_before) on balance to operator",
-    "update (lifecycle_next) on lane to operator",
+    "update (lifecycle_next, lifecycle_topic_id) on lane to operator",
 )
 _POLICY = "create policy restarted on balance for update to operator using (true)"
 
