@@ -77,6 +77,28 @@ BOARD = Board(
             ],
         ),
         Row(
+            "Reconciliation",
+            [
+                Panel(
+                    "Transfers that differ from Kafka",
+                    [Query("sum by (kind) (livebalance_projector_differences)", "{{kind}}")],
+                    "The view kafka_reconciliation shows them by lane and hour.",
+                ),
+                Panel(
+                    "Age of the comparison with Kafka",
+                    [Query("max by (instance) (livebalance_projector_unreconciled_seconds)", "{{instance}}")],
+                    unit="s",
+                ),
+                Panel(
+                    "Transfers that no balance includes",
+                    [
+                        Query("sum(livebalance_projector_half_applied_accounts)", "accounts"),
+                        Query("max(livebalance_projector_half_applied_seconds)", "seconds of the oldest"),
+                    ],
+                ),
+            ],
+        ),
+        Row(
             "Batches",
             [
                 Panel(

@@ -149,6 +149,25 @@ async def unreadable_row(stack: MonitoredStack) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def stopped_comparison(stack: MonitoredStack) -> AsyncIterator[None]:
+    """The last comparison was an hour ago, and no projector can store another."""
+    await stack.execute_as_owner(
+        "do $$ begin lock table reconciliation_lane in access exclusive mode;"
+        " update reconciliation_lane set compared_at = now() - interval '1 hour';"
+        " create rule frozen as on update to reconciliation_lane do instead nothing; end $$"
+    )
+    yield
+    await stack.execute_as_owner("drop rule frozen on reconciliation_lane")
+
+
+@asynccontextmanager
+async def transfer_without_balance(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A transfer that is ten minutes old, in the partition whose recorder is halted by now."""
+    await stack.write([(make_transfer("left-out", "l-1", 1), now_ms() - BACKLOG_AGE_MS)], 0)
+    yield
+
+
+@asynccontextmanager
 async def balance_without_transfer(stack: MonitoredStack) -> AsyncIterator[None]:
     """A balance that is ten minutes old names a transfer that was never produced."""
     opening = Balance(INCONSISTENT, "client", TransferId(""), Money(0, 2), 0)
@@ -225,12 +244,14 @@ WHILE_ALL_RUN = [
     fault(open_transaction, "OpenTransaction", "Stalled"),
     fault(competing_projector, "Fenced"),
     fault(changed_timeline, "EpochChanged"),
-    fault(unreadable_row, "GatewayInternalError"),
+    fault(unreadable_row, "GatewayInternalError", "Differences"),
+    fault(stopped_comparison, "NotReconciled"),
     fault(balance_without_transfer, "Unverified"),
     fault(transfer_of_another_amount, "Drift", "Disputed"),
     fault(rewound_recorder, "TransfersAlreadyRecorded"),
     fault(invalid_record, "Quarantine", "TransfersRejected"),
     fault(overflowing_transfers, "RecorderHalted"),
+    fault(transfer_without_balance, "HalfApplied"),
     fault(consecutive_invalid_records, "LaneHalted"),
     fault(
         redis_hangs,

@@ -45,6 +45,8 @@ def stored_balance(row: BalanceRow) -> StoredBalance:
         row.opening_known,
         row.erased_transfers_before,
         row.erased_balances_before,
+        row.half_applied_since,
+        row.erased_offset,
     )
 
 

@@ -3,12 +3,12 @@
 from livebalance.projector.fold.fold import fold
 from livebalance.projector.fold.records import Content, Incoming
 from livebalance.readmodel.rows import ListedTransfer
-from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.identity import AccountId, Offset, TransferId
 from livebalance.wire.kafka.raw_record import Erasure
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import Millis
-from tests.unit.projector.histories import incoming_records
+from tests.unit.projector.histories import LANE, incoming, incoming_records
 
 A, T = AccountId("a"), TransferId("t")
 LISTED = {(A, T): ListedTransfer(Money(50, 2), Millis(5), Money(50, 2))}
@@ -35,3 +35,12 @@ def test_transfer_after_its_erasure_is_listed_again_and_verifies_the_balance() -
     assert (folded.duplicates, [row.revision for row in folded.changes[A].transfers]) == (1, [2])
     assert folded.newly_listed.keys() == {(A, T)}
     assert str(folded.changes[A].account.opening) == "1.00"
+
+
+def test_erasure_stores_the_offset_of_the_transfers_that_follow() -> None:
+    lane = {LANE: Offset(7)}
+    erasure = incoming(Erasure(A), 3, 20)
+    assert fold([erasure], {}, {}, (), lane).changes[A].account.erased_offset == 7
+    repeated, first = incoming(TRANSFER, 8, 15), incoming(TRANSFER, 9, 25)
+    account = fold([repeated, erasure, first], {}, LISTED, (), lane).changes[A].account
+    assert (account.erased_offset, account.transfers_offset) == (9, 9)

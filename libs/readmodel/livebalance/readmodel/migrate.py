@@ -29,6 +29,16 @@ select 'alter role analyst set temp_file_limit = ''1GB''' from pg_roles
  order by 1
 """
 
+# Built beside the writing of batches. An index that an interrupted build has left is not valid.
+_DROP_INVALID_INDEX = """
+select 'drop index concurrently ' || indexrelid::regclass from pg_index
+ where indexrelid = to_regclass('transfer_source') and not indisvalid
+"""
+_CREATE_INDEX = """
+create index concurrently if not exists transfer_source
+    on transfer using brin (source_offset int8_minmax_multi_ops) with (autosummarize = on)
+"""
+
 
 def alembic_config(connection: Connection) -> Config:
     """Returns the configuration for Alembic's commands to run the migrations on `connection`."""
@@ -56,7 +66,7 @@ async def migrate(url: str) -> list[str]:
         url: postgresql://owner@host:port/database. The role must be allowed to create roles and tables.
 
     Raises:
-        TimeoutError: The migration took longer than two minutes.
+        TimeoutError: The migration, without its last index, took longer than two minutes.
         sqlalchemy.exc.DBAPIError: The database refused a statement.
         OSError: The server is unreachable.
     """
@@ -64,6 +74,20 @@ async def migrate(url: str) -> list[str]:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, url))
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS), engine.begin() as connection:
-            return await connection.run_sync(_upgrade)
+            unrevoked = await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
+    await _build_index(url)
+    return unrevoked
+
+
+async def _build_index(url: str) -> None:
+    """Builds the index that the reconciliation needs, unless it exists. Reads all transfers (decision 25)."""
+    connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", _LOCK)
+        if (drop := await connection.fetchval(_DROP_INVALID_INDEX)) is not None:
+            await connection.execute(drop)
+        await connection.execute(_CREATE_INDEX)
+    finally:
+        await connection.close()

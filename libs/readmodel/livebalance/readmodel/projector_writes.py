@@ -182,14 +182,16 @@ _COLUMNS = [
     "erased_transfers_before",
     "erased_balances_before",
     "erased_revision",
+    "half_applied_since",
+    "erased_offset",
 ]
 _BALANCE_TYPES = (
     "text int8 int8 int text int2 text int8 text text text text int8 text text int8 int8 text int8 int8 int8"
-    " bool int8 int8 int8"
+    " bool int8 int8 int8 int8 int8"
 )
 _TRANSFER_TYPES = "text int8 text text text int8 int8 int int8"
 _AMOUNTS = {"balance", "opening", "posted_total", "half_applied", "drift"}
-_TIMES = {"unverified_since", "disputed_since", "recorded_at"}
+_TIMES = {"unverified_since", "disputed_since", "recorded_at", "half_applied_since"}
 
 
 def _value(column: str) -> str:
@@ -297,7 +299,8 @@ _STORED = f"""
 select account_id, revision, lane, balance, version, transfer_id, client_id, opening, posted_total,
        transfer_count, half_applied, {milliseconds("unverified_since")},
        {milliseconds("disputed_since")}, disputed_why, transfers_offset, balances_offset,
-       {milliseconds("recorded_at")}, opening_known, erased_transfers_before, erased_balances_before
+       {milliseconds("recorded_at")}, opening_known, erased_transfers_before, erased_balances_before,
+       {milliseconds("half_applied_since")}, erased_offset
 from balance
 """
 

@@ -132,6 +132,8 @@ class BalanceRow(NamedTuple):
     erased_transfers_before: Offset | None = None
     erased_balances_before: Offset | None = None
     erased_revision: Revision = INITIAL_REVISION  # of an erasure in the batch; 0: there was none
+    half_applied_since: Millis | None = None
+    erased_offset: Offset | None = None
 
 
 class StoredBalance(NamedTuple):
@@ -157,6 +159,8 @@ class StoredBalance(NamedTuple):
     opening_known: bool = False
     erased_transfers_before: Offset | None = None
     erased_balances_before: Offset | None = None
+    half_applied_since: Millis | None = None
+    erased_offset: Offset | None = None
 
 
 class TransferRow(NamedTuple):
@@ -242,6 +246,58 @@ class SourceIdentity(NamedTuple):
     partitions: int  # of each topic
     transfers_id: str
     balances_id: str
+
+
+class SqlTransfer(NamedTuple):
+    """A row of transfers that a comparison with Kafka met."""
+
+    offset: Offset
+    amount: Money | None  # None: not an amount that a transfer can have
+    recorded_at: Millis
+    revision: Revision
+    has_same_content: bool  # as the record that names its id; False without such a record
+
+
+class Finding(NamedTuple):
+    """A record without an equal row at its offset, or a row without a record, and what is known of them."""
+
+    offset: Offset | None  # of the record; None: there is none
+    account: AccountId | None  # None: the record is not admissible
+    transfer_id: TransferId | None
+    row: SqlTransfer | None  # of the same account and id, at any offset
+    quarantined: str | None = None  # the record's state in the quarantine
+    erased_revision: Revision | None = None  # of the account; None: it does not exist
+    erased_offset: Offset | None = None
+    is_empty: bool = False  # the account has neither a balance nor a transfer
+
+
+class HourRow(NamedTuple):
+    """What a comparison has counted in an hour; columns of `reconciliation`."""
+
+    hour: Millis
+    kafka_records: int
+    kafka_sum: str
+    sql_rows: int
+    sql_sum: str
+    quarantined: int
+    duplicates: int
+    erased: int
+    missing: int
+    different: int
+    extra: int
+    restored: int
+
+
+class Differences(NamedTuple):
+    """What differs between Kafka and several lanes, and how old the comparison is."""
+
+    missing: int
+    different: int
+    extra: int
+    restored: int
+    compared_at: Millis | None  # of the lane whose comparison is the oldest; None: there is none yet
+    half_applied: int  # accounts with transfers that no balance includes
+    half_applied_since: Millis | None
 
 
 class RecorderLane(NamedTuple):

@@ -1,5 +1,7 @@
 """The tables of the projection, as the migrations create them. A test compares both."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -105,6 +107,18 @@ balance = Table(
         comment="Revision up to which erased transfers are deleted; the rest is deleted in pieces",
     ),
     Column(
+        "half_applied_since",
+        _TIME,
+        comment="Kafka time since which transfers are listed that no balance record includes, or of the last"
+        " balance record if that is newer; null: there are no such transfers",
+    ),
+    Column(
+        "erased_offset",
+        BigInteger,
+        comment="Offset in the topic of transfers at the last erasure: transfers before it are erased; null:"
+        " unknown, or none",
+    ),
+    Column(
         "erased_transfers_before",
         BigInteger,
         comment="Kafka offset below which all transfers of the account are erased; null: none are",
@@ -173,6 +187,14 @@ transfer = Table(
     Column("lane", Integer, nullable=False, comment="Partition of the record"),
     Column("source_offset", BigInteger, nullable=False, comment="Offset of the record in its partition"),
     UniqueConstraint("account_id", "transfer_id", name="transfer_once"),
+    # Rows come in the order of offsets, so that a summary per range of pages is enough (decision 25).
+    Index(
+        "transfer_source",
+        "source_offset",
+        postgresql_using="brin",
+        postgresql_ops={"source_offset": "int8_minmax_multi_ops"},
+        postgresql_with={"autosummarize": "on"},
+    ),
     comment="One row per transfer: never updated, deleted only if its account is erased",
 )
 
@@ -404,6 +426,100 @@ recorder_lane = Table(
         "start_offset", BigInteger, comment="Offset that the operator lets it continue at; null: at its own"
     ),
     comment="One row per partition that a recorder has claimed: which topics it reads, and why it is halted",
+)
+
+
+def _number(name: str, comment: str, kind: type[BigInteger | Numeric[Any]] = BigInteger) -> Column[Any]:
+    return Column(name, kind, nullable=False, server_default=text("0"), comment=comment)
+
+
+_DIFFERENCES = {
+    "missing": "Records without a row, for none of these reasons",
+    "different": "Records whose row has another amount, time or offset",
+    "extra": "Rows that the topic does not hold",
+    "restored": "Rows of records whose account was erased after them",
+}
+
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column(
+        "lane", Integer, primary_key=True, autoincrement=False, comment="Partition of the topic of transfers"
+    ),
+    Column(
+        "first_offset",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="Start of the range of 2,000 offsets that the row is about",
+    ),
+    Column("hour", _TIME, primary_key=True, comment="Start of the hour of Kafka time"),
+    _number("kafka_records", "Records of the topic"),
+    _number("kafka_sum", "Sum of the amounts of these records", Numeric),
+    _number("sql_rows", "Rows of transfers"),
+    _number("sql_sum", "Sum of the amounts of these rows", Numeric),
+    _number("quarantined", "Records that are in the quarantine"),
+    _number("duplicates", "Records that repeat an earlier transfer"),
+    _number("erased", "Records of accounts that were erased after them"),
+    *(_number(name, comment) for name, comment in _DIFFERENCES.items()),
+    Column(
+        "checked_at",
+        _TIME,
+        nullable=False,
+        server_default=text("now()"),
+        comment="Time of the last comparison, by the clock of Postgres",
+    ),
+    Index(
+        "reconciliation_differences",
+        "lane",
+        postgresql_where=text("missing + different + extra + restored > 0"),
+    ),
+    comment="One row per range of 2,000 offsets and hour: the topic of transfers compared with its rows",
+)
+
+reconciliation_lane = Table(
+    "reconciliation_lane",
+    metadata,
+    Column("lane", Integer, primary_key=True, autoincrement=False, comment="Partition number"),
+    Column(
+        "start_offset", BigInteger, nullable=False, comment="Transfers before this offset are not compared"
+    ),
+    Column(
+        "compared_next",
+        BigInteger,
+        nullable=False,
+        comment="Offset up to which the newest transfers are compared",
+    ),
+    Column(
+        "history_next",
+        BigInteger,
+        nullable=False,
+        comment="Offset down to which the round under way has compared",
+    ),
+    Column(
+        "compared_at",
+        _TIME,
+        nullable=False,
+        server_default=text("now()"),
+        comment="Time when the newest transfers were compared, by the clock of Postgres",
+    ),
+    Column("round_began_at", _TIME, comment="Time when the round under way began; null: none has begun"),
+    Column("round_ended_at", _TIME, comment="Time when a round ended; null: none has ended"),
+    *(_number(name, comment) for name, comment in _DIFFERENCES.items()),
+    _number(
+        "half_applied",
+        "Accounts with transfers that no balance record includes for 10 s or more; counted to 10,000",
+    ),
+    Column("half_applied_since", _TIME, comment="half_applied_since of the oldest of them; null: none"),
+    comment="One row per partition: how far it is compared, and what differs",
+)
+
+half_applied_account = Table(
+    "half_applied_account",
+    metadata,
+    Column("lane", Integer, primary_key=True, autoincrement=False, comment="Partition of the account"),
+    Column("account_id", _ID, primary_key=True, comment="Account id"),
+    comment="One row per account that a comparison met with transfers that no balance record includes",
 )
 
 revocation = Table(

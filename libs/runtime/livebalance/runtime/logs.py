@@ -80,6 +80,7 @@ def configure(name: str, log_format: Literal["json", "text"], level: str) -> Non
     ]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.getLogger("aiokafka.consumer.subscription_state").setLevel(logging.WARNING)  # each reader logs
     kafka_loggers = ("aiokafka", "aiokafka.conn", "aiokafka.client", "aiokafka.cluster")
     _limit(_RateLimitFilter(_KAFKA_LINES_PER_SECOND), *kafka_loggers)
     _limit(_RateLimitFilter(_CLIENT_LINES_PER_SECOND), *CLIENT_LOGGERS)

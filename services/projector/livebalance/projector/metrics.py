@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge, Histogram
 
 from livebalance.projector.fold.fold import FoldResult
-from livebalance.readmodel.rows import LanesTotals, ReplayOutcome
+from livebalance.readmodel.rows import Differences, LanesTotals, ReplayOutcome
 from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.kafka.lag import lag_gauges
 from livebalance.runtime.metrics import init_labels
@@ -81,6 +81,28 @@ unverified_seconds = Gauge(
     "Longest time that an account has waited for the transfer that its balance names. Accounts without a "
     "transfer since LIVEBALANCE_START_FROM are not counted.",
 )
+differences = init_labels(
+    Gauge(
+        "livebalance_projector_differences",
+        "Transfers that differ between Kafka and Postgres. missing: no row. different: other amount, time or "
+        "offset. extra: a row that is not in Kafka. restored: listed although its account was erased. Should "
+        "be 0.",
+        ["kind"],
+    ),
+    ["missing", "different", "extra", "restored"],
+)
+unreconciled_seconds = Gauge(
+    "livebalance_projector_unreconciled_seconds",
+    "Seconds since the newest transfers were compared with Kafka, in the lane where this is longest ago.",
+)
+half_applied_accounts = Gauge(
+    "livebalance_projector_half_applied_accounts",
+    "Accounts with transfers that no balance record includes for 10 seconds or more; at most 10,000 a lane.",
+)
+half_applied_seconds = Gauge(
+    "livebalance_projector_half_applied_seconds",
+    "Longest time that an account has had transfers that no balance record includes, without a new balance.",
+)
 lanes = init_labels(
     Gauge("livebalance_projector_lanes", "Lanes owned. A halted lane waits for an operator.", ["state"]),
     ["running", "halted"],
@@ -114,8 +136,21 @@ def set_totals(lanes: LanesTotals, now: Millis) -> None:
     disputed_accounts.set(lanes.totals.disputed)
     drifting_accounts.set(lanes.totals.drifting)
     unverified_accounts.set(lanes.totals.unverified)
-    since = now if lanes.unverified_since is None else lanes.unverified_since
-    unverified_seconds.set(max(0, now - since) / 1000)  # a producer's clock may be ahead
+    unverified_seconds.set(_age(lanes.unverified_since, now))
+
+
+def set_differences(read: Differences, now: Millis) -> None:
+    """Shows what the reconciliation of the owned lanes has found."""
+    for kind in ("missing", "different", "extra", "restored"):
+        differences.labels(kind).set(getattr(read, kind))
+    unreconciled_seconds.set(_age(read.compared_at, now))
+    half_applied_accounts.set(read.half_applied)
+    half_applied_seconds.set(_age(read.half_applied_since, now))
+
+
+def _age(since: Millis | None, now: Millis) -> float:
+    """Returns seconds; 0 without a time, or if another clock is ahead."""
+    return 0 if since is None else max(0, now - since) / 1000
 
 
 def count_batch(folded: FoldResult, outcomes: Iterable[ReplayOutcome] = ()) -> None:

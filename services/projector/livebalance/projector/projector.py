@@ -30,6 +30,7 @@ from livebalance.projector.fold.records import Incoming
 from livebalance.projector.kafka.consumer import LaneConsumer, Records
 from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.postgres.claim import claim_lanes, halt_changed_topics
+from livebalance.projector.postgres.reconciliation import Reconciliation
 from livebalance.projector.postgres.replay import QuarantineReplay
 from livebalance.projector.postgres.state_cache import StateCache
 from livebalance.projector.postgres.store import Store
@@ -78,6 +79,7 @@ class Projector:
         )
         self._values = Values(settings)
         self._waiting = WaitingLanes(self._values)
+        self._reconciliation = Reconciliation(settings, self._values)
         self._quarantine_replay = QuarantineReplay(settings, store, self._values)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: not claimed
         self._assignment_number = -1  # under which the lanes were claimed
@@ -94,7 +96,8 @@ class Projector:
             StartupError: the topics' partition count differs from the projection's.
             Exception: any other error that is a bug.
         """
-        async with self._stall_detector.watch(), contextlib.aclosing(self._upkeep):
+        background = contextlib.aclosing(self._upkeep), contextlib.aclosing(self._reconciliation)
+        async with self._stall_detector.watch(), background[0], background[1]:
             while not stopping.is_set():
                 try:
                     await self._run_iteration()
@@ -304,6 +307,10 @@ class Projector:
         await self._upkeep.start(
             [lanes[id_] for id_ in totals.uncounted], [lanes[id_] for id_ in totals.erasing]
         )
+        if self._settings.reconciliation_rate:
+            running = self._running_lanes()
+            metrics.set_differences(await self._store.differences(list(running)), _now())
+            await self._reconciliation.start(list(running.values()))
 
     async def _fold(self, batch: Sequence[Incoming], keys: set[TransferKey]) -> FoldResult:
         with metrics.batch_seconds.labels("load").time():
@@ -311,7 +318,10 @@ class Projector:
             listed = await self._state_cache.listed_transfers(keys)
             survivors = await self._store.listed_since(overtaken_erasures(batch, accounts))
         with metrics.batch_seconds.labels("fold").time():
-            return fold(batch, accounts, listed, _cut_lanes(self._lanes or {}), survivors)
+            transfers_next = {id_: lane.transfers.next for id_, lane in (self._lanes or {}).items()}
+            return fold(
+                batch, accounts, listed, _cut_lanes(self._lanes or {}), transfers_next, survivors=survivors
+            )
 
     async def _write_progress(self) -> None:
         """Writes how far each lane is complete to Postgres, fenced, and publishes it."""

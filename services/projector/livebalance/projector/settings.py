@@ -30,5 +30,8 @@ class ProjectorSettings(ServiceSettings):
     first rejected record halts it."""
     catch_up_threshold_seconds: Seconds = 5.0
     """Seconds behind Kafka after which a lane publishes only its progress, no deltas."""
+    reconciliation_rate: Annotated[int, Field(ge=0)] = 2000
+    """Maximum transfers per second that the process reads again from Kafka to compare them with Postgres. 0:
+    nothing is compared. Increase it if more transfers arrive per second, or to compare all of them sooner."""
     fetch_wait_ms: Count = 200
     """Maximum milliseconds that a fetch waits for records."""

@@ -48,6 +48,8 @@ class Account:
     recorded_at: Millis = _UNIX_EPOCH
     opening_known: bool = False  # from the lifecycle topic; False: derived from the first verified balance
     erased: ErasedBounds | None = None  # of the last erasure that named its bounds
+    half_applied_since: Millis | None = None
+    erased_offset: Offset | None = None  # of the topic of transfers, at the last erasure
 
     def clone(self) -> "Account":
         """Returns a copy."""
@@ -71,6 +73,8 @@ class Account:
             self.recorded_at,
             self.opening_known,
             self.erased,
+            self.half_applied_since,
+            self.erased_offset,
         )
 
     @property
@@ -95,6 +99,7 @@ class Account:
             self._verify(self.posted_total)
         else:
             self._wait()
+        self._note_half_applied(self.half_applied_since)
 
     def apply_balance(
         self, balance: Balance, named_total: Money | None, offset: Offset, at: Millis, *, cut: bool = False
@@ -114,6 +119,7 @@ class Account:
             self._verify(named_total)
         elif not cut or self.opening is not None or self.transfer_count:
             self._wait()
+        self._note_half_applied(None)
 
     def has_balance(self, balance: Balance) -> bool:
         """Returns whether `balance` equals the current balance."""
@@ -144,7 +150,7 @@ class Account:
             self.disputed_since, self.disputed_why = None, None
         self._verify_again()
 
-    def erase(self, bounds: ErasedBounds | None, offset: Offset, at: Millis) -> None:
+    def erase(self, bounds: ErasedBounds | None, offset: Offset, at: Millis, transfers_next: Offset) -> None:
         """Removes everything but the revision, which keeps increasing.
 
         A balance from after the erasure stays. The caller lists the transfers from after the erasure again.
@@ -153,6 +159,7 @@ class Account:
             bounds: What the erasure covers. None: everything that was applied before.
             offset: Offset of the erasure in the topic of balances.
             at: Kafka's time of the erasure.
+            transfers_next: Offset of the first transfer after an erasure that has no bounds.
         """
         self._advance(at)
         self.erased = bounds or self.erased
@@ -162,7 +169,8 @@ class Account:
         self.opening, self.opening_known = None, False
         self.posted_total, self.transfer_count = ZERO, 0
         self.disputed_since, self.disputed_why = None, None
-        self.unverified_since = None
+        self.unverified_since, self.half_applied_since = None, None
+        self.erased_offset = transfers_next if bounds is None else bounds.transfers
         self.named_total = ZERO if self.transfer_id == "" else None
         self._verify_again()
         self._wait()
@@ -183,6 +191,18 @@ class Account:
     def _verify_again(self) -> None:
         if self.named_total is not None:
             self._verify(self.named_total)
+
+    def _note_half_applied(self, since: Millis | None) -> None:
+        """Notes since when transfers are listed that the balance does not include: `since`, or now.
+
+        A new balance record begins anew, so that an account that keeps moving is never old.
+        """
+        if self.amount is None:
+            lacks_balance = self.transfer_count > 0
+        else:
+            half_applied = self.half_applied
+            lacks_balance = half_applied is not None and half_applied.unscaled != 0
+        self.half_applied_since = (self.recorded_at if since is None else since) if lacks_balance else None
 
     def _verify(self, named_total: Money) -> None:
         assert self.amount is not None, "an account that names a transfer has a balance"
@@ -246,6 +266,8 @@ class Account:
             None if self.erased is None else self.erased.transfers,
             None if self.erased is None else self.erased.balances,
             erased_revision,
+            self.half_applied_since,
+            self.erased_offset,
         )
 
 
@@ -277,4 +299,6 @@ def account_from_row(row: StoredBalance) -> Account:
         row.recorded_at,
         row.opening_known,
         None if bounds[0] is None or bounds[1] is None else ErasedBounds(bounds[0], bounds[1]),
+        row.half_applied_since,
+        row.erased_offset,
     )

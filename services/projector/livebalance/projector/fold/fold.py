@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from livebalance.projector.fold.account import Account, ErasedBounds
 from livebalance.projector.fold.erasures import erasure_bounds, is_covered
@@ -86,6 +87,8 @@ def fold(
     accounts: Mapping[AccountId, Account],
     listed: Mapping[TransferKey, ListedTransfer],
     cut_lanes: Collection[Lane] = (),
+    transfers_next: Mapping[Lane, Offset] = MappingProxyType({}),
+    *,
     survivors: Sequence[TransferRow] = (),
 ) -> FoldResult:
     """Folds a batch into changes. Changes none of its arguments.
@@ -96,9 +99,10 @@ def fold(
         listed: the stored transfers among those of the batch; see `transfer_keys`.
         cut_lanes: lanes that were not read from their start. Their balances may name transfers that will
             never be listed (decision 15).
+        transfers_next: the offset of the next transfer of each lane, before the batch.
         survivors: the stored transfers of `overtaken_erasures`, in the order of their offsets.
     """
-    return _Fold(accounts, listed, cut_lanes, survivors).fold(batch)
+    return _Fold(accounts, listed, cut_lanes, transfers_next, survivors).fold(batch)
 
 
 def replay(
@@ -111,7 +115,7 @@ def replay(
 
     Rejected records produce no new quarantine rows.
     """
-    folding = _Fold(accounts, listed, cut_lanes, (), replaying=True)
+    folding = _Fold(accounts, listed, cut_lanes, {}, (), replaying=True)
     outcomes = [folding.replay(record) for record in batch]
     return folding.result(), outcomes
 
@@ -124,12 +128,14 @@ class _Fold:
         accounts: Mapping[AccountId, Account],
         listed: Mapping[TransferKey, ListedTransfer],
         cut_lanes: Collection[Lane],
+        transfers_next: Mapping[Lane, Offset],
         survivors: Sequence[TransferRow],
         *,
         replaying: bool = False,
     ) -> None:
         self._accounts, self._listed, self._cut_lanes = accounts, listed, cut_lanes
-        self._survivors, self._replaying = survivors, replaying
+        self._transfers_next, self._survivors = dict(transfers_next), survivors
+        self._replaying = replaying
         self._newly_listed: dict[TransferKey, ListedTransfer] = {}
         self._changes: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
@@ -194,6 +200,7 @@ class _Fold:
 
     def _apply_transfer(self, change: Change, transfer: Transfer, record: Incoming) -> None:
         account = change.account
+        self._transfers_next[record.lane] = Offset(record.offset + 1)
         if account.erased is not None and record.offset < account.erased.transfers:
             self._erased += 1
             return
@@ -290,7 +297,9 @@ class _Fold:
                 self._duplicates += 1
             return
         survivors = self._surviving(change, bounds)
-        account.erase(bounds, record.offset if bounds is None else bounds.balances, record.at)
+        transfers_next = self._transfers_next.get(record.lane, Offset(0))
+        offset = record.offset if bounds is None else bounds.balances
+        account.erase(bounds, offset, record.at, transfers_next)
         change.erased_revision = account.revision
         self._discard_pending(change, erasure)
         for row in survivors:

@@ -8,8 +8,10 @@ import asyncpg
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError
 from livebalance.projector.postgres.epoch import check_server_identity
 from livebalance.readmodel import lane_totals, projector_writes, quarantine
+from livebalance.readmodel.reconciliation import results
 from livebalance.readmodel.rows import (
     BatchRows,
+    Differences,
     LaneMove,
     LaneRow,
     LaneStart,
@@ -106,6 +108,10 @@ class Store:
     async def totals(self, lanes: list[Lane]) -> LanesTotals:
         """Reads the numbers of disputed, drifting and unverified accounts of these lanes."""
         return await lane_totals.read_totals(await self.connection(), lanes)
+
+    async def differences(self, lanes: list[Lane]) -> Differences:
+        """Reads what the reconciliation has found in these lanes."""
+        return await results.read_differences(await self.connection(), lanes)
 
     async def listed_transfers(
         self, keys: list[projector_writes.TransferKey]

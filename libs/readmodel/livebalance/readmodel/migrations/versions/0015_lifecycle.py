@@ -10,7 +10,7 @@ from alembic import op
 from livebalance.readmodel.tables import balance, intervention, lane
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 
 _COLUMNS = {
     lane.c.lifecycle_next: "bigint not null default 0",

@@ -2,7 +2,8 @@
 create or replace view reporting.balances as
 select account_id, balance, currency, revision, version, transfer_id, client_id, opening, posted_total,
        transfer_count, half_applied, drift, disputed_since, disputed_why, recorded_at,
-       lane, unverified_since, transfers_offset, balances_offset, erased_revision, opening_known
+       lane, unverified_since, transfers_offset, balances_offset, erased_revision, half_applied_since,
+       opening_known
   from public.balance;
 
 create or replace view reporting.accounts as
