@@ -172,7 +172,7 @@ def channel_prefix() -> str:
 
 @pytest.fixture
 async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
-    """A function that creates a fresh pair of topics, by default with three partitions."""
+    """A function that creates fresh topics, by default with three partitions."""
     from livebalance.runtime.kafka.connection import Broker
     from livebalance.stack.servers.topics import Topics
     from tests.servers.topics import delete_topics
@@ -180,7 +180,8 @@ async def make_topics(kafka: str) -> AsyncIterator[MakeTopics]:
     made: list[Topics] = []
 
     async def make(partitions: int = 3) -> Topics:
-        topics = Topics(_unique("transfers"), _unique("account-balances"), partitions)
+        names = [_unique(name) for name in ("transfers", "account-balances", "account-lifecycle")]
+        topics = Topics(names[0], names[1], partitions, lifecycle=names[2])
         await topics.create(Broker(kafka))
         made.append(topics)
         return topics

@@ -87,7 +87,7 @@ def test_page_lists_every_reason_of_quarantine_and_dispute() -> None:
     reasons = {case["refused"] for case in cases if case["refused"]}
     assert reasons
     assert {*reasons, fold.OTHER_TRANSFER} <= set(quarantine.words())
-    constants = {account.DRIFT, fold.OTHER_TRANSFER, fold.OTHER_BALANCE, fold.OLD_BALANCE}
+    constants = {account.DRIFT, fold.OTHER_TRANSFER, fold.OTHER_BALANCE, fold.OTHER_OPENING, fold.OLD_BALANCE}
     assert set(disputes.words()) == constants
 
 

@@ -9,11 +9,12 @@ from livebalance.stack.servers.topics import Topics
 
 
 async def delete_topics(topics: Topics, broker: Broker) -> None:
-    """Deletes both topics."""
+    """Deletes the topics."""
+    names = topics.transfers, topics.balances, topics.lifecycle
     admin = AIOKafkaAdminClient(**broker.options)
     async with asyncio.timeout(15):
         await admin.start()
         try:
-            await admin.delete_topics([topics.transfers, topics.balances])
+            await admin.delete_topics([name for name in names if name])
         finally:
             await admin.close()

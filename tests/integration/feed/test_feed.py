@@ -12,17 +12,26 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from livebalance.feed.feed import Feed, FeedOptions
+from livebalance.feed.initial_balance import initial_balance
+from livebalance.feed.producer import connected_producer
 from livebalance.feed.settings import FeedSettings
 from livebalance.generator.pace import UNLIMITED
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.topics import Topics
+from livebalance.wire.kafka.lifecycle import Opened
+from livebalance.wire.kafka.raw_record import decode_lifecycle
 from livebalance.wire.kafka.record import rejection_reason
 from livebalance.wire.money import ZERO, Money
 from tests.integration.recorder.topic_records import read_balances, read_records, read_transfers, wait_until
 
 
 def settings(kafka: str, topics: Topics) -> FeedSettings:
-    return FeedSettings(kafka=kafka, transfers_topic=topics.transfers, balances_topic=topics.balances)
+    return FeedSettings(
+        kafka=kafka,
+        transfers_topic=topics.transfers,
+        balances_topic=topics.balances,
+        lifecycle_topic=topics.lifecycle or "no-lifecycle",
+    )
 
 
 async def run_feed(kafka: str, topics: Topics, options: FeedOptions) -> Feed:
@@ -67,6 +76,26 @@ async def test_account_is_opened_once_by_several_feeds(kafka: str, topics: Topic
     balances = [written.balance for written in await read_balances(kafka, topics)]
     assert sorted(balance.account for balance in balances) == [f"acc-{n:04}" for n in range(1, 6)]
     assert {(balance.version, balance.transfer_id) for balance in balances} == {(0, "")}
+
+
+async def test_openings_are_written_to_the_lifecycle_topic_too(kafka: str, topics: Topics) -> None:
+    await run_feed(kafka, topics, FeedOptions(accounts=5, rate=UNLIMITED, limit=10))
+    opened = [
+        (record.partition, decode_lifecycle(record))
+        for record in await read_records(kafka, topics.lifecycle, topics.partitions)
+    ]
+    balances = await read_balances(kafka, topics)
+    assert opened == [
+        (written.partition, Opened(written.balance.account, written.balance.amount)) for written in balances
+    ]
+
+
+async def test_aborted_transaction_opens_an_account_in_neither_topic(kafka: str, topics: Topics) -> None:
+    async with connected_producer(settings(kafka, topics), transactional=True) as producer:
+        producer._producer.commit_transaction = producer._producer.abort_transaction
+        assert await producer.open([initial_balance(1)]) == 1
+    for topic in (topics.balances, topics.lifecycle):
+        assert await read_records(kafka, topic, topics.partitions) == []
 
 
 async def test_same_seed_feeds_the_same_amounts_with_other_ids(kafka: str, topics: Topics) -> None:

@@ -72,6 +72,7 @@ class Pipeline:
             "kafka": self.kafka,
             "transfers_topic": self.topics.transfers,
             "balances_topic": self.topics.balances,
+            "lifecycle_topic": self.topics.lifecycle or "no-lifecycle",
             "postgres": self.database.url("projector"),
             "redis": self.redis,
             "channel_prefix": self.prefix,

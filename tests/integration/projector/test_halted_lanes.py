@@ -26,7 +26,9 @@ async def recreate(pipeline: Pipeline) -> None:
 async def recreate_unnoticed(pipeline: Pipeline) -> None:
     """Creates both topics again. The lanes know no topic ids, as those of an earlier release."""
     await recreate(pipeline)
-    await pipeline.query("update lane set transfers_topic_id = null, balances_topic_id = null")
+    await pipeline.query(
+        "update lane set transfers_topic_id = null, balances_topic_id = null, lifecycle_topic_id = null"
+    )
 
 
 async def test_too_many_consecutive_rejects_halt_the_lane(pipeline: Pipeline) -> None:

@@ -26,6 +26,7 @@ async def continue_lane(pipeline: Pipeline, *words: str) -> CommandResult:
         "LIVEBALANCE_KAFKA": pipeline.kafka,
         "LIVEBALANCE_TRANSFERS_TOPIC": pipeline.topics.transfers,
         "LIVEBALANCE_BALANCES_TOPIC": pipeline.topics.balances,
+        "LIVEBALANCE_LIFECYCLE_TOPIC": pipeline.topics.lifecycle,
         "LIVEBALANCE_POSTGRES": pipeline.database.url("operator"),
     }
     return await run_command(environment, "lane", "continue", *words)

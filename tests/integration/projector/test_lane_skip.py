@@ -8,6 +8,7 @@ from livebalance.runtime.schema.file_registry import TRANSFER_ID
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.headers import decode_headers
 from tests.integration.cli.command_line import CommandResult, run_command
+from tests.integration.projector.lifecycle_topics import write_opening
 from tests.integration.projector.pipeline import Pipeline, transfer
 from tests.integration.projector.test_lane_continue import halt_reason
 
@@ -19,6 +20,7 @@ async def lane(pipeline: Pipeline, *words: str) -> CommandResult:
         "LIVEBALANCE_KAFKA": pipeline.kafka,
         "LIVEBALANCE_TRANSFERS_TOPIC": pipeline.topics.transfers,
         "LIVEBALANCE_BALANCES_TOPIC": pipeline.topics.balances,
+        "LIVEBALANCE_LIFECYCLE_TOPIC": pipeline.topics.lifecycle,
         "LIVEBALANCE_POSTGRES": pipeline.database.url("operator"),
     }
     return await run_command(environment, "lane", *words)
@@ -48,6 +50,19 @@ async def test_skipped_record_is_kept_and_the_lane_continues_after_it(pipeline: 
     assert await pipeline.transfer_ids("alice") == ["t-1", "t-2"]
 
 
+async def test_record_of_the_lifecycle_topic_is_skipped(pipeline: Pipeline) -> None:
+    topic = pipeline.topics.lifecycle
+    async with pipeline.running(max_consecutive_rejects=0):
+        await pipeline.write_raw(topic, b"alice", b"bad", 0)
+        await halt_reason(pipeline)
+        result = await lane(pipeline, "skip", "0", "--topic", topic, "--reason", "garbage")
+        assert (result.code, result.err) == (0, "")
+        assert (await lane(pipeline, "continue", "0", "--reason", "garbage")).code == 0
+        await write_opening(pipeline, "alice", 100)
+        await pipeline.wait_for("select opening_known from balance", True)
+    assert await pipeline.query("select lifecycle_next from lane where lane = 0") == [(2,)]
+
+
 async def test_skipped_record_can_be_replayed(pipeline: Pipeline) -> None:
     topic = pipeline.topics.transfers
     async with pipeline.running(max_consecutive_rejects=0):
@@ -74,7 +89,7 @@ async def test_nothing_is_skipped(pipeline: Pipeline, side: str) -> None:
         words, error = {
             "running": (topic, "lane 0 is not halted, or does not exist"),
             "no record": (other, f"{other} has no record at 0 or after it"),
-            "other topic": ("orders", f"the topics are {topic} and {other}"),
+            "other topic": ("orders", f"the topics are {topic}, {other}, {pipeline.topics.lifecycle}"),
         }[side]
         result = await lane(pipeline, "skip", "0", "--topic", words, "--reason", "a mistake")
     assert (result.code, result.out) == (1, "")

@@ -138,7 +138,7 @@ async def test_claim_fences_the_previous_generation(connection: projector_writes
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
     assert await projector_writes.move_lanes(connection, [move()]) == 1
     second = await projector_writes.claim_lane(connection, Lane(0), "two")
-    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True, None, None)
+    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True, None, None, 0, None)
     late = move(transfers_from=Offset(5), balances_from=Offset(6))
     assert await projector_writes.move_lanes(connection, [late]) == 0
     assert await projector_writes.move_lanes(connection, [late._replace(generation=2)]) == 1
@@ -147,10 +147,10 @@ async def test_claim_fences_the_previous_generation(connection: projector_writes
 async def test_claim_stores_topic_ids_only_while_they_are_unknown(
     connection: projector_writes.Connection,
 ) -> None:
-    first, second = (TopicIds(UUID(int=number), UUID(int=number + 1)) for number in (1, 3))
+    first, second = (TopicIds(*(UUID(int=id_) for id_ in range(number, number + 3))) for number in (1, 4))
     for ids in (first, second):
         row = await projector_writes.claim_lane(connection, Lane(0), "one", ids)
-        assert (row.transfers_topic_id, row.balances_topic_id) == first
+        assert (row.transfers_topic_id, row.balances_topic_id, row.lifecycle_topic_id) == first
 
 
 async def test_fence_moves_only_lanes_in_the_expected_state(connection: projector_writes.Connection) -> None:

@@ -88,11 +88,10 @@ async def recreate(kafka: str, topic: str, partitions: int) -> None:
 
 
 async def add_partitions(kafka: str, topics: Topics, total: int) -> None:
+    names = topics.transfers, topics.balances, topics.lifecycle
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        await admin.create_partitions(
-            {name: NewPartitions(total_count=total) for name in (topics.transfers, topics.balances)}
-        )
+        await admin.create_partitions({name: NewPartitions(total_count=total) for name in names if name})
     finally:
         await admin.close()

@@ -25,6 +25,7 @@ def settings(
         "postgres": database.url("recorder"),
         "transfers_topic": topics.transfers,
         "balances_topic": topics.balances,
+        "lifecycle_topic": topics.lifecycle or "no-lifecycle",
         "recorder_group": f"recorder-of-{topics.transfers}",
         "session_timeout_ms": SESSION_TIMEOUT_MS,
         "duplicate_window_offsets": window,

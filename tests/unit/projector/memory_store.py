@@ -1,6 +1,9 @@
 """A store in memory that accepts the same rows as Postgres, and returns what Postgres would."""
 
+import sys
+
 from livebalance.projector.fold.account import Account, account_from_row
+from livebalance.projector.fold.erasures import overtaken_erasures
 from livebalance.projector.fold.fold import FoldResult, TransferKey, batch_rows, fold
 from livebalance.projector.fold.records import Incoming
 from livebalance.readmodel.rows import (
@@ -39,6 +42,9 @@ def stored_balance(row: BalanceRow) -> StoredBalance:
         row.transfers_offset,
         row.balances_offset,
         row.recorded_at,
+        row.opening_known,
+        row.erased_transfers_before,
+        row.erased_balances_before,
         row.half_applied_since,
         row.erased_offset,
     )
@@ -80,6 +86,9 @@ class MemoryStore:
 
 def fold_and_write(store: MemoryStore, batch: list[Incoming]) -> FoldResult:
     """Folds a batch onto the stored state, and writes the result."""
-    folded = fold(batch, store.accounts(), store.listed())
+    accounts = store.accounts()
+    first = overtaken_erasures(batch, accounts)
+    survivors = [row for row in store.transfers if row.source_offset >= first.get(row.account, sys.maxsize)]
+    folded = fold(batch, accounts, store.listed(), survivors=survivors)
     store.write(batch_rows([], folded, "EUR"))
     return folded

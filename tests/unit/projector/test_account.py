@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from livebalance.projector.fold.account import Account, account_from_row
+from livebalance.projector.fold.account import Account, ErasedBounds, account_from_row
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
@@ -31,11 +31,14 @@ FULL = Account(
     recorded_at=Millis(15),
     half_applied_since=Millis(10),
     erased_offset=Offset(6),
+    opening_known=True,
+    erased=ErasedBounds(Offset(4), Offset(5)),
 )
 ROW = BalanceRow(
     AccountId("a"), Revision(8), Revision(9), Lane(3), "12.50", 2, "EUR", 4, TransferId("t"), "c", "10.00",
-    "3.00", 5, "0.50", "0.00", Millis(11), Millis(12), "why", Offset(13), Offset(14), Millis(15), Revision(7),
-    half_applied_since=Millis(10), erased_offset=Offset(6),
+    "3.00", 5, "0.50", "0.00", Millis(11), Millis(12), "why", Offset(13), Offset(14), Millis(15),
+    opening_known=True, erased_transfers_before=Offset(4), erased_balances_before=Offset(5),
+    erased_revision=Revision(7), half_applied_since=Millis(10), erased_offset=Offset(6),
 )  # fmt: skip
 EMPTY = Account(AccountId("a"), Lane(3), Revision(2))
 
@@ -131,7 +134,7 @@ def test_balance_that_waits_keeps_the_time_since_when() -> None:
 
 def test_erased_account_keeps_identity_revision_and_offsets() -> None:
     account = FULL.clone()
-    account.erase(Offset(40), Millis(16), Offset(17))
+    account.erase(None, Offset(40), Millis(16), Offset(17))
     expected = Account(
         FULL.id,
         FULL.lane,
@@ -140,6 +143,7 @@ def test_erased_account_keeps_identity_revision_and_offsets() -> None:
         balances_offset=Offset(40),
         recorded_at=Millis(16),
         erased_offset=Offset(17),
+        erased=FULL.erased,
     )
     assert account == expected
 

@@ -105,7 +105,7 @@ def test_quarantined_record_is_decoded_as_if_it_had_just_arrived(good: RawRecord
     assert (record.offset, record.at, record.lane) == (good.offset, good.timestamp, good.partition)
     assert not isinstance(record.content, Rejected)
     former_topic = decode(good._replace(topic="former-topic"))
-    assert former_topic.content == Rejected("this topic is no longer read")
+    assert former_topic.content == Rejected("records of this topic are not replayed")
     assert decode(good._replace(value=None)).content == Rejected("no value")
     assert isinstance(decode(good._replace(value=b"?")).content, Rejected)
 

@@ -220,6 +220,18 @@ def test_removed_account_is_unknown_again() -> None:
     assert ledger.has_unknown_account([transfer("t2", 1)])
 
 
+def test_erased_transfers_and_their_balances_do_not_bring_the_account_back() -> None:
+    ledger, account = Ledger(WINDOW), AccountId("a")
+    ledger.restore(Balance(account, "Ada", TransferId("0"), Money(700, 2), 4), Offset(1))
+    ledger.remove(account, Offset(5))
+    erased = Transfer(TransferId("1"), account, Money(1, 2), 0)
+    assert ledger.apply(Offset(4), b"a", erased) == Decision(Verdict.ERASED)
+    ledger.restore(Balance(account, "Ada", TransferId("1"), Money(701, 2), 5), Offset(4))  # under way
+    opened, after = ledger.apply(Offset(5), b"a", erased._replace(id=TransferId("2"))).balances
+    assert (str(opened.amount), opened.client_id, str(after.amount)) == ("0.00", "", "0.01")
+    assert ledger.apply(Offset(6), b"b", erased._replace(account=AccountId("b"))).verdict is Verdict.OPENED
+
+
 def test_rejection_has_a_reason() -> None:
     ledger = Ledger(WINDOW)
     assert ledger.apply(Offset(0), None, transfer("t", 1)).reason == "key is not the account id"

@@ -197,7 +197,10 @@ def _account_state(row: Row, page: int) -> AccountState:
         transfers=transfers[:limit],
         continues=continues,
         more=more,
-        erased=row["revision"] is not None and row["amount"] is None and row["transfer_count"] == 0,
+        erased=row["revision"] is not None
+        and row["amount"] is None
+        and row["transfer_count"] == 0
+        and row["opening"] is None,
         erased_revision=Revision(row["erased_revision"] or INITIAL_REVISION),
     )
 

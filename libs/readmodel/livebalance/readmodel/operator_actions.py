@@ -12,7 +12,7 @@ from livebalance.readmodel.projector_writes import (
     read_server_identity,
 )
 from livebalance.readmodel.rows import QuarantineRow
-from livebalance.wire.identity import Epoch, Lane, Offset
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
 
 _RECORD = "insert into intervention (what, lane, was, became, why) values ($1, $2, $3, $4, $5)"
 
@@ -28,12 +28,14 @@ async def bump_epoch(connection: Connection, old: Epoch, why: str) -> Epoch | No
 
 
 class LaneOffsets(NamedTuple):
-    """Offsets in both topics that a lane is read from, and the topics' ids."""
+    """Offsets that a lane is read from, and the ids of their topics."""
 
     transfers: Offset
     balances: Offset
     transfers_topic_id: UUID | None = None
     balances_topic_id: UUID | None = None
+    lifecycle: Offset = Offset(0)
+    lifecycle_topic_id: UUID | None = None  # None: there is no such topic
 
 
 class ContinuedLane(NamedTuple):
@@ -48,8 +50,19 @@ _RESTART = """
 update lane set transfers_next = $2, transfers_last = null, transfers_fingerprint = null,
                 balances_next = $3, balances_last = null, balances_fingerprint = null,
                 transfers_topic_id = $4, balances_topic_id = $5,
+                lifecycle_next = case when lifecycle_topic_id <> $7 or lifecycle_next < $6 and $7 is not null
+                                 then $6 else lifecycle_next end,
+                lifecycle_topic_id = coalesce($7, lifecycle_topic_id),
                 from_start = from_start and $2::int8 = 0
 where lane = $1
+"""
+
+
+# The bounds of erasures are offsets in the topics that were read so far.
+_FORGET_BOUNDS = """
+update balance b set erased_transfers_before = null, erased_balances_before = null from lane l
+where l.lane = $1 and b.lane = l.lane and b.erased_transfers_before is not null
+  and (l.transfers_topic_id is distinct from $2 or l.balances_topic_id is distinct from $3)
 """
 
 
@@ -80,6 +93,7 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
     assert projection is not None, "lanes exist only with a projection"
     new = new_epoch()
     await change_epoch(connection, projection.epoch, new, await read_server_identity(connection))
+    await connection.execute(_FORGET_BOUNDS, lane, start.transfers_topic_id, start.balances_topic_id)
     await connection.execute(_RESTART, lane, *start)
     return new
 
@@ -87,7 +101,7 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
 async def halted_offsets(connection: Connection, lane: Lane) -> LaneOffsets | None:
     """Returns the next offsets of a lane, or None if the lane is not halted."""
     row = await connection.fetchrow(
-        "select transfers_next, balances_next, transfers_topic_id, balances_topic_id"
+        "select transfers_next, balances_next, transfers_topic_id, balances_topic_id, lifecycle_next"
         " from lane where lane = $1 and halted_why is not null",
         lane,
     )
@@ -96,8 +110,10 @@ async def halted_offsets(connection: Connection, lane: Lane) -> LaneOffsets | No
 
 # The last record read stays: a claim still compares its fingerprint, so a recreated topic is detected.
 _SKIP = """
-update lane set transfers_next = $2, balances_next = $3
-where lane = $1 and transfers_next = $4 and balances_next = $5 and halted_why is not null returning halted_why
+update lane set transfers_next = $2, balances_next = $3, lifecycle_next = $4
+where lane = $1 and transfers_next = $5 and balances_next = $6 and lifecycle_next = $7
+  and halted_why is not null
+returning halted_why
 """
 
 
@@ -118,10 +134,22 @@ async def skip_record(
     """
     lane = skipped.partition
     async with connection.transaction():
-        halted_why = await connection.fetchval(_SKIP, lane, *becomes[:2], *was[:2])
+        new, old = ((offsets.transfers, offsets.balances, offsets.lifecycle) for offsets in (becomes, was))
+        halted_why = await connection.fetchval(_SKIP, lane, *new, *old)
         if halted_why is None:
             return False
         await insert_quarantined(connection, [skipped])
         record = f"{skipped.topic}/{lane}@{skipped.source_offset}: {halted_why}"
         await connection.execute(_RECORD, "skip", lane, record, None, why)
     return True
+
+
+async def account_lane(connection: Connection, account: AccountId) -> Lane | None:
+    """Returns the lane of an account; None if the projection does not have the account."""
+    lane: int | None = await connection.fetchval("select lane from balance where account_id = $1", account)
+    return None if lane is None else Lane(lane)
+
+
+async def record_erasure(connection: Connection, lane: Lane, account: AccountId, why: str) -> None:
+    """Records that an operator erases an account, in a transaction of the caller."""
+    await connection.execute(_RECORD, "erase", lane, account, None, why)

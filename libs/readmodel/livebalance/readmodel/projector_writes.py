@@ -1,7 +1,7 @@
 """Statements that a projector writes with: each takes many rows as arrays, with `unnest` (decision 9)."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
@@ -20,7 +20,7 @@ from livebalance.readmodel.rows import (
     TopicIds,
     TransferRow,
 )
-from livebalance.wire.identity import AccountId, Epoch, Lane, TransferId
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, TransferId
 from livebalance.wire.money import parse_money
 
 # Settings of the connections. All statements find rows by their keys. A generic plan saves planning for each
@@ -72,10 +72,12 @@ _CLAIM = """
 update lane set generation = generation + 1, owner = $2,
                 transfers_topic_id = coalesce(transfers_topic_id, $3),
                 balances_topic_id = coalesce(balances_topic_id, $4),
+                lifecycle_topic_id = coalesce(lifecycle_topic_id, $5),
                 totals_generation = case when totals_generation = generation then generation + 1 end
 where lane = $1
 returning lane, generation, epoch, transfers_next, balances_next, transfers_last, transfers_fingerprint,
-          balances_last, balances_fingerprint, halted_why, from_start, transfers_topic_id, balances_topic_id
+          balances_last, balances_fingerprint, halted_why, from_start, transfers_topic_id, balances_topic_id,
+          lifecycle_next, lifecycle_topic_id
 """
 
 
@@ -122,7 +124,7 @@ async def any_lane_continued(connection: Connection, halted: list[Lane]) -> bool
     return bool(await connection.fetchval(query, halted))
 
 
-_LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text int8 int8 int8"
+_LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text int8 int8 int8 int8"
 _MOVE = f"""
 update lane l set
   transfers_next = m.transfers_to, balances_next = m.balances_to,
@@ -134,11 +136,12 @@ update lane l set
   as_of = greatest(l.as_of, {_at("m.as_of_ms")}),
   halted_why = m.halted_why,
   disputed = l.disputed + m.disputed, drifting = l.drifting + m.drifting,
-  unverified = l.unverified + m.unverified
+  unverified = l.unverified + m.unverified,
+  lifecycle_next = coalesce(m.lifecycle_next, l.lifecycle_next)
 from unnest({_arrays(_LANE_TYPES)})
   as m (lane, generation, epoch, transfers_from, balances_from, transfers_to, balances_to, transfers_last,
         transfers_fingerprint, balances_last, balances_fingerprint, event_ms, as_of_ms, halted_why,
-        disputed, drifting, unverified)
+        disputed, drifting, unverified, lifecycle_next)
 where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
   and l.transfers_next = m.transfers_from and l.balances_next = m.balances_from
 """
@@ -175,13 +178,16 @@ _COLUMNS = [
     "transfers_offset",
     "balances_offset",
     "recorded_at",
+    "opening_known",
+    "erased_transfers_before",
+    "erased_balances_before",
     "erased_revision",
     "half_applied_since",
     "erased_offset",
 ]
 _BALANCE_TYPES = (
     "text int8 int8 int text int2 text int8 text text text text int8 text text int8 int8 text int8 int8 int8"
-    " int8 int8 int8"
+    " bool int8 int8 int8 int8 int8"
 )
 _TRANSFER_TYPES = "text int8 text text text int8 int8 int int8"
 _AMOUNTS = {"balance", "opening", "posted_total", "half_applied", "drift"}
@@ -293,7 +299,8 @@ _STORED = f"""
 select account_id, revision, lane, balance, version, transfer_id, client_id, opening, posted_total,
        transfer_count, half_applied, {milliseconds("unverified_since")},
        {milliseconds("disputed_since")}, disputed_why, transfers_offset, balances_offset,
-       {milliseconds("recorded_at")}, {milliseconds("half_applied_since")}, erased_offset
+       {milliseconds("recorded_at")}, opening_known, erased_transfers_before, erased_balances_before,
+       {milliseconds("half_applied_since")}, erased_offset
 from balance
 """
 
@@ -321,6 +328,22 @@ async def listed_transfers(
     """Returns those of the transfers that are listed."""
     rows = await connection.fetch(_LISTED, *_columns(keys, 2))
     return {(account, id_): ListedTransfer(amount, at, total) for account, id_, amount, total, at in rows}
+
+
+_LISTED_SINCE = f"""
+select t.account_id, t.revision, t.transfer_id, t.amount::text, t.total::text,
+       {milliseconds("t.occurred_at")}, {milliseconds("t.recorded_at")}, t.lane, t.source_offset
+from unnest($1::text[], $2::int8[]) as x (account_id, first)
+join balance b on b.account_id = x.account_id
+join transfer t on t.account_id = x.account_id and t.revision > b.erased_revision
+where t.source_offset >= x.first order by t.source_offset
+"""
+
+
+async def listed_since(connection: Connection, since: Mapping[AccountId, Offset]) -> list[TransferRow]:
+    """Returns the listed transfers from an offset of each account on, in the order of offsets."""
+    rows = await connection.fetch(_LISTED_SINCE, list(since), list(since.values()))
+    return [TransferRow(*row) for row in rows]
 
 
 # --- the projection itself ---

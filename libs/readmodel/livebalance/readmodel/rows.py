@@ -23,10 +23,11 @@ from livebalance.wire.timestamp import Millis, limited_millis
 
 
 class TopicIds(NamedTuple):
-    """Kafka's ids of the two topics. None: unknown."""
+    """Kafka's ids of the topics. None: unknown."""
 
     transfers: UUID | None = None
     balances: UUID | None = None
+    lifecycle: UUID | None = None
 
 
 class LaneRow(NamedTuple):
@@ -45,6 +46,8 @@ class LaneRow(NamedTuple):
     from_start: bool
     transfers_topic_id: UUID | None = None
     balances_topic_id: UUID | None = None
+    lifecycle_next: Offset = Offset(0)
+    lifecycle_topic_id: UUID | None = None
 
 
 class LaneStart(NamedTuple):
@@ -81,6 +84,7 @@ class LaneMove(NamedTuple):
     disputed: int = 0  # added to the numbers of the lane's accounts, as are the next two
     drifting: int = 0
     unverified: int = 0
+    lifecycle_next: Offset | None = None  # None: no record of the lifecycle topic was read
 
 
 class Totals(NamedTuple):
@@ -124,6 +128,9 @@ class BalanceRow(NamedTuple):
     transfers_offset: Offset | None
     balances_offset: Offset | None
     recorded_at: Millis
+    opening_known: bool = False
+    erased_transfers_before: Offset | None = None
+    erased_balances_before: Offset | None = None
     erased_revision: Revision = INITIAL_REVISION  # of an erasure in the batch; 0: there was none
     half_applied_since: Millis | None = None
     erased_offset: Offset | None = None
@@ -149,6 +156,9 @@ class StoredBalance(NamedTuple):
     transfers_offset: Offset | None
     balances_offset: Offset | None
     recorded_at: Millis
+    opening_known: bool = False
+    erased_transfers_before: Offset | None = None
+    erased_balances_before: Offset | None = None
     half_applied_since: Millis | None = None
     erased_offset: Offset | None = None
 
@@ -212,9 +222,9 @@ class ReplayRow(NamedTuple):
 
 
 class ReplayOutcome(NamedTuple):
-    """Result of a replay: applied, duplicate, stale, or held again for `reason`."""
+    """Result of a replay: applied, duplicate, stale, erased with its account, or held again for `reason`."""
 
-    state: Literal["applied", "duplicate", "stale", "held"]
+    state: Literal["applied", "duplicate", "stale", "erased", "held"]
     reason: str | None = None
 
 

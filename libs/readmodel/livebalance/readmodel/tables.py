@@ -55,6 +55,14 @@ balance = Table(
         Numeric,
         comment="Balance before the first transfer; null until it is known",
     ),
+    Column(
+        "opening_known",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether opening is from the lifecycle topic; false: it is derived from the first verified"
+        " balance",
+    ),
     Column("posted_total", Numeric, nullable=False, comment="Sum of all listed transfers"),
     Column("transfer_count", BigInteger, nullable=False, comment="Number of listed transfers"),
     Column(
@@ -110,6 +118,16 @@ balance = Table(
         comment="Offset in the topic of transfers at the last erasure: transfers before it are erased; null:"
         " unknown, or none",
     ),
+    Column(
+        "erased_transfers_before",
+        BigInteger,
+        comment="Kafka offset below which all transfers of the account are erased; null: none are",
+    ),
+    Column(
+        "erased_balances_before",
+        BigInteger,
+        comment="Kafka offset below which all balances of the account are erased; null: none are",
+    ),
     Index(
         "balance_unverified",
         "lane",
@@ -121,6 +139,11 @@ balance = Table(
         "lane",
         "account_id",
         postgresql_where=text("erased_revision > deleted_revision"),
+    ),
+    Index(
+        "balance_erased_before",
+        "lane",
+        postgresql_where=text("erased_transfers_before is not null"),
     ),
     postgresql_with={
         "fillfactor": "70",  # space on each page for HOT updates
@@ -220,6 +243,16 @@ lane = Table(
     ),
     Column(
         "balances_topic_id", Uuid, comment="Kafka id of the topic that balances_next is of; null: unknown"
+    ),
+    Column(
+        "lifecycle_next",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Offset of the next record of the lifecycle topic to apply",
+    ),
+    Column(
+        "lifecycle_topic_id", Uuid, comment="Kafka id of the topic that lifecycle_next is of; null: unknown"
     ),
     Column(
         "disputed",
@@ -526,14 +559,15 @@ intervention = Table(
         nullable=False,
         comment="epoch: a new epoch began; lane: a halted lane was continued; recorder: a halted partition of"
         " the recorder was continued; skip: a halted lane was moved past a record; quarantine: a record was"
-        " marked for replay or sent again",
+        " marked for replay or sent again; erase: an account was erased",
     ),
     Column("lane", Integer, comment="Lane that was changed; null: all lanes"),
     Column(
         "was",
         Text,
         nullable=False,
-        comment="Previous epoch, why the lane was halted, or the record and why it was quarantined",
+        comment="Previous epoch, why the lane was halted, the record and why it was quarantined, or the"
+        " account",
     ),
     Column("became", Text, comment="New epoch, or the offset to continue at; null: neither changed"),
     Column(

@@ -30,7 +30,7 @@ class ClusterPlan:
     recorders: int = 1
     projectors: int = 2
     gateways: int = 2
-    topics: Topics = field(default_factory=Topics)
+    topics: Topics = field(default_factory=lambda: Topics(lifecycle="account-lifecycle"))
     page: bool = True
     port: int | None = None  # of the page; None: 8080, or another port if that is taken
     durable: bool = True
@@ -83,5 +83,6 @@ def _demo_topics(topics: Topics) -> dict[str, str]:
     return {
         "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
         "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
+        **({"LIVEBALANCE_LIFECYCLE_TOPIC": topics.lifecycle} if topics.lifecycle else {}),
         "LIVEBALANCE_CURRENCY": "EUR",
     }

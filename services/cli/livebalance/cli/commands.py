@@ -21,6 +21,7 @@ from livebalance.cli.produce import sources
 from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_transfers
 from livebalance.cli.progress import ProgressDisplay
 from livebalance.cli.projection import epoch, lane, quarantine
+from livebalance.cli.projection.erase import erase_account
 from livebalance.cli.projection.revoke import revoke_tokens
 from livebalance.cli.rebuild.command import rebuild
 from livebalance.cli.topics import check_source as source_check
@@ -101,6 +102,24 @@ def revoke(
         highlight=False,
         soft_wrap=True,
     )
+
+
+@app.command()
+def erase(
+    account: Annotated[str, typer.Argument(help="Id of the account.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Erase an account: its balance, and all its transfers that Kafka has now. This cannot be undone.
+
+    Later transfers open the account again, at 0. A rebuild erases the account too.
+    """
+    erased = asyncio.run(erase_account(account, reason))
+    if as_json:
+        typer.echo(json.dumps(erased._asdict()))
+        return
+    source = f"partition {erased.lane}, before offset {erased.transfers_before}"
+    typer.echo(f"Account {erased.account} was erased: its balance, and its transfers in {source}.")
 
 
 @check.command("source")

@@ -10,8 +10,10 @@ from livebalance.feed.settings import FeedSettings
 from livebalance.generator.transfers import TransferPair
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
 from livebalance.runtime.kafka.reader import read_range
+from livebalance.runtime.kafka.topics import find_lifecycle_topic
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.kafka.codec import Codec
+from livebalance.wire.kafka.lifecycle import Opened, encode_lifecycle
 from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.kafka.record import Balance, Transfer
 
@@ -39,13 +41,19 @@ class FeedProducer:
     async def open(self, balances: Iterable[Balance]) -> int:
         """Writes those balances whose account has none yet, and returns how many.
 
-        Must be transactional: another feed that opens accounts between the read and the write is fenced.
+        If the lifecycle topic exists, the openings are written to it in the same transaction. Must be
+        transactional: another feed that opens accounts between the read and the write is fenced.
         """
+        settings = self._settings
+        partitions = len(await self._producer.partitions_for(settings.balances_topic))
+        lifecycle = await find_lifecycle_topic(settings.broker, settings.lifecycle_topic, partitions)
         known = await self._accounts_with_balance()
         missing = [balance for balance in balances if balance.account.encode() not in known]
         if missing:
             async with self._transaction():
                 await send_all(self._producer, map(self._balance, missing))
+                if lifecycle is not None:
+                    await send_all(self._producer, (_opening(lifecycle, balance) for balance in missing))
         return len(missing)
 
     @contextlib.asynccontextmanager
@@ -79,6 +87,11 @@ class FeedProducer:
             seconds = settings.kafka_timeout_seconds
             await read_range(settings.broker, partition, on_record, timeout_seconds=seconds)
         return keys
+
+
+def _opening(topic: str, balance: Balance) -> OutgoingRecord:
+    value = encode_lifecycle(Opened(balance.account, balance.amount))
+    return OutgoingRecord(topic, balance.account.encode(), value)
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from livebalance.projector.errors import fate_of
 from livebalance.projector.kafka.consumer import LaneConsumer
+from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.kafka.start_offsets import lane_starts
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.projector import Projector
@@ -14,6 +15,7 @@ from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
+from livebalance.runtime.kafka.topics import find_lifecycle_topic
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
 
@@ -41,7 +43,13 @@ async def started(settings: ProjectorSettings, lanes: Sequence[LaneStart]) -> As
     """Connects the parts of a projector while the block runs. The caller runs the projector."""
     postgres, redis = settings.postgres.get_secret_value(), settings.redis.get_secret_value()
     store = Store(postgres, settings.name, lanes, settings.transfers_topic)
-    consumer, publisher = LaneConsumer(settings), Publisher(redis)
+    topic = await find_lifecycle_topic(settings.broker, settings.lifecycle_topic, len(lanes))
+    if topic is None:
+        _log.warning(
+            "lifecycle topic not found", topic=settings.lifecycle_topic, effect="openings are derived"
+        )
+    lifecycle = None if topic is None else LifecycleConsumer(settings, topic)
+    consumer, publisher = LaneConsumer(settings, lifecycle), Publisher(redis)
     if settings.read_until is None:
         publisher.start()
     try:

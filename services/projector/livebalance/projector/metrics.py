@@ -25,6 +25,11 @@ stale_balances = Counter(
     "Balance records that are not newer than the stored balance, and differ from it, perhaps because of a "
     "second writer. They are ignored, or dispute their account.",
 )
+erased_records = Counter(
+    "livebalance_projector_erased_records",
+    "Transfers and balances that were left out because their account was erased after them. Normal in a "
+    "replay.",
+)
 quarantined_records = Counter(
     "livebalance_projector_quarantined_records",
     "Rejected records. The table quarantine keeps their bytes and the reason.",
@@ -35,7 +40,7 @@ replayed_records = init_labels(
         "Quarantined records that were marked for replay, by outcome. held: rejected again.",
         ["outcome"],
     ),
-    ["applied", "duplicate", "stale", "held"],
+    ["applied", "duplicate", "stale", "erased", "held"],
 )
 lane_releases = init_labels(
     Counter(
@@ -153,6 +158,7 @@ def count_batch(folded: FoldResult, outcomes: Iterable[ReplayOutcome] = ()) -> N
     records_applied.inc(folded.applied)
     duplicate_records.inc(folded.duplicates)
     stale_balances.inc(folded.stale)
+    erased_records.inc(folded.erased)
     quarantined_records.inc(len(folded.quarantined))
     for outcome in outcomes:
         replayed_records.labels(outcome.state).inc()

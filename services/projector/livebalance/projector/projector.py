@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from livebalance.projector import metrics
 from livebalance.projector.after_commit import AfterCommit
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError, fate_of
+from livebalance.projector.fold.erasures import overtaken_erasures
 from livebalance.projector.fold.fold import (
     FoldResult,
     TransferKey,
@@ -24,9 +25,10 @@ from livebalance.projector.fold.fold import (
     replay,
     transfer_keys,
 )
-from livebalance.projector.fold.lane import LaneStep, OwnedLane, step
+from livebalance.projector.fold.lane import LaneStep, OwnedLane, lifecycle_step, step
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.kafka.consumer import LaneConsumer, Records
+from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.postgres.claim import claim_lanes, halt_changed_topics
 from livebalance.projector.postgres.reconciliation import Reconciliation
 from livebalance.projector.postgres.replay import QuarantineReplay
@@ -146,6 +148,9 @@ class Projector:
             await self._replay()  # before the records that follow in Kafka
         for lane in self._waiting.pop_ready():
             self._consumer.resume(lane)
+        lifecycle = self._consumer.lifecycle
+        if lifecycle is not None and lifecycle.any_behind:
+            await self._apply_lifecycle(lifecycle)
         reading = self._reading_lanes()
         fetched = await self._consumer.fetch(reading)
         if self._assignment_number != self._consumer.assignment_number:
@@ -157,6 +162,8 @@ class Projector:
         ]
         if steps:
             await self._apply(steps)
+        if lifecycle is not None and not lifecycle.any_behind:
+            await self._apply_lifecycle(lifecycle)  # after the balance that was written with each record
         if (
             time.monotonic() - self._progress_written_at >= _PROGRESS_SECONDS
             and self._assignment_number == self._consumer.assignment_number
@@ -189,7 +196,12 @@ class Projector:
         return {id_: lane for id_, lane in (self._lanes or {}).items() if lane.halted_why is None}
 
     def _reading_lanes(self) -> dict[Lane, OwnedLane]:
-        return {id_: lane for id_, lane in self._running_lanes().items() if id_ not in self._waiting}
+        lifecycle = self._consumer.lifecycle
+        return {
+            id_: lane
+            for id_, lane in self._running_lanes().items()
+            if id_ not in self._waiting and not (lifecycle and lifecycle.is_behind(id_))
+        }
 
     def _knows_schemas(self, lane: OwnedLane, records: tuple[Records, Records]) -> bool:
         """Returns whether records can be decoded. If not, their lane waits, and fetches them again."""
@@ -204,6 +216,19 @@ class Projector:
         statuses = await self._consumer.fetch_statuses(lane.lane)
         rejects, max_scale = self._settings.max_consecutive_rejects, self._settings.max_scale
         return step(lane, records, statuses, self._values.codec, rejects, max_scale=max_scale)
+
+    async def _apply_lifecycle(self, lifecycle: LifecycleConsumer) -> None:
+        """Applies openings and erasures."""
+        running = self._running_lanes()
+        fetched = await lifecycle.fetch(running.keys())
+        rejects, max_scale = self._settings.max_consecutive_rejects, self._settings.max_scale
+        steps = [
+            lifecycle_step(running[lane], records, rejects, max_scale=max_scale)
+            for lane, records in fetched.items()
+        ]
+        if steps:
+            await self._apply(steps)
+        await lifecycle.update_behind()
 
     async def _apply(self, steps: Sequence[LaneStep]) -> None:
         batch = [record for lane_step in steps for record in lane_step.records]
@@ -291,9 +316,12 @@ class Projector:
         with metrics.batch_seconds.labels("load").time():
             accounts = await self._state_cache.accounts(batch)
             listed = await self._state_cache.listed_transfers(keys)
+            survivors = await self._store.listed_since(overtaken_erasures(batch, accounts))
         with metrics.batch_seconds.labels("fold").time():
             transfers_next = {id_: lane.transfers.next for id_, lane in (self._lanes or {}).items()}
-            return fold(batch, accounts, listed, _cut_lanes(self._lanes or {}), transfers_next)
+            return fold(
+                batch, accounts, listed, _cut_lanes(self._lanes or {}), transfers_next, survivors=survivors
+            )
 
     async def _write_progress(self) -> None:
         """Writes how far each lane is complete to Postgres, fenced, and publishes it."""
@@ -342,7 +370,9 @@ def _was_committed(move: LaneMove, lane: OwnedLane | None) -> bool:
 
     If the generation grew by more than 1, another process has claimed the lane in between.
     """
-    return lane is not None and (lane.generation, lane.transfers.next, lane.balances.next) == (
+    if lane is None or (lane.lifecycle and move.lifecycle_next not in (None, lane.lifecycle.next)):
+        return False
+    return (lane.generation, lane.transfers.next, lane.balances.next) == (
         move.generation + 1,
         move.transfers_to,
         move.balances_to,

@@ -5,6 +5,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -18,7 +19,12 @@ from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.errors import Fate, fate_of
 from livebalance.runtime.kafka.rebalance import RebalanceListener
 from livebalance.runtime.kafka.topic_watch import TopicWatch
-from livebalance.runtime.kafka.topics import SourceTopics, describe_topics, partition_count_error
+from livebalance.runtime.kafka.topics import (
+    SourceTopics,
+    describe_topics,
+    find_lifecycle_topic,
+    partition_count_error,
+)
 from livebalance.runtime.process import health
 from livebalance.runtime.process.run import main
 from livebalance.runtime.schema.values import Values
@@ -46,23 +52,36 @@ def _consumer(settings: RecorderSettings) -> AIOKafkaConsumer:
     )
 
 
-async def check_topics(settings: RecorderSettings) -> SourceTopics:
-    """Returns both topics.
+class RecorderTopics(NamedTuple):
+    """The topics of a recorder. `lifecycle` is the name of the lifecycle topic, None if there is none."""
+
+    source: SourceTopics
+    lifecycle: str | None
+
+
+async def check_topics(settings: RecorderSettings) -> RecorderTopics:
+    """Returns the topics.
 
     Raises:
         StartupError: A topic is missing, or the topics have different partition counts.
     """
     async with asyncio.timeout(_TOPICS_TIMEOUT_SECONDS):
         topics = await describe_topics(settings.broker, settings.transfers_topic, settings.balances_topic)
+        partitions = topics.partitions[settings.transfers_topic]
+        lifecycle = await find_lifecycle_topic(settings.broker, settings.lifecycle_topic, partitions)
     if reason := partition_count_error(topics):
         raise StartupError(reason)
-    return topics
+    if lifecycle is None:
+        _log.warning(
+            "lifecycle topic not found", topic=settings.lifecycle_topic, effect="openings are not kept"
+        )
+    return RecorderTopics(topics, lifecycle)
 
 
 async def _wait_for_servers(
     settings: RecorderSettings, values: Values, stopping: asyncio.Event
-) -> SourceTopics | None:
-    """Waits for Kafka and the schema registry. Returns both topics, None if it is stopped.
+) -> RecorderTopics | None:
+    """Waits for Kafka and the schema registry. Returns the topics, None if it is stopped.
 
     Raises:
         StartupError: The topics or the schema do not fit.
@@ -122,8 +141,9 @@ async def _serve(settings: RecorderSettings, stopping: asyncio.Event, directory:
     ):
         try:
             if found := await _wait_for_servers(settings, values, stopping):
-                age = max_age_seconds(found.configs[settings.balances_topic])
+                age = max_age_seconds(found.source.configs[settings.balances_topic])
                 recorder.storage = storage._replace(max_age_seconds=age)
+                recorder.lifecycle_topic = found.lifecycle
             consumer.subscribe([settings.transfers_topic], listener=assignments)
             await consumer.start()
             await topics.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livebalance.recorder.ledger import NO_OFFSET
-from livebalance.wire.identity import Offset
+from livebalance.wire.identity import AccountId, Offset
 from livebalance.wire.kafka.source import Source
 
 _MAX_AGE_SECONDS = 12 * 3600.0
@@ -39,6 +39,7 @@ class AccountsCheckpoint(NamedTuple):
     complete_at: float = 0.0  # Unix time; each record that was committed before it is included or can be read
     newest: Source | None = None  # newest source of the accounts
     greatest: Offset = NO_OFFSET  # of all sources, also of those that name no topic
+    erased: Mapping[AccountId, Offset] = {}  # see Ledger
 
 
 class Log(NamedTuple):

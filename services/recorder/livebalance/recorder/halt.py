@@ -101,6 +101,10 @@ class SourceCheck:
             )
         return None
 
+    def is_of(self, topic_id: str) -> bool:
+        """Returns whether this is the id of the topic of transfers."""
+        return topic_id == self._topic_id
+
     def check_record(self, offset: int, fingerprint: bytes) -> None:
         """Raises HaltedError if the record at the offset of the newest source is another record now."""
         if self.newest and self.newest.offset == offset and self.newest.fingerprint != fingerprint:

@@ -1,6 +1,6 @@
 """The ledger of a partition: decides which balances a transfer makes. Pure: it reads and writes nothing."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -9,6 +9,7 @@ from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
 from livebalance.wire.money import MAX_SCALE, Money
 
 NO_OFFSET = Offset(-1)
+_ERASED_OFFSETS = 100_000  # far more than one batch, whose balances may follow the erasure in their topic
 
 
 class Verdict(StrEnum):
@@ -20,6 +21,7 @@ class Verdict(StrEnum):
     UNDECODABLE = "undecodable"  # the value is no transfer; decided before the ledger
     DUPLICATE = "duplicate"  # the window before it has the same id
     ALREADY_RECORDED = "already_recorded"  # the account's balance contains it already
+    ERASED = "erased"  # the account was erased after it
 
 
 REJECTS = frozenset({Verdict.REJECTED, Verdict.UNDECODABLE})
@@ -65,6 +67,7 @@ class Ledger:
             remembered, so that the same transfers can be sent again.
         max_scale: The largest scale of an admissible transfer.
         accounts: The accounts. None: the ledger begins without accounts.
+        erased: What `erased` of the ledger has returned that knew these accounts.
     """
 
     def __init__(
@@ -73,20 +76,37 @@ class Ledger:
         rejected: Collection[Offset] = (),
         max_scale: int = MAX_SCALE,
         accounts: Accounts | None = None,
+        erased: Mapping[AccountId, Offset] | None = None,
     ) -> None:
         self._window, self._rejected, self._max_scale = window, rejected, max_scale
         self._accounts: Accounts = {} if accounts is None else accounts
+        self._erased = dict(erased or {})  # offsets below which the transfers of an account are erased
+        self._applied = NO_OFFSET  # offset of the last transfer
         self._seen: dict[tuple[AccountId, TransferId], Offset] = {}  # oldest first
 
     def restore(self, balance: Balance, source: Offset = NO_OFFSET) -> None:
-        """Restores the next balance record. `source` is the offset of the last transfer in it, if known."""
+        """Restores the next balance record. `source` is the offset of the last transfer in it, if known.
+
+        A balance without any transfer from after the erasure of its account is ignored.
+        """
+        if NO_OFFSET < source < self._erased.get(balance.account, NO_OFFSET):
+            return
         known = self._accounts.get(balance.account)
         newest = max(source, known.source) if known else source
         self._accounts[balance.account] = LedgerAccount(balance, newest)
 
-    def remove(self, account: AccountId) -> None:
-        """Removes an account that was erased from the topic."""
+    def remove(self, account: AccountId, before: Offset | None = None) -> None:
+        """Removes an account that was erased, with its transfers below `before` (None: unknown)."""
         self._accounts.pop(account, None)
+        if before is not None:
+            self._erased[account] = before
+
+    @property
+    def erased(self) -> dict[AccountId, Offset]:
+        """Offsets below which the transfers of erased accounts are erased, unless many transfers followed."""
+        oldest = self._applied - _ERASED_OFFSETS
+        self._erased = {account: before for account, before in self._erased.items() if before >= oldest}
+        return self._erased
 
     def remember_id(self, offset: Offset, key: bytes | None, transfer: Transfer) -> None:
         """Remembers the id of a transfer that was applied before the ledger was restored."""
@@ -99,8 +119,11 @@ class Ledger:
 
     def apply(self, offset: Offset, key: bytes | None, transfer: Transfer) -> Decision:
         """Applies the next transfer of the partition."""
+        self._applied = offset
         if reason := rejection_reason(transfer, key, self._max_scale):
             return Decision(Verdict.REJECTED, reason=reason)
+        if offset < self._erased.get(transfer.account, NO_OFFSET):
+            return Decision(Verdict.ERASED)
         account = self._accounts.get(transfer.account)
         if account and offset <= account.source:
             self.remember_id(offset, key, transfer)

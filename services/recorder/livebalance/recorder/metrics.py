@@ -21,8 +21,8 @@ transfers = init_labels(
     Counter(
         "livebalance_recorder_transfers",
         "Transfers read, by verdict. applied, opened: a balance was written. duplicate: the id is known. "
-        "already_recorded: a balance contains the transfer. rejected, undecodable: the table quarantine "
-        "keeps the bytes and the reason.",
+        "already_recorded: a balance contains the transfer. erased: its account was erased later. rejected, "
+        "undecodable: the table quarantine keeps the bytes and the reason.",
         ["verdict"],
     ),
     [*Verdict],

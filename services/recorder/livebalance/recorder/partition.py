@@ -29,6 +29,7 @@ from livebalance.runtime.process import failpoints
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.kafka.lifecycle import Opened, encode_lifecycle
 from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.kafka.source import SOURCE, SOURCE_OFFSET, Source, fingerprint
@@ -76,9 +77,11 @@ class Partition:
         partition: Lane,
         *,
         storage: AccountStorage,
+        lifecycle_topic: str | None = None,
     ) -> None:
         self._settings, self._values, self._store = settings, values, store
         self._partition, self._storage = partition, storage
+        self._lifecycle_topic = lifecycle_topic  # None: there is none, so openings are not kept
         self._source = TopicPartition(settings.transfers_topic, partition)
         producer_id = transactional_id(settings.transfers_topic, partition)
         self._producer = create_producer(settings.broker, settings.name, producer_id)
@@ -250,7 +253,11 @@ class Partition:
             with metrics.seconds.labels("send").time():
                 await producer.begin_transaction()
                 moved = producer.send_offsets_to_transaction({self._source: next_offset}, group)
-                offsets, _ = await asyncio.gather(send_all(producer, map(self._outgoing, balances)), moved)
+                offsets, _, _ = await asyncio.gather(
+                    send_all(producer, map(self._outgoing, balances)),
+                    moved,
+                    send_all(producer, self._openings(balances)),
+                )
             failpoints.at("recorder_before_commit")
             with metrics.seconds.labels("commit").time():
                 await producer.commit_transaction()
@@ -263,6 +270,14 @@ class Partition:
         # Older recorders read the second header only.
         headers = ((SOURCE, source.encode()), (SOURCE_OFFSET, str(source.offset).encode()))
         return OutgoingRecord(self._settings.balances_topic, key, value, self._partition, headers)
+
+    def _openings(self, balances: Iterable[NewBalance]) -> Iterable[OutgoingRecord]:
+        """Returns the records of the accounts that these balances open, for the lifecycle topic."""
+        opened = (balance for _, balance in balances if balance.version == 0 and self._lifecycle_topic)
+        for balance in opened:
+            value = encode_lifecycle(Opened(balance.account, balance.amount))
+            key = balance.account.encode()
+            yield OutgoingRecord(self._lifecycle_topic or "", key, value, self._partition)
 
     def _count(self, decided: Sequence[Decided]) -> None:
         for verdict, count in Tally(decision.verdict for _, decision in decided).items():

@@ -67,6 +67,7 @@ class Recorder:
         self._tracked = frozenset[TopicPartition]()
         self._failures = 0  # in a row
         self._stall_detector = StallDetector(self, time.monotonic())
+        self.lifecycle_topic: str | None = None  # openings are written to; set before `run`
         self.iterations = 0  # that have ended, successfully or not
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -171,7 +172,14 @@ class Recorder:
 
     def _new_partition(self, at: TopicPartition) -> Partition:
         lane = Lane(at.partition)
-        return Partition(self._settings, self._values, self._store, lane, storage=self.storage)
+        return Partition(
+            self._settings,
+            self._values,
+            self._store,
+            lane,
+            storage=self.storage,
+            lifecycle_topic=self.lifecycle_topic,
+        )
 
     def _claimed(self, assignment: int) -> list[TopicPartition]:
         """Returns the partitions that are recorded under this assignment."""

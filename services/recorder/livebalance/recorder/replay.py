@@ -1,7 +1,7 @@
 """Applies records of the topic of balances to a ledger, and saves the accounts with a checkpoint."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from livebalance.recorder.account_file import AccountFile
 from livebalance.recorder.accounts import LoadedAccounts
@@ -37,6 +37,7 @@ class Replay:
         self._max_age_seconds = max_age_seconds
         self._accounts = LoadedAccounts(_ACCOUNTS)
         self._complete_at = self._saved_at = 0.0
+        self._erased: Mapping[AccountId, Offset] = {}  # as of the checkpoint
         self.ledger = Ledger(0)
         self.next_offset = 0  # of the balances
         self.records = 0  # number of records applied
@@ -63,11 +64,12 @@ class Replay:
             checkpoint = AccountsCheckpoint(complete_at=now)
         self.next_offset, self._complete_at = checkpoint.next_offset, checkpoint.complete_at
         self._check.newest, self._check.greatest = checkpoint.newest, checkpoint.greatest
+        self._erased = checkpoint.erased
         self._saved_at = time.monotonic()
 
     def create_ledger(self, window: int, rejected: Collection[Offset], max_scale: int) -> None:
         """Begins with a ledger of the accounts."""
-        self.ledger = Ledger(window, rejected, max_scale, self._accounts)
+        self.ledger = Ledger(window, rejected, max_scale, self._accounts, self._erased)
 
     async def prepare(self, records: Sequence[RawRecord]) -> None:
         """Prepares for applying records. Everything before them is applied, and is committed in Kafka."""
@@ -89,7 +91,7 @@ class Replay:
         """
         balance = decode_balance(record, self._values.codec)
         if isinstance(balance, Erasure):
-            self.ledger.remove(balance.account)
+            self.ledger.remove(balance.account, self._erased_before(balance))
         elif isinstance(balance, Rejected):
             at, reason = record.offset, balance.reason
             _log.warning("balance rejected", partition=record.partition, offset=at, reason=reason)
@@ -97,6 +99,10 @@ class Replay:
             self.ledger.restore(balance, self._check.offset(source_of(record.headers)))
         self.next_offset = record.offset + 1
         self.records += 1
+
+    def _erased_before(self, erasure: Erasure) -> Offset | None:
+        bound = erasure.transfers
+        return bound.before if bound is not None and self._check.is_of(str(bound.topic_id)) else None
 
     def complete(self, next_offset: int, complete_at: float) -> None:
         """Continues at `next_offset`. Each record that is committed since is newer than `complete_at`.
@@ -120,7 +126,11 @@ class Replay:
     async def save(self) -> None:
         """Begins to save all changes. Called only while each of them is committed in Kafka."""
         checkpoint = AccountsCheckpoint(
-            self.next_offset, self._complete_at, self._check.newest, self._check.greatest
+            self.next_offset,
+            self._complete_at,
+            self._check.newest,
+            self._check.greatest,
+            self.ledger.erased,
         )
         await self._file.written()  # before changes leave the memory
         await self._file.write(self._accounts.drain(), checkpoint)

@@ -109,6 +109,9 @@ def stored_balance(row: BalanceRow) -> StoredBalance:
         row.transfers_offset,
         row.balances_offset,
         row.recorded_at,
+        row.opening_known,
+        row.erased_transfers_before,
+        row.erased_balances_before,
         row.half_applied_since,
         row.erased_offset,
     )

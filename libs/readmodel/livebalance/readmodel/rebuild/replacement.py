@@ -80,6 +80,10 @@ async def replace_quarantined(live: Connection, shadow: Connection, transfers_to
         await live.execute(_SETTLE_APPLIED, rows)
 
 
+# What was compared with Kafka was the projection before: it is compared again.
+_FORGET_COMPARISONS = (
+    "delete from reconciliation; delete from reconciliation_lane; delete from half_applied_account"
+)
 _RECORD = "insert into intervention (what, was, became, why) values ('epoch', $1, $2, $3)"
 
 
@@ -95,5 +99,6 @@ async def begin_epoch(live: Connection, why: str) -> Epoch:
     new = new_epoch()
     await change_epoch(live, projection.epoch, new, await read_server_identity(live))
     await live.execute("update lane set totals_generation = null")
+    await live.execute(_FORGET_COMPARISONS)
     await live.execute(_RECORD, projection.epoch, new, why)
     return new

@@ -71,6 +71,9 @@ class ServiceSettings(BaseSettings):
     """Kafka topic of the transfers."""
     balances_topic: str = "account-balances"
     """Kafka topic of the account balances."""
+    lifecycle_topic: str = "account-lifecycle"
+    """Kafka topic of openings and erasures of accounts. If it does not exist, an opening is derived from the
+    first balance that can be verified, and a rebuild may derive another."""
     start_from: Literal["beginning"] | DateTime = "beginning"
     """Time of the first transfer to read, or `beginning`. Only the first run of an installation uses it."""
     value_format: Literal["confluent", "avro", "json"] = "confluent"

@@ -1,14 +1,17 @@
 """Describes the two topics, and checks whether a projection can be built from them."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import NoError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
 
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.topic_identity import read_topic_identities
 
+_TIMEOUT_SECONDS = 10.0
 _TIMESTAMP_TYPE = "message.timestamp.type"
 
 
@@ -38,6 +41,33 @@ async def describe_topics(broker: Broker, transfers: str, balances: str) -> Sour
     finally:
         await admin.close()
     return SourceTopics(transfers, balances, partitions, configs)
+
+
+async def find_lifecycle_topic(broker: Broker, name: str, partitions: int) -> str | None:
+    """Returns `name` if the lifecycle topic exists and may be described, else None.
+
+    Raises:
+        StartupError: The topic has not `partitions` partitions, or it does not keep its records for ever.
+        KafkaError, TimeoutError: The broker is unavailable or refuses the request.
+    """
+    try:  # aiokafka's admin client would create the topic on a broker that creates topics by itself
+        count = (await read_topic_identities(broker, [name]))[name].partitions
+    except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
+        return None
+    if count != partitions:
+        raise StartupError(f"{name} has {count} partitions, the topic of transfers has {partitions}")
+    admin = AIOKafkaAdminClient(**broker.options)
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
+        try:
+            await admin.start()
+            config = await _config(admin, name)
+        finally:
+            await admin.close()
+    if "compact" in config.get("cleanup.policy", ""):
+        raise StartupError(f"{name} is compacted and loses openings: set cleanup.policy=delete")
+    if config.get("retention.ms") != "-1" or config.get("retention.bytes") != "-1":
+        raise StartupError(f"{name} loses openings: set retention.ms=-1 and retention.bytes=-1")
+    return name
 
 
 def partition_count_error(topics: SourceTopics) -> str | None:

@@ -48,6 +48,7 @@ group.min.session.timeout.ms=1000
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.backoff.ms=1000
 log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4

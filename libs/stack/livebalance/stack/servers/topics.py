@@ -1,4 +1,4 @@
-"""Creates the two topics with the settings in `deploy/topics.toml`.
+"""Creates the topics with the settings in `deploy/topics.toml`.
 
 `python -m livebalance.stack.servers.topics topics.toml` creates them on the broker of LIVEBALANCE_KAFKA.
 """
@@ -25,11 +25,12 @@ _TIMEOUT_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Topics:
-    """The names of a pair of topics, and the number of partitions of each, which is the number of lanes."""
+    """The names of the topics, and the number of partitions of each, which is the number of lanes."""
 
     transfers: str = "transfers"
     balances: str = "account-balances"
     partitions: int = 6
+    lifecycle: str = ""  # empty: there is no such topic
 
     async def create(self, kafka: Broker, rules: Path = RULES) -> None:
         """Creates the topics that are missing, and waits until every partition has a leader.
@@ -43,16 +44,20 @@ class Topics:
             for name, code, reason, *_ in response.topic_errors:
                 if code not in (0, _TOPIC_EXISTS):
                     raise RuntimeError(f"topic {name}: {reason} ({code})")
-            for name in (self.transfers, self.balances):
+            for name, _ in self._names():
                 while not await _has_leaders(admin, name):  # noqa: ASYNC110 - no event to wait for
                     await asyncio.sleep(0.02)
 
     def _new_topics(self, rules: Path) -> list[NewTopic]:
         configs = tomllib.loads(rules.read_text())
         return [
-            NewTopic(name, self.partitions, 1, topic_configs=configs[rule])
-            for name, rule in ((self.transfers, "transfers"), (self.balances, "account-balances"))
+            NewTopic(name, self.partitions, 1, topic_configs=configs[rule]) for name, rule in self._names()
         ]
+
+    def _names(self) -> list[tuple[str, str]]:
+        """Returns the name of each topic, and its name in the rules."""
+        names = [(self.transfers, "transfers"), (self.balances, "account-balances")]
+        return [*names, (self.lifecycle, "account-lifecycle")] if self.lifecycle else names
 
 
 async def _has_leaders(admin: AIOKafkaAdminClient, name: str) -> bool:
@@ -72,5 +77,5 @@ async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 
 if __name__ == "__main__":
     settings = load_settings(ServiceSettings)
-    topics = Topics(settings.transfers_topic, settings.balances_topic)
+    topics = Topics(settings.transfers_topic, settings.balances_topic, lifecycle=settings.lifecycle_topic)
     asyncio.run(topics.create(settings.broker, Path(sys.argv[1])))

@@ -7,7 +7,9 @@ from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, parse_account_id
 from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.headers import Headers
-from livebalance.wire.kafka.record import Balance, Transfer, rejection_reason
+from livebalance.wire.kafka.lifecycle import Bound, Erased, Opened, erasure_bound
+from livebalance.wire.kafka.lifecycle import decode_lifecycle as decode_lifecycle_value
+from livebalance.wire.kafka.record import Balance, Transfer, amount_reason, rejection_reason
 from livebalance.wire.money import MAX_SCALE
 
 R = TypeVar("R", Transfer, Balance)
@@ -30,6 +32,7 @@ class Erasure(NamedTuple):
     """A null value on the topic of balances: the account is erased."""
 
     account: AccountId
+    transfers: Bound | None = None  # the transfers that are erased; None: those that are listed by then
 
 
 class Rejected(NamedTuple):
@@ -53,9 +56,25 @@ def decode_balance(raw: RawRecord, codec: Codec, max_scale: int = MAX_SCALE) -> 
     if raw.value is not None:
         return _decode(raw.key, raw.value, codec.decode_balance, max_scale)
     try:
-        return Erasure(parse_account_id((raw.key or b"").decode("ascii", "replace")))
+        return Erasure(_account(raw), erasure_bound(raw.headers))
     except DecodeError as error:
         return Rejected(str(error))
+
+
+def decode_lifecycle(raw: RawRecord, max_scale: int = MAX_SCALE) -> Opened | Erased | Rejected:
+    """Returns what a record of the lifecycle topic contains, if it is admissible; see `decode_transfer`."""
+    if raw.value is None:
+        return Rejected("no value")
+    try:
+        record = decode_lifecycle_value(_account(raw), raw.value)
+    except DecodeError as error:
+        return Rejected(str(error))
+    reason = amount_reason(record.amount, max_scale) if isinstance(record, Opened) else None
+    return record if reason is None else Rejected(reason)
+
+
+def _account(raw: RawRecord) -> AccountId:
+    return parse_account_id((raw.key or b"").decode("ascii", "replace"))
 
 
 def _decode(key: bytes | None, value: bytes, decode: Callable[[bytes], R], max_scale: int) -> R | Rejected:

@@ -49,11 +49,16 @@ def rejection_reason(record: Record, key: bytes | None, max_scale: int = MAX_SCA
         return "bad account id"
     if key != record.account.encode():
         return "key is not the account id"
-    if not 0 <= record.amount.scale <= max_scale:
-        return f"scale is not 0..{max_scale}"
-    if not INT64_MIN <= record.amount.unscaled <= INT64_MAX:
-        return "amount leaves int64"
+    if reason := amount_reason(record.amount, max_scale):
+        return reason
     return _transfer_reason(record) if isinstance(record, Transfer) else _balance_reason(record)
+
+
+def amount_reason(amount: Money, max_scale: int) -> str | None:
+    """Returns why an amount is not admissible, or None if it is."""
+    if not 0 <= amount.scale <= max_scale:
+        return f"scale is not 0..{max_scale}"
+    return None if INT64_MIN <= amount.unscaled <= INT64_MAX else "amount leaves int64"
 
 
 def _transfer_reason(record: Transfer) -> str | None:

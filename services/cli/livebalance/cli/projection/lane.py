@@ -1,12 +1,13 @@
 """`livebalance lane`: an operator's decisions about a lane."""
 
 import asyncio
+import contextlib
 import json
 from typing import Annotated, Literal
 
 import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
@@ -76,7 +77,7 @@ def continue_lane(
 @app.command()
 def skip(  # noqa: PLR0917 - each parameter is an option of the command
     number: Annotated[int, typer.Argument(metavar="LANE", min=0, max=2**31 - 1, help="Number of the lane.")],
-    topic: Annotated[str, typer.Option(help="Topic of the record: that of transfers, or that of balances.")],
+    topic: Annotated[str, typer.Option(help="Name of the record's topic.")],
     reason: Reason,
     of: Of = "projector",
     offset: Annotated[
@@ -118,23 +119,29 @@ async def _continue(number: Lane, from_first: bool, reason: str) -> ContinuedLan
 
 async def _first_offsets(number: Lane) -> LaneOffsets:
     settings = addresses.kafka()
-    partitions = [
-        TopicPartition(name, number) for name in (settings.transfers_topic, settings.balances_topic)
-    ]
+    names = settings.transfers_topic, settings.balances_topic, settings.lifecycle_topic
+    partitions = [TopicPartition(name, number) for name in names]
     consumer = AIOKafkaConsumer(**settings.broker.options, enable_auto_commit=False)
     try:
         async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
-            topics = await read_topic_identities(settings.broker, [at.topic for at in partitions])
+            topics = await read_topic_identities(settings.broker, names[:2])
+            with contextlib.suppress(UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
+                topics |= await read_topic_identities(settings.broker, names[2:])
+            partitions = partitions[: len(topics)]
             await consumer.start()
             offsets = await consumer.beginning_offsets(partitions)
     except (KafkaError, OSError) as cause:  # includes TimeoutError
         raise UserError(f"{_FAILURE}: {settings.kafka}: {str(cause) or type(cause).__name__}") from cause
     finally:
         await consumer.stop()
-    transfers, balances = partitions
-    return LaneOffsets(
+    transfers, balances, *lifecycle = partitions
+    starts = LaneOffsets(
         Offset(offsets[transfers]),
         Offset(offsets[balances]),
         topics[transfers.topic].id,
         topics[balances.topic].id,
     )
+    for partition in lifecycle:
+        first, id_ = Offset(offsets[partition]), topics[partition.topic].id
+        starts = starts._replace(lifecycle=first, lifecycle_topic_id=id_)
+    return starts

@@ -1,5 +1,7 @@
 """Moves a halted lane past its next record of a topic, which goes to the quarantine."""
 
+from typing import Any
+
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -19,18 +21,21 @@ _KAFKA_TIMEOUT_SECONDS = 10.0
 async def skip_record(number: Lane, topic: str, why: str) -> QuarantineRow:
     """Moves a lane of the projector past a record, and returns its row. Raises UserError."""
     settings = addresses.kafka()
-    topics = [settings.transfers_topic, settings.balances_topic]
-    if topic not in topics:
-        raise UserError(f"{_FAILURE}: the topics are {topics[0]} and {topics[1]}")
+    fields = {
+        settings.transfers_topic: "transfers",
+        settings.balances_topic: "balances",
+        settings.lifecycle_topic: "lifecycle",
+    }
+    if topic not in fields:
+        raise UserError(f"{_FAILURE}: the topics are {', '.join(fields)}")
     async with operator_connection(_FAILURE) as connection:
         offsets = await operator_actions.halted_offsets(connection, number)
     if offsets is None:
         raise UserError(f"{_FAILURE}: lane {number} is not halted, or does not exist")
-    of_transfers = topic == settings.transfers_topic
-    offset = offsets.transfers if of_transfers else offsets.balances
+    offset: Offset = getattr(offsets, fields[topic])
     row = await _next_record(settings, TopicPartition(topic, number), offset)
-    following = Offset(row.source_offset + 1)
-    becomes = offsets._replace(transfers=following) if of_transfers else offsets._replace(balances=following)
+    moved: Any = {fields[topic]: Offset(row.source_offset + 1)}
+    becomes = offsets._replace(**moved)
     async with operator_connection(_FAILURE) as connection:
         if not await operator_actions.skip_record(connection, row, offsets, becomes, why):
             raise UserError(f"{_FAILURE}: lane {number} is no longer halted at the same offsets")

@@ -1,6 +1,7 @@
 """The state of an account, and how a record changes it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from livebalance.readmodel.rows import BalanceRow, StoredBalance
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Offset, Revision, TransferId
@@ -12,6 +13,13 @@ from livebalance.wire.views import BalanceView
 _UNIX_EPOCH = Millis(0)
 
 DRIFT = "balance, opening and transfers do not add up"
+
+
+class ErasedBounds(NamedTuple):
+    """The records of an account that an erasure covers: those below these offsets of its partition."""
+
+    transfers: Offset
+    balances: Offset
 
 
 @dataclass(slots=True)
@@ -38,6 +46,8 @@ class Account:
     transfers_offset: Offset | None = None
     balances_offset: Offset | None = None
     recorded_at: Millis = _UNIX_EPOCH
+    opening_known: bool = False  # from the lifecycle topic; False: derived from the first verified balance
+    erased: ErasedBounds | None = None  # of the last erasure that named its bounds
     half_applied_since: Millis | None = None
     erased_offset: Offset | None = None  # of the topic of transfers, at the last erasure
 
@@ -61,6 +71,8 @@ class Account:
             self.transfers_offset,
             self.balances_offset,
             self.recorded_at,
+            self.opening_known,
+            self.erased,
             self.half_applied_since,
             self.erased_offset,
         )
@@ -124,19 +136,48 @@ class Account:
             self._advance(at)
             self._set_disputed(reason)
 
-    def erase(self, offset: Offset, at: Millis, transfers_next: Offset) -> None:
+    def open(self, opening: Money, at: Millis) -> None:
+        """Replaces a derived opening by the known opening."""
+        self._advance(at)
+        self.opening, self.opening_known = opening, True
+        self._verify_again()
+
+    def forget_opening(self, at: Millis) -> None:
+        """Removes an opening from before the erasure, which was applied before this opening."""
+        self._advance(at)
+        self.opening, self.opening_known = None, False
+        if self.disputed_why == DRIFT:
+            self.disputed_since, self.disputed_why = None, None
+        self._verify_again()
+
+    def erase(self, bounds: ErasedBounds | None, offset: Offset, at: Millis, transfers_next: Offset) -> None:
         """Removes everything but the revision, which keeps increasing.
 
-        `transfers_next` is the offset of the first transfer of the lane that comes after the erasure.
+        A balance from after the erasure stays. The caller lists the transfers from after the erasure again.
+
+        Args:
+            bounds: What the erasure covers. None: everything that was applied before.
+            offset: Offset of the erasure in the topic of balances.
+            at: Kafka's time of the erasure.
+            transfers_next: Offset of the first transfer after an erasure that has no bounds.
         """
         self._advance(at)
-        empty = Account(self.id, self.lane)
-        self.amount, self.version, self.transfer_id, self.client_id = None, None, None, None
-        self.opening, self.posted_total, self.transfer_count = None, empty.posted_total, 0
-        self.named_total, self.unverified_since = None, None
+        self.erased = bounds or self.erased
+        if self.balances_offset is None or self.balances_offset <= offset:
+            self.amount, self.version, self.transfer_id, self.client_id = None, None, None, None
+            self.balances_offset = offset
+        self.opening, self.opening_known = None, False
+        self.posted_total, self.transfer_count = ZERO, 0
         self.disputed_since, self.disputed_why = None, None
-        self.half_applied_since = None
-        self.balances_offset, self.erased_offset = offset, transfers_next
+        self.unverified_since, self.half_applied_since = None, None
+        self.erased_offset = transfers_next if bounds is None else bounds.transfers
+        self.named_total = ZERO if self.transfer_id == "" else None
+        self._verify_again()
+        self._wait()
+
+    def covers(self, bounds: ErasedBounds) -> bool:
+        """Returns whether this erasure, or a later erasure, is applied."""
+        return self.erased is not None and bounds.balances <= self.erased.balances
 
     def _advance(self, at: Millis) -> None:
         self.revision = Revision(self.revision + 1)
@@ -146,6 +187,10 @@ class Account:
         """Notes since when the balance waits for its transfer, if it does."""
         if self.amount is not None and self.named_total is None and self.unverified_since is None:
             self.unverified_since = self.recorded_at
+
+    def _verify_again(self) -> None:
+        if self.named_total is not None:
+            self._verify(self.named_total)
 
     def _note_half_applied(self, since: Millis | None) -> None:
         """Notes since when transfers are listed that the balance does not include: `since`, or now.
@@ -217,6 +262,9 @@ class Account:
             self.transfers_offset,
             self.balances_offset,
             self.recorded_at,
+            self.opening_known,
+            None if self.erased is None else self.erased.transfers,
+            None if self.erased is None else self.erased.balances,
             erased_revision,
             self.half_applied_since,
             self.erased_offset,
@@ -230,6 +278,7 @@ def _text(amount: Money | None) -> str | None:
 def account_from_row(row: StoredBalance) -> Account:
     """Returns the account that a stored row describes."""
     named_total = None if row.half_applied is None else row.posted_total.subtract(row.half_applied)
+    bounds = row.erased_transfers_before, row.erased_balances_before
     return Account(
         row.account,
         row.lane,
@@ -248,6 +297,8 @@ def account_from_row(row: StoredBalance) -> Account:
         row.transfers_offset,
         row.balances_offset,
         row.recorded_at,
+        row.opening_known,
+        None if bounds[0] is None or bounds[1] is None else ErasedBounds(bounds[0], bounds[1]),
         row.half_applied_since,
         row.erased_offset,
     )

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from livebalance.projector.fold.account import Account
+from livebalance.projector.fold.account import Account, ErasedBounds
+from livebalance.projector.fold.erasures import erasure_bounds, is_covered
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.fold.totals import lane_differences
@@ -18,15 +19,17 @@ from livebalance.readmodel.rows import (
     quarantine_row,
 )
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Offset, Revision, TransferId
+from livebalance.wire.kafka.lifecycle import Erased, Opened
 from livebalance.wire.kafka.raw_record import Erasure, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.money import ZERO, Money
+from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.timestamp import Millis
 
 TransferKey = tuple[AccountId, TransferId]
 
 OTHER_TRANSFER = "this transfer id stands for another transfer"
 OTHER_BALANCE = "this version has another balance"
+OTHER_OPENING = "the account was opened with another balance before"
 OLD_BALANCE = "a lower version names a transfer that is not listed"
 
 
@@ -56,6 +59,7 @@ class FoldResult:
     applied: int  # records that increased a revision
     duplicates: int
     stale: int  # balances whose version is not higher than the current, and whose content differs
+    erased: int  # transfers and balances that an erasure covers
 
 
 def account_ids(batch: Iterable[Incoming]) -> set[AccountId]:
@@ -84,6 +88,8 @@ def fold(
     listed: Mapping[TransferKey, ListedTransfer],
     cut_lanes: Collection[Lane] = (),
     transfers_next: Mapping[Lane, Offset] = MappingProxyType({}),
+    *,
+    survivors: Sequence[TransferRow] = (),
 ) -> FoldResult:
     """Folds a batch into changes. Changes none of its arguments.
 
@@ -94,8 +100,9 @@ def fold(
         cut_lanes: lanes that were not read from their start. Their balances may name transfers that will
             never be listed (decision 15).
         transfers_next: the offset of the next transfer of each lane, before the batch.
+        survivors: the stored transfers of `overtaken_erasures`, in the order of their offsets.
     """
-    return _Fold(accounts, listed, cut_lanes, transfers_next).fold(batch)
+    return _Fold(accounts, listed, cut_lanes, transfers_next, survivors).fold(batch)
 
 
 def replay(
@@ -108,7 +115,7 @@ def replay(
 
     Rejected records produce no new quarantine rows.
     """
-    folding = _Fold(accounts, listed, cut_lanes, {}, replaying=True)
+    folding = _Fold(accounts, listed, cut_lanes, {}, (), replaying=True)
     outcomes = [folding.replay(record) for record in batch]
     return folding.result(), outcomes
 
@@ -122,15 +129,17 @@ class _Fold:
         listed: Mapping[TransferKey, ListedTransfer],
         cut_lanes: Collection[Lane],
         transfers_next: Mapping[Lane, Offset],
+        survivors: Sequence[TransferRow],
         *,
         replaying: bool = False,
     ) -> None:
         self._accounts, self._listed, self._cut_lanes = accounts, listed, cut_lanes
-        self._transfers_next, self._replaying = dict(transfers_next), replaying
+        self._transfers_next, self._survivors = dict(transfers_next), survivors
+        self._replaying = replaying
         self._newly_listed: dict[TransferKey, ListedTransfer] = {}
         self._changes: dict[AccountId, Change] = {}
         self._quarantined: list[QuarantineRow] = []
-        self._duplicates = self._stale = 0
+        self._duplicates = self._stale = self._erased = 0
 
     def fold(self, batch: Iterable[Incoming]) -> FoldResult:
         for record in batch:
@@ -138,12 +147,14 @@ class _Fold:
         return self.result()
 
     def replay(self, record: Incoming) -> ReplayOutcome:
-        duplicates, stale = self._duplicates, self._stale
+        duplicates, stale, erased = self._duplicates, self._stale, self._erased
         self._apply(record)
         if self._quarantined:
             return ReplayOutcome("held", self._quarantined.pop().reason)
         if self._duplicates > duplicates:
             return ReplayOutcome("duplicate")
+        if self._erased > erased:
+            return ReplayOutcome("erased")
         return ReplayOutcome("stale" if self._stale > stale else "applied")
 
     def result(self) -> FoldResult:
@@ -152,7 +163,13 @@ class _Fold:
         }
         applied = sum(change.account.revision - change.from_ for change in changes.values())
         return FoldResult(
-            changes, self._newly_listed, self._quarantined, applied, self._duplicates, self._stale
+            changes,
+            self._newly_listed,
+            self._quarantined,
+            applied,
+            self._duplicates,
+            self._stale,
+            self._erased,
         )
 
     def _apply(self, record: Incoming) -> None:
@@ -168,6 +185,8 @@ class _Fold:
             self._apply_transfer(change, content, record)
         elif isinstance(content, Balance):
             self._apply_balance(change, content, record)
+        elif isinstance(content, Opened):
+            self._apply_opening(change, content, record)
         else:
             self._apply_erasure(change, content, record)
 
@@ -182,35 +201,44 @@ class _Fold:
     def _apply_transfer(self, change: Change, transfer: Transfer, record: Incoming) -> None:
         account = change.account
         self._transfers_next[record.lane] = Offset(record.offset + 1)
+        if account.erased is not None and record.offset < account.erased.transfers:
+            self._erased += 1
+            return
         earlier = self._find_listed(change, transfer.id)
         if earlier is None:
-            offset = self._highest_offset(account.transfers_offset, record)
-            account.apply_transfer(transfer, offset, record.at)
-            total, at = account.posted_total, Millis(transfer.time_ms)
-            self._newly_listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
-            change.transfers.append(
-                TransferRow(
-                    account.id,
-                    account.revision,
-                    transfer.id,
-                    str(transfer.amount),
-                    str(total),
-                    at,
-                    account.recorded_at,
-                    account.lane,
-                    record.offset,
-                )
-            )
+            self._list(change, transfer, record.offset, record.at)
         elif (earlier.amount, earlier.occurred_at) == (transfer.amount, transfer.time_ms):
             self._duplicates += 1
         else:
             self._quarantined.append(quarantine_row(record.raw, OTHER_TRANSFER))
             account.dispute(OTHER_TRANSFER, record.at)
 
+    def _list(self, change: Change, transfer: Transfer, source_offset: Offset, kafka_time: Millis) -> None:
+        account = change.account
+        offset = self._highest_offset(account.transfers_offset, source_offset)
+        account.apply_transfer(transfer, offset, kafka_time)
+        total, at = account.posted_total, Millis(transfer.time_ms)
+        self._newly_listed[transfer.account, transfer.id] = ListedTransfer(transfer.amount, at, total)
+        change.transfers.append(
+            TransferRow(
+                account.id,
+                account.revision,
+                transfer.id,
+                str(transfer.amount),
+                str(total),
+                at,
+                account.recorded_at,
+                account.lane,
+                source_offset,
+            )
+        )
+
     def _apply_balance(self, change: Change, balance: Balance, record: Incoming) -> None:
         account = change.account
-        if account.version is None or balance.version > account.version:
-            offset = self._highest_offset(account.balances_offset, record)
+        if account.erased is not None and is_covered(account.erased, record):
+            self._erased += 1
+        elif account.version is None or balance.version > account.version:
+            offset = self._highest_offset(account.balances_offset, record.offset)
             cut = account.lane in self._cut_lanes
             account.apply_balance(balance, self._named_total(change, balance), offset, record.at, cut=cut)
         elif account.has_balance(balance):
@@ -228,8 +256,8 @@ class _Fold:
             return False
         return self._named_total(change, balance) is None
 
-    def _highest_offset(self, applied: Offset | None, record: Incoming) -> Offset:
-        return max(applied, record.offset) if self._replaying and applied is not None else record.offset
+    def _highest_offset(self, applied: Offset | None, offset: Offset) -> Offset:
+        return max(applied, offset) if self._replaying and applied is not None else offset
 
     def _find_listed(self, change: Change, id_: TransferId) -> ListedTransfer | None:
         transfer = self._newly_listed.get((change.account.id, id_))
@@ -247,10 +275,46 @@ class _Fold:
         transfer = self._find_listed(change, balance.transfer_id)
         return None if transfer is None else transfer.total
 
-    def _apply_erasure(self, change: Change, erasure: Erasure, record: Incoming) -> None:
+    def _apply_opening(self, change: Change, opened: Opened, record: Incoming) -> None:
+        """Applies a known opening. In a cut lane it is not the balance before the first transfer listed."""
+        account = change.account
+        if account.lane in self._cut_lanes:
+            return
+        if not account.opening_known or account.opening is None:
+            account.open(opened.amount, record.at)
+        elif account.opening.same_value(opened.amount):
+            self._duplicates += 1
+        else:
+            account.dispute(OTHER_OPENING, record.at)
+
+    def _apply_erasure(self, change: Change, erasure: Erased | Erasure, record: Incoming) -> None:
+        """Applies an erasure, which arrives from the lifecycle topic and from the topic of balances."""
+        account, bounds = change.account, erasure_bounds(erasure, record.offset)
+        if bounds is not None and account.covers(bounds):
+            if isinstance(erasure, Erased) and account.opening_known:
+                account.forget_opening(record.at)  # it is of before the erasure: both are of the same topic
+            else:
+                self._duplicates += 1
+            return
+        survivors = self._surviving(change, bounds)
         transfers_next = self._transfers_next.get(record.lane, Offset(0))
-        change.account.erase(record.offset, record.at, transfers_next)
-        change.erased_revision = change.account.revision
+        offset = record.offset if bounds is None else bounds.balances
+        account.erase(bounds, offset, record.at, transfers_next)
+        change.erased_revision = account.revision
+        self._discard_pending(change, erasure)
+        for row in survivors:
+            transfer = Transfer(row.transfer_id, row.account, parse_money(row.amount), row.occurred_at)
+            self._list(change, transfer, row.source_offset, row.recorded_at)
+
+    def _surviving(self, change: Change, bounds: ErasedBounds | None) -> list[TransferRow]:
+        """Returns the transfers from after an erasure that were listed before it arrived."""
+        if bounds is None:
+            return []
+        id_ = change.account.id
+        stored = [] if change.erased else [row for row in self._survivors if row.account == id_]
+        return [row for row in (*stored, *change.transfers) if row.source_offset >= bounds.transfers]
+
+    def _discard_pending(self, change: Change, erasure: Erased | Erasure) -> None:
         change.transfers.clear()
         kafka_key = erasure.account.encode()
         self._quarantined = [

@@ -8,9 +8,12 @@ from uuid import UUID
 
 from livebalance.projector.fold.records import (
     Incoming,
+    SourceIds,
     decode_and_merge,
+    decode_lifecycle_records,
     fingerprint,
     limit_consecutive_rejects,
+    without_other_bounds,
 )
 from livebalance.readmodel.rows import LaneMove, LaneRow
 from livebalance.wire.identity import Epoch, Lane, Offset
@@ -30,7 +33,7 @@ class FetchStatus(NamedTuple):
 
 @dataclass(slots=True)
 class LaneSide:
-    """A lane's partition of either topic."""
+    """A lane's partition of a topic."""
 
     topic: str
     next: Offset
@@ -63,6 +66,12 @@ class OwnedLane:
     from_start: bool = True  # the lane was read from its first record
     # Consecutive rejected records of each topic, up to the last record read.
     rejects: Mapping[str, int] = field(default_factory=dict)
+    lifecycle: LaneSide | None = None  # None: there is no lifecycle topic
+
+    @property
+    def sides(self) -> list[LaneSide]:
+        """The lane's partition of each topic."""
+        return [side for side in (self.transfers, self.balances, self.lifecycle) if side is not None]
 
 
 class Checkpoint(NamedTuple):
@@ -88,10 +97,17 @@ class LaneStep(NamedTuple):
         self.lane.transfers.next, self.lane.balances.next = self.move.transfers_to, self.move.balances_to
         self.lane.transfers.applied_at, self.lane.balances.applied_at = self.applied_at
         self.lane.halted_why, self.lane.rejects = self.move.halted_why, self.rejects
+        if self.lane.lifecycle is not None and self.move.lifecycle_next is not None:
+            self.lane.lifecycle.next = self.move.lifecycle_next
 
 
-def owned_lane(row: LaneRow, transfers_topic: str, balances_topic: str) -> OwnedLane:
+def owned_lane(
+    row: LaneRow, transfers_topic: str, balances_topic: str, lifecycle_topic: str | None = None
+) -> OwnedLane:
     """Returns a lane that was just claimed, from its row."""
+    lifecycle = None
+    if lifecycle_topic is not None:
+        lifecycle = LaneSide(lifecycle_topic, row.lifecycle_next, None, None, row.lifecycle_topic_id)
     return OwnedLane(
         row.lane,
         row.generation,
@@ -112,6 +128,7 @@ def owned_lane(row: LaneRow, transfers_topic: str, balances_topic: str) -> Owned
         ),
         row.halted_why,
         row.from_start,
+        lifecycle=lifecycle,
     )
 
 
@@ -163,13 +180,9 @@ def step(
             _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec, max_scale
         )
     )
-    readable = [*takewhile(lambda record: record.raw.unreadable is None, merged)]
-    if len(readable) < len(merged):
-        halt = _unreadable_record(merged[len(readable)].raw)
-    applicable, rejects = limit_consecutive_rejects(readable, lane.rejects, max_consecutive_rejects)
-    for topic, count in rejects.items():
-        if count > max_consecutive_rejects:
-            halt = f"more than {max_consecutive_rejects} consecutive records of {topic} were rejected"
+    merged = without_other_bounds(merged, lane.transfers.topic_id)
+    applicable, rejects, reason = _applicable(lane, merged, max_consecutive_rejects)
+    halt = reason or halt
     checkpoints = _checkpoint(lane.transfers, applicable), _checkpoint(lane.balances, applicable)
     complete = [
         _complete_as_of(checkpoint, status) for checkpoint, status in zip(checkpoints, statuses, strict=True)
@@ -178,6 +191,35 @@ def step(
     newest = max((record.at for record in applicable), default=None)
     move = _move(lane, checkpoints, newest, as_of, halt)
     return LaneStep(lane, applicable, move, rejects, (checkpoints[0].applied_at, checkpoints[1].applied_at))
+
+
+def lifecycle_step(
+    lane: OwnedLane, records: Sequence[RawRecord], max_consecutive_rejects: int, *, max_scale: int = MAX_SCALE
+) -> LaneStep:
+    """Returns the step that records of the lifecycle topic move a lane. It moves no other side."""
+    ids = SourceIds(lane.transfers.topic_id, lane.balances.topic_id)
+    decoded = decode_lifecycle_records(records, ids, max_scale)
+    applicable, rejects, halt = _applicable(lane, decoded, max_consecutive_rejects)
+    checkpoints = _checkpoint(lane.transfers, ()), _checkpoint(lane.balances, ())
+    move = _move(lane, checkpoints, None, None, halt)
+    if applicable:
+        move = move._replace(lifecycle_next=Offset(applicable[-1].offset + 1))
+    return LaneStep(lane, applicable, move, rejects, (checkpoints[0].applied_at, checkpoints[1].applied_at))
+
+
+def _applicable(
+    lane: OwnedLane, decoded: Sequence[Incoming], max_consecutive_rejects: int
+) -> tuple[Sequence[Incoming], dict[str, int], str | None]:
+    """Returns the records to apply, the new numbers of rejects, and why the lane must halt after them."""
+    halt = None
+    readable = [*takewhile(lambda record: record.raw.unreadable is None, decoded)]
+    if len(readable) < len(decoded):
+        halt = _unreadable_record(decoded[len(readable)].raw)
+    applicable, rejects = limit_consecutive_rejects(readable, lane.rejects, max_consecutive_rejects)
+    for topic, count in rejects.items():
+        if count > max_consecutive_rejects:
+            halt = f"more than {max_consecutive_rejects} consecutive records of {topic} were rejected"
+    return applicable, rejects, halt
 
 
 def halt_move(lane: OwnedLane, reason: str) -> LaneMove:

@@ -4,16 +4,26 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
+from uuid import UUID
 
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.kafka import source
-from livebalance.wire.kafka.codec import Codec
-from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected, decode_balance, decode_transfer
+from livebalance.wire.kafka.codec import JSON, Codec
+from livebalance.wire.kafka.lifecycle import Erased, Opened
+from livebalance.wire.kafka.raw_record import (
+    Erasure,
+    RawRecord,
+    Rejected,
+    decode_balance,
+    decode_lifecycle,
+    decode_transfer,
+)
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import MAX_SCALE
 from livebalance.wire.timestamp import Millis, limited_millis
 
-Content = Transfer | Balance | Erasure | Rejected
+Content = Transfer | Balance | Erasure | Opened | Erased | Rejected
+OTHER_TOPIC = "the erasure is of another topic"
 
 
 class Incoming(NamedTuple):
@@ -55,17 +65,53 @@ def _decode(raw: RawRecord, decoder: Decoder, codec: Codec, max_scale: int) -> I
     return Incoming(content, Lane(raw.partition), Offset(raw.offset), at, raw)
 
 
+class SourceIds(NamedTuple):
+    """Kafka's ids of the topics that erasures refer to. None: unknown."""
+
+    transfers: UUID | None = None
+    balances: UUID | None = None
+
+
+def decode_lifecycle_records(
+    records: Sequence[RawRecord], ids: SourceIds, max_scale: int = MAX_SCALE
+) -> list[Incoming]:
+    """Decodes records of the lifecycle topic. Rejects erasures whose offsets are those of other topics."""
+
+    def decoder(raw: RawRecord, _: object, max_scale: int) -> Content:
+        content = decode_lifecycle(raw, max_scale)
+        if not isinstance(content, Erased):
+            return content
+        bounds = zip((content.transfers, content.balances), ids, strict=True)
+        is_other = any(id_ is not None and id_ != bound.topic_id for bound, id_ in bounds)
+        return Rejected(OTHER_TOPIC) if is_other else content
+
+    return [_decode(raw, decoder, JSON, max_scale) for raw in records]
+
+
+def without_other_bounds(records: Sequence[Incoming], transfers_id: UUID | None) -> list[Incoming]:
+    """Lets nulls that name a bound in another topic erase what is listed, as nulls without a bound do."""
+    return [
+        record._replace(content=record.content._replace(transfers=None))
+        if isinstance(record.content, Erasure)
+        and record.content.transfers is not None
+        and transfers_id not in (None, record.content.transfers.topic_id)
+        else record
+        for record in records
+    ]
+
+
 def decode_quarantined(
     raw: RawRecord, transfers_topic: str, balances_topic: str, codec: Codec, max_scale: int = MAX_SCALE
 ) -> Incoming:
     """Decodes a quarantined record as if it had just arrived.
 
-    A record without a value is rejected: an erasure would also remove what arrived after it.
+    A record without a value is rejected: an erasure would also remove what arrived after it. Records of the
+    lifecycle topic are not replayed: their order counts.
     """
 
     def decoder(raw: RawRecord, codec: Codec, max_scale: int) -> Content:
         if raw.topic not in (transfers_topic, balances_topic):
-            return Rejected("this topic is no longer read")
+            return Rejected("records of this topic are not replayed")
         if raw.value is None:
             return Rejected("no value")
         return (decode_transfer if raw.topic == transfers_topic else decode_balance)(raw, codec, max_scale)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -11,6 +10,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from livebalance.projector import metrics
 from livebalance.projector.fold.lane import FetchStatus, LaneSide, OwnedLane
+from livebalance.projector.kafka.lifecycle import LifecycleConsumer
+from livebalance.projector.kafka.partition_state import PartitionState
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.fetch import Fetched, fetch, fetch_evenly
@@ -32,23 +33,15 @@ _log = logs.get("consumer")
 Records = list[RawRecord]
 
 
-class PartitionState(NamedTuple):
-    """Offsets of a partition, as Kafka reports them."""
-
-    first: Offset
-    end: Offset  # the last stable offset: records of open transactions are after it
-    committed: Offset | None  # the group's offset
-    epoch: str  # in which the group's offset was committed; its metadata
-
-
 class LaneConsumer:
     """The projector's consumer. Its methods raise the errors of aiokafka, and TimeoutError."""
 
-    def __init__(self, settings: ProjectorSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ProjectorSettings, lifecycle: LifecycleConsumer | None = None) -> None:
+        self._settings, self.lifecycle = settings, lifecycle
         self._topics = settings.transfers_topic, settings.balances_topic
         self._assignment = RebalanceListener()
-        self.topic_watch = TopicWatch(settings.broker, self._topics)
+        watched = self._topics if lifecycle is None else (*self._topics, lifecycle.topic)
+        self.topic_watch = TopicWatch(settings.broker, watched)
         self._admin = AIOKafkaAdminClient(**settings.broker.options)
         self._consumer = AIOKafkaConsumer(
             **settings.broker.options,
@@ -77,11 +70,15 @@ class LaneConsumer:
         self._consumer.subscribe(self._topics, listener=self._assignment)
         await self._admin.start()
         await self.topic_watch.start()
+        if self.lifecycle is not None:
+            await self.lifecycle.start()
         await self._consumer.start()
 
     async def stop(self) -> None:
         """Leaves the group and disconnects."""
         await self._consumer.stop()
+        if self.lifecycle is not None:
+            await self.lifecycle.stop()
         await self.topic_watch.stop()
         await self._admin.close()
 

@@ -13,7 +13,8 @@ from livebalance.projector.fold.lane import (
     owned_lane,
     unreadable_reason,
 )
-from livebalance.projector.kafka.consumer import LaneConsumer, PartitionState
+from livebalance.projector.kafka.consumer import LaneConsumer
+from livebalance.projector.kafka.partition_state import PartitionState
 from livebalance.projector.postgres.epoch import change_epoch
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.settings import ProjectorSettings
@@ -38,14 +39,18 @@ async def claim_lanes(
     """
     number = consumer.assignment_number
     topics = settings.transfers_topic, settings.balances_topic
+    lifecycle = consumer.lifecycle
     assigned = [lane for lane in consumer.assigned() if lane < store.partitions]
     consumer.track_lag(assigned)
     identities = await consumer.topic_watch.read()
-    ids = TopicIds(*(identities[topic].id for topic in topics))
-    lanes = {id_: owned_lane(await store.claim_lane(id_, ids), *topics) for id_ in assigned}
+    names = topics if lifecycle is None else (*topics, lifecycle.topic)
+    ids = TopicIds(*(identities[topic].id for topic in names))
+    lanes = {id_: owned_lane(await store.claim_lane(id_, ids), *names) for id_ in assigned}
     await halt_changed_topics(lanes.values(), identities, store)
     states = await consumer.partition_states(lanes) if lanes else {}
     await _check_lost_commits(lanes, states, store)
+    if lifecycle is not None:
+        states |= await lifecycle.assign(lanes)
     await _halt_unreadable(lanes, states, store)
     if number != consumer.assignment_number:
         raise FencedError("the assignment changed during the claim")
@@ -79,10 +84,7 @@ async def halt_changed_topics(
 def _changed_topic_reason(
     lane: OwnedLane, identities: Mapping[str, TopicIdentity], built_from: int
 ) -> str | None:
-    reasons = (
-        changed_topic_reason(side, *identities[side.topic], built_from)
-        for side in (lane.transfers, lane.balances)
-    )
+    reasons = (changed_topic_reason(side, *identities[side.topic], built_from) for side in lane.sides)
     return next(filter(None, reasons), None)
 
 
@@ -127,7 +129,9 @@ async def _halt_unreadable(
     reasons: dict[Lane, str | None] = {}
     for lane in lanes.values():
         of_sides = (
-            unreadable_reason(side, state.first, state.end) for side, state in _side_states(lane, states)
+            unreadable_reason(side, state.first, state.end)
+            for side in lane.sides
+            if (state := states[TopicPartition(side.topic, lane.lane)])
         )
         reasons[lane.lane] = next(filter(None, of_sides), None)
     await _halt(lanes.values(), reasons, store)

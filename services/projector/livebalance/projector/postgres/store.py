@@ -1,7 +1,7 @@
 """The Postgres connection on which lanes are claimed and batches are written, each in a transaction."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
@@ -20,10 +20,11 @@ from livebalance.readmodel.rows import (
     ReplayRow,
     StoredBalance,
     TopicIds,
+    TransferRow,
 )
 from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
-from livebalance.wire.identity import AccountId, Lane
+from livebalance.wire.identity import AccountId, Lane, Offset
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 15.0
@@ -117,6 +118,10 @@ class Store:
     ) -> dict[projector_writes.TransferKey, ListedTransfer]:
         """Reads the transfers that are listed."""
         return await projector_writes.listed_transfers(await self.connection(), keys) if keys else {}
+
+    async def listed_since(self, since: Mapping[AccountId, Offset]) -> list[TransferRow]:
+        """Reads the listed transfers from an offset of each account on."""
+        return await projector_writes.listed_since(await self.connection(), since) if since else []
 
     async def records_to_replay(self, lanes: list[Lane]) -> list[ReplayRow]:
         """Reads the oldest quarantined records of these lanes that are marked for replay."""
