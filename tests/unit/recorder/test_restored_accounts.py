@@ -6,9 +6,10 @@ The restore and its file are the real ones. Only Kafka is replaced, by two lists
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -27,6 +28,7 @@ from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
 from livebalance.wire.kafka.codec import JSON
+from livebalance.wire.kafka.lifecycle import ERASURE, Bound, encode_erasure_header
 from livebalance.wire.kafka.raw_record import Erasure, decode_balance
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.kafka.source import SOURCE, SOURCE_OFFSET, Source, source_of
@@ -34,11 +36,22 @@ from livebalance.wire.money import Money
 from tests.unit.recorder.topic_logs import TopicLogs
 
 NAMES = [AccountId(name) for name in "abcd"]
-TRANSFERS, BALANCES, TOPIC_ID = "transfers", "account-balances", "topic-id"
+TRANSFERS, BALANCES, TOPIC_ID = "transfers", "account-balances", str(UUID(int=7))
 SETTINGS = RecorderSettings(value_format="json", duplicate_window_offsets=5)
 
+Erased = Mapping[AccountId, Offset]
 Step = tuple[str, AccountId]
-KINDS = ["record", "record", "record", "balance", "balance of a transfer", "erase", "crash", "lost commit"]
+KINDS = [
+    "record",
+    "record",
+    "record",
+    "balance",
+    "balance of a transfer",
+    "erase",
+    "erase more",
+    "crash",
+    "lost commit",
+]
 steps = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(NAMES)), max_size=20)
 
 
@@ -70,6 +83,9 @@ class World:
         self.count += 1
         if kind == "erase":
             self.logs.append(BALANCES, account.encode(), None)
+        elif kind == "erase more":  # also the next transfer, which may be under way
+            bound = encode_erasure_header(Bound(UUID(TOPIC_ID), Offset(self.transfers_end + 1)))
+            self.logs.append(BALANCES, account.encode(), None, ((ERASURE, bound),))
         elif kind.startswith("balance"):
             value = JSON.encode_balance(
                 Balance(account, "other", TransferId(f"b-{self.count}"), Money(self.count, 2), 1)
@@ -109,23 +125,23 @@ class World:
         self.source_check.end = self.transfers_end
         self.source_check.advance(source)
 
-    async def accounts(self) -> Changes:
+    async def accounts(self) -> tuple[Changes, Erased]:
         await self.restore.read_new_balances(self.written)
         await self.restore.load(NAMES)
         replay: Replay = self.restore._replay
-        return {name: replay._accounts.get(name) for name in NAMES}
+        return {name: replay._accounts.get(name) for name in NAMES}, self.ledger.erased
 
-    def restored_as_a_whole(self) -> Changes:
+    def restored_as_a_whole(self) -> tuple[Changes, Erased]:
         accounts: dict[AccountId, LedgerAccount] = {}
         ledger, check = Ledger(0, accounts=accounts), self.check()
         for record in self.logs.records[BALANCES]:
             balance = decode_balance(record, JSON)
             if isinstance(balance, Erasure):
-                ledger.remove(balance.account)
+                ledger.remove(balance.account, balance.transfers.before if balance.transfers else None)
             else:
                 assert isinstance(balance, Balance)
                 ledger.restore(balance, check.offset(source_of(record.headers)))
-        return {name: accounts.get(name) for name in NAMES}
+        return {name: accounts.get(name) for name in NAMES}, ledger.erased
 
 
 async def run(history: list[Step], choices: random.Random) -> None:

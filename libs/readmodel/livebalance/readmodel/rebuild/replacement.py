@@ -81,9 +81,7 @@ async def replace_quarantined(live: Connection, shadow: Connection, transfers_to
 
 
 # What was compared with Kafka was the projection before: it is compared again.
-_FORGET_COMPARISONS = (
-    "delete from reconciliation; delete from reconciliation_lane; delete from half_applied_account"
-)
+_FORGET_COMPARISONS = "delete from reconciliation; delete from reconciliation_lane"
 _RECORD = "insert into intervention (what, was, became, why) values ('epoch', $1, $2, $3)"
 
 
