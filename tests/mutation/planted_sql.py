@@ -6,13 +6,13 @@ from livebalance.readmodel import (
     erasures,
     gateway_reads,
     lane_totals,
-    operator_actions,
     projector_writes,
     quarantine,
     recorder_writes,
     revocations,
     statements,
 )
+from livebalance.readmodel.operator import projection_actions
 from tests.mutation.planted import Planted, attribute, sql
 from tests.servers.database import Database
 
@@ -290,14 +290,14 @@ PREDICATES = (
     Planted(
         "a record is skipped at the offset at which it was read",
         f"{_SINGLE}test_record_is_skipped_only_at_the_offsets_that_were_read",
-        sql(operator_actions, "_SKIP", " and transfers_next = $4", " and $4::int8 >= 0"),
+        sql(projection_actions, "_SKIP", " and transfers_next = $4", " and $4::int8 >= 0"),
         "^AssertionError: assert not True",
     ),
     Planted(
         "only a halted lane skips a record",
         f"{_SINGLE}test_record_is_skipped_only_at_the_offsets_that_were_read",
         sql(
-            operator_actions,
+            projection_actions,
             "_SKIP",
             " and halted_why is not null returning halted_why",
             " returning coalesce(halted_why, '')",

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel import projector_writes
-from livebalance.readmodel.operator_actions import bump_epoch
+from livebalance.readmodel.operator.projection_actions import bump_epoch
 from livebalance.readmodel.rows import ServerIdentity, lanes_from_start
 from livebalance.wire.identity import Epoch
 from tests.integration.cli.command_line import CommandResult, run_command

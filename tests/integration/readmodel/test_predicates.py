@@ -6,9 +6,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from livebalance.readmodel import gateway_reads, operator_actions, quarantine, recorder_writes, revocations
+from livebalance.readmodel import gateway_reads, quarantine, recorder_writes, revocations
 from livebalance.readmodel.gateway_reads import AccountQuery
-from livebalance.readmodel.operator_actions import LaneOffsets
+from livebalance.readmodel.operator import projection_actions
+from livebalance.readmodel.operator.projection_actions import LaneOffsets
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rows import QuarantineRow, ReplayOutcome
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, Revision
@@ -118,7 +119,7 @@ async def test_record_is_skipped_only_at_the_offsets_that_were_read(owner: Conne
 
     async def skip(transfers: int, balances: int = 6) -> bool:
         was = LaneOffsets(Offset(transfers), Offset(balances))
-        return await operator_actions.skip_record(owner, record, was, becomes, "a test")
+        return await projection_actions.skip_record(owner, record, was, becomes, "a test")
 
     assert not await skip(5)  # the lane is not halted
     await owner.execute("update lane set halted_why = 'bad' where lane = 0")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from livebalance.recorder import replay, restore
+from livebalance.recorder import restore, saved_ledger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import read_range
@@ -62,7 +62,7 @@ def saving(
     kafka: str, topics: Topics, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RecorderSettings:
     """Settings of a recorder that saves its accounts all the time."""
-    monkeypatch.setattr(replay, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(saved_ledger, "_SAVE_SECONDS", 0.0)
     return settings(kafka, topics, database, accounts_directory=tmp_path / "accounts")
 
 
@@ -94,14 +94,14 @@ async def save_after(recorder_settings: RecorderSettings, is_done: Callable[[], 
     """Runs a recorder until a condition is true and its accounts are saved."""
     saved = asyncio.Event()
     with pytest.MonkeyPatch.context() as patch:
-        save = replay.Replay.save
+        save = saved_ledger.SavedLedger.save
 
-        async def watched_save(self: replay.Replay) -> None:
+        async def watched_save(self: saved_ledger.SavedLedger) -> None:
             await save(self)
             await self.saved()
             saved.set()
 
-        patch.setattr(replay.Replay, "save", watched_save)
+        patch.setattr(saved_ledger.SavedLedger, "save", watched_save)
         async with running_recorder(recorder_settings):
             await wait_until(is_done)
             for _ in range(2 * 3):  # partitions: each saves at least once more

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from livebalance.recorder import replay as replay_module
 from livebalance.recorder import restore as restore_module
+from livebalance.recorder import saved_ledger as saved_ledger_module
 from livebalance.recorder.account_file import AccountFile
 from livebalance.recorder.accounts import Changes
 from livebalance.recorder.checkpoint import AccountsCheckpoint, AccountStorage, Log
 from livebalance.recorder.halt import SourceCheck
 from livebalance.recorder.ledger import Ledger, LedgerAccount
-from livebalance.recorder.replay import Replay
 from livebalance.recorder.restore import Restore
+from livebalance.recorder.saved_ledger import SavedLedger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
@@ -128,8 +128,8 @@ class World:
     async def accounts(self) -> tuple[Changes, Erased]:
         await self.restore.read_new_balances(self.written)
         await self.restore.load(NAMES)
-        replay: Replay = self.restore._replay
-        return {name: replay._accounts.get(name) for name in NAMES}, self.ledger.erased
+        saved: SavedLedger = self.restore._saved_ledger
+        return {name: saved._accounts.get(name) for name in NAMES}, self.ledger.erased
 
     def restored_as_a_whole(self) -> tuple[Changes, Erased]:
         accounts: dict[AccountId, LedgerAccount] = {}
@@ -150,8 +150,8 @@ async def run(history: list[Step], choices: random.Random) -> None:
         patch.setattr(restore_module, "read_range", world.logs.read_range)
         patch.setattr(restore_module, "PartitionReader", world.logs.reader)
         patch.setattr(SourceCheck, "check_record", lambda *_: None)  # the fingerprints are made up
-        patch.setattr(Replay, "is_save_due", property(lambda _: choices.random() < 0.5))
-        patch.setattr(replay_module, "_ACCOUNTS", 1)
+        patch.setattr(SavedLedger, "is_save_due", property(lambda _: choices.random() < 0.5))
+        patch.setattr(saved_ledger_module, "_ACCOUNTS", 1)
         await world.claim()
         try:
             for step in history:

@@ -10,7 +10,7 @@ from livebalance.recorder.account_file import AccountFile
 from livebalance.recorder.checkpoint import AccountStorage, Log
 from livebalance.recorder.halt import SourceCheck
 from livebalance.recorder.ledger import Ledger
-from livebalance.recorder.replay import Replay
+from livebalance.recorder.saved_ledger import SavedLedger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.reader import OnRecord, PartitionReader, Prepare, read_range
@@ -52,21 +52,21 @@ class Restore:
         self._transfers = TopicPartition(settings.transfers_topic, partition)
         self._balances = TopicPartition(settings.balances_topic, partition)
         file = AccountFile(storage.directory, f"{settings.balances_topic}-{partition}")
-        self._replay = Replay(file, values, check, storage.max_age_seconds)
+        self._saved_ledger = SavedLedger(file, values, check, storage.max_age_seconds)
         self._reader = PartitionReader(
-            settings.broker, self._balances, self._replay.prepare, settings.kafka_timeout_seconds
+            settings.broker, self._balances, self._saved_ledger.prepare, settings.kafka_timeout_seconds
         )
         self._end = 0  # of the balances, when the restore began
 
     @property
     def progress(self) -> str:
         """How far the balances are read."""
-        return f"offset {self._replay.next_offset} of {self._end}"
+        return f"offset {self._saved_ledger.next_offset} of {self._end}"
 
     @property
     def is_save_due(self) -> bool:
         """Whether the accounts were not saved for some seconds."""
-        return self._replay.is_save_due
+        return self._saved_ledger.is_save_due
 
     async def ledger(
         self, next_offset: Offset, rejected: Collection[Offset], origin: str, log: Log, *, rebuild: bool
@@ -89,23 +89,23 @@ class Restore:
             sqlite3.DatabaseError: The account file is damaged, or cannot be written.
         """
         self._end = log.end_of_balances
-        await self._replay.open(origin, log, rebuild=rebuild)
+        await self._saved_ledger.open(origin, log, rebuild=rebuild)
         window = self._settings.duplicate_window_offsets
-        self._replay.create_ledger(window, rejected, self._settings.max_scale)
-        checkpoint = self._replay.next_offset
+        self._saved_ledger.create_ledger(window, rejected, self._settings.max_scale)
+        checkpoint = self._saved_ledger.next_offset
         await self._read_balances()
         _log.info(
             "balances restored",
             partition=self._balances.partition,
             checkpoint=checkpoint,
-            records=self._replay.records,
+            records=self._saved_ledger.records,
         )
         await self._read_transfers(next_offset, window, rejected)
-        await self._reader.start(self._replay.next_offset)
-        return self._replay.ledger
+        await self._reader.start(self._saved_ledger.next_offset)
+        return self._saved_ledger.ledger
 
     async def _read_transfers(self, next_offset: Offset, window: int, rejected: Container[int]) -> None:
-        ledger = self._replay.ledger
+        ledger = self._saved_ledger.ledger
 
         def remember_id(record: RawRecord) -> None:
             try:
@@ -124,7 +124,7 @@ class Restore:
 
     async def load(self, accounts: Iterable[AccountId]) -> None:
         """Loads accounts into memory. The ledger is asked only for accounts that are loaded."""
-        await self._replay.load(accounts)
+        await self._saved_ledger.load(accounts)
 
     async def read_all_balances(self) -> None:
         """Restores the balances since the last call, and waits for open transactions (decision 7).
@@ -137,20 +137,20 @@ class Restore:
             TimeoutError: Kafka makes no progress, or a transaction does not end in time.
         """
         await self._read_balances()
-        self._reader.seek(self._replay.next_offset)
+        self._reader.seek(self._saved_ledger.next_offset)
 
     async def _read_balances(self) -> None:
-        replay, now = self._replay, time.time()
+        saved, now = self._saved_ledger, time.time()
         try:
             reached = await self._read(
-                self._balances, replay.apply, replay.next_offset, lost=self._lost, prepare=replay.prepare
+                self._balances, saved.apply, saved.next_offset, lost=self._lost, prepare=saved.prepare
             )
-            replay.complete(reached, now)
+            saved.complete(reached, now)
         except sqlite3.DatabaseError:
             raise
         except Exception:
-            await replay.save()
-            await replay.saved()
+            await saved.save()
+            await saved.saved()
             raise
 
     async def read_new_balances(self, written: int) -> None:
@@ -173,19 +173,19 @@ class Restore:
         def on_record(record: RawRecord) -> None:
             if record.key in changed or not self._is_own(record):
                 changed.add(record.key)
-                self._replay.apply(record)
+                self._saved_ledger.apply(record)
 
-        if self._replay.is_too_old:
+        if self._saved_ledger.is_too_old:
             raise TimeoutError("the balances were not read for hours")
         now = time.time()
-        self._replay.complete(await self._reader.read(on_record, written, self._lost), now)
-        if self._replay.is_save_due:
-            await self._replay.save()
+        self._saved_ledger.complete(await self._reader.read(on_record, written, self._lost), now)
+        if self._saved_ledger.is_save_due:
+            await self._saved_ledger.save()
 
     async def stop(self) -> None:
         """Closes the account file, and disconnects the reader."""
         try:
-            await self._replay.close()
+            await self._saved_ledger.close()
         finally:
             await self._reader.stop()
 

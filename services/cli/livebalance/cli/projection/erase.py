@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.cli.projection.database import operator_connection
-from livebalance.readmodel.operator_actions import account_lane, record_erasure
+from livebalance.readmodel.operator.projection_actions import account_lane, record_erasure
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.producer import create_producer, stop_producer
 from livebalance.runtime.kafka.topic_identity import read_topic_identities

@@ -14,8 +14,8 @@ from livebalance.cli.errors import UserError
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection import recorder, skipping
 from livebalance.cli.projection.database import operator_connection
-from livebalance.readmodel import operator_actions
-from livebalance.readmodel.operator_actions import ContinuedLane, LaneOffsets
+from livebalance.readmodel.operator import projection_actions
+from livebalance.readmodel.operator.projection_actions import ContinuedLane, LaneOffsets
 from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.wire.identity import Lane, Offset
 
@@ -111,7 +111,7 @@ async def _continue(number: Lane, from_first: bool, reason: str) -> ContinuedLan
     """Raises UserError."""
     start = await _first_offsets(number) if from_first else None
     async with operator_connection(_FAILURE) as connection:
-        continued = await operator_actions.continue_lane(connection, number, start, reason)
+        continued = await projection_actions.continue_lane(connection, number, start, reason)
     if continued is None:
         raise UserError(f"{_FAILURE}: lane {number} is not halted, or does not exist")
     return continued

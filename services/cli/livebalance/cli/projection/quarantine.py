@@ -10,13 +10,13 @@ from livebalance.cli.errors import UserError
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import operator_connection
 from livebalance.cli.projection.recorder import send_again
+from livebalance.readmodel.operator.recorder_actions import rejected_transfers
 from livebalance.readmodel.quarantine import (
     QuarantinedRecord,
     QuarantineFilter,
     list_quarantined,
     request_replay,
 )
-from livebalance.readmodel.recorder_actions import rejected_transfers
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import format_rfc3339
 

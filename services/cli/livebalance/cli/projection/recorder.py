@@ -9,8 +9,8 @@ from aiokafka.errors import KafkaError
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.cli.projection.database import operator_connection
-from livebalance.readmodel import recorder_actions
-from livebalance.readmodel.recorder_actions import RejectedTransfer
+from livebalance.readmodel.operator import recorder_actions
+from livebalance.readmodel.operator.recorder_actions import RejectedTransfer
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
 from livebalance.wire.identity import Lane, Offset

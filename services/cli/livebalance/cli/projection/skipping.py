@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.cli.projection.database import operator_connection
-from livebalance.readmodel import operator_actions, recorder_actions
+from livebalance.readmodel.operator import projection_actions, recorder_actions
 from livebalance.readmodel.rows import QuarantineRow, quarantine_row
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.reader import read_next
@@ -29,7 +29,7 @@ async def skip_record(number: Lane, topic: str, why: str) -> QuarantineRow:
     if topic not in fields:
         raise UserError(f"{_FAILURE}: the topics are {', '.join(fields)}")
     async with operator_connection(_FAILURE) as connection:
-        offsets = await operator_actions.halted_offsets(connection, number)
+        offsets = await projection_actions.halted_offsets(connection, number)
     if offsets is None:
         raise UserError(f"{_FAILURE}: lane {number} is not halted, or does not exist")
     offset: Offset = getattr(offsets, fields[topic])
@@ -37,7 +37,7 @@ async def skip_record(number: Lane, topic: str, why: str) -> QuarantineRow:
     moved: Any = {fields[topic]: Offset(row.source_offset + 1)}
     becomes = offsets._replace(**moved)
     async with operator_connection(_FAILURE) as connection:
-        if not await operator_actions.skip_record(connection, row, offsets, becomes, why):
+        if not await projection_actions.skip_record(connection, row, offsets, becomes, why):
             raise UserError(f"{_FAILURE}: lane {number} is no longer halted at the same offsets")
     return row
 

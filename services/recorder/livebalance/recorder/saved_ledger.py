@@ -22,7 +22,7 @@ _LATE_SECONDS = 60.0  # longer than between two reads, even if erasures are kept
 _log = logs.get("recorder")
 
 
-class Replay:
+class SavedLedger:
     """The ledger of a partition as of `next_offset` of the balances, whose accounts are in a file.
 
     Args:

@@ -1,0 +1,1 @@
+"""Statements of operators: what they change by hand, each recorded in the table `intervention`."""
