@@ -158,11 +158,15 @@ async def test_other_partitions_are_recorded_while_a_partition_is_restored(
                 return len(records) == 2
 
             await wait_until(is_recorded)
-            assert "partition 0 is being restored: offset 0 of 0" in await readiness(port)
+            await wait_until(partial(is_restoring, port, "partition 0 is being restored: offset 0 of 0"))
             await opener.commit_transaction()
             await wait_until(partial(is_ok, port))
     finally:
         await opener.stop()
+
+
+async def is_restoring(port: int, progress: str) -> bool:
+    return progress in await readiness(port)
 
 
 async def is_ok(port: int) -> bool:

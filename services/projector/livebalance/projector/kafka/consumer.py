@@ -64,6 +64,7 @@ class LaneConsumer:
         self._has_backlog = False  # the last fetch may have left records in the client
         self._end_offsets: dict[TopicPartition, Offset] = {}  # as the broker last reported them
         self._read_until = settings.end_offsets()
+        self._ended = set[TopicPartition]()  # whose records that follow are not read
 
     async def start(self) -> None:
         """Connects and joins the consumer group."""
@@ -195,6 +196,7 @@ class LaneConsumer:
             if records and records[-1].offset >= end:
                 fetched[partition] = [record for record in records if record.offset < end]
                 self._consumer.pause(partition)
+                self._ended.add(partition)
 
     async def fetch_statuses(self, lane: Lane) -> tuple[FetchStatus, FetchStatus]:
         """Returns the state of both sides at the last fetch, without asking the broker."""
@@ -217,7 +219,7 @@ class LaneConsumer:
     def partition_progress(self, lanes: Iterable[OwnedLane]) -> dict[TopicPartition, PartitionProgress]:
         """Returns, for each assigned partition of `lanes`, the last answer's time and the applied offset."""
         assigned = self._assignment.partitions & self._consumer.assignment()
-        fetching = assigned - self._consumer.paused()
+        fetching = assigned - self._ended
         return {
             partition: PartitionProgress(self._consumer.last_poll_timestamp(partition), side.next)
             for lane in lanes
