@@ -167,7 +167,8 @@ def do_nothing(*_: Any) -> bool:
 CURRENT = "screen.position == Position(self.projection.epoch, history.revision)"
 CHAINED = "frames must chain"
 NAMED_GAP = "self.position == Position(Epoch(frame.epoch), frame.gap.from_)"
-ERASED = "frame.gap.from_ >= erased_revision"
+# A client that shows erased transfers is told of a gap instead.
+ERASED = ("frame.gap.from_ >= erased_revision", "frame.gap.to == frame.revision >")
 RATE = "self.now >= client.written_at + client.interval"
 BOUND = "outbox.size <= CLIENT_QUEUE_BYTES"
 RIGHTS = "a frame of a revoked account was written"
@@ -235,7 +236,7 @@ MUTANTS: dict[str, tuple[object, str, object, type[Lossless], str | tuple[str, .
         "_reason",
         keep_what_was_erased,
         LosingCommits,
-        (CURRENT, ERASED),
+        (CURRENT, *ERASED),
     ),
     "an audit behind its question is a gap": (
         Channel,

@@ -23,6 +23,7 @@ from livebalance.recorder.restore import Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.recorder.store import Store
 from livebalance.runtime import logs
+from livebalance.runtime.kafka.connection import start_client
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
 from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.runtime.process import failpoints
@@ -111,7 +112,7 @@ class Partition:
             UnreadableRecordError: A record that the ledger is restored from is damaged.
         """
         async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-            await self._producer.start()
+            await start_client(self._producer)
             offsets = await read_offsets()
         self.next_offset, self.end_offset = Offset(offsets.next), Offset(offsets.end)
         lane = await self._store.read_lane(self._partition, identity)

@@ -1,11 +1,14 @@
 """How to connect to Kafka: brokers, TLS and SASL."""
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from livebalance.runtime.kafka import raw_records  # noqa: F401 - consumers return RawRecords from here on
+
+_START_SECONDS = 1.0
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -38,6 +41,29 @@ class Broker(NamedTuple):
             "sasl_plain_username": self.login.user,
             "sasl_plain_password": self.login.password,
         }
+
+
+class Startable(Protocol):
+    """A client of aiokafka."""
+
+    async def start(self) -> None:
+        """Connects."""
+
+
+async def start_client(client: Startable) -> None:
+    """Starts a client. The caller stops it, also after an error.
+
+    A start that is cancelled would leave a connection open, because aiokafka does not know the connection
+    yet. So a cancelled caller waits for the start to end, at most a second.
+    """
+    starting = asyncio.ensure_future(client.start())
+    starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=_START_SECONDS)
+        starting.cancel()
+        raise
 
 
 def tls_context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:

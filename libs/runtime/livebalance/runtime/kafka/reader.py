@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.connection import Broker, start_client
 from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.wire.identity import Offset
 from livebalance.wire.kafka.raw_record import RawRecord
@@ -56,7 +56,7 @@ async def read_range(
     )
     try:
         async with asyncio.timeout(timeout_seconds):
-            await consumer.start()
+            await start_client(consumer)
             consumer.assign([partition])
             first = (await consumer.beginning_offsets([partition]))[partition]
             consumer.seek(partition, max(start, first))
@@ -136,7 +136,7 @@ async def read_next(
     )
     async with asyncio.timeout(timeout_seconds):
         try:
-            await consumer.start()
+            await start_client(consumer)
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
             consumer.seek(partition, offset)
@@ -171,7 +171,7 @@ class PartitionReader:
     async def start(self, offset: int) -> None:
         """Connects, and begins at `offset`. Raises TimeoutError or KafkaError if Kafka is unavailable."""
         async with asyncio.timeout(self._timeout_seconds):
-            await self._consumer.start()
+            await start_client(self._consumer)
         self._consumer.assign([self._partition])
         self._consumer.seek(self._partition, offset)
 

@@ -223,7 +223,9 @@ class Subscribers:
     def _send_all(self, subscription: Subscription, frames: list[Frame]) -> None:
         subscription.unanswered = False
         for frame in frames:
-            if not self._send(subscription, frame):
+            if (
+                not self._send(subscription, frame) or frame.is_last
+            ):  # an account may be erased twice meanwhile
                 break
 
     def _move(self, subscription: Subscription, position: Position, more: bool = False) -> None:

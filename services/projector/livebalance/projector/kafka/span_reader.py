@@ -4,7 +4,7 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from livebalance.runtime.kafka.connection import Broker
+from livebalance.runtime.kafka.connection import Broker, start_client
 from livebalance.wire.identity import Offset
 from livebalance.wire.kafka.raw_record import RawRecord
 
@@ -31,7 +31,7 @@ class SpanReader:
         """Connects."""
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                await self._consumer.start()
+                await start_client(self._consumer)
         except BaseException:
             await self._consumer.stop()
             raise
