@@ -145,6 +145,7 @@ class Hub:
             lane = finding.lanes.get(channel.lane) if channel.lane is not None else None
             stored = Position(finding.epoch, finding.revisions.get(account, position.revision))
             channel.on_audit(position, StoredPosition(stored, lane.as_of if lane else oldest, now))
+            subscribers.check_ahead(stored)
             self._watch_channel(subscribers)
 
     def _watch_channel(self, subscribers: Subscribers) -> None:

@@ -241,6 +241,17 @@ class Subscribers:
         else:
             self._set_state(subscription, CatchUp.AHEAD)
 
+    def check_ahead(self, stored: Position) -> None:
+        """Reads again for subscriptions that are ahead of Postgres. It may have lost what they were answered.
+
+        If it has not, because an audit is older than their answer, the read changes nothing.
+        """
+        for subscription in list(self._ahead):
+            position = subscription.position
+            assert position is not None
+            if position.epoch == stored.epoch and position.revision > stored.revision:
+                self._set_state(subscription, CatchUp.BEHIND)
+
     # --- deltas
 
     def on_delta(self, delta: Delta) -> None:
