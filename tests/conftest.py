@@ -217,6 +217,7 @@ def environment(
         "LIVEBALANCE_KAFKA": kafka,
         "LIVEBALANCE_TRANSFERS_TOPIC": topics.transfers,
         "LIVEBALANCE_BALANCES_TOPIC": topics.balances,
+        "LIVEBALANCE_LIFECYCLE_TOPIC": topics.lifecycle,
         "LIVEBALANCE_POSTGRES_OWNER": database.url("owner"),
         "LIVEBALANCE_REDIS": redis_url,
         "LIVEBALANCE_CHANNEL_PREFIX": channel_prefix,
