@@ -16,6 +16,7 @@ ROW_GROUP = 100_000  # rows; a reader can skip a row group as a whole
 # 20 digits before the point and 18 after it: every amount (int64 at any scale) fits, and nearly every sum.
 _AMOUNT = pa.decimal128(38, 18)
 _TYPES = {
+    "bool": pa.bool_(),
     "text": pa.string(),
     "int4": pa.int32(),
     "int8": pa.int64(),
