@@ -110,8 +110,9 @@ async def test_recorder_waits_for_an_opening_that_is_not_committed(
         await read_all_balances(restore)
 
     async with open_transaction(kafka, topics) as opener, running_recorder(settings(kafka, topics, database)):
-        await send_transfers(kafka, topics, [transfer("t-0", "z", 1)])
-        await wait_until(lambda: has(kafka, topics, 2))
+        for partition in range(topics.partitions):  # whose restores would wait for the transaction
+            await send_transfers(kafka, topics, [transfer("t-0", f"z-{partition}", 1)], partition)
+        await wait_until(lambda: has(kafka, topics, 2 * topics.partitions))
         await opener.begin_transaction()
         await (await opener.send(topics.balances, avro.encode_balance(opening, BALANCE_ID), b"a"))
         monkeypatch.setattr(Restore, "read_all_balances", watched_read)
