@@ -92,8 +92,14 @@ async def test_balances_are_equal_in_all_formats(
     assert {name: str(table.schema.field(name).type) for name in kinds} == kinds
     for text, row, typed in zip(csv_rows(as_csv), as_json, table.to_pylist(), strict=True):
         assert list(text) == list(row) == list(typed)
-        assert text == {name: "" if value is None else str(value) for name, value in row.items()}
+        assert text == {name: as_csv_text(value) for name, value in row.items()}
         assert typed == {name: as_parquet(table.schema.field(name), value) for name, value in row.items()}
+
+
+def as_csv_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
 
 
 def csv_rows(result: CommandResult) -> list[dict[str, str]]:

@@ -18,7 +18,13 @@ OpenWriter: TypeAlias = Callable[[BinaryIO, Sequence[Column]], AbstractContextMa
 @contextmanager
 def csv_writer(file: BinaryIO, columns: Sequence[Column]) -> Iterator[WriteRows]:
     """Writes CSV (RFC 4180) in UTF-8, with a header. Null and an empty text are both empty."""
-    times = _time_columns(columns)
+    times, flags = _columns_of("timestamptz", columns), _columns_of("bool", columns)
+
+    def text_row(row: Row) -> list[object]:
+        values = _with_text_times(row, times)
+        for index in flags:
+            values[index] = str(values[index]).lower()
+        return values
 
     def write(rows: Sequence[Sequence[object]]) -> None:
         text = io.StringIO()
@@ -26,13 +32,13 @@ def csv_writer(file: BinaryIO, columns: Sequence[Column]) -> Iterator[WriteRows]
         file.write(text.getvalue().encode())
 
     write([[column.name for column in columns]])
-    yield lambda rows: write([_with_text_times(row, times) for row in rows])
+    yield lambda rows: write([text_row(row) for row in rows])
 
 
 @contextmanager
 def ndjson_writer(file: BinaryIO, columns: Sequence[Column]) -> Iterator[WriteRows]:
     """Writes NDJSON in UTF-8. Amounts are strings, other numbers are integers, null is null."""
-    times, names = _time_columns(columns), [column.name for column in columns]
+    times, names = _columns_of("timestamptz", columns), [column.name for column in columns]
 
     def line(row: Row) -> str:
         values = dict(zip(names, _with_text_times(row, times), strict=True))
@@ -45,8 +51,8 @@ def _write_text(file: BinaryIO, text: str) -> None:
     file.write(text.encode())
 
 
-def _time_columns(columns: Sequence[Column]) -> list[int]:
-    return [index for index, column in enumerate(columns) if column.kind == "timestamptz"]
+def _columns_of(kind: str, columns: Sequence[Column]) -> list[int]:
+    return [index for index, column in enumerate(columns) if column.kind == kind]
 
 
 def _with_text_times(row: Row, times: Sequence[int]) -> list[object]:
