@@ -34,9 +34,9 @@ from tests.simulation.world.servers.tables import (
     balance_view,
     moved_lane,
     new_lane,
-    stored_balance,
     transfer_view,
 )
+from tests.unit.projector.memory_store import stored_balance
 
 # So few transfers that a snapshot in place of deltas leaves transfers out.
 LIMITS = ReadLimits(max_revisions=12, page_transfers=2, snapshot_transfers=3)

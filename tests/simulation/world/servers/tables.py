@@ -13,11 +13,9 @@ from livebalance.readmodel.rows import (
     LaneRow,
     QuarantineRow,
     SourceIdentity,
-    StoredBalance,
     TransferRow,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
-from livebalance.wire.money import Money, parse_money
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import BalanceView, TransferView, format_source
 from tests.simulation.reads import StoredProjection
@@ -83,37 +81,6 @@ def moved_lane(lane: StoredLane, move: LaneMove) -> StoredLane:
             halted_why=move.halted_why,
         ),
         as_of=as_of,
-    )
-
-
-def _money(text: str | None) -> Money | None:
-    return None if text is None else parse_money(text)
-
-
-def stored_balance(row: BalanceRow) -> StoredBalance:
-    return StoredBalance(
-        row.account,
-        row.revision,
-        row.lane,
-        _money(row.balance),
-        row.version,
-        row.transfer_id,
-        row.client_id,
-        _money(row.opening),
-        parse_money(row.posted_total),
-        row.transfer_count,
-        _money(row.half_applied),
-        row.unverified_since,
-        row.disputed_since,
-        row.disputed_why,
-        row.transfers_offset,
-        row.balances_offset,
-        row.recorded_at,
-        row.opening_known,
-        row.erased_transfers_before,
-        row.erased_balances_before,
-        row.half_applied_since,
-        row.erased_offset,
     )
 
 

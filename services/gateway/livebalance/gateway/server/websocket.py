@@ -8,7 +8,7 @@ import asyncio
 import time
 from http import HTTPStatus
 from secrets import token_urlsafe
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
@@ -22,6 +22,7 @@ from livebalance.gateway.server import handshake
 from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.refusal import Refusal
+from livebalance.gateway.server.relay_interface import RelayInterface
 from livebalance.gateway.server.tcp import (
     ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
@@ -42,34 +43,6 @@ CONTROL_FRAME_RATE, CONTROL_FRAME_BURST = 2.0, 20  # pings and pongs of a client
 
 _log = logs.get("websocket")
 _EXPECTED_ENDS = frozenset({"client", "lost", "drain", "age", "stopping"})  # logged at level DEBUG
-
-
-class RelayInterface(Protocol):
-    """The methods of `Relay` that a connection calls."""
-
-    def admit(self, address: Address) -> Refusal | None:
-        """Counts a new connection of this address until `release`, or returns why it is rejected."""
-
-    def release(self, address: Address) -> None:
-        """Ends the count of an admitted connection."""
-
-    def connect(self, name: str, address: Address, connection: Any) -> Session:
-        """Returns the session of an admitted connection. `connection` gets its frames."""
-
-    def authenticate(self, session: Session, token: str) -> None:
-        """Checks the token that came with the request."""
-
-    def disconnect(self, session: Session) -> None:
-        """Ends the session."""
-
-    def handle_message(self, session: Session, text: bytes) -> None:
-        """Handles a message. Its effects are performed by `perform`."""
-
-    def perform(self) -> None:
-        """Performs the effects of the messages handled so far."""
-
-    def set_writable(self, session: Session, writable: bool) -> None:
-        """Says whether the transport accepts more bytes."""
 
 
 class WebSocketConnection(asyncio.Protocol):

@@ -1,0 +1,35 @@
+"""What a connection calls: the interface of `Relay`, which the server does not import."""
+
+from typing import Any, Protocol
+
+from livebalance.gateway.limits.client_address import Address
+from livebalance.gateway.live.session import Session
+from livebalance.gateway.server.refusal import Refusal
+
+
+class RelayInterface(Protocol):
+    """The methods of `Relay` that a connection calls."""
+
+    def admit(self, address: Address) -> Refusal | None:
+        """Counts a new connection of this address until `release`, or returns why it is rejected."""
+
+    def release(self, address: Address) -> None:
+        """Ends the count of an admitted connection."""
+
+    def connect(self, name: str, address: Address, connection: Any) -> Session:
+        """Returns the session of an admitted connection. `connection` gets its frames."""
+
+    def authenticate(self, session: Session, token: str) -> None:
+        """Checks the token that came with the request."""
+
+    def disconnect(self, session: Session) -> None:
+        """Ends the session."""
+
+    def handle_message(self, session: Session, text: bytes) -> None:
+        """Handles a message. Its effects are performed by `perform`."""
+
+    def perform(self) -> None:
+        """Performs the effects of the messages handled so far."""
+
+    def set_writable(self, session: Session, writable: bool) -> None:
+        """Says whether the transport accepts more bytes."""
