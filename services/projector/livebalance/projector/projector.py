@@ -96,8 +96,11 @@ class Projector:
             StartupError: the topics' partition count differs from the projection's.
             Exception: any other error that is a bug.
         """
-        background = contextlib.aclosing(self._upkeep), contextlib.aclosing(self._reconciliation)
-        async with self._stall_detector.watch(), background[0], background[1]:
+        async with (
+            self._stall_detector.watch(),
+            contextlib.aclosing(self._upkeep),
+            contextlib.aclosing(self._reconciliation),
+        ):
             while not stopping.is_set():
                 try:
                     await self._run_iteration()
