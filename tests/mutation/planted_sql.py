@@ -122,6 +122,18 @@ PREDICATES = (
         r"^AssertionError: assert \[\('a', 't'\), \('a', 'u'\)\] == \[\('a', 'u'\)\]",
     ),
     Planted(
+        "transfers of a former topic do not survive an erasure",
+        "tests/integration/projector/test_lane_continue.py"
+        "::test_erasure_after_a_move_erases_the_transfers_of_the_former_topic",
+        sql(
+            projector_writes,
+            "_LISTED_SINCE",
+            "greatest(b.erased_revision, b.moved_revision)",
+            "b.erased_revision",
+        ),
+        r"^AssertionError: assert \[.*\] == \[\(0,\)\]",
+    ),
+    Planted(
         "an epoch is changed once",
         f"{_WRITES}test_epoch_is_changed_by_a_single_process",
         sql(
