@@ -82,6 +82,8 @@ class Socket:
             wake()
 
     def send_to_client(self, frames: Iterable[bytes]) -> None:
+        if self.close_code is not None:
+            return  # a connection that was lost delivers nothing that follows
         for frame in frames:
             if self.loses_next and frame.startswith(b'{"type":"delta"'):
                 self.loses_next = False
