@@ -7,8 +7,8 @@ from livebalance.projector.fold.erasures import overtaken_erasures
 from livebalance.projector.fold.fold import account_ids, batch_rows, fold, transfer_keys
 from livebalance.projector.fold.lane import FetchStatus, LaneStep, lifecycle_step, owned_lane, step
 from livebalance.wire.identity import AccountId, Lane, Offset
-from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.kafka.lifecycle import ERASURE, Bound, Erased, encode_erasure_header, encode_lifecycle
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.convergence import RECREATED
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import (
