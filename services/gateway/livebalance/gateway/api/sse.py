@@ -199,11 +199,12 @@ class EventStream(StreamingResponse):
         if session is None:
             return 0
         self._close_if_incomplete(session)
-        if not self._writable:
-            return 0
-        events = self._encoder.encode(session.outbox.pop(now))
-        self._write(events)
-        return len(events)
+        sent = 0
+        while self._writable and (frames := session.outbox.pop(now)):
+            events = self._encoder.encode(frames)
+            self._write(events)
+            sent += len(events)
+        return sent
 
     def _close_if_incomplete(self, session: Session) -> None:
         """Closes a stream that lacks an account, or has none left: its client cannot subscribe again."""
