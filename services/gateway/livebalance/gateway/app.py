@@ -139,10 +139,17 @@ class GatewayServer(uvicorn.Server):
         """Called by uvicorn while it serves. Captures no signals."""
         yield
 
-    def abort_connections(self) -> None:
-        """Aborts the remaining connections. The event loop does not close while a transport is open."""
+    def stop_accepting(self) -> None:
+        """Closes the port and the connections without a client: a balancer then uses another gateway."""
         for listener in self.servers if self.started else ():
             listener.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.end_keep_alive()
+
+    def abort_connections(self) -> None:
+        """Aborts the remaining connections. The event loop does not close while a transport is open."""
+        self.stop_accepting()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
@@ -211,7 +218,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
                 server_task = group.create_task(server.serve())
                 await stopping.wait()
                 _log.info("drain started")
-                await relay.drain(settings.drain_delay_seconds, settings.drain_period_seconds)
+                delay, period = settings.drain_delay_seconds, settings.drain_period_seconds
+                await relay.drain(delay, period, server.stop_accepting)
                 server.should_exit = True
                 await server_task
                 relay_task.cancel()

@@ -1,10 +1,8 @@
 """Lifecycle of a gateway: whether it is ready for clients, and how a drain spreads the closes."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 MAX_AUDIT_AGE = 15.0  # seconds
 GOAWAY_GRACE = 1.0  # seconds for clients to react to `goaway` before the first close of a drain
+RETRY_AFTER_DRAIN_MS = 200  # the closes are spread, so the returns need not be
 
 
 class Readiness:
@@ -39,29 +37,10 @@ class Readiness:
         return None
 
 
-class DrainSlot(NamedTuple):
-    """When a client is closed in a drain, and when it may reconnect."""
+def drain_schedule(count: int, window: float) -> list[float]:
+    """Returns when each of `count` clients is closed: evenly over the `window`, after a grace.
 
-    delay: float  # seconds from the start of the drain
-    retry_after_ms: int
-
-
-def drain_schedule(period: float, window: float, jitters: Sequence[float]) -> list[DrainSlot]:
-    """Returns a slot for each client: closes evenly over `period`, after a grace, reconnects over `window`.
-
-    Each client has a slot of the window to itself, and reconnects in the first half of it: neighbours stay
-    apart.
-
-    Args:
-        period: Seconds over which connections are closed.
-        window: Seconds over which clients reconnect.
-        jitters: A random number in [0, 1) for each client.
+    The window and the result are in seconds from the start of the drain.
     """
-    count, grace = len(jitters), min(GOAWAY_GRACE, period / 5)
-    return [
-        DrainSlot(
-            grace + (index + 0.5) / count * (period - grace),
-            int((index + jitter / 2) / count * window * 1000),
-        )
-        for index, jitter in enumerate(jitters)
-    ]
+    grace = min(GOAWAY_GRACE, window / 5)
+    return [grace + (index + 0.5) / count * (window - grace) for index in range(count)]

@@ -120,8 +120,8 @@ class Settings(ServiceSettings):
     """Seconds after SIGTERM during which `/readyz` fails but new clients are still accepted, before the drain
     starts. 0: the drain starts at once."""
     drain_period_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: all
-    at once."""
+    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: as
+    fast as another gateway with the same `LIVEBALANCE_CONNECTION_RATE` accepts them."""
 
     @field_validator("trusted_proxies")
     @classmethod

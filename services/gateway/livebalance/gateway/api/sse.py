@@ -49,7 +49,7 @@ from livebalance.wire.event_id import MAX_ACCOUNTS, Positions, decode_event_id
 from livebalance.wire.frame import ChannelRequest, Subscribe, encode_frame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
-RETRY_MS = (1000, 3000)  # the range for clients whose accounts could not be read
+RETRY_MS = (1000, 3000)  # the range for clients that lose the connection, or whose accounts could not be read
 
 _UNAVAILABLE = SessionEvent("error", "unavailable")
 _EXPECTED_ENDS = frozenset({"lost", "drain", "age", "stopping"})  # logged at level DEBUG
@@ -161,6 +161,7 @@ class EventStream(StreamingResponse):
         if self._http.transport.is_closing():  # `connection_lost` may have been called before
             self._ended.set()
             return
+        self._write(b"retry: %d\n" % random.randint(*RETRY_MS))  # replaces that of the last close
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
         set_buffer_limits(self._http.transport, self._timeouts)
