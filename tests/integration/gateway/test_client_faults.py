@@ -134,7 +134,7 @@ async def test_resume_of_many_accounts_by_a_client_that_does_not_read_stays_with
         resuming.reading.clear()
         await resuming.subscribe(*accounts, position=earlier.shown["account-0"].position)
         name = "livebalance_gateway_account_reads_total"
-        await wait_for_metrics(gateway.http, lambda now: now.sum(name) >= reads + len(accounts))
+        await wait_for_metrics(gateway.operations, lambda now: now.sum(name) >= reads + len(accounts))
         last_write, waiting = gateway.settings.client_queue_bytes, TransportTimeouts().high_water
         assert waiting < connections[-1].transport.get_write_buffer_size() <= waiting + last_write
         resuming.shown = earlier.shown

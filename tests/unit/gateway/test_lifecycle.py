@@ -17,11 +17,9 @@ def test_readiness_names_what_is_missing() -> None:
     assert readiness.not_ready(has_keys=True, now=MAX_AUDIT_AGE + 0.1) == "no recent audit"
 
 
-def test_stopping_gateway_is_not_ready_but_admits_until_it_drains() -> None:
+def test_draining_gateway_admits_no_client() -> None:
     readiness = Readiness()
     readiness.redis_connected, readiness.audited_at = True, 100.0
-    readiness.is_stopping = True
-    assert readiness.not_ready(has_keys=True, now=100.0) == "draining"
     assert readiness.not_admitting(has_keys=True, now=100.0) is None
     readiness.is_draining = True
     assert readiness.not_admitting(has_keys=True, now=100.0) == "draining"

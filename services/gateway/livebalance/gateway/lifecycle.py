@@ -8,11 +8,11 @@ RETRY_AFTER_DRAIN_MS = 200  # the closes are spread, so the returns need not be
 class Readiness:
     """Whether clients may be sent to this gateway, and whether those that arrive are admitted.
 
-    A gateway that is stopping is not ready, but admits clients until it is draining.
+    A gateway that is stopping is not ready (`health.run_server`), but admits clients until it is draining.
     """
 
     def __init__(self) -> None:
-        self.is_stopping = self.is_draining = False
+        self.is_draining = False
         self.redis_connected = False
         self.audited_at: float | None = None  # monotonic seconds
 
@@ -21,13 +21,6 @@ class Readiness:
 
         `has_keys`: tokens can be checked.
         """
-        return "draining" if self.is_stopping else self._missing(has_keys, now)
-
-    def not_admitting(self, has_keys: bool, now: float) -> str | None:
-        """Returns why a new client is rejected; None if it is admitted."""
-        return "draining" if self.is_draining else self._missing(has_keys, now)
-
-    def _missing(self, has_keys: bool, now: float) -> str | None:
         if not self.redis_connected:
             return "Redis is unavailable"
         if not has_keys:
@@ -35,6 +28,10 @@ class Readiness:
         if self.audited_at is None or self.audited_at < now - MAX_AUDIT_AGE:
             return "no recent audit"
         return None
+
+    def not_admitting(self, has_keys: bool, now: float) -> str | None:
+        """Returns why a new client is rejected; None if it is admitted."""
+        return "draining" if self.is_draining else self.not_ready(has_keys, now)
 
 
 def drain_schedule(count: int, window: float) -> list[float]:

@@ -221,7 +221,6 @@ class Relay:
         until load balancers have seen it, they send clients back to this gateway. Then `stop_accepting` is
         called. Times are in seconds.
         """
-        self._readiness.is_stopping = True
         metrics.DRAINING.set(1)
         if self._connections:
             await asyncio.sleep(delay)

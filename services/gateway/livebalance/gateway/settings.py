@@ -22,7 +22,10 @@ class Settings(ServiceSettings):
 
     name: str = "gateway"
     http_port: Port = 8000
-    """Port of WebSockets, REST, events, the page, `/livez`, `/readyz` and `/metrics`."""
+    """Port of WebSockets, REST, events and the page."""
+    operations_port: Port = 8001
+    """Port of `/livez`, `/readyz` and `/metrics`, which clients must not reach. 0: the gateway does not serve
+    them."""
     postgres: SecretPostgresUrl = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
     """URL of the projection's database, for a member of the role `gateway`."""
     page_directory: Path | None = None
