@@ -84,12 +84,12 @@ async def redis_hangs(stack: MonitoredStack) -> AsyncIterator[None]:
     child = stack.addresses.redis.embedded["redis"].child
     child.send(signal.SIGSTOP)
     try:
-        url = f"http://127.0.0.1:{stack.services['gateway'].port}"
-        async with httpx.AsyncClient(base_url=url) as client, asyncio.timeout(20):
+        gateway = stack.services["gateway"]
+        async with httpx.AsyncClient(base_url=gateway.operations) as client, asyncio.timeout(20):
             while (await client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
         for _ in range(REJECTIONS // 50):
-            await asyncio.gather(*(send_request(url, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
+            await asyncio.gather(*(send_request(gateway.http, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
         yield
     finally:
         child.send(signal.SIGCONT)

@@ -9,7 +9,7 @@ import httpx
 import jwt
 from prometheus_client import REGISTRY
 
-from livebalance.gateway import lifecycle, relay
+from livebalance.gateway import app, lifecycle, relay
 from livebalance.gateway.api import queries
 from livebalance.gateway.live import channel
 from livebalance.readmodel import gateway_reads
@@ -135,6 +135,8 @@ async def exceed_rates_repeatedly(harness: Harness) -> None:
 
 
 async def drain(harness: Harness) -> None:
+    # A request that had arrived when the port was closed.
+    harness.patch.setattr(app.GatewayServer, "stop_accepting", lambda _: None)
     client = await harness.open()
     stopping = asyncio.create_task(harness.gateway.stop())
     await client.until("goaway")

@@ -396,7 +396,7 @@ async def test_event_moves_its_series_and_no_other(
 async def test_metrics_endpoint_shows_every_family_with_a_reason(gateway: RunningGateway) -> None:
     await send_request(gateway.http, b"GET /nothing HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
     async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{gateway.http}/metrics")).text
+        text = (await client.get(f"{gateway.operations}/metrics")).text
     for name in FAMILIES:
         assert f"# HELP {name}_total" in text
     assert 'livebalance_gateway_http_problems_total{reason="not_found"}' in text

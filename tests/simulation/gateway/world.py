@@ -7,6 +7,7 @@ from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import EVERYTHING, Rights
 from livebalance.gateway.live.effects import AccountRead
 from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
@@ -335,7 +336,10 @@ class World:
         if outbox.size and self.now >= outbox.due:
             assert self.now >= client.written_at + client.interval
             client.written_at = self.now
-        texts = [frame if isinstance(frame, bytes) else frame.text for frame in outbox.pop(self.now)]
+        frames: list[Frame | bytes] = []
+        while popped := outbox.pop(self.now):
+            frames += popped
+        texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
         for account in client.revoked:
             data = b'"%s","epoch"' % channel_name(account).encode()
             assert not any(data in text for text in texts), "a frame of a revoked account was written"

@@ -6,7 +6,7 @@ Inputs of all kinds arrive here, go to the hub and the sessions, and are followe
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import asyncpg
@@ -14,7 +14,7 @@ import asyncpg
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError
-from livebalance.gateway.lifecycle import Readiness, drain_schedule
+from livebalance.gateway.lifecycle import RETRY_AFTER_DRAIN_MS, Readiness, drain_schedule
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
@@ -213,30 +213,31 @@ class Relay:
         if writable:
             self.perform()
 
-    async def drain(self, delay: float, period: float) -> None:
-        """Asks all clients to reconnect elsewhere, then closes the remaining connections over the period.
+    async def drain(self, delay: float, period: float, stop_accepting: Callable[[], None]) -> None:
+        """Asks all clients to reconnect elsewhere, then closes the remaining connections.
 
-        Clients reconnect over the same period, or over the time that a gateway needs to accept them all.
-        During the delay `/readyz` fails, but clients are still accepted: until load balancers have seen it,
-        they send clients back to this gateway. Times are in seconds.
+        The closes are spread over the period, or over the time that a gateway needs to accept all clients. A
+        closed client reconnects at once. During the delay `/readyz` fails, but clients are still accepted:
+        until load balancers have seen it, they send clients back to this gateway. Then `stop_accepting` is
+        called. Times are in seconds.
         """
-        self._readiness.is_stopping = True
         metrics.DRAINING.set(1)
         if self._connections:
             await asyncio.sleep(delay)
         self._readiness.is_draining = True
-        self._sessions.announce_drain(int(period * 1000))
-        self.perform()
+        stop_accepting()
         connections = list(self._connections.values())  # no client is accepted any more
         window = max(period, len(connections) / self._connection_rate)
+        self._sessions.announce_drain(int(window * 1000))
+        self.perform()
         started = time.monotonic()
-        schedule = drain_schedule(period, window, [random.random() for _ in connections])
-        for connection, slot in zip(connections, schedule, strict=True):
-            if (wait := started + slot.delay - time.monotonic()) > CLOSE_BATCH_SECONDS:
+        schedule = drain_schedule(len(connections), window)
+        for connection, due in zip(connections, schedule, strict=True):
+            if (wait := started + due - time.monotonic()) > CLOSE_BATCH_SECONDS:
                 await asyncio.sleep(wait)
             if not self._connections:
                 break  # all clients have left by themselves
-            connection.close(CloseCode.GOODBYE, "drain", slot.retry_after_ms)
+            connection.close(CloseCode.GOODBYE, "drain", RETRY_AFTER_DRAIN_MS)
 
     # --- rights
 

@@ -22,7 +22,10 @@ class Settings(ServiceSettings):
 
     name: str = "gateway"
     http_port: Port = 8000
-    """Port of WebSockets, REST, events, the page, `/livez`, `/readyz` and `/metrics`."""
+    """Port of WebSockets, REST, events and the page."""
+    operations_port: Port = 8001
+    """Port of `/livez`, `/readyz` and `/metrics`, which clients must not reach. 0: the gateway does not serve
+    them."""
     postgres: SecretPostgresUrl = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
     """URL of the projection's database, for a member of the role `gateway`."""
     page_directory: Path | None = None
@@ -126,8 +129,8 @@ class Settings(ServiceSettings):
     """Seconds after SIGTERM during which `/readyz` fails but new clients are still accepted, before the drain
     starts. 0: the drain starts at once."""
     drain_period_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: all
-    at once."""
+    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: as
+    fast as another gateway with the same `LIVEBALANCE_CONNECTION_RATE` accepts them."""
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -7,12 +7,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from livebalance.gateway.limits.client_address import Address, client_address
-from livebalance.gateway.server.request_head import PROBE_PATHS
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
 _log = logs.get("http")
-_UNLOGGED_PATHS = {path.decode() for path in PROBE_PATHS}  # a draining gateway fails its probes on purpose
 
 
 class AccessLogMiddleware:
@@ -28,7 +26,7 @@ class AccessLogMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 metrics.RESPONSES.labels(status).inc()
-                if status >= 400 and scope["path"] not in _UNLOGGED_PATHS:
+                if status >= 400:
                     _log.info(
                         "error response sent",
                         status=status,

@@ -1,10 +1,12 @@
 """The OpenAPI document: FastAPI describes the routes; schemas, examples and problems are added here."""
 
 from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, get_args
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json, to_builtins
 
@@ -25,6 +27,7 @@ from livebalance.wire.views import (
     TransferView,
 )
 
+PATH = "/api/openapi.json"
 ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
 CURSOR_PATTERN = r"^[A-Za-z0-9_-]{1,256}$"
@@ -167,14 +170,20 @@ def _problems(status: int) -> dict[str, Any]:
 
 
 def install(app: FastAPI, cookie: str) -> None:
-    """Makes `app` serve the document. `cookie` is the name of the cookie with the token."""
+    """Makes `app` serve the document, encoded once. `cookie` is the name of the cookie with the token."""
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app, cookie)
-        return app.openapi_schema
+    @cache
+    def body() -> tuple[bytes, str]:
+        text = json.encode(_document(app, cookie))
+        return text, f'"{sha256(text).hexdigest()[:16]}"'
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    @app.get(PATH, include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        text, etag = body()
+        headers = {"etag": etag, "cache-control": "no-cache"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(text, media_type="application/json", headers=headers)
 
 
 def _event_schema(frames: list[dict[str, str]]) -> dict[str, Any]:

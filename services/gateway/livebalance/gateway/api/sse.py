@@ -50,7 +50,7 @@ from livebalance.wire.frame import ChannelRequest, Subscribe, encode_frame, enco
 from livebalance.wire.identity import AccountId, channel_name
 
 PATH = "/api/v1/events"
-RETRY_MS = (1000, 3000)  # the range for clients whose accounts could not be read
+RETRY_MS = (1000, 3000)  # the range for clients that lose the connection, or whose accounts could not be read
 
 _UNAVAILABLE = SessionEvent("error", "unavailable")
 _EXPECTED_ENDS = frozenset({"lost", "drain", "age", "stopping"})  # logged at level DEBUG
@@ -162,6 +162,7 @@ class EventStream(StreamingResponse):
         if self._http.transport.is_closing():  # `connection_lost` may have been called before
             self._ended.set()
             return
+        self._write(b"retry: %d\n" % random.randint(*RETRY_MS))  # replaces that of the last close
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
         set_buffer_limits(self._http.transport, self._timeouts)
@@ -200,11 +201,12 @@ class EventStream(StreamingResponse):
         if session is None:
             return 0
         self._close_if_incomplete(session)
-        if not self._writable:
-            return 0
-        events = self._encoder.encode(session.outbox.pop(now))
-        self._write(events)
-        return len(events)
+        sent = 0
+        while self._writable and (frames := session.outbox.pop(now)):
+            events = self._encoder.encode(frames)
+            self._write(events)
+            sent += len(events)
+        return sent
 
     def _close_if_incomplete(self, session: Session) -> None:
         """Closes a stream that lacks an account, or has none left: its client cannot subscribe again."""
