@@ -58,10 +58,11 @@ SNAPSHOTS = init_labels(
     Counter(
         "livebalance_gateway_snapshots",
         "Snapshots sent to clients. subscribed: the client had no state; too_far: the client was too far "
-        "behind; ahead, epoch: the client had data that Postgres lost, or (ahead) that was erased.",
+        "behind; ahead, epoch: the client had data that Postgres lost, or (ahead) that was erased; content: "
+        "the client was sent a delta with other content than Postgres has.",
         ["reason"],
     ),
-    get_args(SnapshotReason),
+    [*get_args(SnapshotReason), "content"],
 )
 UNSUBSCRIBED = init_labels(
     Counter(
@@ -131,7 +132,7 @@ REPAIRS = init_labels(
     Counter(
         "livebalance_gateway_gap_repairs",
         "Gaps in the deltas of an account, each repaired from Postgres, by cause. audit: an audit found a "
-        "delta that Redis lost.",
+        "delta that Redis lost, or other content (content).",
         ["reason"],
     ),
     get_args(GapReason),
@@ -159,10 +160,11 @@ FINDINGS = init_labels(
     Counter(
         "livebalance_gateway_audit_findings",
         "Accounts that differ between this gateway and Postgres at an audit. ahead: Postgres has a higher "
-        "revision, usually because a delta was still on its way; back, epoch: Postgres lost commits.",
+        "revision, usually because a delta was still on its way; back, epoch: Postgres lost commits; "
+        "content: a delta had other content than Postgres has.",
         ["reason"],
     ),
-    ["ahead", "back", "epoch"],
+    ["ahead", "back", "epoch", "content"],
 )
 
 # --- the state of this gateway
