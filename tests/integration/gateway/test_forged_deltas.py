@@ -5,9 +5,11 @@ import asyncio
 import pytest
 from msgspec import json
 from msgspec.structs import replace
+from pydantic import SecretStr
 
 from livebalance.wire.delta import Delta, DeltaParts, make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId, Revision
+from livebalance.wire.signature import SigningKey
 from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 from tests.integration.gateway.conftest import StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector, transferring
@@ -17,6 +19,8 @@ from tests.integration.gateway.websocket_client import WebSocketClient, position
 ALICE = AccountId("alice")
 INTERVAL = 0.5  # seconds between two audits
 WHEN = "2020-02-02T02:02:02.000Z"
+OLD, NEW = "old secret of this deployment, 1", "new secret of this deployment, 2"
+REASONS = ("unsigned", "forged")
 MAX_READS = 5  # that 100 forged messages cost within a second
 
 
@@ -106,3 +110,43 @@ async def test_forged_end_of_an_account_ends_no_subscription(
         assert_shows(await client.until_at("alice", 3), projector.account("alice"))
         assert not client.of_type("unsubscribed")
         assert await gateway.counter("account_reads") - reads <= MAX_READS
+
+
+async def test_unsigned_and_forged_messages_are_dropped_by_a_gateway_with_a_key(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    gateway = await start_gateway(audit_interval_seconds=60.0, delta_key=SecretStr(NEW))
+    projector.key = SigningKey(NEW)
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until(lambda: client.of_type("snapshot"))
+        dropped = {reason: await gateway.counter("dropped_messages", reason=reason) for reason in REASONS}
+        real = await projector.commit("alice", [None, 100])
+        for key in (None, SigningKey(OLD)):
+            projector.key = key
+            await projector.publish("alice", forged(real, amount="999999.00"))
+            await projector.publish_progress(0, behind=True)
+        projector.key = SigningKey(NEW)
+        await projector.publish("alice", real)
+        assert_shows(await client.until_at("alice", 2), projector.account("alice"))
+        assert [delta["transfers"][0]["amount"] for delta in client.of_type("delta")] == ["1.00"]
+        for reason in REASONS:
+            assert await gateway.counter("dropped_messages", reason=reason) == dropped[reason] + 2
+
+
+@pytest.mark.parametrize(
+    ("accepted", "signed_with"), [([], OLD), ([OLD], OLD), ([NEW, OLD], OLD), ([NEW, OLD], NEW), ([], None)]
+)
+async def test_signed_deltas_arrive_at_each_step_of_an_upgrade_and_of_a_rotation(
+    start_gateway: StartGateway, projector: FakeProjector, accepted: list[str], signed_with: str | None
+) -> None:
+    names = ("delta_key", "delta_key_previous")
+    keys = {name: SecretStr(key) for name, key in zip(names, accepted, strict=False)}
+    gateway = await start_gateway(audit_interval_seconds=60.0, **keys)
+    projector.key = SigningKey(signed_with) if signed_with else None
+    async with WebSocketClient(gateway.ws) as client:
+        await client.subscribe("alice")
+        await client.until(lambda: client.of_type("snapshot"))
+        await projector.write({"alice": [None, 100, None]})
+        assert_shows(await client.until_at("alice", 3), projector.account("alice"))
+        assert len(client.of_type("delta")) == 1

@@ -109,6 +109,7 @@ class Relay:
                 authenticator.request_poll,
                 self._on_missed,
             ),
+            keys=settings.signing_keys(),
         )
         self._loader = AccountLoader(
             pool,
