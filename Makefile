@@ -32,8 +32,8 @@ down: $(READY) ## stop the demo that `up` started
 status: $(READY) ## print addresses and process ids as one JSON object
 	@$(STACK) status
 
-logs: $(READY) ## print the logs of the processes
-	@$(STACK) logs
+logs: $(READY) ## print the logs of all processes in the order of time (ARGS=--json)
+	@$(STACK) logs $(ARGS)
 
 reset: $(READY) ## delete the data
 	@$(STACK) reset

@@ -77,4 +77,4 @@ MUTANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         MUTANTS[name]()
-    main(ProjectorSettings, serve)
+    main(ProjectorSettings, serve, has_own_arguments=True)

@@ -1,4 +1,4 @@
-"""A TCP proxy that can drop every byte while its connections stay open, or delay them."""
+"""A TCP proxy that can drop every byte while its connections stay open, delay bytes, or let few through."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ class FaultyProxy:
     """Forwards bytes in both directions.
 
     `drops_new`: whether connections that are made from now on drop all bytes. `delay`: seconds by which bytes
-    from the client arrive later.
+    from the client arrive later. `rate`: bytes per second from the server to all clients; None if unlimited.
     """
 
     def __init__(self, target: str) -> None:
@@ -21,6 +21,8 @@ class FaultyProxy:
         self._pumps: set[asyncio.Task[None]] = set()
         self.drops_new = False
         self.delay = 0.0
+        self.rate: int | None = None
+        self._line = asyncio.Lock()  # of the bytes from the server, when their rate is limited
         self.connections = 0
 
     def drop_all(self) -> None:
@@ -44,6 +46,9 @@ class FaultyProxy:
             while chunk := await reader.read(65536):
                 if from_client and self.delay:
                     await asyncio.sleep(self.delay)
+                if rate := None if from_client else self.rate:
+                    async with self._line:
+                        await asyncio.sleep(len(chunk) / rate)
                 if not drops.is_set():
                     writer.write(chunk)
         except ConnectionError:
@@ -58,10 +63,10 @@ class FaultyProxy:
 
 
 @asynccontextmanager
-async def faulty_proxy(target: str) -> AsyncIterator[tuple[FaultyProxy, str]]:
-    """Yields the proxy, and the URL of `target` through it."""
+async def faulty_proxy(target: str, port: int = 0) -> AsyncIterator[tuple[FaultyProxy, str]]:
+    """Yields the proxy, and the URL of `target` through it. It listens at `port`, by default a free one."""
     proxy = FaultyProxy(target)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
     parts = urlsplit(target)
     user = f"{parts.username}@" if parts.username else ""
     address = f"{user}127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -58,7 +58,7 @@ async def content(pipeline: Pipeline) -> object:
 
 
 @asynccontextmanager
-async def traffic(pipeline: Pipeline, account: str = BUSY) -> AsyncIterator[None]:
+async def traffic(pipeline: Pipeline) -> AsyncIterator[None]:
     """Writes a cent and the balance after it, twenty times per second, while the block runs."""
     stopping = asyncio.Event()
 
@@ -68,8 +68,8 @@ async def traffic(pipeline: Pipeline, account: str = BUSY) -> AsyncIterator[None
             while not stopping.is_set():
                 version += 1
                 for record in (
-                    transfer(account, f"t-{version}", 1),
-                    balance(account, version, f"t-{version}", 75 + version - 3),
+                    transfer(BUSY, f"t-{version}", 1),
+                    balance(BUSY, version, f"t-{version}", 75 + version - 3),
                 ):
                     topic, value = pipeline._encoded(record)
                     await producer.send_and_wait(topic, value, record.account.encode())

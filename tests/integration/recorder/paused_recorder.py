@@ -32,4 +32,4 @@ if __name__ == "__main__":
     if "unfenced" in sys.argv:
         partition.transactional_id = unfenced_id
     setattr(recorder, "Partition", PausingPartition)  # noqa: B010 - the class is replaced on purpose
-    main(RecorderSettings, serve)
+    main(RecorderSettings, serve, has_own_arguments=True)

@@ -86,6 +86,17 @@ async def test_balance_has_the_source_offset_and_the_partition_of_its_transfer(
     assert [written.source_offset for written in balances if written.balance.version] == [0, 1, 2]
 
 
+async def test_transactions_of_a_healthy_recorder_are_not_retried(
+    kafka: str, topics: Topics, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kafka answered a few of a hundred with NOT_ENOUGH_REPLICAS, which was logged as a warning."""
+    async with running_recorder(settings(kafka, topics, database)):
+        for number in range(300):
+            await send_transfers(kafka, topics, [transfer(f"t-{number}", "a", 1)], number % topics.partitions)
+        await wait_until(lambda: has(kafka, topics, 300 + topics.partitions))
+    assert [record.getMessage() for record in caplog.records if "retrying" in record.getMessage()] == []
+
+
 async def test_account_opened_while_the_recorder_runs_is_known(
     kafka: str, topics: Topics, database: Database
 ) -> None:

@@ -155,7 +155,7 @@ def test_killed_demo_leaves_no_process_and_restarts_with_its_data(
 
 
 @pytest.mark.timeout(200)
-def test_up_prints_the_page_and_down_leaves_no_process(command: Run) -> None:
+def test_up_prints_the_page_status_lists_restarts_and_down_leaves_no_process(command: Run) -> None:
     port = str(free_port())
     try:
         first = command("up", "--no-page", "--port", port, "--limit", "1")
@@ -166,7 +166,13 @@ def test_up_prints_the_page_and_down_leaves_no_process(command: Run) -> None:
             1,
             f"✗ Livebalance is already running: http://127.0.0.1:{port}\n",
         )
-        pids = _pids(_status(command))
+        pids = _pids(before := _status(command))
+        killed = before["pids"]["projector"][0]  # type: ignore[index]
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(now := set(_status(command)["pids"]["projector"])) < 2 or killed in now:  # type: ignore[index]
+            assert time.monotonic() < deadline, now
+        pids += now
     finally:
         down = command("down")
     assert down.returncode == 0

@@ -56,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     for run in (_demo, _up, _down, _status, _logs, _reset):
         command = commands.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
+        if run is _logs:
+            command.add_argument("--json", action="store_true", help="print a JSON object per line")
+            command.add_argument(
+                "--lines", type=int, default=100, help="number of lines to begin with (default: 100)"
+            )
         if run in (_demo, _up):
             command.add_argument(
                 "--accounts", type=int, default=8, help="number of demo accounts (default: 8)"
@@ -159,11 +164,10 @@ def _status(paths: StatePaths, options: argparse.Namespace) -> int:
 
 
 def _logs(paths: StatePaths, options: argparse.Namespace) -> None:
-    """Prints the last lines of every log; on a terminal, new lines too, until Ctrl-C."""
-    logs = sorted(str(path) for path in paths.directory("logs").glob("*.log"))
-    follow = ["-F"] if sys.stdout.isatty() else []
-    if logs:
-        os.execvp("tail", ["tail", "-n", "20", *follow, *logs])  # noqa: S606, S607 - coreutils
+    """Prints the last lines of all logs in the order of time; on a terminal, new lines too, until Ctrl-C."""
+    from livebalance.stack.logs.show import show_logs  # noqa: PLC0415 - other commands do not need it
+
+    show_logs(paths.directory("logs"), Console(), options.lines, as_json=options.json)
 
 
 def _reset(paths: StatePaths, options: argparse.Namespace) -> None:

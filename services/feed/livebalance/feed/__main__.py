@@ -13,7 +13,7 @@ from livebalance.feed.settings import FeedSettings
 from livebalance.feed.token_endpoint import PATH, TokenEndpoint
 from livebalance.generator.pace import UNLIMITED
 from livebalance.runtime.process import health
-from livebalance.runtime.process.run import main
+from livebalance.runtime.process.run import command_line, main
 
 
 def _accounts(text: str) -> int:
@@ -32,7 +32,7 @@ def _rate(text: str) -> float:
 
 def arguments() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = argparse.ArgumentParser("livebalance.feed", description=__doc__)
+    parser = command_line(FeedSettings)
     parser.add_argument("--accounts", type=_accounts, default=8, help="number of accounts (8)")
     parser.add_argument("--rate", type=_rate, default=5.0, help="transfers per second (5), or max")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same transfers (1)")
@@ -74,4 +74,4 @@ def summary(feed: Feed, seconds: float, as_json: bool) -> str:
 
 
 if __name__ == "__main__":
-    main(FeedSettings, partial(serve, arguments().parse_args()))
+    main(FeedSettings, partial(serve, arguments().parse_args()), has_own_arguments=True)

@@ -253,12 +253,13 @@ class Partition:
         async with asyncio.timeout(self._settings.kafka_timeout_seconds):
             with metrics.seconds.labels("send").time():
                 await producer.begin_transaction()
-                moved = producer.send_offsets_to_transaction({self._source: next_offset}, group)
-                offsets, _, _ = await asyncio.gather(
+                offsets, _ = await asyncio.gather(
                     send_all(producer, map(self._outgoing, balances)),
-                    moved,
                     send_all(producer, self._openings(balances)),
                 )
+                # Not at the same time: a broker verifies both with the transaction's coordinator. The later
+                # verification cancels an earlier one of the same id, which fails with NOT_ENOUGH_REPLICAS.
+                await producer.send_offsets_to_transaction({self._source: next_offset}, group)
             failpoints.at("recorder_before_commit")
             with metrics.seconds.labels("commit").time():
                 await producer.commit_transaction()

@@ -1,10 +1,13 @@
 """Runs a service: reads its settings, starts the event loop, and turns SIGTERM and SIGINT into an event."""
 
+import argparse
 import asyncio
 import gc
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import uvloop
@@ -12,6 +15,7 @@ import uvloop
 from livebalance.runtime import logs, metrics
 from livebalance.runtime.config.environment import read_settings, variable
 from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.config.types import environment_text
 from livebalance.runtime.errors import SettingsError, StartupError
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -54,12 +58,37 @@ def _log_startup_error(reason: str) -> None:
     logs.get("run").error("service refused to start", reason=reason)
 
 
-def main(settings_type: type[Settings], service: Service[Settings]) -> None:
+def command_line(settings_type: type[ServiceSettings]) -> argparse.ArgumentParser:
+    """Returns a parser without options. Its help describes the program that runs, and lists the settings."""
+    program = sys.modules["__main__"]
+    return argparse.ArgumentParser(
+        prog=f"python -m {program.__spec__.parent}" if program.__spec__ else None,
+        description=program.__doc__,
+        epilog="\n".join(["settings, as environment variables:", *_setting_lines(settings_type)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _setting_lines(settings_type: type[ServiceSettings]) -> Iterator[str]:
+    for field, info in settings_type.model_fields.items():
+        default = "" if info.is_required() else environment_text(info.default)
+        yield f"  {variable(field)}{f'={default}' if default not in ('', '[]') else ''}"
+        shared = ServiceSettings.model_fields.get(field, info)  # a class may only change a default
+        text = info.description or shared.description or ""
+        yield textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ")
+
+
+def main(
+    settings_type: type[Settings], service: Service[Settings], *, has_own_arguments: bool = False
+) -> None:
     """Runs `service(settings, stopping)` until it returns. Entry point of every service.
 
-    SIGTERM and SIGINT set the event `stopping`. The process exits with code 2 if the settings are invalid, or
-    if the service raises StartupError. Any other exception is a bug and ends the process with a traceback.
+    Without `has_own_arguments`, the service accepts no argument but --help. SIGTERM and SIGINT set the event
+    `stopping`. The process exits with code 2 if the settings are invalid, or if the service raises
+    StartupError. Any other exception is a bug and ends the process with a traceback.
     """
+    if not has_own_arguments:
+        command_line(settings_type).parse_args()
     settings = load_settings(settings_type)
     metrics.set_info(settings_type)
     _tune_garbage_collector()

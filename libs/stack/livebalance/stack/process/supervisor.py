@@ -15,7 +15,7 @@ STARTUP_ERROR = 2  # exit code of a service that cannot start with its settings
 
 
 class Supervisor:
-    """Supervises a child process. Passes a line about each end of the process to `report`.
+    """Supervises a child process. Passes a line about each end and restart of the process to `report`.
 
     With `once`, the process may end with exit code 0 and is then not restarted.
     """
@@ -74,6 +74,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             self.child.environment = self._environment
             self.child.start()
+            self._report(f"{self.child.name} was restarted")
 
 
 def exit_reason(child: ChildProcess) -> str:

@@ -121,7 +121,8 @@ def _nobody() -> pwd.struct_passwd:
 def _drop_root() -> list[str]:
     """Returns the command that runs Postgres as nobody, because it refuses root.
 
-    The capability lets nobody pass through directories that only root may enter.
+    The capability lets nobody pass through directories that only root may enter. Postgres looks for
+    its programs with access(2), for which Linux ignores it unless `no_setuid_fixup` is set (capabilities(7)).
     """
     if not shutil.which("setpriv"):
         raise StackError(
@@ -131,5 +132,6 @@ def _drop_root() -> list[str]:
     capability = "+dac_override"
     return [
         *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
+        "--securebits=+no_setuid_fixup",
         *(f"--inh-caps={capability}", f"--ambient-caps={capability}"),
     ]

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.process.run import load_settings
+from livebalance.runtime.process.run import command_line, load_settings
 from livebalance.stack.paths import PROJECT
 
 RULES = PROJECT / "deploy" / "topics.toml"
@@ -76,6 +75,9 @@ async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 if __name__ == "__main__":
+    parser = command_line(ServiceSettings)
+    parser.add_argument("rules", type=Path, help="the file deploy/topics.toml")
+    rules = parser.parse_args().rules
     settings = load_settings(ServiceSettings)
     topics = Topics(settings.transfers_topic, settings.balances_topic, lifecycle=settings.lifecycle_topic)
-    asyncio.run(topics.create(settings.broker, Path(sys.argv[1])))
+    asyncio.run(topics.create(settings.broker, rules))

@@ -5,10 +5,8 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
 
 from livebalance.cli.errors import UserError
-from livebalance.readmodel.migrate import migrate
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rebuild import comparison
 
@@ -119,6 +117,10 @@ async def _manage(url: str, statement: str, remedy: str) -> None:
 
 
 async def _migrate(url: str) -> None:
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - slow; other commands do not need it
+
+    from livebalance.readmodel.migrate import migrate  # noqa: PLC0415
+
     try:
         await migrate(url)
     except DBAPIError as cause:
