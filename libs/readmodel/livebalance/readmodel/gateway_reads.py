@@ -253,13 +253,14 @@ _RFC3339 = "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')
 
 # The JSON that `wire.content` makes of the frames that were relayed: the columns are the fields of a
 # TransferView and of a BalanceView, in the same order. The balance counts only at the same revision.
+# No field of a transfer has a character that JSON escapes.
 _TRANSFERS_JSON = f"""
-       select coalesce(string_agg(row_to_json(r)::text || ',', '' order by r.revision), '')
-         from (select transfer_id as id, amount::text as amount, total::text as total,
-                      {_RFC3339.format("occurred_at")} as occurred_at, revision,
-                      topic || '/' || lane || '@' || source_offset as source
-                 from transfer
-                where account_id = w.account and revision > w.since and revision <= w.revision) r"""
+       select coalesce(string_agg(
+                '{{"id":"' || transfer_id || '","amount":"' || amount || '","total":"' || total
+                || '","occurred_at":"' || {_RFC3339.format("occurred_at")} || '","revision":' || revision
+                || ',"source":"' || topic || '/' || lane || '@' || source_offset || '"}},', ''
+                order by revision), '')
+         from transfer where account_id = w.account and revision > w.since and revision <= w.revision"""
 _BALANCE_JSON = f"""
        select case when b.balance is null then 'null' else row_to_json(r)::text end
          from (select b.balance::text as amount, b.currency, b.version, b.revision, b.transfer_id,
