@@ -246,7 +246,7 @@ class Faulty(Lossless):
 class Forging(Faulty):
     """A program other than the projector publishes. An audit repairs what clients show of these accounts."""
 
-    @rule(account=accounts, gone=st.sampled_from([False, False, True]))
+    @step(account=ACCOUNTS, gone=[False, False, True])
     def forge(self, account: AccountId, gone: bool) -> None:
         self.world.forge(account, gone)
 

@@ -87,8 +87,8 @@ class LaneProgress(NamedTuple):
 class ContentDigest(NamedTuple):
     """Digests (SHA-256) of what was relayed of an account above the revision `since`.
 
-    `transfers` is of `wire.content.canonical_transfers` of all frames, and `balance` of `canonical_balance`
-    of the last frame.
+    `transfers` is of `content.canonical_transfers` of all frames, and `balance` of
+    `content.canonical_balance` of the last frame.
     """
 
     since: Revision
@@ -251,7 +251,7 @@ def _balance(row: Row) -> BalanceView | None:
 
 _RFC3339 = "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
-# The JSON that `wire.content` makes of the frames that were relayed: the columns are the fields of a
+# The JSON that `readmodel.content` makes of the frames that were relayed: the columns are the fields of a
 # TransferView and of a BalanceView, in the same order. The balance counts only at the same revision.
 # No field of a transfer has a character that JSON escapes.
 _TRANSFERS_JSON = f"""

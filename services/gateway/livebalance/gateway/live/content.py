@@ -6,8 +6,8 @@ the balance that were relayed with a digest of the rows (docs/guarantees.md#audi
 
 from hashlib import sha256
 
+from livebalance.readmodel.content import canonical_balance, canonical_transfers
 from livebalance.readmodel.gateway_reads import ContentDigest
-from livebalance.wire.content import canonical_balance, canonical_transfers
 from livebalance.wire.identity import Revision
 
 

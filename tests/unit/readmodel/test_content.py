@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import asdict, fields
 
-from livebalance.wire import content
-from livebalance.wire.content import canonical_balance, canonical_transfers
+from livebalance.readmodel import content
+from livebalance.readmodel.content import canonical_balance, canonical_transfers
 from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.identity import AccountId, Epoch, Revision, TransferId
 from livebalance.wire.timestamp import Millis
