@@ -1,0 +1,43 @@
+"""The settings of the keys that must have signed messages from Redis."""
+
+import pytest
+
+from livebalance.gateway.settings import Settings
+from livebalance.runtime.config.environment import read_settings
+from livebalance.runtime.errors import SettingsError
+
+NEW, OLD = "new secret of this deployment, 2", "old secret of this deployment, 1"
+
+
+@pytest.fixture(autouse=True)
+def _startable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEBALANCE_DEMO_SECRET", "a secret of at least thirty-two bytes")
+
+
+@pytest.mark.parametrize(("secrets", "count"), [((), 0), ((NEW,), 1), ((NEW, OLD), 2)])
+def test_gateway_accepts_each_key_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, secrets: tuple[str, ...], count: int
+) -> None:
+    for name, secret in zip(("DELTA_KEY", "DELTA_KEY_PREVIOUS"), secrets, strict=False):
+        monkeypatch.setenv(f"LIVEBALANCE_{name}", secret)
+    assert len(read_settings(Settings).signing_keys()) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("DELTA_KEY", "short", "LIVEBALANCE_DELTA_KEY should have at least 32 characters"),
+        (
+            "DELTA_KEY_PREVIOUS",
+            OLD,
+            "LIVEBALANCE_DELTA_KEY_PREVIOUS has no effect: set LIVEBALANCE_DELTA_KEY, or remove this setting",
+        ),
+    ],
+)
+def test_wrong_key_is_an_error_that_does_not_repeat_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(f"LIVEBALANCE_{name}", value)
+    with pytest.raises(SettingsError) as error:
+        read_settings(Settings)
+    assert str(error.value).splitlines() == [line]
