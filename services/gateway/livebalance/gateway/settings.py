@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from livebalance.gateway.limits.client_address import TrustedProxies
 from livebalance.runtime.config.settings import ServiceSettings
@@ -138,13 +138,6 @@ class Settings(ServiceSettings):
         except ValueError:
             raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
         return proxies
-
-    @field_validator("delta_key_previous")
-    @classmethod
-    def _check_previous_key(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if key and info.data.get("delta_key", key) is None:
-            raise ValueError("has no effect: set LIVEBALANCE_DELTA_KEY, or remove this setting")
-        return key
 
     def signing_keys(self) -> list[SigningKey]:
         """Returns the keys of messages from Redis. Empty: every message is accepted."""
