@@ -18,7 +18,7 @@ from livebalance.readmodel import gateway_reads
 from livebalance.wire.delta import Delta, make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId
 from livebalance.wire.signature import SigningKey
-from livebalance.wire.views import TransferView, transfers_json
+from livebalance.wire.views import AccountView, TransferView, transfers_json
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, TEXT, frame, message
 from tests.integration.gateway.harness import WITHIN, Action, Harness
 from tests.integration.gateway.sse_client import SseClient
@@ -252,6 +252,29 @@ async def request_two_statements(harness: Harness) -> None:
         await harness.get(path, bearer_token)
         go.set()
         await first.aread()
+
+
+async def request_during_another(harness: Harness) -> None:
+    bearer_token, reading, go = token(), asyncio.Event(), asyncio.Event()
+    read = gateway_reads.list_accounts
+
+    async def list_accounts(*args: Any) -> list[AccountView]:
+        reading.set()
+        await go.wait()
+        return await read(*args)
+
+    harness.patch.setattr(gateway_reads, "list_accounts", list_accounts)
+    first = asyncio.create_task(harness.get("/accounts", bearer_token))
+    await reading.wait()
+    await harness.get("/accounts", bearer_token)
+    go.set()
+    await first
+
+
+async def request_twice(harness: Harness) -> None:
+    bearer_token = token()
+    for _ in range(2):
+        await harness.get("/accounts", bearer_token)
 
 
 async def wait_for_revision(harness: Harness) -> None:

@@ -108,6 +108,8 @@ async def start_gateway(
                 "drain_period_seconds": 0.2,
                 "demo_secret": SECRET,
                 "connection_rate": 100_000.0,  # a test opens as many as it needs
+                "request_rate_per_user": 100_000.0,
+                "max_requests_per_user": 1000,
             }
             running = RunningGateway(Settings(**{**defaults, **changed}))
             stack.push_async_callback(running.stop)
@@ -141,6 +143,8 @@ async def start_process(
                 "connection_rate": 100_000,
                 "connection_rate_per_address": 1000,
                 "max_connections_per_address": 1000,
+                "request_rate_per_user": 100_000,
+                "max_requests_per_user": 1000,
                 "drain_delay_seconds": 0,
                 **changed,
             }

@@ -178,6 +178,12 @@ EVENTS: dict[str, Event] = {
     "too many new connections of an address": rejected(
         "address_too_fast", actions.connect_beyond_limit, connection_rate_per_address=0.5
     ),
+    "too many requests of a user": rejected(
+        "user_full", actions.request_during_another, max_requests_per_user=1
+    ),
+    "too many requests of a user per second": rejected(
+        "user_too_fast", actions.request_twice, request_rate_per_user=0.5
+    ),
     "gateway not ready": rejected("not_ready", actions.connect_when_not_ready),
     "drain": Event(
         actions.drain,

@@ -1,7 +1,7 @@
 """Signed Redis messages: a message of any other format behind a keyed digest of its channel and its bytes.
 
 The key belongs to the deployment. A message that is copied from another channel has no valid signature there,
-and epoch and revisions are part of the message, so that a repeated message changes nothing (decision 26).
+and epoch and revisions are part of the message, so that a repeated message changes nothing (decision 27).
 """
 
 from collections.abc import Sequence

@@ -18,11 +18,13 @@ from livebalance.gateway import VERSION
 from livebalance.gateway.api import openapi, problems, rest, sse
 from livebalance.gateway.api.access_log import AccessLogMiddleware
 from livebalance.gateway.api.auth import RequestAuth
+from livebalance.gateway.api.budgets import BudgetMiddleware
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.sse import StreamContext
 from livebalance.gateway.api.static import SecurityHeadersMiddleware, SinglePageApp
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials
+from livebalance.gateway.limits.budgets import RequestBudgets, RequestLimits
 from livebalance.gateway.limits.client_address import TrustedProxies
 from livebalance.gateway.limits.connections import ConnectionLimits
 from livebalance.gateway.live.session import SessionLimits
@@ -99,13 +101,17 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    auth, proxies = (
+        RequestAuth(credentials(settings), authenticator),
+        TrustedProxies(settings.trusted_proxies),
+    )
+    budgets = RequestBudgets(RequestLimits(settings.request_rate_per_user, settings.max_requests_per_user))
+    app.add_middleware(BudgetMiddleware, auth=auth, budgets=budgets, trusted_proxies=proxies)
     openapi.install(app, settings.token_cookie)
     problems.install(app)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(AccessLogMiddleware, trusted_proxies=TrustedProxies(settings.trusted_proxies))
-    auth = RequestAuth(credentials(settings), authenticator)
+    app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)
     app.include_router(rest.routes(pool, auth))
-    proxies = TrustedProxies(settings.trusted_proxies)
     app.include_router(sse.routes(StreamContext(relay, transport_timeouts(settings), proxies), auth))
 
     @app.get("/livez", include_in_schema=False)

@@ -53,6 +53,12 @@ class Settings(ServiceSettings):
     """Seconds between two reads of the revocations. Redis announces a revocation sooner, if it works."""
     max_connections_per_user: Count = 10
     """Maximum concurrent connections of one user."""
+    max_requests_per_user: Count = 20
+    """Maximum API requests of one user at once, with event streams and requests that wait for a revision. An
+    address without a valid token has the same."""
+    request_rate_per_user: PerSecond = 20.0
+    """API requests per second of one user, on average; twice as many at once. An address without a valid
+    token has the same. Raise it if a service reads for many people with one token."""
     allowed_hosts: TextList = ()
     """Hosts that requests may name in their Host header, with or without port. Empty: any."""
     require_tls: bool = False

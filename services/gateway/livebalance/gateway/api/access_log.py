@@ -33,13 +33,15 @@ class AccessLogMiddleware:
                         "error response sent",
                         status=status,
                         method=scope["method"],
-                        address=self._client_address(scope),
+                        address=scope_address(scope, self._trusted_proxies),
                     )
             await send(message)
 
         await self._app(scope, receive, send_counted)
 
-    def _client_address(self, scope: Scope) -> Address:
-        peer = scope["client"][0] if scope["client"] else ""
-        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
-        return client_address(peer, forwarded, self._trusted_proxies)
+
+def scope_address(scope: Scope, trusted_proxies: Container[Address]) -> Address:
+    """Returns the address of the client that sent a request."""
+    peer = scope["client"][0] if scope["client"] else ""
+    forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+    return client_address(peer, forwarded, trusted_proxies)

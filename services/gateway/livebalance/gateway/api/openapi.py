@@ -101,8 +101,8 @@ _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
     410: ("The item that the cursor names was erased; start again without a cursor.", ("cursor_gone",)),
     422: ("A parameter is invalid.", ("bad_parameter", "bad_cursor")),
     429: (
-        "Too many connections of this address or requests of this user; retry later.",
-        ("address_full", "address_too_fast", "one_at_a_time"),
+        "Too many connections of this address, or requests of this user; retry later.",
+        ("address_full", "address_too_fast", "user_full", "user_too_fast", "one_at_a_time"),
     ),
     500: ("Internal error; error_id is in the gateway's log.", ("internal",)),
     503: (
@@ -110,7 +110,7 @@ _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
         ("unavailable", "not_ready", "draining", "full", "too_fast"),
     ),
 }
-_ALWAYS = (400, 401, 404, 405, 422, 500, 503)
+_ALWAYS = (400, 401, 404, 405, 422, 429, 500, 503)
 _HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 429: "Retry-After", 503: "Retry-After"}
 
 
@@ -130,7 +130,7 @@ def json_responses(body: type[Struct], *statuses: int, with_etag: bool = False) 
 
 def statement_responses() -> dict[str, Any]:
     """Returns the arguments of the route decorator for statements, which are JSON or CSV."""
-    arguments = json_responses(StatementView, 403, 429)
+    arguments = json_responses(StatementView, 403)
     csv = {"schema": {"$ref": "#/components/schemas/StatementCsv"}}
     arguments["responses"][200]["content"]["text/csv"] = csv
     return {**arguments, "response_class": Response}
@@ -140,7 +140,7 @@ def event_stream_responses() -> dict[str, Any]:
     """Returns the arguments of the route decorator for the event stream."""
     content = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
     success = {"description": "Events. The last one has the type close.", "content": content}
-    problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403, 429})}
+    problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403})}
     return {"responses": {200: success, **problems}, "response_class": Response}
 
 

@@ -49,6 +49,7 @@ from livebalance.wire.event_id import MAX_ACCOUNTS, Positions, decode_event_id
 from livebalance.wire.frame import ChannelRequest, Subscribe, encode_frame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
+PATH = "/api/v1/events"
 RETRY_MS = (1000, 3000)  # the range for clients whose accounts could not be read
 
 _UNAVAILABLE = SessionEvent("error", "unavailable")
@@ -85,9 +86,9 @@ class StreamRequest(NamedTuple):
 
 def routes(context: StreamContext, auth: RequestAuth) -> APIRouter:
     """Returns the route of the event stream. Its docstring is part of the OpenAPI document."""
-    router = APIRouter(prefix="/api/v1", tags=["events"])
+    router = APIRouter(tags=["events"])
 
-    @router.get("/events", **openapi.event_stream_responses())
+    @router.get(PATH, **openapi.event_stream_responses())
     async def events(
         request: Request,
         rights: Annotated[Rights, Depends(auth.rights_from_own_page)],
@@ -111,7 +112,7 @@ def _positions(last_event_id: str) -> Positions:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", detail) from error
 
 
-def _refusal_response(refusal: Refusal, accept: str) -> Response:
+def refusal_response(refusal: Refusal, accept: str) -> Response:
     """Returns a problem, or a stream that ends at once: an EventSource does not retry after errors."""
     if _MEDIA_TYPE not in accept:
         return problems.refusal_response(refusal)
@@ -145,7 +146,7 @@ class EventStream(StreamingResponse):
         self._address = client_address(self._http.peer, forwarded, self._trusted_proxies)
         if refusal := self._relay.admit(self._address):
             metrics.REJECTED.labels(refusal.reason).inc()
-            await _refusal_response(refusal, headers.get("accept", ""))(scope, receive, send)
+            await refusal_response(refusal, headers.get("accept", ""))(scope, receive, send)
             return
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

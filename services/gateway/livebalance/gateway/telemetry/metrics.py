@@ -13,7 +13,16 @@ from livebalance.wire.problem import ProblemCode
 _REJECTIONS = (
     *("address_full", "address_too_fast", "bad_request", "draining", "full", "handshake", "head_too_large"),
     *("host", "http_version", "method", "not_found", "not_ready", "not_secure", "origin", "ranges", "silent"),
-    *("slow_head", "subprotocol", "target_too_long", "token_in_url", "too_fast", "websocket_version"),
+    *(
+        "slow_head",
+        "subprotocol",
+        "target_too_long",
+        "token_in_url",
+        "too_fast",
+        "user_full",
+        "user_too_fast",
+    ),
+    "websocket_version",
 )
 
 # --- clients, and frames to them
@@ -99,6 +108,10 @@ PROBLEMS = init_labels(
     get_args(ProblemCode),
 )
 RESPONSES = Counter("livebalance_gateway_http_responses", "HTTP responses, by status.", ["status"])
+
+WAITING_QUERIES = Gauge(
+    "livebalance_gateway_waiting_queries", "Queries of REST requests that wait for a connection to Postgres."
+)
 
 # --- Redis
 
