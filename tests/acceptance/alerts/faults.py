@@ -8,9 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
 import httpx
+from redis.asyncio import Redis
 
 from livebalance.runtime.schema.file_registry import TRANSFER_ID
-from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.delta import redis_lane_channel
+from livebalance.wire.identity import AccountId, Lane, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
@@ -93,6 +95,15 @@ async def redis_hangs(stack: MonitoredStack) -> AsyncIterator[None]:
         yield
     finally:
         child.send(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def unsigned_message(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A program without the key of the deployment publishes."""
+    channel = redis_lane_channel(stack.addresses.channel_prefix, Lane(0))
+    async with Redis.from_url(stack.addresses.redis.redis()) as redis:
+        await redis.publish(channel, b"unsigned")
+    yield
 
 
 @asynccontextmanager
@@ -244,6 +255,7 @@ WHILE_ALL_RUN = [
     fault(open_transaction, "OpenTransaction", "Stalled"),
     fault(competing_projector, "Fenced"),
     fault(changed_timeline, "EpochChanged"),
+    fault(unsigned_message, "ForgedMessages"),
     fault(unreadable_row, "GatewayInternalError", "Differences"),
     fault(stopped_comparison, "NotReconciled"),
     fault(balance_without_transfer, "Unverified"),

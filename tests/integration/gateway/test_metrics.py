@@ -13,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from livebalance.gateway.live.channel import GapReason
 from livebalance.wire.close import CloseCode, encode_reason
@@ -92,6 +93,7 @@ SMALL_BUFFERS: dict[str, Any] = {
 FREQUENT_AUDITS: dict[str, Any] = {"audit_interval_seconds": 0.3, "recovery_max_revisions": 2}
 SMALL_PAGES: dict[str, Any] = {"recovery_page_rows": 2}
 RARE_AUDITS: dict[str, Any] = {"audit_interval_seconds": 60.0}
+SIGNED: dict[str, Any] = {"delta_key": SecretStr("the secret of this deployment, 1")}
 UNLIMITED_MESSAGES: dict[str, Any] = {"message_rate": 1000}
 
 
@@ -322,7 +324,11 @@ EVENTS: dict[str, Event] = {
     ),
     # subscriptions
     "unsubscribe": Event(actions.unsubscribe, {SUBSCRIBED, ("ended_subscriptions", "client")}),
-    "erased account": Event(actions.erase_account, {SUBSCRIBED, ("ended_subscriptions", "gone")}),
+    "erased account": Event(
+        actions.erase_account,
+        {SUBSCRIBED, ("gap_repairs", "header_only"), ("ended_subscriptions", "gone")},
+        RARE_AUDITS,
+    ),
     "revoked account": Event(actions.revoke_account, {SUBSCRIBED, ("ended_subscriptions", "revoked")}),
     "resume from too far": Event(actions.resume_from(1), {("snapshots", "too_far")}, FREQUENT_AUDITS),
     "resume from ahead": Event(actions.resume_from(99), {("snapshots", "ahead")}, FREQUENT_AUDITS),
@@ -362,6 +368,22 @@ EVENTS: dict[str, Event] = {
         actions.overflow_pending_deltas,
         {SUBSCRIBED, ("gap_repairs", "gap"), ("gap_repairs", "overflow")},
         RARE_AUDITS,
+    ),
+    "forged content": Event(
+        actions.publish_forged_content,
+        {
+            SUBSCRIBED,
+            ("gap_repairs", "content"),
+            ("audit_findings", "content"),
+            ("snapshots", "content"),
+        },
+        FREQUENT_AUDITS,
+    ),
+    "unsigned delta": Event(
+        actions.publish_invalid_delta, {SUBSCRIBED, ("dropped_messages", "unsigned")}, SIGNED
+    ),
+    "forged signature": Event(
+        actions.publish_progress_with_another_key, {("dropped_messages", "forged")}, SIGNED
     ),
     "invalid delta": Event(actions.publish_invalid_delta, {SUBSCRIBED, ("dropped_messages", "delta")}),
     "invalid progress": Event(actions.publish_invalid_progress, {("dropped_messages", "progress")}),
@@ -440,7 +462,7 @@ def test_every_reason_has_an_event() -> None:
     codes = {series[1] for series in moved if series[0] == "closed_connections"}
     assert codes >= {str(int(code)) for code in CloseCode} - LATER
     assert reasons("gap_repairs") == set(get_args(GapReason))
-    assert reasons("snapshots") == set(get_args(SnapshotReason))
+    assert reasons("snapshots") == {*get_args(SnapshotReason), "content"}
     problems = set(get_args(ProblemCode)) - untested("http_problems")
     assert reasons("http_problems", "rejected_requests") >= problems
     assert reasons("error_frames") >= set(get_args(ErrorCode)) - untested("error_frames")

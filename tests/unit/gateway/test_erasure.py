@@ -96,6 +96,8 @@ def test_history_does_not_lead_across_an_erasure(hub: Hub, sessions: Sessions) -
     shown(hub, sessions, 2)
     hub.on_delta(ALICE, delta(2, 3))
     hub.on_delta(ALICE, delta(3, ERASED_AT, gone=True))
+    (end,) = hub.drain_effects().reads
+    hub.on_read(end, {position(3): state(ERASED_AT, after=3)}, 0.0)
     shown(hub, sessions, ERASED_AT)
     hub.on_delta(ALICE, delta(ERASED_AT, 5))
     late = connect(sessions)

@@ -34,6 +34,7 @@ from livebalance.gateway.telemetry.session_stats import record_session_stats
 from livebalance.gateway.timer import Timer
 from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.readmodel.revocations import Revocation
+from livebalance.runtime import logs
 from livebalance.runtime.metrics import render
 from livebalance.runtime.process import failpoints
 from livebalance.wire.close import CloseCode
@@ -44,7 +45,10 @@ from livebalance.wire.timestamp import Millis
 TICK_SECONDS = 0.25
 LOADER_WORKERS = 2  # statements at once for account reads; the audit has a connection of its own
 RETRY_AFTER_MS = (500, 2500)
+MAX_LOGGED_ACCOUNTS = 10  # in one line
 CLOSE_BATCH_SECONDS = 0.005  # during a drain, closes that are due within this time are made together
+
+_log = logs.get("relay")
 
 _AUTH_ERRORS: dict[TokenError, Disconnect] = {
     "unauthenticated": NOT_AUTHENTICATED,
@@ -105,6 +109,7 @@ class Relay:
                 authenticator.request_poll,
                 self._on_missed,
             ),
+            keys=settings.signing_keys(),
         )
         self._loader = AccountLoader(
             pool,
@@ -122,6 +127,7 @@ class Relay:
             self._hub.positions,
             self._on_audit,
             self._on_audit_failed,
+            contents=self._hub.begin_audit,
             interval_seconds=settings.audit_interval_seconds,
             timeout_seconds=settings.postgres_timeout_seconds,
         )
@@ -315,6 +321,9 @@ class Relay:
         self._status.on_audit(finding, now, _wall())
         for reason, count in count_findings(compared, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
+        if finding.different:
+            accounts = sorted(finding.different)[:MAX_LOGGED_ACCOUNTS]
+            _log.error("relayed content differs", accounts=accounts, count=len(finding.different))
         self._send_status()
         self.perform()
 

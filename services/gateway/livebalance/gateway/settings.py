@@ -8,7 +8,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from livebalance.gateway.limits.client_address import TrustedProxies
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Count, Port, Seconds, SecretPostgresUrl, TextList
+from livebalance.runtime.config.types import Count, Port, Seconds, SecretPostgresUrl, SigningSecret, TextList
+from livebalance.wire.signature import SigningKey
 
 if TYPE_CHECKING:
     from livebalance.gateway.auth.config import AuthConfig
@@ -112,6 +113,12 @@ class Settings(ServiceSettings):
 
     audit_interval_seconds: Seconds = 5.0
     """Seconds in which every subscribed account is compared with Postgres once."""
+    delta_key: SigningSecret | None = None
+    """Secret of the projectors (their setting of the same name). Messages that it has not signed are dropped.
+    None: every message is accepted. Set it when all projectors have it."""
+    delta_key_previous: SigningSecret | None = None
+    """Second secret that is accepted, while the secret of the projectors is replaced. None: only one is
+    accepted."""
     redis_probe_interval_seconds: Seconds = 5.0
     """Seconds between two probes: messages that the gateway publishes to itself. Redis can stop delivering
     without an error."""
@@ -140,6 +147,11 @@ class Settings(ServiceSettings):
         except ValueError:
             raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
         return proxies
+
+    def signing_keys(self) -> list[SigningKey]:
+        """Returns the keys of messages from Redis. Empty: every message is accepted."""
+        secrets = (self.delta_key, self.delta_key_previous)
+        return [SigningKey(secret.get_secret_value()) for secret in secrets if secret]
 
     def auth_config(self) -> "AuthConfig":
         """Returns the settings of token verification."""
