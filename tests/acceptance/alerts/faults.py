@@ -165,10 +165,12 @@ async def stopped_comparison(stack: MonitoredStack) -> AsyncIterator[None]:
     await stack.execute_as_owner(
         "do $$ begin lock table reconciliation_lane in access exclusive mode;"
         " update reconciliation_lane set compared_at = now() - interval '1 hour';"
-        " create rule frozen as on update to reconciliation_lane do instead nothing; end $$"
+        " create function freeze() returns trigger language plpgsql as 'begin return null; end';"
+        " create trigger frozen before update on reconciliation_lane for each row execute function freeze();"
+        " end $$"
     )
     yield
-    await stack.execute_as_owner("drop rule frozen on reconciliation_lane")
+    await stack.execute_as_owner("drop function freeze cascade")
 
 
 @asynccontextmanager
