@@ -5,26 +5,26 @@
 - Once the faults end, it shows the current state within `HEALED` seconds.
 """
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine
 
 from livebalance.wire.identity import AccountId, Position, channel_name
 from tests.checker import replay
 from tests.simulation.client.world import World
 from tests.simulation.projection import Projection
+from tests.simulation.steps import always, begin, step
 
 ACCOUNTS = [AccountId("a"), AccountId("b")]
 HEALED = 70.0  # a half-open connection is closed after 25 s, and the longest back-off is 20 s
 
-amounts = st.integers(-3, 3)
-accounts = st.sampled_from(ACCOUNTS)
-indexes = st.integers(0, 5)
+BOOLEANS = (False, True)
+AMOUNTS = sorted(range(-3, 4), key=abs)
+INDEXES = range(6)
 
 
 class ClientMachine(RuleBasedStateMachine):
     """A run of the world. It also loses, repeats and reorders frames, which TCP never does."""
 
-    @initialize(ok_first=st.booleans(), changes=st.integers(0, 8))
+    @begin(ok_first=BOOLEANS, changes=range(9))
     def begin(self, ok_first: bool, changes: int) -> None:
         self.projection = Projection(ACCOUNTS)
         for account in ACCOUNTS:
@@ -36,72 +36,72 @@ class ClientMachine(RuleBasedStateMachine):
         self.world.deliver(1)
         self.checked = 0
 
-    @rule(account=accounts, is_transfer=st.booleans(), amount=amounts, publish=st.booleans())
+    @step(account=ACCOUNTS, is_transfer=BOOLEANS, amount=AMOUNTS, publish=BOOLEANS)
     def change(self, account: AccountId, is_transfer: bool, amount: int, publish: bool) -> None:
         self.projection.change(account, is_transfer, amount)
         if publish:
             self.world.publish(account)
 
-    @rule(account=accounts, times=st.integers(1, 20))
+    @step(account=ACCOUNTS, times=range(1, 21))
     def change_often(self, account: AccountId, times: int) -> None:
         for number in range(times):
             self.projection.change(account, number % 3 > 0, 1)
 
-    @rule(account=accounts)
+    @step(account=ACCOUNTS)
     def publish(self, account: AccountId) -> None:
         self.world.publish(account)
 
-    @rule(count=st.integers(1, 20))
+    @step(count=range(1, 21))
     def deliver(self, count: int) -> None:
         self.world.deliver(count)
 
-    @rule(account=accounts)
+    @step(account=ACCOUNTS)
     def follow(self, account: AccountId) -> None:
         self.world.session.follow(account)
 
-    @rule(seconds=st.sampled_from([0.01, 0.6, 6.0, 30.0]), jitter=st.sampled_from([0.01, 0.3, 0.99]))
+    @step(seconds=[0.01, 0.6, 6.0, 30.0], jitter=[0.01, 0.3, 0.99])
     def sleep(self, seconds: float, jitter: float) -> None:
         self.world.jitter = jitter
         self.world.sleep(seconds)
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def lose_frame(self, index: int) -> None:
         wire = self.world.connection.wire if self.world.connection else None
         if wire and index < len(wire):
             del wire[index]
 
-    @rule(index=indexes, later=indexes)
+    @step(index=INDEXES, later=INDEXES)
     def repeat_frame(self, index: int, later: int) -> None:
         wire = self.world.connection.wire if self.world.connection else None
         if wire and index < len(wire):
             wire.insert(index + later, wire[index])
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def swap_frames(self, index: int) -> None:
         wire = self.world.connection.wire if self.world.connection else None
         if wire and index + 1 < len(wire):
             wire[index], wire[index + 1] = wire[index + 1], wire[index]
 
-    @rule(code=st.sampled_from([1001, 1006, 1011, 1012, 4000, 4001, 4013]))
+    @step(code=[1001, 1006, 1011, 1012, 4000, 4001, 4013])
     def close(self, code: int) -> None:
         self.world.close(code, '{"code":"later","retry_after_ms":700}' if code >= 4000 else "")
 
-    @rule()
+    @step()
     def half_open(self) -> None:
         if self.world.connection:
             self.world.connection.is_half_open = True
 
-    @rule(rejects=st.booleans(), unavailable=st.booleans())
+    @step(rejects=BOOLEANS, unavailable=BOOLEANS)
     def fail(self, rejects: bool, unavailable: bool) -> None:
         self.world.rejects_connections, self.world.unavailable = rejects, unavailable
 
-    @rule(same_revisions=st.booleans(), delivered=st.booleans())
+    @step(same_revisions=BOOLEANS, delivered=BOOLEANS)
     def rebuild(self, same_revisions: bool, delivered: bool) -> None:
         self.world.rebuild(same_revisions)
         if not delivered and self.world.connection:
             self.world.connection.wire.clear()
 
-    @invariant()
+    @always
     def shown_state_is_a_state_of_the_projection(self) -> None:
         for account in ACCOUNTS:
             shown = self.world.shown(account)
@@ -111,7 +111,7 @@ class ClientMachine(RuleBasedStateMachine):
                 assert list(shown.transfers) == transfers[len(transfers) - len(shown.transfers) :]
                 assert shown.balance is None or shown.balance in history.changes[: shown.position.revision]
 
-    @invariant()
+    @always
     def reported_frames_chain(self) -> None:
         frames = self.world.reported_frames
         if len(frames) > self.checked:

@@ -4,8 +4,7 @@ from math import inf
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import HealthCheck, settings
 
 from livebalance.client import account, channel, channels, session
 from livebalance.client.account import Account
@@ -15,6 +14,7 @@ from livebalance.wire.identity import Epoch, Position, channel_account, channel_
 from tests.mutation.conviction import convicted_by
 from tests.simulation.client.properties import ClientMachine
 from tests.simulation.seed import run_machine
+from tests.simulation.steps import search
 
 # To shrink a failure takes longer than a test usually may.
 pytestmark = pytest.mark.timeout(900)
@@ -25,15 +25,7 @@ RUN = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-SEARCH = settings(
-    RUN,
-    max_examples=10_000,  # a mutant is found after about 250, and once in a while after thousands
-    derandomize=True,
-    database=None,
-    print_blob=False,
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-)
+SCHEDULES, STEPS = 3000, 30  # of the search for a mutant, which is found after a hundred
 
 
 def test_client_has_the_properties() -> None:
@@ -80,7 +72,7 @@ CHAINED = "Violation: does not follow"
 NAMED_GAP = "names no gap"
 
 # The last field of a mutant is the assertion that it breaks.
-MUTANTS: dict[str, tuple[object, str, object, str]] = {
+MUTANTS: dict[str, tuple[object, str, object, str | tuple[str, ...]]] = {
     "a delta applies only at its `from`": (account, "_apply_delta", apply_without_checking_from, CHAINED),
     "a reconnect names the position": (Channel, "to_request", forget_the_position, CURRENT),
     "a gap is requested again": (channels.Channels, "_retry_later", ignore_the_gap, CURRENT),
@@ -97,7 +89,7 @@ MUTANTS: dict[str, tuple[object, str, object, str]] = {
         keep_old_subscriptions,
         CURRENT,
     ),
-    "a silent connection is closed": (session, "SILENT_HEARTBEATS", inf, SHOWN),
+    "a silent connection is closed": (session, "SILENT_HEARTBEATS", inf, (SHOWN, CURRENT)),
     "a request without an answer is repeated": (channel, "ANSWER_TIMEOUT", inf, SHOWN),
 }
 
@@ -107,5 +99,5 @@ MUTANTS: dict[str, tuple[object, str, object, str]] = {
 def test_client_without_the_rule_lacks_a_property(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target, name, mutant, reason = MUTANTS[rule]
     monkeypatch.setattr(target, name, mutant)
-    with convicted_by(reason):
-        run_state_machine_as_test(ClientMachine, settings=SEARCH)
+    with convicted_by(*([reason] if isinstance(reason, str) else reason)):
+        search(ClientMachine, range(SCHEDULES), STEPS)

@@ -8,22 +8,25 @@
 - Once the faults end, every client shows the current state.
 """
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from itertools import product
+
+from hypothesis.stateful import RuleBasedStateMachine
 
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.simulation.gateway.client import Client
 from tests.simulation.gateway.world import CLIENT_QUEUE_BYTES, World
 from tests.simulation.projection import Projection
+from tests.simulation.steps import always, begin, step
 
 ACCOUNTS = [AccountId("a"), AccountId("b")]
 CLIENTS = 3
 UNKNOWN_EPOCH = Epoch("f" * 16)
 
-accounts = st.sampled_from(ACCOUNTS)
-indexes = st.integers(0, 3)
-clients = st.integers(0, CLIENTS - 1)
-batches = st.lists(st.booleans(), min_size=1, max_size=4)  # True: a transfer; False: a balance
+BOOLEANS = (False, True)
+INDEXES = range(4)
+NUMBERS = range(CLIENTS)  # of clients
+# Of batches. True: a transfer; False: a balance.
+BATCHES = [list(batch) for size in range(1, 5) for batch in product(BOOLEANS, repeat=size)]
 
 
 class Lossless(RuleBasedStateMachine):
@@ -31,7 +34,7 @@ class Lossless(RuleBasedStateMachine):
 
     audits = False
 
-    @initialize(changes=st.integers(0, 6), all_subscribed=st.booleans())
+    @begin(changes=range(7), all_subscribed=BOOLEANS)
     def begin(self, changes: int, all_subscribed: bool) -> None:
         self.projection = Projection(ACCOUNTS)
         self.world = World(self.projection)
@@ -56,17 +59,17 @@ class Lossless(RuleBasedStateMachine):
     def can_commit(self) -> bool:
         return self.world.halted_at is None and not self.projection.has_lost
 
-    @rule(account=accounts, transfers=batches, header_only=st.sampled_from([False, False, False, True]))
+    @step(account=ACCOUNTS, transfers=BATCHES, header_only=[False, False, False, True])
     def change(self, account: AccountId, transfers: list[bool], header_only: bool) -> None:
         if not self.can_commit:
             return
         self.world.change(account, transfers, header_only)
 
-    @rule()
+    @step()
     def publish(self) -> None:
         self.world.publish()
 
-    @rule(account=accounts, transfers=batches)
+    @step(account=ACCOUNTS, transfers=BATCHES)
     def change_and_publish(self, account: AccountId, transfers: list[bool]) -> None:
         if self.can_commit:
             self.world.change(account, transfers, False)
@@ -74,29 +77,29 @@ class Lossless(RuleBasedStateMachine):
             self.world.publish()
         self.world.deliver(len(self.world.incoming))
 
-    @rule(number=clients, account=accounts, times=st.integers(1, 6))
+    @step(number=NUMBERS, account=ACCOUNTS, times=range(1, 7))
     def change_often_while_a_client_is_blocked(self, number: int, account: AccountId, times: int) -> None:
         self.world.set_writable(self.client(number), False)
         for _ in range(times):
             self.change_and_publish(account, [True])
 
-    @rule()
+    @step()
     def execute_command(self) -> None:
         self.world.execute_command()
 
-    @rule(count=st.integers(1, 3))
+    @step(count=range(1, 4))
     def deliver(self, count: int) -> None:
         self.world.deliver(count)
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def run_read(self, index: int) -> None:
         self.world.run_read(index)
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def answer(self, index: int) -> None:
         self.world.answer(index)
 
-    @rule()
+    @step()
     def continue_audit(self) -> None:
         if self.world.audit is None:
             self.world.begin_audit()
@@ -105,57 +108,57 @@ class Lossless(RuleBasedStateMachine):
         else:
             self.world.end_audit()
 
-    @rule(seconds=st.sampled_from([0.25, 1.0, 10.0]))
+    @step(seconds=[0.25, 1.0, 10.0])
     def tick(self, seconds: float) -> None:
         self.world.tick(seconds)
 
     # --- the clients
 
-    @rule(number=clients, account=accounts)
+    @step(number=NUMBERS, account=ACCOUNTS)
     def subscribe(self, number: int, account: AccountId) -> None:
         self.world.subscribe(self.client(number), account, None)
 
-    @rule(number=clients, account=accounts)
+    @step(number=NUMBERS, account=ACCOUNTS)
     def resume(self, number: int, account: AccountId) -> None:
         screen = self.client(number).screens.get(account)
         self.world.subscribe(self.client(number), account, screen.position if screen else None)
 
-    @rule(number=clients, account=accounts)
+    @step(number=NUMBERS, account=ACCOUNTS)
     def unsubscribe(self, number: int, account: AccountId) -> None:
         self.world.unsubscribe(self.client(number), account)
 
-    @rule(number=clients, writable=st.booleans())
+    @step(number=NUMBERS, writable=BOOLEANS)
     def set_writable(self, number: int, writable: bool) -> None:
         self.world.set_writable(self.client(number), writable)
 
-    @rule(number=clients, per_second=st.sampled_from([0.2, 1.0, 8.0, None]))
+    @step(number=NUMBERS, per_second=[0.2, 1.0, 8.0, None])
     def set_rate(self, number: int, per_second: float | None) -> None:
         self.world.set_rate(self.client(number), per_second)
 
-    @rule(number=clients, count=st.integers(1, 5))
+    @step(number=NUMBERS, count=range(1, 6))
     def read(self, number: int, count: int) -> None:
         for _ in range(count):
             self.client(number).read()
 
-    @rule(number=clients)
+    @step(number=NUMBERS)
     def reconnect(self, number: int) -> None:
         """Loses what is under way to the client, which then resumes from the positions that it shows."""
         self.world.reconnect(self.client(number))
 
-    @rule(number=clients, account=accounts, ahead=st.integers(1, 3))
+    @step(number=NUMBERS, account=ACCOUNTS, ahead=range(1, 4))
     def resume_ahead_of_postgres(self, number: int, account: AccountId, ahead: int) -> None:
         revision = Revision(self.projection.current(account).revision + ahead + 100)
         self.world.subscribe(self.client(number), account, Position(self.projection.epoch, revision))
 
     # --- the properties
 
-    @invariant()
+    @always
     def waiting_data_is_within_its_bound(self) -> None:
         for client in self.world.clients:
             outbox = client.session.outbox
             assert (outbox.writable and not client.interval) or outbox.size <= CLIENT_QUEUE_BYTES
 
-    @invariant()
+    @always
     def shown_state_is_a_state_of_the_projection(self) -> None:
         for client in self.world.clients:
             for account, screen in client.screens.items():
@@ -169,7 +172,7 @@ class Lossless(RuleBasedStateMachine):
     def existed(self, account: AccountId, position: Position) -> bool:
         return position.revision <= self.projection.at(position, account).revision
 
-    @invariant()
+    @always
     def heartbeats_claim_no_more_than_was_sent(self) -> None:
         for client in self.world.clients:
             for as_of, shown in client.heartbeats:
@@ -196,40 +199,40 @@ class Faulty(Lossless):
 
     audits = True
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def lose_message(self, index: int) -> None:
         if index < len(self.world.incoming) and self.world.incoming[index][1]:
             del self.world.incoming[index]
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def lose_before_publishing(self, index: int) -> None:
         if index < len(self.world.unpublished):
             del self.world.unpublished[index]
 
-    @rule(index=indexes, later=indexes)
+    @step(index=INDEXES, later=INDEXES)
     def repeat_message(self, index: int, later: int) -> None:
         incoming = self.world.incoming
         if index < len(incoming) and incoming[index][1]:
             incoming.insert(index + later, incoming[index])
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def publish_out_of_order(self, index: int) -> None:
         self.world.publish(index)
 
-    @rule()
+    @step()
     def restart_redis(self) -> None:
         self.world.restart_redis()
 
-    @rule(index=indexes)
+    @step(index=INDEXES)
     def fail_read(self, index: int) -> None:
         self.world.fail_read(index)
 
-    @precondition(lambda self: len(self.projection.epochs) < 4)
-    @rule()
+    @step()
     def rebuild(self) -> None:
-        self.world.rebuild()
+        if len(self.projection.epochs) < 4:
+            self.world.rebuild()
 
-    @rule(number=clients, account=accounts)
+    @step(number=NUMBERS, account=ACCOUNTS)
     def resume_from_an_unknown_epoch(self, number: int, account: AccountId) -> None:
         self.world.subscribe(self.client(number), account, Position(UNKNOWN_EPOCH, Revision(5)))
 
@@ -240,16 +243,16 @@ class Faulty(Lossless):
 class LosingCommits(Faulty):
     """Accounts are erased, a lane halts, and Postgres loses commits before the epoch changes."""
 
-    @rule(account=accounts)
+    @step(account=ACCOUNTS)
     def erase(self, account: AccountId) -> None:
         if self.projection.current(account).revision and self.can_commit:
             self.world.erase(account)
 
-    @rule(halted=st.booleans())
+    @step(halted=BOOLEANS)
     def halt(self, halted: bool) -> None:
         self.world.halt(halted=halted)
 
-    @rule(account=accounts, count=st.integers(1, 4))
+    @step(account=ACCOUNTS, count=range(1, 5))
     def lose_commits(self, account: AccountId, count: int) -> None:
         if not self.projection.has_lost:
             self.world.lose(account, count)
@@ -258,11 +261,11 @@ class LosingCommits(Faulty):
 class Revoking(Faulty):
     """Rights are revoked, and tokens expire, besides. The world checks each frame that it writes."""
 
-    @rule(number=clients, seconds=st.sampled_from([0.5, 3.0, 70.0]))
+    @step(number=NUMBERS, seconds=[0.5, 3.0, 70.0])
     def reconnect_with_a_token_that_expires(self, number: int, seconds: float) -> None:
         self.world.reconnect(self.client(number), seconds)
 
-    @rule(number=clients, account=accounts)
+    @step(number=NUMBERS, account=ACCOUNTS)
     def revoke(self, number: int, account: AccountId) -> None:
         self.world.revoke(self.client(number), account)
 

@@ -1,15 +1,14 @@
 """What has not arrived yet, and whether everything has arrived after the faults."""
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Position
-from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.views import TransferView
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.oracles import OracleError, admissible
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Log, Partition
 from tests.simulation.world.servers.tables import balance_view, transfer_view
@@ -90,6 +89,8 @@ class Convergence:
         return None
 
     def _is_revoked(self, client: "Client", account: AccountId) -> bool:
+        if not self._world.postgres.revocations:
+            return False
         socket = client.socket
         rights = socket.session.rights if socket is not None and socket.session is not None else None
         revocations = Revocations()
@@ -127,8 +128,9 @@ class Convergence:
             name = "O1" if LOST in waiting else "O13" if REVOKED in waiting else "O8"
             raise OracleError(name, f"after the faults ended: {waiting}")
         self._check_clients()
+        transfers, openings = self._transfers(), self._openings()
         for account in self._world.accounts:
-            self._check_account(account)
+            self._check_account(account, transfers[account], openings.get(account.encode(), ZERO))
 
     def _check_clients(self) -> None:
         """Every client shows what SQL has."""
@@ -145,26 +147,26 @@ class Convergence:
                 if shown != listed[len(listed) - len(shown) :]:
                     raise OracleError("O8", f"{client.name} shows {shown} of {account}, SQL has {listed}")
 
-    def _check_account(self, account: AccountId) -> None:
+    def _check_account(self, account: AccountId, expected: list[Transfer], opening: Money) -> None:
         """SQL has each transfer that Kafka acknowledged once, in order, and the balance is their sum."""
         world, tables = self._world, self._world.postgres.tables
-        expected, lane = self.transfers_of(account), world.lane_of(account)
-        rows = tables.transfers.get(account, ())
-        if self.is_halted(lane):
+        if self.is_halted(world.lane_of(account)):
             return
-        times = Counter(row.transfer_id for row in rows)
+        rows = tables.transfers.get(account, ())
+        ids = [row.transfer_id for row in rows]
         for transfer in expected:
-            if times[transfer.id] != 1:
-                name = "O1" if not times[transfer.id] else "O2"
-                raise OracleError(name, f"{transfer} is in SQL {times[transfer.id]} times")
-        if [row.transfer_id for row in rows] != [transfer.id for transfer in expected]:
+            if (times := ids.count(transfer.id)) != 1:
+                raise OracleError("O2" if times else "O1", f"{transfer} is in SQL {times} times")
+        if ids != [transfer.id for transfer in expected]:
             raise OracleError("O2", f"{account} lists {rows}, and the topic has {expected}")
         row = tables.balances.get(account)
         if row is not None:
-            self._check_sum(account, row, expected)
+            self._check_sum(account, row, expected, opening)
 
-    def _check_sum(self, account: AccountId, row: BalanceRow, expected: list[Transfer]) -> None:
-        opening, total = self.opening_of(account), ZERO
+    def _check_sum(
+        self, account: AccountId, row: BalanceRow, expected: list[Transfer], opening: Money
+    ) -> None:
+        total = ZERO
         for transfer in expected:
             total = total.add(transfer.amount)
         if account in self._world.contradicted and row.disputed_since is not None:
@@ -176,29 +178,29 @@ class Convergence:
         if row.drift is None or parse_money(row.drift).unscaled or row.disputed_since is not None:
             raise OracleError("O3", f"{account} is not verified: {row}")
 
-    def opening_of(self, account: AccountId) -> Money:
-        """Returns the amount of the first balance since the last erasure."""
-        opening: Money | None = None
+    def _openings(self) -> dict[bytes, Money]:
+        """Returns, by key, the amount of the first balance since the last erasure."""
+        openings: dict[bytes, Money | None] = {}
         for record, _, _ in self._world.kafka.committed(BALANCES):
-            if record.key == account.encode():
-                if record.value is None:
-                    opening = None
-                elif opening is None:
-                    balance = JSON.decode_balance(record.value)
-                    opening = balance.amount if balance.version == 0 else None
-        return opening or ZERO
+            key = record.key or b""
+            if record.value is None:
+                openings.pop(key, None)
+            elif openings.get(key) is None:
+                balance = JSON.decode_balance(record.value)
+                openings[key] = balance.amount if balance.version == 0 else None
+        return {key: opening or ZERO for key, opening in openings.items()}
 
-    def transfers_of(self, account: AccountId) -> list[Transfer]:
-        """Returns the account's transfers that Kafka has acknowledged, without duplicates."""
-        transfers: dict[str, Transfer] = {}
-        written = self._world.kafka.written[self._world.erased.get(account, 0) :]
-        for record in [entry.record for entry in written if entry.committed]:
-            if record.topic != TRANSFERS:
+    def _transfers(self) -> dict[AccountId, list[Transfer]]:
+        """Returns the transfers that Kafka has acknowledged since the last erasure, without duplicates."""
+        transfers: dict[AccountId, dict[str, Transfer]] = {id_: {} for id_ in self._world.accounts}
+        erased = self._world.erased
+        for number, (record, transaction, _) in enumerate(self._world.kafka.written):
+            if record.topic != TRANSFERS or not (transaction is None or transaction.committed):
                 continue
             transfer = admissible(record)
-            if transfer is not None and transfer.account == account:
-                transfers.setdefault(transfer.id, transfer)
-        return list(transfers.values())
+            if transfer is not None and number >= erased.get(transfer.account, 0):
+                transfers[transfer.account].setdefault(transfer.id, transfer)
+        return {account: [*of_account.values()] for account, of_account in transfers.items()}
 
 
 def _last(log: Log) -> int:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.identity import AccountId, Lane, TransferId
-from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import Millis
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Record
 
 if TYPE_CHECKING:

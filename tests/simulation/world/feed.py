@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from livebalance.feed.initial_balance import initial_balance
 from livebalance.generator.transfers import AccountPicker, TransferPair, transfer_pair
 from livebalance.wire.identity import AccountId
-from livebalance.wire.kafka.codec import JSON
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import (
     BALANCES,

@@ -6,7 +6,7 @@ from livebalance.projector.fold.fold import batch_rows, fold
 from livebalance.projector.fold.lane import FetchStatus, owned_lane, step
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Offset
-from livebalance.wire.kafka.codec import JSON
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.convergence import RECREATED
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS

@@ -20,10 +20,10 @@ from livebalance.readmodel.rows import BalanceRow, BatchRows, LaneMove
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import Snapshot
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position
-from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.kafka.raw_record import Rejected
 from livebalance.wire.kafka.record import Transfer, rejection_reason
 from livebalance.wire.money import parse_money
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.projector import MAX_REJECTS
 from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Log, Record
 from tests.simulation.world.servers.tables import balance_view, transfer_view
@@ -53,7 +53,7 @@ class Oracles:
         self._world = world
         self._shown: dict[tuple[str, AccountId], Position] = {}
         self._rejects: dict[tuple[Lane, Epoch, int, str], int] = {}  # consecutive, by claim and topic
-        self._checked = 0  # records of Kafka
+        self.checked = 0  # records of Kafka
         self._versions: dict[tuple[UUID, bytes | None], tuple[int, set[str]]] = {}  # of balances, with ids
 
     # --- clients
@@ -123,14 +123,17 @@ class Oracles:
 
     # --- recorders
 
-    def after_step(self) -> None:
-        """The balances of an account count its transfers, each once, whether a lane is halted or not."""
+    def after_write(self) -> None:
+        """The balances of an account count its transfers, each once, whether a lane is halted or not.
+
+        Called after each step, if records are unchecked.
+        """
         written = self._world.kafka.written
-        while self._checked < len(written):
-            record, transaction, topic_id = written[self._checked]
+        while self.checked < len(written):
+            record, transaction, topic_id = written[self.checked]
             if transaction is not None and transaction.is_open:
                 return
-            self._checked += 1
+            self.checked += 1
             if record.topic == BALANCES and (transaction is None or transaction.committed):
                 self._check_version(record, topic_id)
 
@@ -168,12 +171,12 @@ class Oracles:
     def after_commit(self, rows: BatchRows) -> None:
         """No transfer is skipped, none is listed twice, and money is conserved."""
         tables, contradicted = self._world.postgres.tables, self._world.contradicted
+        listed = {account: [row.transfer_id for row in of_it] for account, of_it in tables.transfers.items()}
         for move in rows.moves:
             for record in self._read_by(move):
                 transfer = admissible(record)
                 if transfer is not None and transfer.account not in contradicted:
-                    listed = tables.transfers.get(transfer.account, ())
-                    times = sum(row.transfer_id == transfer.id for row in listed)
+                    times = listed.get(transfer.account, []).count(transfer.id)
                     if times != 1 and transfer.account not in rows.erased:
                         name = "O2" if times else "O1"
                         raise OracleError(name, f"{transfer} is in SQL {times} times after {move}")
@@ -183,12 +186,14 @@ class Oracles:
 
     def _read_by(self, move: LaneMove) -> list[Record]:
         log, upto = self._world.kafka.log(TRANSFERS, move.lane), move.transfers_to
+        if move.transfers_from == upto:
+            return []
         if log.topic_id != self._world.postgres.tables.lanes[move.lane].row.transfers_topic_id:
             return []  # the batch is of a topic that was deleted meanwhile
         return [
-            entry.record
-            for entry in log.entries
-            if move.transfers_from <= entry.record.offset < upto and entry.committed
+            record
+            for record, transaction, _ in log.entries
+            if move.transfers_from <= record.offset < upto and (transaction is None or transaction.committed)
         ]
 
     def on_batch(self, lane_step: LaneStep) -> None:
@@ -206,20 +211,26 @@ class Oracles:
 
 def _check_drift(row: BalanceRow) -> None:
     balance, half_applied, opening, posted = (
-        parse_money(amount or "0")
-        for amount in (row.balance, row.half_applied, row.opening, row.posted_total)
+        _amount(amount or "0") for amount in (row.balance, row.half_applied, row.opening, row.posted_total)
     )
-    if row.drift is None or parse_money(row.drift).unscaled:
+    if row.drift is None or _amount(row.drift).unscaled:
         raise OracleError("O2", f"{row.account} has a drift: {row}")
     if not balance.add(half_applied).same_value(opening.add(posted)):
         raise OracleError("O3", f"{row.account} does not conserve money: {row}")
 
 
-@lru_cache(1000)
 def admissible(record: Record) -> Transfer | None:
     """Returns the transfer in a record, if it is one that must be applied."""
+    return _admissible(record.key, record.value or b"")
+
+
+@lru_cache(1000)
+def _admissible(key: bytes | None, value: bytes) -> Transfer | None:
     try:
-        transfer = JSON.decode_transfer(record.value or b"")
+        transfer = JSON.decode_transfer(value)
     except DecodeError:
         return None
-    return None if rejection_reason(transfer, record.key) else transfer
+    return None if rejection_reason(transfer, key) else transfer
+
+
+_amount = lru_cache(1000)(parse_money)

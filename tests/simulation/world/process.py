@@ -31,6 +31,15 @@ class Process:
         self.is_paused = False
 
     @property
+    def is_paused(self) -> bool:
+        return self._is_paused
+
+    @is_paused.setter
+    def is_paused(self, is_paused: bool) -> None:
+        self._is_paused = is_paused
+        self.world.running_tasks = None
+
+    @property
     def is_alive(self) -> bool:
         return bool(self.tasks)
 
@@ -47,6 +56,7 @@ class Process:
 
     def kill(self) -> None:
         self.tasks = []
+        self.world.running_tasks = None
         self.on_killed()
 
     def expire(self) -> None:

@@ -30,8 +30,8 @@ from livebalance.projector.fold.records import Incoming
 from livebalance.projector.redis.messages import Message, MessageEncoder
 from livebalance.readmodel.rows import LaneMove, ListedTransfer
 from livebalance.wire.identity import AccountId, Lane
-from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.timestamp import Millis
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.process import IDLE, Process, Steps
 from tests.simulation.world.servers.kafka import (
     BALANCES,
@@ -179,7 +179,8 @@ class Projector(Process):
         return reasons[0] or reasons[1]
 
     def _logs(self, lane: Lane) -> tuple[Log, Log]:
-        return self.world.kafka.log(TRANSFERS, lane), self.world.kafka.log(BALANCES, lane)
+        topics = self.world.kafka.topics
+        return topics[TRANSFERS].logs[lane], topics[BALANCES].logs[lane]
 
     # --- a batch
 
@@ -199,25 +200,21 @@ class Projector(Process):
             yield from self._write_progress()
 
     def _fetch(self, number: Lane) -> tuple[list[Record], list[Record]]:
-        positions = self.fetched_to[number]
-        sides = []
-        for side, log in enumerate(self._logs(number)):
-            records, positions[side] = log.read(positions[side], BATCH)
-            sides.append(records)
-        return sides[0], sides[1]
+        positions, logs = self.fetched_to[number], self._logs(number)
+        transfers, positions[0] = logs[0].read(positions[0], BATCH)
+        balances, positions[1] = logs[1].read(positions[1], BATCH)
+        return transfers, balances
 
     def _step(self, lane: OwnedLane, records: tuple[Sequence[Record], Sequence[Record]]) -> LaneStep:
-        positions = self.fetched_to[lane.lane]
-        statuses = [
-            self._fetch_status(log, position)
-            for log, position in zip(self._logs(lane.lane), positions, strict=True)
-        ]
-        return step(lane, records, (statuses[0], statuses[1]), JSON, MAX_REJECTS)
+        logs, positions = self._logs(lane.lane), self.fetched_to[lane.lane]
+        statuses = self._fetch_status(logs[0], positions[0]), self._fetch_status(logs[1], positions[1])
+        return step(lane, records, statuses, JSON, MAX_REJECTS)
 
     def _fetch_status(self, log: Log, position: int) -> FetchStatus:
         first_open, wall = log.first_open, self.world.wall
-        held_back = 0 if first_open is None else wall - first_open.timestamp
-        return FetchStatus(position >= log.last_stable, Millis(wall - held_back))
+        if first_open is None:
+            return FetchStatus(position >= log.end, wall)
+        return FetchStatus(position >= first_open.offset, Millis(first_open.timestamp))
 
     def _apply(self, steps: Sequence[LaneStep]) -> Steps:
         batch = [record for lane_step in steps for record in lane_step.records]

@@ -17,10 +17,10 @@ from livebalance.recorder.halt import (
 from livebalance.recorder.ledger import REJECTS, Decision, Ledger, Verdict
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
-from livebalance.wire.kafka.codec import JSON
 from livebalance.wire.kafka.raw_record import Erasure, Rejected, decode_balance
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.kafka.source import SOURCE, SOURCE_OFFSET, Source, fingerprint, source_of
+from tests.simulation.world.codec import JSON
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import (
     BALANCES,

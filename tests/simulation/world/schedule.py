@@ -10,6 +10,7 @@ from tests.simulation.world.world import Shape, World
 MAX_ACTIONS = 36
 RUN, WAIT, ADVANCE = "run", "wait", "advance"
 WAITS = (0.3, 1.0, 3.0, 11.0)  # seconds in which no task runs
+NAMES = sorted(GROUPS)
 ADVANCES = (0.1, 0.2, 0.3, 0.5)  # seconds in which all tasks run
 
 
@@ -47,7 +48,7 @@ def make_schedule(seed: int, groups: Sequence[str] = ()) -> Schedule:
         clients=1 + below(3) // 2,
         feed_pause=random.choice((0.05, 0.5, 3.0)),
     )
-    names = groups or random.sample(sorted(GROUPS), 1 + below(3))
+    names = groups or random.sample(NAMES, 1 + below(3))
     kinds = [fault for name in names for fault in GROUPS[name]]
     rate = random.choice((0.05, 0.15, 0.3))
     actions = []

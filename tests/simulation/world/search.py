@@ -8,8 +8,6 @@ from typing import NamedTuple
 from tests.simulation.world.oracles import OracleError
 from tests.simulation.world.schedule import Schedule, make_schedule, run_schedule
 
-COLLECT_AFTER = 200  # schedules
-
 
 class Failure(NamedTuple):
     """A seed whose schedule fails."""
@@ -21,13 +19,12 @@ class Failure(NamedTuple):
 def failures(seeds: Iterable[int], groups: Sequence[str] = ()) -> Iterator[Failure]:
     """Returns the seeds that fail, with faults of any kind or of these groups."""
     gc.freeze()
-    gc.disable()  # a whole world becomes garbage at once
+    gc.disable()
     try:
-        for number, seed in enumerate(seeds, 1):
+        for seed in seeds:
             if (error := failure_of(make_schedule(seed, groups))) is not None:
                 yield Failure(seed, error)
-            if number % COLLECT_AFTER == 0:
-                gc.collect()
+            gc.collect(0)  # the world that ended, while it is in the processor's cache
     finally:
         gc.enable()
 

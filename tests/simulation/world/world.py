@@ -1,5 +1,6 @@
 """A world of the whole pipeline: servers as values, processes as tasks, and time that a scheduler moves."""
 
+import math
 from typing import NamedTuple
 
 from livebalance.generator.transfers import account_id
@@ -45,6 +46,7 @@ class World:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.now = 0.0
+        self.running_tasks: list[Task] | None = None  # None: a process has started, ended, paused or woken
         self.accounts = [account_id(number + 1) for number in range(shape.accounts)]
         self.erased: dict[AccountId, int] = {}  # accounts, and how many records were written before
         self.contradicted = set[AccountId]()  # whose input contradicts itself
@@ -102,16 +104,17 @@ class World:
 
     def run_task(self, task: Task) -> None:
         """Runs a step of a task."""
-        self.now += STEP_SECONDS
-        self.kafka.wall = START + int(self.now * 1000)
+        self.now = now = self.now + STEP_SECONDS
+        self.kafka.wall = START + int(now * 1000)
         try:
             wait = next(task.steps)
         except OracleError:
             raise
         except Exception as error:
             raise OracleError("ended", f"{task.process.name} ended: {error!r}") from error
-        task.due, task.is_idle = self.now + wait, wait == IDLE
-        self.oracles.after_step()
+        task.due, task.is_idle = now + wait, wait == IDLE
+        if len(self.kafka.written) > self.oracles.checked:
+            self.oracles.after_write()
 
     def advance(self, seconds: float) -> None:
         """Lets all processes run for a while."""
@@ -123,12 +126,22 @@ class World:
 
     def due_tasks(self) -> list[Task]:
         """Returns the tasks that are due, after letting time pass until there is one."""
-        now = self.now
-        running = [process.tasks for process in self.processes if not process.is_paused]
-        if due := [task for tasks in running for task in tasks if task.due <= now]:
-            return due
-        self.now = min((task.due for tasks in running for task in tasks), default=now)
-        return [task for tasks in running for task in tasks if task.due <= self.now]
+        if self.running_tasks is None:
+            running = [process for process in self.processes if not process.is_paused]
+            self.running_tasks = [task for process in running for task in process.tasks]
+        now, due = self.now, []
+        next_due, following = math.inf, []
+        for task in self.running_tasks:
+            at = task.due
+            if at <= now:
+                due.append(task)
+            elif at < next_due:
+                next_due, following = at, [task]
+            elif at == next_due:
+                following.append(task)
+        if not due and following:
+            self.now = next_due
+        return due or following
 
     # --- the end
 

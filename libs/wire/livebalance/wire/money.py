@@ -20,12 +20,10 @@ class Money(NamedTuple):
 
     def __str__(self) -> str:
         """Returns a decimal string in the amount's scale, as "12.50", "-0.05" or "0.00"; never "-0"."""
-        digits = str(abs(self.unscaled))
-        sign = "-" if self.unscaled < 0 else ""
-        if self.scale == 0:
-            return sign + digits
-        digits = digits.rjust(self.scale + 1, "0")
-        return f"{sign}{digits[: -self.scale]}.{digits[-self.scale :]}"
+        unscaled, scale = self
+        sign = "-" if unscaled < 0 else ""
+        digits = str(abs(unscaled)).zfill(scale + 1)
+        return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
 
     def at_scale(self, scale: int) -> "Money":
         """Returns the same worth with more decimal places.
@@ -46,6 +44,8 @@ class Money(NamedTuple):
 
     def subtract(self, other: "Money") -> "Money":
         """Returns the difference, at the larger of both scales."""
+        if self.scale == other.scale:
+            return Money(self.unscaled - other.unscaled, self.scale)
         return self.add(Money(-other.unscaled, other.scale))
 
     def same_value(self, other: "Money") -> bool:

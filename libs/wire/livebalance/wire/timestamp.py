@@ -18,14 +18,19 @@ _RFC3339 = re.compile(
 )
 
 
-@lru_cache(maxsize=256)  # the changes of a batch share few times
 def format_rfc3339(at: Millis) -> str:
     """Returns the time as `2026-11-24T17:20:00.000Z`.
 
     Raises:
         OverflowError: `at` is outside the years 1-9999.
     """
-    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, milliseconds = divmod(at, 1000)
+    return f"{_format_seconds(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=256)  # most times are recent
+def _format_seconds(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:-6]
 
 
 def parse_rfc3339(text: str) -> Millis:

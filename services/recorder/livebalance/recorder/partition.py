@@ -257,7 +257,7 @@ class Partition:
                     send_all(producer, map(self._outgoing, balances)),
                     send_all(producer, self._openings(balances)),
                 )
-                # Not at the same time: a broker verifies both with the transaction's coordinator, and the later
+                # Not at the same time: a broker verifies both with the transaction's coordinator. The later
                 # verification cancels an earlier one of the same id, which fails with NOT_ENOUGH_REPLICAS.
                 await producer.send_offsets_to_transaction({self._source: next_offset}, group)
             failpoints.at("recorder_before_commit")

@@ -90,9 +90,9 @@ class Log:
     @property
     def first_open(self) -> Record | None:
         """The first record of an open transaction."""
-        for entry in self.entries:
-            if entry.transaction is not None and entry.transaction.is_open:
-                return entry.record
+        for record, transaction, _ in self.entries:
+            if transaction is not None and transaction.is_open:
+                return record
         return None
 
     @property
@@ -104,6 +104,8 @@ class Log:
         """Returns up to `limit` committed records from `offset` on, and the offset of the next fetch."""
         if not self.first <= offset <= self.end:
             raise OffsetOutOfRangeError
+        if offset == self.end:
+            return [], offset
         records: list[Record] = []
         for record, transaction, _ in self.entries:
             if transaction is not None and transaction.is_open:

@@ -54,8 +54,10 @@ class Tables(NamedTuple):
             transfers[account] = ()
         for row in rows.balances:
             before = balances.get(row.account)
-            erased = max(row.erased_revision, before.erased_revision if before else row.erased_revision)
-            balances[row.account] = row._replace(erased_revision=erased)
+            if before is None or before.erased_revision <= row.erased_revision:
+                balances[row.account] = row
+            else:
+                balances[row.account] = row._replace(erased_revision=before.erased_revision)
         for transfer in rows.transfers:
             transfers[transfer.account] = (*transfers.get(transfer.account, ()), transfer)
         quarantine = self.quarantine + tuple(rows.quarantined)
@@ -63,8 +65,11 @@ class Tables(NamedTuple):
 
 
 def new_lane(number: Lane, epoch: Epoch, identity: SourceIdentity) -> LaneRow:
-    ids = UUID(identity.transfers_id), UUID(identity.balances_id)
+    ids = _uuid(identity.transfers_id), _uuid(identity.balances_id)
     return LaneRow(number, 0, epoch, Offset(0), Offset(0), None, None, None, None, None, True, *ids)
+
+
+_uuid = lru_cache(16)(UUID)
 
 
 def moved_lane(lane: StoredLane, move: LaneMove) -> StoredLane:
@@ -84,7 +89,7 @@ def moved_lane(lane: StoredLane, move: LaneMove) -> StoredLane:
     )
 
 
-@lru_cache(10_000)
+@lru_cache(500)
 def balance_view(row: BalanceRow | None) -> BalanceView | None:
     """Returns a balance as a gateway reads it."""
     if row is None or row.balance is None:
@@ -106,7 +111,7 @@ def balance_view(row: BalanceRow | None) -> BalanceView | None:
     )
 
 
-@lru_cache(10_000)
+@lru_cache(500)
 def transfer_view(row: TransferRow) -> TransferView:
     """Returns a transfer as a gateway reads it."""
     return TransferView(

@@ -4,11 +4,13 @@ The texts of decode errors are stored as reasons in the quarantine.
 """
 
 from msgspec import DecodeError as _JsonError
-from msgspec import Struct, json, structs
+from msgspec import Struct, json
 
 from livebalance.wire.errors import DecodeError
+from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
+from livebalance.wire.money import Money
 
 
 class _Transfer(Struct):
@@ -38,9 +40,11 @@ def decode_transfer(value: bytes) -> Transfer:
         DecodeError: `value` is not a JSON object with the fields of a transfer.
     """
     try:
-        return avro.transfer_from_fields(structs.asdict(_transfer_decoder.decode(value)))
+        fields = _transfer_decoder.decode(value)
     except (_JsonError, UnicodeDecodeError, RecursionError) as cause:
         raise DecodeError("not a transfer in JSON") from cause
+    amount = Money(fields.amount_unscaled, fields.amount_scale)
+    return Transfer(TransferId(fields.id), AccountId(fields.account_id), amount, fields.transfer_TS)
 
 
 def decode_balance(value: bytes) -> Balance:
@@ -50,9 +54,16 @@ def decode_balance(value: bytes) -> Balance:
         DecodeError: `value` is not a JSON object with the fields of a balance.
     """
     try:
-        return avro.balance_from_fields(structs.asdict(_balance_decoder.decode(value)))
+        fields = _balance_decoder.decode(value)
     except (_JsonError, UnicodeDecodeError, RecursionError) as cause:
         raise DecodeError("not a balance in JSON") from cause
+    return Balance(
+        AccountId(fields.account_id),
+        fields.client_id,
+        TransferId(fields.transfer_id),
+        Money(fields.balance_unscaled, fields.balance_scale),
+        fields.version,
+    )
 
 
 def encode_transfer(record: Transfer) -> bytes:

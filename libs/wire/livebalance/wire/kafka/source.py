@@ -60,7 +60,9 @@ def fingerprint(key: bytes | None, value: bytes | None, timestamp: int) -> bytes
 
     `timestamp` is Kafka's, in ms since 1970.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (key, value, str(timestamp).encode()):
-        digest.update(b"\x00" if part is None else b"\x01%d:" % len(part) + part)
-    return digest.digest()
+    content = _delimited(key) + _delimited(value) + _delimited(b"%d" % timestamp)
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _delimited(part: bytes | None) -> bytes:
+    return b"\x00" if part is None else b"\x01%d:%b" % (len(part), part)
