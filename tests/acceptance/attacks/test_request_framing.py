@@ -28,7 +28,7 @@ SIZED = b"Content-Length: %d\r\n\r\n" % len(FORGED)
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(FORGED), FORGED)
 HIDDEN = b"0\r\n\r\n" + FORGED  # a body for a parser that counts, the end of the chunks for another
 FILES = 1024  # open files of the gateway, as many as systemd allows by default
-DRIPPING = 1000
+DRIPPING = 1200
 PATIENCE, QUIET = 0.5, 0.05  # seconds to wait for an answer before the next part, and at the end
 
 
@@ -165,7 +165,6 @@ async def gateway(
         "redis": redis_url,
         "channel_prefix": channel_prefix,
         "demo_secret": SECRET,
-        "connection_rate_per_address": "1000",
     }
     environment = {f"LIVEBALANCE_{key.upper()}": value for key, value in settings.items()}
     process = GatewayProcess("attacked", free_port(), tmp_path / "gateway.log", environment)

@@ -130,6 +130,7 @@ def test_connections_of_an_address_are_paced_and_forwarded_requests_are_not() ->
     rejection = limiter.hold("a", 0.0, paced=True)
     assert rejection is not None
     assert rejection.reason == "address_too_fast"
+    assert rejection.retry_after == pytest.approx(0.2)
     assert [limiter.hold("a", 0.0, paced=False) for _ in range(500)] == [None] * 500
     assert limiter.open("a", 0.0, paced=False) is None  # its connection was paced
 

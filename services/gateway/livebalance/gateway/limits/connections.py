@@ -84,8 +84,10 @@ class ConnectionLimiter:
         """
         if overload := self.overload(now):
             return overload
-        if paced and address != UNNAMED and (wait := self._state(address, now).rate.try_acquire(now)):
-            return Rejection("address_too_fast", wait)
+        if paced and address != UNNAMED:
+            rate = self._addresses[client_network(address)].rate
+            if wait := rate.try_acquire(now):
+                return Rejection("address_too_fast", wait)
         self._rate.consume(now, 1)
         self.sessions += 1
         return None

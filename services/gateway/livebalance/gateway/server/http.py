@@ -21,7 +21,7 @@ PROTOCOL_KEY = "http_protocol"  # in `scope["state"]`: the HttpProtocol that rec
 _HANDSHAKE_START = b"GET /ws "
 LINGER_SECONDS = 2.0  # time for a rejected client to read the response and close
 MAX_LINGER_BYTES = 1024 * 1024  # that a rejected client may send meanwhile
-MAX_LINGERING = 1000  # rejected connections of a gateway that are open
+MAX_LINGERING = 256  # rejected connections of a gateway that are open
 
 _log = logs.get("http")
 
