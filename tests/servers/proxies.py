@@ -10,6 +10,7 @@ import pytest
 
 from livebalance.stack.paths import PROJECT, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
+from livebalance.stack.servers.balancer import PUBLIC_PATH
 
 _NGINX = """
 daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr warn;
@@ -92,6 +93,8 @@ def caddy(directory: Path, gateway: int) -> Proxy:
         "XDG_DATA_HOME": str(directory),
         "LIVEBALANCE_PAGE_PORT": str(port),
         "LIVEBALANCE_GATEWAYS": f"127.0.0.1:{gateway}",
+        "LIVEBALANCE_HEALTH_PORT": "0",  # that of clients, where this path answers
+        "LIVEBALANCE_HEALTH_PATH": PUBLIC_PATH,
     }
     child = ChildProcess("caddy", [*command, "--config", str(config)], directory / "log", environment)
     return Proxy(child, port, log, lambda line: '"handled request"' in line)

@@ -133,7 +133,7 @@ class Counter:
         self._gateway = gateway
 
     async def seen(self) -> int:
-        text = (await send_request(self._gateway.http, _METRICS)).body.decode()
+        text = (await send_request(self._gateway.operations, _METRICS)).body.decode()
         lines = [
             line for line in text.splitlines() if line.startswith(_SERIES) and 'status="200"' not in line
         ]
