@@ -16,13 +16,14 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from livebalance.gateway.auth.credentials import Credentials
-from livebalance.gateway.limits.client_address import Address
+from livebalance.gateway.limits.client_address import UNNAMED, Address
+from livebalance.gateway.limits.connections import ConnectionLimiter, ConnectionLimits
 from livebalance.gateway.live.outbox import Outbox
 from livebalance.gateway.live.session import Session, SessionLimits
 from livebalance.gateway.server import websocket
+from livebalance.gateway.server.admission import Admission
 from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
-from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.request_head import RequestRules
 from livebalance.gateway.server.tcp import TransportTimeouts
 from livebalance.gateway.server.websocket import WebSocketConnection
@@ -35,10 +36,8 @@ FIN = 0x80
 class EchoRelay:
     """Stands in for the gateway's relay, and sends each message back to its session."""
 
-    def admit(self, _: Address) -> Refusal | None:
-        return None
+    admission = Admission(ConnectionLimiter(ConnectionLimits(1, 1, 1, 1)), lambda _: None)  # not asked
 
-    def release(self, _: Address) -> None: ...
     def authenticate(self, *_: Any) -> None: ...
     def disconnect(self, *_: Any) -> None: ...
 
@@ -109,7 +108,9 @@ def serve_ours(port: int, connection_class: type[EchoConnection]) -> None:
     encoder = FrameEncoder()
 
     def make_connection(config: uvicorn.Config, server_state: Any, app_state: Any) -> WebSocketConnection:
-        return connection_class(EchoRelay(), handshake, TransportTimeouts(), server_state, encoder)
+        return connection_class(
+            EchoRelay(), handshake, TransportTimeouts(), server_state, encoder, peer=UNNAMED
+        )
 
     async def no_app(*_: Any) -> None: ...
 

@@ -31,6 +31,9 @@ from tests.contract.alerts import DIRECTORY, read
 HTTP = {"LIVEBALANCE_HTTP_HOST": "0.0.0.0", "LIVEBALANCE_HTTP_PORT": "8000"}
 OPERATIONS = {"LIVEBALANCE_OPERATIONS_PORT": "8001"}
 SECRETS = "/var/lib/livebalance"
+PROXIES = (
+    '["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8", "127.0.0.1"]'  # the balancer has an address there
+)
 BALANCER = {"LIVEBALANCE_PAGE_HOST": "0.0.0.0"}
 DATA = "/var/lib/kafka/data/log"
 UNPROTECTED = {"protected-mode": "no"}  # by default Redis accepts only connections from loopback
@@ -84,12 +87,14 @@ def plan(directory: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> dict[st
 
 def in_container(environment: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment of a service with the settings that differ in a container."""
+    is_gateway = "LIVEBALANCE_ALLOWED_ORIGINS" in environment
     ours = {name: value for name, value in environment.items() if name.startswith("LIVEBALANCE_")}
     ours.pop("LIVEBALANCE_PAGE_DIRECTORY", None)
     if ours.pop("LIVEBALANCE_DEMO_SECRET", None):
         ours["LIVEBALANCE_SECRETS_DIRECTORY"] = SECRETS
     operations = OPERATIONS if OPERATIONS.keys() <= ours.keys() else {}
-    return {**ours, **HTTP, **operations}
+    proxies = {"LIVEBALANCE_TRUSTED_PROXIES": PROXIES} if is_gateway else {}
+    return {**ours, **HTTP, **operations, **proxies}
 
 
 def arguments(dockerfile: Path, instruction: str) -> list[str]:

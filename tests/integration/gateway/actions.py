@@ -38,6 +38,9 @@ async def open_stream_without_access(harness: Harness) -> None:
         await client.until_end()
 
 
+NAMED_HANDSHAKE = HANDSHAKE_HEAD + b"X-Forwarded-For: 192.0.2.1\r\n" + CRLF  # as the balancer names a client
+
+
 def send_request(request: bytes) -> Action:
     return lambda harness: harness.send_request(request + CRLF)
 
@@ -93,8 +96,8 @@ async def open_stream_beyond_limit(harness: Harness) -> None:
 
 
 async def connect_beyond_limit(harness: Harness) -> None:
-    await harness.open()
-    await harness.send_request(HANDSHAKE_HEAD + CRLF)
+    await harness.open(NAMED_HANDSHAKE)
+    await harness.send_request(NAMED_HANDSHAKE)
 
 
 async def connect_when_not_ready(harness: Harness) -> None:
@@ -132,7 +135,7 @@ async def fail_in_request(harness: Harness) -> None:
 
 async def exceed_rates_repeatedly(harness: Harness) -> None:
     for _ in range(3):
-        client = await harness.open()
+        client = await harness.open(NAMED_HANDSHAKE)
         client.send(frame(TEXT, b'{"type":"dance","id":1}') * 60)
         await client.until_closed()
 

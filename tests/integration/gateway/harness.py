@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from livebalance.readmodel.revocations import revoke
-from tests.integration.gateway.bad_input.raw import RawConnection, send_request
+from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, RawConnection, send_request
 from tests.integration.gateway.conftest import RunningGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import WebSocketClient
@@ -35,8 +35,8 @@ class Harness:
         async with httpx.AsyncClient(base_url=f"{self.gateway.http}/api/v1", timeout=WITHIN) as client:
             await client.get(path, headers=bearer(token) if headers is None else headers)
 
-    async def open(self) -> RawConnection:
-        return await self.opened.enter_async_context(await RawConnection.open(self.gateway.http))
+    async def open(self, request: bytes = HANDSHAKE_HEAD + CRLF) -> RawConnection:
+        return await self.opened.enter_async_context(await RawConnection.open(self.gateway.http, request))
 
     async def connect(self) -> RawConnection:
         return await self.opened.enter_async_context(await RawConnection.connect(self.gateway.http))

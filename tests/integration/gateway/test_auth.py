@@ -27,6 +27,7 @@ from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import Frame, WebSocketClient
 from tests.servers.database import Database
 from tests.tokens import bearer, claims, sign, token
+from tests.unit.gateway.keys import EC_KEY, public_jwk
 
 ORIGIN = "https://bank.example"
 
@@ -241,7 +242,6 @@ async def test_published_keys_are_read_and_rotated(start_gateway: StartGateway, 
         await client.until(lambda: client.of_type("welcome"))
     issuer.keys = [public(new, "new")]
     issuer.requested.clear()
-    await asyncio.sleep(0.25)  # before that, an unknown key is taken as not published
     async with WebSocketClient(gateway.ws, token=signed_by(new, "new")) as client:
         code, text = await client.until_closed()
         assert (code, json.loads(text)["code"]) == (4013, "keys_missing")
@@ -255,12 +255,35 @@ async def test_published_keys_are_read_and_rotated(start_gateway: StartGateway, 
                     break
     async with WebSocketClient(gateway.ws, token=signed_by(old, "old")) as client:
         assert (await client.until_closed())[0] in (4501, 4013)
-    reads = issuer.reads
-    for number in range(20):
-        async with WebSocketClient(gateway.ws, token=signed_by(new, f"guess-{number}")) as client:
-            assert (await client.until_closed())[0] in (4501, 4013)
-    assert issuer.reads <= reads + 10  # fewer reads than tokens
     server.close()
+
+
+async def test_stranger_with_unknown_keys_uses_up_a_budget_and_delays_no_known_key(
+    start_gateway: StartGateway,
+) -> None:
+    """Each invented key gets 4013 until the keys were read again, then 4501. All share the reads."""
+    issuer, own = Issuer(), EC_KEY
+    issuer.keys = [public_jwk(own, "own")]
+    server = await asyncio.start_server(issuer.answer, "127.0.0.1", 0)
+    with contextlib.closing(server):
+        gateway = await start_gateway(
+            demo_secret=None,
+            jwks_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys",
+            token_issuer="bank",
+            token_audience="balances",
+        )
+
+        async def outcome(key_id: str) -> tuple[int, str]:
+            signed = jwt.encode(claims(iss="bank", aud="balances"), own, "ES256", {"kid": key_id})
+            async with WebSocketClient(gateway.ws, token=signed) as client:
+                await client.until(lambda: client.of_type("welcome") or client.closed)
+                return reason(client.closed) if client.closed else (0, "welcome")
+
+        for number in range(30):
+            assert await outcome(f"invented-{number}") == (4013, "keys_missing")
+            assert await outcome("own") == (0, "welcome")
+        assert issuer.reads <= 5
+        assert await outcome("invented-0") == (4501, "unauthenticated")
 
 
 async def test_ssl_cert_file_is_trusted_when_keys_are_read(

@@ -88,8 +88,8 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketConnection]:
     connections: list[WebSocketConnection] = []
 
     class KeptConnection(WebSocketConnection):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
             connections.append(self)
 
     monkeypatch.setattr("livebalance.gateway.app.WebSocketConnection", KeptConnection)

@@ -146,6 +146,9 @@ EVENTS: dict[str, Event] = {
     "target too long": rejected(
         "target_too_long", actions.send_request(ACCOUNTS_HEAD.replace(b"counts", b"a" * 9000))
     ),
+    "request with a body": rejected(
+        "body", actions.send_request(ACCOUNTS_HEAD + b"Content-Length: 1" + CRLF)
+    ),
     "request without TLS": rejected("not_secure", actions.send_request(ACCOUNTS_HEAD), require_tls=True),
     "many ranges": rejected(
         "ranges", actions.send_request(ACCOUNTS_HEAD + b"Range: bytes=" + b"0-," * 9 + b"0-" + CRLF)

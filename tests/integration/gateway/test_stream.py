@@ -22,6 +22,8 @@ from tests.tokens import bearer, token
 
 ORIGIN = "https://bank.example"
 
+NAMED = {"X-Forwarded-For": "192.0.2.1"}  # as the balancer names a client
+
 
 def frame_types(stream: SseClient) -> list[str]:
     return [frame["type"] for frame in stream.frames if frame["type"] not in ("status", "heartbeat")]
@@ -322,18 +324,18 @@ async def test_websockets_and_streams_share_connection_limits(
 ) -> None:
     gateway = await start_gateway(max_connections_per_address=2, max_connections_per_user=1)
     token_ = token(sub="me")
-    async with WebSocketClient(gateway.ws, token=token_) as client:
+    async with WebSocketClient(gateway.ws, token=token_, additional_headers=NAMED) as client:
         await client.until(lambda: client.of_type("welcome"))
-        async with SseClient(gateway.http, "alice", token=token_) as second:
+        async with SseClient(gateway.http, "alice", token=token_, headers=NAMED) as second:
             assert await second.until_end() == (4505, "too_many_connections", None)
-        async with SseClient(gateway.http, "alice") as other:
+        async with SseClient(gateway.http, "alice", headers=NAMED) as other:
             await other.until_at("alice", 0)
             await gateway.until_sessions(2)
-            async with SseClient(gateway.http, "alice") as third:
+            async with SseClient(gateway.http, "alice", headers=NAMED) as third:
                 assert (third.status, third.code) == (429, "address_full")
                 assert third.headers["retry-after"] == "10"
     await gateway.until_sessions(0)
-    async with SseClient(gateway.http, "alice", token=token_) as again:
+    async with SseClient(gateway.http, "alice", token=token_, headers=NAMED) as again:
         await again.until_at("alice", 0)
 
 
@@ -341,9 +343,9 @@ async def test_event_source_over_the_limit_gets_a_retry_time(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(max_connections_per_address=1)
-    async with SseClient(gateway.http, "alice") as stream, httpx.AsyncClient() as http:
+    async with SseClient(gateway.http, "alice", headers=NAMED) as stream, httpx.AsyncClient() as http:
         await stream.until_at("alice", 0)
-        headers = {**bearer(), "Accept": "text/event-stream"}
+        headers = {**bearer(), **NAMED, "Accept": "text/event-stream"}
         response = await http.get(f"{gateway.http}/api/v1/events?account=alice", headers=headers)
     assert (response.status_code, response.headers["content-type"][:17]) == (200, "text/event-stream")
     retry, event, data = response.text.strip().split("\n")

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livebalance.gateway.server.request_head import RequestHead, RequestRules, refusal
 
@@ -35,3 +37,32 @@ def test_request_with_a_valid_host_is_refused_only_if_the_host_is_not_allowed(ho
 )
 def test_request_with_an_invalid_host_is_refused(host: bytes) -> None:
     assert refusal(RequestHead(b"GET", b"/", "1.1", [(b"host", host)], False, ""), RequestRules()) is not None
+
+
+def framed(*headers: tuple[bytes, bytes], version: str = "1.1", method: bytes = b"GET") -> str | None:
+    """Returns the reason for which a request with these headers is refused, or None."""
+    request = RequestHead(method, b"/", version, [(b"host", b"here"), *headers], False, "")
+    result = refusal(request, RequestRules())
+    return result and result.reason
+
+
+def test_request_with_a_body_is_refused_by_its_method_or_its_body() -> None:
+    for header in ((b"content-length", b"1"), (b"transfer-encoding", b"Chunked")):
+        assert framed(header) == framed(header, method=b"HEAD") == "body"
+        assert framed(header, method=b"POST") == framed(header, method=b"DELETE") == "method"
+
+
+@given(
+    st.lists(st.sampled_from([b"0", b"00", b"7", b"+7", b"-1", b"0x7", b"7, 7", b"", b"\xb2"]), max_size=3),
+    st.lists(st.sampled_from([b"chunked", b"identity", b"gzip, chunked", b"chunked, gzip", b""]), max_size=2),
+    st.sampled_from(["0.9", "1.0", "1.1", "2.0"]),
+)
+def test_request_is_served_only_if_it_certainly_ends_with_its_head(
+    lengths: list[bytes], codings: list[bytes], version: str
+) -> None:
+    headers = [(b"content-length", length) for length in lengths]
+    headers += [(b"transfer-encoding", coding) for coding in codings]
+    if framed(*headers, version=version) is None:
+        assert not codings
+        assert lengths in ([], [b"0"], [b"00"])
+        assert version in ("1.0", "1.1")

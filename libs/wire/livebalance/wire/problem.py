@@ -14,6 +14,7 @@ ProblemCode = Literal[
     "bad_cursor",
     "bad_parameter",
     "bad_request",
+    "body",  # a body where none is read
     "cursor_gone",
     "draining",
     "full",  # the gateway's limit of connections is reached

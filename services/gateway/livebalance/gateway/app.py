@@ -23,7 +23,7 @@ from livebalance.gateway.api.static import SecurityHeadersMiddleware, SinglePage
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials
 from livebalance.gateway.limits.budgets import RequestBudgets, RequestLimits
-from livebalance.gateway.limits.client_address import TrustedProxies
+from livebalance.gateway.limits.client_address import Address, TrustedProxies
 from livebalance.gateway.limits.connections import ConnectionLimits
 from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig
@@ -111,7 +111,7 @@ def create_app(
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)
     app.include_router(rest.routes(pool, auth))
-    app.include_router(sse.routes(StreamContext(relay, transport_timeouts(settings), proxies), auth))
+    app.include_router(sse.routes(StreamContext(relay, transport_timeouts(settings)), auth))
 
     # The paths of the operations port do not lead to the page.
     @app.get("/livez", include_in_schema=False)
@@ -157,12 +157,12 @@ def create_server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServ
     rules = RequestRules(hosts, settings.require_tls, proxies)
     handshake = Handshake(rules, credentials(settings))
     encoder = FrameEncoder()
-    limits = HttpLimits(rules, settings.request_head_timeout_seconds, relay.overload)
+    limits = HttpLimits(rules, settings.request_head_timeout_seconds, relay.admission, set())
 
     def websocket(
-        config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
+        config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], peer: Address
     ) -> WebSocketConnection:
-        return WebSocketConnection(relay, handshake, timeouts, server_state, encoder)
+        return WebSocketConnection(relay, handshake, timeouts, server_state, encoder, peer=peer)
 
     config = uvicorn.Config(
         app,

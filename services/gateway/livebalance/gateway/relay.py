@@ -25,7 +25,7 @@ from livebalance.gateway.postgres.audit import AccountPositions, Audit, count_fi
 from livebalance.gateway.postgres.loader import AccountLoader, AccountStates, ReadFailure
 from livebalance.gateway.postgres.read_queue import ReadQueue
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
-from livebalance.gateway.server.refusal import Refusal, refuse_not_ready, refuse_over_limit
+from livebalance.gateway.server.admission import Admission
 from livebalance.gateway.settings import Settings
 from livebalance.gateway.telemetry import metrics
 from livebalance.gateway.telemetry.latency import LatencySampler
@@ -71,7 +71,7 @@ class ClientConnection(Protocol):
 class Relay:
     """Connects the pure core with Redis, Postgres and the clients. `serve` runs until it is cancelled.
 
-    Connections call `admit`, `connect`, `handle_message` and so on, from the same event loop.
+    Connections call `admission`, `connect`, `handle_message` and so on, from the same event loop.
     """
 
     def __init__(
@@ -86,6 +86,10 @@ class Relay:
         metrics.CLOSED.labels(int(CloseCode.INTERNAL), "internal")  # an alert asks for its increase
         self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes)
         self._sessions = Sessions(config, authenticator.revocations, self._hub)
+        self.admission = Admission(
+            self._sessions.limiter,
+            lambda now: self._readiness.not_admitting(authenticator.ready, now),
+        )
         self._authenticator = authenticator
         authenticator.on_revoked = self._on_revoked
         self._status = PipelineStatus()
@@ -154,23 +158,6 @@ class Relay:
         return render()
 
     # --- clients
-
-    def admit(self, address: Address) -> Refusal | None:
-        """Counts a connection of this address until `release`, and returns None; or returns the refusal."""
-        now = time.monotonic()
-        if reason := self._readiness.not_admitting(self._authenticator.ready, now):
-            return refuse_not_ready(reason)
-        rejection = self._sessions.limiter.admit(address, now)
-        return refuse_over_limit(rejection) if rejection else None
-
-    def overload(self) -> Refusal | None:
-        """Returns the refusal that applies to any client now, or None."""
-        rejection = self._sessions.limiter.overload(time.monotonic())
-        return refuse_over_limit(rejection) if rejection else None
-
-    def release(self, address: Address) -> None:
-        """Stops counting an admitted connection."""
-        self._sessions.limiter.release(address)
 
     def connect(self, name: str, address: Address, connection: ClientConnection) -> Session:
         """Returns a new session for an admitted connection."""

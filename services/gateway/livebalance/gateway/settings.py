@@ -37,7 +37,8 @@ class Settings(ServiceSettings):
     `LIVEBALANCE_JWKS_URL`."""
     jwks_url: HttpUrl | None = None
     """URL of a JSON Web Key Set with more public keys, read every 10 minutes, or sooner if a token names an
-    unknown key. None: only the keys in `LIVEBALANCE_JWKS`."""
+    unknown key. Unknown keys cause 3 reads at once, and one in 10 s on average. None: only the keys in
+    `LIVEBALANCE_JWKS`."""
     token_audience: str = "livebalance"  # noqa: S105
     """Claim `aud` that a token must have."""
     token_issuer: str | None = None
@@ -67,7 +68,7 @@ class Settings(ServiceSettings):
     require_tls: bool = False
     """Whether to reject requests that a trusted proxy did not receive over TLS (X-Forwarded-Proto)."""
     request_head_timeout_seconds: Seconds = 5.0
-    """Seconds in which the head of a request must arrive."""
+    """Seconds in which a request must arrive. A request with a body is rejected."""
 
     heartbeat_interval_seconds: Seconds = 10.0
     """Seconds between two heartbeats to a client."""
@@ -81,15 +82,16 @@ class Settings(ServiceSettings):
     """New connections accepted per second, on average; at most 64 at once, so that a burst does not stall
     existing clients."""
     max_connections_per_address: Count = 200
-    """Maximum connections of one client address. Raise it if many users share an address."""
+    """Maximum HTTP connections and WebSockets of one client address (IPv6: /64). A trusted proxy has no
+    maximum; its requests count for their clients. Raise it if many users share an address."""
     connection_rate_per_address: PerSecond = 20.0
     """New connections accepted per second from one client address, on average; twice as many at once."""
     max_connection_age_seconds: Seconds | None = None
     """Seconds after which a client is asked to reconnect, less up to a fifth by chance. None: never. Set it
     so that clients move to gateways that were added."""
     trusted_proxies: TextList = ("127.0.0.1", "::1")
-    """Addresses and networks (such as 10.0.0.0/8) of proxies that are believed for X-Forwarded-For and
-    X-Forwarded-Proto."""
+    """Addresses and networks (such as 10.0.0.0/8) of all proxies in front of the gateway, which are believed
+    for X-Forwarded-For and X-Forwarded-Proto. A proxy that is not named is limited like a single client."""
     recovery_max_revisions: Annotated[int, Field(ge=0)] = 10_000
     """Maximum revisions that a resuming client is sent as deltas. A client further behind gets a snapshot. 0:
     every client that missed something gets a snapshot."""

@@ -40,7 +40,7 @@ async def test_row_24_too_many_messages_close_with_4013_and_the_third_time_with_
     """The third time from the same address is abuse."""
     codes = []
     for _ in range(3):
-        async with await scene.open() as connection:
+        async with await scene.open(HANDSHAKE_HEAD + b"X-Forwarded-For: 192.0.2.1\r\n" + CRLF) as connection:
             for _ in range(60):
                 connection.send(message("ping", x="payload"))
             close = await connection.until_closed()

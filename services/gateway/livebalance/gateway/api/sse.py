@@ -9,7 +9,7 @@ limit them. So ASGI sends only the start and the end of the response. Its chunks
 import asyncio
 import random
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Annotated, NamedTuple
@@ -26,7 +26,7 @@ from livebalance.gateway.api.openapi import EVENT_ID_PATTERN, ID_PATTERN
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.sse_format import EventEncoder, encode_close
 from livebalance.gateway.auth.rights import Rights
-from livebalance.gateway.limits.client_address import Address, client_address
+from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.outbox import SessionEvent
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.relay import Relay
@@ -73,7 +73,6 @@ class StreamContext(NamedTuple):
 
     relay: Relay
     timeouts: TransportTimeouts
-    trusted_proxies: Container[Address]
 
 
 class StreamRequest(NamedTuple):
@@ -126,7 +125,7 @@ class EventStream(StreamingResponse):
 
     def __init__(self, context: StreamContext, request: StreamRequest) -> None:
         super().__init__((), headers=_HEADERS, media_type=_MEDIA_TYPE)
-        self._relay, self._timeouts, self._trusted_proxies = context
+        self._relay, self._timeouts = context
         self._request = request
         self._encoder = EventEncoder(request.positions)
         self._http: HttpProtocol
@@ -141,12 +140,11 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called by the ASGI server. Returns when the stream has ended."""
         self._http = scope["state"][PROTOCOL_KEY]
-        headers = Headers(scope=scope)
-        forwarded = ",".join(headers.getlist("x-forwarded-for"))
-        self._address = client_address(self._http.peer, forwarded, self._trusted_proxies)
-        if refusal := self._relay.admit(self._address):
+        self._address = self._http.places.client_address
+        if refusal := self._http.places.open_session():
             metrics.REJECTED.labels(refusal.reason).inc()
-            await refusal_response(refusal, headers.get("accept", ""))(scope, receive, send)
+            accept = Headers(scope=scope).get("accept", "")
+            await refusal_response(refusal, accept)(scope, receive, send)
             return
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -155,7 +153,7 @@ class EventStream(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._record_end(ABNORMAL_CLOSURE, "lost")
-            self._relay.release(self._address)
+            self._http.places.close_session()
 
     def _start(self) -> None:
         self._http.set_long_response(self)

@@ -2,21 +2,28 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import jwt
 from jwt import PyJWK
 
+from livebalance.gateway.auth.unknown_keys import UnknownKeys
+from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.runtime import logs
 
 REFRESH_SECONDS = 600.0  # between two reads of the URL
-RETRY_SECONDS = 10.0  # between two reads if a key is missing, or if a read failed
+RETRY_SECONDS = 10.0  # between two reads on average if keys are missing, and after a read that failed
+READ_BURST = (
+    3  # reads at once, so that a client with a new key waits for no budget that other clients used up
+)
 TIMEOUT_SECONDS = 5.0  # of a read
 MAX_BYTES = 256 * 1024  # of a key set
 MIN_SECRET_BYTES = 32  # RFC 7518 §3.2
 
 _ALGORITHMS = {"oct": "HS256", "RSA": "RS256", "EC": "ES256"}
+_PUBLISHED_ALGORITHMS = ("RS256", "ES256")
 _log = logs.get("jwks")
 
 
@@ -32,12 +39,14 @@ class JwksCache:
         self._url = url
         self._published: tuple[PyJWK, ...] = ()
         self._refresh_requested = asyncio.Event()
-        self._read_at: float | None = None  # when the URL was last read
+        self._has_read = False
+        self._unknown = UnknownKeys()
+        self._budget = RateLimiter(1 / RETRY_SECONDS, READ_BURST)
 
     @property
     def ready(self) -> bool:
         """Whether the keys at the URL have been read, or there is no URL."""
-        return self._url is None or self._read_at is not None
+        return self._url is None or self._has_read
 
     def matching(self, key_id: object, algorithm: object) -> Iterator[PyJWK]:
         """Yields the keys that may have signed a token with this `kid` (None: any key) and `alg`."""
@@ -45,13 +54,14 @@ class JwksCache:
             if key.algorithm_name == algorithm and (key_id is None or key_id == key.key_id):
                 yield key
 
-    def request_refresh(self, now: float) -> bool:
-        """Requests a read of the URL, because a token names an unknown key.
+    def request_refresh(self, key_id: object, algorithm: object, now: float) -> bool:
+        """Requests a read of the URL if it may publish a key that a token names, and returns whether it may.
 
-        Returns False if there is no URL, or if its last read was less than `RETRY_SECONDS` ago: then the key
-        is not published.
+        All tokens share the budget of reads. A token with a known key needs none, and waits for none.
         """
-        if self._url is None or (self._read_at is not None and now < self._read_at + RETRY_SECONDS):
+        if self._url is None or algorithm not in _PUBLISHED_ALGORITHMS:
+            return False
+        if not self._unknown.must_read(key_id, now):
             return False
         self._refresh_requested.set()
         return True
@@ -63,19 +73,23 @@ class JwksCache:
         # SSL_CERT_FILE and SSL_CERT_DIR are read from the environment; proxy variables are not.
         ssl_context = httpx.create_ssl_context()
         async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=ssl_context) as client:
+            loop = asyncio.get_running_loop()
             while True:
+                await asyncio.sleep(self._budget.wait(loop.time()))
+                self._budget.consume(loop.time(), 1)
                 self._refresh_requested.clear()
-                succeeded = await self._read(client, self._url)
-                await asyncio.sleep(RETRY_SECONDS if not succeeded else 0)
-                if succeeded:
+                began = loop.time()
+                if await self._read(client, self._url):
+                    self._has_read = True
+                    self._unknown.on_read(began)
                     await self._wait_for_refresh()
+                else:
+                    await asyncio.sleep(RETRY_SECONDS)
 
     async def _wait_for_refresh(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(REFRESH_SECONDS):
                 await self._refresh_requested.wait()
-        except TimeoutError:
-            pass
 
     async def _read(self, client: httpx.AsyncClient, url: str) -> bool:
         """Reads the URL, and returns whether that succeeded. After a failure the known keys stay."""
@@ -89,7 +103,6 @@ class JwksCache:
             _log.warning("published keys unavailable", reason=type(error).__name__)
             return False
         self._published = tuple(public)
-        self._read_at = asyncio.get_running_loop().time()
         return True
 
 

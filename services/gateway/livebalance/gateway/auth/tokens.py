@@ -47,7 +47,8 @@ class TokenVerifier:
                 return "unauthenticated"
             claims = self._verify(token, header)
             if claims is None:
-                return "keys_missing" if self._keys.request_refresh(now) else "unauthenticated"
+                may_be_published = self._keys.request_refresh(header.get("kid"), header.get("alg"), now)
+                return "keys_missing" if may_be_published else "unauthenticated"
             return _rights(claims)
         except jwt.ExpiredSignatureError:
             return "token_expired"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from livebalance.gateway.limits.client_address import Address
+from livebalance.gateway.limits.client_address import UNNAMED, Address, client_network
 from livebalance.gateway.limits.rate import RateLimiter
 
 MAX_IDLE_ADDRESSES = 10_000  # remembered beyond those that can be connected
@@ -54,55 +54,71 @@ class ConnectionLimiter:
         self._rate = RateLimiter(limits.rate, min(MAX_BURST, 2 * limits.rate))
         self._addresses: dict[Address, _AddressState] = {}
         self._max_addresses = limits.max_connections + MAX_IDLE_ADDRESSES
-        self.connections = 0
+        self.sessions = 0
 
-    def admit(self, address: Address, now: float) -> Rejection | None:
-        """Counts a connection until `release`, and returns None; or returns why it is rejected."""
+    def hold(self, address: Address, now: float, *, paced: bool) -> Rejection | None:
+        """Counts a connection, or a proxy's request, until `release`; or returns why it is rejected.
+
+        `paced`: it also counts in the address' rate of new connections.
+        """
+        if address == UNNAMED:
+            return None
         state = self._state(address, now)
-        rejection = self._check(state, now)
-        if rejection is None:
-            state.connections += 1
-            self.connections += 1
-        return rejection
+        if state.connections >= self._limits.max_connections_per_address:
+            return Rejection("address_full", RETRY_AFTER_FULL)
+        if paced and (wait := state.rate.try_acquire(now)):
+            return Rejection("address_too_fast", wait)
+        state.connections += 1
+        return None
+
+    def release(self, address: Address) -> None:
+        """Removes a connection or request that is held for this address."""
+        if address != UNNAMED:
+            self._addresses[client_network(address)].connections -= 1
+
+    def open(self, address: Address, now: float, *, paced: bool) -> Rejection | None:
+        """Counts a session, whose place is held, until `close`; or returns why it is rejected.
+
+        `paced`: it also counts in the address' rate, because its connection did not. A rejected address does
+        not use up the gateway's rate.
+        """
+        if overload := self.overload(now):
+            return overload
+        if paced and address != UNNAMED:
+            rate = self._addresses[client_network(address)].rate
+            if wait := rate.try_acquire(now):
+                return Rejection("address_too_fast", wait)
+        self._rate.consume(now, 1)
+        self.sessions += 1
+        return None
+
+    def close(self) -> None:
+        """Removes a session."""
+        self.sessions -= 1
 
     def overload(self, now: float) -> Rejection | None:
-        """Returns the rejection that applies to any client now.
+        """Returns the rejection that applies to the session of any client now.
 
         Checked before a request is parsed, because that is cheaper.
         """
-        if self.connections >= self._limits.max_connections:
+        if self.sessions >= self._limits.max_connections:
             return Rejection("full", RETRY_AFTER_FULL)
         if wait := self._rate.wait(now):
             return Rejection("too_fast", wait)
         return None
 
-    def _check(self, state: _AddressState, now: float) -> Rejection | None:
-        """Checks the limits. A rejected address does not use up the gateway's rate."""
-        if state.connections >= self._limits.max_connections_per_address:
-            return Rejection("address_full", RETRY_AFTER_FULL)
-        if overload := self.overload(now):
-            return overload
-        if wait := state.rate.try_acquire(now):
-            return Rejection("address_too_fast", wait)
-        self._rate.consume(now, 1)
-        return None
-
-    def release(self, address: Address) -> None:
-        """Removes an admitted connection."""
-        self._addresses[address].connections -= 1
-        self.connections -= 1
-
     def strike(self, address: Address, now: float) -> bool:
         """Counts a close for an exceeded rate. Returns whether the address has had too many of them."""
-        return self._state(address, now).strikes.try_acquire(now) > 0
+        return address != UNNAMED and self._state(address, now).strikes.try_acquire(now) > 0
 
     def _state(self, address: Address, now: float) -> _AddressState:
-        state = self._addresses.get(address)
+        network = client_network(address)
+        state = self._addresses.get(network)
         if state is None:
             if len(self._addresses) >= self._max_addresses:
                 self._forget_addresses(now)
             rate = self._limits.rate_per_address
-            state = self._addresses[address] = _AddressState(RateLimiter(rate, 2 * rate))
+            state = self._addresses[network] = _AddressState(RateLimiter(rate, 2 * rate))
         return state
 
     def _forget_addresses(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """An HTTP protocol for uvicorn: limits for request heads, and a fast path for WebSocket handshakes."""
 
 import asyncio
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import httptools
@@ -9,6 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.server import request_head
+from livebalance.gateway.server.admission import Admission
+from livebalance.gateway.server.places import Places
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.request_head import HeadSize, RequestHead, RequestRules
 from livebalance.gateway.server.tcp import RestartableTimer
@@ -18,6 +20,8 @@ from livebalance.runtime import logs
 PROTOCOL_KEY = "http_protocol"  # in `scope["state"]`: the HttpProtocol that received the request
 _HANDSHAKE_START = b"GET /ws "
 LINGER_SECONDS = 2.0  # time for a rejected client to read the response and close
+MAX_LINGER_BYTES = 1024 * 1024  # that a rejected client may send meanwhile
+MAX_LINGERING = 256  # rejected connections of a gateway that are open
 
 _log = logs.get("http")
 
@@ -25,9 +29,10 @@ _log = logs.get("http")
 class HttpLimits(NamedTuple):
     """The limits of every HTTP connection of a gateway."""
 
-    rules: RequestRules = RequestRules()
-    head_timeout: float = 5.0  # seconds, from the connection or the first byte of the next request
-    over_limit: Callable[[], Refusal | None] = lambda: None  # the refusal of every new WebSocket, if any
+    rules: RequestRules
+    head_timeout: float  # seconds, from the connection or the first byte of the next request
+    admission: Admission
+    lingering: set["HttpProtocol"]  # the connections that were rejected and are still open
 
 
 class LongResponse(Protocol):
@@ -48,17 +53,27 @@ class _RefusedError(Exception):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection."""
+    """One HTTP connection.
+
+    A request ends with its last byte, not with its response. The gateway reads no bodies. It rejects a
+    request with a body, and closes the connection (`request_head.refusal`). Others end with their head.
+    """
 
     def __init__(self, *args: Any, limits: HttpLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Bytes that follow the last request of a connection are no request.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self._limits = limits
         self._size = HeadSize()
         self._head_bytes = 0  # received of a head that is incomplete
         self._timer = RestartableTimer()
         self._in_head = False
+        self._in_message = False  # a request has begun to arrive, and has not ended
+        self._is_last = False  # the client sends no further request (RFC 9112 §9.6)
         self._refusal: Refusal | None = None
-        self._rejected = False
+        self._ignores_input = False
+        self._linger_bytes = 0
+        self.places = Places(limits.admission, limits.rules.trusted_proxies)
         self._long_response: LongResponse | None = None
 
     def set_long_response(self, response: LongResponse) -> None:
@@ -73,11 +88,19 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Called by asyncio when a client has connected."""
         super().connection_made(transport)
-        self._start_head()
+        self.ws_protocol_class = partial(self.ws_protocol_class, peer=self.peer)  # type: ignore[assignment, arg-type, call-arg, misc]
+        if not self.peer:
+            transport.abort()  # the client has reset the connection already
+        elif refusal := self.places.connect(self.peer):
+            self._reject(refusal)
+        else:
+            self._start_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio when the connection is closed."""
         self._end_head()
+        self._limits.lingering.discard(self)
+        self.places.release()
         if self._long_response:
             self._long_response.connection_lost()
         super().connection_lost(exc)
@@ -107,32 +130,62 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio when bytes have arrived."""
-        if self._rejected:
+        if self._ignores_input:
+            self._linger_bytes += len(data)
+            if self._linger_bytes > MAX_LINGER_BYTES:
+                self.transport.abort()
             return
         self._unset_keepalive_if_required()
-        if data.startswith(_HANDSHAKE_START) and self._is_idle:
-            if refusal := self._limits.over_limit():
-                self._reject(refusal)
-                return
-            if _is_complete_handshake(data):
-                self._switch_to_websocket(data)
-                return
+        if self._is_idle:
+            if data.startswith(_HANDSHAKE_START):
+                if refusal := self._limits.admission.overload():
+                    self._reject(refusal)
+                    return
+                if _is_complete_handshake(data):
+                    self._switch_to_websocket(data)
+                    return
+            if not self._in_head:
+                self._start_head()  # also for empty lines, at which no request begins
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._feed(rest) :]
+        except httptools.HttpParserInvalidMethodError:
+            self._reject(request_head.BAD_METHOD if bytes(rest[:1]).isalpha() else request_head.BAD_REQUEST)
+        except httptools.HttpParserError:
+            if self._is_last and not self._in_message:
+                self._ignores_input = True
+            else:
+                self._reject(self._refusal or request_head.BAD_REQUEST)
+
+    def _feed(self, data: memoryview) -> int:
+        """Parses bytes, and returns how many. Ignores upgrades to other protocols (RFC 9110 §7.8)."""
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._should_upgrade():
+                size: int = upgrade.args[0]
+                return size
+            if self._has_pending_response:  # it would be read as frames
+                self._reject(request_head.BAD_REQUEST)
+            else:
+                self.places.hand_over()
                 self.handle_websocket_upgrade()
-        except httptools.HttpParserInvalidMethodError:
-            self._reject(request_head.BAD_METHOD if data[:1].isalpha() else request_head.BAD_REQUEST)
-        except httptools.HttpParserError:
-            self._reject(self._refusal or request_head.BAD_REQUEST)
         else:
             self._count_head_bytes(len(data))
+        return len(data)
 
     @property
     def _is_idle(self) -> bool:
         """Whether no request has begun to arrive or waits for its response."""
-        return not self._head_bytes and (self.cycle is None or self.cycle.response_complete)
+        return not self._in_message and not self._has_pending_response
+
+    @property
+    def _has_pending_response(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _switch_to_websocket(self, request: bytes) -> None:
         """Does the same as uvicorn's upgrade, but without its parser.
@@ -140,6 +193,7 @@ class HttpProtocol(HttpToolsProtocol):
         Parsing the request twice would be a sixth of the cost of a new client.
         """
         self._end_head()
+        self.places.hand_over()
         self.connections.discard(self)
         websocket = self.ws_protocol_class(  # type: ignore[call-arg, misc]  # as in uvicorn
             config=self.config, server_state=self.server_state, app_state=self.app_state
@@ -160,6 +214,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Called by httptools at the first byte of a request."""
         super().on_message_begin()
         self.scope["state"][PROTOCOL_KEY] = self
+        self._in_message = True
         self._size = HeadSize()
         self._start_head()
 
@@ -176,6 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Called by httptools at the end of the head."""
         self._end_head()
+        self._is_last = not self.parser.should_keep_alive()
         head = RequestHead(
             self.parser.get_method(),
             self.url,
@@ -185,7 +241,18 @@ class HttpProtocol(HttpToolsProtocol):
             self.peer,
         )
         self._stop_if(request_head.refusal(head, self._limits.rules))
+        self._stop_if(self.places.begin_request(head))
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Called by httptools at the end of a request."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Called by uvicorn at the end of a response."""
+        self.places.end_request()
+        super().on_response_complete()
 
     def _stop_if(self, refusal: Refusal | None) -> None:
         if refusal:
@@ -197,15 +264,21 @@ class HttpProtocol(HttpToolsProtocol):
     def _reject(self, refusal: Refusal) -> None:
         """Sends the refusal, then reads and ignores input for `LINGER_SECONDS`.
 
-        If the connection were closed with unread input, the client's system would discard the response.
+        If the connection were closed with unread input, the client's system would discard the response. If
+        the client awaits the response to an earlier request, the connection is closed after that instead.
         """
         self._end_head()
-        self._rejected = True
+        self._ignores_input = True
         metrics.REJECTED.labels(refusal.reason).inc()
         _log.info("request rejected", reason=refusal.reason, status=refusal.status.value, address=self.peer)
-        if self.cycle and not self.cycle.response_complete:
-            self.transport.abort()  # part of another response may already be sent
+        if self._has_pending_response:
+            self.cycle.keep_alive = False
             return
+        lingering = self._limits.lingering
+        if len(lingering) >= MAX_LINGERING:
+            self.transport.abort()
+            return
+        lingering.add(self)
         self.transport.write(refusal.response())
         self.transport.write_eof()
         self._timer.start(LINGER_SECONDS, self.transport.abort)

@@ -4,17 +4,15 @@ from typing import Any, Protocol
 
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.server.refusal import Refusal
+from livebalance.gateway.server.admission import Admission
 
 
 class RelayInterface(Protocol):
     """The methods of `Relay` that a connection calls."""
 
-    def admit(self, address: Address) -> Refusal | None:
-        """Counts a new connection of this address until `release`, or returns why it is rejected."""
-
-    def release(self, address: Address) -> None:
-        """Ends the count of an admitted connection."""
+    @property
+    def admission(self) -> Admission:
+        """Admits its connections and sessions."""
 
     def connect(self, name: str, address: Address, connection: Any) -> Session:
         """Returns the session of an admitted connection. `connection` gets its frames."""

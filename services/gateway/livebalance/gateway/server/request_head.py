@@ -28,6 +28,7 @@ TOO_LONG = Refusal(
     f"The URL is too long: send at most {MAX_LINE_BYTES} bytes.",
 )
 BAD_METHOD = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method", "Use GET or HEAD.", {"allow": "GET, HEAD"})
+_BODY = Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", "Send no body with this request.")
 _BAD_HOST = Refusal(HTTPStatus.BAD_REQUEST, "host", "This server does not serve this host name.")
 _BAD_HTTP_VERSION = Refusal(HTTPStatus.BAD_REQUEST, "http_version", "A WebSocket handshake needs HTTP/1.1.")
 _NOT_SECURE = Refusal(
@@ -90,11 +91,32 @@ def refusal(head: RequestHead, rules: RequestRules) -> Refusal | None:
     """Returns why the request is rejected, or None if it may be served."""
     return first_refusal(
         (BAD_METHOD, head.method == b"CONNECT"),
+        (BAD_REQUEST, not _has_one_end(head)),
+        (BAD_METHOD, _has_body(head) and head.method not in (b"GET", b"HEAD")),
+        (_BODY, _has_body(head)),
         (_BAD_HTTP_VERSION, head.upgrade and head.version != "1.1"),
         (_BAD_HOST, not _is_allowed_host(head, rules.allowed_hosts)),
         (_NOT_SECURE, rules.require_tls and not _used_tls(head, rules.trusted_proxies)),
         (_TOO_MANY_RANGES, sum(value.count(b",") for value in head.values(b"range")) >= MAX_RANGES),
     )
+
+
+def _has_one_end(head: RequestHead) -> bool:
+    """Returns whether every recipient agrees where the request ends.
+
+    Otherwise a proxy could forward as one request what is two requests for the gateway (RFC 9112 §11.2).
+    """
+    lengths, codings = head.values(b"content-length"), head.values(b"transfer-encoding")
+    if codings:
+        return (
+            head.version == "1.1" and not lengths and [coding.lower() for coding in codings] == [b"chunked"]
+        )
+    return head.version in ("1.0", "1.1") and len(lengths) <= 1 and all(map(bytes.isdigit, lengths))
+
+
+def _has_body(head: RequestHead) -> bool:
+    """Returns whether a body follows. The gateway answers such a request without reading it."""
+    return bool(head.values(b"transfer-encoding") or b"".join(head.values(b"content-length")).strip(b"0"))
 
 
 def _is_allowed_host(head: RequestHead, allowed_hosts: frozenset[str]) -> bool:

@@ -57,9 +57,11 @@ class WebSocketConnection(asyncio.Protocol):
         "_encoder",
         "_fragments",
         "_handshake",
+        "_held",
         "_message_timer",
         "_must_perform",
         "_open",
+        "_peer",
         "_progress",
         "_protocol",
         "_received",
@@ -79,12 +81,18 @@ class WebSocketConnection(asyncio.Protocol):
         timeouts: TransportTimeouts,
         state: ServerState,
         encoder: FrameEncoder,
+        *,
+        peer: Address,
     ) -> None:
+        """`peer` is the other end of the connection: the client, which holds a place already, or a proxy."""
         self._relay = relay
         self._encoder = encoder
         self._handshake = handshake
-        self._address: Address = ""  # the client's, known after the handshake
-        self._admitted = False
+        self._peer = self._address = (
+            peer  # if the peer is a proxy, the client's address comes with the handshake
+        )
+        self._held = peer not in handshake.rules.trusted_proxies  # a place of the address, in `Admission`
+        self._admitted = False  # as a session
         self._timeouts = timeouts
         self._connections: set[Any] = state.connections
         self._protocol = WebSocketProtocol()
@@ -117,7 +125,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer.cancel()
         self._record_end(ABNORMAL_CLOSURE, "lost")
         if self._admitted:
-            self._relay.release(self._address)
+            self._relay.admission.close()
+        if self._held:
+            self._relay.admission.release(self._address)
 
     def eof_received(self) -> bool:
         """Called by asyncio when the client sends no more."""
@@ -183,12 +193,10 @@ class WebSocketConnection(asyncio.Protocol):
     # --- the handshake
 
     def _handle_handshake(self, request: Request) -> None:
-        peer = _peer(self.transport)
-        self._address = self._handshake.client_address(request, peer)
-        if refusal := self._handshake.refusal(request, peer) or self._relay.admit(self._address):
+        self._address = self._handshake.client_address(request, self._peer)
+        if refusal := self._handshake.refusal(request, self._peer) or self._admit():
             self._reject(refusal)
             return
-        self._admitted = True
         response = self._protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reject(handshake.BAD_HANDSHAKE)
@@ -202,6 +210,16 @@ class WebSocketConnection(asyncio.Protocol):
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         if token := self._handshake.token(request):
             self._relay.authenticate(session, token)
+
+    def _admit(self) -> Refusal | None:
+        admission, through_proxy = self._relay.admission, not self._held
+        if through_proxy:
+            if refusal := admission.hold(self._address):
+                return refusal
+            self._held = True
+        refusal = admission.open(self._address, through_proxy=through_proxy)
+        self._admitted = refusal is None
+        return refusal
 
     def _reject(self, refusal: Refusal) -> None:
         self._rejected = True
@@ -370,8 +388,3 @@ class WebSocketConnection(asyncio.Protocol):
             self._protocol.send_ping(b"")
             self._flush_protocol()
         self._timer.start(self._timeouts.ping_interval, self._check)
-
-
-def _peer(transport: asyncio.Transport) -> Address:
-    peer: Address = transport.get_extra_info("peername")[0]
-    return peer

@@ -11,7 +11,16 @@ from livebalance.wire.frame import ErrorCode, SnapshotReason
 from livebalance.wire.problem import ProblemCode
 
 _REJECTIONS = (
-    *("address_full", "address_too_fast", "bad_request", "draining", "full", "handshake", "head_too_large"),
+    *(
+        "address_full",
+        "address_too_fast",
+        "bad_request",
+        "body",
+        "draining",
+        "full",
+        "handshake",
+        "head_too_large",
+    ),
     *("host", "http_version", "method", "not_found", "not_ready", "not_secure", "origin", "ranges", "silent"),
     *(
         "slow_head",
@@ -92,6 +101,11 @@ REJECTED = init_labels(
         ["reason"],
     ),
     _REJECTIONS,
+)
+UNNAMED = Counter(
+    "livebalance_gateway_unnamed_clients",
+    "WebSockets and event streams that a trusted proxy opened without an address in X-Forwarded-For. They "
+    "have no limits per address: let the proxy send the header.",
 )
 CLOSED = Counter(
     "livebalance_gateway_closed_connections",
