@@ -1,14 +1,19 @@
 """Revocations are read by what a snapshot has not seen."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from livebalance.readmodel import revocations
-from livebalance.readmodel.gateway_reads import Connection
+from livebalance.readmodel.gateway_reads import Connection, UnavailableError
+from livebalance.readmodel.migrate import migrate
 from livebalance.readmodel.revocations import Mark, read_new, read_page, revoke
+from livebalance.stack.paths import StatePaths
 from tests.servers.database import Database
+from tests.servers.disposable import disposable_servers
+from tests.servers.standby import Standby
 
 
 @pytest.fixture
@@ -84,6 +89,32 @@ async def test_mark_of_another_server_is_not_used(gateway: Connection, operator:
     for server in ("", mark.server[:-1] + "x"):
         assert await read_new(gateway, mark._replace(server=server)) is None
     assert await read_new(gateway, mark)
+
+
+async def test_mark_is_not_used_at_a_standby_and_not_after_its_promotion(
+    paths: StatePaths, tmp_path: Path
+) -> None:
+    with disposable_servers(StatePaths(paths.home, tmp_path / "primary"), "postgres") as servers:
+        await migrate(servers.postgres())
+        standby = Standby(StatePaths(paths.home, tmp_path / "standby"), servers.postgres())
+        standby.prepare()
+        standby.start()
+        try:
+            standby.ready()
+            primary = await asyncpg.connect(servers.postgres("gateway"))
+            mark = (await read_page(primary)).mark
+            port = str(servers.managed["postgres"].port)
+            promoted = await asyncpg.connect(servers.postgres().replace(port, str(standby.port)))
+            with pytest.raises(UnavailableError):
+                await read_new(promoted, mark)
+            await promoted.fetch("select pg_promote()")
+            assert await read_new(promoted, mark) is None
+            await write(promoted, "me")
+            assert [row.subject for row in (await read_page(promoted)).revocations] == ["me"]
+            await primary.close()
+            await promoted.close()
+        finally:
+            standby.stop()
 
 
 async def test_revocation_with_a_transaction_id_of_the_future_is_read_only_with_the_whole_list(

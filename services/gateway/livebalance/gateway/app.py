@@ -1,6 +1,7 @@
 """Builds and runs a gateway: Postgres pool, relay, HTTP server, and the drain at its end."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -100,7 +101,7 @@ def create_app(
         redoc_url=None,
     )
     openapi.install(app, settings.token_cookie)
-    problems.install(app)
+    problems.install(app, lambda: authenticator.knows_rights)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AccessLogMiddleware, trusted_proxies=TrustedProxies(settings.trusted_proxies))
     auth = RequestAuth(credentials(settings), authenticator)
@@ -202,6 +203,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             pool,
             poll_seconds=settings.revocation_poll_seconds,
             timeout_seconds=settings.postgres_timeout_seconds,
+            max_age_seconds=(
+                settings.revocation_outage_seconds if settings.revocation_outage == "close" else math.inf
+            ),
         )
         relay = Relay(settings, pool, session_config(settings), authenticator)
         server = create_server(settings, create_app(settings, pool, relay, authenticator), relay)

@@ -9,9 +9,11 @@ import asyncpg
 
 from livebalance.gateway.auth import config
 from livebalance.gateway.auth.config import AuthConfig
+from livebalance.gateway.auth.gate import Gate
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError, TokenVerifier
+from livebalance.gateway.clock import uptime
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.readmodel.revocations import Mark, Revocation, RevocationPage, read_new, read_page
 from livebalance.runtime import logs
@@ -27,7 +29,7 @@ class Authenticator:
     """Answers what the bearer of a token may see. `run` serves until it is cancelled.
 
     `on_revoked` is called with the revocations of each page that was read, and may get the same revocation
-    again.
+    again. `on_read` is called after each read. `gate` is open while the rights are known well enough.
     """
 
     def __init__(
@@ -37,14 +39,19 @@ class Authenticator:
         *,
         poll_seconds: float,
         timeout_seconds: float,
+        max_age_seconds: float,
     ) -> None:
         """Polls every `poll_seconds`. A statement may take `timeout_seconds`.
+
+        After `max_age_seconds` without a successful poll the gate closes; inf: it stays open.
 
         Raises:
             StartupError: The configuration has no keys, or invalid keys.
         """
         self.revocations = Revocations()
+        self.gate = Gate(uptime(), max_age_seconds)
         self.on_revoked: Callable[[Iterable[Revocation]], object] = self.revocations.add
+        self.on_read: Callable[[], object] = lambda: None
         self._keys, expected = config.load(auth_config)
         if auth_config.demo_secret:
             _log.warning("demo mode enabled", effect="any client gets a token for every account")
@@ -58,8 +65,13 @@ class Authenticator:
 
     @property
     def ready(self) -> bool:
-        """Whether keys and revocations have been read."""
-        return self._keys.ready and self._mark is not None
+        """Whether the keys have been read, and rights are known."""
+        return self._keys.ready and self.knows_rights
+
+    @property
+    def knows_rights(self) -> bool:
+        """Whether the gate is open, so that data may be sent (docs/guarantees.md#rights)."""
+        return self.gate.is_open(uptime())
 
     def check(self, token: str) -> Rights | TokenError:
         """Returns the rights of a valid token, or why it is rejected."""
@@ -71,7 +83,7 @@ class Authenticator:
         return rights.scope.covers(account) and not self.revocations.hides(rights, account)
 
     def request_poll(self) -> None:
-        """Polls now. Called when Redis announces a revocation."""
+        """Polls now. Called when Redis announces a revocation, and after a pause of the gateway."""
         self._poll_requested.set()
 
     async def run(self) -> None:
@@ -83,12 +95,15 @@ class Authenticator:
     async def _poll_revocations(self) -> None:
         while True:
             self._poll_requested.clear()
+            began = uptime()
             try:
-                await self._read_revocations(asyncio.get_running_loop().time())
+                await self._read_revocations(began)
             except TRANSIENT as error:
                 _log.warning("revocations unavailable", reason=type(error).__name__)
                 await asyncio.sleep(self._poll_seconds)
                 continue
+            self.gate.on_revocations(began)
+            self.on_read()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._poll_requested.wait()

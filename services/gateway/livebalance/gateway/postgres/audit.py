@@ -54,19 +54,21 @@ class Audit:
         on_compared: Callable[[AccountPositions, AuditFinding], None],
         on_failed: Callable[[], None],
         *,
+        on_complete: Callable[[], None],
         interval_seconds: float,
         timeout_seconds: float,
     ) -> None:
         """Compares each of `accounts` once in every interval.
 
         `positions` returns the positions of those accounts that the hub knows. A statement may take
-        `timeout_seconds`.
+        `timeout_seconds`. `on_complete` is called when all of `accounts` were compared since their last call.
         """
         self._pool = pool
         self._accounts = accounts
         self._positions = positions
         self._on_compared = on_compared
         self._on_failed = on_failed
+        self._on_complete = on_complete
         self._interval_seconds = interval_seconds
         self._timeout_seconds = timeout_seconds
         self._requested = asyncio.Event()
@@ -91,6 +93,8 @@ class Audit:
         self._requested.clear()
         for part in parts:
             await self._compare(self._positions(part))
+            if part is parts[-1]:
+                self._on_complete()
             if await self._pause(pause):
                 return  # starts again with all accounts
         if not pause:
