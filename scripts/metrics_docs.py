@@ -13,9 +13,9 @@ _HEAD = """\
 
 <!-- Made by `make docs` from the texts in the `metrics.py` of each service. -->
 
-Each process exposes its metrics at `/metrics` on the port `LIVEBALANCE_HTTP_PORT`, in Prometheus' text
-format. It also exposes the metrics of the Python client: `process_cpu_seconds_total`,
-`process_resident_memory_bytes` and others.
+Each process exposes its metrics at `/metrics`, in Prometheus' text format: a gateway on the port
+`LIVEBALANCE_OPERATIONS_PORT`, any other process on `LIVEBALANCE_HTTP_PORT`. It also exposes the metrics of
+the Python client: `process_cpu_seconds_total`, `process_resident_memory_bytes` and others.
 
 A histogram has three series: `…_bucket`, `…_sum` and `…_count`. If the values of a label are listed, there
 are no others, and each has a series from the start. No label contains an account, a user or an address.

@@ -46,7 +46,7 @@ async def cluster(paths: StatePaths) -> AsyncIterator[Cluster]:
 
 
 def url(cluster: Cluster, name: str) -> str:
-    return f"http://127.0.0.1:{cluster.services[name].port}"
+    return cluster.services[name].operations
 
 
 async def test_metrics_of_each_service_are_the_documented_ones(cluster: Cluster) -> None:
@@ -69,7 +69,7 @@ async def test_metrics_of_a_transfer_count_it_in_each_service_and_end_without_la
     recorder, projector, gateway = (
         url(cluster, f"{kind}-1") for kind in ("recorder", "projector", "gateway")
     )
-    websocket_url = gateway.replace("http", "ws") + "/ws"
+    websocket_url = cluster.gateways[0].replace("http", "ws") + "/ws"
     async with WebSocketClient(websocket_url, token=sign(claims(), cluster.demo_secret)) as client:
         await client.subscribe("acc-0001", "acc-0002")
         await client.until(lambda: len(client.of_type("delta")) >= 20)

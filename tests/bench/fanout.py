@@ -123,6 +123,7 @@ class Session(asyncio.Protocol):
 @dataclass
 class ServerProcess:
     port: int
+    operations_port: int  # of a gateway
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
@@ -136,16 +137,17 @@ class ServerProcess:
 @asynccontextmanager
 async def run_server(module: str, environment: dict[str, str]) -> AsyncIterator[ServerProcess]:
     """Runs a module as a server process while the block runs."""
-    port = free_port()
+    port, operations_port = free_port(), free_port()
+    ports = {"LIVEBALANCE_HTTP_PORT": str(port), "LIVEBALANCE_OPERATIONS_PORT": str(operations_port)}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", module),
-        env={**os.environ, **environment, "LIVEBALANCE_HTTP_PORT": str(port)},
+        env={**os.environ, **environment, **ports},
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         await wait_until_listening(port)
-        yield ServerProcess(port, psutil.Process(child.pid))
+        yield ServerProcess(port, operations_port, psutil.Process(child.pid))
     finally:
         if child.returncode is None:
             child.terminate()

@@ -8,13 +8,13 @@ from sending a statement to having its rows, the median of 30. "plain" is `selec
 
 import argparse
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from statistics import median
 
 import asyncpg
 
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import AccountQuery
+from livebalance.readmodel.gateway_reads import AccountQuery, ContentDigest
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.bench.bench_servers import run_on_servers
@@ -47,6 +47,11 @@ async def measure_read(read: Callable[[], Awaitable[object]]) -> float:
     return median(times)
 
 
+def digests(accounts: Iterable[AccountId], transfers: int) -> dict[AccountId, ContentDigest]:
+    """Returns digests that differ, of that many transfers of each account: the audit returns all accounts."""
+    return dict.fromkeys(accounts, ContentDigest(Revision(TRANSFERS - transfers), b"", b""))
+
+
 async def measure(database: Database, count: int) -> None:
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute(FILL.replace("$accounts", str(count)))
@@ -54,12 +59,14 @@ async def measure(database: Database, count: int) -> None:
     gateway = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     names = [AccountId(f"acc-{number:06}") for number in range(1, count + 1)]
     current, behind = Position(EPOCH, Revision(TRANSFERS)), Position(EPOCH, Revision(TRANSFERS - 5))
-    known = dict.fromkeys(names, current)
+    known, first = dict.fromkeys(names, current), dict.fromkeys(names[:1000], current)
     sample = names[:: count // 200][:200]
     reads: dict[str, Callable[[], Awaitable[object]]] = {
         "plain": lambda: gateway.fetch("select 1"),
         f"audit of {count}": lambda: gateway_reads.read_audit(gateway, known),
-        "audit of 1,000": lambda: gateway_reads.read_audit(gateway, dict.fromkeys(names[:1000], current)),
+        "audit of 1,000": lambda: gateway_reads.read_audit(gateway, first),
+        "... with 1 delta each": lambda: gateway_reads.read_audit(gateway, first, digests(first, 1)),
+        "... with 25 deltas each": lambda: gateway_reads.read_audit(gateway, first, digests(first, 25)),
         "snapshot of 1": lambda: gateway_reads.read_accounts(
             gateway, [AccountQuery(names[7], None)], 10_000, 200
         ),

@@ -111,7 +111,7 @@ class Observer(FleetClient):
 async def read_counter(server: ServerProcess, counter: str) -> int:
     """Returns the value of a counter of a gateway, 0 if it has none yet."""
     async with httpx.AsyncClient() as http:
-        text = (await http.get(f"http://127.0.0.1:{server.port}/metrics")).text
+        text = (await http.get(f"http://127.0.0.1:{server.operations_port}/metrics")).text
     match = re.search(rf"^livebalance_gateway_{counter}_total(?:{{.*}})? ([0-9.e+]+)$", text, re.M)
     return int(float(match[1])) if match else 0
 

@@ -20,7 +20,7 @@ from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.plan import ClusterPlan, services
 from livebalance.stack.process.service import Service
 from livebalance.stack.servers import kafka, postgres, redis
-from livebalance.stack.servers.balancer import PREFERRED_PORT, balancer
+from livebalance.stack.servers.balancer import PREFERRED_PORT, PUBLIC_PATH, balancer
 from livebalance.stack.servers.container import IMAGES
 from livebalance.stack.servers.postgres import DATABASE, OWNER
 from livebalance.stack.servers.servers import Servers
@@ -29,6 +29,7 @@ from tests.contract.alerts import DIRECTORY, read
 
 # The only settings that differ in a container. There the balancer serves the page, and the secret is a file.
 HTTP = {"LIVEBALANCE_HTTP_HOST": "0.0.0.0", "LIVEBALANCE_HTTP_PORT": "8000"}
+OPERATIONS = {"LIVEBALANCE_OPERATIONS_PORT": "8001"}
 SECRETS = "/var/lib/livebalance"
 BALANCER = {"LIVEBALANCE_PAGE_HOST": "0.0.0.0"}
 DATA = "/var/lib/kafka/data/log"
@@ -87,7 +88,8 @@ def in_container(environment: Mapping[str, str]) -> dict[str, str]:
     ours.pop("LIVEBALANCE_PAGE_DIRECTORY", None)
     if ours.pop("LIVEBALANCE_DEMO_SECRET", None):
         ours["LIVEBALANCE_SECRETS_DIRECTORY"] = SECRETS
-    return {**ours, **HTTP}
+    operations = OPERATIONS if OPERATIONS.keys() <= ours.keys() else {}
+    return {**ours, **HTTP, **operations}
 
 
 def arguments(dockerfile: Path, instruction: str) -> list[str]:
@@ -117,7 +119,7 @@ def test_healthchecks_ask_readyz(containers: dict[str, Any], planned: dict[str, 
     for name in planned:
         assert containers[name]["healthcheck"]["test"] == ["CMD", "python", "-m", ready.__name__], name
     [*_, url] = containers["balancer"]["healthcheck"]["test"]
-    assert url == f"http://127.0.0.1:{PREFERRED_PORT}{ready.PATH}"
+    assert url == f"http://127.0.0.1:{PREFERRED_PORT}{PUBLIC_PATH}"
 
 
 def test_balancer_has_the_same_settings(
@@ -127,15 +129,17 @@ def test_balancer_has_the_same_settings(
     here = balancer(
         StatePaths(tmp_path, tmp_path),
         PREFERRED_PORT,
-        [gateway.port for gateway in gateways],
+        [gateway.http for gateway in gateways],
+        gateways[0].operations_port,
         planned["feed-1"].port,
     )
     environment = {name: value for name, value in here.environment.items() if name.startswith("LIVEBALANCE_")}
     for service in planned.values():
         environment = {
-            name: value.replace(f"127.0.0.1:{service.port}", f"{service.name}:8000")
+            name: value.replace(f"{service.host}:{service.port}", f"{service.name}:8000")
             for name, value in environment.items()
         }
+    environment["LIVEBALANCE_HEALTH_PORT"] = OPERATIONS["LIVEBALANCE_OPERATIONS_PORT"]
     assert containers["balancer"]["environment"] == {**environment, **BALANCER}
     [copied] = [line.split()[1] for line in arguments(PAGE, "COPY") if line.startswith("deploy/Caddyfile ")]
     [command] = arguments(PAGE, "CMD")
@@ -239,7 +243,9 @@ def test_observability_needs_its_profile(
     assert observed["services"].keys() - containers.keys() == OBSERVABILITY.keys()
     [job] = read(DIRECTORY / "prometheus.yml")["scrape_configs"]
     [targets] = job["static_configs"]
-    assert set(targets["targets"]) == {f"{name}:8000" for name in planned}
+    assert set(targets["targets"]) == {
+        f"{name}:{8001 if service.kind == 'gateway' else 8000}" for name, service in planned.items()
+    }
     for name in OBSERVABILITY:
         assert int(observed["services"][name]["user"].partition(":")[0]) > 0
         for mount in observed["services"][name]["volumes"]:

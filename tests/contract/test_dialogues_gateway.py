@@ -192,8 +192,9 @@ class Gateway:
         for read in sorted(effects.reads, key=lambda read: read.account):
             self._answer(read)
         if self._session and self._session in effects.sessions_to_flush and self._session.outbox.writable:
-            frames = self._session.outbox.pop(self._now)
-            self._sent += [json.decode(frame if isinstance(frame, bytes) else frame.text) for frame in frames]
+            while frames := self._session.outbox.pop(self._now):
+                texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
+                self._sent += map(json.decode, texts)
             if self._session.outbox.is_delayed:
                 self._sessions.schedule(self._session)
         for session, disconnect in effects.disconnects:

@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from livebalance.gateway.live.content import RelayedContent
+from livebalance.readmodel.gateway_reads import ContentDigest
+from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.frame import DeltaFrame, Gap, Snapshot, SnapshotReason
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, TransferId, channel_name
-from livebalance.wire.views import BalanceView, TransferView
+from livebalance.wire.timestamp import Millis
+from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 
 WHEN = "2026-11-24T17:20:00.000Z"
 SNAPSHOT_TRANSFERS = 3  # so few that a snapshot in place of deltas leaves transfers out
@@ -51,6 +55,23 @@ class AccountHistory:
         balances = self.balances(upto)
         return balances[-1] if balances else None
 
+    def differs(self, revision: Revision, digest: ContentDigest) -> bool:
+        """Returns whether an audit of an account at this revision finds other content than was relayed."""
+        if self.revision < revision or self.erased_revision() > revision:
+            return False
+        content = RelayedContent(digest.since)
+        transfers = transfers_json(self.transfers(digest.since, revision))
+        parts = DeltaParts(
+            Epoch(""), digest.since, revision, Millis(0), balance_json(self.balance()), transfers
+        )
+        content.add(encode_delta_frame(AccountId(""), parts))
+        stored = content.begin_audit(revision)
+        return (
+            self.erased_revision() > digest.since
+            or stored.transfers != digest.transfers
+            or (self.revision == revision and stored.balance != digest.balance)
+        )
+
     def add_transfer(self, name: str, amount: int) -> None:
         total = int(self.transfers()[-1].total) if self.transfers() else 0
         self.changes.append(
@@ -87,6 +108,7 @@ class Projection:
         ]
         self._lost: dict[tuple[Epoch, AccountId], AccountHistory] = {}  # with the changes that were lost
         self._transfers = 0
+        self.forged: set[AccountId] = set()  # accounts with deltas that are not of the projection
 
     @property
     def epoch(self) -> Epoch:
@@ -99,6 +121,11 @@ class Projection:
         """The history of an account in the position's epoch, with what was lost."""
         history = self.epochs[int(position.epoch, 16) - 1][account]
         return self._lost.get((position.epoch, account), history)
+
+    def was_erased(self, account: AccountId) -> bool:
+        """Returns whether the account was ever erased, even if the erasure was lost."""
+        histories = [*(epoch[account] for epoch in self.epochs), *self._lost.values()]
+        return any(history.erased_revision() for history in histories)
 
     @property
     def has_lost(self) -> bool:

@@ -8,9 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
 import httpx
+from redis.asyncio import Redis
 
 from livebalance.runtime.schema.file_registry import TRANSFER_ID
-from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.delta import redis_lane_channel
+from livebalance.wire.identity import AccountId, Lane, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.money import Money
@@ -84,15 +86,24 @@ async def redis_hangs(stack: MonitoredStack) -> AsyncIterator[None]:
     child = stack.addresses.redis.embedded["redis"].child
     child.send(signal.SIGSTOP)
     try:
-        url = f"http://127.0.0.1:{stack.services['gateway'].port}"
-        async with httpx.AsyncClient(base_url=url) as client, asyncio.timeout(20):
+        gateway = stack.services["gateway"]
+        async with httpx.AsyncClient(base_url=gateway.operations) as client, asyncio.timeout(20):
             while (await client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
         for _ in range(REJECTIONS // 50):
-            await asyncio.gather(*(send_request(url, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
+            await asyncio.gather(*(send_request(gateway.http, HANDSHAKE_HEAD + CRLF) for _ in range(50)))
         yield
     finally:
         child.send(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def unsigned_message(stack: MonitoredStack) -> AsyncIterator[None]:
+    """A program without the key of the deployment publishes."""
+    channel = redis_lane_channel(stack.addresses.channel_prefix, Lane(0))
+    async with Redis.from_url(stack.addresses.redis.redis()) as redis:
+        await redis.publish(channel, b"unsigned")
+    yield
 
 
 @asynccontextmanager
@@ -244,6 +255,7 @@ WHILE_ALL_RUN = [
     fault(open_transaction, "OpenTransaction", "Stalled"),
     fault(competing_projector, "Fenced"),
     fault(changed_timeline, "EpochChanged"),
+    fault(unsigned_message, "ForgedMessages"),
     fault(unreadable_row, "GatewayInternalError", "Differences"),
     fault(stopped_comparison, "NotReconciled"),
     fault(balance_without_transfer, "Unverified"),

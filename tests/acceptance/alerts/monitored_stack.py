@@ -39,8 +39,10 @@ QUICK = {
     "projector": {
         "LIVEBALANCE_BATCH_RECORDS": "50",
         "LIVEBALANCE_MAX_CONSECUTIVE_REJECTS": str(MAX_CONSECUTIVE_REJECTS),
+        "LIVEBALANCE_DELTA_KEY": SECRET,
     },
     "gateway": {
+        "LIVEBALANCE_DELTA_KEY": SECRET,
         "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "0.5",
         "LIVEBALANCE_REDIS_PROBE_INTERVAL_SECONDS": "0.5",
         "LIVEBALANCE_DRAIN_PERIOD_SECONDS": "0.1",
@@ -67,7 +69,7 @@ class MonitoredStack:
     def __init__(self, addresses: Addresses, directory: Path) -> None:
         self.addresses, self._directory = addresses, directory
         self.services = {kind: self._service(kind) for kind in QUICK}
-        ports = [service.port for service in self.services.values()]
+        ports = [service.operations_port for service in self.services.values()]
         self.prometheus = Prometheus(directory, shorten(RULES.read_text()), ports)
 
     def _service(self, kind: str) -> Service:
@@ -100,7 +102,8 @@ class MonitoredStack:
         """Waits until Prometheus has scraped the current process of a service."""
         service = self.services[kind]
         started_at = psutil.Process(service.child.pid).create_time()
-        query = f'process_start_time_seconds{{instance="127.0.0.1:{service.port}"}} >= {started_at - 1}'
+        instance = f"127.0.0.1:{service.operations_port}"
+        query = f'process_start_time_seconds{{instance="{instance}"}} >= {started_at - 1}'
         async with asyncio.timeout(20):
             while not await self.prometheus.query(query):  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)

@@ -47,7 +47,7 @@ def channel_slots(check: EndToEndCheck) -> list[int]:
 async def received_deltas(check: EndToEndCheck) -> float:
     """Returns how many deltas the first gateway received from Redis. Audits of Postgres do not count."""
     async with httpx.AsyncClient() as client:
-        metrics = (await client.get(f"{check.cluster.gateways[0]}/metrics")).text
+        metrics = (await client.get(f"{check.cluster.services['gateway-1'].operations}/metrics")).text
     return float(metrics.partition("\nlivebalance_gateway_received_deltas_total ")[2].partition("\n")[0])
 
 

@@ -1,7 +1,10 @@
 """A client behind the balancer that records why, when and where it reconnected."""
 
 import time
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from livebalance.client.account import MissedRevisions
@@ -19,15 +22,42 @@ class ConnectionRecord(NamedTuple):
     gateway: str
 
 
-class ReconnectingClient(RecordingClient):
-    """Records connection attempts, connections, and the longest pause between two changes."""
+class FirstShown:
+    """When any client first showed each revision of an account, or a later one (monotonic seconds)."""
 
-    def __init__(self, name: str, url: str, accounts: Sequence[AccountId], token: TokenProvider) -> None:
+    def __init__(self) -> None:
+        self._times: dict[AccountId, list[tuple[int, float]]] = defaultdict(list)
+
+    def seconds_behind(self, account: AccountId, before: int, after: int) -> float:
+        """Notes that a client moved between revisions. Returns how long others have shown more than it."""
+        times, now = self._times[account], time.monotonic()
+        if not times or times[-1][0] < after:
+            times.append((after, now))
+        return now - times[bisect_right(times, (before, inf))][1]
+
+
+class ReconnectingClient(RecordingClient):
+    """Records connection attempts, connections, and the longest time without data.
+
+    `longest_pause` is between two changes. `longest_lag` counts only while other clients get changes of the
+    account, so that neither a pause of a projector nor one of the feed is part of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        accounts: Sequence[AccountId],
+        token: TokenProvider,
+        first_shown: FirstShown,
+    ) -> None:
         super().__init__(name, url, accounts, self._recording_attempts(token))
         self.attempts = 0  # to connect
         self.history: list[ConnectionRecord] = []
         self.connection_events: list[Event] = []
-        self.longest_pause = 0.0  # seconds without a change
+        self.longest_pause = self.longest_lag = 0.0  # seconds
+        self._first_shown = first_shown
+        self._shown: dict[AccountId, int] = {}  # revision
         self._attempted_at = 0.0
         self._changed_at = time.monotonic()
 
@@ -47,7 +77,13 @@ class ReconnectingClient(RecordingClient):
             now = time.monotonic()
             self.longest_pause = max(self.longest_pause, now - self._changed_at)
             self._changed_at = now
+            self._measure_lag(event.account.account, event.account.position.revision)
         elif isinstance(event, Connected | Goaway | Disconnected | Ended | MissedRevisions | Error):
             self.connection_events.append(event)
         if isinstance(event, Connected):
             self.history.append(ConnectionRecord(self._attempted_at, event.gateway))
+
+    def _measure_lag(self, account: AccountId, revision: int) -> None:
+        before = self._shown.get(account, revision - 1)  # a first answer is not late
+        self._shown[account] = revision
+        self.longest_lag = max(self.longest_lag, self._first_shown.seconds_behind(account, before, revision))

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from livebalance.stack.cluster import Cluster
+from livebalance.stack.process.service import Service, responds
+from livebalance.stack.servers.balancer import PUBLIC_PATH
 from livebalance.wire.delta import FORMAT
 from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 from tests.acceptance.upgrade.conftest import ACCOUNTS, NewCluster, start_process, stop_process
@@ -26,12 +28,16 @@ QUICK = {
         "LIVEBALANCE_DRAIN_PERIOD_SECONDS": "0.5",
     },
 }
+# The previous release has no operations port, so the balancer asks for what both releases answer.
+BALANCER = {"LIVEBALANCE_HEALTH_PORT": "0", "LIVEBALANCE_HEALTH_PATH": PUBLIC_PATH}
 THIS_RELEASE: dict[str, str] = {}
 
 
-async def undecoded_messages(url: str) -> float:
-    """Returns how many Redis messages the gateway at `url` could not decode."""
+async def undecoded_messages(gateway: Service) -> float:
+    """Returns how many Redis messages a gateway of this or of the previous release could not decode."""
+    is_new = await responds(gateway.operations_port, "/metrics", gateway.host)
     async with httpx.AsyncClient() as client:
+        url = gateway.operations if is_new else gateway.http
         lines = (await client.get(f"{url}/metrics")).text.splitlines()
     series = "livebalance_gateway_dropped_messages_total{"
     return sum(float(line.split()[-1]) for line in lines if line.startswith(series))
@@ -50,6 +56,7 @@ async def test_previous_release_upgraded_and_rolled_back_loses_nothing(
     environment = {
         kind: {**QUICK.get(kind, {}), **previous.environment} for kind in ("projector", "recorder", "gateway")
     }
+    environment["balancer"] = BALANCER
     async with new_cluster(environment) as cluster:
         check = EndToEndCheck(cluster, ACCOUNTS)
         old_client = PreviousReleaseClient(
@@ -70,12 +77,14 @@ async def test_previous_release_upgraded_and_rolled_back_loses_nothing(
         async with check.running_clients():
             await replace_and_compare(release=THIS_RELEASE)  # replaces nothing: the previous release alone
             await replace_and_compare("projector-1", release=THIS_RELEASE)
-            undecoded_by_old = await undecoded_messages(cluster.gateways[0])
+            undecoded_by_old = await undecoded_messages(cluster.services["gateway-1"])
             await replace_and_compare(
                 "projector-2", "recorder-1", "gateway-1", "gateway-2", release=THIS_RELEASE
             )
             await replace_and_compare("gateway-1", "projector-1", release=previous.environment)
-            undecoded_by_both = [await undecoded_messages(url) for url in cluster.gateways]
+            undecoded_by_both = [
+                await undecoded_messages(cluster.services[name]) for name in ("gateway-1", "gateway-2")
+            ]
             await check.compare_all(await check.wait_until_complete(TIMEOUT))
     # If the releases have different delta formats, audits have repaired what a gateway could not decode.
     formats_differ = PINNED["deltas"] != FORMAT

@@ -81,6 +81,7 @@ def test_settings_of_each_rendered_container_are_accepted(
     assert settings.name == f"livebalance-{service}-0"
     if service != "migrations":
         assert (settings.http_host, settings.http_port) == ("0.0.0.0", 8000)
+        assert getattr(settings, "operations_port", 8001) == 8001
     if name == "everything":
         assert settings.currency == "EUR"
         assert settings.transfers_topic == "bank.transfers"

@@ -25,7 +25,7 @@ def test_network_policy_of_each_service_allows_only_its_destinations() -> None:
     assert for_all_pods["policyTypes"] == ["Ingress", "Egress"]
     assert "egress" not in for_all_pods
     assert for_all_pods["ingress"] == [
-        {"from": values["monitoring"], "ports": [{"port": 8000, "protocol": "TCP"}]}
+        {"from": values["monitoring"], "ports": [{"port": "operations", "protocol": "TCP"}]}
     ]
     assert policies.keys() == {f"livebalance-{service}" for service in DESTINATIONS}
     for service, destinations in DESTINATIONS.items():

@@ -66,7 +66,7 @@ def test_pod_monitor_has_only_fields_that_we_know() -> None:
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert set(monitor["spec"]) == {"selector", "podTargetLabels", "podMetricsEndpoints"}
     endpoints = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoints == [{"port": "http", "path": "/metrics", "interval": "30s"}]
+    assert endpoints == [{"port": "operations", "path": "/metrics", "interval": "30s"}]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
 
 

@@ -68,7 +68,7 @@ def test_pods_are_restricted(name: str) -> None:
             "capabilities": {"drop": ["ALL"]},
         }
         assert all(allowed_volumes & volume.keys() for volume in spec["volumes"])
-        assert {port["containerPort"] for port in container(spec).get("ports", [])} <= {8000}
+        assert {port["containerPort"] for port in container(spec).get("ports", [])} <= {8000, 8001}
         assert not any("hostPort" in port for port in container(spec).get("ports", []))
 
 
@@ -82,8 +82,10 @@ def test_probes_use_the_health_paths_of_services(name: str) -> None:
             ready += "?exclude=halted"  # a rollout must not wait for an operator
         expected = {"startupProbe": live, "livenessProbe": live, "readinessProbe": ready}
         assert paths == (expected if service in SERVICES else {})
-        ports = [{"name": "http", "containerPort": 8000}]
-        assert (spec["ports"] if paths else []) == (ports if paths else [])
+        assert {spec[field]["httpGet"]["port"] for field in spec if field.endswith("Probe")} <= {"operations"}
+        ports = {port["name"]: port["containerPort"] for port in spec.get("ports", [])}
+        expected_ports = {"http": 8000, "operations": 8001} if service == "gateway" else {"operations": 8000}
+        assert ports == (expected_ports if paths else {})
 
 
 @pytest.mark.parametrize("drain", [None, 0, 45.5])

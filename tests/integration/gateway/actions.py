@@ -7,14 +7,18 @@ from typing import Any
 import asyncpg
 import httpx
 import jwt
+from msgspec import json
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
-from livebalance.gateway import lifecycle, relay
+from livebalance.gateway import app, lifecycle, relay
 from livebalance.gateway.api import queries
 from livebalance.gateway.live import channel
 from livebalance.readmodel import gateway_reads
-from livebalance.wire.delta import make_delta, split_delta_frame
+from livebalance.wire.delta import Delta, make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId
+from livebalance.wire.signature import SigningKey
+from livebalance.wire.views import AccountView, TransferView, transfers_json
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, TEXT, frame, message
 from tests.integration.gateway.harness import WITHIN, Action, Harness
 from tests.integration.gateway.sse_client import SseClient
@@ -134,6 +138,8 @@ async def exceed_rates_repeatedly(harness: Harness) -> None:
 
 
 async def drain(harness: Harness) -> None:
+    # A request that had arrived when the port was closed.
+    harness.patch.setattr(app.GatewayServer, "stop_accepting", lambda _: None)
     client = await harness.open()
     stopping = asyncio.create_task(harness.gateway.stop())
     await client.until("goaway")
@@ -259,6 +265,29 @@ async def request_two_statements(harness: Harness) -> None:
         await first.aread()
 
 
+async def request_during_another(harness: Harness) -> None:
+    bearer_token, reading, go = token(), asyncio.Event(), asyncio.Event()
+    read = gateway_reads.list_accounts
+
+    async def list_accounts(*args: Any) -> list[AccountView]:
+        reading.set()
+        await go.wait()
+        return await read(*args)
+
+    harness.patch.setattr(gateway_reads, "list_accounts", list_accounts)
+    first = asyncio.create_task(harness.get("/accounts", bearer_token))
+    await reading.wait()
+    await harness.get("/accounts", bearer_token)
+    go.set()
+    await first
+
+
+async def request_twice(harness: Harness) -> None:
+    bearer_token = token()
+    for _ in range(2):
+        await harness.get("/accounts", bearer_token)
+
+
 async def wait_for_revision(harness: Harness) -> None:
     harness.patch.setattr(queries, "WAIT_SECONDS", 0.1)
     await harness.get("/accounts/nobody?min_revision=9")
@@ -341,6 +370,26 @@ async def overflow_pending_deltas(harness: Harness) -> None:
                 await asyncio.sleep(0.01)
     await client.until_at("alice", 7)
     await owner.close()
+
+
+async def publish_forged_content(harness: Harness) -> None:
+    """Publishes another transfer at the revision of a real transfer."""
+    client = await harness.subscribed("alice")
+    await harness.projector.publish("alice", forged(await harness.projector.commit("alice", [1, None])))
+    await client.until(lambda: len(client.of_type("snapshot")) == 2)
+
+
+def forged(delta: Delta) -> Delta:
+    """Returns the delta with another amount in its first transfer."""
+    parts = split_delta_frame(delta.text)
+    first, *rest = json.decode(b"[%b]" % parts.transfers, type=list[TransferView])
+    transfers = transfers_json([replace(first, amount="999999.00"), *rest])
+    return make_delta(AccountId("alice"), delta.lane, parts._replace(transfers=transfers))
+
+
+async def publish_progress_with_another_key(harness: Harness) -> None:
+    harness.projector.key = SigningKey("the secret of another deployment")
+    await harness.projector.publish_progress(0, behind=True)
 
 
 async def publish_invalid_delta(harness: Harness) -> None:

@@ -24,8 +24,9 @@ class RunningGateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.http = f"http://127.0.0.1:{settings.http_port}"
-        self.ws = f"ws://127.0.0.1:{settings.http_port}/ws"
+        self.http = f"http://{settings.http_host}:{settings.http_port}"
+        self.ws = f"ws://{settings.http_host}:{settings.http_port}/ws"
+        self.operations = f"http://{settings.http_host}:{settings.operations_port}"
         self._stopping = asyncio.Event()
         self.task = asyncio.create_task(serve(settings, self._stopping))
 
@@ -36,7 +37,7 @@ class RunningGateway:
                 if self.task.done():
                     self.task.result()
                 try:
-                    if (await client.get(f"{self.http}/readyz")).status_code == 200:
+                    if (await client.get(f"{self.operations}/readyz")).status_code == 200:
                         return
                 except httpx.TransportError:
                     pass
@@ -46,7 +47,7 @@ class RunningGateway:
         """Waits until `count` clients are connected."""
         async with asyncio.timeout(15), httpx.AsyncClient() as client:
             while True:
-                text = (await client.get(f"{self.http}/metrics")).text
+                text = (await client.get(f"{self.operations}/metrics")).text
                 if f"livebalance_gateway_sessions {count}.0" in text:
                     return
                 await asyncio.sleep(0.05)
@@ -54,7 +55,7 @@ class RunningGateway:
     async def counter(self, name: str, **labels: str) -> float:
         """Returns a counter from /metrics, or 0. Gateways in the same process share their counters."""
         async with httpx.AsyncClient() as client:
-            text = (await client.get(f"{self.http}/metrics")).text
+            text = (await client.get(f"{self.operations}/metrics")).text
         selector = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         series = f"livebalance_gateway_{name}_total" + (f"{{{selector}}} " if selector else " ")
         return float(text.partition(f"\n{series}")[2].partition("\n")[0] or 0)
@@ -101,6 +102,7 @@ async def start_gateway(
             defaults: dict[str, Any] = {
                 "name": "gateway-test",
                 "http_port": free_port(),
+                "operations_port": free_port(),
                 "postgres": database.url("gateway"),
                 "redis": redis_url,
                 "channel_prefix": channel_prefix,
@@ -108,6 +110,8 @@ async def start_gateway(
                 "drain_period_seconds": 0.2,
                 "demo_secret": SECRET,
                 "connection_rate": 100_000.0,  # a test opens as many as it needs
+                "request_rate_per_user": 100_000.0,
+                "max_requests_per_user": 1000,
             }
             running = RunningGateway(Settings(**{**defaults, **changed}))
             stack.push_async_callback(running.stop)
@@ -141,6 +145,8 @@ async def start_process(
                 "connection_rate": 100_000,
                 "connection_rate_per_address": 1000,
                 "max_connections_per_address": 1000,
+                "request_rate_per_user": 100_000,
+                "max_requests_per_user": 1000,
                 "drain_delay_seconds": 0,
                 **changed,
             }

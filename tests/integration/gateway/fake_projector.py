@@ -26,6 +26,7 @@ from livebalance.wire.delta import (
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.money import Money
+from livebalance.wire.signature import SigningKey
 from livebalance.wire.timestamp import Millis, as_datetime, format_rfc3339
 from livebalance.wire.views import BalanceView, TransferView, balance_json, format_source, transfers_json
 
@@ -117,6 +118,7 @@ class FakeProjector:
         self.epoch = Epoch("00000000000000a1")
         self.as_of = START
         self.silent = False
+        self.key: SigningKey | None = None  # signs all messages
         self._sql: asyncpg.Connection[asyncpg.Record]
         self._redis: redis.asyncio.Redis
         self._publisher: Publisher | None = None  # in a cluster
@@ -175,7 +177,12 @@ class FakeProjector:
             return await self._write(self.account(account), changes)
 
     async def publish(self, account: str, delta: Delta) -> None:
-        await self.publish_raw(account, encode_delta(delta))
+        await self._publish_signed(
+            redis_account_channel(self._prefix, AccountId(account)), encode_delta(delta)
+        )
+
+    async def _publish_signed(self, channel: str, message: bytes) -> None:
+        await self._publish(channel, self.key.sign(channel.encode(), message) if self.key else message)
 
     async def publish_raw(self, account: str, message: bytes) -> None:
         await self._publish(redis_account_channel(self._prefix, AccountId(account)), message)
@@ -191,7 +198,7 @@ class FakeProjector:
 
     async def publish_progress(self, lane: int, *, behind: bool) -> None:
         message = encode_progress(ProgressMessage(Lane(lane), self.epoch, self.as_of, behind))
-        await self.publish_to_lane(lane, message)
+        await self._publish_signed(redis_lane_channel(self._prefix, Lane(lane)), message)
 
     async def advance(self) -> None:
         """Completes every lane as of a later time, without a change."""

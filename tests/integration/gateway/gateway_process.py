@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from livebalance.stack.paths import free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.integration.gateway.bad_input.raw import send_request
 
@@ -15,10 +16,17 @@ class GatewayProcess:
     """A gateway. `environment` has its settings except name and port."""
 
     def __init__(self, name: str, port: int, log: Path, environment: dict[str, str]) -> None:
-        self.http = f"http://127.0.0.1:{port}"
-        self.ws = f"ws://127.0.0.1:{port}/ws"
+        host = environment.get("LIVEBALANCE_HTTP_HOST", "127.0.0.1")
+        self.http = f"http://{host}:{port}"
+        self.ws = f"ws://{host}:{port}/ws"
         self.port = port
-        settings = {"LIVEBALANCE_NAME": name, "LIVEBALANCE_HTTP_PORT": str(port)}
+        operations_port = environment.get("LIVEBALANCE_OPERATIONS_PORT") or free_port()
+        self.operations = f"http://{host}:{operations_port}"
+        settings = {
+            "LIVEBALANCE_NAME": name,
+            "LIVEBALANCE_HTTP_PORT": str(port),
+            "LIVEBALANCE_OPERATIONS_PORT": str(operations_port),
+        }
         self.child = ChildProcess(
             name=name,
             command=[sys.executable, "-m", "livebalance.gateway"],
@@ -33,7 +41,7 @@ class GatewayProcess:
             while True:
                 assert self.child.pid, self.child.tail()
                 try:
-                    if (await client.get(f"{self.http}/readyz")).status_code == 200:
+                    if (await client.get(f"{self.operations}/readyz")).status_code == 200:
                         return
                 except httpx.TransportError:
                     await asyncio.sleep(0.05)
@@ -50,13 +58,14 @@ class GatewayProcess:
         self.child.kill()
 
     async def status(self, path: str) -> int:
+        """Returns the status of a GET at the operations port."""
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-        return (await send_request(self.http, request)).status
+        return (await send_request(self.operations, request)).status
 
     async def counter(self, name: str, **labels: str) -> float:
         """Returns the value of a series in /metrics, or 0."""
         async with httpx.AsyncClient(timeout=10) as client:
-            text = (await client.get(f"{self.http}/metrics")).text
+            text = (await client.get(f"{self.operations}/metrics")).text
         selector = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         series = f"livebalance_gateway_{name}" + (f"{{{selector}}} " if selector else " ")
         return float(text.partition(f"\n{series}")[2].partition("\n")[0] or 0)

@@ -8,18 +8,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import jwt
 import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
+from websockets.exceptions import InvalidStatus
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
+from livebalance.readmodel.revocations import revoke
 from livebalance.runtime.errors import StartupError
+from livebalance.stack.paths import free_port
+from livebalance.wire.identity import AccountId
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import Frame, WebSocketClient
+from tests.servers.database import Database
 from tests.tokens import bearer, claims, sign, token
 
 ORIGIN = "https://bank.example"
@@ -117,6 +123,76 @@ async def test_rest_answers_401_with_the_reason(gateway: RunningGateway, project
             assert answer.headers["www-authenticate"].startswith("Bearer")
         by_cookie = await http.get("/accounts", headers={"Cookie": f"livebalance={token()}"})
         assert by_cookie.status_code == 200
+
+
+async def revoke_and_wait(gateway: RunningGateway, database: Database, **target: Any) -> None:
+    """Revokes rights of the subject `me`, and waits until the gateway has read that."""
+    async with WebSocketClient(gateway.ws, token=token(sub="me")) as client:
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        operator = await asyncpg.connect(database.url("operator"))
+        try:
+            await revoke(operator, "me", None, target.get("account"), "a test")
+        finally:
+            await operator.close()
+        await client.until(lambda: client.of_type("unsubscribed") or client.closed)
+
+
+async def test_rest_hides_a_revoked_account(
+    start_gateway: StartGateway, projector: FakeProjector, database: Database
+) -> None:
+    gateway = await start_gateway(revocation_poll_seconds=0.1)
+    await projector.open("alice", "bob")
+    await revoke_and_wait(gateway, database, account=AccountId("alice"))
+    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", headers=bearer(token(sub="me"))) as http:
+        listed = (await http.get("/accounts")).json()["accounts"]
+        assert [account["account"] for account in listed] == ["bob"]
+        for path in ("/accounts/alice", "/accounts/alice/transfers"):
+            answer = await http.get(path)
+            assert answer.status_code == 403, path
+
+
+async def test_rest_rejects_a_revoked_token(
+    start_gateway: StartGateway, projector: FakeProjector, database: Database
+) -> None:
+    gateway = await start_gateway(revocation_poll_seconds=0.1)
+    await projector.open("alice")
+    await revoke_and_wait(gateway, database)
+    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", headers=bearer(token(sub="me"))) as http:
+        answer = await http.get("/accounts")
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "revoked"
+
+
+async def test_gateway_admits_no_client_before_it_has_read_revocations(
+    start_gateway: StartGateway, database: Database
+) -> None:
+    """Redis is connected and Postgres answers the audit. Only the revocations are late."""
+    owner, port = await asyncpg.connect(database.url("owner")), free_port()
+    try:
+        async with owner.transaction(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            await owner.execute("lock table revocation in access exclusive mode")
+            starting = asyncio.ensure_future(start_gateway(http_port=port))
+            readiness = await readiness_with(http, "revocations", "ok")
+            assert "revocations" in readiness
+            with pytest.raises(InvalidStatus, match="503"):
+                await WebSocketClient(f"ws://127.0.0.1:{port}/ws").__aenter__()
+    finally:
+        await owner.close()
+    gateway = await starting
+    async with WebSocketClient(gateway.ws) as client:
+        await client.until(lambda: client.of_type("welcome"))
+
+
+async def readiness_with(http: httpx.AsyncClient, *words: str) -> str:
+    """Waits until the answer of `/readyz` has one of the words, and returns it."""
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                answer = (await http.get("/readyz")).text
+                if any(word in answer for word in words):
+                    return answer
+            await asyncio.sleep(0.01)
 
 
 # --- keys

@@ -12,7 +12,8 @@ from websockets.exceptions import InvalidStatus
 
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess
-from livebalance.stack.servers.balancer import balancer
+from livebalance.stack.process.service import responds
+from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, RawConnection, send_request
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
@@ -43,12 +44,9 @@ class RunningBalancer:
                 _, writer = await asyncio.open_connection("localhost", self.port, ssl=self.ssl_context())
                 writer.transport.abort()
                 return True
-            response = await send_request(
-                self.http, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )
+            return await responds(self.port, PUBLIC_PATH)
         except OSError:  # TLS errors are OSErrors
             return False
-        return response.status == 200
 
 
 StartBalancer = Callable[..., RunningBalancer]
@@ -60,7 +58,8 @@ def start_balancer(paths: StatePaths, tmp_path: Path) -> Iterator[StartBalancer]
 
     def start(*gateways: RunningGateway, **environment: str) -> RunningBalancer:
         own_paths, port = StatePaths(paths.home, tmp_path / "balancer"), free_port()
-        child = balancer(own_paths, port, [gateway.settings.http_port for gateway in gateways], None)
+        health_port = gateways[0].settings.operations_port
+        child = balancer(own_paths, port, [gateway.http for gateway in gateways], health_port, None)
         child = dataclasses.replace(child, environment={**child.environment, **environment})
         child.start()
         certificate = own_paths.directory("caddy") / "caddy/pki/authorities/local/root.crt"
@@ -177,7 +176,12 @@ async def test_events_pass_without_buffering_and_resume_at_another_gateway(
     start_gateway: StartGateway, projector: FakeProjector, start_balancer: StartBalancer
 ) -> None:
     first = await start_gateway(heartbeat_interval_seconds=60.0, name="one")
-    second = await start_gateway(heartbeat_interval_seconds=60.0, name="two")
+    second = await start_gateway(
+        heartbeat_interval_seconds=60.0,
+        name="two",
+        http_host="127.0.0.2",
+        operations_port=first.settings.operations_port,
+    )
     caddy = start_balancer(first, second)
     await caddy.ready()
     await projector.open("alice", "bob")

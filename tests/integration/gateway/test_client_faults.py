@@ -25,6 +25,7 @@ from tests.integration.gateway.faulty_proxy import faulty_proxy
 from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.integration.gateway.test_subscribe import assert_shows
 from tests.integration.gateway.websocket_client import Frame, ShownAccount, WebSocketClient
+from tests.scrape import wait_for_metrics
 from tests.servers.database import Database
 from tests.tokens import token
 
@@ -114,6 +115,32 @@ async def counters(gateway: RunningGateway) -> dict[str, float]:
         "overflows": await gateway.counter("client_queue_overflows"),
         "aborted": await gateway.counter("closed_connections", code="1006", reason="no_progress"),
     }
+
+
+async def test_resume_of_many_accounts_by_a_client_that_does_not_read_stays_within_the_bound(
+    start_gateway: StartGateway, projector: FakeProjector, connections: list[WebSocketConnection]
+) -> None:
+    gateway = await start_gateway(send_buffer_bytes=8192)
+    accounts = [f"account-{number}" for number in range(8)]
+    await projector.open(*accounts)
+    async with WebSocketClient(gateway.ws) as earlier:
+        await earlier.subscribe(*accounts)
+        for account in accounts:
+            await earlier.until_at(account, 1)
+    for account in accounts:
+        await projector.transfer(account, *[1] * 200)
+    reads = await gateway.counter("account_reads")
+    async with WebSocketClient(gateway.ws, sock=narrow_socket(gateway.http)) as resuming:
+        resuming.reading.clear()
+        await resuming.subscribe(*accounts, position=earlier.shown["account-0"].position)
+        name = "livebalance_gateway_account_reads_total"
+        await wait_for_metrics(gateway.operations, lambda now: now.sum(name) >= reads + len(accounts))
+        last_write, waiting = gateway.settings.client_queue_bytes, TransportTimeouts().high_water
+        assert waiting < connections[-1].transport.get_write_buffer_size() <= waiting + last_write
+        resuming.shown = earlier.shown
+        resuming.reading.set()
+        for account in accounts:
+            assert_shows(await resuming.until_at(account, 401, within=20), projector.account(account))
 
 
 async def test_f29_client_that_is_slow_and_then_dead_is_conflated_and_closed(

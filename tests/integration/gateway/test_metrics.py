@@ -13,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from livebalance.gateway.live.channel import GapReason
 from livebalance.wire.close import CloseCode, encode_reason
@@ -92,6 +93,7 @@ SMALL_BUFFERS: dict[str, Any] = {
 FREQUENT_AUDITS: dict[str, Any] = {"audit_interval_seconds": 0.3, "recovery_max_revisions": 2}
 SMALL_PAGES: dict[str, Any] = {"recovery_page_rows": 2}
 RARE_AUDITS: dict[str, Any] = {"audit_interval_seconds": 60.0}
+SIGNED: dict[str, Any] = {"delta_key": SecretStr("the secret of this deployment, 1")}
 UNLIMITED_MESSAGES: dict[str, Any] = {"message_rate": 1000}
 
 
@@ -175,6 +177,12 @@ EVENTS: dict[str, Event] = {
     ),
     "too many new connections of an address": rejected(
         "address_too_fast", actions.connect_beyond_limit, connection_rate_per_address=0.5
+    ),
+    "too many requests of a user": rejected(
+        "user_full", actions.request_during_another, max_requests_per_user=1
+    ),
+    "too many requests of a user per second": rejected(
+        "user_too_fast", actions.request_twice, request_rate_per_user=0.5
     ),
     "gateway not ready": rejected("not_ready", actions.connect_when_not_ready),
     "drain": Event(
@@ -323,7 +331,11 @@ EVENTS: dict[str, Event] = {
     ),
     # subscriptions
     "unsubscribe": Event(actions.unsubscribe, {SUBSCRIBED, ("ended_subscriptions", "client")}),
-    "erased account": Event(actions.erase_account, {SUBSCRIBED, ("ended_subscriptions", "gone")}),
+    "erased account": Event(
+        actions.erase_account,
+        {SUBSCRIBED, ("gap_repairs", "header_only"), ("ended_subscriptions", "gone")},
+        RARE_AUDITS,
+    ),
     "revoked account": Event(actions.revoke_account, {SUBSCRIBED, ("ended_subscriptions", "revoked")}),
     "resume from too far": Event(actions.resume_from(1), {("snapshots", "too_far")}, FREQUENT_AUDITS),
     "resume from ahead": Event(actions.resume_from(99), {("snapshots", "ahead")}, FREQUENT_AUDITS),
@@ -364,6 +376,22 @@ EVENTS: dict[str, Event] = {
         {SUBSCRIBED, ("gap_repairs", "gap"), ("gap_repairs", "overflow")},
         RARE_AUDITS,
     ),
+    "forged content": Event(
+        actions.publish_forged_content,
+        {
+            SUBSCRIBED,
+            ("gap_repairs", "content"),
+            ("audit_findings", "content"),
+            ("snapshots", "content"),
+        },
+        FREQUENT_AUDITS,
+    ),
+    "unsigned delta": Event(
+        actions.publish_invalid_delta, {SUBSCRIBED, ("dropped_messages", "unsigned")}, SIGNED
+    ),
+    "forged signature": Event(
+        actions.publish_progress_with_another_key, {("dropped_messages", "forged")}, SIGNED
+    ),
     "invalid delta": Event(actions.publish_invalid_delta, {SUBSCRIBED, ("dropped_messages", "delta")}),
     "invalid progress": Event(actions.publish_invalid_progress, {("dropped_messages", "progress")}),
     # conflation
@@ -397,7 +425,7 @@ async def test_event_moves_its_series_and_no_other(
 async def test_metrics_endpoint_shows_every_family_with_a_reason(gateway: RunningGateway) -> None:
     await send_request(gateway.http, b"GET /nothing HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
     async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{gateway.http}/metrics")).text
+        text = (await client.get(f"{gateway.operations}/metrics")).text
     for name in FAMILIES:
         assert f"# HELP {name}_total" in text
     assert 'livebalance_gateway_http_problems_total{reason="not_found"}' in text
@@ -441,7 +469,7 @@ def test_every_reason_has_an_event() -> None:
     codes = {series[1] for series in moved if series[0] == "closed_connections"}
     assert codes >= {str(int(code)) for code in CloseCode} - LATER
     assert reasons("gap_repairs") == set(get_args(GapReason))
-    assert reasons("snapshots") == set(get_args(SnapshotReason))
+    assert reasons("snapshots") == {*get_args(SnapshotReason), "content"}
     problems = set(get_args(ProblemCode)) - untested("http_problems")
     assert reasons("http_problems", "rejected_requests") >= problems
     assert reasons("error_frames") >= set(get_args(ErrorCode)) - untested("error_frames")

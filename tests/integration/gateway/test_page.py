@@ -14,7 +14,7 @@ import pytest
 
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.service import responds
-from livebalance.stack.servers.balancer import balancer
+from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 
 
@@ -22,7 +22,7 @@ from tests.integration.gateway.conftest import RunningGateway, StartGateway
 def balancer_with_page(gateway: RunningGateway, built: Path, paths: StatePaths) -> Iterator[int]:
     """Yields the port of a Caddy that serves the page."""
     port = free_port()
-    child = balancer(paths, port, [gateway.settings.http_port], None)
+    child = balancer(paths, port, [gateway.http], gateway.settings.operations_port, None)
     child = dataclasses.replace(child, environment={**child.environment, "LIVEBALANCE_PAGE_ROOT": str(built)})
     child.start()
     try:
@@ -50,7 +50,7 @@ async def http(
         await start_gateway(), built, StatePaths(paths.home, tmp_path / "balancer")
     ) as port:
         async with asyncio.timeout(10):
-            while not await responds(port, "/readyz"):  # noqa: ASYNC110 - another process
+            while not await responds(port, PUBLIC_PATH):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield client
@@ -73,7 +73,8 @@ async def test_unknown_html_path_serves_the_page_and_others_get_404(http: httpx.
     assert (view.status_code, view.headers["cache-control"]) == (200, "no-cache")
     assert "Livebalance" in view.text
     assert (await http.get("/main-GONE0000.js", headers={"accept": "*/*"})).status_code == 404
-    assert (await http.get("/api/v2/x", headers=html)).json()["code"] == "not_found"
+    for path in ("/api/v2/x", "/metrics", "/livez", "/readyz"):
+        assert (await http.get(path, headers=html)).json()["code"] == "not_found"
     assert "not of the page" not in (await http.get("/..%2fsecret.txt", headers=html)).text
 
 

@@ -12,7 +12,6 @@ from livebalance.readmodel import gateway_reads
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode
 from tests.integration.gateway.bad_input.conftest import log  # noqa: F401 - a fixture
 from tests.integration.gateway.conftest import StartGateway
-from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import bearer
 
 
@@ -78,15 +77,3 @@ async def test_bug_gets_500_with_an_error_id_and_no_details(
     assert [line["error_id"] for line in lines] == [problem["error_id"]]
     assert "RuntimeError" in lines[0]["exception"]
     assert len(log.lines) == 2  # the other one is the access log
-
-
-async def test_readyz_of_a_draining_gateway_is_a_problem(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(drain_period_seconds=3.0)
-    async with WebSocketClient(gateway.ws) as client, httpx.AsyncClient(base_url=gateway.http) as http:
-        await client.until(lambda: client.of_type("welcome"))
-        gateway.request_stop()
-        response = await http.get("/readyz")
-        while response.status_code == 200:
-            response = await http.get("/readyz")
-        assert assert_problem(response, 503, "not_ready")["detail"] == "draining"
-        assert response.headers["retry-after"]

@@ -1,6 +1,7 @@
 """REST: lists of accounts, an account's snapshot, transfers of any age, and errors with a stable code."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.identity import AccountId, TransferId
-from tests.integration.gateway.conftest import RunningGateway
+from tests.integration.gateway.conftest import RunningGateway, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.tokens import bearer
@@ -149,8 +150,26 @@ async def test_other_methods_get_405(http: httpx.AsyncClient) -> None:
     assert (await http.delete("/api/v1/accounts/alice")).status_code in (404, 405)
 
 
-async def test_operator_endpoints_respond(http: httpx.AsyncClient) -> None:
-    assert (await http.get("/livez")).text == "ok\n"
-    assert (await http.get("/readyz")).text == "ok\n"
-    assert "livebalance_gateway_sessions" in (await http.get("/metrics")).text
-    assert "/api/v1/accounts" in (await http.get("/api/openapi.json")).json()["paths"]
+async def test_operations_port_alone_serves_probes_and_metrics(
+    start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text("the page")
+    gateway = await start_gateway(page_directory=tmp_path, allowed_hosts=("public.example",))
+    async with httpx.AsyncClient(base_url=gateway.operations) as operations:
+        assert (await operations.get("/livez")).text == "ok\n"
+        assert (await operations.get("/readyz")).text == "ok\n"
+        assert "livebalance_gateway_sessions" in (await operations.get("/metrics")).text
+        assert (await operations.get("/api/v1/accounts", headers=bearer())).status_code == 404
+    browser = {"Accept": "text/html", "Host": "public.example"}
+    async with httpx.AsyncClient(base_url=gateway.http, headers=browser) as public:
+        assert (await public.get("/account/alice")).text == "the page"
+        for path in ("/livez", "/readyz", "/metrics", "/readyz?exclude=halted"):
+            assert (await public.get(path)).status_code == 404, path
+
+
+async def test_openapi_document_is_encoded_once_and_revalidated(http: httpx.AsyncClient) -> None:
+    first = await http.get("/api/openapi.json")
+    assert "/api/v1/accounts" in first.json()["paths"]
+    again = await http.get("/api/openapi.json", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert (await http.get("/api/openapi.json", headers={"If-None-Match": '"other"'})).status_code == 200

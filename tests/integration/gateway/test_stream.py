@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from livebalance.gateway.lifecycle import RETRY_AFTER_DRAIN_MS
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.gateway_reads import UnavailableError
 from livebalance.wire.event_id import encode_event_id
@@ -352,7 +353,7 @@ async def test_event_source_over_the_limit_gets_a_retry_time(
     assert 10_000 <= end["reason"]["retry_after_ms"] <= 20_000
 
 
-async def test_drain_sets_the_retry_time_of_each_stream(
+async def test_drain_lets_streams_return_at_once_and_a_new_stream_sets_the_usual_retry_time(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
     gateway = await start_gateway(drain_period_seconds=1.0)
@@ -360,11 +361,11 @@ async def test_drain_sets_the_retry_time_of_each_stream(
     async with SseClient(gateway.http, "alice") as first, SseClient(gateway.http, "alice") as second:
         await first.until_at("alice", 1)
         await second.until_at("alice", 1)
+        assert 1000 <= (first.retry or 0) <= 3000
         stopping = asyncio.create_task(gateway.stop())
         ends = [await first.until_end(), await second.until_end()]
         await stopping
         for stream, end in zip((first, second), ends, strict=True):
             assert (end.code, end.reason) == (4000, "drain")
-            assert stream.retry == end.retry_after_ms
+            assert stream.retry == end.retry_after_ms == RETRY_AFTER_DRAIN_MS
             assert json.dumps(frame_types(stream)).endswith('"goaway"]')
-        assert ends[0].retry_after_ms != ends[1].retry_after_ms

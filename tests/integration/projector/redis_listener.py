@@ -8,18 +8,20 @@ from redis.asyncio import Redis
 
 from livebalance.wire.delta import Delta, ProgressMessage, decode_delta, decode_progress
 from livebalance.wire.identity import AccountId
+from livebalance.wire.signature import SigningKey, verified_message
 from tests.integration.projector.pipeline import wait_until
 
 
 class RedisListener:
     """Every message received, in order."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: str, key: SigningKey | None) -> None:
+        self._prefix, self._keys = prefix, [key] if key else []
         self.deltas: list[tuple[str, Delta]] = []
         self.progress: list[ProgressMessage] = []
 
     def receive(self, channel: str, payload: bytes) -> None:
+        payload = verified_message(self._keys, channel.encode(), payload)
         kind, _, name = channel.removeprefix(self._prefix).partition(":")
         if kind == "account":
             self.deltas.append((name, decode_delta(AccountId(name), payload)))
@@ -34,9 +36,11 @@ class RedisListener:
 
 
 @asynccontextmanager
-async def redis_listener(url: str, prefix: str) -> AsyncIterator[RedisListener]:
-    """Receives messages from the moment the block begins."""
-    listener = RedisListener(prefix)
+async def redis_listener(
+    url: str, prefix: str, key: SigningKey | None = None
+) -> AsyncIterator[RedisListener]:
+    """Receives messages from the moment the block begins. With a key, each must have its signature."""
+    listener = RedisListener(prefix, key)
     async with Redis.from_url(url) as redis, redis.pubsub() as pubsub:
         await pubsub.psubscribe(f"{prefix}*")
         await pubsub.get_message(timeout=5)

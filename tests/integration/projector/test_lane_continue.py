@@ -7,13 +7,16 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from livebalance.wire.kafka.record import Balance, Transfer
 from tests.integration.cli.command_line import CommandResult, run_command
+from tests.integration.projector.lifecycle_topics import write_erasure
 from tests.integration.projector.pipeline import Pipeline, balance, history, transfer
 from tests.integration.projector.test_halted_lanes import (
     HALTED,
     assert_other_lanes_continue,
     recreate_unnoticed,
 )
+from tests.integration.recorder.halted_partitions import recreate
 
 EPOCHS = (
     "select count(distinct epoch)::int from (select epoch from projection union all select epoch from lane)"
@@ -92,6 +95,50 @@ async def test_recreated_topic_is_read_from_its_first_record(pipeline: Pipeline)
         "select drift, half_applied, disputed_since from balance where account_id = 'alice'"
     )
     assert tuple(row) == (0, 0, None)
+
+
+async def move_to_another_topic(pipeline: Pipeline) -> None:
+    """Creates the topic of transfers again, and lets lane 0 continue at its start."""
+    await recreate(pipeline.kafka, pipeline.topics.transfers, pipeline.topics.partitions)
+    async with pipeline.running():
+        await pipeline.wait_for("select bool_and(halted_why like '%recreated') from lane", True)
+        result = await continue_lane(pipeline, "0", "--reason", "moved", "--from-first")
+        assert (result.code, result.err) == (0, "")
+
+
+async def test_erasure_after_a_move_erases_the_transfers_of_the_former_topic(pipeline: Pipeline) -> None:
+    """Their offsets say nothing about the topic that the erasure names."""
+    async with pipeline.running():
+        records = history("alice", [1, 2, 3])
+        await pipeline.write(records, 0)
+        await pipeline.wait_until_applied(records)
+    await move_to_another_topic(pipeline)
+    async with pipeline.running():
+        await write_erasure(pipeline, "alice", 0)
+        await pipeline.wait_for("select erased_transfers_before::int from balance", 0)
+        assert await pipeline.query("select transfer_count::int from balance") == [(0,)]
+
+
+async def test_erasure_that_is_read_again_after_a_move_erases_nothing(pipeline: Pipeline) -> None:
+    """A transfer from after the erasure stays, although its topic is gone."""
+    async with pipeline.running():
+        records = history("alice", [1, 2])
+        await pipeline.write(records, 0)
+        await pipeline.wait_until_applied(records)
+        await write_erasure(pipeline, "alice", 2)
+        await pipeline.wait_for("select erased_transfers_before::int from balance", 2)
+        later: list[Transfer | Balance] = [
+            balance("alice", 0, "", 0),
+            transfer("alice", "t-3", 5),
+            balance("alice", 1, "t-3", 5),
+        ]
+        await pipeline.write(later, 0)
+        await pipeline.wait_for("select drift::int from balance where version = 1", 0)
+    await move_to_another_topic(pipeline)
+    async with pipeline.running():
+        await pipeline.write([transfer("alice", "t-4", 1), balance("alice", 2, "t-4", 6)], 0)
+        await pipeline.wait_for("select drift::int from balance where version = 2", 0)
+    assert await pipeline.transfer_ids("alice") == ["t-3", "t-4"]
 
 
 async def test_lost_records_are_skipped(pipeline: Pipeline) -> None:

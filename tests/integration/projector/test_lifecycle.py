@@ -1,15 +1,20 @@
 """Openings and erasures of the lifecycle topic: a replay keeps them after the balances are compacted."""
 
 import secrets
+import time
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.runtime.errors import StartupError
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.topics import find_lifecycle_topic
 from livebalance.stack.servers.topics import Topics
+from livebalance.wire.identity import Lane
+from livebalance.wire.kafka.raw_record import RawRecord
 from tests.integration.projector.lifecycle_topics import (
     compacting,
     empty_projection,
@@ -27,6 +32,7 @@ select account_id, opening, opening_known, drift, posted_total, disputed_why is 
          where t.account_id = b.account_id) as balances_after
   from balance b where account_id <> 'filler' order by account_id
 """
+LATE_SECONDS = 1.0
 KNOWN = [("alice", Decimal(100), True, Decimal(1), Decimal(50), True, [Decimal(120), Decimal(150)])]
 
 
@@ -104,6 +110,26 @@ async def test_transfers_listed_before_their_erasure_arrives_are_kept(pipeline: 
         listed = "select transfer_id, total::text from reporting.transfers order by revision"
         assert [tuple(row) for row in await live.query(listed)] == [("t-3", "0.03"), ("t-4", "0.07")]
         assert (await live.accounts())["alice"]["balance"] is None
+
+
+async def test_transfers_erased_before_the_claim_are_never_listed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records of the lifecycle topic arrive later than the others. The lane waits for them."""
+    fetch, begin = LifecycleConsumer.fetch, time.monotonic()
+
+    async def fetch_late(self: LifecycleConsumer, lanes: Collection[Lane]) -> dict[Lane, list[RawRecord]]:
+        return await fetch(self, lanes) if time.monotonic() > begin + LATE_SECONDS else {}
+
+    await pipeline.write([transfer("alice", f"t-{number}", 1) for number in range(3)], 0)
+    await write_erasure(pipeline, "alice", 2, with_null=False)
+    begin = time.monotonic()
+    monkeypatch.setattr(LifecycleConsumer, "fetch", fetch_late)
+    async with pipeline.running():
+        await pipeline.wait_for("select transfer_count::int from balance where erased_revision > 0", 1)
+    [[erased_revision, revision]] = await pipeline.query("select erased_revision, revision from balance")
+    assert (erased_revision, revision) == (1, 2)
+    assert await pipeline.transfer_ids("alice") == ["t-2"]
 
 
 async def test_lane_goes_on_after_the_markers_of_transactions(pipeline: Pipeline) -> None:

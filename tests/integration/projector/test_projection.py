@@ -57,6 +57,15 @@ async def test_records_of_kafka_transactions_are_applied_after_their_commit(pipe
     await pipeline.assert_exact(records)
 
 
+async def test_record_of_an_aborted_transaction_is_not_applied(pipeline: Pipeline) -> None:
+    async with pipeline.open_transaction(transfer("alice", "aborted", 1)):
+        pass
+    await pipeline.write([transfer("alice", "t-1", 1)])
+    async with pipeline.running():
+        await pipeline.wait_for("select bool_or(transfer_id = 't-1') from transfer", True)
+    assert await pipeline.transfer_ids("alice") == ["t-1"]
+
+
 async def test_invalid_records_are_quarantined(pipeline: Pipeline) -> None:
     topics = pipeline.topics
     async with pipeline.running():

@@ -1,10 +1,12 @@
 """A projector that runs notices that a topic has more partitions, or was deleted and created again."""
 
+import asyncio
 import time
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
+from livebalance.runtime.kafka.topic_watch import TopicWatch
 from tests.integration.projector.pipeline import Pipeline, history, transfer, wait_until
 from tests.integration.projector.test_halted_lanes import recreate
 from tests.integration.projector.test_lane_continue import EPOCHS, RUNNING, continue_lane
@@ -45,6 +47,39 @@ async def test_topic_with_more_partitions_halts_all_lanes(pipeline: Pipeline, wh
         assert (await continue_lane(pipeline, "0", "--reason", "too early")).code == 0
         await pipeline.wait_for("select count(*)::int from intervention", 1)
         await assert_halted(pipeline, reason)
+
+
+async def test_lane_is_never_complete_as_of_a_time_after_the_topics_were_compared(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka answers fetches, but does not say whether the topics have changed."""
+    async with pipeline.running() as projector:
+        await pipeline.wait_for(COMPLETE, True)
+        monkeypatch.setattr(TopicWatch, "read", hang)
+        await pipeline.write([transfer("alice", "t", 1)], 0)
+        await pipeline.wait_for("select count(*)::int from transfer", 1)
+        before = projector._progress_written_at
+        await wait_until(lambda: projector._progress_written_at > before + 1.5)  # progress was written twice
+        compared_at = projector._consumer.topic_watch.read_at
+        [[complete_ms]] = await pipeline.query("select extract(epoch from max(as_of)) * 1000 from lane")
+        assert complete_ms <= compared_at, "complete as of a time after the topics were compared"
+
+
+async def hang(self: TopicWatch) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_lane_is_never_complete_as_of_a_time_within_an_open_transaction(pipeline: Pipeline) -> None:
+    """Records that were written since its first record cannot be read yet."""
+    async with pipeline.running() as projector:
+        await pipeline.wait_for(COMPLETE, True)
+        async with pipeline.open_transaction(transfer("alice", "never", 1)):
+            opened_ms, before = time.time() * 1000, projector._progress_written_at
+            await wait_until(lambda: projector._progress_written_at > before + 4)
+            rows = await pipeline.query("select extract(epoch from as_of) * 1000 from lane order by as_of")
+            oldest, *_, newest = (row[0] for row in rows)
+            assert oldest <= opened_ms + 2000, "complete as of a time within an open transaction"
+            assert newest > opened_ms + 2000  # other lanes go on
 
 
 async def test_projector_that_is_assigned_unknown_lanes_halts_its_own(pipeline: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -139,3 +140,25 @@ async def test_rejected_offsets_are_of_the_topic_that_is_read_now(owner: Connect
         await recorder_writes.insert_rejected(owner, [record])
     await owner.execute("update quarantine set held_at = held_at - interval '1 hour' where source_offset = 7")
     assert await recorder_writes.rejected_offsets(owner, "transfers", Lane(0), Offset(0)) == {8}
+
+
+async def test_accounts_of_a_halted_lane_that_moves_are_marked_in_pieces(
+    owner: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection_actions, "PIECE", 2)
+    await owner.execute(
+        "insert into balance (account_id, revision, lane, posted_total, transfer_count, recorded_at)"
+        " select 'account-' || n, n, n % 2, 0, 0, now() from generate_series(1, 9) n"
+    )
+    operator = await asyncpg.connect(database.url("operator"))
+    try:
+        await projection_actions.move_accounts(operator, Lane(0), UUID(int=7))
+        assert not await owner.fetchval("select sum(moved_revision) from balance")  # lane 0 is not halted
+        await owner.execute("update lane set halted_why = 'recreated', transfers_topic_id = $1", UUID(int=7))
+        await projection_actions.move_accounts(operator, Lane(0), UUID(int=7))
+        assert not await owner.fetchval("select sum(moved_revision) from balance")  # the topic is the same
+        await projection_actions.move_accounts(operator, Lane(0), UUID(int=8))
+    finally:
+        await operator.close()
+    rows = await owner.fetch("select account_id from balance where moved_revision = revision order by 1")
+    assert [row[0] for row in rows] == ["account-2", "account-4", "account-6", "account-8", "alice"]

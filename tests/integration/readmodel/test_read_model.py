@@ -7,12 +7,14 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
+from livebalance.gateway.live.content import RelayedContent
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import AccountQuery, LaneProgress
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, ContentDigest, LaneProgress
 from livebalance.readmodel.projector_writes import Connection
+from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, Revision, TransferId
 from livebalance.wire.timestamp import Millis, format_rfc3339
-from livebalance.wire.views import BalanceView, TransferView, format_source
+from livebalance.wire.views import BalanceView, TransferView, balance_json, format_source, transfers_json
 from tests.servers.database import Database
 from tests.simulation.reads import (
     ReadLimits,
@@ -55,6 +57,8 @@ ACCOUNTS = {
     AccountId("long-after-erasure"): Account(200, erased=30),
 }
 ABSENT = AccountId("absent")
+CLIENT = 'ä€😀 "quoted" \\ / \b\f\n\r\t\x01\x1f\x7f\u2028 </script>'
+DISPUTED = "2026-11-28T00:00:00.120Z"
 
 
 def at(revision: int) -> datetime:
@@ -79,7 +83,7 @@ def balance(account: Account) -> BalanceView | None:
     if not account.has_balance or account.revision == account.erased:
         return None
     return BalanceView(
-        "1.50", "EUR", 3, Revision(account.revision), TransferId("t-2"), "c", "0.50", "1", "0", None
+        "1.50", "EUR", 3, Revision(account.revision), TransferId("t-2"), CLIENT, "0.50", None, "0", DISPUTED
     )
 
 
@@ -113,6 +117,7 @@ async def insert(connection: Connection, id_: AccountId, account: Account) -> No
         "client_id": view and view.client_id,
         "opening": view and view.opening,
         "half_applied": view and view.half_applied,
+        "disputed_since": view and datetime.fromisoformat(DISPUTED),
         "drift": view and view.drift,
         "posted_total": "0",
         "transfer_count": len(kept.transfers),
@@ -204,3 +209,64 @@ async def test_model_of_audits_answers_as_the_statement(gateway: Connection) -> 
         }
         finding = await gateway_reads.read_audit(gateway, expected)
         assert audit_finding(projection, revisions, expected) == finding
+
+
+def relayed(state: AccountState, id_: AccountId, since: Revision) -> ContentDigest:
+    """Returns the digest of a delta with everything that was read of an account after the revision."""
+    content = RelayedContent(since)
+    parts = DeltaParts(
+        EPOCH,
+        since,
+        state.revision,
+        state.recorded_at,
+        balance_json(state.balance),
+        transfers_json(state.transfers),
+    )
+    content.add(encode_delta_frame(id_, parts))
+    return content.begin_audit(state.revision)
+
+
+async def test_audit_finds_equal_content_in_what_was_read(gateway: Connection) -> None:
+    for since in (0, 3, 8):
+        asked = [AccountQuery(id_, Position(EPOCH, Revision(since))) for id_ in ACCOUNTS]
+        states = await gateway_reads.read_accounts(gateway, asked, 1000, 1000)
+        digests = {
+            query.account: relayed(state, query.account, Revision(since))
+            for query, state in zip(asked, states, strict=True)
+            if state.continues and state.revision > since
+        }
+        expected = {id_: Position(EPOCH, Revision(ACCOUNTS[id_].revision)) for id_ in digests}
+        assert len(digests) >= 4
+        assert not (await gateway_reads.read_audit(gateway, expected, digests)).different
+        wrongs = (
+            {id_: digest._replace(transfers=b"") for id_, digest in digests.items()},
+            {id_: digest._replace(balance=b"") for id_, digest in digests.items()},
+        )
+        for wrong in wrongs:
+            finding = await gateway_reads.read_audit(gateway, expected, wrong)
+            assert finding.different == digests.keys()
+            assert not finding.revisions
+
+
+async def test_audit_compares_a_balance_only_at_its_own_revision(gateway: Connection) -> None:
+    id_ = AccountId("short")
+    (state,) = await gateway_reads.read_accounts(gateway, [AccountQuery(id_, at_revision(3))], 1000, 1000)
+    before = state._replace(revision=Revision(8), transfers=state.transfers, balance=None)
+    digest = relayed(before, id_, Revision(3))
+    finding = await gateway_reads.read_audit(gateway, {id_: at_revision(8)}, {id_: digest})
+    assert (finding.revisions, finding.different) == ({id_: 9}, frozenset())
+    finding = await gateway_reads.read_audit(gateway, {id_: at_revision(6)}, {id_: digest})
+    assert finding.different == {id_}
+
+
+async def test_audit_finds_content_from_before_an_erasure(gateway: Connection) -> None:
+    id_ = AccountId("erased")
+    digest = ContentDigest(Revision(29), b"", b"")
+    finding = await gateway_reads.read_audit(gateway, {id_: at_revision(30)}, {id_: digest})
+    assert finding.different == {id_}
+    finding = await gateway_reads.read_audit(gateway, {id_: at_revision(29)}, {id_: digest})
+    assert not finding.different  # the read that follows finds the erasure
+
+
+def at_revision(revision: int) -> Position:
+    return Position(EPOCH, Revision(revision))

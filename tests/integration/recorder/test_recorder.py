@@ -12,11 +12,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from livebalance.recorder.__main__ import check_topics
+from livebalance.recorder.partition import NewBalance, Partition
 from livebalance.recorder.restore import Restore
 from livebalance.runtime.errors import StartupError
+from livebalance.runtime.process import failpoints
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID
 from livebalance.stack.servers.topics import Topics
-from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.identity import AccountId, Offset, TransferId
 from livebalance.wire.kafka import avro
 from livebalance.wire.kafka.record import Balance
 from livebalance.wire.money import Money
@@ -114,11 +116,16 @@ async def test_recorder_waits_for_an_opening_that_is_not_committed(
 ) -> None:
     """The opening is in an open transaction when a transfer of its account is read."""
     opening = Balance(AccountId("a"), "late", TransferId(""), Money(500, 2), 0)
-    reading, read_all_balances = asyncio.Event(), Restore.read_all_balances
+    reading_or_writing = asyncio.Event()
+    read_all_balances, commit = Restore.read_all_balances, Partition._commit
 
     async def watched_read(restore: Restore) -> None:
-        reading.set()
+        reading_or_writing.set()
         await read_all_balances(restore)
+
+    async def watched_commit(partition: Partition, balances: list[NewBalance], next_offset: Offset) -> None:
+        reading_or_writing.set()
+        await commit(partition, balances, next_offset)
 
     async with open_transaction(kafka, topics) as opener, running_recorder(settings(kafka, topics, database)):
         for partition in range(topics.partitions):  # whose restores would wait for the transaction
@@ -127,8 +134,9 @@ async def test_recorder_waits_for_an_opening_that_is_not_committed(
         await opener.begin_transaction()
         await (await opener.send(topics.balances, avro.encode_balance(opening, BALANCE_ID), b"a"))
         monkeypatch.setattr(Restore, "read_all_balances", watched_read)
+        monkeypatch.setattr(Partition, "_commit", watched_commit)
         await send_transfers(kafka, topics, [transfer("t-1", "a", 1)])
-        await asyncio.wait_for(reading.wait(), 30)
+        await asyncio.wait_for(reading_or_writing.wait(), 30)
         await opener.commit_transaction()
         await wait_until(lambda: has_last(kafka, topics, "t-1"))
     assert history(await read_balances(kafka, topics), "a") == [(0, "", "5.00"), (1, "t-1", "5.01")]
@@ -142,6 +150,48 @@ async def open_transaction(kafka: str, topics: Topics) -> AsyncIterator[AIOKafka
         yield opener
     finally:
         await opener.stop()
+
+
+async def test_transfer_of_an_aborted_transaction_is_not_applied(
+    kafka: str, topics: Topics, database: Database
+) -> None:
+    async with open_transaction(kafka, topics) as producer:
+        for id_ in ("aborted", "t-0"):
+            await producer.begin_transaction()
+            value = avro.encode_transfer(transfer(id_, "a", 1), TRANSFER_ID)
+            await producer.send_and_wait(topics.transfers, value, b"a", 0)
+            await (producer.abort_transaction() if id_ == "aborted" else producer.commit_transaction())
+    async with running_recorder(settings(kafka, topics, database)):
+        await wait_until(lambda: has_last(kafka, topics, "t-0"))
+    assert history(await read_balances(kafka, topics), "a") == [(0, "", "0.00"), (1, "t-0", "0.01")]
+
+
+async def test_batch_that_failed_is_recorded_again(
+    kafka: str, topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is ahead of the topic then, and is restored."""
+    failures = [0]
+
+    def fail_once(point: str) -> None:
+        if point == "recorder_before_commit" and not failures[0]:
+            failures[0] += 1
+            raise ConnectionResetError
+
+    async with running_recorder(settings(kafka, topics, database)):
+        await send_transfers(kafka, topics, [transfer("t-0", "a", 1)], partition=0)
+        await wait_until(lambda: has_last(kafka, topics, "t-0"))
+        monkeypatch.setattr(failpoints, "at", fail_once)
+        await send_transfers(kafka, topics, [transfer("t-1", "a", 1)], partition=0)
+        await wait_until(lambda: has_failed_or_last(failures, kafka, topics, "t-1"))
+        await send_transfers(kafka, topics, [transfer("t-2", "a", 1)], partition=0)
+        await wait_until(lambda: has_last(kafka, topics, "t-2"))
+    assert failures == [1]
+    ids = [id_ for _, id_, _ in history(await read_balances(kafka, topics), "a")]
+    assert ids == ["", "t-0", "t-1", "t-2"]
+
+
+async def has_failed_or_last(failures: list[int], kafka: str, topics: Topics, id_: str) -> bool:
+    return failures == [1] or await has_last(kafka, topics, id_)
 
 
 async def test_inadmissible_transfer_is_skipped(kafka: str, topics: Topics, database: Database) -> None:

@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from livebalance.recorder import restore, saved_ledger
+from livebalance.recorder.ledger import Ledger
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.reader import read_range
@@ -163,6 +164,37 @@ async def test_other_partitions_are_recorded_while_a_partition_is_restored(
             await wait_until(partial(is_ok, port))
     finally:
         await opener.stop()
+
+
+async def test_partition_is_not_recorded_before_it_is_restored(
+    kafka: str, topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transfers wait, while another partition is recorded transfer by transfer."""
+    restores, go_on, ledger = [0], asyncio.Event(), restore.Restore.ledger
+
+    async def held_ledger(self: restore.Restore, *given: Any, **named: Any) -> Ledger:
+        if self._balances.partition == 0:
+            restores[0] += 1
+            await go_on.wait()
+        return await ledger(self, *given, **named)
+
+    monkeypatch.setattr(restore.Restore, "ledger", held_ledger)
+    await send_transfers(kafka, topics, [transfer("t-0", "a", 1)], partition=0)
+    async with running_recorder(settings(kafka, topics, database)):
+        for id_ in ("u-0", "u-1", "u-2"):
+            await send_transfers(kafka, topics, [transfer(id_, "b", 1)], partition=1)
+            at = TopicPartition(topics.balances, 1)
+            await wait_until(partial(has_record_of, kafka, at, id_))
+        assert restores == [1]
+        go_on.set()
+        await wait_until(partial(has_transfers, kafka, topics, "t-0"))
+    assert restores == [1]
+
+
+async def has_record_of(kafka: str, at: TopicPartition, id_: str) -> bool:
+    records = list[RawRecord]()
+    await read_range(Broker(kafka), at, records.append)
+    return any(id_.encode() in (record.value or b"") for record in records)
 
 
 async def is_restoring(port: int, progress: str) -> bool:

@@ -29,10 +29,14 @@ class Screen:
     balance: BalanceView | None = None
     request: int | None = None  # without an `ok` yet: frames before the `ok` belong to an earlier request
 
-    def apply(self, frame: Snapshot | DeltaFrame, erased_revision: Revision) -> None:
-        """Applies a frame, at whose revision the last erasure was at `erased_revision`."""
+    def apply(self, frame: Snapshot | DeltaFrame, erased_revision: Revision, forged: bool) -> None:
+        """Applies a frame, at whose revision the last erasure was at `erased_revision`.
+
+        `forged`: other deltas of the account were forged, so that any state may be replaced.
+        """
         if isinstance(frame, Snapshot):
-            self._check_reason(frame, erased_revision)
+            if not (forged and frame.reason == "ahead"):
+                self._check_reason(frame, erased_revision)
             self.transfers, self.balance = frame.transfers[::-1], frame.balance
             self.position = Position(Epoch(frame.epoch), frame.revision)
             return
@@ -96,7 +100,8 @@ class Client:
             if shown and shown.request is None:
                 position = Position(Epoch(frame.epoch), _revision(frame))
                 history = self.projection.at(position, account)
-                shown.apply(frame, history.erased_revision(position.revision))
+                forged = account in self.projection.forged
+                shown.apply(frame, history.erased_revision(position.revision), forged)
         elif isinstance(frame, Heartbeat) and frame.as_of:
             positions = {
                 account: screen.position for account, screen in self.screens.items() if screen.request is None
@@ -110,6 +115,7 @@ class Client:
         elif isinstance(frame, Unsubscribed):
             account = channel_account(frame.channel)
             shown = self.screens.get(account)
+            assert frame.code == "revoked" or self.projection.was_erased(account), "nothing was erased"
             if frame.code == "revoked" or (shown and shown.request is None):
                 self.screens.pop(account, None)
         return True

@@ -163,6 +163,8 @@ class Lossless(RuleBasedStateMachine):
         for client in self.world.clients:
             for account, screen in client.screens.items():
                 position = screen.position
+                if account in self.projection.forged:
+                    continue
                 if position and screen.request is None and self.existed(account, position):
                     history = self.projection.at(position, account)
                     transfers = history.transfers(upto=position.revision)
@@ -183,6 +185,7 @@ class Lossless(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.settle(audits=self.audits)
+        self.projection.forged.clear()
         for client in self.world.clients:
             assert client.session.outbox.is_empty
             for account, screen in client.screens.items():
@@ -238,6 +241,14 @@ class Faulty(Lossless):
 
     def existed(self, account: AccountId, position: Position) -> bool:
         return position.epoch != UNKNOWN_EPOCH and super().existed(account, position)
+
+
+class Forging(Faulty):
+    """A program other than the projector publishes. An audit repairs what clients show of these accounts."""
+
+    @step(account=ACCOUNTS, gone=[False, False, True])
+    def forge(self, account: AccountId, gone: bool) -> None:
+        self.world.forge(account, gone)
 
 
 class LosingCommits(Faulty):

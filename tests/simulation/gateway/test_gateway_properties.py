@@ -15,12 +15,14 @@ from livebalance.gateway.live.outbox import Frame, Outbox
 from livebalance.gateway.live.recovery import Recovery
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.sessions import Sessions
-from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
+from livebalance.gateway.live.subscribers import Subscribers
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
+from livebalance.wire.delta import Delta
 from livebalance.wire.frame import SnapshotReason
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Position
 from livebalance.wire.timestamp import Millis
 from tests.mutation.conviction import convicted_by
-from tests.simulation.gateway.properties import Faulty, LosingCommits, Lossless, Revoking
+from tests.simulation.gateway.properties import Faulty, Forging, LosingCommits, Lossless, Revoking
 from tests.simulation.seed import run_machine
 from tests.simulation.steps import search
 
@@ -48,6 +50,10 @@ def test_gateway_with_faults_and_audits_has_the_properties() -> None:
     run_machine(Faulty, RUN)
 
 
+def test_gateway_with_forged_deltas_has_the_properties() -> None:
+    run_machine(Forging, RUN)
+
+
 def test_gateway_without_loss_has_the_properties_without_audits() -> None:
     run_machine(Lossless, RUN)
 
@@ -64,6 +70,7 @@ def test_gateway_with_revocations_has_the_properties() -> None:
 
 BEGIN_READ, MOVE_TO, RECOVER, POP = Channel.begin_read, Channel._move_to, recovery.recover, Outbox.pop
 ADVANCE, CHAIN, REASON = Channel._advance, History.chain, recovery._reason
+DELTA_FRAME = channel.delta_frame
 
 
 def read_before_the_acknowledgement(self: Channel) -> Any:
@@ -161,9 +168,23 @@ def do_nothing(*_: Any) -> bool:
     return False
 
 
+def confirm_other_content(subscribers: Subscribers, asked: Position, finding: AuditFinding) -> None:
+    subscribers.channel.confirm_content()
+
+
+def end_on_the_word_of_redis(account: AccountId, delta: Delta) -> Frame:
+    before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
+    return recovery.erased_frame(account, before, after) if delta.gone else DELTA_FRAME(account, delta)
+
+
 # Parts of the assertions in properties.py, client.py and world.py. The last field of a mutant is the one that
 # it breaks.
 CURRENT = "screen.position == Position(self.projection.epoch, history.revision)"
+CURRENT_STATE = (
+    CURRENT,
+    "screen.balance == history.balance()",
+    "screen.transfers == transfers[len(transfers) - len(screen.transfers) :]",
+)
 CHAINED = "frames must chain"
 NAMED_GAP = "self.position == Position(Epoch(frame.epoch), frame.gap.from_)"
 # A client that shows erased transfers is told of a gap instead.
@@ -245,6 +266,14 @@ MUTANTS: dict[str, tuple[object, str, object, type[Lossless], str | tuple[str, .
         CURRENT,
     ),
     "a gateway that was paused first reads revocations": (Gate, "is_open", stay_open, Revoking, RIGHTS),
+    "other content is replaced": (hub, "_compare_content", confirm_other_content, Forging, CURRENT_STATE),
+    "only Postgres ends a subscription": (
+        channel,
+        "delta_frame",
+        end_on_the_word_of_redis,
+        Forging,
+        "nothing was erased",
+    ),
     "revoked accounts are unsubscribed": (Sessions, "_unsubscribe_hidden", do_nothing, Revoking, RIGHTS),
     "an unsubscribed account's frames are dropped": (
         Hub,

@@ -10,9 +10,10 @@ from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import EVERYTHING, Rights
 from livebalance.gateway.live.effects import AccountRead
 from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.session import SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
-from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
+from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, ContentDigest, LaneProgress
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import CloseCode
 from livebalance.wire.delta import Delta, DeltaParts, make_delta
@@ -25,14 +26,15 @@ from livebalance.wire.frame import (
     Unsubscribe,
     encode_frame,
 )
-from livebalance.wire.identity import AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.identity import AccountId, Lane, Position, Revision, TransferId, channel_name
 from livebalance.wire.timestamp import Millis
-from livebalance.wire.views import BalanceView, balance_json, transfers_json
+from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 from tests.simulation.gateway.client import Client, Screen
 from tests.simulation.projection import (
     PAGE_TRANSFERS,
     RECOVERY_MAX_REVISIONS,
     SNAPSHOT_TRANSFERS,
+    WHEN,
     Projection,
 )
 from tests.simulation.reads import (
@@ -98,6 +100,7 @@ class World:
         self.reads: list[AccountRead] = []
         self.answers: list[tuple[AccountRead, States]] = []
         self.audit: tuple[dict[AccountId, Position], AuditFinding | None] | None = None
+        self._digests: dict[AccountId, ContentDigest] = {}  # of the running audit
 
     # --- the projection
 
@@ -164,6 +167,19 @@ class World:
             if account in self.subscribed:
                 self.incoming.append((account, delta))
 
+    def forge(self, account: AccountId, gone: bool) -> None:
+        """Publishes a delta that the gateway takes for the next, or the end of the account."""
+        subscribers = self.hub.subscribers.get(account)
+        position = subscribers.channel.position if subscribers else None
+        if account not in self.subscribed or position is None or position.epoch != self.projection.epoch:
+            return
+        after = Revision(position.revision + 1)
+        transfer = TransferView(TransferId("forged"), "9", "9", WHEN, after, "transfers/0@1")
+        content = (balance_json(None), transfers_json([transfer]))
+        parts = DeltaParts(position.epoch, position.revision, after, self.wall, *content)
+        self.incoming.append((account, make_delta(account, LANE, parts, gone=gone)))
+        self.projection.forged.add(account)
+
     def execute_command(self) -> None:
         if self.commands:
             account, subscribe = self.commands.popleft()
@@ -219,13 +235,19 @@ class World:
     def begin_audit(self) -> None:
         self.audit = self.hub.positions(self.hub.subscribers), None
         self.audit_began = self.now
+        self._digests = self.hub.begin_audit(self.audit[0])
 
     def run_audit(self) -> None:
         if self.audit and self.audit[1] is None:
             positions = self.audit[0]
             revisions = {account: self.projection.current(account).revision for account in positions}
             finding = audit_finding(self._stored, revisions, positions)
-            self.audit = positions, finding
+            different = {
+                account
+                for account, digest in self._digests.items()
+                if self.projection.current(account).differs(positions[account].revision, digest)
+            }
+            self.audit = positions, finding._replace(different=frozenset(different))
 
     def end_audit(self) -> None:
         if self.audit and self.audit[1]:
@@ -276,7 +298,9 @@ class World:
         self.clients.insert(index, self.clients.pop())
         for account, screen in client.screens.items():
             again.screens[account] = screen
-            self.subscribe(again, account, screen.position)
+            # Nothing tells another gateway that a position has forged content.
+            position = None if account in self.projection.forged else screen.position
+            self.subscribe(again, account, position)
 
     def disconnect(self, client: Client) -> None:
         self.clients.remove(client)
@@ -373,7 +397,10 @@ class World:
         if outbox.size and self.now >= outbox.due:
             assert self.now >= client.written_at + client.interval
             client.written_at = self.now
-        texts = [frame if isinstance(frame, bytes) else frame.text for frame in outbox.pop(self.now)]
+        frames: list[Frame | bytes] = []
+        while popped := outbox.pop(self.now):
+            frames += popped
+        texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
         for account in client.revoked:
             data = b'"%s","epoch"' % channel_name(account).encode()
             assert not any(data in text for text in texts), "a frame of a revoked account was written"

@@ -10,7 +10,7 @@ from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.views import TransferView
 from tests.simulation.world.codec import JSON
 from tests.simulation.world.oracles import OracleError, admissible
-from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Log, Partition
+from tests.simulation.world.servers.kafka import BALANCES, LIFECYCLE, TRANSFERS, Log, Partition
 from tests.simulation.world.servers.tables import balance_view, transfer_view
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class Convergence:
             return f"an operator lets lane {lane} continue"
         return self._waiting_recorder(lane) or self._waiting_projector(lane)
 
+    def is_recorded(self, lane: int) -> bool:
+        """Returns whether the recorder of a lane is not halted and has read all transfers."""
+        return not self.is_recorder_halted(lane) and self._waiting_recorder(lane) is None
+
     def _waiting_recorder(self, lane: int) -> str | None:
         if self.is_recorder_halted(lane):
             return None
@@ -64,12 +68,13 @@ class Convergence:
             return f"lane {lane} has not noticed that partitions were added"
         reason = self._unread(kafka.log(TRANSFERS, lane), stored.row.transfers_next)
         reason = reason or self._unread(kafka.log(BALANCES, lane), stored.row.balances_next)
+        reason = reason or self._unread(kafka.log(LIFECYCLE, lane), stored.row.lifecycle_next)
         return reason and f"the projector {reason}"
 
     def _unread(self, log: Log, following: int) -> str | None:
         if self._lost(log, following):
             return f"has not noticed that {log.name} {LOST}"
-        return f"has not applied {log.name}" if _last(log) >= following else None
+        return f"has not applied {log.name}" if log.last >= following else None
 
     def _waiting_client(self) -> str | None:
         world, tables = self._world, self._world.postgres.tables
@@ -169,9 +174,11 @@ class Convergence:
         total = ZERO
         for transfer in expected:
             total = total.add(transfer.amount)
-        if account in self._world.contradicted and row.disputed_since is not None:
-            return
         if row.balance is None and account in self._world.erased and not expected:
+            return
+        if row.opening is None or not parse_money(row.opening).same_value(opening):
+            raise OracleError("O3", f"{account} was opened with {opening}: {row}")
+        if account in self._world.contradicted and row.disputed_since is not None:
             return
         if row.balance is None or not parse_money(row.balance).same_value(opening.add(total)):
             raise OracleError("O2", f"{account} has {row.balance}: its transfers make {opening.add(total)}")
@@ -201,11 +208,3 @@ class Convergence:
             if transfer is not None and number >= erased.get(transfer.account, 0):
                 transfers[transfer.account].setdefault(transfer.id, transfer)
         return {account: [*of_account.values()] for account, of_account in transfers.items()}
-
-
-def _last(log: Log) -> int:
-    """Returns the offset of the last committed record, -1 if there is none."""
-    for record, transaction, _ in reversed(log.entries):
-        if transaction is None or transaction.committed:
-            return record.offset
-    return -1

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 from livebalance.feed.initial_balance import initial_balance
 from livebalance.generator.transfers import AccountPicker, TransferPair, transfer_pair
 from livebalance.wire.identity import AccountId
+from livebalance.wire.kafka.lifecycle import Opened, encode_lifecycle
+from livebalance.wire.kafka.record import Balance
 from tests.simulation.world.codec import JSON
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import (
     BALANCES,
+    LIFECYCLE,
     TRANSFERS,
     ConnectionLostError,
     Producer,
@@ -44,7 +47,7 @@ class Feed(Process):
             try:
                 producer = self.world.kafka.start_producer(TRANSACTIONAL_ID)
                 yield 0.0
-                self._open()
+                yield from self._open(producer)
                 yield 0.0
                 while self.unsent or self.made < self.shape.transfers:
                     if self.unsent is None and self.world.operator.requests:
@@ -69,8 +72,21 @@ class Feed(Process):
         producer.commit()
         self.acknowledged += 1
 
-    def _open(self) -> None:
+    def _open(self, producer: Producer) -> Steps:
         """Opens, in a transaction, the accounts without a balance."""
+        if missing := self._missing():
+            producer.begin()
+            for balance in missing:
+                lane, key = self.world.lane_of(balance.account), balance.account.encode()
+                producer.send(self.world.kafka.log(BALANCES, lane), key, JSON.encode_balance(balance))
+                yield 0.0
+                value = encode_lifecycle(Opened(balance.account, balance.amount))
+                producer.send(self.world.kafka.log(LIFECYCLE, lane), key, value)
+                yield 0.0
+            producer.commit()
+
+    def _missing(self) -> list[Balance]:
+        """Returns the balances of accounts that have none."""
         kafka = self.world.kafka
         known = set[AccountId]()
         for log in kafka.topics[BALANCES].logs:
@@ -78,7 +94,8 @@ class Feed(Process):
                 account = AccountId((record.key or b"").decode())
                 (known.discard if record.value is None else known.add)(account)
         balances = [initial_balance(number + 1) for number in range(self.shape.opened)]
-        for balance in balances:
-            if balance.account not in known and balance.account not in self.world.erased:
-                log = kafka.log(BALANCES, self.world.lane_of(balance.account))
-                kafka.append(log, balance.account.encode(), JSON.encode_balance(balance))
+        return [
+            balance
+            for balance in balances
+            if balance.account not in known and balance.account not in self.world.erased
+        ]

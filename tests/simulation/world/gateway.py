@@ -82,6 +82,8 @@ class Socket:
             wake()
 
     def send_to_client(self, frames: Iterable[bytes]) -> None:
+        if self.close_code is not None:
+            return  # a connection that was lost delivers nothing that follows
         for frame in frames:
             if self.loses_next and frame.startswith(b'{"type":"delta"'):
                 self.loses_next = False
@@ -301,8 +303,10 @@ class Gateway(Process):
             self.wake()
         for session in effects.sessions_to_flush:
             if (socket := self.sockets.get(session)) and session.outbox.writable:
-                frames = session.outbox.pop(self.world.now)
-                socket.send_to_client(frame if isinstance(frame, bytes) else frame.text for frame in frames)
+                while frames := session.outbox.pop(self.world.now):
+                    socket.send_to_client(
+                        frame if isinstance(frame, bytes) else frame.text for frame in frames
+                    )
         for session, disconnect in effects.disconnects:
             if socket := self.sockets.get(session):
                 socket.close(int(disconnect.code))

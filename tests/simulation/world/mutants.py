@@ -4,7 +4,7 @@ Some rules are the world's, because the product lacks them or keeps them in a sh
 classes of this package. The others are rules of the product's pure core.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from livebalance.client import account as client_account
@@ -21,9 +21,10 @@ from livebalance.readmodel.rows import LaneMove
 from livebalance.recorder.halt import SourceCheck
 from livebalance.recorder.ledger import NO_OFFSET
 from livebalance.wire.frame import DeltaFrame
-from livebalance.wire.identity import INITIAL_REVISION, Epoch, Offset, Position, channel_account
+from livebalance.wire.identity import INITIAL_REVISION, Epoch, Lane, Offset, Position, channel_account
 from livebalance.wire.kafka.headers import Headers
-from livebalance.wire.kafka.raw_record import Rejected
+from livebalance.wire.kafka.lifecycle import Erased, Opened
+from livebalance.wire.kafka.raw_record import Rejected, decode_lifecycle
 from livebalance.wire.kafka.source import Source
 from tests.simulation.reads import ReadLimits, StoredAccount, StoredProjection, account_state
 from tests.simulation.world import recorder as world_recorder
@@ -31,7 +32,7 @@ from tests.simulation.world.operator import Operator
 from tests.simulation.world.projector import Projector, UnknownCommit
 from tests.simulation.world.recorder import GROUP, Ownership, Recorder
 from tests.simulation.world.servers import postgres as world_postgres
-from tests.simulation.world.servers.kafka import BALANCES, Log
+from tests.simulation.world.servers.kafka import BALANCES, Log, Record
 from tests.simulation.world.servers.postgres import Postgres
 from tests.simulation.world.servers.tables import Tables
 
@@ -125,8 +126,22 @@ def apply_without_checking_from(state: Account | None, frame: DeltaFrame) -> Acc
     return client_account._apply_next(state or Account(channel_account(frame.channel), position), frame)
 
 
-def replace_without_comparing(self: Operator, present: Tables, rebuilt: Tables) -> bool:
-    return True
+LIFECYCLE_RECORDS = Operator.lifecycle_records
+
+
+def replay_without(ignored: type) -> Callable[[Operator, Lane], list[Record]]:
+    def lifecycle_records(self: Operator, lane: Lane) -> list[Record]:
+        records = LIFECYCLE_RECORDS(self, lane)
+        return [record for record in records if not isinstance(decode_lifecycle(record), ignored)]
+
+    return lifecycle_records
+
+
+MOVE_ACCOUNTS = Tables.move_accounts
+
+
+def forget_bounds_only(self: Tables, number: Lane) -> Tables:
+    return MOVE_ACCOUNTS(self, number)._replace(moved={})
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -146,8 +161,14 @@ MUTANTS: dict[str, Mutant] = {
     "an erasure reaches the recorder": _mutant(
         Recorder, "read_balances", read_balances_once, "O2", "erasure"
     ),
-    "a rebuild is compared with what is there": _mutant(
-        Operator, "agrees", replace_without_comparing, "O2", "rebuild"
+    "a replay knows openings that were compacted": _mutant(
+        Operator, "lifecycle_records", replay_without(Opened), "O8", "lifecycle"
+    ),
+    "a replay knows erasures that were compacted": _mutant(
+        Operator, "lifecycle_records", replay_without(Erased), "O8", "lifecycle"
+    ),
+    "offsets of a former topic say nothing": _mutant(
+        Tables, "move_accounts", forget_bounds_only, "O2", "another topic", "lifecycle"
     ),
     # Rules of the shells, which the world repeats.
     "a delta is published after the commit": _mutant(

@@ -2,18 +2,30 @@
 
 from collections.abc import Sequence
 
-from livebalance.projector.fold.fold import batch_rows, fold
-from livebalance.projector.fold.lane import FetchStatus, owned_lane, step
-from livebalance.readmodel.rows import BalanceRow
+from livebalance.projector.fold.account import account_from_row
+from livebalance.projector.fold.erasures import overtaken_erasures
+from livebalance.projector.fold.fold import account_ids, batch_rows, fold, transfer_keys
+from livebalance.projector.fold.lane import FetchStatus, LaneStep, lifecycle_step, owned_lane, step
 from livebalance.wire.identity import AccountId, Lane, Offset
+from livebalance.wire.kafka.lifecycle import ERASURE, Bound, Erased, encode_erasure_header, encode_lifecycle
 from tests.simulation.world.codec import JSON
 from tests.simulation.world.convergence import RECREATED
 from tests.simulation.world.process import Process, Steps
-from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS
+from tests.simulation.world.servers.kafka import (
+    BALANCES,
+    LIFECYCLE,
+    TRANSFERS,
+    ConnectionLostError,
+    Log,
+    ProducerFencedError,
+    Record,
+)
 from tests.simulation.world.servers.postgres import Postgres
 from tests.simulation.world.servers.tables import Tables
 
 POLL_SECONDS = 0.5
+ERASER = "erase-transfers"  # transactional id
+MAX_REJECTS = 1000  # of a replay
 
 
 class Operator(Process):
@@ -42,18 +54,12 @@ class Operator(Process):
 
     def _continue_projectors(self) -> None:
         postgres = self.world.postgres
-        for lane in list(postgres.tables.lanes.values()):
-            why = lane.row.halted_why
-            if self.world.is_continued(why):
-                row = lane.row._replace(halted_why=None)
+        for number, lane in list(postgres.tables.lanes.items()):
+            if self.world.is_continued(why := lane.row.halted_why):
                 if RECREATED in (why or ""):
-                    row = row._replace(
-                        transfers_next=Offset(0),
-                        transfers_last=None,
-                        transfers_fingerprint=None,
-                        transfers_topic_id=self.world.kafka.topics[TRANSFERS].id,
-                    )
-                postgres.set_lane(lane._replace(row=row))
+                    kafka = self.world.kafka
+                    postgres.restart_lane(kafka.log(TRANSFERS, number), kafka.log(BALANCES, number))
+                postgres.continue_lane(number)
 
     # --- work at rest
 
@@ -76,23 +82,44 @@ class Operator(Process):
                 elif work == "move":
                     self._move()
                 else:
-                    self._rebuild()
+                    self._compact_and_rebuild()
                 self.requests = self.requests[1:]
 
     def _erase(self, account: AccountId) -> Steps:
         """Erases an account, and lets nobody write to it before SQL has erased it."""
         world = self.world
-        row = world.postgres.tables.balances.get(account)
-        if row is None or row.balance is None:
+        if account not in world.postgres.tables.balances:
             return
-        log = world.kafka.log(BALANCES, world.lane_of(account))
-        offset = log.end
+        lane = Lane(world.lane_of(account))
         world.erased[account] = len(world.kafka.written)
-        world.kafka.append(log, account.encode(), None)
-        while world.postgres.tables.lanes[Lane(log.name.number)].row.balances_next <= offset:
-            if self.world.convergence.is_halted_for_good(log.name.number):
+        while True:
+            try:
+                yield from self._write_erasure(account, lane)
+                break
+            except (ConnectionLostError, ProducerFencedError):
+                yield POLL_SECONDS  # an erasure whose outcome is unknown is repeated
+        while world.convergence.waiting_lane(lane):
+            if world.convergence.is_halted_for_good(lane):
                 return
             yield POLL_SECONDS
+
+    def _write_erasure(self, account: AccountId, lane: Lane) -> Steps:
+        """Writes the null, and the record that nothing compacts, in a transaction."""
+        kafka, key = self.world.kafka, account.encode()
+        producer = kafka.start_producer(ERASER)
+        yield 0.0
+        transfers, balances = kafka.log(TRANSFERS, lane), kafka.log(BALANCES, lane)
+        bound = Bound(transfers.topic_id, Offset(transfers.end))
+        self.world.erased_before[transfers.topic_id, key] = transfers.end
+        yield 0.0
+        producer.begin()
+        offset = Offset(balances.end)
+        producer.send(balances, key, None, ((ERASURE, encode_erasure_header(bound)),))
+        yield 0.0
+        erased = Erased(account, bound, Bound(balances.topic_id, offset))
+        producer.send(kafka.log(LIFECYCLE, lane), key, encode_lifecycle(erased))
+        yield 0.0
+        producer.commit()
 
     def _move(self) -> None:
         """Creates the topic of transfers anew. The lanes halt, and continue at its start."""
@@ -113,45 +140,57 @@ class Operator(Process):
 
     # --- a rebuild
 
-    def _rebuild(self) -> None:
-        """Reads both topics from their start into an empty projection, and replaces the present one by it.
+    def _compact_and_rebuild(self) -> None:
+        """Rebuilds the projection after compaction has removed old balances, and the nulls of erasures."""
+        for number in range(self.world.kafka.partitions(BALANCES)):
+            self.world.compact(number, keeps_nulls=False)
+        self.rebuild()
 
-        A rebuild that contradicts what is there is refused: compaction may have removed the openings.
-        """
+    def rebuild(self) -> None:
+        """Replays the topics into a shadow, compares it with the projection, and swaps it in."""
         postgres, kafka = self.world.postgres, self.world.kafka
-        for log in kafka.topics[BALANCES].logs:
-            log.compact()
-        self.world.has_compacted = True
-        if self.world.has_recreated or any(log.first for log in kafka.topics[TRANSFERS].logs):
+        if (
+            self.world.has_recreated
+            or not postgres.is_known
+            or kafka.partitions(TRANSFERS) != postgres.tables.partitions
+            or any(log.first for log in kafka.topics[TRANSFERS].logs)
+        ):
             return
-        tables = self._rebuilt()
-        if self.agrees(postgres.tables, tables):
-            postgres.replace(tables)
+        shadow = self.replayed()
+        self.world.oracles.on_replay(postgres.tables, shadow)
+        postgres.swap(shadow)
 
-    def agrees(self, present: Tables, rebuilt: Tables) -> bool:
-        """Returns whether openings and disputes of every account are the same."""
-        return all(
-            account in rebuilt.balances and _facts(row) == _facts(rebuilt.balances[account])
-            for account, row in present.balances.items()
-        )
-
-    def _rebuilt(self) -> Tables:
-        present, kafka = self.world.postgres, self.world.kafka
-        scratch = Postgres(kafka.identity())
-        scratch.tables = scratch.tables._replace(epoch=present.new_epoch(), timeline=present.timeline)
+    def replayed(self) -> Tables:
+        """Returns what a replay up to the offsets of the projection makes."""
+        present, kafka = self.world.postgres.tables, self.world.kafka
+        shadow = Postgres(kafka.identity())
         status = FetchStatus(False, None)
-        for number, stored in present.tables.lanes.items():
-            logs = kafka.log(TRANSFERS, number), kafka.log(BALANCES, number)
-            row = scratch.tables.lanes[number].row._replace(
-                epoch=scratch.tables.epoch, generation=stored.row.generation + 1
+        for number, stored in present.lanes.items():
+            shadow.claim(number, kafka.topics[LIFECYCLE].id)
+            lane = owned_lane(shadow.tables.lanes[number].row, TRANSFERS, BALANCES, LIFECYCLE)
+            apply(shadow, lifecycle_step(lane, self.lifecycle_records(number), MAX_REJECTS))
+            records = (
+                read_until(kafka.log(TRANSFERS, number), stored.row.transfers_next),
+                read_until(kafka.log(BALANCES, number), stored.row.balances_next),
             )
-            scratch.set_lane(stored._replace(row=row, as_of=None))
-            records = logs[0].read(logs[0].first)[0], logs[1].read(logs[1].first)[0]
-            lane_step = step(owned_lane(row, TRANSFERS, BALANCES), records, (status, status), JSON, 1000)
-            rows = batch_rows([lane_step], fold(lane_step.records, {}, {}), "EUR")
-            scratch.commit(scratch.write(rows))
-        return scratch.tables
+            apply(shadow, step(lane, records, (status, status), JSON, MAX_REJECTS))
+        return shadow.tables
+
+    def lifecycle_records(self, lane: Lane) -> list[Record]:
+        """Returns the openings and erasures, which a replay applies before all other records."""
+        return self.world.kafka.log(LIFECYCLE, lane).read(0)[0]
 
 
-def _facts(row: BalanceRow) -> tuple[object, ...]:
-    return row.opening, row.disputed_since is None, row.posted_total
+def read_until(log: Log, end: Offset) -> list[Record]:
+    return [record for record in log.read(log.first)[0] if record.offset < end]
+
+
+def apply(postgres: Postgres, lane_step: LaneStep) -> None:
+    """Writes a step as a projector does."""
+    batch = lane_step.records
+    accounts = {row.account: account_from_row(row) for row in postgres.stored_balances(account_ids(batch))}
+    listed = postgres.listed_transfers(transfer_keys(batch))
+    survivors = postgres.listed_since(overtaken_erasures(batch, accounts))
+    folded = fold(batch, accounts, listed, survivors=survivors)
+    postgres.commit(postgres.write(batch_rows([lane_step], folded, "EUR")))
+    lane_step.advance_lane()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from livebalance.projector.fold.account import Account, account_from_row
+from livebalance.projector.fold.erasures import overtaken_erasures
 from livebalance.projector.fold.fold import (
     FoldResult,
     TransferKey,
@@ -22,6 +23,7 @@ from livebalance.projector.fold.lane import (
     OwnedLane,
     changed_topic_reason,
     halt_move,
+    lifecycle_step,
     owned_lane,
     step,
     unreadable_reason,
@@ -32,9 +34,11 @@ from livebalance.readmodel.rows import LaneMove, ListedTransfer
 from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.timestamp import Millis
 from tests.simulation.world.codec import JSON
+from tests.simulation.world.lifecycle import LifecycleReader
 from tests.simulation.world.process import IDLE, Process, Steps
 from tests.simulation.world.servers.kafka import (
     BALANCES,
+    LIFECYCLE,
     TRANSFERS,
     ConnectionLostError,
     GroupOffset,
@@ -84,6 +88,7 @@ class Projector(Process):
         self.accounts: dict[AccountId, Account] = {}
         self.listed: dict[TransferKey, ListedTransfer] = {}
         self.fetched_to: dict[Lane, list[int]] = {}
+        self.lifecycle = LifecycleReader(self.world.kafka)
         self.unknown_commit: UnknownCommit | None = None
         self.after_commit: list[tuple[list[OwnedLane], list[Message]]] = []
         self.encoder = MessageEncoder(PREFIX, TRANSFERS, "EUR", CATCH_UP_MS)
@@ -135,8 +140,8 @@ class Projector(Process):
         for number in self.member.assigned:
             if number in self.postgres.tables.lanes:
                 yield 0.0
-                stored = self.postgres.claim(Lane(number))
-                lanes[Lane(number)] = owned_lane(stored.row, TRANSFERS, BALANCES)
+                stored = self.postgres.claim(Lane(number), kafka.topics[LIFECYCLE].id)
+                lanes[Lane(number)] = owned_lane(stored.row, TRANSFERS, BALANCES, LIFECYCLE)
         yield 0.0
         for lane in lanes.values():
             for side in (lane.transfers, lane.balances):
@@ -145,6 +150,7 @@ class Projector(Process):
                     self.postgres.change_epoch()
                     raise FencedError
         yield 0.0
+        self.lifecycle.assign(lanes, self.world.now)
         for lane in lanes.values():
             reason = self.unreadable(lane)
             if lane.halted_why is None and reason is not None:
@@ -168,15 +174,16 @@ class Projector(Process):
     def unreadable(self, lane: OwnedLane) -> str | None:
         """Returns why the lane cannot be read on."""
         kafka, partitions = self.world.kafka, self.world.postgres.tables.partitions
-        for side in (lane.transfers, lane.balances):
+        for side in lane.sides:
             topic = kafka.topics[side.topic]
             if reason := changed_topic_reason(side, topic.id, len(topic.logs), partitions):
                 return reason
+        logs = [kafka.log(side.topic, lane.lane) for side in lane.sides]
         reasons = [
             unreadable_reason(side, log.first, log.last_stable)
-            for side, log in zip((lane.transfers, lane.balances), self._logs(lane.lane), strict=True)
+            for side, log in zip(lane.sides, logs, strict=True)
         ]
-        return reasons[0] or reasons[1]
+        return next(filter(None, reasons), None)
 
     def _logs(self, lane: Lane) -> tuple[Log, Log]:
         topics = self.world.kafka.topics
@@ -188,7 +195,10 @@ class Projector(Process):
         return {number: lane for number, lane in (self.lanes or {}).items() if lane.halted_why is None}
 
     def _iterate(self) -> Steps:
-        running = self._running()
+        lifecycle = self.lifecycle
+        if lifecycle.behind:
+            yield from self._apply_lifecycle()
+        running = {number: lane for number, lane in self._running().items() if number not in lifecycle.behind}
         fetched = {number: records for number in running if any(records := self._fetch(number))}
         if fetched:
             yield 0.0
@@ -196,8 +206,20 @@ class Projector(Process):
                 return  # read under another assignment
             steps = [self._step(running[number], records) for number, records in fetched.items()]
             yield from self._apply(steps)
+        if not lifecycle.behind:
+            yield from self._apply_lifecycle()
         if self.world.now - self.progress_at >= PROGRESS_SECONDS:
             yield from self._write_progress()
+
+    def _apply_lifecycle(self) -> Steps:
+        """Applies openings and erasures."""
+        running = self._running()
+        if fetched := self.lifecycle.fetch(running.keys(), self.world.now):
+            yield 0.0
+            yield from self._apply(
+                [lifecycle_step(running[lane], records, MAX_REJECTS) for lane, records in fetched.items()]
+            )
+        self.lifecycle.update_behind()
 
     def _fetch(self, number: Lane) -> tuple[list[Record], list[Record]]:
         positions, logs = self.fetched_to[number], self._logs(number)
@@ -229,7 +251,9 @@ class Projector(Process):
         for row in postgres.stored_balances(ids - self.accounts.keys()):
             self.accounts[row.account] = account_from_row(row)
         self.listed.update(postgres.listed_transfers(keys - self.listed.keys()))
-        return fold(batch, self.accounts, self.listed)
+        survivors = postgres.listed_since(overtaken_erasures(batch, self.accounts))
+        following = {number: lane.transfers.next for number, lane in (self.lanes or {}).items()}
+        return fold(batch, self.accounts, self.listed, (), following, survivors=survivors)
 
     def _write(self, steps: Sequence[LaneStep], folded: FoldResult) -> Steps:
         rows = batch_rows(steps, folded, "EUR")
@@ -306,7 +330,9 @@ class Projector(Process):
 
 def was_committed(move: LaneMove, lane: OwnedLane | None) -> bool:
     """Returns whether `lane`, just claimed again, is at the end of `move`."""
-    return lane is not None and (lane.generation, lane.transfers.next, lane.balances.next) == (
+    if lane is None or (lane.lifecycle and move.lifecycle_next not in (None, lane.lifecycle.next)):
+        return False
+    return (lane.generation, lane.transfers.next, lane.balances.next) == (
         move.generation + 1,
         move.transfers_to,
         move.balances_to,

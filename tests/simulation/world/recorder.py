@@ -17,6 +17,7 @@ from livebalance.recorder.halt import (
 from livebalance.recorder.ledger import REJECTS, Decision, Ledger, Verdict
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane, Offset
+from livebalance.wire.kafka.lifecycle import Opened, encode_lifecycle
 from livebalance.wire.kafka.raw_record import Erasure, Rejected, decode_balance
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.kafka.source import SOURCE, SOURCE_OFFSET, Source, fingerprint, source_of
@@ -24,6 +25,7 @@ from tests.simulation.world.codec import JSON
 from tests.simulation.world.process import Process, Steps
 from tests.simulation.world.servers.kafka import (
     BALANCES,
+    LIFECYCLE,
     TRANSFERS,
     ConnectionLostError,
     Log,
@@ -40,6 +42,7 @@ GROUP = "recorder"
 WINDOW = 1000  # offsets
 BATCH = 3
 POLL_SECONDS = 0.1
+OPEN_SECONDS = 2.0  # longest wait for the end of a transaction
 CHECK_SECONDS = 1.0  # between two comparisons of the topics' identity
 MAX_REJECTS = 3
 
@@ -115,7 +118,7 @@ class Recorder(Process):
         check.end = Offset(log.last_stable)
         yield 0.0
         ownership.next_balance = kafka.log(BALANCES, number).first
-        self.read_balances(ownership)
+        yield from self._read_all_balances(ownership)
         yield 0.0
         self._read_transfers(ownership, log)
         yield 0.0
@@ -148,16 +151,31 @@ class Recorder(Process):
         committed = self.world.kafka.offsets.get((GROUP, log.name))
         return committed.offset if committed else 0
 
-    def read_balances(self, ownership: Ownership) -> None:
-        """Restores the balances that were written since the last call. An erasure removes its account."""
+    def _read_all_balances(self, ownership: Ownership) -> Steps:
+        """Restores all balances since the last call. Waits for open transactions (decision 7)."""
         log = self.world.kafka.log(BALANCES, ownership.number)
+        end, until = log.end, self.world.now + OPEN_SECONDS
+        while log.last_stable < end:
+            if self.world.now > until:
+                raise ConnectionLostError
+            yield POLL_SECONDS
         records, ownership.next_balance = log.read(ownership.next_balance)
         for record in records:
-            balance = decode_balance(record, JSON)
-            if isinstance(balance, Erasure):
-                ownership.ledger.remove(balance.account)
-            elif not isinstance(balance, Rejected):
-                ownership.ledger.restore(balance, ownership.check.offset(source_of(record.headers)))
+            restore(ownership, record)
+
+    def read_balances(self, ownership: Ownership) -> None:
+        """Restores what others have written since the last call. An erasure removes its account.
+
+        The partition is claimed again if it was not read for so long that erasures may be gone.
+        """
+        log, changed = self.world.kafka.log(BALANCES, ownership.number), set[bytes | None]()
+        if ownership.next_balance < log.nulls_from:
+            raise ConnectionLostError
+        records, ownership.next_balance = log.read(ownership.next_balance)
+        for record in records:
+            if record.key in changed or not is_own(ownership, record):
+                changed.add(record.key)
+                restore(ownership, record)
 
     def _read_transfers(self, ownership: Ownership, log: Log) -> None:
         """Compares the record that the newest balance names, and remembers the ids of recent transfers."""
@@ -178,10 +196,13 @@ class Recorder(Process):
         if self.world.now - ownership.checked_at >= CHECK_SECONDS:
             self._halt_unless_same_topics(ownership, self.world.postgres.recorder.lane(ownership.number))
         records, _ = log.read(ownership.next_offset, BATCH)
-        if not records:
-            return
         yield 0.0
         self.read_balances(ownership)
+        if not records:
+            return
+        transfers = [transfer for record in records if isinstance(transfer := _decode(record), Transfer)]
+        if ownership.ledger.has_unknown_account(transfers):
+            yield from self._read_all_balances(ownership)
         decided = [*takewhile(lambda _: ownership.rejects <= MAX_REJECTS, self._decide(ownership, records))]
         yield 0.0
         rejected = [(record, decision) for record, decision in decided if decision.verdict in REJECTS]
@@ -216,14 +237,39 @@ class Recorder(Process):
             source = Source(ownership.topic_id, Lane(ownership.number), offset, _fingerprint(record))
             headers = ((SOURCE, source.encode()), (SOURCE_OFFSET, str(offset).encode()))
             for balance in decision.balances:
-                producer.send(balances, balance.account.encode(), JSON.encode_balance(balance), headers)
+                key = balance.account.encode()
+                producer.send(balances, key, JSON.encode_balance(balance), headers)
+                ownership.check.advance(source)
                 yield 0.0
+                if balance.version == 0:
+                    value = encode_lifecycle(Opened(balance.account, balance.amount))
+                    producer.send(self.world.kafka.log(LIFECYCLE, ownership.number), key, value)
+                    yield 0.0
         next_offset = decided[-1][0].offset + 1
         producer.send_offset(GROUP, Partition(TRANSFERS, ownership.number), next_offset)
         yield 0.0
         producer.commit()
         ownership.next_offset = next_offset
         ownership.check.end = Offset(max(ownership.check.end, next_offset))
+
+
+def restore(ownership: Ownership, record: Record) -> None:
+    """Applies a record of the topic of balances to the ledger."""
+    balance, check = decode_balance(record, JSON), ownership.check
+    if isinstance(balance, Erasure):
+        bound = balance.transfers
+        is_of_topic = bound is not None and check.is_of(str(bound.topic_id))
+        ownership.ledger.remove(balance.account, bound.before if bound is not None and is_of_topic else None)
+    elif not isinstance(balance, Rejected):
+        ownership.ledger.restore(balance, check.offset(source_of(record.headers)))
+
+
+def is_own(ownership: Ownership, record: Record) -> bool:
+    """Returns whether an owner of the partition has written a balance."""
+    source = dict(record.headers).get(SOURCE) or b""
+    return record.value is not None and source.startswith(
+        f"{ownership.topic_id}/{ownership.number}@".encode()
+    )
 
 
 def _decode(record: Record) -> Transfer | DecodeError:

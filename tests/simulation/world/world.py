@@ -2,6 +2,7 @@
 
 import math
 from typing import NamedTuple
+from uuid import UUID
 
 from livebalance.generator.transfers import account_id
 from livebalance.wire.identity import AccountId
@@ -15,7 +16,7 @@ from tests.simulation.world.oracles import OracleError, Oracles
 from tests.simulation.world.process import IDLE, Process, Task
 from tests.simulation.world.projector import Projector
 from tests.simulation.world.recorder import Recorder
-from tests.simulation.world.servers.kafka import TRANSFERS, Group, Kafka
+from tests.simulation.world.servers.kafka import BALANCES, TRANSFERS, Group, Kafka
 from tests.simulation.world.servers.postgres import Postgres
 from tests.simulation.world.servers.redis import Redis
 
@@ -49,9 +50,10 @@ class World:
         self.running_tasks: list[Task] | None = None  # None: a process has started, ended, paused or woken
         self.accounts = [account_id(number + 1) for number in range(shape.accounts)]
         self.erased: dict[AccountId, int] = {}  # accounts, and how many records were written before
+        self.erased_before: dict[tuple[UUID, bytes | None], int] = {}  # offsets in a topic of transfers
         self.contradicted = set[AccountId]()  # whose input contradicts itself
         self.poison = 0  # records that were written and cannot be decoded
-        self.has_recreated = self.has_compacted = self.is_healing = False
+        self.has_recreated = self.is_healing = False
         # The recorder finds a repeated id only in records that the topic still has: a world has either.
         self.has_repeats = self.has_deleted = False
         self.has_moved = False  # to another topic of transfers, after all was applied
@@ -99,6 +101,14 @@ class World:
         self.kafka.create_topic(topic, self.kafka.partitions(topic))
         self.recorders_group.rebalance()
         self.projectors_group.rebalance()
+
+    def compact(self, number: int, *, keeps_nulls: bool) -> None:
+        """Compacts a partition of balances.
+
+        Nulls are removed only if all transfers are recorded: a recorder does not stand still for a day.
+        """
+        is_recorded = self.convergence.is_recorded(number)
+        self.kafka.log(BALANCES, number).compact(keeps_nulls=keeps_nulls or not is_recorded)
 
     # --- steps
 

@@ -173,6 +173,14 @@ def test_session_reconnects_after_a_temporary_close_code(code: int, reason: str,
     assert session.deadline == NOW + delay
 
 
+def test_goodbye_is_no_failure_so_a_refused_attempt_is_repeated_at_once() -> None:
+    session = live()
+    session.step(ConnectionLost(Code.GOODBYE, '{"code":"drain","retry_after_ms":100}'), NOW, 0.999)
+    session.step(Tick(), session.deadline, 0.0)
+    [event] = events(session.step(ConnectionLost(1006, "refused"), NOW, 0.999999))
+    assert round(event.retry_in, 2) == 0.5
+
+
 @pytest.mark.parametrize("code", [1003, 1007, 1009, 4500, 4501, 4503, 4505, 4506, 4509, 4999])
 def test_session_stops_after_a_final_close_code(code: int) -> None:
     session = live()

@@ -1,6 +1,7 @@
 """The channel of an account: which deltas it relays, when it has a gap, and what it reads."""
 
 import pytest
+from msgspec.structs import replace
 
 from livebalance.gateway.live import channel as channel_module
 from livebalance.gateway.live.channel import (
@@ -11,8 +12,9 @@ from livebalance.gateway.live.channel import (
     continuation,
     delta_frame,
 )
-from livebalance.gateway.live.outbox import Frame
-from livebalance.gateway.live.recovery import Recovery, erased_frame
+from livebalance.gateway.live.content import RelayedContent
+from livebalance.gateway.live.outbox import Frame, SessionEvent
+from livebalance.gateway.live.recovery import DISOWNED, Recovery
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
@@ -20,6 +22,7 @@ from tests.unit.gateway.harness import ALICE, EPOCH
 
 OTHER_EPOCH = Epoch("00000000000000b2")
 LANE = Lane(4)
+TEXT_4, TEXT_5 = b'{"transfers":[],"balance":null}', b'{"transfers":[]}'
 
 
 def at(revision: int, epoch: Epoch = EPOCH) -> Position:
@@ -75,7 +78,7 @@ def test_frame_of_a_delta_says_what_the_delta_says() -> None:
     assert delta_frame(ALICE, delta(1, 2)) == Frame(ALICE, at(1), at(2), b"x", mergeable=True)
     assert delta_frame(ALICE, delta(1, 2, header_only=True)) == Frame(ALICE, at(1), at(2), b"")
     gone = Delta(LANE, EPOCH, Revision(1), Revision(2), b"x", gone=True)
-    assert delta_frame(ALICE, gone) == erased_frame(ALICE, at(1), at(2))
+    assert delta_frame(ALICE, gone) == Frame(ALICE, at(1), at(2), b"")
 
 
 @pytest.mark.parametrize(
@@ -436,3 +439,107 @@ def test_expected_position_becomes_a_gap_when_it_is_overdue() -> None:
     assert channel.check_overdue(8.0)
     assert gap(channel) == "audit"
     assert not channel.check_overdue(9.0)  # the gap is open already
+
+
+# --- messages that prove nothing
+
+
+def test_gap_after_a_needless_gap_is_read_at_the_next_tick() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(8, 9))
+    channel.begin_read()
+    channel.on_read({at(3): recovery(at(3))}, 7.0)
+    channel.on_delta(delta(8, 9))
+    assert not channel.has_gap
+    assert channel.check_overdue(0.0)
+    assert channel.has_gap
+
+
+def test_gap_after_a_relayed_delta_is_read_at_once() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(8, 9))
+    channel.begin_read()
+    channel.on_read({at(3): recovery(at(3))}, 7.0)
+    channel.on_delta(delta(3, 4))
+    channel.on_delta(delta(8, 9))
+    assert gap(channel) == "gap"
+
+
+# --- content
+
+
+def test_content_is_audited_from_the_first_delta_after_a_read() -> None:
+    channel = channel_at(3)
+    assert channel.begin_audit() is None
+    channel.on_delta(delta(3, 4))
+    digest = channel.begin_audit()
+    assert digest
+    assert digest.since == 3
+    channel.confirm_content()
+    assert channel.begin_audit() is None
+
+
+def test_content_that_arrives_during_an_audit_is_audited_by_the_next() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(3, 4))
+    channel.begin_audit()
+    channel.on_delta(delta(4, 5))
+    channel.confirm_content()
+    digest = channel.begin_audit()
+    assert digest
+    assert digest.since == 4
+
+
+def test_page_of_a_repair_continues_unconfirmed_content() -> None:
+    channel, expected = channel_at(3), RelayedContent(Revision(3))
+    for text in (TEXT_4, TEXT_5):
+        expected.add(text)
+    channel.on_delta(delta(3, 4, text=TEXT_4))
+    channel.on_delta(delta(8, 9))
+    channel.begin_read()
+    channel.on_read({at(4): recovery(at(5), frame=frame(4, 5, text=TEXT_5))}, 7.0)
+    assert channel.begin_audit() == expected.begin_audit(Revision(5))
+
+
+def test_snapshot_replaces_unconfirmed_content() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(3, 4))
+    channel.on_delta(delta(8, 9))
+    channel.begin_read()
+    snapshot = replace(frame(4, 5), event=SessionEvent("snapshot", "too_far"))
+    channel.on_read({at(4): recovery(at(5), frame=snapshot)}, 7.0)
+    assert channel.begin_audit() is None
+
+
+def test_disowned_content_is_read_from_no_position() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(3, 4))
+    channel.begin_audit()
+    channel.disown_content()
+    assert (channel.position, gap(channel), channel.as_of) == (DISOWNED, "content", None)
+    assert channel.on_delta(delta(4, 5)) is None
+    assert channel.begin_read() == frozenset({DISOWNED})
+    snapshot = Frame(ALICE, DISOWNED, at(5), b"s", event=SessionEvent("snapshot", "content"))
+    channel.on_read({DISOWNED: recovery(at(5), frame=snapshot)}, 7.0)
+    assert (channel.position, channel.has_gap) == (at(5), False)
+
+
+def test_disowned_positions_are_those_since_the_last_confirmed_content() -> None:
+    channel = channel_at(3)
+    for first in (3, 4):
+        channel.on_delta(delta(first, first + 1))
+    channel.disown_content()
+    assert channel.disowned
+    covered = [revision for revision in range(9) if channel.disowned.covers(at(revision))]
+    assert covered == [4, 5]
+    assert not channel.disowned.covers(None)
+    assert not channel.disowned.covers(at(4, OTHER_EPOCH))
+
+
+def test_disowned_content_is_not_relayed_from_the_buffer() -> None:
+    channel = channel_at(3)
+    channel.request_read(None)
+    channel.begin_read()
+    channel.on_delta(delta(3, 4))
+    channel.disown_content()
+    assert channel.on_read({None: recovery(at(3))}, 7.0) == ReadOutcome([], [])

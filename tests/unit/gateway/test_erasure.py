@@ -8,7 +8,7 @@ from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
 from livebalance.wire.delta import Delta, DeltaParts, make_delta
-from livebalance.wire.identity import Lane, Position, Revision
+from livebalance.wire.identity import Epoch, Lane, Position, Revision
 from tests.unit.gateway.harness import (
     ALICE,
     EPOCH,
@@ -21,6 +21,7 @@ from tests.unit.gateway.harness import (
 )
 
 ERASED_AT = 4
+OTHER_EPOCH = Epoch("00000000000000b2")
 
 
 def position(revision: int) -> Position:
@@ -71,6 +72,31 @@ def test_recovery_of_an_erased_account_is_its_end(after: int) -> None:
     assert recovery.frame.is_last
 
 
+@pytest.mark.parametrize(
+    "after",
+    [None, position(ERASED_AT + 1), Position(OTHER_EPOCH, Revision(1))],
+    ids=["none", "ahead", "epoch"],
+)
+def test_recovery_of_an_erased_account_from_elsewhere_is_a_snapshot(after: Position | None) -> None:
+    recovery = recover(AccountQuery(ALICE, after), state(ERASED_AT))
+    assert recovery.frame is not None
+    assert not recovery.frame.is_last
+
+
+def test_recovery_at_the_erasure_is_nothing() -> None:
+    at_erasure = recover(AccountQuery(ALICE, position(ERASED_AT)), state(ERASED_AT, after=ERASED_AT))
+    assert at_erasure.frame is None
+
+
+def test_recovery_far_behind_replaces_only_what_was_erased() -> None:
+    reasons = [
+        recovery.frame and recovery.frame.event and recovery.frame.event.reason
+        for after in (ERASED_AT - 1, ERASED_AT, ERASED_AT + 1)
+        if (recovery := recover(AccountQuery(ALICE, position(after)), state(9)))
+    ]
+    assert reasons == ["ahead", "too_far", "too_far"]
+
+
 def test_audit_beyond_a_missed_erasure_sends_clients_a_snapshot(hub: Hub, sessions: Sessions) -> None:
     client = shown(hub, sessions, 3)
     hub.on_audit({ALICE: position(3)}, AuditFinding(EPOCH, 1, {}, {ALICE: Revision(5)}), 1.0)
@@ -96,6 +122,8 @@ def test_history_does_not_lead_across_an_erasure(hub: Hub, sessions: Sessions) -
     shown(hub, sessions, 2)
     hub.on_delta(ALICE, delta(2, 3))
     hub.on_delta(ALICE, delta(3, ERASED_AT, gone=True))
+    (end,) = hub.drain_effects().reads
+    hub.on_read(end, {position(3): state(ERASED_AT, after=3)}, 0.0)
     shown(hub, sessions, ERASED_AT)
     hub.on_delta(ALICE, delta(ERASED_AT, 5))
     late = connect(sessions)

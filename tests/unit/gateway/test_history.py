@@ -86,3 +86,24 @@ def test_recoveries_are_counted_until_they_are_drained() -> None:
         history.count_recovery()
     assert history.drain_recoveries() == 3
     assert history.drain_recoveries() == 0
+
+
+def test_forgotten_frames_are_not_sent_again() -> None:
+    history = history_of(9, 1, 2)
+    history.store(data_frame(BOB, 1))
+    history.forget(ALICE)
+    assert chain(history, 1, 3) is None
+    assert history.chain(BOB, position(1), position(2))
+    history.now = 1.0
+    for revision in (1, 2):
+        history.store(data_frame(ALICE, revision))
+    assert chain(history, 1, 3) == [1, 2]
+
+
+def test_history_keeps_no_forgotten_account_longer_than_its_frames() -> None:
+    history = history_of(1, 1)
+    history.forget(ALICE)
+    history.now = 1.0
+    history.store(data_frame(BOB, 1))
+    history.forget(BOB)
+    assert list(history._forgotten) == [BOB]

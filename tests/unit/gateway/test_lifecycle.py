@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,24 +17,19 @@ def test_readiness_names_what_is_missing() -> None:
     assert readiness.not_ready(has_keys=True, now=MAX_AUDIT_AGE + 0.1) == "no recent audit"
 
 
-def test_stopping_gateway_is_not_ready_but_admits_until_it_drains() -> None:
+def test_draining_gateway_admits_no_client() -> None:
     readiness = Readiness()
     readiness.redis_connected, readiness.audited_at = True, 100.0
-    readiness.is_stopping = True
-    assert readiness.not_ready(has_keys=True, now=100.0) == "draining"
     assert readiness.not_admitting(has_keys=True, now=100.0) is None
     readiness.is_draining = True
     assert readiness.not_admitting(has_keys=True, now=100.0) == "draining"
 
 
-@given(st.floats(0, 100), st.floats(0, 100), st.lists(st.floats(0, 1, exclude_max=True), min_size=1))
-def test_drain_schedule_closes_in_order_within_the_period_and_spreads_reconnects_over_the_window(
-    period: float, window: float, jitters: list[float]
-) -> None:
-    slots = drain_schedule(period, window, jitters)
-    delays = [slot.delay for slot in slots]
-    retries = [slot.retry_after_ms for slot in slots]
+@given(st.integers(1, 1000), st.floats(0, 100))
+def test_drain_schedule_closes_evenly_over_the_window_after_a_grace(count: int, window: float) -> None:
+    delays = drain_schedule(count, window)
+    grace = min(GOAWAY_GRACE, window / 5)
+    assert len(delays) == count
     assert delays == sorted(delays)
-    assert min(GOAWAY_GRACE, period / 5) <= delays[0] <= delays[-1] <= period
-    assert retries == sorted(retries)
-    assert 0 <= retries[0] <= retries[-1] <= window * 1000
+    assert grace <= delays[0] <= delays[-1] <= window
+    assert all(later - earlier <= (window - grace) / count + 1e-9 for earlier, later in pairwise(delays))

@@ -63,6 +63,28 @@ def test_writable_outbox_has_no_bound() -> None:
     assert outbox.put(data_frame(ALICE, 2))
 
 
+def test_pop_returns_at_most_the_bound_and_the_heartbeat_last() -> None:
+    outbox = Outbox(25)
+    outbox.set_heartbeat(b"beat")
+    for revision, size in ((1, 10), (2, 15), (3, 26), (4, 10)):
+        outbox.put_control(b"ok%d" % revision)
+        assert outbox.put(data_frame(ALICE, revision, size))
+    assert texts(outbox.pop(0.0)) == [b"ok1", b"1" * 10, b"ok2", b"2" * 15, b"ok3"]
+    assert (outbox.size, outbox.control_messages, outbox.is_empty) == (36, 1, False)
+    assert texts(outbox.pop(0.0)) == [b"3" * 26, b"ok4"]  # more than the bound, but it cannot be divided
+    assert texts(outbox.pop(0.0)) == [b"4" * 10, b"beat"]
+    assert (outbox.pop(0.0), outbox.is_empty, outbox.popped) == ([], True, 9)
+
+
+def test_outbox_that_stops_being_writable_no_longer_fits_beyond_its_bound() -> None:
+    outbox = Outbox(15)
+    for revision in (1, 2):
+        outbox.put(data_frame(ALICE, revision))
+    assert outbox.fit()
+    outbox.writable = False
+    assert not outbox.fit()
+
+
 def test_outbox_over_its_bound_drops_data_to_positions_and_keeps_control_messages() -> None:
     outbox = blocked_outbox(25)
     assert outbox.put(data_frame(ALICE, 5))

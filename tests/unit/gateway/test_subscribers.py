@@ -206,3 +206,40 @@ def test_last_frame_ends_subscriptions_in_step(sessions: Sessions) -> None:
     subscribers._move(subscription, at(3))
     subscribers._relay(Frame(ALICE, at(3), at(4), b'"gone"', is_last=True))
     assert subscription.state is CatchUp.INACTIVE
+
+
+def test_subscription_ahead_of_what_postgres_has_is_read_again(sessions: Sessions) -> None:
+    """Postgres may have lost what the subscription was answered."""
+    for stored, state in (
+        (at(5), CatchUp.AHEAD),
+        (at(6), CatchUp.AHEAD),
+        (at(4, OTHER_EPOCH), CatchUp.AHEAD),  # the channel finds out itself
+        (at(4), CatchUp.BEHIND),
+    ):
+        subscribers, subscription = ahead(sessions, 5)
+        subscribers.check_ahead(stored)
+        assert (subscription.state, subscription.position) == (state, at(5))
+        assert list(subscription.session.behind) == [subscription] * (1 + (state is CatchUp.BEHIND))
+
+
+def test_read_that_finds_more_is_repaired_once_the_delta_is_overdue(sessions: Sessions) -> None:
+    subscribers, _ = ahead(sessions, 5)
+    subscribers.channel.request_read(at(3))
+    subscribers.channel.subscribed = True
+    assert subscribers.channel.begin_read() == frozenset({at(3)})
+    subscribers.on_read({at(3): Recovery(at(4), at(4), None, None, None)}, 10.0)
+    assert not subscribers.channel.check_overdue(9.9)
+    assert subscribers.channel.check_overdue(10.0)
+
+
+def test_delta_leaves_the_sessions_that_are_flushed_already(sessions: Sessions) -> None:
+    effects, flushed = Effects(), connect(sessions)
+    effects.sessions_to_flush.add(flushed)
+    subscribers = Subscribers(ALICE, effects, History(10_000), 1000, 0.0)
+    subscribers.channel.position = at(3)
+    session = connect(sessions)
+    subscribers.subscribe(session, at(3))
+    subscribers._move(session.subscriptions[ALICE], at(3))
+    subscribers.on_delta(delta(3, 4, text=b'"a"'))
+    assert list(effects.sessions_to_flush) == [flushed, session]
+    assert list(subscribers._in_step) == [session]

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from livebalance.projector.fold.account import Account, ErasedBounds, account_from_row
+from livebalance.projector.fold.account import DRIFT, Account, ErasedBounds, account_from_row
 from livebalance.readmodel.rows import BalanceRow
 from livebalance.wire.identity import AccountId, Lane, Offset, Revision, TransferId
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.money import Money
+from livebalance.wire.money import ZERO, Money
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView
 from tests.unit.projector.memory_store import stored_balance
@@ -60,6 +60,13 @@ def test_row_without_a_balance_has_no_scale_and_no_currency() -> None:
 def test_account_is_read_back_from_its_row() -> None:
     for account in (FULL, EMPTY):
         assert account_from_row(stored_balance(account.row(Revision(1), "EUR", Revision(0)))) == account
+
+
+def test_row_without_both_bounds_has_no_erasure() -> None:
+    row = stored_balance(FULL.row(Revision(1), "EUR", Revision(0)))
+    assert account_from_row(row).erased is not None
+    assert account_from_row(row._replace(erased_transfers_before=None)).erased is None
+    assert account_from_row(row._replace(erased_balances_before=None)).erased is None
 
 
 def test_view_has_what_clients_see() -> None:
@@ -146,6 +153,47 @@ def test_erased_account_keeps_identity_revision_and_offsets() -> None:
         erased=FULL.erased,
     )
     assert account == expected
+
+
+def test_erasure_with_bounds_is_kept_with_them() -> None:
+    account = FULL.clone()
+    account.erase(ErasedBounds(Offset(13), Offset(14)), Offset(14), Millis(16), Offset(99))
+    assert (account.erased, account.erased_offset) == (ErasedBounds(Offset(13), Offset(14)), 13)
+    assert (account.amount, account.balances_offset) == (None, 14)  # the balance is at the erasure's offset
+
+
+def test_opening_balance_from_after_an_erasure_is_verified() -> None:
+    account = replace(FULL, transfer_id=TransferId(""), amount=Money(700, 2), balances_offset=Offset(15))
+    account.erase(ErasedBounds(Offset(13), Offset(14)), Offset(14), Millis(16), Offset(99))
+    assert (account.amount, account.named_total, account.opening) == (Money(700, 2), ZERO, Money(700, 2))
+    assert (account.unverified_since, account.balances_offset) == (None, 15)
+
+
+def test_account_covers_its_erasure_and_those_before() -> None:
+    before, same, after = (ErasedBounds(Offset(9), Offset(balances)) for balances in (4, 5, 6))
+    assert [FULL.covers(bounds) for bounds in (before, same, after)] == [True, True, False]
+    assert not EMPTY.covers(before)
+
+
+def test_known_opening_is_compared_with_the_balance() -> None:
+    account = replace(FULL, opening_known=False, disputed_since=None, disputed_why=None)
+    account.open(Money(900, 2), Millis(20))
+    assert (account.opening, account.opening_known, account.named_total) == (
+        Money(900, 2),
+        True,
+        Money(250, 2),
+    )
+    assert (account.revision, account.recorded_at) == (10, 20)
+    assert (account.disputed_since, account.disputed_why) == (20, DRIFT)
+
+
+def test_forgotten_opening_is_derived_again_and_ends_a_dispute_about_it_only() -> None:
+    for why, disputed in ((DRIFT, (None, None)), ("why", (12, "why"))):
+        account = replace(FULL, opening=Money(900, 2), disputed_why=why)
+        account.forget_opening(Millis(20))
+        assert (account.opening, account.opening_known) == (Money(1000, 2), False)
+        assert (account.revision, account.recorded_at) == (10, 20)
+        assert (account.disputed_since, account.disputed_why) == disputed
 
 
 def test_balance_in_a_cut_lane_waits_only_after_a_transfer_or_an_opening() -> None:

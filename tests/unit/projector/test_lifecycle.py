@@ -14,6 +14,7 @@ from livebalance.projector.fold.fold import OTHER_OPENING, _Fold
 from livebalance.projector.fold.records import Incoming
 from livebalance.wire.identity import AccountId, Offset
 from livebalance.wire.kafka.lifecycle import Opened
+from livebalance.wire.kafka.raw_record import Erasure
 from livebalance.wire.money import Money, parse_money
 from tests.unit.projector.histories import incoming_records
 from tests.unit.projector.lifecycles import Life, Logs, append_life, logs, read_orders
@@ -126,6 +127,20 @@ def test_balance_with_erased_transfers_only_is_ignored_wherever_it_is_in_its_top
         fold_and_write(store, [record])
     row = store.balances[account]
     assert (row.balance, row.client_id, row.transfer_count, store.transfers) == (None, None, 0, [])
+
+
+def test_null_of_a_former_topic_that_is_read_again_erases_nothing() -> None:
+    """The topic of transfers has changed since: the transfers from after the erasure cannot be read again."""
+    made, account = Logs([], [], []), AccountId("a")
+    append_life(made, Life(account, 0, 0, [5], erased=True), with_source=True)
+    append_life(made, Life(account, 0, 0, [7], erased=False), with_source=True)
+    store = MemoryStore()
+    fold_and_write(store, [*made.lifecycle, *made.transfers, *made.balances])
+    row, [listed] = store.balances[account], store.transfers
+    null = next(record for record in made.balances if isinstance(record.content, Erasure))
+    result = fold_and_write(store, [null._replace(content=Erasure(account))])
+    assert (result.applied, result.duplicates) == (0, 1)
+    assert (store.balances[account], store.transfers) == (row, [listed])
 
 
 def test_known_opening_replaces_a_derived_opening_and_shows_the_drift() -> None:

@@ -10,6 +10,7 @@ from livebalance.recorder.account_file import AccountFile
 from livebalance.recorder.accounts import Changes
 from livebalance.recorder.checkpoint import AccountsCheckpoint
 from livebalance.recorder.ledger import LedgerAccount
+from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
 from livebalance.wire.kafka.record import Balance
 from livebalance.wire.kafka.source import Source
@@ -17,6 +18,14 @@ from livebalance.wire.money import Money
 
 CHECKPOINT = AccountsCheckpoint(7, 1.5, Source("topic", Lane(3), Offset(5), bytes(range(16))), Offset(5))
 LARGE = 2**63 - 1
+
+
+class CrashError(Exception):
+    """Ends a write before its commit."""
+
+
+def crash(point: str) -> None:
+    raise CrashError
 
 
 def account(name: str, unscaled: int = LARGE) -> LedgerAccount:
@@ -58,6 +67,24 @@ async def test_incomplete_write_is_not_saved(tmp_path: Path) -> None:
     assert await again.open("origin") == CHECKPOINT
     assert len(await again.read(NAMES)) == len(NAMES) - 1
     await again.close()
+
+
+async def test_write_that_ends_before_its_commit_saves_neither_accounts_nor_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await saved(tmp_path)
+    file = AccountFile(tmp_path, "b-0")
+    await file.open("origin")
+    monkeypatch.setattr(failpoints, "at", crash)
+    await file.write(dict.fromkeys(NAMES), CHECKPOINT._replace(next_offset=9))
+    with pytest.raises(CrashError):
+        await file.written()
+    await file.close()
+    again = AccountFile(tmp_path, "b-0")
+    checkpoint, accounts = await again.open("origin"), await again.read(NAMES)
+    await again.close()
+    assert checkpoint == CHECKPOINT
+    assert len(accounts) == len(NAMES) - 1
 
 
 async def test_accounts_of_another_origin_have_no_checkpoint(tmp_path: Path) -> None:

@@ -232,6 +232,22 @@ def test_erased_transfers_and_their_balances_do_not_bring_the_account_back() -> 
     assert ledger.apply(Offset(6), b"b", erased._replace(account=AccountId("b"))).verdict is Verdict.OPENED
 
 
+def test_balance_from_after_an_erasure_or_of_an_unknown_source_opens_the_account() -> None:
+    for source in (Offset(5), NO_OFFSET):
+        ledger, account = Ledger(WINDOW), AccountId("a")
+        ledger.remove(account, Offset(5))
+        ledger.restore(Balance(account, "Ada", TransferId("1"), Money(700, 2), 5), source)
+        [after] = ledger.apply(Offset(6), b"a", transfer("2", 1)).balances
+        assert (after.client_id, str(after.amount)) == ("Ada", "7.01")
+
+
+def test_ledger_changes_the_accounts_that_it_was_given() -> None:
+    given_accounts: dict[AccountId, LedgerAccount] = {}
+    ledger = Ledger(WINDOW, accounts=given_accounts)
+    [_, after] = ledger.apply(Offset(0), b"a", transfer("t", 1)).balances
+    assert given_accounts == {AccountId("a"): LedgerAccount(after, Offset(0))}
+
+
 def test_rejection_has_a_reason() -> None:
     ledger = Ledger(WINDOW)
     assert ledger.apply(Offset(0), None, transfer("t", 1)).reason == "key is not the account id"

@@ -1,7 +1,7 @@
 {{/*
 The pod of a service: (dict "root" $ "service" "gateway" "command" (list …) "serves" true "graceSeconds" 60 …).
-`serves`: the service has /livez, /readyz and /metrics. `ready`: path of its readiness probe. `accounts`: source of
-the volume in which a recorder saves accounts. `sleep`: seconds that preStop waits before SIGTERM.
+`serves`: the service has /livez, /readyz and /metrics, on its port `operations`. `ready`: path of its readiness probe.
+`accounts`: source of the volume in which a recorder saves accounts. `sleep`: seconds that preStop waits before SIGTERM.
 */}}
 {{- define "livebalance.pod" -}}
 {{- $own := index .root.Values .service -}}
@@ -45,18 +45,23 @@ spec:
         {{- include "livebalance.environment" . | nindent 8 }}
       {{- if .serves }}
       ports:
+        {{- if eq .service "gateway" }}
         - {name: http, containerPort: 8000}
+        - {name: operations, containerPort: 8001}
+        {{- else }}
+        - {name: operations, containerPort: 8000}
+        {{- end }}
       startupProbe:
-        httpGet: {path: /livez, port: http}
+        httpGet: {path: /livez, port: operations}
         periodSeconds: 2
         failureThreshold: 30
       livenessProbe:
-        httpGet: {path: /livez, port: http}
+        httpGet: {path: /livez, port: operations}
         periodSeconds: 10
         timeoutSeconds: 5
         failureThreshold: 3
       readinessProbe:
-        httpGet: {path: {{ .ready | default "/readyz" | quote }}, port: http}
+        httpGet: {path: {{ .ready | default "/readyz" | quote }}, port: operations}
         periodSeconds: 5
         timeoutSeconds: 3
         failureThreshold: 2

@@ -67,6 +67,9 @@ the schema, get only their own secrets.
 {{- if .serves }}
 - {name: LIVEBALANCE_HTTP_HOST, value: {{ .root.Values.listen | quote }}}
 - {name: LIVEBALANCE_HTTP_PORT, value: "8000"}
+{{- if eq .service "gateway" }}
+- {name: LIVEBALANCE_OPERATIONS_PORT, value: "8001"}
+{{- end }}
 {{- end }}
 {{- if .accounts }}
 - {name: LIVEBALANCE_ACCOUNTS_DIRECTORY, value: /var/lib/livebalance/accounts}

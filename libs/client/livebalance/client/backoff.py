@@ -18,8 +18,8 @@ def backoff_delay(failures: int, jitter: float) -> float:
 def delay_after_close(code: int, reason: str, failures: int, jitter: float) -> float:
     """Returns seconds until the next connection.
 
-    After a GOODBYE, the wait in `reason` is the period in which all clients spread their reconnects. After
-    other codes it is a minimum (docs/protocol.md#close-codes).
+    After a GOODBYE, the wait in `reason` is a maximum: clients that are closed together spread their
+    reconnects over it. After other codes it is a minimum (docs/protocol.md#close-codes).
     """
     wait_ms = retry_after_ms(reason)
     if wait_ms is None:

@@ -60,7 +60,7 @@ class Session:
         self._channels = Channels()
         self._urls = tuple(urls)
         self._url_index = -1
-        self._failures = 0  # connections lost since a heartbeat or an `ok` arrived
+        self._failures = 0  # connections lost, except by a goodbye, since a heartbeat or an `ok` arrived
         self._timeout = 0.0  # WAITING: the next attempt; CONNECTING: give up; OPEN: silent for too long
         self._max_silence = inf  # seconds without a frame
         self._goaway_at = inf
@@ -199,7 +199,7 @@ class Session:
         if not should_reconnect(code):
             self.state, self._timeout = State.STOPPED, inf
             return [effects.Emit(Disconnected(code, reason, None))]
-        self._failures += 1
+        self._failures += code != CloseCode.GOODBYE
         self.state, self._timeout = State.WAITING, now + delay
         return [effects.Emit(Disconnected(code, reason, delay))]
 

@@ -84,13 +84,26 @@ class LaneProgress(NamedTuple):
     halted_why: str | None
 
 
+class ContentDigest(NamedTuple):
+    """Digests (SHA-256) of what was relayed of an account above the revision `since`.
+
+    `transfers` is of `content.canonical_transfers` of all frames, and `balance` of
+    `content.canonical_balance` of the last frame.
+    """
+
+    since: Revision
+    transfers: bytes
+    balance: bytes
+
+
 class AuditFinding(NamedTuple):
-    """Result of an audit: all lanes, and the accounts that have another revision, at a single moment."""
+    """Result of an audit: all lanes, and the accounts that differ, at a single moment."""
 
     epoch: Epoch
     partitions: int
     lanes: dict[Lane, LaneProgress]
     revisions: dict[AccountId, Revision]  # only of accounts with another revision than expected
+    different: frozenset[AccountId] = frozenset()  # accounts with other content up to the expected revision
 
 
 # Lasts until the end of the statement's transaction. Ids contain no comma.
@@ -236,36 +249,81 @@ def _balance(row: Row) -> BalanceView | None:
     )
 
 
+_RFC3339 = "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+
+# The JSON that `readmodel.content` makes of the frames that were relayed: the columns are the fields of a
+# TransferView and of a BalanceView, in the same order. The balance counts only at the same revision.
+# No field of a transfer has a character that JSON escapes.
+_TRANSFERS_JSON = f"""
+       select coalesce(string_agg(
+                '{{"id":"' || transfer_id || '","amount":"' || amount || '","total":"' || total
+                || '","occurred_at":"' || {_RFC3339.format("occurred_at")} || '","revision":' || revision
+                || ',"source":"' || topic || '/' || lane || '@' || source_offset || '"}},', ''
+                order by revision), '')
+         from transfer where account_id = w.account and revision > w.since and revision <= w.revision"""
+_BALANCE_JSON = f"""
+       select case when b.balance is null then 'null' else row_to_json(r)::text end
+         from (select b.balance::text as amount, b.currency, b.version, b.revision, b.transfer_id,
+                      b.client_id, b.opening::text as opening, b.half_applied::text as half_applied,
+                      b.drift::text as drift, {_RFC3339.format("b.disputed_since")} as disputed_since) r"""
+_CONTENT_DIFFERS = f"""
+    b.erased_revision > w.since
+    or w.transfers <> sha256(convert_to(({_TRANSFERS_JSON}), 'UTF8'))
+    or b.revision = w.revision and w.balance <> sha256(convert_to(({_BALANCE_JSON}), 'UTF8'))"""
+
 _AUDIT = f"""
 with {_SEE_ACCOUNTS}
-select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.accounts, d.revisions
+select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.*
   from truth n
  cross join (select array_agg(lane) as lanes, array_agg({_MS.format("as_of")}) as as_of,
                     array_agg(halted_why) as halted_why from lane) l
- cross join (select array_agg(w.account) as accounts, array_agg(coalesce(b.revision, 0)) as revisions
-               from seen cross join unnest(string_to_array(seen.accounts, ','), $2::int8[])
-                    as w (account, revision)
-               left join lateral (select revision from balance where account_id = w.account limit 1) b on true
-              where coalesce(b.revision, 0) <> w.revision) d
+ cross join (select array_agg(w.account) as accounts, array_agg(coalesce(b.revision, 0)) as revisions,
+                    array_agg(c.differs) as differ
+               from seen cross join unnest(string_to_array(seen.accounts, ','), $2::int8[], $3::int8[],
+                                           $4::bytea[], $5::bytea[])
+                    as w (account, revision, since, transfers, balance)
+               left join lateral (select * from balance where account_id = w.account limit 1) b on true
+              cross join lateral (
+                    select case when w.since is null or b.revision is null or b.revision < w.revision
+                                     or b.erased_revision > w.revision then false
+                                else {_CONTENT_DIFFERS} end as differs) c
+              where coalesce(b.revision, 0) <> w.revision or c.differs) d
 """
 
+NO_CONTENT: Mapping[AccountId, ContentDigest] = {}
 
-async def read_audit(connection: Connection, expected: Mapping[AccountId, Position]) -> AuditFinding:
-    """Returns the accounts that have another revision than expected, and the progress of every lane.
+
+async def read_audit(
+    connection: Connection,
+    expected: Mapping[AccountId, Position],
+    contents: Mapping[AccountId, ContentDigest] = NO_CONTENT,
+) -> AuditFinding:
+    """Returns the accounts that have another revision or content than expected, and each lane's progress.
 
     A heartbeat's `as_of` comes only from this statement (docs/guarantees.md#audit).
+
+    Args:
+        connection: A connection or pool of the role `gateway`.
+        expected: The accounts, each with the position that is expected.
+        contents: What was relayed of some accounts up to this position.
 
     Raises:
         UnavailableError: The projection does not exist, or this server is not known.
     """
     revisions = [position.revision for position in expected.values()]
-    row = check_known(await connection.fetch(_AUDIT, list(expected), revisions))
+    digests = [contents.get(account, (None, None, None)) for account in expected]
+    columns = list(zip(*digests, strict=True)) or [(), (), ()]
+    row = check_known(await connection.fetch(_AUDIT, list(expected), revisions, *columns))
     lanes = zip(row["lanes"] or (), row["as_of"] or (), row["halted_why"] or (), strict=True)
+    found = list(zip(row["accounts"] or (), row["revisions"] or (), row["differ"] or (), strict=True))
     return AuditFinding(
         epoch=Epoch(row["epoch"]),
         partitions=row["partitions"],
         lanes={Lane(lane): LaneProgress(as_of, why) for lane, as_of, why in lanes},
-        revisions=dict(zip(row["accounts"] or (), row["revisions"] or (), strict=True)),
+        revisions={
+            account: revision for account, revision, _ in found if revision != expected[account].revision
+        },
+        different=frozenset(account for account, _, differs in found if differs),
     )
 
 

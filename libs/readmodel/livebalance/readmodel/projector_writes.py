@@ -335,13 +335,16 @@ select t.account_id, t.revision, t.transfer_id, t.amount::text, t.total::text,
        {milliseconds("t.occurred_at")}, {milliseconds("t.recorded_at")}, t.lane, t.source_offset
 from unnest($1::text[], $2::int8[]) as x (account_id, first)
 join balance b on b.account_id = x.account_id
-join transfer t on t.account_id = x.account_id and t.revision > b.erased_revision
+join transfer t on t.account_id = x.account_id and t.revision > greatest(b.erased_revision, b.moved_revision)
 where t.source_offset >= x.first order by t.source_offset
 """
 
 
 async def listed_since(connection: Connection, since: Mapping[AccountId, Offset]) -> list[TransferRow]:
-    """Returns the listed transfers from an offset of each account on, in the order of offsets."""
+    """Returns the listed transfers from an offset of each account on, in the order of offsets.
+
+    Leaves out those of a former topic, whose offsets are not those of this topic.
+    """
     rows = await connection.fetch(_LISTED_SINCE, list(since), list(since.values()))
     return [TransferRow(*row) for row in rows]
 

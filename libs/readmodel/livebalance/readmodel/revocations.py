@@ -1,7 +1,7 @@
 """Revocations of tokens: an operator writes them, every gateway reads them (decision 12).
 
 A transaction may commit long after it inserted its revocation. So a reader keeps the snapshot of its last
-read, and then reads the rows of all transactions that this snapshot did not see (decision 26).
+read, and then reads the rows of all transactions that this snapshot did not see (decision 28).
 """
 
 from collections.abc import Sequence

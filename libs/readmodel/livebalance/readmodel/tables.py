@@ -143,6 +143,14 @@ balance = Table(
         BigInteger,
         comment="Kafka offset below which all balances of the account are erased; null: none are",
     ),
+    Column(
+        "moved_revision",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Revision when an operator moved the lane to another topic of transfers: the offsets of"
+        " transfers up to it are of the former topic; 0: never",
+    ),
     Index(
         "balance_unverified",
         "lane",

@@ -4,11 +4,11 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.runtime.process import ready
 from livebalance.stack.build.page import PageBuild
 from livebalance.stack.errors import StackError, from_os
 from livebalance.stack.paths import StatePaths
@@ -18,7 +18,7 @@ from livebalance.stack.process.service import Service, responds
 from livebalance.stack.process.supervisor import STARTUP_ERROR, Supervisor, exit_reason
 from livebalance.stack.progress import StartupProgress
 from livebalance.stack.secret import demo_secret
-from livebalance.stack.servers.balancer import balancer, page_port
+from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer, page_port
 from livebalance.stack.servers.servers import Server, Servers
 from livebalance.stack.state import ClusterState
 
@@ -57,7 +57,7 @@ class Cluster:
     @property
     def gateways(self) -> list[str]:
         """URL of each gateway."""
-        return [f"http://127.0.0.1:{port}" for port in self._gateway_ports()]
+        return [gateway.http for gateway in self._gateways()]
 
     @property
     def kafka(self) -> str:
@@ -135,8 +135,8 @@ class Cluster:
     def _write_state(self) -> None:
         self.state().write(self.paths)
 
-    def _gateway_ports(self) -> list[int]:
-        return [service.port for service in self.services.values() if service.kind == "gateway"]
+    def _gateways(self) -> list[Service]:
+        return [service for service in self.services.values() if service.kind == "gateway"]
 
     async def _start_servers(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -187,8 +187,10 @@ class Cluster:
             self.services[service.name] = service
             self._supervise(service.name, service.child, once=service.kind == "feed")
         feed = self.services.get("feed-1")
-        process = balancer(self.paths, self._port, self._gateway_ports(), feed.port if feed else None)
-        self._supervise("balancer", process)
+        health_port = self._gateways()[0].operations_port
+        process = balancer(self.paths, self._port, self.gateways, health_port, feed.port if feed else None)
+        environment = {**process.environment, **self.plan.environment.get("balancer", {})}
+        self._supervise("balancer", replace(process, environment=environment))
 
     def _supervise(self, name: str, child: ChildProcess, *, once: bool = False) -> None:
         self.supervisors[name] = Supervisor(child, self._report, once=once)
@@ -200,7 +202,7 @@ class Cluster:
                 async with asyncio.timeout(_READY_SECONDS):
                     for service in self.services.values():
                         await self._wait_for(service)
-                    while not await responds(self._port or 0, ready.PATH):  # noqa: ASYNC110 - no event to wait for
+                    while not await responds(self._port or 0, PUBLIC_PATH):  # noqa: ASYNC110 - no event to wait for
                         await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError:
                 missing = [name for name, service in self.services.items() if not await service.is_ready()]

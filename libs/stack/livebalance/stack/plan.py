@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from livebalance.stack.build.page import PAGE_DIRECTORY
-from livebalance.stack.paths import StatePaths
+from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.service import Service, create_service
 from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers.servers import Servers
@@ -19,7 +19,8 @@ _HOSTS = ("127.0.0.1", "localhost")
 class ClusterPlan:
     """The parts of a cluster.
 
-    `environment` adds variables to all processes of a kind or to a single process: {"gateway": {...}}.
+    `environment` adds variables to all processes of a kind, to a single process, or to the balancer:
+    {"gateway": {...}}.
     """
 
     accounts: int = 8
@@ -72,11 +73,13 @@ def services(paths: StatePaths, plan: ClusterPlan, servers: Servers, page_port: 
         "recorder": plan.recorders,
         "feed": plan.feeds,
     }
+    gateways_port = free_port()
     for kind, count in counts.items():
         arguments = plan.feed_arguments() if kind == "feed" else []
         for number in range(1, count + 1):
             more = {**plan.environment.get(kind, {}), **plan.environment.get(f"{kind}-{number}", {})}
-            yield create_service(paths, kind, number, {**common, **by_kind[kind], **more}, arguments)
+            environment = {**common, **by_kind[kind], **more}
+            yield create_service(paths, kind, number, environment, arguments, gateways_port=gateways_port)
 
 
 def _demo_topics(topics: Topics) -> dict[str, str]:

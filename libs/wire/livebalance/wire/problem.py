@@ -39,6 +39,8 @@ ProblemCode = Literal[
     "too_fast",
     "unauthenticated",
     "unavailable",
+    "user_full",  # the limit of requests per user is reached
+    "user_too_fast",
     "websocket_version",
 ]
 

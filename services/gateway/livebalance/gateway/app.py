@@ -5,25 +5,25 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 import asyncpg
 import uvicorn
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION
 from livebalance.gateway.api import openapi, problems, rest, sse
 from livebalance.gateway.api.access_log import AccessLogMiddleware
 from livebalance.gateway.api.auth import RequestAuth
-from livebalance.gateway.api.problems import ProblemError
+from livebalance.gateway.api.budgets import BudgetMiddleware
 from livebalance.gateway.api.sse import StreamContext
 from livebalance.gateway.api.static import SecurityHeadersMiddleware, SinglePageApp
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials
+from livebalance.gateway.limits.budgets import RequestBudgets, RequestLimits
 from livebalance.gateway.limits.client_address import TrustedProxies
 from livebalance.gateway.limits.connections import ConnectionLimits
 from livebalance.gateway.live.session import SessionLimits
@@ -38,7 +38,7 @@ from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.settings import Settings
 from livebalance.readmodel.gateway_reads import SETTINGS
 from livebalance.runtime import logs
-from livebalance.runtime.metrics import CONTENT_TYPE
+from livebalance.runtime.process import health
 from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
 
 _log = logs.get("gateway")
@@ -75,7 +75,8 @@ def session_config(settings: Settings) -> SessionConfig:
 
 def credentials(settings: Settings) -> Credentials:
     """Returns the check of tokens and origins. A demo also allows this gateway's own origin."""
-    own = {f"http://127.0.0.1:{settings.http_port}"} if settings.demo_secret else set()
+    hosts = ("127.0.0.1", settings.http_host) if settings.demo_secret else ()
+    own = {f"http://{host}:{settings.http_port}" for host in hosts}
     return Credentials(settings.token_cookie, own | set(settings.allowed_origins))
 
 
@@ -92,39 +93,33 @@ def transport_timeouts(settings: Settings) -> TransportTimeouts:
 def create_app(
     settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authenticator: Authenticator
 ) -> FastAPI:
-    """Returns the ASGI application: REST, event streams, health, metrics and the page, not WebSockets."""
+    """Returns the ASGI application: REST, event streams and the page, not WebSockets."""
     app = FastAPI(
         title="Livebalance",
         version=VERSION,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
+    auth, proxies = (
+        RequestAuth(credentials(settings), authenticator),
+        TrustedProxies(settings.trusted_proxies),
+    )
+    budgets = RequestBudgets(RequestLimits(settings.request_rate_per_user, settings.max_requests_per_user))
+    app.add_middleware(BudgetMiddleware, auth=auth, budgets=budgets, trusted_proxies=proxies)
     openapi.install(app, settings.token_cookie)
     problems.install(app, lambda: authenticator.knows_rights)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(AccessLogMiddleware, trusted_proxies=TrustedProxies(settings.trusted_proxies))
-    auth = RequestAuth(credentials(settings), authenticator)
+    app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)
     app.include_router(rest.routes(pool, auth))
-    proxies = TrustedProxies(settings.trusted_proxies)
     app.include_router(sse.routes(StreamContext(relay, transport_timeouts(settings), proxies), auth))
 
+    # The paths of the operations port do not lead to the page.
     @app.get("/livez", include_in_schema=False)
-    async def livez() -> Response:
-        return PlainTextResponse("ok\n")
-
     @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> Response:
-        if reason := relay.not_ready():
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", reason)
-        return PlainTextResponse("ok\n")
-
     @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(relay.render_metrics(), media_type=CONTENT_TYPE)
-
     @app.get("/api/{rest:path}", include_in_schema=False)
-    async def unknown_path(rest: str) -> Response:
+    async def unknown_path() -> Response:
         raise HTTPException(404)
 
     if settings.page_directory:
@@ -140,10 +135,17 @@ class GatewayServer(uvicorn.Server):
         """Called by uvicorn while it serves. Captures no signals."""
         yield
 
-    def abort_connections(self) -> None:
-        """Aborts the remaining connections. The event loop does not close while a transport is open."""
+    def stop_accepting(self) -> None:
+        """Closes the port and the connections without a client: a balancer then uses another gateway."""
         for listener in self.servers if self.started else ():
             listener.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.end_keep_alive()
+
+    def abort_connections(self) -> None:
+        """Aborts the remaining connections. The event loop does not close while a transport is open."""
+        self.stop_accepting()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
@@ -184,7 +186,7 @@ async def _skip_reset(_: object) -> None:
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
-    """Serves until `stopping` is set, then drains and returns.
+    """Serves until `stopping` is set, then drains and returns. The operations port answers until the end.
 
     Raises:
         StartupError: The settings have no keys that verify tokens, or invalid keys.
@@ -208,16 +210,31 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             ),
         )
         relay = Relay(settings, pool, session_config(settings), authenticator)
+        operations = health.run_server(
+            (settings.http_host, settings.operations_port),
+            stopping,
+            live=lambda: None,
+            ready=relay.not_ready,
+            render_metrics=relay.render_metrics,
+        )
         server = create_server(settings, create_app(settings, pool, relay, authenticator), relay)
-        try:
-            async with asyncio.TaskGroup() as group:
-                relay_task = group.create_task(relay.serve())
-                server_task = group.create_task(server.serve())
-                await stopping.wait()
-                _log.info("drain started")
-                await relay.drain(settings.drain_delay_seconds, settings.drain_period_seconds)
-                server.should_exit = True
-                await server_task
-                relay_task.cancel()
-        finally:
-            server.abort_connections()
+        async with operations:
+            await _serve_until_drained(settings, relay, server, stopping)
+
+
+async def _serve_until_drained(
+    settings: Settings, relay: Relay, server: GatewayServer, stopping: asyncio.Event
+) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            relay_task = group.create_task(relay.serve())
+            server_task = group.create_task(server.serve())
+            await stopping.wait()
+            _log.info("drain started")
+            delay, period = settings.drain_delay_seconds, settings.drain_period_seconds
+            await relay.drain(delay, period, server.stop_accepting)
+            server.should_exit = True
+            await server_task
+            relay_task.cancel()
+    finally:
+        server.abort_connections()

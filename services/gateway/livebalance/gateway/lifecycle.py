@@ -1,20 +1,18 @@
 """Lifecycle of a gateway: whether it is ready for clients, and how a drain spreads the closes."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 MAX_AUDIT_AGE = 15.0  # seconds
 GOAWAY_GRACE = 1.0  # seconds for clients to react to `goaway` before the first close of a drain
+RETRY_AFTER_DRAIN_MS = 200  # the closes are spread, so the returns need not be
 
 
 class Readiness:
     """Whether clients may be sent to this gateway, and whether those that arrive are admitted.
 
-    A gateway that is stopping is not ready, but admits clients until it is draining.
+    A gateway that is stopping is not ready (`health.run_server`), but admits clients until it is draining.
     """
 
     def __init__(self) -> None:
-        self.is_stopping = self.is_draining = False
+        self.is_draining = False
         self.redis_connected = False
         self.audited_at: float | None = None  # monotonic seconds
 
@@ -23,13 +21,6 @@ class Readiness:
 
         `has_keys`: tokens can be checked, and the gateway knows which rights are revoked.
         """
-        return "draining" if self.is_stopping else self._missing(has_keys, now)
-
-    def not_admitting(self, has_keys: bool, now: float) -> str | None:
-        """Returns why a new client is rejected; None if it is admitted."""
-        return "draining" if self.is_draining else self._missing(has_keys, now)
-
-    def _missing(self, has_keys: bool, now: float) -> str | None:
         if not self.redis_connected:
             return "Redis is unavailable"
         if not has_keys:
@@ -38,30 +29,15 @@ class Readiness:
             return "no recent audit"
         return None
 
-
-class DrainSlot(NamedTuple):
-    """When a client is closed in a drain, and when it may reconnect."""
-
-    delay: float  # seconds from the start of the drain
-    retry_after_ms: int
+    def not_admitting(self, has_keys: bool, now: float) -> str | None:
+        """Returns why a new client is rejected; None if it is admitted."""
+        return "draining" if self.is_draining else self.not_ready(has_keys, now)
 
 
-def drain_schedule(period: float, window: float, jitters: Sequence[float]) -> list[DrainSlot]:
-    """Returns a slot for each client: closes evenly over `period`, after a grace, reconnects over `window`.
+def drain_schedule(count: int, window: float) -> list[float]:
+    """Returns when each of `count` clients is closed: evenly over the `window`, after a grace.
 
-    Each client has a slot of the window to itself, and reconnects in the first half of it: neighbours stay
-    apart.
-
-    Args:
-        period: Seconds over which connections are closed.
-        window: Seconds over which clients reconnect.
-        jitters: A random number in [0, 1) for each client.
+    The window and the result are in seconds from the start of the drain.
     """
-    count, grace = len(jitters), min(GOAWAY_GRACE, period / 5)
-    return [
-        DrainSlot(
-            grace + (index + 0.5) / count * (period - grace),
-            int((index + jitter / 2) / count * window * 1000),
-        )
-        for index, jitter in enumerate(jitters)
-    ]
+    grace = min(GOAWAY_GRACE, window / 5)
+    return [grace + (index + 0.5) / count * (window - grace) for index in range(count)]

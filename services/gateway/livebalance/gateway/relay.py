@@ -6,7 +6,7 @@ Inputs of all kinds arrive here, go to the hub and the sessions, and are followe
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import asyncpg
@@ -15,7 +15,7 @@ from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError
 from livebalance.gateway.clock import uptime
-from livebalance.gateway.lifecycle import Readiness, drain_schedule
+from livebalance.gateway.lifecycle import RETRY_AFTER_DRAIN_MS, Readiness, drain_schedule
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
@@ -46,7 +46,10 @@ from livebalance.wire.timestamp import Millis
 TICK_SECONDS = 0.25
 LOADER_WORKERS = 2  # statements at once for account reads; the audit has a connection of its own
 RETRY_AFTER_MS = (500, 2500)
+MAX_LOGGED_ACCOUNTS = 10  # in one line
 CLOSE_BATCH_SECONDS = 0.005  # during a drain, closes that are due within this time are made together
+
+_log = logs.get("relay")
 
 _AUTH_ERRORS: dict[TokenError, Disconnect] = {
     "unauthenticated": NOT_AUTHENTICATED,
@@ -117,6 +120,7 @@ class Relay:
                 authenticator.request_poll,
                 self._on_missed,
             ),
+            keys=settings.signing_keys(),
         )
         self._loader = AccountLoader(
             pool,
@@ -134,6 +138,7 @@ class Relay:
             self._hub.positions,
             self._on_audit,
             self._on_audit_failed,
+            contents=self._hub.begin_audit,
             on_complete=self._on_audit_complete,
             interval_seconds=settings.audit_interval_seconds,
             timeout_seconds=settings.postgres_timeout_seconds,
@@ -226,30 +231,31 @@ class Relay:
         if writable:
             self.perform()
 
-    async def drain(self, delay: float, period: float) -> None:
-        """Asks all clients to reconnect elsewhere, then closes the remaining connections over the period.
+    async def drain(self, delay: float, period: float, stop_accepting: Callable[[], None]) -> None:
+        """Asks all clients to reconnect elsewhere, then closes the remaining connections.
 
-        Clients reconnect over the same period, or over the time that a gateway needs to accept them all.
-        During the delay `/readyz` fails, but clients are still accepted: until load balancers have seen it,
-        they send clients back to this gateway. Times are in seconds.
+        The closes are spread over the period, or over the time that a gateway needs to accept all clients. A
+        closed client reconnects at once. During the delay `/readyz` fails, but clients are still accepted:
+        until load balancers have seen it, they send clients back to this gateway. Then `stop_accepting` is
+        called. Times are in seconds.
         """
-        self._readiness.is_stopping = True
         metrics.DRAINING.set(1)
         if self._connections:
             await asyncio.sleep(delay)
         self._readiness.is_draining = True
-        self._sessions.announce_drain(int(period * 1000))
-        self.perform()
+        stop_accepting()
         connections = list(self._connections.values())  # no client is accepted any more
         window = max(period, len(connections) / self._connection_rate)
+        self._sessions.announce_drain(int(window * 1000))
+        self.perform()
         started = uptime()
-        schedule = drain_schedule(period, window, [random.random() for _ in connections])
-        for connection, slot in zip(connections, schedule, strict=True):
-            if (wait := started + slot.delay - uptime()) > CLOSE_BATCH_SECONDS:
+        schedule = drain_schedule(len(connections), window)
+        for connection, due in zip(connections, schedule, strict=True):
+            if (wait := started + due - uptime()) > CLOSE_BATCH_SECONDS:
                 await asyncio.sleep(wait)
             if not self._connections:
                 break  # all clients have left by themselves
-            connection.close(CloseCode.GOODBYE, "drain", slot.retry_after_ms)
+            connection.close(CloseCode.GOODBYE, "drain", RETRY_AFTER_DRAIN_MS)
 
     # --- rights
 
@@ -354,6 +360,9 @@ class Relay:
         self._status.on_audit(finding, now, _wall())
         for reason, count in count_findings(compared, finding).items():
             metrics.FINDINGS.labels(reason).inc(count)
+        if finding.different:
+            accounts = sorted(finding.different)[:MAX_LOGGED_ACCOUNTS]
+            _log.error("relayed content differs", accounts=accounts, count=len(finding.different))
         self._send_status()
         self.perform()
 

@@ -8,7 +8,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from livebalance.gateway.limits.client_address import TrustedProxies
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Count, Port, Seconds, SecretPostgresUrl, TextList
+from livebalance.runtime.config.types import Count, Port, Seconds, SecretPostgresUrl, SigningSecret, TextList
+from livebalance.wire.signature import SigningKey
 
 if TYPE_CHECKING:
     from livebalance.gateway.auth.config import AuthConfig
@@ -22,7 +23,10 @@ class Settings(ServiceSettings):
 
     name: str = "gateway"
     http_port: Port = 8000
-    """Port of WebSockets, REST, events, the page, `/livez`, `/readyz` and `/metrics`."""
+    """Port of WebSockets, REST, events and the page."""
+    operations_port: Port = 8001
+    """Port of `/livez`, `/readyz` and `/metrics`, which clients must not reach. 0: the gateway does not serve
+    them."""
     postgres: SecretPostgresUrl = SecretStr("postgresql://gateway@127.0.0.1:5432/livebalance")
     """URL of the projection's database, for a member of the role `gateway`."""
     page_directory: Path | None = None
@@ -59,6 +63,12 @@ class Settings(ServiceSettings):
     Set it above the time that Postgres needs for a failover."""
     max_connections_per_user: Count = 10
     """Maximum concurrent connections of one user."""
+    max_requests_per_user: Count = 20
+    """Maximum API requests of one user at once, with event streams and requests that wait for a revision. An
+    address without a valid token has the same."""
+    request_rate_per_user: PerSecond = 20.0
+    """API requests per second of one user, on average; twice as many at once. An address without a valid
+    token has the same. Raise it if a service reads for many people with one token."""
     allowed_hosts: TextList = ()
     """Hosts that requests may name in their Host header, with or without port. Empty: any."""
     require_tls: bool = False
@@ -110,6 +120,12 @@ class Settings(ServiceSettings):
 
     audit_interval_seconds: Seconds = 5.0
     """Seconds in which every subscribed account is compared with Postgres once."""
+    delta_key: SigningSecret | None = None
+    """Secret of the projectors (their setting of the same name). Messages that it has not signed are dropped.
+    None: every message is accepted. Set it when all projectors have it."""
+    delta_key_previous: SigningSecret | None = None
+    """Second secret that is accepted, while the secret of the projectors is replaced. None: only one is
+    accepted."""
     redis_probe_interval_seconds: Seconds = 5.0
     """Seconds between two probes: messages that the gateway publishes to itself. Redis can stop delivering
     without an error."""
@@ -127,8 +143,8 @@ class Settings(ServiceSettings):
     """Seconds after SIGTERM during which `/readyz` fails but new clients are still accepted, before the drain
     starts. 0: the drain starts at once."""
     drain_period_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: all
-    at once."""
+    """Seconds over which the drain closes the clients that did not reconnect elsewhere by themselves. 0: as
+    fast as another gateway with the same `LIVEBALANCE_CONNECTION_RATE` accepts them."""
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -138,6 +154,11 @@ class Settings(ServiceSettings):
         except ValueError:
             raise ValueError('should be addresses or networks, such as ["10.0.0.0/8"]') from None
         return proxies
+
+    def signing_keys(self) -> list[SigningKey]:
+        """Returns the keys of messages from Redis. Empty: every message is accepted."""
+        secrets = (self.delta_key, self.delta_key_previous)
+        return [SigningKey(secret.get_secret_value()) for secret in secrets if secret]
 
     def auth_config(self) -> "AuthConfig":
         """Returns the settings of token verification."""

@@ -76,6 +76,7 @@ class Projector:
             settings.transfers_topic,
             settings.currency,
             int(settings.catch_up_threshold_seconds * 1000),
+            settings.signing_key(),
         )
         self._values = Values(settings)
         self._waiting = WaitingLanes(self._values)

@@ -6,7 +6,8 @@ from aiokafka import TopicPartition
 from pydantic import Field, SecretStr
 
 from livebalance.runtime.config.settings import ServiceSettings
-from livebalance.runtime.config.types import Count, Seconds, SecretPostgresUrl
+from livebalance.runtime.config.types import Count, Seconds, SecretPostgresUrl, SigningSecret
+from livebalance.wire.signature import SigningKey
 
 _ENDS = r"^\d+:\d+:\d+(,\d+:\d+:\d+)*$"
 
@@ -31,6 +32,9 @@ class ProjectorSettings(ServiceSettings):
     max_consecutive_rejects: Annotated[int, Field(ge=0)] = 100
     """Maximum rejected records in a row that are quarantined. The next rejected record halts the lane. 0: the
     first rejected record halts it."""
+    delta_key: SigningSecret | None = None
+    """Secret that signs all messages to gateways, at least 32 characters. None: messages are not signed.
+    Gateways of releases that lack this setting cannot read signed messages."""
     catch_up_threshold_seconds: Seconds = 5.0
     """Seconds behind Kafka after which a lane publishes only its progress, no deltas."""
     reconciliation_rate: Annotated[int, Field(ge=0)] = 2000
@@ -41,6 +45,10 @@ class ProjectorSettings(ServiceSettings):
     read_until: Annotated[str, Field(pattern=_ENDS, examples=["0:1200:2400,1:1180:2350"])] | None = None
     """Lanes, each with the offsets in transfers and balances that end it. The projector reads no record from
     these offsets on, and publishes nothing. `livebalance rebuild` sets it. None: lanes have no end."""
+
+    def signing_key(self) -> SigningKey | None:
+        """Returns the key of messages to gateways. None: messages are not signed."""
+        return SigningKey(self.delta_key.get_secret_value()) if self.delta_key else None
 
     def end_offsets(self) -> dict[TopicPartition, int]:
         """Returns the end of each partition, from `read_until`."""

@@ -12,7 +12,7 @@ from livebalance.readmodel.rows import SourceIdentity
 from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.raw_record import RawRecord
 
-TRANSFERS, BALANCES = "transfers", "account-balances"
+TRANSFERS, BALANCES, LIFECYCLE = "transfers", "account-balances", "account-lifecycle"
 
 Record = RawRecord
 
@@ -73,11 +73,11 @@ class Entry(NamedTuple):
 class Log:
     """A partition: entries with ascending offsets, from `first` up to `end`."""
 
-    __slots__ = ("end", "entries", "first", "name", "topic_id")
+    __slots__ = ("end", "entries", "first", "name", "nulls_from", "topic_id")
 
     def __init__(self, name: Partition, topic_id: UUID) -> None:
         self.name, self.topic_id = name, topic_id
-        self.first = self.end = 0
+        self.first = self.end = self.nulls_from = 0  # compaction has removed all nulls below `nulls_from`
         self.entries: list[Entry] = []
 
     def append(self, entry: Entry) -> None:
@@ -99,6 +99,14 @@ class Log:
     def last_stable(self) -> int:
         record = self.first_open
         return self.end if record is None else record.offset
+
+    @property
+    def last(self) -> int:
+        """The offset of the last committed record, -1 if there is none."""
+        for record, transaction, _ in reversed(self.entries):
+            if transaction is None or transaction.committed:
+                return record.offset
+        return -1
 
     def read(self, offset: int, limit: int = 1_000_000) -> tuple[list[Record], int]:
         """Returns up to `limit` committed records from `offset` on, and the offset of the next fetch."""
@@ -122,14 +130,20 @@ class Log:
         self.first = max(self.first, min(offset, self.last_stable))
         self.entries = [entry for entry in self.entries if entry.record.offset >= self.first]
 
-    def compact(self) -> None:
-        """Keeps only the last committed record of each key below the last stable offset."""
+    def compact(self, *, keeps_nulls: bool) -> None:
+        """Keeps only the last committed record of each key below the last stable offset.
+
+        Kafka keeps a null for `delete.retention.ms`, and removes it then.
+        """
         stable = self.last_stable
-        newest = {entry.record.key: entry for entry in self.entries if entry.record.offset < stable}
+        self.nulls_from = self.nulls_from if keeps_nulls else stable
+        below = [entry for entry in self.entries if entry.record.offset < stable and entry.committed]
+        newest = {entry.record.key: entry for entry in below}
         self.entries = [
             entry
             for entry in self.entries
-            if entry.record.offset >= stable or newest[entry.record.key] is entry
+            if entry.record.offset >= stable
+            or (newest.get(entry.record.key) is entry and (keeps_nulls or entry.record.value is not None))
         ]
 
 
@@ -189,7 +203,7 @@ class Kafka:
         self.written: list[Entry] = []  # all that was ever written, whatever was deleted since
         self.doubt: str | None = None  # outcome of the next commit, whose answer is lost: "done" or "lost"
         self._topic_ids = 0
-        for name in (TRANSFERS, BALANCES):
+        for name in (TRANSFERS, BALANCES, LIFECYCLE):
             self.create_topic(name, partitions)
 
     def create_topic(self, name: str, partitions: int) -> None:

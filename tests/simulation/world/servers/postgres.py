@@ -5,6 +5,7 @@ from the statement that writes until the end of its transaction. A claim termina
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from uuid import UUID
 
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
 from livebalance.readmodel.revocations import Revocation
@@ -17,7 +18,7 @@ from livebalance.readmodel.rows import (
     StoredBalance,
     TransferRow,
 )
-from livebalance.wire.identity import AccountId, Epoch, Lane, Position, TransferId
+from livebalance.wire.identity import INITIAL_REVISION, AccountId, Epoch, Lane, Offset, Position, TransferId
 from livebalance.wire.money import parse_money
 from tests.simulation.reads import (
     ReadLimits,
@@ -26,7 +27,7 @@ from tests.simulation.reads import (
     account_state,
     audit_finding,
 )
-from tests.simulation.world.servers.kafka import ConnectionLostError
+from tests.simulation.world.servers.kafka import ConnectionLostError, Log
 from tests.simulation.world.servers.recorder_store import RecorderStore
 from tests.simulation.world.servers.tables import (
     StoredLane,
@@ -84,7 +85,7 @@ class Postgres:
         epoch = self.new_epoch()
         rows = [new_lane(Lane(number), epoch, identity) for number in range(identity.partitions)]
         lanes = {row.lane: StoredLane(row, None) for row in rows}
-        self.tables = Tables(epoch, 1, identity.partitions, lanes, {}, {}, ())
+        self.tables = Tables(epoch, 1, identity.partitions, lanes, {}, {}, (), {})
 
     def new_epoch(self) -> Epoch:
         self._epochs += 1
@@ -128,8 +129,18 @@ class Postgres:
             self.change_epoch()
 
     def change_epoch(self) -> None:
+        self._begin_epoch(self.tables)
+
+    def swap(self, shadow: Tables) -> None:
+        """Puts the accounts of a shadow in the place of those of this projection, in a new epoch."""
+        accounts = self.tables._replace(
+            balances=shadow.balances, transfers=shadow.transfers, quarantine=shadow.quarantine, moved={}
+        )
+        self._begin_epoch(accounts)
+
+    def _begin_epoch(self, tables: Tables) -> None:
         self.terminate_all()
-        epoch, tables = self.new_epoch(), self.tables
+        epoch = self.new_epoch()
         lanes = {
             number: lane._replace(row=lane.row._replace(epoch=epoch), as_of=None)
             for number, lane in tables.lanes.items()
@@ -137,20 +148,19 @@ class Postgres:
         self._commit(tables._replace(epoch=epoch, timeline=self.timeline, lanes=lanes))
         self._keep(self.tables, self.tables.balances)
 
-    def claim(self, number: Lane) -> StoredLane:
+    def claim(self, number: Lane, lifecycle_id: UUID) -> StoredLane:
         self.check_up()
         if (holder := self._writes.pop(number, None)) is not None:
             holder.is_terminated = True
         lane = self.tables.lanes[number]
-        lane = lane._replace(row=lane.row._replace(generation=lane.row.generation + 1))
-        self._commit(self.tables._replace(lanes={**self.tables.lanes, number: lane}))
+        row = lane.row
+        lane = lane._replace(
+            row=row._replace(
+                generation=row.generation + 1, lifecycle_topic_id=row.lifecycle_topic_id or lifecycle_id
+            )
+        )
+        self.set_lane(lane)
         return lane
-
-    def replace(self, tables: Tables) -> None:
-        """Puts a rebuilt projection in the place of this one."""
-        self.terminate_all()
-        self._commit(tables)
-        self._keep(tables, tables.balances)
 
     def _keep(self, tables: Tables, accounts: Iterable[AccountId]) -> None:
         """Keeps the state of accounts for the oracles."""
@@ -163,6 +173,28 @@ class Postgres:
     def set_lane(self, lane: StoredLane) -> None:
         """Writes a lane as an operator does."""
         self._commit(self.tables._replace(lanes={**self.tables.lanes, lane.row.lane: lane}))
+
+    def continue_lane(self, number: Lane) -> None:
+        lane = self.tables.lanes[number]
+        self.set_lane(lane._replace(row=lane.row._replace(halted_why=None)))
+
+    def restart_lane(self, transfers: Log, balances: Log) -> None:
+        """Lets a lane read its topics from their first records, in a new epoch."""
+        self.change_epoch()
+        number = Lane(transfers.name.number)
+        stored = self.tables.lanes[number]
+        if stored.row.transfers_topic_id != transfers.topic_id:
+            self._commit(self.tables.move_accounts(number))
+        row = stored.row._replace(
+            transfers_next=Offset(transfers.first),
+            balances_next=Offset(balances.first),
+            transfers_last=None,
+            transfers_fingerprint=None,
+            balances_last=None,
+            balances_fingerprint=None,
+            transfers_topic_id=transfers.topic_id,
+        )
+        self.set_lane(stored._replace(row=row))
 
     def holds(self, move: LaneMove) -> bool:
         """Returns whether the lane's fence holds (docs/guarantees.md#fence)."""
@@ -241,6 +273,17 @@ class Postgres:
             for row in self.tables.transfers.get(account, ())
             if (account, row.transfer_id) in keys
         }
+
+    def listed_since(self, since: Mapping[AccountId, Offset]) -> list[TransferRow]:
+        self.check_up()
+        rows = (row for account in since for row in self.tables.transfers.get(account, ()))
+        listed = (
+            row
+            for row in rows
+            if row.source_offset >= since[row.account]
+            and row.revision > self.tables.moved.get(row.account, INITIAL_REVISION)
+        )
+        return sorted(listed, key=lambda row: row.source_offset)
 
     # --- a gateway's statements
 

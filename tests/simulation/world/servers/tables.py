@@ -15,7 +15,7 @@ from livebalance.readmodel.rows import (
     SourceIdentity,
     TransferRow,
 )
-from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
+from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import BalanceView, TransferView, format_source
 from tests.simulation.reads import StoredProjection
@@ -39,6 +39,7 @@ class Tables(NamedTuple):
     balances: Mapping[AccountId, BalanceRow]
     transfers: Mapping[AccountId, tuple[TransferRow, ...]]
     quarantine: tuple[QuarantineRow, ...]
+    moved: Mapping[AccountId, Revision]  # accounts at the move of their lane to another topic of transfers
 
     @property
     def stored(self) -> StoredProjection:
@@ -63,6 +64,17 @@ class Tables(NamedTuple):
         quarantine = self.quarantine + tuple(rows.quarantined)
         return self._replace(lanes=lanes, balances=balances, transfers=transfers, quarantine=quarantine)
 
+    def move_accounts(self, number: Lane) -> "Tables":
+        """Returns the tables after a lane has moved to another topic of transfers."""
+        rows = {account: row for account, row in self.balances.items() if row.lane == number}
+        forgotten = {
+            account: row._replace(erased_transfers_before=Offset(0))
+            for account, row in rows.items()
+            if row.erased_transfers_before is not None
+        }
+        moved = {account: row.revision for account, row in rows.items()}
+        return self._replace(balances={**self.balances, **forgotten}, moved={**self.moved, **moved})
+
 
 def new_lane(number: Lane, epoch: Epoch, identity: SourceIdentity) -> LaneRow:
     ids = _uuid(identity.transfers_id), _uuid(identity.balances_id)
@@ -84,6 +96,7 @@ def moved_lane(lane: StoredLane, move: LaneMove) -> StoredLane:
             balances_last=row.balances_last if move.balances_last is None else move.balances_last,
             balances_fingerprint=move.balances_fingerprint or row.balances_fingerprint,
             halted_why=move.halted_why,
+            lifecycle_next=row.lifecycle_next if move.lifecycle_next is None else move.lifecycle_next,
         ),
         as_of=as_of,
     )

@@ -58,12 +58,42 @@ where lane = $1
 """
 
 
-# The bounds of erasures are offsets in the topics that were read so far.
+# The bounds of erasures are offsets in the topics that were read so far. An erasure covers no transfer of a
+# new topic, and still the same balances if only the topic of transfers is another.
+_FORGET_TRANSFERS = """
+update balance b set erased_transfers_before = 0 from lane l
+where l.lane = $1 and b.lane = l.lane and b.erased_transfers_before is not null
+  and l.transfers_topic_id is distinct from $2
+"""
 _FORGET_BOUNDS = """
 update balance b set erased_transfers_before = null, erased_balances_before = null from lane l
 where l.lane = $1 and b.lane = l.lane and b.erased_transfers_before is not null
-  and (l.transfers_topic_id is distinct from $2 or l.balances_topic_id is distinct from $3)
+  and l.balances_topic_id is distinct from $2
 """
+
+PIECE = 5_000  # accounts
+_IS_MOVING = (
+    "select halted_why is not null and transfers_topic_id is distinct from $2 from lane where lane = $1"
+)
+_MOVE_PIECE = """
+with piece as (
+  select account_id from balance where lane = $1 and account_id > $2 order by account_id limit $3),
+moved as (
+  update balance b set moved_revision = b.revision from piece p where b.account_id = p.account_id)
+select max(account_id) from piece
+"""
+
+
+async def move_accounts(connection: Connection, lane: Lane, transfers_topic_id: UUID | None) -> None:
+    """Marks what a halted lane has listed as transfers of a former topic, if it moves to another topic.
+
+    Called before `continue_lane` with a start. The accounts are marked in pieces, so that no transaction is
+    long. Marking them again, or in vain, changes nothing while the lane is halted.
+    """
+    if await connection.fetchval(_IS_MOVING, lane, transfers_topic_id):
+        last: str | None = ""
+        while last is not None:
+            last = await connection.fetchval(_MOVE_PIECE, lane, last, PIECE)
 
 
 async def continue_lane(
@@ -93,7 +123,8 @@ async def _restart(connection: Connection, lane: Lane, start: LaneOffsets) -> Ep
     assert projection is not None, "lanes exist only with a projection"
     new = new_epoch()
     await change_epoch(connection, projection.epoch, new, await read_server_identity(connection))
-    await connection.execute(_FORGET_BOUNDS, lane, start.transfers_topic_id, start.balances_topic_id)
+    await connection.execute(_FORGET_TRANSFERS, lane, start.transfers_topic_id)
+    await connection.execute(_FORGET_BOUNDS, lane, start.balances_topic_id)
     await connection.execute(_RESTART, lane, *start)
     return new
 

@@ -33,6 +33,8 @@ OTHER_VARIABLES = {
     "DEMO_TOKEN_ADDRESS": "balancer: host:port of the feed that issues demo tokens",
     "GATEWAYS": "balancer: host:port of each gateway, separated by spaces",
     "GRAFANA_PORT": "`docker compose`: port of Grafana",
+    "HEALTH_PATH": "balancer: path of the health check of gateways; none: `/readyz`",
+    "HEALTH_PORT": "balancer: port of the health check of gateways; 0: the clients' port; none: 8001",
     "STATE_DIRECTORY": "`make`: directory of everything that is built or stored; none: `.livebalance`",
     "MAVEN_REPOSITORY": "`make`: URL of a Maven repository that has Kafka's jars",
     "PAGE_HOST": "balancer: address to listen on",

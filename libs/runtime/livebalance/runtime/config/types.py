@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Secr
 from pydantic_settings import NoDecode
 
 from livebalance.runtime.redis.url import RedisUrl
+from livebalance.wire.signature import MIN_SECRET_LENGTH
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -48,6 +49,15 @@ SecretPostgresUrl = Annotated[
 ]
 SecretRedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url), _example("redis://host:6379/0")]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_check_scheme("http", "https")), _example("https://host")]
+
+
+def _check_length(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
+        raise ValueError(f"should have at least {MIN_SECRET_LENGTH} characters")
+    return secret
+
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_check_length)]
 
 
 def _decode_json(value: object) -> object:

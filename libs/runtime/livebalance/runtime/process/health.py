@@ -1,4 +1,4 @@
-"""HTTP server for /livez, /readyz and /metrics, for services that have no other HTTP server."""
+"""HTTP server for /livez, /readyz and /metrics: the port of every service that is for operators only."""
 
 import asyncio
 import contextlib
@@ -38,8 +38,6 @@ EXCLUDE_HALTED = b"exclude=halted"  # query of /readyz for rollouts, which must 
 
 
 def _response(path: str, query: bytes, live: Probe, ready: Probe, halted: Probe) -> tuple[int, str, bytes]:
-    if path == "/metrics":
-        return 200, metrics.CONTENT_TYPE, metrics.render()
     if path not in {"/livez", "/readyz"}:
         return 404, "text/plain", b"not found\n"
     reason = live() if path == "/livez" else ready() or (None if query == EXCLUDE_HALTED else halted())
@@ -65,6 +63,7 @@ async def run_server(
     post_handlers: Mapping[str, PostHandler] = MappingProxyType({}),
     *,
     halted: Probe = lambda: None,
+    render_metrics: Callable[[], bytes] = metrics.render,
 ) -> AsyncIterator[None]:
     """Serves the probes and metrics while the block runs.
 
@@ -75,6 +74,7 @@ async def run_server(
         ready: Probe of /readyz.
         post_handlers: Handlers of POST requests, by path.
         halted: Probe of what waits for an operator. /readyz asks it too, `/readyz?exclude=halted` does not.
+        render_metrics: Returns the body of /metrics.
     """
     host, port = address
     if port == 0:
@@ -88,6 +88,8 @@ async def run_server(
         handler = post_handlers.get(scope["path"]) if scope["method"] == "POST" else None
         if handler:
             status, content_type, body = handler(await _read_body(receive))
+        elif scope["path"] == "/metrics":
+            status, content_type, body = 200, metrics.CONTENT_TYPE, render_metrics()
         else:
             status, content_type, body = _response(
                 scope["path"], scope["query_string"], live, unready_reason, halted

@@ -26,4 +26,6 @@ def is_ready(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not is_ready(int(os.environ["LIVEBALANCE_HTTP_PORT"])))
+    # Only a gateway has two ports.
+    port = os.environ.get("LIVEBALANCE_OPERATIONS_PORT") or os.environ["LIVEBALANCE_HTTP_PORT"]
+    sys.exit(not is_ready(int(port)))

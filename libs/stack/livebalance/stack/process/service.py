@@ -19,8 +19,20 @@ class Service:
 
     kind: str
     number: int
-    port: int  # serves /readyz
+    host: str
+    port: int
+    operations_port: int  # serves /readyz and /metrics; of a gateway, not the port of its clients
     child: ChildProcess
+
+    @property
+    def http(self) -> str:
+        """URL of the service for clients."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def operations(self) -> str:
+        """URL of the service for operators, with /readyz and /metrics."""
+        return f"http://{self.host}:{self.operations_port}"
 
     @property
     def name(self) -> str:
@@ -29,14 +41,30 @@ class Service:
 
     async def is_ready(self) -> bool:
         """Tells whether /readyz answers 200, apart from what waits for an operator."""
-        return await responds(self.port, f"{ready.PATH}?exclude=halted")
+        # A gateway of a release without an operations port answers at its other port.
+        ports = dict.fromkeys((self.operations_port, self.port))
+        return any([await responds(port, f"{ready.PATH}?exclude=halted", self.host) for port in ports])
 
 
 def create_service(
-    paths: StatePaths, kind: str, number: int, environment: Mapping[str, str], arguments: list[str]
+    paths: StatePaths,
+    kind: str,
+    number: int,
+    environment: Mapping[str, str],
+    arguments: list[str],
+    *,
+    gateways_port: int | None = None,
 ) -> Service:
-    """Returns a service that is not started yet, with a free port."""
+    """Returns a service that is not started yet, with a free port.
+
+    Caddy asks all gateways at the same operations port, `gateways_port`. So each gateway has a loopback
+    address of its own.
+    """
     name, port = f"{kind}-{number}", free_port()
+    host, operations_port = "127.0.0.1", port
+    if kind == "gateway":
+        host, operations_port = f"127.0.0.{number}", gateways_port or free_port()
+        environment = {"LIVEBALANCE_OPERATIONS_PORT": str(operations_port), **environment}
     child = ChildProcess(
         name=name,
         command=[sys.executable, "-m", f"livebalance.{kind}", *arguments],
@@ -44,18 +72,19 @@ def create_service(
         environment={
             **os.environ,
             "LIVEBALANCE_NAME": name,
+            "LIVEBALANCE_HTTP_HOST": host,
             "LIVEBALANCE_HTTP_PORT": str(port),
             **environment,
         },
     )
-    return Service(kind, number, port, child)
+    return Service(kind, number, host, port, operations_port, child)
 
 
-async def responds(port: int, path: str) -> bool:
+async def responds(port: int, path: str, host: str = "127.0.0.1") -> bool:
     """Tells whether the server on this loopback port answers a GET with 200."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(
                     f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()

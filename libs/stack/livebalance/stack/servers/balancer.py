@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from livebalance.stack.errors import StackError
 from livebalance.stack.paths import PROJECT, StatePaths, free_port, is_free, reserve_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 
 PREFERRED_PORT = 8080
+PUBLIC_PATH = "/api/openapi.json"  # any ready gateway answers it, through the balancer as well
 
 
 def page_port(requested: int | None) -> int:
@@ -24,10 +26,13 @@ def page_port(requested: int | None) -> int:
     return requested or (PREFERRED_PORT if reserve_port(PREFERRED_PORT) else free_port())
 
 
-def balancer(paths: StatePaths, port: int, gateways: Sequence[int], feed: int | None) -> ChildProcess:
+def balancer(
+    paths: StatePaths, port: int, gateways: Sequence[str], health_port: int, feed: int | None
+) -> ChildProcess:
     """Returns the process that listens on `port`, not started yet.
 
-    It forwards requests to the ports in `gateways`, and requests for demo tokens to the port `feed`.
+    It forwards requests to the URLs in `gateways`, and requests for demo tokens to the port `feed`. It asks
+    each gateway at `health_port` whether it is ready.
     """
     caddy = Path(sys.executable).with_name("caddy")
     state = str(paths.directory("caddy"))
@@ -48,6 +53,7 @@ def balancer(paths: StatePaths, port: int, gateways: Sequence[int], feed: int | 
             "XDG_DATA_HOME": state,
             "LIVEBALANCE_PAGE_PORT": str(port),
             **({"LIVEBALANCE_DEMO_TOKEN_ADDRESS": f"127.0.0.1:{feed}"} if feed else {}),
-            "LIVEBALANCE_GATEWAYS": " ".join(f"127.0.0.1:{gateway}" for gateway in gateways),
+            "LIVEBALANCE_GATEWAYS": " ".join(urlsplit(url).netloc for url in gateways),
+            "LIVEBALANCE_HEALTH_PORT": str(health_port),
         },
     )

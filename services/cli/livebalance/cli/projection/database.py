@@ -10,18 +10,20 @@ from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.readmodel.projector_writes import Connection
 
-TIMEOUT_SECONDS = 5.0  # for the connection and all its statements
+TIMEOUT_SECONDS = 5.0  # for the connection and all its statements, unless they may be many
 
 
 @contextlib.asynccontextmanager
-async def operator_connection(failure: str) -> AsyncIterator[Connection]:
-    """Yields a connection.
+async def operator_connection(
+    failure: str, timeout_seconds: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Connection]:
+    """Yields a connection, for at most `timeout_seconds`.
 
     Raises:
         UserError: Postgres failed. The message begins with `failure`, such as "nothing was revoked".
     """
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             connection = await asyncpg.connect(addresses.postgres("operator"))
             try:
                 yield connection

@@ -21,6 +21,7 @@ from livebalance.wire.identity import Lane, Offset
 
 _FAILURE = "the lane was not continued"
 _KAFKA_TIMEOUT_SECONDS = 10.0
+_MOVE_SECONDS = 600.0  # to mark all accounts of a lane
 
 Of = Annotated[
     Literal["projector", "recorder"],
@@ -110,6 +111,9 @@ def skip(  # noqa: PLR0917 - each parameter is an option of the command
 async def _continue(number: Lane, from_first: bool, reason: str) -> ContinuedLane:
     """Raises UserError."""
     start = await _first_offsets(number) if from_first else None
+    if start is not None:
+        async with operator_connection(_FAILURE, _MOVE_SECONDS) as connection:
+            await projection_actions.move_accounts(connection, number, start.transfers_topic_id)
     async with operator_connection(_FAILURE) as connection:
         continued = await projection_actions.continue_lane(connection, number, start, reason)
     if continued is None:

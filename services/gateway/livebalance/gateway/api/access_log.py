@@ -7,12 +7,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from livebalance.gateway.limits.client_address import Address, client_address
-from livebalance.gateway.server.request_head import PROBE_PATHS
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
 _log = logs.get("http")
-_UNLOGGED_PATHS = {path.decode() for path in PROBE_PATHS}  # a draining gateway fails its probes on purpose
 
 
 class AccessLogMiddleware:
@@ -28,18 +26,20 @@ class AccessLogMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 metrics.RESPONSES.labels(status).inc()
-                if status >= 400 and scope["path"] not in _UNLOGGED_PATHS:
+                if status >= 400:
                     _log.info(
                         "error response sent",
                         status=status,
                         method=scope["method"],
-                        address=self._client_address(scope),
+                        address=scope_address(scope, self._trusted_proxies),
                     )
             await send(message)
 
         await self._app(scope, receive, send_counted)
 
-    def _client_address(self, scope: Scope) -> Address:
-        peer = scope["client"][0] if scope["client"] else ""
-        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
-        return client_address(peer, forwarded, self._trusted_proxies)
+
+def scope_address(scope: Scope, trusted_proxies: Container[Address]) -> Address:
+    """Returns the address of the client that sent a request."""
+    peer = scope["client"][0] if scope["client"] else ""
+    forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+    return client_address(peer, forwarded, trusted_proxies)

@@ -11,6 +11,7 @@ from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError
 from livebalance.wire.identity import AccountId
 
+_RIGHTS_KEY = "token_rights"  # in `scope["state"]`
 _CHALLENGE = {"www-authenticate": 'Bearer realm="livebalance"'}
 _DETAILS: dict[TokenError, str] = {
     "unauthenticated": "Send a valid token.",
@@ -36,10 +37,18 @@ class RequestAuth:
         if has_token(request.url.query):
             detail = "Send the token in the Authorization header, not in the URL."
             raise ProblemError(HTTPStatus.BAD_REQUEST, "token_in_url", detail)
-        token = self.token(request)
-        rights = self._authenticator.check(token) if token else "unauthenticated"
+        rights = self.check(request)
         if not isinstance(rights, Rights):
             raise _token_problem(rights)
+        return rights
+
+    def check(self, request: Request) -> Rights | TokenError:
+        """Returns the rights of the request's token, or why it has none. The token is verified only once."""
+        state = request.scope.setdefault("state", {})
+        if _RIGHTS_KEY not in state:
+            token = self.token(request)
+            state[_RIGHTS_KEY] = self._authenticator.check(token) if token else "unauthenticated"
+        rights: Rights | TokenError = state[_RIGHTS_KEY]
         return rights
 
     async def rights_from_own_page(self, request: Request) -> Rights:

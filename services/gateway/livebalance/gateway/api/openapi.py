@@ -1,10 +1,12 @@
 """The OpenAPI document: FastAPI describes the routes; schemas, examples and problems are added here."""
 
 from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, get_args
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json, to_builtins
 
@@ -25,6 +27,7 @@ from livebalance.wire.views import (
     TransferView,
 )
 
+PATH = "/api/openapi.json"
 ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
 CURSOR_PATTERN = r"^[A-Za-z0-9_-]{1,256}$"
@@ -101,8 +104,8 @@ _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
     410: ("The item that the cursor names was erased; start again without a cursor.", ("cursor_gone",)),
     422: ("A parameter is invalid.", ("bad_parameter", "bad_cursor")),
     429: (
-        "Too many connections of this address or requests of this user; retry later.",
-        ("address_full", "address_too_fast", "one_at_a_time"),
+        "Too many connections of this address, or requests of this user; retry later.",
+        ("address_full", "address_too_fast", "user_full", "user_too_fast", "one_at_a_time"),
     ),
     500: ("Internal error; error_id is in the gateway's log.", ("internal",)),
     503: (
@@ -110,7 +113,7 @@ _PROBLEMS: Mapping[int, tuple[str, tuple[ProblemCode, ...]]] = {
         ("unavailable", "not_ready", "draining", "full", "too_fast"),
     ),
 }
-_ALWAYS = (400, 401, 404, 405, 422, 500, 503)
+_ALWAYS = (400, 401, 404, 405, 422, 429, 500, 503)
 _HEADERS = {401: "WWW-Authenticate", 405: "Allow", 409: "Retry-After", 429: "Retry-After", 503: "Retry-After"}
 
 
@@ -130,7 +133,7 @@ def json_responses(body: type[Struct], *statuses: int, with_etag: bool = False) 
 
 def statement_responses() -> dict[str, Any]:
     """Returns the arguments of the route decorator for statements, which are JSON or CSV."""
-    arguments = json_responses(StatementView, 403, 429)
+    arguments = json_responses(StatementView, 403)
     csv = {"schema": {"$ref": "#/components/schemas/StatementCsv"}}
     arguments["responses"][200]["content"]["text/csv"] = csv
     return {**arguments, "response_class": Response}
@@ -140,7 +143,7 @@ def event_stream_responses() -> dict[str, Any]:
     """Returns the arguments of the route decorator for the event stream."""
     content = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
     success = {"description": "Events. The last one has the type close.", "content": content}
-    problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403, 429})}
+    problems = {status: _problems(status) for status in sorted({*_ALWAYS, 403})}
     return {"responses": {200: success, **problems}, "response_class": Response}
 
 
@@ -167,14 +170,20 @@ def _problems(status: int) -> dict[str, Any]:
 
 
 def install(app: FastAPI, cookie: str) -> None:
-    """Makes `app` serve the document. `cookie` is the name of the cookie with the token."""
+    """Makes `app` serve the document, encoded once. `cookie` is the name of the cookie with the token."""
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app, cookie)
-        return app.openapi_schema
+    @cache
+    def body() -> tuple[bytes, str]:
+        text = json.encode(_document(app, cookie))
+        return text, f'"{sha256(text).hexdigest()[:16]}"'
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    @app.get(PATH, include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        text, etag = body()
+        headers = {"etag": etag, "cache-control": "no-cache"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(text, media_type="application/json", headers=headers)
 
 
 def _event_schema(frames: list[dict[str, str]]) -> dict[str, Any]:

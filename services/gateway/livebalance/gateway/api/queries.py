@@ -1,18 +1,24 @@
-"""Queries of the REST API: few at once, within a deadline, and optionally from a given revision on."""
+"""Queries of the REST API: few at once, in turns of the users, and within a deadline.
+
+A query may wait for a revision.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
 import asyncpg
 
 from livebalance.gateway.api.problems import ProblemError
+from livebalance.gateway.limits.fair_queue import FairQueue, User
+from livebalance.gateway.telemetry import metrics
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Revision
 
-MAX_WAITERS = 64
+MAX_WAITERS = 1024  # requests of all users; the limit of requests at once keeps those of one user few
 WAIT_SECONDS = 1.5  # how long a request waits for a revision
 POLL_SECONDS = 0.05  # between two reads of revisions, while requests wait
 
@@ -73,8 +79,15 @@ class RevisionWaiter:
 
 QUERY_SECONDS = 3.0  # for a turn, a connection and the statement together
 MAX_QUERIES = 3  # at once; the others wait for their turn
+MAX_QUERIES_PER_USER = 1  # at once, so that the others find a connection and a processor that are free
+MAX_WAITING = 1000  # queries of all users; a request has at most one
+_GATEWAY = User("")  # no subject is empty
 
 T = TypeVar("T")
+
+
+class QueueFullError(TimeoutError):
+    """Raised for a query that was dropped because too many queries wait."""
 
 
 class Queries:
@@ -82,20 +95,47 @@ class Queries:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
-        self._turns = asyncio.Semaphore(MAX_QUERIES)
+        self._queue = FairQueue[asyncio.Future[None]](MAX_QUERIES, MAX_QUERIES_PER_USER, MAX_WAITING)
         self._revision_waiter = RevisionWaiter(self._revisions)
 
-    async def run(self, query: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, user: User, query: Callable[[], Awaitable[T]]) -> T:
         """Returns the result of `query`, which is not started if its turn does not come in time.
 
         Raises:
-            TimeoutError: The result did not arrive within `QUERY_SECONDS`.
+            TimeoutError: The result did not arrive within `QUERY_SECONDS`, or too many queries wait.
         """
-        async with asyncio.timeout(QUERY_SECONDS), self._turns:
+        async with asyncio.timeout(QUERY_SECONDS), self._turn(user):
             return await query()
+
+    @asynccontextmanager
+    async def _turn(self, user: User) -> AsyncIterator[None]:
+        turn = asyncio.get_running_loop().create_future()
+        dropped = self._queue.add(user, turn)
+        if dropped and not dropped.done():
+            dropped.set_exception(QueueFullError())
+        self._start_turns()
+        try:
+            await turn
+            yield
+        finally:
+            if turn.cancelled():
+                self._queue.discard(user, turn)
+            elif turn.exception() is None:
+                self._queue.finish(user)
+            self._start_turns()
+
+    def _start_turns(self) -> None:
+        while next_ := self._queue.start():
+            user, turn = next_
+            if turn.cancelled():  # its deadline has passed in this step of the event loop
+                self._queue.finish(user)
+            else:
+                turn.set_result(None)
+        metrics.WAITING_QUERIES.set(self._queue.waiting)
 
     async def run_at_revision(
         self,
+        user: User,
         account: AccountId,
         min_revision: int,
         query: Callable[[], Awaitable[T]],
@@ -103,21 +143,22 @@ class Queries:
     ) -> T:
         """Returns the result of `query` once the account has reached `min_revision`.
 
-        `revision_of` returns the account's revision in a result.
+        `revision_of` returns the account's revision in a result. A request that waits for the revision has no
+        turn and no connection meanwhile.
 
         Raises:
             ProblemError: The account did not reach the revision in time.
             TimeoutError: The result did not arrive within `QUERY_SECONDS`.
         """
-        result = await self.run(query)
+        result = await self.run(user, query)
         if revision_of(result) < min_revision and await self._revision_waiter.wait_for(
             account, Revision(min_revision)
         ):
-            result = await self.run(query)
+            result = await self.run(user, query)
         if revision_of(result) < min_revision:
             detail = "The account did not reach this revision in time; retry later."
             raise ProblemError(HTTPStatus.CONFLICT, "not_yet", detail, {"retry-after": "1"})
         return result
 
     async def _revisions(self, accounts: Collection[AccountId]) -> dict[AccountId, Revision]:
-        return await self.run(lambda: gateway_reads.read_revisions(self._pool, list(accounts)))
+        return await self.run(_GATEWAY, lambda: gateway_reads.read_revisions(self._pool, list(accounts)))

@@ -61,13 +61,18 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
     ) -> Response:
         """Returns the accounts that the token may see. `next` is the next page's cursor, or null."""
         ids, prefixes = rights.scope.narrow(prefix)
-        page = await queries.run(lambda: gateway_reads.list_accounts(pool, ids, prefixes, cursor, limit + 1))
+        page = await queries.run(
+            rights.subject, lambda: gateway_reads.list_accounts(pool, ids, prefixes, cursor, limit + 1)
+        )
         visible = [account for account in page[:limit] if auth.may_see(rights, account.account)]
         return _json_response(AccountsView(visible, page[limit - 1].account if len(page) > limit else None))
 
     @router.get("/accounts/{account}", **openapi.json_responses(Snapshot, 403, 409, with_etag=True))
     async def account(
-        account: VisibleAccount, if_none_match: IfNoneMatch = None, min_revision: MinRevision = 0
+        account: VisibleAccount,
+        rights: TokenRights,
+        if_none_match: IfNoneMatch = None,
+        min_revision: MinRevision = 0,
     ) -> Response:
         """Returns the same fields as a snapshot frame. An account that does not exist yet has revision 0."""
         query = AccountQuery(account, None)
@@ -75,13 +80,17 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         async def read() -> AccountState:
             return (await gateway_reads.read_accounts(pool, [query], 0, 1))[0]
 
-        state = await queries.run_at_revision(account, min_revision, read, lambda state: state.revision)
+        state = await queries.run_at_revision(
+            rights.subject, account, min_revision, read, lambda state: state.revision
+        )
         tag = weak_etag(etag(Position(state.epoch, state.revision)))
         return _etag_response(tag, if_none_match, snapshot(query, state))
 
     @router.get("/accounts/{account}/transfers", **openapi.json_responses(TransfersView, 403, 409, 410))
     async def transfers(
+        *,
         account: VisibleAccount,
+        rights: TokenRights,
         cursor: Annotated[str | None, Query(pattern=CURSOR_PATTERN)] = None,
         after_revision: Annotated[int | None, Query(ge=0, le=MAX_REVISION)] = None,
         min_revision: MinRevision = 0,
@@ -102,9 +111,13 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
                 return gateway_reads.read_newer(pool, account, Revision(after_revision), limit + 1)
             return gateway_reads.read_older(pool, account, before, limit + 1)
 
-        page = await queries.run_at_revision(account, min_revision, read, lambda page: page.position.revision)
+        page = await queries.run_at_revision(
+            rights.subject, account, min_revision, read, lambda page: page.position.revision
+        )
         if before and not page.transfers:
-            at_cursor = await queries.run(lambda: gateway_reads.read_transfer(pool, account, before))
+            at_cursor = await queries.run(
+                rights.subject, lambda: gateway_reads.read_transfer(pool, account, before)
+            )
             if not at_cursor.transfers:
                 detail = "The transfer that the cursor names was erased; start again without a cursor."
                 raise ProblemError(HTTPStatus.GONE, "cursor_gone", detail)
@@ -116,11 +129,14 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
     )
     async def transfer(
         account: VisibleAccount,
+        rights: TokenRights,
         transfer: Annotated[str, Path(pattern=ID_PATTERN, examples=[EXAMPLE_TRANSFER])],
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         """Returns a transfer."""
-        page = await queries.run(lambda: gateway_reads.read_transfer(pool, account, TransferId(transfer)))
+        page = await queries.run(
+            rights.subject, lambda: gateway_reads.read_transfer(pool, account, TransferId(transfer))
+        )
         if not page.transfers:
             detail = "This account has no such transfer."
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", detail)

@@ -49,7 +49,8 @@ from livebalance.wire.event_id import MAX_ACCOUNTS, Positions, decode_event_id
 from livebalance.wire.frame import ChannelRequest, Subscribe, encode_frame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
-RETRY_MS = (1000, 3000)  # the range for clients whose accounts could not be read
+PATH = "/api/v1/events"
+RETRY_MS = (1000, 3000)  # the range for clients that lose the connection, or whose accounts could not be read
 
 _UNAVAILABLE = SessionEvent("error", "unavailable")
 _EXPECTED_ENDS = frozenset({"lost", "drain", "age", "stopping"})  # logged at level DEBUG
@@ -85,9 +86,9 @@ class StreamRequest(NamedTuple):
 
 def routes(context: StreamContext, auth: RequestAuth) -> APIRouter:
     """Returns the route of the event stream. Its docstring is part of the OpenAPI document."""
-    router = APIRouter(prefix="/api/v1", tags=["events"])
+    router = APIRouter(tags=["events"])
 
-    @router.get("/events", **openapi.event_stream_responses())
+    @router.get(PATH, **openapi.event_stream_responses())
     async def events(
         request: Request,
         rights: Annotated[Rights, Depends(auth.rights_from_own_page)],
@@ -111,7 +112,7 @@ def _positions(last_event_id: str) -> Positions:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", detail) from error
 
 
-def _refusal_response(refusal: Refusal, accept: str) -> Response:
+def refusal_response(refusal: Refusal, accept: str) -> Response:
     """Returns a problem, or a stream that ends at once: an EventSource does not retry after errors."""
     if _MEDIA_TYPE not in accept:
         return problems.refusal_response(refusal)
@@ -145,7 +146,7 @@ class EventStream(StreamingResponse):
         self._address = client_address(self._http.peer, forwarded, self._trusted_proxies)
         if refusal := self._relay.admit(self._address):
             metrics.REJECTED.labels(refusal.reason).inc()
-            await _refusal_response(refusal, headers.get("accept", ""))(scope, receive, send)
+            await refusal_response(refusal, headers.get("accept", ""))(scope, receive, send)
             return
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -161,6 +162,7 @@ class EventStream(StreamingResponse):
         if self._http.transport.is_closing():  # `connection_lost` may have been called before
             self._ended.set()
             return
+        self._write(b"retry: %d\n" % random.randint(*RETRY_MS))  # replaces that of the last close
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
         set_buffer_limits(self._http.transport, self._timeouts)
@@ -199,11 +201,12 @@ class EventStream(StreamingResponse):
         if session is None:
             return 0
         self._close_if_incomplete(session)
-        if not self._writable:
-            return 0
-        events = self._encoder.encode(session.outbox.pop(now))
-        self._write(events)
-        return len(events)
+        sent = 0
+        while self._writable and (frames := session.outbox.pop(now)):
+            events = self._encoder.encode(frames)
+            self._write(events)
+            sent += len(events)
+        return sent
 
     def _close_if_incomplete(self, session: Session) -> None:
         """Closes a stream that lacks an account, or has none left: its client cannot subscribe again."""

@@ -134,10 +134,12 @@ def add_route(
         A transfer belongs to the period if Kafka recorded it at `from` or later, and before `to`.
         """
         period = _period(since, until)
-        edges = await queries.run(lambda: statements.read_edges(pool, account, *period))
+        edges = await queries.run(rights.subject, lambda: statements.read_edges(pool, account, *period))
 
         def read_after(revision: Revision) -> Awaitable[AccountPage]:
-            return queries.run(lambda: gateway_reads.read_newer(pool, account, revision, PAGE_ROWS))
+            return queries.run(
+                rights.subject, lambda: gateway_reads.read_newer(pool, account, revision, PAGE_ROWS)
+            )
 
         pages = transfer_pages(edges, read_after, lambda: auth.knows_rights and auth.may_see(rights, account))
         headers = {"cache-control": "no-store"}

@@ -8,12 +8,15 @@ read complete the answer (docs/guarantees.md#join). So all clients that ask duri
 """
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Literal, NamedTuple
 
+from livebalance.gateway.live.content import RelayedContent
 from livebalance.gateway.live.outbox import Frame
-from livebalance.gateway.live.recovery import Recovery, erased_frame
+from livebalance.gateway.live.recovery import DISOWNED, Recovery
+from livebalance.readmodel.gateway_reads import ContentDigest
 from livebalance.wire.delta import Delta
-from livebalance.wire.identity import AccountId, Lane, Position
+from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 
 # Recoveries by the position of the clients that asked, of the same moment. None: clients without state.
@@ -32,6 +35,7 @@ GapReason = Literal[
     "overflow",  # too many deltas arrived during a read
     "pages",  # a read returned a page, and more pages follow
     "audit",  # an audit found a revision that did not arrive
+    "content",  # an audit found other content than was relayed
 ]
 
 
@@ -43,6 +47,22 @@ class StoredPosition(NamedTuple):
     seen_at: float
 
 
+class DisownedRange(NamedTuple):
+    """Positions whose content Postgres does not have: above `after`, up to `upto`."""
+
+    epoch: Epoch
+    after: Revision
+    upto: Revision
+
+    def covers(self, position: Position | None) -> bool:
+        """Returns whether a client at the position may have such content."""
+        return (
+            position is not None
+            and position.epoch == self.epoch
+            and self.after < position.revision <= self.upto
+        )
+
+
 class ReadOutcome(NamedTuple):
     """The frames that follow from a finished read."""
 
@@ -51,11 +71,12 @@ class ReadOutcome(NamedTuple):
 
 
 def delta_frame(account: AccountId, delta: Delta) -> Frame:
-    """Returns the frame that all subscribers share. Its text is empty if the delta has no content."""
+    """Returns the frame that all subscribers share. Its text is empty if the delta has no content.
+
+    A delta that ends the account counts as one without content: only Postgres can end a subscription.
+    """
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
-    if delta.gone:
-        return erased_frame(account, before, after)
-    if delta.header_only:
+    if delta.gone or delta.header_only:
         return Frame(account, before, after, b"")
     return Frame(account, before, after, delta.text, mergeable=True)
 
@@ -83,8 +104,11 @@ class Channel:
         self.position: Position | None = None  # None until the first read
         self.lane: Lane | None = None
         self.as_of: Millis | None = None  # complete as of that time at `position`
+        self.content: RelayedContent | None = None  # None: Postgres has all that was relayed
+        self.disowned: DisownedRange | None = None
         self.has_gap = False
         self.uncounted_gap: GapReason | None = None  # for the metrics
+        self._was_needless = False  # the last gap was none: Postgres had nothing new
         self.expected: StoredPosition | None = None  # the oldest that `position` has not reached
         self._requested: set[Position | None] = set()  # to be read next
         self._reading: frozenset[Position | None] | None = None  # None: no read is running
@@ -126,7 +150,7 @@ class Channel:
         recovery = next(iter(recoveries.values()))
         own = recoveries.get(self.position) if self.has_gap else None
         overflowed, buffered = self._buffered_bytes > MAX_BUFFERED_BYTES, self._buffered
-        start, following = self._position_at_start, continuation(recovery.current, buffered)
+        start = self._position_at_start
         self._end_read()
         to_relay: list[Frame] = []
         if own:
@@ -143,8 +167,10 @@ class Channel:
         if recovery.lane is not None:
             self.lane = recovery.lane
         self.expect(StoredPosition(recovery.current, recovery.as_of, now))
-        if not self.has_gap:
-            to_relay += [frame for frame in buffered if self._advance(frame)]
+        if self.has_gap:
+            return ReadOutcome(to_relay, [])  # an audit sees only content that the channel relays as well
+        following = continuation(recovery.current, buffered)
+        to_relay += [frame for frame in buffered if self._advance(frame)]
         return ReadOutcome(to_relay, following)
 
     def _end_read(self) -> None:
@@ -154,6 +180,11 @@ class Channel:
         """Closes the gap, and opens another if deltas were dropped or more pages follow."""
         if self.position is None or self.position.epoch != recovery.reached.epoch:
             self.as_of = None
+        self._was_needless = self.has_gap and recovery.frame is None
+        if recovery.frame and recovery.frame.event:
+            self.content = None  # a snapshot replaces all content
+        elif recovery.frame and self.content:
+            self.content.add(recovery.frame.text)
         self.position, self.has_gap, self.expected = recovery.reached, False, None
         if overflowed or recovery.reached != recovery.current:
             self._open_gap("overflow" if overflowed else "pages")
@@ -180,8 +211,11 @@ class Channel:
 
     def _advance(self, frame: Frame) -> bool:
         """Moves past the frame if it is the next, and returns whether it is. Opens a gap if it is beyond."""
-        if frame.before == self.position and frame.text:
-            self.position = frame.after
+        if self.position and frame.before == self.position and frame.text:
+            if self.content is None:
+                self.content = RelayedContent(self.position.revision)
+            self.content.add(frame.text)
+            self.position, self._was_needless = frame.after, False
             if self.expected:
                 self._check_expected()
             return True
@@ -190,7 +224,10 @@ class Channel:
             or frame.after.epoch != self.position.epoch
             or frame.after.revision > self.position.revision
         ):
-            self._open_gap("gap" if frame.text else "header_only")
+            if self._was_needless:  # perhaps a foreign program publishes: the next tick reads
+                self.expected = self.expected or StoredPosition(frame.after, None, -inf)
+            else:
+                self._open_gap("gap" if frame.text else "header_only")
         return False
 
     def _open_gap(self, reason: GapReason) -> None:
@@ -198,6 +235,31 @@ class Channel:
             self.uncounted_gap = reason
         self.has_gap = True
         self._requested.add(self.position)
+
+    # --- content
+
+    def begin_audit(self) -> ContentDigest | None:
+        """Returns the digest of what was relayed and not confirmed yet; None: there is nothing."""
+        if self.content is None or self.position is None:
+            return None
+        return self.content.begin_audit(self.position.revision)
+
+    def confirm_content(self) -> None:
+        """Called when an audit has found the content that it began with."""
+        if self.content:
+            self.content = self.content.unconfirmed()
+
+    def disown_content(self) -> None:
+        """Opens a gap that a snapshot closes. Called when an audit has found other content."""
+        assert self.content
+        assert self.position
+        epoch, after, upto = self.position.epoch, self.content.since, self.position.revision
+        if self.disowned and self.disowned.epoch == epoch:
+            after, upto = min(after, self.disowned.after), max(upto, self.disowned.upto)
+        self.disowned = DisownedRange(epoch, after, upto)
+        self.position, self.content, self.as_of, self.expected = DISOWNED, None, None, None
+        self._buffered, self._buffered_bytes = [], 0
+        self._open_gap("content")
 
     # --- completeness
 

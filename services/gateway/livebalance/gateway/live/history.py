@@ -6,6 +6,7 @@ frame of it was dropped meanwhile, there is no chain, and Postgres is read (deci
 """
 
 from collections import OrderedDict
+from math import inf
 
 from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.identity import AccountId, Position
@@ -23,6 +24,7 @@ class History:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._frames: OrderedDict[_Key, tuple[Frame, float]] = OrderedDict()  # with their times, oldest first
+        self._forgotten: dict[AccountId, float] = {}  # when frames of these accounts were found to be wrong
         self._size = 0
         self.now = 0.0  # monotonic seconds, set at each tick of the hub
         self._recoveries = 0
@@ -40,6 +42,12 @@ class History:
             _, (oldest, _) = self._frames.popitem(last=False)
             self._size -= FRAME_OVERHEAD_BYTES + len(oldest.text)
 
+    def forget(self, account: AccountId) -> None:
+        """Sends no frame of the account again that was stored until now."""
+        oldest = next(iter(self._frames.values()))[1] if self._frames else self.now
+        self._forgotten = {other: at for other, at in self._forgotten.items() if at >= oldest}
+        self._forgotten[account] = self.now
+
     def count_recovery(self) -> None:
         """Counts a client that recovered without a read."""
         self._recoveries += 1
@@ -53,11 +61,14 @@ class History:
         """Returns the frames that lead from `start` to `end` without a gap, or None if some are missing."""
         frames: list[Frame] = []
         position = start
+        forgotten_at = self._forgotten.get(account, -inf)
         while position != end:
             entry = self._frames.get((account, position))
             if entry is None or len(frames) == MAX_CHAIN_FRAMES:
                 return None
             frame, stored_at = entry
+            if stored_at <= forgotten_at:
+                return None
             if position is None and stored_at < self.now - MAX_SNAPSHOT_AGE:
                 return None
             frames.append(frame)

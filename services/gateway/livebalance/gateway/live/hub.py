@@ -9,10 +9,10 @@ from livebalance.gateway.live.channel import StoredPosition
 from livebalance.gateway.live.collections import OrderedSet
 from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.history import History
-from livebalance.gateway.live.recovery import recover
+from livebalance.gateway.live.recovery import DISOWNED, recover
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers
-from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding, ContentDigest
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Epoch, Position
 from livebalance.wire.timestamp import Millis
@@ -99,8 +99,7 @@ class Hub:
         """Relays a delta from Redis, or begins to repair the gap that it shows."""
         if subscribers := self.subscribers.get(account):
             subscribers.on_delta(delta)
-            if delta.gone:
-                self._remove_if_empty(subscribers)
+            self._watch_channel(subscribers)
 
     # --- Postgres
 
@@ -128,7 +127,20 @@ class Hub:
     def positions(self, accounts: Iterable[AccountId]) -> dict[AccountId, Position]:
         """Returns the positions of the channels that were read, which an audit can check."""
         channels = (self.subscribers[account].channel for account in accounts if account in self.subscribers)
-        return {channel.account: channel.position for channel in channels if channel.position}
+        return {
+            channel.account: channel.position
+            for channel in channels
+            if channel.position and channel.position != DISOWNED
+        }
+
+    def begin_audit(self, accounts: Iterable[AccountId]) -> dict[AccountId, ContentDigest]:
+        """Returns digests of what was relayed of these accounts, and is to be compared with Postgres."""
+        digests = {
+            account: self.subscribers[account].channel.begin_audit()
+            for account in accounts
+            if account in self.subscribers
+        }
+        return {account: digest for account, digest in digests.items() if digest}
 
     def on_audit(self, asked: Mapping[AccountId, Position], finding: AuditFinding, now: float) -> None:
         """Compares channels, which were at `asked` when the audit began, with what it found in Postgres.
@@ -144,6 +156,7 @@ class Hub:
             channel = subscribers.channel
             lane = finding.lanes.get(channel.lane) if channel.lane is not None else None
             stored = Position(finding.epoch, finding.revisions.get(account, position.revision))
+            _compare_content(subscribers, position, finding)
             channel.on_audit(position, StoredPosition(stored, lane.as_of if lane else oldest, now))
             subscribers.check_ahead(stored)
             self._watch_channel(subscribers)
@@ -177,6 +190,17 @@ def _catch_up(session: Session) -> None:
         subscription = session.behind.popleft()
         if subscription.state is CatchUp.BEHIND:
             subscription.subscribers.catch_up(subscription)
+
+
+def _compare_content(subscribers: Subscribers, asked: Position, finding: AuditFinding) -> None:
+    """Confirms or disowns what the channel had relayed when the audit began at `asked`."""
+    channel = subscribers.channel
+    if channel.content is None or not channel.content.is_audited or asked.epoch != finding.epoch:
+        return
+    if channel.account in finding.different:
+        subscribers.disown_content()
+    elif finding.revisions.get(channel.account, asked.revision) >= asked.revision:
+        channel.confirm_content()
 
 
 def _oldest_as_of(finding: AuditFinding) -> Millis | None:

@@ -1,9 +1,9 @@
 """The outbox of a session: frames that its client has not been sent yet, in order, within a bound of bytes.
 
-While the transport accepts bytes, everything is sent at the end of each batch, unless the client asked for a
-lower rate. Data beyond the bound is conflated: successive deltas of an account merge into a single delta. If
-the data still exceeds the bound, the outbox drops it and returns the positions that its client is left at.
-The subscriptions then catch up from there, through a read of Postgres.
+While the transport accepts bytes, everything is sent at the end of each batch, at most the bound in a write,
+unless the client asked for a lower rate. Data that waits beyond the bound is conflated: successive deltas of
+an account merge into a single delta. If the data still exceeds the bound, the outbox drops it and returns the
+positions that its client is left at. The subscriptions then catch up from there, through a read of Postgres.
 """
 
 from typing import Literal, NamedTuple
@@ -102,9 +102,14 @@ class Outbox:
             self.count(frame.event)
         self._frames.append(frame)
         self._size += len(frame.text)
-        if self._size <= self._max_bytes or (self.writable and not self._interval):
-            return True
-        self._conflate()
+        return self._size <= self._max_bytes or self.fit()
+
+    def fit(self) -> bool:
+        """Merges data that waits beyond the bound. Returns False if the rest still exceeds the bound."""
+        if self.writable and not self._interval:
+            return True  # the data is sent at the end of the batch
+        if self._size > self._max_bytes:
+            self._conflate()
         return self._size <= self._max_bytes
 
     def put_control(self, text: bytes, event: SessionEvent | None = None) -> None:
@@ -149,9 +154,15 @@ class Outbox:
         return dropped[0]
 
     def pop(self, now: float) -> list[Frame | bytes]:
-        """Removes and returns all frames that may be written at `now`, in order."""
+        """Removes and returns the frames to write next at `now`, in order.
+
+        Their data is at most the bound, or a single larger frame. The caller calls again while the transport
+        accepts bytes.
+        """
         if self._interval and self._size:
             frames = self._pop_at_interval(now)
+        elif self._size > self._max_bytes:
+            return self._pop_bound()
         else:
             frames, self._frames = self._frames, []
             self._size = self.control_messages = 0
@@ -159,6 +170,21 @@ class Outbox:
             frames.append(self._heartbeat)
             self._heartbeat = b""
         self.popped += len(frames)
+        return frames
+
+    def _pop_bound(self) -> list[Frame | bytes]:
+        """Does the same if more data waits than the bound. The heartbeat stays, for after the last frame."""
+        count = size = 0
+        for frame in self._frames:
+            if isinstance(frame, Frame):
+                size += len(frame.text)
+                if size > self._max_bytes and size > len(frame.text):
+                    break
+            count += 1
+        frames, rest = self._frames[:count], self._frames[count:]
+        self._replace(rest)
+        self.control_messages = sum(isinstance(frame, bytes) for frame in rest)
+        self.popped += count
         return frames
 
     def _pop_at_interval(self, now: float) -> list[Frame | bytes]:

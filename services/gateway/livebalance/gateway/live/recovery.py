@@ -9,9 +9,21 @@ from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.frame import Gap, Snapshot, SnapshotReason, Unsubscribed, encode_frame
-from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Position, Revision, channel_name
+from livebalance.wire.identity import (
+    INITIAL_REVISION,
+    AccountId,
+    Epoch,
+    Lane,
+    Position,
+    Revision,
+    channel_name,
+)
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import balance_json, transfers_json
+
+# The position of clients whose content Postgres does not have. No epoch equals its epoch, so that a read from
+# it returns the whole state.
+DISOWNED = Position(Epoch(""), INITIAL_REVISION)
 
 
 class Recovery(NamedTuple):
@@ -31,7 +43,7 @@ def recover(query: AccountQuery, state: AccountState) -> Recovery:
         return _recovery(state, current, erased_frame(query.account, query.after, current))
     if not state.continues or query.after is None:
         whole = snapshot(query, state)
-        event = SessionEvent("snapshot", whole.reason)
+        event = SessionEvent("snapshot", "content" if query.after == DISOWNED else whole.reason)
         frame = Frame(query.account, query.after, current, encode_frame(whole), event=event)
         return _recovery(state, current, frame)
     if query.after == current:
@@ -45,7 +57,9 @@ def _recovery(state: AccountState, reached: Position, frame: Frame | None) -> Re
 
 
 def _is_behind(position: Position | None, current: Position) -> bool:
-    return position is not None and position.epoch == current.epoch and position.revision < current.revision
+    if position is None or position == DISOWNED:
+        return position is not None
+    return position.epoch == current.epoch and position.revision < current.revision
 
 
 def erased_frame(account: AccountId, before: Position | None, after: Position) -> Frame:
@@ -87,6 +101,8 @@ def snapshot(query: AccountQuery, state: AccountState) -> Snapshot:
 def _reason(position: Position | None, state: AccountState) -> SnapshotReason:
     if position is None:
         return "subscribed"
+    if position == DISOWNED:
+        return "ahead"  # what a client of any release answers by replacing its state
     if position.epoch != state.epoch:
         return "epoch"
     # A client keeps what it shows after `too_far`, and replaces it after `ahead`.

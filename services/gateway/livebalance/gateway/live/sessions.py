@@ -237,6 +237,8 @@ class Sessions:
         if writable and session in self._sessions:
             self._effects.sessions_to_flush.add(session)
             self._effects.sessions_behind.add(session)
+        elif not session.outbox.fit():
+            session.overflow()
 
     def schedule(self, session: Session) -> None:
         """Flushes the session when its delayed data is due. Called if its client asked for a lower rate."""

@@ -14,7 +14,7 @@ from livebalance.gateway.live.collections import OrderedSet
 from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.history import History
 from livebalance.gateway.live.outbox import Frame
-from livebalance.gateway.live.recovery import Recovery
+from livebalance.gateway.live.recovery import DISOWNED, Recovery
 from livebalance.gateway.live.session import Session
 from livebalance.wire.delta import Delta
 from livebalance.wire.frame import Error
@@ -130,6 +130,8 @@ class Subscribers:
 
     def catch_up(self, subscription: Subscription) -> None:
         """Sends what a new subscription misses from history, or else requests a read for it."""
+        if self.channel.disowned and self.channel.disowned.covers(subscription.position):
+            subscription.position = DISOWNED
         if subscription.unanswered and (frames := self._missed_frames(subscription)) is not None:
             self._history.count_recovery()
             self._send_missed(subscription, frames)
@@ -251,6 +253,14 @@ class Subscribers:
             assert position is not None
             if position.epoch == stored.epoch and position.revision > stored.revision:
                 self._set_state(subscription, CatchUp.BEHIND)
+
+    def disown_content(self) -> None:
+        """Replaces what clients show. Called when an audit has found other content than was relayed."""
+        self._history.forget(self.channel.account)
+        self.channel.disown_content()
+        for subscription in [*self._ahead, *self._reading]:
+            self._set_state(subscription, CatchUp.BEHIND)
+        self._effects.subscribers_to_read.add(self)
 
     # --- deltas
 

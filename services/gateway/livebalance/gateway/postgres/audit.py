@@ -1,7 +1,7 @@
 """Compares every subscribed account with Postgres, again and again, and reads the progress of the lanes.
 
-The accounts are spread over the interval in slices, a statement for each. A statement returns only
-differences.
+The accounts are spread over the interval in slices, a statement for each. A statement compares revisions, and
+the content that Redis has delivered since the previous audit. It returns only differences.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import asyncpg
 
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.errors import TRANSIENT
-from livebalance.readmodel.gateway_reads import AuditFinding
+from livebalance.readmodel.gateway_reads import AuditFinding, ContentDigest
 from livebalance.runtime import logs
 from livebalance.wire.identity import AccountId, Position
 
@@ -33,13 +33,15 @@ def slices(accounts: Sequence[AccountId], size: int = SLICE_ACCOUNTS) -> list[Se
 def count_findings(compared: AccountPositions, finding: AuditFinding) -> Counter[str]:
     """Counts the accounts that differ in Postgres.
 
-    Keys are `epoch` (another epoch), `ahead` (a higher revision in Postgres) and `back` (a lower revision).
+    Keys are `epoch` (another epoch), `ahead` (a higher revision in Postgres), `back` (a lower revision) and
+    `content` (other content up to the same revision).
     """
     counts = Counter(epoch=sum(position.epoch != finding.epoch for position in compared.values()))
     for account, revision in finding.revisions.items():
         position = compared[account]
         if position.epoch == finding.epoch:
             counts["ahead" if revision > position.revision else "back"] += 1
+    counts["content"] = sum(compared[account].epoch == finding.epoch for account in finding.different)
     return counts
 
 
@@ -54,18 +56,21 @@ class Audit:
         on_compared: Callable[[AccountPositions, AuditFinding], None],
         on_failed: Callable[[], None],
         *,
+        contents: Callable[[AccountPositions], Mapping[AccountId, ContentDigest]],
         on_complete: Callable[[], None],
         interval_seconds: float,
         timeout_seconds: float,
     ) -> None:
         """Compares each of `accounts` once in every interval.
 
-        `positions` returns the positions of those accounts that the hub knows. A statement may take
-        `timeout_seconds`. `on_complete` is called when all of `accounts` were compared since their last call.
+        `positions` returns the positions of those accounts that the hub knows, and `contents` what was
+        relayed of them. A statement may take `timeout_seconds`. `on_complete` is called when all accounts
+        were compared since `accounts` was last called.
         """
         self._pool = pool
         self._accounts = accounts
         self._positions = positions
+        self._contents = contents
         self._on_compared = on_compared
         self._on_failed = on_failed
         self._on_complete = on_complete
@@ -101,8 +106,9 @@ class Audit:
             await self._pause(self._interval_seconds)
 
     async def _compare(self, positions: AccountPositions) -> None:
+        contents = self._contents(positions)
         async with asyncio.timeout(self._timeout_seconds):
-            finding = await gateway_reads.read_audit(self._pool, positions)
+            finding = await gateway_reads.read_audit(self._pool, positions, contents)
         self._on_compared(positions, finding)
 
     async def _pause(self, seconds: float) -> bool:

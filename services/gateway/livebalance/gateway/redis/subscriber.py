@@ -22,6 +22,7 @@ from livebalance.wire.delta import (
 )
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane
+from livebalance.wire.signature import SignatureError, SigningKey, verified_message
 
 SLOT_MAP_PAUSE = 0.5  # seconds, at most, between two reads of the slot map
 
@@ -49,7 +50,14 @@ class Subscriber:
     """
 
     def __init__(
-        self, url: str, prefix: str, name: str, probe_interval: float, events: SubscriberEvents
+        self,
+        url: str,
+        prefix: str,
+        name: str,
+        probe_interval: float,
+        events: SubscriberEvents,
+        *,
+        keys: Sequence[SigningKey] = (),
     ) -> None:
         self._redis = RedisUrl.parse(url)
         self._prefix = prefix
@@ -57,6 +65,7 @@ class Subscriber:
         self._revocation_channel = redis_revocation_channel(prefix).encode()
         self._probe_interval = probe_interval
         self._events = events
+        self._keys = keys  # one of them must have signed each message; empty: messages are accepted unsigned
         self._accounts: dict[bytes, AccountId] = {}  # by channel
         self._lane_channels: set[bytes] = set()
         self._placement = Placement()
@@ -124,7 +133,8 @@ class Subscriber:
                     self._on_other_message(subscriber, channel, content)
                 else:
                     try:
-                        deltas.append((account, decode_delta(account, content)))
+                        verified = verified_message(self._keys, channel, content)
+                        deltas.append((account, decode_delta(account, verified)))
                     except DecodeError as error:
                         self._drop("delta", error)
             elif kind == commands.subscribed:
@@ -153,7 +163,7 @@ class Subscriber:
             self._events.revoked()
         elif channel in self._lane_channels:
             try:
-                self._events.progress(decode_progress(message))
+                self._events.progress(decode_progress(verified_message(self._keys, channel, message)))
             except DecodeError as error:
                 self._drop("progress", error)
         else:
@@ -161,8 +171,9 @@ class Subscriber:
 
     def _drop(self, kind: str, error: DecodeError) -> None:
         """Logs and counts an invalid message: perhaps a foreign program may publish."""
-        _log.warning("redis message dropped", reason=kind, error=str(error))
-        self._events.dropped(kind)
+        reason = error.reason if isinstance(error, SignatureError) else kind
+        _log.warning("redis message dropped", reason=reason, error=str(error))
+        self._events.dropped(reason)
 
     # --- nodes
 

@@ -100,6 +100,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._long_response.shutdown()
         super().shutdown()
 
+    def end_keep_alive(self) -> None:
+        """Closes the connection, after its response if a response is due. An event stream goes on."""
+        if not self._long_response:
+            super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         """Called by asyncio when bytes have arrived."""
         if self._rejected:

@@ -13,10 +13,6 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 MAX_RANGES = 8  # parts of a file per request; a part costs more to send than to request
 
-PROBE_PATHS = (b"/livez", b"/readyz")
-# Probes and Prometheus use the gateway's address or another name, without TLS.
-INTERNAL_PATHS = (*PROBE_PATHS, b"/metrics")
-
 # RFC 9110 §7.2: a name or an address, and optionally a port.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 
@@ -92,12 +88,11 @@ class HeadSize:
 
 def refusal(head: RequestHead, rules: RequestRules) -> Refusal | None:
     """Returns why the request is rejected, or None if it may be served."""
-    internal = head.target.partition(b"?")[0] in INTERNAL_PATHS
     return first_refusal(
         (BAD_METHOD, head.method == b"CONNECT"),
         (_BAD_HTTP_VERSION, head.upgrade and head.version != "1.1"),
-        (_BAD_HOST, not internal and not _is_allowed_host(head, rules.allowed_hosts)),
-        (_NOT_SECURE, not internal and rules.require_tls and not _used_tls(head, rules.trusted_proxies)),
+        (_BAD_HOST, not _is_allowed_host(head, rules.allowed_hosts)),
+        (_NOT_SECURE, rules.require_tls and not _used_tls(head, rules.trusted_proxies)),
         (_TOO_MANY_RANGES, sum(value.count(b",") for value in head.values(b"range")) >= MAX_RANGES),
     )
 

@@ -278,14 +278,16 @@ class WebSocketConnection(asyncio.Protocol):
 
     def flush(self, now: float) -> int:
         """Writes the frames of the outbox that are due, if the transport is writable. Returns their bytes."""
-        if self._session is None or not self._writable:
+        if self._session is None:
             return 0
-        frames = self._session.outbox.pop(now)
-        if not frames:
-            return 0
-        data = self._encoder.encode(frames)
-        self._write(data)
-        return len(data)
+        outbox, sent = self._session.outbox, 0
+        while self._writable and (frames := outbox.pop(now)):
+            data = self._encoder.encode(frames)
+            self._write(data)
+            sent += len(data)
+            if outbox.is_empty:
+                break
+        return sent
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():  # uvloop raises if it is

@@ -13,7 +13,16 @@ from livebalance.wire.problem import ProblemCode
 _REJECTIONS = (
     *("address_full", "address_too_fast", "bad_request", "draining", "full", "handshake", "head_too_large"),
     *("host", "http_version", "method", "not_found", "not_ready", "not_secure", "origin", "ranges", "silent"),
-    *("slow_head", "subprotocol", "target_too_long", "token_in_url", "too_fast", "websocket_version"),
+    *(
+        "slow_head",
+        "subprotocol",
+        "target_too_long",
+        "token_in_url",
+        "too_fast",
+        "user_full",
+        "user_too_fast",
+    ),
+    "websocket_version",
 )
 
 # --- clients, and frames to them
@@ -58,10 +67,11 @@ SNAPSHOTS = init_labels(
     Counter(
         "livebalance_gateway_snapshots",
         "Snapshots sent to clients. subscribed: the client had no state; too_far: the client was too far "
-        "behind; ahead, epoch: the client had data that Postgres lost, or (ahead) that was erased.",
+        "behind; ahead, epoch: the client had data that Postgres lost, or (ahead) that was erased; content: "
+        "the client was sent a delta with other content than Postgres has.",
         ["reason"],
     ),
-    get_args(SnapshotReason),
+    [*get_args(SnapshotReason), "content"],
 )
 UNSUBSCRIBED = init_labels(
     Counter(
@@ -99,16 +109,21 @@ PROBLEMS = init_labels(
 )
 RESPONSES = Counter("livebalance_gateway_http_responses", "HTTP responses, by status.", ["status"])
 
+WAITING_QUERIES = Gauge(
+    "livebalance_gateway_waiting_queries", "Queries of REST requests that wait for a connection to Postgres."
+)
+
 # --- Redis
 
 DELTAS = Counter("livebalance_gateway_received_deltas", "Deltas received from Redis.")
 DROPPED = init_labels(
     Counter(
         "livebalance_gateway_dropped_messages",
-        "Invalid messages received from Redis. Check which Redis users may publish.",
+        "Invalid messages received from Redis. Check which Redis users may publish. delta, progress: invalid "
+        "content; unsigned, forged: the message lacks the signature that this gateway demands.",
         ["reason"],
     ),
-    ["delta", "progress"],
+    ["delta", "progress", "unsigned", "forged"],
 )
 REDIS_LOST = init_labels(
     Counter(
@@ -131,7 +146,7 @@ REPAIRS = init_labels(
     Counter(
         "livebalance_gateway_gap_repairs",
         "Gaps in the deltas of an account, each repaired from Postgres, by cause. audit: an audit found a "
-        "delta that Redis lost.",
+        "delta that Redis lost, or other content (content).",
         ["reason"],
     ),
     get_args(GapReason),
@@ -159,10 +174,11 @@ FINDINGS = init_labels(
     Counter(
         "livebalance_gateway_audit_findings",
         "Accounts that differ between this gateway and Postgres at an audit. ahead: Postgres has a higher "
-        "revision, usually because a delta was still on its way; back, epoch: Postgres lost commits.",
+        "revision, usually because a delta was still on its way; back, epoch: Postgres lost commits; "
+        "content: a delta had other content than Postgres has.",
         ["reason"],
     ),
-    ["ahead", "back", "epoch"],
+    ["ahead", "back", "epoch", "content"],
 )
 
 # --- the state of this gateway

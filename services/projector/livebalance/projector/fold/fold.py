@@ -296,6 +296,9 @@ class _Fold:
             else:
                 self._duplicates += 1
             return
+        if bounds is None and account.erased is not None and record.offset <= account.erased.balances:
+            self._duplicates += 1  # read again, after its lane moved to another topic of transfers
+            return
         survivors = self._surviving(change, bounds)
         transfers_next = self._transfers_next.get(record.lane, Offset(0))
         offset = record.offset if bounds is None else bounds.balances

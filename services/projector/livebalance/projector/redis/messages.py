@@ -18,6 +18,7 @@ from livebalance.wire.delta import (
     redis_lane_channel,
 )
 from livebalance.wire.identity import Epoch
+from livebalance.wire.signature import SigningKey
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import TransferView, balance_json, format_source, transfers_json
 
@@ -34,6 +35,7 @@ class MessageEncoder(NamedTuple):
     transfers_topic: str
     currency: str | None
     catch_up_threshold_ms: int
+    key: SigningKey | None = None  # None: messages are not signed
 
     def deltas(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
         """Returns a delta for each changed account.
@@ -42,7 +44,7 @@ class MessageEncoder(NamedTuple):
         """
         epochs = {step.lane.lane: step.lane.epoch for step in steps if not self._is_behind(step, now)}
         return [
-            (
+            self._message(
                 redis_account_channel(self.prefix, id_),
                 encode_delta(self.delta(change, epochs[change.account.lane])),
             )
@@ -53,7 +55,7 @@ class MessageEncoder(NamedTuple):
     def progress(self, steps: Iterable[LaneStep], now: Millis) -> list[Message]:
         """Returns a message for each lane whose "complete as of" is known."""
         return [
-            (
+            self._message(
                 redis_lane_channel(self.prefix, step.lane.lane),
                 encode_progress(
                     ProgressMessage(
@@ -83,6 +85,9 @@ class MessageEncoder(NamedTuple):
             transfers,
         )
         return make_delta(account.id, account.lane, parts, gone=change.erased)
+
+    def _message(self, channel: str, payload: bytes) -> Message:
+        return channel, payload if self.key is None else self.key.sign(channel.encode(), payload)
 
     def _transfer_view(self, row: TransferRow) -> TransferView:
         record = format_source(self.transfers_topic, row.lane, row.source_offset)

@@ -1,4 +1,7 @@
-/** Reads over REST. Each read has a timeout, and rejects with `Unavailable` if it fails. */
+/**
+ * Reads over REST. Each read has a timeout, and rejects with `Unavailable` if it fails. If the gateway asks
+ * with `Retry-After` to wait (429, 503), the read is repeated then, as long as its timeout allows.
+ */
 
 import { renewToken, token } from '../connection/token';
 import { INVALID, decodeAccounts, decodeTransfers } from '../wire/decode';
@@ -48,8 +51,12 @@ async function read<T>(
 /** Fetches a JSON body. If the gateway rejects the token, it tries once more with a new token. */
 async function fetchJson(url: string, signal: AbortSignal): Promise<unknown> {
   try {
-    const first = await fetchWithToken(url, signal, token());
-    const response = first.status === 401 ? await fetchWithToken(url, signal, renewToken()) : first;
+    let response = await fetchWithToken(url, signal, token());
+    if (response.status === 401) response = await fetchWithToken(url, signal, renewToken());
+    for (let wait = retryAfterMs(response); wait !== null; wait = retryAfterMs(response)) {
+      await delay(wait, signal);
+      response = await fetchWithToken(url, signal, token());
+    }
     if (!response.ok) throw new Unavailable(`the gateway responded with status ${response.status}`);
     return await response.json();
   } catch (error) {
@@ -57,6 +64,27 @@ async function fetchJson(url: string, signal: AbortSignal): Promise<unknown> {
       ? error
       : new Unavailable('the gateway is unreachable', { cause: error });
   }
+}
+
+/** Returns the wait that a rejection asks for (RFC 9110 §10.2.3), with jitter; null if it asks for none. */
+function retryAfterMs(response: Response): number | null {
+  const value = response.headers.get('retry-after');
+  if (value === null || (response.status !== 429 && response.status !== 503)) return null;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isNaN(ms) ? null : Math.max(ms, 1000) * (1 + Math.random() / 2);
+}
+
+/** Resolves after `ms`, or rejects when the signal aborts. */
+function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    const abort = (): void => {
+      clearTimeout(timer);
+      reject(new DOMException('the read has ended', 'AbortError'));
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
 }
 
 async function fetchWithToken(

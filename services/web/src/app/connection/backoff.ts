@@ -5,7 +5,7 @@ import type { StepContext } from './step-context';
 
 const FIRST_MS = 500;
 const MAX_MS = 20_000;
-const GOODBYE = 4000;
+export const GOODBYE = 4000;
 
 /** Returns a delay of at most 0.5 s for attempt 0. The limit doubles with each attempt, up to 20 s. */
 export function backoffMs(attempt: number, jitter: number): number {

@@ -183,6 +183,13 @@ describe('reconnect', () => {
     expect(delayOf(simulation)).toBe(1_500);
   });
 
+  it('starts with the shortest delay if the first attempt after a close with 4000 is refused', () => {
+    simulation.closeConnection(4000, '{"retry_after_ms":100}');
+    simulation.advance(delayOf(simulation));
+    simulation.refuseConnection();
+    expect(delayOf(simulation)).toBe(250);
+  });
+
   it('comes no earlier than retry_after_ms after a close with 4013', () => {
     simulation.closeConnection(4013, '{"retry_after_ms":3000}');
     expect(delayOf(simulation)).toBe(3_250);

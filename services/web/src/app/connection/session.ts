@@ -8,7 +8,7 @@
 import { closeAction, closeText } from '../wire/close';
 import type { Heartbeat, ServerFrame, Welcome } from '../wire/frame';
 import { channelName, millis } from '../wire/identity';
-import { backoffMs, reconnectDelayMs } from './backoff';
+import { GOODBYE, backoffMs, reconnectDelayMs } from './backoff';
 import { confirmAsOf, newChannel, stepChannel, type ChannelEvent } from './channel';
 import type {
   Connection,
@@ -346,7 +346,8 @@ function handleClose(session: Session, close: EventOf<'closed'>, context: StepCo
   if (action === 'reload') return [ended, { kind: 'reload' }];
   const attempt = failedAttempts(session.connection, context);
   const until = context.now + reconnectDelayMs(close, attempt, context);
-  return [{ ...disconnected, connection: { kind: 'waiting', attempt: attempt + 1, until, reason } }];
+  const next = code === GOODBYE ? attempt : attempt + 1; // a goodbye is no failure
+  return [{ ...disconnected, connection: { kind: 'waiting', attempt: next, until, reason } }];
 }
 
 function disconnectChannel(session: Session, context: StepContext): Session {

@@ -1,4 +1,4 @@
-"""Adds the transaction of each revocation, so that gateways find those that commit late (decision 26).
+"""Adds the transaction of each revocation, so that gateways find those that commit late (decision 28).
 
 Only adds: older releases read and write the other columns.
 """
@@ -7,8 +7,8 @@ from alembic import op
 
 from livebalance.readmodel.tables import revocation
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 
 
 def upgrade() -> None:
