@@ -51,6 +51,7 @@ class EchoRelay:
         session.outbox.put_control(text)
 
     def perform(self) -> None: ...
+    def flush(self, _: Any) -> None: ...
 
 
 class EchoConnection(WebSocketConnection):

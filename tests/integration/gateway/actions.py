@@ -228,6 +228,15 @@ async def subscribe_while_postgres_hangs(harness: Harness) -> None:
     await owner.close()
 
 
+async def outlast_revocations(harness: Harness) -> None:
+    await harness.open()
+    owner = await asyncpg.connect(harness.database.url("owner"))
+    async with owner.transaction():
+        await owner.execute("lock table revocation in access exclusive mode")
+        await harness.gateway.until_sessions(0)
+    await owner.close()
+
+
 async def request_while_postgres_hangs(harness: Harness) -> None:
     harness.patch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 0.3)
     owner = await asyncpg.connect(harness.database.url("owner"))

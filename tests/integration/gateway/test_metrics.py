@@ -241,6 +241,13 @@ EVENTS: dict[str, Event] = {
         CloseCode.NOT_AUTHENTICATED, "unauthenticated", actions.authenticate_with(lambda: "x")
     ),
     "revoked subject": closed(CloseCode.REVOKED, "revoked", actions.revoke_subject),
+    "no recent revocations": closed(
+        CloseCode.BUSY,
+        "rights_unknown",
+        actions.outlast_revocations,
+        revocation_outage_seconds=2.0,
+        revocation_poll_seconds=0.1,
+    ),
     "too many connections of a user": closed(
         CloseCode.TOO_MANY_CONNECTIONS,
         "too_many_connections",

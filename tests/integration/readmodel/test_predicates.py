@@ -87,9 +87,9 @@ async def test_revocations_are_read_back_to_a_time(owner: Connection) -> None:
         await revocations.revoke(owner, subject, None, None, "a test")
         shift = "update revocation set at = at - $1::interval where subject = $2"
         await owner.execute(shift, timedelta(hours=hours), subject)
-    recent = await revocations.read_revocations(owner, timedelta(hours=1))
-    assert [revocation.subject for revocation in recent] == ["new"]
-    assert len(await revocations.read_revocations(owner)) == 2
+    recent = await revocations.read_page(owner, within=timedelta(hours=1))
+    assert [revocation.subject for revocation in recent.revocations] == ["new"]
+    assert len((await revocations.read_page(owner)).revocations) == 2
 
 
 # --- the quarantine

@@ -280,6 +280,14 @@ class Revoking(Faulty):
     def revoke(self, number: int, account: AccountId) -> None:
         self.world.revoke(self.client(number), account)
 
+    @step(number=NUMBERS, account=ACCOUNTS)
+    def revoke_while_the_gateway_is_paused(self, number: int, account: AccountId) -> None:
+        self.world.revoke_while_paused(self.client(number), account)
+
+    @step()
+    def read_revocations(self) -> None:
+        self.world.read_revocations()
+
 
 def has_reached(position: Position, commit: Position) -> bool:
     """Compares epochs as numbers, which they are in the simulation only."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from msgspec.structs import replace
 
+from livebalance.gateway.auth.gate import Gate
 from livebalance.gateway.live import channel, hub, outbox, recovery, session, sessions, subscribers
 from livebalance.gateway.live.channel import Channel, StoredPosition
 from livebalance.gateway.live.history import History
@@ -159,6 +160,10 @@ def expect_what_was_lost(self: Channel, asked: Position, stored: StoredPosition)
     self.expect(stored)
 
 
+def stay_open(_: Gate, now: float) -> bool:
+    return now >= 0
+
+
 def do_nothing(*_: Any) -> bool:
     return False
 
@@ -260,6 +265,7 @@ MUTANTS: dict[str, tuple[object, str, object, type[Lossless], str | tuple[str, .
         LosingCommits,
         CURRENT,
     ),
+    "a gateway that was paused first reads revocations": (Gate, "is_open", stay_open, Revoking, RIGHTS),
     "other content is replaced": (hub, "_compare_content", confirm_other_content, Forging, CURRENT_STATE),
     "only Postgres ends a subscription": (
         channel,

@@ -2,7 +2,10 @@
 
 import math
 from collections import deque
+from collections.abc import Iterable
+from math import ceil
 
+from livebalance.gateway.auth.gate import MAX_PAUSE, Gate
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import EVERYTHING, Rights
 from livebalance.gateway.live.effects import AccountRead
@@ -75,6 +78,12 @@ class World:
         self.hub = Hub(RECOVERY_MAX_REVISIONS, HISTORY_BYTES)
         self.sessions = Sessions(CONFIG, Revocations(), self.hub)
         self.now = 0.0
+        self.gate = Gate(self.now, math.inf)
+        self.gate.on_revocations(self.now)
+        self.gate.on_audit(self.now)
+        self.is_withholding = False
+        self.unread: list[Revocation] = []  # that the gateway has not read
+        self.audit_began = self.now
         self.wall = Millis(START)
         self.halted_at: Millis | None = None  # on the wall clock; None: the lane is not halted
         self.clients: list[Client] = []
@@ -181,9 +190,9 @@ class World:
     def deliver(self, count: int = 1) -> None:
         """Delivers messages and acknowledgements. Only the last acknowledgement of an account counts."""
         for account, delta in [self.incoming.popleft() for _ in range(min(count, len(self.incoming)))]:
-            if delta:
+            if delta and not self.is_withholding:
                 self.hub.on_delta(account, delta)
-            elif account in self.pending:
+            elif delta is None and account in self.pending:
                 self.pending[account] -= 1
                 if self.pending[account] == 0:
                     self.hub.on_subscribed(account)
@@ -225,6 +234,7 @@ class World:
 
     def begin_audit(self) -> None:
         self.audit = self.hub.positions(self.hub.subscribers), None
+        self.audit_began = self.now
         self._digests = self.hub.begin_audit(self.audit[0])
 
     def run_audit(self) -> None:
@@ -245,6 +255,8 @@ class World:
             self.hub.on_audit(positions, finding, self.now)
             self.audit = None
             self.perform()
+            self.gate.on_audit(self.audit_began)
+            self._flush_withheld()
 
     @property
     def _stored(self) -> StoredProjection:
@@ -314,6 +326,19 @@ class World:
         self.sessions.revoke([Revocation(client.subject, None, account, self.wall)])
         self.perform()
 
+    def revoke_while_paused(self, client: Client, account: AccountId) -> None:
+        """The gateway is stopped, rights are revoked, and it wakes in the middle of whatever it does."""
+        self.now += 2 * MAX_PAUSE
+        client.revoked.add(account)
+        self.unread.append(Revocation(client.subject, None, account, self.wall))
+
+    def read_revocations(self) -> None:
+        unread, self.unread = self.unread, []
+        self.sessions.revoke(unread)
+        self.perform()
+        self.gate.on_revocations(self.now)
+        self._flush_withheld()
+
     def set_rate(self, client: Client, per_second: float | None) -> None:
         client.interval = 1 / per_second if per_second else 0.0
         client.written_at = float("-inf")
@@ -330,7 +355,9 @@ class World:
     # --- the relay
 
     def tick(self, seconds: float) -> None:
-        self.now += seconds
+        for _ in range(ceil(seconds)):
+            self.now += seconds / ceil(seconds)
+            self.gate.tick(self.now)
         self.sessions.flush_due(self.now)
         self.perform()
         self.hub.tick(self.now)
@@ -345,14 +372,25 @@ class World:
         for account, subscribe in effects.redis_subscriptions.items():
             self._send_command(account, subscribe)
         self.reads += effects.reads
-        for client in self.clients:
-            if client.session in effects.sessions_to_flush and client.session.outbox.writable:
-                self._flush(client)
+        if effects.sessions_to_flush:
+            self._flush_all(
+                [client for client in self.clients if client.session in effects.sessions_to_flush]
+            )
         for session, disconnect in effects.disconnects:
             (expired,) = [client for client in self.clients if client.session is session]
             assert disconnect.code is CloseCode.TOKEN_EXPIRED
             assert self.now >= expired.expires_at
             self.reconnect(expired)
+
+    def _flush_all(self, clients: Iterable[Client]) -> None:
+        self.is_withholding = not self.gate.is_open(self.now)
+        for client in clients:
+            if client.session.outbox.writable and not self.is_withholding:
+                self._flush(client)
+
+    def _flush_withheld(self) -> None:
+        if self.is_withholding and self.gate.is_open(self.now):
+            self._flush_all(self.clients)
 
     def _flush(self, client: Client) -> None:
         outbox = client.session.outbox
@@ -381,6 +419,7 @@ class World:
         for _ in range(HEAL_SECONDS):
             busy = sum(self._finish_everything() for _ in range(READS_A_SECOND)) > 0
             if audits:
+                self.read_revocations()
                 self.begin_audit()
                 self.run_audit()
                 self.end_audit()

@@ -10,7 +10,7 @@ def test_readiness_names_what_is_missing() -> None:
     readiness = Readiness()
     assert readiness.not_ready(has_keys=False, now=0.0) == "Redis is unavailable"
     readiness.redis_connected = True
-    assert readiness.not_ready(has_keys=False, now=0.0) == "no keys or revocations yet"
+    assert readiness.not_ready(has_keys=False, now=0.0) == "no keys, or no recent revocations"
     assert readiness.not_ready(has_keys=True, now=0.0) == "no recent audit"
     readiness.audited_at = 0.0
     assert readiness.not_ready(has_keys=True, now=MAX_AUDIT_AGE) is None

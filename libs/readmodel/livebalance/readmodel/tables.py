@@ -22,12 +22,27 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData()
 
 # Ids compare byte by byte, as in Python and TypeScript.
 _ID = Text(collation="C")
 _TIME = DateTime(timezone=True)
+
+
+class Xid8(UserDefinedType[int]):
+    """The type xid8 of Postgres: the id of a transaction, which never wraps around."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Called by SQLAlchemy for the name of the type."""
+        return "xid8"
+
+
+ischema_names["xid8"] = Xid8  # SQLAlchemy also reads the column back as this type
 
 balance = Table(
     "balance",
@@ -552,8 +567,16 @@ revocation = Table(
         comment="Role of Postgres that inserted the row",
     ),
     Column("why", Text, nullable=False, comment="Reason, as text"),
+    Column(
+        "xid",
+        Xid8,
+        nullable=False,
+        server_default=text("pg_current_xact_id()"),
+        comment="Transaction that inserted the row. It shows gateways rows that were committed late",
+    ),
     CheckConstraint("num_nonnulls(subject, login, account_id) > 0", name="names_something"),
     Index("revocation_at", "at"),
+    Index("revocation_xid", "xid"),
     comment="One row per revocation of rights that tokens still have",
 )
 

@@ -63,6 +63,7 @@ _MESSAGES = {
     "nothing_left": "no account of this stream is visible any more",
     "keys_missing": "the keys that verify this token are being fetched",
     "revoked": "access was revoked",
+    "rights_unknown": "the gateway cannot check access rights now",
     "token_expired": "the session expired",
     "too_big": "a message was too large",
     "too_many_connections": "too many connections of this user",

@@ -1,6 +1,7 @@
 """Builds and runs a gateway: Postgres pool, relay, HTTP server, and the drain at its end."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -107,7 +108,7 @@ def create_app(
     budgets = RequestBudgets(RequestLimits(settings.request_rate_per_user, settings.max_requests_per_user))
     app.add_middleware(BudgetMiddleware, auth=auth, budgets=budgets, trusted_proxies=proxies)
     openapi.install(app, settings.token_cookie)
-    problems.install(app)
+    problems.install(app, lambda: authenticator.knows_rights)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)
     app.include_router(rest.routes(pool, auth))
@@ -204,6 +205,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             pool,
             poll_seconds=settings.revocation_poll_seconds,
             timeout_seconds=settings.postgres_timeout_seconds,
+            max_age_seconds=(
+                settings.revocation_outage_seconds if settings.revocation_outage == "close" else math.inf
+            ),
         )
         relay = Relay(settings, pool, session_config(settings), authenticator)
         operations = health.run_server(

@@ -19,12 +19,12 @@ class Readiness:
     def not_ready(self, has_keys: bool, now: float) -> str | None:
         """Returns why no new client should be sent here; None if the gateway is ready.
 
-        `has_keys`: tokens can be checked.
+        `has_keys`: tokens can be checked, and the gateway knows which rights are revoked.
         """
         if not self.redis_connected:
             return "Redis is unavailable"
         if not has_keys:
-            return "no keys or revocations yet"
+            return "no keys, or no recent revocations"
         if self.audited_at is None or self.audited_at < now - MAX_AUDIT_AGE:
             return "no recent audit"
         return None

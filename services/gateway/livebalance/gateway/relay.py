@@ -14,6 +14,7 @@ import asyncpg
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.auth.tokens import TokenError
+from livebalance.gateway.clock import uptime
 from livebalance.gateway.lifecycle import RETRY_AFTER_DRAIN_MS, Readiness, drain_schedule
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.effects import AccountRead, Disconnect
@@ -56,13 +57,19 @@ _AUTH_ERRORS: dict[TokenError, Disconnect] = {
     "revoked": REVOKED,
     "keys_missing": Disconnect(CloseCode.BUSY, "keys_missing", 1000),
 }
+OUTDATED = Disconnect(CloseCode.BUSY, "rights_unknown", 5000)
+
+_log = logs.get("relay")
 
 
 class ClientConnection(Protocol):
     """The transport of a session: a WebSocket or an event stream."""
 
     def flush(self, now: float) -> int:
-        """Writes what the outbox holds, if the transport accepts bytes. Returns how many bytes it wrote."""
+        """Writes what the outbox holds, if the transport accepts bytes. Returns how many bytes it wrote.
+
+        Only `Relay.flush` calls it.
+        """
 
     def close(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None:
         """Flushes, then closes the connection."""
@@ -92,6 +99,10 @@ class Relay:
         )
         self._authenticator = authenticator
         authenticator.on_revoked = self._on_revoked
+        authenticator.on_read = self._on_gate_changed
+        self._gate = authenticator.gate
+        self._is_withholding = False  # since the gate was last open, data was not sent
+        self._audit_began = 0.0
         self._status = PipelineStatus()
         self._connections: dict[Session, ClientConnection] = {}
         self._scrape = ScrapeCollector(self._hub, self._status, self._connections)
@@ -127,11 +138,12 @@ class Relay:
         )
         self._audit = Audit(
             pool,
-            lambda: list(self._hub.subscribers),
+            self._begin_audit,
             self._hub.positions,
             self._on_audit,
             self._on_audit_failed,
             contents=self._hub.begin_audit,
+            on_complete=self._on_audit_complete,
             interval_seconds=settings.audit_interval_seconds,
             timeout_seconds=settings.postgres_timeout_seconds,
         )
@@ -150,7 +162,7 @@ class Relay:
 
     def not_ready(self) -> str | None:
         """Returns why no new client should be sent to this gateway; None if it is ready."""
-        return self._readiness.not_ready(self._authenticator.ready, time.monotonic())
+        return self._readiness.not_ready(self._authenticator.ready, uptime())
 
     def render_metrics(self) -> bytes:
         """Returns the metrics in Prometheus' text format."""
@@ -161,7 +173,7 @@ class Relay:
 
     def connect(self, name: str, address: Address, connection: ClientConnection) -> Session:
         """Returns a new session for an admitted connection."""
-        session = self._sessions.connect(name, address, time.monotonic(), random.random())
+        session = self._sessions.connect(name, address, uptime(), random.random())
         self._connections[session] = connection
         metrics.SESSIONS.set(len(self._connections))
         self.perform()
@@ -185,7 +197,7 @@ class Relay:
 
     def authorize(self, session: Session, rights: Rights) -> None:
         """Gives a session the rights of its valid token."""
-        self._sessions.authorize(session, None, rights, time.monotonic(), _wall())
+        self._sessions.authorize(session, None, rights, uptime(), _wall())
         self.perform()
 
     def receive(self, session: Session, text: bytes) -> None:
@@ -195,7 +207,7 @@ class Relay:
 
     def handle_message(self, session: Session, text: bytes) -> None:
         """Handles a message. The caller calls `perform` after the last message of a read."""
-        self._sessions.receive(session, text, time.monotonic())
+        self._sessions.receive(session, text, uptime())
         self._check_tokens()
         if self._hub.effects.disconnects:
             self.perform()
@@ -223,10 +235,10 @@ class Relay:
         window = max(period, len(connections) / self._connection_rate)
         self._sessions.announce_drain(int(window * 1000))
         self.perform()
-        started = time.monotonic()
+        started = uptime()
         schedule = drain_schedule(len(connections), window)
         for connection, due in zip(connections, schedule, strict=True):
-            if (wait := started + due - time.monotonic()) > CLOSE_BATCH_SECONDS:
+            if (wait := started + due - uptime()) > CLOSE_BATCH_SECONDS:
                 await asyncio.sleep(wait)
             if not self._connections:
                 break  # all clients have left by themselves
@@ -242,13 +254,38 @@ class Relay:
     def _check_token(self, session: Session, command: Authenticate) -> None:
         rights = self._authenticator.check(command.token)
         if isinstance(rights, Rights):
-            self._sessions.authorize(session, command.request, rights, time.monotonic(), _wall())
+            self._sessions.authorize(session, command.request, rights, uptime(), _wall())
         else:
             self._sessions.reject(session, _AUTH_ERRORS[rights])
 
     def _on_revoked(self, revocations: Iterable[Revocation]) -> None:
         self._sessions.revoke(revocations)
         self.perform()
+
+    def _check_gate(self, now: float) -> None:
+        """Begins to read rights and accounts after a pause. Closes all clients after an outage."""
+        if self._gate.tick(now):
+            _log.warning("gateway paused", effect="nothing is sent until revocations and accounts were read")
+            self._authenticator.request_poll()
+            self._audit.run_now()
+        if self._connections and self._gate.has_expired(now):
+            _log.error("clients closed", reason=OUTDATED.reason, sessions=len(self._connections))
+            self._sessions.reject_all(OUTDATED)
+
+    def _on_gate_changed(self) -> None:
+        """Sends what was withheld if the gate is open, and repairs the deltas that were dropped."""
+        if self._is_withholding and self._gate.is_open(uptime()):
+            self._is_withholding = False
+            self._audit.run_now()
+            self.flush(list(self._connections))
+
+    def _begin_audit(self) -> list[AccountId]:
+        self._audit_began = uptime()
+        return list(self._hub.subscribers)
+
+    def _on_audit_complete(self) -> None:
+        self._gate.on_audit(self._audit_began)
+        self._on_gate_changed()
 
     # --- Redis
 
@@ -258,6 +295,8 @@ class Relay:
         self.perform()
 
     def _on_deltas(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
+        if self._is_withholding:
+            return  # they would fill the outboxes; the next audit finds the gaps
         sample = self._latency.start(deltas)
         for account, delta in deltas:
             self._hub.on_delta(account, delta)
@@ -267,7 +306,7 @@ class Relay:
             self._latency.finish(*sample)
 
     def _on_progress(self, progress: ProgressMessage) -> None:
-        self._status.on_progress(progress.lane, progress.behind, time.monotonic())
+        self._status.on_progress(progress.lane, progress.behind, uptime())
 
     def _on_dropped(self, kind: str) -> None:
         metrics.DROPPED.labels(kind).inc()
@@ -288,7 +327,7 @@ class Relay:
     # --- Postgres
 
     def _on_read(self, answers: Sequence[tuple[AccountRead, AccountStates]]) -> None:
-        now = time.monotonic()
+        now = uptime()
         for read, states in answers:
             self._hub.on_read(read, states, now)
         metrics.READS.inc(len(answers))
@@ -301,7 +340,7 @@ class Relay:
         self.perform()
 
     def _on_audit(self, compared: AccountPositions, finding: AuditFinding) -> None:
-        now = time.monotonic()
+        now = uptime()
         self._readiness.audited_at = now
         self._subscriber.subscribe_lanes(finding.partitions)
         self._hub.on_audit(compared, finding, now)
@@ -323,14 +362,15 @@ class Relay:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            now = time.monotonic()
+            now = uptime()
+            self._check_gate(now)
             self._hub.tick(now)
             self._sessions.tick(now, _wall())
             self._send_status()
             self.perform()
 
     def _send_status(self) -> None:
-        if status := self._status.next_status(time.monotonic(), _wall()):
+        if status := self._status.next_status(uptime(), _wall()):
             self._sessions.set_status(status)
             self.perform()
 
@@ -347,7 +387,7 @@ class Relay:
         if effects.reads:
             self._loader.request(effects.reads)
         if effects.sessions_to_flush:
-            self._flush(effects.sessions_to_flush)
+            self.flush(effects.sessions_to_flush)
         if recoveries := self._hub.history.drain_recoveries():
             metrics.HISTORY_RECOVERIES.inc(recoveries)
         for reason in effects.opened_gaps:
@@ -357,9 +397,12 @@ class Relay:
             if connection := self._connections.get(session):
                 connection.close(disconnect.code, disconnect.reason, _jitter(disconnect.retry_after_ms))
 
-    def _flush(self, sessions: Iterable[Session]) -> None:
+    def flush(self, sessions: Iterable[Session]) -> None:
         """Writes the outboxes. The innermost loop of a gateway: once for each client that gets a delta."""
-        now, connections, sent = time.monotonic(), self._connections, 0
+        now, connections, sent = uptime(), self._connections, 0
+        if now > self._gate.open_until:
+            self._is_withholding = True
+            return
         for session in sessions:
             if connection := connections.get(session):
                 failpoints.at("while_delivering")
@@ -375,7 +418,7 @@ class Relay:
 
     def _on_timer(self) -> None:
         """Flushes clients that asked for a lower rate, when their data is due."""
-        self._sessions.flush_due(time.monotonic())
+        self._sessions.flush_due(uptime())
         self.perform()
 
 

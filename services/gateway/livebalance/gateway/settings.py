@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -55,6 +55,13 @@ class Settings(ServiceSettings):
     """Seconds in which a new WebSocket must authenticate, or the gateway closes it."""
     revocation_poll_seconds: Seconds = 2.0
     """Seconds between two reads of the revocations. Redis announces a revocation sooner, if it works."""
+    revocation_outage: Literal["close", "serve"] = "close"
+    """Behaviour of a gateway that could not read revocations for `LIVEBALANCE_REVOCATION_OUTAGE_SECONDS`.
+    close: it closes all clients, which retry later, and answers REST and streams with 503. serve: it
+    continues with the revocations that it knows, until Postgres answers again."""
+    revocation_outage_seconds: Seconds = 60.0
+    """Seconds without a successful read of the revocations, until `LIVEBALANCE_REVOCATION_OUTAGE` applies.
+    Set it above the time that Postgres needs for a failover."""
     max_connections_per_user: Count = 10
     """Maximum concurrent connections of one user."""
     max_requests_per_user: Count = 20

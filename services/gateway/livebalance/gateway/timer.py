@@ -1,8 +1,9 @@
 """A timer that can be set again, for whatever is due next."""
 
 import asyncio
-import time
 from collections.abc import Callable
+
+from livebalance.gateway.clock import uptime
 
 
 class Timer:
@@ -14,14 +15,14 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, due: float | None) -> None:
-        """Sets the time, in monotonic seconds, in place of an earlier time. None: no call."""
+        """Sets the time, in seconds by `uptime`, in place of an earlier time. None: no call."""
         if due == self._due:
             return
         if self._handle:
             self._handle.cancel()
         self._handle, self._due = None, due
         if due is not None:
-            self._handle = asyncio.get_running_loop().call_later(due - time.monotonic(), self._call)
+            self._handle = asyncio.get_running_loop().call_later(due - uptime(), self._call)
 
     def _call(self) -> None:
         self._due = None

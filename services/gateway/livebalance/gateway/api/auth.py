@@ -70,6 +70,11 @@ class RequestAuth:
             return self._credentials.bearer(header)
         return self._credentials.cookie(request.headers.getlist("cookie"))
 
+    @property
+    def knows_rights(self) -> bool:
+        """Whether data may be sent (docs/guarantees.md#rights)."""
+        return self._authenticator.knows_rights
+
     def may_see(self, rights: Rights, account: AccountId) -> bool:
         """Returns whether the rights cover the account and no revocation hides it."""
         return self._authenticator.may_see(rights, account)

@@ -1,6 +1,6 @@
 """Problem details (RFC 9457) for every HTTP error: of a route, of a library, or of a bug."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
@@ -17,6 +17,7 @@ from livebalance.runtime import logs
 from livebalance.wire.problem import MEDIA_TYPE, Problem, ProblemCode, encode_problem, problem
 
 RETRY_AFTER = "1"  # seconds
+DATA_PATH = "/api/v1/accounts"
 
 _CODES: dict[int, ProblemCode] = {404: "not_found", 405: "method", 416: "ranges", 503: "unavailable"}
 _KEPT_HEADERS = ("allow", "content-range", "retry-after")  # they say how to make a valid request
@@ -53,9 +54,9 @@ class ProblemError(Exception):
         self.headers = headers
 
 
-def install(app: FastAPI) -> None:
-    """Makes `app` respond to every error with a problem."""
-    app.add_middleware(ProblemMiddleware)
+def install(app: FastAPI, knows_rights: Callable[[], bool]) -> None:
+    """Makes `app` respond to every error with a problem, and to requests for data if rights are unknown."""
+    app.add_middleware(ProblemMiddleware, knows_rights=knows_rights)
 
     @app.exception_handler(ProblemError)
     async def problem_error(_: Request, error: ProblemError) -> Response:
@@ -77,10 +78,13 @@ def install(app: FastAPI) -> None:
 
 
 class ProblemMiddleware:
-    """ASGI middleware: turns every other error response, and every unhandled exception, into a problem."""
+    """ASGI middleware: turns every other error response, and every unhandled exception, into a problem.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    A response with data also becomes a problem if the gateway does not know rights when it is sent.
+    """
+
+    def __init__(self, app: ASGIApp, knows_rights: Callable[[], bool]) -> None:
+        self._app, self._knows_rights = app, knows_rights
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called by the ASGI server for each request."""
@@ -90,7 +94,8 @@ class ProblemMiddleware:
             nonlocal started, replaced
             if message["type"] == "http.response.start":
                 started = True
-                if replacement := _replacement(message):
+                is_withheld = scope["path"].startswith(DATA_PATH) and not self._knows_rights()
+                if replacement := _rights_unknown() if is_withheld else _replacement(message):
                     replaced = True
                     await replacement(scope, receive, send)
             if not replaced:
@@ -113,6 +118,11 @@ def _replacement(start: MutableMapping[str, Any]) -> Response | None:
     code = _CODES.get(status, "bad_request")
     kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
     return problem_response(problem(status, code, status.phrase), kept)
+
+
+def _rights_unknown() -> Response:
+    detail = "The gateway cannot read who may see what at the moment; retry later."
+    return problem_response(problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail))
 
 
 def _internal_error() -> Response:

@@ -225,7 +225,7 @@ class EventStream(StreamingResponse):
     def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         """Writes what is due, then the event `close` (docs/errors.md#close-codes)."""
         if self._session:
-            self.flush(time.monotonic())
+            self._relay.flush([self._session])
             self._write(encode_close(code, word, retry_after_ms))
             self._record_end(code, word)
             self._timer.start(CLOSE_TIMEOUT_SECONDS, self._http.transport.abort)

@@ -141,7 +141,7 @@ def add_route(
                 rights.subject, lambda: gateway_reads.read_newer(pool, account, revision, PAGE_ROWS)
             )
 
-        pages = transfer_pages(edges, read_after, lambda: auth.may_see(rights, account))
+        pages = transfer_pages(edges, read_after, lambda: auth.knows_rights and auth.may_see(rights, account))
         headers = {"cache-control": "no-store"}
         if format_ == "json":
             return StatementResponse(JsonStatement(account, edges), pages, headers)

@@ -183,6 +183,11 @@ class Sessions:
             elif session.rights:
                 self._unsubscribe_hidden(session)
 
+    def reject_all(self, disconnect: Disconnect) -> None:
+        """Disconnects all sessions, and drops the data that waits for them."""
+        for session in list(self._sessions):
+            self.reject(session, disconnect)
+
     def _unsubscribe_hidden(self, session: Session) -> None:
         for account in list(session.subscriptions):
             if not self._may_see(session, account):

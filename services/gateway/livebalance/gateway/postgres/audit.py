@@ -57,13 +57,15 @@ class Audit:
         on_failed: Callable[[], None],
         *,
         contents: Callable[[AccountPositions], Mapping[AccountId, ContentDigest]],
+        on_complete: Callable[[], None],
         interval_seconds: float,
         timeout_seconds: float,
     ) -> None:
         """Compares each of `accounts` once in every interval.
 
         `positions` returns the positions of those accounts that the hub knows, and `contents` what was
-        relayed of them. A statement may take `timeout_seconds`.
+        relayed of them. A statement may take `timeout_seconds`. `on_complete` is called when all accounts
+        were compared since `accounts` was last called.
         """
         self._pool = pool
         self._accounts = accounts
@@ -71,6 +73,7 @@ class Audit:
         self._contents = contents
         self._on_compared = on_compared
         self._on_failed = on_failed
+        self._on_complete = on_complete
         self._interval_seconds = interval_seconds
         self._timeout_seconds = timeout_seconds
         self._requested = asyncio.Event()
@@ -95,6 +98,8 @@ class Audit:
         self._requested.clear()
         for part in parts:
             await self._compare(self._positions(part))
+            if part is parts[-1]:
+                self._on_complete()
             if await self._pause(pause):
                 return  # starts again with all accounts
         if not pause:

@@ -1,8 +1,8 @@
 """Admits connections, requests and sessions, or says why not."""
 
-import time
 from collections.abc import Callable
 
+from livebalance.gateway.clock import uptime
 from livebalance.gateway.limits.client_address import UNNAMED, Address
 from livebalance.gateway.limits.connections import ConnectionLimiter, Rejection
 from livebalance.gateway.server.refusal import Refusal, refuse_not_ready, refuse_over_limit
@@ -23,11 +23,11 @@ class Admission:
 
     def connect(self, address: Address) -> Refusal | None:
         """Holds a place for a new connection of a client until `release`, or returns why it is rejected."""
-        return _refusal(self._limiter.hold(address, time.monotonic(), paced=True))
+        return _refusal(self._limiter.hold(address, uptime(), paced=True))
 
     def hold(self, address: Address) -> Refusal | None:
         """Holds a place for a proxy's request until `release`, or returns why it is rejected."""
-        return _refusal(self._limiter.hold(address, time.monotonic(), paced=False))
+        return _refusal(self._limiter.hold(address, uptime(), paced=False))
 
     def release(self, address: Address) -> None:
         """Ends the place of a connection or request."""
@@ -35,7 +35,7 @@ class Admission:
 
     def open(self, address: Address, *, through_proxy: bool) -> Refusal | None:
         """Counts a session, whose place is held, until `close`; or returns why it is rejected."""
-        now = time.monotonic()
+        now = uptime()
         if reason := self._not_admitting(now):
             return refuse_not_ready(reason)
         refusal = _refusal(self._limiter.open(address, now, paced=through_proxy))
@@ -49,7 +49,7 @@ class Admission:
 
     def overload(self) -> Refusal | None:
         """Returns the refusal that applies to the session of any client now, or None."""
-        return _refusal(self._limiter.overload(time.monotonic()))
+        return _refusal(self._limiter.overload(uptime()))
 
 
 def _refusal(rejection: Rejection | None) -> Refusal | None:

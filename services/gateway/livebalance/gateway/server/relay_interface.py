@@ -1,5 +1,6 @@
 """What a connection calls: the interface of `Relay`, which the server does not import."""
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from livebalance.gateway.limits.client_address import Address
@@ -28,6 +29,9 @@ class RelayInterface(Protocol):
 
     def perform(self) -> None:
         """Performs the effects of the messages handled so far."""
+
+    def flush(self, sessions: Iterable[Session]) -> None:
+        """Writes the outboxes of sessions to their connections, if data may be sent."""
 
     def set_writable(self, session: Session, writable: bool) -> None:
         """Says whether the transport accepts more bytes."""

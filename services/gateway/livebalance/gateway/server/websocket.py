@@ -325,7 +325,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         """Writes what is due, then closes with `code` and a reason (docs/errors.md#close-codes)."""
-        self.flush(time.monotonic())
+        if self._session:
+            self._relay.flush([self._session])
         self._record_end(code, word)
         if self._protocol.state is OPEN:
             self._protocol.send_close(code, encode_reason(word, retry_after_ms))
