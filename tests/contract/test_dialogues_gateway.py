@@ -196,7 +196,7 @@ class Gateway:
                 texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
                 self._sent += map(json.decode, texts)
             if self._session.outbox.is_delayed:
-                self._sessions.schedule(self._session)
+                self._sessions.schedule(self._session, self._now)
         for session, disconnect in effects.disconnects:
             if session is self._session and not self._disconnect:
                 self._disconnect = disconnect

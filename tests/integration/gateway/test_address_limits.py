@@ -154,6 +154,7 @@ async def test_client_that_resets_during_its_handshake_leaves_no_traceback(
     start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = await start_gateway()
+    caplog.clear()  # of what the start logged
     address = urlsplit(gateway.http)
     for number in range(60):
         with socket.create_connection((address.hostname, address.port)) as client:

@@ -169,11 +169,11 @@ async def test_gateway_admits_no_client_before_it_has_read_revocations(
     start_gateway: StartGateway, database: Database
 ) -> None:
     """Redis is connected and Postgres answers the audit. Only the revocations are late."""
-    owner, port = await asyncpg.connect(database.url("owner")), free_port()
+    owner, port, operations = await asyncpg.connect(database.url("owner")), free_port(), free_port()
     try:
-        async with owner.transaction(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with owner.transaction(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{operations}") as http:
             await owner.execute("lock table revocation in access exclusive mode")
-            starting = asyncio.ensure_future(start_gateway(http_port=port))
+            starting = asyncio.ensure_future(start_gateway(http_port=port, operations_port=operations))
             readiness = await readiness_with(http, "revocations", "ok")
             assert "revocations" in readiness
             with pytest.raises(InvalidStatus, match="503"):

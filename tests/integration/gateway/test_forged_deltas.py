@@ -73,7 +73,7 @@ async def test_forged_transfer_in_a_busy_account_is_replaced_by_the_audit(
     gateway = await start_gateway(audit_interval_seconds=INTERVAL)
     async with WebSocketClient(gateway.ws) as client:
         await shows_forged_content(client, projector, amount="999999.00")
-        async with transferring(projector, ["alice"]):
+        async with transferring(projector, ["alice"], pause=0.05):
             await client.until(lambda: len(client.of_type("snapshot")) == 2)
         revision = projector.account("alice").revision
         assert_shows(await client.until_at("alice", revision), projector.account("alice"))

@@ -406,7 +406,7 @@ class World:
             assert not any(data in text for text in texts), "a frame of a revoked account was written"
         client.wire += texts
         if outbox.is_delayed:
-            self.sessions.schedule(client.session)
+            self.sessions.schedule(client.session, self.now)
 
     def settle(self, *, audits: bool) -> None:
         """Ends the faults: all that is under way arrives, in order, until nothing happens any more."""

@@ -408,12 +408,12 @@ class Relay:
                 failpoints.at("while_delivering")
                 sent += connection.flush(now)
                 if session.outbox.needs_attention:
-                    self._after_flush(session)
+                    self._after_flush(session, now)
         metrics.BYTES.inc(sent)
 
-    def _after_flush(self, session: Session) -> None:
+    def _after_flush(self, session: Session, now: float) -> None:
         if session.outbox.is_delayed:
-            self._sessions.schedule(session)
+            self._sessions.schedule(session, now)
         record_session_stats(session)
 
     def _on_timer(self) -> None:

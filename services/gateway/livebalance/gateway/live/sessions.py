@@ -50,6 +50,7 @@ EXPIRED = Disconnect(CloseCode.TOKEN_EXPIRED, "token_expired", 0)
 REVOKED = Disconnect(CloseCode.REVOKED, "revoked")
 AGED = Disconnect(CloseCode.GOODBYE, "age", 500)
 AGE_SPREAD = 0.2  # share of the maximum age that is random: clients that came together leave one by one
+RESCHEDULE_SECONDS = 1.0
 AGE_GRACE = 5.0  # seconds for an aged client to reconnect by itself
 TOO_MANY = Disconnect(CloseCode.TOO_MANY_CONNECTIONS, "too_many_connections")
 
@@ -240,12 +241,16 @@ class Sessions:
         elif not session.outbox.fit():
             session.overflow()
 
-    def schedule(self, session: Session) -> None:
-        """Flushes the session when its delayed data is due. Called if its client asked for a lower rate."""
+    def schedule(self, session: Session, now: float) -> None:
+        """Flushes the session when its delayed data is due. Called if its client asked for a lower rate.
+
+        The client may ask for a higher rate meanwhile, so each wait is at most `RESCHEDULE_SECONDS`.
+        """
         if not session.is_scheduled:
             session.is_scheduled = True
             self._schedule_count += 1
-            heapq.heappush(self._scheduled, (session.outbox.due, self._schedule_count, session))
+            due = min(session.outbox.due, now + RESCHEDULE_SECONDS)
+            heapq.heappush(self._scheduled, (due, self._schedule_count, session))
 
     @property
     def due(self) -> float | None:
