@@ -51,10 +51,10 @@ check-web: $(READY)
 
 test: check test-web test-python ## run check and every test
 
-# The first part mostly waits for servers, so two cores can run four workers. The second part starts whole clusters and
-# runs alone.
+# The first part mostly waits for servers, so two cores can run four workers. Files start in the order of their names: the
+# last are unit tests, so no worker waits for a slow file. The second part starts whole clusters and runs alone.
 test-python: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/acceptance --ignore=tests/bench
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/acceptance --ignore=tests/bench
 	$(BIN)/python -m pytest tests/acceptance
 
 # Each seed is a schedule of faults, and a failure prints its shrunk schedule.
