@@ -107,6 +107,9 @@ def test_gateway_grace_period_covers_its_drain(drain: float | None, sleep: int) 
     )
     assert container(spec)["lifecycle"] == {"preStop": {"sleep": {"seconds": sleep}}}
     assert spec["terminationGracePeriodSeconds"] >= sleep + ceil(delay) + ceil(period) + CLOSING_SECONDS
+    # The next gateway stops when this is available: not before the gateway that it replaces has drained.
+    [gateway] = [each for name, each in of_kind("Deployment", documents).items() if name.endswith("-gateway")]
+    assert gateway["spec"]["minReadySeconds"] >= sleep + ceil(delay) + ceil(period)
 
 
 def test_gateway_grace_period_covers_a_drain_set_for_all_services() -> None:
