@@ -27,7 +27,7 @@ REQUESTS = 60  # at once
 async def test_f24_slow_postgres_with_too_many_reads_answers_unavailable(
     start_gateway: StartGateway, projector: FakeProjector, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 2.0)
+    monkeypatch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 5.0)
     groups = [[f"a-{number}-{n}" for n in range(ACCOUNTS_EACH)] for number in range(SUBSCRIBERS)]
     projector.as_of = Millis(time.time_ns() // 1_000_000)
     await projector.open("busy", *(account for accounts in groups for account in accounts))
