@@ -66,6 +66,12 @@ class Convergence:
             return "the epoch has not changed"
         if kafka.partitions(TRANSFERS) != postgres.tables.partitions:
             return f"lane {lane} has not noticed that partitions were added"
+        for name, topic_id in (
+            (TRANSFERS, stored.row.transfers_topic_id),
+            (BALANCES, stored.row.balances_topic_id),
+        ):
+            if topic_id not in (None, kafka.topics[name].id):
+                return f"lane {lane} has not noticed that {name} was recreated"
         reason = self._unread(kafka.log(TRANSFERS, lane), stored.row.transfers_next)
         reason = reason or self._unread(kafka.log(BALANCES, lane), stored.row.balances_next)
         reason = reason or self._unread(kafka.log(LIFECYCLE, lane), stored.row.lifecycle_next)
