@@ -290,3 +290,19 @@ def test_frame_merged_of_many_leads_from_the_first_to_the_last() -> None:
     [frame] = outbox._frames
     assert isinstance(frame, Frame)
     assert (frame.before, frame.after) == (position(4), position(8))
+
+
+def test_data_of_exactly_the_bound_is_one_write_with_the_heartbeat() -> None:
+    outbox = Outbox(10)
+    outbox.put(data_frame(ALICE, 1))
+    outbox.set_heartbeat(b"beat")
+    assert texts(outbox.pop(0.0)) == [b"1" * 10, b"beat"]
+
+
+def test_data_of_exactly_the_bound_fits_without_conflation() -> None:
+    frames = [transfer_frame(ALICE, revision) for revision in (1, 2)]
+    outbox = Outbox(sum(len(frame.text) for frame in frames))
+    assert all(map(outbox.put, frames))
+    outbox.writable = False  # the transport pauses with all of it waiting
+    assert outbox.fit()
+    assert outbox.conflated_by_size == 0
