@@ -4,7 +4,7 @@ from msgspec import UNSET, json
 from msgspec.structs import replace as replace_frame
 
 from livebalance.gateway.live.outbox import Frame, SessionEvent
-from livebalance.gateway.live.recovery import Recovery, erased_frame, recover, snapshot
+from livebalance.gateway.live.recovery import DISOWNED, Recovery, erased_frame, recover, snapshot
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import Gap, Snapshot
@@ -117,6 +117,13 @@ EXPECTED = Snapshot(
     as_of="1970-01-01T00:00:02.000Z",
     gap=UNSET,
 )
+
+
+def test_client_with_content_that_postgres_lacks_gets_a_snapshot() -> None:
+    result = recover(AccountQuery(ALICE, DISOWNED), STATE._replace(continues=False))
+    assert result.frame
+    assert json.decode(result.frame.text)["reason"] == "ahead"  # clients of any release replace their state
+    assert result.frame.event == SessionEvent("snapshot", "content")
 
 
 def test_snapshot_says_why_it_is_sent() -> None:
