@@ -107,3 +107,17 @@ def test_history_keeps_no_forgotten_account_longer_than_its_frames() -> None:
     history.store(data_frame(BOB, 1))
     history.forget(BOB)
     assert list(history._forgotten) == [BOB]
+
+
+def test_account_stays_forgotten_while_its_frames_are_stored() -> None:
+    history = history_of(9, 1)
+    history.forget(ALICE)
+    history.now = 1.0
+    history.forget(BOB)
+    assert chain(history, 1, 2) is None
+
+
+def test_account_can_be_forgotten_by_an_empty_history() -> None:
+    history = history_of(9)
+    history.forget(ALICE)
+    assert chain(history, 1, 2) is None
