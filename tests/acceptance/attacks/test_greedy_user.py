@@ -15,8 +15,7 @@ from livebalance.wire.identity import MAX_REVISION
 from tests.bench.greedy_client import KeepAliveClient, greedy_user
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.gateway_process import GatewayProcess
-from tests.servers.database import Database
-from tests.tokens import SECRET, token
+from tests.tokens import token
 
 CONNECTIONS = 300
 HONEST_USERS = 4
@@ -32,21 +31,11 @@ ATTACKS = {
 
 
 @pytest.fixture
-async def projector(database: Database, redis_url: str, channel_prefix: str) -> AsyncIterator[FakeProjector]:
-    async with FakeProjector(database.url("projector"), redis_url, channel_prefix) as projector:
-        yield projector
-
-
-@pytest.fixture
 async def gateway(
-    projector: FakeProjector, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
+    projector: FakeProjector, gateway_environment: dict[str, str], tmp_path: Path
 ) -> AsyncIterator[GatewayProcess]:
     """A gateway in a process, with the default budgets. All clients of a test have the same address."""
-    environment = {
-        "LIVEBALANCE_POSTGRES": database.url("gateway"),
-        "LIVEBALANCE_REDIS": redis_url,
-        "LIVEBALANCE_CHANNEL_PREFIX": channel_prefix,
-        "LIVEBALANCE_DEMO_SECRET": SECRET,
+    environment = gateway_environment | {
         "LIVEBALANCE_CONNECTION_RATE_PER_ADDRESS": "1000",
         "LIVEBALANCE_MAX_CONNECTIONS_PER_ADDRESS": "1000",
     }

@@ -16,9 +16,8 @@ from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.gateway_process import GatewayProcess
 from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.servers import proxies
-from tests.servers.database import Database
 from tests.servers.proxies import Proxy
-from tests.tokens import SECRET, bearer
+from tests.tokens import bearer
 
 LINE = b"GET /api/v1/accounts HTTP/1.1\r\n"
 HEAD = LINE + b"Host: here\r\n"
@@ -158,24 +157,17 @@ _SERIES = tuple(
 
 @pytest.fixture
 async def gateway(
-    database: Database, redis_url: str, channel_prefix: str, tmp_path: Path
+    projector: FakeProjector, gateway_environment: dict[str, str], tmp_path: Path
 ) -> AsyncIterator[GatewayProcess]:
-    settings = {
-        "postgres": database.url("gateway"),
-        "redis": redis_url,
-        "channel_prefix": channel_prefix,
-        "demo_secret": SECRET,
-        "request_rate_per_user": "1000",  # all requests are of one user
-    }
-    environment = {f"LIVEBALANCE_{key.upper()}": value for key, value in settings.items()}
+    # All requests are of one user.
+    environment = gateway_environment | {"LIVEBALANCE_REQUEST_RATE_PER_USER": "1000"}
     process = GatewayProcess("attacked", free_port(), tmp_path / "gateway.log", environment)
     process.child.prefix = ["prlimit", f"--nofile={FILES}"]
-    async with FakeProjector(database.url("projector"), redis_url, channel_prefix):
-        try:
-            await process.start()
-            yield process
-        finally:
-            process.end()
+    try:
+        await process.start()
+        yield process
+    finally:
+        process.end()
 
 
 async def test_gateway_sees_no_more_requests_than_a_client_sends(gateway: GatewayProcess) -> None:
