@@ -146,6 +146,15 @@ async def test_requests_without_a_valid_token_share_the_budget_of_their_address(
         assert (await stranger.get("/accounts", headers=elsewhere)).status_code == 401
 
 
+async def test_addresses_of_an_ipv6_network_share_a_budget(start_gateway: StartGateway) -> None:
+    """A client has all addresses of its /64."""
+    gateway = await start_gateway(**ONE_REQUEST)
+    async with http(gateway, "invalid") as stranger:
+        for address, status in (("2001:db8::1", 401), ("2001:db8::2:3", 429), ("2001:db8:0:1::1", 401)):
+            answer = await stranger.get("/accounts", headers={"x-forwarded-for": address})
+            assert answer.status_code == status
+
+
 async def test_rejected_event_source_gets_a_stream_that_says_when_to_reconnect(
     start_gateway: StartGateway,
 ) -> None:

@@ -15,7 +15,7 @@ from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.problems import refusal_response
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.limits.budgets import RequestBudgets, Requester
-from livebalance.gateway.limits.client_address import Address
+from livebalance.gateway.limits.client_address import Address, client_network
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.telemetry import metrics
 from livebalance.wire.problem import ProblemCode
@@ -60,7 +60,8 @@ class BudgetMiddleware:
         rights = self._auth.check(request)
         if isinstance(rights, Rights):
             return Requester("user", rights.subject)
-        return Requester("address", scope_address(request.scope, self._trusted_proxies))
+        address = scope_address(request.scope, self._trusted_proxies)
+        return Requester("address", client_network(address))
 
 
 def _rejection(request: Request, code: ProblemCode, retry_after: float) -> ASGIApp:
