@@ -93,8 +93,8 @@ class KafkaServer:
             command=[*self._java(*_JVM), "kafka.Kafka", str(self._properties)],
             log=paths.log("kafka"),
             environment=bare_environment(),
-            # A broker that shuts down while clients commit can report a transaction as complete without its
-            # markers, which blocks the partition for good. Orphans end together with their clients.
+            # A broker that shuts down while clients commit can complete a transaction without its markers,
+            # which blocks the partition for good (docs/runbooks/open-transaction.md).
             orphan_signal=signal.SIGKILL,
         )
 
