@@ -252,6 +252,12 @@ def test_containers_start_after_what_they_need(
     assert after["balancer"].keys() == {name for name in planned if name.startswith(("gateway", "feed"))}
 
 
+def test_services_return_after_a_crash_and_with_the_engine(observed: dict[str, Any]) -> None:
+    """With `on-failure` the engine would not start a service again that it has stopped cleanly itself."""
+    policies = {name: container.get("restart") for name, container in observed["services"].items()}
+    assert policies == {name: "no" if name in JOBS else "unless-stopped" for name in policies}
+
+
 def test_data_is_kept_in_named_volumes(containers: dict[str, Any]) -> None:
     volumes = {
         name: {(mount["source"], mount["target"]) for mount in container.get("volumes", [])}
