@@ -96,6 +96,7 @@ def _long_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livebalance.gateway.live.hub.ACK_TIMEOUT", 30.0)
     monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 600.0)
     monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", 600.0)
+    monkeypatch.setattr("livebalance.gateway.auth.gate.MAX_PAUSE", 60.0)
 
 
 @pytest.fixture

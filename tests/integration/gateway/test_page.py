@@ -43,16 +43,16 @@ async def http(
     (tmp_path / "secret.txt").write_text("not of the page")
     if request.param == "gateway":
         gateway = await start_gateway(page_directory=built)
-        async with httpx.AsyncClient(base_url=gateway.http) as client:
+        async with httpx.AsyncClient(base_url=gateway.http, timeout=30) as client:
             yield client
         return
     with balancer_with_page(
         await start_gateway(), built, StatePaths(paths.home, tmp_path / "balancer")
     ) as port:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await responds(port, PUBLIC_PATH):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             yield client
 
 
