@@ -20,7 +20,7 @@ async def projector(pipeline: Pipeline) -> str:
     port = free_port()
     pipeline.start(http_port=port, max_consecutive_rejects=3)
     url = f"http://127.0.0.1:{port}"
-    await wait_for_metrics(url, lambda now: now.sum(f"{PREFIX}_lanes", state="running") == 3, 30)
+    await wait_for_metrics(url, lambda now: now.sum(f"{PREFIX}_lanes", state="running") == 3)
     return url
 
 
@@ -45,7 +45,7 @@ def open_transactions(now: Scrape) -> dict[str, float]:
 
 async def seconds_since_complete(pipeline: Pipeline) -> float:
     """Returns the seconds since "complete as of" of the lane that is furthest behind."""
-    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
+    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=30)
     try:
         return float(await owner.fetchval("select extract(epoch from now() - min(as_of))::float8 from lane"))
     finally:
@@ -55,7 +55,7 @@ async def seconds_since_complete(pipeline: Pipeline) -> float:
 @asynccontextmanager
 async def locked_balances(pipeline: Pipeline) -> AsyncIterator[None]:
     """Locks the table, so that no balance can be written while the block runs."""
-    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
+    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=30)
     try:
         async with owner.transaction():
             await owner.execute("lock table balance in share mode")
