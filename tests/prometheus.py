@@ -32,7 +32,7 @@ def binary(name: str) -> str:
 def promtool(*words: str | Path) -> None:
     """Runs promtool. If it fails, the test fails with its output."""
     result = subprocess.run(
-        [binary("promtool"), *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+        [binary("promtool"), *map(str, words)], capture_output=True, text=True, timeout=120, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -439,7 +439,7 @@ def shown_from_start() -> set[Series]:
         check=True,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     ).stdout
     return set(series_of(text_string_to_metric_families(text)))
 
