@@ -210,6 +210,11 @@ STALE = Gauge(
     "Seconds since the time as of which all lanes were complete at the last audit: the age of the data that "
     "a page shows. Usually little more than the audit interval; NaN before the first audit.",
 )
+REVOCATIONS_AGE = Gauge(
+    "livebalance_gateway_revocations_age_seconds",
+    "Seconds since the last successful read of the revocations began, or since the start if there was none. "
+    "Usually little more than LIVEBALANCE_REVOCATION_POLL_SECONDS.",
+)
 DRAINING = Gauge("livebalance_gateway_draining", "1 while this gateway drains its clients.")
 
 _CLIENT_CODES = frozenset({1000, 1001, 1005, 1006})
