@@ -104,8 +104,8 @@ REJECTED = init_labels(
 )
 UNNAMED = Counter(
     "livebalance_gateway_unnamed_clients",
-    "WebSockets and event streams that a trusted proxy opened without an address in X-Forwarded-For. They "
-    "have no limits per address: let the proxy send the header.",
+    "Requests, event streams and WebSockets that a trusted proxy forwarded without an address in "
+    "X-Forwarded-For. They have no limits per address: let the proxy send the header.",
 )
 CLOSED = Counter(
     "livebalance_gateway_closed_connections",
