@@ -107,6 +107,14 @@ async def unsigned_message(stack: MonitoredStack) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def unreadable_revocations(stack: MonitoredStack) -> AsyncIterator[None]:
+    """Gateways can read everything but the table of revocations."""
+    await stack.execute_as_owner("alter table revocation rename to revocation_elsewhere")
+    yield
+    await stack.execute_as_owner("alter table revocation_elsewhere rename to revocation")
+
+
+@asynccontextmanager
 async def slow_postgres(stack: MonitoredStack) -> AsyncIterator[None]:
     """The feed produces more than a projector can write."""
     async with stack.slow_postgres(0.4):
@@ -258,6 +266,7 @@ WHILE_ALL_RUN = [
     fault(competing_projector, "Fenced"),
     fault(changed_timeline, "EpochChanged"),
     fault(unsigned_message, "ForgedMessages"),
+    fault(unreadable_revocations, "RevocationsUnread"),
     fault(unreadable_row, "GatewayInternalError", "Differences"),
     fault(stopped_comparison, "NotReconciled"),
     fault(balance_without_transfer, "Unverified"),

@@ -129,6 +129,25 @@ async def test_page_after_a_long_outage_fills_the_gap(cluster: Cluster, open_pag
         assert after.revision > before.revision + 100  # LIVEBALANCE_RECOVERY_MAX_REVISIONS
 
 
+async def test_page_opened_without_any_gateway_says_reconnecting_and_recovers(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    gateways = [cluster.supervisors[name] for name in ("gateway-1", "gateway-2")]
+    for gateway in gateways:
+        gateway.kill(restart=False)
+    async with open_page(account_url(cluster.page)) as account, open_page(cluster.page) as landing:
+        await account.tab.wait_for_selector(
+            '[data-testid=connection]:has-text("Reconnecting")', timeout=LIVE_TIMEOUT
+        )
+        await landing.tab.wait_for_selector("text=This page tries again", timeout=LIVE_TIMEOUT)
+        for gateway in gateways:
+            gateway.start()
+        await landing.tab.wait_for_selector("[data-testid=account]", timeout=LIVE_TIMEOUT)
+        await account.wait_until_live()
+        await wait_for_updates(account)
+        await assert_same_as_postgres(cluster, account)
+
+
 async def test_account_is_chosen_by_keyboard(cluster: Cluster, open_page: OpenPage) -> None:
     async with open_page(cluster.page) as page:
         await page.tab.wait_for_selector("[data-testid=account]")

@@ -1,7 +1,8 @@
 """Gateways on real Postgres and Redis, and the fake projector that writes what they show."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,12 @@ from livebalance.gateway.app import serve
 from livebalance.gateway.clock import uptime
 from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.settings import Settings
-from livebalance.stack.paths import free_port
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.gateway_process import GatewayProcess
 from tests.integration.gateway.held_audits import HeldAudits
+from tests.integration.gateway.running_balancer import RunningBalancer
 from tests.servers.database import Database
 from tests.tokens import SECRET
 
@@ -208,3 +211,26 @@ async def start_process(
             return process
 
         yield start
+
+
+StartBalancer = Callable[..., RunningBalancer]
+
+
+@pytest.fixture
+def start_balancer(paths: StatePaths, tmp_path: Path) -> Iterator[StartBalancer]:
+    """A function that starts a balancer of these gateways, with further variables of its environment."""
+    started: list[RunningBalancer] = []
+
+    def start(*gateways: RunningGateway, **environment: str) -> RunningBalancer:
+        own_paths, port = StatePaths(paths.home, tmp_path / "balancer"), free_port()
+        health_port = gateways[0].settings.operations_port
+        child = balancer(own_paths, port, [gateway.http for gateway in gateways], health_port, None)
+        child = dataclasses.replace(child, environment={**child.environment, **environment})
+        child.start()
+        certificate = own_paths.directory("caddy") / "caddy/pki/authorities/local/root.crt"
+        started.append(RunningBalancer(child, port, certificate, "LIVEBALANCE_PAGE_TLS" in environment))
+        return started[-1]
+
+    yield start
+    for caddy in started:
+        caddy.child.stop()

@@ -1,74 +1,17 @@
 """The balancer in front of gateways: TLS, slow heads and bodies, size limits, client addresses, its log."""
 
 import asyncio
-import dataclasses
-import ssl
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from livebalance.stack.paths import StatePaths, free_port
-from livebalance.stack.process.process import ChildProcess
-from livebalance.stack.process.service import responds
-from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, RawConnection, send_request
-from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.conftest import RunningGateway, StartBalancer, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.running_balancer import RunningBalancer
 from tests.integration.gateway.sse_client import SseClient
 from tests.integration.gateway.websocket_client import WebSocketClient
-
-
-class RunningBalancer:
-    """A Caddy in front of gateways."""
-
-    def __init__(self, child: ChildProcess, port: int, certificate: Path, uses_tls: bool) -> None:
-        self.child, self.port, self._certificate, self._uses_tls = child, port, certificate, uses_tls
-        self.http = f"http://127.0.0.1:{port}"
-
-    def ssl_context(self) -> ssl.SSLContext:
-        """Trusts only the balancer's own certificate authority."""
-        return ssl.create_default_context(cafile=str(self._certificate))
-
-    async def ready(self) -> None:
-        """Waits until the balancer has found its gateways, or with TLS until it has a certificate."""
-        async with asyncio.timeout(30):
-            while not await self._is_ready():  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.05)
-
-    async def _is_ready(self) -> bool:
-        try:
-            if self._uses_tls:
-                _, writer = await asyncio.open_connection("localhost", self.port, ssl=self.ssl_context())
-                writer.transport.abort()
-                return True
-            return await responds(self.port, PUBLIC_PATH)
-        except OSError:  # TLS errors are OSErrors
-            return False
-
-
-StartBalancer = Callable[..., RunningBalancer]
-
-
-@pytest.fixture
-def start_balancer(paths: StatePaths, tmp_path: Path) -> Iterator[StartBalancer]:
-    started: list[RunningBalancer] = []
-
-    def start(*gateways: RunningGateway, **environment: str) -> RunningBalancer:
-        own_paths, port = StatePaths(paths.home, tmp_path / "balancer"), free_port()
-        health_port = gateways[0].settings.operations_port
-        child = balancer(own_paths, port, [gateway.http for gateway in gateways], health_port, None)
-        child = dataclasses.replace(child, environment={**child.environment, **environment})
-        child.start()
-        certificate = own_paths.directory("caddy") / "caddy/pki/authorities/local/root.crt"
-        started.append(RunningBalancer(child, port, certificate, "LIVEBALANCE_PAGE_TLS" in environment))
-        return started[-1]
-
-    yield start
-    for caddy in started:
-        caddy.child.stop()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -188,3 +189,16 @@ async def test_event_stream_counts_as_a_request_until_it_ends(
             await stream.until_at("alice", 1)
             assert_problem(await client.get("/accounts"), 429, "user_full")
         await until_answered(client)
+
+
+async def test_user_behind_a_proxy_that_names_no_client_keeps_its_own_budget(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests without a token share a budget there, which no user needs. A metric counts all of them."""
+    gateway = await start_gateway(**ONE_REQUEST)
+    monkeypatch.setattr("livebalance.gateway.api.budgets.time", SimpleNamespace(monotonic=lambda: 1e9))
+    before = await gateway.counter("unnamed_clients")
+    async with http(gateway) as user, http(gateway, "invalid") as stranger:
+        assert [(await stranger.get("/accounts")).status_code for _ in range(2)] == [401, 429]
+        assert (await user.get("/accounts")).status_code != 429
+    assert await gateway.counter("unnamed_clients") == before + 3

@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-import sys
 
 import httpx
 import pytest
 
-from livebalance.runtime.process import health, ready
-from livebalance.stack.paths import free_port
+from livebalance.runtime.process import health
+from livebalance.stack.paths import PROJECT, free_port
 
 
 async def test_server_answers_probes_and_metrics() -> None:
@@ -41,14 +40,16 @@ async def test_server_with_port_0_does_not_listen() -> None:
 @pytest.mark.parametrize(
     "ports", [{"HTTP": "{port}"}, {"HTTP": "1", "OPERATIONS": "{port}"}], ids=["projector", "gateway"]
 )
-async def test_ready_command_exits_with_0_only_if_the_service_is_ready(ports: dict[str, str]) -> None:
+async def test_health_check_of_containers_exits_with_0_only_if_the_service_is_ready(
+    ports: dict[str, str],
+) -> None:
     reason: str | None = None
     port = free_port()
 
     async def exit_code() -> int:
         variables = {f"LIVEBALANCE_{name}_PORT": text.format(port=port) for name, text in ports.items()}
         environment = {**os.environ, **variables}
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", ready.__name__, env=environment)
+        process = await asyncio.create_subprocess_exec(PROJECT / "deploy" / "ready", env=environment)
         return await asyncio.wait_for(process.wait(), 30)
 
     assert await exit_code() == 1  # no service listens
