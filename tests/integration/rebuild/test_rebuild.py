@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.cli.command_line import run_command, start_command
+from tests.integration.gateway.faulty_proxy import faulty_proxy
 from tests.integration.projector.pipeline import Pipeline
 from tests.integration.rebuild.history import PLANTED, content, plant, write_history
 
@@ -83,11 +84,15 @@ async def test_killed_replay_changes_nothing_and_continues_later(
     written: Pipeline, environment: Environment
 ) -> None:
     before = await content(written)
-    command = await start_command({**environment, "LIVEBALANCE_BATCH_RECORDS": "1"}, "rebuild", "--json")
     url = written.database.address("owner", f"{written.database.name}_rebuild")
-    applied = await until_applied(url, 5)
-    command.kill()
-    await command.wait()
+    async with faulty_proxy(environment["LIVEBALANCE_POSTGRES_OWNER"]) as (proxy, owner):
+        changed = {"LIVEBALANCE_BATCH_RECORDS": "1", "LIVEBALANCE_POSTGRES_OWNER": owner}
+        command = await start_command({**environment, **changed}, "rebuild", "--json")
+        await until_applied(url, 0)
+        proxy.delay = 0.2  # so that the replay does not end before the test sees it
+        applied = await until_applied(url, 5)
+        command.kill()
+        await command.wait()
     assert await content(written) == before
     assert applied < 55
     report, progress = await rebuild(environment)
@@ -103,11 +108,11 @@ async def until_applied(url: str, records: int, seconds: float = 60) -> int:
                 connection = await asyncpg.connect(url)
                 try:
                     applied = await connection.fetchval(
-                        "select sum(transfers_next + balances_next)::int from lane"
+                        "select coalesce(sum(transfers_next + balances_next), 0)::int from lane"
                     )
                 finally:
                     await connection.close()
-                if applied is not None and applied >= records:
+                if applied >= records:
                     return int(applied)
             except (asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError):
                 pass
