@@ -143,9 +143,9 @@ def test_digest_says_since_when_it_was_relayed() -> None:
 def test_content_after_the_beginning_of_an_audit_equals_that_of_a_channel_at_its_revision() -> None:
     content, later = RelayedContent(Revision(3)), RelayedContent(Revision(4))
     content.add(frame("a"))
-    assert not content.is_audited
+    before = content.is_audited
     content.begin_audit(Revision(4))
-    assert content.is_audited
+    assert (before, content.is_audited) == (False, True)
     for text in (frame("b"), frame("c", b"null")):
         content.add(text)
         later.add(text)
