@@ -17,6 +17,7 @@ from livebalance.cli import addresses, config
 from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
 from livebalance.cli.inspection.doctor import doctor
+from livebalance.cli.inspection.status import status
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.produce import sources
 from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_transfers
@@ -45,6 +46,7 @@ app.add_typer(epoch.app, name="epoch")
 app.add_typer(export.app, name="export")
 app.add_typer(lane.app, name="lane")
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(status)
 app.command()(doctor)
 app.command()(rebuild)
 
