@@ -16,6 +16,7 @@ from rich.console import Console
 from livebalance.cli import addresses, config
 from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
+from livebalance.cli.inspection import lists
 from livebalance.cli.inspection.doctor import doctor
 from livebalance.cli.inspection.status import status
 from livebalance.cli.options import AsJson, Reason
@@ -49,6 +50,12 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command()(status)
 app.command()(doctor)
 app.command()(rebuild)
+lane.app.command("list")(lists.lanes)
+epoch.app.command("show")(lists.epoch)
+quarantine.app.command("show")(lists.quarantined)
+revoke_app = typer.Typer(invoke_without_command=True)
+revoke_app.command("list")(lists.revocations)
+app.add_typer(revoke_app, name="revoke")
 
 
 def join_transfers(arguments: list[str]) -> list[str]:
@@ -75,8 +82,10 @@ def livebalance() -> None:
     """
 
 
-@app.command()
+@revoke_app.callback()
 def revoke(
+    *,
+    context: typer.Context,
     subject: Annotated[str | None, typer.Option(help="Tokens of this user (claim sub).")] = None,
     session: Annotated[str | None, typer.Option(help="Tokens of this login (claim sid).")] = None,
     account: Annotated[
@@ -89,6 +98,10 @@ def revoke(
 
     Tokens issued until one minute from now are revoked; tokens issued later are valid.
     """
+    if context.invoked_subcommand:
+        if subject or session or account:
+            raise UserError("nothing was revoked: the options of `revoke list` stand after `list`")
+        return
     revocation, notified = asyncio.run(revoke_tokens(subject, session, account, reason))
     if as_json:
         fields = {"subject": revocation.subject, "session": revocation.login, "account": revocation.account}
