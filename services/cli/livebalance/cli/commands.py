@@ -18,6 +18,7 @@ from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
 from livebalance.cli.inspection import lists
 from livebalance.cli.inspection.doctor import doctor
+from livebalance.cli.inspection.explain import explain
 from livebalance.cli.inspection.status import status
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.produce import sources
@@ -49,6 +50,7 @@ app.add_typer(lane.app, name="lane")
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(status)
 app.command()(doctor)
+app.command()(explain)
 app.command()(rebuild)
 lane.app.command("list")(lists.lanes)
 epoch.app.command("show")(lists.epoch)
