@@ -20,6 +20,7 @@ from livebalance.cli.inspection import lists
 from livebalance.cli.inspection.doctor import doctor
 from livebalance.cli.inspection.explain import explain
 from livebalance.cli.inspection.status import status
+from livebalance.cli.inspection.watch import watch
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.produce import sources
 from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_transfers
@@ -51,6 +52,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command()(status)
 app.command()(doctor)
 app.command()(explain)
+app.command()(watch)
 app.command()(rebuild)
 lane.app.command("list")(lists.lanes)
 epoch.app.command("show")(lists.epoch)
