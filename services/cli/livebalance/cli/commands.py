@@ -16,7 +16,7 @@ from rich.console import Console
 from livebalance.cli import addresses, config
 from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
-from livebalance.cli.inspection import lists
+from livebalance.cli.inspection import lists, token
 from livebalance.cli.inspection.doctor import doctor
 from livebalance.cli.inspection.explain import explain
 from livebalance.cli.inspection.status import status
@@ -53,6 +53,7 @@ app.command()(status)
 app.command()(doctor)
 app.command()(explain)
 app.command()(watch)
+app.add_typer(token.app, name="token")
 app.command()(rebuild)
 lane.app.command("list")(lists.lanes)
 epoch.app.command("show")(lists.epoch)
