@@ -28,7 +28,7 @@ from livebalance.cli.progress import ProgressDisplay
 from livebalance.cli.projection import epoch, lane, quarantine
 from livebalance.cli.projection.erase import erase_account
 from livebalance.cli.projection.revoke import revoke_tokens
-from livebalance.cli.rebuild.command import rebuild
+from livebalance.cli.rebuild.command import rebuild, verify
 from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
 from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
@@ -55,6 +55,7 @@ app.command()(explain)
 app.command()(watch)
 app.add_typer(token.app, name="token")
 app.command()(rebuild)
+app.command()(verify)
 lane.app.command("list")(lists.lanes)
 epoch.app.command("show")(lists.epoch)
 quarantine.app.command("show")(lists.quarantined)
