@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -38,7 +39,6 @@ _SKIPPED, _STOPPED = 3, 130  # exit codes
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -79,8 +79,19 @@ def join_transfers(arguments: list[str]) -> list[str]:
     return joined
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"livebalance {version('livebalance-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def livebalance() -> None:
+def livebalance(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
     """Operate Livebalance.
 
     Commands use the servers in LIVEBALANCE_KAFKA, _POSTGRES and _REDIS; by default those of the demo on this
