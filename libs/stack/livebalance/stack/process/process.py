@@ -32,6 +32,7 @@ class ChildProcess:
     prefix: Sequence[str] = ()
     directory: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals | None = None  # sent when its parent ends; None: `stop_signal`
     _process: subprocess.Popen[bytes] | None = None
     _log_start: int = 0  # size of the log, in bytes, before this start
 
@@ -45,7 +46,7 @@ class ChildProcess:
             sys.executable,
             "-IS",
             die_with_parent.__file__,
-            str(int(self.stop_signal)),
+            str(int(self.orphan_signal or self.stop_signal)),
             str(os.getpid()),
         ]
         try:

@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -92,6 +93,9 @@ class KafkaServer:
             command=[*self._java(*_JVM), "kafka.Kafka", str(self._properties)],
             log=paths.log("kafka"),
             environment=bare_environment(),
+            # A broker that shuts down while clients commit can complete a transaction without its markers,
+            # which blocks the partition for good (docs/runbooks/open-transaction.md).
+            orphan_signal=signal.SIGKILL,
         )
 
     def prepare(self, progress: ProgressCallback = no_progress) -> None:
