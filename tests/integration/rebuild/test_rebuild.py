@@ -1,14 +1,17 @@
 """`livebalance rebuild` on real servers: it compares, reports, and changes nothing unless it is asked to."""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.integration.cli.command_line import run_command, start_command
+from tests.integration.cli.command_line import run_command, start_command, wait_for_command
 from tests.integration.gateway.faulty_proxy import faulty_proxy
 from tests.integration.projector.pipeline import Pipeline
 from tests.integration.rebuild.history import PLANTED, content, plant, write_history
@@ -52,6 +55,34 @@ async def test_untouched_projection_equals_the_replay(written: Pipeline, environ
     assert (last["applied"], last["end"], last["seconds_left"]) == (55, 55, 0.0)
     assert last["records_per_second"] > 0
     assert sum(lane["applied"] for lane in last["lanes"].values()) == 55
+
+
+def read_terminal(terminal: int) -> str:
+    """Returns everything that is written to a terminal until its last writer closes it."""
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux reports the end
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
+    return shown.decode()
+
+
+async def test_verify_on_a_terminal_shows_a_bar_and_changes_nothing(
+    written: Pipeline, environment: Environment
+) -> None:
+    await plant(written)
+    before = await content(written)
+    terminal, end = pty.openpty()
+    process = await start_command({**environment, "TERM": "xterm", "COLUMNS": "200"}, "verify", stderr=end)
+    os.close(end)
+    shown, result = await asyncio.gather(
+        asyncio.to_thread(read_terminal, terminal), wait_for_command(process)
+    )
+    assert result.code == DIFFERENT
+    assert result.out.splitlines()[-1].endswith("Nothing was replaced.")
+    assert "55 of 55 records (100 %)" in shown
+    assert "100%" in shown, "the bar"
+    assert await content(written) == before
 
 
 async def test_report_names_each_difference_and_changes_nothing(
