@@ -254,6 +254,6 @@ def test_every_variable_named_in_the_repository_is_known() -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert set(listed.stdout.split()) - known_variables() == set()
