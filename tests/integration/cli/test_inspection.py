@@ -17,7 +17,6 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 from scripts.cli_docs import JSON_FIELDS
 from tests.integration.cli.command_line import CommandResult, run_command, start_command
-from tests.tokens import sign
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -264,26 +263,7 @@ async def test_watch_ends_after_a_count_or_without_rights(cluster: Cluster) -> N
     assert rejected.err == "livebalance: the gateway serves none of these accounts\n"
 
 
-async def test_minted_token_is_inspected_and_accepted(cluster: Cluster) -> None:
-    minted = await run_json(
-        cluster, "token mint", "--account", "acc-*", "--account", "alice", "--subject", "bob"
-    )
-    shown = await run_json(cluster, "token inspect", minted["token"])
-    assert (shown["signature"], shown["defects"]) == ("valid", [])
-    assert (shown["claims"]["sub"], shown["claims"]["accounts"]) == ("bob", ["acc-*", "alice"])
+async def test_gateway_accepts_a_minted_token(cluster: Cluster) -> None:
     account = (await first_transfer(cluster))["account_id"]
-    assert (await run(cluster, "watch", account, "--count", "1", LIVEBALANCE_TOKEN=minted["token"])).code == 0
-
-
-async def test_inspect_names_each_defect_of_a_token(cluster: Cluster) -> None:
-    bad = sign({"sub": "bob", "iat": 0, "exp": 31 * 86400, "aud": "livebalance", "iss": "livebalance-demo"})
-    result = await run(cluster, "token", "inspect", stdin=bad.encode())
-    assert result.code == 3
-    for defect in (
-        "the claim accounts is missing",
-        "it expired",
-        "more than 30 days",
-        "the signature is not",
-    ):
-        assert defect in result.out
-    assert (await run(cluster, "token", "inspect", "nothing")).code == 1
+    token = (await run(cluster, "token", "mint", "--account", account)).out.strip()
+    assert (await run(cluster, "watch", account, "--count", "1", LIVEBALANCE_TOKEN=token)).code == 0
