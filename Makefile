@@ -101,7 +101,8 @@ check-lock: $(READY)
 	@diff -q requirements.lock .livebalance/resolved.lock >/dev/null \
 	  || { echo 'requirements.lock does not match the pyproject.toml files: run `make lock`' >&2; exit 1; }
 
-# uv installs the members editable, which needs no network. A checkout that was moved rebuilds its environment.
+# uv installs the members editable, which needs no network: hatchling, which builds the client, is locked too. A checkout
+# that was moved rebuilds its environment.
 ifneq ($(shell cat .livebalance/venv/place 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
@@ -120,7 +121,8 @@ else
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .livebalance/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .livebalance/uv.lock || $(CUT)
 	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock || $(CUT)
-	@$(BIN)/uv pip install --python $(BIN)/python --offline --no-deps --quiet $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
+	@$(BIN)/uv pip install --python $(BIN)/python --offline --no-deps --quiet \
+	  --no-build-isolation-package livebalance-client $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
 	@pwd -P > .livebalance/venv/place
 	@touch $@
 endif

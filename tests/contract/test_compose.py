@@ -343,6 +343,6 @@ def test_versions_are_the_tested_versions(containers: dict[str, Any], observed: 
 def test_hadolint_reports_nothing(dockerfile: Path) -> None:
     linter = Path(sys.executable).with_name("hadolint")
     result = subprocess.run(
-        [str(linter), "--no-color", str(dockerfile)], capture_output=True, text=True, timeout=60, check=False
+        [str(linter), "--no-color", str(dockerfile)], capture_output=True, text=True, timeout=120, check=False
     )
     assert (result.returncode, result.stdout) == (0, "")

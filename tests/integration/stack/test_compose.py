@@ -14,7 +14,7 @@ from livebalance.stack.paths import PROJECT, StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.contract import compose
 
-_TIMEOUT_SECONDS = 60.0
+_TIMEOUT_SECONDS = 120.0
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ export function connectionText({ connection, channel, clockSkew }: Session, now:
       return { state: 'idle', text: 'Not connected' };
     case 'connecting':
     case 'handshake':
-      return { state: 'connecting', text: connection.attempt > 0 ? 'Connecting again' : 'Connecting' };
+      return { state: 'connecting', text: connection.attempt > 0 ? 'Reconnecting' : 'Connecting' };
     case 'waiting':
       return {
         state: 'reconnecting',

@@ -6,6 +6,7 @@ import {
   inject,
   linkedSignal,
   resource,
+  untracked,
 } from '@angular/core';
 import { RouterLink } from '@angular/router';
 
@@ -30,7 +31,6 @@ export class LandingPage {
   readonly #time = inject(GatewayClient).time;
   readonly #refreshCount = computed(() => Math.floor(this.#time() / REFRESH_INTERVAL_MS));
   readonly #accounts = resource({
-    params: () => this.#refreshCount(),
     loader: ({ abortSignal }) => fetchAccounts('', MAX_ACCOUNTS, abortSignal),
   });
   /** The latest response, which stays while the next request runs. */
@@ -44,6 +44,13 @@ export class LandingPage {
     const account = inject(AccountStore);
     effect(() => {
       account.follow(null);
+    });
+    effect(() => {
+      this.#refreshCount();
+      untracked(() => {
+        // A read in progress goes on: without any gateway, its answer comes later than the next refresh.
+        if (!this.#accounts.isLoading()) this.#accounts.reload();
+      });
     });
   }
 }
