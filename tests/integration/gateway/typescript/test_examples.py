@@ -12,6 +12,7 @@ from livebalance.stack.build import node
 from tests.integration.gateway.conftest import StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.typescript.project import EXAMPLES, borrow, run, tool
+from tests.tokens import token
 
 INDEX = (
     '<!doctype html><title>x</title><body><app-root></app-root><script type="module" src="main.js"></script>'
@@ -88,6 +89,8 @@ async def test_example_shows_the_balance_and_its_changes(
         page = await browser.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
+        # The demo, not the gateway, answers this request.
+        await page.route("**/api/demo/token", lambda route: route.fulfill(json={"token": token()}))
         await page.goto(gateway.http)
         await expect(page.locator("#balance")).to_have_text("12.34", timeout=30_000)
         await projector.transfer("acc-0001", 100)

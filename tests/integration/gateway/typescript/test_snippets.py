@@ -60,7 +60,9 @@ def test_snippets_show_every_example() -> None:
 async def test_snippet_runs_in_node(
     snippet: Snippet, gateway: RunningGateway, projector: FakeProjector, tmp_path: Path
 ) -> None:
-    (tmp_path / "snippet.mjs").write_text(snippet.code.replace(ADDRESS, gateway.http))
+    # The demo, not the gateway, answers this request.
+    sign_in = f'globalThis.fetch = async () => Response.json({{ token: "{token()}" }});'
+    (tmp_path / "snippet.mjs").write_text(f"{sign_in}\n{snippet.code.replace(ADDRESS, gateway.http)}")
     async with running(node.NODE, "snippet.mjs", cwd=tmp_path) as process:
         await until_line(process, "type: 'snapshot'")
         await projector.transfer("acc-0001", 1234)
