@@ -9,6 +9,7 @@ MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 PIP_CONFIG = $$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.$(1)='\(.*\)'$$/\1/p" | head -n 1)
 UV := UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call PIP_CONFIG,index-url)}}" \
   SSL_CERT_FILE="$${SSL_CERT_FILE:-$(call PIP_CONFIG,cert)}" $(BIN)/uv
+NPM := $(BIN)/python -m livebalance.stack.build.node
 STACK := LIVEBALANCE_PARENT_PID=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
@@ -47,7 +48,8 @@ check-python: $(READY)
 	$(BIN)/lint-imports
 
 check-web: $(READY)
-	$(BIN)/python -m livebalance.stack.build.node run check
+	$(NPM) libs/ts-client run check
+	$(NPM) services/web run check
 
 test: check test-web test-python ## run check and every test
 
@@ -78,10 +80,12 @@ endif
 COVERED ?= tests/unit tests/contract tests/integration
 coverage: $(READY) ## measure which lines the tests run (COVERED=tests/unit)
 	$(BIN)/python -m pytest --cov --cov-report=term $(COVERED)
-	$(BIN)/python -m livebalance.stack.build.node run test -- --coverage --coverage-reporters=text-summary
+	$(NPM) libs/ts-client run test -- --coverage --coverage.reporter=text-summary
+	$(NPM) services/web run test -- --coverage --coverage-reporters=text-summary
 
 test-web: $(READY)
-	$(BIN)/python -m livebalance.stack.build.node test
+	$(NPM) libs/ts-client test
+	$(NPM) services/web test
 
 # Resolving starts from the locked versions and changes only what it must. `make lock ARGS=--upgrade` updates everything.
 RESOLVE := $(UV) pip compile pyproject.toml $(MEMBERS) --all-extras --group dev --python-version 3.11 --universal \

@@ -32,11 +32,7 @@ export default defineConfig(
   },
   {
     // Pure files use no clock, randomness, network or framework.
-    files: [
-      'src/app/wire/*.ts',
-      'src/app/connection/{session,session-state,channel,backoff,clock,step-context}.ts',
-      'src/app/account/{account-state,transfer-grouping,connection-text,sparkline}.ts',
-    ],
+    files: ['src/app/account/{transfer-grouping,connection-text,sparkline}.ts'],
     rules: {
       'no-restricted-globals': [
         'error',

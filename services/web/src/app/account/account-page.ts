@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, input } from '@angular/core';
 import { Title } from '@angular/platform-browser';
+import { accountId } from '@livebalance/client';
 
-import { accountId } from '../wire/identity';
 import { AccountSearch } from './account-search';
 import { AccountStore } from './account-store';
 import { AmountFormat } from './amount-format';

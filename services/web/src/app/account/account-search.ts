@@ -9,10 +9,9 @@ import {
   signal,
 } from '@angular/core';
 import { Router } from '@angular/router';
+import { accountId, type AccountId, type AccountRow } from '@livebalance/client';
 
-import type { AccountRow } from '../wire/frame';
-import { accountId, type AccountId } from '../wire/identity';
-import { fetchAccounts } from './account-api';
+import { GatewayClient } from '../connection/gateway-client';
 import { Amount } from './amount';
 
 const MAX_SUGGESTIONS = 8;
@@ -28,13 +27,14 @@ export class AccountSearch {
   readonly wide = input(false);
 
   readonly #router = inject(Router);
+  readonly #api = inject(GatewayClient).api;
   protected readonly text = signal('');
   protected readonly open = signal(false);
   protected readonly error = signal('');
 
   readonly #accounts = resource({
     params: () => (this.open() ? this.text().trim() : undefined),
-    loader: ({ params: prefix, abortSignal }) => fetchAccounts(prefix, MAX_SUGGESTIONS, abortSignal),
+    loader: ({ params: prefix, abortSignal }) => this.#api.accounts(prefix, MAX_SUGGESTIONS, abortSignal),
   });
   protected readonly suggestions = linkedSignal<readonly AccountRow[] | undefined, readonly AccountRow[]>({
     source: () => (this.#accounts.hasValue() ? this.#accounts.value().accounts : undefined),

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fromParts, money, parts, type Money } from '@livebalance/client';
 
-import { fromParts, money, parts, type Money } from '../wire/money';
 import { AmountFormat, direction } from './amount-format';
 
 const amount = (text: string): Money => money(text) ?? expect.fail(`${text} is not an amount`);

@@ -1,6 +1,6 @@
 /** Formats amounts in the user's language. `Intl` receives decimal strings, so amounts are never rounded. */
 
-import { parts, sign, type Currency, type Money } from '../wire/money';
+import { parts, sign, type Currency, type Money } from '@livebalance/client';
 
 /** When a sign is shown: before debits only, or also a plus before credits. */
 export type SignDisplay = 'negative' | 'always';

@@ -1,6 +1,6 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
+import type { Currency, Money } from '@livebalance/client';
 
-import type { Currency, Money } from '../wire/money';
 import { AmountFormat, type SignDisplay } from './amount-format';
 
 const format = new AmountFormat();

@@ -1,19 +1,25 @@
 import { describe, expect, it } from 'vitest';
+import type { Instant } from '@livebalance/client';
 
-import type { Session } from '../connection/session-state';
-import { ACCOUNT, Simulation } from '../connection/simulation.fake';
-import type { Instant } from '../wire/identity';
-import { asOfAge, connectionText, formatAge } from './connection-text';
+import { Simulation } from '@livebalance/client/connection/simulation.fake';
+import type { PageSession } from '../connection/gateway-client';
+import { connectionText, formatAge } from './connection-text';
 
 const CLOCK_SKEW = 1_000_000; // milliseconds by which the gateway's clock is ahead
 const instantAt = (ms: number) => new Date(ms).toISOString() as Instant;
 
 /** Returns a subscribed session whose `asOf` has the given age at time 0. */
-function subscribedSession(age: number | null, state: 'live' | 'catching_up' | 'stalled' = 'live'): Session {
+function subscribedSession(
+  age: number | null,
+  state: 'live' | 'catching_up' | 'stalled' = 'live',
+): PageSession {
   const simulation = new Simulation();
   simulation.acceptConnection();
   simulation.deliver();
-  const { connection, channel } = simulation.session;
+  const {
+    channel,
+    session: { connection },
+  } = simulation;
   if (connection.kind !== 'open' || channel === null) expect.fail('the connection is not open');
   return {
     clockSkew: CLOCK_SKEW,
@@ -50,7 +56,7 @@ describe('connectionText', () => {
 
   it('counts down to the next attempt while disconnected', () => {
     const connection = { kind: 'waiting', attempt: 3, until: 2_500, reason: 'the gateway is busy' } as const;
-    const waiting = { ...new Simulation().session, connection };
+    const waiting = { ...subscribedSession(null), connection };
     expect(connectionText(waiting, 0)).toMatchObject({
       text: 'Reconnecting in 3 s',
       announcement: 'Reconnecting: the gateway is busy',
@@ -61,7 +67,7 @@ describe('connectionText', () => {
 
   it('gives the reason if the account cannot be shown', () => {
     const session = subscribedSession(0);
-    const rejected = (code: string, message: string): Session => ({
+    const rejected = (code: string, message: string): PageSession => ({
       ...session,
       channel: session.channel && { ...session.channel, phase: { kind: 'rejected', code, message } },
     });
@@ -77,21 +83,6 @@ describe('connectionText', () => {
     expect(connectionText({ ...subscribedSession(0), connection }, 0).text).toBe(
       'Disconnected: access was revoked',
     );
-  });
-});
-
-describe('asOfAge', () => {
-  it('is measured by the clock of the gateway', () => {
-    const { channel, clockSkew } = subscribedSession(4_000);
-    if (channel === null) expect.fail('the session has no channel');
-    expect(channel.account).toBe(ACCOUNT);
-    expect(asOfAge(channel, clockSkew, 500)).toBe(4_500);
-  });
-
-  it('is null if as_of is unknown', () => {
-    const { channel, clockSkew } = subscribedSession(null);
-    if (channel === null) expect.fail('the session has no channel');
-    expect(asOfAge(channel, clockSkew, 500)).toBeNull();
   });
 });
 

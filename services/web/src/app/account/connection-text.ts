@@ -1,8 +1,8 @@
 /** Texts about the connection and the freshness of the shown account. */
 
-import type { Channel } from '../connection/channel';
-import type { OpenConnection, Session } from '../connection/session-state';
-import { millis } from '../wire/identity';
+import { asOfAge, isDelayed, type Channel, type OpenConnection } from '@livebalance/client';
+
+import type { PageSession } from '../connection/gateway-client';
 
 export type ConnectionText = {
   /** Name for styles and tests. */
@@ -15,12 +15,8 @@ export type ConnectionText = {
   readonly detail?: string;
 };
 
-/** Longest time without a confirmed `as_of` before the data count as delayed: the larger of both values. */
-const SILENT_HEARTBEATS = 2.5;
-const SILENT_MS = 15_000;
-
 /** Returns the text of a session. `now` is in milliseconds on the session's clock. */
-export function connectionText({ connection, channel, clockSkew }: Session, now: number): ConnectionText {
+export function connectionText({ connection, channel, clockSkew }: PageSession, now: number): ConnectionText {
   switch (connection.kind) {
     case 'idle':
       return { state: 'idle', text: 'Not connected' };
@@ -63,7 +59,7 @@ function openText(
   if (channel.phase.kind !== 'subscribed' || status.state !== 'live')
     return { state: 'catching-up', text: 'Catching up' };
   const age = asOfAge(channel, clockSkew, now);
-  if (age !== null && age > Math.max(SILENT_HEARTBEATS * connection.heartbeatMs, SILENT_MS))
+  if (age !== null && isDelayed(age, connection.heartbeatMs))
     return {
       state: 'stalled',
       text: `Delayed, last confirmed ${formatAge(age)}`,
@@ -80,12 +76,6 @@ function rejectionText({ code, message }: { code: string; message: string }): Co
     revoked: 'Your access to this account was revoked',
   };
   return { state: 'rejected', text: texts[code] ?? message };
-}
-
-/** Returns the age of the channel's `asOf` by the gateway's clock, in milliseconds; null if it is unknown. */
-export function asOfAge(channel: Channel, clockSkew: number | null, now: number): number | null {
-  if (channel.asOf === null || clockSkew === null) return null;
-  return Math.max(0, now + clockSkew - millis(channel.asOf));
 }
 
 /** Formats an age as "just now", "12 s ago", "3 min ago" or "2 h ago". */

@@ -9,10 +9,9 @@ import {
   untracked,
 } from '@angular/core';
 import { RouterLink } from '@angular/router';
+import type { AccountListPage } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
-import type { AccountListPage } from '../wire/frame';
-import { fetchAccounts } from './account-api';
 import { AccountSearch } from './account-search';
 import { AccountStore } from './account-store';
 import { Amount } from './amount';
@@ -28,10 +27,10 @@ const REFRESH_INTERVAL_MS = 5_000;
   templateUrl: './landing-page.html',
 })
 export class LandingPage {
-  readonly #time = inject(GatewayClient).time;
-  readonly #refreshCount = computed(() => Math.floor(this.#time() / REFRESH_INTERVAL_MS));
+  readonly #client = inject(GatewayClient);
+  readonly #refreshCount = computed(() => Math.floor(this.#client.time() / REFRESH_INTERVAL_MS));
   readonly #accounts = resource({
-    loader: ({ abortSignal }) => fetchAccounts('', MAX_ACCOUNTS, abortSignal),
+    loader: ({ abortSignal }) => this.#client.api.accounts('', MAX_ACCOUNTS, abortSignal),
   });
   /** The latest response, which stays while the next request runs. */
   protected readonly latest = linkedSignal<AccountListPage | undefined, AccountListPage | undefined>({

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { money, type Money, type Transfer } from '@livebalance/client';
 
-import type { Transfer } from '../wire/frame';
-import { money, type Money } from '../wire/money';
 import { sparkline } from './sparkline';
 
 const amount = (text: string): Money => money(text) ?? expect.fail(`${text} is not an amount`);

@@ -1,7 +1,6 @@
 /** The course of the balance as a line. Amounts stay exact until they become pixels. */
 
-import type { Transfer } from '../wire/frame';
-import { atScale, parts } from '../wire/money';
+import { atScale, parts, type Transfer } from '@livebalance/client';
 
 export type Size = { readonly width: number; readonly height: number };
 

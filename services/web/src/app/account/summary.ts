@@ -1,12 +1,11 @@
 import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
+import { asOfAge, millis, sign } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
-import { millis } from '../wire/identity';
-import { sign } from '../wire/money';
 import { AccountStore } from './account-store';
 import { Amount } from './amount';
 import { direction } from './amount-format';
-import { asOfAge, formatAge } from './connection-text';
+import { formatAge } from './connection-text';
 import { sparkline } from './sparkline';
 
 const CHART = { width: 600, height: 72 };

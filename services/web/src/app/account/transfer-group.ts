@@ -1,7 +1,6 @@
 import { ChangeDetectionStrategy, Component, input } from '@angular/core';
+import type { Currency, Money, Transfer } from '@livebalance/client';
 
-import type { Transfer } from '../wire/frame';
-import type { Currency, Money } from '../wire/money';
 import { TransferRow } from './transfer-row';
 
 /** A group of rows that the browser lays out only while it is in view (CSS `content-visibility`). */

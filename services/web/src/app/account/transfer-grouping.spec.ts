@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { FakeProjection } from '../connection/gateway.fake';
+import { FakeProjection } from '@livebalance/client/connection/gateway.fake';
 import { groupRows } from './transfer-grouping';
 
 function createRows(count: number) {

@@ -4,7 +4,7 @@
  * Angular compares, and the browser lays out, only the groups that changed.
  */
 
-import type { Transfer } from '../wire/frame';
+import type { Transfer } from '@livebalance/client';
 
 export type RowGroup = { readonly key: number; readonly rows: readonly Transfer[] };
 

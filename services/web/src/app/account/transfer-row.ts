@@ -1,8 +1,6 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
+import { millis, plus, type Currency, type Money, type Transfer } from '@livebalance/client';
 
-import type { Transfer } from '../wire/frame';
-import { millis } from '../wire/identity';
-import { plus, type Currency, type Money } from '../wire/money';
 import { Amount } from './amount';
 import { direction } from './amount-format';
 

@@ -1,6 +1,6 @@
 import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal } from '@angular/core';
+import type { Transfer } from '@livebalance/client';
 
-import type { Transfer } from '../wire/frame';
 import { AccountStore } from './account-store';
 import { TransferGroup } from './transfer-group';
 import { groupRows, type RowGroup } from './transfer-grouping';

@@ -1,0 +1,403 @@
+/**
+ * The session with a gateway as a pure state machine: (session, event, context) → session and effects.
+ *
+ * `table` is total: a state or event without a cell does not compile. Time, randomness and ids come from the
+ * context. WebSockets, timers and reloads are effects, which `client.ts` performs. One connection serves all
+ * followed accounts.
+ */
+
+import { closeAction, closeText } from '../wire/close.js';
+import type { Heartbeat, ServerFrame, SubscribeRequest, Welcome } from '../wire/frame.js';
+import { channelAccount, channelName, millis } from '../wire/identity.js';
+import { GOODBYE, backoffMs, reconnectDelayMs } from './backoff.js';
+import { confirmAsOf, newChannel, stepChannel, type Channel, type ChannelEvent } from './channel.js';
+import type {
+  Connection,
+  OpenConnection,
+  Session,
+  SessionEffect,
+  SessionEvent,
+  SessionStep,
+} from './session-state.js';
+import type { StepContext } from './step-context.js';
+
+/** Longest time from opening a WebSocket to the gateway's welcome. */
+const WELCOME_TIMEOUT_MS = 10_000;
+/** Number of heartbeat intervals without a frame after which the connection counts as lost. */
+const LOST_AFTER_HEARTBEATS = 2.5;
+/** Longest wait for a frame after the page woke, because a connection can die unnoticed during sleep. */
+const PING_TIMEOUT_MS = 5_000;
+/** Update rate of a hidden page. */
+const HIDDEN_PER_SECOND = 1;
+/** Connection age after which the next failure starts the backoff again. */
+const STABLE_AFTER_MS = 5_000;
+/** Number of accounts that a subscribe or unsubscribe names. With the longest ids the frame stays below 16 KiB. */
+const ACCOUNTS_PER_FRAME = 100;
+
+type InState<C extends Connection['kind']> = Session & {
+  readonly connection: Extract<Connection, { kind: C }>;
+};
+type EventOf<E extends SessionEvent['kind']> = Extract<SessionEvent, { kind: E }>;
+type Table = {
+  readonly [C in Connection['kind']]: {
+    readonly [E in SessionEvent['kind']]: (
+      session: InState<C>,
+      event: EventOf<E>,
+      context: StepContext,
+    ) => SessionStep;
+  };
+};
+
+const ignore = (session: Session): SessionStep => [session];
+const hide = (session: Session): SessionStep => [{ ...session, hidden: true }];
+const unhide = (session: Session): SessionStep => [{ ...session, hidden: false }];
+const connectNow = (session: Session, _: SessionEvent, context: StepContext): SessionStep =>
+  connect(session, 0, context);
+const connectSooner = (session: InState<'waiting'>, _: SessionEvent, context: StepContext): SessionStep => {
+  const until = Math.min(session.connection.until, context.now + backoffMs(0, context.jitter));
+  return [{ ...session, connection: { ...session.connection, until }, hidden: false }];
+};
+
+const table: Table = {
+  idle: {
+    follow: connectForAccounts,
+    opened: ignore,
+    renewed: ignore,
+    received: ignore,
+    invalid: ignore,
+    closed: ignore,
+    tick: ignore,
+    hidden: hide,
+    woke: unhide,
+    retry: ignore,
+  },
+  connecting: {
+    follow: followLater,
+    opened: authenticate,
+    renewed: ignore,
+    received: ignore,
+    invalid: ignore,
+    closed: handleClose,
+    tick: checkDeadline,
+    hidden: hide,
+    woke: unhide,
+    retry: ignore,
+  },
+  handshake: {
+    follow: followLater,
+    opened: ignore,
+    renewed: ignore,
+    received: (session, { frame }, context) =>
+      frame?.type === 'welcome' ? receiveWelcome(session, frame, context) : [session],
+    invalid: rejectInvalid,
+    closed: handleClose,
+    tick: checkDeadline,
+    hidden: hide,
+    woke: unhide,
+    retry: ignore,
+  },
+  open: {
+    follow: followNow,
+    opened: ignore,
+    renewed: refreshToken,
+    received: receive,
+    invalid: rejectInvalid,
+    closed: handleClose,
+    tick: checkConnection,
+    hidden: slowDown,
+    woke: verifyConnection,
+    retry: verifyConnection,
+  },
+  waiting: {
+    follow: followLater,
+    opened: ignore,
+    renewed: ignore,
+    received: ignore,
+    invalid: ignore,
+    closed: ignore,
+    tick: (session, _, context) =>
+      context.now < session.connection.until
+        ? [session]
+        : connect(session, session.connection.attempt, context),
+    hidden: hide,
+    woke: connectSooner,
+    retry: connectSooner,
+  },
+  ended: {
+    follow: connectForAccounts,
+    opened: ignore,
+    renewed: ignore,
+    received: ignore,
+    invalid: ignore,
+    closed: ignore,
+    tick: ignore,
+    hidden: hide,
+    woke: unhide,
+    retry: connectNow,
+  },
+};
+
+export function step(session: Session, event: SessionEvent, context: StepContext): SessionStep {
+  // The type of `table` has checked each cell. TypeScript cannot relate the state to the event here.
+  const cell = table[session.connection.kind][event.kind] as (
+    session: Session,
+    event: SessionEvent,
+    context: StepContext,
+  ) => SessionStep;
+  return cell(session, event, context);
+}
+
+function connect(session: Session, attempt: number, { now }: StepContext): SessionStep {
+  return [
+    { ...session, connection: { kind: 'connecting', attempt, deadline: now + WELCOME_TIMEOUT_MS } },
+    { kind: 'connect' },
+  ];
+}
+
+function authenticate(session: InState<'connecting'>, { token }: EventOf<'opened'>): SessionStep {
+  const next: Session = { ...session, connection: { ...session.connection, kind: 'handshake' } };
+  return token === null ? [next] : [next, { kind: 'send', frame: { type: 'auth', token } }];
+}
+
+function refreshToken(
+  session: InState<'open'>,
+  { token }: EventOf<'renewed'>,
+  { serial }: StepContext,
+): SessionStep {
+  return [session, { kind: 'send', frame: { type: 'refresh', id: `a${serial}`, token } }];
+}
+
+function withAccounts(session: Session, { added, removed }: EventOf<'follow'>): Session {
+  const channels = new Map(session.channels);
+  for (const account of removed) channels.delete(account);
+  for (const [account, position] of added)
+    if (!channels.has(account)) channels.set(account, newChannel(account, position));
+  return { ...session, channels };
+}
+
+/** Connects when the first account is followed. */
+function connectForAccounts(session: Session, event: EventOf<'follow'>, context: StepContext): SessionStep {
+  const next = withAccounts(session, event);
+  return event.added.size === 0 ? [next] : connect(next, 0, context);
+}
+
+/** Changes the accounts without an open connection. The session subscribes after the welcome. */
+function followLater(session: Session, event: EventOf<'follow'>): SessionStep {
+  const next = withAccounts(session, event);
+  return next.channels.size > 0 ? [next] : [{ ...next, connection: { kind: 'idle' } }, { kind: 'close' }];
+}
+
+/** Changes the accounts on an open connection. */
+function followNow(session: InState<'open'>, event: EventOf<'follow'>, context: StepContext): SessionStep {
+  const followed = withAccounts(session, event);
+  if (followed.channels.size === 0) return followLater(session, event);
+  const left = event.removed.filter((account) => session.channels.has(account)).map(channelName);
+  const unsubscribes = chunks(left).map((channels, chunk): SessionEffect => ({
+    kind: 'send',
+    frame: { type: 'unsubscribe', id: requestId('u', chunk, context), channels },
+  }));
+  const isAdded = ({ account, phase }: Channel) => event.added.has(account) && phase.kind === 'disconnected';
+  const [next, ...effects] = dispatch(followed, { kind: 'connected' }, context, isAdded);
+  return [next, ...unsubscribes, ...effects];
+}
+
+function chunks<T>(items: readonly T[]): T[][] {
+  const count = Math.ceil(items.length / ACCOUNTS_PER_FRAME);
+  return Array.from({ length: count }, (_, chunk) =>
+    items.slice(chunk * ACCOUNTS_PER_FRAME, (chunk + 1) * ACCOUNTS_PER_FRAME),
+  );
+}
+
+/** Returns the id of the frame that carries the n-th chunk of a step's requests. */
+function requestId(kind: 's' | 'u', chunk: number, { serial }: StepContext): string {
+  return chunk === 0 ? `${kind}${serial}` : `${kind}${serial}-${chunk}`;
+}
+
+function receiveWelcome(session: InState<'handshake'>, frame: Welcome, context: StepContext): SessionStep {
+  const { session: id, gateway, version, heartbeat_ms: heartbeatMs } = frame;
+  const connection: OpenConnection = {
+    kind: 'open',
+    session: id,
+    gateway,
+    version,
+    heartbeatMs,
+    since: context.now,
+    attempt: session.connection.attempt,
+    deadline: context.now + LOST_AFTER_HEARTBEATS * heartbeatMs,
+    leaveAt: null,
+    status: { state: 'live' },
+  };
+  const open = { ...session, connection, clockSkew: millis(frame.server_time) - context.now };
+  const subscribed = dispatch(open, { kind: 'connected' }, context);
+  return session.hidden ? [...subscribed, setRate(HIDDEN_PER_SECOND, context)] : subscribed;
+}
+
+function setRate(perSecond: number | null, { serial }: StepContext): SessionEffect {
+  return { kind: 'send', frame: { type: 'rate', id: `r${serial}`, max_per_second: perSecond } };
+}
+
+function slowDown(session: InState<'open'>, _: SessionEvent, context: StepContext): SessionStep {
+  return [{ ...session, hidden: true }, setRate(HIDDEN_PER_SECOND, context)];
+}
+
+type FrameHandlers = {
+  readonly [F in ServerFrame as F['type']]: (
+    session: InState<'open'>,
+    frame: F,
+    context: StepContext,
+  ) => SessionStep;
+};
+
+const frameHandlers: FrameHandlers = {
+  welcome: ignore,
+  snapshot: (session, frame, context) => dispatchToChannel(session, { kind: 'snapshot', frame }, context),
+  delta: (session, frame, context) => dispatchToChannel(session, { kind: 'delta', frame }, context),
+  ok: (session, frame, context) => dispatch(session, { kind: 'ok', frame }, context),
+  error: (session, frame, context) => dispatch(session, { kind: 'error', frame }, context),
+  unsubscribed: (session, frame, context) =>
+    dispatchToChannel(session, { kind: 'unsubscribed', frame }, context),
+  heartbeat: receiveHeartbeat,
+  status: (session, { state, reason }) => {
+    const status = reason === undefined ? { state } : { state, reason };
+    return [{ ...session, connection: { ...session.connection, status } }];
+  },
+  goaway: (session, frame, { now, jitter }) => {
+    const leaveAt = now + jitter * frame.reconnect_within_ms;
+    return [{ ...session, connection: { ...session.connection, leaveAt } }];
+  },
+  auth_expiring: (session) => [session, { kind: 'renew' }],
+};
+
+/** Handles a frame. Every frame, even of an unknown type, shows that the connection is alive. */
+function receive(
+  session: InState<'open'>,
+  { frame }: EventOf<'received'>,
+  context: StepContext,
+): SessionStep {
+  const deadline = context.now + LOST_AFTER_HEARTBEATS * session.connection.heartbeatMs;
+  const alive = { ...session, connection: { ...session.connection, deadline } };
+  if (frame === null) return [alive];
+  const handle = frameHandlers[frame.type] as (
+    session: InState<'open'>,
+    frame: ServerFrame,
+    context: StepContext,
+  ) => SessionStep;
+  return handle(alive, frame, context);
+}
+
+function receiveHeartbeat(session: InState<'open'>, frame: Heartbeat, { now }: StepContext): SessionStep {
+  const channels = new Map(
+    Array.from(session.channels, ([account, channel]) => [account, confirmAsOf(channel, frame.as_of)]),
+  );
+  return [{ ...session, channels, clockSkew: millis(frame.server_time) - now }];
+}
+
+/** Dispatches a frame that names its channel. Late frames of an account that the user left are ignored. */
+function dispatchToChannel(
+  session: Session,
+  event: Extract<ChannelEvent, { frame: { channel: string } }>,
+  context: StepContext,
+): SessionStep {
+  const account = channelAccount(event.frame.channel);
+  return dispatch(session, event, context, (channel) => channel.account === account);
+}
+
+/** Dispatches an event to all channels that `isFor` selects. Their requests share as few frames as possible. */
+function dispatch(
+  session: Session,
+  event: ChannelEvent,
+  context: StepContext,
+  isFor: (channel: Channel) => boolean = () => true,
+): SessionStep {
+  const channels = new Map(session.channels);
+  const requests: SubscribeRequest[] = [];
+  const applied: SessionEffect[] = [];
+  for (const [account, channel] of session.channels) {
+    if (!isFor(channel)) continue;
+    const id = requestId('s', Math.floor(requests.length / ACCOUNTS_PER_FRAME), context);
+    const [next, ...effects] = stepChannel(channel, event, { ...context, requestId: id });
+    channels.set(account, next);
+    for (const effect of effects) {
+      if (effect.kind === 'reconnect') return reconnect({ ...session, channels }, effect.reason, context);
+      if (effect.kind === 'apply') applied.push(effect);
+      else requests.push(effect.request);
+    }
+  }
+  const subscribes = chunks(requests).map((channels, chunk): SessionEffect => ({
+    kind: 'send',
+    frame: { type: 'subscribe', id: requestId('s', chunk, context), channels },
+  }));
+  return [{ ...session, channels }, ...applied, ...subscribes];
+}
+
+function checkDeadline(
+  session: InState<'connecting' | 'handshake'>,
+  _: SessionEvent,
+  context: StepContext,
+): SessionStep {
+  return context.now < session.connection.deadline
+    ? [session]
+    : reconnect(session, 'the gateway did not answer', context);
+}
+
+function rejectInvalid(session: Session, _: SessionEvent, context: StepContext): SessionStep {
+  return reconnect(session, 'the gateway sent an invalid message', context);
+}
+
+function checkConnection(session: InState<'open'>, _: SessionEvent, context: StepContext): SessionStep {
+  const { deadline, leaveAt } = session.connection;
+  if (context.now >= deadline) return reconnect(session, 'connection lost', context);
+  if (leaveAt !== null && context.now >= leaveAt) return leaveGateway(session, context);
+  return dispatch(session, { kind: 'tick' }, context);
+}
+
+/** Sends a ping and shortens the deadline, because the connection may have been lost while the page slept. */
+function verifyConnection(session: InState<'open'>, _: SessionEvent, context: StepContext): SessionStep {
+  const { now, serial } = context;
+  const deadline = Math.min(session.connection.deadline, now + PING_TIMEOUT_MS);
+  if (now >= deadline) return reconnect({ ...session, hidden: false }, 'connection lost', context);
+  const next = { ...session, connection: { ...session.connection, deadline }, hidden: false };
+  const ping: SessionEffect = { kind: 'send', frame: { type: 'ping', id: `p${serial}` } };
+  return session.hidden ? [next, setRate(null, context), ping] : [next, ping];
+}
+
+function leaveGateway(session: InState<'open'>, context: StepContext): SessionStep {
+  const [next, ...effects] = connect(disconnectChannels(session, context), 0, context);
+  return [next, { kind: 'close' }, ...effects];
+}
+
+function reconnect(session: Session, reason: string, context: StepContext): SessionStep {
+  const attempt = failedAttempts(session.connection, context);
+  const until = context.now + backoffMs(attempt, context.jitter);
+  return [
+    {
+      ...disconnectChannels(session, context),
+      connection: { kind: 'waiting', attempt: attempt + 1, until, reason },
+    },
+    { kind: 'close' },
+  ];
+}
+
+function handleClose(session: Session, close: EventOf<'closed'>, context: StepContext): SessionStep {
+  const disconnected = disconnectChannels(session, context);
+  const { code } = close;
+  const reason = closeText(code);
+  const ended: Session = { ...disconnected, connection: { kind: 'ended', code, reason } };
+  const action = closeAction(code);
+  if (action === 'stop') return [ended];
+  if (action === 'reload') return [ended, { kind: 'reload' }];
+  const attempt = failedAttempts(session.connection, context);
+  const until = context.now + reconnectDelayMs(close, attempt, context);
+  const next = code === GOODBYE ? attempt : attempt + 1; // a goodbye is no failure
+  return [{ ...disconnected, connection: { kind: 'waiting', attempt: next, until, reason } }];
+}
+
+function disconnectChannels(session: Session, context: StepContext): Session {
+  return dispatch(session, { kind: 'disconnected' }, context)[0];
+}
+
+/** Returns the number of consecutive failures before the current failure. */
+function failedAttempts(connection: Connection, { now }: StepContext): number {
+  if (connection.kind === 'open') return now - connection.since >= STABLE_AFTER_MS ? 0 : connection.attempt;
+  return 'attempt' in connection ? connection.attempt : 0;
+}

@@ -1,0 +1,44 @@
+/** `@livebalance/client`: follows balances and transfers of accounts live and exactly. */
+
+export { Client, type ClientOptions } from './client.js';
+export type { Listener } from './followed-account.js';
+export { Unavailable, type Api } from './api.js';
+export type { TokenProvider } from './token.js';
+export { indexedDbStorage } from './indexed-db.js';
+export type { StateStorage } from './storage.js';
+export type { StoredState } from './account/stored-state.js';
+export type { AccountView, Loading } from './account/account-view.js';
+export type { AccountState, Older } from './account/account-state.js';
+export type { Channel, Phase } from './connection/channel.js';
+export { asOfAge, isDelayed } from './connection/freshness.js';
+export type { Connection, OpenConnection, Session } from './connection/session-state.js';
+export type {
+  AccountListPage,
+  AccountRow,
+  Balance,
+  Delta,
+  Gap,
+  Snapshot,
+  Transfer,
+  TransferListPage,
+} from './wire/frame.js';
+export {
+  accountId,
+  millis,
+  type AccountId,
+  type Epoch,
+  type Instant,
+  type Position,
+  type Revision,
+} from './wire/identity.js';
+export {
+  atScale,
+  fromParts,
+  money,
+  parts,
+  plus,
+  sameValue,
+  sign,
+  type Currency,
+  type Money,
+} from './wire/money.js';

@@ -1,0 +1,147 @@
+/** Decodes JSON of a gateway. Bad input gives `UNKNOWN_TYPE` or `INVALID`, and never an exception. */
+
+import * as frame from './frame.js';
+import { accountId, epoch, instant, revision } from './identity.js';
+import { money } from './money.js';
+import {
+  DecodeError,
+  either,
+  flag,
+  list,
+  nullable,
+  oneOf,
+  parsed,
+  record,
+  struct,
+  text,
+  wholeNumber,
+  type Reader,
+} from './json-reader.js';
+
+/** Result for a frame of a type that this client does not know. The client ignores the frame. */
+export const UNKNOWN_TYPE = Symbol('unknown type');
+/** Result for input that violates the protocol. */
+export const INVALID = Symbol('invalid');
+
+export const readRevision = parsed(wholeNumber, revision);
+export const readEpoch = parsed(text, epoch);
+const readInstant = parsed(text, instant);
+const readMoney = parsed(text, money);
+const readId = either(text, wholeNumber);
+
+export const balance: Reader<frame.Balance> = struct({
+  amount: readMoney,
+  currency: nullable(text),
+  version: wholeNumber,
+  revision: readRevision,
+  transfer_id: text,
+  client_id: text,
+  opening: nullable(readMoney),
+  half_applied: nullable(readMoney),
+  drift: nullable(readMoney),
+  disputed_since: nullable(readInstant),
+});
+
+export const transfer: Reader<frame.Transfer> = struct({
+  id: text,
+  amount: readMoney,
+  total: readMoney,
+  occurred_at: readInstant,
+  revision: readRevision,
+  source: text,
+});
+
+export const gap: Reader<frame.Gap> = struct({ from: readRevision, to: readRevision });
+
+type Readers = { [F in frame.ServerFrame as F['type']]: Reader<F> };
+
+const readers: Readers = {
+  welcome: struct({
+    type: oneOf('welcome'),
+    session: text,
+    gateway: text,
+    version: text,
+    server_time: readInstant,
+    heartbeat_ms: wholeNumber,
+  }),
+  snapshot: struct(
+    {
+      type: oneOf('snapshot'),
+      channel: text,
+      epoch: readEpoch,
+      revision: readRevision,
+      reason: oneOf('subscribed', 'too_far', 'ahead', 'epoch'),
+      balance: nullable(balance),
+      transfers: list(transfer),
+      cursor: nullable(text),
+      as_of: nullable(readInstant),
+    },
+    { gap },
+  ),
+  delta: struct(
+    {
+      type: oneOf('delta'),
+      channel: text,
+      epoch: readEpoch,
+      from: readRevision,
+      to: readRevision,
+      transfers: list(transfer),
+      recorded_at: readInstant,
+    },
+    { more: flag, balance: nullable(balance) },
+  ),
+  heartbeat: struct({ type: oneOf('heartbeat'), server_time: readInstant, as_of: nullable(readInstant) }),
+  status: struct(
+    { type: oneOf('status'), state: oneOf('live', 'catching_up', 'stalled'), since: readInstant },
+    { reason: text },
+  ),
+  ok: struct({ type: oneOf('ok'), id: readId }),
+  error: struct(
+    { type: oneOf('error'), code: text, message: text, temporary: flag },
+    { id: readId, channel: text, retry_after_ms: wholeNumber },
+  ),
+  unsubscribed: struct({ type: oneOf('unsubscribed'), channel: text, code: text, message: text }),
+  auth_expiring: struct({ type: oneOf('auth_expiring'), expires_at: readInstant }),
+  goaway: struct({ type: oneOf('goaway'), reason: text, reconnect_within_ms: wholeNumber }),
+};
+
+export function decode(json: string): frame.ServerFrame | typeof UNKNOWN_TYPE | typeof INVALID {
+  return orInvalid(() => {
+    const value: unknown = JSON.parse(json);
+    const type = text(record(value)['type']);
+    return Object.hasOwn(readers, type) ? readers[type as keyof Readers](value) : UNKNOWN_TYPE;
+  });
+}
+
+const accountListPage: Reader<frame.AccountListPage> = struct({
+  accounts: list(
+    struct({
+      account: parsed(text, accountId),
+      epoch: readEpoch,
+      revision: readRevision,
+      balance: nullable(balance),
+    }),
+  ),
+  next: nullable(text),
+});
+
+const transferListPage: Reader<frame.TransferListPage> = struct({
+  transfers: list(transfer),
+  next: nullable(text),
+});
+
+/** Decodes the REST response of `GET /api/v1/accounts/{account}`. */
+export const decodeSnapshot = (body: unknown) => orInvalid(() => readers.snapshot(body));
+/** Decodes the REST response of `GET /api/v1/accounts`. */
+export const decodeAccounts = (body: unknown) => orInvalid(() => accountListPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/transfers`. */
+export const decodeTransfers = (body: unknown) => orInvalid(() => transferListPage(body));
+
+function orInvalid<T>(read: () => T): T | typeof INVALID {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof DecodeError || error instanceof SyntaxError) return INVALID;
+    throw error;
+  }
+}
