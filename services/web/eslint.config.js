@@ -35,7 +35,8 @@ export default defineConfig(
     files: [
       'src/app/wire/*.ts',
       'src/app/connection/{session,session-state,channel,backoff,clock,step-context}.ts',
-      'src/app/account/{account-state,transfer-grouping,connection-text,sparkline}.ts',
+      'src/app/wording.ts',
+      'src/app/account/{account-state,transfer-grouping,connection-text,dates,sparkline}.ts',
     ],
     rules: {
       'no-restricted-globals': [

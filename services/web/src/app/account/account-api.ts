@@ -13,8 +13,17 @@ const OLDER_PAGE_ROWS = 50;
 
 export class Unavailable extends Error {}
 
-export function fetchAccounts(prefix: string, limit: number, signal?: AbortSignal): Promise<AccountListPage> {
-  return read('/api/v1/accounts', { prefix, limit: `${limit}` }, decodeAccounts, signal);
+/** A page of accounts, and the gateway's time of the response in milliseconds; null if it is unknown. */
+export type AccountList = AccountListPage & { readonly serverTime: number | null };
+
+export async function fetchAccounts(
+  prefix: string,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<AccountList> {
+  const query = { prefix, limit: `${limit}` };
+  const { result, serverTime } = await readWithTime('/api/v1/accounts', query, decodeAccounts, signal);
+  return { ...result, serverTime };
 }
 
 /** Fetches the transfers behind a cursor, newest first. */
@@ -39,17 +48,27 @@ async function read<T>(
   path: string,
   query: Record<string, string>,
   decode: (body: unknown) => T | typeof INVALID,
-  signal?: AbortSignal,
 ): Promise<T> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  const anySignal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-  const result = decode(await fetchJson(`${path}?${new URLSearchParams(query).toString()}`, anySignal));
-  if (result === INVALID) throw new Unavailable('the gateway sent an invalid response');
-  return result;
+  return (await readWithTime(path, query, decode)).result;
 }
 
-/** Fetches a JSON body. If the gateway rejects the token, it tries once more with a new token. */
-async function fetchJson(url: string, signal: AbortSignal): Promise<unknown> {
+async function readWithTime<T>(
+  path: string,
+  query: Record<string, string>,
+  decode: (body: unknown) => T | typeof INVALID,
+  signal?: AbortSignal,
+): Promise<{ result: T; serverTime: number | null }> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const anySignal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  const { body, date } = await fetchJson(`${path}?${new URLSearchParams(query).toString()}`, anySignal);
+  const result = decode(body);
+  if (result === INVALID) throw new Unavailable('the gateway sent an invalid response');
+  const serverTime = Date.parse(date ?? '');
+  return { result, serverTime: Number.isNaN(serverTime) ? null : serverTime };
+}
+
+/** Fetches a JSON body and its `Date`. If the gateway rejects the token, it tries once more with a new token. */
+async function fetchJson(url: string, signal: AbortSignal): Promise<{ body: unknown; date: string | null }> {
   try {
     let response = await fetchWithToken(url, signal, token());
     if (response.status === 401) response = await fetchWithToken(url, signal, renewToken());
@@ -58,7 +77,7 @@ async function fetchJson(url: string, signal: AbortSignal): Promise<unknown> {
       response = await fetchWithToken(url, signal, token());
     }
     if (!response.ok) throw new Unavailable(`the gateway responded with status ${response.status}`);
-    return await response.json();
+    return { body: (await response.json()) as unknown, date: response.headers.get('date') };
   } catch (error) {
     throw error instanceof Unavailable
       ? error

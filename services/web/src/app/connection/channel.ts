@@ -56,10 +56,11 @@ export type ChannelEffect =
 
 export type ChannelStep = readonly [Channel, ...ChannelEffect[]];
 
-export function newChannel(account: AccountId): Channel {
+/** Returns the channel of an account whose state at `position` is shown already; null: no state is shown. */
+export function newChannel(account: AccountId, position: Position | null = null): Channel {
   return {
     account,
-    position: null,
+    position,
     asOf: null,
     subscribedAt: null,
     gaps: 0,

@@ -6,7 +6,7 @@ import { Subject } from 'rxjs';
 import { rejectsToken } from '../wire/close';
 import { INVALID, UNKNOWN_TYPE, decode } from '../wire/decode';
 import { SUBPROTOCOL, type Delta, type Snapshot } from '../wire/frame';
-import type { AccountId } from '../wire/identity';
+import type { AccountId, Position } from '../wire/identity';
 import { advance, startClock } from './clock';
 import { step } from './session';
 import { NEW_SESSION, wakeAt, type SessionEffect, type SessionEvent } from './session-state';
@@ -52,8 +52,10 @@ export class GatewayClient {
     }, TIME_INTERVAL_MS);
   }
 
-  follow(account: AccountId | null): void {
-    if (account !== (this.session().channel?.account ?? null)) this.#dispatch({ kind: 'follow', account });
+  /** Follows an account, from `position` if the page shows its state already. Null ends the connection. */
+  follow(account: AccountId | null, position: Position | null = null): void {
+    if (account !== (this.session().channel?.account ?? null))
+      this.#dispatch({ kind: 'follow', account, position });
   }
 
   retry(): void {

@@ -2,7 +2,7 @@
 
 import { revokesAccess } from '../wire/close';
 import type { ServerFrame, Status } from '../wire/frame';
-import type { AccountId } from '../wire/identity';
+import type { AccountId, Position } from '../wire/identity';
 import { channelWakeAt, type Channel, type ChannelEffect } from './channel';
 
 export type OpenConnection = {
@@ -41,8 +41,8 @@ export type Session = {
 };
 
 export type SessionEvent =
-  /** The user opened an account, or left it (null). */
-  | { readonly kind: 'follow'; readonly account: AccountId | null }
+  /** The user opened an account, or left it (null). If its state at `position` is shown, the session resumes. */
+  | { readonly kind: 'follow'; readonly account: AccountId | null; readonly position?: Position | null }
   /** The WebSocket opened. `token` is null if a cookie holds the token. */
   | { readonly kind: 'opened'; readonly token: string | null }
   /** A new token was fetched. */

@@ -57,8 +57,10 @@ const connectSooner = (session: InState<'waiting'>, _: SessionEvent, context: St
 
 const table: Table = {
   idle: {
-    follow: (session, { account }, context) =>
-      account === null ? [session] : connect({ ...session, channel: newChannel(account) }, 0, context),
+    follow: (session, { account, position }, context) =>
+      account === null
+        ? [session]
+        : connect({ ...session, channel: newChannel(account, position) }, 0, context),
     opened: ignore,
     renewed: ignore,
     received: ignore,
@@ -122,10 +124,10 @@ const table: Table = {
     retry: connectSooner,
   },
   ended: {
-    follow: (session, { account }, context) =>
+    follow: (session, { account, position }, context) =>
       account === null
         ? [{ ...session, channel: null }]
-        : connect({ ...session, channel: newChannel(account) }, 0, context),
+        : connect({ ...session, channel: newChannel(account, position) }, 0, context),
     opened: ignore,
     renewed: ignore,
     received: ignore,
@@ -169,10 +171,10 @@ function refreshToken(
 }
 
 /** Changes the account without an open connection. The session subscribes after the welcome. */
-function followLater(session: Session, { account }: EventOf<'follow'>): SessionStep {
+function followLater(session: Session, { account, position }: EventOf<'follow'>): SessionStep {
   if (account === null)
     return [{ ...session, connection: { kind: 'idle' }, channel: null }, { kind: 'close' }];
-  return [{ ...session, channel: newChannel(account) }];
+  return [{ ...session, channel: newChannel(account, position) }];
 }
 
 /** Changes the account on an open connection. */
@@ -180,7 +182,7 @@ function followNow(session: InState<'open'>, event: EventOf<'follow'>, context: 
   if (event.account === null || session.channel === null) return followLater(session, event);
   const previous = channelName(session.channel.account);
   const [next, ...effects] = dispatch(
-    { ...session, channel: newChannel(event.account) },
+    { ...session, channel: newChannel(event.account, event.position) },
     { kind: 'connected' },
     context,
   );
