@@ -13,12 +13,12 @@ STACK := LIVEBALANCE_PARENT_PID=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web simulate \
-  mutants coverage docs lock
+.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web \
+  test-containers simulate mutants coverage docs lock
 
 help: ## print this help
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
 
 demo: $(READY) ## run the demo in the foreground; Ctrl-C stops it and keeps the data (ARGS="--rate 200")
 	@$(STACK) demo $(ARGS)
@@ -54,8 +54,13 @@ test: check test-web test-python ## run check and every test
 # The first part mostly waits for servers, so two cores can run four workers. Files start in the order of their names: the
 # last are unit tests, so no worker waits for a slow file. The second part starts whole clusters and runs alone.
 test-python: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/acceptance --ignore=tests/bench
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/acceptance --ignore=tests/bench \
+	  --ignore=tests/containers
 	$(BIN)/python -m pytest tests/acceptance
+
+test-containers: $(READY) ## run docker-compose.yml, kill each service in turn, and run tests on servers in containers
+	@if docker info >/dev/null 2>&1; then $(BIN)/python -m pytest -s tests/containers; \
+	else echo 'test-containers: left out, because no Docker engine answers'; fi
 
 # Each seed is a schedule of faults, and a failure prints its shrunk schedule.
 SEEDS ?= 20000
@@ -96,7 +101,8 @@ check-lock: $(READY)
 	@diff -q requirements.lock .livebalance/resolved.lock >/dev/null \
 	  || { echo 'requirements.lock does not match the pyproject.toml files: run `make lock`' >&2; exit 1; }
 
-# uv installs the members editable, which needs no network. A checkout that was moved rebuilds its environment.
+# uv installs the members editable, which needs no network: hatchling, which builds the client, is locked too. A checkout
+# that was moved rebuilds its environment.
 ifneq ($(shell cat .livebalance/venv/place 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
@@ -115,7 +121,8 @@ else
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .livebalance/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .livebalance/uv.lock || $(CUT)
 	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock || $(CUT)
-	@$(BIN)/uv pip install --python $(BIN)/python --offline --no-deps --quiet $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
+	@$(BIN)/uv pip install --python $(BIN)/python --offline --no-deps --quiet \
+	  --no-build-isolation-package livebalance-client $(patsubst %/pyproject.toml,-e ./%,$(MEMBERS))
 	@pwd -P > .livebalance/venv/place
 	@touch $@
 endif

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from livebalance.runtime.config.environment import service_settings
-from scripts import asyncapi, metrics_docs, settings_docs
+from scripts import asyncapi, cli_docs, metrics_docs, settings_docs
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +25,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": lambda: settings_docs.markdown(service_settings()),
     "metrics.md": lambda: metrics_docs.markdown(metrics_docs.modules()),
     "asyncapi.json": _asyncapi,
+    "cli.md": cli_docs.markdown,
 }
 
 

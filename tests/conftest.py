@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Fixtures import what only they need, so that a single file of pure tests starts in a second.
 if TYPE_CHECKING:
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 # A developer's run is quick, and CI searches further. `pytest --hypothesis-profile=ci` selects CI's profile.
 # Hypothesis' own profile for CI repeats the same examples in each run. Here each run has others, and a
 # failure prints what repeats it: the seed (`--hypothesis-seed`) and a blob (`@reproduce_failure`).
-settings.register_profile("default", max_examples=25, deadline=None, print_blob=True)
+settings.register_profile(
+    "default",
+    max_examples=25,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],  # other processes may slow the machine down
+)
 settings.register_profile(
     "ci", settings.get_profile("ci"), max_examples=100, derandomize=False, print_blob=True
 )

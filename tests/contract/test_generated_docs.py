@@ -11,7 +11,7 @@ from scripts.docs import PROJECT
 def test_generated_pages_match_the_code() -> None:
     # In a process of its own: other tests count what this process then shows as values of labels.
     command = [sys.executable, "-m", "scripts.docs", "--check"]
-    process = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True, timeout=60)
+    process = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True, timeout=120)
     assert (process.returncode, process.stdout.split(), process.stderr) == (0, [], ""), "run `make docs`"
 
 

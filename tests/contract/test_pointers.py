@@ -34,7 +34,7 @@ DESIGN = re.compile(r"\(design\b|\bthe design's\b|\bdesign(?:\.md|, rule)", re.I
 
 def texts() -> list[str]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *TEXTS]
-    listed = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=30)
+    listed = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=120)
     names = sorted(name for name in listed.stdout.split("\0") if name and (PROJECT / name).is_file())
     return [name for name in names if name != str(Path(__file__).relative_to(PROJECT))]
 

@@ -20,7 +20,7 @@ NEWER = "generator"  # a package that the previous release does not have
 def test_previous_release_imports_its_own_packages(previous: Previous) -> None:
     command = (sys.executable, "-c", _WHERE)
     environment = {**os.environ, **previous.environment}
-    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
     folders = [Path(line) for line in result.stdout.splitlines()]
     assert {folder.name for folder in folders} >= {
         "wire",

@@ -13,7 +13,7 @@ from livebalance.readmodel import (
     statements,
 )
 from livebalance.readmodel.operator import projection_actions
-from tests.mutation.planted import Planted, attribute, sql
+from tests.mutation.planted import Planted, attribute, code, sql
 from tests.servers.database import Database
 
 _READMODEL = "tests/integration/readmodel/"
@@ -233,11 +233,17 @@ PREDICATES = (
         "^Failed: DID NOT RAISE",
     ),
     Planted(
-        "an audit finds accounts at another revision only",
+        "an audit finds accounts at another revision",
         _RIGHTS,
-        sql(gateway_reads, "_AUDIT", "coalesce(b.revision, 0) <> w.revision", "w.revision >= 0"),
-        r"^AssertionError: assert \{'alice': 3, 'bob': 3\} == \{'bob': 3\}",
+        sql(gateway_reads, "_AUDIT", "coalesce(b.revision, 0) <> w.revision or c.differs", "c.differs"),
+        r"^AssertionError: assert \{\} == \{'bob': 3\}",
         "default",
+    ),
+    Planted(
+        "an audit that finds other content at the same revision names no revision",
+        f"{_READMODEL}test_read_model.py::test_audit_finds_equal_content_in_what_was_read",
+        code(gateway_reads, "read_audit", " if revision != expected[account].revision", ""),
+        r"^AssertionError: assert not \{'",
     ),
     Planted(
         "a page begins after the last account of the previous page",

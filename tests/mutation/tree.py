@@ -12,7 +12,7 @@ from pathlib import Path
 import tomli_w
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = ("wire", "client", "projector", "recorder", "gateway")
+PACKAGES = ("wire", "readmodel", "client", "projector", "recorder", "gateway")
 IGNORED = shutil.ignore_patterns("__pycache__", ".hypothesis", "acceptance", "bench")
 
 # A test that plants a mutant of its own would notice the others too late.

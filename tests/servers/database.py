@@ -31,7 +31,7 @@ class Database:
         await self._manage(f'drop database if exists "{self.name}" with (force)')
 
     async def _manage(self, *statements: str) -> None:
-        connection = await asyncpg.connect(self.address("owner", "postgres"), timeout=10)
+        connection = await asyncpg.connect(self.address("owner", "postgres"), timeout=30)
         try:
             for statement in statements:
                 await connection.execute(statement, timeout=30)

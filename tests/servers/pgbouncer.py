@@ -54,7 +54,7 @@ class PgBouncer:
 
     def start(self) -> None:
         self.child.start()
-        self.child.wait_for("process up", 20)
+        self.child.wait_for("process up", 30)
 
     def stop(self) -> None:
         self.child.kill()

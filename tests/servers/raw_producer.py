@@ -13,7 +13,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.wire.kafka.raw_record import RawRecord
 
-_TIMEOUT_MS = 10_000
+_TIMEOUT_MS = 30_000
 _MAX_BATCH_BYTES = 2**30
 
 

@@ -12,7 +12,7 @@ async def delete_topics(topics: Topics, broker: Broker) -> None:
     """Deletes the topics."""
     names = topics.transfers, topics.balances, topics.lifecycle
     admin = AIOKafkaAdminClient(**broker.options)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         await admin.start()
         try:
             await admin.delete_topics([name for name in names if name])

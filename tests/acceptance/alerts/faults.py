@@ -87,7 +87,7 @@ async def redis_hangs(stack: MonitoredStack) -> AsyncIterator[None]:
     child.send(signal.SIGSTOP)
     try:
         gateway = stack.services["gateway"]
-        async with httpx.AsyncClient(base_url=gateway.operations) as client, asyncio.timeout(20):
+        async with httpx.AsyncClient(base_url=gateway.operations, timeout=30) as client, asyncio.timeout(30):
             while (await client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
         for _ in range(REJECTIONS // 50):
@@ -107,6 +107,14 @@ async def unsigned_message(stack: MonitoredStack) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def unreadable_revocations(stack: MonitoredStack) -> AsyncIterator[None]:
+    """Gateways can read everything but the table of revocations."""
+    await stack.execute_as_owner("alter table revocation rename to revocation_elsewhere")
+    yield
+    await stack.execute_as_owner("alter table revocation_elsewhere rename to revocation")
+
+
+@asynccontextmanager
 async def slow_postgres(stack: MonitoredStack) -> AsyncIterator[None]:
     """The feed produces more than a projector can write."""
     async with stack.slow_postgres(0.4):
@@ -121,7 +129,7 @@ async def open_transaction(stack: MonitoredStack) -> AsyncIterator[None]:
     async with stack.producing(transactional_id="hangs", transaction_timeout_ms=120_000) as producer:
         await producer.begin_transaction()
         await producer.send_and_wait(topic, value, INCONSISTENT.encode(), 0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await stack.prometheus.query("max(livebalance_projector_open_transaction_seconds) > 5"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         yield
@@ -133,7 +141,7 @@ async def competing_projector(stack: MonitoredStack) -> AsyncIterator[None]:
     """All lanes are claimed again and again, as a second deployment would do."""
     for fence in range(1, FENCES + 1):
         await stack.execute_as_owner("update lane set generation = generation + 1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await stack.prometheus.query(f"{FENCED} >= {fence} and {OWNED} > 0"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     yield
@@ -153,7 +161,7 @@ async def unreadable_row(stack: MonitoredStack) -> AsyncIterator[None]:
     """A request reads a transfer whose time no gateway can encode. No client subscribes to its account."""
     await stack.execute_as_owner("update transfer set occurred_at = 'infinity' where transfer_id = 't-1'")
     url = f"http://127.0.0.1:{stack.services['gateway'].port}/api/v1/accounts/old/transfers/t-1"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         response = await client.get(url, headers=bearer())
     assert response.status_code == 500, response.text
     yield
@@ -258,6 +266,7 @@ WHILE_ALL_RUN = [
     fault(competing_projector, "Fenced"),
     fault(changed_timeline, "EpochChanged"),
     fault(unsigned_message, "ForgedMessages"),
+    fault(unreadable_revocations, "RevocationsUnread"),
     fault(unreadable_row, "GatewayInternalError", "Differences"),
     fault(stopped_comparison, "NotReconciled"),
     fault(balance_without_transfer, "Unverified"),

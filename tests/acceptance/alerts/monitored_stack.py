@@ -104,7 +104,7 @@ class MonitoredStack:
         started_at = psutil.Process(service.child.pid).create_time()
         instance = f"127.0.0.1:{service.operations_port}"
         query = f'process_start_time_seconds{{instance="{instance}"}} >= {started_at - 1}'
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await self.prometheus.query(query):  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
 
@@ -174,7 +174,7 @@ class MonitoredStack:
 
     async def execute_as_owner(self, statement: str) -> Any:
         """Executes a statement as the owner of the database, and returns the first value of the first row."""
-        connection = await asyncpg.connect(self.addresses.database.url("owner"), timeout=10)
+        connection = await asyncpg.connect(self.addresses.database.url("owner"), timeout=30)
         try:
             return await connection.fetchval(statement)
         finally:
@@ -202,7 +202,7 @@ class MonitoredStack:
                 client.follow(account)
             task = asyncio.create_task(_discard_events(client))
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while not all(map(client.account_state, ACCOUNTS)):  # noqa: ASYNC110 - no event to await
                         await asyncio.sleep(0.05)
                 yield

@@ -37,7 +37,7 @@ async def test_gateway_that_wakes_sends_nothing_to_a_client_that_was_revoked_mea
             await client.until_at("alice", 1)
         stream = await stack.enter_async_context(SseClient(gateway.http, "alice", token=mine))
         await stream.until_at("alice", 1)
-        rest = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.http, timeout=10))
+        rest = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.http, timeout=30))
         assert (await rest.get("/api/v1/accounts", headers=bearer(mine))).status_code == HTTPStatus.OK
 
         gateway.child.send(signal.SIGSTOP)

@@ -35,7 +35,7 @@ from tests.tokens import token_source
 
 POLL = 0.05  # seconds
 CLIENT_CHECK_INTERVAL = 0.1
-SUBSCRIBE_TIMEOUT = 20.0
+SUBSCRIBE_TIMEOUT = 60.0
 
 
 class EndToEndCheck:

@@ -12,8 +12,8 @@ async def pause_and_resume(check: EndToEndCheck, seed: int, *mutants: str) -> No
     """Makes a zombie of a projector, under load; `mutants` are applied to it as well."""
     await check.start_mutants(PROJECTOR, "pause", *mutants)
     async with check.feeding(seed, RATE):
-        await check.wait_until_paused(PROJECTOR, within=30)
-        await check.wait_until_lanes_are_lost(PROJECTOR, within=30)
-        await check.wait_for_deltas(30, within=30)
+        await check.wait_until_paused(PROJECTOR, within=60)
+        await check.wait_until_lanes_are_lost(PROJECTOR, within=60)
+        await check.wait_for_deltas(30, within=60)
         check.cluster.supervisors[PROJECTOR].child.send(signal.SIGCONT)
-        await check.wait_for_deltas(30, within=30)
+        await check.wait_for_deltas(30, within=60)

@@ -7,7 +7,7 @@ from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 from tests.acceptance.end_to_end.paused_projector import pause_and_resume
 from tests.mutation.conviction import convicted_by
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 RATE = 150  # transfers per second
 PROJECTOR = "projector-1"
@@ -22,11 +22,11 @@ UNORDERED = "Violation: "  # a client was sent revisions that the rows went back
 async def kill_before_commit(check: EndToEndCheck) -> None:
     """Kills a projector right before a commit, and compares all stages."""
     async with check.feeding(seed=2, rate=RATE):
-        await check.wait_for_deltas(10, within=30)
+        await check.wait_for_deltas(10, within=60)
         check.set_failpoint(PROJECTOR, "before_commit:5")
-        await check.restart_after_failpoint(PROJECTOR, within=30)
-        await check.wait_for_deltas(30, within=30)
-    await check.compare(await check.wait_until_complete(within=30))
+        await check.restart_after_failpoint(PROJECTOR, within=60)
+        await check.wait_for_deltas(30, within=60)
+    await check.compare(await check.wait_until_complete(within=60))
 
 
 @pytest.mark.mutant
@@ -36,7 +36,7 @@ async def test_check_of_a_projector_without_the_fence_fails(new_cluster: NewClus
         with convicted_by(AHEAD, DIFFERENT, ADDED_UP, UNORDERED):
             async with check.running_clients():
                 await pause_and_resume(check, 1, "no-fence")
-                await check.compare(await check.wait_until_complete(within=30))
+                await check.compare(await check.wait_until_complete(within=60))
 
 
 @pytest.mark.mutant

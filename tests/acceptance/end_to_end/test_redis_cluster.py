@@ -17,7 +17,7 @@ from tests.acceptance.end_to_end.conftest import ACCOUNTS, QUICK
 from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 from tests.servers.redis_cluster import RedisCluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 RATE = 150  # transfers per second
 
@@ -46,7 +46,7 @@ def channel_slots(check: EndToEndCheck) -> list[int]:
 
 async def received_deltas(check: EndToEndCheck) -> float:
     """Returns how many deltas the first gateway received from Redis. Audits of Postgres do not count."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         metrics = (await client.get(f"{check.cluster.services['gateway-1'].operations}/metrics")).text
     return float(metrics.partition("\nlivebalance_gateway_received_deltas_total ")[2].partition("\n")[0])
 
@@ -56,13 +56,13 @@ async def test_clients_after_slots_moved_miss_nothing(
     check: EndToEndCheck, redis_cluster: RedisCluster, by_hand: bool
 ) -> None:
     async with check.feeding(30 + by_hand, RATE):
-        await check.wait_for_deltas(10, within=30)
+        await check.wait_for_deltas(10, within=60)
         for slot in channel_slots(check):
             await asyncio.to_thread(redis_cluster.move, slot, by_hand=by_hand)
         before = await received_deltas(check)
-        await check.wait_for_deltas(10, within=30)
+        await check.wait_for_deltas(10, within=60)
         assert await received_deltas(check) > before
-    await check.compare(await check.wait_until_complete(within=15))
+    await check.compare(await check.wait_until_complete(within=60))
 
 
 async def test_clients_after_a_node_died_miss_nothing(
@@ -71,11 +71,12 @@ async def test_clients_after_a_node_died_miss_nothing(
     slot = Random(32).choice(channel_slots(check))
     dead = redis_cluster.owner(slot)
     async with check.feeding(32, RATE):
-        await check.wait_for_deltas(10, within=30)
+        await check.wait_for_deltas(10, within=60)
+        await asyncio.to_thread(redis_cluster.replace_lost_nodes_soon)
         dead.child.kill()
-        await check.wait_for_deltas(10, within=30)
-        async with asyncio.timeout(15):
+        await check.wait_for_deltas(10, within=60)
+        async with asyncio.timeout(30):
             while redis_cluster.owner(slot) is dead:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.1)
-        await check.wait_for_deltas(10, within=30)
-    await check.compare(await check.wait_until_complete(within=15))
+        await check.wait_for_deltas(10, within=60)
+    await check.compare(await check.wait_until_complete(within=60))

@@ -4,9 +4,8 @@ from typing import Any, NamedTuple
 
 from playwright.async_api import Page
 
-LIVE_TIMEOUT = (
-    20_000.0  # ms until the page is live again: it notices a killed gateway, and connects to another
-)
+# ms until the page is live again: it notices a killed gateway, and connects to another
+LIVE_TIMEOUT = 60_000.0
 
 _CONTENT = """() => {
   const raw = (id, name) => document.querySelector(`[data-testid=${id}]`)?.dataset[name] ?? '';

@@ -79,8 +79,12 @@ async def test_page_whose_gateway_is_killed_resumes_at_another(cluster: Cluster,
         await page.wait_until_live()
         gateway = await page.gateway()
         before = await page.content()
+        feed = cluster.supervisors["feed-1"]
         cluster.supervisors[gateway].kill(restart=False)
+        await wait_for_transfers(cluster, 5)
+        await feed.stop()  # so that the page does not miss too many to resume
         await page.wait_for_other_gateway(gateway)
+        feed.start()
         await wait_for_updates(page)
         await assert_same_as_postgres(cluster, page)
         after = await page.content()
@@ -123,6 +127,25 @@ async def test_page_after_a_long_outage_fills_the_gap(cluster: Cluster, open_pag
         after = await page.content()
         assert after.rows[-len(before.rows) :] == before.rows
         assert after.revision > before.revision + 100  # LIVEBALANCE_RECOVERY_MAX_REVISIONS
+
+
+async def test_page_opened_without_any_gateway_says_reconnecting_and_recovers(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    gateways = [cluster.supervisors[name] for name in ("gateway-1", "gateway-2")]
+    for gateway in gateways:
+        gateway.kill(restart=False)
+    async with open_page(account_url(cluster.page)) as account, open_page(cluster.page) as landing:
+        await account.tab.wait_for_selector(
+            '[data-testid=connection]:has-text("Reconnecting")', timeout=LIVE_TIMEOUT
+        )
+        await landing.tab.wait_for_selector("text=This page tries again", timeout=LIVE_TIMEOUT)
+        for gateway in gateways:
+            gateway.start()
+        await landing.tab.wait_for_selector("[data-testid=account]", timeout=LIVE_TIMEOUT)
+        await account.wait_until_live()
+        await wait_for_updates(account)
+        await assert_same_as_postgres(cluster, account)
 
 
 async def test_account_is_chosen_by_keyboard(cluster: Cluster, open_page: OpenPage) -> None:

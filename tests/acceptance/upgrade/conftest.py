@@ -10,7 +10,7 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
 
 ACCOUNTS = 8
-START_TIMEOUT, STOP_TIMEOUT = 60.0, 30.0  # seconds
+START_TIMEOUT, STOP_TIMEOUT = 60.0, 60.0  # seconds
 
 NewCluster = Callable[..., Cluster]
 

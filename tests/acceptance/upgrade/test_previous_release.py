@@ -19,7 +19,7 @@ from tests.acceptance.upgrade.previous_release_client import PreviousReleaseClie
 from tests.previous import PINNED, Previous
 
 RATE = 100  # transfers per second
-TIMEOUT = 30.0  # seconds
+TIMEOUT = 60.0  # seconds
 QUICK = {
     "projector": {"LIVEBALANCE_SESSION_TIMEOUT_MS": "2000"},
     "gateway": {
@@ -36,7 +36,7 @@ THIS_RELEASE: dict[str, str] = {}
 async def undecoded_messages(gateway: Service) -> float:
     """Returns how many Redis messages a gateway of this or of the previous release could not decode."""
     is_new = await responds(gateway.operations_port, "/metrics", gateway.host)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         url = gateway.operations if is_new else gateway.http
         lines = (await client.get(f"{url}/metrics")).text.splitlines()
     series = "livebalance_gateway_dropped_messages_total{"
@@ -49,7 +49,7 @@ async def replace_process(cluster: Cluster, name: str, release: Mapping[str, str
     await start_process(cluster, name, {"PYTHONPATH": "", **release})
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_previous_release_upgraded_and_rolled_back_loses_nothing(
     new_cluster: NewCluster, previous: Previous
 ) -> None:

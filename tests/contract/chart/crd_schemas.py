@@ -44,7 +44,7 @@ def load_schema(kind: str) -> Schema:
     crd_file = CRD_FILES[kind]
     command = [go, "mod", "download", "-json", crd_file.module]
     download = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=True, cwd=Path.home()
+        command, capture_output=True, text=True, timeout=120, check=True, cwd=Path.home()
     )
     definition = yaml.safe_load((Path(json.loads(download.stdout)["Dir"]) / crd_file.file).read_text())
     [version] = [version for version in definition["spec"]["versions"] if version["name"] == crd_file.version]

@@ -44,7 +44,7 @@ def binary() -> str:
 
 
 def _run(*command: str) -> Result:
-    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return Result(process.returncode, process.stdout, process.stderr)
 
 

@@ -1,10 +1,57 @@
 """Metrics by which autoscalers change the number of replicas."""
 
+import copy
+
+import pytest
+
 from livebalance.gateway.telemetry import metrics
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.recorder.settings import RecorderSettings
-from tests.contract.chart import helm
+from tests.contract.chart import cluster, helm
+from tests.contract.chart.helm import Document
 from tests.contract.chart.objects import of_kind
+
+SERVICES = ("gateway", "recorder", "projector")
+SCALED_OBJECTS = ("--set", "recorder.keda.enabled=true,projector.keda.enabled=true")
+OWNED = {"meta.helm.sh/release-name": helm.RELEASE, "meta.helm.sh/release-namespace": helm.RELEASE}
+AUTOSCALED = "gateway.autoscaling.enabled=true,recorder.keda.enabled=true,projector.keda.enabled=true"
+
+
+def workloads(*options: str) -> dict[str, Document]:
+    documents = helm.render_documents("minimal", *options)
+    return of_kind("Deployment", documents) | of_kind("StatefulSet", documents)
+
+
+def replicas_after_upgrade(live: int | None, values: str) -> dict[str, int | None]:
+    """Returns the replicas of each service in the manifest of an upgrade. None: it has no such field.
+
+    Each workload has `live` replicas in the cluster. None: the cluster does not have the workloads.
+    """
+    present = [] if live is None else copy.deepcopy(list(workloads().values()))
+    for workload in present:
+        workload["spec"]["replicas"] = live
+        workload["metadata"]["annotations"] = OWNED
+    with cluster.serving(helm.render_documents("everything", *SCALED_OBJECTS), present) as url:
+        options = ("--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", url)
+        upgraded = workloads("--set", values, *options)
+    return {
+        name.removeprefix("livebalance-"): workload["spec"].get("replicas")
+        for name, workload in upgraded.items()
+    }
+
+
+@pytest.mark.parametrize("live", [7, 0], ids=["scaled", "stopped for a restore"])
+def test_upgrade_with_autoscalers_keeps_the_replicas_of_the_cluster(live: int) -> None:
+    assert replicas_after_upgrade(live, AUTOSCALED) == dict.fromkeys(SERVICES, live)
+
+
+def test_installation_with_autoscalers_leaves_the_replicas_to_them() -> None:
+    assert replicas_after_upgrade(None, AUTOSCALED) == dict.fromkeys(SERVICES)
+
+
+def test_upgrade_without_autoscalers_sets_the_replicas_of_the_values() -> None:
+    replicas = replicas_after_upgrade(7, "gateway.replicas=3")
+    assert replicas == {"gateway": 3, "recorder": 2, "projector": 2}
 
 
 def test_gateway_autoscaler_uses_a_metric_of_gateways() -> None:

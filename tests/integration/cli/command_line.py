@@ -28,7 +28,7 @@ async def start_command(
 
 async def wait_for_command(process: asyncio.subprocess.Process, stdin: bytes = b"") -> CommandResult:
     """Writes all of the input, and waits until the command ends."""
-    out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+    out, err = await asyncio.wait_for(process.communicate(stdin), 120)
     assert process.returncode is not None
     return CommandResult(process.returncode, out.decode(), (err or b"").decode())
 

@@ -52,7 +52,7 @@ async def test_interrupted_command_reports_unacknowledged_records_if_kafka_hangs
     broker(servers).send(signal.SIGSTOP)
     try:
         process.send_signal(signal.SIGINT)
-        result = await asyncio.wait_for(wait_for_command(process), 20)
+        result = await asyncio.wait_for(wait_for_command(process), 30)
     finally:
         broker(servers).send(signal.SIGCONT)
     assert (result.code, result.err) == (130, "")

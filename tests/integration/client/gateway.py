@@ -31,11 +31,11 @@ class Gateway:
             pass  # the test checks how it ended
 
     async def next_frame(self) -> ClientFrame:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.received.get()
 
     async def next_connection(self) -> ServerConnection:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.connections.get()
 
 

@@ -20,7 +20,9 @@ from livebalance.wire.identity import AccountId
 from livebalance.wire.signature import SigningKey
 from livebalance.wire.views import TransferView, transfers_json
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, TEXT, frame, message
+from tests.integration.gateway.conftest import LimiterClock
 from tests.integration.gateway.harness import WITHIN, Action, Harness
+from tests.integration.gateway.held_audits import HeldAudits
 from tests.integration.gateway.sse_client import SseClient
 from tests.integration.gateway.stalled_reader import stalled_reader
 from tests.integration.gateway.websocket_client import position_of
@@ -96,6 +98,7 @@ async def open_stream_beyond_limit(harness: Harness) -> None:
 
 
 async def connect_beyond_limit(harness: Harness) -> None:
+    LimiterClock(harness.patch)
     await harness.open(NAMED_HANDSHAKE)
     await harness.send_request(NAMED_HANDSHAKE)
 
@@ -174,7 +177,10 @@ async def revoke_subject(harness: Harness) -> None:
 
 async def request_with_revoked_token(harness: Harness) -> None:
     await harness.revoke(subject="you")
-    async with asyncio.timeout(WITHIN), httpx.AsyncClient(base_url=harness.gateway.http) as client:
+    async with (
+        asyncio.timeout(WITHIN),
+        httpx.AsyncClient(base_url=harness.gateway.http, timeout=30) as client,
+    ):
         while (await client.get("/api/v1/accounts", headers=bearer(token(sub="you")))).status_code == 200:
             pass
 
@@ -259,7 +265,7 @@ async def request_two_statements(harness: Harness) -> None:
     await harness.projector.transfer("alice", 1)
     url = f"{harness.gateway.http}/api/v1{path}"
     async with (
-        httpx.AsyncClient() as client,
+        httpx.AsyncClient(timeout=30) as client,
         client.stream("GET", url, headers=bearer(bearer_token)) as first,
     ):
         assert first.status_code == 200
@@ -287,6 +293,7 @@ async def request_during_another(harness: Harness) -> None:
 
 async def request_twice(harness: Harness) -> None:
     bearer_token = token()
+    LimiterClock(harness.patch)
     for _ in range(2):
         await harness.get("/accounts", bearer_token)
 
@@ -378,7 +385,10 @@ async def overflow_pending_deltas(harness: Harness) -> None:
 async def publish_forged_content(harness: Harness) -> None:
     """Publishes another transfer at the revision of a real transfer."""
     client = await harness.subscribed("alice")
+    audits = HeldAudits(harness.patch, allowed=0)
     await harness.projector.publish("alice", forged(await harness.projector.commit("alice", [1, None])))
+    await client.until_at("alice", 3)
+    audits.allow_next()
     await client.until(lambda: len(client.of_type("snapshot")) == 2)
 
 
@@ -409,7 +419,7 @@ async def limit_rate(harness: Harness) -> None:
     client = await harness.client()
     await client.subscribe("alice")
     await client.until_at("alice", 1)
-    await client.request("rate", max_per_second=0.02)
+    await client.request("rate", max_per_second=0.001)
     await harness.projector.transfer("alice", 1)
     await client.until_at("alice", 3)
     for number in range(5):

@@ -48,13 +48,13 @@ class CheckedClient:
             async with self._changed:
                 self._changed.notify_all()
 
-    async def until(self, happened: Callable[[], object], within: float = 15.0) -> None:
+    async def until(self, happened: Callable[[], object], within: float = 30.0) -> None:
         """Waits until `happened()` is true. It is called after every event."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: happened() or self._reader.done())
         assert happened(), self.events[-3:]
 
-    async def until_current(self, projector: FakeProjector, within: float = 15.0) -> None:
+    async def until_current(self, projector: FakeProjector, within: float = 30.0) -> None:
         """Waits until the client shows every account as the projector wrote it."""
         await self.until(
             lambda: all(self._is_current(projector, account) for account in self._accounts), within

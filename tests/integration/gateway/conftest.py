@@ -1,9 +1,11 @@
 """Gateways on real Postgres and Redis, and the fake projector that writes what they show."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,10 +13,15 @@ import pytest
 import uvloop
 
 from livebalance.gateway.app import serve
+from livebalance.gateway.clock import uptime
+from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.settings import Settings
-from livebalance.stack.paths import free_port
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.gateway_process import GatewayProcess
+from tests.integration.gateway.held_audits import HeldAudits
+from tests.integration.gateway.running_balancer import RunningBalancer
 from tests.servers.database import Database
 from tests.tokens import SECRET
 
@@ -32,7 +39,7 @@ class RunningGateway:
 
     async def ready(self) -> None:
         """Waits until `/readyz` answers 200."""
-        async with asyncio.timeout(10), httpx.AsyncClient() as client:
+        async with asyncio.timeout(30), httpx.AsyncClient(timeout=30) as client:
             while True:
                 if self.task.done():
                     self.task.result()
@@ -45,7 +52,7 @@ class RunningGateway:
 
     async def until_sessions(self, count: int) -> None:
         """Waits until `count` clients are connected."""
-        async with asyncio.timeout(15), httpx.AsyncClient() as client:
+        async with asyncio.timeout(30), httpx.AsyncClient(timeout=30) as client:
             while True:
                 text = (await client.get(f"{self.operations}/metrics")).text
                 if f"livebalance_gateway_sessions {count}.0" in text:
@@ -54,7 +61,7 @@ class RunningGateway:
 
     async def counter(self, name: str, **labels: str) -> float:
         """Returns a counter from /metrics, or 0. Gateways in the same process share their counters."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30) as client:
             text = (await client.get(f"{self.operations}/metrics")).text
         selector = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         series = f"livebalance_gateway_{name}_total" + (f"{{{selector}}} " if selector else " ")
@@ -62,7 +69,7 @@ class RunningGateway:
 
     async def failure(self) -> BaseException:
         """Waits until the gateway has failed, and returns the exception."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.wait({self.task})
         error, self.task = self.task.exception(), asyncio.create_task(asyncio.sleep(0))
         assert error
@@ -73,7 +80,7 @@ class RunningGateway:
 
     async def stop(self) -> None:
         self.request_stop()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await self.task
 
 
@@ -83,6 +90,36 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 StartGateway = Callable[..., Awaitable[RunningGateway]]
+
+
+@pytest.fixture(autouse=True)
+def _long_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lengthens deadlines that a stalled machine could miss. A test of a deadline sets its own."""
+    monkeypatch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 30.0)
+    monkeypatch.setattr("livebalance.gateway.live.hub.ACK_TIMEOUT", 30.0)
+    monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 600.0)
+    monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", 600.0)
+    monkeypatch.setattr("livebalance.gateway.auth.gate.MAX_PAUSE", 60.0)
+
+
+@pytest.fixture
+async def audits(monkeypatch: pytest.MonkeyPatch) -> HeldAudits:
+    """Holds all audits but the first, with which a gateway gets ready."""
+    return HeldAudits(monkeypatch, allowed=1)
+
+
+class LimiterClock:
+    """The clock of the rates of connections and requests. It stands still until a test sets `now`."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = uptime()
+        patch.setattr("livebalance.gateway.server.admission.uptime", lambda: self.now)
+        patch.setattr("livebalance.gateway.api.budgets.time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+@pytest.fixture
+def limiter_clock(monkeypatch: pytest.MonkeyPatch) -> LimiterClock:
+    return LimiterClock(monkeypatch)
 
 
 @pytest.fixture
@@ -108,6 +145,9 @@ async def start_gateway(
                 "channel_prefix": channel_prefix,
                 "drain_delay_seconds": 0.0,
                 "drain_period_seconds": 0.2,
+                "postgres_timeout_seconds": 30.0,
+                "auth_timeout_seconds": 30.0,
+                "request_head_timeout_seconds": 30.0,
                 "demo_secret": SECRET,
                 "connection_rate": 100_000.0,  # a test opens as many as it needs
                 "request_rate_per_user": 100_000.0,
@@ -124,6 +164,20 @@ async def start_gateway(
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
     return await start_gateway()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketConnection]:
+    """The WebSocket connections of gateways that start from now on, in the order of opening."""
+    connections: list[WebSocketConnection] = []
+
+    class KeptConnection(WebSocketConnection):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            connections.append(self)
+
+    monkeypatch.setattr("livebalance.gateway.app.WebSocketConnection", KeptConnection)
+    return connections
 
 
 StartProcess = Callable[..., Awaitable[GatewayProcess]]
@@ -157,3 +211,26 @@ async def start_process(
             return process
 
         yield start
+
+
+StartBalancer = Callable[..., RunningBalancer]
+
+
+@pytest.fixture
+def start_balancer(paths: StatePaths, tmp_path: Path) -> Iterator[StartBalancer]:
+    """A function that starts a balancer of these gateways, with further variables of its environment."""
+    started: list[RunningBalancer] = []
+
+    def start(*gateways: RunningGateway, **environment: str) -> RunningBalancer:
+        own_paths, port = StatePaths(paths.home, tmp_path / "balancer"), free_port()
+        health_port = gateways[0].settings.operations_port
+        child = balancer(own_paths, port, [gateway.http for gateway in gateways], health_port, None)
+        child = dataclasses.replace(child, environment={**child.environment, **environment})
+        child.start()
+        certificate = own_paths.directory("caddy") / "caddy/pki/authorities/local/root.crt"
+        started.append(RunningBalancer(child, port, certificate, "LIVEBALANCE_PAGE_TLS" in environment))
+        return started[-1]
+
+    yield start
+    for caddy in started:
+        caddy.child.stop()

@@ -97,7 +97,7 @@ async def _start_publisher(url: str, prefix: str) -> Publisher:
     """Returns the projector's publisher, once Redis has accepted a message."""
     publisher = Publisher(url)
     publisher.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         published = metrics.published_messages._value.get()
         while metrics.published_messages._value.get() == published:
             await publisher.publish([(f"{prefix}nobody", b"")])

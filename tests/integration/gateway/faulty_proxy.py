@@ -12,7 +12,8 @@ class FaultyProxy:
     """Forwards bytes in both directions.
 
     `drops_new`: whether connections that are made from now on drop all bytes. `delay`: seconds by which bytes
-    from the client arrive later. `rate`: bytes per second from the server to all clients; None if unlimited.
+    from the client arrive later. `delivers`: cleared while no bytes from the client arrive. `rate`: bytes per
+    second from the server to all clients; None if unlimited.
     """
 
     def __init__(self, target: str) -> None:
@@ -21,6 +22,8 @@ class FaultyProxy:
         self._pumps: set[asyncio.Task[None]] = set()
         self.drops_new = False
         self.delay = 0.0
+        self.delivers = asyncio.Event()
+        self.delivers.set()
         self.rate: int | None = None
         self._line = asyncio.Lock()  # of the bytes from the server, when their rate is limited
         self.connections = 0
@@ -46,6 +49,8 @@ class FaultyProxy:
             while chunk := await reader.read(65536):
                 if from_client and self.delay:
                     await asyncio.sleep(self.delay)
+                if from_client:
+                    await self.delivers.wait()
                 if rate := None if from_client else self.rate:
                     async with self._line:
                         await asyncio.sleep(len(chunk) / rate)

@@ -37,14 +37,15 @@ class GatewayProcess:
     async def start(self) -> None:
         """Starts the process, and waits until it is ready."""
         self.child.start()
-        async with asyncio.timeout(20), httpx.AsyncClient() as client:
+        async with asyncio.timeout(30), httpx.AsyncClient(timeout=30) as client:
             while True:
                 assert self.child.pid, self.child.tail()
                 try:
                     if (await client.get(f"{self.operations}/readyz")).status_code == 200:
                         return
                 except httpx.TransportError:
-                    await asyncio.sleep(0.05)
+                    pass
+                await asyncio.sleep(0.05)
 
     async def exited(self, within: float) -> int | None:
         """Waits until the process has ended by itself, and returns its exit code."""
@@ -64,7 +65,7 @@ class GatewayProcess:
 
     async def counter(self, name: str, **labels: str) -> float:
         """Returns the value of a series in /metrics, or 0."""
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=30) as client:
             text = (await client.get(f"{self.operations}/metrics")).text
         selector = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         series = f"livebalance_gateway_{name}" + (f"{{{selector}}} " if selector else " ")

@@ -16,7 +16,7 @@ from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.servers.database import Database
 from tests.tokens import bearer
 
-WITHIN = 12.0
+WITHIN = 30.0
 
 
 class Harness:

@@ -1,12 +1,13 @@
 """An account that is unsubscribed and subscribed again is acknowledged by its last subscription only."""
 
 import asyncio
+import signal
 from collections.abc import Sequence
 
 import pytest
-from redis.asyncio import Redis
 
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
+from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
@@ -17,7 +18,7 @@ def ignore(*_: object) -> None:
 
 
 async def test_acknowledgement_of_an_earlier_subscription_is_not_that_of_the_last(
-    redis_url: str, channel_prefix: str
+    own_redis: Servers, channel_prefix: str
 ) -> None:
     acknowledged: list[AccountId] = []
     connected, done = asyncio.Event(), asyncio.Event()
@@ -30,16 +31,19 @@ async def test_acknowledgement_of_an_earlier_subscription_is_not_that_of_the_las
     events = SubscriberEvents(
         on_acknowledged, ignore, ignore, lambda _: connected.set(), ignore, ignore, ignore, ignore
     )
-    subscriber = Subscriber(redis_url, channel_prefix, "gateway-1", 60.0, events)
+    subscriber = Subscriber(own_redis.redis(), channel_prefix, "gateway-1", 60.0, events)
     task = asyncio.create_task(subscriber.run())
-    async with asyncio.timeout(10), Redis.from_url(redis_url) as redis:
+    child = own_redis.embedded["redis"].child
+    async with asyncio.timeout(30):
         await connected.wait()
-        await redis.client_pause(500)  # answers all commands at its end
+        child.send(signal.SIGSTOP)  # it answers no command before it continues
         subscriber.subscribe([ALICE])
         await asyncio.sleep(0)  # sends
         subscriber.unsubscribe([ALICE])
         await asyncio.sleep(0)
         subscriber.subscribe([ALICE, BOB])
+        await asyncio.sleep(0)
+        child.send(signal.SIGCONT)
         await done.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

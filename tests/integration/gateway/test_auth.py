@@ -102,7 +102,7 @@ async def test_list_has_the_accounts_that_the_token_covers(
     gateway: RunningGateway, projector: FakeProjector
 ) -> None:
     await projector.open("alice", "EU-1", "EU-2", "EX", "secret")
-    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", timeout=30) as http:
         headers = bearer(token(["alice", "EU-*"]))
         listed = (await http.get("/accounts", headers=headers)).json()["accounts"]
         assert [account["account"] for account in listed] == ["EU-1", "EU-2", "alice"]
@@ -112,7 +112,7 @@ async def test_list_has_the_accounts_that_the_token_covers(
 
 async def test_rest_answers_401_with_the_reason(gateway: RunningGateway, projector: FakeProjector) -> None:
     expired = sign(claims(exp=int(time.time()) - 100))
-    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", timeout=30) as http:
         for headers, code in [
             ({}, "unauthenticated"),
             (bearer("junk"), "unauthenticated"),
@@ -145,7 +145,9 @@ async def test_rest_hides_a_revoked_account(
     gateway = await start_gateway(revocation_poll_seconds=0.1)
     await projector.open("alice", "bob")
     await revoke_and_wait(gateway, database, account=AccountId("alice"))
-    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", headers=bearer(token(sub="me"))) as http:
+    async with httpx.AsyncClient(
+        base_url=f"{gateway.http}/api/v1", headers=bearer(token(sub="me")), timeout=30
+    ) as http:
         listed = (await http.get("/accounts")).json()["accounts"]
         assert [account["account"] for account in listed] == ["bob"]
         for path in ("/accounts/alice", "/accounts/alice/transfers"):
@@ -159,7 +161,9 @@ async def test_rest_rejects_a_revoked_token(
     gateway = await start_gateway(revocation_poll_seconds=0.1)
     await projector.open("alice")
     await revoke_and_wait(gateway, database)
-    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", headers=bearer(token(sub="me"))) as http:
+    async with httpx.AsyncClient(
+        base_url=f"{gateway.http}/api/v1", headers=bearer(token(sub="me")), timeout=30
+    ) as http:
         answer = await http.get("/accounts")
         assert answer.status_code == 401
         assert answer.json()["code"] == "revoked"
@@ -171,7 +175,10 @@ async def test_gateway_admits_no_client_before_it_has_read_revocations(
     """Redis is connected and Postgres answers the audit. Only the revocations are late."""
     owner, port, operations = await asyncpg.connect(database.url("owner")), free_port(), free_port()
     try:
-        async with owner.transaction(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{operations}") as http:
+        async with (
+            owner.transaction(),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{operations}", timeout=30) as http,
+        ):
             await owner.execute("lock table revocation in access exclusive mode")
             starting = asyncio.ensure_future(start_gateway(http_port=port, operations_port=operations))
             readiness = await readiness_with(http, "revocations", "ok")
@@ -187,7 +194,7 @@ async def test_gateway_admits_no_client_before_it_has_read_revocations(
 
 async def readiness_with(http: httpx.AsyncClient, *words: str) -> str:
     """Waits until the answer of `/readyz` has one of the words, and returns it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(httpx.TransportError):
                 answer = (await http.get("/readyz")).text
@@ -246,8 +253,8 @@ async def test_published_keys_are_read_and_rotated(start_gateway: StartGateway, 
         code, text = await client.until_closed()
         assert (code, json.loads(text)["code"]) == (4013, "keys_missing")
         assert 1000 <= json.loads(text)["retry_after_ms"] <= 2000
-    await asyncio.wait_for(issuer.requested.wait(), 5)
-    async with asyncio.timeout(5):
+    await asyncio.wait_for(issuer.requested.wait(), 30)
+    async with asyncio.timeout(30):
         while True:
             async with WebSocketClient(gateway.ws, token=signed_by(new, "new")) as client:
                 await client.until(lambda: client.frames or client.closed)

@@ -45,7 +45,7 @@ async def test_event_source_of_a_browser_reads_and_resumes(
         await first.stop()
         await projector.transfer("alice", 2)
         await start_gateway(page_directory=tmp_path, http_port=first.settings.http_port)
-        await until(page, "opens > 1 && frames_.at(-1).to === 5")
+        await until(page, "opens > 1 && frames_.some((frame) => frame.to === 5)")
         frames: list[dict[str, Any]] = await page.evaluate("() => frames_")
         ends: list[dict[str, Any]] = await page.evaluate("() => ends")
         await browser.close()

@@ -29,7 +29,7 @@ async def test_lost_last_deltas_are_repaired_by_the_audit(
 
 
 async def test_gap_is_repaired_before_an_audit(start_gateway: StartGateway, projector: FakeProjector) -> None:
-    gateway = await start_gateway(audit_interval_seconds=60.0)
+    gateway = await start_gateway(audit_interval_seconds=3600.0)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice")
@@ -44,7 +44,7 @@ async def test_gap_is_repaired_before_an_audit(start_gateway: StartGateway, proj
 async def test_delta_with_header_only_is_read_from_postgres(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
-    gateway = await start_gateway(audit_interval_seconds=60.0)
+    gateway = await start_gateway(audit_interval_seconds=3600.0)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice")
@@ -103,8 +103,8 @@ async def test_killed_redis_that_restarts_is_subscribed_again(
         projector.silent = True
         await projector.write({account: [5, None] for account in accounts})
         child.start()
-        child.wait_for("Ready to accept connections", 10)
-        await client.until(lambda: client.of_type("status")[-1]["state"] == "live", within=20)
+        child.wait_for("Ready to accept connections", 30)
+        await client.until(lambda: client.of_type("status")[-1]["state"] == "live")
         projector.silent = False
         await projector.write({account: [6, None] for account in accounts})
         for account in accounts:
@@ -129,7 +129,7 @@ async def test_hanging_redis_is_noticed(
             await client.until_at("alice", 3)  # through the audit
         finally:
             child.send(signal.SIGCONT)
-        await client.until(lambda: client.of_type("status")[-1]["state"] == "live", within=20)
+        await client.until(lambda: client.of_type("status")[-1]["state"] == "live")
         projector.silent = False
         await projector.transfer("alice", 2)
         assert_shows(await client.until_at("alice", 5), projector.account("alice"))
@@ -138,7 +138,7 @@ async def test_hanging_redis_is_noticed(
 async def test_closed_redis_connection_is_made_again(
     start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
-    gateway = await start_gateway(audit_interval_seconds=60.0)
+    gateway = await start_gateway(audit_interval_seconds=3600.0)
     await projector.open("alice")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice")

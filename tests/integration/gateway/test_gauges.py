@@ -4,6 +4,8 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
+
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.timestamp import Millis
 from tests.integration.gateway.conftest import RunningGateway, StartGateway, StartProcess
@@ -87,14 +89,15 @@ async def test_delta_latency_is_observed(gateway: RunningGateway, projector: Fak
 
 
 async def test_stale_seconds_shows_the_age_of_the_lanes(
-    projector: FakeProjector, start_gateway: StartGateway
+    projector: FakeProjector, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projector.as_of = Millis(time.time_ns() // 1_000_000 - 5_000)
     await projector.advance()
     gateway = await start_gateway(audit_interval_seconds=0.3)
     scraped = await wait_for_metrics(gateway.operations, lambda now: state(now) == ["live"])
-    assert 4 <= scraped.sum(f"{PREFIX}_stale_seconds") < 20  # `advance` adds a second
-    await wait_for_metrics(gateway.operations, lambda now: state(now) == ["stalled"], 30)
+    assert 4 <= scraped.sum(f"{PREFIX}_stale_seconds") < 60  # `advance` adds a second
+    monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 0.5)
+    await wait_for_metrics(gateway.operations, lambda now: state(now) == ["stalled"])
 
 
 async def test_draining_is_one_during_a_drain(projector: FakeProjector, start_process: StartProcess) -> None:

@@ -3,8 +3,9 @@
 Whatever was shown before the erasure is replaced, however the account is recovered.
 """
 
-from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.conftest import StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
+from tests.integration.gateway.held_audits import HeldAudits
 from tests.integration.gateway.sse_client import SseClient
 from tests.integration.gateway.test_resume import resumed, shown_at
 from tests.integration.gateway.test_subscribe import assert_shows
@@ -20,7 +21,7 @@ async def erase_and_open_again(projector: FakeProjector) -> None:
 
 
 async def test_gateway_that_missed_an_erasure_replaces_what_its_clients_show(
-    start_gateway: StartGateway, projector: FakeProjector
+    start_gateway: StartGateway, projector: FakeProjector, audits: HeldAudits
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=0.2)
     await projector.open("alice")
@@ -29,6 +30,7 @@ async def test_gateway_that_missed_an_erasure_replaces_what_its_clients_show(
         await client.subscribe("alice")
         await client.until_at("alice", 5)
         await erase_and_open_again(projector)
+        audits.allow_next()
         assert_shows(await client.until_at("alice", 9), projector.account("alice"))
         assert [frame["reason"] for frame in client.of_type("snapshot")] == ["subscribed", "ahead"]
         await projector.transfer("alice", 8)
@@ -36,8 +38,9 @@ async def test_gateway_that_missed_an_erasure_replaces_what_its_clients_show(
 
 
 async def test_delta_after_a_missed_erasure_replaces_what_clients_show(
-    gateway: RunningGateway, projector: FakeProjector
+    start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
+    gateway = await start_gateway(audit_interval_seconds=3600.0)  # none between the erasure and what follows
     await projector.open("alice")
     await projector.transfer("alice", 1, 2)
     async with WebSocketClient(gateway.ws) as client:
@@ -49,8 +52,9 @@ async def test_delta_after_a_missed_erasure_replaces_what_clients_show(
 
 
 async def test_resume_from_before_an_erasure_gets_a_snapshot(
-    gateway: RunningGateway, projector: FakeProjector
+    start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
+    gateway = await start_gateway(audit_interval_seconds=3600.0)  # none between the erasure and what follows
     await projector.open("alice")
     await projector.transfer("alice", 1, 2)
     shown = await shown_at(gateway, "alice", 5)
@@ -62,8 +66,9 @@ async def test_resume_from_before_an_erasure_gets_a_snapshot(
 
 
 async def test_stream_resumed_from_before_an_erasure_gets_a_snapshot(
-    gateway: RunningGateway, projector: FakeProjector
+    start_gateway: StartGateway, projector: FakeProjector
 ) -> None:
+    gateway = await start_gateway(audit_interval_seconds=3600.0)  # none between the erasure and what follows
     await projector.open("alice")
     await projector.transfer("alice", 1, 2)
     async with SseClient(gateway.http, "alice") as stream:

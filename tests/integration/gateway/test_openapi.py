@@ -17,7 +17,7 @@ from tests.tokens import token
 
 @pytest.fixture
 async def document(gateway: RunningGateway) -> dict[str, Any]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         document: dict[str, Any] = (await http.get(f"{gateway.http}/api/openapi.json")).json()
     return document
 

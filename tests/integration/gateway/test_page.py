@@ -3,37 +3,21 @@
 The gateway and the balancer serve the page alike.
 """
 
-import asyncio
-import dataclasses
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from livebalance.stack.paths import StatePaths, free_port
-from livebalance.stack.process.service import responds
-from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer
-from tests.integration.gateway.conftest import RunningGateway, StartGateway
-
-
-@contextmanager
-def balancer_with_page(gateway: RunningGateway, built: Path, paths: StatePaths) -> Iterator[int]:
-    """Yields the port of a Caddy that serves the page."""
-    port = free_port()
-    child = balancer(paths, port, [gateway.http], gateway.settings.operations_port, None)
-    child = dataclasses.replace(child, environment={**child.environment, "LIVEBALANCE_PAGE_ROOT": str(built)})
-    child.start()
-    try:
-        yield port
-    finally:
-        child.stop()
+from tests.integration.gateway.conftest import StartBalancer, StartGateway
 
 
 @pytest.fixture(params=["gateway", "balancer"])
 async def http(
-    request: pytest.FixtureRequest, start_gateway: StartGateway, paths: StatePaths, tmp_path: Path
+    request: pytest.FixtureRequest,
+    start_gateway: StartGateway,
+    start_balancer: StartBalancer,
+    tmp_path: Path,
 ) -> AsyncIterator[httpx.AsyncClient]:
     built = tmp_path / "browser"
     built.mkdir()
@@ -43,17 +27,13 @@ async def http(
     (tmp_path / "secret.txt").write_text("not of the page")
     if request.param == "gateway":
         gateway = await start_gateway(page_directory=built)
-        async with httpx.AsyncClient(base_url=gateway.http) as client:
+        async with httpx.AsyncClient(base_url=gateway.http, timeout=30) as client:
             yield client
         return
-    with balancer_with_page(
-        await start_gateway(), built, StatePaths(paths.home, tmp_path / "balancer")
-    ) as port:
-        async with asyncio.timeout(10):
-            while not await responds(port, PUBLIC_PATH):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.05)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            yield client
+    caddy = start_balancer(await start_gateway(), LIVEBALANCE_PAGE_ROOT=str(built))
+    await caddy.ready()
+    async with httpx.AsyncClient(base_url=caddy.http, timeout=30) as client:
+        yield client
 
 
 async def test_hashed_files_are_immutable_and_other_files_are_revalidated(http: httpx.AsyncClient) -> None:
@@ -76,6 +56,12 @@ async def test_unknown_html_path_serves_the_page_and_others_get_404(http: httpx.
     for path in ("/api/v2/x", "/metrics", "/livez", "/readyz"):
         assert (await http.get(path, headers=html)).json()["code"] == "not_found"
     assert "not of the page" not in (await http.get("/..%2fsecret.txt", headers=html)).text
+
+
+async def test_no_token_is_issued_without_the_demo_so_that_the_page_uses_its_cookie(
+    http: httpx.AsyncClient,
+) -> None:
+    assert (await http.post("/api/demo/token")).status_code in (404, 405)
 
 
 async def test_every_response_has_security_headers(http: httpx.AsyncClient) -> None:

@@ -31,7 +31,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str
 async def http(start_gateway: StartGateway, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     (tmp_path / "index.html").write_text("<!doctype html>")
     gateway = await start_gateway(page_directory=tmp_path)
-    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(), timeout=30) as client:
         yield client
 
 

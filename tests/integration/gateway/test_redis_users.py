@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import hiredis
 import pytest
 
+from livebalance.gateway.redis.node_subscriber import NodeSubscriber
 from livebalance.runtime.redis.commands import execute
 from livebalance.runtime.redis.url import RedisUrl
 from livebalance.stack.paths import PROJECT, StatePaths, free_port
@@ -49,7 +50,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     child = ChildProcess("redis", [binary, *options(settings)], log, bare_environment(), directory=tmp_path)
     child.start()
     try:
-        child.wait_for("Ready to accept connections", 20)
+        child.wait_for("Ready to accept connections", 30)
         yield int(settings["port"])
     finally:
         child.stop(5)
@@ -106,18 +107,27 @@ async def test_no_user_has_another_command(port: int, user: str | None) -> None:
 
 
 async def test_gateway_and_projector_work_with_their_users(
-    start_gateway: StartGateway, projector: FakeProjector
+    start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A probe that is denied would end the connection of the gateway."""
-    gateway = await start_gateway(audit_interval_seconds=60.0, redis_probe_interval_seconds=0.1)
+    """A probe that is denied does not come back."""
+    probed, on_probe = asyncio.Event(), NodeSubscriber.on_probe
+
+    def set_probed(subscriber: NodeSubscriber, channel: bytes, message: bytes) -> None:
+        on_probe(subscriber, channel, message)
+        if subscriber._missed_probes == 0:
+            probed.set()
+
+    monkeypatch.setattr(NodeSubscriber, "on_probe", set_probed)
+    monkeypatch.setattr("livebalance.gateway.redis.node_subscriber.MAX_MISSED_PROBES", 1000)
+    gateway = await start_gateway(audit_interval_seconds=3600.0, redis_probe_interval_seconds=0.1)
     await projector.open("alice")
-    lost = await gateway.counter("redis_disconnects", reason="deaf")
     async with WebSocketClient(gateway.ws) as client:
         await client.subscribe("alice")
         await client.until_at("alice", 1)
         for revision in (3, 5, 7):
             await projector.transfer("alice", 100)
             assert_shows(await client.until_at("alice", revision), projector.account("alice"))
-            await asyncio.sleep(0.15)  # a probe
+            probed.clear()
+            async with asyncio.timeout(30):
+                await probed.wait()
         assert len(client.of_type("delta")) == 3
-    assert await gateway.counter("redis_disconnects", reason="deaf") == lost

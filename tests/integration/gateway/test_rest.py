@@ -20,7 +20,7 @@ from tests.tokens import bearer
 
 @pytest.fixture
 async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(), timeout=30) as client:
         yield client
 
 
@@ -169,13 +169,13 @@ async def test_operations_port_alone_serves_probes_and_metrics(
 ) -> None:
     (tmp_path / "index.html").write_text("the page")
     gateway = await start_gateway(page_directory=tmp_path, allowed_hosts=("public.example",))
-    async with httpx.AsyncClient(base_url=gateway.operations) as operations:
+    async with httpx.AsyncClient(base_url=gateway.operations, timeout=30) as operations:
         assert (await operations.get("/livez")).text == "ok\n"
         assert (await operations.get("/readyz")).text == "ok\n"
         assert "livebalance_gateway_sessions" in (await operations.get("/metrics")).text
         assert (await operations.get("/api/v1/accounts", headers=bearer())).status_code == 404
     browser = {"Accept": "text/html", "Host": "public.example"}
-    async with httpx.AsyncClient(base_url=gateway.http, headers=browser) as public:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=browser, timeout=30) as public:
         assert (await public.get("/account/alice")).text == "the page"
         for path in ("/livez", "/readyz", "/metrics", "/readyz?exclude=halted"):
             assert (await public.get(path)).status_code == 404, path

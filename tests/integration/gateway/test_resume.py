@@ -79,7 +79,7 @@ async def test_resume_from_too_far_gets_a_snapshot_whose_gap_rest_fills(
     await projector.transfer("alice", *range(1, 71))
     async with (
         WebSocketClient(gateway.ws) as client,
-        httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as http,
+        httpx.AsyncClient(base_url=gateway.http, headers=bearer(), timeout=30) as http,
     ):
         await client.subscribe("alice", position=resumed(client, "alice", shown))
         await client.until_at("alice", 141)
@@ -152,7 +152,7 @@ async def test_unknown_postgres_server_is_unavailable(
     await projector.execute("update projection set timeline = 'FFFFFFFF'")
     async with (
         WebSocketClient(gateway.ws) as client,
-        httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as http,
+        httpx.AsyncClient(base_url=gateway.http, headers=bearer(), timeout=30) as http,
     ):
         await client.subscribe("alice")
         await client.until(lambda: client.of_type("error"))

@@ -23,7 +23,7 @@ from tests.servers.database import Database
 from tests.tokens import bearer, token
 
 QUICK = {"revocation_poll_seconds": 0.05}
-OUTAGE = {**QUICK, "postgres_timeout_seconds": 1.0, "revocation_outage_seconds": 3.0}
+OUTAGE = {**QUICK, "postgres_timeout_seconds": 4.0, "revocation_outage_seconds": 5.0}
 LATE = timedelta(seconds=90)
 _INSERT = "insert into revocation (subject, at, why) values ($1, clock_timestamp() - $2::interval, 'a test')"
 
@@ -53,7 +53,7 @@ async def until_read(stack: AsyncExitStack, gateway: RunningGateway, database: D
 
 async def status(gateway: RunningGateway, path: str, token: str | None = None) -> tuple[int, str]:
     """Returns the status of a request, and the code of its problem."""
-    async with httpx.AsyncClient(base_url=gateway.http) as http:
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=30) as http:
         response = await http.get(path, headers=bearer(token))
     return response.status_code, "" if response.is_success else response.json()["code"]
 
@@ -74,8 +74,8 @@ async def test_revocation_that_is_committed_90_s_late_reaches_sockets_streams_an
             for name in ("first", "second"):
                 await until_read(stack, gateway, database, name)
             assert await status(gateway, "/api/v1/accounts/alice", mine) == (200, "")
-        assert reason(await socket.until_closed(5)) == (4503, "revoked")
-        assert (await stream.until_end(5)).code == 4503
+        assert reason(await socket.until_closed()) == (4503, "revoked")
+        assert (await stream.until_end()).code == 4503
         assert await status(gateway, "/api/v1/accounts/alice", mine) == (401, "revoked")
 
 
@@ -89,7 +89,7 @@ async def test_revocation_that_was_restored_from_a_dump_is_read_with_the_whole_l
     async with AsyncExitStack() as stack:
         client = await connect(stack, gateway, token(sub="me"))
         await owner.execute("insert into revocation (subject, xid, why) values ('me', '3', 'a test')")
-        assert reason(await client.until_closed(5)) == (4503, "revoked")
+        assert reason(await client.until_closed()) == (4503, "revoked")
 
 
 def cut(proxy: FaultyProxy) -> None:
@@ -108,17 +108,17 @@ async def test_gateway_without_revocations_for_too_long_closes_all_clients(
         stream = await stack.enter_async_context(SseClient(gateway.http, "alice"))
         await stream.until_at("alice", 1)
         cut(proxy)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not socket.closed:  # deltas arrive all the time
                 await projector.transfer("alice", 5)
         assert reason(await socket.until_closed()) == (4013, "rights_unknown")
-        end = await stream.until_end(5)
+        end = await stream.until_end()
         assert (end.code, end.reason) == (4013, "rights_unknown")
         assert end.retry_after_ms is not None
         assert 5000 <= end.retry_after_ms <= 10_000
         assert await status(gateway, "/api/v1/accounts/alice") == (503, "unavailable")
         assert await status(gateway, "/api/v1/events?account=alice") == (503, "not_ready")
-        async with httpx.AsyncClient(base_url=gateway.operations) as probe:
+        async with httpx.AsyncClient(base_url=gateway.operations, timeout=30) as probe:
             assert (await probe.get("/readyz")).status_code == 503
         proxy.drops_new = False
         await gateway.ready()

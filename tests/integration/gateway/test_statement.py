@@ -30,7 +30,7 @@ async def http(
     await projector.open("alice", "bob")
     await projector.transfer("alice", *range(-3, MANY - 3))
     await projector.execute("update balance set opening = 100.00 where account_id = 'alice'")
-    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer()) as client:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(), timeout=30) as client:
         yield client
 
 

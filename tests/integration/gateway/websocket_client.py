@@ -13,7 +13,7 @@ from livebalance.wire.frame import SUBPROTOCOL
 from tests import tokens
 
 Frame = dict[str, Any]
-WITHIN = 10.0
+WITHIN = 30.0
 
 
 class ShownAccount:

@@ -150,7 +150,7 @@ class Pipeline:
 
     async def query(self, query: str, *given: object) -> list[Row]:
         """Queries Postgres with the role `owner`."""
-        connection = await asyncpg.connect(self.database.url("owner"), timeout=10)
+        connection = await asyncpg.connect(self.database.url("owner"), timeout=30)
         try:
             return await connection.fetch(query, *given)
         finally:
@@ -169,9 +169,9 @@ class Pipeline:
         """Returns the number of listed transfers."""
         return int((await self.query("select count(*) from transfer"))[0][0])
 
-    async def wait_for(self, query: str, expected: object, seconds: float = 30.0, why: str = "") -> None:
+    async def wait_for(self, query: str, expected: object, seconds: float = 60.0, why: str = "") -> None:
         """Repeats a query until its first value is `expected`. Raises AssertionError after `seconds`."""
-        connection = await asyncpg.connect(self.database.url("owner"), timeout=10)
+        connection = await asyncpg.connect(self.database.url("owner"), timeout=30)
         value: object = None
         try:
             async with asyncio.timeout(seconds):
@@ -198,7 +198,7 @@ class Pipeline:
                 await asyncio.gather(task, return_exceptions=True)
                 raise
             stopping.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await task
 
     async def assert_exact(self, written: Iterable[Transfer | Balance]) -> None:
@@ -223,7 +223,7 @@ class Pipeline:
         )
         assert totals[0][0] == 0
 
-    async def wait_until_applied(self, records: Sized, seconds: float = 30.0) -> None:
+    async def wait_until_applied(self, records: Sized, seconds: float = 60.0) -> None:
         """Waits until as many records are applied as `records` has."""
         await self.wait_for("select coalesce(sum(revision), 0)::int from balance", len(records), seconds)
 
@@ -239,7 +239,7 @@ async def kafka_producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
-async def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+async def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Waits until `condition()` is true. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is no event

@@ -31,7 +31,7 @@ class RedisListener:
     def revisions(self, account: str) -> list[tuple[int, int]]:
         return [(delta.from_, delta.to) for name, delta in self.deltas if name == account]
 
-    async def wait_for_revision(self, account: str, revision: int, seconds: float = 20.0) -> None:
+    async def wait_for_revision(self, account: str, revision: int, seconds: float = 60.0) -> None:
         await wait_until(lambda: any(to == revision for _, to in self.revisions(account)), seconds)
 
 
@@ -43,7 +43,7 @@ async def redis_listener(
     listener = RedisListener(prefix, key)
     async with Redis.from_url(url) as redis, redis.pubsub() as pubsub:
         await pubsub.psubscribe(f"{prefix}*")
-        await pubsub.get_message(timeout=5)
+        await pubsub.get_message(timeout=30)
 
         async def listen() -> None:
             async for message in pubsub.listen():

@@ -33,7 +33,7 @@ def shows_the_records(now: Scrape) -> bool:
 async def wait_until_shown(pipeline: Pipeline, name: str) -> None:
     port = free_port()
     child = pipeline.start(name, http_port=port)
-    await wait_for_metrics(f"http://127.0.0.1:{port}", shows_the_records, 30)
+    await wait_for_metrics(f"http://127.0.0.1:{port}", shows_the_records)
     child.send(signal.SIGKILL)
 
 
@@ -45,7 +45,7 @@ async def test_claim_reads_no_account(pipeline: Pipeline) -> None:
     try:
         async with pipeline.running("projector-2") as projector, owner.transaction():
             await owner.execute("lock table balance in access exclusive mode")
-            await wait_until(lambda: bool(projector.partition_progress()), 10)
+            await wait_until(lambda: bool(projector.partition_progress()))
     finally:
         await owner.close()
 

@@ -30,11 +30,11 @@ async def test_full_disk_of_postgres_loses_and_repeats_nothing(
             await pipeline.wait_until_applied(first)
             disk.fill()
             await pipeline.write(second)
-            await wait_until(lambda: projector.unready_reason() is not None, 30)
+            await wait_until(lambda: projector.unready_reason() is not None)
             assert projector.unready_reason() == "no lanes claimed"
             [[applied, offsets]] = await pipeline.query(_APPLIED_AND_OFFSETS)
             assert applied == offsets < len(first) + len(second)
             disk.free()
-            await pipeline.wait_until_applied([*first, *second], 15)
+            await pipeline.wait_until_applied([*first, *second])
             await wait_until(lambda: projector.unready_reason() is None)
         await pipeline.assert_exact([*first, *second])

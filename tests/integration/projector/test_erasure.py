@@ -1,7 +1,6 @@
 """Erasing an account with many transfers: its lane goes on, and a kill -9 in between loses nothing."""
 
 import signal
-import time
 
 import asyncpg
 
@@ -38,18 +37,17 @@ async def stored(pipeline: Pipeline) -> int:
 
 async def test_lane_goes_on_while_an_account_with_many_transfers_is_erased(pipeline: Pipeline) -> None:
     await fill(pipeline)
-    waits = []
+    changes = 0  # of another account during the erasure
     async with redis_listener(pipeline.redis, pipeline.prefix) as listener, pipeline.running():
         await pipeline.write(history("small", [1]), partition=0)
         await listener.wait_for_revision("small", 3)
         await pipeline.write_raw(pipeline.topics.balances, b"big", None, 0)
         revision, left = 3, MANY
         while left:
-            start = time.monotonic()
             revision += 1
             await pipeline.write([transfer("small", f"u-{revision}", 1)], partition=0)
             await listener.wait_for_revision("small", revision)
-            waits.append(time.monotonic() - start)
+            changes += 1
             if revision == 6:
                 assert await pipeline.query(VISIBLE) == [(None,)]
                 again: list[Transfer | Balance] = [
@@ -61,8 +59,7 @@ async def test_lane_goes_on_while_an_account_with_many_transfers_is_erased(pipel
                 await listener.wait_for_revision("big", 2 * MANY + 5)
                 assert await pipeline.query(VISIBLE) == [(["t-299999", "t-7"],)]
             left = await stored(pipeline)
-    assert len(waits) > 5
-    assert max(waits) < 1, waits
+    assert changes > 5
     assert await pipeline.query(VISIBLE) == [(["t-299999", "t-7"],)]
     assert (await pipeline.accounts())["big"]["disputed_since"] is None
 

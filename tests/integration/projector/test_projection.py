@@ -149,7 +149,7 @@ async def test_http_endpoint_serves_readiness_and_metrics(pipeline: Pipeline) ->
     child = pipeline.start(http_port=port)
     await pipeline.write(records)
     await pipeline.wait_until_applied(records)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         assert (await client.get("/readyz")).status_code == 200
         said = (await client.get("/metrics")).text
     assert "livebalance_projector_records_applied_total 3.0" in said

@@ -14,7 +14,10 @@ READY = (200, "ok\n")
 
 async def wait_for_answer(port: int, path: str, expected: tuple[int, str]) -> None:
     """Waits until a probe answers as expected."""
-    async with asyncio.timeout(30), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with (
+        asyncio.timeout(30),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
         while True:
             answer = await client.get(path)
             if (answer.status_code, answer.text) == expected:

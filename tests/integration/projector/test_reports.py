@@ -159,8 +159,8 @@ def check_consistent(found: dict[str, Any]) -> None:
 
 async def test_report_in_one_transaction_is_consistent(pipeline: Pipeline) -> None:
     pipeline.start(batch_records=50)
-    analyst = await asyncpg.connect(pipeline.database.url("analyst"), timeout=10)
-    watch = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
+    analyst = await asyncpg.connect(pipeline.database.url("analyst"), timeout=30)
+    watch = await asyncpg.connect(pipeline.database.url("owner"), timeout=30)
     reports = []
     async with asyncio.timeout(90):
         async with write_continuously(pipeline) as written:
@@ -197,7 +197,7 @@ async def test_report_over_several_snapshots_is_inconsistent(pipeline: Pipeline)
     analyst = await asyncpg.connect(
         pipeline.database.url("analyst"), server_settings={"default_transaction_isolation": "read committed"}
     )
-    watch = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
+    watch = await asyncpg.connect(pipeline.database.url("owner"), timeout=30)
     async with asyncio.timeout(60), write_continuously(pipeline):
         await pipeline.wait_for("select count(*)::int from balance where version > 0", len(ACCOUNTS))
         found = await report(analyst, watch)
@@ -223,7 +223,7 @@ async def balances_at(analyst: Connection, moment: datetime) -> list[tuple[Any, 
 
 async def test_reports_show_nothing_from_before_an_erasure(pipeline: Pipeline) -> None:
     """An erased account has no balance; an account that was opened again has its new opening."""
-    analyst = await asyncpg.connect(pipeline.database.url("analyst"), timeout=10)
+    analyst = await asyncpg.connect(pipeline.database.url("analyst"), timeout=30)
     async with pipeline.running(), asyncio.timeout(60):
         await pipeline.write(history("alice", [100]))
         await pipeline.wait_for("select coalesce(max(revision), 0)::int from balance where drift = 0", 3)
@@ -248,7 +248,7 @@ async def test_exports_of_balances_and_transfers_fit_together(pipeline: Pipeline
     """Balances are exported first. The transfers up to the revision of each balance make its sum."""
     pipeline.start(batch_records=50)
     analyst = await asyncpg.connect(pipeline.database.url("analyst"), server_settings=exports.SETTINGS)
-    watch = await asyncpg.connect(pipeline.database.url("owner"), timeout=10)
+    watch = await asyncpg.connect(pipeline.database.url("owner"), timeout=30)
     await exports.set_numeric_codec(analyst)
     async with asyncio.timeout(60), write_continuously(pipeline):
         await pipeline.wait_for("select count(*)::int from balance where version > 0", len(ACCOUNTS))

@@ -23,7 +23,7 @@ from tests.servers.database import Database
 
 async def get(port: int, path: str) -> tuple[int, str]:
     """Requests a path of a service that may still be starting."""
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=8)) as http:
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=8), timeout=30) as http:
         response = await http.get(f"http://127.0.0.1:{port}{path}")
     return response.status_code, response.text
 

@@ -30,7 +30,7 @@ async def test_static_member_keeps_its_lanes_over_a_restart_only(pipeline: Pipel
         async with started_consumer(pipeline, "restarts") as again:
             await wait_until(lambda: again.assigned() == others)
         assert stays.assignment_number == number
-        await wait_until(lambda: stays.assigned() == sorted(mine + others), 30)
+        await wait_until(lambda: stays.assigned() == sorted(mine + others))
 
 
 async def test_lanes_of_a_dynamic_member_move_at_once(pipeline: Pipeline) -> None:

@@ -19,7 +19,7 @@ async def analyst(database: Database) -> AsyncIterator[Connection]:
     projector = await asyncpg.connect(database.url("projector"))
     await projector.execute(FILL)
     await projector.close()
-    connection = await asyncpg.connect(database.url("analyst"), timeout=10)
+    connection = await asyncpg.connect(database.url("analyst"), timeout=30)
     yield connection
     await connection.close()
 

@@ -83,7 +83,7 @@ async def unrevoked(address: str) -> list[str]:
         env={"LIVEBALANCE_POSTGRES_OWNER": address},
         stderr=asyncio.subprocess.PIPE,
     )
-    _, lines = await asyncio.wait_for(process.communicate(), 60)
+    _, lines = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, lines.decode()
     events = [json.loads(line) for line in lines.splitlines()]
     warnings = [event for event in events if event["level"] != "info"]

@@ -86,7 +86,7 @@ async def test_batch_that_commits_during_the_count_is_counted_once(
             await other.execute("update lane set disputed = disputed + 1 where lane = 0")
             counting = asyncio.create_task(lane_totals.count_totals(connection, owners))
             waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not await other.fetchval(waits):  # noqa: ASYNC110 - SQL has no event
                     await asyncio.sleep(0.01)
         await counting

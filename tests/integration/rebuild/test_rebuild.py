@@ -1,14 +1,18 @@
 """`livebalance rebuild` on real servers: it compares, reports, and changes nothing unless it is asked to."""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.integration.cli.command_line import run_command, start_command
+from tests.integration.cli.command_line import run_command, start_command, wait_for_command
+from tests.integration.gateway.faulty_proxy import faulty_proxy
 from tests.integration.projector.pipeline import Pipeline
 from tests.integration.rebuild.history import PLANTED, content, plant, write_history
 
@@ -53,6 +57,34 @@ async def test_untouched_projection_equals_the_replay(written: Pipeline, environ
     assert sum(lane["applied"] for lane in last["lanes"].values()) == 55
 
 
+def read_terminal(terminal: int) -> str:
+    """Returns everything that is written to a terminal until its last writer closes it."""
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux reports the end
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
+    return shown.decode()
+
+
+async def test_verify_on_a_terminal_shows_a_bar_and_changes_nothing(
+    written: Pipeline, environment: Environment
+) -> None:
+    await plant(written)
+    before = await content(written)
+    terminal, end = pty.openpty()
+    process = await start_command({**environment, "TERM": "xterm", "COLUMNS": "200"}, "verify", stderr=end)
+    os.close(end)
+    shown, result = await asyncio.gather(
+        asyncio.to_thread(read_terminal, terminal), wait_for_command(process)
+    )
+    assert result.code == DIFFERENT
+    assert result.out.splitlines()[-1].endswith("Nothing was replaced.")
+    assert "55 of 55 records (100 %)" in shown
+    assert "100%" in shown, "the bar"
+    assert await content(written) == before
+
+
 async def test_report_names_each_difference_and_changes_nothing(
     written: Pipeline, environment: Environment
 ) -> None:
@@ -83,11 +115,15 @@ async def test_killed_replay_changes_nothing_and_continues_later(
     written: Pipeline, environment: Environment
 ) -> None:
     before = await content(written)
-    command = await start_command({**environment, "LIVEBALANCE_BATCH_RECORDS": "1"}, "rebuild", "--json")
     url = written.database.address("owner", f"{written.database.name}_rebuild")
-    applied = await until_applied(url, 5)
-    command.kill()
-    await command.wait()
+    async with faulty_proxy(environment["LIVEBALANCE_POSTGRES_OWNER"]) as (proxy, owner):
+        changed = {"LIVEBALANCE_BATCH_RECORDS": "1", "LIVEBALANCE_POSTGRES_OWNER": owner}
+        command = await start_command({**environment, **changed}, "rebuild", "--json")
+        await until_applied(url, 0)
+        proxy.delay = 0.2  # so that the replay does not end before the test sees it
+        applied = await until_applied(url, 5)
+        command.kill()
+        await command.wait()
     assert await content(written) == before
     assert applied < 55
     report, progress = await rebuild(environment)
@@ -103,11 +139,11 @@ async def until_applied(url: str, records: int, seconds: float = 60) -> int:
                 connection = await asyncpg.connect(url)
                 try:
                     applied = await connection.fetchval(
-                        "select sum(transfers_next + balances_next)::int from lane"
+                        "select coalesce(sum(transfers_next + balances_next), 0)::int from lane"
                     )
                 finally:
                     await connection.close()
-                if applied is not None and applied >= records:
+                if applied >= records:
                     return int(applied)
             except (asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError):
                 pass

@@ -106,7 +106,7 @@ async def until_shown(pipeline: Pipeline, client: CheckedClient) -> None:
     """Waits until the client shows the busy account as Postgres has it, after all that was written."""
     await pipeline.wait_for(f"select half_applied::text from balance where account_id = '{BUSY}'", "0.00")
     row = (await pipeline.accounts())[BUSY]
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while Decimal(newest(client, BUSY).balance.amount) != row["balance"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -127,7 +127,7 @@ async def test_swap_killed_before_its_commit_changes_nothing(
 
 async def test_swap_that_takes_too_long_changes_nothing(planted: Pipeline, environment: Environment) -> None:
     before = await content(planted)
-    batch = await asyncpg.connect(planted.database.url("owner"), timeout=10)
+    batch = await asyncpg.connect(planted.database.url("owner"), timeout=30)
     try:
         async with batch.transaction():  # of a projector that does not end its batch
             await batch.execute("lock table lane in row exclusive mode")

@@ -30,7 +30,7 @@ async def halted(database: Database) -> dict[int, str]:
     return {row["lane"]: row["halted_why"] for row in await query(database, sql)}
 
 
-async def wait_until_halted(database: Database, reasons: Mapping[int, str], seconds: float = 30.0) -> None:
+async def wait_until_halted(database: Database, reasons: Mapping[int, str], seconds: float = 60.0) -> None:
     """Waits until exactly these partitions are halted."""
 
     async def are_halted() -> bool:

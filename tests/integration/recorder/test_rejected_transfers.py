@@ -119,7 +119,7 @@ async def test_too_many_rejected_transfers_halt_until_an_operator_lets_the_parti
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     recorder_settings = settings(kafka, topics, database, max_consecutive_rejects=3, http_port=port)
-    async with running_recorder(recorder_settings), httpx.AsyncClient(base_url=url) as http:
+    async with running_recorder(recorder_settings), httpx.AsyncClient(base_url=url, timeout=30) as http:
         await send_transfers(kafka, topics, [transfer("t-0", "a", 1)], partition=0)
         for _ in range(5):
             await send_value(kafka, topics, b"bad")
@@ -140,7 +140,7 @@ async def test_too_many_rejected_transfers_halt_until_an_operator_lets_the_parti
         assert await history(kafka, topics) == [("", "0.00"), ("t-0", "0.01")]
         result = await continue_partition(kafka, topics, database, 0)
         assert result.out == f"Lane 0 of the recorder continues. It was halted: {TOO_MANY}.\n"
-        await wait_until(partial(has_transfers, kafka, topics, "t-1"), 5)
+        await wait_until(partial(has_transfers, kafka, topics, "t-1"))
         assert (await http.get("/readyz")).status_code == 200
     assert [row[0] for row in await quarantined(database)] == [1, 2, 3, 4, 5]
     [row] = await query(database, "select what, lane, was, became, by, why from intervention")

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,13 @@ from tests.integration.recorder.topic_records import (
 )
 from tests.servers.database import Database
 
-MANY = 200_000  # balances, which take longer to read than SHORT
-SHORT = 2.0  # seconds without progress
+MANY = 100_000  # balances, which take longer to read than SHORT
+SHORT = 3.0  # seconds without progress
 
 
 async def readiness(port: int) -> str:
     """Returns the answer of /readyz, "ok" if the recorder is ready."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         try:
             answer = await http.get(f"http://127.0.0.1:{port}/readyz")
         except httpx.TransportError:
@@ -111,9 +111,16 @@ async def save_after(recorder_settings: RecorderSettings, is_done: Callable[[], 
 
 
 async def test_restore_that_takes_longer_than_the_deadline_ends(
-    kafka: str, topics: Topics, database: Database
+    kafka: str, topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before, it had the deadline as a whole: it began again for ever, while /readyz said ok or nothing."""
+    prepare = saved_ledger.SavedLedger.prepare
+
+    async def prepare_slowly(self: saved_ledger.SavedLedger, records: Sequence[RawRecord]) -> None:
+        await asyncio.sleep(1.5 * SHORT * len(records) / MANY)
+        await prepare(self, records)
+
+    monkeypatch.setattr(saved_ledger.SavedLedger, "prepare", prepare_slowly)
     await write_balances(kafka, topics, 0, range(MANY))
     await send_transfers(kafka, topics, [transfer("t-0", account_id(MANY - 1), 1)], partition=0)
     port, seen = free_port(), set[str]()

@@ -179,7 +179,7 @@ async def test_added_partitions_halt_and_reopen_no_account(
         await send_transfers(kafka, topics, [transfer("t-0", "a", 500)], partition=0)
         await wait_until(partial(has_transfers, kafka, topics, "t-0"))
         await add_partitions(kafka, topics, 4)
-        await wait_until_halted(database, dict.fromkeys(range(2), reason), 15)
+        await wait_until_halted(database, dict.fromkeys(range(2), reason))
     grown = Topics(topics.transfers, topics.balances, 4)
     await send_transfers(kafka, grown, [transfer("t-1", "a", 1)], partition=2)
     async with running_recorder(recorder_settings):

@@ -30,7 +30,7 @@ async def hang(kafka: str, topics: Topics, database: Database, monkeypatch: pyte
         monkeypatch.setattr(stall_detector, "_EXIT_SECONDS", 5.0)
         monkeypatch.setattr(Partition, "_commit", never_commit)
         await send_transfers(kafka, topics, [transfer("t-2", "a", 1)])
-        async with asyncio.timeout(30), httpx.AsyncClient() as http:
+        async with asyncio.timeout(30), httpx.AsyncClient(timeout=30) as http:
             while (response := await http.get(f"http://127.0.0.1:{port}/livez")).text == "ok\n":
                 assert response.status_code == 200
                 await asyncio.sleep(0.1)

@@ -88,7 +88,7 @@ async def open_account(kafka: str, topics: Topics, balance: Balance, partition: 
         await producer.send_and_wait(topics.balances, value, balance.account.encode(), partition)
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Waits until the condition is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - Kafka has no notification

@@ -77,7 +77,7 @@ async def running(registry: RegistryServer) -> AsyncIterator[None]:
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign, assignment]  # signals belong to pytest
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
     try:

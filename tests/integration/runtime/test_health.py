@@ -2,19 +2,12 @@
 
 import asyncio
 import os
-import socket
-import sys
 
 import httpx
 import pytest
 
-from livebalance.runtime.process import health, ready
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from livebalance.runtime.process import health
+from livebalance.stack.paths import PROJECT, free_port
 
 
 async def test_server_answers_probes_and_metrics() -> None:
@@ -22,7 +15,7 @@ async def test_server_answers_probes_and_metrics() -> None:
     port, stopping = free_port(), asyncio.Event()
     async with (
         health.run_server(("127.0.0.1", port), stopping, live=lambda: None, ready=lambda: reason),
-        httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=5)) as http,
+        httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=5), timeout=30) as http,
     ):
         root = f"http://127.0.0.1:{port}"
         assert (await http.get(f"{root}/livez")).status_code == 200
@@ -47,15 +40,17 @@ async def test_server_with_port_0_does_not_listen() -> None:
 @pytest.mark.parametrize(
     "ports", [{"HTTP": "{port}"}, {"HTTP": "1", "OPERATIONS": "{port}"}], ids=["projector", "gateway"]
 )
-async def test_ready_command_exits_with_0_only_if_the_service_is_ready(ports: dict[str, str]) -> None:
+async def test_health_check_of_containers_exits_with_0_only_if_the_service_is_ready(
+    ports: dict[str, str],
+) -> None:
     reason: str | None = None
     port = free_port()
 
     async def exit_code() -> int:
         variables = {f"LIVEBALANCE_{name}_PORT": text.format(port=port) for name, text in ports.items()}
         environment = {**os.environ, **variables}
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", ready.__name__, env=environment)
-        return await asyncio.wait_for(process.wait(), 20)
+        process = await asyncio.create_subprocess_exec(PROJECT / "deploy" / "ready", env=environment)
+        return await asyncio.wait_for(process.wait(), 30)
 
     assert await exit_code() == 1  # no service listens
     async with health.run_server(

@@ -31,7 +31,7 @@ async def run(*arguments: str, **variables: str) -> Result:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     return Result(process.returncode, out.decode(), err.decode().splitlines())
 
 

@@ -12,7 +12,7 @@ from livebalance.runtime.kafka.topic_identity import TopicIdentity, read_topic_i
 from livebalance.stack.servers.topics import Topics
 from tests.servers.topics import delete_topics
 
-_PROPAGATION_SECONDS = 10.0
+_PROPAGATION_SECONDS = 60.0
 
 
 async def read_identity(kafka: str, topic: str) -> TopicIdentity:

@@ -14,7 +14,7 @@ from livebalance.stack.paths import PROJECT, StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.contract import compose
 
-_TIMEOUT_SECONDS = 60.0
+_TIMEOUT_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -69,6 +69,15 @@ def test_setup_of_the_image_makes_a_working_broker(
     try:
         broker.wait_for("Kafka Server started", _TIMEOUT_SECONDS)
         [address] = re.findall("PLAINTEXT://([^,]+)", environment["KAFKA_ADVERTISED_LISTENERS"])
+        check = compose.configured(compose.binary(paths))["services"]["kafka"]["healthcheck"]["test"][1:]
+        *shell, script = [word.replace("$$", "$") for word in check]
+        port = address.partition(":")[2]
+        assert "9092" in script
+        for checked, is_broker in ((port, True), (str(free_port()), False)):
+            checking = subprocess.run(
+                [*shell, script.replace("9092", checked)], check=False, timeout=_TIMEOUT_SECONDS
+            )
+            assert (checking.returncode == 0) is is_broker
         topics = [
             sys.executable,
             "-m",

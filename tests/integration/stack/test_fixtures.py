@@ -38,8 +38,8 @@ async def test_database_has_the_schema_and_no_rows(database: Database) -> None:
 async def test_redis_publishes_to_subscribers(redis_url: str, channel_prefix: str) -> None:
     async with Redis.from_url(redis_url) as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe(f"{channel_prefix}x")
-        await pubsub.get_message(timeout=5)  # the acknowledgement
+        await pubsub.get_message(timeout=30)  # the acknowledgement
         assert await redis.publish(f"{channel_prefix}x", "hello") == 1
-        message = await pubsub.get_message(timeout=5)
+        message = await pubsub.get_message(timeout=30)
     assert message is not None
     assert message["data"] == b"hello"

@@ -35,7 +35,7 @@ def steps() -> list[tuple[str, str]]:
 def pip_configuration() -> dict[str, str]:
     """Returns pip's index and certificates as variables of uv, as the Makefile does."""
     listing = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=60).stdout
+    listed = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=120).stdout
     variables = {"UV_DEFAULT_INDEX": "index-url", "SSL_CERT_FILE": "cert"}
     matches = {name: re.search(rf"\.{key}='(.*)'$", listed, re.MULTILINE) for name, key in variables.items()}
     return {name: match[1] for name, match in matches.items() if match}
@@ -76,7 +76,7 @@ def test_image_has_the_packages_of_services_only(built: Path) -> None:
     for names, installed in ((_EXCLUDED, False), ([f"livebalance.{name}" for name in _SERVICES], True)):
         script = template.format(names=list(names))
         result = subprocess.run(
-            [python, "-Ic", script], capture_output=True, text=True, check=True, timeout=60
+            [python, "-Ic", script], capture_output=True, text=True, check=True, timeout=120
         )
         assert result.stdout.strip() == str(list(names) if installed else [])
 
@@ -85,7 +85,7 @@ def test_image_has_the_packages_of_services_only(built: Path) -> None:
 @pytest.mark.parametrize("service", ["feed", "cli"])
 def test_commands_of_the_image_start(built: Path, service: str) -> None:
     command = [str(built / "bin" / "python"), "-Im", f"livebalance.{service}", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -93,13 +93,13 @@ def test_commands_of_the_image_start(built: Path, service: str) -> None:
 @pytest.mark.parametrize("service", ["recorder", "projector", "gateway"])
 def test_services_of_the_image_can_be_imported(built: Path, service: str) -> None:
     python = str(built / "bin" / "python")
-    subprocess.run([python, "-Ic", f"import livebalance.{service}.__main__"], check=True, timeout=60)
+    subprocess.run([python, "-Ic", f"import livebalance.{service}.__main__"], check=True, timeout=120)
 
 
 def test_packages_of_the_image_are_locked(built: Path) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "freeze", "--python", str(built / "bin" / "python")]
-    frozen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split(
+    frozen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split(
         "\n"
     )
     lock = (PROJECT / "requirements.lock").read_text()

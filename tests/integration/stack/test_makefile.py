@@ -19,7 +19,7 @@ def _index_of_uv(**environment: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     return dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)["UV_DEFAULT_INDEX"]
 

@@ -16,7 +16,7 @@ _RESERVE = (
 
 def _reserve_in_another_process(port: int) -> bool:
     command = [sys.executable, "-c", _RESERVE, str(port)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout == "True\n"
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout == "True\n"
 
 
 def test_reserved_port_is_not_reserved_again_before_a_server_listens() -> None:

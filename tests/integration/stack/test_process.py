@@ -34,7 +34,7 @@ def _python(code: str, log: Path) -> ChildProcess:
     return ChildProcess("python", [sys.executable, "-c", code], log, bare_environment())
 
 
-def _has_ended(pid: int, seconds: float = 5.0) -> bool:
+def _has_ended(pid: int, seconds: float = 30.0) -> bool:
     deadline = time.monotonic() + seconds
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -57,7 +57,7 @@ def test_child_dies_with_its_parent(tmp_path: Path) -> None:
 def test_child_that_ignores_its_stop_signal_is_killed(tmp_path: Path) -> None:
     child = _python(_IGNORES_SIGTERM, tmp_path / "log")
     child.start()
-    child.wait_for("up", 10)
+    child.wait_for("up", 30)
     pid = child.pid
     child.stop(0.2)
     assert child.exit_code == -signal.SIGKILL
@@ -68,9 +68,9 @@ def test_child_that_ignores_its_stop_signal_is_killed(tmp_path: Path) -> None:
 def test_paused_child_can_be_stopped(tmp_path: Path) -> None:
     child = _python("import time; print('up', flush=True); time.sleep(60)", tmp_path / "log")
     child.start()
-    child.wait_for("up", 10)
+    child.wait_for("up", 30)
     child.send(signal.SIGSTOP)
-    child.stop(5)
+    child.stop(30)
     assert child.exit_code == -signal.SIGTERM
 
 
@@ -78,7 +78,7 @@ def test_child_that_ends_before_it_is_ready_gives_the_cause_from_its_log(tmp_pat
     child = _python("import sys; sys.exit('FATAL: no such luck')", tmp_path / "log")
     child.start()
     with pytest.raises(StackError, match="python stopped with 1: FATAL: no such luck"):
-        child.wait_for("up", 10)
+        child.wait_for("up", 30)
 
 
 def test_child_that_never_gets_ready_gives_an_error(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_log_of_earlier_starts_is_not_read(tmp_path: Path) -> None:
     child = _python("print('other')", log)
     child.start()
     with pytest.raises(StackError, match="other"):
-        child.wait_for("up", 10)
+        child.wait_for("up", 30)
     assert log.read_text().startswith("up\n")
 
 

@@ -35,7 +35,7 @@ def mode_paths(
 
 
 async def _write(servers: Servers) -> None:
-    connection = await asyncpg.connect(servers.postgres("owner"), timeout=10)
+    connection = await asyncpg.connect(servers.postgres("owner"), timeout=30)
     await connection.execute("create role gateway login; create table kept as select 1 as one")
     await connection.execute("grant select on kept to gateway")
     await connection.close()
@@ -45,7 +45,7 @@ async def _write(servers: Servers) -> None:
 
 
 async def _read(servers: Servers) -> tuple[object, object]:
-    connection = await asyncpg.connect(servers.postgres("gateway"), timeout=10)
+    connection = await asyncpg.connect(servers.postgres("gateway"), timeout=30)
     value = await connection.fetchval("select one from kept")
     await connection.close()
     await delete_topics(_TOPICS, Broker(servers.kafka))  # raises if a topic is missing

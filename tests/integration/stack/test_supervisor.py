@@ -18,7 +18,7 @@ def _child(tmp_path: Path, code: str = _PRINT_AND_WAIT) -> ChildProcess:
 
 
 async def _wait_for_restart(supervisor: Supervisor, pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while supervisor.child.pid in (None, pid):  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.02)
 
@@ -27,11 +27,11 @@ async def test_killed_process_is_restarted_and_reported(tmp_path: Path) -> None:
     reports: list[str] = []
     supervisor = Supervisor(_child(tmp_path), reports.append)
     supervisor.start({"MARK": "once"})
-    await asyncio.to_thread(supervisor.child.wait_for, "mark once", 10)
+    await asyncio.to_thread(supervisor.child.wait_for, "mark once", 30)
     pid = supervisor.kill()
     await _wait_for_restart(supervisor, pid)
     await asyncio.to_thread(
-        supervisor.child.wait_for, "mark None", 10
+        supervisor.child.wait_for, "mark None", 30
     )  # the variables of a run do not apply to the next
     await supervisor.stop()
     assert supervisor.child.pid is None
@@ -46,7 +46,7 @@ async def test_process_killed_without_restart_stays_down(tmp_path: Path) -> None
     assert not psutil.pid_exists(first)
     assert supervisor.child.exit_code == -signal.SIGKILL
     supervisor.start()
-    await asyncio.to_thread(supervisor.child.wait_for, "mark", 10)
+    await asyncio.to_thread(supervisor.child.wait_for, "mark", 30)
     await supervisor.stop()
 
 
@@ -54,7 +54,7 @@ async def test_process_that_may_end_is_not_restarted(tmp_path: Path) -> None:
     done = asyncio.Event()
     supervisor = Supervisor(_child(tmp_path, "print('done')"), lambda text: done.set(), once=True)
     supervisor.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await done.wait()
     await supervisor.stop()
     assert supervisor.child.exit_code == 0
@@ -71,7 +71,7 @@ async def test_pause_doubles_while_the_process_keeps_ending(tmp_path: Path) -> N
 
     supervisor = Supervisor(_child(tmp_path, "import sys; sys.exit('no luck')"), report)
     supervisor.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await third.wait()
     await supervisor.stop()
     assert reports[0].startswith("python stopped with 1: no luck (")

@@ -12,7 +12,7 @@ _LIST_FILES = ["git", "ls-files", "--cached", "--others", "--exclude-standard", 
 
 
 def documents() -> list[str]:
-    result = subprocess.run(_LIST_FILES, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(_LIST_FILES, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=120)
     return sorted(name for name in result.stdout.split("\0") if name and (PROJECT / name).exists())
 
 

@@ -72,6 +72,18 @@ def test_request_that_is_rejected_at_once_uses_no_rate() -> None:
     assert results.count(None) == 7
 
 
+def test_rejection_that_is_held_as_long_as_possible_counts_as_the_others() -> None:
+    budgets = RequestBudgets(RequestLimits(rate=4, max_requests=1))
+    budgets.admit(ALICE, 0.0)
+    rejections = [budgets.admit(ALICE, 0.0) for _ in range(48)]
+    rejections.append(budgets.admit(ALICE, 0.25))  # the time in which the budget of a rejection returns
+    assert [rejected.hold for rejected in rejections if rejected][-3:] == [
+        MAX_HOLD - 0.25,
+        MAX_HOLD,
+        MAX_HOLD,
+    ]
+
+
 class Budgets(RuleBasedStateMachine):
     """The budgets admit within the limits, and remember only requesters that use them."""
 

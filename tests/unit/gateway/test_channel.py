@@ -1,5 +1,7 @@
 """The channel of an account: which deltas it relays, when it has a gap, and what it reads."""
 
+import math
+
 import pytest
 from msgspec.structs import replace
 
@@ -7,6 +9,7 @@ from livebalance.gateway.live import channel as channel_module
 from livebalance.gateway.live.channel import (
     MAX_POSITIONS_PER_READ,
     Channel,
+    DisownedRange,
     ReadOutcome,
     StoredPosition,
     continuation,
@@ -134,7 +137,7 @@ def test_channel_with_a_position_reads_without_a_subscription() -> None:
 
 def test_read_has_a_bounded_number_of_positions_and_that_of_the_gap_is_among_them() -> None:
     channel = channel_at(3)
-    for revision in range(100, 200):
+    for revision in range(100, 5000):
         channel.request_read(at(revision))
     channel.on_delta(delta(9, 10))
     first = channel.begin_read()
@@ -144,7 +147,7 @@ def test_read_has_a_bounded_number_of_positions_and_that_of_the_gap_is_among_the
     channel.on_read({position: recovery(at(10)) for position in first}, 8.0)
     second = channel.begin_read()
     assert second is not None
-    assert len(second) == 101 - MAX_POSITIONS_PER_READ
+    assert len(second) == MAX_POSITIONS_PER_READ
     assert not first & second
 
 
@@ -455,6 +458,19 @@ def test_gap_after_a_needless_gap_is_read_at_the_next_tick() -> None:
     assert channel.has_gap
 
 
+def test_deltas_that_lead_to_a_gap_after_a_needless_gap_are_relayed() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(5, 6))
+    channel.begin_read()
+    channel.on_read({at(3): recovery(at(3))}, 7.0)
+    channel.on_delta(delta(5, 6))
+    assert channel.on_delta(delta(3, 5)) == frame(3, 5)
+    assert channel.expected == StoredPosition(at(6), None, -math.inf)
+    assert channel.on_delta(delta(5, 6)) == frame(5, 6)
+    assert not channel.has_gap
+    assert not channel.check_overdue(99.0)
+
+
 def test_gap_after_a_relayed_delta_is_read_at_once() -> None:
     channel = channel_at(3)
     channel.on_delta(delta(8, 9))
@@ -543,3 +559,61 @@ def test_disowned_content_is_not_relayed_from_the_buffer() -> None:
     channel.on_delta(delta(3, 4))
     channel.disown_content()
     assert channel.on_read({None: recovery(at(3))}, 7.0) == ReadOutcome([], [])
+
+
+def disown_at(channel: Channel, revision: int, epoch: Epoch = EPOCH) -> None:
+    """A snapshot moves the channel to the revision, and what is relayed after it is disowned."""
+    if not channel.has_gap:
+        channel.expect(StoredPosition(at(1, OTHER_EPOCH if epoch == EPOCH else EPOCH), None, 8.0))
+    channel.begin_read()
+    current = at(revision, epoch)
+    snapshot = Frame(ALICE, channel.position, current, b"s", event=SessionEvent("snapshot", "content"))
+    channel.on_read({channel.position: recovery(current, frame=snapshot)}, 8.0)
+    assert channel.on_delta(delta(revision, revision + 1, epoch))
+    channel.disown_content()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "covered"),
+    [(3, 5, [4, 5, 6]), (5, 3, [4, 5, 6]), (5, 5, [6])],
+)
+def test_disowned_positions_of_an_epoch_stay_disowned(first: int, second: int, covered: list[int]) -> None:
+    channel = channel_at(1)
+    disown_at(channel, first)
+    disown_at(channel, second)
+    assert channel.disowned
+    assert [revision for revision in range(9) if channel.disowned.covers(at(revision))] == covered
+
+
+def test_disowned_positions_of_a_former_epoch_are_forgotten() -> None:
+    channel = channel_at(1)
+    disown_at(channel, 3)
+    disown_at(channel, 6, OTHER_EPOCH)
+    assert channel.disowned == DisownedRange(OTHER_EPOCH, Revision(6), Revision(7))
+
+
+def test_disowned_content_is_neither_audited_nor_expected_until_it_was_read_again() -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(3, 4))
+    channel.expect(stored(9, 2000))
+    channel.disown_content()
+    assert (channel.begin_audit(), channel.expected, channel.as_of) == (None, None, None)
+
+
+def test_read_that_runs_while_content_is_disowned_is_continued_by_later_deltas_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The read is for a client whose position was disowned before."""
+    monkeypatch.setattr(channel_module, "MAX_BUFFERED_BYTES", 10)
+    text = b"y" * 10
+    for current, following, position in ((4, [frame(4, 5, text=text)], 5), (3, [], 3)):
+        channel = channel_at(3)
+        channel.request_read(DISOWNED)
+        channel.begin_read()
+        channel.on_delta(delta(3, 4, text=text))
+        channel.disown_content()
+        channel.on_delta(delta(4, 5, text=text))
+        snapshot = Frame(ALICE, DISOWNED, at(current), b"s", event=SessionEvent("snapshot", "content"))
+        outcome = channel.on_read({DISOWNED: recovery(at(current), frame=snapshot)}, 7.0)
+        assert outcome == ReadOutcome([snapshot, *following], following)
+        assert (channel.position, channel.has_gap) == (at(position), current == 3)

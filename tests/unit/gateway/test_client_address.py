@@ -56,6 +56,9 @@ def test_client_address_behind_another_peer_is_the_peer(peer: str) -> None:
         ("unknown, 10.1.0.9", UNNAMED),
         ("1.2.3.4,", UNNAMED),
         ("1.2.3.4\tforged", UNNAMED),
+        ("\t1.2.3.4 ", "1.2.3.4"),
+        ("1.2.3.4\x0b", UNNAMED),  # only spaces and tabs surround an entry (RFC 9110 §5.6.3)
+        ("X1.2.3.4", UNNAMED),
         ("1.2.3.4:", UNNAMED),
         ("[1.2.3.4", UNNAMED),
         ("fe80::1%eth0", UNNAMED),
@@ -109,3 +112,12 @@ def test_ipv4_clients_are_counted_by_their_address(address: IPv4Address) -> None
 def test_trusted_proxies_with_an_invalid_network_raise(network: str) -> None:
     with pytest.raises(ValueError):
         TrustedProxies([network])
+
+
+def test_trusted_proxies_are_those_in_the_networks_and_peers_are_remembered_up_to_a_maximum() -> None:
+    proxies = TrustedProxies(["10.1.0.0/16"])
+    assert client_address("10.1.0.1", "1.2.3.4", proxies) == "1.2.3.4"
+    assert client_address("10.2.0.1", "1.2.3.4", proxies) == "10.2.0.1"
+    for number in range(2000):
+        assert str(IPv6Address(number)) not in proxies
+    assert proxies._trusts.cache_info().currsize == 1024

@@ -1,7 +1,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livebalance.gateway.live.collections import TimerWheel
+from livebalance.gateway.live.collections import OrderedSet, TimerWheel
+
+
+def test_ordered_set_keeps_the_order_in_which_items_were_added_first() -> None:
+    items = OrderedSet[str]()
+    for item in ("b", "a", "c", "b"):
+        items.add(item)
+    assert list(items) == ["b", "a", "c"]
+    items.discard("a")
+    items.discard("a")
+    assert list(items) == ["b", "c"]
+    assert (items.pop_last(), items.pop_last(), list(items)) == ("c", "b", [])
 
 
 def test_timer_wheel_pops_each_item_once_in_its_second() -> None:

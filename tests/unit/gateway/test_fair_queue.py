@@ -15,6 +15,7 @@ def served(queue: FairQueue[str]) -> list[str]:
     """Returns the waiting requests in the order in which a single slot serves them."""
     order = []
     while next_ := queue.start():
+        assert next_[1] not in order
         order.append(next_[1])
         queue.finish(next_[0])
     return order

@@ -24,3 +24,7 @@ def test_encoder_after_any_other_frames_encodes_each_text_in_order(
 def test_encoder_given_the_same_frames_again_returns_the_same_bytes() -> None:
     encoder, frame = FrameEncoder(), Frame(AccountId("alice"), None, POSITION, b"{}")
     assert encoder.encode([frame]) is encoder.encode([frame])
+
+
+def test_encoder_without_frames_encodes_nothing() -> None:
+    assert FrameEncoder().encode(()) == b""

@@ -41,6 +41,15 @@ def test_gate_stays_closed_after_a_pause_if_a_read_had_begun_before_it_woke() ->
         assert gate.is_open(60.1) is (began == 60.0)
 
 
+def test_age_of_revocations_counts_from_the_start_and_then_from_each_read() -> None:
+    gate = Gate(10.0, math.inf)
+    assert gate.revocations_age(14.0) == 4.0
+    gate.on_revocations(20.0)
+    assert gate.revocations_age(23.0) == 3.0
+    gate.tick(90.0)  # a pause does not make the revocations younger
+    assert gate.revocations_age(90.0) == 70.0
+
+
 def test_gate_that_ticks_in_time_stays_open_without_another_read() -> None:
     gate = open_gate()
     for number in range(1000):

@@ -2,7 +2,7 @@
 
 from livebalance.gateway.live.channel import Channel
 from livebalance.gateway.live.history import MAX_SNAPSHOT_AGE
-from livebalance.gateway.live.hub import ACK_TIMEOUT, OVERDUE_AFTER, Hub
+from livebalance.gateway.live.hub import ACK_TIMEOUT, OVERDUE_AFTER, RETRY_AFTER_MS, Hub
 from livebalance.gateway.live.session import MAX_READS
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.readmodel.gateway_reads import AuditFinding, LaneProgress
@@ -20,6 +20,10 @@ from tests.unit.gateway.harness import (
     pop_types,
     subscribe,
 )
+
+
+def at(revision: int) -> Position:
+    return Position(EPOCH, Revision(revision))
 
 
 def test_read_waits_for_the_acknowledgement_of_redis(hub: Hub, sessions: Sessions) -> None:
@@ -106,7 +110,8 @@ def test_client_that_waits_too_long_for_redis_is_rejected(hub: Hub, sessions: Se
     hub.tick(ACK_TIMEOUT - 1)
     assert session.subscriptions
     hub.tick(ACK_TIMEOUT + 1)
-    assert pop_types(session) == ["ok", "error"]
+    _, error = pop_frames(session)
+    assert (error["code"], error["retry_after_ms"]) == ("unavailable", RETRY_AFTER_MS)
     assert hub.drain_effects().redis_subscriptions == {ALICE: False}
 
 
@@ -135,7 +140,7 @@ def test_resuming_client_is_read_for_from_its_position(hub: Hub, sessions: Sessi
     sessions.receive(connect(sessions), subscribe("alice", revision=7), 0.0)
     hub.on_subscribed(ALICE)
     (read,) = hub.drain_effects().reads
-    assert read.positions == {Position(EPOCH, Revision(7))}
+    assert read.positions == {at(7)}
 
 
 def read_accounts(hub: Hub, sessions: Sessions, *names: str) -> list[Channel]:
@@ -154,8 +159,7 @@ def audit(hub: Hub, asked: list[str], now: float = 1.0, **revisions: int) -> Non
     """An audit in which lane 0 is complete as of 700, lane 1 as of 900."""
     lanes = {Lane(0): LaneProgress(Millis(700), None), Lane(1): LaneProgress(Millis(900), None)}
     found = {AccountId(name): Revision(revision) for name, revision in revisions.items()}
-    at = Position(EPOCH, Revision(1))
-    hub.on_audit({AccountId(name): at for name in asked}, AuditFinding(EPOCH, 2, lanes, found), now)
+    hub.on_audit({AccountId(name): at(1) for name in asked}, AuditFinding(EPOCH, 2, lanes, found), now)
 
 
 def test_audit_makes_each_account_complete_as_of_its_own_lane(hub: Hub, sessions: Sessions) -> None:
@@ -182,7 +186,7 @@ def test_revision_that_an_audit_found_is_read_once_it_is_overdue(hub: Hub, sessi
     assert list(hub._expecting) == [hub.subscribers[ALICE]]
     hub.tick(5.0 + OVERDUE_AFTER + 0.01)
     (read,) = hub.drain_effects().reads
-    assert read.positions == {Position(EPOCH, Revision(1))}
+    assert read.positions == {at(1)}
     assert channel.has_gap
     assert not list(hub._expecting)
 
@@ -234,3 +238,40 @@ def test_nothing_is_watched_of_an_account_without_subscribers(hub: Hub, sessions
     assert list(hub._expecting) == list(hub.effects.subscribers_to_read) == []
     sessions.disconnect(connect_and_subscribe(sessions, "alice"))
     assert list(hub._unacknowledged) == []
+
+
+def test_account_without_a_position_is_not_audited(hub: Hub, sessions: Sessions) -> None:
+    read_accounts(hub, sessions, "alice")
+    connect_and_subscribe(sessions, "bob")
+    assert hub.positions([ALICE, AccountId("bob"), AccountId("left")]) == {ALICE: at(1)}
+    parts = DeltaParts(EPOCH, Revision(1), Revision(2), WALL, b"null", b"")
+    hub.on_delta(ALICE, make_delta(ALICE, Lane(0), parts))
+    hub.subscribers[ALICE].disown_content()
+    assert hub.positions([ALICE]) == {}
+
+
+def test_client_ahead_of_what_an_audit_found_is_read_for_again(hub: Hub, sessions: Sessions) -> None:
+    read_accounts(hub, sessions, "alice")
+    hub.tick(MAX_SNAPSHOT_AGE + 1)
+    connect_and_subscribe(sessions, "alice")
+    (read,) = hub.drain_effects().reads
+    hub.on_read(read, {None: account_state(5)}, 0.0)
+    assert not hub.drain_effects().reads
+    audit(hub, ["alice"], alice=5)
+    assert not hub.drain_effects().reads
+    audit(hub, ["alice"], alice=4)
+    (read,) = hub.drain_effects().reads
+    assert read.positions == {at(5)}
+
+
+def test_revision_that_a_read_found_is_read_for_all_once_it_is_overdue(hub: Hub, sessions: Sessions) -> None:
+    read_accounts(hub, sessions, "alice")
+    hub.tick(MAX_SNAPSHOT_AGE + 1)
+    connect_and_subscribe(sessions, "alice")
+    (read,) = hub.drain_effects().reads
+    hub.on_read(read, {None: account_state(5)}, 20.0)
+    hub.tick(20.0 + OVERDUE_AFTER - 0.01)
+    assert not hub.drain_effects().reads
+    hub.tick(20.0 + OVERDUE_AFTER + 0.01)
+    (read,) = hub.drain_effects().reads
+    assert read.positions == {at(1)}

@@ -283,3 +283,52 @@ def test_placement_of_a_channel_without_owner_waits_for_an_owner() -> None:
     placement.set_owners(Owners({0: NODES[0], 1: NODES[1]}))
     assert not placement.has_unplaced()
     assert placement.drain() == {NODES[1]: {b"1-0": True}}
+
+
+def test_placement_moves_the_channels_of_a_slot_that_has_another_owner() -> None:
+    placement = Placement()
+    placement.set_owners(Owners({0: NODES[0], 1: NODES[1]}))
+    placement.add([b"0-0", b"1-0"])
+    placement.drain()
+    placement.set_owners(Owners({0: NODES[1], 1: NODES[1]}))
+    assert placement.drain() == {NODES[0]: {b"0-0": False}, NODES[1]: {b"0-0": True}}
+    assert placement.channels_at(NODES[1]) == [b"0-0", b"1-0"]
+
+
+def test_placement_of_a_rejected_channel_leaves_its_last_node_once_it_has_another() -> None:
+    placement = Placement()
+    placement.set_owners(Owners({0: NODES[0]}))
+    placement.add([b"0-0"])
+    placement.drain()
+    placement.reject(NODES[0], [b"0-0"])
+    placement.set_owners(Owners({}))
+    assert placement.has_unplaced()
+    assert not placement.drain()
+    placement.set_owners(Owners({0: NODES[1]}))
+    assert placement.drain() == {NODES[0]: {b"0-0": False}, NODES[1]: {b"0-0": True}}
+
+
+def test_channel_that_is_not_wanted_any_more_is_unsubscribed_and_forgotten() -> None:
+    placement = Placement()
+    placement.set_owners(SingleNode(NODES[0]))
+    placement.add([b"a"])
+    placement.drain()
+    assert not placement.acknowledge([b"a"])
+    placement.remove([b"a"])
+    assert placement.drain() == {NODES[0]: {b"a": False}}
+    assert not placement._acknowledged
+
+
+def test_acknowledgement_shows_a_loss_unless_the_channel_was_subscribed_again() -> None:
+    placement = Placement()
+    placement.set_owners(SingleNode(NODES[0]))
+    placement.add([b"a"])
+    assert not placement.acknowledge([b"a"])
+    assert placement.acknowledge([b"a"])
+    placement.add([b"a"])
+    assert not placement.acknowledge([b"a"])
+
+
+def test_single_node_is_the_only_node_and_owns_every_channel() -> None:
+    single = SingleNode(NODES[0])
+    assert (single.nodes, single.owner(b"a")) == ({NODES[0]}, NODES[0])

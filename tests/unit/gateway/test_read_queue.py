@@ -56,6 +56,23 @@ def test_full_statement_goes_at_once_with_resume_reads_first() -> None:
     assert pop_accounts(queue, 1.0 + 2 * GATHER_SECONDS) == ["s1"]
 
 
+def test_statement_is_full_with_the_most_pairs_that_wait_for_it() -> None:
+    queue = read_queue()
+    for now in (1.0, 2.0):  # those of the first statement do not count for the second
+        queue.add([resume_read(1, MAX_PAIRS - 1)], now)
+        assert queue.pop(now) == pytest.approx(GATHER_SECONDS)
+        queue.add([subscribe_read(2)], now)
+        assert pop_accounts(queue, now) == ["r1", "s2"]
+    assert queue.pop(3.0) is None
+
+
+def test_reads_beyond_the_bound_of_their_queue_are_rejected() -> None:
+    queue = read_queue(max_reads=2)
+    rejected = queue.add([make(number) for make in (subscribe_read, resume_read) for number in range(3)], 1.0)
+    assert [read.account for read in rejected] == ["s2", "r2"]
+    assert pop_accounts(queue, 2.0) == ["r0", "r1", "s0", "s1"]
+
+
 def test_read_with_more_positions_than_fit_goes_alone() -> None:
     queue = read_queue()
     queue.add([resume_read(1, MAX_PAIRS + 1), subscribe_read()], 1.0)
@@ -81,6 +98,27 @@ def test_reads_per_second_are_limited() -> None:
         while isinstance(batch := queue.pop(millisecond / 1000), list):
             reads += len(batch)
     assert 1000 <= reads <= 1000 + 3 * MAX_PAIRS
+
+
+def test_reads_after_a_pause_go_at_once_up_to_a_burst() -> None:
+    queue, reads = read_queue(per_second=2 * MAX_PAIRS), 0
+    queue.add([resume_read(number) for number in range(10_000)], 100.0)
+    while isinstance(batch := queue.pop(100.0), list):
+        reads += len(batch)
+    assert (reads, batch) == (3 * MAX_PAIRS, 0.5)
+
+
+def test_resume_reads_beyond_their_burst_wait_and_go_with_the_next_subscribe_read() -> None:
+    queue, now = read_queue(), 100.0
+    for number in range(RESUMES_BURST):
+        queue.add([resume_read(number)], now)
+        assert pop_accounts(queue, now + GATHER_SECONDS) == [f"r{number}"]
+    queue.add([resume_read(99)], now)
+    assert queue.pop(now + GATHER_SECONDS) == pytest.approx(1 / RESUMES_PER_SECOND, abs=GATHER_SECONDS)
+    now += 2 * GATHER_SECONDS
+    queue.add([subscribe_read()], now)
+    assert not isinstance(queue.pop(now), list)
+    assert pop_accounts(queue, now + GATHER_SECONDS) == ["r99", "s0"]
 
 
 arrivals_of_reads = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.floats(0, 0.5)), max_size=60)

@@ -46,6 +46,13 @@ def test_status_while_one_lane_does_not_advance_is_stalled() -> None:
     assert next_state(pipeline, 16.0) == ("live", None)
 
 
+def test_status_of_a_lane_that_is_seen_first_depends_on_its_age() -> None:
+    for age, state in ((14_999, ("live", None)), (15_000, ("stalled", "nothing arrives"))):
+        pipeline = connected_to_redis()
+        pipeline.on_audit(finding(WALL - age), 0.0, WALL)
+        assert next_state(pipeline, 0.0) == state
+
+
 def test_status_with_clocks_that_differ_is_live_once_the_lane_advances() -> None:
     pipeline, hour = connected_to_redis(), 3_600_000
     pipeline.on_audit(finding(WALL - hour), 0.0, WALL)
@@ -63,7 +70,8 @@ def test_status_with_a_lane_that_is_missing_or_was_never_complete_is_stalled() -
 
 def test_status_while_stalled_names_the_reason() -> None:
     pipeline = PipelineStatus()
-    assert next_state(pipeline, 0.0) == ("stalled", "the database is unavailable")
+    since = format_rfc3339(WALL)
+    assert pipeline.next_status(0.0, WALL) == Status("stalled", since, "the database is unavailable")
     pipeline.on_audit(finding(WALL), 0.0, WALL)
     assert next_state(pipeline, 0.0) == ("stalled", "live updates are unavailable")
     pipeline.on_redis(True)
@@ -77,13 +85,15 @@ def test_status_while_stalled_names_the_reason() -> None:
 def test_status_after_a_lane_reports_that_it_is_behind_is_catching_up_for_five_seconds() -> None:
     pipeline = connected_to_redis()
     pipeline.on_audit(finding(WALL), 0.0, WALL)
+    pipeline.on_progress(Lane(0), False, 0.5)
     pipeline.on_progress(Lane(0), True, 1.0)
     assert next_state(pipeline, 1.0) == ("catching_up", None)
     pipeline.on_progress(Lane(0), False, 2.0)
     assert next_state(pipeline, 2.0) == ("live", None)
     pipeline.on_progress(Lane(0), True, 3.0)
     assert next_state(pipeline, 3.0) == ("catching_up", None)
-    assert next_state(pipeline, 8.1) == ("live", None)
+    assert next_state(pipeline, 7.9) is None
+    assert next_state(pipeline, 8.0) == ("live", None)
 
 
 def test_as_of_with_every_lane_present_is_that_of_the_oldest() -> None:

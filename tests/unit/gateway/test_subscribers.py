@@ -2,14 +2,15 @@
 
 import pytest
 
+from livebalance.gateway.live.channel import DisownedRange
 from livebalance.gateway.live.effects import Effects
 from livebalance.gateway.live.history import History
 from livebalance.gateway.live.outbox import Frame
-from livebalance.gateway.live.recovery import Recovery
+from livebalance.gateway.live.recovery import DISOWNED, Recovery
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers, Subscription, changes_epoch, fit
-from livebalance.wire.identity import Position
-from tests.unit.gateway.harness import ALICE, connect, pop_frames
+from livebalance.wire.identity import Position, Revision
+from tests.unit.gateway.harness import ALICE, EPOCH, connect, pop_frames
 from tests.unit.gateway.test_channel import OTHER_EPOCH, at, delta
 from tests.unit.gateway.test_outbox import texts
 
@@ -243,3 +244,55 @@ def test_delta_leaves_the_sessions_that_are_flushed_already(sessions: Sessions) 
     subscribers.on_delta(delta(3, 4, text=b'"a"'))
     assert list(effects.sessions_to_flush) == [flushed, session]
     assert list(subscribers._in_step) == [session]
+
+
+def test_disowned_content_is_forgotten_and_read_again_for_those_that_are_not_in_step(
+    sessions: Sessions,
+) -> None:
+    subscribers, subscription = ahead(sessions, 5)
+    reader = connect(sessions)
+    subscribers.subscribe(reader, at(1))
+    reading = reader.subscriptions[ALICE]
+    subscribers._set_state(reading, CatchUp.READING)
+    subscribers.on_delta(delta(3, 4, text=b'"a"'))
+    assert subscribers._history.chain(ALICE, at(3), at(4))
+    subscribers._effects.subscribers_to_read.discard(subscribers)
+    subscribers.disown_content()
+    assert subscribers._history.chain(ALICE, at(3), at(4)) is None
+    assert [subscription.state, reading.state] == [CatchUp.BEHIND] * 2
+    assert list(subscribers._effects.subscribers_to_read) == [subscribers]
+    assert subscribers.channel.uncounted_gap == "content"
+
+
+def test_client_at_a_disowned_position_is_read_for_without_a_position(sessions: Sessions) -> None:
+    for revision, position in ((4, at(4)), (5, DISOWNED), (6, DISOWNED), (7, at(7))):
+        subscribers, subscription = ahead(sessions, revision)
+        subscribers.channel.subscribed = True
+        subscribers.channel.disowned = DisownedRange(EPOCH, Revision(4), Revision(6))
+        subscribers.catch_up(subscription)
+        assert (subscription.state, subscription.position) == (CatchUp.READING, position)
+        assert subscribers.channel.begin_read() == frozenset({position})
+
+
+def test_read_answers_only_subscriptions_at_the_positions_that_it_was_for(sessions: Sessions) -> None:
+    subscribers, first = ahead(sessions, 1)
+    session = connect(sessions)
+    subscribers.subscribe(session, at(2))
+    second = session.subscriptions[ALICE]
+    subscribers.catch_up(first)
+    subscribers.begin_read()
+    subscribers.catch_up(second)
+    subscribers.on_read({at(1): Recovery(at(3), at(3), across(at(1), at(3)), None, None)}, 10.0)
+    assert (first.state, second.state) == (CatchUp.IN_STEP, CatchUp.READING)
+    assert second.position == at(2)
+
+
+def test_account_has_a_subscription_of_each_client_until_it_unsubscribes(sessions: Sessions) -> None:
+    subscribers, first = ahead(sessions, 5)
+    session = connect(sessions)
+    subscribers.subscribe(session, None)
+    sizes = [subscribers.size]
+    for subscription in (session.subscriptions[ALICE], first):
+        subscribers.unsubscribe(subscription)
+        sizes.append(subscribers.size)
+    assert sizes == [2, 1, 0]

@@ -27,6 +27,29 @@ def test_key_that_was_not_published_is_looked_for_again_after_a_while() -> None:
     assert not keys.must_read("late", now=3.0 + RECHECK_SECONDS)
 
 
+def test_key_that_is_looked_for_again_is_pending_until_a_read_that_began_later() -> None:
+    again = 1.0 + RECHECK_SECONDS
+    for named in (0.5, 1.0):
+        keys = UnknownKeys()
+        assert keys.must_read("late", named)
+        keys.on_read(began=1.0)
+        assert keys.must_read("late", again)
+        keys.on_read(began=again - 0.1)  # it was under way, and may have missed the key
+        assert keys.must_read("late", again + 1.0)
+
+
+def test_key_that_was_looked_for_last_is_remembered_longest() -> None:
+    keys, again = UnknownKeys(), 1.0 + RECHECK_SECONDS
+    for number in range(MAX_KEY_IDS):
+        keys.must_read(f"invented-{number}", now=0.0)
+    keys.on_read(began=1.0)
+    for name in ("invented-0", "invented-1000"):
+        assert keys.must_read(name, again)
+    keys.on_read(began=again)
+    assert not keys.must_read("invented-0", again)
+    assert keys.must_read("invented-1", again)
+
+
 def test_invented_key_ids_are_remembered_up_to_a_maximum() -> None:
     keys = UnknownKeys()
     for number in range(2 * MAX_KEY_IDS):

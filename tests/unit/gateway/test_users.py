@@ -11,10 +11,13 @@ def rights(seconds: float) -> Rights:
     return Rights("me", "login", parse_scope(["*"]), WALL // 1000, Millis(int(WALL + seconds * 1000)))
 
 
+def make_session() -> Session:
+    return Session("s", "10.0.0.1", Outbox(1000), 128, SessionLimits())
+
+
 def users_with_one_session(seconds: float) -> tuple[Users, Session]:
     """The rights of the session end after these seconds."""
-    users = Users(10)
-    session = Session("s", "10.0.0.1", Outbox(1000), 128, SessionLimits())
+    users, session = Users(10), make_session()
     assert users.add(session, rights(seconds), 0.0, WALL)
     return users, session
 
@@ -45,3 +48,30 @@ def test_session_that_was_removed_is_not_due() -> None:
     users, session = users_with_one_session(600)
     users.remove(session)
     assert not list(users.pop_due(1000.0))
+
+
+def test_session_that_is_seen_only_at_the_end_of_its_rights_is_due_once() -> None:
+    users, session = users_with_one_session(600)
+    assert list(users.pop_due(600.0)) == [session]
+    assert not list(users.pop_due(1000.0))
+    users.renew(session, rights(1200), 1000.0, Millis(WALL + 1_000_000))
+    assert list(users.pop_due(1140.0)) == [session]
+
+
+def test_user_with_the_most_connections_is_rejected_until_one_of_them_ends() -> None:
+    users, sessions = Users(2), [make_session() for _ in range(4)]
+    assert [users.add(session, rights(600), 0.0, WALL) for session in sessions] == [True, True, False, False]
+    assert users.add(make_session(), rights(600)._replace(subject="other"), 0.0, WALL)
+    users.remove(sessions[2])  # it has no rights
+    assert not users.add(sessions[2], rights(600), 0.0, WALL)
+    users.remove(sessions[0])
+    assert sessions[0].rights is None
+    assert [users.add(session, rights(600), 0.0, WALL) for session in sessions[2:]] == [True, False]
+
+
+def test_user_without_connections_is_forgotten() -> None:
+    users, session = users_with_one_session(600)
+    users.remove(session)
+    users.remove(session)
+    assert (session.rights, session.expiry_slot) == (None, None)
+    assert not users._connections

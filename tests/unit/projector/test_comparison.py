@@ -103,6 +103,17 @@ def test_records_count_in_the_hour_of_kafka_and_other_rows_in_their_own() -> Non
     ]
 
 
+def test_row_that_differs_counts_with_its_own_amount() -> None:
+    different = finding(1, row(1, same=False))
+    [hour] = count_hours([record(1, 0, Money(125, 2))], [(different, classify(different))])
+    assert (hour.kafka_sum, hour.sql_rows, hour.sql_sum, hour.different) == ("1.25", 1, "1.00", 1)
+
+
+def test_erased_row_without_a_record_counts_in_no_hour() -> None:
+    erased = finding(None, row(9, 4), None, (4, 10))
+    assert count_hours([], [(erased, classify(erased))]) == []
+
+
 class Case(NamedTuple):
     """A record and its row, or either of them alone."""
 

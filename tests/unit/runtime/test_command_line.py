@@ -6,7 +6,7 @@ import sys
 
 def run(program: str, argument: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"livebalance.{program}", argument]
-    return subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env={}, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_help_lists_the_settings_and_their_defaults() -> None:

@@ -249,11 +249,11 @@ WITH_UNKNOWN_VARIABLES = ("test_environment.py", "test_startup_errors.py", "test
 def test_every_variable_named_in_the_repository_is_known() -> None:
     excluded = [f":!*/{name}" for name in WITH_UNKNOWN_VARIABLES]
     listed = subprocess.run(
-        ["git", "grep", "-hoE", r"LIVEBALANCE_[A-Z0-9_]*[A-Z0-9]\b", "--", *excluded],
+        ["git", "grep", "-hoE", r"\bLIVEBALANCE_[A-Z0-9_]*[A-Z0-9]\b", "--", *excluded],
         cwd=PROJECT,
         check=True,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert set(listed.stdout.split()) - known_variables() == set()

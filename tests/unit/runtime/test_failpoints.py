@@ -27,7 +27,7 @@ def run(setting: str | None) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     return process.returncode, process.stdout.replace("\n", "")
 

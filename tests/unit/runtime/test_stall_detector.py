@@ -151,7 +151,7 @@ async def test_stalled_error_ends_the_watched_block(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(detector, "check", check)
     with pytest.raises(StalledError):
-        async with asyncio.timeout(10), detector.watch():
+        async with asyncio.timeout(60), detector.watch():
             await asyncio.Event().wait()
 
 

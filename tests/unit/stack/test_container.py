@@ -45,7 +45,7 @@ def test_missing_engine_gives_one_error_line(tmp_path: Path) -> None:
         "LIVEBALANCE_STACK": "docker",
     }
     demo = [sys.executable, "-m", "livebalance.stack", "demo", "--no-page"]
-    result = subprocess.run(demo, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(demo, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
     assert "no Docker engine answers: start one" in line

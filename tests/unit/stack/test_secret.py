@@ -23,7 +23,7 @@ def secret_of_gateway(environment: dict[str, str]) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     return result.stdout.strip()
 
@@ -31,7 +31,7 @@ def secret_of_gateway(environment: dict[str, str]) -> str:
 def test_secret_is_created_once_and_read_from_its_file(tmp_path: Path) -> None:
     for _ in range(2):
         command = [sys.executable, "-m", "livebalance.stack.secret", str(tmp_path)]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=120)
     [file] = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert secret_of_gateway({"LIVEBALANCE_SECRETS_DIRECTORY": str(tmp_path)}) == demo_secret(

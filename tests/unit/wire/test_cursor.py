@@ -16,6 +16,21 @@ def test_cursor_round_trips(account: str, transfer: str) -> None:
     assert len(cursor) <= 256
 
 
+@pytest.mark.parametrize(("transfer", "cursor"), [("t-1", "MS9hbGljZS90LTE"), ("t-1W", "MS9hbGljZS90LTFX")])
+def test_cursor_is_that_of_every_release(transfer: str, cursor: str) -> None:
+    """A client may keep a cursor during an upgrade."""
+    assert encode_cursor(AccountId("alice"), TransferId(transfer)) == cursor
+    assert decode_cursor(cursor, AccountId("alice")) == transfer
+
+
+@pytest.mark.parametrize(
+    ("cursor", "message"), [("ä", "invalid base64url"), ("MS9ib2IvdC0x", "invalid cursor for this account")]
+)
+def test_error_says_what_is_wrong_with_a_cursor(cursor: str, message: str) -> None:
+    with pytest.raises(DecodeError, match=f"^{message}$"):
+        decode_cursor(cursor, AccountId("alice"))
+
+
 @given(ids, st.text(max_size=300))
 def test_random_text_is_rejected(account: str, text: str) -> None:
     with pytest.raises(DecodeError):

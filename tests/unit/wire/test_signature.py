@@ -27,9 +27,23 @@ def test_signed_message_is_verified_with_its_key_among_others(channel: bytes, me
     assert reason([OTHER], channel, signed) == "forged"
 
 
+@pytest.mark.parametrize(
+    ("sent", "reason"), [(MESSAGE, "unsigned"), (OTHER.sign(CHANNEL, MESSAGE), "forged")]
+)
+def test_error_names_the_reason(sent: bytes, reason: str) -> None:
+    with pytest.raises(SignatureError, match=f"^the message is {reason}$"):
+        verified_message([KEY], CHANNEL, sent)
+
+
 def test_key_depends_on_its_secret_only() -> None:
     assert SigningKey("k" * 32).sign(CHANNEL, MESSAGE) == KEY.sign(CHANNEL, MESSAGE)
     assert SigningKey("k" * 33).sign(CHANNEL, MESSAGE) != KEY.sign(CHANNEL, MESSAGE)
+
+
+def test_signature_is_that_of_every_release() -> None:
+    """Gateways and projectors of two releases run side by side during an upgrade."""
+    signed = KEY.sign(CHANNEL, MESSAGE)
+    assert signed.hex() == "03609fa025b9d3ca37ef63f6c1a22da81e020000007b7d"
 
 
 def test_unsigned_message_is_accepted_without_keys_only() -> None:

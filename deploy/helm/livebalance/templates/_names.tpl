@@ -30,6 +30,21 @@ labels:
   {{- include "livebalance.labels" . | nindent 2 }}
 {{- end -}}
 
+{{/*
+The field `replicas` of a workload: (dict "root" $ "service" "gateway" "kind" "Deployment" "autoscaled" true). An autoscaler
+decides the number, but the first release without the field would reset it to 1, so the number that the cluster has stays.
+*/}}
+{{- define "livebalance.replicas" -}}
+{{- if not .autoscaled }}
+{{- printf "replicas: %d" (int (get .root.Values .service).replicas) }}
+{{- else }}
+{{- $name := printf "%s-%s" (include "livebalance.fullname" .root) .service }}
+{{- with lookup "apps/v1" .kind .root.Release.Namespace $name }}
+{{- printf "replicas: %d" (int .spec.replicas) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "livebalance.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest -}}

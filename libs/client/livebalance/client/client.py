@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import random
 from types import TracebackType
 from typing import Self
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
@@ -16,6 +17,7 @@ from websockets.uri import parse_uri
 from livebalance.client import effects
 from livebalance.client.account import Account
 from livebalance.client.event import Event
+from livebalance.client.read import Reader
 from livebalance.client.session import ABNORMAL_CLOSURE, Session, State
 from livebalance.wire.frame import SUBPROTOCOL, Auth, encode_frame
 from livebalance.wire.identity import AccountId, Position
@@ -26,8 +28,9 @@ SEND_TIMEOUT = 10.0  # seconds
 TOKEN_TIMEOUT = 10.0  # seconds
 CLOSE_TIMEOUT = 1.0  # seconds to wait for the gateway's close frame
 
-# Returns a valid token. May raise OSError or TimeoutError; the client then retries later.
+# Returns a valid token. After one of TOKEN_FAILURES the client retries later.
 TokenProvider = Callable[[], Awaitable[str]]
+TOKEN_FAILURES = (OSError, TimeoutError, httpx.TransportError)
 
 
 class Client:
@@ -43,7 +46,8 @@ class Client:
 
     Args:
         urls: Addresses of gateways, tried in turn.
-        token: Called for each connection, and again before its token expires. None: no `auth` is sent.
+        token: Called for each connection, and again before its token expires, and for each request of `read`.
+            None: no `auth` is sent.
         on_frame: Called with each frame before it is decoded, for logs.
 
     Raises:
@@ -61,6 +65,7 @@ class Client:
             parse_uri(url)
         self._session = Session(urls)
         self._token = token
+        self._reader = Reader(urls, token)
         self._on_frame = on_frame
         self._effects: deque[effects.Effect] = deque()  # of the last step, not performed yet
         self._url: str | None = None  # to connect to
@@ -77,11 +82,12 @@ class Client:
         await self.stop()
 
     async def stop(self) -> None:
-        """Closes the connection. `events()` ends."""
+        """Closes all connections. `events()` ends."""
         self._effects = deque(self._session.step(effects.Stop(), 0.0, 0.0))
         while self._effects:
             await self._perform(self._effects.popleft())
         self._wake()
+        await self._reader.close()
 
     def follow(self, account: AccountId, since: Position | None = None) -> None:
         """Subscribes to an account.
@@ -109,7 +115,25 @@ class Client:
         """Returns the current state of an account, or None before its first frame."""
         return self._session.account_state(account)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def read(self, account: AccountId, *, min_revision: int = 0, within: float = 10.0) -> Account:
+        """Returns the state of an account, with its newest 50 transfers. The account need not be followed.
+
+        If the account has not reached `min_revision`, the gateway waits for it. So a program reads what it
+        has written, wherever it is in the pipeline.
+
+        Args:
+            account: The account to read. If it does not exist yet, its revision is 0.
+            min_revision: The state has this revision, or a later revision.
+            within: Seconds after which `ReadError` is raised. Until then the request is repeated if a gateway
+                is unreachable, if the user's budget is used up, or if the revision is not reached yet.
+
+        Raises:
+            ReadError: Its `code` says why: `not_yet`, `no_access`, `unreachable`, …
+            DecodeError: `account` is not an account id.
+        """
+        return await self._reader.read(account, min_revision, within)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Yields events until `stop` is called or a Disconnected event has no `retry_in`.
 
         The loop may be left and entered again at any time.
@@ -150,7 +174,7 @@ class Client:
                     max_size=MAX_FRAME_BYTES,
                     max_queue=READ_AHEAD,
                 )
-        except (OSError, TimeoutError, WebSocketException) as failed:
+        except (*TOKEN_FAILURES, WebSocketException) as failed:
             self._url = None
             return effects.ConnectionLost(ABNORMAL_CLOSURE, str(failed) or type(failed).__name__)
         self._url = None
@@ -163,7 +187,7 @@ class Client:
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT):
                 return effects.TokenFetched(await self._token()) if self._token else effects.Tick()
-        except (OSError, TimeoutError):
+        except TOKEN_FAILURES:
             return effects.Tick()  # the gateway will close with 4001, and the next connection fetches a token
 
     async def _receive(self, connection: ClientConnection) -> effects.Input:

@@ -61,6 +61,32 @@ async def list_quarantined(
     return [QuarantinedRecord._make((*row[:-2], stored_headers(*row[-2:]))) for row in rows]
 
 
+class StoredRecord(NamedTuple):
+    """A quarantined record with its bytes."""
+
+    id: int
+    state: str
+    rejected_by: str
+    reason: str
+    raw: RawRecord
+
+
+_READ = """
+select id, state, rejected_by, reason, topic, partition, source_offset,
+       (extract(epoch from kafka_time) * 1000)::int8, key, value, header_bytes, headers::text
+  from quarantine where id = $1
+"""
+
+
+async def read_quarantined(connection: Connection, id_: int) -> StoredRecord | None:
+    """Returns a quarantined record, or None if there is no such record."""
+    row = await connection.fetchrow(_READ, id_)
+    if row is None:
+        return None
+    raw = RawRecord._make((*row[4:-2], stored_headers(*row[-2:]), None))
+    return StoredRecord(row["id"], row["state"], row["rejected_by"], row["reason"], raw)
+
+
 def stored_headers(encoded: bytes | None, text: str) -> Headers:
     """Returns the headers in the columns `header_bytes` and `headers`."""
     if encoded is not None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from livebalance.readmodel.migrate import migrate
-from livebalance.stack.build.page import PageBuild
+from livebalance.stack.build.page import PAGE_DIRECTORY, PageBuild
 from livebalance.stack.errors import StackError, from_os
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.plan import ClusterPlan, services
@@ -188,7 +188,14 @@ class Cluster:
             self._supervise(service.name, service.child, once=service.kind == "feed")
         feed = self.services.get("feed-1")
         health_port = self._gateways()[0].operations_port
-        process = balancer(self.paths, self._port, self.gateways, health_port, feed.port if feed else None)
+        process = balancer(
+            self.paths,
+            self._port,
+            self.gateways,
+            health_port,
+            feed.port if feed else None,
+            page=PAGE_DIRECTORY if self.plan.page else None,
+        )
         environment = {**process.environment, **self.plan.environment.get("balancer", {})}
         self._supervise("balancer", replace(process, environment=environment))
 

@@ -26,5 +26,13 @@ def demo_secret(paths: StatePaths) -> str:
     return path.read_text()
 
 
+def existing_demo_secret(paths: StatePaths) -> str | None:
+    """Returns the secret, or None if there is none yet. It creates nothing."""
+    try:
+        return (paths.state / _NAME).read_text()
+    except FileNotFoundError:
+        return None
+
+
 if __name__ == "__main__":
     demo_secret(StatePaths(Path(sys.argv[1]), Path(sys.argv[1])))

@@ -74,6 +74,17 @@ def kafka() -> ServiceSettings:
     raise UserError("no address of Kafka: set LIVEBALANCE_KAFKA, or start the demo (make up)")
 
 
+def page() -> str:
+    """Returns the URL of the page of the demo, which is also that of its gateways.
+
+    Raises:
+        UserError: No demo runs here.
+    """
+    if url := _demo().page:
+        return url.rstrip("/")
+    raise UserError("no address of a gateway: give --url, or start the demo (make up)")
+
+
 def redis() -> str | None:
     """Returns the URL of Redis; None if it is not set and no demo runs here."""
     settings = _settings()

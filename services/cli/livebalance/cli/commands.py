@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -16,6 +17,11 @@ from rich.console import Console
 from livebalance.cli import addresses, config
 from livebalance.cli.errors import UserError, from_os
 from livebalance.cli.export import export
+from livebalance.cli.inspection import lists, token
+from livebalance.cli.inspection.doctor import doctor
+from livebalance.cli.inspection.explain import explain
+from livebalance.cli.inspection.status import status
+from livebalance.cli.inspection.watch import watch
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.produce import sources
 from livebalance.cli.produce.produce import MakeSource, ProduceReport, produce_transfers
@@ -23,7 +29,7 @@ from livebalance.cli.progress import ProgressDisplay
 from livebalance.cli.projection import epoch, lane, quarantine
 from livebalance.cli.projection.erase import erase_account
 from livebalance.cli.projection.revoke import revoke_tokens
-from livebalance.cli.rebuild.command import rebuild
+from livebalance.cli.rebuild.command import rebuild, verify
 from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
 from livebalance.generator.transfers import MAX_ACCOUNTS, run_name
@@ -33,7 +39,6 @@ _SKIPPED, _STOPPED = 3, 130  # exit codes
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -44,7 +49,19 @@ app.add_typer(epoch.app, name="epoch")
 app.add_typer(export.app, name="export")
 app.add_typer(lane.app, name="lane")
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(status)
+app.command()(doctor)
+app.command()(explain)
+app.command()(watch)
+app.add_typer(token.app, name="token")
 app.command()(rebuild)
+app.command()(verify)
+lane.app.command("list")(lists.lanes)
+epoch.app.command("show")(lists.epoch)
+quarantine.app.command("show")(lists.quarantined)
+revoke_app = typer.Typer(invoke_without_command=True)
+revoke_app.command("list")(lists.revocations)
+app.add_typer(revoke_app, name="revoke")
 
 
 def join_transfers(arguments: list[str]) -> list[str]:
@@ -62,8 +79,19 @@ def join_transfers(arguments: list[str]) -> list[str]:
     return joined
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"livebalance {version('livebalance-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def livebalance() -> None:
+def livebalance(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
     """Operate Livebalance.
 
     Commands use the servers in LIVEBALANCE_KAFKA, _POSTGRES and _REDIS; by default those of the demo on this
@@ -71,8 +99,10 @@ def livebalance() -> None:
     """
 
 
-@app.command()
+@revoke_app.callback()
 def revoke(
+    *,
+    context: typer.Context,
     subject: Annotated[str | None, typer.Option(help="Tokens of this user (claim sub).")] = None,
     session: Annotated[str | None, typer.Option(help="Tokens of this login (claim sid).")] = None,
     account: Annotated[
@@ -85,6 +115,10 @@ def revoke(
 
     Tokens issued until one minute from now are revoked; tokens issued later are valid.
     """
+    if context.invoked_subcommand:
+        if subject or session or account:
+            raise UserError("nothing was revoked: the options of `revoke list` stand after `list`")
+        return
     revocation, notified = asyncio.run(revoke_tokens(subject, session, account, reason))
     if as_json:
         fields = {"subject": revocation.subject, "session": revocation.login, "account": revocation.account}

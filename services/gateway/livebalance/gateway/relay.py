@@ -167,6 +167,7 @@ class Relay:
     def render_metrics(self) -> bytes:
         """Returns the metrics in Prometheus' text format."""
         self._scrape.collect(_wall())
+        metrics.REVOCATIONS_AGE.set(self._gate.revocations_age(uptime()))
         return render()
 
     # --- clients

@@ -39,7 +39,7 @@ class LogCapture(logging.Handler):
             self._added.set()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self._added.clear()
                 await self._added.wait()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.tokens import token
 
-TIMEOUT_SECONDS = 8.0
+TIMEOUT_SECONDS = 30.0
 CRLF = b"\r\n"  # ends a line, and the head
 KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
 HANDSHAKE_HEAD = (

@@ -1,6 +1,5 @@
 """Accounts that a client may not see, and access that is revoked while a client is connected."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -21,7 +20,6 @@ from tests.servers.database import Database
 from tests.tokens import bearer, token
 
 REVOKED = (4503, "revoked")
-WITHIN = 5.0  # seconds from the revocation
 
 
 # --- row 13: accounts that the client may not see
@@ -69,7 +67,7 @@ async def test_row_13_hidden_account_gets_no_access_without_a_query(
 
 
 async def assert_same_by_rest(scene: Scene) -> None:
-    async with httpx.AsyncClient(base_url=f"{scene.gateway.http}/api/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{scene.gateway.http}/api/v1", timeout=30) as http:
         headers = bearer(token(["alice", "EU-*"]))
         paths = ("", "/transfers", "/transfers?after_revision=0", "/transfers/t-0")
         responses = [
@@ -129,7 +127,7 @@ async def operator(database: Database, redis_url: str, channel_prefix: str) -> A
 async def with_accounts(request: pytest.FixtureRequest, make_scene: MakeScene, operator: Operator) -> Scene:
     """A gateway with two accounts, which learns of revocations only from Redis, or only by polling."""
     operator.publishes = request.param == "published"
-    scene = await make_scene(revocation_poll_seconds=60.0) if operator.publishes else await make_scene()
+    scene = await make_scene(revocation_poll_seconds=3600.0) if operator.publishes else await make_scene()
     await scene.projector.open("alice", "bob")
     return scene
 
@@ -157,11 +155,11 @@ async def test_row_14_revoked_account_is_unsubscribed(
         await subscribe(me)
         await subscribe(you)
         await operator.revoke(account="alice", **scope)
-        await me.until(lambda: me.of_type("unsubscribed"), WITHIN)
+        await me.until(lambda: me.of_type("unsubscribed"))
         unsubscribed = me.of_type("unsubscribed")[0]
         assert (unsubscribed["channel"], unsubscribed["code"]) == ("account:alice", "revoked")
         if not scope:
-            await you.until(lambda: you.of_type("unsubscribed"), WITHIN)
+            await you.until(lambda: you.of_type("unsubscribed"))
         count = len(frames_of(me, "alice"))
         await with_accounts.projector.transfer("alice", 5)
         await with_accounts.projector.transfer("bob", 5)
@@ -179,12 +177,12 @@ async def test_row_14_revoked_subject_is_disconnected(with_accounts: Scene, oper
     async with (
         WebSocketClient(with_accounts.gateway.ws, token=token(sub="me-1")) as me,
         WebSocketClient(with_accounts.gateway.ws, token=token(sub="you")) as you,
-        httpx.AsyncClient(base_url=f"{with_accounts.gateway.http}/api/v1") as http,
+        httpx.AsyncClient(base_url=f"{with_accounts.gateway.http}/api/v1", timeout=30) as http,
     ):
         await subscribe(me)
         await subscribe(you)
         await operator.revoke(subject="me-1")
-        assert reason(await me.until_closed(WITHIN)) == REVOKED
+        assert reason(await me.until_closed()) == REVOKED
         await with_accounts.assert_logged("connection closed", "me-1", code=4503, reason="revoked")
         response = await http.get("/accounts", headers=bearer(token(sub="me-1")))
         assert (response.status_code, response.json()["code"]) == (401, "revoked")
@@ -216,9 +214,8 @@ async def test_row_15_revoked_login_closes_all_its_sessions(with_accounts: Scene
         for client in (phone, tab, desk):
             await subscribe(client)
         await operator.revoke(login="phone-1")
-        async with asyncio.timeout(WITHIN):
-            assert reason(await phone.until_closed()) == REVOKED
-            assert reason(await tab.until_closed()) == REVOKED
+        assert reason(await phone.until_closed()) == REVOKED
+        assert reason(await tab.until_closed()) == REVOKED
         await with_accounts.projector.transfer("alice", 5)
         await desk.until_at("alice", 3)
     await with_accounts.assert_neighbour_unaffected()

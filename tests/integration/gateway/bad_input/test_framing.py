@@ -36,7 +36,7 @@ async def test_row_39_sender_of_a_body_is_disconnected_although_it_reads_nothing
         await connection.reader.readuntil(b"\r\n\r\n")
         connection.send(b"x" * 50_000_000)
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(connection.writer.drain(), 1)
+            await asyncio.wait_for(connection.writer.drain(), 30)
 
 
 AMBIGUOUS = [

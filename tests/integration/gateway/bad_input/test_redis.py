@@ -1,8 +1,11 @@
 """Forged Redis messages: they are dropped, counted and logged, and no client sees them."""
 
+from math import inf
+
 import pytest
 import redis.asyncio
 
+from livebalance.gateway.limits import recurring
 from livebalance.wire.delta import (
     Delta,
     DeltaParts,
@@ -104,10 +107,15 @@ async def test_row_37_message_on_another_channel_is_not_shown(scene: Scene, redi
     scene.assert_log()
 
 
-async def test_row_37_invalid_progress_message_is_dropped(scene: Scene, redis_url: str) -> None:
+async def test_row_37_invalid_progress_messages_are_dropped_and_a_flood_is_logged_once(
+    scene: Scene, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurring, "INTERVAL_SECONDS", inf)  # no second line, however slow the machine is
     channel = redis_lane_channel(scene.gateway.settings.channel_prefix, Lane(1))
     valid = encode_progress(ProgressMessage(Lane(1), scene.projector.epoch, START, behind=True))
+    before = await scene.gateway.counter("dropped_messages", reason="progress")
     async with redis.asyncio.from_url(redis_url) as other:
-        for message_ in (b"payload", valid[:-1], valid + b"payload"):
+        for message_ in (b"payload", valid[:-1], valid + b"payload") * 20:
             await other.publish(channel, message_)
-            await scene.assert_logged("redis message dropped", "payload", reason="progress")
+    await scene.assert_logged("redis message dropped", "payload", reason="progress", count=1)
+    assert await scene.gateway.counter("dropped_messages", reason="progress") == before + 60

@@ -160,7 +160,7 @@ async def assert_unauthenticated(scene: Scene, invalid: str) -> None:
     await scene.assert_logged(
         "connection closed", invalid, "payload", "eyJ", code=4501, reason="unauthenticated"
     )
-    async with httpx.AsyncClient(base_url=scene.gateway.http) as http:
+    async with httpx.AsyncClient(base_url=scene.gateway.http, timeout=30) as http:
         response = await http.get("/api/v1/accounts/alice", headers=bearer(invalid))
         without_token = await http.get("/api/v1/accounts/alice")
     assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
@@ -235,7 +235,7 @@ async def test_row_11_expired_token_gets_token_expired(scene: Scene) -> None:
     async with WebSocketClient(scene.gateway.ws, token=expired) as client:
         assert reason(await client.until_closed()) == EXPIRED
     await scene.assert_logged("connection closed", expired, "eyJ", code=4001, reason="token_expired")
-    async with httpx.AsyncClient(base_url=scene.gateway.http) as http:
+    async with httpx.AsyncClient(base_url=scene.gateway.http, timeout=30) as http:
         response = await http.get("/api/v1/accounts/alice", headers=bearer(expired))
     assert (response.status_code, response.json()["code"]) == (401, "token_expired")
     await scene.assert_logged("error response sent", expired, "eyJ", status=401)

@@ -50,6 +50,7 @@ OTHER_VARIABLES = {
     "POSTGRES_OWNER": "migrations, `livebalance rebuild`: URL of the database for its owner (a secret)",
     "PROMETHEUS_PORT": "`docker compose`: port of Prometheus",
     "SECRETS_DIRECTORY": "all: directory of files that hold settings",
+    "TOKEN": "`livebalance watch`: token for the accounts to watch (a secret); none: a token of the demo",
     "STACK": "`make` and tests: `docker` or `embedded` servers",
 }
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from livebalance.runtime.process import ready
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.process import ChildProcess
 
@@ -43,7 +42,7 @@ class Service:
         """Tells whether /readyz answers 200, apart from what waits for an operator."""
         # A gateway of a release without an operations port answers at its other port.
         ports = dict.fromkeys((self.operations_port, self.port))
-        return any([await responds(port, f"{ready.PATH}?exclude=halted", self.host) for port in ports])
+        return any([await responds(port, "/readyz?exclude=halted", self.host) for port in ports])
 
 
 def create_service(

@@ -27,12 +27,19 @@ def page_port(requested: int | None) -> int:
 
 
 def balancer(
-    paths: StatePaths, port: int, gateways: Sequence[str], health_port: int, feed: int | None
+    paths: StatePaths,
+    port: int,
+    gateways: Sequence[str],
+    health_port: int,
+    feed: int | None,
+    *,
+    page: Path | None = None,
 ) -> ChildProcess:
     """Returns the process that listens on `port`, not started yet.
 
     It forwards requests to the URLs in `gateways`, and requests for demo tokens to the port `feed`. It asks
-    each gateway at `health_port` whether it is ready.
+    each gateway at `health_port` whether it is ready. It serves the files in `page` itself, so that a browser
+    gets the page also while no gateway runs.
     """
     caddy = Path(sys.executable).with_name("caddy")
     state = str(paths.directory("caddy"))
@@ -53,6 +60,7 @@ def balancer(
             "XDG_DATA_HOME": state,
             "LIVEBALANCE_PAGE_PORT": str(port),
             **({"LIVEBALANCE_DEMO_TOKEN_ADDRESS": f"127.0.0.1:{feed}"} if feed else {}),
+            **({"LIVEBALANCE_PAGE_ROOT": str(page)} if page else {}),
             "LIVEBALANCE_GATEWAYS": " ".join(urlsplit(url).netloc for url in gateways),
             "LIVEBALANCE_HEALTH_PORT": str(health_port),
         },

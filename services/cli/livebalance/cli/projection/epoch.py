@@ -15,7 +15,7 @@ from livebalance.wire.identity import Epoch
 
 _FAILURE = "the epoch was not changed"
 
-app = typer.Typer(help="Change the epoch of the projection.", no_args_is_help=True)
+app = typer.Typer(help="Show and change the epoch of the projection.", no_args_is_help=True)
 
 
 class EpochChange(NamedTuple):
@@ -27,7 +27,7 @@ class EpochChange(NamedTuple):
 
 @app.callback()
 def epoch() -> None:
-    """Change the epoch of the projection."""
+    """Show and change the epoch of the projection."""
 
 
 @app.command()

@@ -28,12 +28,14 @@ Of = Annotated[
     typer.Option(help="Service that has halted the lane.", show_default=True),
 ]
 
-app = typer.Typer(help="Decide about a halted lane (one partition of both topics).", no_args_is_help=True)
+app = typer.Typer(
+    help="List lanes (a partition of both topics), and decide about a halted lane.", no_args_is_help=True
+)
 
 
 @app.callback()
 def lane() -> None:
-    """Decide about a halted lane (one partition of both topics)."""
+    """List lanes (a partition of both topics), and decide about a halted lane."""
 
 
 @app.command("continue")

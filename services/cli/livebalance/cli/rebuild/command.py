@@ -5,15 +5,17 @@ import contextlib
 import json
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from types import TracebackType
+from typing import Annotated, Any, Self
 
 import asyncpg
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError, from_os
@@ -31,22 +33,46 @@ _GRACE_SECONDS = 10
 
 
 class Display:
-    """Shows the progress on standard error: a line per second on a terminal, or JSON."""
+    """A context manager that shows the progress on standard error: a bar on a terminal, or lines, or JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._pause = 0.0 if as_json or sys.stderr.isatty() else _LINE_SECONDS
         self._shown_at = float("-inf")
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[at]}"),
+        )
+        self._has_bar = console.is_terminal and not as_json
+        self._bar = Progress(*columns, console=console, transient=True, disable=not self._has_bar)
+        self._task = self._bar.add_task("", total=None, at="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
 
     def show_phase(self, phase: str) -> None:
         """Shows what begins now."""
         self._shown_at = float("-inf")
-        self._print({"phase": phase}, phase)
+        if self._has_bar:
+            self._bar.reset(self._task, total=None, description=phase, at="")
+        else:
+            self._print({"phase": phase}, phase)
 
     def show(self, progress: ReplayProgress) -> None:
-        """Shows how far the replay is."""
+        """Shows how far the replay is, and how long it will take."""
+        if self._has_bar:
+            self._bar.update(self._task, completed=progress.applied, total=progress.end, at=str(progress))
+            return
         now = time.monotonic()
-        if now - self._shown_at >= self._pause or progress.applied >= progress.end:
+        if self._as_json or now - self._shown_at >= _LINE_SECONDS or progress.applied >= progress.end:
             self._shown_at = now
             self._print({"phase": "replaying", **progress.as_object()}, f"replaying: {progress}")
 
@@ -54,25 +80,49 @@ class Display:
         typer.echo(json.dumps(fields) if self._as_json else line, err=True)
 
 
+Shadow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database to replay into. By default it is beside that of the projection: <name>_rebuild.",
+    ),
+]
+DifferenceLimit = Annotated[int, typer.Option(min=0, help="Number of differences to report in full.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Do not continue an interrupted run: replay from the start.")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Do not drop the database at the end.")]
+
+
+def verify(
+    *,
+    shadow: Shadow = None,
+    limit: DifferenceLimit = 100,
+    restart: Restart = False,
+    keep: Keep = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify the projection: replay Kafka into a database of its own, and compare. It changes nothing.
+
+    It is `livebalance rebuild` without --swap, and shows how far it is and how long it will take. Projectors
+    also compare the topic of transfers with Postgres all the time (reporting.kafka_reconciliation).
+
+    Exit code 0: equal; 1: it failed; 3: different; 130: interrupted.
+    """
+    _replay(shadow, None, limit, restart=restart, keep=keep, as_json=as_json)
+
+
 def rebuild(
     *,
-    shadow: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Database to replay into. By default it is beside that of the projection: <name>_rebuild.",
-        ),
-    ] = None,
+    shadow: Shadow = None,
     swap: Annotated[
         bool, typer.Option("--swap", help="Replace the accounts that differ, and begin a new epoch.")
     ] = False,
     reason: Reason = "",
     hold: Annotated[float, typer.Option(min=1, help="Seconds for which a swap may hold the lanes.")] = 60.0,
-    limit: Annotated[int, typer.Option(min=0, help="Number of differences to report in full.")] = 100,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Do not continue an interrupted rebuild: replay from the start.")
-    ] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Do not drop the database at the end.")] = False,
+    limit: DifferenceLimit = 100,
+    restart: Restart = False,
+    keep: Keep = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay Kafka into a database of its own, and compare it with the projection.
@@ -85,11 +135,17 @@ def rebuild(
     if swap and not reason:
         raise UserError("a swap needs a reason: give it with --reason")
     request = SwapRequest(reason, hold) if swap else None
+    _replay(shadow, request, limit, restart=restart, keep=keep, as_json=as_json)
+
+
+def _replay(
+    shadow: str | None, request: SwapRequest | None, limit: int, *, restart: bool, keep: bool, as_json: bool
+) -> None:
     live = addresses.owner_postgres()
     shadow = shadow or database.with_database(live, f"{database.database_name(live)}_rebuild")
-    display = Display(as_json=as_json)
     try:
-        report = asyncio.run(_run(live, shadow, request, display, limit, restart=restart))
+        with Display(as_json=as_json) as display:
+            report = asyncio.run(_run(live, shadow, request, display, limit, restart=restart))
         if not keep:
             with _user_errors():
                 asyncio.run(database.drop_shadow(shadow))

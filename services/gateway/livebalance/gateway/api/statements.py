@@ -71,10 +71,12 @@ async def transfer_pages(
 
 
 async def _body(writer: StatementWriter, pages: AsyncIterator[list[TransferView]]) -> AsyncIterator[bytes]:
-    yield writer.head()
+    """Yields a part for each page. The head alone would be too short for a proxy that compresses."""
+    head = writer.head()
     async for page in pages:
-        yield writer.transfers(page)
-    yield writer.end()
+        yield head + writer.transfers(page)
+        head = b""
+    yield head + writer.end()
 
 
 class StatementResponse(StreamingResponse):

@@ -16,7 +16,7 @@ class Gate:
     def __init__(self, now: float, max_age: float) -> None:
         """Closed. `max_age`: seconds that the gate stays open without a read of the revocations, or inf."""
         self._max_age = max_age
-        self._ticked_at = self._woke_at = now
+        self._created_at = self._ticked_at = self._woke_at = now
         self._read_at = self._audited_at = _NEVER  # the beginning of the last that succeeded
         self.open_until = _NEVER  # the hot path compares the time with it
 
@@ -27,6 +27,10 @@ class Gate:
     def has_expired(self, now: float) -> bool:
         """Returns whether revocations could not be read for too long, so that clients are to be closed."""
         return now > max(self._read_at, self._woke_at) + self._max_age
+
+    def revocations_age(self, now: float) -> float:
+        """Returns the seconds since revocations were read; before the first read, since the start."""
+        return now - max(self._read_at, self._created_at)
 
     def tick(self, now: float) -> bool:
         """Returns whether the gateway was stopped since the last tick. The gate is closed then."""

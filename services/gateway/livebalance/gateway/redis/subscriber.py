@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from livebalance.gateway.clock import uptime
+from livebalance.gateway.limits.recurring import RecurringEvents
 from livebalance.gateway.redis.node_subscriber import NodeSubscriber
 from livebalance.gateway.redis.placement import Placement, SingleNode, SlotOwners
 from livebalance.runtime import logs
@@ -66,6 +68,7 @@ class Subscriber:
         self._probe_interval = probe_interval
         self._events = events
         self._keys = keys  # one of them must have signed each message; empty: messages are accepted unsigned
+        self._drops = RecurringEvents()  # by reason
         self._accounts: dict[bytes, AccountId] = {}  # by channel
         self._lane_channels: set[bytes] = set()
         self._placement = Placement()
@@ -170,9 +173,10 @@ class Subscriber:
             subscriber.on_probe(channel, message)
 
     def _drop(self, kind: str, error: DecodeError) -> None:
-        """Logs and counts an invalid message: perhaps a foreign program may publish."""
+        """Counts an invalid message, and logs the first: perhaps a foreign program may publish."""
         reason = error.reason if isinstance(error, SignatureError) else kind
-        _log.warning("redis message dropped", reason=reason, error=str(error))
+        if count := self._drops.add(reason, uptime()):
+            _log.warning("redis message dropped", reason=reason, count=count, error=str(error))
         self._events.dropped(reason)
 
     # --- nodes

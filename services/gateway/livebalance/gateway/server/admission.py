@@ -27,6 +27,8 @@ class Admission:
 
     def hold(self, address: Address) -> Refusal | None:
         """Holds a place for a proxy's request until `release`, or returns why it is rejected."""
+        if address == UNNAMED:
+            metrics.UNNAMED.inc()
         return _refusal(self._limiter.hold(address, uptime(), paced=False))
 
     def release(self, address: Address) -> None:
@@ -38,10 +40,7 @@ class Admission:
         now = uptime()
         if reason := self._not_admitting(now):
             return refuse_not_ready(reason)
-        refusal = _refusal(self._limiter.open(address, now, paced=through_proxy))
-        if refusal is None and address == UNNAMED:
-            metrics.UNNAMED.inc()
-        return refusal
+        return _refusal(self._limiter.open(address, now, paced=through_proxy))
 
     def close(self) -> None:
         """Ends the count of a session."""

@@ -20,9 +20,8 @@ _LAST_ACK = struct.Struct("56xI")
 class TransportTimeouts(NamedTuple):
     """How long a client may be silent, and how many bytes may wait for it."""
 
-    ping_interval: float = (
-        20.0  # seconds; within the next interval the client must answer or acknowledge bytes
-    )
+    # Seconds. Within the next interval and a second, the client must answer or acknowledge bytes.
+    ping_interval: float = 20.0
     write_timeout: float = 120.0  # seconds in which bytes wait and the client acknowledges none of them
     high_water: int = 64 * 1024  # bytes in the transport's buffer from which on it is not writable
     send_buffer: int = 128 * 1024  # bytes of the kernel's buffer (SO_SNDBUF)

@@ -58,6 +58,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_fragments",
         "_handshake",
         "_held",
+        "_is_overdue",
         "_message_timer",
         "_must_perform",
         "_open",
@@ -106,6 +107,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._writable = True
         self._progress = WriteProgress(time.monotonic())
         self._received = True  # any bytes since the last check
+        self._is_overdue = False  # the client has not answered within its interval
         self._must_perform = False  # messages of the current read were handled
         self._bytes_waited = False  # at the last check, the client had not acknowledged all bytes
         self._timer = RestartableTimer()  # for the next check, or for closing
@@ -373,14 +375,20 @@ class WebSocketConnection(asyncio.Protocol):
 
         The client must send something, at least a pong, in every interval. If bytes waited at the last check,
         no ping was sent: then it is enough that the client's system answers, until the write timeout.
+        A silent client gets another second: an event loop that is late has not read its answer yet.
         """
         now, waiting = time.monotonic(), unacknowledged_bytes(self.transport)
         quiet = self._progress.seconds_without(now, waiting, alive=self._received)
         if not self._received and (
             not self._bytes_waited or is_unreachable(self.transport, self._timeouts, quiet)
         ):
-            self._abort("silent")
+            if self._is_overdue:
+                self._abort("silent")
+                return
+            self._is_overdue = True
+            self._timer.start(min(self._timeouts.ping_interval / 4, 1.0), self._check)
             return
+        self._is_overdue = False
         if quiet >= self._timeouts.write_timeout:
             self._abort("no_progress")
             return

@@ -104,8 +104,8 @@ REJECTED = init_labels(
 )
 UNNAMED = Counter(
     "livebalance_gateway_unnamed_clients",
-    "WebSockets and event streams that a trusted proxy opened without an address in X-Forwarded-For. They "
-    "have no limits per address: let the proxy send the header.",
+    "Requests, event streams and WebSockets that a trusted proxy forwarded without an address in "
+    "X-Forwarded-For. They have no limits per address: let the proxy send the header.",
 )
 CLOSED = Counter(
     "livebalance_gateway_closed_connections",
@@ -209,6 +209,11 @@ STALE = Gauge(
     "livebalance_gateway_stale_seconds",
     "Seconds since the time as of which all lanes were complete at the last audit: the age of the data that "
     "a page shows. Usually little more than the audit interval; NaN before the first audit.",
+)
+REVOCATIONS_AGE = Gauge(
+    "livebalance_gateway_revocations_age_seconds",
+    "Seconds since the last successful read of the revocations began, or since the start if there was none. "
+    "Usually little more than LIVEBALANCE_REVOCATION_POLL_SECONDS.",
 )
 DRAINING = Gauge("livebalance_gateway_draining", "1 while this gateway drains its clients.")
 

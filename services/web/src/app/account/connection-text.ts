@@ -28,7 +28,7 @@ export function connectionText({ connection, channel, clockSkew }: Session, now:
       return { state: 'idle', text: text.none };
     case 'connecting':
     case 'handshake':
-      return { state: 'connecting', text: connection.attempt > 0 ? text.connectingAgain : text.connecting };
+      return { state: 'connecting', text: connection.attempt > 0 ? text.reconnecting : text.connecting };
     case 'waiting':
       return {
         state: 'reconnecting',

@@ -1,0 +1,12 @@
+"""The newest migration, by the names of its files."""
+
+from importlib.resources import files
+
+from alembic.script import ScriptDirectory
+
+from livebalance.readmodel.operator.schema_version import newest_migration
+
+
+def test_newest_migration_is_the_head_that_alembic_would_reach() -> None:
+    scripts = ScriptDirectory(str(files("livebalance.readmodel") / "migrations"))
+    assert scripts.get_heads() == [newest_migration()]
