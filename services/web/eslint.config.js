@@ -32,7 +32,7 @@ export default defineConfig(
   },
   {
     // Pure files use no clock, randomness, network or framework.
-    files: ['src/app/account/{transfer-grouping,connection-text,sparkline}.ts'],
+    files: ['src/app/wording.ts', 'src/app/account/{transfer-grouping,connection-text,dates,sparkline}.ts'],
     rules: {
       'no-restricted-globals': [
         'error',

@@ -38,7 +38,7 @@ describe('a read over REST', () => {
     const times = answer(rejected(status, retryAfter));
     const read = api.accounts('', 1);
     await vi.runAllTimersAsync();
-    expect(await read).toEqual(EMPTY);
+    expect(await read).toMatchObject(EMPTY);
     const [first = 0, second = 0] = times;
     expect(times).toHaveLength(2);
     expect(second - first).toBeGreaterThanOrEqual(2_000);
@@ -53,6 +53,14 @@ describe('a read over REST', () => {
     const times = answer(rejected(status, retryAfter));
     await expect(api.accounts('', 1)).rejects.toThrow(Unavailable);
     expect(times).toHaveLength(1);
+  });
+
+  it('returns the time of the gateway, if it sends one', async () => {
+    const date = 'Thu, 01 Jan 2026 00:00:30 GMT';
+    answer(Response.json(EMPTY, { headers: { date } }));
+    const read = api.accounts('', 1);
+    await vi.runAllTimersAsync();
+    expect(await read).toMatchObject({ serverTime: Date.parse(date) });
   });
 
   it('that waits ends when it is aborted', async () => {

@@ -24,6 +24,10 @@ export class Unavailable extends Error {
   }
 }
 
+/** A page of accounts, and the gateway's time of the response in milliseconds; null if it is unknown. */
+export type AccountList = AccountListPage & { readonly serverTime: number | null };
+
+type Answer<T> = { readonly result: T; readonly serverTime: number | null };
 type Query = Record<string, string>;
 type ReadOptions = { readonly signal?: AbortSignal | undefined; readonly repeatAfter?: ReadonlySet<number> };
 
@@ -38,8 +42,12 @@ export class Api {
   }
 
   /** Reads the first accounts whose id starts with `prefix`. */
-  accounts(prefix: string, limit: number, signal?: AbortSignal): Promise<AccountListPage> {
-    return this.#read('/api/v1/accounts', { prefix, limit: `${limit}` }, decodeAccounts, { signal });
+  async accounts(prefix: string, limit: number, signal?: AbortSignal): Promise<AccountList> {
+    const query = { prefix, limit: `${limit}` };
+    const { result, serverTime } = await this.#readDated('/api/v1/accounts', query, decodeAccounts, {
+      signal,
+    });
+    return { ...result, serverTime };
   }
 
   /** Reads the state of an account at `minRevision` or later. */
@@ -66,18 +74,33 @@ export class Api {
     path: string,
     query: Query,
     decode: (body: unknown) => T | typeof INVALID,
-    { signal, repeatAfter = BUSY }: ReadOptions = {},
+    options?: ReadOptions,
   ): Promise<T> {
+    return (await this.#readDated(path, query, decode, options)).result;
+  }
+
+  async #readDated<T>(
+    path: string,
+    query: Query,
+    decode: (body: unknown) => T | typeof INVALID,
+    { signal, repeatAfter = BUSY }: ReadOptions = {},
+  ): Promise<Answer<T>> {
     const url = new URL(`${path}?${new URLSearchParams(query).toString()}`, this.#origin);
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     const anySignal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-    const result = decode(await this.#fetchJson(url, anySignal, repeatAfter));
+    const { body, date } = await this.#fetchJson(url, anySignal, repeatAfter);
+    const result = decode(body);
     if (result === INVALID) throw new Unavailable('the gateway sent an invalid response');
-    return result;
+    const serverTime = Date.parse(date ?? '');
+    return { result, serverTime: Number.isNaN(serverTime) ? null : serverTime };
   }
 
-  /** Fetches a JSON body. If the gateway rejects the token, it tries once more with a new token. */
-  async #fetchJson(url: URL, signal: AbortSignal, repeatAfter: ReadonlySet<number>): Promise<unknown> {
+  /** Fetches a JSON body and its `Date`. If the gateway rejects the token, it tries once more with a new token. */
+  async #fetchJson(
+    url: URL,
+    signal: AbortSignal,
+    repeatAfter: ReadonlySet<number>,
+  ): Promise<{ body: unknown; date: string | null }> {
     try {
       let response = await fetchWithToken(url, signal, this.#token.get());
       if (response.status === 401) response = await fetchWithToken(url, signal, this.#token.renew());
@@ -89,7 +112,7 @@ export class Api {
       }
       const { ok, status } = response;
       if (!ok) throw new Unavailable(`the gateway responded with status ${status}`, status);
-      return await response.json();
+      return { body: (await response.json()) as unknown, date: response.headers.get('date') };
     } catch (error) {
       throw error instanceof Unavailable
         ? error

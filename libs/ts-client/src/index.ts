@@ -2,7 +2,7 @@
 
 export { Client, type ClientOptions } from './client.js';
 export type { Listener } from './followed-account.js';
-export { Unavailable, type Api } from './api.js';
+export { Unavailable, type AccountList, type Api } from './api.js';
 export type { TokenProvider } from './token.js';
 export { indexedDbStorage } from './indexed-db.js';
 export type { StateStorage } from './storage.js';
@@ -34,6 +34,7 @@ export {
 export {
   atScale,
   fromParts,
+  minus,
   money,
   parts,
   plus,

@@ -73,6 +73,11 @@ class AccountPage:
         )
         await self.wait_until_live()
 
+    async def show_new(self) -> None:
+        """Shows the transfers that arrived while the list was read."""
+        await self.tab.evaluate("scrollTo(0, 0)")
+        await self.tab.wait_for_selector("[data-held-at]", state="detached", timeout=LIVE_TIMEOUT)
+
     async def load_all_transfers(self) -> None:
         """Loads older transfers until there are none."""
         older = self.tab.locator("[data-testid=older]")

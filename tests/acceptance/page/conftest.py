@@ -16,28 +16,30 @@ from tests.acceptance.page.account_page import AccountPage
 
 OpenPage = Callable[..., AbstractAsyncContextManager[AccountPage]]
 
+# Short heartbeats, and snapshots after few missed revisions. A module can have its own GATEWAY_ENVIRONMENT.
+_GATEWAY_ENVIRONMENT = {
+    "LIVEBALANCE_HEARTBEAT_INTERVAL_SECONDS": "1",
+    "LIVEBALANCE_RECOVERY_MAX_REVISIONS": "100",
+}
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Console messages of the browser about a killed server. They are no faults of the page.
 _EXPECTED_MESSAGES = ("WebSocket connection to", "Failed to load resource")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(paths: StatePaths) -> AsyncIterator[Cluster]:
-    """A cluster with 20 transfers per second, short heartbeats, and snapshots after few missed revisions."""
+async def cluster(paths: StatePaths, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    """A cluster with 20 transfers per second."""
     plan = ClusterPlan(
         accounts=4,
         rate=20,
         seed=11,
         port=free_port(),
         durable=False,
-        environment={
-            "gateway": {
-                "LIVEBALANCE_HEARTBEAT_INTERVAL_SECONDS": "1",
-                "LIVEBALANCE_RECOVERY_MAX_REVISIONS": "100",
-            }
-        },
+        environment={"gateway": getattr(request.module, "GATEWAY_ENVIRONMENT", _GATEWAY_ENVIRONMENT)},
     )
-    async with Cluster(StatePaths(paths.home, paths.state / "page"), plan) as cluster:
+    async with Cluster(
+        StatePaths(paths.home, paths.state / request.module.__name__.rpartition(".")[2]), plan
+    ) as cluster:
         yield cluster
 
 

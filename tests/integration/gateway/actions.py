@@ -18,7 +18,7 @@ from livebalance.readmodel import gateway_reads
 from livebalance.wire.delta import Delta, make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId
 from livebalance.wire.signature import SigningKey
-from livebalance.wire.views import AccountView, TransferView, transfers_json
+from livebalance.wire.views import TransferView, transfers_json
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, TEXT, frame, message
 from tests.integration.gateway.conftest import LimiterClock
 from tests.integration.gateway.harness import WITHIN, Action, Harness
@@ -278,7 +278,7 @@ async def request_during_another(harness: Harness) -> None:
     bearer_token, reading, go = token(), asyncio.Event(), asyncio.Event()
     read = gateway_reads.list_accounts
 
-    async def list_accounts(*args: Any) -> list[AccountView]:
+    async def list_accounts(*args: Any) -> gateway_reads.AccountList:
         reading.set()
         await go.wait()
         return await read(*args)

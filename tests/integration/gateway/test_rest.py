@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.identity import AccountId, TransferId
+from livebalance.wire.timestamp import format_rfc3339
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import WebSocketClient
+from tests.servers.database import Database
 from tests.tokens import bearer
 
 
@@ -50,7 +53,18 @@ async def test_accounts_are_listed_by_prefix_and_page(
     assert [account["account"] for account in by_prefix.json()["accounts"]] == names[10:20]
     assert by_prefix.json()["next"] is None
     none = await http.get("/api/v1/accounts", params={"prefix": "nobody"})
-    assert none.json() == {"accounts": [], "next": None}
+    assert none.json() == {"accounts": [], "next": None, "as_of": format_rfc3339(projector.as_of)}
+
+
+async def test_list_of_accounts_names_no_time_while_a_lane_is_not_complete(
+    http: httpx.AsyncClient, projector: FakeProjector, database: Database
+) -> None:
+    await projector.open("alice")
+    assert (await http.get("/api/v1/accounts")).json()["as_of"] == format_rfc3339(projector.as_of)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute("update lane set as_of = null where lane = 1")
+    await owner.close()
+    assert (await http.get("/api/v1/accounts")).json()["as_of"] is None
 
 
 async def test_account_equals_a_snapshot_frame(

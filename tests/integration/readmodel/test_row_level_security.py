@@ -140,18 +140,22 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     "revisions": (lambda sql: gateway_reads.read_revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
     "ids": (
         lambda sql: gateway_reads.list_accounts(sql, [ALICE, EU_2], [], "", 9),
-        lambda result: [row.account for row in result],
+        lambda result: [row.account for row in result.accounts],
         [EU_2, ALICE],
     ),
-    "nothing": (lambda sql: gateway_reads.list_accounts(sql, [], [], "", 9), list, []),
+    "nothing": (
+        lambda sql: gateway_reads.list_accounts(sql, [], [], "", 9),
+        lambda result: result.accounts,
+        [],
+    ),
     "prefix": (
         lambda sql: gateway_reads.list_accounts(sql, [BOB], ["EU-"], "EU-1", 9),
-        lambda result: [row.account for row in result],
+        lambda result: [row.account for row in result.accounts],
         [EU_2, BOB],
     ),
     "all": (
         lambda sql: gateway_reads.list_accounts(sql, [], [""], "", 9),
-        lambda result: [row.account for row in result],
+        lambda result: [row.account for row in result.accounts],
         NAMES,
     ),
 }

@@ -115,6 +115,32 @@ def test_heartbeat_of_each_session_is_due_one_interval_after_its_last(sessions: 
     assert pop_types(early) == []
 
 
+def test_client_that_resumes_gets_one_heartbeat_soon_afterwards(sessions: Sessions) -> None:
+    session = connect_and_subscribe(sessions, "zoe")
+    sessions.receive(session, subscribe("alice", revision=1), 0.0)
+    sessions.receive(session, subscribe("bob", revision=1), 0.5)
+    pop_frames(session)
+    for now, types in ((0.9, []), (1.0, ["heartbeat"]), (2.0, [])):
+        sessions.tick(now, WALL)
+        assert pop_types(session) == types
+    sessions.receive(session, subscribe("carol", revision=1), 2.0)
+    sessions.disconnect(session)
+    pop_frames(session)
+    sessions.tick(3.0, WALL)
+    assert pop_types(session) == []
+
+
+def test_pipeline_that_is_live_again_is_followed_by_a_heartbeat(sessions: Sessions) -> None:
+    session = connect(sessions)
+    pop_frames(session)
+    sessions.set_status(Status("stalled", "2026-11-24T17:20:00.000Z", "nothing arrives"))
+    sessions.tick(1.0, WALL)
+    assert pop_types(session) == ["status"]
+    sessions.set_status(Status("live", "2026-11-24T17:21:00.000Z"))
+    sessions.tick(1.25, WALL)
+    assert pop_types(session) == ["status", "heartbeat"]
+
+
 # --- maximum age
 
 

@@ -122,12 +122,15 @@ _TRANSFER = f"""
        transfer_id, amount::text as amount, total::text as total, {_MS.format("occurred_at")} as occurred_at,
        revision, topic, lane, source_offset, {_MS.format("recorded_at")} as recorded_at"""
 
-# An account without a lane is complete as of the oldest lane's time, or unknown if a lane is missing.
+# The oldest lane's time, or unknown if a lane is missing.
+_ALL_LANES = """
+       select case when count(as_of) = (select partitions from {0}) then min(as_of) end as as_of from lane"""
+
+# An account without a lane is complete as of the time of all lanes.
 _ACCOUNTS = f"""
 with {_SEE_ACCOUNTS},
      now as materialized (select epoch, partitions, known from truth),
-     lanes as materialized (
-       select case when count(as_of) = (select partitions from now) then min(as_of) end as as_of from lane)
+     lanes as materialized ({_ALL_LANES.format("now")})
 select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
        {_MS.format("case when b.lane is null then a.as_of else l.as_of end")} as as_of,
        {_MS.format("b.recorded_at")} as recorded_at, b.erased_revision, f.continues, t.*
@@ -333,9 +336,11 @@ _LIST = f"""
 with {_SEE.format("array_to_string($2::text[], ',')")},
      seen_too as materialized (
        select set_config('livebalance.prefixes', array_to_string(stars.of_all, ','), true) as prefixes
-         from (select array(select prefix || '*' from unnest($3::text[]) as p (prefix))) as stars (of_all))
-select n.epoch, n.known, b.account_id, {_BALANCE}
-  from truth n cross join seen cross join seen_too left join lateral (
+         from (select array(select prefix || '*' from unnest($3::text[]) as p (prefix))) as stars (of_all)),
+     now as materialized (select epoch, partitions, known from truth),
+     lanes as materialized ({_ALL_LANES.format("now")})
+select n.epoch, n.known, {_MS.format("a.as_of")} as as_of, b.account_id, {_BALANCE}
+  from now n cross join lanes a cross join seen cross join seen_too left join lateral (
        (select account_id from balance
          where account_id = any(string_to_array(seen.accounts, ',')) and account_id > $1
          order by account_id limit $4)
@@ -352,9 +357,16 @@ select n.epoch, n.known, b.account_id, {_BALANCE}
 """
 
 
+class AccountList(NamedTuple):
+    """A page of the list of accounts. It includes everything recorded up to `as_of`; None: unknown."""
+
+    accounts: list[AccountView]
+    as_of: Millis | None
+
+
 async def list_accounts(
     connection: Connection, ids: Sequence[AccountId], prefixes: Sequence[str], after: str, limit: int
-) -> list[AccountView]:
+) -> AccountList:
     """Returns up to `limit` accounts after the id `after`, in the order of their ids.
 
     Args:
@@ -369,11 +381,12 @@ async def list_accounts(
     """
     rows = await connection.fetch(_LIST, after, ids, prefixes, limit)
     check_known(rows)
-    return [
+    accounts = [
         AccountView(AccountId(row["account_id"]), row["epoch"], Revision(row["revision"]), _balance(row))
         for row in rows
         if row["account_id"] is not None
     ]
+    return AccountList(accounts, rows[0]["as_of"])
 
 
 class AccountPage(NamedTuple):

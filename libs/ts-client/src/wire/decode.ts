@@ -113,17 +113,20 @@ export function decode(json: string): frame.ServerFrame | typeof UNKNOWN_TYPE | 
   });
 }
 
-const accountListPage: Reader<frame.AccountListPage> = struct({
-  accounts: list(
-    struct({
-      account: parsed(text, accountId),
-      epoch: readEpoch,
-      revision: readRevision,
-      balance: nullable(balance),
-    }),
-  ),
-  next: nullable(text),
-});
+const accountListPage: Reader<frame.AccountListPage> = struct(
+  {
+    accounts: list(
+      struct({
+        account: parsed(text, accountId),
+        epoch: readEpoch,
+        revision: readRevision,
+        balance: nullable(balance),
+      }),
+    ),
+    next: nullable(text),
+  },
+  { as_of: nullable(readInstant) },
+);
 
 const transferListPage: Reader<frame.TransferListPage> = struct({
   transfers: list(transfer),

@@ -146,7 +146,12 @@ export type AccountRow = {
   readonly balance: Balance | null;
 };
 
-export type AccountListPage = { readonly accounts: readonly AccountRow[]; readonly next: string | null };
+/** A page of accounts, complete as of `as_of`. Gateways of earlier releases do not send that time. */
+export type AccountListPage = {
+  readonly accounts: readonly AccountRow[];
+  readonly next: string | null;
+  readonly as_of?: Instant | null;
+};
 
 /** A page of transfers. `next` is the cursor of the next page. */
 export type TransferListPage = { readonly transfers: readonly Transfer[]; readonly next: string | null };

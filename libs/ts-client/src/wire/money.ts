@@ -48,6 +48,12 @@ export function plus(a: Money, b: Money): Money {
   return fromParts({ unscaled: left + right, scale });
 }
 
+/** Returns the difference at the larger of both scales. */
+export function minus(a: Money, b: Money): Money {
+  const [left, right, scale] = aligned(a, b);
+  return fromParts({ unscaled: left - right, scale });
+}
+
 export function sameValue(a: Money, b: Money): boolean {
   const [left, right] = aligned(a, b);
   return left === right;

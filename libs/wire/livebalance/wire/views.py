@@ -42,10 +42,14 @@ class AccountView(Struct, frozen=True):
 
 
 class AccountsView(Struct, frozen=True):
-    """A page of the list of accounts; `next` is the cursor of the next page, null on the last page."""
+    """A page of the list of accounts; `next` is the cursor of the next page, null on the last page.
+
+    The page includes everything recorded up to `as_of`; null: that time is unknown.
+    """
 
     accounts: list[AccountView]
     next: str | None
+    as_of: json_types.Time | None
 
 
 class TransfersView(Struct, frozen=True):

@@ -1,9 +1,11 @@
-import { ChangeDetectionStrategy, Component, inject } from '@angular/core';
-import { RouterLink, RouterOutlet } from '@angular/router';
+import { ChangeDetectionStrategy, Component, Injector, afterNextRender, inject } from '@angular/core';
+import { NavigationEnd, Router, RouterLink, RouterOutlet } from '@angular/router';
+import { filter, skip } from 'rxjs';
 
 import { AccountSearch } from './account/account-search';
 import { AccountStore } from './account/account-store';
 import { isDemo } from './connection/token';
+import { wording } from './wording';
 
 /** The frame of every page: the header and the page of the current route. */
 @Component({
@@ -12,13 +14,11 @@ import { isDemo } from './connection/token';
   imports: [AccountSearch, RouterLink, RouterOutlet],
   template: `
     <header class="bar">
-      <a class="brand" routerLink="/" aria-label="Livebalance: all accounts">
-        <img src="/favicon.svg" alt="" width="28" height="28" /><span>Livebalance</span>
+      <a class="brand" routerLink="/" [attr.aria-label]="wording.allAccounts">
+        <img src="/favicon.svg" alt="" width="28" height="28" /><span>{{ product }}</span>
       </a>
       @if (isDemo()) {
-        <span class="demo" data-testid="demo" title="Anyone who opens this page can see every account"
-          >Demo: all accounts are public</span
-        >
+        <span class="demo" data-testid="demo" [title]="wording.demoDetail">{{ wording.demo }}</span>
       }
       @if (account.id() !== null) {
         <lb-account-search />
@@ -28,6 +28,27 @@ import { isDemo } from './connection/token';
   `,
 })
 export class App {
+  protected readonly product = wording.product;
+  protected readonly wording = wording.frame;
   protected readonly account = inject(AccountStore);
   protected readonly isDemo = isDemo;
+
+  constructor() {
+    const injector = inject(Injector);
+    inject(Router)
+      .events.pipe(
+        filter((event) => event instanceof NavigationEnd),
+        skip(1), // the browser places the focus of the first page
+      )
+      .subscribe(() => {
+        afterNextRender(focusContent, { injector });
+      });
+  }
+}
+
+/** Moves the focus to what the user came back to, or to the heading, so that the keyboard continues there. */
+function focusContent(): void {
+  const target =
+    document.querySelector<HTMLElement>('[data-returned]') ?? document.querySelector<HTMLElement>('h1');
+  target?.focus({ preventScroll: true });
 }

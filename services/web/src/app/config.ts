@@ -14,10 +14,11 @@ import {
 } from '@angular/router';
 
 import { AccountPage } from './account/account-page';
-import { LandingPage } from './account/landing-page';
+import { LandingPage } from './overview/landing-page';
+import { wording } from './wording';
 
 const routes: Routes = [
-  { path: '', pathMatch: 'full', component: LandingPage, title: 'Livebalance' },
+  { path: '', pathMatch: 'full', component: LandingPage, title: wording.product },
   { path: 'accounts/:id', component: AccountPage },
   { path: '**', redirectTo: '' },
 ];
@@ -31,7 +32,7 @@ export const config: ApplicationConfig = {
     provideRouter(
       routes,
       withComponentInputBinding(),
-      withInMemoryScrolling({ scrollPositionRestoration: 'top' }),
+      withInMemoryScrolling({ scrollPositionRestoration: 'enabled' }),
     ),
   ],
 };

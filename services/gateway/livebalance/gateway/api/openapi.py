@@ -59,7 +59,9 @@ _BALANCE = BalanceView(
 )
 _CURSOR = encode_cursor(_ACCOUNT, _TRANSFER.id)
 _EXAMPLES: dict[type[Struct], Struct] = {
-    AccountsView: AccountsView([AccountView(_ACCOUNT, _EPOCH, Revision(58), _BALANCE)], _ACCOUNT),
+    AccountsView: AccountsView(
+        [AccountView(_ACCOUNT, _EPOCH, Revision(58), _BALANCE)], _ACCOUNT, "2026-11-24T17:20:01.250Z"
+    ),
     Snapshot: Snapshot(
         channel_name(_ACCOUNT),
         _EPOCH,

@@ -29,6 +29,7 @@ from livebalance.wire.cursor import decode_cursor, encode_cursor
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import Snapshot
 from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revision, TransferId
+from livebalance.wire.timestamp import format_rfc3339
 from livebalance.wire.views import AccountsView, TransfersView, TransferView
 
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -64,8 +65,10 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         page = await queries.run(
             rights.subject, lambda: gateway_reads.list_accounts(pool, ids, prefixes, cursor, limit + 1)
         )
-        visible = [account for account in page[:limit] if auth.may_see(rights, account.account)]
-        return _json_response(AccountsView(visible, page[limit - 1].account if len(page) > limit else None))
+        visible = [account for account in page.accounts[:limit] if auth.may_see(rights, account.account)]
+        following = page.accounts[limit - 1].account if len(page.accounts) > limit else None
+        as_of = None if page.as_of is None else format_rfc3339(page.as_of)
+        return _json_response(AccountsView(visible, following, as_of))
 
     @router.get("/accounts/{account}", **openapi.json_responses(Snapshot, 403, 409, with_etag=True))
     async def account(

@@ -51,6 +51,7 @@ REVOKED = Disconnect(CloseCode.REVOKED, "revoked")
 AGED = Disconnect(CloseCode.GOODBYE, "age", 500)
 AGE_SPREAD = 0.2  # share of the maximum age that is random: clients that came together leave one by one
 RESCHEDULE_SECONDS = 1.0
+CONFIRM_SECONDS = 1.0  # from a resume to a heartbeat: unlike a snapshot, the answer to it has no `as_of`
 AGE_GRACE = 5.0  # seconds for an aged client to reconnect by itself
 TOO_MANY = Disconnect(CloseCode.TOO_MANY_CONNECTIONS, "too_many_connections")
 
@@ -88,6 +89,7 @@ class Sessions:
         self._aged: deque[tuple[float, Session]] = deque()  # to be disconnected
         self._unauthenticated: deque[tuple[float, Session]] = deque()  # to be disconnected
         self._heartbeats: deque[tuple[float, Session]] = deque()
+        self._to_confirm: dict[Session, float] = {}  # when each session is sent a heartbeat out of turn
         self._scheduled: list[tuple[float, int, Session]] = []  # heap: sessions whose data is due later
         self._schedule_count = 0  # breaks ties in the heap
 
@@ -115,6 +117,7 @@ class Sessions:
         if session.age_slot is not None:
             self._ages.discard(session, session.age_slot)
         self._users.remove(session)
+        self._to_confirm.pop(session, None)
         for account in list(session.subscriptions):
             self._hub.unsubscribe(session, account)
         self._effects.sessions_behind.discard(session)
@@ -216,6 +219,8 @@ class Sessions:
         if isinstance(command, SubscribeAccount):
             if self._may_see(session, command.account):
                 self._hub.subscribe(session, command.account, command.position, now)
+                if command.position is not None:
+                    self._to_confirm.setdefault(session, now + CONFIRM_SECONDS)
             else:
                 for consequence in session.deny_access(command.account, now):
                     self._execute(session, consequence, now)
@@ -270,9 +275,16 @@ class Sessions:
     # --- messages to all clients
 
     def set_status(self, status: Status) -> None:
-        """Sends the status to all sessions, and to each that connects later."""
+        """Sends the status to all sessions, and to each that connects later.
+
+        A pipeline that is live again has confirmed all data, so that a heartbeat follows.
+        """
         self._status = status
         self._send_all(status)
+        if status.state == "live":
+            for session in self._sessions:
+                if session.rights:
+                    self._to_confirm.setdefault(session, 0.0)
 
     def announce_drain(self, within_ms: int) -> None:
         """Asks all clients to reconnect elsewhere within the time."""
@@ -308,6 +320,11 @@ class Sessions:
                 session.send(AuthExpiring(format_rfc3339(session.rights.expires)))
                 self._mark_to_flush(session)
         self._end_aged(now)
+        while self._to_confirm and (session := next(iter(self._to_confirm))):
+            if self._to_confirm[session] > now:
+                break
+            del self._to_confirm[session]
+            self._send_heartbeat(session, wall)
         while self._heartbeats and self._heartbeats[0][0] <= now:
             _, session = self._heartbeats.popleft()
             if session in self._sessions:

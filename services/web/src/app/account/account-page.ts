@@ -2,6 +2,7 @@ import { ChangeDetectionStrategy, Component, computed, effect, inject, input } f
 import { Title } from '@angular/platform-browser';
 import { accountId } from '@livebalance/client';
 
+import { wording } from '../wording';
 import { AccountSearch } from './account-search';
 import { AccountStore } from './account-store';
 import { AmountFormat } from './amount-format';
@@ -19,22 +20,24 @@ const format = new AmountFormat();
   template: `
     <main class="account">
       @if (validId() === null) {
-        <p class="notice" role="alert">
-          “{{ id() }}” is not a valid account id. An account id consists of 1 to 64 letters, digits, dots,
-          dashes or underscores.
-        </p>
+        <h1 class="visually-hidden" tabindex="-1">{{ id() }}</h1>
+        <p class="notice" role="alert">{{ wording.invalidId(id()) }} {{ wording.invalidIdRule }}</p>
         <lb-account-search [wide]="true" />
       } @else {
         <section class="card summary" aria-labelledby="account-title">
           <div class="top">
-            <h1 id="account-title" data-testid="account">{{ id() }}</h1>
+            <h1 id="account-title" data-testid="account" tabindex="-1">{{ id() }}</h1>
             <lb-connection-status />
           </div>
-          @if (!account.forbidden()) {
+          @if (unknown()) {
+            <p class="unknown" data-testid="unknown">
+              <strong>{{ wording.unknownTitle(id()) }}</strong> {{ wording.unknown }}
+            </p>
+          } @else if (!account.forbidden()) {
             <lb-summary />
           }
         </section>
-        @if (!account.forbidden()) {
+        @if (!account.forbidden() && !unknown()) {
           <lb-transfers />
         }
       }
@@ -46,7 +49,10 @@ export class AccountPage {
   readonly id = input.required<string>();
   protected readonly validId = computed(() => accountId(this.id()));
 
+  protected readonly wording = wording.account;
   protected readonly account = inject(AccountStore);
+  /** Nothing was ever recorded for this account: at revision 0 there is neither a balance nor a transfer. */
+  protected readonly unknown = computed(() => this.account.state()?.revision === 0);
 
   constructor() {
     const account = this.account;
@@ -55,9 +61,9 @@ export class AccountPage {
       account.follow(this.validId());
     });
     effect(() => {
-      const balance = account.state()?.balance ?? null;
+      const balance = account.live() ? (account.state()?.balance ?? null) : null;
       const amount = balance === null ? '' : `${format.format(balance.amount, balance.currency)} · `;
-      title.setTitle(`${amount}${this.id()} · Livebalance`);
+      title.setTitle(`${amount}${this.id()} · ${wording.product}`);
     });
   }
 }

@@ -12,6 +12,7 @@ import { Router } from '@angular/router';
 import { accountId, type AccountId, type AccountRow } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
+import { wording } from '../wording';
 import { Amount } from './amount';
 
 const MAX_SUGGESTIONS = 8;
@@ -24,6 +25,7 @@ const MAX_SUGGESTIONS = 8;
   templateUrl: './account-search.html',
 })
 export class AccountSearch {
+  protected readonly wording = wording.search;
   readonly wide = input(false);
 
   readonly #router = inject(Router);
@@ -73,8 +75,7 @@ export class AccountSearch {
     event.preventDefault();
     const selected = this.expanded() ? this.suggestions()[this.active()]?.account : undefined;
     const id = selected ?? accountId(this.text().trim());
-    if (id === null)
-      this.error.set('An account id consists of 1 to 64 letters, digits, dots, dashes or underscores.');
+    if (id === null) this.error.set(this.wording.invalid);
     else this.showAccount(id);
   }
 

@@ -11,7 +11,7 @@ describe('AmountFormat', () => {
 
   it('formats long amounts exactly', () => {
     expect(english.format(amount('92233720368547758.07'), 'EUR')).toBe('€92,233,720,368,547,758.07');
-    expect(english.format(amount('-0.000000000000000001'), null)).toBe('-0.000000000000000001');
+    expect(english.format(amount('-0.000000000000000001'), null)).toBe('\u22120.000000000000000001');
     expect(new AmountFormat('de-DE').format(amount('1234.50'), 'EUR')).toBe('1.234,50\u00a0€');
   });
 
@@ -22,15 +22,20 @@ describe('AmountFormat', () => {
     });
     fc.assert(
       fc.property(anyParts, (value) => {
-        const text = english.format(fromParts(value), null).replaceAll(',', '');
+        const text = english.format(fromParts(value), null).replaceAll(',', '').replace('\u2212', '-');
         expect(parts(amount(text))).toEqual(value);
       }),
     );
   });
 
   it('shows a plus before a credit if the sign is always displayed', () => {
-    expect(english.format(amount('12.50'), 'EUR', 'always')).toBe('+€12.50');
+    expect(english.format(amount('12.50'), 'EUR', 'always')).toBe('+\u202f€12.50');
     expect(english.format(amount('0.00'), 'EUR', 'always')).toBe('€0.00');
+  });
+
+  it('separates a minus from a currency that follows', () => {
+    expect(english.format(amount('-3918.92'), 'EUR')).toBe('\u2212\u202f€3,918.92');
+    expect(new AmountFormat('de-DE').format(amount('-3918.92'), 'EUR')).toBe('\u22123.918,92\u00a0€');
   });
 
   it('leaves out a currency that is not a code of three letters', () => {

@@ -5,14 +5,19 @@ import { parts, sign, type Currency, type Money } from '@livebalance/client';
 /** When a sign is shown: before debits only, or also a plus before credits. */
 export type SignDisplay = 'negative' | 'always';
 
+const MINUS = '\u2212';
+const NARROW_NO_BREAK_SPACE = '\u202f';
+
 export class AmountFormat {
   readonly #formats = new Map<string, Intl.NumberFormat>();
 
   constructor(readonly locale?: string) {}
 
+  /** Formats an amount. The sign is a minus, not a hyphen, and stands apart from a currency that follows. */
   format(amount: Money, currency: Currency, signDisplay: SignDisplay = 'negative'): string {
     const format = this.#formatFor(currency, parts(amount).scale, signDisplay);
-    return format.format(amount as unknown as Intl.StringNumericLiteral);
+    const formatted = format.formatToParts(amount as unknown as Intl.StringNumericLiteral);
+    return formatted.map((part, index) => readable(part, formatted[index + 1])).join('');
   }
 
   #formatFor(currency: Currency, scale: number, signDisplay: SignDisplay): Intl.NumberFormat {
@@ -23,6 +28,12 @@ export class AmountFormat {
     this.#formats.set(key, created);
     return created;
   }
+}
+
+function readable(part: Intl.NumberFormatPart, next: Intl.NumberFormatPart | undefined): string {
+  if (part.type !== 'minusSign' && part.type !== 'plusSign') return part.value;
+  const signText = part.type === 'minusSign' ? MINUS : part.value;
+  return next?.type === 'currency' ? signText + NARROW_NO_BREAK_SPACE : signText;
 }
 
 function createFormat(

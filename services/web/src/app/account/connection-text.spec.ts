@@ -3,7 +3,7 @@ import type { Instant } from '@livebalance/client';
 
 import { Simulation } from '@livebalance/client/connection/simulation.fake';
 import type { PageSession } from '../connection/gateway-client';
-import { connectionText, formatAge } from './connection-text';
+import { connectionText, formatAge, overviewText } from './connection-text';
 
 const CLOCK_SKEW = 1_000_000; // milliseconds by which the gateway's clock is ahead
 const instantAt = (ms: number) => new Date(ms).toISOString() as Instant;
@@ -49,6 +49,10 @@ describe('connectionText', () => {
     });
   });
 
+  it('is not "Live" while nothing says how old the data are', () => {
+    expect(connectionText(subscribedSession(null), 0).state).toBe('catching-up');
+  });
+
   it('follows the status of the gateway', () => {
     expect(connectionText(subscribedSession(3_000, 'stalled'), 0).text).toBe('Delayed: history lost');
     expect(connectionText(subscribedSession(3_000, 'catching_up'), 0).text).toBe('Catching up');
@@ -83,6 +87,26 @@ describe('connectionText', () => {
     expect(connectionText({ ...subscribedSession(0), connection }, 0).text).toBe(
       'Disconnected: access was revoked',
     );
+  });
+});
+
+describe('overviewText', () => {
+  it('names the time that the accounts are complete as of', () => {
+    expect(overviewText('10:30:00', 5_000)).toMatchObject({
+      state: 'live',
+      text: 'Up to date as of 10:30:00',
+    });
+  });
+
+  it('is "Delayed" if the accounts have not been confirmed recently', () => {
+    expect(overviewText('10:30:00', 45_000)).toMatchObject({
+      state: 'stalled',
+      text: 'Delayed, last confirmed 45 s ago',
+    });
+  });
+
+  it('is not up to date if the gateway names no time', () => {
+    expect(overviewText(null, null).state).toBe('catching-up');
   });
 });
 

@@ -1,23 +1,20 @@
-import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
-import { asOfAge, millis, sign } from '@livebalance/client';
+import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal } from '@angular/core';
+import { asOfAge, millis, minus, sign, type Balance } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
+import { wording } from '../wording';
 import { AccountStore } from './account-store';
 import { Amount } from './amount';
 import { direction } from './amount-format';
 import { formatAge } from './connection-text';
+import { formatDateTime, formatMoment } from './dates';
 import { sparkline } from './sparkline';
+import { Today } from './today';
 
 const CHART = { width: 600, height: 72 };
 const CHART_ROWS = 60;
-const STALE_AFTER_MS = 20_000;
 
-const timeFormat = new Intl.DateTimeFormat(undefined, {
-  hour: '2-digit',
-  minute: '2-digit',
-  second: '2-digit',
-});
-const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+type Change = { readonly balance: Balance | null; readonly direction: ReturnType<typeof direction> };
 
 /** The balance of an account, its recent course, its freshness, and whether it matches the transfers. */
 @Component({
@@ -29,11 +26,21 @@ const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium',
 export class Summary {
   readonly #client = inject(GatewayClient);
   readonly #account = inject(AccountStore);
+  readonly #today = inject(Today).date;
 
+  protected readonly wording = wording.account;
+  protected readonly freshness = wording.freshness;
   protected readonly chart = CHART;
   protected readonly direction = direction;
   protected readonly state = this.#account.state;
   protected readonly balance = computed(() => this.state()?.balance ?? null);
+  /** About the number of characters of the formatted balance, so that its size fits the width. */
+  protected readonly characters = computed(() => (this.balance()?.amount ?? '').length + 2);
+  /** How the balance changed last: the sign of the difference, or none for the first balance. */
+  protected readonly change = linkedSignal<Balance | null, Change>({
+    source: this.balance,
+    computation: (balance, previous) => changeOf(balance, previous?.value),
+  });
   protected readonly newest = computed(() => this.state()?.rows[0] ?? null);
   protected readonly path = computed(() => sparkline((this.state()?.rows ?? []).slice(0, CHART_ROWS), CHART));
   protected readonly area = computed(() => {
@@ -46,35 +53,44 @@ export class Summary {
     return connection.kind === 'open' ? connection : null;
   });
   protected readonly sessionId = computed(() => this.#connection()?.session);
-  protected readonly gateway = computed(() => this.#connection()?.gateway ?? '—');
+  protected readonly gateway = computed(() => this.#connection()?.gateway ?? wording.account.nothing);
   protected readonly gaps = computed(() => this.#client.session().channel?.gaps ?? 0);
   protected readonly asOf = computed(() => this.#client.session().channel?.asOf ?? null);
   protected readonly asOfText = computed(() => {
     const asOf = this.asOf();
-    return asOf === null ? '' : timeFormat.format(millis(asOf));
-  });
-  readonly #age = computed(() => {
-    const { channel, clockSkew } = this.#client.session();
-    return channel === null ? null : asOfAge(channel, clockSkew, this.#client.time());
+    return asOf === null ? '' : formatMoment(millis(asOf), this.#today());
   });
   protected readonly ageText = computed(() => {
-    const age = this.#age();
+    const { channel, clockSkew } = this.#client.session();
+    const age = channel === null ? null : asOfAge(channel, clockSkew, this.#client.time());
     return age === null ? '' : formatAge(age);
   });
-  protected readonly stale = computed(() => (this.#age() ?? 0) > STALE_AFTER_MS);
+  protected readonly stale = computed(() => !this.#account.live());
 
   protected readonly disputedSince = computed(() => {
     const since = this.balance()?.disputed_since ?? null;
-    return since === null ? null : dateTimeFormat.format(millis(since));
+    return since === null ? null : wording.account.disputedSince(formatDateTime(millis(since)));
   });
   /** The sum of the transfers that the balance does not include yet; null if it is zero or unknown. */
   protected readonly halfApplied = computed(() => {
     const halfApplied = this.balance()?.half_applied ?? null;
     return halfApplied === null || sign(halfApplied) === 0 ? null : halfApplied;
   });
-  protected readonly check = computed(() => {
+  /** The difference between the balance and the transfers; null if it is zero or unknown. */
+  protected readonly difference = computed(() => {
     const drift = this.balance()?.drift ?? null;
-    if (drift === null) return 'unknown';
-    return sign(drift) === 0 ? 'match' : 'drift';
+    return drift === null || sign(drift) === 0 ? null : drift;
   });
+  protected readonly check = computed(() => {
+    const balance = this.balance();
+    if (balance === null) return 'unknown';
+    if (balance.disputed_since !== null || this.difference() !== null) return 'disputed';
+    return balance.drift === null ? 'unknown' : 'match';
+  });
+}
+
+function changeOf(balance: Balance | null, previous: Change | undefined): Change {
+  const before = previous?.balance ?? null;
+  if (balance === null || before === null) return { balance, direction: 'none' };
+  return { balance, direction: direction(minus(balance.amount, before.amount)) };
 }

@@ -16,7 +16,7 @@ import { TransferRow } from './transfer-row';
         [row]="row"
         [opening]="opening()"
         [currency]="currency()"
-        [newestDate]="newestDate()"
+        [today]="today()"
         [class.new]="row.revision > highlightAbove()"
       />
     }
@@ -27,5 +27,5 @@ export class TransferGroup {
   readonly highlightAbove = input.required<number>();
   readonly opening = input<Money | null>(null);
   readonly currency = input<Currency>(null);
-  readonly newestDate = input<string>();
+  readonly today = input.required<string>();
 }

@@ -1,12 +1,28 @@
-import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal } from '@angular/core';
+import {
+  ChangeDetectionStrategy,
+  Component,
+  DestroyRef,
+  ElementRef,
+  Injector,
+  afterNextRender,
+  computed,
+  inject,
+  linkedSignal,
+  viewChild,
+} from '@angular/core';
 import type { Transfer } from '@livebalance/client';
 
+import { wording } from '../wording';
 import { AccountStore } from './account-store';
+import { Today } from './today';
 import { TransferGroup } from './transfer-group';
 import { groupRows, type RowGroup } from './transfer-grouping';
-import { dateOf } from './transfer-row';
 
-/** The list of transfers, newest first, and a button that loads older transfers. */
+/**
+ * The list of transfers, newest first, and a button that loads older transfers.
+ *
+ * While its heading is above the window, the user reads inside the list. Rows that arrive then are held back.
+ */
 @Component({
   selector: 'lb-transfers',
   changeDetection: ChangeDetectionStrategy.OnPush,
@@ -14,9 +30,16 @@ import { dateOf } from './transfer-row';
   templateUrl: './transfers.html',
 })
 export class Transfers {
+  readonly #injector = inject(Injector);
+  private readonly heading = viewChild.required<ElementRef<HTMLElement>>('heading');
+  private readonly end = viewChild<ElementRef<HTMLElement>>('end');
+  protected readonly wording = wording.transfers;
+  protected readonly today = inject(Today).date;
   protected readonly account = inject(AccountStore);
   protected readonly state = this.account.state;
-  protected readonly rows = computed(() => this.state()?.rows ?? []);
+  readonly #allRows = computed(() => this.state()?.rows ?? []);
+  protected readonly rows = computed(() => withoutHeld(this.#allRows(), this.account.heldAt()));
+  protected readonly newCount = computed(() => this.#allRows().length - this.rows().length);
   protected readonly groups = linkedSignal<readonly Transfer[], readonly RowGroup[]>({
     source: this.rows,
     computation: (rows, previous) => groupRows(rows, previous?.value),
@@ -24,6 +47,46 @@ export class Transfers {
   protected readonly highlightAbove = computed(() => this.state()?.highlightAbove ?? 0);
   protected readonly opening = computed(() => this.state()?.balance?.opening ?? null);
   protected readonly currency = computed(() => this.state()?.balance?.currency ?? null);
-  protected readonly newestDate = computed(() => this.rows().slice(0, 1).map(dateOf)[0]);
   protected readonly complete = computed(() => this.state()?.older.kind === 'none');
+
+  constructor() {
+    const destroyed = inject(DestroyRef);
+    afterNextRender(() => {
+      let isFirst = true; // the browser has not yet restored the place to which the user goes back
+      const observer = new IntersectionObserver(([entry]) => {
+        if (entry === undefined) return;
+        if (entry.boundingClientRect.bottom <= 0) this.account.hold();
+        else if (entry.isIntersecting && !isFirst) this.account.release();
+        isFirst = false;
+      });
+      observer.observe(this.heading().nativeElement);
+      destroyed.onDestroy(() => {
+        observer.disconnect();
+      });
+    });
+  }
+
+  /** Loads older transfers. With the last of them the button disappears, and its focus moves to the end. */
+  protected async showOlder(): Promise<void> {
+    await this.account.loadOlder();
+    if (this.complete())
+      afterNextRender(() => this.end()?.nativeElement.focus({ preventScroll: true }), {
+        injector: this.#injector,
+      });
+  }
+
+  /** Shows the rows that were held back, and continues at the top of the list. */
+  protected showNew(): void {
+    this.account.release();
+    const heading = this.heading().nativeElement;
+    heading.scrollIntoView();
+    heading.focus({ preventScroll: true });
+  }
+}
+
+/** Returns the rows up to the revision `heldAt`. If no such row is left, nothing can hold still: all rows. */
+function withoutHeld(rows: readonly Transfer[], heldAt: number | null): readonly Transfer[] {
+  if (heldAt === null) return rows;
+  const first = rows.findIndex((row) => row.revision <= heldAt);
+  return first < 0 ? rows : rows.slice(first);
 }

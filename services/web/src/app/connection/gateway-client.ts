@@ -1,7 +1,14 @@
 /** The client of this page: the session as a signal, and the followed account. */
 
 import { Injectable, computed, signal } from '@angular/core';
-import { Client, type AccountId, type AccountView, type Channel, type Session } from '@livebalance/client';
+import {
+  Client,
+  type AccountId,
+  type AccountState,
+  type AccountView,
+  type Channel,
+  type Session,
+} from '@livebalance/client';
 
 import { fetchToken } from './token';
 
@@ -33,7 +40,7 @@ export class GatewayClient {
 
   constructor() {
     const updateTime = () => {
-      this.time.set(this.#client.now());
+      this.time.set(this.now());
     };
     this.#client.onStep(() => {
       this.#session.set(this.#client.session);
@@ -42,12 +49,18 @@ export class GatewayClient {
     setInterval(updateTime, TIME_INTERVAL_MS);
   }
 
-  follow(account: AccountId | null): void {
+  /** Returns milliseconds on the clock of the session. */
+  now(): number {
+    return this.#client.now();
+  }
+
+  /** Follows an account, from the state `kept` if the page has one. Null ends the subscription. */
+  follow(account: AccountId | null, kept: AccountState | null = null): void {
     if (account === this.#account()) return;
     this.#unfollow?.();
     this.#account.set(account);
     this.view.set(null);
-    this.#unfollow = account && this.#client.follow(account, this.view.set.bind(this.view));
+    this.#unfollow = account && this.#client.follow(account, this.view.set.bind(this.view), kept);
   }
 
   async loadOlder(): Promise<void> {

@@ -1,0 +1,115 @@
+/**
+ * Every text of the page, in one place. A translation is another object of type `Wording`.
+ *
+ * Dates, times and amounts are not here: `Intl` formats them in the reader's language. Reasons of closed
+ * connections come from `@livebalance/client`.
+ */
+
+const ACCOUNT_ID_RULE = 'An account id consists of 1 to 64 letters, digits, dots, dashes or underscores.';
+
+const english = {
+  product: 'Livebalance',
+  frame: {
+    allAccounts: 'Livebalance: all accounts',
+    demo: 'Demo: all accounts are public',
+    demoDetail: 'Anyone who opens this page can see every account',
+  },
+  search: {
+    label: 'Account id',
+    show: 'Show',
+    suggestions: 'Accounts',
+    invalid: ACCOUNT_ID_RULE,
+  },
+  overview: {
+    title: 'Live account balances',
+    introduction:
+      'Choose an account to see its balance and transfers live. Every transfer appears exactly once, in order, and as it was recorded.',
+    accounts: 'Accounts',
+    loading: 'Loading accounts…',
+    unavailable:
+      'The list of accounts is unavailable: reconnecting. This page tries again every few seconds.',
+    none: 'There are no accounts yet.',
+    more: 'There are more accounts. To find an account, type the start of its id.',
+    noBalance: 'No balance yet',
+    disputed: 'Disputed',
+  },
+  freshness: {
+    upToDate: 'Up to date as of',
+    upToDateAsOf: (time: string) => `Up to date as of ${time}`,
+    isUpToDate: 'Up to date',
+    unknown: 'Unknown',
+    unconfirmed: 'Not confirmed yet',
+    delayed: 'Delayed',
+    delayedReason: (reason: string) => `Delayed: ${reason}`,
+    lastConfirmed: (age: string) => `Delayed, last confirmed ${age}`,
+    notConfirmedRecently: 'Delayed: the gateway has not confirmed the data recently',
+    justNow: 'just now',
+    secondsAgo: (count: number) => `${count} s ago`,
+    minutesAgo: (count: number) => `${count} min ago`,
+    hoursAgo: (count: number) => `${count} h ago`,
+  },
+  connection: {
+    label: 'Connection: ',
+    none: 'Not connected',
+    connecting: 'Connecting',
+    connected: 'Connected',
+    live: 'Live',
+    catchingUp: 'Catching up',
+    reconnecting: 'Reconnecting',
+    reconnectingIn: (seconds: number) => `Reconnecting in ${seconds} s`,
+    reconnectingBecause: (reason: string) => `Reconnecting: ${reason}`,
+    disconnected: (reason: string) => `Disconnected: ${reason}`,
+    reconnectNow: 'Reconnect now',
+    rejections: {
+      gone: 'This account was erased',
+      no_access: 'You have no access to this account',
+      bad_account: 'This account id is invalid',
+      revoked: 'Your access to this account was revoked',
+    } as Readonly<Record<string, string>>,
+  },
+  account: {
+    invalidId: (id: string) => `“${id}” is not a valid account id.`,
+    invalidIdRule: ACCOUNT_ID_RULE,
+    unknownTitle: (id: string) => `There is no account “${id}”.`,
+    unknown: 'If an account with this id is opened, its balance and transfers appear here.',
+    balance: 'Balance: ',
+    latestTransfer: 'Latest transfer: ',
+    noBalance: 'No balance yet',
+    disputedSince: (time: string) => `Disputed since ${time}.`,
+    disputed:
+      'The records of this account contradict each other. The page shows the values that were recorded first.',
+    servedBy: 'Served by',
+    revision: 'Revision',
+    epoch: 'Epoch',
+    check: 'Balance check',
+    reconciled: 'Reconciled',
+    checkDisputed: 'Disputed',
+    difference: 'difference',
+    contradiction: 'contradicting records',
+    notChecked: 'Not checked yet',
+    pending: 'pending',
+    pendingDetail: 'The transfers are listed, but the balance does not include them yet',
+    gapsRepaired: (count: number) => (count === 1 ? '1 gap repaired' : `${count} gaps repaired`),
+    nothing: '—',
+  },
+  transfers: {
+    title: 'Transfers',
+    all: (count: number) => `all ${count}`,
+    newest: (count: number) => `newest ${count}`,
+    showNew: (count: number) => `${count} new`,
+    loading: 'Loading transfers…',
+    loadingMissed: 'Loading transfers that were missed during an interruption…',
+    tryAgain: 'Try again',
+    none: 'This account has no transfers yet. New transfers appear here automatically.',
+    end: 'There are no older transfers.',
+    showOlder: 'Show older transfers',
+    loadingOlder: 'Loading…',
+    olderUnavailable: 'The older transfers are unavailable. Try again later.',
+    balanceAfter: 'Balance after this transfer:',
+  },
+};
+
+export type Wording = typeof english;
+
+/** The texts that the page shows. */
+export const wording: Wording = english;
