@@ -1,6 +1,7 @@
 """Runs `livebalance` as an operator does."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,7 +24,13 @@ async def start_command(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,
+        preexec_fn=_heed_interrupts,
     )
+
+
+def _heed_interrupts() -> None:
+    """Undoes what a shell does to jobs in the background: they, and their children, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def wait_for_command(process: asyncio.subprocess.Process, stdin: bytes = b"") -> CommandResult:
