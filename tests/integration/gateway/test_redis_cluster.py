@@ -102,7 +102,7 @@ async def test_slots_that_move_during_transfers_lose_nothing(
                 await asyncio.to_thread(redis_cluster.move, slot_map.slot(account), by_hand=by_hand)
         await checked.until_current(projector)
         checked.assert_exact(projector)
-        assert states(client)[-1] == "live"
+        await until_live(client)
 
 
 async def test_moved_slot_is_compared_with_postgres(
