@@ -1,10 +1,13 @@
 """How to connect to Kafka: brokers, TLS and SASL."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
+
+from aiokafka.client import AIOKafkaClient
 
 from livebalance.runtime.kafka import raw_records  # noqa: F401 - consumers return RawRecords from here on
 
@@ -64,6 +67,20 @@ async def start_client(client: Startable) -> None:
         await asyncio.wait([starting], timeout=_START_SECONDS)
         starting.cancel()
         raise
+
+
+_close = AIOKafkaClient.close
+
+
+async def _close_after_connecting(client: AIOKafkaClient) -> None:
+    """Closes a client, but not while it opens a connection, which would stay open: it is not listed yet."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_START_SECONDS), client._get_conn_lock:
+            pass
+    await _close(client)
+
+
+AIOKafkaClient.close = _close_after_connecting
 
 
 def tls_context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
