@@ -11,7 +11,7 @@ import httpx
 from livebalance.client.event import Changed, Event
 from livebalance.wire.identity import AccountId
 from tests.acceptance.end_to_end.transfers_by_stage import first_difference
-from tests.acceptance.upgrade.reconnecting_client import FirstShown, ReconnectingClient
+from tests.acceptance.upgrade.reconnecting_client import FirstShown, ReconnectingClient, running
 from tests.containers.compose_project import ComposeProject
 
 CLIENTS = 4
@@ -53,13 +53,8 @@ async def running_clients(project: ComposeProject) -> AsyncIterator[list[Compare
     clients = [
         ComparedClient(f"client-{number}", project.url, accounts, first_shown) for number in range(CLIENTS)
     ]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(client.run()) for client in clients]
-        async with asyncio.timeout(TIMEOUT):
-            await asyncio.gather(*(client.wait_until_subscribed() for client in clients))
+    async with running(clients, TIMEOUT):
         yield clients
-        for task in tasks:
-            task.cancel()
 
 
 async def wait_for_new_data(clients: Sequence[ComparedClient], deltas: int = 10) -> None:

@@ -12,7 +12,7 @@ from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.process.service import responds
 from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer
 from livebalance.wire.identity import AccountId
-from tests.acceptance.upgrade.reconnecting_client import FirstShown, ReconnectingClient
+from tests.acceptance.upgrade.reconnecting_client import FirstShown, ReconnectingClient, running
 from tests.integration.gateway.fake_projector import FakeProjector, transferring
 from tests.integration.gateway.gateway_process import GatewayProcess
 from tests.servers.database import Database
@@ -89,13 +89,8 @@ async def running_clients(url: str) -> AsyncIterator[list[ReconnectingClient]]:
         )
         for number in range(CLIENTS)
     ]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(client.run()) for client in clients]
-        async with asyncio.timeout(TIMEOUT):
-            await asyncio.gather(*(client.wait_until_subscribed() for client in clients))
+    async with running(clients, TIMEOUT):
         yield clients
-        for task in tasks:
-            task.cancel()
 
 
 async def test_no_client_is_without_data_for_long_while_a_gateway_of_two_restarts(

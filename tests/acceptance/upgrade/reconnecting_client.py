@@ -1,9 +1,11 @@
 """A client behind the balancer that records why, when and where it reconnected."""
 
+import asyncio
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from math import inf
 from typing import NamedTuple
 
@@ -87,3 +89,15 @@ class ReconnectingClient(RecordingClient):
         before = self._shown.get(account, revision - 1)  # a first answer is not late
         self._shown[account] = revision
         self.longest_lag = max(self.longest_lag, self._first_shown.seconds_behind(account, before, revision))
+
+
+@asynccontextmanager
+async def running(clients: Sequence[ReconnectingClient], timeout_seconds: float) -> AsyncIterator[None]:
+    """Runs clients while the block runs, which begins when all of them are subscribed."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(client.run()) for client in clients]
+        async with asyncio.timeout(timeout_seconds):
+            await asyncio.gather(*(client.wait_until_subscribed() for client in clients))
+        yield
+        for task in tasks:
+            task.cancel()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from livebalance.stack.build import node
 from tests.integration.gateway.conftest import StartGateway
@@ -79,24 +79,21 @@ async def test_example_shows_the_balance_and_its_changes(
     empty_project: Path,
     start_gateway: StartGateway,
     projector: FakeProjector,
-    chromium: str,
+    browser: Browser,
 ) -> None:
     gateway = await start_gateway(page_directory=build(empty_project))
     await projector.open("acc-0001")
     await projector.transfer("acc-0001", 1234)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = await browser.new_page()
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        # The demo, not the gateway, answers this request.
-        await page.route("**/api/demo/token", lambda route: route.fulfill(json={"token": token()}))
-        await page.goto(gateway.http)
-        await expect(page.locator("#balance")).to_have_text("12.34", timeout=30_000)
-        await projector.transfer("acc-0001", 100)
-        await expect(page.locator("#balance")).to_have_text("13.34", timeout=30_000)
-        await expect(page.locator("li")).to_have_text(["t-1 1.00", "t-0 12.34"], timeout=30_000)
-        await browser.close()
+    page = await browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # The demo, not the gateway, answers this request.
+    await page.route("**/api/demo/token", lambda route: route.fulfill(json={"token": token()}))
+    await page.goto(gateway.http)
+    await expect(page.locator("#balance")).to_have_text("12.34", timeout=30_000)
+    await projector.transfer("acc-0001", 100)
+    await expect(page.locator("#balance")).to_have_text("13.34", timeout=30_000)
+    await expect(page.locator("li")).to_have_text(["t-1 1.00", "t-0 12.34"], timeout=30_000)
     assert errors == []
 
 

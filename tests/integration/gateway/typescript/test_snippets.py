@@ -1,12 +1,12 @@
 """Every JavaScript or TypeScript snippet of the documentation runs."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
 from livebalance.stack.build import node
 from livebalance.stack.paths import PROJECT
@@ -67,14 +67,6 @@ async def test_snippet_runs_in_node(
         await until_line(process, "type: 'snapshot'")
         await projector.transfer("acc-0001", 1234)
         await until_line(process, "type: 'delta'")
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
 
 
 @pytest.mark.parametrize("snippet", own(), ids=lambda snippet: str(snippet.page))

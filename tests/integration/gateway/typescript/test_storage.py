@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, WebSocket, async_playwright, expect
+from playwright.async_api import Browser, Page, WebSocket, expect
 
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
@@ -85,14 +84,6 @@ async def gateway(empty_project: Path, start_gateway: StartGateway) -> RunningGa
     shutil.copy(EXAMPLES / "plain" / "storage.js", empty_project)
     (empty_project / "index.html").write_text(INDEX)
     return await start_gateway(page_directory=empty_project, recovery_max_revisions=100)
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
