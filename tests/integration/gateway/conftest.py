@@ -1,6 +1,7 @@
 """Gateways on real Postgres and Redis, and the fake projector that writes what they show."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
@@ -82,6 +83,17 @@ class RunningGateway:
         self.request_stop()
         async with asyncio.timeout(30):
             await self.task
+
+
+async def readiness_with(http: httpx.AsyncClient, *words: str) -> str:
+    """Waits until the answer of `/readyz` has one of the words, and returns it."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                answer = (await http.get("/readyz")).text
+                if any(word in answer for word in words):
+                    return answer
+            await asyncio.sleep(0.01)
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -22,7 +22,7 @@ from livebalance.readmodel.revocations import revoke
 from livebalance.runtime.errors import StartupError
 from livebalance.stack.paths import free_port
 from livebalance.wire.identity import AccountId
-from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.conftest import RunningGateway, StartGateway, readiness_with
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import Frame, WebSocketClient
 from tests.servers.database import Database
@@ -190,17 +190,6 @@ async def test_gateway_admits_no_client_before_it_has_read_revocations(
     gateway = await starting
     async with WebSocketClient(gateway.ws) as client:
         await client.until(lambda: client.of_type("welcome"))
-
-
-async def readiness_with(http: httpx.AsyncClient, *words: str) -> str:
-    """Waits until the answer of `/readyz` has one of the words, and returns it."""
-    async with asyncio.timeout(30):
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                answer = (await http.get("/readyz")).text
-                if any(word in answer for word in words):
-                    return answer
-            await asyncio.sleep(0.01)
 
 
 # --- keys

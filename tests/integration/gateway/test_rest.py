@@ -1,5 +1,7 @@
 """REST: lists of accounts, an account's snapshot, transfers of any age, and errors with a stable code."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ import asyncpg
 import httpx
 import pytest
 
+from livebalance.gateway.app import GatewayServer
+from livebalance.stack.paths import free_port
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.timestamp import format_rfc3339
-from tests.integration.gateway.conftest import RunningGateway, StartGateway
+from tests.integration.gateway.conftest import RunningGateway, StartGateway, readiness_with
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.websocket_client import WebSocketClient
 from tests.servers.database import Database
@@ -179,6 +183,25 @@ async def test_operations_port_alone_serves_probes_and_metrics(
         assert (await public.get("/account/alice")).text == "the page"
         for path in ("/livez", "/readyz", "/metrics", "/readyz?exclude=halted"):
             assert (await public.get(path)).status_code == 404, path
+
+
+async def test_gateway_is_not_ready_before_its_port_is_open(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, startup, operations_port = asyncio.Event(), GatewayServer.startup, free_port()
+
+    async def held_startup(server: GatewayServer, sockets: list[socket.socket] | None = None) -> None:
+        await opening.wait()
+        await startup(server, sockets)
+
+    monkeypatch.setattr(GatewayServer, "startup", held_startup)
+    starting = asyncio.ensure_future(start_gateway(operations_port=operations_port))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{operations_port}", timeout=30) as operations:
+        assert await readiness_with(operations, "port", "ok") == "the port is not open yet\n"
+    opening.set()
+    gateway = await starting
+    async with WebSocketClient(gateway.ws):
+        pass
 
 
 async def test_openapi_document_is_encoded_once_and_revalidated(http: httpx.AsyncClient) -> None:

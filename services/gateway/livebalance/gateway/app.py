@@ -135,6 +135,10 @@ class GatewayServer(uvicorn.Server):
         """Called by uvicorn while it serves. Captures no signals."""
         yield
 
+    def not_listening(self) -> str | None:
+        """Returns why clients cannot connect yet; None after the port was opened."""
+        return None if self.started else "the port is not open yet"
+
     def stop_accepting(self) -> None:
         """Closes the port and the connections without a client: a balancer then uses another gateway."""
         for listener in self.servers if self.started else ():
@@ -210,14 +214,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             ),
         )
         relay = Relay(settings, pool, session_config(settings), authenticator)
+        server = create_server(settings, create_app(settings, pool, relay, authenticator), relay)
         operations = health.run_server(
             (settings.http_host, settings.operations_port),
             stopping,
             live=lambda: None,
-            ready=relay.not_ready,
+            ready=lambda: server.not_listening() or relay.not_ready(),
             render_metrics=relay.render_metrics,
         )
-        server = create_server(settings, create_app(settings, pool, relay, authenticator), relay)
         async with operations:
             await _serve_until_drained(settings, relay, server, stopping)
 
