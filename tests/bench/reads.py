@@ -13,7 +13,7 @@ from statistics import median
 
 import asyncpg
 
-from livebalance.readmodel import gateway_reads
+from livebalance.readmodel import account_pages, gateway_reads
 from livebalance.readmodel.gateway_reads import AccountQuery, ContentDigest
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
@@ -76,9 +76,9 @@ async def measure(database: Database, count: int) -> None:
         "resumes of 200": lambda: gateway_reads.read_accounts(
             gateway, [AccountQuery(n, behind) for n in sample], 10_000, 200
         ),
-        "a page of 50": lambda: gateway_reads.read_older(gateway, names[7], None, 50),
-        "a list of all, 50": lambda: gateway_reads.list_accounts(gateway, [], [""], names[count // 2], 50),
-        "a list of 100 ids, 50": lambda: gateway_reads.list_accounts(gateway, names[:100], [], "", 50),
+        "a page of 50": lambda: account_pages.read_older(gateway, names[7], None, 50),
+        "a list of all, 50": lambda: account_pages.list_accounts(gateway, [], [""], names[count // 2], 50),
+        "a list of 100 ids, 50": lambda: account_pages.list_accounts(gateway, names[:100], [], "", 50),
     }
     print(f"{'read':24} {'ms':>8}")
     for name, read in reads.items():

@@ -3,6 +3,7 @@
 import asyncpg
 
 from livebalance.readmodel import (
+    account_pages,
     erasures,
     gateway_reads,
     lane_totals,
@@ -211,7 +212,7 @@ PREDICATES = (
     Planted(
         "an erased transfer is not read by its id",
         f"{_ERASED}test_gateway_sees_no_erased_transfer",
-        sql(gateway_reads, "_BY_ID", "\n          and revision > coalesce(b.erased_revision, 0)", ""),
+        sql(account_pages, "_BY_ID", "\n          and revision > coalesce(b.erased_revision, 0)", ""),
         r"^AssertionError: assert .*Left contains one more item: TransferView\(id='t-19'",
     ),
     Planted(
@@ -249,7 +250,7 @@ PREDICATES = (
         "a page begins after the last account of the previous page",
         _RIGHTS,
         sql(
-            gateway_reads,
+            account_pages,
             "_LIST",
             "account_id > $1 and account_id >= left(p.prefix, -1)",
             "$1::text is not null and account_id >= left(p.prefix, -1)",
@@ -261,14 +262,14 @@ PREDICATES = (
         "an older page begins after erased transfers",
         f"{_ERASED}test_gateway_sees_no_erased_transfer",
         sql(
-            gateway_reads, "_OLDER", "accounts and revision > coalesce(b.erased_revision, 0)\n", "accounts\n"
+            account_pages, "_OLDER", "accounts and revision > coalesce(b.erased_revision, 0)\n", "accounts\n"
         ),
         r"^AssertionError: assert .*At index 0 diff: \[5, 6, 7",
     ),
     Planted(
         "a newer page begins after erased transfers",
         f"{_ERASED}test_gateway_sees_no_erased_transfer",
-        sql(gateway_reads, "_NEWER", "greatest($2, b.erased_revision)", "$2"),
+        sql(account_pages, "_NEWER", "greatest($2, b.erased_revision)", "$2"),
         r"^AssertionError: assert .*At index 1 diff: \[5, 6, 7",
     ),
     Planted(

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from livebalance.gateway import app, lifecycle, relay
 from livebalance.gateway.api import queries
 from livebalance.gateway.live import channel
-from livebalance.readmodel import gateway_reads
+from livebalance.readmodel import account_pages
 from livebalance.wire.delta import Delta, make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId
 from livebalance.wire.signature import SigningKey
@@ -132,7 +132,7 @@ async def fail_in_message(harness: Harness) -> None:
 
 
 async def fail_in_request(harness: Harness) -> None:
-    harness.patch.setattr("livebalance.readmodel.gateway_reads.list_accounts", None)
+    harness.patch.setattr("livebalance.readmodel.account_pages.list_accounts", None)
     await harness.get("/accounts")
 
 
@@ -254,13 +254,13 @@ async def request_while_postgres_hangs(harness: Harness) -> None:
 
 async def request_two_statements(harness: Harness) -> None:
     bearer_token, path, go = token(), "/accounts/alice/statement", asyncio.Event()
-    read = gateway_reads.read_newer
+    read = account_pages.read_newer
 
-    async def newer(*args: Any) -> gateway_reads.AccountPage:
+    async def newer(*args: Any) -> account_pages.AccountPage:
         await go.wait()
         return await read(*args)
 
-    harness.patch.setattr(gateway_reads, "read_newer", newer)
+    harness.patch.setattr(account_pages, "read_newer", newer)
     await harness.projector.open("alice")
     await harness.projector.transfer("alice", 1)
     url = f"{harness.gateway.http}/api/v1{path}"
@@ -276,14 +276,14 @@ async def request_two_statements(harness: Harness) -> None:
 
 async def request_during_another(harness: Harness) -> None:
     bearer_token, reading, go = token(), asyncio.Event(), asyncio.Event()
-    read = gateway_reads.list_accounts
+    read = account_pages.list_accounts
 
-    async def list_accounts(*args: Any) -> gateway_reads.AccountList:
+    async def list_accounts(*args: Any) -> account_pages.AccountList:
         reading.set()
         await go.wait()
         return await read(*args)
 
-    harness.patch.setattr(gateway_reads, "list_accounts", list_accounts)
+    harness.patch.setattr(account_pages, "list_accounts", list_accounts)
     first = asyncio.create_task(harness.get("/accounts", bearer_token))
     await reading.wait()
     await harness.get("/accounts", bearer_token)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from livebalance.gateway.api.queries import POLL_SECONDS
-from livebalance.readmodel import gateway_reads
+from livebalance.readmodel import account_pages
 from tests.integration.gateway.conftest import RunningGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.test_problem import assert_problem
@@ -89,8 +89,8 @@ async def test_waiting_reads_share_queries_and_delay_nobody(
         polls.append(sorted(accounts))
         return await real(connection, accounts)
 
-    real = gateway_reads.read_revisions
-    monkeypatch.setattr(gateway_reads, "read_revisions", count_reads)
+    real = account_pages.read_revisions
+    monkeypatch.setattr(account_pages, "read_revisions", count_reads)
     monkeypatch.setattr("livebalance.gateway.api.queries.MAX_WAITERS", 8)
     monkeypatch.setattr("livebalance.gateway.api.queries.WAIT_SECONDS", 60.0)
     waiting = [

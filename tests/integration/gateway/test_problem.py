@@ -8,7 +8,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from livebalance.readmodel import gateway_reads
+from livebalance.readmodel import account_pages
 from livebalance.wire.problem import MEDIA_TYPE, ProblemCode
 from tests.integration.gateway.bad_input.conftest import log  # noqa: F401 - a fixture
 from tests.integration.gateway.conftest import StartGateway
@@ -71,7 +71,7 @@ async def test_bug_gets_500_with_an_error_id_and_no_details(
     async def fail(*_: object) -> None:
         raise RuntimeError("payload")
 
-    monkeypatch.setattr(gateway_reads, "list_accounts", fail)
+    monkeypatch.setattr(account_pages, "list_accounts", fail)
     problem = assert_problem(await http.get("/api/v1/accounts"), 500, "internal")
     lines = [line for line in map(json.loads, log.lines) if line["event"] == "request handler failed"]
     assert [line["error_id"] for line in lines] == [problem["error_id"]]

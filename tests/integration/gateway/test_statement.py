@@ -11,7 +11,7 @@ import pytest
 
 from livebalance.gateway.api import statements
 from livebalance.gateway.api.auth import RequestAuth
-from livebalance.readmodel import gateway_reads
+from livebalance.readmodel import account_pages
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from tests.integration.gateway.conftest import RunningGateway
 from tests.integration.gateway.fake_projector import START, FakeProjector
@@ -148,7 +148,7 @@ async def read_aborted(http: httpx.AsyncClient, query: str = "") -> str:
 
 def before_page(number: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[None]]) -> None:
     """Makes `action` happen once, just before the page with this number is read."""
-    read, count = gateway_reads.read_newer, 0
+    read, count = account_pages.read_newer, 0
 
     async def newer(*arguments: Any) -> Any:
         nonlocal count
@@ -157,7 +157,7 @@ def before_page(number: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[
             await action()
         return await read(*arguments)
 
-    monkeypatch.setattr(gateway_reads, "read_newer", newer)
+    monkeypatch.setattr(account_pages, "read_newer", newer)
 
 
 @pytest.mark.parametrize("query", ["", "?format=csv"])

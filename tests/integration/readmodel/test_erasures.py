@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import erasures, exports, gateway_reads, lane_totals, statements
+from livebalance.readmodel import account_pages, erasures, exports, gateway_reads, lane_totals, statements
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.readmodel.lane_totals import LaneOwner
 from livebalance.readmodel.projector_writes import Connection
@@ -45,14 +45,14 @@ async def test_gateway_sees_no_erased_transfer(owner: Connection, database: Data
             [state] = await gateway_reads.read_accounts(gateway, [AccountQuery(A, after)], 1000, 100)
             assert sorted(transfer.revision for transfer in state.transfers) == LEFT
         pages = [
-            await gateway_reads.read_older(gateway, A, None, 50),
-            await gateway_reads.read_newer(gateway, A, Revision(0), 50),
+            await account_pages.read_older(gateway, A, None, 50),
+            await account_pages.read_newer(gateway, A, Revision(0), 50),
         ]
         assert [sorted(item.revision for item in page.transfers) for page in pages] == [LEFT, LEFT]
-        assert (await gateway_reads.read_older(gateway, A, TransferId("t-22"), 50)).transfers == []
+        assert (await account_pages.read_older(gateway, A, TransferId("t-22"), 50)).transfers == []
         for erased in ("t-19", "t-5"):
-            assert (await gateway_reads.read_transfer(gateway, A, TransferId(erased))).transfers == []
-            assert (await gateway_reads.read_older(gateway, A, TransferId(erased), 50)).transfers == []
+            assert (await account_pages.read_transfer(gateway, A, TransferId(erased))).transfers == []
+            assert (await account_pages.read_older(gateway, A, TransferId(erased), 50)).transfers == []
         edges = await statements.read_edges(gateway, A, None, None)
         assert (edges.opening.revision, edges.closing.revision) == (0, 24)
     finally:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from livebalance.readmodel import gateway_reads, statements
+from livebalance.readmodel import account_pages, gateway_reads, statements
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, TransferId
@@ -118,17 +118,17 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         {BOB: 3},
     ),
     "older": (
-        lambda sql: gateway_reads.read_older(sql, ALICE, TransferId("alice-3"), 9),
+        lambda sql: account_pages.read_older(sql, ALICE, TransferId("alice-3"), 9),
         lambda result: (result.position.revision, [row.id for row in result.transfers]),
         (3, ["alice-2", "alice-1"]),
     ),
     "newer": (
-        lambda sql: gateway_reads.read_newer(sql, BOB, Revision(1), 9),
+        lambda sql: account_pages.read_newer(sql, BOB, Revision(1), 9),
         lambda result: (result.position.revision, [row.id for row in result.transfers]),
         (3, ["bob-2", "bob-3"]),
     ),
     "transfer": (
-        lambda sql: gateway_reads.read_transfer(sql, ALICE, TransferId("alice-2")),
+        lambda sql: account_pages.read_transfer(sql, ALICE, TransferId("alice-2")),
         lambda result: (result.position.revision, [row.id for row in result.transfers]),
         (3, ["alice-2"]),
     ),
@@ -137,24 +137,24 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         lambda result: (result.position.revision, result.opening.revision, result.closing.revision),
         (3, 0, 3),
     ),
-    "revisions": (lambda sql: gateway_reads.read_revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
+    "revisions": (lambda sql: account_pages.read_revisions(sql, [BOB, EU_1]), dict, {BOB: 3, EU_1: 3}),
     "ids": (
-        lambda sql: gateway_reads.list_accounts(sql, [ALICE, EU_2], [], "", 9),
+        lambda sql: account_pages.list_accounts(sql, [ALICE, EU_2], [], "", 9),
         lambda result: [row.account for row in result.accounts],
         [EU_2, ALICE],
     ),
     "nothing": (
-        lambda sql: gateway_reads.list_accounts(sql, [], [], "", 9),
+        lambda sql: account_pages.list_accounts(sql, [], [], "", 9),
         lambda result: result.accounts,
         [],
     ),
     "prefix": (
-        lambda sql: gateway_reads.list_accounts(sql, [BOB], ["EU-"], "EU-1", 9),
+        lambda sql: account_pages.list_accounts(sql, [BOB], ["EU-"], "EU-1", 9),
         lambda result: [row.account for row in result.accounts],
         [EU_2, BOB],
     ),
     "all": (
-        lambda sql: gateway_reads.list_accounts(sql, [], [""], "", 9),
+        lambda sql: account_pages.list_accounts(sql, [], [""], "", 9),
         lambda result: [row.account for row in result.accounts],
         NAMES,
     ),
@@ -202,10 +202,8 @@ NOTHING: dict[str, Any] = {
     "all": [],
 }
 STATEMENTS = [
-    *[
-        (gateway_reads, name)
-        for name in ("_ACCOUNTS", "_AUDIT", "_OLDER", "_NEWER", "_BY_ID", "_REVISIONS", "_LIST")
-    ],
+    *[(gateway_reads, name) for name in ("_ACCOUNTS", "_AUDIT")],
+    *[(account_pages, name) for name in ("_OLDER", "_NEWER", "_BY_ID", "_REVISIONS", "_LIST")],
     (statements, "_EDGES"),
 ]
 
@@ -253,13 +251,13 @@ async def test_statement_with_a_wrong_lookup_returns_no_other_account(
                 sql, [AccountQuery(ALICE, replace(POSITION, revision=Revision(1)))], 9, 9
             ),
         ),
-        (BOB, lambda sql: gateway_reads.read_older(sql, BOB, None, 9)),
-        (BOB, lambda sql: gateway_reads.read_newer(sql, BOB, Revision(0), 9)),
-        (ALICE, lambda sql: gateway_reads.read_transfer(sql, ALICE, TransferId("bob-1"))),
-        (ALICE, lambda sql: gateway_reads.read_revisions(sql, [ALICE])),
+        (BOB, lambda sql: account_pages.read_older(sql, BOB, None, 9)),
+        (BOB, lambda sql: account_pages.read_newer(sql, BOB, Revision(0), 9)),
+        (ALICE, lambda sql: account_pages.read_transfer(sql, ALICE, TransferId("bob-1"))),
+        (ALICE, lambda sql: account_pages.read_revisions(sql, [ALICE])),
         (BOB, lambda sql: statements.read_edges(sql, BOB, None, None)),
-        (ALICE, lambda sql: gateway_reads.list_accounts(sql, [ALICE], [], "", 9)),
-        (ALICE, lambda sql: gateway_reads.list_accounts(sql, [], ["ali"], "", 9)),
+        (ALICE, lambda sql: account_pages.list_accounts(sql, [ALICE], [], "", 9)),
+        (ALICE, lambda sql: account_pages.list_accounts(sql, [], ["ali"], "", 9)),
     ]
     for account, read in reads:
         result = str(await read(gateway))

@@ -1,78 +1,33 @@
 """The channel of an account: which deltas it relays, when it has a gap, and what it reads."""
 
-import math
-
 import pytest
-from msgspec.structs import replace
 
 from livebalance.gateway.live import channel as channel_module
 from livebalance.gateway.live.channel import (
     MAX_POSITIONS_PER_READ,
     Channel,
-    DisownedRange,
     ReadOutcome,
     StoredPosition,
     continuation,
     delta_frame,
 )
-from livebalance.gateway.live.content import RelayedContent
-from livebalance.gateway.live.outbox import Frame, SessionEvent
-from livebalance.gateway.live.recovery import DISOWNED, Recovery
+from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.delta import Delta
-from livebalance.wire.identity import Epoch, Lane, Position, Revision
+from livebalance.wire.identity import Position, Revision
 from livebalance.wire.timestamp import Millis
+from tests.unit.gateway.channels import (
+    LANE,
+    OTHER_EPOCH,
+    at,
+    channel_at,
+    delta,
+    frame,
+    gap,
+    reading,
+    recovery,
+    stored,
+)
 from tests.unit.gateway.harness import ALICE, EPOCH
-
-OTHER_EPOCH = Epoch("00000000000000b2")
-LANE = Lane(4)
-TEXT_4, TEXT_5 = b'{"transfers":[],"balance":null}', b'{"transfers":[]}'
-
-
-def at(revision: int, epoch: Epoch = EPOCH) -> Position:
-    return Position(epoch, Revision(revision))
-
-
-def delta(from_: int, to: int, epoch: Epoch = EPOCH, text: bytes = b"x", header_only: bool = False) -> Delta:
-    return Delta(LANE, epoch, Revision(from_), Revision(to), text, header_only)
-
-
-def frame(from_: int, to: int, epoch: Epoch = EPOCH, text: bytes = b"x") -> Frame:
-    """The frame of `delta`."""
-    return Frame(ALICE, at(from_, epoch), at(to, epoch), text, mergeable=bool(text))
-
-
-def recovery(
-    current: Position, reached: Position | None = None, frame: Frame | None = None, as_of: int | None = 1000
-) -> Recovery:
-    return Recovery(current, reached or current, frame, LANE, None if as_of is None else Millis(as_of))
-
-
-def reading(*positions: Position | None) -> Channel:
-    """A channel that reads for clients at these positions."""
-    channel = Channel(ALICE, 5.0)
-    channel.subscribed = True
-    for position in positions or (None,):
-        channel.request_read(position)
-    assert channel.begin_read() == frozenset(positions or (None,))
-    return channel
-
-
-def channel_at(revision: int) -> Channel:
-    """A channel that has read this revision, which is complete as of 1000 ms."""
-    channel = reading()
-    channel.on_read({None: recovery(at(revision))}, 7.0)
-    assert not channel.has_gap
-    return channel
-
-
-def gap(channel: Channel) -> str | None:
-    """Returns why the channel has a gap, and that it is read from its position."""
-    if not channel.has_gap:
-        assert channel.uncounted_gap is None
-        return None
-    assert channel.position in channel._requested
-    return channel.uncounted_gap
-
 
 # --- frames
 
@@ -337,10 +292,6 @@ def test_first_reason_of_a_gap_is_counted() -> None:
 # --- completeness
 
 
-def stored(revision: int, as_of: int | None, seen_at: float = 8.0) -> StoredPosition:
-    return StoredPosition(at(revision), None if as_of is None else Millis(as_of), seen_at)
-
-
 def test_channel_at_the_stored_position_is_complete_as_of_its_time() -> None:
     channel = channel_at(3)
     for as_of, complete in ((2000, 2000), (1500, 2000), (None, 2000), (2500, 2500)):
@@ -442,178 +393,3 @@ def test_expected_position_becomes_a_gap_when_it_is_overdue() -> None:
     assert channel.check_overdue(8.0)
     assert gap(channel) == "audit"
     assert not channel.check_overdue(9.0)  # the gap is open already
-
-
-# --- messages that prove nothing
-
-
-def test_gap_after_a_needless_gap_is_read_at_the_next_tick() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(8, 9))
-    channel.begin_read()
-    channel.on_read({at(3): recovery(at(3))}, 7.0)
-    channel.on_delta(delta(8, 9))
-    assert not channel.has_gap
-    assert channel.check_overdue(0.0)
-    assert channel.has_gap
-
-
-def test_deltas_that_lead_to_a_gap_after_a_needless_gap_are_relayed() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(5, 6))
-    channel.begin_read()
-    channel.on_read({at(3): recovery(at(3))}, 7.0)
-    channel.on_delta(delta(5, 6))
-    assert channel.on_delta(delta(3, 5)) == frame(3, 5)
-    assert channel.expected == StoredPosition(at(6), None, -math.inf)
-    assert channel.on_delta(delta(5, 6)) == frame(5, 6)
-    assert not channel.has_gap
-    assert not channel.check_overdue(99.0)
-
-
-def test_gap_after_a_relayed_delta_is_read_at_once() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(8, 9))
-    channel.begin_read()
-    channel.on_read({at(3): recovery(at(3))}, 7.0)
-    channel.on_delta(delta(3, 4))
-    channel.on_delta(delta(8, 9))
-    assert gap(channel) == "gap"
-
-
-# --- content
-
-
-def test_content_is_audited_from_the_first_delta_after_a_read() -> None:
-    channel = channel_at(3)
-    assert channel.begin_audit() is None
-    channel.on_delta(delta(3, 4))
-    digest = channel.begin_audit()
-    assert digest
-    assert digest.since == 3
-    channel.confirm_content()
-    assert channel.begin_audit() is None
-
-
-def test_content_that_arrives_during_an_audit_is_audited_by_the_next() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(3, 4))
-    channel.begin_audit()
-    channel.on_delta(delta(4, 5))
-    channel.confirm_content()
-    digest = channel.begin_audit()
-    assert digest
-    assert digest.since == 4
-
-
-def test_page_of_a_repair_continues_unconfirmed_content() -> None:
-    channel, expected = channel_at(3), RelayedContent(Revision(3))
-    for text in (TEXT_4, TEXT_5):
-        expected.add(text)
-    channel.on_delta(delta(3, 4, text=TEXT_4))
-    channel.on_delta(delta(8, 9))
-    channel.begin_read()
-    channel.on_read({at(4): recovery(at(5), frame=frame(4, 5, text=TEXT_5))}, 7.0)
-    assert channel.begin_audit() == expected.begin_audit(Revision(5))
-
-
-def test_snapshot_replaces_unconfirmed_content() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(3, 4))
-    channel.on_delta(delta(8, 9))
-    channel.begin_read()
-    snapshot = replace(frame(4, 5), event=SessionEvent("snapshot", "too_far"))
-    channel.on_read({at(4): recovery(at(5), frame=snapshot)}, 7.0)
-    assert channel.begin_audit() is None
-
-
-def test_disowned_content_is_read_from_no_position() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(3, 4))
-    channel.begin_audit()
-    channel.disown_content()
-    assert (channel.position, gap(channel), channel.as_of) == (DISOWNED, "content", None)
-    assert channel.on_delta(delta(4, 5)) is None
-    assert channel.begin_read() == frozenset({DISOWNED})
-    snapshot = Frame(ALICE, DISOWNED, at(5), b"s", event=SessionEvent("snapshot", "content"))
-    channel.on_read({DISOWNED: recovery(at(5), frame=snapshot)}, 7.0)
-    assert (channel.position, channel.has_gap) == (at(5), False)
-
-
-def test_disowned_positions_are_those_since_the_last_confirmed_content() -> None:
-    channel = channel_at(3)
-    for first in (3, 4):
-        channel.on_delta(delta(first, first + 1))
-    channel.disown_content()
-    assert channel.disowned
-    covered = [revision for revision in range(9) if channel.disowned.covers(at(revision))]
-    assert covered == [4, 5]
-    assert not channel.disowned.covers(None)
-    assert not channel.disowned.covers(at(4, OTHER_EPOCH))
-
-
-def test_disowned_content_is_not_relayed_from_the_buffer() -> None:
-    channel = channel_at(3)
-    channel.request_read(None)
-    channel.begin_read()
-    channel.on_delta(delta(3, 4))
-    channel.disown_content()
-    assert channel.on_read({None: recovery(at(3))}, 7.0) == ReadOutcome([], [])
-
-
-def disown_at(channel: Channel, revision: int, epoch: Epoch = EPOCH) -> None:
-    """A snapshot moves the channel to the revision, and what is relayed after it is disowned."""
-    if not channel.has_gap:
-        channel.expect(StoredPosition(at(1, OTHER_EPOCH if epoch == EPOCH else EPOCH), None, 8.0))
-    channel.begin_read()
-    current = at(revision, epoch)
-    snapshot = Frame(ALICE, channel.position, current, b"s", event=SessionEvent("snapshot", "content"))
-    channel.on_read({channel.position: recovery(current, frame=snapshot)}, 8.0)
-    assert channel.on_delta(delta(revision, revision + 1, epoch))
-    channel.disown_content()
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "covered"),
-    [(3, 5, [4, 5, 6]), (5, 3, [4, 5, 6]), (5, 5, [6])],
-)
-def test_disowned_positions_of_an_epoch_stay_disowned(first: int, second: int, covered: list[int]) -> None:
-    channel = channel_at(1)
-    disown_at(channel, first)
-    disown_at(channel, second)
-    assert channel.disowned
-    assert [revision for revision in range(9) if channel.disowned.covers(at(revision))] == covered
-
-
-def test_disowned_positions_of_a_former_epoch_are_forgotten() -> None:
-    channel = channel_at(1)
-    disown_at(channel, 3)
-    disown_at(channel, 6, OTHER_EPOCH)
-    assert channel.disowned == DisownedRange(OTHER_EPOCH, Revision(6), Revision(7))
-
-
-def test_disowned_content_is_neither_audited_nor_expected_until_it_was_read_again() -> None:
-    channel = channel_at(3)
-    channel.on_delta(delta(3, 4))
-    channel.expect(stored(9, 2000))
-    channel.disown_content()
-    assert (channel.begin_audit(), channel.expected, channel.as_of) == (None, None, None)
-
-
-def test_read_that_runs_while_content_is_disowned_is_continued_by_later_deltas_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The read is for a client whose position was disowned before."""
-    monkeypatch.setattr(channel_module, "MAX_BUFFERED_BYTES", 10)
-    text = b"y" * 10
-    for current, following, position in ((4, [frame(4, 5, text=text)], 5), (3, [], 3)):
-        channel = channel_at(3)
-        channel.request_read(DISOWNED)
-        channel.begin_read()
-        channel.on_delta(delta(3, 4, text=text))
-        channel.disown_content()
-        channel.on_delta(delta(4, 5, text=text))
-        snapshot = Frame(ALICE, DISOWNED, at(current), b"s", event=SessionEvent("snapshot", "content"))
-        outcome = channel.on_read({DISOWNED: recovery(at(current), frame=snapshot)}, 7.0)
-        assert outcome == ReadOutcome([snapshot, *following], following)
-        assert (channel.position, channel.has_gap) == (at(position), current == 3)

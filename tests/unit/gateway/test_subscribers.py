@@ -10,8 +10,8 @@ from livebalance.gateway.live.recovery import DISOWNED, Recovery
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers, Subscription, changes_epoch, fit
 from livebalance.wire.identity import Position, Revision
+from tests.unit.gateway.channels import OTHER_EPOCH, at, delta
 from tests.unit.gateway.harness import ALICE, EPOCH, connect, pop_frames
-from tests.unit.gateway.test_channel import OTHER_EPOCH, at, delta
 from tests.unit.gateway.test_outbox import texts
 
 

@@ -1,4 +1,4 @@
-"""Statements that a gateway reads with. Each also returns the epoch, and whether this server is known.
+"""Statements that a gateway follows accounts with. Each also returns the epoch, and if this server is known.
 
 A server that the projection was not written to raises UnavailableError (docs/guarantees.md#epoch).
 
@@ -18,13 +18,12 @@ from livebalance.wire.identity import (
     AccountId,
     Epoch,
     Lane,
-    Offset,
     Position,
     Revision,
     TransferId,
 )
 from livebalance.wire.timestamp import Millis, format_rfc3339
-from livebalance.wire.views import AccountView, BalanceView, TransferView, format_source
+from livebalance.wire.views import BalanceView, TransferView, format_source
 
 SNAPSHOT_TRANSFERS = 50
 
@@ -107,33 +106,33 @@ class AuditFinding(NamedTuple):
 
 
 # Lasts until the end of the statement's transaction. Ids contain no comma.
-_SEE = "seen as materialized (select set_config('livebalance.accounts', {0}, true) as accounts)"
-SEE_ACCOUNT = _SEE.format("$1")
-_SEE_ACCOUNTS = _SEE.format("array_to_string($1::text[], ',')")
+SEE = "seen as materialized (select set_config('livebalance.accounts', {0}, true) as accounts)"
+SEE_ACCOUNT = SEE.format("$1")
+SEE_ACCOUNTS = SEE.format("array_to_string($1::text[], ',')")
 
-_MS = "(extract(epoch from {0}) * 1000)::int8"
+MS = "(extract(epoch from {0}) * 1000)::int8"
 
-_BALANCE = f"""
+BALANCE = f"""
        b.revision, b.balance::text as amount, b.currency, b.version, b.transfer_id, b.client_id,
        b.opening::text as opening, b.half_applied::text as half_applied, b.drift::text as drift,
-       {_MS.format("b.disputed_since")} as disputed_since"""
+       {MS.format("b.disputed_since")} as disputed_since"""
 
-_TRANSFER = f"""
-       transfer_id, amount::text as amount, total::text as total, {_MS.format("occurred_at")} as occurred_at,
-       revision, topic, lane, source_offset, {_MS.format("recorded_at")} as recorded_at"""
+TRANSFER = f"""
+       transfer_id, amount::text as amount, total::text as total, {MS.format("occurred_at")} as occurred_at,
+       revision, topic, lane, source_offset, {MS.format("recorded_at")} as recorded_at"""
 
 # The oldest lane's time, or unknown if a lane is missing.
-_ALL_LANES = """
+ALL_LANES = """
        select case when count(as_of) = (select partitions from {0}) then min(as_of) end as as_of from lane"""
 
 # An account without a lane is complete as of the time of all lanes.
 _ACCOUNTS = f"""
-with {_SEE_ACCOUNTS},
+with {SEE_ACCOUNTS},
      now as materialized (select epoch, partitions, known from truth),
-     lanes as materialized ({_ALL_LANES.format("now")})
-select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
-       {_MS.format("case when b.lane is null then a.as_of else l.as_of end")} as as_of,
-       {_MS.format("b.recorded_at")} as recorded_at, b.erased_revision, f.continues, t.*
+     lanes as materialized ({ALL_LANES.format("now")})
+select n.epoch, n.known, {BALANCE}, b.lane, b.transfer_count,
+       {MS.format("case when b.lane is null then a.as_of else l.as_of end")} as as_of,
+       {MS.format("b.recorded_at")} as recorded_at, b.erased_revision, f.continues, t.*
   from now n cross join lanes a cross join seen
  cross join unnest(string_to_array(seen.accounts, ','), $2::text[], $3::int8[])
        with ordinality as w (account, epoch, after, n)
@@ -147,11 +146,11 @@ select n.epoch, n.known, {_BALANCE}, b.lane, b.transfer_count,
               array_agg(occurred_at) as occurred, array_agg(revision) as revisions,
               array_agg(topic) as topics, array_agg(lane) as lanes, array_agg(source_offset) as offsets,
               array_agg(recorded_at) as recorded
-         from ((select {_TRANSFER} from transfer
+         from ((select {TRANSFER} from transfer
                  where f.continues and account_id = w.account and revision > w.after
                  order by revision limit $5 + 1)
                union all
-               (select {_TRANSFER} from transfer
+               (select {TRANSFER} from transfer
                  where not f.continues and account_id = w.account
                    and revision > coalesce(b.erased_revision, 0)
                  order by revision desc limit {SNAPSHOT_TRANSFERS} + 1)) r) t
@@ -209,7 +208,7 @@ def _account_state(row: Row, page: int) -> AccountState:
         lane=None if row["lane"] is None else Lane(row["lane"]),
         as_of=row["as_of"],
         recorded_at=Millis(recorded[limit - 1] if continues and more else row["recorded_at"] or 0),
-        balance=_balance(row),
+        balance=balance_view(row),
         transfers=transfers[:limit],
         continues=continues,
         more=more,
@@ -234,7 +233,8 @@ def _transfers(row: Row, newest_first: bool) -> tuple[list[TransferView], list[i
     return views, [transfer[-1] for transfer in transfers]
 
 
-def _balance(row: Row) -> BalanceView | None:
+def balance_view(row: Row) -> BalanceView | None:
+    """Returns the balance of a row with the columns of `BALANCE`; None: the account has no balance."""
     if row["amount"] is None:
         return None
     disputed = row["disputed_since"]
@@ -275,10 +275,10 @@ _CONTENT_DIFFERS = f"""
     or b.revision = w.revision and w.balance <> sha256(convert_to(({_BALANCE_JSON}), 'UTF8'))"""
 
 _AUDIT = f"""
-with {_SEE_ACCOUNTS}
+with {SEE_ACCOUNTS}
 select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.*
   from truth n
- cross join (select array_agg(lane) as lanes, array_agg({_MS.format("as_of")}) as as_of,
+ cross join (select array_agg(lane) as lanes, array_agg({MS.format("as_of")}) as as_of,
                     array_agg(halted_why) as halted_why from lane) l
  cross join (select array_agg(w.account) as accounts, array_agg(coalesce(b.revision, 0)) as revisions,
                     array_agg(c.differs) as differ
@@ -327,171 +327,4 @@ async def read_audit(
             account: revision for account, revision, _ in found if revision != expected[account].revision
         },
         different=frozenset(account for account, _, differs in found if differs),
-    )
-
-
-# Prefixes are passed with a star, as in a token's claim, because an empty prefix would disappear from the
-# list.
-_LIST = f"""
-with {_SEE.format("array_to_string($2::text[], ',')")},
-     seen_too as materialized (
-       select set_config('livebalance.prefixes', array_to_string(stars.of_all, ','), true) as prefixes
-         from (select array(select prefix || '*' from unnest($3::text[]) as p (prefix))) as stars (of_all)),
-     now as materialized (select epoch, partitions, known from truth),
-     lanes as materialized ({_ALL_LANES.format("now")})
-select n.epoch, n.known, {_MS.format("a.as_of")} as as_of, b.account_id, {_BALANCE}
-  from now n cross join lanes a cross join seen cross join seen_too left join lateral (
-       (select account_id from balance
-         where account_id = any(string_to_array(seen.accounts, ',')) and account_id > $1
-         order by account_id limit $4)
-       union
-       select k.account_id
-         from unnest(string_to_array(seen_too.prefixes, ',') collate "C") as p (prefix) cross join lateral (
-              select account_id from balance
-               where account_id > $1 and account_id >= left(p.prefix, -1)
-                 and account_id < left(p.prefix, -1) || '~' -- sorts after every id
-               order by account_id limit $4) k
-       order by account_id limit $4) l on true
-  left join lateral (select * from balance where account_id = l.account_id limit 1) b on true
- order by b.account_id
-"""
-
-
-class AccountList(NamedTuple):
-    """A page of the list of accounts. It includes everything recorded up to `as_of`; None: unknown."""
-
-    accounts: list[AccountView]
-    as_of: Millis | None
-
-
-async def list_accounts(
-    connection: Connection, ids: Sequence[AccountId], prefixes: Sequence[str], after: str, limit: int
-) -> AccountList:
-    """Returns up to `limit` accounts after the id `after`, in the order of their ids.
-
-    Args:
-        connection: A connection or pool of the role `gateway`.
-        ids: Accounts that are listed if they exist.
-        prefixes: Accounts whose ids begin with a prefix are listed, too. The empty prefix lists all accounts.
-        after: Last id of the previous page, or empty.
-        limit: Maximum number of accounts.
-
-    Raises:
-        UnavailableError: The projection does not exist, or this server is not known.
-    """
-    rows = await connection.fetch(_LIST, after, ids, prefixes, limit)
-    check_known(rows)
-    accounts = [
-        AccountView(AccountId(row["account_id"]), row["epoch"], Revision(row["revision"]), _balance(row))
-        for row in rows
-        if row["account_id"] is not None
-    ]
-    return AccountList(accounts, rows[0]["as_of"])
-
-
-class AccountPage(NamedTuple):
-    """A page of an account's transfers, and the account's position when they were read."""
-
-    position: Position
-    transfers: list[TransferView]
-
-
-_NOW = f"""
-with {SEE_ACCOUNT}
-select n.epoch, n.known, b.revision as at_revision, t.*
-  from truth n cross join seen
-  left join lateral (select revision, erased_revision from balance
-                      where account_id = seen.accounts limit 1) b on true"""
-
-_OLDER = f"""
-{_NOW} left join lateral (
-       select {_TRANSFER} from transfer
-        where account_id = seen.accounts and revision > coalesce(b.erased_revision, 0)
-          and revision < coalesce(
-              (select revision from transfer where account_id = seen.accounts and transfer_id = $2
-                  and revision > coalesce(b.erased_revision, 0)),
-              case when $2 is null then 9223372036854775807 end)
-        order by revision desc limit $3) t on true
- order by t.revision desc
-"""
-_NEWER = f"""
-{_NOW} left join lateral (
-       select {_TRANSFER} from transfer
-        where account_id = seen.accounts and revision > greatest($2, b.erased_revision)
-        order by revision limit $3) t on true
- order by t.revision
-"""
-_BY_ID = f"""
-{_NOW} left join lateral (
-       select {_TRANSFER} from transfer
-        where account_id = seen.accounts and transfer_id = $2
-          and revision > coalesce(b.erased_revision, 0) limit 1) t on true
-"""
-_REVISIONS = f"""
-with {_SEE_ACCOUNTS}
-select n.epoch, n.known, b.account_id, b.revision
-  from truth n cross join seen
-  left join unnest(string_to_array(seen.accounts, ',')) as w (account) on true
-  left join lateral (select account_id, revision from balance where account_id = w.account limit 1) b on true
-"""
-
-
-async def read_older(
-    connection: Connection, account: AccountId, before: TransferId | None, limit: int
-) -> AccountPage:
-    """Returns up to `limit` transfers that are older than the transfer `before`, newest first.
-
-    With `before` None the page begins with the newest transfer.
-
-    Raises:
-        UnavailableError: The projection does not exist, or this server is not known.
-    """
-    return _account_page(await connection.fetch(_OLDER, account, before, limit))
-
-
-async def read_newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> AccountPage:
-    """Returns up to `limit` transfers with a revision above `after`, oldest first.
-
-    Raises:
-        UnavailableError: The projection does not exist, or this server is not known.
-    """
-    return _account_page(await connection.fetch(_NEWER, account, after, limit))
-
-
-async def read_transfer(connection: Connection, account: AccountId, id_: TransferId) -> AccountPage:
-    """Returns a page with the transfer `id_`, or an empty page.
-
-    Raises:
-        UnavailableError: The projection does not exist, or this server is not known.
-    """
-    return _account_page(await connection.fetch(_BY_ID, account, id_))
-
-
-async def read_revisions(connection: Connection, accounts: Sequence[AccountId]) -> dict[AccountId, Revision]:
-    """Returns the revision of each account that exists.
-
-    Raises:
-        UnavailableError: The projection does not exist, or this server is not known.
-    """
-    rows = await connection.fetch(_REVISIONS, accounts)
-    check_known(rows)
-    return {row["account_id"]: Revision(row["revision"]) for row in rows if row["account_id"] is not None}
-
-
-def _account_page(rows: Sequence[Row]) -> AccountPage:
-    first = check_known(rows)
-    views = [
-        TransferView(
-            id=TransferId(row["transfer_id"]),
-            amount=row["amount"],
-            total=row["total"],
-            occurred_at=format_rfc3339(row["occurred_at"]),
-            revision=Revision(row["revision"]),
-            source=format_source(row["topic"], Lane(row["lane"]), Offset(row["source_offset"])),
-        )
-        for row in rows
-        if row["transfer_id"] is not None
-    ]
-    return AccountPage(
-        Position(Epoch(first["epoch"]), Revision(first["at_revision"] or INITIAL_REVISION)), views
     )

@@ -286,7 +286,7 @@ async def test_row_38_bug_in_a_request_handler_gets_500_with_an_error_id(
     async def bug(*_: object) -> None:
         raise ValueError("token=payload")
 
-    monkeypatch.setattr("livebalance.readmodel.gateway_reads.list_accounts", bug)
+    monkeypatch.setattr("livebalance.readmodel.account_pages.list_accounts", bug)
     response = await scene.send_request(ACCOUNTS_HEAD + b"\r\n")
     assert (response.status, response.code) == (500, "internal")
     assert b"payload" not in response.body

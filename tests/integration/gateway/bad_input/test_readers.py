@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from livebalance.gateway.api import queries, statements
-from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import AccountPage
+from livebalance.readmodel import account_pages, gateway_reads
+from livebalance.readmodel.account_pages import AccountPage
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import RawConnection
 from tests.servers.database import Database
@@ -105,14 +105,14 @@ STATEMENT = "/accounts/years/statement"
 
 def block_first_page(patch: pytest.MonkeyPatch) -> asyncio.Event:
     """Makes the first page that is read from now on wait for the returned event."""
-    unblock, read, first = asyncio.Event(), gateway_reads.read_newer, [True]
+    unblock, read, first = asyncio.Event(), account_pages.read_newer, [True]
 
     async def newer(*arguments: Any) -> AccountPage:
         if first and first.pop():
             await unblock.wait()
         return await read(*arguments)
 
-    patch.setattr(gateway_reads, "read_newer", newer)
+    patch.setattr(account_pages, "read_newer", newer)
     return unblock
 
 

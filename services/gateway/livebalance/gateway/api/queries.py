@@ -14,7 +14,7 @@ import asyncpg
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.limits.fair_queue import FairQueue, User
 from livebalance.gateway.telemetry import metrics
-from livebalance.readmodel import gateway_reads
+from livebalance.readmodel import account_pages
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Revision
 
@@ -161,4 +161,4 @@ class Queries:
         return result
 
     async def _revisions(self, accounts: Collection[AccountId]) -> dict[AccountId, Revision]:
-        return await self.run(_GATEWAY, lambda: gateway_reads.read_revisions(self._pool, list(accounts)))
+        return await self.run(_GATEWAY, lambda: account_pages.read_revisions(self._pool, list(accounts)))

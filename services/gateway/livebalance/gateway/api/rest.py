@@ -23,8 +23,9 @@ from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.queries import Queries
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.live.recovery import snapshot
-from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import AccountPage, AccountQuery, AccountState
+from livebalance.readmodel import account_pages, gateway_reads
+from livebalance.readmodel.account_pages import AccountPage
+from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.cursor import decode_cursor, encode_cursor
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import Snapshot
@@ -63,7 +64,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         """Returns the accounts that the token may see. `next` is the next page's cursor, or null."""
         ids, prefixes = rights.scope.narrow(prefix)
         page = await queries.run(
-            rights.subject, lambda: gateway_reads.list_accounts(pool, ids, prefixes, cursor, limit + 1)
+            rights.subject, lambda: account_pages.list_accounts(pool, ids, prefixes, cursor, limit + 1)
         )
         visible = [account for account in page.accounts[:limit] if auth.may_see(rights, account.account)]
         following = page.accounts[limit - 1].account if len(page.accounts) > limit else None
@@ -111,15 +112,15 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
 
         def read() -> Awaitable[AccountPage]:
             if after_revision is not None:
-                return gateway_reads.read_newer(pool, account, Revision(after_revision), limit + 1)
-            return gateway_reads.read_older(pool, account, before, limit + 1)
+                return account_pages.read_newer(pool, account, Revision(after_revision), limit + 1)
+            return account_pages.read_older(pool, account, before, limit + 1)
 
         page = await queries.run_at_revision(
             rights.subject, account, min_revision, read, lambda page: page.position.revision
         )
         if before and not page.transfers:
             at_cursor = await queries.run(
-                rights.subject, lambda: gateway_reads.read_transfer(pool, account, before)
+                rights.subject, lambda: account_pages.read_transfer(pool, account, before)
             )
             if not at_cursor.transfers:
                 detail = "The transfer that the cursor names was erased; start again without a cursor."
@@ -138,7 +139,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
     ) -> Response:
         """Returns a transfer."""
         page = await queries.run(
-            rights.subject, lambda: gateway_reads.read_transfer(pool, account, TransferId(transfer))
+            rights.subject, lambda: account_pages.read_transfer(pool, account, TransferId(transfer))
         )
         if not page.transfers:
             detail = "This account has no such transfer."

@@ -23,9 +23,9 @@ from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.queries import Queries
 from livebalance.gateway.api.statement_format import CsvStatement, JsonStatement, StatementWriter
 from livebalance.gateway.auth.rights import Rights
-from livebalance.readmodel import gateway_reads, statements
+from livebalance.readmodel import account_pages, statements
+from livebalance.readmodel.account_pages import AccountPage
 from livebalance.readmodel.errors import TRANSIENT
-from livebalance.readmodel.gateway_reads import AccountPage
 from livebalance.readmodel.statements import StatementEdges
 from livebalance.runtime import logs
 from livebalance.wire.errors import DecodeError
@@ -140,7 +140,7 @@ def add_route(
 
         def read_after(revision: Revision) -> Awaitable[AccountPage]:
             return queries.run(
-                rights.subject, lambda: gateway_reads.read_newer(pool, account, revision, PAGE_ROWS)
+                rights.subject, lambda: account_pages.read_newer(pool, account, revision, PAGE_ROWS)
             )
 
         pages = transfer_pages(edges, read_after, lambda: auth.knows_rights and auth.may_see(rights, account))
