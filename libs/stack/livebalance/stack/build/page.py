@@ -25,7 +25,7 @@ class PageBuild:
             "npm ci", node.NPM_CI, paths.log("npm"), node.environment(), directory=node.WEB
         )
         self._build = ChildProcess(
-            "ng build", node.NG_BUILD, paths.log("ng"), node.environment(), directory=node.WEB
+            "ng build", node.NPM_BUILD, paths.log("ng"), node.environment(), directory=node.WEB
         )
         self._cancelled = threading.Event()
 
