@@ -4,6 +4,7 @@ import { filter, skip } from 'rxjs';
 
 import { AccountSearch } from './account/account-search';
 import { AccountStore } from './account/account-store';
+import { Trust } from './trust/trust';
 import { isDemo } from './connection/token';
 import { wording } from './wording';
 
@@ -11,7 +12,7 @@ import { wording } from './wording';
 @Component({
   selector: 'lb-app',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [AccountSearch, RouterLink, RouterOutlet],
+  imports: [AccountSearch, RouterLink, RouterOutlet, Trust],
   template: `
     <header class="bar">
       <a class="brand" routerLink="/" [attr.aria-label]="wording.allAccounts">
@@ -24,6 +25,7 @@ import { wording } from './wording';
         <lb-account-search />
       }
     </header>
+    <lb-trust />
     <router-outlet />
   `,
 })
