@@ -39,6 +39,7 @@ async def cluster(paths: StatePaths, request: pytest.FixtureRequest) -> AsyncIte
         seed=11,
         port=free_port(),
         durable=False,
+        control=True,
         environment={"gateway": getattr(request.module, "GATEWAY_ENVIRONMENT", _GATEWAY_ENVIRONMENT)},
     )
     async with Cluster(

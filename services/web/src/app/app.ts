@@ -4,6 +4,7 @@ import { distinctUntilChanged, filter, map, skip } from 'rxjs';
 
 import { AccountSearch } from './account/account-search';
 import { AccountStore } from './account/account-store';
+import { Trust } from './trust/trust';
 import { isDemo } from './connection/token';
 import { Announcer } from './frame/announcer';
 import { KeysDialog } from './frame/keys-dialog';
@@ -16,7 +17,7 @@ import { wording } from './wording';
 @Component({
   selector: 'lb-app',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [AccountSearch, KeysDialog, RouterLink, RouterOutlet],
+  imports: [AccountSearch, KeysDialog, RouterLink, RouterOutlet, Trust],
   host: { '(document:keydown)': 'handleKey($event)' },
   template: `
     <header class="bar">
@@ -50,6 +51,7 @@ import { wording } from './wording';
         </button>
       </span>
     </header>
+    <lb-trust />
     <router-outlet />
     @if (keysShown()) {
       <lb-keys-dialog (closed)="keysShown.set(false)" />

@@ -30,6 +30,7 @@ _MAX_NAME = 60  # characters shown of an unknown variable's name, which can be o
 OTHER_VARIABLES = {
     "CHROMIUM": "tests: path of the browser to use",
     "FAILPOINT": "tests: point at which a service kills itself",
+    "DEMO_CONTROL_ADDRESS": "balancer: host:port of the demo's supervisor, which acts for the page",
     "DEMO_TOKEN_ADDRESS": "balancer: host:port of the feed that issues demo tokens",
     "GATEWAYS": "balancer: host:port of each gateway, separated by spaces",
     "GRAFANA_PORT": "`docker compose`: port of Grafana",

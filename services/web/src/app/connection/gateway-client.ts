@@ -1,6 +1,6 @@
 /** The client of this page: the session as a signal, and the followed account. */
 
-import { Injectable, computed, signal } from '@angular/core';
+import { Injectable, computed, inject, signal } from '@angular/core';
 import {
   Client,
   type AccountId,
@@ -10,6 +10,7 @@ import {
   type Session,
 } from '@livebalance/client';
 
+import { ConnectionLog } from './connection-log';
 import { fetchToken } from './token';
 
 /** Interval at which texts with an age or a countdown are updated. */
@@ -28,6 +29,7 @@ export class GatewayClient {
   #unfollow: (() => void) | null = null;
 
   readonly api = this.#client.api;
+  readonly log = inject(ConnectionLog);
   readonly session = computed<PageSession>(() => {
     const { channels, ...session } = this.#session();
     const account = this.#account();
@@ -39,6 +41,7 @@ export class GatewayClient {
   readonly view = signal<AccountView | null>(null);
 
   constructor() {
+    this.log.watch(this.#client);
     const updateTime = () => {
       this.time.set(this.now());
     };
