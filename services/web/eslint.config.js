@@ -32,7 +32,11 @@ export default defineConfig(
   },
   {
     // Pure files use no clock, randomness, network or framework.
-    files: ['src/app/wording.ts', 'src/app/account/{transfer-grouping,connection-text,dates,sparkline}.ts'],
+    files: [
+      'src/app/wording.ts',
+      'src/app/account/{transfer-grouping,connection-text,dates,sparkline}.ts',
+      'src/app/overview/{live-row,totals,watchlist-address}.ts',
+    ],
     rules: {
       'no-restricted-globals': [
         'error',

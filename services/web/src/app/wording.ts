@@ -13,10 +13,29 @@ const english = {
     allAccounts: 'Livebalance: all accounts',
     demo: 'Demo: all accounts are public',
     demoDetail: 'Anyone who opens this page can see every account',
+    theme: 'Theme',
+    themes: { system: 'System', light: 'Light', dark: 'Dark' },
+    keys: 'Keyboard shortcuts',
+  },
+  // The list of keys.
+  keys: {
+    title: 'Keyboard shortcuts',
+    list: [
+      { key: '/', does: 'Go to the search field' },
+      { key: '↑ ↓', does: 'Move between suggestions, or between watched accounts' },
+      { key: 'Enter', does: 'Show the account' },
+      { key: 'Delete', does: 'Stop watching the account' },
+      { key: 't', does: 'Read the totals of the watchlist aloud, with a screen reader' },
+      { key: '?', does: 'Show this list' },
+    ],
+    singleKeys: 'Use the shortcuts / , t and ?',
+    close: 'Close',
   },
   search: {
     label: 'Account id',
     show: 'Show',
+    watch: 'Watch',
+    recent: 'Recent',
     suggestions: 'Accounts',
     invalid: ACCOUNT_ID_RULE,
   },
@@ -32,6 +51,33 @@ const english = {
     more: 'There are more accounts. To find an account, type the start of its id.',
     noBalance: 'No balance yet',
     disputed: 'Disputed',
+    watchAccount: (id: string) => `Watch ${id}`,
+  },
+  // The watchlist.
+  watchlist: {
+    title: 'Watchlist',
+    total: (count: number) => (count === 1 ? 'Balance of 1 account' : `Total of ${count} accounts`),
+    stale: (count: number) => (count === 1 ? '1 balance is not live' : `${count} balances are not live`),
+    missing: (count: number) => (count === 1 ? 'without 1 account' : `without ${count} accounts`),
+    disputedIn: (count: number) => (count === 1 ? '1 balance is disputed' : `${count} balances are disputed`),
+    ignored: (count: number) =>
+      count === 1
+        ? '1 entry of the address is ignored: it is not an account id, or the list is full.'
+        : `${count} entries of the address are ignored: they are not account ids, or the list is full.`,
+    change: 'Change since you opened the list: ',
+    noBalance: '—',
+    unknown: 'There is no such account',
+    disputed: 'Disputed',
+    remove: (id: string) => `Stop watching ${id}`,
+    // For screen readers.
+    spokenStates: (count: number, notLive: number, disputed: number) =>
+      (notLive === 0
+        ? `All ${count} watched accounts are live.`
+        : `${notLive} of ${count} watched accounts are not live.`) +
+      (disputed === 0 ? '' : ` Disputed: ${disputed}.`),
+    spokenTotal: (amount: string, isLive: boolean) =>
+      `Total ${amount}${isLive ? '' : ', not live or incomplete'}.`,
+    nothingToTotal: 'No balance is watched.',
   },
   freshness: {
     upToDate: 'Up to date as of',

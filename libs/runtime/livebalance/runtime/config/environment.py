@@ -44,6 +44,7 @@ OTHER_VARIABLES = {
     "PAGE_ROOT": "balancer: directory of the built page; none: gateways answer every request",
     "PAGE_SCHEME": "balancer: `https` to serve TLS only",
     "PAGE_TLS": "balancer: a `tls` directive, as in `deploy/Caddyfile`",
+    "PAGE_TRUSTED_PROXIES": "balancer: proxies in front of it, addresses and networks separated by spaces",
     "PARENT_PID": "`make`: id of the process with which the demo ends",
     "SCREENSHOT": "tests: file for a screenshot of the page",
     "SIMULATION_SEED": "tests: first seed of the simulated pipeline; none: random, and printed",

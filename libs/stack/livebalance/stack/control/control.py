@@ -1,4 +1,4 @@
-"""Serves `POST /api/demo/control/<action>` on loopback: for the demo's own page only (decision 33)."""
+"""Serves `POST /api/demo/control/<action>` on loopback: for the demo's own page only (decision 35)."""
 
 import json
 import time

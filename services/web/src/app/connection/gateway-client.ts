@@ -80,7 +80,7 @@ export class GatewayClient {
 }
 
 /** Reloads the page at most once a minute. If it stays outdated, the connection status says so. */
-function reload(): void {
+export function reload(): void {
   const last = Number(sessionStorage.getItem(LAST_RELOAD_KEY) ?? 0);
   if (Math.abs(Date.now() - last) < RELOAD_INTERVAL_MS) return;
   sessionStorage.setItem(LAST_RELOAD_KEY, `${Date.now()}`);

@@ -1,4 +1,4 @@
-/** Asks the supervisor of the demo to act. Only the page of the demo may (decision 33). */
+/** Asks the supervisor of the demo to act. Only the page of the demo may (decision 35). */
 
 import { wording } from '../wording';
 
