@@ -4,13 +4,13 @@ import { distinctUntilChanged, filter, map, skip } from 'rxjs';
 
 import { AccountSearch } from './account/account-search';
 import { AccountStore } from './account/account-store';
-import { Trust } from './trust/trust';
 import { isDemo } from './connection/token';
 import { Announcer } from './frame/announcer';
 import { KeysDialog } from './frame/keys-dialog';
 import { shortcutKey } from './frame/shortcuts';
 import { THEMES, ThemeStore } from './frame/theme';
 import { WatchlistStore } from './overview/watchlist-store';
+import { Trust } from './trust/trust';
 import { wording } from './wording';
 
 /** The frame of every page: the header and the page of the current route. */

@@ -16,7 +16,8 @@ type Socket = { readonly client: Client; readonly unfollow: Map<AccountId, () =>
 
 @Injectable({ providedIn: 'root' })
 export class LiveAccounts {
-  readonly #time = inject(GatewayClient).time;
+  readonly #gateway = inject(GatewayClient);
+  readonly #time = this.#gateway.time;
   readonly #sockets: Socket[] = [];
   /** Where each followed account is followed, in the order in which they were added. */
   readonly #socketOf = new Map<AccountId, Socket>();
@@ -83,6 +84,7 @@ export class LiveAccounts {
   /** Adds a client, whose connection is open while it follows an account. */
   #open(): Socket {
     const client = new Client(location.origin, { token: fetchToken, onOutdated: reload });
+    this.#gateway.log.watch(client);
     client.onStep(() => {
       this.#showSoon();
     });
