@@ -51,7 +51,10 @@ check-web: $(READY)
 	$(NPM) libs/ts-client run check
 	$(NPM) services/web run check
 
-test: check test-web test-python ## run check and every test
+# The checks of the page run beside those of Python.
+test: $(READY) ## run check and every test
+	@$(MAKE) --no-print-directory -j2 check
+	@$(MAKE) --no-print-directory test-web test-python
 
 # The first part often waits for servers, so two cores can run five workers. Files start in the order of their names: the
 # last are unit tests, so no worker waits for a slow file. In the second part each worker starts whole
