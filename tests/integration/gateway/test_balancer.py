@@ -85,7 +85,7 @@ async def test_too_large_request_is_rejected(
 
 async def test_control_of_the_demo_does_not_exist_without_a_demo(plain: RunningBalancer) -> None:
     head = b"POST /api/demo/control/kill-gateway HTTP/1.1\r\nHost: x\r\nOrigin: %b\r\n" % plain.http.encode()
-    response = await send_request(plain.http, head + b"Content-Length: 0\r\n\r\n")
+    response = await send_request(plain.http, head + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
     assert response.status in (404, 405)  # of a gateway, which has no such path
 
 

@@ -79,6 +79,8 @@ async def test_every_response_has_security_headers(http: httpx.AsyncClient) -> N
             "base-uri": "'none'",
             "form-action": "'self'",
             "frame-ancestors": "'none'",
+            "require-trusted-types-for": "'script'",
+            "trusted-types": "angular",
         }
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
