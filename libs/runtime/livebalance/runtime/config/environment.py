@@ -28,6 +28,7 @@ _MAX_NAME = 60  # characters shown of an unknown variable's name, which can be o
 
 # Variables that are not a field of any settings class, for docs/configuration.md.
 OTHER_VARIABLES = {
+    "ACCOUNTS": "set by `livebalance protocol play`: accounts to subscribe to, separated by spaces",
     "CHROMIUM": "tests: path of the browser to use",
     "FAILPOINT": "tests: point at which a service kills itself",
     "DEMO_CONTROL_ADDRESS": "balancer: host:port of the demo's supervisor, which acts for the page",
@@ -49,6 +50,7 @@ OTHER_VARIABLES = {
     "SCREENSHOT": "tests: file for a screenshot of the page",
     "SIMULATION_SEED": "tests: first seed of the simulated pipeline; none: random, and printed",
     "PORT": "`docker compose`: port of the page",
+    "URL": "set by `livebalance protocol play`: URL that the client connects to",
     "POSTGRES_OWNER": "migrations, `livebalance rebuild`: URL of the database for its owner (a secret)",
     "PROMETHEUS_PORT": "`docker compose`: port of Prometheus",
     "SECRETS_DIRECTORY": "all: directory of files that hold settings",
