@@ -3,9 +3,13 @@
 Whatever was shown before the erasure is replaced, however the account is recovered.
 """
 
+import asyncio
+
+from livebalance.gateway.server.websocket import WebSocketConnection
 from tests.integration.gateway.conftest import StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.held_audits import HeldAudits
+from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.integration.gateway.sse_client import SseClient
 from tests.integration.gateway.test_resume import resumed, shown_at
 from tests.integration.gateway.test_subscribe import assert_shows
@@ -79,3 +83,31 @@ async def test_stream_resumed_from_before_an_erasure_gets_a_snapshot(
     ) as again:
         assert_shows(await again.until_at("alice", 9), projector.account("alice"))
         assert again.of_type("snapshot")[0]["reason"] == "ahead"
+
+
+async def test_client_that_reads_late_learns_of_an_erasure_before_much_other_data(
+    start_gateway: StartGateway, projector: FakeProjector, connections: list[WebSocketConnection]
+) -> None:
+    """More data follows than waits for a client. All that waits is dropped, and read again if it can be."""
+    gateway = await start_gateway(send_buffer_bytes=8192, client_queue_bytes=16_384)
+    await projector.open("alice", "busy")
+    async with WebSocketClient(gateway.ws, sock=narrow_socket(gateway.http)) as late:
+        await late.subscribe("alice", "busy")
+        await late.until(lambda: len(late.shown) == 2)
+        [connection] = connections
+        late.reading.clear()
+        session = connection._session
+        assert session
+        async with asyncio.timeout(60):
+            while not session.outbox.size:
+                await projector.transfer("busy", *[1] * 20)
+            await projector.erase("alice")
+            while "alice" in session.subscriptions:  # noqa: ASYNC110 - a subscription has no event
+                await asyncio.sleep(0.01)
+            overflows = await gateway.counter("client_queue_overflows")
+            while await gateway.counter("client_queue_overflows") == overflows:
+                await projector.transfer("busy", *[1] * 20)
+        late.reading.set()
+        shown = await late.until_at("busy", projector.account("busy").revision)
+        assert_shows(shown, projector.account("busy"))
+        assert [frame["channel"] for frame in late.of_type("unsubscribed")] == ["account:alice"]

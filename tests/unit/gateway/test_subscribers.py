@@ -9,7 +9,7 @@ from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.recovery import DISOWNED, Recovery
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers, Subscription, changes_epoch, fit
-from livebalance.wire.identity import Position, Revision
+from livebalance.wire.identity import AccountId, Position, Revision
 from tests.unit.gateway.channels import OTHER_EPOCH, at, delta
 from tests.unit.gateway.harness import ALICE, EPOCH, connect, pop_frames
 from tests.unit.gateway.test_outbox import texts
@@ -152,6 +152,17 @@ def test_last_frame_ends_the_subscription(sessions: Sessions) -> None:
     assert subscribers._send(subscription, Frame(ALICE, at(5), at(6), b'"gone"', is_last=True))
     assert subscription.state is CatchUp.INACTIVE
     assert texts(subscription.session.outbox.pop(0.0)) == [b'"gone"']
+
+
+def test_last_frame_is_not_dropped_with_data_beyond_the_bound(sessions: Sessions) -> None:
+    subscribers, subscription = ahead(sessions, 5)
+    session = subscription.session
+    session.outbox.writable, session.outbox._max_bytes = False, 30
+    subscribers._send(subscription, across(at(5), at(6)))
+    subscribers._send(subscription, Frame(ALICE, at(6), at(7), b'"gone"', is_last=True))
+    assert not session.outbox.put(Frame(AccountId("bob"), at(1), at(2), b"y" * 31))
+    session.overflow()
+    assert texts(session.outbox.pop(0.0)) == [b'"gone"']
 
 
 def test_frames_beyond_the_bound_of_an_outbox_make_the_subscription_read_again(sessions: Sessions) -> None:

@@ -305,11 +305,14 @@ class Subscribers:
                 self.fall_behind(subscription, None)
                 return False
             frame = replace(frame, before=dropped.before)
-        if not session.outbox.put(frame):
+        if frame.is_last:
+            # Data may be dropped for want of room, and then nothing would read it again for this client.
+            session.outbox.drop_account(frame.account)
+            session.outbox.put_control(frame.text, frame.event)
+            self.unsubscribe(subscription)
+        elif not session.outbox.put(frame):
             session.overflow()
             return False
-        if frame.is_last:
-            self.unsubscribe(subscription)
         return True
 
 
