@@ -121,6 +121,9 @@ async def ignore_pings(harness: Harness) -> None:
 
 async def stop_reading(harness: Harness) -> None:
     await harness.opened.enter_async_context(await stalled_reader(harness.gateway.http, harness.projector))
+    [connection] = harness.connections
+    # A shorter timeout would be less than the interval of TCP retransmissions.
+    connection._timeouts = connection._timeouts._replace(write_timeout=2.0)
     await harness.gateway.until_sessions(0)
 
 

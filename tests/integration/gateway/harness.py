@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
+from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.readmodel.revocations import revoke
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD, RawConnection, send_request
 from tests.integration.gateway.conftest import RunningGateway
@@ -23,9 +24,15 @@ class Harness:
     """A gateway, and everything that an action needs. Connections stay open until `opened` is closed."""
 
     def __init__(
-        self, gateway: RunningGateway, projector: FakeProjector, database: Database, patch: pytest.MonkeyPatch
+        self,
+        gateway: RunningGateway,
+        projector: FakeProjector,
+        database: Database,
+        patch: pytest.MonkeyPatch,
+        connections: list[WebSocketConnection],
     ) -> None:
         self.gateway, self.projector, self.database, self.patch = gateway, projector, database, patch
+        self.connections = connections  # those of the gateway, in the order of opening
         self.opened = AsyncExitStack()
 
     async def send_request(self, request: bytes) -> None:

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from livebalance.gateway.live.channel import GapReason
+from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.wire.close import CloseCode, encode_reason
 from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import ErrorCode, SnapshotReason
@@ -80,11 +81,7 @@ def series_of(families: Iterable[Metric]) -> dict[Series, int]:
 # --- the events, and the series that each moves
 
 ALLOWED_HOSTS = {"allowed_hosts": ("here", "127.0.0.1")}
-SMALL_BUFFERS: dict[str, Any] = {
-    "send_buffer_bytes": 8192,
-    "ping_interval_seconds": 1.0,
-    "write_timeout_seconds": 2.0,
-}  # a shorter timeout would be less than the interval of TCP retransmissions
+SMALL_BUFFERS: dict[str, Any] = {"send_buffer_bytes": 8192, "ping_interval_seconds": 1.0}
 FREQUENT_AUDITS: dict[str, Any] = {"audit_interval_seconds": 0.3, "recovery_max_revisions": 2}
 SMALL_PAGES: dict[str, Any] = {"recovery_page_rows": 2}
 RARE_AUDITS: dict[str, Any] = {"audit_interval_seconds": 3600.0}
@@ -400,15 +397,17 @@ EVENTS: dict[str, Event] = {
 
 
 @pytest.mark.parametrize("name", EVENTS)
-async def test_event_moves_its_series_and_no_other(
+async def test_event_moves_its_series_and_no_other(  # noqa: PLR0917 - fixtures
     start_gateway: StartGateway,
     projector: FakeProjector,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
+    connections: list[WebSocketConnection],
     name: str,
 ) -> None:
     action, moves, settings, many = EVENTS[name]
-    harness = Harness(await start_gateway(**(settings or {})), projector, database, monkeypatch)
+    gateway = await start_gateway(**(settings or {}))
+    harness = Harness(gateway, projector, database, monkeypatch, connections)
     before = current()
     async with harness.opened:
         await action(harness)

@@ -144,7 +144,9 @@ async def test_honest_projector_has_no_differences(pipeline: Pipeline) -> None:
     assert (await pipeline.query(BY_HOUR))[0][0] == NONE
     assert (await pipeline.query(BY_LANE))[0][0] == NONE
     # The rejected records of erased accounts count as erased, unless they were fetched after the erasure.
+    # How many were rejected depends on the order in which the two topics were read.
     counts = "select sum(quarantined)::int, sum(duplicates) > 0, sum(erased) > 0 from reconciliation"
     [[quarantined, *others]] = await pipeline.query(counts)
-    assert 20 <= quarantined <= 30
+    rejected = f"select count(*)::int from quarantine where topic = '{pipeline.topics.transfers}'"
+    assert 20 <= quarantined <= (await pipeline.query(rejected))[0][0]
     assert others == [True, True]
