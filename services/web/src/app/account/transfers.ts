@@ -53,7 +53,8 @@ export class Transfers {
     const destroyed = inject(DestroyRef);
     afterNextRender(() => {
       let isFirst = true; // the browser has not yet restored the place to which the user goes back
-      const observer = new IntersectionObserver(([entry]) => {
+      const observer = new IntersectionObserver((entries) => {
+        const entry = entries.at(-1); // a busy page gets several at once, the oldest first
         if (entry === undefined) return;
         if (entry.boundingClientRect.bottom <= 0) this.account.hold();
         else if (entry.isIntersecting && !isFirst) this.account.release();
