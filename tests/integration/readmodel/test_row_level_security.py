@@ -129,8 +129,20 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     ),
     "transfer": (
         lambda sql: account_pages.read_transfer(sql, ALICE, TransferId("alice-2")),
-        lambda result: (result.position.revision, [row.id for row in result.transfers]),
-        (3, ["alice-2"]),
+        lambda result: (result[0].revision, result[1] and result[1].id),
+        (3, "alice-2"),
+    ),
+    "search": (
+        lambda sql: statements.search_transfers(
+            sql, ALICE, statements.TransferFilter(id_part="-"), TransferId("alice-3"), 9
+        ),
+        lambda result: (result.page.position.revision, [row.id for row in result.page.transfers]),
+        (3, ["alice-2", "alice-1"]),
+    ),
+    "chart": (
+        lambda sql: statements.read_chart(sql, BOB, statements.Period(), 9),
+        lambda result: (result.revision, [point.revision for point in result.points]),
+        (3, [1, 2, 3]),
     ),
     "edges": (
         lambda sql: statements.read_edges(sql, ALICE, None, None),
@@ -193,7 +205,9 @@ NOTHING: dict[str, Any] = {
     "audit": {ALICE: 0, BOB: 0},
     "older": (0, []),
     "newer": (0, []),
-    "transfer": (0, []),
+    "transfer": (0, None),
+    "search": (0, []),
+    "chart": (0, []),
     "edges": (0, 0, 0),
     "revisions": {},
     "ids": [],
@@ -204,7 +218,7 @@ NOTHING: dict[str, Any] = {
 STATEMENTS = [
     *[(gateway_reads, name) for name in ("_ACCOUNTS", "_AUDIT")],
     *[(account_pages, name) for name in ("_OLDER", "_NEWER", "_BY_ID", "_REVISIONS", "_LIST")],
-    (statements, "_EDGES"),
+    *[(statements, name) for name in ("_EDGES", "_SEARCH", "_CHART")],
 ]
 
 
@@ -256,6 +270,8 @@ async def test_statement_with_a_wrong_lookup_returns_no_other_account(
         (ALICE, lambda sql: account_pages.read_transfer(sql, ALICE, TransferId("bob-1"))),
         (ALICE, lambda sql: account_pages.read_revisions(sql, [ALICE])),
         (BOB, lambda sql: statements.read_edges(sql, BOB, None, None)),
+        (BOB, lambda sql: statements.search_transfers(sql, BOB, statements.TransferFilter(), None, 9)),
+        (BOB, lambda sql: statements.read_chart(sql, BOB, statements.Period(), 9)),
         (ALICE, lambda sql: account_pages.list_accounts(sql, [ALICE], [], "", 9)),
         (ALICE, lambda sql: account_pages.list_accounts(sql, [], ["ali"], "", 9)),
     ]

@@ -26,19 +26,20 @@ from livebalance.gateway.auth.rights import Rights
 from livebalance.readmodel import account_pages, statements
 from livebalance.readmodel.account_pages import AccountPage
 from livebalance.readmodel.errors import TRANSIENT
-from livebalance.readmodel.statements import StatementEdges
+from livebalance.readmodel.statements import Period, StatementEdges
 from livebalance.runtime import logs
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Revision
-from livebalance.wire.timestamp import Millis, parse_rfc3339
+from livebalance.wire.timestamp import parse_rfc3339
 from livebalance.wire.views import TransferView
 
 DEADLINE_SECONDS = 60.0  # for a whole statement; a client that reads too slowly requests a shorter period
 
 PAGE_ROWS = 500  # transfers per query
 
-Since = Annotated[str | None, Query(alias="from", pattern=TIME_PATTERN)]
-Until = Annotated[str | None, Query(alias="to", pattern=TIME_PATTERN)]
+_EXAMPLES = ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
+Since = Annotated[str | None, Query(alias="from", pattern=TIME_PATTERN, examples=[_EXAMPLES[0]])]
+Until = Annotated[str | None, Query(alias="to", pattern=TIME_PATTERN, examples=[_EXAMPLES[1]])]
 Format = Annotated[Literal["json", "csv"], Query(alias="format")]
 
 _log = logs.get("http")
@@ -96,19 +97,12 @@ class StatementResponse(StreamingResponse):
             _log.warning("statement aborted", reason=type(error).__name__)
 
 
-def add_route(
-    router: APIRouter,
-    pool: "asyncpg.Pool[asyncpg.Record]",
-    queries: Queries,
-    auth: RequestAuth,
-    visible_account: Callable[..., Awaitable[AccountId]],
-) -> None:
-    """Adds the route of statements. `visible_account`: the dependency that returns the request's account."""
-    subjects: set[str] = set()  # users that are receiving a statement
+def one_at_a_time(auth: RequestAuth) -> Callable[..., AsyncIterator[None]]:
+    """Returns a dependency that lets each user receive one stream of transfers at a time."""
+    subjects: set[str] = set()  # users that are receiving a stream
     TokenRights = Annotated[Rights, Depends(auth.rights)]  # noqa: N806 - a type
-    VisibleAccount = Annotated[AccountId, Depends(visible_account)]  # noqa: N806 - a type
 
-    async def one_at_a_time(rights: TokenRights) -> AsyncIterator[None]:
+    async def require_no_other(rights: TokenRights) -> AsyncIterator[None]:
         if rights.subject in subjects:
             detail = "Another statement of this user is being read; retry when it is complete."
             headers = {"retry-after": "1"}
@@ -118,6 +112,22 @@ def add_route(
             yield  # until the response has been sent
         finally:
             subjects.discard(rights.subject)
+
+    return require_no_other
+
+
+def add_route(
+    router: APIRouter,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    queries: Queries,
+    auth: RequestAuth,
+    *,
+    visible_account: Callable[..., Awaitable[AccountId]],
+    one_at_a_time: Callable[..., AsyncIterator[None]],
+) -> None:
+    """Adds the route of statements. `visible_account`: the dependency that returns the request's account."""
+    TokenRights = Annotated[Rights, Depends(auth.rights)]  # noqa: N806 - a type
+    VisibleAccount = Annotated[AccountId, Depends(visible_account)]  # noqa: N806 - a type
 
     @router.get(
         "/accounts/{account}/statement",
@@ -135,7 +145,7 @@ def add_route(
 
         A transfer belongs to the period if Kafka recorded it at `from` or later, and before `to`.
         """
-        period = _period(since, until)
+        period = period_of(since, until)
         edges = await queries.run(rights.subject, lambda: statements.read_edges(pool, account, *period))
 
         def read_after(revision: Revision) -> Awaitable[AccountPage]:
@@ -151,7 +161,12 @@ def add_route(
         return StatementResponse(CsvStatement(edges), pages, headers)
 
 
-def _period(since: str | None, until: str | None) -> tuple[Millis | None, Millis | None]:
+def period_of(since: str | None, until: str | None) -> Period:
+    """Returns the period of a request.
+
+    Raises:
+        ProblemError: A time does not exist, or they are in the wrong order.
+    """
     try:
         first, last = [None if time is None else parse_rfc3339(time) for time in (since, until)]
     except DecodeError as error:
@@ -160,4 +175,4 @@ def _period(since: str | None, until: str | None) -> tuple[Millis | None, Millis
     if first is not None and last is not None and last < first:
         detail = "from must not be later than to."
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", detail)
-    return first, last
+    return Period(first, last)
