@@ -16,10 +16,13 @@ export type {
   AccountListPage,
   AccountRow,
   Balance,
+  ChartPage,
   Delta,
   Gap,
+  SearchPage,
   Snapshot,
   Transfer,
+  TransferDetail,
   TransferListPage,
 } from './wire/frame.js';
 export {

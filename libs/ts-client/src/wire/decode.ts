@@ -42,14 +42,16 @@ export const balance: Reader<frame.Balance> = struct({
   disputed_since: nullable(readInstant),
 });
 
-export const transfer: Reader<frame.Transfer> = struct({
+const transferFields = {
   id: text,
   amount: readMoney,
   total: readMoney,
   occurred_at: readInstant,
   revision: readRevision,
   source: text,
-});
+};
+export const transfer: Reader<frame.Transfer> = struct(transferFields);
+const transferDetail: Reader<frame.TransferDetail> = struct(transferFields, { recorded_at: readInstant });
 
 export const gap: Reader<frame.Gap> = struct({ from: readRevision, to: readRevision });
 
@@ -133,12 +135,30 @@ const transferListPage: Reader<frame.TransferListPage> = struct({
   next: nullable(text),
 });
 
+const searchPage: Reader<frame.SearchPage> = struct({
+  epoch: readEpoch,
+  revision: readRevision,
+  transfers: list(transfer),
+  next: nullable(text),
+});
+
+const chartPage: Reader<frame.ChartPage> = struct({
+  epoch: readEpoch,
+  points: list(struct({ revision: readRevision, total: readMoney, recorded_at: readInstant })),
+});
+
 /** Decodes the REST response of `GET /api/v1/accounts/{account}`. */
 export const decodeSnapshot = (body: unknown) => orInvalid(() => readers.snapshot(body));
 /** Decodes the REST response of `GET /api/v1/accounts`. */
 export const decodeAccounts = (body: unknown) => orInvalid(() => accountListPage(body));
 /** Decodes the REST response of `GET /api/v1/accounts/{account}/transfers`. */
 export const decodeTransfers = (body: unknown) => orInvalid(() => transferListPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/transfers/{transfer}`. */
+export const decodeTransfer = (body: unknown) => orInvalid(() => transferDetail(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/search`. */
+export const decodeSearch = (body: unknown) => orInvalid(() => searchPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/chart`. */
+export const decodeChart = (body: unknown) => orInvalid(() => chartPage(body));
 
 function orInvalid<T>(read: () => T): T | typeof INVALID {
   try {

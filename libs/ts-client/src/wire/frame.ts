@@ -34,6 +34,22 @@ export type Transfer = {
   readonly source: string;
 };
 
+/** A transfer with the time by Kafka's clock (REST). Gateways of earlier releases do not send that time. */
+export type TransferDetail = Transfer & { readonly recorded_at?: Instant };
+
+/** Transfers at about equal distances of a period, oldest first (REST). */
+export type ChartPage = {
+  readonly epoch: Epoch;
+  readonly points: readonly {
+    readonly revision: Revision;
+    readonly total: Money;
+    readonly recorded_at: Instant;
+  }[];
+};
+
+/** Transfers that match a search, newest first. The account was at `revision` of `epoch`. */
+export type SearchPage = TransferListPage & { readonly epoch: Epoch; readonly revision: Revision };
+
 /** Revisions that a snapshot leaves out. The client reads them over REST (`after_revision`). */
 export type Gap = { readonly from: Revision; readonly to: Revision };
 

@@ -1,6 +1,6 @@
 import { ChangeDetectionStrategy, Component, Injector, afterNextRender, inject } from '@angular/core';
 import { NavigationEnd, Router, RouterLink, RouterOutlet } from '@angular/router';
-import { filter, skip } from 'rxjs';
+import { distinctUntilChanged, filter, map, skip } from 'rxjs';
 
 import { AccountSearch } from './account/account-search';
 import { AccountStore } from './account/account-store';
@@ -38,6 +38,8 @@ export class App {
     inject(Router)
       .events.pipe(
         filter((event) => event instanceof NavigationEnd),
+        map(({ url }) => url.split(/[?#]/)[0]),
+        distinctUntilChanged(), // other parameters show no other page
         skip(1), // the browser places the focus of the first page
       )
       .subscribe(() => {

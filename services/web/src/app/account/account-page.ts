@@ -1,14 +1,16 @@
-import { ChangeDetectionStrategy, Component, computed, effect, inject, input } from '@angular/core';
+import { NgComponentOutlet } from '@angular/common';
+import { ChangeDetectionStrategy, Component, computed, effect, inject, input, resource } from '@angular/core';
 import { Title } from '@angular/platform-browser';
 import { accountId } from '@livebalance/client';
 
 import { wording } from '../wording';
+import { AccountAddress } from './account-address';
 import { AccountSearch } from './account-search';
 import { AccountStore } from './account-store';
 import { AmountFormat } from './amount-format';
 import { ConnectionStatus } from './connection-status';
 import { Summary } from './summary';
-import { Transfers } from './transfers';
+import { Transfers } from './transfers/transfers';
 
 const format = new AmountFormat();
 
@@ -16,7 +18,7 @@ const format = new AmountFormat();
 @Component({
   selector: 'lb-account-page',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [AccountSearch, ConnectionStatus, Summary, Transfers],
+  imports: [AccountSearch, ConnectionStatus, NgComponentOutlet, Summary, Transfers],
   template: `
     <main class="account">
       @if (validId() === null) {
@@ -34,11 +36,20 @@ const format = new AmountFormat();
               <strong>{{ wording.unknownTitle(id()) }}</strong> {{ wording.unknown }}
             </p>
           } @else if (!account.forbidden()) {
-            <lb-summary />
+            <lb-summary>
+              @if (hasChart()) {
+                <div class="chart-place">
+                  <ng-container [ngComponentOutlet]="chart.hasValue() ? chart.value() : null" />
+                </div>
+              }
+            </lb-summary>
           }
         </section>
         @if (!account.forbidden() && !unknown()) {
           <lb-transfers />
+        }
+        @if (address.transfer() !== null) {
+          <ng-container [ngComponentOutlet]="drawer.hasValue() ? drawer.value() : null" />
         }
       }
     </main>
@@ -53,6 +64,19 @@ export class AccountPage {
   protected readonly account = inject(AccountStore);
   /** Nothing was ever recorded for this account: at revision 0 there is neither a balance nor a transfer. */
   protected readonly unknown = computed(() => this.account.state()?.revision === 0);
+
+  protected readonly address = inject(AccountAddress);
+  /** One transfer makes no line. */
+  protected readonly hasChart = computed(() => (this.account.state()?.rows.length ?? 0) > 1);
+  // The chart and the drawer are not part of the first paint.
+  protected readonly chart = resource({
+    params: () => this.hasChart() || undefined,
+    loader: async () => (await import('./chart/balance-chart')).BalanceChart,
+  });
+  protected readonly drawer = resource({
+    params: () => this.address.transfer() !== null || undefined,
+    loader: async () => (await import('./drawer/transfer-drawer')).TransferDrawer,
+  });
 
   constructor() {
     const account = this.account;

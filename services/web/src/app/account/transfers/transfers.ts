@@ -6,48 +6,62 @@ import {
   Injector,
   afterNextRender,
   computed,
+  effect,
   inject,
   linkedSignal,
   viewChild,
 } from '@angular/core';
 import type { Transfer } from '@livebalance/client';
 
-import { wording } from '../wording';
-import { AccountStore } from './account-store';
-import { Today } from './today';
+import { wording } from '../../wording';
+import { AccountStore } from '../account-store';
+import { groupRows, type RowGroup } from './grouping';
+import { TransferSearch } from './search';
+import { TransferFilter } from './transfer-filter';
 import { TransferGroup } from './transfer-group';
-import { groupRows, type RowGroup } from './transfer-grouping';
+
+/** Distance from the end of the list at which older transfers are loaded. */
+const LOAD_MARGIN = '1500px';
 
 /**
- * The list of transfers, newest first, and a button that loads older transfers.
+ * The list of transfers, newest first: all of them, or those that pass the filter.
  *
- * While its heading is above the window, the user reads inside the list. Rows that arrive then are held back.
+ * Older transfers are loaded while the user scrolls down. While the heading is above the window, the user reads
+ * inside the list. Rows that arrive then are held back.
  */
 @Component({
   selector: 'lb-transfers',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [TransferGroup],
+  imports: [TransferFilter, TransferGroup],
   templateUrl: './transfers.html',
 })
 export class Transfers {
   readonly #injector = inject(Injector);
   private readonly heading = viewChild.required<ElementRef<HTMLElement>>('heading');
+  private readonly more = viewChild<ElementRef<HTMLElement>>('more');
   private readonly end = viewChild<ElementRef<HTMLElement>>('end');
   protected readonly wording = wording.transfers;
-  protected readonly today = inject(Today).date;
   protected readonly account = inject(AccountStore);
+  protected readonly search = inject(TransferSearch);
   protected readonly state = this.account.state;
-  readonly #allRows = computed(() => this.state()?.rows ?? []);
+  readonly #allRows = computed(
+    () => (this.search.isActive() ? this.search.rows() : this.state()?.rows) ?? [],
+  );
   protected readonly rows = computed(() => withoutHeld(this.#allRows(), this.account.heldAt()));
   protected readonly newCount = computed(() => this.#allRows().length - this.rows().length);
   protected readonly groups = linkedSignal<readonly Transfer[], readonly RowGroup[]>({
     source: this.rows,
-    computation: (rows, previous) => groupRows(rows, previous?.value),
+    computation: (rows, previous) => groupRows(rows, previous?.value, previous?.source),
   });
   protected readonly highlightAbove = computed(() => this.state()?.highlightAbove ?? 0);
   protected readonly opening = computed(() => this.state()?.balance?.opening ?? null);
   protected readonly currency = computed(() => this.state()?.balance?.currency ?? null);
-  protected readonly complete = computed(() => this.state()?.older.kind === 'none');
+  protected readonly complete = computed(() =>
+    this.search.isActive() ? this.search.isComplete() : this.state()?.older.kind === 'none',
+  );
+  protected readonly older = computed(() =>
+    this.search.isActive() ? this.search.status() : this.account.older(),
+  );
 
   constructor() {
     const destroyed = inject(DestroyRef);
@@ -64,12 +78,27 @@ export class Transfers {
         observer.disconnect();
       });
     });
+    effect((onCleanup) => {
+      const more = this.more()?.nativeElement;
+      if (more === undefined || this.older() !== 'idle') return; // after a failure the user decides
+      const observer = new IntersectionObserver(
+        ([entry]) => {
+          if (entry?.isIntersecting === true) void this.showOlder();
+        },
+        { rootMargin: LOAD_MARGIN },
+      );
+      observer.observe(more);
+      onCleanup(() => {
+        observer.disconnect();
+      });
+    });
   }
 
   /** Loads older transfers. With the last of them the button disappears, and its focus moves to the end. */
   protected async showOlder(): Promise<void> {
-    await this.account.loadOlder();
-    if (this.complete())
+    const hadFocus = this.more()?.nativeElement.contains(document.activeElement) === true;
+    await (this.search.isActive() ? this.search.loadMore() : this.account.loadOlder());
+    if (this.complete() && hadFocus)
       afterNextRender(() => this.end()?.nativeElement.focus({ preventScroll: true }), {
         injector: this.#injector,
       });

@@ -1,0 +1,347 @@
+"""The page of an account: its chart, filters, download, and the drawer of a transfer."""
+
+import asyncio
+import csv
+import re
+import time
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiokafka.partitioner import murmur2
+from playwright.async_api import Page, ViewportSize, expect
+
+from livebalance.stack.cluster import Cluster
+from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage
+from tests.acceptance.page.conftest import OpenPage
+from tests.acceptance.page.inspection import COLOUR, CUT_AMOUNTS, TOP, violations
+from tests.acceptance.page.written_records import balance, transfer, write
+from tests.integration.projector.pipeline import kafka_producer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GATEWAY_ENVIRONMENT: dict[str, str] = {}
+EXACT, LARGE, LONG, ERASED, CHANGING = "exact", "large-amounts", "long", "to-erase", "changing"
+AMOUNTS = [1250, -300, 99, -100_000, 300, 5, 250, -250]  # in cents
+MANY = 100_000  # transfers of the long account
+SMALL_PHONE = ViewportSize(width=320, height=640)
+DESKTOP = ViewportSize(width=2000, height=1000)
+
+DRAWER = "[data-testid=drawer]"
+# Fields of the drawer, and the columns of its statement
+FIELDS = {
+    "drawer-id": "transfer_id",
+    "drawer-revision": "revision",
+    "topic": "topic",
+    "partition": "partition",
+    "offset": "source_offset",
+}
+IS_NOT_WIDER = "element => element.scrollWidth <= element.clientWidth"
+ROWS_IN_DOCUMENT = "document.querySelectorAll('[data-testid=transfer]').length"
+
+
+async def insert_long_account(cluster: Cluster) -> None:
+    """Writes an account with many transfers as a projector would, before the projector knows the account."""
+    connection = await asyncpg.connect(cluster.postgres())
+    try:
+        lane = (murmur2(LONG.encode()) & 0x7FFFFFFF) % cluster.plan.topics.partitions
+        await connection.execute(
+            """insert into balance (account_id, revision, lane, balance, scale, currency, version,
+                    transfer_id, client_id, opening, opening_known, posted_total, transfer_count,
+                    half_applied, drift, recorded_at)
+               values ($1, $2::int8, $3, $2, 2, 'EUR', $2, 'n-' || $2, 'client', 0, true, $2, $2, 0, 0,
+                    '2026-06-01Z')""",
+            LONG,
+            MANY,
+            lane,
+        )
+        await connection.execute(
+            """insert into transfer
+               select $1, n, 'n-' || n, 1.00, n, t, t, 'transfers', $3, n
+                 from generate_series(1, $2::int8) n, lateral (
+                      select timestamptz '2026-06-01Z' - ($2 - n) * interval '1 minute') as times (t)""",
+            LONG,
+            MANY,
+            lane,
+        )
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def accounts(cluster: Cluster) -> AsyncIterator[None]:
+    """Accounts that the feed would not write."""
+    await insert_long_account(cluster)
+    largest = 2**63 - 1
+    records = [transfer(EXACT, f"e-{number}", unscaled) for number, unscaled in enumerate(AMOUNTS)]
+    await write(
+        cluster,
+        [
+            *records,
+            balance(LARGE, 0, "", -largest),
+            transfer(LARGE, "a-transfer-with-a-long-name-1", largest),
+            transfer(LARGE, "l-2", -largest),
+            transfer(ERASED, "x-1", 100),
+            transfer(ERASED, "x-2", 200),
+            transfer(CHANGING, "c-1", 100),
+            transfer(CHANGING, "c-2", 200),
+        ],
+    )
+    yield
+
+
+async def show(page: AccountPage, cluster: Cluster, address: str) -> Page:
+    """Shows an account and returns the tab once the page is live and shows a transfer."""
+    await page.tab.goto(f"{cluster.page}/accounts/{address}")
+    await page.wait_until_live()
+    await page.tab.wait_for_selector("[data-testid=transfer]", timeout=LIVE_TIMEOUT)
+    return page.tab
+
+
+async def wait_for_row(tab: Page, id_: str) -> None:
+    await tab.wait_for_selector(f"[data-testid=transfer][data-id='{id_}']", timeout=LIVE_TIMEOUT)
+
+
+# --- the drawer
+
+
+async def test_drawer_shows_what_its_sql_shows(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, EXACT)
+        await wait_for_row(tab, f"e-{len(AMOUNTS) - 1}")
+        await tab.get_by_role("button", name="e-3").click()
+        await expect(tab.locator("[data-testid=recorded-at]")).to_be_visible(timeout=LIVE_TIMEOUT)
+        connection = await asyncpg.connect(cluster.postgres("analyst"))
+        try:
+            (row,) = await connection.fetch(await tab.inner_text("[data-testid=sql]"))
+        finally:
+            await connection.close()
+        for field, column in FIELDS.items():
+            assert await tab.inner_text(f"[data-testid={field}]") == str(row[column])
+        for field, column in (
+            ("drawer-amount", "amount"),
+            ("before", "balance_before"),
+            ("after", "balance_after"),
+        ):
+            shown = await tab.get_attribute(f"[data-testid={field}]", "data-amount")
+            assert Decimal(shown or "") == row[column]
+        for field in ("occurred", "recorded"):
+            shown = await tab.get_attribute(f"[data-testid={field}-at]", "datetime")
+            assert shown == row[f"{field}_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert await violations(tab) == []
+
+
+async def test_drawer_is_restored_by_its_address_and_closed_by_going_back(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, f"{EXACT}?direction=out")
+        await tab.get_by_role("button", name="e-3").focus()
+        await tab.keyboard.press("Enter")
+        await expect(tab.locator(DRAWER)).to_be_visible(timeout=LIVE_TIMEOUT)
+        assert tab.url == f"{cluster.page}/accounts/{EXACT}?direction=out&transfer=e-3"
+        await tab.reload()
+        await expect(tab.locator("[data-testid=drawer-id]")).to_have_text("e-3", timeout=LIVE_TIMEOUT)
+        await tab.keyboard.press("Escape")
+        await expect(tab.locator(DRAWER)).to_have_count(0)
+        await tab.go_back()
+        await expect(tab.locator(DRAWER)).to_be_visible(timeout=LIVE_TIMEOUT)
+        await tab.go_back()
+        await expect(tab.locator(DRAWER)).to_have_count(0)
+        assert tab.url == f"{cluster.page}/accounts/{EXACT}?direction=out"
+
+
+async def test_drawer_of_a_transfer_that_is_not_loaded_is_read(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(f"{cluster.page}/accounts/{LONG}?transfer=n-77") as page:
+        after = page.tab.locator("[data-testid=after]")
+        await expect(after).to_have_attribute("data-amount", "77", timeout=LIVE_TIMEOUT)
+        await page.tab.goto(f"{cluster.page}/accounts/{LONG}?transfer=none-such")
+        await expect(page.tab.locator(DRAWER)).to_contain_text(
+            "has no transfer “none-such”", timeout=LIVE_TIMEOUT
+        )
+        assert await violations(page.tab) == []
+
+
+async def test_drawer_of_a_transfer_that_is_erased_shows_it_no_longer(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, f"{ERASED}?transfer=x-1")
+        await expect(tab.locator("[data-testid=recorded-at]")).to_be_visible(timeout=LIVE_TIMEOUT)
+        async with kafka_producer(cluster.kafka) as producer:
+            await producer.send_and_wait(cluster.plan.topics.balances, None, ERASED.encode())
+        await expect(tab.locator("[data-testid=gone]")).to_be_visible(timeout=LIVE_TIMEOUT)
+        assert "€" not in await tab.inner_text(DRAWER)
+        assert await tab.locator("[data-testid=transfer]").count() == 0
+        assert await violations(tab) == []
+
+
+async def test_drawer_and_chart_are_dimmed_while_the_page_is_not_live(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, f"{CHANGING}?transfer=c-1")
+        amount = tab.locator("[data-testid=drawer-amount]")
+        await expect(amount).to_be_visible(timeout=LIVE_TIMEOUT)
+        live = await amount.evaluate(COLOUR)
+        await tab.context.set_offline(True)
+        # Chromium keeps an open WebSocket while offline, so its gateway is the one to end the connection.
+        gateway = await page.gateway()
+        cluster.supervisors[gateway].kill(restart=False)
+        try:
+            await tab.wait_for_selector(f"{DRAWER}.stale", timeout=LIVE_TIMEOUT)
+            assert await amount.evaluate(COLOUR) != live
+            await tab.wait_for_selector("[data-testid=chart].stale", timeout=LIVE_TIMEOUT)
+        finally:
+            cluster.supervisors[gateway].start()
+            await tab.context.set_offline(False)
+        await page.wait_until_live()
+        await expect(amount).to_have_css("color", live, timeout=LIVE_TIMEOUT)
+
+
+# --- the chart
+
+
+async def test_chart_shows_exact_balances_to_the_keyboard(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, EXACT)
+        await wait_for_row(tab, f"e-{len(AMOUNTS) - 1}")
+        chart = tab.get_by_role("slider", name="Balance over time")
+        shown = tab.locator("[data-testid=balance]")
+        await expect(chart).to_have_attribute(
+            "data-last", await shown.get_attribute("data-amount") or "", timeout=LIVE_TIMEOUT
+        )
+        await chart.focus()
+        await tab.keyboard.press("Home")
+        await expect(tab.locator("[data-testid=chart-value]")).to_contain_text("€12.50")
+        await tab.keyboard.press("ArrowRight")
+        await expect(tab.locator("[data-testid=chart-value]")).to_contain_text("€9.50")
+        assert (await chart.get_attribute("aria-valuetext") or "").startswith("€9.50, ")
+        await tab.keyboard.press("Escape")
+        await expect(tab.locator("[data-testid=change]")).to_contain_text("\u2212\u202f€")
+        await tab.locator("[data-testid=chart]").hover()
+        await expect(tab.locator("[data-testid=chart-value]")).to_contain_text("Balance")
+        assert await violations(tab) == []
+
+
+async def test_chart_of_a_range_is_restored_by_its_address(cluster: Cluster, open_page: OpenPage) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, LONG)
+        await tab.get_by_role("button", name="1 year").click()
+        assert tab.url.endswith("?range=1y")
+        await tab.reload()
+        await expect(tab.get_by_role("button", name="1 year")).to_have_attribute("aria-pressed", "true")
+        # The points of older transfers are read from the gateway, and the line ends with the balance.
+        await tab.wait_for_function(
+            "() => Number(document.querySelector('[data-testid=chart]')?.dataset.points) > 150",
+            timeout=LIVE_TIMEOUT,
+        )
+        assert await tab.get_attribute("[data-testid=chart]", "data-last") == await tab.get_attribute(
+            "[data-testid=balance]", "data-amount"
+        )
+
+
+# --- the list
+
+
+async def test_filters_are_restored_by_the_address_and_downloaded(
+    cluster: Cluster, open_page: OpenPage, tmp_path: Path
+) -> None:
+    expected = [f"e-{n}" for n, cents in reversed(list(enumerate(AMOUNTS))) if cents > 0 and cents >= 250]
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, EXACT)
+        await wait_for_row(tab, f"e-{len(AMOUNTS) - 1}")
+        await tab.get_by_role("button", name="In", exact=True).click()
+        await tab.get_by_text("More filters").click()
+        await tab.get_by_label("Amount from").fill("2,50")
+        await tab.keyboard.press("Enter")
+        ids = "[...document.querySelectorAll('[data-testid=transfer]')].map(row => row.dataset.id)"
+        await tab.wait_for_function(f"ids => {ids}.join() === ids", arg=",".join(expected))
+        assert tab.url.endswith("?direction=in&min=2.50")
+        assert await violations(tab) == []
+        async with tab.expect_download() as started:
+            await tab.get_by_role("button", name="Download CSV").click()
+        file = tmp_path / "statement.csv"
+        await (await started.value).save_as(file)
+        with file.open() as lines:
+            assert [line["transfer_id"] for line in csv.DictReader(lines)] == expected
+
+        await tab.reload()
+        await tab.wait_for_function(f"ids => {ids}.join() === ids", arg=",".join(expected))
+        await write(cluster, [transfer(EXACT, "e-live-in", 900), transfer(EXACT, "e-live-out", -900)])
+        await wait_for_row(tab, "e-live-in")
+        await page.wait_for_revision(2 * (len(AMOUNTS) + 2))
+        assert (await tab.evaluate(ids))[:2] == ["e-live-in", expected[0]]
+        await tab.go_back()
+        await tab.wait_for_function(f"count => {ids}.length > count", arg=len(expected) + 1)
+        assert tab.url.endswith("?direction=in")
+
+
+async def test_date_begins_the_list_and_an_empty_result_says_so(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, LONG)
+        await tab.get_by_label("Jump to a date").fill("2026-04-01")
+        dates = tab.locator("[data-testid=date]")
+        await expect(dates.first).to_have_text("1 Apr 2026", timeout=LIVE_TIMEOUT)
+        assert await tab.get_attribute("[data-testid=transfer] >> nth=0", "data-total")
+        await tab.goto(f"{cluster.page}/accounts/{LONG}?id=nothing-has-this")
+        await expect(tab.locator("[data-testid=none]")).to_have_text(
+            "No transfer passes the filter.", timeout=LIVE_TIMEOUT
+        )
+
+
+async def test_list_of_many_transfers_holds_still_while_transfers_arrive(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    """Scrolls down thousands of rows: the document holds few of them, in order and without a gap."""
+    async with open_page(cluster.page) as page:
+        tab = await show(page, cluster, LONG)
+        wanted = MANY - 5_000
+        async with asyncio.timeout(60):
+            while True:
+                await tab.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+                await tab.evaluate("() => new Promise(resolve => requestAnimationFrame(() => resolve()))")
+                rows = (await page.content()).rows
+                if rows and rows[-1].revision < wanted:
+                    break
+        read = tab.locator("[data-testid=transfer]").nth(len(rows) - 40)
+        id_ = await read.get_attribute("data-id")
+        row = tab.locator(f"[data-id='{id_}']")
+        await row.evaluate("element => element.scrollIntoView({block: 'center'})")
+        await tab.evaluate(
+            "() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+        )
+        before = await row.evaluate(TOP)
+        revision = (await page.content()).revision
+        await write(cluster, [transfer(LONG, f"m-{time.time_ns()}", 100) for _ in range(12)])
+        await page.wait_for_revision(revision + 24)
+        assert abs(await row.evaluate(TOP) - before) <= 1
+        assert await tab.evaluate(ROWS_IN_DOCUMENT) < 1_500
+        shown = [int(row.total) for row in (await page.content()).rows if row.revision <= wanted + 1_000]
+        assert shown == list(range(shown[0], shown[-1] - 1, -1))
+        new = tab.get_by_role("button", name=re.compile("^12 new"))
+        await new.click()
+        await expect(tab.locator("[data-testid=transfer] >> nth=0")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("size", [SMALL_PHONE, DESKTOP], ids=["phone", "wide"])
+async def test_account_in_each_size_cuts_nothing(
+    cluster: Cluster, open_page: OpenPage, size: ViewportSize
+) -> None:
+    async with open_page(cluster.page, viewport=size, color_scheme="dark") as page:
+        for address in (LARGE, f"{LARGE}?transfer=l-2", f"{EXACT}?direction=in&min=1"):
+            tab = await show(page, cluster, address)
+            await tab.wait_for_selector("[data-testid=chart] canvas", timeout=LIVE_TIMEOUT)
+            if "transfer=" in address:
+                await expect(tab.locator("[data-testid=after]")).to_be_visible(timeout=LIVE_TIMEOUT)
+                assert await tab.locator(DRAWER).evaluate(IS_NOT_WIDER)
+            else:
+                assert await tab.evaluate(CUT_AMOUNTS) == []
+            assert await violations(tab) == []
+            overflow = await tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert overflow <= 0
