@@ -53,12 +53,15 @@ check-web: $(READY)
 
 test: check test-web test-python ## run check and every test
 
-# The first part mostly waits for servers, so two cores can run four workers. Files start in the order of their names: the
-# last are unit tests, so no worker waits for a slow file. The second part starts whole clusters and runs alone.
+# The first part often waits for servers, so two cores can run five workers. Files start in the order of their names: the
+# last are unit tests, so no worker waits for a slow file. In the second part each worker starts whole
+# clusters, and the tests of the third part judge pauses and alerts, which another cluster would change.
 test-python: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/acceptance --ignore=tests/bench \
+	-$(BIN)/python -m livebalance.stack.servers.kafka_classes # without it, brokers start later
+	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder --ignore=tests/acceptance --ignore=tests/bench \
 	  --ignore=tests/containers
-	$(BIN)/python -m pytest tests/acceptance
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone' tests/acceptance
+	$(BIN)/python -m pytest -m alone tests/acceptance
 
 test-containers: $(READY) ## run docker-compose.yml, kill each service in turn, and run tests on servers in containers
 	@if docker info >/dev/null 2>&1; then $(BIN)/python -m pytest -s tests/containers; \

@@ -8,7 +8,8 @@ from typer.core import TyperGroup
 
 from livebalance.cli.commands import app
 
-# The fields of each object that a command prints with --json. Fields may be added, never renamed or removed.
+# The fields of each object that a command prints with --json. Fields may be added, never renamed or
+# removed. `lanes[]` is each object of a list, and `topics{}` each object of an object with names as keys.
 JSON_FIELDS: dict[str, dict[str, str]] = {
     "status": {
         "": "epoch, known_server, quarantined, disputed, kafka_error, lanes, services, gateways",
@@ -16,7 +17,46 @@ JSON_FIELDS: dict[str, dict[str, str]] = {
         "gateways[]": "url, ready, sessions, stale_seconds, problem",
         "lanes[]": "as in `lane list`",
     },
+    "check source": {
+        "": "good, topics_error, open_period_warning, split_accounts, topics",
+        "topics{}": "partitions, settings, records, newest, erasures, rejected",
+        "topics{}.partitions{}": "first, next, start",
+        "topics{}.rejected[]": "reason, records, first",
+    },
+    "config check": {
+        "": "good, errors, services",
+        "errors[]": "line, services",
+        "services{}.{}": "value, set",
+    },
     "doctor": {"": "good, findings", "findings[]": "check, state, text, hint"},
+    "epoch bump": {"": "old, new"},
+    "erase": {"": "account, lane, transfers_before"},
+    "export balances": {"": "rows, epoch, as_of, ends"},
+    "export transfers": {"": "rows, epoch, as_of, ends"},
+    "lane continue": {"": "lane, halted_why, epoch"},
+    "lane skip": {"": "lane, topic, offset"},
+    "produce": {
+        "": "written, unacknowledged, skipped, skipped_lines, stopped",
+        "skipped_lines[]": "where, reason",
+    },
+    "protocol check": {"": "conforms, rules", "rules[]": "rule, state, detail"},
+    "protocol play": {"": "conforms, rules", "rules[]": "rule, state, detail"},
+    "quarantine list": {
+        "": "records, more",
+        "records[]": "id, topic, partition, offset, kafka_time, key, size, reason, state, rejected_by,"
+        " headers",
+    },
+    "quarantine replay": {"": "requested, sent"},
+    "rebuild": {
+        "": "equal, swapped, epoch, accounts_different, fields, differences, quarantine, lanes",
+        "differences[]": "account, field, live, shadow",
+        "quarantine": "missing, applied",
+        "lanes{}": "transfers_next, balances_next, live, shadow",
+        "lanes{}.live": "accounts, balance, transfers, posted_total, disputed",
+        "lanes{}.shadow": "accounts, balance, transfers, posted_total, disputed",
+    },
+    "verify": {"": "as in `rebuild`"},
+    "revoke": {"": "subject, session, account, at, notified"},
     "lane list": {
         "": "lanes, kafka_error",
         "lanes[]": "lane, owner, generation, as_of, lag_seconds, transfers_next, transfers_end,"
@@ -68,7 +108,7 @@ If something is wrong, begin with `livebalance doctor`: it asks each server and 
 | 0 | it did what it says |
 | 1 | it failed, and changed nothing unless it says so; one line on standard error says why |
 | 2 | the arguments or the settings are wrong |
-| 3 | it worked, and what it read is not sound (`doctor`, `rebuild`, `produce`, `token inspect`) |
+| 3 | it worked, and what it read is not sound (`doctor`, `protocol`, `rebuild`, `produce`, `token inspect`) |
 | 130 | it was interrupted |
 """
 
@@ -77,19 +117,18 @@ def markdown() -> str:
     """Returns the page."""
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
-    return "\n".join(
-        [_HEAD, *(line for name, command in _commands(root) for line in _section(name, command))]
-    )
+    return "\n".join([_HEAD, *(line for name, command in commands(root) for line in _section(name, command))])
 
 
-def _commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the commands of a group with their names, such as `lane list`."""
     for name, command in sorted(group.commands.items()):
         if not isinstance(command, TyperGroup):
             yield prefix + name, command
             continue
         if command.invoke_without_command:
             yield prefix + name, command
-        yield from _commands(command, f"{prefix}{name} ")
+        yield from commands(command, f"{prefix}{name} ")
 
 
 def _section(name: str, command: Any) -> Iterator[str]:

@@ -25,6 +25,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": lambda: settings_docs.markdown(service_settings()),
     "metrics.md": lambda: metrics_docs.markdown(metrics_docs.modules()),
     "asyncapi.json": _asyncapi,
+    # The gateway serves it, also where there is no folder docs.
+    "../services/gateway/livebalance/gateway/api/reference/asyncapi.json": _asyncapi,
     "typescript-client.md": lambda: includes.filled("typescript-client.md"),
     "cli.md": cli_docs.markdown,
 }

@@ -35,6 +35,7 @@ export default defineConfig(
     files: [
       'src/app/wording.ts',
       'src/app/account/{connection-text,dates,sparkline,address,chart/course,transfers/grouping,transfers/filter,drawer/record}.ts',
+      'src/app/overview/{live-row,totals,watchlist-address}.ts',
     ],
     rules: {
       'no-restricted-globals': [

@@ -74,14 +74,18 @@ async def test_metrics_of_a_transfer_count_it_in_each_service_and_end_without_la
         await client.subscribe("acc-0001", "acc-0002")
         await client.until(lambda: len(client.of_type("delta")) >= 20)
         received = len(client.frames)
+        # The client may have got a transfer from Postgres, if its delta was late.
         scraped = await wait_for_metrics(
-            gateway, lambda scraped: not isnan(scraped.sum("livebalance_gateway_stale_seconds"))
+            gateway,
+            lambda scraped: (
+                not isnan(scraped.sum("livebalance_gateway_stale_seconds"))
+                and scraped.sum("livebalance_gateway_received_deltas_total") >= 20
+            ),
         )
         assert scraped.sum("livebalance_gateway_sessions") == 1
         assert scraped.sum("livebalance_gateway_subscriptions") == 2
         assert scraped.sum("livebalance_gateway_channels") == 2
         assert scraped.sum("livebalance_gateway_deliveries_total") >= received
-        assert scraped.sum("livebalance_gateway_received_deltas_total") >= 20
         assert scraped.sum("livebalance_gateway_snapshots_total", reason="subscribed") == 2
         assert scraped.sum("livebalance_gateway_pipeline_state", state="live") == 1
         assert scraped.sum("livebalance_gateway_pipeline_state") == 1

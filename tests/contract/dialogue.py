@@ -1,37 +1,5 @@
-"""Loads the scripted dialogues that every gateway and every client must pass (dialogues/README.md)."""
+"""The scripted dialogues that every gateway and every client must pass (dialogues/README.md)."""
 
-import json
-from pathlib import Path
-from typing import Any, NamedTuple
+from livebalance.cli.protocol.dialogues import ROOT, Dialogue, Frame, Step, dialogues
 
-ROOT = Path(__file__).with_name("dialogues")
-
-Frame = dict[str, Any]
-Step = dict[str, Any]  # with one key
-
-
-class Dialogue(NamedTuple):
-    """A dialogue with all its steps."""
-
-    name: str
-    follows: list[str]  # accounts that the client follows
-    tokens: dict[str, Any]  # rights of each token, or why the token is rejected
-    steps: list[Step]
-
-
-def dialogues(root: Path = ROOT) -> list[Dialogue]:
-    """Returns the dialogues in the files of a folder. The steps of `after` come before a dialogue's own."""
-    scripts = [
-        script for file in sorted(root.glob("*.json")) for script in json.loads(file.read_text())["dialogues"]
-    ]
-    by_name = {script["name"]: script for script in scripts}
-    assert len(by_name) == len(scripts), "names are unique"
-    return [
-        Dialogue(
-            script["name"],
-            script.get("follows", ["acc-1"]),
-            script.get("tokens", {}),
-            [*(by_name[script["after"]]["steps"] if "after" in script else []), *script["steps"]],
-        )
-        for script in scripts
-    ]
+__all__ = ["ROOT", "Dialogue", "Frame", "Step", "dialogues"]

@@ -1,6 +1,7 @@
 """The dashboard files are generated from the code, and their queries use existing metrics."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -8,12 +9,12 @@ from typing import get_args
 import pytest
 import yaml
 
-from deploy.observability.boards import BOARDS, DIRECTORY
+from deploy.observability.boards import BOARDS, DIRECTORY, projector, recorder
 from deploy.observability.boards.board import COLUMNS, Board
 from deploy.observability.boards.health import STATUS, STATUS_NAMES
-from deploy.observability.boards.panel import Query
+from deploy.observability.boards.variables import ANNOTATIONS
 from livebalance.gateway.live.status import PipelineState
-from tests.contract.promql import missing
+from tests.contract.promql import existing_series, missing, selected_series
 from tests.prometheus import promtool
 
 each = pytest.mark.parametrize("board", BOARDS, ids=lambda board: str(board.name))
@@ -40,11 +41,89 @@ def test_panels_do_not_overlap(board: Board) -> None:
     assert max(cells.values()) == 1
 
 
+def expressions(board: Board) -> list[str]:
+    """Returns the PromQL of the panels in a dashboard's file."""
+    panels = json.loads(board.text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ()) if "expr" in target]
+
+
 @each
-def test_queries_use_existing_metrics(board: Board) -> None:
-    queries = [query for panel in board.panels() for query in panel.queries if isinstance(query, Query)]
-    for query in queries:
-        assert missing(query.expr.replace("$__rate_interval", "1m")) == [], query.expr
+def test_queries_use_existing_metrics_and_variables(board: Board) -> None:
+    variables = {f"${variable.name}" for variable in board.variables}
+    used = set[str]()
+    for expr in expressions(board):
+        plain = expr.replace("$__rate_interval", "1m")
+        assert missing(plain) == [], expr
+        used.update(re.findall(r"\$\w+", plain))
+    assert used == variables
+
+
+@each
+def test_variables_are_values_of_existing_labels(board: Board) -> None:
+    for variable in board.variables:
+        assert missing(f'{variable.values_of}{{{variable.label}=""}}') == []
+
+
+def test_lane_variable_limits_every_query_by_lane() -> None:
+    """A series that has a lane and is not limited would show lanes that nobody chose."""
+    labels = existing_series()
+    for board in (projector.BOARD, recorder.BOARD):
+        for expr in expressions(board):
+            for name, matchers in selected_series(expr.replace("$__rate_interval", "1m")):
+                assert ("lane" in labels[name]) == ("lane" in matchers), expr
+
+
+def test_annotations_use_existing_metrics() -> None:
+    for annotation in ANNOTATIONS:
+        assert missing(annotation.expr) == [], annotation.name
+
+
+EPOCHS = "livebalance_projector_epoch_info"
+INFO = "livebalance_info"
+LANES = "livebalance_projector_lanes"
+STAYS, NEVER, RISES, BEGINS = ("1 " * 20, "0 " * 20, "0 " * 10 + "1 " * 10, "_ " * 10 + "1 " * 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "marked"),
+    [
+        ("epoch", {f'{EPOCHS}{{epoch="a"}}': STAYS, f'{EPOCHS}{{epoch="b"}}': BEGINS}, ['{epoch="b"}']),
+        ("epoch", {f'{EPOCHS}{{epoch="a"}}': BEGINS}, []),
+        (
+            "deploy",
+            {
+                f'{INFO}{{service="feed",version="1"}}': STAYS,
+                f'{INFO}{{service="feed",version="2"}}': BEGINS,
+                f'{INFO}{{service="gateway",version="1"}}': BEGINS,
+            },
+            ['{service="feed",version="2"}'],
+        ),
+        (
+            "halt",
+            {
+                f'{LANES}{{instance="1",state="halted"}}': RISES,
+                f'{LANES}{{instance="2",state="halted"}}': NEVER,
+            },
+            ['{instance="1"}'],
+        ),
+    ],
+    ids=["new epoch", "first epoch", "new version", "halted lane"],
+)
+def test_annotation_marks_what_happened(
+    name: str, series: dict[str, str], marked: list[str], tmp_path: Path
+) -> None:
+    """Asked half a minute after the tenth scrape."""
+    (annotation,) = (annotation for annotation in ANNOTATIONS if annotation.name == name)
+    expected = {
+        "expr": annotation.expr,
+        "eval_time": "2m45s",
+        "exp_samples": [{"labels": labels, "value": 1} for labels in marked],
+    }
+    inputs = [{"series": labels, "values": values} for labels, values in series.items()]
+    case = {"interval": "15s", "input_series": inputs, "promql_expr_test": [expected]}
+    tests = {"evaluation_interval": "15s", "tests": [case]}
+    (tmp_path / "annotation.yml").write_text(yaml.safe_dump(tests))
+    promtool("test", "rules", tmp_path / "annotation.yml")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.observability.boards.panel import Panel
+from deploy.observability.boards.variables import ANNOTATIONS, Variable
 
 COLUMNS = 24  # width of Grafana's grid
 TAG = "livebalance"
@@ -31,6 +32,7 @@ class Board:
     rows: Sequence[Row]
     since: str = "1h"
     refresh: str = "15s"
+    variables: Sequence[Variable] = ()
 
     def panels(self) -> list[Panel]:
         """Returns the panels of all rows."""
@@ -51,8 +53,8 @@ class Board:
             "refresh": self.refresh,
             "time": {"from": f"now-{self.since}", "to": "now"},
             "timezone": "browser",
-            "annotations": {"list": []},
-            "templating": {"list": []},
+            "annotations": {"list": [annotation.json() for annotation in ANNOTATIONS]},
+            "templating": {"list": [variable.json() for variable in self.variables]},
             "links": [_LINKS],
             "panels": [{"id": id_, **panel} for id_, panel in enumerate(self._placed(), 1)],
         }
@@ -72,11 +74,19 @@ class Board:
                 if x + panel.width > COLUMNS:
                     x, y, height = 0, y + height, 0
                 yield {
-                    **panel.json(),
+                    **self._limited(panel.json()),
                     "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
                 }
                 x, height = x + panel.width, max(height, panel.height)
             y += height
+
+    def _limited(self, panel: dict[str, Any]) -> dict[str, Any]:
+        """Returns the panel with its PromQL limited to the chosen values of the variables."""
+        for target in panel["targets"]:
+            for variable in self.variables:
+                if "expr" in target:
+                    target["expr"] = variable.limit(target["expr"])
+        return panel
 
 
 _LINKS = {
@@ -84,7 +94,7 @@ _LINKS = {
     "type": "dashboards",
     "tags": [TAG],
     "asDropdown": True,
-    "includeVars": False,
+    "includeVars": True,
     "keepTime": True,
     "targetBlank": False,
     "icon": "external link",

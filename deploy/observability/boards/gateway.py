@@ -3,6 +3,7 @@
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query
 from deploy.observability.boards.process import processes, quantile, rate
+from deploy.observability.boards.variables import GATEWAY
 
 
 def _per_gateway(metric: str) -> str:
@@ -183,4 +184,5 @@ BOARD = Board(
         ),
         processes("gateway"),
     ],
+    variables=[GATEWAY],
 )

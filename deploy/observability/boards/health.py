@@ -2,7 +2,8 @@
 
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query, number, table
-from deploy.observability.boards.process import quantile, rate
+from deploy.observability.boards.process import processes, quantile, rate
+from deploy.observability.boards.variables import SERVICE
 
 STATUS = Query(
     'max(2 * livebalance_gateway_pipeline_state{state="stalled"}'
@@ -128,5 +129,7 @@ BOARD = Board(
                 ),
             ],
         ),
+        processes(),
     ],
+    variables=[SERVICE],
 )

@@ -21,9 +21,10 @@ def time_spent(histogram: str, by: str) -> str:
     return f"sum by ({by}) (rate({histogram}_sum[$__rate_interval]))"
 
 
-def processes(service: str) -> Row:
-    """Returns a row with CPU, memory and uptime of each process of a service."""
-    only = f' * on (job, instance) group_left () livebalance_info{{service="{service}"}}'
+def processes(service: str | None = None) -> Row:
+    """Returns a row with CPU, memory and uptime of each process, of one service or of all."""
+    which = f'{{service="{service}"}}' if service else ""
+    only = f" * on (job, instance) group_left () livebalance_info{which}"
     return Row(
         "Processes",
         [

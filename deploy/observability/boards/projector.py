@@ -3,6 +3,7 @@
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query, table
 from deploy.observability.boards.process import processes, quantile, rate, time_spent
+from deploy.observability.boards.variables import lane
 
 BATCH = "livebalance_projector_batch_seconds"
 
@@ -162,4 +163,5 @@ BOARD = Board(
         ),
         processes("projector"),
     ],
+    variables=[lane("projector")],
 )

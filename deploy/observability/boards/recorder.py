@@ -3,6 +3,7 @@
 from deploy.observability.boards.board import Board, Row
 from deploy.observability.boards.panel import Panel, Query
 from deploy.observability.boards.process import processes, quantile, rate, time_spent
+from deploy.observability.boards.variables import lane
 
 BOARD = Board(
     "recorder",
@@ -77,4 +78,5 @@ BOARD = Board(
         ),
         processes("recorder"),
     ],
+    variables=[lane("recorder")],
 )

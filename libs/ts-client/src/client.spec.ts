@@ -134,6 +134,24 @@ describe('a client', () => {
     await other.close();
   });
 
+  it('that drops its connection reports it, and resumes over another socket', async () => {
+    const kinds: string[] = [];
+    const stop = client.onEvent(({ kind }) => kinds.push(kind));
+    client.dropConnection(); // there is none yet
+    client.follow(ACCOUNT, () => undefined);
+    await settle();
+    const first = FakeSocket.last;
+    client.dropConnection();
+    expect(first?.isClosed).toBe(true);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(FakeSocket.last).not.toBe(first);
+    expect(kinds).toEqual(['connected', 'changed', 'disconnected', 'connected', 'resumed']);
+    expect(client.counters).toMatchObject({ connections: 2, resumes: 1, gaps: 0 });
+    stop();
+    client.dropConnection();
+    expect(kinds).toHaveLength(5);
+  });
+
   it('rejects an id that is not the id of an account', () => {
     expect(() => client.follow('no account', () => undefined)).toThrow(RangeError);
   });

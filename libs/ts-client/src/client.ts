@@ -12,6 +12,7 @@ import {
   type SessionEffect,
   type SessionEvent,
 } from './connection/session-state.js';
+import { NO_COUNTERS, count, eventsOf, type ClientEvent, type Counters } from './events.js';
 import { FollowedAccount, type Listener } from './followed-account.js';
 import { watchVisibility } from './page-visibility.js';
 import { StateWriter, type StateStorage } from './storage.js';
@@ -55,6 +56,8 @@ export class Client {
   /** The accounts that the session knows. */
   readonly #subscribed = new Map<AccountId, FollowedAccount>();
   readonly #listeners = new Set<() => void>();
+  readonly #eventListeners = new Set<(event: ClientEvent) => void>();
+  #counters = NO_COUNTERS;
   #session = NEW_SESSION;
   #clock = startClock(performance.now(), Date.now());
   #serial = 0;
@@ -88,6 +91,11 @@ export class Client {
   /** The state of the connection and of all subscriptions, as an immutable value. */
   get session(): Session {
     return this.#session;
+  }
+
+  /** How often this client connected, resumed and repaired gaps, as an immutable value. */
+  get counters(): Counters {
+    return this.#counters;
   }
 
   /** Returns milliseconds on the clock of the session. */
@@ -130,6 +138,14 @@ export class Client {
     };
   }
 
+  /** Calls `listener` with what happens, in order: see `ClientEvent`. Returns a function that ends this. */
+  onEvent(listener: (event: ClientEvent) => void): () => void {
+    this.#eventListeners.add(listener);
+    return () => {
+      this.#eventListeners.delete(listener);
+    };
+  }
+
   /** Loads one page of older transfers of a followed account. */
   async loadOlder(account: string): Promise<void> {
     await this.#account(account)?.loadOlder();
@@ -145,6 +161,15 @@ export class Client {
     this.#dispatch({ kind: 'retry' });
   }
 
+  /** Closes the connection as a network that fails does. The client reconnects and resumes: for demos and tests. */
+  dropConnection(): void {
+    const socket = this.#socket;
+    if (this.#session.connection.kind !== 'open' || socket === null) return;
+    this.#detachSocket();
+    socket.close();
+    this.#dispatch({ kind: 'closed', code: ABNORMAL_CLOSURE, reason: '' });
+  }
+
   /** Closes the connection and writes all states. The client cannot be used any more. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -152,6 +177,7 @@ export class Client {
     for (const account of this.#followed.values()) account.close();
     this.#dispatchFollow([]);
     this.#listeners.clear();
+    this.#eventListeners.clear();
     await this.#writer?.flush();
   }
 
@@ -211,6 +237,12 @@ export class Client {
     this.#setTimer();
     for (const account of this.#subscribed.values()) account.update(this.#session, context.now);
     for (const listener of this.#listeners) listener();
+    for (const event of eventsOf(previous, session, effects, context.now)) this.#report(event);
+  }
+
+  #report(event: ClientEvent): void {
+    this.#counters = count(this.#counters, event);
+    for (const listener of this.#eventListeners) listener(event);
   }
 
   /** Removes the stored states that the user may no longer see. */

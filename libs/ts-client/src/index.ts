@@ -3,6 +3,7 @@
 export { Client, type ClientOptions } from './client.js';
 export type { Listener } from './followed-account.js';
 export { Unavailable, type AccountList, type Api } from './api.js';
+export { NO_COUNTERS, type ClientEvent, type Counters } from './events.js';
 export type { TokenProvider } from './token.js';
 export { indexedDbStorage } from './indexed-db.js';
 export type { StateStorage } from './storage.js';

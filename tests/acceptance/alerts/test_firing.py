@@ -98,6 +98,7 @@ async def assert_panels_have_data(stack: MonitoredStack) -> None:
                         raise AssertionError(f"{board.name}: {panel.title}: {expression}") from None
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 async def test_alerts_with_each_fault_fire_and_without_are_silent(stack: MonitoredStack) -> None:
     for fault in AT_START:

@@ -93,6 +93,7 @@ async def running_clients(url: str) -> AsyncIterator[list[ReconnectingClient]]:
         yield clients
 
 
+@pytest.mark.alone
 async def test_no_client_is_without_data_for_long_while_a_gateway_of_two_restarts(
     projector: FakeProjector, gateways: list[GatewayProcess], url: str
 ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -24,6 +24,10 @@ _GATEWAY_ENVIRONMENT = {
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Console messages of the browser about a killed server. They are no faults of the page.
 _EXPECTED_MESSAGES = ("WebSocket connection to", "Failed to load resource")
+# The browser reports most violations in its console, too, but not those of every directive.
+_REPORT_VIOLATIONS = """addEventListener('securitypolicyviolation', ({violatedDirective, blockedURI}) => {
+  console.error(`violation of the content security policy: ${violatedDirective} ${blockedURI}`);
+})"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -35,6 +39,7 @@ async def cluster(paths: StatePaths, request: pytest.FixtureRequest) -> AsyncIte
         seed=11,
         port=free_port(),
         durable=False,
+        control=True,
         environment={"gateway": getattr(request.module, "GATEWAY_ENVIRONMENT", _GATEWAY_ENVIRONMENT)},
     )
     async with Cluster(
@@ -53,7 +58,10 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def browser_errors() -> Iterator[list[str]]:
-    """Errors and warnings in the browser's console. A test fails if it leaves any."""
+    """Errors and warnings in the browser's console, and requests to other origins.
+
+    Violations of the content security policy are errors. A test fails if it leaves any.
+    """
     errors: list[str] = []
     yield errors
     assert errors == []
@@ -74,7 +82,21 @@ def open_page(browser: Browser, browser_errors: list[str]) -> OpenPage:
         context = await browser.new_context(**{**defaults, **options})
         if token:
             await context.add_cookies([{"name": "livebalance", "value": token, "url": urljoin(url, "/")}])
+        await context.add_init_script(_REPORT_VIOLATIONS)
         tab = await context.new_page()
+        origins = {urlsplit(url).netloc}
+        tab.on(
+            "framenavigated",
+            lambda frame: origins.add(urlsplit(frame.url).netloc) if frame == tab.main_frame else None,
+        )
+        tab.on(
+            "request",
+            lambda request: (
+                None
+                if request.is_navigation_request() or urlsplit(request.url).netloc in origins
+                else browser_errors.append(f"request to another origin: {request.url}")
+            ),
+        )
         tab.on("pageerror", lambda error: browser_errors.append(str(error)))
         tab.on(
             "console",

@@ -1,6 +1,8 @@
 """What a browser knows about the page: colours, places, frames, cut texts and violated rules."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page, WebSocket
@@ -76,3 +78,9 @@ async def violations(tab: Page, **options: Any) -> list[Any]:
     await tab.evaluate(AXE.read_text())
     report = await tab.evaluate("options => axe.run(options)", options)
     return [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in report["violations"]]
+
+
+async def keep_picture(tab: Page, name: str) -> None:
+    """Writes a picture of the page into the directory PAGE_PICTURES, if it is set."""
+    if directory := os.environ.get("PAGE_PICTURES"):
+        await tab.screenshot(path=Path(directory) / f"{name}.png", full_page=True)

@@ -183,16 +183,58 @@ async def test_page_with_an_inline_script_blocks_it(
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+        assert "require-trusted-types-for 'script'" in policy
         blocked = await page.tab.evaluate(
             """() => new Promise(resolve => {
               const report = ({violatedDirective}) => resolve(violatedDirective);
               document.addEventListener('securitypolicyviolation', report);
-              document.body.append(Object.assign(document.createElement('script'), {textContent: '1'}));
+              const script = document.createElement('script');
+              script.append('window.injected = true');
+              document.body.append(script);
             })"""
         )
-        assert blocked == "script-src-elem"
-    assert len(browser_errors) == 1  # the browser's report of the blocked script
+        assert blocked in ("require-trusted-types-for", "script-src-elem")
+        assert await page.tab.evaluate("window.injected") is None
+    assert browser_errors  # the browser's reports of the blocked script
     browser_errors.clear()
+
+
+async def test_reference_page_reads_an_account_with_a_token_of_the_demo(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    requests: list[str] = []
+    async with open_page(f"{cluster.page}/api/docs", viewport=DESKTOP) as page:
+        page.tab.on("request", lambda request: requests.append(request.url))
+        page.tab.set_default_timeout(LIVE_TIMEOUT)
+        await page.tab.reload()
+        await page.tab.click("#demo-token")
+        await page.tab.wait_for_selector("text=Requests have a token of the demo.")
+        operation = page.tab.locator("#operations-accounts-account_api_v1_accounts__account__get")
+        await operation.locator(".opblock-summary-control").first.click()
+        await operation.locator("tr[data-param-name=account] input").fill(ACCOUNT)
+        await operation.locator("button.execute").click()
+        answer = operation.locator(".live-responses-table .response")
+        await answer.locator("text=200").first.wait_for()
+        assert f"account:{ACCOUNT}" in await answer.first.inner_text()
+    assert all(request.startswith((cluster.page, "data:")) for request in requests), requests
+
+
+async def test_reference_page_shows_the_messages_and_opens_a_socket(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    async with open_page(f"{cluster.page}/api/docs/live", viewport=PHONE) as page:
+        page.tab.set_default_timeout(LIVE_TIMEOUT)
+        viewer = page.tab.locator("asyncapi-viewer")
+        for message in ("welcome", "snapshot", "delta"):
+            await viewer.locator(f"text={message}").first.wait_for(state="attached")
+        await page.tab.fill("#account", ACCOUNT)
+        await page.tab.click("#try button[type=submit]")
+        for part in ('"type":"snapshot"', '"type":"delta"'):
+            await page.tab.wait_for_selector(f"#log:has-text('{part}')")
+        await page.tab.click("#send")
+        await page.tab.wait_for_selector("""#log:has-text('{"type":"ok","id":2}')""")
+        overflow = await page.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0
 
 
 async def test_screenshot_of_the_page_is_not_empty(

@@ -127,20 +127,6 @@ async def test_page_without_gateways_dates_and_dims_its_figures_until_they_retur
         assert waited < welcome["heartbeat_ms"]
 
 
-async def test_overview_without_postgres_says_so_while_requests_hang(
-    cluster: Cluster, open_page: OpenPage
-) -> None:
-    async with open_page(cluster.page) as page:
-        await page.tab.wait_for_selector(f"[data-account={BUSY}]")
-        # Requests stay unanswered, as behind a database that is stopped.
-        await page.tab.route("**/api/v1/accounts?*", lambda _: None)
-        await expect(page.tab.locator("main")).to_contain_text(
-            re.compile(r"Delayed, last confirmed \d+ s ago"), timeout=OUTAGE_TIMEOUT
-        )
-        await page.tab.unroute("**/api/v1/accounts?*")
-        await expect(page.tab.locator("main")).not_to_contain_text("Delayed", timeout=OUTAGE_TIMEOUT)
-
-
 # --- the list holds still
 
 

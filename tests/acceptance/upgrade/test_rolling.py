@@ -130,6 +130,7 @@ def is_closed_by_gateway(event: Disconnected) -> bool:
     return wait is not None and wait <= DRAIN_PERIOD * 1000
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 async def test_clients_during_a_rolling_update_are_undisturbed(new_cluster: NewCluster) -> None:
     async with new_cluster(ENVIRONMENT, gateways=4, recorders=2) as cluster:

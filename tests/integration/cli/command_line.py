@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tests.integration.cli.json_fields import assert_listed
+
 
 class CommandResult(NamedTuple):
     """What a command printed, and its exit code."""
@@ -41,4 +43,8 @@ async def wait_for_command(process: asyncio.subprocess.Process, stdin: bytes = b
 
 
 async def run_command(environment: Mapping[str, str], *words: str, stdin: bytes = b"") -> CommandResult:
-    return await wait_for_command(await start_command(environment, *words), stdin)
+    """Runs a command until it ends. What it prints with --json must have the fields of docs/cli.md."""
+    result = await wait_for_command(await start_command(environment, *words), stdin)
+    if "--json" in words and result.out:
+        assert_listed(words, result.out)
+    return result

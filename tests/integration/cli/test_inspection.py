@@ -55,16 +55,10 @@ async def run(cluster: Cluster, *words: str, stdin: bytes = b"", **variables: st
 
 
 async def run_json(cluster: Cluster, command: str, *words: str, **variables: str) -> Any:
-    """Returns the object that a command prints, after a comparison of its fields with docs/cli.md."""
+    """Returns the object that a command prints."""
     result = await run(cluster, *command.split(), "--json", *words, stdin=b"", **variables)
     assert result.err == ""
-    shown = json.loads(result.out)
-    for key, fields in JSON_FIELDS[command].items():
-        if key == "" or key.endswith("[]"):
-            for each in [shown] if key == "" else shown[key.removesuffix("[]")]:
-                names = JSON_FIELDS["lane list"]["lanes[]"] if fields.startswith("as in") else fields
-                assert list(each) == names.split(", ")
-    return shown
+    return json.loads(result.out)
 
 
 async def first_transfer(cluster: Cluster) -> asyncpg.Record:

@@ -83,6 +83,12 @@ async def test_too_large_request_is_rejected(
     assert head.split(b" ")[1] in ([b"%d" % status] if status else [b"405", b"413"])
 
 
+async def test_control_of_the_demo_does_not_exist_without_a_demo(plain: RunningBalancer) -> None:
+    head = b"POST /api/demo/control/kill-gateway HTTP/1.1\r\nHost: x\r\nOrigin: %b\r\n" % plain.http.encode()
+    response = await send_request(plain.http, head + b"Content-Length: 0\r\n\r\n")
+    assert response.status in (404, 405)  # of a gateway, which has no such path
+
+
 async def test_address_headers_of_a_client_are_not_forwarded(
     start_gateway: StartGateway, start_balancer: StartBalancer
 ) -> None:

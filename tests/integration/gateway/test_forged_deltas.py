@@ -26,8 +26,8 @@ REASONS = ("unsigned", "forged")
 MAX_READS = 5  # that 100 forged messages cost within a second
 
 
-def forged(delta: Delta, **changed: str) -> Delta:
-    """Returns the delta with another first transfer. `balance_amount` changes the balance."""
+def forged(delta: Delta, account: str = "alice", **changed: str) -> Delta:
+    """Returns the delta of an account with another first transfer. `balance_amount` changes the balance."""
     parts = split_delta_frame(delta.text)
     balance = json.decode(parts.balance, type=BalanceView)
     transfers = json.decode(b"[%b]" % parts.transfers, type=list[TransferView])
@@ -35,7 +35,7 @@ def forged(delta: Delta, **changed: str) -> Delta:
         balance = replace(balance, amount=amount)
     transfers[0] = replace(transfers[0], **changed)
     content = parts._replace(balance=balance_json(balance), transfers=transfers_json(transfers))
-    return make_delta(ALICE, delta.lane, content)
+    return make_delta(AccountId(account), delta.lane, content)
 
 
 async def shows_forged_content(client: WebSocketClient, projector: FakeProjector, **changed: str) -> None:

@@ -101,7 +101,7 @@ async def test_f36_clients_disconnected_at_once_retry_and_resume(
 ) -> None:
     """The other gateway has no history, and rejects clients over its connection rate. They retry."""
     await projector.open(*ACCOUNTS)
-    first, second = await start_process("gateway-1"), await start_process("gateway-2", connection_rate=100)
+    first, second = await start_process("gateway-1"), await start_process("gateway-2", connection_rate=50)
     with running_fleet() as fleet:
         async with transferring(projector, ACCOUNTS):
             await fleet.connect(first.port, CLIENTS, len(ACCOUNTS), per_second=400)

@@ -117,6 +117,16 @@ def _revisions(status: dict[str, object], home: Path) -> dict[str, int]:
         return {account["account"]: account["revision"] for account in json.load(response)["accounts"]}
 
 
+def _kill_gateway_1(port: str) -> object:
+    """Kills a gateway as the page does, and returns the answer."""
+    page = f"http://127.0.0.1:{port}"
+    request = Request(
+        f"{page}/api/demo/control/kill-gateway", b'{"gateway": "gateway-1"}', {"Origin": page}, method="POST"
+    )
+    with urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
 @pytest.mark.timeout(600)
 def test_killed_demo_leaves_no_process_and_restarts_with_its_data(
     demo: Callable[..., subprocess.Popen[str]], command: Run, home: Path
@@ -178,6 +188,12 @@ def test_up_prints_the_page_status_lists_restarts_and_down_leaves_no_process(com
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + 30
         while len(now := set(_status(command)["pids"]["projector"])) < 2 or killed in now:  # type: ignore[index]
+            assert time.monotonic() < deadline, now
+        pids += now
+        gateway = before["pids"]["gateway"][0]  # type: ignore[index]
+        assert _kill_gateway_1(port) == {"gateway": "gateway-1", "pid": gateway}
+        deadline = time.monotonic() + 30
+        while len(now := set(_status(command)["pids"]["gateway"])) < 2 or gateway in now:  # type: ignore[index]
             assert time.monotonic() < deadline, now
         pids += now
     finally:

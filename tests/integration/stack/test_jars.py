@@ -99,3 +99,14 @@ def test_jar_that_is_not_locked_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a-0.jar").write_bytes(b"old")
     jars.fetch(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(_CONTENT)
+
+
+def test_cache_of_classes_is_kept_until_a_jar_is_downloaded(tmp_path: Path) -> None:
+    jars.fetch(tmp_path)
+    cache = jars.class_cache(tmp_path)
+    cache.write_bytes(b"classes")
+    jars.fetch(tmp_path)
+    assert cache.exists()
+    (tmp_path / "a-1.jar").unlink()
+    jars.fetch(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(_CONTENT)

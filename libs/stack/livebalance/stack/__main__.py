@@ -89,6 +89,7 @@ def _demo(paths: StatePaths, options: argparse.Namespace) -> None:
     if parent := os.environ.get(_PARENT_PID):
         die_with_parent.install(signal.SIGTERM, int(parent))
     plan = {name: getattr(options, name) for name in ("accounts", "rate", "seed", "limit", "port", "page")}
+    plan["control"] = not uses_own_topics()
     if uses_own_topics():
         plan |= {"own_topics": True, "recorders": int(options.record)}
     asyncio.run(demo(paths, ClusterPlan(**plan), Console()))

@@ -3,16 +3,20 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from livebalance.readmodel.migrate import migrate
+from livebalance.runtime.config.settings import ServiceSettings
+from livebalance.runtime.process.health import serve
 from livebalance.stack.build.page import PAGE_DIRECTORY, PageBuild
+from livebalance.stack.control.control import DemoControl
+from livebalance.stack.control.transfers import TransferWriter
 from livebalance.stack.errors import StackError, from_os
-from livebalance.stack.paths import StatePaths
-from livebalance.stack.plan import ClusterPlan, services
+from livebalance.stack.paths import StatePaths, free_port
+from livebalance.stack.plan import ClusterPlan, page_origins, services
 from livebalance.stack.process.process import ChildProcess
 from livebalance.stack.process.service import Service, responds
 from livebalance.stack.process.supervisor import STARTUP_ERROR, Supervisor, exit_reason
@@ -43,6 +47,7 @@ class Cluster:
         self.plan = plan or ClusterPlan()
         self._progress = progress or StartupProgress()
         self._locks = ExitStack()
+        self._control = AsyncExitStack()
         self.supervisors: dict[str, Supervisor] = {}
         self.services: dict[str, Service] = {}
         self._containers: list[Server] = []  # supervised by the Docker engine
@@ -90,7 +95,7 @@ class Cluster:
             self._servers = Servers(self.paths, durable=self.plan.durable)
             self._port = page_port(self.plan.port)
             await self._start_servers()
-            self._start_services()
+            self._start_services(await self._start_control())
             await self._wait_until_ready()
         except BaseException as error:
             await self.stop()
@@ -102,6 +107,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """Stops everything: the balancer and the feed first, the servers last."""
+        await self._control.aclose()
         for kinds in _STOP_ORDER:
             names = [name for name in self.supervisors if service_kind(name) in kinds]
             await asyncio.gather(*(self.supervisors[name].stop() for name in names))
@@ -181,7 +187,33 @@ class Cluster:
                 page.cancel()
                 raise
 
-    def _start_services(self) -> None:
+    async def _start_control(self) -> int | None:
+        """Starts to serve what the page may do to the demo, and returns the port."""
+        assert self._port
+        if not self.plan.control:
+            return None
+        topics, port = self.plan.topics, free_port()
+        settings = ServiceSettings(
+            name="demo", kafka=self.kafka, transfers_topic=topics.transfers, balances_topic=topics.balances
+        )
+        writer = TransferWriter(settings, self.plan.accounts)
+
+        async def write_transfers(request: dict[str, Any]) -> dict[str, Any]:
+            count = request.get("count")
+            return {"count": count, "last": await writer.write(request.get("account"), count)}
+
+        actions = {"kill-gateway": self._kill_gateway, "transfers": write_transfers}
+        control = DemoControl(page_origins(self._port), actions)
+        await self._control.enter_async_context(serve(control, ("127.0.0.1", port)))
+        return port
+
+    async def _kill_gateway(self, request: dict[str, Any]) -> dict[str, Any]:
+        service = self.services.get(str(request.get("gateway")))
+        if service is None or service.kind != "gateway" or service.child.pid is None:
+            raise ValueError("no running gateway has this name")
+        return {"gateway": service.name, "pid": self.supervisors[service.name].kill()}
+
+    def _start_services(self, control_port: int | None) -> None:
         assert self._port
         for service in services(self.paths, self.plan, self._servers, self._port):
             self.services[service.name] = service
@@ -195,6 +227,7 @@ class Cluster:
             health_port,
             feed.port if feed else None,
             page=PAGE_DIRECTORY if self.plan.page else None,
+            control=control_port,
         )
         environment = {**process.environment, **self.plan.environment.get("balancer", {})}
         self._supervise("balancer", replace(process, environment=environment))

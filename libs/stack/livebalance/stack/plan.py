@@ -12,8 +12,6 @@ from livebalance.stack.secret import demo_secret
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 
-_HOSTS = ("127.0.0.1", "localhost")
-
 
 @dataclass(frozen=True)
 class ClusterPlan:
@@ -36,6 +34,7 @@ class ClusterPlan:
     port: int | None = None  # of the page; None: 8080, or another port if that is taken
     durable: bool = True
     own_topics: bool = False  # the user's topics, set in the environment; the feed writes nothing to them
+    control: bool = False  # the page may kill gateways and write transfers
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def feed_arguments(self) -> list[str]:
@@ -46,6 +45,11 @@ class ClusterPlan:
         return [
             word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))
         ]
+
+
+def page_origins(port: int) -> list[str]:
+    """Returns the origins of the page at a port of this machine."""
+    return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
 
 
 def services(paths: StatePaths, plan: ClusterPlan, servers: Servers, page_port: int) -> Iterator[Service]:
@@ -62,7 +66,7 @@ def services(paths: StatePaths, plan: ClusterPlan, servers: Servers, page_port: 
         "projector": {"LIVEBALANCE_POSTGRES": servers.postgres("projector")},
         "gateway": {
             **demo,
-            "LIVEBALANCE_ALLOWED_ORIGINS": json.dumps([f"http://{host}:{page_port}" for host in _HOSTS]),
+            "LIVEBALANCE_ALLOWED_ORIGINS": json.dumps(page_origins(page_port)),
             "LIVEBALANCE_POSTGRES": servers.postgres("gateway"),
             **({"LIVEBALANCE_PAGE_DIRECTORY": str(PAGE_DIRECTORY)} if plan.page else {}),
         },

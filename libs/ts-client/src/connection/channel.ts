@@ -6,7 +6,14 @@
  */
 
 import type { Delta, ErrorFrame, Ok, Snapshot, SubscribeRequest, Unsubscribed } from '../wire/frame.js';
-import { channelName, millis, type AccountId, type Instant, type Position } from '../wire/identity.js';
+import {
+  channelName,
+  millis,
+  type AccountId,
+  type Instant,
+  type Position,
+  type Revision,
+} from '../wire/identity.js';
 import { backoffMs } from './backoff.js';
 import type { StepContext } from './step-context.js';
 
@@ -19,7 +26,13 @@ export type Phase =
   /** There is no connection. */
   | { readonly kind: 'disconnected' }
   /** The channel waits for a snapshot, for the first delta from its position, or for `ok`. */
-  | { readonly kind: 'subscribing'; readonly id: string; readonly deadline: number }
+  | {
+      readonly kind: 'subscribing';
+      readonly id: string;
+      readonly deadline: number;
+      /** Revision that the subscribe named; null if it asked for a snapshot. */
+      readonly from: Revision | null;
+    }
   | { readonly kind: 'subscribed' }
   /** The channel subscribes again at `until`. */
   | { readonly kind: 'deferred'; readonly until: number }
@@ -35,6 +48,8 @@ export type Channel = {
   readonly subscribedAt: number | null;
   /** Number of frames that did not fit. */
   readonly gaps: number;
+  /** Number of those gaps after which the state is complete again. */
+  readonly repaired: number;
   readonly phase: Phase;
 };
 
@@ -67,6 +82,7 @@ export function newChannel(account: AccountId, position: Position | null = null)
     asOf: null,
     subscribedAt: null,
     gaps: 0,
+    repaired: 0,
     phase: { kind: 'disconnected' },
   };
 }
@@ -194,7 +210,16 @@ function subscribe(channel: Channel, { now, requestId: id }: ChannelContext): Ch
   const request =
     channel.position === null ? { channel: name } : { channel: name, position: channel.position };
   return [
-    { ...channel, subscribedAt: now, phase: { kind: 'subscribing', id, deadline: now + ANSWER_TIMEOUT_MS } },
+    {
+      ...channel,
+      subscribedAt: now,
+      phase: {
+        kind: 'subscribing',
+        id,
+        deadline: now + ANSWER_TIMEOUT_MS,
+        from: channel.position?.revision ?? null,
+      },
+    },
     { kind: 'subscribe', request },
   ];
 }
@@ -209,7 +234,7 @@ function receiveSnapshot(
   const stale = frame.reason === 'subscribed' && current?.epoch === epoch && current.revision > revision;
   if (stale) return recoverFromGap(channel, context);
   const asOf = current?.epoch === epoch ? laterOf(channel.asOf, frame.as_of) : frame.as_of;
-  const next: Channel = { ...channel, position: { epoch, revision }, asOf, phase: { kind: 'subscribed' } };
+  const next = subscribed({ ...channel, position: { epoch, revision }, asOf });
   return [next, { kind: 'apply', account: channel.account, frame }];
 }
 
@@ -227,11 +252,8 @@ function receiveMissedDelta(
   { now }: ChannelContext,
 ): ChannelStep {
   if (channel.position === null || fits(channel.position, frame) !== 'applies') return [channel];
-  const phase: Phase =
-    frame.more === true && channel.phase.kind === 'subscribing'
-      ? { ...channel.phase, deadline: now + ANSWER_TIMEOUT_MS }
-      : { kind: 'subscribed' };
-  return apply({ ...channel, phase }, frame);
+  if (frame.more !== true || channel.phase.kind !== 'subscribing') return apply(subscribed(channel), frame);
+  return apply({ ...channel, phase: { ...channel.phase, deadline: now + ANSWER_TIMEOUT_MS } }, frame);
 }
 
 function apply(channel: Channel, frame: Delta): ChannelStep {
@@ -245,7 +267,12 @@ function apply(channel: Channel, frame: Delta): ChannelStep {
 /** Handles `ok`. It is the whole answer if the subscribe had a position and nothing was missed. */
 function receiveOk(channel: InPhase<'subscribing'>, { frame }: EventOf<'ok'>): ChannelStep {
   const complete = frame.id === channel.phase.id && channel.position !== null;
-  return complete ? [{ ...channel, phase: { kind: 'subscribed' } }] : [channel];
+  return complete ? [subscribed(channel)] : [channel];
+}
+
+/** The answer to the subscribe is complete, and with it every gap. */
+function subscribed(channel: Channel): Channel {
+  return { ...channel, repaired: channel.gaps, phase: { kind: 'subscribed' } };
 }
 
 function recoverFromGap(channel: Channel, context: ChannelContext): ChannelStep {

@@ -10,6 +10,8 @@ export type OpenConnection = {
   readonly session: string;
   readonly gateway: string;
   readonly version: string;
+  /** Names of what this gateway offers, such as `demo`. */
+  readonly features: readonly string[];
   readonly heartbeatMs: number;
   readonly since: number;
   readonly attempt: number;

@@ -214,12 +214,13 @@ function requestId(kind: 's' | 'u', chunk: number, { serial }: StepContext): str
 }
 
 function receiveWelcome(session: InState<'handshake'>, frame: Welcome, context: StepContext): SessionStep {
-  const { session: id, gateway, version, heartbeat_ms: heartbeatMs } = frame;
+  const { session: id, gateway, version, features = [], heartbeat_ms: heartbeatMs } = frame;
   const connection: OpenConnection = {
     kind: 'open',
     session: id,
     gateway,
     version,
+    features,
     heartbeatMs,
     since: context.now,
     attempt: session.connection.attempt,

@@ -58,14 +58,17 @@ export const gap: Reader<frame.Gap> = struct({ from: readRevision, to: readRevis
 type Readers = { [F in frame.ServerFrame as F['type']]: Reader<F> };
 
 const readers: Readers = {
-  welcome: struct({
-    type: oneOf('welcome'),
-    session: text,
-    gateway: text,
-    version: text,
-    server_time: readInstant,
-    heartbeat_ms: wholeNumber,
-  }),
+  welcome: struct(
+    {
+      type: oneOf('welcome'),
+      session: text,
+      gateway: text,
+      version: text,
+      server_time: readInstant,
+      heartbeat_ms: wholeNumber,
+    },
+    { features: list(text) },
+  ),
   snapshot: struct(
     {
       type: oneOf('snapshot'),

@@ -60,6 +60,7 @@ export type Welcome = {
   readonly version: string;
   readonly server_time: Instant;
   readonly heartbeat_ms: number;
+  readonly features?: readonly string[];
 };
 
 /** An account's state at a revision: `transfers` newest first, `cursor` for older transfers. */

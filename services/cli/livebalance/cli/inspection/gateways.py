@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import httpx
 
-_TIMEOUT_SECONDS = 5.0
+_TIMEOUT_SECONDS = 20.0  # as long as `status` waits for Kafka
 _METRIC = re.compile(r"^livebalance_gateway_(sessions|stale_seconds) (\S+)$", re.MULTILINE)
 
 

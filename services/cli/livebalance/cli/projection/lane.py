@@ -62,7 +62,7 @@ def continue_lane(
     if of == "recorder":
         halted_why = asyncio.run(recorder.continue_partition(Lane(number), from_first, reason))
         if as_json:
-            typer.echo(json.dumps({"lane": number, "halted_why": halted_why}))
+            typer.echo(json.dumps({"lane": number, "halted_why": halted_why, "epoch": None}))
         else:
             typer.echo(f"Lane {number} of the recorder continues. It was halted: {halted_why}.")
         return

@@ -10,13 +10,14 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_HASHED = re.compile(r"-[A-Z0-9]{8}\.\w+$")  # the build puts a hash of the content into these names
+_HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # the build puts a hash of the content into these names
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "form-action 'self'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types angular",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }

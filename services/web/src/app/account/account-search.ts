@@ -2,26 +2,29 @@ import {
   ChangeDetectionStrategy,
   Component,
   computed,
+  effect,
   inject,
   input,
   linkedSignal,
-  resource,
   signal,
 } from '@angular/core';
 import { Router } from '@angular/router';
-import { accountId, type AccountId, type AccountRow } from '@livebalance/client';
+import { Unavailable, accountId, type AccountId } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
+import { WatchlistStore } from '../overview/watchlist-store';
 import { wording } from '../wording';
-import { Amount } from './amount';
+import { addRecentAccount, recentAccounts } from './recent-accounts';
 
 const MAX_SUGGESTIONS = 8;
+
+/** Without an amount: an amount must be live, or say how old it is. */
+type Suggestion = { readonly account: AccountId; readonly recent: boolean };
 
 /** A search field for accounts, with suggestions for keyboard and pointer (ARIA combobox). */
 @Component({
   selector: 'lb-account-search',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Amount],
   templateUrl: './account-search.html',
 })
 export class AccountSearch {
@@ -30,22 +33,37 @@ export class AccountSearch {
 
   readonly #router = inject(Router);
   readonly #api = inject(GatewayClient).api;
+  readonly #watchlist = inject(WatchlistStore);
   protected readonly text = signal('');
   protected readonly open = signal(false);
   protected readonly error = signal('');
 
-  readonly #accounts = resource({
-    params: () => (this.open() ? this.text().trim() : undefined),
-    loader: ({ params: prefix, abortSignal }) => this.#api.accounts(prefix, MAX_SUGGESTIONS, abortSignal),
-  });
-  protected readonly suggestions = linkedSignal<readonly AccountRow[] | undefined, readonly AccountRow[]>({
-    source: () => (this.#accounts.hasValue() ? this.#accounts.value().accounts : undefined),
-    // The previous suggestions stay until the next response, so that the list does not flicker.
-    computation: (accounts, previous) => accounts ?? previous?.value ?? [],
+  /** The accounts of the latest response. They stay until the next, so that the list does not flicker. */
+  readonly #matches = signal<readonly AccountId[]>([]);
+  protected readonly suggestions = computed<readonly Suggestion[]>(() => {
+    const prefix = this.text().trim();
+    const recent = this.open() ? recentAccounts().filter((account) => account.startsWith(prefix)) : [];
+    const others = this.#matches().filter((account) => !recent.includes(account));
+    const suggestions = [
+      ...recent.map((account) => ({ account, recent: true })),
+      ...others.map((account) => ({ account, recent: false })),
+    ];
+    return suggestions.slice(0, MAX_SUGGESTIONS);
   });
   /** Index of the selected suggestion; -1 while the text is selected. */
   protected readonly active = linkedSignal({ source: this.suggestions, computation: () => -1 });
   protected readonly expanded = computed(() => this.open() && this.suggestions().length > 0);
+
+  constructor() {
+    effect((onCleanup) => {
+      if (!this.open()) return;
+      const reading = new AbortController();
+      onCleanup(() => {
+        reading.abort();
+      });
+      void this.#read(this.text().trim(), reading.signal);
+    });
+  }
 
   protected changeText(text: string): void {
     this.text.set(text);
@@ -79,7 +97,16 @@ export class AccountSearch {
     else this.showAccount(id);
   }
 
+  /** Adds the selected account, or each account that the text names, to the watchlist. */
+  protected watch(): void {
+    const selected = this.expanded() ? this.suggestions()[this.active()]?.account : undefined;
+    if (!this.#watchlist.add(selected ?? this.text())) this.error.set(this.wording.invalid);
+    else this.changeText('');
+    this.open.set(false);
+  }
+
   protected showAccount(id: AccountId): void {
+    addRecentAccount(id);
     this.text.set('');
     this.open.set(false);
     void this.#router.navigate(['/accounts', id]);
@@ -89,5 +116,14 @@ export class AccountSearch {
     this.open.set(true);
     const count = this.suggestions().length + 1; // the text counts as a choice, too
     this.active.update((active) => ((active + 1 + by + count) % count) - 1);
+  }
+
+  async #read(prefix: string, signal: AbortSignal): Promise<void> {
+    try {
+      const { accounts } = await this.#api.accounts(prefix, MAX_SUGGESTIONS, signal);
+      if (!signal.aborted) this.#matches.set(accounts.map(({ account }) => account));
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error; // suggestions are a help, so nothing says that they are missing
+    }
   }
 }

@@ -1,5 +1,6 @@
-import { ChangeDetectionStrategy, Component, input } from '@angular/core';
+import { ChangeDetectionStrategy, Component, effect, inject, input } from '@angular/core';
 
+import { Announcer } from '../frame/announcer';
 import type { ConnectionText } from './connection-text';
 
 /** A state in a word, coloured by its kind, and announced to screen readers when it changes. */
@@ -10,12 +11,19 @@ import type { ConnectionText } from './connection-text';
     <p class="state" [attr.data-state]="status().state" [attr.title]="status().detail">
       <span class="dot" aria-hidden="true"></span>{{ status().text }}
     </p>
-    <!-- Without numbers that change every second: a screen reader would announce each change. -->
-    <p class="visually-hidden" role="status">{{ label() }}{{ status().announcement ?? status().text }}</p>
   `,
 })
 export class StatusPill {
   readonly status = input.required<ConnectionText>();
   /** Text before the announcement. */
   readonly label = input('');
+
+  constructor() {
+    const announcer = inject(Announcer);
+    effect(() => {
+      // Without numbers that change every second: a screen reader would announce each change.
+      const { announcement, text } = this.status();
+      announcer.say('status', `${this.label()}${announcement ?? text}.`);
+    });
+  }
 }

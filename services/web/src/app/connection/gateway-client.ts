@@ -1,6 +1,6 @@
 /** The client of this page: the session as a signal, and the followed account. */
 
-import { Injectable, computed, signal } from '@angular/core';
+import { Injectable, computed, inject, signal } from '@angular/core';
 import {
   Client,
   type AccountId,
@@ -10,6 +10,7 @@ import {
   type Session,
 } from '@livebalance/client';
 
+import { ConnectionLog } from './connection-log';
 import { fetchToken } from './token';
 
 /** Interval at which texts with an age or a countdown are updated. */
@@ -28,6 +29,7 @@ export class GatewayClient {
   #unfollow: (() => void) | null = null;
 
   readonly api = this.#client.api;
+  readonly log = inject(ConnectionLog);
   readonly session = computed<PageSession>(() => {
     const { channels, ...session } = this.#session();
     const account = this.#account();
@@ -39,6 +41,7 @@ export class GatewayClient {
   readonly view = signal<AccountView | null>(null);
 
   constructor() {
+    this.log.watch(this.#client);
     const updateTime = () => {
       this.time.set(this.now());
     };
@@ -77,7 +80,7 @@ export class GatewayClient {
 }
 
 /** Reloads the page at most once a minute. If it stays outdated, the connection status says so. */
-function reload(): void {
+export function reload(): void {
   const last = Number(sessionStorage.getItem(LAST_RELOAD_KEY) ?? 0);
   if (Math.abs(Date.now() - last) < RELOAD_INTERVAL_MS) return;
   sessionStorage.setItem(LAST_RELOAD_KEY, `${Date.now()}`);

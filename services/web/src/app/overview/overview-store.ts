@@ -1,14 +1,16 @@
-/** The accounts of the overview, read again every few seconds, and the time they are confirmed for. */
+/** Which accounts the overview lists, read again from time to time. Their balances are live: `live-accounts.ts`. */
 
-import { Injectable, computed, inject, signal } from '@angular/core';
-import { Unavailable, millis, type AccountList } from '@livebalance/client';
+import { Injectable, inject, signal } from '@angular/core';
+import { Unavailable, type AccountId } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
 
 const MAX_ACCOUNTS = 24;
-const REFRESH_INTERVAL_MS = 5_000;
+const REFRESH_INTERVAL_MS = 30_000;
 /** Longest pause after a failure. It doubles with each failure in a row, and jitter keeps clients apart. */
 const MAX_BACKOFF_MS = 8_000;
+
+export type Listed = { readonly accounts: readonly AccountId[]; readonly hasMore: boolean };
 
 @Injectable({ providedIn: 'root' })
 export class OverviewStore {
@@ -16,30 +18,21 @@ export class OverviewStore {
   #reading = false;
   #dueAt = 0;
   #failures = 0;
-  /** The gateway's clock minus `GatewayClient.now()`, in milliseconds. */
-  #clockSkew: number | null = null;
 
-  /** The latest response, which stays while reads fail. */
-  readonly accounts = signal<AccountList | null>(null);
-  readonly failed = signal(false);
-  readonly asOf = computed(() => this.accounts()?.as_of ?? null);
-  /** The age of the shown balances by the gateway's clock, in milliseconds; null if it is unknown. */
-  readonly age = computed(() => {
-    const [asOf, now] = [this.asOf(), this.#client.time()];
-    return asOf === null || this.#clockSkew === null
-      ? null
-      : Math.max(0, now + this.#clockSkew - millis(asOf));
+  /** The accounts of the latest response, which stay while reads fail. */
+  readonly listed = signal<Listed | null>(null, {
+    equal: (a, b) => JSON.stringify(a) === JSON.stringify(b),
   });
+  readonly failed = signal(false);
 
   /** Reads the accounts if a read is due and none is running. Called every second while they are shown. */
   async refresh(): Promise<void> {
     if (this.#reading || this.#client.now() < this.#dueAt) return;
     this.#reading = true;
     try {
-      const accounts = await this.#client.api.accounts('', MAX_ACCOUNTS);
-      this.#clockSkew = accounts.serverTime === null ? null : accounts.serverTime - this.#client.now();
+      const { accounts, next } = await this.#client.api.accounts('', MAX_ACCOUNTS);
       this.#failures = 0;
-      this.accounts.set(accounts);
+      this.listed.set({ accounts: accounts.map(({ account }) => account), hasMore: next !== null });
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;
       this.#failures += 1;

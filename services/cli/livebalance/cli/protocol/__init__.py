@@ -1,0 +1,1 @@
+"""Checks gateways and clients of other authors against docs/protocol.md."""
