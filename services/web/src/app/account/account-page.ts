@@ -1,5 +1,4 @@
-import { NgComponentOutlet } from '@angular/common';
-import { ChangeDetectionStrategy, Component, computed, effect, inject, input, resource } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, effect, inject, input } from '@angular/core';
 import { Title } from '@angular/platform-browser';
 import { accountId } from '@livebalance/client';
 
@@ -9,6 +8,7 @@ import { AccountSearch } from './account-search';
 import { AccountStore } from './account-store';
 import { AmountFormat } from './amount-format';
 import { ConnectionStatus } from './connection-status';
+import { Lazy } from './lazy';
 import { Summary } from './summary';
 import { Transfers } from './transfers/transfers';
 
@@ -18,7 +18,7 @@ const format = new AmountFormat();
 @Component({
   selector: 'lb-account-page',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [AccountSearch, ConnectionStatus, NgComponentOutlet, Summary, Transfers],
+  imports: [AccountSearch, ConnectionStatus, Lazy, Summary, Transfers],
   template: `
     <main class="account">
       @if (validId() === null) {
@@ -39,7 +39,7 @@ const format = new AmountFormat();
             <lb-summary>
               @if (hasChart()) {
                 <div class="chart-place">
-                  <ng-container [ngComponentOutlet]="chart.hasValue() ? chart.value() : null" />
+                  <lb-lazy [load]="chart" />
                 </div>
               }
             </lb-summary>
@@ -49,7 +49,7 @@ const format = new AmountFormat();
           <lb-transfers />
         }
         @if (address.transfer() !== null) {
-          <ng-container [ngComponentOutlet]="drawer.hasValue() ? drawer.value() : null" />
+          <lb-lazy [load]="drawer" />
         }
       }
     </main>
@@ -68,15 +68,8 @@ export class AccountPage {
   protected readonly address = inject(AccountAddress);
   /** One transfer makes no line. */
   protected readonly hasChart = computed(() => (this.account.state()?.rows.length ?? 0) > 1);
-  // The chart and the drawer are not part of the first paint.
-  protected readonly chart = resource({
-    params: () => this.hasChart() || undefined,
-    loader: async () => (await import('./chart/balance-chart')).BalanceChart,
-  });
-  protected readonly drawer = resource({
-    params: () => this.address.transfer() !== null || undefined,
-    loader: async () => (await import('./drawer/transfer-drawer')).TransferDrawer,
-  });
+  protected readonly chart = async () => (await import('./chart/balance-chart')).BalanceChart;
+  protected readonly drawer = async () => (await import('./drawer/transfer-drawer')).TransferDrawer;
 
   constructor() {
     const account = this.account;

@@ -9,7 +9,6 @@ import {
   effect,
   inject,
   linkedSignal,
-  resource,
   signal,
   viewChild,
 } from '@angular/core';
@@ -24,6 +23,7 @@ import { RANGES, type Range } from '../address';
 import { Amount } from '../amount';
 import { AmountFormat, arrow, direction } from '../amount-format';
 import { formatDateTime } from '../dates';
+import { readingOf } from '../reading';
 import { appended, change, extremes, heights, pointsOf, selected, within, type Point } from './course';
 import { plotOptions } from './plot';
 
@@ -84,22 +84,21 @@ export class BalanceChart {
     return asOf === null ? 0 : millis(asOf);
   });
   /** A selection of the transfers, for a range that begins before the oldest of the rows. */
-  readonly #selection = resource({
-    params: () => {
+  readonly #selection = readingOf(
+    () => {
       const [account, state] = [this.account.id(), this.account.state()];
-      if (account === null || state === null || state.older.kind === 'none') return undefined;
-      return JSON.stringify({ account, epoch: state.epoch, range: this.range(), at: state.highlightAbove });
+      if (account === null || state === null || state.older.kind === 'none') return null;
+      return { account, epoch: state.epoch, range: this.range(), snapshot: state.highlightAbove };
     },
-    loader: ({ params, abortSignal }) => {
-      const { account, range } = JSON.parse(params) as { account: string; range: Range };
+    ({ account, range }, signal) => {
       const since =
         range === 'all' ? null : new Date((this.#asOf() || Date.now()) - LENGTH_MS[range]).toISOString();
-      return this.#client.api.chart(account, since, SELECTED_POINTS, abortSignal);
+      return this.#client.api.chart(account, since, SELECTED_POINTS, signal);
     },
-  });
+  );
   readonly #points = computed(() => {
     const rows = this.#rows();
-    const chart = this.#selection.hasValue() ? this.#selection.value() : null;
+    const chart = this.#selection.answer().value;
     if (chart?.epoch !== this.account.state()?.epoch) return pointsOf(rows);
     const oldest = rows.at(-1)?.revision ?? Infinity;
     return appended(selected(chart?.points ?? [], oldest), rows.toReversed());
@@ -109,7 +108,7 @@ export class BalanceChart {
     const [line, oldest] = [this.line(), this.#rows().at(-1)?.revision];
     return oldest !== undefined && line.some(({ revision }) => revision < oldest);
   });
-  protected readonly isIncomplete = computed(() => this.#selection.error() !== undefined);
+  protected readonly isIncomplete = computed(() => this.#selection.answer().error !== null);
   readonly #until = computed(() => Math.max(this.#asOf(), this.#points().at(-1)?.at ?? 0));
   /** The points of the range. The values are balances, or sums of transfers while the opening is unknown. */
   protected readonly line = computed<readonly Point[]>(() => {

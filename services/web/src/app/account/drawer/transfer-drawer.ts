@@ -6,7 +6,6 @@ import {
   afterNextRender,
   computed,
   inject,
-  resource,
   signal,
   viewChild,
 } from '@angular/core';
@@ -20,6 +19,7 @@ import { Amount } from '../amount';
 import { direction } from '../amount-format';
 import { ConnectionStatus } from '../connection-status';
 import { formatDateTime } from '../dates';
+import { readingOf } from '../reading';
 import { balancesAround, placeOf, sqlOf } from './record';
 
 const NOT_FOUND: ReadonlySet<number | null> = new Set([404, 403]);
@@ -43,27 +43,26 @@ export class TransferDrawer {
   readonly #state = this.account.state;
 
   /** A transfer is read again with each snapshot, because it can have been erased before. */
-  readonly #read = resource({
-    params: () => {
+  readonly #read = readingOf(
+    () => {
       const [account, state] = [this.account.id(), this.#state()];
-      if (account === null || state === null) return undefined;
+      if (account === null || state === null) return null;
       return { account, id: this.id(), epoch: state.epoch, snapshot: state.highlightAbove };
     },
-    loader: ({ params, abortSignal }) => this.#api.transfer(params.account, params.id, abortSignal),
-  });
-  readonly #detail = computed(() => (this.#read.hasValue() ? this.#read.value() : null));
+    ({ account, id }, signal) => this.#api.transfer(account, id, signal),
+  );
   /** The transfer as it was read, or as the list has it until then. Null: there is none, or the user may not see it. */
   protected readonly row = computed<Transfer | null>(() => {
     const state = this.#state();
     if (state === null || this.missing()) return null;
-    return this.#detail() ?? state.rows.find((row) => row.id === this.id()) ?? null;
+    return this.#read.answer().value ?? state.rows.find((row) => row.id === this.id()) ?? null;
   });
   readonly #status = computed(() => {
-    const cause = this.#read.error()?.cause ?? this.#read.error();
-    return cause instanceof Unavailable ? cause.status : undefined;
+    const { error } = this.#read.answer();
+    return error instanceof Unavailable ? error.status : null;
   });
   protected readonly missing = computed(() => NOT_FOUND.has(this.#status() ?? -1));
-  protected readonly failed = computed(() => this.#read.error() !== undefined && !this.missing());
+  protected readonly failed = computed(() => this.#read.answer().error !== null && !this.missing());
 
   protected readonly currency = computed(() => this.#state()?.balance?.currency ?? null);
   protected readonly balances = computed(() => {
@@ -72,7 +71,7 @@ export class TransferDrawer {
   });
   protected readonly place = computed(() => placeOf(this.row()?.source ?? ''));
   protected readonly occurredAt = computed(() => this.row()?.occurred_at ?? null);
-  protected readonly recordedAt = computed(() => this.#detail()?.recorded_at ?? null);
+  protected readonly recordedAt = computed(() => this.#read.answer().value?.recorded_at ?? null);
   protected readonly sql = computed(() => {
     const account = this.account.id();
     return account === null ? '' : sqlOf(account, this.id());
@@ -101,7 +100,7 @@ export class TransferDrawer {
   }
 
   protected retry(): void {
-    this.#read.reload();
+    this.#read.retry();
   }
 
   /** Copies a text. Browsers forbid it on pages without TLS, and users can. */

@@ -48,6 +48,7 @@ export class Transfers {
     () => (this.search.isActive() ? this.search.rows() : this.state()?.rows) ?? [],
   );
   protected readonly rows = computed(() => withoutHeld(this.#allRows(), this.account.heldAt()));
+  readonly #oldest = computed(() => this.rows().at(-1));
   protected readonly newCount = computed(() => this.#allRows().length - this.rows().length);
   protected readonly groups = linkedSignal<readonly Transfer[], readonly RowGroup[]>({
     source: this.rows,
@@ -67,12 +68,17 @@ export class Transfers {
     const destroyed = inject(DestroyRef);
     afterNextRender(() => {
       let isFirst = true; // the browser has not yet restored the place to which the user goes back
-      const observer = new IntersectionObserver(([entry]) => {
-        if (entry === undefined) return;
-        if (entry.boundingClientRect.bottom <= 0) this.account.hold();
-        else if (entry.isIntersecting && !isFirst) this.account.release();
-        isFirst = false;
-      });
+      // What is below the window counts as inside: a jump from above the heading to below it is a change, too.
+      const observer = new IntersectionObserver(
+        (entries) => {
+          const entry = entries.at(-1); // a busy page gets several at once, the oldest first
+          if (entry === undefined) return;
+          if (!entry.isIntersecting) this.account.hold();
+          else if (!isFirst) this.account.release();
+          isFirst = false;
+        },
+        { rootMargin: '0px 0px 1000000px 0px' },
+      );
       observer.observe(this.heading().nativeElement);
       destroyed.onDestroy(() => {
         observer.disconnect();
@@ -80,10 +86,11 @@ export class Transfers {
     });
     effect((onCleanup) => {
       const more = this.more()?.nativeElement;
+      this.#oldest(); // the end can be near after older rows, too, and an observer reports no unchanged nearness
       if (more === undefined || this.older() !== 'idle') return; // after a failure the user decides
       const observer = new IntersectionObserver(
-        ([entry]) => {
-          if (entry?.isIntersecting === true) void this.showOlder();
+        (entries) => {
+          if (entries.at(-1)?.isIntersecting === true) void this.showOlder();
         },
         { rootMargin: LOAD_MARGIN },
       );
