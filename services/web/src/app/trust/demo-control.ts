@@ -1,6 +1,6 @@
 /** Asks the supervisor of the demo to act. Only the page of the demo may (decision 35). */
 
-import { wording } from '../wording';
+import { trust } from './wording';
 
 const TIMEOUT_MS = 15_000;
 
@@ -12,9 +12,9 @@ export async function act(action: 'kill-gateway' | 'transfers', request: object)
     headers: { 'content-type': 'application/json' },
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch(() => null);
-  if (response === null) throw new Error(wording.trust.unreachable);
-  if (response.status === 404 || response.status === 405) throw new Error(wording.trust.noSupervisor);
+  if (response === null) throw new Error(trust.unreachable);
+  if (response.status === 404 || response.status === 405) throw new Error(trust.noSupervisor);
   const answer = (await response.json().catch(() => null)) as { message?: string } | null;
-  if (!response.ok) throw new Error(answer?.message ?? wording.trust.unreachable);
+  if (!response.ok) throw new Error(answer?.message ?? trust.unreachable);
   return answer;
 }

@@ -1,7 +1,7 @@
 /** The timeline of a connection, as sentences. Similar things that follow each other share a sentence. */
 
 import type { Happening, LogEntry } from '../connection/connection-log';
-import { wording } from '../wording';
+import { trust } from './wording';
 
 export type Sentence = {
   /** Time by the clock of this computer, in milliseconds. */
@@ -50,7 +50,7 @@ function groupKey(happening: Happening): string {
 }
 
 function describe({ at, happening }: LogEntry, entries: readonly LogEntry[], context: Context): string {
-  const text = wording.trust;
+  const text = trust;
   switch (happening.kind) {
     case 'connected': {
       const lostAt = context.gateway === null ? null : context.lostAt;
@@ -82,7 +82,7 @@ function describe({ at, happening }: LogEntry, entries: readonly LogEntry[], con
 }
 
 function describeResumed(entries: readonly LogEntry[]): string {
-  const text = wording.trust;
+  const text = trust;
   const resumed = entries.map(({ happening }) => happening).filter((event) => event.kind === 'resumed');
   const count = resumed.reduce((sum, { from, to }) => sum + to - from, 0);
   const replayed = count === 0 ? text.nothingMissed : text.replayed(count);
@@ -96,7 +96,7 @@ function describeComparison(
   { account, result, revision }: Extract<Happening, { kind: 'compared' }>,
   entries: readonly LogEntry[],
 ): string {
-  const text = wording.trust;
+  const text = trust;
   if (result === 'equal')
     return entries.length === 1 ? text.equal(account, revision) : text.equalMany(entries.length);
   return (result === 'different' ? text.different : text.notCompared)(accountsOf(entries));
@@ -106,5 +106,5 @@ function describeComparison(
 function accountsOf(entries: readonly LogEntry[]): string {
   const accounts = new Set(entries.map(({ happening }) => ('account' in happening ? happening.account : '')));
   const [first = ''] = accounts;
-  return accounts.size === 1 ? first : wording.trust.accounts(accounts.size);
+  return accounts.size === 1 ? first : trust.accounts(accounts.size);
 }

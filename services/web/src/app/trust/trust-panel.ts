@@ -12,6 +12,7 @@ import { NO_COUNTERS } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
 import { wording } from '../wording';
+import { trust } from './wording';
 import { Auditor } from './auditor';
 import { act } from './demo-control';
 import { percentile } from './percentile';
@@ -36,7 +37,7 @@ const time = new Intl.DateTimeFormat(undefined, {
 export class TrustPanel {
   readonly #gateway = inject(GatewayClient);
   readonly #log = this.#gateway.log;
-  protected readonly wording = wording.trust;
+  protected readonly wording = trust;
   protected readonly isOpen = signal(false);
   protected readonly isBusy = signal(false);
 
@@ -60,7 +61,7 @@ export class TrustPanel {
   protected readonly position = computed(() => {
     const channels = [...(this.#session()?.channels.values() ?? [])];
     const [first] = channels;
-    if (channels.length > 1) return wording.trust.positions(channels.length);
+    if (channels.length > 1) return trust.positions(channels.length);
     return first?.position?.revision.toString() ?? wording.account.nothing;
   });
   protected readonly counters = computed(() => {
@@ -95,13 +96,13 @@ export class TrustPanel {
     const [account = 'acc-0001'] = this.#session()?.channels.keys() ?? [];
     await this.#act(async () => {
       await act('transfers', { account, count });
-      return wording.trust.sent(count, account);
+      return trust.sent(count, account);
     });
   }
 
   protected cut(): void {
     if (this.gateway() === null) return;
-    this.#log.add({ kind: 'action', text: wording.trust.cut });
+    this.#log.add({ kind: 'action', text: trust.cut });
     this.#log.client?.dropConnection();
   }
 
@@ -110,7 +111,7 @@ export class TrustPanel {
     if (gateway === null) return;
     await this.#act(async () => {
       const { pid } = (await act('kill-gateway', { gateway })) as { pid: number };
-      return wording.trust.killed(gateway, pid);
+      return trust.killed(gateway, pid);
     });
   }
 
@@ -122,8 +123,8 @@ export class TrustPanel {
       // The socket can be lost before the answer arrives. The timeline has the action at its beginning.
       this.#log.add({ kind: 'action', text: await action() }, began);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : wording.trust.unreachable;
-      this.#log.add({ kind: 'action', text: wording.trust.actionFailed(reason) });
+      const reason = error instanceof Error ? error.message : trust.unreachable;
+      this.#log.add({ kind: 'action', text: trust.actionFailed(reason) });
     } finally {
       this.isBusy.set(false);
     }

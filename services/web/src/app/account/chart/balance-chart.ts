@@ -16,7 +16,7 @@ import { millis, plus, type AccountId, type AccountState } from '@livebalance/cl
 import uPlot from 'uplot';
 
 import { GatewayClient } from '../../connection/gateway-client';
-import { wording } from '../../wording';
+import { wording } from '../wording';
 import { AccountAddress } from '../account-address';
 import { AccountStore } from '../account-store';
 import { RANGES, type Range } from '../address';

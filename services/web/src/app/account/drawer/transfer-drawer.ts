@@ -12,7 +12,7 @@ import {
 import { Unavailable, millis, type Transfer } from '@livebalance/client';
 
 import { GatewayClient } from '../../connection/gateway-client';
-import { wording } from '../../wording';
+import { wording } from '../wording';
 import { AccountAddress } from '../account-address';
 import { AccountStore } from '../account-store';
 import { Amount } from '../amount';

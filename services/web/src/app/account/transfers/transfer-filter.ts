@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, inject, signal } from '@angular/core';
 import { Unavailable } from '@livebalance/client';
 
-import { wording } from '../../wording';
+import { wording } from '../wording';
 import { AccountAddress } from '../account-address';
 import { amountOf, type Filter } from './filter';
 import { TransferSearch } from './search';

@@ -13,7 +13,7 @@ import {
 } from '@angular/core';
 import type { Transfer } from '@livebalance/client';
 
-import { wording } from '../../wording';
+import { wording } from '../wording';
 import { AccountStore } from '../account-store';
 import { groupRows, type RowGroup } from './grouping';
 import { TransferSearch } from './search';

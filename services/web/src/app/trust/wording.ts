@@ -1,0 +1,68 @@
+/** The texts of the trust panel. */
+
+export const trust = {
+  title: 'Connection',
+  notConnected: 'no live connection',
+  toScreen: (p50: string) => `${p50} to the screen`,
+  gateway: 'Gateway',
+  position: 'Position',
+  positions: (count: number) => `${count} accounts`,
+  delay: 'Kafka to screen',
+  percentiles: (p50: string, p95: string, count: number) => `p50 ${p50}, p95 ${p95} (last ${count})`,
+  delayUnknown: 'No change arrived yet',
+  clocksDiffer: 'Unknown: the clocks of the gateway and of Kafka differ',
+  delayNote:
+    'Kafka to screen: from the time that Kafka stored with a change until this browser has drawn it, by the clock of the gateway. Clocks differ, so this is an estimate.',
+  milliseconds: (ms: number) => (ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`),
+  snapshots: 'Snapshots',
+  snapshotReasons: {
+    subscribed: 'first load',
+    too_far: 'missed too much',
+    ahead: 'ahead of the database',
+    epoch: 'database restored',
+  },
+  resumes: 'Resumes',
+  replayed: (count: number) => (count === 1 ? '1 revision replayed' : `${count} revisions replayed`),
+  gaps: 'Gaps repaired',
+  ofGaps: (repaired: number, gaps: number) => (gaps === 0 ? 'none occurred' : `${repaired} of ${gaps}`),
+  conflated: 'Joined changes',
+  ofDeltas: (conflated: number, deltas: number) => `${conflated} of ${deltas} messages`,
+  conflatedNote:
+    'Joined changes: messages with more than one revision, because changes arrived together, or faster than this page reads. No transfer is left out.',
+  tryIt: 'Try to break it',
+  actions: {
+    transfer: 'Send a transfer',
+    burst: 'Burst of 500',
+    cut: 'Cut my socket',
+    kill: 'Kill my gateway',
+  },
+  timeline: 'What happened',
+  nothingHappened: 'Nothing yet.',
+  sent: (count: number, account: string) =>
+    count === 1 ? `You sent a transfer of ${account}` : `You sent ${count} transfers of ${account}`,
+  cut: 'You cut the socket',
+  killed: (gateway: string, pid: number) => `You killed ${gateway} (kill -9 of process ${pid})`,
+  actionFailed: (reason: string) => `The action failed: ${reason}`,
+  noSupervisor: 'this demo has no supervisor that the page may ask',
+  unreachable: 'the demo did not answer',
+  connected: (gateway: string) => `Connected to ${gateway}`,
+  lost: (gateway: string, reason: string) => `Socket to ${gateway} lost: ${reason}`,
+  ended: (gateway: string, reason: string) => `Socket to ${gateway} closed: ${reason}`,
+  noGateway: (reason: string) => `No gateway has answered: ${reason}`,
+  attempts: (count: number) =>
+    count === 1 ? 'An attempt to reconnect failed' : `${count} attempts to reconnect failed`,
+  reconnected: (gateway: string, seconds: string) => `Reconnected to ${gateway} after ${seconds} s`,
+  accounts: (count: number) => `${count} accounts`,
+  resumed: (account: string, revision: number, replayed: string) =>
+    `Resumed ${account} from revision ${revision}: ${replayed}`,
+  resumedMany: (count: number, replayed: string) => `Resumed ${count} accounts: ${replayed}`,
+  nothingMissed: 'nothing was missed',
+  loaded: (accounts: string, reason: string) => `Received a snapshot of ${accounts}: ${reason}`,
+  gap: (accounts: string) => `A gap in ${accounts}: asked the gateway for the missing revisions`,
+  repaired: (accounts: string) => `The gap in ${accounts} is repaired`,
+  equal: (account: string, revision: number) =>
+    `Nothing missing: ${account} equals SQL at revision ${revision}`,
+  equalMany: (count: number) => `Nothing missing: ${count} accounts equal SQL`,
+  different: (accounts: string) => `${accounts} differs from SQL`,
+  notCompared: (accounts: string) => `${accounts} could not be compared with SQL`,
+};
