@@ -22,9 +22,10 @@ export class Lazy {
 
   constructor() {
     const destroyed = inject(DestroyRef);
-    afterNextRender(async () => {
-      const component = await this.load()();
-      if (!destroyed.destroyed) this.place().createComponent(component);
+    afterNextRender(() => {
+      void this.load()().then((component) => {
+        if (!destroyed.destroyed) this.place().createComponent(component);
+      });
     });
   }
 }
