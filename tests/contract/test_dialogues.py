@@ -30,8 +30,12 @@ def tags(frames: Any) -> set[str]:
     return {str(kind.__struct_config__.tag) for kind in get_args(frames)}
 
 
+# Their frames are in the vectors `sets`. Not every client follows sets.
+SETS = {"set_snapshot", "set_delta"}
+
+
 def test_every_frame_type_occurs() -> None:
-    assert values("server", "type") == tags(ServerFrame)
+    assert values("server", "type") == tags(ServerFrame) - SETS
     assert values("client", "type") == tags(ClientFrame)
 
 

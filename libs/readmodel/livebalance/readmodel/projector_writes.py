@@ -73,11 +73,13 @@ update lane set generation = generation + 1, owner = $2,
                 transfers_topic_id = coalesce(transfers_topic_id, $3),
                 balances_topic_id = coalesce(balances_topic_id, $4),
                 lifecycle_topic_id = coalesce(lifecycle_topic_id, $5),
-                totals_generation = case when totals_generation = generation then generation + 1 end
+                totals_generation = case when totals_generation = generation then generation + 1 end,
+                batches = batches + case when batches_generation = generation then 0 else 1 end,
+                batches_generation = generation + 1
 where lane = $1
 returning lane, generation, epoch, transfers_next, balances_next, transfers_last, transfers_fingerprint,
           balances_last, balances_fingerprint, halted_why, from_start, transfers_topic_id, balances_topic_id,
-          lifecycle_next, lifecycle_topic_id
+          lifecycle_next, lifecycle_topic_id, batches
 """
 
 
@@ -124,7 +126,9 @@ async def any_lane_continued(connection: Connection, halted: list[Lane]) -> bool
     return bool(await connection.fetchval(query, halted))
 
 
-_LANE_TYPES = "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text int8 int8 int8 int8"
+_LANE_TYPES = (
+    "int int8 text int8 int8 int8 int8 int8 bytea int8 bytea int8 int8 text int8 int8 int8 int8 int8"
+)
 _MOVE = f"""
 update lane l set
   transfers_next = m.transfers_to, balances_next = m.balances_to,
@@ -137,11 +141,12 @@ update lane l set
   halted_why = m.halted_why,
   disputed = l.disputed + m.disputed, drifting = l.drifting + m.drifting,
   unverified = l.unverified + m.unverified,
-  lifecycle_next = coalesce(m.lifecycle_next, l.lifecycle_next)
+  lifecycle_next = coalesce(m.lifecycle_next, l.lifecycle_next),
+  batches = l.batches + m.batches
 from unnest({_arrays(_LANE_TYPES)})
   as m (lane, generation, epoch, transfers_from, balances_from, transfers_to, balances_to, transfers_last,
         transfers_fingerprint, balances_last, balances_fingerprint, event_ms, as_of_ms, halted_why,
-        disputed, drifting, unverified, lifecycle_next)
+        disputed, drifting, unverified, lifecycle_next, batches)
 where l.lane = m.lane and l.generation = m.generation and l.epoch = m.epoch
   and l.transfers_next = m.transfers_from and l.balances_next = m.balances_from
 """

@@ -32,6 +32,25 @@ class TransferView(Struct, frozen=True):
     source: json_types.Source  # "transfers/3@5512"
 
 
+class MemberView(Struct, frozen=True, gc=False):
+    """An account of a set: its newest balance, without its transfers."""
+
+    account: json_types.Account
+    revision: json_types.Revision  # of the account, as in its own channel
+    amount: json_types.Amount
+    currency: str | None
+    client_id: str
+    disputed_since: json_types.Time | None
+
+
+class TotalView(Struct, frozen=True):
+    """The sum of the balances of a set's members in a currency, and how many members have it."""
+
+    currency: str | None
+    amount: json_types.Amount
+    accounts: json_types.Count
+
+
 class AccountView(Struct, frozen=True):
     """A row of the list of accounts."""
 

@@ -270,6 +270,7 @@ class Projector:
         currency = self._settings.currency
         rows = batch_rows(steps, folded, currency, replayed, all_looked_up=all_looked_up)
         messages = self._encoder.deltas(steps, folded, _now())
+        messages += self._encoder.batches(steps, folded, _now())
         try:
             with metrics.batch_seconds.labels("write").time():
                 await self._store.write(rows)
@@ -278,8 +279,10 @@ class Projector:
             if not replayed:
                 self._unknown_commit = UnknownCommit(rows.moves, messages)
             raise
+        changed = folded.changed_lanes
         for lane_step in steps:
             lane_step.advance_lane()
+            lane_step.lane.batches += lane_step.lane.lane in changed
         self._state_cache.store(folded)
         metrics.count_batch(folded, [outcome for _, outcome in replayed])
         await self._after_commit.start([lane_step.lane for lane_step in steps], messages)

@@ -67,6 +67,7 @@ class OwnedLane:
     # Consecutive rejected records of each topic, up to the last record read.
     rejects: Mapping[str, int] = field(default_factory=dict)
     lifecycle: LaneSide | None = None  # None: there is no lifecycle topic
+    batches: int = 0  # batches that changed accounts of the lane
 
     @property
     def sides(self) -> list[LaneSide]:
@@ -129,6 +130,7 @@ def owned_lane(
         row.halted_why,
         row.from_start,
         lifecycle=lifecycle,
+        batches=row.batches,
     )
 
 
