@@ -106,7 +106,7 @@ class Client:
             positions = {
                 account: screen.position for account, screen in self.screens.items() if screen.request is None
             }
-            self.heartbeats.append((_millis(frame.as_of), positions))
+            self.heartbeats.append((milliseconds(frame.as_of), positions))
         elif isinstance(frame, Error):
             assert isinstance(frame.channel, str)
             account = channel_account(frame.channel)
@@ -125,5 +125,5 @@ def _revision(frame: Snapshot | DeltaFrame) -> Revision:
     return frame.revision if isinstance(frame, Snapshot) else frame.to
 
 
-def _millis(text: str) -> Millis:
+def milliseconds(text: str) -> Millis:
     return Millis(round(datetime.fromisoformat(text).timestamp() * 1000))

@@ -21,10 +21,12 @@ from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session
 from livebalance.gateway.live.sessions import EXPIRED, REVOKED, SessionConfig, Sessions
+from livebalance.gateway.live.sets.set_channel import SetRead
 from livebalance.gateway.live.status import PipelineStatus
 from livebalance.gateway.postgres.audit import AccountPositions, Audit, count_findings
 from livebalance.gateway.postgres.loader import AccountLoader, AccountStates, ReadFailure
 from livebalance.gateway.postgres.read_queue import ReadQueue
+from livebalance.gateway.postgres.set_loader import SetLoader
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
 from livebalance.gateway.server.admission import Admission
 from livebalance.gateway.settings import Settings
@@ -35,12 +37,14 @@ from livebalance.gateway.telemetry.session_stats import record_session_stats
 from livebalance.gateway.timer import Timer
 from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.readmodel.revocations import Revocation
+from livebalance.readmodel.sets.reads import SetState
 from livebalance.runtime import logs
 from livebalance.runtime.metrics import render
 from livebalance.runtime.process import failpoints
 from livebalance.wire.close import CloseCode
 from livebalance.wire.delta import Delta, ProgressMessage
 from livebalance.wire.identity import AccountId
+from livebalance.wire.sets.batch import LaneBatch
 from livebalance.wire.timestamp import Millis
 
 TICK_SECONDS = 0.25
@@ -91,7 +95,7 @@ class Relay:
         self._readiness = Readiness()
         metrics.DRAINING.set(0)
         metrics.CLOSED.labels(int(CloseCode.INTERNAL), "internal")  # an alert asks for its increase
-        self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes)
+        self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes, settings.max_set_accounts)
         self._sessions = Sessions(config, authenticator.revocations, self._hub)
         self.admission = Admission(
             self._sessions.limiter,
@@ -123,6 +127,8 @@ class Relay:
                 self._on_dropped,
                 authenticator.request_poll,
                 self._on_missed,
+                self._on_batches_subscribed,
+                self._on_batch,
             ),
             keys=settings.signing_keys(),
         )
@@ -135,6 +141,13 @@ class Relay:
             page_rows=settings.recovery_page_rows,
             timeout_seconds=settings.postgres_timeout_seconds,
             workers=LOADER_WORKERS,
+        )
+        self._set_loader = SetLoader(
+            pool,
+            self._on_set_read,
+            self._on_set_read_failed,
+            max_accounts=settings.max_set_accounts,
+            timeout_seconds=settings.postgres_timeout_seconds,
         )
         self._audit = Audit(
             pool,
@@ -154,6 +167,7 @@ class Relay:
             for part in (
                 self._subscriber.run,
                 self._loader.run,
+                self._set_loader.run,
                 self._audit.run,
                 self._authenticator.run,
                 self._tick,
@@ -306,6 +320,17 @@ class Relay:
         if sample:
             self._latency.finish(*sample)
 
+    def _on_batches_subscribed(self) -> None:
+        self._hub.sets.on_subscribed()
+        self.perform()
+
+    def _on_batch(self, batch: LaneBatch) -> None:
+        if self._is_withholding:
+            self._hub.sets.on_batches_lost()
+        else:
+            self._hub.sets.on_batch(batch)
+            self.perform()
+
     def _on_progress(self, progress: ProgressMessage) -> None:
         self._status.on_progress(progress.lane, progress.behind, uptime())
 
@@ -338,6 +363,14 @@ class Relay:
         for read in reads:
             self._hub.on_read_failed(read, random.randint(*RETRY_AFTER_MS))
         metrics.FAILED_READS.labels(failure).inc(len(reads))
+        self.perform()
+
+    def _on_set_read(self, read: SetRead, state: SetState) -> None:
+        self._hub.sets.on_read(read, state)
+        self.perform()
+
+    def _on_set_read_failed(self, read: SetRead) -> None:
+        self._hub.sets.on_read_failed(read)
         self.perform()
 
     def _on_audit(self, compared: AccountPositions, finding: AuditFinding) -> None:
@@ -387,6 +420,10 @@ class Relay:
             )
         if effects.reads:
             self._loader.request(effects.reads)
+        if effects.batches_wanted is not None:
+            self._subscriber.subscribe_batches(wanted=effects.batches_wanted)
+        if effects.set_reads:
+            self._set_loader.request(effects.set_reads)
         if effects.sessions_to_flush:
             self.flush(effects.sessions_to_flush)
         if recoveries := self._hub.history.drain_recoveries():

@@ -104,4 +104,5 @@ def _rights(claims: dict[str, Any]) -> Rights:
         raise DecodeError("no valid session")
     if expires - issued > RETENTION.total_seconds() or not 0 <= expires * 1000 <= MAX_MILLIS:
         raise DecodeError("the lifetime is too long")
-    return Rights(subject, login, parse_scope(claims["accounts"]), issued, Millis(expires * 1000))
+    scope = parse_scope(claims["accounts"], claims.get("clients", ()))
+    return Rights(subject, login, scope, issued, Millis(expires * 1000))

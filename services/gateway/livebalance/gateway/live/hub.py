@@ -11,6 +11,7 @@ from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.history import History
 from livebalance.gateway.live.recovery import DISOWNED, recover
 from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sets.sets import Sets
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding, ContentDigest
 from livebalance.wire.delta import Delta
@@ -25,14 +26,16 @@ RETRY_AFTER_MS = 1000
 class Hub:
     """Owns the subscribers of each account, and decides what is read, relayed and repaired."""
 
-    def __init__(self, recovery_max_revisions: int, history_bytes: int) -> None:
+    def __init__(self, recovery_max_revisions: int, history_bytes: int, set_accounts: int = 10_000) -> None:
         """Creates a hub without accounts.
 
         Args:
             recovery_max_revisions: A client further behind gets a snapshot instead of deltas.
             history_bytes: Bound of the memory for recently sent frames.
+            set_accounts: Maximum number of accounts of a set.
         """
         self.effects = Effects()
+        self.sets = Sets(self.effects, set_accounts)
         self.history = History(history_bytes)
         self.subscribers: dict[AccountId, Subscribers] = {}
         self.epoch: Epoch | None = None  # the newest that was read
@@ -45,7 +48,9 @@ class Hub:
         effects = self.effects
         while effects.sessions_behind or effects.subscribers_to_read:
             while effects.sessions_behind:
-                _catch_up(effects.sessions_behind.pop_last())
+                session = effects.sessions_behind.pop_last()
+                _catch_up(session)
+                self.sets.catch_up(session)
             while effects.subscribers_to_read:
                 effects.subscribers_to_read.pop_last().begin_read()
         return effects.drain()
@@ -135,6 +140,7 @@ class Hub:
 
     def begin_audit(self, accounts: Iterable[AccountId]) -> dict[AccountId, ContentDigest]:
         """Returns digests of what was relayed of these accounts, and is to be compared with Postgres."""
+        self.sets.begin_audit()
         digests = {
             account: self.subscribers[account].channel.begin_audit()
             for account in accounts
@@ -148,6 +154,7 @@ class Hub:
         See docs/guarantees.md#audit.
         """
         self.epoch = finding.epoch
+        self.sets.on_audit(finding, now)
         oldest = _oldest_as_of(finding)
         for account, position in asked.items():
             subscribers = self.subscribers.get(account)
@@ -172,6 +179,7 @@ class Hub:
     def tick(self, now: float) -> None:
         """Handles timeouts. Called at least twice a second."""
         self.history.now = now
+        self.sets.tick(now)
         waiting = list(self._unacknowledged)
         for subscribers in waiting:
             if subscribers.channel.created_at < now - ACK_TIMEOUT:

@@ -11,7 +11,10 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from livebalance.wire.delta import merge
-from livebalance.wire.identity import AccountId, Position
+from livebalance.wire.identity import AccountId, Position, SetName
+from livebalance.wire.sets.merge import merge_set_deltas
+
+Source = AccountId | SetName  # of a data frame
 
 
 class SessionEvent(NamedTuple):
@@ -22,9 +25,12 @@ class SessionEvent(NamedTuple):
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A data frame of an account, shared by all sessions that are sent it."""
+    """A data frame of an account or a set, shared by all sessions that are sent it.
 
-    account: AccountId
+    Positions of a set are those of `live.sets.subscription`.
+    """
+
+    account: Source
     before: Position | None  # the client's position until then; None: no state, or any state
     after: Position
     text: bytes  # JSON; empty for a delta without content, which is never sent
@@ -112,6 +118,12 @@ class Outbox:
             self._conflate()
         return self._size <= self._max_bytes
 
+    def has_room(self, size: int) -> bool:
+        """Returns whether so many bytes of data may be added by a source that can also wait."""
+        if not self.writable:
+            return False
+        return not self._interval or not self._size or self._size + size <= self._max_bytes
+
     def put_control(self, text: bytes, event: SessionEvent | None = None) -> None:
         """Adds a control message, which keeps its place in the order and is never dropped."""
         if event:
@@ -128,23 +140,23 @@ class Outbox:
         """Replaces the heartbeat that waits; b"" removes it. A heartbeat is sent after all other frames."""
         self._heartbeat = text
 
-    def overflow(self) -> dict[AccountId, Position | None]:
+    def overflow(self) -> dict[Source, Position | None]:
         """Drops all data for want of room, and returns the same as `drop_data`."""
         self.overflows += 1
         self.needs_attention = True
         return self.drop_data()
 
-    def drop_data(self) -> dict[AccountId, Position | None]:
+    def drop_data(self) -> dict[Source, Position | None]:
         """Drops all data. Returns the position that the client is left at, for each account that had data."""
-        positions: dict[AccountId, Position | None] = {}
+        positions: dict[Source, Position | None] = {}
         for frame in self._frames:
             if isinstance(frame, Frame):
                 positions.setdefault(frame.account, frame.before)
         self._replace([frame for frame in self._frames if isinstance(frame, bytes)])
         return positions
 
-    def drop_account(self, account: AccountId) -> Frame | None:
-        """Drops the data of an account. Returns its first frame, which has the position of the client."""
+    def drop_account(self, account: Source) -> Frame | None:
+        """Drops the data of an account or a set. Returns its first frame, which has the client's position."""
         dropped = [frame for frame in self._frames if isinstance(frame, Frame) and frame.account == account]
         if not dropped:
             return None
@@ -204,7 +216,7 @@ class Outbox:
         """Merges successive deltas of each account, in the place of the first of them."""
         runs: list[list[Frame]] = []
         conflated: list[list[Frame] | bytes] = []
-        newest: dict[AccountId, list[Frame]] = {}
+        newest: dict[Source, list[Frame]] = {}
         for frame in self._frames:
             if isinstance(frame, bytes):
                 conflated.append(frame)
@@ -232,5 +244,6 @@ def _merge(run: list[Frame]) -> Frame:
     if len(run) == 1:
         return run[0]
     first, last = run[0], run[-1]
-    text = merge(first.account, [frame.text for frame in run])
+    texts = [frame.text for frame in run]
+    text = merge_set_deltas(texts) if isinstance(first.account, SetName) else merge(first.account, texts)
     return Frame(first.account, first.before, last.after, text, mergeable=True)

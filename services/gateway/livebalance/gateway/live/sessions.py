@@ -5,7 +5,7 @@ Pure, like the hub: sessions take values and times, and what is to be done is co
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from livebalance.gateway.auth.revocations import Revocations
@@ -24,8 +24,11 @@ from livebalance.gateway.live.session import (
     Session,
     SessionLimits,
     SubscribeAccount,
+    SubscribeSet,
     UnsubscribeAccount,
+    UnsubscribeSet,
 )
+from livebalance.gateway.live.sets.subscription import Stand
 from livebalance.gateway.live.subscribers import CatchUp
 from livebalance.gateway.live.users import Users
 from livebalance.readmodel.revocations import Revocation
@@ -42,7 +45,7 @@ from livebalance.wire.frame import (
     Unsubscribed,
     Welcome,
 )
-from livebalance.wire.identity import AccountId, channel_name
+from livebalance.wire.identity import AccountId, SetName, channel_name
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
 MAX_CONTROL_MESSAGES = 256  # that may wait for a client, before it is disconnected
@@ -79,6 +82,7 @@ class Sessions:
         self.limiter = ConnectionLimiter(config.connection_limits)
         self._config = config
         self._hub = hub
+        hub.sets.hidden_accounts = self._hidden_accounts
         self._effects = hub.effects
         self._revocations = revocations
         self._sessions: OrderedSet[Session] = OrderedSet()
@@ -102,7 +106,8 @@ class Sessions:
         """
         config = self._config
         outbox = Outbox(config.client_queue_bytes)
-        session = Session(name, address, outbox, config.limits.subscriptions, config.session_limits)
+        limits, sets = config.limits.subscriptions, config.limits.sets or 0
+        session = Session(name, address, outbox, limits, config.session_limits, max_sets=sets)
         self._sessions.add(session)
         self._unauthenticated.append((now + config.auth_timeout, session))
         if config.max_age:
@@ -120,6 +125,8 @@ class Sessions:
         self._to_confirm.pop(session, None)
         for account in list(session.subscriptions):
             self._hub.unsubscribe(session, account)
+        for name_of_set in list(session.sets):
+            self._hub.sets.unsubscribe(session, name_of_set)
         self._effects.sessions_behind.discard(session)
 
     def authorize(
@@ -200,6 +207,13 @@ class Sessions:
                     Unsubscribed(channel_name(account), "revoked", "access to this account was revoked")
                 )
                 self._mark_to_flush(session)
+        for name in list(session.sets):
+            if session.rights and not session.rights.scope.covers_set(name):
+                self._hub.sets.end(session, name, "revoked", "access to this set was revoked")
+        self._hub.sets.hide(session)
+
+    def _hidden_accounts(self, session: Session) -> Collection[AccountId]:
+        return self._revocations.hidden_accounts(session.rights) if session.rights else ()
 
     def _may_see(self, session: Session, account: AccountId) -> bool:
         rights = session.rights
@@ -222,8 +236,13 @@ class Sessions:
                 if command.position is not None:
                     self._to_confirm.setdefault(session, now + CONFIRM_SECONDS)
             else:
-                for consequence in session.deny_access(command.account, now):
-                    self._execute(session, consequence, now)
+                self._deny(session, channel_name(command.account), now)
+        elif isinstance(command, SubscribeSet):
+            self._subscribe_set(session, command.name, now)
+        elif isinstance(command, UnsubscribeSet):
+            if command.name in session.sets:
+                session.outbox.count(SessionEvent("unsubscribed", "client"))
+                self._hub.sets.unsubscribe(session, command.name)
         elif isinstance(command, UnsubscribeAccount):
             if command.account in session.subscriptions:
                 session.outbox.count(SessionEvent("unsubscribed", "client"))
@@ -234,6 +253,17 @@ class Sessions:
             self._disconnect(session, Disconnect(CloseCode.ABUSE, "abuse"))
         else:
             self._disconnect(session, command)
+
+    def _subscribe_set(self, session: Session, name: SetName, now: float) -> None:
+        if session.rights and session.rights.scope.covers_set(name):
+            self._hub.sets.subscribe(session, name, now)
+            self._to_confirm.setdefault(session, now + CONFIRM_SECONDS)
+        else:
+            self._deny(session, name.channel, now)
+
+    def _deny(self, session: Session, channel: str, now: float) -> None:
+        for consequence in session.deny_access(channel, now):
+            self._execute(session, consequence, now)
 
     # --- the transport
 
@@ -356,6 +386,9 @@ def _update_as_of(session: Session) -> None:
     for subscription in session.subscriptions.values():
         if subscription.state is CatchUp.IN_STEP:
             subscription.as_of = subscription.subscribers.channel.as_of
+    for of_set in session.sets.values():
+        if of_set.state is Stand.IN_STEP:
+            of_set.as_of = of_set.channel.as_of
 
 
 def _complete_as_of(session: Session) -> Millis | None:
@@ -366,8 +399,10 @@ def _complete_as_of(session: Session) -> Millis | None:
     if session.outbox.is_empty:
         _update_as_of(session)
     oldest: Millis | None = None
-    for subscription in session.subscriptions.values():
-        if subscription.as_of is None:
+    times = [subscription.as_of for subscription in session.subscriptions.values()]
+    times += [of_set.as_of for of_set in session.sets.values()]
+    for time in times:
+        if time is None:
             return None
-        oldest = subscription.as_of if oldest is None else min(oldest, subscription.as_of)
+        oldest = time if oldest is None else min(oldest, time)
     return oldest

@@ -280,7 +280,7 @@ class Subscribers:
     def _send_in_step(self, frame: Frame) -> None:
         if frame.is_last or changes_epoch(frame):
             for session in list(self._in_step):
-                self._send(session.subscriptions[frame.account], frame)
+                self._send(session.subscriptions[self.channel.account], frame)
             return
         self._effects.sessions_to_flush |= self._in_step
         for session in [session for session in self._in_step if not session.outbox.put(frame)]:
