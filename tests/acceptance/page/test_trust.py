@@ -126,7 +126,9 @@ async def foreign_page(html: str) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}/"
 
 
-async def test_page_of_another_origin_kills_nothing(cluster: Cluster, open_page: OpenPage) -> None:
+async def test_page_of_another_origin_kills_nothing(
+    cluster: Cluster, open_page: OpenPage, browser_errors: list[str]
+) -> None:
     control = f"{cluster.page}/api/demo/control/kill-gateway"
     names = ("gateway-1", "gateway-2")
     pids = [cluster.supervisors[name].child.pid for name in names]
@@ -142,6 +144,8 @@ async def test_page_of_another_origin_kills_nothing(cluster: Cluster, open_page:
             await page.tab.evaluate("document.forms[0].submit()")
         assert (await submitted.value).status == HTTPStatus.FORBIDDEN
     assert [cluster.supervisors[name].child.pid for name in names] == pids
+    assert all(control in error or "403" in error for error in browser_errors), browser_errors
+    browser_errors.clear()
 
 
 @pytest.mark.parametrize(

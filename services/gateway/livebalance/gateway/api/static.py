@@ -13,11 +13,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # the build puts a hash of the content into these names
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_REFERENCE = "/api/docs"  # its libraries make markup of text, so it has no Trusted Types
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types angular",
+    "content-security-policy": f"{_POLICY}; require-trusted-types-for 'script'; trusted-types angular",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
@@ -50,7 +52,10 @@ class SecurityHeadersMiddleware:
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                if scope["path"].startswith(_REFERENCE):
+                    headers["content-security-policy"] = _POLICY
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -1,7 +1,8 @@
 """The pages /api/docs and /api/docs/live: the API and the WebSocket protocol, to read and to try.
 
 Swagger UI and asyncapi-viewer are served from Python packages, so that a browser asks no third party
-(decision 33). The pages obey the content security policy of every answer. The page of accounts loads
+(decision 33). The pages obey the content security policy of every answer, without its Trusted Types: the
+libraries make markup of text. The page of accounts loads
 nothing of them.
 """
 
