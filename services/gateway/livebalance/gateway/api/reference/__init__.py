@@ -2,8 +2,7 @@
 
 Swagger UI and asyncapi-viewer are served from Python packages, so that a browser asks no third party
 (decision 33). The pages obey the content security policy of every answer, without its Trusted Types: the
-libraries make markup of text. The page of accounts loads
-nothing of them.
+libraries make markup of text. The page of accounts loads nothing of them.
 """
 
 from importlib.util import find_spec
