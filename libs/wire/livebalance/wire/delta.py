@@ -1,13 +1,15 @@
 """Messages that projectors publish to Redis: a delta per changed account and batch, and progress per lane.
 
 A delta is a short binary header and a frame as clients receive it. The projector encodes the frame once, and
-gateways relay it without parsing it (decision 14). A frame without a balance is a bare header: it announces
-that the account changed, and gateways read the change from Postgres (docs/guarantees.md#publishing).
+gateways relay it (decision 14). Format 4 has the positions in the header as well, so that gateways need not
+parse the frame (decision 37). A frame without a balance is a bare header: it announces that the account
+changed, and gateways read the change from Postgres (docs/guarantees.md#publishing).
 """
 
 import struct
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from sys import intern
 from typing import Annotated, Literal, NamedTuple
@@ -16,15 +18,26 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 from msgspec import DecodeError as _JsonError
 
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import MAX_REVISION, AccountId, Epoch, Lane, Revision, channel_name
+from livebalance.wire.identity import (
+    MAX_REVISION,
+    AccountId,
+    Epoch,
+    Lane,
+    Position,
+    Revision,
+    channel_name,
+)
 from livebalance.wire.timestamp import MAX_MILLIS, Millis, format_rfc3339, millis
 
 FORMAT = 2
+POSITIONS_FORMAT = 4  # of a delta with its positions in the header; 3 is that of a signature
 MAX_TRANSFERS_BYTES = 16 * 1024  # of transfers in a message; with more, only the header is published
 
 _HEADER = struct.Struct(">BBH")  # format, flags, lane
+_POSITIONS = struct.Struct(">BBH8sQQ")  # format, flags, lane, epoch, from, to
 _PROGRESS = struct.Struct(">BBH8sq")  # format, flags, lane, epoch, as_of
 _GONE_FLAG = 1
+_HEADER_ONLY_FLAG = 2  # in POSITIONS_FORMAT
 _BEHIND_FLAG = 1
 
 
@@ -40,15 +53,29 @@ class DeltaParts(NamedTuple):
 
 
 class Delta(Struct, frozen=True, gc=False):
-    """A delta message: its frame as text, and the fields that a gateway reads without parsing the text."""
+    """A delta message: its frame as text, and the positions that the frame leads from and to."""
 
     lane: Lane
-    epoch: Epoch
-    from_: Revision
-    to: Revision
+    before: Position
+    after: Position
     text: bytes
     header_only: bool = False
     gone: bool = False  # the account was erased
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch of both positions."""
+        return self.after.epoch
+
+    @property
+    def from_(self) -> Revision:
+        """The revision that the delta leads from."""
+        return self.before.revision
+
+    @property
+    def to(self) -> Revision:
+        """The revision that the delta leads to."""
+        return self.after.revision
 
 
 class ProgressMessage(NamedTuple):
@@ -68,30 +95,40 @@ def encode_delta_frame(account: AccountId, parts: DeltaParts, *, more: bool = Fa
         parts: The content of the frame.
         more: Whether another page of the same recovery follows.
     """
-    return (
-        b'{"type":"delta","channel":"%b","epoch":"%b","from":%d,"to":%d,"transfers":[%b],"recorded_at":"%b"%b%b}'
-        % (
-            channel_name(account).encode(),
-            parts.epoch.encode(),
-            parts.from_,
-            parts.to,
-            parts.transfers,
-            format_rfc3339(parts.recorded_at).encode(),
-            b',"more":true' if more else b"",
-            b',"balance":' + parts.balance if parts.balance else b"",
-        )
+    return b'%b%b],"recorded_at":"%b"%b%b}' % (
+        _frame_head(account, parts.epoch, parts.from_, parts.to),
+        parts.transfers,
+        format_rfc3339(parts.recorded_at).encode(),
+        b',"more":true' if more else b"",
+        b',"balance":' + parts.balance if parts.balance else b"",
     )
+
+
+def _frame_head(account: AccountId, epoch: Epoch, from_: int, to: int) -> bytes:
+    """Returns the bytes with which the frame of a delta begins, up to its transfers."""
+    # Formatting bytes takes twice as long.
+    positions = f'"epoch":"{epoch}","from":{from_},"to":{to}'
+    return f'{{"type":"delta","channel":"account:{account}",{positions},"transfers":['.encode()
 
 
 def make_delta(account: AccountId, lane: Lane, parts: DeltaParts, *, gone: bool = False) -> Delta:
     """Returns the delta of `account` with its frame encoded. `gone` marks an erased account."""
     text = encode_delta_frame(account, parts)
-    return Delta(lane, parts.epoch, parts.from_, parts.to, text, not parts.balance, gone)
+    before, after = Position(parts.epoch, parts.from_), Position(parts.epoch, parts.to)
+    return Delta(lane, before, after, text, not parts.balance, gone)
 
 
-def encode_delta(delta: Delta) -> bytes:
-    """Returns the Redis message of a delta."""
-    return _HEADER.pack(FORMAT, _GONE_FLAG if delta.gone else 0, delta.lane) + delta.text
+def encode_delta(delta: Delta, *, positions: bool = False) -> bytes:
+    """Returns the Redis message of a delta, with `positions` in its header or without.
+
+    Gateways of the previous release read only messages without.
+    """
+    flags = _GONE_FLAG if delta.gone else 0
+    if not positions:
+        return _HEADER.pack(FORMAT, flags, delta.lane) + delta.text
+    flags |= _HEADER_ONLY_FLAG if delta.header_only else 0
+    epoch = bytes.fromhex(delta.epoch)
+    return _POSITIONS.pack(POSITIONS_FORMAT, flags, delta.lane, epoch, delta.from_, delta.to) + delta.text
 
 
 class _AnyObject(Struct):
@@ -118,17 +155,51 @@ class _FrameFields(Struct, rename={"from_": "from"}, gc=False):
 _fields_decoder = json.Decoder(_FrameFields)
 
 
+def read_header(account: AccountId, message: bytes) -> Delta | None:
+    """Returns the delta of `account` by the positions in the header, without parsing the frame.
+
+    The frame begins with the account and the positions of the header, as every projector encodes it. What
+    follows is not checked. Returns None if anything is unusual: `decode_delta` decides then.
+    """
+    if len(message) < _POSITIONS.size:
+        return None
+    format_, flags, lane, epoch_bytes, from_, to = _POSITIONS.unpack_from(message)
+    if format_ != POSITIONS_FORMAT or flags or not from_ < to <= MAX_REVISION:
+        return None
+    epoch, text = _epoch(epoch_bytes), message[_POSITIONS.size :]
+    if not (text.startswith(_frame_head(account, epoch, from_, to)) and text.isascii()):
+        return None
+    return Delta(lane, Position(epoch, from_), Position(epoch, to), text)
+
+
+@lru_cache(maxsize=64)
+def _epoch(epoch: bytes) -> Epoch:
+    return Epoch(intern(epoch.hex()))
+
+
 def decode_delta(account: AccountId, message: bytes) -> Delta:
     """Returns the delta in a message that was received on the Redis channel of `account`.
 
     Raises:
-        DecodeError: `message` has another format, its text is not a delta frame of this account, or its
-            revisions do not increase.
+        DecodeError: `message` has another format, its text is not a delta frame of this account, its
+            revisions do not increase, or its header says something else than its text.
     """
-    if len(message) < _HEADER.size or message[0] != FORMAT:
+    format_ = message[0] if message else 0
+    header = _POSITIONS if format_ == POSITIONS_FORMAT else _HEADER
+    if len(message) < header.size or format_ not in (FORMAT, POSITIONS_FORMAT):
         raise DecodeError("not a delta message of this format")
-    _, flags, lane = _HEADER.unpack_from(message)
-    text = message[_HEADER.size :]
+    _, flags, lane, *positions = header.unpack_from(message)
+    text = message[header.size :]
+    delta = _decode_frame(account, text, lane, gone=flags & _GONE_FLAG != 0)
+    if positions:
+        epoch, from_, to = positions
+        header_only = flags & _HEADER_ONLY_FLAG != 0
+        if (epoch.hex(), from_, to, header_only) != (delta.epoch, delta.from_, delta.to, delta.header_only):
+            raise DecodeError("the header of a delta message says something else than its text")
+    return delta
+
+
+def _decode_frame(account: AccountId, text: bytes, lane: Lane, *, gone: bool) -> Delta:
     try:
         fields = _fields_decoder.decode(text)
         text.decode()  # msgspec does not check the UTF-8 of fields that it skips
@@ -139,7 +210,8 @@ def decode_delta(account: AccountId, message: bytes) -> Delta:
     if fields.from_ >= fields.to:
         raise DecodeError("the revisions of a delta do not increase")
     epoch = Epoch(intern(fields.epoch))  # a gateway keeps thousands of deltas with the same epoch
-    return Delta(lane, epoch, fields.from_, fields.to, text, fields.balance is UNSET, flags & _GONE_FLAG != 0)
+    before, after = Position(epoch, fields.from_), Position(epoch, fields.to)
+    return Delta(lane, before, after, text, fields.balance is UNSET, gone)
 
 
 class _RawParts(Struct, rename={"from_": "from"}):

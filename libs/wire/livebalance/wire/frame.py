@@ -12,7 +12,7 @@ from livebalance.wire import json_types
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import MAX_REVISION, Position, Revision, parse_epoch
 from livebalance.wire.strict_json import StrictError, check_strict
-from livebalance.wire.views import BalanceView, TransferView
+from livebalance.wire.views import BalanceView, MemberView, TotalView, TransferView
 
 SUBPROTOCOL = "livebalance.v1"
 RETIRED_SUBPROTOCOLS = ("livebalance.v0",)  # a client that offers only these is closed with 4506
@@ -40,8 +40,8 @@ class PositionJson(Struct, frozen=True):
 class ChannelRequest(Struct, frozen=True, omit_defaults=True):
     """A channel to subscribe to, and the position of the state that the client already has."""
 
-    channel: json_types.Channel
-    position: PositionJson | None = None
+    channel: json_types.AnyChannel
+    position: PositionJson | None = None  # of an account; a set always begins with a snapshot
 
 
 class Auth(_Frame, frozen=True):
@@ -62,13 +62,16 @@ class Subscribe(_Frame, frozen=True):
 
     id: RequestId
     channels: list[ChannelRequest]
+    features: list[str] = msgspec.field(
+        default_factory=list
+    )  # of these channels; unknown features are ignored
 
 
 class Unsubscribe(_Frame, frozen=True):
     """Ends the subscriptions of these channels. Answered by `ok`."""
 
     id: RequestId
-    channels: list[json_types.Channel]
+    channels: list[json_types.AnyChannel]
 
 
 class Rate(_Frame, frozen=True):
@@ -99,6 +102,8 @@ class Limits(Struct, frozen=True):
     messages_per_second: float | UnsetType = UNSET  # on average; three times as many at once
     connections_per_address: int | UnsetType = UNSET
     connections_per_user: int | UnsetType = UNSET
+    sets: int | UnsetType = UNSET  # sets of accounts that a connection may subscribe to
+    set_accounts: int | UnsetType = UNSET  # accounts that a set may have
 
 
 class Welcome(_Frame, frozen=True):
@@ -149,6 +154,74 @@ class DeltaFrame(_Frame, frozen=True, tag="delta", rename={"from_": "from"}):
     balance: BalanceView | UnsetType | None = UNSET
 
 
+class TransferPatch(Struct, frozen=True):
+    """A transfer in a patch. Without `revision` it is the next: that of the first is `from` + 1."""
+
+    id: json_types.Transfer
+    amount: json_types.Amount
+    total: json_types.Amount
+    occurred_at: json_types.Time
+    source: json_types.Source
+    revision: json_types.Revision | UnsetType = UNSET
+
+
+class BalancePatch(Struct, frozen=True):
+    """The fields of a balance that changed. A new `version` implies others (docs/protocol.md#patches)."""
+
+    amount: json_types.Amount | UnsetType = UNSET
+    currency: str | UnsetType | None = UNSET
+    version: json_types.Count | UnsetType = UNSET
+    revision: json_types.Revision | UnsetType = UNSET
+    transfer_id: json_types.NamedTransfer | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    opening: json_types.Amount | UnsetType | None = UNSET
+    half_applied: json_types.Amount | UnsetType | None = UNSET
+    drift: json_types.Amount | UnsetType | None = UNSET
+    disputed_since: json_types.Time | UnsetType | None = UNSET
+
+
+class Patch(_Frame, frozen=True, rename={"from_": "from"}):
+    """A delta without what the delta before it on this connection has (docs/protocol.md#patches)."""
+
+    channel: json_types.Channel
+    epoch: json_types.Epoch
+    from_: json_types.Revision
+    to: json_types.Revision
+    recorded_at: json_types.Time
+    transfers: list[TransferPatch] = msgspec.field(default_factory=list)
+    balance: BalancePatch | UnsetType = UNSET
+
+
+PATCHES = "patches"  # the feature of a client that understands patches
+
+SetSnapshotReason = Literal["subscribed", "replaced"]
+
+
+class _SetFrame(_Frame, frozen=True):
+    """The last page has `totals` and `lanes`; until then the client is between two positions."""
+
+    channel: json_types.SetChannel
+    epoch: json_types.Epoch
+    to: json_types.Count  # number of the newest change that the client has then
+    members: list[MemberView]
+    more: bool = False
+    totals: list[TotalView] | UnsetType = UNSET
+    lanes: dict[str, int] | UnsetType = UNSET  # number of the lane -> number of its newest batch
+
+
+class SetSnapshot(_SetFrame, frozen=True, kw_only=True, tag="set_snapshot"):
+    """The first members of a set: they replace what the client has of it. Deltas with the others follow."""
+
+    reason: SetSnapshotReason
+
+
+class SetDelta(_SetFrame, frozen=True, kw_only=True, tag="set_delta", rename={"from_": "from"}):
+    """Members that changed or joined, and accounts that left. Applies only to a state at number `from`."""
+
+    from_: json_types.Count
+    left: list[json_types.Account] = msgspec.field(default_factory=list)
+
+
 class Heartbeat(_Frame, frozen=True):
     """Sent every `heartbeat_ms`. The client has all that Kafka had until `as_of`; null: not known yet."""
 
@@ -177,14 +250,14 @@ class Error(_Frame, frozen=True):
     message: str
     temporary: bool
     id: RequestId | UnsetType = UNSET
-    channel: json_types.Channel | UnsetType = UNSET
+    channel: json_types.AnyChannel | UnsetType = UNSET
     retry_after_ms: int | UnsetType = UNSET
 
 
 class Unsubscribed(_Frame, frozen=True):
-    """The gateway ended a subscription: `gone` (the account was erased) or `revoked`."""
+    """The gateway ended a subscription: `gone` (the account was erased), `revoked`, or `limit` (of a set)."""
 
-    channel: json_types.Channel
+    channel: json_types.AnyChannel
     code: str
     message: str
 
@@ -203,7 +276,19 @@ class Goaway(_Frame, frozen=True):
 
 
 ServerFrame = (
-    Welcome | Snapshot | DeltaFrame | Heartbeat | Status | Ok | Error | Unsubscribed | AuthExpiring | Goaway
+    Welcome
+    | Snapshot
+    | DeltaFrame
+    | Patch
+    | SetSnapshot
+    | SetDelta
+    | Heartbeat
+    | Status
+    | Ok
+    | Error
+    | Unsubscribed
+    | AuthExpiring
+    | Goaway
 )
 
 ErrorCode = Literal[

@@ -1,7 +1,7 @@
 """Names of accounts, transfers, lanes, offsets and epochs, and the position of an account's state."""
 
 import re
-from typing import NewType
+from typing import Literal, NamedTuple, NewType
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ MAX_REVISION = 2**53 - 1  # the largest integer that a JavaScript number holds e
 INITIAL_REVISION = Revision(0)  # no record is applied yet
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_SET = re.compile(r"(prefix):([A-Za-z0-9._-]{0,64})|(client):([A-Za-z0-9._-]{1,64})", re.ASCII)
 _EPOCH = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _CHANNEL = "account:"
 
@@ -70,3 +71,24 @@ def channel_account(channel: str) -> AccountId:
     if not channel.startswith(_CHANNEL):
         raise DecodeError("invalid channel name")
     return parse_account_id(channel.removeprefix(_CHANNEL))
+
+
+class SetName(NamedTuple):
+    """Names a set of accounts: those whose ids have a prefix, or those of a client."""
+
+    kind: Literal["prefix", "client"]
+    value: str
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel that a client subscribes to."""
+        return f"{self.kind}:{self.value}"
+
+
+def parse_set(channel: str) -> SetName | None:
+    """Returns the set of the channel `prefix:<prefix>` or `client:<client id>`, or None for another name."""
+    match = _SET.fullmatch(channel)
+    if match is None:
+        return None
+    prefix, client = match[2], match[4]
+    return SetName("client", client) if prefix is None else SetName("prefix", prefix)

@@ -40,6 +40,20 @@ Epoch = Annotated[
     ),
 ]
 Channel = Annotated[str, _text("Name of the channel of an account", r"account:[A-Za-z0-9._-]{1,64}")]
+SetChannel = Annotated[
+    str,
+    _text(
+        "Name of the channel of a set of accounts: those with a prefix, or those of a client",
+        r"(prefix:[A-Za-z0-9._-]{0,64}|client:[A-Za-z0-9._-]{1,64})",
+    ),
+]
+AnyChannel = Annotated[
+    str,
+    _text(
+        "Name of the channel of an account, or of a set of accounts",
+        r"((account|client):[A-Za-z0-9._-]{1,64}|prefix:[A-Za-z0-9._-]{0,64})",
+    ),
+]
 Account = Annotated[identity.AccountId, _text("Account id", "[A-Za-z0-9._-]{1,64}")]
 Transfer = Annotated[
     identity.TransferId, _text("Transfer id, unique within its account", "[A-Za-z0-9._-]{1,64}")

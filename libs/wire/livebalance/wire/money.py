@@ -50,6 +50,8 @@ class Money(NamedTuple):
 
     def same_value(self, other: "Money") -> bool:
         """Returns whether both amounts are worth the same, whatever their scales."""
+        if self.scale == other.scale:  # the common case
+            return self.unscaled == other.unscaled
         return self.subtract(other).unscaled == 0
 
 

@@ -32,6 +32,31 @@ class TransferView(Struct, frozen=True):
     source: json_types.Source  # "transfers/3@5512"
 
 
+class TransferDetailView(TransferView, frozen=True):
+    """A transfer that was asked for by its id."""
+
+    recorded_at: json_types.Time  # by Kafka's clock
+
+
+class MemberView(Struct, frozen=True, gc=False):
+    """An account of a set: its newest balance, without its transfers."""
+
+    account: json_types.Account
+    revision: json_types.Revision  # of the account, as in its own channel
+    amount: json_types.Amount
+    currency: str | None
+    client_id: str
+    disputed_since: json_types.Time | None
+
+
+class TotalView(Struct, frozen=True):
+    """The sum of the balances of a set's members in a currency, and how many members have it."""
+
+    currency: str | None
+    amount: json_types.Amount
+    accounts: json_types.Count
+
+
 class AccountView(Struct, frozen=True):
     """A row of the list of accounts."""
 
@@ -82,6 +107,25 @@ class StatementView(Struct, frozen=True):
     opening: EdgeView
     closing: EdgeView
     transfers: list[TransferView]
+
+
+class PointView(Struct, frozen=True):
+    """The state after the transfer at `revision`: the balance is the account's opening + total."""
+
+    revision: json_types.Revision
+    total: json_types.Amount
+    recorded_at: json_types.Time  # by Kafka's clock; never decreases with the revision
+
+
+class ChartView(Struct, frozen=True):
+    """Transfers at about equal distances of a period, in order, read at `revision` of `epoch`.
+
+    The first point is before the period, unless there was no transfer then.
+    """
+
+    epoch: json_types.Epoch
+    revision: json_types.Revision
+    points: list[PointView]
 
 
 _encoder = json.Encoder()

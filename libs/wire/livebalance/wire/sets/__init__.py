@@ -1,0 +1,1 @@
+"""Sets of accounts: what projectors publish for them, and deltas that become a single delta (decision 36)."""
