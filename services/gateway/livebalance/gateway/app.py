@@ -39,7 +39,7 @@ from livebalance.gateway.settings import Settings
 from livebalance.readmodel.gateway_reads import SETTINGS
 from livebalance.runtime import logs
 from livebalance.runtime.process import health
-from livebalance.wire.frame import MAX_CLIENT_FRAME, Limits
+from livebalance.wire.frame import MAX_CLIENT_FRAME, PATCHES, Limits
 
 _log = logs.get("gateway")
 
@@ -57,6 +57,8 @@ def session_config(settings: Settings) -> SessionConfig:
             settings.message_rate,
             settings.max_connections_per_address,
             settings.max_connections_per_user,
+            settings.max_sets,
+            settings.max_set_accounts,
         ),
         client_queue_bytes=settings.client_queue_bytes,
         connection_limits=ConnectionLimits(
@@ -69,7 +71,12 @@ def session_config(settings: Settings) -> SessionConfig:
         max_connections_per_user=settings.max_connections_per_user,
         auth_timeout=settings.auth_timeout_seconds,
         max_age=settings.max_connection_age_seconds,
-        features=("demo",) if settings.demo_secret else (),
+        check_interval=settings.ping_interval_seconds,
+        features=(
+            PATCHES,
+            *(("demo",) if settings.demo_secret else ()),
+            *(("sets",) if settings.max_sets else ()),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ Inputs of all kinds arrive here, go to the hub and the sessions, and are followe
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -21,10 +22,12 @@ from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session
 from livebalance.gateway.live.sessions import EXPIRED, REVOKED, SessionConfig, Sessions
+from livebalance.gateway.live.sets.set_channel import SetRead
 from livebalance.gateway.live.status import PipelineStatus
 from livebalance.gateway.postgres.audit import AccountPositions, Audit, count_findings
 from livebalance.gateway.postgres.loader import AccountLoader, AccountStates, ReadFailure
 from livebalance.gateway.postgres.read_queue import ReadQueue
+from livebalance.gateway.postgres.set_loader import SetLoader
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
 from livebalance.gateway.server.admission import Admission
 from livebalance.gateway.settings import Settings
@@ -35,21 +38,24 @@ from livebalance.gateway.telemetry.session_stats import record_session_stats
 from livebalance.gateway.timer import Timer
 from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.readmodel.revocations import Revocation
+from livebalance.readmodel.sets.reads import SetState
 from livebalance.runtime import logs
 from livebalance.runtime.metrics import render
 from livebalance.runtime.process import failpoints
 from livebalance.wire.close import CloseCode
 from livebalance.wire.delta import Delta, ProgressMessage
 from livebalance.wire.identity import AccountId
+from livebalance.wire.sets.batch import LaneBatch
 from livebalance.wire.timestamp import Millis
 
 TICK_SECONDS = 0.25
 LOADER_WORKERS = 2  # statements at once for account reads; the audit has a connection of its own
 RETRY_AFTER_MS = (500, 2500)
+REMOVALS_PER_TURN = 64  # sessions whose subscriptions end in a turn of the event loop
 MAX_LOGGED_ACCOUNTS = 10  # in one line
+MANY_CLIENTS = 64  # that a delta is written to, before the subscriber pauses
+MAX_PAUSE_SECONDS = 0.02
 CLOSE_BATCH_SECONDS = 0.005  # during a drain, closes that are due within this time are made together
-
-_log = logs.get("relay")
 
 _AUTH_ERRORS: dict[TokenError, Disconnect] = {
     "unauthenticated": NOT_AUTHENTICATED,
@@ -74,6 +80,15 @@ class ClientConnection(Protocol):
     def close(self, code: CloseCode, reason: str, retry_after_ms: int | None) -> None:
         """Flushes, then closes the connection."""
 
+    def check(self) -> float | None:
+        """Returns the seconds until the next check; None: the client is gone, and the connection was aborted.
+
+        A ping that is due leaves with the next write, at the latest in `send_ping`.
+        """
+
+    def send_ping(self) -> None:
+        """Sends the ping that is due, if there is one."""
+
 
 class Relay:
     """Connects the pure core with Redis, Postgres and the clients. `serve` runs until it is cancelled.
@@ -91,7 +106,7 @@ class Relay:
         self._readiness = Readiness()
         metrics.DRAINING.set(0)
         metrics.CLOSED.labels(int(CloseCode.INTERNAL), "internal")  # an alert asks for its increase
-        self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes)
+        self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes, settings.max_set_accounts)
         self._sessions = Sessions(config, authenticator.revocations, self._hub)
         self.admission = Admission(
             self._sessions.limiter,
@@ -102,9 +117,11 @@ class Relay:
         authenticator.on_read = self._on_gate_changed
         self._gate = authenticator.gate
         self._is_withholding = False  # since the gate was last open, data was not sent
+        self._flushed = 0  # sessions that the deltas of the current read were written to
         self._audit_began = 0.0
         self._status = PipelineStatus()
         self._connections: dict[Session, ClientConnection] = {}
+        self._leaving: deque[Session] = deque()  # disconnected, but not removed yet
         self._scrape = ScrapeCollector(self._hub, self._status, self._connections)
         self._latency = LatencySampler(self._hub)
         self._connection_rate = settings.connection_rate
@@ -123,6 +140,8 @@ class Relay:
                 self._on_dropped,
                 authenticator.request_poll,
                 self._on_missed,
+                self._on_batches_subscribed,
+                self._on_batch,
             ),
             keys=settings.signing_keys(),
         )
@@ -135,6 +154,13 @@ class Relay:
             page_rows=settings.recovery_page_rows,
             timeout_seconds=settings.postgres_timeout_seconds,
             workers=LOADER_WORKERS,
+        )
+        self._set_loader = SetLoader(
+            pool,
+            self._on_set_read,
+            self._on_set_read_failed,
+            max_accounts=settings.max_set_accounts,
+            timeout_seconds=settings.postgres_timeout_seconds,
         )
         self._audit = Audit(
             pool,
@@ -154,6 +180,7 @@ class Relay:
             for part in (
                 self._subscriber.run,
                 self._loader.run,
+                self._set_loader.run,
                 self._audit.run,
                 self._authenticator.run,
                 self._tick,
@@ -177,16 +204,28 @@ class Relay:
         session = self._sessions.connect(name, address, uptime(), random.random())
         self._connections[session] = connection
         metrics.SESSIONS.set(len(self._connections))
-        self.perform()
         return session
 
     def disconnect(self, session: Session) -> None:
-        """Removes a session. Called when its connection was lost or is being closed."""
+        """Removes a session. Called when its connection was lost or is being closed.
+
+        It is sent nothing more, and no longer counts. Its subscriptions end in one of the next turns of the
+        event loop, so that thousands of lost connections do not delay the clients that stay.
+        """
         self._connections.pop(session, None)
         self._scrape.on_disconnect(session)
-        self._sessions.disconnect(session)
+        self._sessions.leave(session)
         metrics.SESSIONS.set(len(self._connections))
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._remove_sessions)
+        self._leaving.append(session)
+
+    def _remove_sessions(self) -> None:
+        for _ in range(min(len(self._leaving), REMOVALS_PER_TURN)):
+            self._sessions.disconnect(self._leaving.popleft())
         self.perform()
+        if self._leaving:
+            asyncio.get_running_loop().call_soon(self._remove_sessions)
 
     def authenticate(self, session: Session, token: str) -> None:
         """Checks the token of a request. If it is not valid, the client may still send another."""
@@ -298,6 +337,7 @@ class Relay:
     def _on_deltas(self, deltas: Sequence[tuple[AccountId, Delta]]) -> None:
         if self._is_withholding:
             return  # they would fill the outboxes; the next audit finds the gaps
+        started, self._flushed = uptime(), 0
         sample = self._latency.start(deltas)
         for account, delta in deltas:
             self._hub.on_delta(account, delta)
@@ -305,6 +345,20 @@ class Relay:
         self.perform()
         if sample:
             self._latency.finish(*sample)
+        if self._flushed >= MANY_CLIENTS * len(deltas):
+            # Each client costs a write. The deltas that arrive meanwhile share the next (decision 37).
+            self._subscriber.pause(min(uptime() - started, MAX_PAUSE_SECONDS))
+
+    def _on_batches_subscribed(self) -> None:
+        self._hub.sets.on_subscribed()
+        self.perform()
+
+    def _on_batch(self, batch: LaneBatch) -> None:
+        if self._is_withholding:
+            self._hub.sets.on_batches_lost()
+        else:
+            self._hub.sets.on_batch(batch)
+            self.perform()
 
     def _on_progress(self, progress: ProgressMessage) -> None:
         self._status.on_progress(progress.lane, progress.behind, uptime())
@@ -338,6 +392,14 @@ class Relay:
         for read in reads:
             self._hub.on_read_failed(read, random.randint(*RETRY_AFTER_MS))
         metrics.FAILED_READS.labels(failure).inc(len(reads))
+        self.perform()
+
+    def _on_set_read(self, read: SetRead, state: SetState) -> None:
+        self._hub.sets.on_read(read, state)
+        self.perform()
+
+    def _on_set_read_failed(self, read: SetRead) -> None:
+        self._hub.sets.on_read_failed(read)
         self.perform()
 
     def _on_audit(self, compared: AccountPositions, finding: AuditFinding) -> None:
@@ -387,8 +449,16 @@ class Relay:
             )
         if effects.reads:
             self._loader.request(effects.reads)
+        if effects.batches_wanted is not None:
+            self._subscriber.subscribe_batches(wanted=effects.batches_wanted)
+        if effects.set_reads:
+            self._set_loader.request(effects.set_reads)
+        checked = self._check_clients(effects.sessions_to_check)
         if effects.sessions_to_flush:
+            self._flushed += len(effects.sessions_to_flush)
             self.flush(effects.sessions_to_flush)
+        for client in checked:
+            client.send_ping()
         if recoveries := self._hub.history.drain_recoveries():
             metrics.HISTORY_RECOVERIES.inc(recoveries)
         for reason in effects.opened_gaps:
@@ -397,6 +467,19 @@ class Relay:
         for session, disconnect in effects.disconnects:
             if connection := self._connections.get(session):
                 connection.close(disconnect.code, disconnect.reason, _jitter(disconnect.retry_after_ms))
+
+    def _check_clients(self, checks: Iterable[tuple[Session, float]]) -> list[ClientConnection]:
+        """Checks whether clients still answer. Returns the connections of those that may get a ping.
+
+        The next check counts from when this one was due, so that pings and heartbeats stay together.
+        """
+        checked = []
+        for session, due in checks:
+            connection = self._connections.get(session)
+            if connection and (wait := connection.check()) is not None:
+                self._sessions.check_later(session, max(due + wait, uptime()))
+                checked.append(connection)
+        return checked
 
     def flush(self, sessions: Iterable[Session]) -> None:
         """Writes the outboxes. The innermost loop of a gateway: once for each client that gets a delta."""
@@ -413,7 +496,7 @@ class Relay:
         metrics.BYTES.inc(sent)
 
     def _after_flush(self, session: Session, now: float) -> None:
-        if session.outbox.is_delayed:
+        if session.outbox.is_delayed or session.waits_for_room:
             self._sessions.schedule(session, now)
         record_session_stats(session)
 

@@ -108,6 +108,10 @@ class Settings(ServiceSettings):
     client_queue_bytes: Count = 64 * 1024
     """Maximum bytes of data that wait for one client. Data beyond it is dropped, and read from Postgres
     again."""
+    max_sets: Annotated[int, Field(ge=0)] = 4
+    """Maximum sets of accounts (`prefix:…`, `client:…`) that a connection may subscribe to. 0: none."""
+    max_set_accounts: Count = 10_000
+    """Maximum accounts of a set. A set with more is rejected. Each takes about 1 KiB of memory."""
     history_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     """Bytes of memory for recently sent frames, which answer resuming clients without Postgres. 0: no
     history."""

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from msgspec import Struct, json, to_builtins
+from msgspec import Struct, json, structs, to_builtins
 
 from livebalance.gateway.api.sse_format import CloseEvent, encode_close
 from livebalance.gateway.api.statement_format import COLUMNS
@@ -21,8 +21,11 @@ from livebalance.wire.views import (
     AccountsView,
     AccountView,
     BalanceView,
+    ChartView,
     EdgeView,
+    PointView,
     StatementView,
+    TransferDetailView,
     TransfersView,
     TransferView,
 )
@@ -35,12 +38,21 @@ EVENT_ID_PATTERN = r"^[A-Za-z0-9_-]{1,4096}$"
 TIME_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
+AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,40})(\.[0-9]{1,18})?$"
 _ETAG_PATTERN = r'^(W/)?"[0-9a-f]{16}:[0-9]{1,16}"$'
 
 EXAMPLE_ACCOUNT, EXAMPLE_TRANSFER = "acc-0001", "t-42"
 
 _FRAME_TYPES = (*get_args(ServerFrame), CloseEvent)
-_SCHEMA_TYPES = (AccountsView, TransfersView, TransferView, StatementView, Problem, *_FRAME_TYPES)
+_SCHEMA_TYPES = (
+    AccountsView,
+    TransfersView,
+    TransferDetailView,
+    StatementView,
+    ChartView,
+    Problem,
+    *_FRAME_TYPES,
+)
 
 # --- the examples
 
@@ -57,7 +69,8 @@ _TRANSFER = TransferView(
 _BALANCE = BalanceView(
     "1237.50", "EUR", 29, Revision(58), _TRANSFER.id, "client-7", "1000.00", "0.00", "0.00", None
 )
-_CURSOR = encode_cursor(_ACCOUNT, _TRANSFER.id)
+_RECORDED_AT = "2026-11-24T17:20:00.012Z"
+EXAMPLE_CURSOR = encode_cursor(_ACCOUNT, _TRANSFER.id)
 _EXAMPLES: dict[type[Struct], Struct] = {
     AccountsView: AccountsView(
         [AccountView(_ACCOUNT, _EPOCH, Revision(58), _BALANCE)], _ACCOUNT, "2026-11-24T17:20:01.250Z"
@@ -69,11 +82,14 @@ _EXAMPLES: dict[type[Struct], Struct] = {
         "subscribed",
         _BALANCE,
         [_TRANSFER],
-        _CURSOR,
+        EXAMPLE_CURSOR,
         "2026-11-24T17:20:01.250Z",
     ),
-    TransfersView: TransfersView(_EPOCH, Revision(58), [_TRANSFER], _CURSOR),
-    TransferView: _TRANSFER,
+    TransfersView: TransfersView(_EPOCH, Revision(58), [_TRANSFER], EXAMPLE_CURSOR),
+    TransferDetailView: TransferDetailView(**structs.asdict(_TRANSFER), recorded_at=_RECORDED_AT),
+    ChartView: ChartView(
+        _EPOCH, Revision(58), [PointView(_TRANSFER.revision, _TRANSFER.total, _RECORDED_AT)]
+    ),
     StatementView: StatementView(
         _ACCOUNT,
         _EPOCH,
@@ -84,11 +100,10 @@ _EXAMPLES: dict[type[Struct], Struct] = {
         [_TRANSFER],
     ),
 }
-_CSV = (
-    f"{COLUMNS}\r\nopening,55,,,250.00,1250.00,,\r\n"
+_CSV_TRANSFER = (
     f"transfer,57,{EXAMPLE_TRANSFER},-12.50,237.50,1237.50,2026-11-24T17:20:00.000Z,transfers/3@5512\r\n"
-    "closing,57,,,237.50,1237.50,,\r\n"
 )
+_CSV = f"{COLUMNS}\r\nopening,55,,,250.00,1250.00,,\r\n{_CSV_TRANSFER}closing,57,,,237.50,1237.50,,\r\n"
 
 # --- the problems, by status
 
@@ -133,11 +148,25 @@ def json_responses(body: type[Struct], *statuses: int, with_etag: bool = False) 
     return {"responses": responses}
 
 
+def json_response(body: Struct, tag: str | None = None) -> Response:
+    """Returns a response with a JSON body, and its ETag if it has one."""
+    headers = {"cache-control": "no-store", **({"etag": tag} if tag else {})}
+    return Response(json.encode(body), media_type="application/json", headers=headers)
+
+
 def statement_responses() -> dict[str, Any]:
     """Returns the arguments of the route decorator for statements, which are JSON or CSV."""
     arguments = json_responses(StatementView, 403)
     csv = {"schema": {"$ref": "#/components/schemas/StatementCsv"}}
     arguments["responses"][200]["content"]["text/csv"] = csv
+    return {**arguments, "response_class": Response}
+
+
+def search_csv_responses() -> dict[str, Any]:
+    """Returns the arguments of the route decorator for search results, which are CSV."""
+    arguments = json_responses(StatementView, 403)
+    csv = {"schema": {"$ref": "#/components/schemas/SearchCsv"}}
+    arguments["responses"][200]["content"] = {"text/csv": csv}
     return {**arguments, "response_class": Response}
 
 
@@ -215,6 +244,11 @@ def _document(app: FastAPI, cookie: str) -> dict[str, Any]:
         [{"$ref": f"#/components/schemas/{type_.__name__}"} for type_ in _FRAME_TYPES]
     )
     schemas["StatementCsv"] = {"description": _CSV_DESCRIPTION, "type": "string", "examples": [_CSV]}
+    schemas["SearchCsv"] = {
+        "description": "RFC 4180: a line for each transfer, newest first",
+        "type": "string",
+        "examples": [f"{COLUMNS}\r\n{_CSV_TRANSFER}"],
+    }
     schemas["Problem"]["properties"]["code"] = {"enum": list(get_args(ProblemCode))}
     document["components"] = {
         "schemas": schemas,

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import asyncpg
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from msgspec import Struct, json
+from msgspec import Struct
 from pydantic import WithJsonSchema
 
-from livebalance.gateway.api import openapi, statements
+from livebalance.gateway.api import openapi, search, statements
 from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.api.openapi import (
     CURSOR_PATTERN,
@@ -26,12 +26,11 @@ from livebalance.gateway.live.recovery import snapshot
 from livebalance.readmodel import account_pages, gateway_reads
 from livebalance.readmodel.account_pages import AccountPage
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
-from livebalance.wire.cursor import decode_cursor, encode_cursor
-from livebalance.wire.errors import DecodeError
+from livebalance.wire.cursor import encode_cursor
 from livebalance.wire.frame import Snapshot
 from livebalance.wire.identity import MAX_REVISION, AccountId, Position, Revision, TransferId
 from livebalance.wire.timestamp import format_rfc3339
-from livebalance.wire.views import AccountsView, TransfersView, TransferView
+from livebalance.wire.views import AccountsView, TransferDetailView, TransfersView
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 MinRevision = Annotated[int, Query(ge=0, le=MAX_REVISION)]
@@ -69,7 +68,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         visible = [account for account in page.accounts[:limit] if auth.may_see(rights, account.account)]
         following = page.accounts[limit - 1].account if len(page.accounts) > limit else None
         as_of = None if page.as_of is None else format_rfc3339(page.as_of)
-        return _json_response(AccountsView(visible, following, as_of))
+        return openapi.json_response(AccountsView(visible, following, as_of))
 
     @router.get("/accounts/{account}", **openapi.json_responses(Snapshot, 403, 409, with_etag=True))
     async def account(
@@ -108,7 +107,7 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         if after_revision is not None and cursor is not None:
             detail = "Send cursor or after_revision, not both."
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", detail)
-        before = None if cursor is None else _decode_cursor(cursor, account)
+        before = search.decode(cursor, account)
 
         def read() -> Awaitable[AccountPage]:
             if after_revision is not None:
@@ -119,17 +118,14 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
             rights.subject, account, min_revision, read, lambda page: page.position.revision
         )
         if before and not page.transfers:
-            at_cursor = await queries.run(
-                rights.subject, lambda: account_pages.read_transfer(pool, account, before)
-            )
-            if not at_cursor.transfers:
-                detail = "The transfer that the cursor names was erased; start again without a cursor."
-                raise ProblemError(HTTPStatus.GONE, "cursor_gone", detail)
-        return _json_response(_transfers_view(account, page, limit, oldest_first=after_revision is not None))
+            await search.require_cursor(queries, pool, rights, account, before)
+        return openapi.json_response(
+            _transfers_view(account, page, limit, oldest_first=after_revision is not None)
+        )
 
     @router.get(
         "/accounts/{account}/transfers/{transfer}",
-        **openapi.json_responses(TransferView, 403, with_etag=True),
+        **openapi.json_responses(TransferDetailView, 403, with_etag=True),
     )
     async def transfer(
         account: VisibleAccount,
@@ -138,25 +134,19 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         """Returns a transfer."""
-        page = await queries.run(
+        position, view = await queries.run(
             rights.subject, lambda: account_pages.read_transfer(pool, account, TransferId(transfer))
         )
-        if not page.transfers:
+        if view is None:
             detail = "This account has no such transfer."
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", detail)
-        view = page.transfers[0]
-        return _etag_response(etag(Position(page.position.epoch, view.revision)), if_none_match, view)
+        return _etag_response(etag(Position(position.epoch, view.revision)), if_none_match, view)
 
-    statements.add_route(router, pool, queries, auth, visible_account)
+    one_at_a_time = statements.one_at_a_time(auth)
+    routes = statements.AccountRoutes(router, pool, queries, auth, visible_account, one_at_a_time)
+    statements.add_route(routes)
+    search.add_routes(routes)
     return router
-
-
-def _decode_cursor(cursor: str, account: AccountId) -> TransferId:
-    try:
-        return decode_cursor(cursor, account)
-    except DecodeError as error:
-        detail = "This is not a cursor of this list; start again without a cursor."
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", detail) from error
 
 
 def _transfers_view(account: AccountId, page: AccountPage, limit: int, oldest_first: bool) -> TransfersView:
@@ -173,12 +163,7 @@ def _etag_response(tag: str, if_none_match: list[str] | None, body: Struct) -> R
         return Response(
             status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag, "cache-control": "no-store"}
         )
-    return _json_response(body, tag)
-
-
-def _json_response(body: Struct, tag: str | None = None) -> Response:
-    headers = {"cache-control": "no-store", **({"etag": tag} if tag else {})}
-    return Response(json.encode(body), media_type="application/json", headers=headers)
+    return openapi.json_response(body, tag)
 
 
 def etag(position: Position) -> str:

@@ -134,7 +134,7 @@ class EventStream(StreamingResponse):
         self._subscribed = False
         self._writable = True
         self._progress = WriteProgress(time.monotonic())
-        self._timer = RestartableTimer()  # for the next check, or for closing
+        self._timer = RestartableTimer()  # for closing
         self._ended = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,7 +164,6 @@ class EventStream(StreamingResponse):
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
         set_buffer_limits(self._http.transport, self._timeouts)
-        self._timer.start(self._timeouts.ping_interval, self._check)
         self._relay.authorize(session, self._request.rights)
         if self._session:  # the relay has not closed the stream
             self._subscribed = True
@@ -243,12 +242,15 @@ class EventStream(StreamingResponse):
         log("connection closed", code=int(code), reason=word, session=session.name, address=self._address)
         self._relay.disconnect(session)
 
-    def _check(self) -> None:
+    def check(self) -> float | None:
         """Aborts a connection whose client acknowledges nothing. Heartbeats ensure that bytes wait for it."""
         now, waiting = time.monotonic(), unacknowledged_bytes(self._http.transport)
         quiet = self._progress.seconds_without(now, waiting, alive=not waiting)
         if quiet >= self._timeouts.write_timeout:
             self._record_end(ABNORMAL_CLOSURE, "no_progress")
             self._http.transport.abort()
-            return
-        self._timer.start(self._timeouts.ping_interval, self._check)
+            return None
+        return self._timeouts.ping_interval
+
+    def send_ping(self) -> None:
+        """Does nothing: a stream has no pings."""

@@ -23,6 +23,7 @@ class EventEncoder:
     def _encode(self, frame: Frame | bytes) -> bytes:
         if isinstance(frame, bytes):
             return _data(frame)
+        assert isinstance(frame.account, str), "a stream has no sets"
         self._positions[frame.account] = frame.after
         return b"id: %b\n%b" % (encode_event_id(self._positions).encode(), _data(frame.text))
 

@@ -88,5 +88,17 @@ class CsvStatement:
         )
 
 
+class CsvSearch(CsvStatement):
+    """Writes transfers that were searched for, as the lines of a statement without its edges."""
+
+    def head(self) -> bytes:
+        """Returns the header line."""
+        return f"{COLUMNS}\r\n".encode()
+
+    def end(self) -> bytes:
+        """Returns nothing."""
+        return b""
+
+
 def _edge_line(kind: str, edge: EdgeView) -> str:
     return f"{kind},{edge.revision},,,{edge.total},{edge.balance or ''},,\r\n"

@@ -40,6 +40,7 @@ class JwksCache:
         self._published: tuple[PyJWK, ...] = ()
         self._refresh_requested = asyncio.Event()
         self._has_read = False
+        self.generation = 0  # changes whenever the keys may have changed
         self._unknown = UnknownKeys()
         self._budget = RateLimiter(1 / RETRY_SECONDS, READ_BURST)
 
@@ -103,6 +104,7 @@ class JwksCache:
             _log.warning("published keys unavailable", reason=type(error).__name__)
             return False
         self._published = tuple(public)
+        self.generation += 1
         return True
 
 

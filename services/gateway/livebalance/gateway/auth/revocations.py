@@ -39,6 +39,11 @@ class Revocations:
         """Returns whether these rights are revoked for this account."""
         return self._apply(rights, account)
 
+    def hidden_accounts(self, rights: Rights) -> list[AccountId]:
+        """Returns the accounts for which these rights are revoked."""
+        accounts = {account for _, _, account in self._issued_until if account is not None}
+        return sorted(account for account in accounts if self.hides(rights, account))
+
     def _apply(self, rights: Rights, account: AccountId | None) -> bool:
         if not self._issued_until:
             return False

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from livebalance.wire.errors import DecodeError
-from livebalance.wire.identity import AccountId, is_id
+from livebalance.wire.identity import AccountId, SetName, is_id
 from livebalance.wire.timestamp import Millis
 
 LEEWAY = 60  # seconds by which the clocks of issuer, Postgres and gateway may differ
@@ -14,14 +14,24 @@ _PREFIX = re.compile(r"[A-Za-z0-9._-]{0,64}", re.ASCII)
 
 
 class Scope(NamedTuple):
-    """The accounts that a token covers, by id and by prefix. The empty prefix covers every account."""
+    """The accounts that a token covers, by id and by prefix. The empty prefix covers every account.
+
+    `clients` covers the sets of these clients, and none of their accounts alone.
+    """
 
     ids: frozenset[AccountId]
     prefixes: tuple[str, ...] = ()
+    clients: frozenset[str] = frozenset()
 
     def covers(self, account: AccountId) -> bool:
         """Returns whether the account is in this scope."""
         return account in self.ids or account.startswith(self.prefixes)
+
+    def covers_set(self, name: SetName) -> bool:
+        """Returns whether every account that the set may ever have is in this scope."""
+        if name.kind == "client":
+            return name.value in self.clients or "" in self.prefixes
+        return any(name.value.startswith(prefix) for prefix in self.prefixes)
 
     def narrow(self, prefix: str) -> tuple[list[AccountId], list[str]]:
         """Returns the ids and the prefixes of the accounts in this scope that start with `prefix`."""
@@ -34,15 +44,19 @@ class Scope(NamedTuple):
 EVERYTHING = Scope(frozenset(), ("",))
 
 
-def parse_scope(claim: object) -> Scope:
+def parse_scope(claim: object, clients: object = ()) -> Scope:
     """Returns the scope of the claim `accounts`: a list of ids, prefixes (`EU-*`) or `*`.
 
+    `clients` is the claim of that name, a list of client ids.
+
     Raises:
-        DecodeError: The claim has another form.
+        DecodeError: A claim has another form.
     """
     if not isinstance(claim, list) or not all(isinstance(entry, str) for entry in claim):
         raise DecodeError("accounts are a list of texts")
-    return _scope(claim)
+    if not isinstance(clients, list | tuple) or not all(isinstance(entry, str) for entry in clients):
+        raise DecodeError("clients are a list of texts")
+    return _scope(claim)._replace(clients=frozenset(clients))
 
 
 def _scope(entries: Iterable[str]) -> Scope:

@@ -1,5 +1,6 @@
 """Verifies JSON Web Tokens with PyJWT: signature, audience, issuer and times (RFC 7519)."""
 
+import time
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -7,6 +8,7 @@ import jwt
 
 from livebalance.gateway.auth.jwks import JwksCache
 from livebalance.gateway.auth.rights import LEEWAY, Rights, parse_scope
+from livebalance.gateway.auth.token_cache import TokenCache
 from livebalance.readmodel.revocations import RETENTION
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.timestamp import MAX_MILLIS, Millis
@@ -31,16 +33,26 @@ class ExpectedClaims(NamedTuple):
 
 
 class TokenVerifier:
-    """Verifies tokens against keys and expected claims."""
+    """Verifies tokens against keys and expected claims, a valid token once while the keys are the same."""
 
     def __init__(self, keys: JwksCache, expected: ExpectedClaims) -> None:
         self._keys = keys
         self._expected = expected
+        self._cache = TokenCache()
 
     def check(self, token: str, now: float) -> Rights | TokenError:
         """Returns the rights of a token, or why it is rejected. `now` is the event loop's time in seconds."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             return "unauthenticated"
+        generation = self._keys.generation
+        if known := self._cache.get(token, generation, Millis(int(time.time() * 1000))):
+            return known
+        rights = self._check_uncached(token, now)
+        if isinstance(rights, Rights):
+            self._cache.put(token, rights, generation)
+        return rights
+
+    def _check_uncached(self, token: str, now: float) -> Rights | TokenError:
         try:
             header = _header(token.partition(".")[0])
             if header.get("typ") not in _TYPES:
@@ -104,4 +116,5 @@ def _rights(claims: dict[str, Any]) -> Rights:
         raise DecodeError("no valid session")
     if expires - issued > RETENTION.total_seconds() or not 0 <= expires * 1000 <= MAX_MILLIS:
         raise DecodeError("the lifetime is too long")
-    return Rights(subject, login, parse_scope(claims["accounts"]), issued, Millis(expires * 1000))
+    scope = parse_scope(claims["accounts"], claims.get("clients", ()))
+    return Rights(subject, login, scope, issued, Millis(expires * 1000))

@@ -12,9 +12,9 @@ from math import inf
 from typing import Literal, NamedTuple
 
 from livebalance.gateway.live.content import RelayedContent
-from livebalance.gateway.live.outbox import Frame
+from livebalance.gateway.live.outbox import Frame, SessionEvent
 from livebalance.gateway.live.recovery import DISOWNED, Recovery
-from livebalance.readmodel.gateway_reads import ContentDigest
+from livebalance.readmodel.gateway_reads import ContentDigest, SkippedRange
 from livebalance.wire.delta import Delta
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
@@ -75,10 +75,9 @@ def delta_frame(account: AccountId, delta: Delta) -> Frame:
 
     A delta that ends the account counts as one without content: only Postgres can end a subscription.
     """
-    before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     if delta.gone or delta.header_only:
-        return Frame(account, before, after, b"")
-    return Frame(account, before, after, delta.text, mergeable=True)
+        return Frame(account, delta.before, delta.after, b"")
+    return Frame(account, delta.before, delta.after, delta.text, mergeable=True)
 
 
 def continuation(position: Position, frames: Iterable[Frame]) -> list[Frame]:
@@ -96,6 +95,27 @@ def continuation(position: Position, frames: Iterable[Frame]) -> list[Frame]:
 class Channel:
     """State of a channel. Inputs are deltas, reads and audits."""
 
+    __slots__ = (
+        "_buffered",
+        "_buffered_bytes",
+        "_furthest",
+        "_position_at_start",
+        "_reading",
+        "_requested",
+        "_was_needless",
+        "account",
+        "as_of",
+        "content",
+        "created_at",
+        "disowned",
+        "expected",
+        "has_gap",
+        "lane",
+        "position",
+        "subscribed",
+        "uncounted_gap",
+    )
+
     def __init__(self, account: AccountId, created_at: float) -> None:
         """Creates a channel that is neither subscribed nor read; `created_at` is in monotonic seconds."""
         self.account = account
@@ -106,6 +126,7 @@ class Channel:
         self.as_of: Millis | None = None  # complete as of that time at `position`
         self.content: RelayedContent | None = None  # None: Postgres has all that was relayed
         self.disowned: DisownedRange | None = None
+        self._furthest: Position | None = None  # that a read has brought to clients
         self.has_gap = False
         self.uncounted_gap: GapReason | None = None  # for the metrics
         self._was_needless = False  # the last gap was none: Postgres had nothing new
@@ -148,6 +169,9 @@ class Channel:
     def on_read(self, recoveries: Recoveries, now: float) -> ReadOutcome:
         """Ends the read, and moves the channel to what was read and buffered."""
         recovery = next(iter(recoveries.values()))
+        furthest, current = self._furthest, recovery.current
+        if not furthest or furthest.epoch != current.epoch or furthest.revision < current.revision:
+            self._furthest = current
         own = recoveries.get(self.position) if self.has_gap else None
         overflowed, buffered = self._buffered_bytes > MAX_BUFFERED_BYTES, self._buffered
         start = self._position_at_start
@@ -182,9 +206,9 @@ class Channel:
             self.as_of = None
         self._was_needless = self.has_gap and recovery.frame is None
         if recovery.frame and recovery.frame.event:
-            self.content = None  # a snapshot replaces all content
+            self._replace_content(recovery.frame.event, recovery.reached)
         elif recovery.frame and self.content:
-            self.content.add(recovery.frame.text)
+            self.content.add(recovery.frame)
         self.position, self.has_gap, self.expected = recovery.reached, False, None
         if overflowed or recovery.reached != recovery.current:
             self._open_gap("overflow" if overflowed else "pages")
@@ -213,8 +237,8 @@ class Channel:
         """Moves past the frame if it is the next, and returns whether it is. Opens a gap if it is beyond."""
         if self.position and frame.before == self.position and frame.text:
             if self.content is None:
-                self.content = RelayedContent(self.position.revision)
-            self.content.add(frame.text)
+                self.content = RelayedContent(self.account, self.position.revision)
+            self.content.add(frame)
             self.position, self._was_needless = frame.after, False
             if self.expected:
                 self._check_expected()
@@ -249,17 +273,36 @@ class Channel:
         if self.content:
             self.content = self.content.unconfirmed()
 
+    def _replace_content(self, event: SessionEvent, reached: Position) -> None:
+        """Takes over a snapshot. Slow clients may still be at a position that the channel has left.
+
+        After `too_far` clients keep what they show, so an audit compares it nevertheless. If Postgres has
+        not reached the channel's position, it does not have what was relayed.
+        """
+        position, content = self.position, self.content
+        if content and position and event.reason == "too_far":
+            content.skip(SkippedRange(Revision(position.revision + 1), reached.revision))
+            return
+        if position and position.epoch == reached.epoch and position.revision > reached.revision:
+            after = min(content.since, reached.revision) if content else reached.revision
+            self._disown(position.epoch, after, position.revision)
+        self.content = None
+
     def disown_content(self) -> None:
         """Opens a gap that a snapshot closes. Called when an audit has found other content."""
         assert self.content
         assert self.position
-        epoch, after, upto = self.position.epoch, self.content.since, self.position.revision
-        if self.disowned and self.disowned.epoch == epoch:
-            after, upto = min(after, self.disowned.after), max(upto, self.disowned.upto)
-        self.disowned = DisownedRange(epoch, after, upto)
+        self._disown(self.position.epoch, self.content.since, self.position.revision)
         self.position, self.content, self.as_of, self.expected = DISOWNED, None, None, None
         self._buffered, self._buffered_bytes = [], 0
         self._open_gap("content")
+
+    def _disown(self, epoch: Epoch, after: Revision, upto: Revision) -> None:
+        if self._furthest and self._furthest.epoch == epoch:  # a read leads on from what was relayed
+            upto = max(upto, self._furthest.revision)
+        if self.disowned and self.disowned.epoch == epoch:
+            after, upto = min(after, self.disowned.after), max(upto, self.disowned.upto)
+        self.disowned = DisownedRange(epoch, after, upto)
 
     # --- completeness
 

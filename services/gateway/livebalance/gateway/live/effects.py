@@ -9,6 +9,7 @@ from livebalance.wire.identity import AccountId, Position
 if TYPE_CHECKING:
     from livebalance.gateway.live.channel import GapReason
     from livebalance.gateway.live.session import Authenticate, Session
+    from livebalance.gateway.live.sets.set_channel import SetRead
     from livebalance.gateway.live.subscribers import Subscribers
 
 
@@ -39,7 +40,12 @@ class Effects:
     def __init__(self) -> None:
         self.redis_subscriptions: dict[AccountId, bool] = {}  # True: subscribe; False: unsubscribe
         self.reads: list[AccountRead] = []
+        self.batches_wanted: bool | None = (
+            None  # True: subscribe to the batches of all lanes; None: no change
+        )
+        self.set_reads: list[SetRead] = []
         self.sessions_to_flush: OrderedSet[Session] = OrderedSet()
+        self.sessions_to_check: list[tuple[Session, float]] = []  # when each check was due
         self.tokens_to_check: list[tuple[Session, Authenticate]] = []
         self.disconnects: list[tuple[Session, Disconnect]] = []
         self.opened_gaps: list[GapReason] = []  # for the metrics

@@ -8,14 +8,14 @@ frame of it was dropped meanwhile, there is no chain, and Postgres is read (deci
 from collections import OrderedDict
 from math import inf
 
-from livebalance.gateway.live.outbox import Frame
+from livebalance.gateway.live.outbox import Frame, Source
 from livebalance.wire.identity import AccountId, Position
 
 MAX_CHAIN_FRAMES = 64
 FRAME_OVERHEAD_BYTES = 512  # memory of a frame beside its text
 MAX_SNAPSHOT_AGE = 5.0  # seconds; an older snapshot is not sent again
 
-_Key = tuple[AccountId, Position | None]  # an account, and the position that a frame leads from
+_Key = tuple[Source, Position | None]  # an account, and the position that a frame leads from
 
 
 class History:

@@ -4,13 +4,16 @@ Pure: it takes values and times (monotonic seconds), and collects what is to be 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from livebalance.gateway.live.channel import StoredPosition
 from livebalance.gateway.live.collections import OrderedSet
 from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.history import History
+from livebalance.gateway.live.patches import Patcher
 from livebalance.gateway.live.recovery import DISOWNED, recover
 from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sets.sets import Sets
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, AuditFinding, ContentDigest
 from livebalance.wire.delta import Delta
@@ -25,18 +28,21 @@ RETRY_AFTER_MS = 1000
 class Hub:
     """Owns the subscribers of each account, and decides what is read, relayed and repaired."""
 
-    def __init__(self, recovery_max_revisions: int, history_bytes: int) -> None:
+    def __init__(self, recovery_max_revisions: int, history_bytes: int, set_accounts: int = 10_000) -> None:
         """Creates a hub without accounts.
 
         Args:
             recovery_max_revisions: A client further behind gets a snapshot instead of deltas.
             history_bytes: Bound of the memory for recently sent frames.
+            set_accounts: Maximum number of accounts of a set.
         """
         self.effects = Effects()
+        self.sets = Sets(self.effects, set_accounts)
         self.history = History(history_bytes)
         self.subscribers: dict[AccountId, Subscribers] = {}
         self.epoch: Epoch | None = None  # the newest that was read
         self._recovery_max_revisions = recovery_max_revisions
+        self._patcher = Patcher()
         self._unacknowledged: OrderedSet[Subscribers] = OrderedSet()
         self._expecting: OrderedSet[Subscribers] = OrderedSet()  # channels behind what Postgres has
 
@@ -45,14 +51,24 @@ class Hub:
         effects = self.effects
         while effects.sessions_behind or effects.subscribers_to_read:
             while effects.sessions_behind:
-                _catch_up(effects.sessions_behind.pop_last())
+                session = effects.sessions_behind.pop_last()
+                _catch_up(session)
+                self.sets.catch_up(session)
             while effects.subscribers_to_read:
                 effects.subscribers_to_read.pop_last().begin_read()
         return effects.drain()
 
     # --- subscriptions
 
-    def subscribe(self, session: Session, account: AccountId, position: Position | None, now: float) -> None:
+    def subscribe(
+        self,
+        session: Session,
+        account: AccountId,
+        position: Position | None,
+        now: float,
+        *,
+        wants_patches: bool = False,
+    ) -> None:
         """Subscribes a session whose client has the account at `position` (None: not at all).
 
         A client that is subscribed already lost its position, and is subscribed again.
@@ -68,7 +84,9 @@ class Hub:
         if subscription := session.subscriptions.get(account):
             session.outbox.drop_account(account)
             subscribers.unsubscribe(subscription)
-        subscribers.subscribe(session, position)
+        subscribers.subscribe(session, position, wants_patches=wants_patches)
+        if wants_patches and session.outbox.rewrite is None:
+            session.outbox.rewrite = partial(self._patcher.patch, session.subscriptions)
 
     def unsubscribe(self, session: Session, account: AccountId) -> None:
         """Unsubscribes a session, if it is subscribed, and drops what waits for it of this account."""
@@ -98,8 +116,10 @@ class Hub:
     def on_delta(self, account: AccountId, delta: Delta) -> None:
         """Relays a delta from Redis, or begins to repair the gap that it shows."""
         if subscribers := self.subscribers.get(account):
+            channel = subscribers.channel
             subscribers.on_delta(delta)
-            self._watch_channel(subscribers)
+            if channel.has_gap or channel.expected:
+                self._watch_channel(subscribers)
 
     # --- Postgres
 
@@ -135,6 +155,7 @@ class Hub:
 
     def begin_audit(self, accounts: Iterable[AccountId]) -> dict[AccountId, ContentDigest]:
         """Returns digests of what was relayed of these accounts, and is to be compared with Postgres."""
+        self.sets.begin_audit()
         digests = {
             account: self.subscribers[account].channel.begin_audit()
             for account in accounts
@@ -148,6 +169,7 @@ class Hub:
         See docs/guarantees.md#audit.
         """
         self.epoch = finding.epoch
+        self.sets.on_audit(finding, now)
         oldest = _oldest_as_of(finding)
         for account, position in asked.items():
             subscribers = self.subscribers.get(account)
@@ -172,6 +194,7 @@ class Hub:
     def tick(self, now: float) -> None:
         """Handles timeouts. Called at least twice a second."""
         self.history.now = now
+        self.sets.tick(now)
         waiting = list(self._unacknowledged)
         for subscribers in waiting:
             if subscribers.channel.created_at < now - ACK_TIMEOUT:

@@ -6,12 +6,16 @@ an account merge into a single delta. If the data still exceeds the bound, the o
 positions that its client is left at. The subscriptions then catch up from there, through a read of Postgres.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from livebalance.wire.delta import merge
-from livebalance.wire.identity import AccountId, Position
+from livebalance.wire.identity import AccountId, Position, SetName
+from livebalance.wire.sets.merge import merge_set_deltas
+
+Source = AccountId | SetName  # of a data frame
 
 
 class SessionEvent(NamedTuple):
@@ -22,15 +26,21 @@ class SessionEvent(NamedTuple):
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A data frame of an account, shared by all sessions that are sent it."""
+    """A data frame of an account or a set, shared by all sessions that are sent it.
 
-    account: AccountId
+    Positions of a set are those of `live.sets.subscription`.
+    """
+
+    account: Source
     before: Position | None  # the client's position until then; None: no state, or any state
     after: Position
     text: bytes  # JSON; empty for a delta without content, which is never sent
     is_last: bool = False  # the account was erased: no frame follows
     event: "SessionEvent | None" = None  # counted once for each client that is sent the frame
     mergeable: bool = False  # a delta within its epoch, which can merge with the next
+
+
+Rewrite = Callable[[list[Frame | bytes]], list[Frame | bytes]]
 
 
 class Outbox:
@@ -54,6 +64,7 @@ class Outbox:
         "needs_attention",
         "overflows",
         "popped",
+        "rewrite",
         "writable",
     )
 
@@ -67,6 +78,7 @@ class Outbox:
         self.due = 0.0  # the time of the next write of data
         self.control_messages = 0  # how many wait
         self.writable = True  # the transport accepts bytes
+        self.rewrite: Rewrite | None = None  # makes patches of the frames that a client is sent
         # Since the metrics were last collected:
         self.conflated_by_size = 0  # frames merged into another because the outbox was full
         self.conflated_by_rate = 0  # frames merged into another because the client asked for a lower rate
@@ -112,6 +124,10 @@ class Outbox:
             self._conflate()
         return self._size <= self._max_bytes
 
+    def has_room(self, size: int) -> bool:
+        """Returns whether so many bytes of data may be added by a source that can also wait."""
+        return self.writable and (not self._size or self._size + size <= self._max_bytes)
+
     def put_control(self, text: bytes, event: SessionEvent | None = None) -> None:
         """Adds a control message, which keeps its place in the order and is never dropped."""
         if event:
@@ -128,23 +144,23 @@ class Outbox:
         """Replaces the heartbeat that waits; b"" removes it. A heartbeat is sent after all other frames."""
         self._heartbeat = text
 
-    def overflow(self) -> dict[AccountId, Position | None]:
+    def overflow(self) -> dict[Source, Position | None]:
         """Drops all data for want of room, and returns the same as `drop_data`."""
         self.overflows += 1
         self.needs_attention = True
         return self.drop_data()
 
-    def drop_data(self) -> dict[AccountId, Position | None]:
+    def drop_data(self) -> dict[Source, Position | None]:
         """Drops all data. Returns the position that the client is left at, for each account that had data."""
-        positions: dict[AccountId, Position | None] = {}
+        positions: dict[Source, Position | None] = {}
         for frame in self._frames:
             if isinstance(frame, Frame):
                 positions.setdefault(frame.account, frame.before)
         self._replace([frame for frame in self._frames if isinstance(frame, bytes)])
         return positions
 
-    def drop_account(self, account: AccountId) -> Frame | None:
-        """Drops the data of an account. Returns its first frame, which has the position of the client."""
+    def drop_account(self, account: Source) -> Frame | None:
+        """Drops the data of an account or a set. Returns its first frame, which has the client's position."""
         dropped = [frame for frame in self._frames if isinstance(frame, Frame) and frame.account == account]
         if not dropped:
             return None
@@ -162,7 +178,8 @@ class Outbox:
         if self._interval and self._size:
             frames = self._pop_at_interval(now)
         elif self._size > self._max_bytes:
-            return self._pop_bound()
+            frames = self._pop_bound()
+            return self.rewrite(frames) if self.rewrite else frames
         else:
             frames, self._frames = self._frames, []
             self._size = self.control_messages = 0
@@ -170,7 +187,7 @@ class Outbox:
             frames.append(self._heartbeat)
             self._heartbeat = b""
         self.popped += len(frames)
-        return frames
+        return self.rewrite(frames) if self.rewrite else frames
 
     def _pop_bound(self) -> list[Frame | bytes]:
         """Does the same if more data waits than the bound. The heartbeat stays, for after the last frame."""
@@ -204,7 +221,7 @@ class Outbox:
         """Merges successive deltas of each account, in the place of the first of them."""
         runs: list[list[Frame]] = []
         conflated: list[list[Frame] | bytes] = []
-        newest: dict[AccountId, list[Frame]] = {}
+        newest: dict[Source, list[Frame]] = {}
         for frame in self._frames:
             if isinstance(frame, bytes):
                 conflated.append(frame)
@@ -232,5 +249,6 @@ def _merge(run: list[Frame]) -> Frame:
     if len(run) == 1:
         return run[0]
     first, last = run[0], run[-1]
-    text = merge(first.account, [frame.text for frame in run])
+    texts = [frame.text for frame in run]
+    text = merge_set_deltas(texts) if isinstance(first.account, SetName) else merge(first.account, texts)
     return Frame(first.account, first.before, last.after, text, mergeable=True)

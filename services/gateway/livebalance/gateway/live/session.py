@@ -9,11 +9,13 @@ from msgspec import UNSET
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.rate import RateLimiter
+from livebalance.gateway.live.deadlines import no_deadlines
 from livebalance.gateway.live.effects import Disconnect
 from livebalance.gateway.live.outbox import Outbox, SessionEvent
 from livebalance.wire.close import CloseCode
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
+    PATCHES,
     Auth,
     Error,
     FrameError,
@@ -29,9 +31,16 @@ from livebalance.wire.frame import (
     encode_frame,
     parse_position,
 )
-from livebalance.wire.identity import AccountId, Position, channel_account, channel_name
+from livebalance.wire.identity import (
+    AccountId,
+    Position,
+    SetName,
+    channel_account,
+    parse_set,
+)
 
 if TYPE_CHECKING:
+    from livebalance.gateway.live.sets.subscription import SetSubscription
     from livebalance.gateway.live.subscribers import Subscription
 
 MAX_READS = 16  # of a session at once: their answers arrive together, and must fit the outbox
@@ -54,12 +63,25 @@ class SubscribeAccount(NamedTuple):
 
     account: AccountId
     position: Position | None
+    wants_patches: bool = False
 
 
 class UnsubscribeAccount(NamedTuple):
     """A request to unsubscribe from an account."""
 
     account: AccountId
+
+
+class SubscribeSet(NamedTuple):
+    """A request to subscribe to a set."""
+
+    name: SetName
+
+
+class UnsubscribeSet(NamedTuple):
+    """A request to unsubscribe from a set."""
+
+    name: SetName
 
 
 class Authenticate(NamedTuple):
@@ -69,7 +91,7 @@ class Authenticate(NamedTuple):
     request: RequestId | None
 
 
-Command = SubscribeAccount | UnsubscribeAccount | Authenticate | Disconnect
+Command = SubscribeAccount | UnsubscribeAccount | SubscribeSet | UnsubscribeSet | Authenticate | Disconnect
 
 NOT_AUTHENTICATED = Disconnect(CloseCode.NOT_AUTHENTICATED, "unauthenticated")
 _BUSY = Disconnect(CloseCode.BUSY, RATE_LIMITED, BUSY_RETRY_AFTER_MS)
@@ -81,42 +103,53 @@ class Session:
     __slots__ = (
         "_bad_messages",
         "_error_rate",
+        "_max_sets",
         "_max_subscriptions",
         "_message_rate",
         "_received_any",
         "_subscription_rate",
         "_warning_rate",
         "address",
-        "age_slot",
         "auth_error",
         "behind",
-        "ends_at",
-        "expiry_slot",
+        "deadlines",
         "is_scheduled",
         "name",
         "outbox",
         "reads",
         "rights",
+        "sets",
+        "slot",
         "subscriptions",
+        "waits_for_room",
     )
 
     def __init__(
-        self, name: str, address: Address, outbox: Outbox, max_subscriptions: int, limits: SessionLimits
+        self,
+        name: str,
+        address: Address,
+        outbox: Outbox,
+        max_subscriptions: int,
+        limits: SessionLimits,
+        *,
+        max_sets: int = 0,
     ) -> None:
         """Creates the session of an unauthenticated client. `name` is unique among all gateways."""
         self.name = name
         self.address = address
         self.rights: Rights | None = None  # None: not authenticated, and sent nothing
         self.auth_error = NOT_AUTHENTICATED  # the close if the client does not authenticate in time
-        self.ends_at = 0.0  # monotonic seconds at which the rights end
-        self.expiry_slot: int | None = None  # of the timer for the end of the rights
-        self.age_slot: int | None = None  # of the timer for the maximum age
+        self.deadlines = no_deadlines()
+        self.slot: int | None = None
         self.outbox = outbox
         self.subscriptions: dict[AccountId, Subscription] = {}
+        self.sets: dict[SetName, SetSubscription] = {}
         self.behind: deque[Subscription] = deque()  # may contain some that are not behind any more
+        self.waits_for_room = False  # a set has more to send as soon as the outbox was written
         self.reads = 0  # requested or running
         self.is_scheduled = False  # to be flushed when its delayed data is due
         self._max_subscriptions = max_subscriptions
+        self._max_sets = max_sets
         self._bad_messages = 0
         self._received_any = False
         self._message_rate = RateLimiter(limits.messages, 3 * limits.messages)
@@ -135,14 +168,13 @@ class Session:
         """Queues a control message."""
         self.outbox.put_control(encode_frame(frame), _event(frame))
 
-    def send_heartbeat(self, frame: ServerFrame) -> None:
-        """Queues a heartbeat, in place of a waiting heartbeat."""
-        self.outbox.set_heartbeat(encode_frame(frame))
-
     def overflow(self) -> None:
         """Drops the data that waits. Its subscriptions catch up from where the client is."""
-        for account, position in self.outbox.overflow().items():
-            if subscription := self.subscriptions.get(account):
+        for source, position in self.outbox.overflow().items():
+            if isinstance(source, SetName):
+                if of_set := self.sets.get(source):
+                    of_set.sets.fall_behind(of_set, position)
+            elif subscription := self.subscriptions.get(source):
                 subscription.subscribers.fall_behind(subscription, position)
 
     # --- messages of the client
@@ -165,11 +197,13 @@ class Session:
         if isinstance(frame, Subscribe):
             commands.extend(self._subscribe(frame, now))
         elif isinstance(frame, Unsubscribe):
-            commands.extend(UnsubscribeAccount(_account(channel, frame.id)) for channel in frame.channels)
+            commands.extend(_unsubscribe(channel, frame.id) for channel in frame.channels)
         elif isinstance(frame, Refresh):
             return [Authenticate(frame.token, frame.id)]  # answered with `ok` once the token was checked
         elif isinstance(frame, Rate):
             self.outbox.set_interval(1 / frame.max_per_second if frame.max_per_second else 0.0)
+            if not self.outbox.fit():
+                self.overflow()
         elif isinstance(frame, Auth):
             if is_first:  # replaces the token of the cookie
                 return [Authenticate(frame.token, None)]
@@ -177,21 +211,28 @@ class Session:
         self.send(Ok(frame.id))
         return commands
 
-    def _subscribe(self, frame: Subscribe, now: float) -> list[SubscribeAccount]:
-        positions = {
-            _account(request.channel, frame.id): parse_position(request.position)
-            for request in frame.channels
-        }
+    def _subscribe(self, frame: Subscribe, now: float) -> list[Command]:
+        positions, sets = {}, set()
+        for request in frame.channels:
+            if name := parse_set(request.channel):
+                sets.add(name)
+            else:
+                positions[_account(request.channel, frame.id)] = parse_position(request.position)
         if len(positions.keys() | self.subscriptions.keys()) > self._max_subscriptions:
             raise FrameError("limit", f"at most {self._max_subscriptions} subscriptions", frame.id)
-        if wait := self._subscription_rate.try_acquire(now, len(positions)):
+        if len(sets | self.sets.keys()) > self._max_sets:
+            raise FrameError("limit", f"at most {self._max_sets} sets", frame.id)
+        if wait := self._subscription_rate.try_acquire(now, len(positions) + len(sets)):
             raise _rate_limited(wait, frame.id)
-        return [SubscribeAccount(account, position) for account, position in positions.items()]
+        return [
+            *(SubscribeAccount(*entry, PATCHES in frame.features) for entry in positions.items()),
+            *(SubscribeSet(name) for name in sorted(sets)),
+        ]
 
-    def deny_access(self, account: AccountId, now: float) -> list[Command]:
-        """Answers `no_access`: the same whether the account exists or not."""
-        channel = channel_name(account)
-        self.send(Error("no_access", "no access to this account", temporary=False, channel=channel))
+    def deny_access(self, channel: str, now: float) -> list[Command]:
+        """Answers `no_access`: the same whether an account exists or not."""
+        kind = "set" if parse_set(channel) else "account"
+        self.send(Error("no_access", f"no access to this {kind}", temporary=False, channel=channel))
         return self._count_error(now)
 
     def _count_error(self, now: float) -> list[Command]:
@@ -233,6 +274,11 @@ def _event(frame: ServerFrame) -> SessionEvent | None:
 
 def _rate_limited(wait: float, request: RequestId | None = None) -> FrameError:
     return FrameError(RATE_LIMITED, "too many requests", request, ceil(wait * 1000))
+
+
+def _unsubscribe(channel: str, request: RequestId) -> Command:
+    name = parse_set(channel)
+    return UnsubscribeSet(name) if name else UnsubscribeAccount(_account(channel, request))
 
 
 def _account(channel: str, request: RequestId) -> AccountId:

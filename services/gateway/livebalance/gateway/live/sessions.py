@@ -4,15 +4,16 @@ Pure, like the hub: sessions take values and times, and what is to be done is co
 """
 
 import heapq
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from math import inf
 from typing import NamedTuple
 
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.connections import ConnectionLimiter, ConnectionLimits
-from livebalance.gateway.live.collections import OrderedSet, TimerWheel
+from livebalance.gateway.live.collections import OrderedSet
+from livebalance.gateway.live.deadlines import Deadline, Deadlines
 from livebalance.gateway.live.effects import Disconnect
 from livebalance.gateway.live.hub import RETRY_AFTER_MS, Hub
 from livebalance.gateway.live.outbox import Outbox, SessionEvent
@@ -24,8 +25,11 @@ from livebalance.gateway.live.session import (
     Session,
     SessionLimits,
     SubscribeAccount,
+    SubscribeSet,
     UnsubscribeAccount,
+    UnsubscribeSet,
 )
+from livebalance.gateway.live.sets.subscription import Stand
 from livebalance.gateway.live.subscribers import CatchUp
 from livebalance.gateway.live.users import Users
 from livebalance.readmodel.revocations import Revocation
@@ -41,8 +45,9 @@ from livebalance.wire.frame import (
     Status,
     Unsubscribed,
     Welcome,
+    encode_frame,
 )
-from livebalance.wire.identity import AccountId, channel_name
+from livebalance.wire.identity import AccountId, SetName, channel_name
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
 MAX_CONTROL_MESSAGES = 256  # that may wait for a client, before it is disconnected
@@ -69,6 +74,7 @@ class SessionConfig(NamedTuple):
     max_connections_per_user: int = 10
     auth_timeout: float = 5.0
     max_age: float | None = None  # None: sessions may stay for ever
+    check_interval: float = 20.0  # between two checks that a client still answers
     features: tuple[str, ...] = ()
 
 
@@ -79,17 +85,14 @@ class Sessions:
         self.limiter = ConnectionLimiter(config.connection_limits)
         self._config = config
         self._hub = hub
+        hub.sets.hidden_accounts = self._hidden_accounts
         self._effects = hub.effects
         self._revocations = revocations
         self._sessions: OrderedSet[Session] = OrderedSet()
-        self._users = Users(config.max_connections_per_user)
+        self._deadlines: Deadlines[Session] = Deadlines()
+        self._users = Users(config.max_connections_per_user, self._deadlines)
         self._status: Status | None = None
-        self._ages: TimerWheel[Session] = TimerWheel()
-        # Queues of sessions with the time at which each is due, in the order of these times.
-        self._aged: deque[tuple[float, Session]] = deque()  # to be disconnected
-        self._unauthenticated: deque[tuple[float, Session]] = deque()  # to be disconnected
-        self._heartbeats: deque[tuple[float, Session]] = deque()
-        self._to_confirm: dict[Session, float] = {}  # when each session is sent a heartbeat out of turn
+        self._heartbeats: dict[Millis | None, bytes] = {}  # of a tick, by `as_of`
         self._scheduled: list[tuple[float, int, Session]] = []  # heap: sessions whose data is due later
         self._schedule_count = 0  # breaks ties in the heap
 
@@ -102,24 +105,32 @@ class Sessions:
         """
         config = self._config
         outbox = Outbox(config.client_queue_bytes)
-        session = Session(name, address, outbox, config.limits.subscriptions, config.session_limits)
+        limits, sets = config.limits.subscriptions, config.limits.sets or 0
+        session = Session(name, address, outbox, limits, config.session_limits, max_sets=sets)
         self._sessions.add(session)
-        self._unauthenticated.append((now + config.auth_timeout, session))
+        self._deadlines.set(session, Deadline.AUTHENTICATE, now + config.auth_timeout)
+        self._deadlines.set(session, Deadline.CHECK, now + config.check_interval)
         if config.max_age:
-            session.age_slot = self._ages.add(session, now + config.max_age * (1 - AGE_SPREAD * jitter))
+            age = config.max_age * (1 - AGE_SPREAD * jitter)
+            self._deadlines.set(session, Deadline.AGE, now + age)
         return session
 
+    def leave(self, session: Session) -> None:
+        """Ends the rights and deadlines of a session whose connection is gone. `disconnect` follows."""
+        self._users.remove(session)
+        self._deadlines.remove(session)
+        session.outbox.writable = False  # no read begins for it any more
+
     def disconnect(self, session: Session) -> None:
-        """Removes a session and its subscriptions. Called when its connection was lost or is being closed."""
+        """Removes a session and its subscriptions."""
         if session not in self._sessions:
             return
         self._sessions.discard(session)
-        if session.age_slot is not None:
-            self._ages.discard(session, session.age_slot)
-        self._users.remove(session)
-        self._to_confirm.pop(session, None)
+        self.leave(session)
         for account in list(session.subscriptions):
             self._hub.unsubscribe(session, account)
+        for name_of_set in list(session.sets):
+            self._hub.sets.unsubscribe(session, name_of_set)
         self._effects.sessions_behind.discard(session)
 
     def authorize(
@@ -174,7 +185,9 @@ class Sessions:
         )
         if self._status:
             session.send(self._status)
-        self._heartbeats.append((now + config.heartbeat_ms / 1000, session))
+        self._deadlines.set(session, Deadline.AUTHENTICATE, inf)
+        self._deadlines.set(session, Deadline.HEARTBEAT, now + config.heartbeat_ms / 1000)
+        self._deadlines.set(session, Deadline.CHECK, now + config.check_interval)  # with the second heartbeat
         self._effects.sessions_to_flush.add(session)
 
     def revoke(self, revocations: Iterable[Revocation]) -> None:
@@ -200,6 +213,13 @@ class Sessions:
                     Unsubscribed(channel_name(account), "revoked", "access to this account was revoked")
                 )
                 self._mark_to_flush(session)
+        for name in list(session.sets):
+            if session.rights and not session.rights.scope.covers_set(name):
+                self._hub.sets.end(session, name, "revoked", "access to this set was revoked")
+        self._hub.sets.hide(session)
+
+    def _hidden_accounts(self, session: Session) -> Collection[AccountId]:
+        return self._revocations.hidden_accounts(session.rights) if session.rights else ()
 
     def _may_see(self, session: Session, account: AccountId) -> bool:
         rights = session.rights
@@ -218,12 +238,18 @@ class Sessions:
     def _execute(self, session: Session, command: Command, now: float) -> None:
         if isinstance(command, SubscribeAccount):
             if self._may_see(session, command.account):
-                self._hub.subscribe(session, command.account, command.position, now)
+                account, position, wants_patches = command
+                self._hub.subscribe(session, account, position, now, wants_patches=wants_patches)
                 if command.position is not None:
-                    self._to_confirm.setdefault(session, now + CONFIRM_SECONDS)
+                    self._confirm(session, now + CONFIRM_SECONDS)
             else:
-                for consequence in session.deny_access(command.account, now):
-                    self._execute(session, consequence, now)
+                self._deny(session, channel_name(command.account), now)
+        elif isinstance(command, SubscribeSet):
+            self._subscribe_set(session, command.name, now)
+        elif isinstance(command, UnsubscribeSet):
+            if command.name in session.sets:
+                session.outbox.count(SessionEvent("unsubscribed", "client"))
+                self._hub.sets.unsubscribe(session, command.name)
         elif isinstance(command, UnsubscribeAccount):
             if command.account in session.subscriptions:
                 session.outbox.count(SessionEvent("unsubscribed", "client"))
@@ -234,6 +260,17 @@ class Sessions:
             self._disconnect(session, Disconnect(CloseCode.ABUSE, "abuse"))
         else:
             self._disconnect(session, command)
+
+    def _subscribe_set(self, session: Session, name: SetName, now: float) -> None:
+        if session.rights and session.rights.scope.covers_set(name):
+            self._hub.sets.subscribe(session, name, now)
+            self._confirm(session, now + CONFIRM_SECONDS)
+        else:
+            self._deny(session, name.channel, now)
+
+    def _deny(self, session: Session, channel: str, now: float) -> None:
+        for consequence in session.deny_access(channel, now):
+            self._execute(session, consequence, now)
 
     # --- the transport
 
@@ -247,7 +284,7 @@ class Sessions:
             session.overflow()
 
     def schedule(self, session: Session, now: float) -> None:
-        """Flushes the session when its delayed data is due. Called if its client asked for a lower rate.
+        """Flushes the session when its delayed data is due, and continues with sets that wait for room.
 
         The client may ask for a higher rate meanwhile, so each wait is at most `RESCHEDULE_SECONDS`.
         """
@@ -269,7 +306,8 @@ class Sessions:
             session.is_scheduled = False
             if session in self._sessions:
                 self._effects.sessions_to_flush.add(session)
-                if session.outbox.writable:
+                self._effects.sessions_behind.add(session)
+                if session.outbox.writable and session.outbox.due <= now:  # else its data waits further
                     _update_as_of(session)
 
     # --- messages to all clients
@@ -284,7 +322,7 @@ class Sessions:
         if status.state == "live":
             for session in self._sessions:
                 if session.rights:
-                    self._to_confirm.setdefault(session, 0.0)
+                    self._confirm(session, 0.0)
 
     def announce_drain(self, within_ms: int) -> None:
         """Asks all clients to reconnect elsewhere within the time."""
@@ -307,47 +345,58 @@ class Sessions:
 
     # --- time
 
+    def check_later(self, session: Session, due: float) -> None:
+        """Checks at that time that the client still answers. Called after each check."""
+        if session in self._sessions:
+            self._deadlines.set(session, Deadline.CHECK, due)
+
+    def _confirm(self, session: Session, due: float) -> None:
+        """Sends a heartbeat out of turn at that time, if none is due earlier."""
+        if due < session.deadlines[Deadline.CONFIRM]:
+            self._deadlines.set(session, Deadline.CONFIRM, due)
+
     def tick(self, now: float, wall: Millis) -> None:
         """Handles timeouts and sends heartbeats. Called at least twice a second."""
-        while self._unauthenticated and self._unauthenticated[0][0] <= now:
-            _, session = self._unauthenticated.popleft()
-            if session in self._sessions and session.rights is None:
-                self._disconnect(session, session.auth_error)
-        for session in list(self._users.pop_due(now)):
-            if session.ends_at <= now:
-                self.reject(session, EXPIRED)
-            elif session.rights:
-                session.send(AuthExpiring(format_rfc3339(session.rights.expires)))
-                self._mark_to_flush(session)
-        self._end_aged(now)
-        while self._to_confirm and (session := next(iter(self._to_confirm))):
-            if self._to_confirm[session] > now:
-                break
-            del self._to_confirm[session]
-            self._send_heartbeat(session, wall)
-        while self._heartbeats and self._heartbeats[0][0] <= now:
-            _, session = self._heartbeats.popleft()
-            if session in self._sessions:
+        self._heartbeats.clear()
+        interval = self._config.heartbeat_ms / 1000
+        for session, deadline, due in self._deadlines.pop_due(now):
+            if deadline is Deadline.HEARTBEAT:
                 self._send_heartbeat(session, wall)
-                self._heartbeats.append((now + self._config.heartbeat_ms / 1000, session))
+                self._deadlines.set(session, deadline, max(due + interval, now))
+            elif deadline is Deadline.CHECK:
+                self._effects.sessions_to_check.append((session, due))
+            else:
+                self._handle_deadline(session, deadline, now, wall)
 
-    def _end_aged(self, now: float) -> None:
-        """Sends `goaway` to sessions past their maximum age, and disconnects them `AGE_GRACE` later."""
-        for session in self._ages.pop_due(now):
-            if session.rights:
-                session.send(Goaway("age", int(AGE_GRACE * 1000)))
-                self._mark_to_flush(session)
-            self._aged.append((now + AGE_GRACE, session))
-        while self._aged and self._aged[0][0] <= now:
-            _, session = self._aged.popleft()
-            if session in self._sessions:
+    def _handle_deadline(self, session: Session, deadline: Deadline, now: float, wall: Millis) -> None:
+        match deadline:
+            case Deadline.CONFIRM:
+                self._send_heartbeat(session, wall)
+            case Deadline.AUTHENTICATE:
+                self._disconnect(session, session.auth_error)
+            case Deadline.WARN:
+                self._warn(session)
+            case Deadline.EXPIRE:
+                self.reject(session, EXPIRED)
+            case Deadline.AGE:
+                if session.rights:
+                    session.send(Goaway("age", int(AGE_GRACE * 1000)))
+                    self._mark_to_flush(session)
+                self._deadlines.set(session, Deadline.LEAVE, now + AGE_GRACE)
+            case Deadline.LEAVE:
                 self._disconnect(session, AGED)
+
+    def _warn(self, session: Session) -> None:
+        if session.rights and session.deadlines[Deadline.EXPIRE] != inf:
+            session.send(AuthExpiring(format_rfc3339(session.rights.expires)))
+            self._mark_to_flush(session)
 
     def _send_heartbeat(self, session: Session, wall: Millis) -> None:
         as_of = _complete_as_of(session)
-        session.send_heartbeat(
-            Heartbeat(format_rfc3339(wall), None if as_of is None else format_rfc3339(as_of))
-        )
+        if (text := self._heartbeats.get(as_of)) is None:
+            frame = Heartbeat(format_rfc3339(wall), None if as_of is None else format_rfc3339(as_of))
+            text = self._heartbeats[as_of] = encode_frame(frame)
+        session.outbox.set_heartbeat(text)
         self._effects.sessions_to_flush.add(session)
 
 
@@ -356,6 +405,9 @@ def _update_as_of(session: Session) -> None:
     for subscription in session.subscriptions.values():
         if subscription.state is CatchUp.IN_STEP:
             subscription.as_of = subscription.subscribers.channel.as_of
+    for of_set in session.sets.values():
+        if of_set.state is Stand.IN_STEP:
+            of_set.as_of = of_set.channel.as_of
 
 
 def _complete_as_of(session: Session) -> Millis | None:
@@ -366,8 +418,10 @@ def _complete_as_of(session: Session) -> Millis | None:
     if session.outbox.is_empty:
         _update_as_of(session)
     oldest: Millis | None = None
-    for subscription in session.subscriptions.values():
-        if subscription.as_of is None:
+    times = [subscription.as_of for subscription in session.subscriptions.values()]
+    times += [of_set.as_of for of_set in session.sets.values()]
+    for time in times:
+        if time is None:
             return None
-        oldest = subscription.as_of if oldest is None else min(oldest, subscription.as_of)
+        oldest = time if oldest is None else min(oldest, time)
     return oldest

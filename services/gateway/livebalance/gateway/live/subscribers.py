@@ -35,15 +35,33 @@ class CatchUp(Enum):
 class Subscription:
     """The subscription of a session to an account. While it is in step, `position` is out of date."""
 
-    __slots__ = ("as_of", "position", "session", "state", "subscribers", "unanswered")
+    __slots__ = (
+        "as_of",
+        "position",
+        "sent",
+        "session",
+        "state",
+        "subscribers",
+        "unanswered",
+        "wants_patches",
+    )
 
-    def __init__(self, session: Session, subscribers: "Subscribers", position: Position | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        subscribers: "Subscribers",
+        position: Position | None,
+        *,
+        wants_patches: bool,
+    ) -> None:
         self.session = session
         self.subscribers = subscribers
         self.position = position
         self.state = CatchUp.INACTIVE
         self.unanswered = True  # no frame was sent since the client subscribed
         self.as_of: Millis | None = None  # what was sent is complete as of that time
+        self.wants_patches = wants_patches
+        self.sent: Frame | None = None  # the last delta, to which the next patch can refer
 
 
 def fit(position: Position | None, frame: Frame) -> Literal["next", "past", "gap"]:
@@ -65,6 +83,18 @@ def fit(position: Position | None, frame: Frame) -> Literal["next", "past", "gap
 class Subscribers:
     """Relays the deltas of an account to its subscriptions, and lets those that are behind catch up."""
 
+    __slots__ = (
+        "_ahead",
+        "_current_read",
+        "_effects",
+        "_history",
+        "_in_step",
+        "_reading",
+        "_recovery_max_revisions",
+        "channel",
+        "size",
+    )
+
     def __init__(
         self,
         account: AccountId,
@@ -85,9 +115,9 @@ class Subscribers:
 
     # --- subscriptions
 
-    def subscribe(self, session: Session, position: Position | None) -> None:
+    def subscribe(self, session: Session, position: Position | None, *, wants_patches: bool = False) -> None:
         """Adds a subscription of a client that has the account at `position` (None: not at all)."""
-        subscription = Subscription(session, self, position)
+        subscription = Subscription(session, self, position, wants_patches=wants_patches)
         session.subscriptions[self.channel.account] = subscription
         self.size += 1
         self._set_state(subscription, CatchUp.BEHIND)
@@ -202,7 +232,10 @@ class Subscribers:
 
     def on_read(self, recoveries: Recoveries, now: float) -> None:
         """Relays what the read brought, and answers the subscriptions that waited for it."""
+        disowned = self.channel.disowned
         outcome = self.channel.on_read(recoveries, now)
+        if self.channel.disowned != disowned:
+            self._forget_frames()
         self._effects.subscribers_to_read.add(self)
         for frame in outcome.to_relay:
             self._relay(frame)
@@ -256,11 +289,15 @@ class Subscribers:
 
     def disown_content(self) -> None:
         """Replaces what clients show. Called when an audit has found other content than was relayed."""
-        self._history.forget(self.channel.account)
         self.channel.disown_content()
+        self._forget_frames()
+        self._effects.subscribers_to_read.add(self)
+
+    def _forget_frames(self) -> None:
+        """Reads again for all subscriptions that may have been sent frames that the channel disowns."""
+        self._history.forget(self.channel.account)
         for subscription in [*self._ahead, *self._reading]:
             self._set_state(subscription, CatchUp.BEHIND)
-        self._effects.subscribers_to_read.add(self)
 
     # --- deltas
 
@@ -274,16 +311,22 @@ class Subscribers:
     def _relay(self, frame: Frame) -> None:
         self._history.store(frame)
         self._send_in_step(frame)
-        for subscription in list(self._ahead) if self._ahead else ():
-            self._send_ahead(subscription, frame)
+        if self._ahead:
+            for subscription in list(self._ahead):
+                self._send_ahead(subscription, frame)
 
     def _send_in_step(self, frame: Frame) -> None:
-        if frame.is_last or changes_epoch(frame):
-            for session in list(self._in_step):
-                self._send(session.subscriptions[frame.account], frame)
+        in_step = self._in_step
+        if not frame.mergeable and (frame.is_last or changes_epoch(frame)):
+            for session in list(in_step):
+                self._send(session.subscriptions[self.channel.account], frame)
             return
-        self._effects.sessions_to_flush |= self._in_step
-        for session in [session for session in self._in_step if not session.outbox.put(frame)]:
+        self._effects.sessions_to_flush |= in_step
+        full = []  # an overflow changes `in_step`
+        for session in in_step:
+            if not session.outbox.put(frame):
+                full.append(session)
+        for session in full:
             session.overflow()
 
     def _send_ahead(self, subscription: Subscription, frame: Frame) -> None:

@@ -99,6 +99,11 @@ class NodeSubscriber:
         self._send(self.commands.subscribe, [channel for channel, wanted in changes.items() if wanted])
         self._send(self.commands.unsubscribe, [channel for channel, wanted in changes.items() if not wanted])
 
+    def pause(self, seconds: float) -> None:
+        """Reads nothing from the node for a while."""
+        if self._connection:
+            self._connection.pause(seconds)
+
     def _send(self, command: str, channels: Iterable[bytes]) -> None:
         if self._connection is None:
             return

@@ -8,6 +8,8 @@ import hiredis
 
 from livebalance.runtime import logs
 
+FEED_BYTES = 8192  # hiredis moves what it was fed to the front of its buffer after each KiB that it parses
+
 _log = logs.get("redis")
 
 
@@ -32,8 +34,7 @@ class Resp3Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by asyncio when bytes have arrived."""
         try:
-            self._reader.feed(data)
-            if pushes := self._parse():
+            if pushes := self._parse(data):
                 self._on_pushes(pushes)
         except hiredis.ProtocolError:
             _log.warning("redis reply invalid")
@@ -42,15 +43,17 @@ class Resp3Connection(asyncio.Protocol):
             if not self.lost.done():
                 self.lost.set_exception(bug)
 
-    def _parse(self) -> list[list[Any]]:
+    def _parse(self, data: bytes) -> list[list[Any]]:
         pushes: list[list[Any]] = []
-        while (reply := self._reader.gets()) is not False:
-            if isinstance(reply, hiredis.PushNotification):
-                pushes.append(reply)
-            elif not self.first_reply.done():
-                self.first_reply.set_result(reply)
-            elif isinstance(reply, hiredis.ReplyError):
-                self._on_error(reply)
+        for start in range(0, len(data), FEED_BYTES):
+            self._reader.feed(data, start, min(FEED_BYTES, len(data) - start))
+            while (reply := self._reader.gets()) is not False:
+                if isinstance(reply, hiredis.PushNotification):
+                    pushes.append(reply)
+                elif not self.first_reply.done():
+                    self.first_reply.set_result(reply)
+                elif isinstance(reply, hiredis.ReplyError):
+                    self._on_error(reply)
         return pushes
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -63,6 +66,16 @@ class Resp3Connection(asyncio.Protocol):
         if self._transport and not self._transport.is_closing():  # uvloop raises if it is closed
             packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub: one word
             self._transport.write(packed)
+
+    def pause(self, seconds: float) -> None:
+        """Reads nothing for a while. What Redis sends meanwhile arrives in a single read afterwards."""
+        if self._transport and self._transport.is_reading():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        if self._transport and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def abort(self) -> None:
         """Closes the connection at once."""

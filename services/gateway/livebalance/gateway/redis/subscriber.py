@@ -1,4 +1,4 @@
-"""Subscribes to the deltas of every subscribed account and to the progress of every lane."""
+"""Subscribes to the deltas of every subscribed account and to the progress and the batches of lanes."""
 
 import asyncio
 import random
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from livebalance.gateway.clock import uptime
 from livebalance.gateway.limits.recurring import RecurringEvents
+from livebalance.gateway.redis.delta_decoder import DeltaDecoder
 from livebalance.gateway.redis.node_subscriber import NodeSubscriber
 from livebalance.gateway.redis.placement import Placement, SingleNode, SlotOwners
 from livebalance.runtime import logs
@@ -16,7 +17,6 @@ from livebalance.runtime.redis.url import RedisNode, RedisUrl
 from livebalance.wire.delta import (
     Delta,
     ProgressMessage,
-    decode_delta,
     decode_progress,
     redis_account_channel,
     redis_lane_channel,
@@ -24,6 +24,7 @@ from livebalance.wire.delta import (
 )
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane
+from livebalance.wire.sets.batch import LaneBatch, decode_batch, redis_batch_channel
 from livebalance.wire.signature import SignatureError, SigningKey, verified_message
 
 SLOT_MAP_PAUSE = 0.5  # seconds, at most, between two reads of the slot map
@@ -42,6 +43,8 @@ class SubscriberEvents(NamedTuple):
     dropped: Callable[[str], None]  # a message was invalid; with its kind
     revoked: Callable[[], None]  # an operator revoked rights
     missed: Callable[[], None]  # messages of some accounts may be lost, which are subscribed again now
+    batches_acknowledged: Callable[[], None]  # Redis acknowledged the subscriptions to all lanes' batches
+    batch: Callable[[LaneBatch], None]
 
 
 class Subscriber:
@@ -68,9 +71,13 @@ class Subscriber:
         self._probe_interval = probe_interval
         self._events = events
         self._keys = keys  # one of them must have signed each message; empty: messages are accepted unsigned
+        self._decoder = DeltaDecoder()
         self._drops = RecurringEvents()  # by reason
         self._accounts: dict[bytes, AccountId] = {}  # by channel
         self._lane_channels: set[bytes] = set()
+        self._batch_channels: dict[bytes, Lane] = {}  # empty unless `_wants_batches`
+        self._wants_batches = False
+        self._unacknowledged: set[bytes] = set()  # channels of batches
         self._placement = Placement()
         self._placement.add([self._revocation_channel])
         self._send_scheduled = False
@@ -106,6 +113,26 @@ class Subscriber:
             self._lane_channels |= new
             self._placement.add(new)
             self._schedule_send()
+            if self._wants_batches:
+                self.subscribe_batches(wanted=True)
+
+    def subscribe_batches(self, *, wanted: bool) -> None:
+        """Subscribes to the batches of all lanes, or unsubscribes.
+
+        `batches_acknowledged` is called when Redis has acknowledged all of them.
+        """
+        self._placement.remove(list(self._batch_channels))
+        lanes = range(len(self._lane_channels)) if wanted else ()
+        channels = {redis_batch_channel(self._prefix, Lane(lane)).encode(): Lane(lane) for lane in lanes}
+        self._wants_batches, self._batch_channels = wanted, channels
+        self._unacknowledged = set(channels)
+        self._placement.add(channels)
+        self._schedule_send()
+
+    def pause(self, seconds: float) -> None:
+        """Reads no messages for a while, so that the next read has more of them."""
+        for subscriber in self._subscribers.values():
+            subscriber.pause(seconds)
 
     def _schedule_send(self) -> None:
         """Sends the changes of this iteration of the event loop together. A channel's last change counts."""
@@ -137,13 +164,16 @@ class Subscriber:
                 else:
                     try:
                         verified = verified_message(self._keys, channel, content)
-                        deltas.append((account, decode_delta(account, verified)))
+                        deltas.append((account, self._decoder.decode(account, verified)))
                     except DecodeError as error:
                         self._drop("delta", error)
             elif kind == commands.subscribed:
                 last = subscriber.acknowledge(channel)
-                if last and channel in self._accounts and self._placement.is_at(channel, node):
-                    acknowledged.append(channel)
+                if last and self._placement.is_at(channel, node):
+                    if channel in self._accounts:
+                        acknowledged.append(channel)
+                    elif channel in self._batch_channels:
+                        self._on_batches_acknowledged(channel)
             elif (
                 kind == commands.unsubscribed
                 and subscriber.on_unsubscribed(channel)
@@ -161,6 +191,12 @@ class Subscriber:
         if again and subscriber.ready:  # if it is not ready yet, `connected` covers every account
             self._events.missed()
 
+    def _on_batches_acknowledged(self, channel: bytes) -> None:
+        self._placement.acknowledge([channel])
+        self._unacknowledged.discard(channel)
+        if not self._unacknowledged:
+            self._events.batches_acknowledged()
+
     def _on_other_message(self, subscriber: NodeSubscriber, channel: bytes, message: bytes) -> None:
         if channel == self._revocation_channel:
             self._events.revoked()
@@ -169,6 +205,15 @@ class Subscriber:
                 self._events.progress(decode_progress(verified_message(self._keys, channel, message)))
             except DecodeError as error:
                 self._drop("progress", error)
+        elif channel in self._batch_channels:
+            try:
+                batch = decode_batch(verified_message(self._keys, channel, message))
+                if batch.lane != self._batch_channels[channel]:
+                    raise DecodeError("the batch is of another lane than its Redis channel")
+            except DecodeError as error:
+                self._drop("batch", error)
+            else:
+                self._events.batch(batch)
         else:
             subscriber.on_probe(channel, message)
 

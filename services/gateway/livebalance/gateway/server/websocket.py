@@ -21,6 +21,7 @@ from livebalance.gateway.live.session import Session
 from livebalance.gateway.server import handshake
 from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake
+from livebalance.gateway.server.plain_frames import read_plain_frame
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.relay_interface import RelayInterface
 from livebalance.gateway.server.tcp import (
@@ -40,6 +41,9 @@ from livebalance.wire.close import CloseCode, encode_reason
 
 MAX_FRAGMENTS = 64  # per message
 CONTROL_FRAME_RATE, CONTROL_FRAME_BURST = 2.0, 20  # pings and pongs of a client: per second, and at once
+
+_HEAD_END = b"\r\n\r\n"
+_PING = b"\x89\x00"  # an empty ping (RFC 6455 §5.5.2)
 
 _log = logs.get("websocket")
 _EXPECTED_ENDS = frozenset({"client", "lost", "drain", "age", "stopping"})  # logged at level DEBUG
@@ -63,6 +67,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_must_perform",
         "_open",
         "_peer",
+        "_ping",
         "_progress",
         "_protocol",
         "_received",
@@ -96,7 +101,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._admitted = False  # as a session
         self._timeouts = timeouts
         self._connections: set[Any] = state.connections
-        self._protocol = WebSocketProtocol()
+        # None once the connection is open, until something else than plain frames is received or sent.
+        self._protocol: WebSocketProtocol | None = WebSocketProtocol()
         self._session: Session | None = None
         self._open = False  # the handshake succeeded, and the end is not recorded yet
         self._rejected = False
@@ -109,17 +115,17 @@ class WebSocketConnection(asyncio.Protocol):
         self._received = True  # any bytes since the last check
         self._is_overdue = False  # the client has not answered within its interval
         self._must_perform = False  # messages of the current read were handled
+        self._ping = b""  # that is due
         self._bytes_waited = False  # at the last check, the client had not acknowledged all bytes
-        self._timer = RestartableTimer()  # for the next check, or for closing
+        self._timer = RestartableTimer()  # for closing
 
     # --- the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the HTTP protocol when a handshake has arrived."""
+        """Called by the HTTP protocol when a whole handshake has arrived."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from it
         self._connections.add(self)
         set_buffer_limits(self.transport, self._timeouts)
-        self._timer.start(self._timeouts.ping_interval, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio when the connection is closed."""
@@ -170,19 +176,22 @@ class WebSocketConnection(asyncio.Protocol):
             # A bug met by a client must not end the others. The log has the traceback, the client its id.
             error_id = token_urlsafe(6)
             _log.exception("message handler failed", error_id=error_id)
-            self._protocol.fail(CloseCode.INTERNAL, encode_reason("internal", error_id=error_id))
+            self._library().fail(CloseCode.INTERNAL, encode_reason("internal", error_id=error_id))
             self._record_end(CloseCode.INTERNAL, "internal", log=False)
         self._flush_protocol()
 
     def _receive(self, data: bytes) -> None:
-        protocol, message_completed = self._protocol, False
+        if self._protocol is None and not (data := self._receive_plain(data)):
+            self._perform()
+            return
+        protocol, message_completed = self._library(), False
         protocol.receive_data(data)
         events = protocol.events_received()
         if protocol.state is OPEN:
             self._flush_protocol()  # a pong must leave before the answers to later frames
         for event in events:
             if isinstance(event, Request):
-                self._handle_handshake(event)
+                self._handle_handshake(protocol, event)
             elif isinstance(event, Frame) and self._session:
                 message_completed |= self._handle_frame(self._session, event)
         self._perform()
@@ -191,22 +200,45 @@ class WebSocketConnection(asyncio.Protocol):
         elif protocol.handshake_exc and not self._session and not self._rejected:
             self._reject(handshake.BAD_HANDSHAKE)
         self._watch_message(message_completed or (bool(events) and not self._fragments))
+        if self._session and len(events) == 1 and isinstance(events[0], Request) and _has_only_head(data):
+            self._protocol = None
+
+    def _receive_plain(self, data: bytes) -> bytes:
+        """Handles the plain frames that the data begins with. Returns the rest."""
+        position = 0
+        while self._protocol is None and self._session and (frame := read_plain_frame(data, position)):
+            position = frame.end
+            if frame.text is None:
+                self._count_control_frame()
+            else:
+                self._handle_text(self._session, frame.text)
+        return data[position:]
+
+    def _library(self) -> WebSocketProtocol:
+        """Returns the protocol by `websockets`, which a connection with plain frames does not have."""
+        if self._protocol is None:
+            self._protocol = WebSocketProtocol(OPEN)
+        return self._protocol
+
+    @property
+    def _is_open(self) -> bool:
+        return self._protocol is None or self._protocol.state is OPEN
 
     # --- the handshake
 
-    def _handle_handshake(self, request: Request) -> None:
+    def _handle_handshake(self, protocol: WebSocketProtocol, request: Request) -> None:
         self._address = self._handshake.client_address(request, self._peer)
         if refusal := self._handshake.refusal(request, self._peer) or self._admit():
             self._reject(refusal)
             return
-        response = self._protocol.accept(request)
+        response = protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reject(handshake.BAD_HANDSHAKE)
             return
-        self._protocol.send_response(response)
+        protocol.send_response(response)
         self._flush_protocol()
         self._open = True
-        if self._protocol.is_retired:
+        if protocol.is_retired:
             self._fail(CloseCode.OLD_VERSION, "old_version")
             return
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
@@ -241,8 +273,7 @@ class WebSocketConnection(asyncio.Protocol):
         if frame.opcode is Opcode.CLOSE:
             self._handle_close()
         elif frame.opcode in (Opcode.PING, Opcode.PONG):
-            if self._control_frames.try_acquire(time.monotonic()):
-                self._fail(CloseCode.POLICY, "controls")
+            self._count_control_frame()
         elif frame.opcode is Opcode.BINARY:
             self._fail(CloseCode.UNSUPPORTED, "binary")
         else:
@@ -254,6 +285,10 @@ class WebSocketConnection(asyncio.Protocol):
             if len(self._fragments) >= MAX_FRAGMENTS:
                 self._fail(CloseCode.POLICY, "fragments")
         return False
+
+    def _count_control_frame(self) -> None:
+        if self._control_frames.try_acquire(time.monotonic()):
+            self._fail(CloseCode.POLICY, "controls")
 
     def _handle_text(self, session: Session, text: bytes) -> None:
         try:
@@ -272,7 +307,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _handle_close(self) -> None:
         self._perform()
-        received = self._protocol.close_rcvd
+        received = self._library().close_rcvd
         self._record_end(received.code if received else ABNORMAL_CLOSURE, "client")
 
     def _watch_message(self, completed: bool) -> None:
@@ -288,7 +323,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._message_timer.start(self._timeouts.message_timeout, self._fail_slow_message)
 
     def _is_incomplete(self, completed: bool) -> bool:
-        return not completed or bool(self._fragments) or bool(self._protocol.reader.buffer)
+        return not completed or bool(self._fragments) or bool(self._library().reader.buffer)
 
     def _fail_slow_message(self) -> None:
         self._fail(CloseCode.POLICY, "assembly")
@@ -303,6 +338,8 @@ class WebSocketConnection(asyncio.Protocol):
         outbox, sent = self._session.outbox, 0
         while self._writable and (frames := outbox.pop(now)):
             data = self._encoder.encode(frames)
+            if self._ping:
+                data, self._ping = self._ping + data, b""
             self._write(data)
             sent += len(data)
             if outbox.is_empty:
@@ -315,7 +352,7 @@ class WebSocketConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def _flush_protocol(self) -> None:
-        for data in self._protocol.data_to_send():
+        for data in self._protocol.data_to_send() if self._protocol else ():
             if data:
                 self._write(data)
             elif not self.transport.is_closing():  # the protocol has nothing more to send
@@ -330,15 +367,15 @@ class WebSocketConnection(asyncio.Protocol):
         if self._session:
             self._relay.flush([self._session])
         self._record_end(code, word)
-        if self._protocol.state is OPEN:
-            self._protocol.send_close(code, encode_reason(word, retry_after_ms))
+        if self._is_open:
+            self._library().send_close(code, encode_reason(word, retry_after_ms))
             self._flush_protocol()
             self._timer.start(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     def _fail(self, code: CloseCode, word: str) -> None:
         self._perform()
         self._record_end(code, word)
-        self._protocol.fail(code, encode_reason(word))
+        self._library().fail(code, encode_reason(word))
 
     def _abort(self, word: str) -> None:
         self._record_end(ABNORMAL_CLOSURE, word)
@@ -370,8 +407,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     # --- pings
 
-    def _check(self) -> None:
-        """Aborts a dead connection, or sends the next ping. Called once per ping interval.
+    def check(self) -> float | None:
+        """Aborts a dead connection, or lets the next ping be sent. Called once per ping interval.
 
         The client must send something, at least a pong, in every interval. If bytes waited at the last check,
         no ping was sent: then it is enough that the client's system answers, until the write timeout.
@@ -384,16 +421,24 @@ class WebSocketConnection(asyncio.Protocol):
         ):
             if self._is_overdue:
                 self._abort("silent")
-                return
+                return None
             self._is_overdue = True
-            self._timer.start(min(self._timeouts.ping_interval / 4, 1.0), self._check)
-            return
+            return min(self._timeouts.ping_interval / 4, 1.0)
         self._is_overdue = False
         if quiet >= self._timeouts.write_timeout:
             self._abort("no_progress")
-            return
+            return None
         self._bytes_waited, self._received = waiting > 0, False
-        if not waiting and self._protocol.state is OPEN:
-            self._protocol.send_ping(b"")
-            self._flush_protocol()
-        self._timer.start(self._timeouts.ping_interval, self._check)
+        self._ping = b"" if waiting else _PING
+        return self._timeouts.ping_interval
+
+    def send_ping(self) -> None:
+        """Sends the ping that is due, unless it has left with a heartbeat."""
+        if self._ping and self._is_open:
+            self._write(self._ping)
+        self._ping = b""
+
+
+def _has_only_head(data: bytes) -> bool:
+    """Returns whether nothing follows the head of the request."""
+    return data.find(_HEAD_END) == len(data) - len(_HEAD_END)

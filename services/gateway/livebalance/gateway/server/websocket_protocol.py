@@ -2,6 +2,7 @@
 
 import logging
 
+from websockets.protocol import CONNECTING, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -17,10 +18,12 @@ _library_log.setLevel(logging.ERROR)
 class WebSocketProtocol(ServerProtocol):
     """The sans-I/O protocol of a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State = CONNECTING) -> None:
         # Of these, `websockets` selects the first that the client offers.
         subprotocols = [Subprotocol(name) for name in (SUBPROTOCOL, *RETIRED_SUBPROTOCOLS)]
-        super().__init__(subprotocols=subprotocols, max_size=MAX_CLIENT_FRAME, logger=_library_log)
+        super().__init__(
+            subprotocols=subprotocols, state=state, max_size=MAX_CLIENT_FRAME, logger=_library_log
+        )
 
     def fail(self, code: int, reason: str = "") -> None:
         """Closes because of an error. A reason that `websockets` itself gives is replaced by JSON."""

@@ -133,11 +133,11 @@ DELTAS = Counter("livebalance_gateway_received_deltas", "Deltas received from Re
 DROPPED = init_labels(
     Counter(
         "livebalance_gateway_dropped_messages",
-        "Invalid messages received from Redis. Check which Redis users may publish. delta, progress: invalid "
-        "content; unsigned, forged: the message lacks the signature that this gateway demands.",
+        "Invalid messages received from Redis. Check which Redis users may publish. delta, progress, batch: "
+        "invalid content; unsigned, forged: the message lacks the signature that this gateway demands.",
         ["reason"],
     ),
-    ["delta", "progress", "unsigned", "forged"],
+    ["delta", "progress", "batch", "unsigned", "forged"],
 )
 REDIS_LOST = init_labels(
     Counter(
