@@ -74,3 +74,55 @@ describe('a read over REST', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+describe('transfers over REST', () => {
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+  const transfer = {
+    id: 't-1',
+    amount: '-1.50',
+    total: '3.25',
+    occurred_at: '2026-01-01T00:00:00.000Z',
+    revision: 7,
+    source: 'transfers/0@5',
+  };
+  const position = { epoch: '00000000000000a1', revision: 9 };
+
+  /** Answers with a body, and returns the URL that was read. */
+  function answerOnce(response: Response): () => string {
+    let url = '';
+    vi.stubGlobal('fetch', (requested: URL) => {
+      url = requested.href;
+      return Promise.resolve(response);
+    });
+    return () => url;
+  }
+
+  it('have the time of Kafka if the gateway sends it', async () => {
+    answerOnce(Response.json({ ...transfer, recorded_at: '2026-01-01T00:00:01.000Z' }));
+    expect((await api.transfer('a', 't-1')).recorded_at).toBe('2026-01-01T00:00:01.000Z');
+    answerOnce(Response.json(transfer));
+    expect(await api.transfer('a', 't-1')).toEqual(transfer);
+  });
+
+  it('are searched with the conditions', async () => {
+    const url = answerOnce(Response.json({ ...position, transfers: [transfer], next: null }));
+    expect((await api.search('a', { direction: 'out', id: 't' })).transfers).toEqual([transfer]);
+    expect(url()).toBe('http://gateway.test/api/v1/accounts/a/search?direction=out&id=t');
+  });
+
+  it('are points of a chart', async () => {
+    const points = [{ revision: 7, total: '3.25', recorded_at: '2026-01-01T00:00:01.000Z' }];
+    const url = answerOnce(Response.json({ ...position, points }));
+    expect((await api.chart('a', '2026-01-01T00:00:00.000Z', 2)).points).toEqual(points);
+    expect(url()).toContain('/chart?points=2&from=2026-01-01T00%3A00%3A00.000Z');
+  });
+
+  it('are downloaded as CSV, or fail', async () => {
+    answerOnce(new Response('line,revision\r\n'));
+    expect(await (await api.searchCsv('a', {})).text()).toBe('line,revision\r\n');
+    answerOnce(new Response('', { status: 410 }));
+    await expect(api.searchCsv('a', {})).rejects.toThrow(Unavailable);
+  });
+});

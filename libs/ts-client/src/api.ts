@@ -4,11 +4,27 @@
  */
 
 import type { Token } from './token.js';
-import { INVALID, decodeAccounts, decodeSnapshot, decodeTransfers } from './wire/decode.js';
-import type { AccountListPage, Snapshot, TransferListPage } from './wire/frame.js';
+import {
+  INVALID,
+  decodeAccounts,
+  decodeChart,
+  decodeSearch,
+  decodeSnapshot,
+  decodeTransfer,
+  decodeTransfers,
+} from './wire/decode.js';
+import type {
+  AccountListPage,
+  ChartPage,
+  SearchPage,
+  Snapshot,
+  TransferDetail,
+  TransferListPage,
+} from './wire/frame.js';
 
 const TIMEOUT_MS = 8_000;
-const OLDER_PAGE_ROWS = 50;
+const DOWNLOAD_TIMEOUT_MS = 65_000;
+const OLDER_PAGE_ROWS = 500;
 const BUSY: ReadonlySet<number> = new Set([429, 503]);
 /** 409 means that the account has not reached the requested revision yet. */
 const NOT_YET: ReadonlySet<number> = new Set([409, ...BUSY]);
@@ -28,7 +44,7 @@ export class Unavailable extends Error {
 export type AccountList = AccountListPage & { readonly serverTime: number | null };
 
 type Answer<T> = { readonly result: T; readonly serverTime: number | null };
-type Query = Record<string, string>;
+type Query = Readonly<Record<string, string>>;
 type ReadOptions = { readonly signal?: AbortSignal | undefined; readonly repeatAfter?: ReadonlySet<number> };
 
 /** The REST API of a gateway. */
@@ -54,6 +70,30 @@ export class Api {
   account(account: string, minRevision = 0, signal?: AbortSignal): Promise<Snapshot> {
     const query = { min_revision: `${minRevision}` };
     return this.#read(accountPath(account), query, decodeSnapshot, { signal, repeatAfter: NOT_YET });
+  }
+
+  /** Reads one transfer. */
+  transfer(account: string, id: string, signal?: AbortSignal): Promise<TransferDetail> {
+    return this.#read(`${transfersPath(account)}/${encodeURIComponent(id)}`, {}, decodeTransfer, { signal });
+  }
+
+  /** Reads a page of the transfers that match a query, newest first. The query has the names of the REST API. */
+  search(account: string, query: Query, signal?: AbortSignal): Promise<SearchPage> {
+    return this.#read(`${accountPath(account)}/search`, query, decodeSearch, { signal });
+  }
+
+  /** Reads the points of a chart: up to `points` + 1 transfers since a time, and the last transfer before it. */
+  chart(account: string, since: string | null, points: number, signal?: AbortSignal): Promise<ChartPage> {
+    const query = { points: `${points}`, ...(since === null ? {} : { from: since }) };
+    return this.#read(`${accountPath(account)}/chart`, query, decodeChart, { signal });
+  }
+
+  /** Reads all transfers that match a query, newest first, as a CSV file. Rejects if the file is incomplete. */
+  async searchCsv(account: string, query: Query): Promise<Blob> {
+    const url = new URL(`${accountPath(account)}/search.csv`, this.#origin);
+    url.search = new URLSearchParams(query).toString();
+    const signal = AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS);
+    return (await this.#fetch(url, signal, BUSY, (response) => response.blob())).body;
   }
 
   /** Reads the transfers behind a cursor, newest first. */
@@ -88,19 +128,22 @@ export class Api {
     const url = new URL(`${path}?${new URLSearchParams(query).toString()}`, this.#origin);
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     const anySignal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-    const { body, date } = await this.#fetchJson(url, anySignal, repeatAfter);
+    const { body, date } = await this.#fetch<unknown>(url, anySignal, repeatAfter, (response) =>
+      response.json(),
+    );
     const result = decode(body);
     if (result === INVALID) throw new Unavailable('the gateway sent an invalid response');
     const serverTime = Date.parse(date ?? '');
     return { result, serverTime: Number.isNaN(serverTime) ? null : serverTime };
   }
 
-  /** Fetches a JSON body and its `Date`. If the gateway rejects the token, it tries once more with a new token. */
-  async #fetchJson(
+  /** Fetches a body and its `Date`. If the gateway rejects the token, it tries once more with a new token. */
+  async #fetch<T>(
     url: URL,
     signal: AbortSignal,
     repeatAfter: ReadonlySet<number>,
-  ): Promise<{ body: unknown; date: string | null }> {
+    read: (response: Response) => Promise<T>,
+  ): Promise<{ body: T; date: string | null }> {
     try {
       let response = await fetchWithToken(url, signal, this.#token.get());
       if (response.status === 401) response = await fetchWithToken(url, signal, this.#token.renew());
@@ -112,7 +155,7 @@ export class Api {
       }
       const { ok, status } = response;
       if (!ok) throw new Unavailable(`the gateway responded with status ${status}`, status);
-      return { body: (await response.json()) as unknown, date: response.headers.get('date') };
+      return { body: await read(response), date: response.headers.get('date') };
     } catch (error) {
       throw error instanceof Unavailable
         ? error

@@ -16,11 +16,13 @@ import { NO_COUNTERS, count, eventsOf, type ClientEvent, type Counters } from '.
 import { FollowedAccount, type Listener } from './followed-account.js';
 import { watchVisibility } from './page-visibility.js';
 import { StateWriter, type StateStorage } from './storage.js';
+import { FollowedSet, type SetListener } from './sets/followed-set.js';
+import type { SetView } from './sets/set-state.js';
 import { Token, type TokenProvider } from './token.js';
 import { rejectsToken, revokesAccess } from './wire/close.js';
 import { INVALID, UNKNOWN_TYPE, decode } from './wire/decode.js';
 import { SUBPROTOCOL } from './wire/frame.js';
-import { accountId, type AccountId } from './wire/identity.js';
+import { accountId, channelAccount, setName, type AccountId, type SetName } from './wire/identity.js';
 
 /** Longest timer. Timers stop while the computer sleeps, so a long timer would fire late. */
 const MAX_TIMER_MS = 5_000;
@@ -33,14 +35,16 @@ export type ClientOptions = {
   readonly token?: TokenProvider;
   /** Keeps states over a reload, so that only the revisions after them are sent. */
   readonly storage?: StateStorage;
+  /** Asks for patches, which take fewer bytes than deltas. States and events are the same. */
+  readonly patches?: boolean;
   /** Called when the gateway no longer serves this version of the protocol. A page reloads then. */
   readonly onOutdated?: () => void;
 };
 
 /**
- * Follows accounts over one connection to a gateway, and reconnects when the connection is lost.
+ * Follows accounts and sets of accounts over one connection to a gateway, and reconnects when it is lost.
  *
- * The connection is open while accounts are followed.
+ * The connection is open while anything is followed.
  */
 export class Client {
   /** Reads over REST. */
@@ -55,21 +59,25 @@ export class Client {
   readonly #followed = new Map<AccountId, FollowedAccount>();
   /** The accounts that the session knows. */
   readonly #subscribed = new Map<AccountId, FollowedAccount>();
+  readonly #sets = new Map<SetName, FollowedSet>();
   readonly #listeners = new Set<() => void>();
   readonly #eventListeners = new Set<(event: ClientEvent) => void>();
   #counters = NO_COUNTERS;
-  #session = NEW_SESSION;
+  #session: Session;
   #clock = startClock(performance.now(), Date.now());
   #serial = 0;
   #socket: WebSocket | null = null;
   /** Identifies the attempt that waits for its token; null if the attempt was cancelled. */
   #attempt: object | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Time of the next tick; Infinity if there is no timer. */
+  #timerAt = Infinity;
   #isFollowing = false;
   #isClosed = false;
 
   /** `url` is the address of the gateway, such as `https://bank.example`; its path is ignored. */
-  constructor(url: string | URL, { token, storage, onOutdated }: ClientOptions = {}) {
+  constructor(url: string | URL, { token, storage, patches = false, onOutdated }: ClientOptions = {}) {
+    this.#session = { ...NEW_SESSION, patches };
     const origin = new URL('/', url);
     this.#socketUrl = new URL('/ws', origin);
     this.#socketUrl.protocol = origin.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -115,7 +123,7 @@ export class Client {
     if (id === null) throw new RangeError(`${JSON.stringify(account)} is not an account id`);
     if (this.#isClosed) throw new Error('the client is closed');
     const followed = this.#followed.get(id) ?? new FollowedAccount(id, this.api);
-    const stop = followed.listen(listener);
+    const stop = followed.listeners.add(listener);
     if (kept !== null && !this.#followed.has(id)) followed.restore(kept);
     this.#followed.set(id, followed);
     this.#followSoon();
@@ -128,6 +136,30 @@ export class Client {
   /** Returns the current view of an account, or null if the account is not followed. */
   view(account: string): AccountView | null {
     return this.#account(account)?.view ?? null;
+  }
+
+  /**
+   * Follows a set: `prefix:<start of ids>` or `client:<client id>`. Calls `listener` with each new view of it.
+   *
+   * Returns a function that ends this. Throws a RangeError if the name is invalid.
+   */
+  followSet(name: string, listener: SetListener): () => void {
+    const set = setName(name);
+    if (set === null) throw new RangeError(`${JSON.stringify(name)} is not the name of a set`);
+    if (this.#isClosed) throw new Error('the client is closed');
+    const followed = this.#sets.get(set) ?? new FollowedSet(set);
+    const stop = followed.listeners.add(listener);
+    this.#sets.set(set, followed);
+    this.#followSoon();
+    return () => {
+      stop();
+      this.#followSoon();
+    };
+  }
+
+  /** Returns the current view of a set, or null if the set is not followed. */
+  setView(name: string): SetView | null {
+    return this.#sets.get(name as SetName)?.view ?? null;
   }
 
   /** Calls `listener` after each step of the session. Returns a function that ends this. */
@@ -174,7 +206,7 @@ export class Client {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#unwatch();
-    for (const account of this.#followed.values()) account.close();
+    for (const followed of [...this.#followed.values(), ...this.#sets.values()]) followed.listeners.clear();
     this.#dispatchFollow([]);
     this.#listeners.clear();
     this.#eventListeners.clear();
@@ -197,7 +229,7 @@ export class Client {
     await Promise.all(added.map((account) => this.#restore(account)));
     this.#isFollowing = false;
     if (this.#isClosed) return;
-    this.#dispatchFollow(added.filter((account) => account.hasListeners));
+    this.#dispatchFollow(added.filter((account) => !account.listeners.isEmpty));
     if (this.#added().length > 0) this.#followSoon();
   }
 
@@ -214,8 +246,9 @@ export class Client {
   }
 
   #dispatchFollow(added: readonly FollowedAccount[]): void {
+    this.#dispatchSets();
     for (const account of this.#followed.values())
-      if (!account.hasListeners) this.#followed.delete(account.account);
+      if (account.listeners.isEmpty) this.#followed.delete(account.account);
     const removed = [...this.#subscribed.values()]
       .filter((account) => this.#followed.get(account.account) !== account)
       .map(({ account }) => account);
@@ -224,6 +257,13 @@ export class Client {
     for (const account of added) this.#subscribed.set(account.account, account);
     const positions = added.map(({ account, position }) => [account, position] as const);
     this.#dispatch({ kind: 'follow', added: new Map(positions), removed });
+  }
+
+  #dispatchSets(): void {
+    for (const [name, set] of this.#sets) if (set.listeners.isEmpty) this.#sets.delete(name);
+    const [names, known] = [new Set(this.#sets.keys()), this.#session.sets];
+    if (names.size !== known.size || [...names].some((name) => !known.has(name)))
+      this.#dispatch({ kind: 'followSets', names });
   }
 
   #dispatch(event: SessionEvent): void {
@@ -235,9 +275,22 @@ export class Client {
     for (const effect of effects) this.#perform(effect);
     this.#forgetRevoked(previous, session);
     this.#setTimer();
-    for (const account of this.#subscribed.values()) account.update(this.#session, context.now);
+    for (const followed of this.#affected(event, previous)) followed.update(session, context.now);
     for (const listener of this.#listeners) listener();
     for (const event of eventsOf(previous, session, effects, context.now)) this.#report(event);
+  }
+
+  /** Returns what a step can have changed: a delta changes one account, as long as the connection stays. */
+  #affected(event: SessionEvent, { connection }: Session): Iterable<FollowedAccount | FollowedSet> {
+    if (
+      event.kind !== 'received' ||
+      (event.frame?.type !== 'delta' && event.frame?.type !== 'patch') ||
+      this.#session.connection.kind !== connection.kind
+    )
+      return [...this.#subscribed.values(), ...this.#sets.values()];
+    const account = channelAccount(event.frame.channel);
+    const followed = account === null ? undefined : this.#subscribed.get(account);
+    return followed === undefined ? [] : [followed];
   }
 
   #report(event: ClientEvent): void {
@@ -275,6 +328,9 @@ export class Client {
         this.#writer?.change(effect.account, account?.state ?? null);
         return;
       }
+      case 'applySet':
+        this.#sets.get(effect.name)?.apply(effect.frame);
+        return;
       case 'reload':
         this.#onOutdated();
         return;
@@ -322,14 +378,19 @@ export class Client {
     return socket;
   }
 
+  /** Sets the timer for the next tick. One that fires earlier stays: a tick that is not due changes nothing. */
   #setTimer(): void {
-    clearTimeout(this.#timer);
     const due = wakeAt(this.#session);
+    const now = this.now();
+    const at = due === null ? Infinity : Math.min(Math.max(now, due), now + MAX_TIMER_MS);
+    if (due !== null && this.#timerAt <= at) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
     if (due === null) return;
-    const delay = Math.min(Math.max(0, due - this.now()), MAX_TIMER_MS);
     this.#timer = setTimeout(() => {
+      this.#timerAt = Infinity;
       this.#dispatch({ kind: 'tick' });
-    }, delay);
+    }, at - now);
   }
 }
 

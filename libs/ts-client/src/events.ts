@@ -79,10 +79,13 @@ export function eventsOf(
   const snapshots = new Set(
     applied.filter(({ frame }) => frame.type === 'snapshot').map(({ account }) => account),
   );
-  const ofChannels = Array.from(next.channels.values()).flatMap((channel) =>
-    channelEvents(previous.channels.get(channel.account), channel, snapshots.has(channel.account)),
-  );
-  return [...connectionEvents(previous, next, now), ...changes, ...ofChannels];
+  const events = [...connectionEvents(previous, next, now), ...changes];
+  for (const [account, channel] of next.channels) {
+    const before = previous.channels.get(account);
+    if (before !== undefined && before !== channel)
+      events.push(...channelEvents(before, channel, snapshots.has(account)));
+  }
+  return events;
 }
 
 function connectionEvents(
@@ -103,8 +106,7 @@ function connectionEvents(
     : [{ kind: 'disconnected', reason: 'the gateway is restarting', retryInMs: 0 }];
 }
 
-function channelEvents(previous: Channel | undefined, channel: Channel, hasSnapshot: boolean): ClientEvent[] {
-  if (previous === undefined || previous === channel) return [];
+function channelEvents(previous: Channel, channel: Channel, hasSnapshot: boolean): ClientEvent[] {
   const { account, position, phase } = channel;
   const events: ClientEvent[] = [];
   if (channel.gaps > previous.gaps) events.push({ kind: 'gap', account });

@@ -18,6 +18,7 @@ import {
   type Loading,
 } from './account/account-view.js';
 import { Unavailable, type Api } from './api.js';
+import { Listeners } from './listeners.js';
 import type { Session } from './connection/session-state.js';
 import type { Delta, Snapshot } from './wire/frame.js';
 import type { AccountId, Position } from './wire/identity.js';
@@ -28,7 +29,7 @@ type Change = (state: AccountState) => AccountState;
 export class FollowedAccount {
   readonly account: AccountId;
   readonly #api: Api;
-  readonly #listeners = new Set<Listener>();
+  readonly listeners = new Listeners<AccountView>();
   #state: AccountState | null = null;
   #view: AccountView;
 
@@ -48,26 +49,6 @@ export class FollowedAccount {
 
   get view(): AccountView {
     return this.#view;
-  }
-
-  get hasListeners(): boolean {
-    return this.#listeners.size > 0;
-  }
-
-  /** Adds a listener. Returns a function that removes it. */
-  listen(listener: Listener): () => void {
-    const entry: Listener = (view) => {
-      listener(view);
-    };
-    this.#listeners.add(entry);
-    return () => {
-      this.#listeners.delete(entry);
-    };
-  }
-
-  /** Removes all listeners. */
-  close(): void {
-    this.#listeners.clear();
   }
 
   /** Begins with a state that was kept. */
@@ -118,7 +99,7 @@ export class FollowedAccount {
     this.#show(withFields(this.#view, { [kind]: 'loading' satisfies Loading }));
     try {
       const change = await fetchChange();
-      if (!this.hasListeners) return false;
+      if (this.listeners.isEmpty) return false;
       this.#state = this.#state && change(this.#state);
       const state = this.#view.state && this.#state;
       this.#show(withFields(this.#view, { state, [kind]: 'idle' satisfies Loading }));
@@ -148,15 +129,6 @@ export class FollowedAccount {
   #show(view: AccountView): void {
     if (view === this.#view) return;
     this.#view = view;
-    for (const listener of this.#listeners) {
-      try {
-        listener(view);
-      } catch (error) {
-        // A faulty listener must not stop the client. The error is reported as if nothing had caught it.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    this.listeners.call(view);
   }
 }

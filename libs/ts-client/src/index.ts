@@ -2,6 +2,8 @@
 
 export { Client, type ClientOptions } from './client.js';
 export type { Listener } from './followed-account.js';
+export type { SetListener } from './sets/followed-set.js';
+export type { SetState, SetView } from './sets/set-state.js';
 export { Unavailable, type AccountList, type Api } from './api.js';
 export { NO_COUNTERS, type ClientEvent, type Counters } from './events.js';
 export type { TokenProvider } from './token.js';
@@ -17,20 +19,27 @@ export type {
   AccountListPage,
   AccountRow,
   Balance,
+  ChartPage,
   Delta,
   Gap,
+  Member,
+  SearchPage,
   Snapshot,
+  Total,
   Transfer,
+  TransferDetail,
   TransferListPage,
 } from './wire/frame.js';
 export {
   accountId,
   millis,
+  setName,
   type AccountId,
   type Epoch,
   type Instant,
   type Position,
   type Revision,
+  type SetName,
 } from './wire/identity.js';
 export {
   atScale,

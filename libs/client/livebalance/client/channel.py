@@ -6,7 +6,7 @@ from math import inf
 
 from livebalance.client.account import Account
 from livebalance.client.backoff import backoff_delay
-from livebalance.wire.frame import ChannelRequest, encode_position
+from livebalance.wire.frame import ChannelRequest, DeltaFrame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
 ANSWER_TIMEOUT = 10.0  # seconds until a request without an answer is sent again
@@ -30,6 +30,7 @@ class Channel:
     due: float = 0.0
     request_id: int = 0  # of the last request
     failures: int = 0  # since the last frame that applied
+    received: DeltaFrame | None = None  # the last frame, if it was a delta: to which the next patch refers
 
     def to_request(self) -> ChannelRequest:
         """Returns the channel's part of a subscribe frame."""

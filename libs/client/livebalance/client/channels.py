@@ -10,21 +10,24 @@ from msgspec import UNSET, UnsetType
 from livebalance.client.account import Account, MissedRevisions, apply
 from livebalance.client.channel import Channel, Phase
 from livebalance.client.event import Changed, Ended, Event
+from livebalance.client.patch import apply_patch
 from livebalance.wire.frame import (
+    PATCHES,
     ClientFrame,
     DeltaFrame,
     Error,
     Ok,
+    Patch,
     Snapshot,
     Subscribe,
     Unsubscribe,
     Unsubscribed,
 )
-from livebalance.wire.identity import AccountId, Position, channel_account, channel_name
+from livebalance.wire.identity import AccountId, Epoch, Position, channel_account, channel_name
 
 CHANNELS_PER_FRAME = 100  # with the longest names and positions a frame stays below MAX_CLIENT_FRAME
 
-ChannelFrame = Snapshot | DeltaFrame | Ok | Error | Unsubscribed
+ChannelFrame = Snapshot | DeltaFrame | Patch | Ok | Error | Unsubscribed
 
 
 class Channels:
@@ -33,8 +36,10 @@ class Channels:
     `due` is the time until which `requests` must be called. It may be too early, but never too late.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patches: bool = False) -> None:
+        """Creates a collection without channels. `patches`: it asks for this feature."""
         self.due = inf
+        self._features = [PATCHES] if patches else []
         self._channels: dict[AccountId, Channel] = {}
         self._unfollowed: list[AccountId] = []  # the gateway does not know it yet
         self._last_request_id = 0
@@ -61,6 +66,7 @@ class Channels:
         """Schedules a request for each channel. Called when the connection was lost: the next has none."""
         self._unfollowed.clear()
         for channel in self._channels.values():
+            channel.received = None
             channel.request_at()
         self.due = 0.0 if self._channels else inf
 
@@ -78,7 +84,7 @@ class Channels:
     def _subscribes(self, pending: Iterator[Channel], now: float) -> Iterator[ClientFrame]:
         while channels := list(islice(pending, CHANNELS_PER_FRAME)):
             request_id = self._next_request_id()
-            yield Subscribe(request_id, [channel.to_request() for channel in channels])
+            yield Subscribe(request_id, [channel.to_request() for channel in channels], self._features)
             for channel in channels:
                 channel.request_sent(request_id, now)
 
@@ -100,10 +106,15 @@ class Channels:
         """
         return _RECEIVE[type(frame)](self, frame, now, jitter)
 
-    def _change(self, frame: Snapshot | DeltaFrame, now: float, jitter: float) -> list[Event]:
+    def _change(self, frame: Snapshot | DeltaFrame | Patch, now: float, jitter: float) -> list[Event]:
         channel = self._channels.get(channel_account(frame.channel))
         if channel is None:
             return []  # the account was unfollowed
+        if isinstance(frame, Patch):
+            if (delta := apply_patch(channel.received, frame)) is None:
+                return self._miss(channel, frame, now, jitter)
+            frame = delta
+        channel.received = frame if isinstance(frame, DeltaFrame) else None
         outcome = apply(channel.state, frame)
         if isinstance(outcome, Account):
             channel.change(outcome)
@@ -112,6 +123,14 @@ class Channels:
             self._retry_later([channel], 0.0, now, jitter)
             return [outcome]
         return []  # already applied, or sent before the answer that this client waits for
+
+    def _miss(self, channel: Channel, patch: Patch, now: float, jitter: float) -> list[Event]:
+        """Handles a patch that does not follow the last frame."""
+        if channel.phase is not Phase.LIVE:
+            return []
+        self._retry_later([channel], 0.0, now, jitter)
+        position = channel.state.position if channel.state else None
+        return [MissedRevisions(channel.account, position, Epoch(patch.epoch), patch.from_, patch.to)]
 
     def _ok(self, frame: Ok, now: float, jitter: float) -> list[Event]:
         for channel in self._channels_of_request(frame.id):
@@ -157,6 +176,7 @@ class Channels:
 _RECEIVE: dict[type[ChannelFrame], Callable[[Channels, Any, float, float], list[Event]]] = {
     Snapshot: Channels._change,
     DeltaFrame: Channels._change,
+    Patch: Channels._change,
     Ok: Channels._ok,
     Error: Channels._error,
     Unsubscribed: Channels._unsubscribed,

@@ -16,6 +16,7 @@ from websockets.uri import parse_uri
 
 from livebalance.client import effects
 from livebalance.client.account import Account
+from livebalance.client.account_set import AccountSet
 from livebalance.client.event import Event
 from livebalance.client.read import Reader
 from livebalance.client.session import ABNORMAL_CLOSURE, Session, State
@@ -48,6 +49,7 @@ class Client:
         urls: Addresses of gateways, tried in turn.
         token: Called for each connection, and again before its token expires, and for each request of `read`.
             None: no `auth` is sent.
+        patches: Asks for patches, which take fewer bytes than deltas. Events have whole deltas all the same.
         on_frame: Called with each frame before it is decoded, for logs.
 
     Raises:
@@ -59,11 +61,12 @@ class Client:
         self,
         *urls: str,
         token: TokenProvider | None = None,
+        patches: bool = False,
         on_frame: Callable[[bytes], None] | None = None,
     ) -> None:
         for url in urls:
             parse_uri(url)
-        self._session = Session(urls)
+        self._session = Session(urls, patches=patches)
         self._token = token
         self._reader = Reader(urls, token)
         self._on_frame = on_frame
@@ -102,6 +105,27 @@ class Client:
         """Unsubscribes from an account. The account causes no further events."""
         self._session.unfollow(account)
         self._wake()
+
+    def follow_set(self, channel: str) -> None:
+        """Subscribes to a set of accounts: `prefix:<prefix>` or `client:<client id>`.
+
+        Each `SetChanged` event has the members and the total of a position. Needs a gateway with the feature
+        `sets`; any other answers with an error.
+
+        Raises:
+            DecodeError: `channel` is not the name of a set.
+        """
+        self._session.follow_set(channel)
+        self._wake()
+
+    def unfollow_set(self, channel: str) -> None:
+        """Unsubscribes from a set. The set causes no further events."""
+        self._session.unfollow_set(channel)
+        self._wake()
+
+    def set_state(self, channel: str) -> AccountSet | None:
+        """Returns a set at its last position, or None before the first."""
+        return self._session.set_state(channel)
 
     def rate(self, max_per_second: float | None) -> None:
         """Sets the maximum updates per second (0 < rate ≤ 1000; None: no limit).

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from livebalance.client.account import Account, MissedRevisions
+from livebalance.client.account_set import SetChanged, SetEnded
 from livebalance.wire.frame import (
     AuthExpiring,
     DeltaFrame,
@@ -59,6 +60,8 @@ Event = (
     | Changed
     | Ended
     | MissedRevisions
+    | SetChanged
+    | SetEnded
     | Heartbeat
     | Status
     | Error

@@ -12,6 +12,7 @@ from typing import Any
 
 from livebalance.client import effects
 from livebalance.client.account import Account
+from livebalance.client.account_set import AccountSet, SetChannels
 from livebalance.client.backoff import delay_after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
@@ -19,13 +20,17 @@ from livebalance.wire.close import CloseCode, should_reconnect
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
     AuthExpiring,
+    Error,
     Goaway,
     Heartbeat,
     Ok,
     Rate,
     Refresh,
     ServerFrame,
+    SetDelta,
+    SetSnapshot,
     Status,
+    Unsubscribed,
     Welcome,
     decode_server_frame,
     encode_frame,
@@ -53,11 +58,12 @@ class Session:
         ValueError: `urls` is empty.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], *, patches: bool = False) -> None:
         if not urls:
             raise ValueError("a session needs an address")
         self.state = State.WAITING
-        self._channels = Channels()
+        self._channels = Channels(patches=patches)
+        self._sets = SetChannels()
         self._urls = tuple(urls)
         self._url_index = -1
         self._failures = 0  # connections lost, except by a goodbye, since a heartbeat or an `ok` arrived
@@ -71,7 +77,7 @@ class Session:
     def deadline(self) -> float:
         """Time of the next step if no other input arrives before, in seconds of the clock of `step`."""
         if self.state is State.OPEN:
-            due = self._channels.due if self._rate == self._rate_sent else 0.0
+            due = min(self._channels.due, self._sets.due) if self._rate == self._rate_sent else 0.0
             return min(self._timeout, self._goaway_at, due)
         return self._timeout
 
@@ -85,6 +91,22 @@ class Session:
     def unfollow(self, account: AccountId) -> None:
         """Unsubscribes from an account at the next step. The account causes no further events."""
         self._channels.unfollow(account)
+
+    def follow_set(self, channel: str) -> None:
+        """Subscribes to a set of accounts at the next step.
+
+        Raises:
+            DecodeError: `channel` is not the name of a set.
+        """
+        self._sets.follow(channel)
+
+    def unfollow_set(self, channel: str) -> None:
+        """Unsubscribes from a set at the next step. The set causes no further events."""
+        self._sets.unfollow(channel)
+
+    def set_state(self, channel: str) -> AccountSet | None:
+        """Returns a set at its last position, or None before the first."""
+        return self._sets.state(channel)
 
     def rate(self, max_per_second: float | None) -> None:
         """Sets the maximum updates per second (None: no limit). It also applies after a reconnect."""
@@ -176,11 +198,10 @@ class Session:
         if self._rate != self._rate_sent:
             self._rate_sent = self._rate
             requests = [effects.Send(encode_frame(Rate("rate", self._rate)))]
-        if now < self._channels.due:
-            return requests
-        return requests + [
-            effects.Send(encode_frame(frame)) for frame in self._channels.requests(now, jitter)
-        ]
+        frames = self._channels.requests(now, jitter) if now >= self._channels.due else []
+        if now >= self._sets.due:
+            frames = [*frames, *self._sets.requests(now, jitter)]
+        return requests + [effects.Send(encode_frame(frame)) for frame in frames]
 
     def _abort(self, reason: str, now: float, jitter: float) -> list[effects.Effect]:
         delay = delay_after_close(ABNORMAL_CLOSURE, reason, self._failures, jitter)
@@ -196,6 +217,7 @@ class Session:
 
     def _disconnected(self, code: int, reason: str, delay: float, now: float) -> list[effects.Effect]:
         self._channels.resubscribe_all()
+        self._sets.resubscribe_all()
         if not should_reconnect(code):
             self.state, self._timeout = State.STOPPED, inf
             return [effects.Emit(Disconnected(code, reason, None))]
@@ -222,7 +244,12 @@ class Session:
     def _channel(self, frame: ChannelFrame, now: float, jitter: float) -> list[Event]:
         if isinstance(frame, Ok):
             self._failures = 0
+        elif isinstance(frame, Error | Unsubscribed) and self._sets.concerns(frame):
+            return [*self._sets.receive(frame, now, jitter)]
         return self._channels.receive(frame, now, jitter)
+
+    def _set(self, frame: SetSnapshot | SetDelta, now: float, jitter: float) -> list[Event]:
+        return [*self._sets.receive(frame, now, jitter)]
 
 
 _Cell = Callable[[Session, Any, float, float], list[effects.Effect]]
@@ -252,6 +279,8 @@ _TABLE: dict[tuple[State, type[effects.Input]], _Cell] = {
 
 _FRAMES: dict[type[ServerFrame] | type[None], Callable[[Session, Any, float, float], list[Event]]] = {
     Welcome: Session._skip,  # expected only once
+    SetSnapshot: Session._set,
+    SetDelta: Session._set,
     Heartbeat: Session._heartbeat,
     Status: Session._pass_on,
     AuthExpiring: Session._pass_on,

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from livebalance.client.account import Account
+from livebalance.client.account_set import AccountSet
 from livebalance.client.client import Client
 from livebalance.client.event import Event
 from livebalance.wire.identity import AccountId, Position
@@ -25,14 +26,15 @@ class SyncClient:
         urls: Addresses of gateways, tried in turn.
         token: Called for each connection and each read, and again before a connection's token expires. Its
             errors are handled as those of a `TokenProvider`.
+        patches: Asks for patches, as `Client` does.
     """
 
-    def __init__(self, *urls: str, token: Callable[[], str] | None = None) -> None:
+    def __init__(self, *urls: str, token: Callable[[], str] | None = None, patches: bool = False) -> None:
         async def provide() -> str:
             assert token
             return await asyncio.to_thread(token)
 
-        self._client = Client(*urls, token=provide if token else None)
+        self._client = Client(*urls, token=provide if token else None, patches=patches)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -55,6 +57,25 @@ class SyncClient:
     def unfollow(self, account: AccountId) -> None:
         """Unsubscribes from an account. The account causes no further events."""
         self._client.unfollow(account)
+
+    def follow_set(self, channel: str) -> None:
+        """Subscribes to a set of accounts: `prefix:<prefix>` or `client:<client id>`.
+
+        Each `SetChanged` event has the members and the total of a position. Needs a gateway with the feature
+        `sets`; any other answers with an error.
+
+        Raises:
+            DecodeError: `channel` is not the name of a set.
+        """
+        self._client.follow_set(channel)
+
+    def unfollow_set(self, channel: str) -> None:
+        """Unsubscribes from a set. The set causes no further events."""
+        self._client.unfollow_set(channel)
+
+    def set_state(self, channel: str) -> AccountSet | None:
+        """Returns a set at its last position, or None before the first."""
+        return self._client.set_state(channel)
 
     def rate(self, max_per_second: float | None) -> None:
         """Sets the maximum updates per second, as `Client.rate` does."""

@@ -49,7 +49,7 @@ export function viewIn(
   const channel = session.channels.get(view.account);
   const phase = channel?.phase;
   const rejected = phase?.kind === 'rejected' ? phase : null;
-  const forbidden = isForbidden(session, view.account);
+  const forbidden = isForbidden(session, channel);
   return withFields(view, {
     state: forbidden ? null : state,
     forbidden,
@@ -60,7 +60,7 @@ export function viewIn(
 }
 
 /** Returns the view with other fields. It is the same object if they are equal. */
-export function withFields(view: AccountView, fields: Partial<AccountView>): AccountView {
-  const names = Object.keys(fields) as (keyof AccountView)[];
+export function withFields<View extends object>(view: View, fields: Partial<View>): View {
+  const names = Object.keys(fields) as (keyof View)[];
   return names.every((name) => fields[name] === view[name]) ? view : { ...view, ...fields };
 }

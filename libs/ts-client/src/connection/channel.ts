@@ -5,7 +5,15 @@
  * fit: the channel counts a gap and subscribes again from its position, and the state stays.
  */
 
-import type { Delta, ErrorFrame, Ok, Snapshot, SubscribeRequest, Unsubscribed } from '../wire/frame.js';
+import type {
+  Delta,
+  ErrorFrame,
+  Ok,
+  Patch,
+  Snapshot,
+  SubscribeRequest,
+  Unsubscribed,
+} from '../wire/frame.js';
 import {
   channelName,
   millis,
@@ -14,6 +22,7 @@ import {
   type Position,
   type Revision,
 } from '../wire/identity.js';
+import { applyPatch } from '../wire/patch.js';
 import { backoffMs } from './backoff.js';
 import type { StepContext } from './step-context.js';
 
@@ -50,6 +59,8 @@ export type Channel = {
   readonly gaps: number;
   /** Number of those gaps after which the state is complete again. */
   readonly repaired: number;
+  /** The last frame that arrived, if it was a delta. The next patch refers to it. */
+  readonly received: Delta | null;
   readonly phase: Phase;
 };
 
@@ -58,6 +69,7 @@ export type ChannelEvent =
   | { readonly kind: 'disconnected' }
   | { readonly kind: 'snapshot'; readonly frame: Snapshot }
   | { readonly kind: 'delta'; readonly frame: Delta }
+  | { readonly kind: 'patch'; readonly frame: Patch }
   | { readonly kind: 'ok'; readonly frame: Ok }
   | { readonly kind: 'error'; readonly frame: ErrorFrame }
   | { readonly kind: 'unsubscribed'; readonly frame: Unsubscribed }
@@ -83,6 +95,7 @@ export function newChannel(account: AccountId, position: Position | null = null)
     subscribedAt: null,
     gaps: 0,
     repaired: 0,
+    received: null,
     phase: { kind: 'disconnected' },
   };
 }
@@ -91,7 +104,7 @@ type InPhase<P extends Phase['kind']> = Channel & { readonly phase: Extract<Phas
 type EventOf<E extends ChannelEvent['kind']> = Extract<ChannelEvent, { kind: E }>;
 type Table = {
   readonly [P in Phase['kind']]: {
-    readonly [E in ChannelEvent['kind']]: (
+    readonly [E in Exclude<ChannelEvent['kind'], 'patch'>]: (
       channel: InPhase<P>,
       event: EventOf<E>,
       context: ChannelContext,
@@ -160,6 +173,19 @@ const table: Table = {
 };
 
 export function stepChannel(channel: Channel, event: ChannelEvent, context: ChannelContext): ChannelStep {
+  if (event.kind === 'snapshot') return stepTable({ ...channel, received: null }, event, context);
+  if (event.kind === 'delta') return stepTable({ ...channel, received: event.frame }, event, context);
+  if (event.kind !== 'patch') return stepTable(channel, event, context);
+  const frame = applyPatch(channel.received, event.frame);
+  if (frame !== null) return stepTable({ ...channel, received: frame }, { kind: 'delta', frame }, context);
+  return channel.phase.kind === 'subscribed' ? recoverFromGap(channel, context) : [channel];
+}
+
+function stepTable(
+  channel: Channel,
+  event: Exclude<ChannelEvent, { kind: 'patch' }>,
+  context: ChannelContext,
+): ChannelStep {
   // The type of `table` has checked each cell. TypeScript cannot relate the phase to the event here.
   const cell = table[channel.phase.kind][event.kind] as (
     channel: Channel,
@@ -170,13 +196,13 @@ export function stepChannel(channel: Channel, event: ChannelEvent, context: Chan
 }
 
 /** Returns the time of the channel's next tick, or null if it needs no tick. */
-export function channelWakeAt({ phase }: Channel): number | null {
+export function channelWakeAt({ phase }: Pick<Channel, 'phase'>): number | null {
   if (phase.kind === 'subscribing') return phase.deadline;
   return phase.kind === 'deferred' ? phase.until : null;
 }
 
 /** Applies the `as_of` of a heartbeat, if this connection has already answered the subscribe. */
-export function confirmAsOf(channel: Channel, asOf: Instant | null): Channel {
+export function confirmAsOf<C extends Pick<Channel, 'asOf' | 'phase'>>(channel: C, asOf: Instant | null): C {
   if (channel.phase.kind !== 'subscribed' || asOf === null) return channel;
   return { ...channel, asOf: laterOf(channel.asOf, asOf) };
 }

@@ -7,13 +7,16 @@ import { expect, it } from 'vitest';
 import following from '../../../../tests/contract/dialogues/following.json';
 import freshness from '../../../../tests/contract/dialogues/freshness.json';
 import leaving from '../../../../tests/contract/dialogues/leaving.json';
+import patches from '../../../../tests/contract/dialogues/patches.json';
 import refusals from '../../../../tests/contract/dialogues/refusals.json';
 import resuming from '../../../../tests/contract/dialogues/resuming.json';
 import rights from '../../../../tests/contract/dialogues/rights.json';
+import sets from '../../../../tests/contract/dialogues/sets.json';
 import { applyFrame, type AccountState } from '../account/account-state.js';
+import { SetAssembly } from '../sets/set-state.js';
 import { INVALID, UNKNOWN_TYPE, decode } from '../wire/decode.js';
 import type { ClientFrame } from '../wire/frame.js';
-import type { AccountId, Position } from '../wire/identity.js';
+import type { AccountId, Position, SetName } from '../wire/identity.js';
 import { step } from './session.js';
 import { NEW_SESSION, wakeAt, type Session, type SessionEffect, type SessionEvent } from './session-state.js';
 
@@ -25,6 +28,13 @@ type Shown = {
   readonly amount: string | null;
   readonly transfers?: readonly string[];
   readonly newest?: readonly string[];
+};
+type ShownSet = {
+  readonly channel: SetName;
+  readonly epoch: string;
+  readonly lanes: Readonly<Record<string, number>>;
+  readonly members: Readonly<Record<string, string>>;
+  readonly totals: readonly object[];
 };
 /** A step has one key. Keys that are missing here concern only the gateway. */
 type Step = Partial<{
@@ -39,20 +49,30 @@ type Step = Partial<{
   wakes: true;
   shows: Shown;
   rejected: { account: AccountId; code: string };
+  shows_set: ShownSet;
+  rejected_set: { channel: SetName; code: string };
   as_of: string | null;
   status: string;
   stops: string;
   reloads: string;
 }>;
-type Dialogue = { name: string; after?: string; follows?: AccountId[]; steps: Step[] };
+type Dialogue = {
+  name: string;
+  after?: string;
+  follows?: AccountId[];
+  sets?: SetName[];
+  features?: string[];
+  steps: Step[];
+};
 
-const FILES = [following, freshness, leaving, refusals, resuming, rights];
+const FILES = [following, freshness, leaving, patches, refusals, resuming, rights, sets];
 const DIALOGUES = FILES.flatMap((file) => file.dialogues as unknown as Dialogue[]);
 const JITTER = 0.5; // dialogues assume the middle of every random range
 
 class Player {
-  #session: Session = NEW_SESSION;
+  #session: Session;
   readonly #states = new Map<AccountId, AccountState | null>();
+  readonly #sets = new Map<SetName, SetAssembly>();
   #now = 0;
   #serial = 0;
   #sent: ClientFrame[] = [];
@@ -61,8 +81,10 @@ class Player {
   #renews = false;
   #reloads = false;
 
-  constructor(accounts: readonly AccountId[]) {
+  constructor(accounts: readonly AccountId[], sets: readonly SetName[], features: readonly string[]) {
+    this.#session = { ...NEW_SESSION, patches: features.includes('patches') };
     this.#follow(accounts);
+    this.#dispatch({ kind: 'followSets', names: new Set(sets) });
   }
 
   play(step: Step): void {
@@ -122,8 +144,18 @@ class Player {
         phase: { kind: 'rejected', code },
       });
     },
+    shows_set: ({ channel, members, ...position }) => {
+      const state = this.#sets.get(channel)?.state;
+      const amounts = Array.from(state?.members ?? [], ([account, { amount }]) => [account, amount]);
+      expect(Object.fromEntries(amounts)).toEqual(members);
+      expect(state).toMatchObject(position);
+    },
+    rejected_set: ({ channel, code }) => {
+      expect(this.#session.sets.get(channel)?.phase).toMatchObject({ kind: 'rejected', code });
+    },
     as_of: (asOf: string | null) => {
-      for (const channel of this.#session.channels.values()) expect(channel.asOf).toBe(asOf);
+      const { channels, sets } = this.#session;
+      for (const channel of [...channels.values(), ...sets.values()]) expect(channel.asOf).toBe(asOf);
     },
     status: (state) => {
       expect(this.#session.connection).toMatchObject({ kind: 'open', status: { state } });
@@ -194,15 +226,20 @@ class Player {
       const state = this.#states.get(effect.account) ?? null;
       this.#states.set(effect.account, applyFrame(state, effect.frame));
     }
+    if (effect.kind === 'applySet') {
+      const assembly = this.#sets.get(effect.name) ?? new SetAssembly();
+      this.#sets.set(effect.name, assembly);
+      assembly.apply(effect.frame);
+    }
     this.#connects ||= effect.kind === 'connect';
     this.#renews ||= effect.kind === 'renew';
     this.#reloads ||= effect.kind === 'reload';
   }
 }
 
-it.each(DIALOGUES)('dialogue: $name', ({ after, follows = ['acc-1' as AccountId], steps }) => {
+it.each(DIALOGUES)('dialogue: $name', ({ after, follows, sets = [], features = [], steps }) => {
   const precedingSteps = DIALOGUES.find(({ name }) => name === after)?.steps ?? [];
-  const player = new Player(follows);
+  const player = new Player(follows ?? ['acc-1' as AccountId], sets, features);
   [...precedingSteps, ...steps].forEach((step) => {
     player.play(step);
   });

@@ -1,4 +1,4 @@
-/** Tells how current the state of an account is. See `docs/guarantees.md#the-guarantees`, G7. */
+/** Tells how current the state of an account or a set is. See `docs/guarantees.md#the-guarantees`, G7. */
 
 import { millis } from '../wire/identity.js';
 import type { Channel } from './channel.js';
@@ -9,7 +9,11 @@ const SILENT_HEARTBEATS = 2.5;
 const SILENT_MS = 15_000;
 
 /** Returns the age of the channel's `asOf` by the gateway's clock, in milliseconds; null if it is unknown. */
-export function asOfAge(channel: Channel, clockSkew: number | null, now: number): number | null {
+export function asOfAge(
+  channel: Pick<Channel, 'asOf'>,
+  clockSkew: number | null,
+  now: number,
+): number | null {
   if (channel.asOf === null || clockSkew === null) return null;
   return Math.max(0, now + clockSkew - millis(channel.asOf));
 }
@@ -20,7 +24,11 @@ export function isDelayed(age: number, heartbeatMs: number): boolean {
 }
 
 /** Tells whether a state is current: the gateway sends every change, and has confirmed it recently. */
-export function isLive({ connection, clockSkew }: Session, channel: Channel, now: number): boolean {
+export function isLive(
+  { connection, clockSkew }: Session,
+  channel: Pick<Channel, 'asOf' | 'phase'>,
+  now: number,
+): boolean {
   const age = asOfAge(channel, clockSkew, now);
   return (
     age !== null &&

@@ -2,8 +2,9 @@
 
 import { revokesAccess } from '../wire/close.js';
 import type { ClientFrame, ServerFrame, Status } from '../wire/frame.js';
-import type { AccountId, Position } from '../wire/identity.js';
-import { channelWakeAt, type Channel, type ChannelEffect } from './channel.js';
+import type { AccountId, Position, SetName } from '../wire/identity.js';
+import type { SetChannel, SetEffect } from '../sets/set-channel.js';
+import { channelWakeAt, type Channel, type ChannelEffect, type Phase } from './channel.js';
 
 export type OpenConnection = {
   readonly kind: 'open';
@@ -37,10 +38,13 @@ export type Session = {
   readonly connection: Connection;
   /** The followed accounts, in the order in which they were added. */
   readonly channels: ReadonlyMap<AccountId, Channel>;
+  readonly sets: ReadonlyMap<SetName, SetChannel>;
   /** The gateway's clock minus the client's clock, in milliseconds; null before the first welcome. */
   readonly clockSkew: number | null;
   /** The page is not visible, so the gateway may send updates less often. */
   readonly hidden: boolean;
+  /** The client asks for patches. */
+  readonly patches: boolean;
 };
 
 export type SessionEvent =
@@ -50,6 +54,8 @@ export type SessionEvent =
       readonly added: ReadonlyMap<AccountId, Position | null>;
       readonly removed: readonly AccountId[];
     }
+  /** The user follows exactly these sets. */
+  | { readonly kind: 'followSets'; readonly names: ReadonlySet<SetName> }
   /** The WebSocket opened. `token` is null if a cookie holds the token. */
   | { readonly kind: 'opened'; readonly token: string | null }
   /** A new token was fetched. */
@@ -69,6 +75,7 @@ export type SessionEvent =
 
 export type SessionEffect =
   | Extract<ChannelEffect, { kind: 'apply' }>
+  | Extract<SetEffect, { kind: 'applySet' }>
   | { readonly kind: 'send'; readonly frame: ClientFrame }
   | { readonly kind: 'connect' }
   /** Closes the WebSocket and ignores its later events. */
@@ -82,20 +89,21 @@ export type SessionStep = readonly [Session, ...SessionEffect[]];
 export const NEW_SESSION: Session = {
   connection: { kind: 'idle' },
   channels: new Map(),
+  sets: new Map(),
   clockSkew: null,
   hidden: false,
+  patches: false,
 };
 
-/** Tells whether the user may no longer see an account. */
-export function isForbidden({ connection, channels }: Session, account: AccountId): boolean {
+/** Tells whether the user may no longer see an account or a set. */
+export function isForbidden({ connection }: Session, channel: { phase: Phase } | undefined): boolean {
   return (
-    channels.get(account)?.phase.kind === 'rejected' ||
-    (connection.kind === 'ended' && revokesAccess(connection.code))
+    channel?.phase.kind === 'rejected' || (connection.kind === 'ended' && revokesAccess(connection.code))
   );
 }
 
 /** Returns the time of the session's next tick, or null if it needs no tick. */
-export function wakeAt({ connection, channels }: Session): number | null {
+export function wakeAt({ connection, channels, sets }: Session): number | null {
   switch (connection.kind) {
     case 'idle':
     case 'ended':
@@ -105,11 +113,12 @@ export function wakeAt({ connection, channels }: Session): number | null {
       return connection.deadline;
     case 'waiting':
       return connection.until;
-    case 'open':
-      return Math.min(
-        connection.deadline,
-        connection.leaveAt ?? Infinity,
-        ...Array.from(channels.values(), (channel) => channelWakeAt(channel) ?? Infinity),
-      );
+    case 'open': {
+      let earliest = Math.min(connection.deadline, connection.leaveAt ?? Infinity);
+      for (const followed of [channels, sets])
+        for (const channel of followed.values())
+          earliest = Math.min(earliest, channelWakeAt(channel) ?? Infinity);
+      return earliest;
+    }
   }
 }

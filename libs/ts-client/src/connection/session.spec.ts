@@ -63,7 +63,7 @@ describe('token', () => {
   it('that is rejected ends the session and hides the account', () => {
     simulation.closeConnection(4501, '{"code":"unauthenticated"}');
     expect(simulation.session.connection).toMatchObject({ kind: 'ended', reason: 'not signed in' });
-    expect(isForbidden(simulation.session, ACCOUNT)).toBe(true);
+    expect(isForbidden(simulation.session, simulation.channel ?? undefined)).toBe(true);
   });
 });
 

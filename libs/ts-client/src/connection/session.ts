@@ -7,10 +7,11 @@
  */
 
 import { closeAction, closeText } from '../wire/close.js';
-import type { Heartbeat, ServerFrame, SubscribeRequest, Welcome } from '../wire/frame.js';
-import { channelAccount, channelName, millis } from '../wire/identity.js';
+import { newSetChannel, type SetChannel } from '../sets/set-channel.js';
+import type { Heartbeat, ServerFrame, SetDelta, SetSnapshot, Unsubscribed, Welcome } from '../wire/frame.js';
+import { channelName, millis } from '../wire/identity.js';
 import { GOODBYE, backoffMs, reconnectDelayMs } from './backoff.js';
-import { confirmAsOf, newChannel, stepChannel, type Channel, type ChannelEvent } from './channel.js';
+import { confirmAsOf, newChannel, type Channel } from './channel.js';
 import type {
   Connection,
   OpenConnection,
@@ -20,6 +21,17 @@ import type {
   SessionStep,
 } from './session-state.js';
 import type { StepContext } from './step-context.js';
+import {
+  chunks,
+  disconnectChannels,
+  dispatch,
+  dispatchToAll,
+  dispatchToChannel,
+  dispatchToSets,
+  failedAttempts,
+  reconnect,
+  requestId,
+} from './subscriptions.js';
 
 /** Longest time from opening a WebSocket to the gateway's welcome. */
 const WELCOME_TIMEOUT_MS = 10_000;
@@ -29,10 +41,6 @@ const LOST_AFTER_HEARTBEATS = 2.5;
 const PING_TIMEOUT_MS = 5_000;
 /** Update rate of a hidden page. */
 const HIDDEN_PER_SECOND = 1;
-/** Connection age after which the next failure starts the backoff again. */
-const STABLE_AFTER_MS = 5_000;
-/** Number of accounts that a subscribe or unsubscribe names. With the longest ids the frame stays below 16 KiB. */
-const ACCOUNTS_PER_FRAME = 100;
 
 type InState<C extends Connection['kind']> = Session & {
   readonly connection: Extract<Connection, { kind: C }>;
@@ -61,6 +69,7 @@ const connectSooner = (session: InState<'waiting'>, _: SessionEvent, context: St
 const table: Table = {
   idle: {
     follow: connectForAccounts,
+    followSets: connectForSets,
     opened: ignore,
     renewed: ignore,
     received: ignore,
@@ -73,6 +82,7 @@ const table: Table = {
   },
   connecting: {
     follow: followLater,
+    followSets: followSetsLater,
     opened: authenticate,
     renewed: ignore,
     received: ignore,
@@ -85,6 +95,7 @@ const table: Table = {
   },
   handshake: {
     follow: followLater,
+    followSets: followSetsLater,
     opened: ignore,
     renewed: ignore,
     received: (session, { frame }, context) =>
@@ -98,6 +109,7 @@ const table: Table = {
   },
   open: {
     follow: followNow,
+    followSets: followSetsNow,
     opened: ignore,
     renewed: refreshToken,
     received: receive,
@@ -110,6 +122,7 @@ const table: Table = {
   },
   waiting: {
     follow: followLater,
+    followSets: followSetsLater,
     opened: ignore,
     renewed: ignore,
     received: ignore,
@@ -125,6 +138,7 @@ const table: Table = {
   },
   ended: {
     follow: connectForAccounts,
+    followSets: connectForSets,
     opened: ignore,
     renewed: ignore,
     received: ignore,
@@ -183,34 +197,59 @@ function connectForAccounts(session: Session, event: EventOf<'follow'>, context:
 
 /** Changes the accounts without an open connection. The session subscribes after the welcome. */
 function followLater(session: Session, event: EventOf<'follow'>): SessionStep {
-  const next = withAccounts(session, event);
-  return next.channels.size > 0 ? [next] : [{ ...next, connection: { kind: 'idle' } }, { kind: 'close' }];
+  return stayIfNeeded(withAccounts(session, event));
+}
+
+/** Closes the connection if nothing is followed any more. */
+function stayIfNeeded(session: Session): SessionStep {
+  const isNeeded = session.channels.size > 0 || session.sets.size > 0;
+  return isNeeded ? [session] : [{ ...session, connection: { kind: 'idle' } }, { kind: 'close' }];
 }
 
 /** Changes the accounts on an open connection. */
 function followNow(session: InState<'open'>, event: EventOf<'follow'>, context: StepContext): SessionStep {
   const followed = withAccounts(session, event);
-  if (followed.channels.size === 0) return followLater(session, event);
+  if (followed.channels.size === 0 && followed.sets.size === 0) return stayIfNeeded(followed);
   const left = event.removed.filter((account) => session.channels.has(account)).map(channelName);
   const unsubscribes = chunks(left).map((channels, chunk): SessionEffect => ({
     kind: 'send',
     frame: { type: 'unsubscribe', id: requestId('u', chunk, context), channels },
   }));
   const isAdded = ({ account, phase }: Channel) => event.added.has(account) && phase.kind === 'disconnected';
-  const [next, ...effects] = dispatch(followed, { kind: 'connected' }, context, isAdded);
+  const added = [...followed.channels.values()].filter(isAdded);
+  const [next, ...effects] = dispatch(followed, { kind: 'connected' }, context, added);
   return [next, ...unsubscribes, ...effects];
 }
 
-function chunks<T>(items: readonly T[]): T[][] {
-  const count = Math.ceil(items.length / ACCOUNTS_PER_FRAME);
-  return Array.from({ length: count }, (_, chunk) =>
-    items.slice(chunk * ACCOUNTS_PER_FRAME, (chunk + 1) * ACCOUNTS_PER_FRAME),
-  );
+function withSets(session: Session, { names }: EventOf<'followSets'>): Session {
+  const sets = Array.from(names, (name) => [name, session.sets.get(name) ?? newSetChannel(name)] as const);
+  return { ...session, sets: new Map(sets) };
 }
 
-/** Returns the id of the frame that carries the n-th chunk of a step's requests. */
-function requestId(kind: 's' | 'u', chunk: number, { serial }: StepContext): string {
-  return chunk === 0 ? `${kind}${serial}` : `${kind}${serial}-${chunk}`;
+/** Connects when the first set is followed. */
+function connectForSets(session: Session, event: EventOf<'followSets'>, context: StepContext): SessionStep {
+  const next = withSets(session, event);
+  return [...next.sets.keys()].every((name) => session.sets.has(name)) ? [next] : connect(next, 0, context);
+}
+
+function followSetsLater(session: Session, event: EventOf<'followSets'>): SessionStep {
+  return stayIfNeeded(withSets(session, event));
+}
+
+function followSetsNow(
+  session: InState<'open'>,
+  event: EventOf<'followSets'>,
+  context: StepContext,
+): SessionStep {
+  const followed = withSets(session, event);
+  if (followed.channels.size === 0 && followed.sets.size === 0) return stayIfNeeded(followed);
+  const left = [...session.sets.keys()].filter((name) => !event.names.has(name));
+  const id = `x${context.serial}`;
+  const unsubscribes: SessionEffect[] =
+    left.length === 0 ? [] : [{ kind: 'send', frame: { type: 'unsubscribe', id, channels: left } }];
+  const isAdded = ({ name }: SetChannel) => !session.sets.has(name);
+  const [next, ...effects] = dispatchToSets(followed, { kind: 'connected' }, context, isAdded);
+  return [next, ...unsubscribes, ...effects];
 }
 
 function receiveWelcome(session: InState<'handshake'>, frame: Welcome, context: StepContext): SessionStep {
@@ -229,7 +268,7 @@ function receiveWelcome(session: InState<'handshake'>, frame: Welcome, context: 
     status: { state: 'live' },
   };
   const open = { ...session, connection, clockSkew: millis(frame.server_time) - context.now };
-  const subscribed = dispatch(open, { kind: 'connected' }, context);
+  const subscribed = dispatchToAll(open, 'connected', context);
   return session.hidden ? [...subscribed, setRate(HIDDEN_PER_SECOND, context)] : subscribed;
 }
 
@@ -253,10 +292,19 @@ const frameHandlers: FrameHandlers = {
   welcome: ignore,
   snapshot: (session, frame, context) => dispatchToChannel(session, { kind: 'snapshot', frame }, context),
   delta: (session, frame, context) => dispatchToChannel(session, { kind: 'delta', frame }, context),
+  patch: (session, frame, context) => dispatchToChannel(session, { kind: 'patch', frame }, context),
+  set_snapshot: receiveOfSet,
+  set_delta: receiveOfSet,
   ok: (session, frame, context) => dispatch(session, { kind: 'ok', frame }, context),
-  error: (session, frame, context) => dispatch(session, { kind: 'error', frame }, context),
-  unsubscribed: (session, frame, context) =>
-    dispatchToChannel(session, { kind: 'unsubscribed', frame }, context),
+  error: (session, frame, context) => {
+    const [next, ...effects] = dispatch(session, { kind: 'error', frame }, context);
+    const [last, ...more] = dispatchToSets(next, { kind: 'frame', frame }, context);
+    return [last, ...effects, ...more];
+  },
+  unsubscribed: (session, frame, context) => {
+    const [next] = receiveOfSet(session, frame, context);
+    return dispatchToChannel(next, { kind: 'unsubscribed', frame }, context);
+  },
   heartbeat: receiveHeartbeat,
   status: (session, { state, reason }) => {
     const status = reason === undefined ? { state } : { state, reason };
@@ -290,45 +338,16 @@ function receiveHeartbeat(session: InState<'open'>, frame: Heartbeat, { now }: S
   const channels = new Map(
     Array.from(session.channels, ([account, channel]) => [account, confirmAsOf(channel, frame.as_of)]),
   );
-  return [{ ...session, channels, clockSkew: millis(frame.server_time) - now }];
+  const sets = new Map(Array.from(session.sets, ([name, set]) => [name, confirmAsOf(set, frame.as_of)]));
+  return [{ ...session, channels, sets, clockSkew: millis(frame.server_time) - now }];
 }
 
-/** Dispatches a frame that names its channel. Late frames of an account that the user left are ignored. */
-function dispatchToChannel(
+function receiveOfSet(
   session: Session,
-  event: Extract<ChannelEvent, { frame: { channel: string } }>,
+  frame: SetSnapshot | SetDelta | Unsubscribed,
   context: StepContext,
 ): SessionStep {
-  const account = channelAccount(event.frame.channel);
-  return dispatch(session, event, context, (channel) => channel.account === account);
-}
-
-/** Dispatches an event to all channels that `isFor` selects. Their requests share as few frames as possible. */
-function dispatch(
-  session: Session,
-  event: ChannelEvent,
-  context: StepContext,
-  isFor: (channel: Channel) => boolean = () => true,
-): SessionStep {
-  const channels = new Map(session.channels);
-  const requests: SubscribeRequest[] = [];
-  const applied: SessionEffect[] = [];
-  for (const [account, channel] of session.channels) {
-    if (!isFor(channel)) continue;
-    const id = requestId('s', Math.floor(requests.length / ACCOUNTS_PER_FRAME), context);
-    const [next, ...effects] = stepChannel(channel, event, { ...context, requestId: id });
-    channels.set(account, next);
-    for (const effect of effects) {
-      if (effect.kind === 'reconnect') return reconnect({ ...session, channels }, effect.reason, context);
-      if (effect.kind === 'apply') applied.push(effect);
-      else requests.push(effect.request);
-    }
-  }
-  const subscribes = chunks(requests).map((channels, chunk): SessionEffect => ({
-    kind: 'send',
-    frame: { type: 'subscribe', id: requestId('s', chunk, context), channels },
-  }));
-  return [{ ...session, channels }, ...applied, ...subscribes];
+  return dispatchToSets(session, { kind: 'frame', frame }, context, ({ name }) => name === frame.channel);
 }
 
 function checkDeadline(
@@ -349,7 +368,7 @@ function checkConnection(session: InState<'open'>, _: SessionEvent, context: Ste
   const { deadline, leaveAt } = session.connection;
   if (context.now >= deadline) return reconnect(session, 'connection lost', context);
   if (leaveAt !== null && context.now >= leaveAt) return leaveGateway(session, context);
-  return dispatch(session, { kind: 'tick' }, context);
+  return dispatchToAll(session, 'tick', context);
 }
 
 /** Sends a ping and shortens the deadline, because the connection may have been lost while the page slept. */
@@ -367,18 +386,6 @@ function leaveGateway(session: InState<'open'>, context: StepContext): SessionSt
   return [next, { kind: 'close' }, ...effects];
 }
 
-function reconnect(session: Session, reason: string, context: StepContext): SessionStep {
-  const attempt = failedAttempts(session.connection, context);
-  const until = context.now + backoffMs(attempt, context.jitter);
-  return [
-    {
-      ...disconnectChannels(session, context),
-      connection: { kind: 'waiting', attempt: attempt + 1, until, reason },
-    },
-    { kind: 'close' },
-  ];
-}
-
 function handleClose(session: Session, close: EventOf<'closed'>, context: StepContext): SessionStep {
   const disconnected = disconnectChannels(session, context);
   const { code } = close;
@@ -391,14 +398,4 @@ function handleClose(session: Session, close: EventOf<'closed'>, context: StepCo
   const until = context.now + reconnectDelayMs(close, attempt, context);
   const next = code === GOODBYE ? attempt : attempt + 1; // a goodbye is no failure
   return [{ ...disconnected, connection: { kind: 'waiting', attempt: next, until, reason } }];
-}
-
-function disconnectChannels(session: Session, context: StepContext): Session {
-  return dispatch(session, { kind: 'disconnected' }, context)[0];
-}
-
-/** Returns the number of consecutive failures before the current failure. */
-function failedAttempts(connection: Connection, { now }: StepContext): number {
-  if (connection.kind === 'open') return now - connection.since >= STABLE_AFTER_MS ? 0 : connection.attempt;
-  return 'attempt' in connection ? connection.attempt : 0;
 }

@@ -145,6 +145,8 @@ export class Simulation {
       case 'apply':
         this.state = (this.mutant.applyFrame ?? applyFrame)(this.state, effect.frame);
         return;
+      case 'applySet':
+        throw new Error('the simulation follows no set');
       case 'reload':
         throw new Error('the simulation must not cause a reload');
     }

@@ -5,6 +5,7 @@ import { accountId, epoch, instant, revision } from './identity.js';
 import { money } from './money.js';
 import {
   DecodeError,
+  dictionary,
   either,
   flag,
   list,
@@ -29,7 +30,7 @@ const readInstant = parsed(text, instant);
 const readMoney = parsed(text, money);
 const readId = either(text, wholeNumber);
 
-export const balance: Reader<frame.Balance> = struct({
+const balanceFields = {
   amount: readMoney,
   currency: nullable(text),
   version: wholeNumber,
@@ -40,16 +41,42 @@ export const balance: Reader<frame.Balance> = struct({
   half_applied: nullable(readMoney),
   drift: nullable(readMoney),
   disputed_since: nullable(readInstant),
-});
+};
+export const balance: Reader<frame.Balance> = struct(balanceFields);
 
-export const transfer: Reader<frame.Transfer> = struct({
+const transferPatchFields = {
   id: text,
   amount: readMoney,
   total: readMoney,
   occurred_at: readInstant,
-  revision: readRevision,
   source: text,
-});
+};
+const transferFields = { ...transferPatchFields, revision: readRevision };
+export const transfer: Reader<frame.Transfer> = struct(transferFields);
+const transferDetail: Reader<frame.TransferDetail> = struct(transferFields, { recorded_at: readInstant });
+
+const readAccount = parsed(text, accountId);
+
+const setPage = {
+  channel: text,
+  epoch: readEpoch,
+  to: wholeNumber,
+  members: list(
+    struct({
+      account: readAccount,
+      revision: readRevision,
+      amount: readMoney,
+      currency: nullable(text),
+      client_id: text,
+      disputed_since: nullable(readInstant),
+    }),
+  ),
+};
+const setPosition = {
+  more: flag,
+  totals: list(struct({ currency: nullable(text), amount: readMoney, accounts: wholeNumber })),
+  lanes: dictionary(wholeNumber),
+};
 
 export const gap: Reader<frame.Gap> = struct({ from: readRevision, to: readRevision });
 
@@ -93,6 +120,28 @@ const readers: Readers = {
     },
     { more: flag, balance: nullable(balance) },
   ),
+  patch: struct(
+    {
+      type: oneOf('patch'),
+      channel: text,
+      epoch: readEpoch,
+      from: readRevision,
+      to: readRevision,
+      recorded_at: readInstant,
+    },
+    {
+      transfers: list(struct(transferPatchFields, { revision: readRevision })),
+      balance: struct({}, balanceFields),
+    },
+  ),
+  set_snapshot: struct(
+    { type: oneOf('set_snapshot'), reason: oneOf('subscribed', 'replaced'), ...setPage },
+    setPosition,
+  ),
+  set_delta: struct(
+    { type: oneOf('set_delta'), from: wholeNumber, ...setPage },
+    { left: list(readAccount), ...setPosition },
+  ),
   heartbeat: struct({ type: oneOf('heartbeat'), server_time: readInstant, as_of: nullable(readInstant) }),
   status: struct(
     { type: oneOf('status'), state: oneOf('live', 'catching_up', 'stalled'), since: readInstant },
@@ -120,7 +169,7 @@ const accountListPage: Reader<frame.AccountListPage> = struct(
   {
     accounts: list(
       struct({
-        account: parsed(text, accountId),
+        account: readAccount,
         epoch: readEpoch,
         revision: readRevision,
         balance: nullable(balance),
@@ -136,12 +185,30 @@ const transferListPage: Reader<frame.TransferListPage> = struct({
   next: nullable(text),
 });
 
+const searchPage: Reader<frame.SearchPage> = struct({
+  epoch: readEpoch,
+  revision: readRevision,
+  transfers: list(transfer),
+  next: nullable(text),
+});
+
+const chartPage: Reader<frame.ChartPage> = struct({
+  epoch: readEpoch,
+  points: list(struct({ revision: readRevision, total: readMoney, recorded_at: readInstant })),
+});
+
 /** Decodes the REST response of `GET /api/v1/accounts/{account}`. */
 export const decodeSnapshot = (body: unknown) => orInvalid(() => readers.snapshot(body));
 /** Decodes the REST response of `GET /api/v1/accounts`. */
 export const decodeAccounts = (body: unknown) => orInvalid(() => accountListPage(body));
 /** Decodes the REST response of `GET /api/v1/accounts/{account}/transfers`. */
 export const decodeTransfers = (body: unknown) => orInvalid(() => transferListPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/transfers/{transfer}`. */
+export const decodeTransfer = (body: unknown) => orInvalid(() => transferDetail(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/search`. */
+export const decodeSearch = (body: unknown) => orInvalid(() => searchPage(body));
+/** Decodes the REST response of `GET /api/v1/accounts/{account}/chart`. */
+export const decodeChart = (body: unknown) => orInvalid(() => chartPage(body));
 
 function orInvalid<T>(read: () => T): T | typeof INVALID {
   try {

@@ -1,6 +1,6 @@
 /** Frames of the WebSocket `/ws`, subprotocol livebalance.v1. See `docs/protocol.md`. */
 
-import type { AccountId, ChannelName, Epoch, Instant, Position, Revision } from './identity.js';
+import type { AccountId, ChannelName, Epoch, Instant, Position, Revision, SetName } from './identity.js';
 import type { Currency, Money } from './money.js';
 
 export const SUBPROTOCOL = 'livebalance.v1';
@@ -33,6 +33,22 @@ export type Transfer = {
   /** Topic, partition and offset, such as "transfers/3@5512". */
   readonly source: string;
 };
+
+/** A transfer with the time by Kafka's clock (REST). Gateways of earlier releases do not send that time. */
+export type TransferDetail = Transfer & { readonly recorded_at?: Instant };
+
+/** Transfers at about equal distances of a period, oldest first (REST). */
+export type ChartPage = {
+  readonly epoch: Epoch;
+  readonly points: readonly {
+    readonly revision: Revision;
+    readonly total: Money;
+    readonly recorded_at: Instant;
+  }[];
+};
+
+/** Transfers that match a search, newest first. The account was at `revision` of `epoch`. */
+export type SearchPage = TransferListPage & { readonly epoch: Epoch; readonly revision: Revision };
 
 /** Revisions that a snapshot leaves out. The client reads them over REST (`after_revision`). */
 export type Gap = { readonly from: Revision; readonly to: Revision };
@@ -72,6 +88,66 @@ export type Delta = {
   readonly balance?: Balance | null;
   readonly transfers: readonly Transfer[];
   readonly recorded_at: Instant;
+};
+
+/** A transfer in a patch. Without `revision` it is the next: that of the first is `from` + 1. */
+export type TransferPatch = Omit<Transfer, 'revision'> & { readonly revision?: Revision };
+
+/**
+ * What the next delta has, and the delta before it on the same connection has not.
+ *
+ * `balance` has the fields that changed. If `version` is among them, an absent `revision` is `to`, and an absent
+ * `transfer_id` is the id of the newest transfer in this patch, or else in the delta before it.
+ */
+export type Patch = {
+  readonly type: 'patch';
+  readonly channel: string;
+  readonly epoch: Epoch;
+  readonly from: Revision;
+  readonly to: Revision;
+  readonly recorded_at: Instant;
+  readonly transfers?: readonly TransferPatch[];
+  readonly balance?: Partial<Balance>;
+};
+
+/** An account of a set: its newest balance, without transfers. */
+export type Member = {
+  readonly account: AccountId;
+  /** The account's revision, as in its own channel. */
+  readonly revision: Revision;
+  readonly amount: Money;
+  readonly currency: Currency;
+  readonly client_id: string;
+  readonly disputed_since: Instant | null;
+};
+
+/** The sum of the balances in a currency, and the number of members that have this currency. */
+export type Total = { readonly currency: Currency; readonly amount: Money; readonly accounts: number };
+
+/** `totals` and `lanes` are in the last page. With `more`, the state is between two positions. */
+type SetPage = {
+  readonly channel: string;
+  readonly epoch: Epoch;
+  /** Number of the newest change of which the client then knows. */
+  readonly to: number;
+  readonly members: readonly Member[];
+  readonly more?: boolean;
+  readonly totals?: readonly Total[];
+  /** Number of the newest batch of each lane that changed. */
+  readonly lanes?: Readonly<Record<string, number>>;
+};
+
+/** Begins a new state of a set. */
+export type SetSnapshot = SetPage & {
+  readonly type: 'set_snapshot';
+  readonly reason: 'subscribed' | 'replaced';
+};
+
+/** A change of a set's state at number `from`. */
+export type SetDelta = SetPage & {
+  readonly type: 'set_delta';
+  readonly from: number;
+  readonly left?: readonly AccountId[];
 };
 
 export type Heartbeat = {
@@ -116,22 +192,36 @@ export type Goaway = {
 };
 
 export type ServerFrame =
-  Welcome | Snapshot | Delta | Heartbeat | Status | Ok | ErrorFrame | Unsubscribed | AuthExpiring | Goaway;
+  | Welcome
+  | Snapshot
+  | Delta
+  | Patch
+  | SetSnapshot
+  | SetDelta
+  | Heartbeat
+  | Status
+  | Ok
+  | ErrorFrame
+  | Unsubscribed
+  | AuthExpiring
+  | Goaway;
 
 /** Authenticates the session. First message, unless a cookie holds the token. */
 export type Auth = { readonly type: 'auth'; readonly token: string };
 /** Replaces the token by another token of the same subject. Subscriptions stay. */
 export type Refresh = { readonly type: 'refresh'; readonly id: string; readonly token: string };
-export type SubscribeRequest = { readonly channel: ChannelName; readonly position?: Position };
+export type SubscribeRequest = { readonly channel: ChannelName | SetName; readonly position?: Position };
 export type Subscribe = {
   readonly type: 'subscribe';
   readonly id: string;
   readonly channels: readonly SubscribeRequest[];
+  /** Gateways ignore features that they do not know. */
+  readonly features?: readonly 'patches'[];
 };
 export type Unsubscribe = {
   readonly type: 'unsubscribe';
   readonly id: string;
-  readonly channels: readonly ChannelName[];
+  readonly channels: readonly (ChannelName | SetName)[];
 };
 /** Limits the deltas of each channel per second; null removes the limit. */
 export type Rate = { readonly type: 'rate'; readonly id: string; readonly max_per_second: number | null };

@@ -32,9 +32,18 @@ export function instant(text: string): Instant | null {
   return Number.isNaN(Date.parse(text)) ? null : (text as Instant);
 }
 
-/** Returns milliseconds since 1970. */
+let lastText: string | null = null;
+let lastMillis = NaN;
+
+/**
+ * Returns milliseconds since 1970.
+ *
+ * A heartbeat gives all accounts of a connection the same time, and each frame asks how old it is: the last text
+ * is parsed once.
+ */
 export function millis(at: Instant): number {
-  return Date.parse(at);
+  if (at !== lastText) [lastText, lastMillis] = [at, Date.parse(at)];
+  return lastMillis;
 }
 
 export type ChannelName = `account:${AccountId}`;
@@ -46,4 +55,12 @@ export function channelName(account: AccountId): ChannelName {
 /** Returns the account of a channel, or null if the name is not that of an account's channel. */
 export function channelAccount(name: string): AccountId | null {
   return name.startsWith('account:') ? accountId(name.slice('account:'.length)) : null;
+}
+
+/** The channel of a set: all accounts whose ids begin with a prefix, or all accounts of a client. */
+export type SetName = Branded<string, 'SetName'>;
+
+/** Returns the name of a set, or null if it is not `prefix:<start of ids>` or `client:<client id>`. */
+export function setName(text: string): SetName | null {
+  return /^(prefix:[A-Za-z0-9._-]{0,64}|client:[A-Za-z0-9._-]{1,64})$/.test(text) ? (text as SetName) : null;
 }

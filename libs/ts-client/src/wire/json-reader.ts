@@ -69,6 +69,12 @@ export function record(value: unknown): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
+/** Reads an object whose values are all read with `read`. */
+export const dictionary =
+  <T>(read: Reader<T>): Reader<Readonly<Record<string, T>>> =>
+  (value) =>
+    Object.fromEntries(Object.entries(record(value)).map(([name, entry]) => [name, read(entry)]));
+
 /** Reads an object that has every field of `required` and may have fields of `optional`. */
 export function struct<R extends Fields, O extends Fields>(
   required: R,

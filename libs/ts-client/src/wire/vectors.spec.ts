@@ -4,10 +4,14 @@ import { describe, expect, it } from 'vitest';
 
 import close from '../../../wire/vectors/close.json';
 import frames from '../../../wire/vectors/frames.json';
+import patches from '../../../wire/vectors/patches.json';
+import sets from '../../../wire/vectors/sets.json';
 import amounts from '../../../wire/vectors/money.json';
 import { closeAction, retryAfterMs } from './close.js';
 import { INVALID, UNKNOWN_TYPE, decode } from './decode.js';
-import type { ServerFrame } from './frame.js';
+import { setName } from './identity.js';
+import type { Delta, Patch, ServerFrame } from './frame.js';
+import { applyPatch } from './patch.js';
 import { money, fromParts, parts, plus, sameValue, type Money } from './money.js';
 
 const amount = (text: string): Money => money(text) ?? expect.fail(`${text} is not an amount`);
@@ -38,9 +42,13 @@ const UNUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
 };
 
 describe('decode', () => {
-  it.each(frames.server)('decodes a frame: $name', ({ text, means }) => {
+  const vectors = [...frames.server, ...sets.server];
+
+  it.each(vectors)('decodes a frame: $name', ({ text, means }) => {
     const unused = UNUSED_FIELDS[means.type] ?? [];
-    const expected = Object.fromEntries(Object.entries(means).filter(([name]) => !unused.includes(name)));
+    const expected: unknown = Object.fromEntries(
+      Object.entries(means).filter(([name]) => !unused.includes(name)),
+    );
     expect(decode(text)).toEqual(expected);
   });
 
@@ -49,6 +57,9 @@ describe('decode', () => {
       'welcome',
       'snapshot',
       'delta',
+      'patch',
+      'set_snapshot',
+      'set_delta',
       'heartbeat',
       'status',
       'ok',
@@ -57,7 +68,7 @@ describe('decode', () => {
       'auth_expiring',
       'goaway',
     ];
-    expect(new Set(frames.server.map(({ means }) => means.type))).toEqual(new Set(types));
+    expect(new Set(vectors.map(({ means }) => means.type))).toEqual(new Set(types));
   });
 
   it.each(frames.server_ignored)('reports an unknown type: $name', ({ text }) => {
@@ -66,6 +77,34 @@ describe('decode', () => {
 
   it.each(frames.server_invalid)('reports invalid input: $name', ({ text }) => {
     expect(decode(text)).toBe(INVALID);
+  });
+});
+
+describe('applyPatch', () => {
+  const patched = patches.patches.filter(({ patch }) => patch !== null);
+
+  it.each(patched)('returns the delta: $name', ({ last, delta, patch }) => {
+    expect(applyPatch(decode(last) as Delta, decode(patch ?? '') as Patch)).toEqual(decode(delta));
+  });
+
+  it('rejects a patch of another delta', () => {
+    const deltas = patched.map(({ last }) => decode(last) as Delta);
+    for (const { patch } of patched)
+      for (const last of deltas) {
+        const frame = decode(patch ?? '') as Patch;
+        expect(applyPatch(last, frame) === null).toBe(last.to !== frame.from);
+      }
+    expect(applyPatch(null, decode(patched[0]?.patch ?? '') as Patch)).toBeNull();
+  });
+});
+
+describe('setName', () => {
+  it.each(sets.names.map((text) => [text]))('accepts %j', (text) => {
+    expect(setName(text)).toBe(text);
+  });
+
+  it.each(sets.names_invalid.map((text) => [text]))('rejects %j', (text) => {
+    expect(setName(text)).toBeNull();
   });
 });
 
