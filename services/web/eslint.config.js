@@ -34,7 +34,7 @@ export default defineConfig(
     // Pure files use no clock, randomness, network or framework.
     files: [
       'src/app/wording.ts',
-      'src/app/account/{transfer-grouping,connection-text,dates,sparkline}.ts',
+      'src/app/account/{connection-text,dates,sparkline,address,chart/course,transfers/grouping,transfers/filter,drawer/record}.ts',
       'src/app/overview/{live-row,totals,watchlist-address}.ts',
     ],
     rules: {

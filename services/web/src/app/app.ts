@@ -1,39 +1,34 @@
 import { ChangeDetectionStrategy, Component, Injector, afterNextRender, inject, signal } from '@angular/core';
 import { NavigationEnd, Router, RouterLink, RouterOutlet } from '@angular/router';
-import { distinctUntilChanged, filter, map, skip } from 'rxjs';
 
-import { AccountSearch } from './account/account-search';
-import { AccountStore } from './account/account-store';
 import { isDemo } from './connection/token';
 import { Announcer } from './frame/announcer';
 import { KeysDialog } from './frame/keys-dialog';
+import { Lazy } from './frame/lazy';
 import { shortcutKey } from './frame/shortcuts';
 import { THEMES, ThemeStore } from './frame/theme';
-import { WatchlistStore } from './overview/watchlist-store';
-import { Trust } from './trust/trust';
 import { wording } from './wording';
 
-/** The frame of every page: the header and the page of the current route. */
+/**
+ * The frame of every page: the header and the page of the current route.
+ *
+ * It is the first paint, so it needs no client of the gateway: what needs one is loaded after it.
+ */
 @Component({
   selector: 'lb-app',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [AccountSearch, KeysDialog, RouterLink, RouterOutlet, Trust],
+  imports: [KeysDialog, Lazy, RouterLink, RouterOutlet],
   host: { '(document:keydown)': 'handleKey($event)' },
   template: `
     <header class="bar">
-      <a
-        class="brand"
-        routerLink="/"
-        [fragment]="watchlist.fragment()"
-        [attr.aria-label]="wording.allAccounts"
-      >
+      <a class="brand" routerLink="/" [fragment]="watchlist()" [attr.aria-label]="wording.allAccounts">
         <img src="/favicon.svg" alt="" width="28" height="28" /><span>{{ product }}</span>
       </a>
       @if (isDemo()) {
         <span class="demo" data-testid="demo" [title]="wording.demoDetail">{{ wording.demo }}</span>
       }
-      @if (account.id() !== null) {
-        <lb-account-search />
+      @if (path().startsWith('/accounts/')) {
+        <lb-lazy class="search-place" [load]="search" />
       }
       <span class="tools">
         <select
@@ -51,7 +46,7 @@ import { wording } from './wording';
         </button>
       </span>
     </header>
-    <lb-trust />
+    <lb-lazy class="trust-place" [load]="trust" />
     <router-outlet />
     @if (keysShown()) {
       <lb-keys-dialog (closed)="keysShown.set(false)" />
@@ -62,26 +57,24 @@ import { wording } from './wording';
 export class App {
   protected readonly product = wording.product;
   protected readonly wording = wording.frame;
-  protected readonly account = inject(AccountStore);
-  protected readonly watchlist = inject(WatchlistStore);
   protected readonly announcer = inject(Announcer);
   protected readonly themes = inject(ThemeStore);
   protected readonly themeNames = THEMES;
   protected readonly isDemo = isDemo;
   protected readonly keysShown = signal(false);
+  protected readonly search = async () => (await import('./account/account-search')).AccountSearch;
+  protected readonly trust = async () => (await import('./trust/trust-panel')).TrustPanel;
+  /** The path of the shown page; empty until there is a page. */
+  protected readonly path = signal('');
+  /** The watchlist is the fragment of the overview's address. It is kept for the link back. */
+  protected readonly watchlist = signal<string | undefined>(undefined);
+  readonly #injector = inject(Injector);
+  readonly #router = inject(Router);
 
   constructor() {
-    const injector = inject(Injector);
-    inject(Router)
-      .events.pipe(
-        filter((event) => event instanceof NavigationEnd),
-        map(({ url }) => url.split('#')[0]),
-        distinctUntilChanged(), // another watchlist is no other page
-        skip(1), // the browser places the focus of the first page
-      )
-      .subscribe(() => {
-        afterNextRender(focusContent, { injector });
-      });
+    this.#router.events.subscribe((event) => {
+      if (event instanceof NavigationEnd) this.#arrive(event.urlAfterRedirects);
+    });
   }
 
   protected handleKey(event: KeyboardEvent): void {
@@ -90,6 +83,15 @@ export class App {
     else if (key === '/') document.querySelector<HTMLElement>('#account-input')?.focus();
     else return;
     event.preventDefault();
+  }
+
+  #arrive(url: string): void {
+    const [path = ''] = url.split(/[?#]/);
+    if (path === '/') this.watchlist.set(this.#router.parseUrl(url).fragment ?? undefined);
+    if (path === this.path()) return; // other filters or another watchlist are no other page
+    // The browser places the focus of the first page.
+    if (this.path() !== '') afterNextRender(focusContent, { injector: this.#injector });
+    this.path.set(path);
   }
 }
 

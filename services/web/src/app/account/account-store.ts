@@ -11,8 +11,6 @@ type Kept = { readonly state: AccountState; readonly held: Position | null };
 
 /** Number of accounts whose rows stay when the user leaves them, so that going back shows them again. */
 const MAX_KEPT_ACCOUNTS = 8;
-/** Time in which the browser restores a place, once its page is rendered. */
-const RESTORE_MS = 1_000;
 
 @Injectable({ providedIn: 'root' })
 export class AccountStore {
@@ -23,15 +21,12 @@ export class AccountStore {
   readonly #held = signal<Position | null>(null);
   /** The user goes back or forward, to a place in the page. A link leads to the top, where nothing is held. */
   #isReturning = false;
-  #restoreTimer: ReturnType<typeof setTimeout> | undefined;
 
   readonly id = signal<AccountId | null>(null);
   /** The account that was shown before this page. */
   readonly previousId = signal<AccountId | null>(null);
   readonly older = computed(() => this.#view()?.older ?? 'idle');
   readonly missing = computed(() => this.#view()?.missing ?? 'idle');
-  /** The user has just come back to kept rows, and the browser restores the place in them. */
-  readonly restoring = signal(false);
   /** The state, or null if there is none yet or the user may no longer see the account. */
   readonly state = computed(() => this.#view()?.state ?? null);
   readonly forbidden = computed(() => this.#view()?.forbidden ?? false);
@@ -62,11 +57,6 @@ export class AccountStore {
     this.previousId.set(left);
     this.id.set(id);
     this.#held.set(this.#isReturning ? (kept?.held ?? null) : null);
-    this.restoring.set(this.#isReturning && kept !== undefined);
-    clearTimeout(this.#restoreTimer);
-    this.#restoreTimer = setTimeout(() => {
-      this.restoring.set(false);
-    }, RESTORE_MS);
     this.#client.follow(id, kept?.state);
   }
 

@@ -56,3 +56,8 @@ export function direction(amount: Money): 'credit' | 'debit' | 'none' {
   const amountSign = sign(amount);
   return amountSign > 0 ? 'credit' : amountSign < 0 ? 'debit' : 'none';
 }
+
+/** Returns an arrow in the direction of the amount, or nothing for zero. */
+export function arrow(amount: Money): string {
+  return { credit: '↑', debit: '↓', none: '' }[direction(amount)];
+}

@@ -24,6 +24,7 @@ function subscribedSession(
   return {
     clockSkew: CLOCK_SKEW,
     hidden: false,
+    patches: false,
     connection: {
       ...connection,
       status: { state, ...(state === 'stalled' ? { reason: 'history lost' } : {}) },

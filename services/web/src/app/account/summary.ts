@@ -5,14 +5,10 @@ import { GatewayClient } from '../connection/gateway-client';
 import { wording } from '../wording';
 import { AccountStore } from './account-store';
 import { Amount } from './amount';
-import { direction } from './amount-format';
+import { arrow, direction } from './amount-format';
 import { formatAge } from './connection-text';
 import { formatDateTime, formatMoment } from './dates';
-import { sparkline } from './sparkline';
 import { Today } from './today';
-
-const CHART = { width: 600, height: 72 };
-const CHART_ROWS = 60;
 
 type Change = { readonly balance: Balance | null; readonly direction: ReturnType<typeof direction> };
 
@@ -30,8 +26,8 @@ export class Summary {
 
   protected readonly wording = wording.account;
   protected readonly freshness = wording.freshness;
-  protected readonly chart = CHART;
   protected readonly direction = direction;
+  protected readonly arrow = arrow;
   protected readonly state = this.#account.state;
   protected readonly balance = computed(() => this.state()?.balance ?? null);
   /** About the number of characters of the formatted balance, so that its size fits the width. */
@@ -42,11 +38,6 @@ export class Summary {
     computation: (balance, previous) => changeOf(balance, previous?.value),
   });
   protected readonly newest = computed(() => this.state()?.rows[0] ?? null);
-  protected readonly path = computed(() => sparkline((this.state()?.rows ?? []).slice(0, CHART_ROWS), CHART));
-  protected readonly area = computed(() => {
-    const path = this.path();
-    return path === '' ? '' : `${path}V${CHART.height + 4}H0Z`;
-  });
 
   readonly #connection = computed(() => {
     const { connection } = this.#client.session();
@@ -75,6 +66,11 @@ export class Summary {
   protected readonly halfApplied = computed(() => {
     const halfApplied = this.balance()?.half_applied ?? null;
     return halfApplied === null || sign(halfApplied) === 0 ? null : halfApplied;
+  });
+  /** The balance names a transfer that is not listed yet. */
+  protected readonly isUnlisted = computed(() => {
+    const balance = this.balance();
+    return balance !== null && balance.half_applied === null && balance.transfer_id !== '';
   });
   /** The difference between the balance and the transfers; null if it is zero or unknown. */
   protected readonly difference = computed(() => {

@@ -26,12 +26,20 @@ export type Happening =
 /** `at` is in milliseconds since the page was opened, `time` on the clock of this computer. */
 export type LogEntry = { readonly at: number; readonly time: number; readonly happening: Happening };
 
+/** `recordedAt` is Kafka's time of a change, in milliseconds. */
+type Change = { readonly client: Client; readonly recordedAt: number };
+
 const MAX_ENTRIES = 200;
 const MAX_DELAYS = 100;
+const MAX_NOT_SHOWN = 1_000;
 
 @Injectable({ providedIn: 'root' })
 export class ConnectionLog {
   readonly #clients: Client[] = [];
+  /** Changes that the page does not show yet, and those that the next frame draws. */
+  readonly #notShown: Change[] = [];
+  readonly #shown: Change[] = [];
+  #isFrameRequested = false;
   readonly #listeners = new Set<(client: Client, event: ClientEvent) => void>();
 
   readonly entries = signal<readonly LogEntry[]>([]);
@@ -43,7 +51,7 @@ export class ConnectionLog {
     return this.#clients.find(({ session }) => session.channels.size > 0) ?? null;
   }
 
-  /** Logs what happens to a client from now on. */
+  /** Logs what happens to a client from now on. Whoever shows its changes calls `markShown`. */
   watch(client: Client): void {
     this.#clients.push(client);
     client.onEvent((event) => {
@@ -51,7 +59,8 @@ export class ConnectionLog {
       else if (event.frame.type === 'snapshot') {
         const { reason, revision } = event.frame;
         this.add({ kind: 'snapshot', account: event.account, reason, revision });
-      } else if (!event.recovered) this.#measure(client, millis(event.frame.recorded_at));
+      } else if (!event.recovered && !document.hidden && this.#notShown.length < MAX_NOT_SHOWN)
+        this.#notShown.push({ client, recordedAt: millis(event.frame.recorded_at) });
       for (const listener of this.#listeners) listener(client, event);
     });
   }
@@ -72,16 +81,25 @@ export class ConnectionLog {
     );
   }
 
-  /** Measures after the next frame is drawn. A hidden page draws none, so that nothing is measured. */
-  #measure(client: Client, recordedAt: number): void {
-    if (document.hidden) return;
+  /** Measures the changes that the next frame draws. A hidden page draws none, so that nothing is measured. */
+  markShown(): void {
+    this.#shown.push(...this.#notShown.splice(0));
+    if (this.#shown.length === 0 || this.#isFrameRequested) return;
+    this.#isFrameRequested = true;
     requestAnimationFrame(() => {
+      this.#isFrameRequested = false;
+      const shown = this.#shown.splice(0);
       setTimeout(() => {
-        const { clockSkew } = client.session;
-        if (clockSkew === null) return;
-        const delay = client.now() + clockSkew - recordedAt;
-        this.delays.update((delays) => [...delays.slice(1 - MAX_DELAYS), delay]);
+        this.#measure(shown);
       });
     });
+  }
+
+  #measure(drawn: readonly Change[]): void {
+    const delays = drawn.flatMap(({ client, recordedAt }) => {
+      const { clockSkew } = client.session;
+      return clockSkew === null ? [] : [client.now() + clockSkew - recordedAt];
+    });
+    this.delays.update((previous) => [...previous, ...delays].slice(-MAX_DELAYS));
   }
 }

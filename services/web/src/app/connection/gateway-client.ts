@@ -11,21 +11,27 @@ import {
 } from '@livebalance/client';
 
 import { ConnectionLog } from './connection-log';
+import { throttled } from './throttled';
 import { fetchToken } from './token';
 
+/** Shortest time between two updates of the page. A single change is shown at once. */
+const SHOW_INTERVAL_MS = 50;
 /** Interval at which texts with an age or a countdown are updated. */
 const TIME_INTERVAL_MS = 1_000;
 const LAST_RELOAD_KEY = 'livebalance.reloaded';
 const RELOAD_INTERVAL_MS = 60_000;
 
 /** The session, with the subscription to the followed account. */
-export type PageSession = Omit<Session, 'channels'> & { readonly channel: Channel | null };
+export type PageSession = Omit<Session, 'channels' | 'sets'> & { readonly channel: Channel | null };
 
 @Injectable({ providedIn: 'root' })
 export class GatewayClient {
   readonly #client = new Client(location.origin, { token: fetchToken, onOutdated: reload });
   readonly #session = signal(this.#client.session);
   readonly #account = signal<AccountId | null>(null);
+  readonly #changed = throttled(SHOW_INTERVAL_MS, () => {
+    this.#show();
+  });
   #unfollow: (() => void) | null = null;
 
   readonly api = this.#client.api;
@@ -42,14 +48,10 @@ export class GatewayClient {
 
   constructor() {
     this.log.watch(this.#client);
-    const updateTime = () => {
+    this.#client.onStep(this.#changed);
+    setInterval(() => {
       this.time.set(this.now());
-    };
-    this.#client.onStep(() => {
-      this.#session.set(this.#client.session);
-      updateTime();
-    });
-    setInterval(updateTime, TIME_INTERVAL_MS);
+    }, TIME_INTERVAL_MS);
   }
 
   /** Returns milliseconds on the clock of the session. */
@@ -62,8 +64,8 @@ export class GatewayClient {
     if (account === this.#account()) return;
     this.#unfollow?.();
     this.#account.set(account);
-    this.view.set(null);
-    this.#unfollow = account && this.#client.follow(account, this.view.set.bind(this.view), kept);
+    this.#unfollow = account && this.#client.follow(account, this.#changed, kept);
+    this.#show();
   }
 
   async loadOlder(): Promise<void> {
@@ -76,6 +78,13 @@ export class GatewayClient {
 
   retry(): void {
     this.#client.retry();
+  }
+
+  #show(): void {
+    this.#session.set(this.#client.session);
+    this.time.set(this.now());
+    this.view.set(this.#client.view(this.#account() ?? ''));
+    this.log.markShown();
   }
 }
 

@@ -4,12 +4,13 @@ import { Injectable, computed, effect, inject, signal, untracked } from '@angula
 import { Client, millis, type AccountId } from '@livebalance/client';
 
 import { GatewayClient, reload } from '../connection/gateway-client';
+import { throttled } from '../connection/throttled';
 import { fetchToken } from '../connection/token';
 import { liveRow, type LiveRow } from './live-row';
 
 /** Number of accounts that a gateway allows for one connection, by default. */
 const ACCOUNTS_PER_SOCKET = 128;
-/** Time in which changes are collected. Figures that change more often cannot be read. */
+/** Shortest time between two updates: figures that change more often cannot be read. One change is shown at once. */
 const SHOW_INTERVAL_MS = 200;
 
 type Socket = { readonly client: Client; readonly unfollow: Map<AccountId, () => void> };
@@ -21,7 +22,9 @@ export class LiveAccounts {
   readonly #sockets: Socket[] = [];
   /** Where each followed account is followed, in the order in which they were added. */
   readonly #socketOf = new Map<AccountId, Socket>();
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  readonly #changed = throttled(SHOW_INTERVAL_MS, () => {
+    this.#show();
+  });
 
   /** The row of each followed account. */
   readonly rows = signal<ReadonlyMap<AccountId, LiveRow>>(new Map());
@@ -46,7 +49,7 @@ export class LiveAccounts {
     effect(() => {
       this.#time(); // ages and countdowns change every second
       untracked(() => {
-        if (this.#socketOf.size > 0) this.#showSoon();
+        if (this.#socketOf.size > 0) this.#changed();
       });
     });
   }
@@ -85,20 +88,10 @@ export class LiveAccounts {
   #open(): Socket {
     const client = new Client(location.origin, { token: fetchToken, onOutdated: reload });
     this.#gateway.log.watch(client);
-    client.onStep(() => {
-      this.#showSoon();
-    });
+    client.onStep(this.#changed);
     const socket: Socket = { client, unfollow: new Map() };
     this.#sockets.push(socket);
     return socket;
-  }
-
-  #showSoon(): void {
-    if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#show();
-    }, SHOW_INTERVAL_MS);
   }
 
   #show(): void {
@@ -112,5 +105,6 @@ export class LiveAccounts {
     const isSame =
       rows.size === previous.size && [...rows].every(([account, row]) => previous.get(account) === row);
     if (!isSame) this.rows.set(rows);
+    this.#gateway.log.markShown();
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { FakeProjection } from '@livebalance/client/connection/gateway.fake';
-import { groupRows } from './transfer-grouping';
+import { groupRows } from './grouping';
 
 function createRows(count: number) {
   const projection = new FakeProjection();
@@ -24,5 +24,31 @@ describe('groupRows', () => {
     expect(after[0]).not.toBe(before[0]);
     expect(after.slice(1).every((group, index) => group === before[index + 1])).toBe(true);
     expect(groupRows([...rows], after).every((group, index) => group === after[index])).toBe(true);
+  });
+
+  it('gives the same groups whether or not it knows the rows before', () => {
+    const rows = createRows(300);
+    for (const [start, end] of [
+      [0, 300],
+      [1, 300],
+      [40, 300],
+      [299, 300],
+      [0, 200],
+    ] as const) {
+      const before = rows.slice(start, end);
+      const groups = groupRows(before);
+      expect(groupRows(rows, groups, before)).toEqual(groupRows(rows));
+      expect(groupRows(before, groupRows(rows), rows)).toEqual(groups);
+    }
+    const withGap = [...rows.slice(0, 100), ...rows.slice(120)];
+    expect(groupRows(rows, groupRows(withGap), withGap)).toEqual(groupRows(rows));
+  });
+
+  it('names the row above each group', () => {
+    const groups = groupRows(createRows(300));
+    expect(groups.map((group) => group.above)).toEqual([
+      null,
+      ...groups.slice(0, -1).map((group) => group.rows.at(-1)),
+    ]);
   });
 });

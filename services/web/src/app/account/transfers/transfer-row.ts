@@ -1,10 +1,10 @@
-import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, input } from '@angular/core';
 import { millis, plus, type Currency, type Money, type Transfer } from '@livebalance/client';
 
-import { wording } from '../wording';
-import { Amount } from './amount';
-import { direction } from './amount-format';
-import { formatDate, formatTime } from './dates';
+import { AccountAddress } from '../account-address';
+import { Amount } from '../amount';
+import { arrow, direction } from '../amount-format';
+import { formatTime } from '../dates';
 
 /** One transfer. The data attributes hold its unformatted values. */
 @Component({
@@ -12,7 +12,7 @@ import { formatDate, formatTime } from './dates';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [Amount],
   host: {
-    role: 'listitem',
+    role: 'row',
     class: 'row',
     '[attr.data-id]': 'row().id',
     '[attr.data-revision]': 'row().revision',
@@ -23,18 +23,21 @@ import { formatDate, formatTime } from './dates';
   templateUrl: './transfer-row.html',
 })
 export class TransferRow {
+  readonly #address = inject(AccountAddress);
   readonly row = input.required<Transfer>();
   readonly opening = input<Money | null>(null);
   readonly currency = input<Currency>(null);
-  /** The reader's date. Rows of this date show only the time. */
-  readonly today = input.required<string>();
 
   protected readonly direction = computed(() => direction(this.row().amount));
-  protected readonly wording = wording.transfers;
+  protected readonly arrow = computed(() => arrow(this.row().amount));
   protected readonly time = computed(() => formatTime(millis(this.row().occurred_at)));
-  protected readonly date = computed(() => formatDate(millis(this.row().occurred_at)));
   protected readonly balanceAfter = computed(() => {
     const opening = this.opening();
     return opening === null ? null : plus(opening, this.row().total);
   });
+
+  /** Shows the details in the drawer. */
+  protected open(): void {
+    this.#address.change({ transfer: this.row().id });
+  }
 }
