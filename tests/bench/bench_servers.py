@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -12,9 +12,11 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from tests.servers.database import make_template
 
+T = TypeVar("T")
 
-def run_on_servers(benchmark: Callable[[Servers], Coroutine[Any, Any, None]], *parts: str) -> None:
-    """Runs `benchmark` with Postgres and Redis, or with the servers named by `parts`.
+
+def run_on_servers(benchmark: Callable[[Servers], Coroutine[Any, Any, T]], *parts: str) -> T:
+    """Runs `benchmark` with Postgres and Redis, or with the servers named by `parts`, and returns its result.
 
     Databases created in it are copies of a migrated template.
     """
@@ -27,4 +29,4 @@ def run_on_servers(benchmark: Callable[[Servers], Coroutine[Any, Any, None]], *p
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         make_template(servers.postgres)
-        runner.run(benchmark(servers))
+        return runner.run(benchmark(servers))

@@ -26,7 +26,7 @@ from livebalance.wire.frame import (
     encode_frame,
 )
 from livebalance.wire.identity import AccountId, Epoch, Position, channel_name
-from tests.bench.fanout import client_frame
+from tests.bench.peers.client import client_frame
 from tests.tokens import token
 
 HANDSHAKE = (

@@ -27,6 +27,7 @@ from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.request_head import RequestRules
 from livebalance.gateway.server.tcp import TransportTimeouts
 from livebalance.gateway.server.websocket import WebSocketConnection
+from livebalance.gateway.server.websocket_protocol import WebSocketProtocol
 from livebalance.wire.websocket_frame import encode_text
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -57,11 +58,11 @@ class EchoRelay:
 class EchoConnection(WebSocketConnection):
     """Accepts any subprotocol and path, and flushes after each message as the relay does."""
 
-    def _handle_handshake(self, request: Request) -> None:
-        self._protocol.available_subprotocols = None
-        self._protocol.send_response(self._protocol.accept(request))
+    def _handle_handshake(self, protocol: WebSocketProtocol, request: Request) -> None:
+        protocol.available_subprotocols = None
+        protocol.send_response(protocol.accept(request))
         self._flush_protocol()
-        self._open = self._protocol.handshake_exc is None
+        self._open = protocol.handshake_exc is None
         self._session = self._relay.connect("echo", "", self) if self._open else None
 
     def _handle_text(self, session: Session, text: bytes) -> None:
@@ -74,9 +75,10 @@ class TolerantConnection(EchoConnection):
 
     _binary = False
 
-    def _handle_handshake(self, request: Request) -> None:
-        super()._handle_handshake(request)
-        self._protocol.max_message_size = MAX_MESSAGE_BYTES
+    def _library(self) -> WebSocketProtocol:
+        library = super()._library()
+        library.max_message_size = MAX_MESSAGE_BYTES
+        return library
 
     def _handle_frame(self, session: Session, frame: Frame) -> bool:
         if frame.opcode is Opcode.BINARY:

@@ -27,8 +27,8 @@ import asyncpg
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.identity import MAX_REVISION
 from tests.bench.bench_servers import run_on_servers
-from tests.bench.fanout import ServerProcess, run_server
 from tests.bench.greedy_client import KeepAliveClient, greedy_user
+from tests.bench.peers.servers import ServerProcess, run_server
 from tests.bench.reads import FILL, TRANSFERS
 from tests.servers.database import Database
 from tests.tokens import SECRET, token

@@ -4,6 +4,11 @@
 
 Each variant runs in this process on real Kafka and Postgres (fsync on), from topics that were filled before.
 A variant that does not finish is stopped after `--seconds`. Every variant stores offsets in its transaction.
+
+`python -m tests.bench.projection --rounds 5 [--against PATH-OF-A-CHECKOUT]`
+
+Instead, the projector of this checkout, that of another checkout if any, and the ceiling run in turns. Each
+projector is a process in the environment of its checkout (`make .livebalance/venv/ready`).
 """
 
 import argparse
@@ -27,6 +32,7 @@ from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.kafka.record import Balance, Transfer
+from tests.bench.projection_turns import Run, copy_rows, print_turns, run_projector
 from tests.integration.projector.pipeline import Pipeline, history
 from tests.servers.database import Database, make_template
 
@@ -116,6 +122,33 @@ async def new_database(servers: Servers, name: str) -> AsyncIterator[Database]:
     await database.drop()
 
 
+async def take_turns(servers: Servers, directory: Path, arguments: argparse.Namespace) -> None:
+    """Runs the projectors of the checkouts in turns, in every second round in reverse, then COPY.
+
+    The first round warms the servers and is left out.
+    """
+    topics, records = Topics(), make_records(arguments.records, arguments.accounts)
+    await topics.create(Broker(servers.kafka))
+    checkouts = [Path.cwd(), *arguments.against]
+    rounds: list[list[Run]] = []
+    for number in range(arguments.rounds + 1):
+        runs: dict[int, Run] = {}
+        for index in range(len(checkouts))[:: -1 if number % 2 else 1]:
+            group = f"bench_{number}_{index}"
+            async with new_database(servers, group) as database:
+                pipeline = Pipeline(servers.kafka, topics, database, servers.redis(), "bench:", directory)
+                if number == index == 0:
+                    await pipeline.write(records)
+                runs[index] = await run_projector(
+                    pipeline, checkouts[index], len(records), arguments.seconds, group
+                )
+                if len(runs) == len(checkouts):
+                    runs[len(checkouts)] = await copy_rows(pipeline, len(records), 2000)
+        rounds.append([runs[index] for index in sorted(runs)])
+    names = ["this checkout", *(path.name for path in arguments.against), "COPY alone"]
+    print_turns(names, rounds[1:], arguments.accounts)
+
+
 async def benchmark(servers: Servers, count: int, accounts: int, seconds: float) -> None:
     topics = Topics()
     await topics.create(Broker(servers.kafka))
@@ -141,12 +174,17 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--against", type=Path, action="append", default=[])
     arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)  # Postgres may run as another user
         with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
             make_template(servers.postgres)
+            if arguments.rounds:
+                uvloop.run(take_turns(servers, Path(home), arguments))
+                return
             uvloop.run(benchmark(servers, arguments.records, arguments.accounts, arguments.seconds))
 
 

@@ -1,6 +1,6 @@
 """10,000 clients are disconnected at once, twice: cost for Postgres, and for clients that stay connected.
 
-`python -m tests.bench.reconnect_storm [--clients 10000] [--accounts 1000]`
+`python -m tests.bench.reconnect_storm [--clients 10000] [--accounts 1000] [--rate 250]`
 
 Two gateways with production settings. All the time, rows are written to a real Postgres and published to a
 real Redis. First the network drops all connections, and the clients reconnect to the same gateway. Then this
@@ -31,7 +31,7 @@ from livebalance.wire.identity import AccountId, channel_account, channel_name
 from tests.bench import client_fleet
 from tests.bench.bench_servers import run_on_servers
 from tests.bench.client_fleet import ClientFleet, FleetClient
-from tests.bench.fanout import ServerProcess, run_server
+from tests.bench.peers.servers import ServerProcess, run_server
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
 from tests.tokens import SECRET
@@ -144,7 +144,7 @@ async def assert_current(fleet: FleetProcess, database: Database) -> None:
             await asyncio.sleep(0.5)
 
 
-async def benchmark(servers: Servers, clients: int, account_count: int) -> None:
+async def benchmark(servers: Servers, clients: int, account_count: int, rate: float) -> None:
     database = Database(servers.postgres, "storm")
     await database.create()
     environment = {
@@ -167,7 +167,7 @@ async def benchmark(servers: Servers, clients: int, account_count: int) -> None:
                 await connect_observers(second, delays, accounts),
                 await connect_observers(first, delays, accounts),
             ]
-            result = await fleet.call("connect", first.port, clients, account_count, 250)
+            result = await fleet.call("connect", first.port, clients, account_count, rate)
             print(f"{clients:,} clients connected: {result}")
             done = asyncio.Event()
             writer = asyncio.create_task(write_transfers(projector, accounts, done))
@@ -180,10 +180,13 @@ async def benchmark(servers: Servers, clients: int, account_count: int) -> None:
                     observers[1].closing = True
                     first.process.kill()
                 delays.delays.clear()
+                cpu = server.cpu_seconds()
                 result = await fleet.call("disconnect_all", server.port)
+                cpu = (server.cpu_seconds() - cpu) / clients * 1e6
                 statements = await read_counter(server, "read_statements") - statements
                 recoveries = await read_counter(server, "history_recoveries") - recoveries
                 print(f"{name}: {result}")
+                print(f"  CPU µs of the gateway per client: {cpu:.0f}")
                 print(f"  statements that read accounts: {statements}")
                 print(f"  clients that needed no statement: {recoveries}")
                 print(f"  p99 ms of connected clients: {delays.take_p99():.1f}", flush=True)
@@ -212,8 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--accounts", type=int, default=1_000)
+    parser.add_argument("--rate", type=float, default=250.0, help="first connections per second (250)")
     arguments = parser.parse_args()
-    run_on_servers(lambda servers: benchmark(servers, arguments.clients, arguments.accounts))
+    run_on_servers(lambda servers: benchmark(servers, arguments.clients, arguments.accounts, arguments.rate))
 
 
 if __name__ == "__main__":

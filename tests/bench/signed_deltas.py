@@ -10,8 +10,9 @@ import argparse
 import time
 from collections.abc import Callable
 
+from livebalance.gateway.live.channel import delta_frame
 from livebalance.gateway.live.content import RelayedContent
-from livebalance.wire.delta import DeltaParts, decode_delta, encode_delta, make_delta
+from livebalance.wire.delta import DeltaParts, decode_delta, encode_delta, make_delta, read_header
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, TransferId
 from livebalance.wire.signature import SigningKey, verified_message
 from livebalance.wire.timestamp import Millis, format_rfc3339
@@ -45,17 +46,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--deltas", type=int, default=200_000)
     deltas = parser.parse_args().deltas
-    content, key, other = RelayedContent(Revision(5)), SigningKey("k" * 32), SigningKey("o" * 32)
+    content, key, other = RelayedContent(ACCOUNT, Revision(5)), SigningKey("k" * 32), SigningKey("o" * 32)
     change, delta = parts(), make_delta(ACCOUNT, LANE, parts())
+    frame, positions = delta_frame(ACCOUNT, delta), encode_delta(delta, positions=True)
     message = encode_delta(delta)
     signed = key.sign(CHANNEL, message)
     steps: dict[str, Callable[[], object]] = {
         "projector: encode": lambda: encode_delta(make_delta(ACCOUNT, LANE, change)),
         "projector: sign": lambda: key.sign(CHANNEL, message),
         "gateway: decode": lambda: decode_delta(ACCOUNT, message),
+        "gateway: read the header": lambda: read_header(ACCOUNT, positions),
         "gateway: verify": lambda: verified_message([key], CHANNEL, signed),
         "gateway: verify, second key": lambda: verified_message([other, key], CHANNEL, signed),
-        "gateway: add to the digest": lambda: content.add(delta.text),
+        "gateway: add to the digest": lambda: content.add(frame),
         "gateway: digest, at an audit": lambda: RelayedContent.begin_audit(content, Revision(7)),
     }
     print(f"{len(message)} bytes; µs per delta")

@@ -29,7 +29,8 @@ from livebalance.stack.plan import ClusterPlan
 from livebalance.wire.frame import SUBPROTOCOL, Auth, ChannelRequest, Subscribe, encode_frame
 from livebalance.wire.identity import channel_name
 from tests.acceptance.end_to_end.feed_process import run_feed
-from tests.bench.latency import Quantiles, Stopwatch, receive
+from tests.bench.latency.stages import Quantiles
+from tests.bench.latency.stopwatch import Stopwatch, receive
 from tests.integration.gateway.narrow_socket import narrow_socket
 from tests.tokens import token_source
 

@@ -3,7 +3,8 @@
 It decodes messages from Redis, and writes their frames to the clients that have subscribed to the account.
 There are no tokens, positions, limits or reads.
 
-Started by `tests.bench.fanout`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX and LIVEBALANCE_HTTP_PORT.
+Started by `tests.bench.peers`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX,
+LIVEBALANCE_HTTP_HOST and LIVEBALANCE_HTTP_PORT.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from livebalance.wire.delta import decode_delta, redis_account_channel
 from livebalance.wire.frame import SUBPROTOCOL, Subscribe, decode_client_frame, encode_frame
 from livebalance.wire.identity import AccountId, channel_account
 from livebalance.wire.websocket_frame import encode_text
-from tests.bench.fanout_starlette import empty_snapshot
+from tests.bench.peers.starlette import empty_snapshot
 
 PREFIX = os.environ["LIVEBALANCE_CHANNEL_PREFIX"]
 
@@ -90,8 +91,8 @@ async def main() -> None:
     _, redis = await loop.create_connection(
         RedisConnection, address.hostname or "127.0.0.1", address.port or 6379
     )
-    port = int(os.environ["LIVEBALANCE_HTTP_PORT"])
-    server = await loop.create_server(lambda: ClientConnection(redis), "127.0.0.1", port)
+    host, port = os.environ["LIVEBALANCE_HTTP_HOST"], int(os.environ["LIVEBALANCE_HTTP_PORT"])
+    server = await loop.create_server(lambda: ClientConnection(redis), host, port)
     await server.serve_forever()
 
 

@@ -1,6 +1,7 @@
 """The usual server to compare with: a Starlette route, `send_text`, and redis-py's pub/sub.
 
-Started by `tests.bench.fanout`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX and LIVEBALANCE_HTTP_PORT.
+Started by `tests.bench.peers`, with LIVEBALANCE_REDIS, LIVEBALANCE_CHANNEL_PREFIX,
+LIVEBALANCE_HTTP_HOST and LIVEBALANCE_HTTP_PORT.
 """
 
 import asyncio
@@ -65,8 +66,10 @@ async def relay() -> None:
 
 async def main() -> None:
     app = Starlette(routes=[WebSocketRoute("/ws", serve)])
-    port = int(os.environ["LIVEBALANCE_HTTP_PORT"])
-    config = uvicorn.Config(app, port=port, ws_per_message_deflate=False, log_level="warning", lifespan="off")
+    host, port = os.environ["LIVEBALANCE_HTTP_HOST"], int(os.environ["LIVEBALANCE_HTTP_PORT"])
+    config = uvicorn.Config(
+        app, host=host, port=port, ws_per_message_deflate=False, log_level="warning", lifespan="off"
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(relay())
         group.create_task(uvicorn.Server(config).serve())
