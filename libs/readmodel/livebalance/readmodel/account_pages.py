@@ -6,6 +6,8 @@ They obey the rules of `gateway_reads`.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+
 from livebalance.readmodel.gateway_reads import (
     ALL_LANES,
     BALANCE,
@@ -30,7 +32,7 @@ from livebalance.wire.identity import (
     TransferId,
 )
 from livebalance.wire.timestamp import Millis, format_rfc3339
-from livebalance.wire.views import AccountView, TransferView, format_source
+from livebalance.wire.views import AccountView, TransferDetailView, TransferView, format_source
 
 # Prefixes are passed with a star, as in a token's claim, because an empty prefix would disappear from the
 # list.
@@ -105,14 +107,17 @@ select n.epoch, n.known, b.revision as at_revision, t.*
   left join lateral (select revision, erased_revision from balance
                       where account_id = seen.accounts limit 1) b on true"""
 
+# Row-level security lets only comparisons with columns use the index, not with COALESCE: hence `e`. Otherwise
+# a page would read all newer transfers, too.
 _OLDER = f"""
 {_NOW} left join lateral (
+       select coalesce(b.erased_revision, 0) as erased,
+              coalesce((select revision from transfer where account_id = seen.accounts and transfer_id = $2),
+                       case when $2 is null then 9223372036854775807 end) as before
+       offset 0) e on true
+  left join lateral (
        select {TRANSFER} from transfer
-        where account_id = seen.accounts and revision > coalesce(b.erased_revision, 0)
-          and revision < coalesce(
-              (select revision from transfer where account_id = seen.accounts and transfer_id = $2
-                  and revision > coalesce(b.erased_revision, 0)),
-              case when $2 is null then 9223372036854775807 end)
+        where account_id = seen.accounts and revision > e.erased and revision < e.before
         order by revision desc limit $3) t on true
  order by t.revision desc
 """
@@ -148,7 +153,7 @@ async def read_older(
     Raises:
         UnavailableError: The projection does not exist, or this server is not known.
     """
-    return _account_page(await connection.fetch(_OLDER, account, before, limit))
+    return account_page(await connection.fetch(_OLDER, account, before, limit))
 
 
 async def read_newer(connection: Connection, account: AccountId, after: Revision, limit: int) -> AccountPage:
@@ -157,16 +162,23 @@ async def read_newer(connection: Connection, account: AccountId, after: Revision
     Raises:
         UnavailableError: The projection does not exist, or this server is not known.
     """
-    return _account_page(await connection.fetch(_NEWER, account, after, limit))
+    return account_page(await connection.fetch(_NEWER, account, after, limit))
 
 
-async def read_transfer(connection: Connection, account: AccountId, id_: TransferId) -> AccountPage:
-    """Returns a page with the transfer `id_`, or an empty page.
+async def read_transfer(
+    connection: Connection, account: AccountId, id_: TransferId
+) -> tuple[Position, TransferDetailView | None]:
+    """Returns the account's position and the transfer `id_`; None: there is none.
 
     Raises:
         UnavailableError: The projection does not exist, or this server is not known.
     """
-    return _account_page(await connection.fetch(_BY_ID, account, id_))
+    (row,) = rows = await connection.fetch(_BY_ID, account, id_)
+    position, transfers = account_page(rows)
+    if not transfers:
+        return position, None
+    recorded_at = format_rfc3339(row["recorded_at"])
+    return position, TransferDetailView(**structs.asdict(transfers[0]), recorded_at=recorded_at)
 
 
 async def read_revisions(connection: Connection, accounts: Sequence[AccountId]) -> dict[AccountId, Revision]:
@@ -180,7 +192,12 @@ async def read_revisions(connection: Connection, accounts: Sequence[AccountId]) 
     return {row["account_id"]: Revision(row["revision"]) for row in rows if row["account_id"] is not None}
 
 
-def _account_page(rows: Sequence[Row]) -> AccountPage:
+def account_page(rows: Sequence[Row]) -> AccountPage:
+    """Returns the page that a statement has read: a row for each transfer, or a row without one.
+
+    Raises:
+        UnavailableError: The projection does not exist, or this server is not known.
+    """
     first = check_known(rows)
     views = [
         TransferView(

@@ -81,18 +81,27 @@ class LaneProgress(NamedTuple):
 
     as_of: Millis | None
     halted_why: str | None
+    batches: int | None = None  # that changed its accounts; None: its projector does not count them
+
+
+class SkippedRange(NamedTuple):
+    """Revisions from `first` to `last` that clients got as a snapshot, not as deltas."""
+
+    first: Revision
+    last: Revision
 
 
 class ContentDigest(NamedTuple):
     """Digests (SHA-256) of what was relayed of an account above the revision `since`.
 
     `transfers` is of `content.canonical_transfers` of all frames, and `balance` of
-    `content.canonical_balance` of the last frame.
+    `content.canonical_balance` of the last frame; None: a snapshot has replaced that balance.
     """
 
     since: Revision
     transfers: bytes
-    balance: bytes
+    balance: bytes | None
+    skipped: tuple[SkippedRange, ...] = ()
 
 
 class AuditFinding(NamedTuple):
@@ -252,7 +261,7 @@ def balance_view(row: Row) -> BalanceView | None:
     )
 
 
-_RFC3339 = "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+RFC3339 = "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
 # The JSON that `readmodel.content` makes of the frames that were relayed: the columns are the fields of a
 # TransferView and of a BalanceView, in the same order. The balance counts only at the same revision.
@@ -260,15 +269,16 @@ _RFC3339 = "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')
 _TRANSFERS_JSON = f"""
        select coalesce(string_agg(
                 '{{"id":"' || transfer_id || '","amount":"' || amount || '","total":"' || total
-                || '","occurred_at":"' || {_RFC3339.format("occurred_at")} || '","revision":' || revision
+                || '","occurred_at":"' || {RFC3339.format("occurred_at")} || '","revision":' || revision
                 || ',"source":"' || topic || '/' || lane || '@' || source_offset || '"}},', ''
                 order by revision), '')
-         from transfer where account_id = w.account and revision > w.since and revision <= w.revision"""
+         from transfer where account_id = w.account and revision > w.since and revision <= w.revision
+                         and not revision <@ w.skipped"""
 _BALANCE_JSON = f"""
        select case when b.balance is null then 'null' else row_to_json(r)::text end
          from (select b.balance::text as amount, b.currency, b.version, b.revision, b.transfer_id,
                       b.client_id, b.opening::text as opening, b.half_applied::text as half_applied,
-                      b.drift::text as drift, {_RFC3339.format("b.disputed_since")} as disputed_since) r"""
+                      b.drift::text as drift, {RFC3339.format("b.disputed_since")} as disputed_since) r"""
 _CONTENT_DIFFERS = f"""
     b.erased_revision > w.since
     or w.transfers <> sha256(convert_to(({_TRANSFERS_JSON}), 'UTF8'))
@@ -276,15 +286,17 @@ _CONTENT_DIFFERS = f"""
 
 _AUDIT = f"""
 with {SEE_ACCOUNTS}
-select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.*
+select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, l.batches, d.*
   from truth n
  cross join (select array_agg(lane) as lanes, array_agg({MS.format("as_of")}) as as_of,
-                    array_agg(halted_why) as halted_why from lane) l
+                    array_agg(halted_why) as halted_why,
+                    array_agg(case when batches_generation = generation then batches end) as batches
+               from lane) l
  cross join (select array_agg(w.account) as accounts, array_agg(coalesce(b.revision, 0)) as revisions,
                     array_agg(c.differs) as differ
                from seen cross join unnest(string_to_array(seen.accounts, ','), $2::int8[], $3::int8[],
-                                           $4::bytea[], $5::bytea[])
-                    as w (account, revision, since, transfers, balance)
+                                           $4::bytea[], $5::bytea[], $6::int8multirange[])
+                    as w (account, revision, since, transfers, balance, skipped)
                left join lateral (select * from balance where account_id = w.account limit 1) b on true
               cross join lateral (
                     select case when w.since is null or b.revision is null or b.revision < w.revision
@@ -294,6 +306,7 @@ select n.epoch, n.known, n.partitions, l.lanes, l.as_of, l.halted_why, d.*
 """
 
 NO_CONTENT: Mapping[AccountId, ContentDigest] = {}
+_NOTHING_RELAYED = (None, None, None, ())
 
 
 async def read_audit(
@@ -314,15 +327,15 @@ async def read_audit(
         UnavailableError: The projection does not exist, or this server is not known.
     """
     revisions = [position.revision for position in expected.values()]
-    digests = [contents.get(account, (None, None, None)) for account in expected]
-    columns = list(zip(*digests, strict=True)) or [(), (), ()]
+    digests = [contents.get(account, _NOTHING_RELAYED) for account in expected]
+    columns = list(zip(*digests, strict=True)) or [(), (), (), ()]
     row = check_known(await connection.fetch(_AUDIT, list(expected), revisions, *columns))
-    lanes = zip(row["lanes"] or (), row["as_of"] or (), row["halted_why"] or (), strict=True)
+    lanes = [row[name] or () for name in ("lanes", "as_of", "halted_why", "batches")]
     found = list(zip(row["accounts"] or (), row["revisions"] or (), row["differ"] or (), strict=True))
     return AuditFinding(
         epoch=Epoch(row["epoch"]),
         partitions=row["partitions"],
-        lanes={Lane(lane): LaneProgress(as_of, why) for lane, as_of, why in lanes},
+        lanes={Lane(lane): LaneProgress(*progress) for lane, *progress in zip(*lanes, strict=True)},
         revisions={
             account: revision for account, revision, _ in found if revision != expected[account].revision
         },

@@ -32,12 +32,13 @@ select 'alter role analyst set temp_file_limit = ''1GB''' from pg_roles
 # Built beside the writing of batches. An index that an interrupted build has left is not valid.
 _DROP_INVALID_INDEX = """
 select 'drop index concurrently ' || indexrelid::regclass from pg_index
- where indexrelid = to_regclass('transfer_source') and not indisvalid
+ where indexrelid = to_regclass($1) and not indisvalid
 """
-_CREATE_INDEX = """
-create index concurrently if not exists transfer_source
-    on transfer using brin (source_offset int8_minmax_multi_ops) with (autosummarize = on)
-"""
+_INDEXES = {
+    "balance_client": "on balance (client_id)",
+    "transfer_source": "on transfer using brin (source_offset int8_minmax_multi_ops)"
+    " with (autosummarize = on)",
+}
 
 
 def alembic_config(connection: Connection) -> Config:
@@ -46,6 +47,7 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option(
         "script_location", str(files("livebalance.readmodel") / "migrations").replace("%", "%%")
     )
+    config.set_main_option("recursive_version_locations", "true")
     config.attributes["connection"] = connection
     return config
 
@@ -66,7 +68,7 @@ async def migrate(url: str) -> list[str]:
         url: postgresql://owner@host:port/database. The role must be allowed to create roles and tables.
 
     Raises:
-        TimeoutError: The migration, without its last index, took longer than two minutes.
+        TimeoutError: The migration, without its last indexes, took longer than two minutes.
         sqlalchemy.exc.DBAPIError: The database refused a statement.
         OSError: The server is unreachable.
     """
@@ -77,17 +79,18 @@ async def migrate(url: str) -> list[str]:
             unrevoked = await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
-    await _build_index(url)
+    await _build_indexes(url)
     return unrevoked
 
 
-async def _build_index(url: str) -> None:
-    """Builds the index that the reconciliation needs, unless it exists. Reads all transfers (decision 25)."""
+async def _build_indexes(url: str) -> None:
+    """Builds the indexes of large tables, unless they exist. Reads all accounts and transfers."""
     connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
     try:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
-        if (drop := await connection.fetchval(_DROP_INVALID_INDEX)) is not None:
-            await connection.execute(drop)
-        await connection.execute(_CREATE_INDEX)
+        for name, definition in _INDEXES.items():
+            if (drop := await connection.fetchval(_DROP_INVALID_INDEX, name)) is not None:
+                await connection.execute(drop)
+            await connection.execute(f"create index concurrently if not exists {name} {definition}")
     finally:
         await connection.close()

@@ -48,6 +48,7 @@ class LaneRow(NamedTuple):
     balances_topic_id: UUID | None = None
     lifecycle_next: Offset = Offset(0)
     lifecycle_topic_id: UUID | None = None
+    batches: int = 0  # batches that changed accounts of the lane
 
 
 class LaneStart(NamedTuple):
@@ -85,6 +86,7 @@ class LaneMove(NamedTuple):
     drifting: int = 0
     unverified: int = 0
     lifecycle_next: Offset | None = None  # None: no record of the lifecycle topic was read
+    batches: int = 0  # 1: the batch changes accounts of the lane; added to its number of batches
 
 
 class Totals(NamedTuple):

@@ -115,8 +115,9 @@ unpublished_messages = Counter(
 batch_seconds = init_labels(
     Histogram(
         "livebalance_projector_batch_seconds",
-        "Seconds of a batch in each stage. load, fold and write (with COMMIT) run in turn; then "
-        "commit_offsets (Kafka) and publish (Redis) run beside the next batch.",
+        "Seconds of a batch in each stage. load, fold and write (with COMMIT) run in turn; write includes "
+        "the decoding of the next batch in a backlog. Then commit_offsets (Kafka) and publish (Redis) run "
+        "beside the next batch.",
         ["stage"],
         buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
     ),

@@ -8,6 +8,7 @@ import contextlib
 import random
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -25,7 +26,7 @@ from livebalance.projector.fold.fold import (
     replay,
     transfer_keys,
 )
-from livebalance.projector.fold.lane import LaneStep, OwnedLane, lifecycle_step, step
+from livebalance.projector.fold.lane import DecodedRecords, LaneStep, OwnedLane, lifecycle_step, step
 from livebalance.projector.fold.records import Incoming
 from livebalance.projector.kafka.consumer import LaneConsumer, Records
 from livebalance.projector.kafka.lifecycle import LifecycleConsumer
@@ -35,6 +36,7 @@ from livebalance.projector.postgres.replay import QuarantineReplay
 from livebalance.projector.postgres.state_cache import StateCache
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.postgres.upkeep import Upkeep
+from livebalance.projector.read_ahead import FetchedLane, ReadAhead
 from livebalance.projector.redis.messages import Message, MessageEncoder
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
@@ -49,6 +51,7 @@ from livebalance.wire.timestamp import Millis
 
 _PROGRESS_SECONDS = 1.0  # between two writes of the lanes' progress
 _MAX_BACKOFF_SECONDS = 5.0
+_PIECE = 50  # messages that are encoded without a pause: half a millisecond
 
 _log = logs.get("projector")
 
@@ -77,9 +80,11 @@ class Projector:
             settings.currency,
             int(settings.catch_up_threshold_seconds * 1000),
             settings.signing_key(),
+            settings.delta_positions,
         )
         self._values = Values(settings)
         self._waiting = WaitingLanes(self._values)
+        self._read_ahead = ReadAhead(consumer, self._values, settings.max_scale)
         self._reconciliation = Reconciliation(settings, self._values)
         self._quarantine_replay = QuarantineReplay(settings, store, self._values)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: not claimed
@@ -101,6 +106,7 @@ class Projector:
             self._stall_detector.watch(),
             contextlib.aclosing(self._upkeep),
             contextlib.aclosing(self._reconciliation),
+            contextlib.aclosing(self._read_ahead),
         ):
             while not stopping.is_set():
                 try:
@@ -156,28 +162,28 @@ class Projector:
         if lifecycle is not None and lifecycle.any_behind:
             await self._apply_lifecycle(lifecycle)
         reading = self._reading_lanes()
-        fetched = await self._consumer.fetch(reading)
+        fetched = await self._read_ahead.read(reading)
         if self._assignment_number != self._consumer.assignment_number:
             return  # fetched under another assignment, at any offset (docs/guarantees.md#assignment)
-        steps = [
-            await self._step(reading[lane], records)
-            for lane, records in fetched.items()
-            if self._knows_schemas(reading[lane], records)
-        ]
-        if steps:
-            await self._apply(steps)
+        if steps := self._steps(fetched):
+            await self._apply(steps, reads_ahead=True)
         if lifecycle is not None and not lifecycle.any_behind:
             await self._apply_lifecycle(lifecycle)  # after the balance that was written with each record
         if (
-            time.monotonic() - self._progress_written_at >= _PROGRESS_SECONDS
+            self._is_progress_due()
+            and not self._read_ahead.is_ahead  # a lane is complete only up to the records that are applied
             and self._assignment_number == self._consumer.assignment_number
         ):
             await self._write_progress()
             await self._replay()
 
+    def _is_progress_due(self) -> bool:
+        return time.monotonic() - self._progress_written_at >= _PROGRESS_SECONDS
+
     async def _claim(self) -> None:
         self._lanes, number = None, self._consumer.assignment_number
         self._waiting.clear()
+        await self._read_ahead.aclose()
         await self._after_commit.done()
         lanes = await claim_lanes(self._settings, self._consumer, self._store)
         self._state_cache.clear()
@@ -207,19 +213,27 @@ class Projector:
             if id_ not in self._waiting and not (lifecycle and lifecycle.is_behind(id_))
         }
 
-    def _knows_schemas(self, lane: OwnedLane, records: tuple[Records, Records]) -> bool:
-        """Returns whether records can be decoded. If not, their lane waits, and fetches them again."""
-        values = [record.value for side in records for record in side]
-        if self._values.knows_schemas(values):
-            return True
-        self._consumer.hold_back(lane)
-        self._waiting.add(lane.lane, values)
-        return False
+    def _steps(self, fetched: Sequence[FetchedLane]) -> list[LaneStep]:
+        """Returns the steps of the lanes. Leaves out lanes that the batch before has halted."""
+        steps, reading = list[LaneStep](), self._reading_lanes()
+        for lane_id, records, statuses, decoded in fetched:
+            if (lane := reading.get(lane_id)) is None:
+                continue
+            if decoded is None:
+                self._wait_for_schemas(lane, records)
+            else:
+                steps.append(step(lane, decoded, statuses, self._settings.max_consecutive_rejects))
+        return steps
 
-    async def _step(self, lane: OwnedLane, records: tuple[Records, Records]) -> LaneStep:
+    def _wait_for_schemas(self, lane: OwnedLane, records: tuple[Records, Records]) -> None:
+        """Lets a lane wait until its records can be decoded. They are fetched again then."""
+        self._consumer.hold_back(lane)
+        self._waiting.add(lane.lane, [record.value for side in records for record in side])
+
+    async def _idle_step(self, lane: OwnedLane) -> LaneStep:
+        """Returns a step without records. Nothing may be read ahead: the lane would seem complete."""
         statuses = await self._consumer.fetch_statuses(lane.lane)
-        rejects, max_scale = self._settings.max_consecutive_rejects, self._settings.max_scale
-        return step(lane, records, statuses, self._values.codec, rejects, max_scale=max_scale)
+        return step(lane, DecodedRecords(), statuses, self._settings.max_consecutive_rejects)
 
     async def _apply_lifecycle(self, lifecycle: LifecycleConsumer) -> None:
         """Applies openings and erasures."""
@@ -234,10 +248,13 @@ class Projector:
             await self._apply(steps)
         await lifecycle.update_behind()
 
-    async def _apply(self, steps: Sequence[LaneStep]) -> None:
+    async def _apply(self, steps: Sequence[LaneStep], *, reads_ahead: bool = False) -> None:
         batch = [record for lane_step in steps for record in lane_step.records]
         try:  # assume that every transfer is new (decision 9)
-            await self._write(steps, await self._fold(batch, keys_named_by_balances(batch)))
+            folded = await self._fold(batch, keys_named_by_balances(batch))
+            if reads_ahead and not self._is_progress_due():
+                self._read_ahead.start(self._reading_lanes())
+            await self._write(steps, folded)
         except AlreadyListedError:
             folded = await self._fold(batch, transfer_keys(batch))
             await self._write(steps, folded, all_looked_up=True)
@@ -250,7 +267,7 @@ class Projector:
         marked = await self._quarantine_replay.read(list(self._running_lanes()))
         batch = [record for _, record in marked]
         running = self._running_lanes()
-        steps = [await self._step(running[lane], ([], [])) for lane in {record.lane for record in batch}]
+        steps = [await self._idle_step(running[lane]) for lane in {record.lane for record in batch}]
         if steps:
             accounts = await self._state_cache.accounts(batch)
             listed = await self._state_cache.listed_transfers(transfer_keys(batch))
@@ -269,20 +286,33 @@ class Projector:
     ) -> None:
         currency = self._settings.currency
         rows = batch_rows(steps, folded, currency, replayed, all_looked_up=all_looked_up)
-        messages = self._encoder.deltas(steps, folded, _now())
+        encoding = asyncio.create_task(self._encode(steps, folded))
         try:
             with metrics.batch_seconds.labels("write").time():
                 await self._store.write(rows)
         except CommitUnknownError:
             # A replay does not move its lanes, so a claim cannot show its outcome. Gateways find the gap.
             if not replayed:
-                self._unknown_commit = UnknownCommit(rows.moves, messages)
+                self._unknown_commit = UnknownCommit(rows.moves, await encoding)
             raise
+        messages = await encoding
+        changed = folded.changed_lanes
         for lane_step in steps:
             lane_step.advance_lane()
+            lane_step.lane.batches += lane_step.lane.lane in changed
         self._state_cache.store(folded)
         metrics.count_batch(folded, [outcome for _, outcome in replayed])
         await self._after_commit.start([lane_step.lane for lane_step in steps], messages)
+
+    async def _encode(self, steps: Sequence[LaneStep], folded: FoldResult) -> list[Message]:
+        """Encodes the messages of a batch, while Postgres writes it. The lanes must not be moved before."""
+        messages = list[Message]()
+        deltas = self._encoder.deltas(steps, folded, _now())
+        while piece := [*islice(deltas, _PIECE)]:
+            messages += piece
+            if len(piece) == _PIECE:
+                await asyncio.sleep(0)  # the loop goes on to send the batch to Postgres
+        return messages + self._encoder.batches(steps, folded, _now())
 
     async def _halt_changed_topics(self) -> None:
         lanes, identities = self._running_lanes().values(), self._consumer.topic_watch.identities
@@ -295,7 +325,7 @@ class Projector:
         self._show_lanes()
 
     async def _record_applied(self, lanes: Iterable[OwnedLane]) -> None:
-        if self._assignment_number == self._consumer.assignment_number:
+        if self._assignment_number == self._consumer.assignment_number and not self._read_ahead.is_ahead:
             await self._consumer.record_applied(lanes)
 
     def _show_lanes(self) -> None:
@@ -332,7 +362,7 @@ class Projector:
         self._progress_written_at = time.monotonic()
         await self._after_commit.done()
         await self._halt_changed_topics()
-        steps = [await self._step(lane, ([], [])) for lane in self._running_lanes().values()]
+        steps = [await self._idle_step(lane) for lane in self._running_lanes().values()]
         await self._store.move_lanes([lane_step.move for lane_step in steps])
         await self._publisher.publish(self._encoder.progress(steps, _now()))
         await self._record_applied(self._running_lanes().values())

@@ -35,6 +35,9 @@ class ProjectorSettings(ServiceSettings):
     delta_key: SigningSecret | None = None
     """Secret that signs all messages to gateways, at least 32 characters. None: messages are not signed.
     Gateways of releases that lack this setting cannot read signed messages."""
+    delta_positions: bool = False
+    """Whether the header of a delta has its positions, so that gateways need not parse it. Gateways of the
+    previous release drop such deltas: set it when all gateways have this release."""
     catch_up_threshold_seconds: Seconds = 5.0
     """Seconds behind Kafka after which a lane publishes only its progress, no deltas."""
     reconciliation_rate: Annotated[int, Field(ge=0)] = 2000

@@ -89,7 +89,7 @@ class Partition:
         self._check: SourceCheck | None = None
         self._restore: Restore | None = None
         self._ledger = Ledger(0)
-        self._written = -1  # offset of the first balance in the last transaction
+        self._written: list[int] = []  # offsets of the balances in the last transaction that has any
         self._rejects = 0  # consecutive rejected transfers up to the last transfer applied
         self.identity: SourceIdentity | None = None  # of the topics that were claimed
         self.next_offset = Offset(0)
@@ -264,7 +264,7 @@ class Partition:
             with metrics.seconds.labels("commit").time():
                 await producer.commit_transaction()
             failpoints.at("recorder_after_commit")
-        self._written = min(offsets, default=self._written)
+        self._written = offsets or self._written
 
     def _outgoing(self, new_balance: NewBalance) -> OutgoingRecord:
         source, balance = new_balance

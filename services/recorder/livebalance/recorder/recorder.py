@@ -20,7 +20,7 @@ from livebalance.recorder.settings import RecorderSettings
 from livebalance.recorder.store import Store
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
-from livebalance.runtime.kafka.fetch import Fetched, fetch
+from livebalance.runtime.kafka.fetch import Fetched, collect, fetch
 from livebalance.runtime.kafka.lag import Lag
 from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.runtime.kafka.reader import offsets_for_time
@@ -35,7 +35,7 @@ from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis, millis
 
 _POLL_SECONDS = 0.2
-_PAUSE_SECONDS = 0.02  # after a batch: small transactions cost the broker as much as large transactions
+_COLLECT_MS = 20  # before a batch that follows another: a small transaction costs as much as a large one
 _OPERATOR_SECONDS = 1.0  # between two looks for halted partitions that an operator has let continue
 
 _log = logs.get("recorder")
@@ -104,7 +104,6 @@ class Recorder:
             await self._back_off(stopping)
         elif batches:
             self._failures = 0
-            await asyncio.sleep(_PAUSE_SECONDS)
 
     def unready_reason(self) -> str | None:
         """Returns why the recorder is not ready, or None. Probe of /readyz."""
@@ -241,7 +240,9 @@ class Recorder:
             return {}
         wait_ms = int(_POLL_SECONDS * 1000)
         try:
-            batches = await fetch(self._consumer, claimed, wait_ms, self._settings.batch_records)
+            batches = await collect(
+                self._consumer, claimed, wait_ms, self._settings.batch_records, collect_ms=_COLLECT_MS
+            )
         except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
             if isinstance(error, OffsetOutOfRangeError):
                 _log.warning("next offset not available", error=repr(error))

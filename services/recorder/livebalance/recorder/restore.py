@@ -65,7 +65,7 @@ class Restore:
 
     @property
     def is_save_due(self) -> bool:
-        """Whether the accounts were not saved for some seconds."""
+        """Whether the accounts were not saved for some seconds, or many have changed."""
         return self._saved_ledger.is_save_due
 
     async def ledger(
@@ -153,14 +153,14 @@ class Restore:
             await saved.saved()
             raise
 
-    async def read_new_balances(self, written: int) -> None:
+    async def read_new_balances(self, written: Sequence[int]) -> None:
         """Applies erasures and balances of other producers that were committed since the last call.
 
         The ledger has the balances of this owner already, so they are skipped. A balance that follows a
         record of another producer is restored again, because the newest record of an account counts.
 
         Args:
-            written: Offset of the first balance in the last transaction of this owner; -1 if there is none.
+            written: Offsets of the balances in the last transaction of this owner.
 
         Raises:
             HaltedError: A balance was made from other transfers.

@@ -74,7 +74,7 @@ class SavedLedger:
     async def prepare(self, records: Sequence[RawRecord]) -> None:
         """Prepares for applying records. Everything before them is applied, and is committed in Kafka."""
         await self._values.fetch_schemas(record.value for record in records)
-        if self._accounts.changes >= _MAX_CHANGES or self.is_save_due:
+        if self.is_save_due:
             await self.save()
         await self.load(AccountId((record.key or b"").decode("ascii", "replace")) for record in records)
 
@@ -115,8 +115,9 @@ class SavedLedger:
 
     @property
     def is_save_due(self) -> bool:
-        """Whether the last save is some seconds old."""
-        return time.monotonic() - self._saved_at >= _SAVE_SECONDS
+        """Whether the last save is some seconds old, or many accounts have changed since."""
+        is_late = time.monotonic() - self._saved_at >= _SAVE_SECONDS
+        return is_late or self._accounts.changes >= _MAX_CHANGES
 
     @property
     def is_too_old(self) -> bool:

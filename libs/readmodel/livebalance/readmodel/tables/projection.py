@@ -143,6 +143,7 @@ balance = Table(
         "lane",
         postgresql_where=text("erased_transfers_before is not null"),
     ),
+    Index("balance_client", "client_id"),
     postgresql_with={
         "fillfactor": "70",  # space on each page for HOT updates
         "autovacuum_vacuum_threshold": "1000",
@@ -279,6 +280,19 @@ lane = Table(
         BigInteger,
         comment="Generation that the numbers of accounts belong to; another than generation: they are being"
         " counted, because an older release owned the lane",
+    ),
+    Column(
+        "batches",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Increases by exactly 1 with each batch that changes accounts of the lane",
+    ),
+    Column(
+        "batches_generation",
+        BigInteger,
+        comment="Generation that batches belongs to; another than generation: an older release, which does"
+        " not number its batches, owns the lane",
     ),
     postgresql_with={
         "fillfactor": "50",

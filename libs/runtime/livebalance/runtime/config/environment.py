@@ -29,6 +29,7 @@ _MAX_NAME = 60  # characters shown of an unknown variable's name, which can be o
 # Variables that are not a field of any settings class, for docs/configuration.md.
 OTHER_VARIABLES = {
     "ACCOUNTS": "set by `livebalance protocol play`: accounts to subscribe to, separated by spaces",
+    "SETS": "set by `livebalance protocol play`: sets to subscribe to, separated by spaces",
     "CHROMIUM": "tests: path of the browser to use",
     "FAILPOINT": "tests: point at which a service kills itself",
     "DEMO_CONTROL_ADDRESS": "balancer: host:port of the demo's supervisor, which acts for the page",

@@ -31,6 +31,29 @@ async def fetch_evenly(
     return fetched
 
 
+async def collect(
+    consumer: AIOKafkaConsumer,
+    partitions: Collection[TopicPartition],
+    wait_ms: int,
+    max_records: int,
+    *,
+    collect_ms: int,
+) -> Fetched:
+    """Returns up to `max_records` records of `partitions`. Waits up to `wait_ms` if there are none.
+
+    If records have waited while the caller was busy, it also returns what arrives within `collect_ms`. It
+    sleeps meanwhile, because each request for newer records takes the broker's time.
+    """
+    fetched = await _get(consumer, partitions, 0, max_records)
+    if not fetched:
+        return await _get(consumer, partitions, wait_ms, max_records)
+    await asyncio.sleep(collect_ms / 1000)
+    for newer_ms in (0, _NEWER_WAIT_MS):
+        if (room := max_records - sum(map(len, fetched.values()))) > 0:
+            _add(fetched, await _get(consumer, partitions, newer_ms, room))
+    return fetched
+
+
 async def fetch(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], wait_ms: int, max_records: int
 ) -> Fetched:

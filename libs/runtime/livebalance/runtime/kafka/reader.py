@@ -150,6 +150,11 @@ async def read_next(
     return None
 
 
+def is_transaction(own: Sequence[int], start: int, end: int) -> bool:
+    """Returns whether the records at the offsets `own`, and Kafka's marker, are all from `start` to `end`."""
+    return bool(own) and own[0] == start and end - start == len(own) + 1
+
+
 class PartitionReader:
     """Reads a partition's committed records on from call to call, outside any consumer group.
 
@@ -167,41 +172,55 @@ class PartitionReader:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
+        self._next_offset = 0
 
     async def start(self, offset: int) -> None:
         """Connects, and begins at `offset`. Raises TimeoutError or KafkaError if Kafka is unavailable."""
         async with asyncio.timeout(self._timeout_seconds):
             await start_client(self._consumer)
         self._consumer.assign([self._partition])
-        self._consumer.seek(self._partition, offset)
+        self._consumer.pause(self._partition)  # or it would fetch the caller's own records, too
+        self.seek(offset)
 
     def seek(self, offset: int) -> None:
         """Continues at `offset`."""
+        self._next_offset = offset
         self._consumer.seek(self._partition, offset)
 
-    async def read(self, on_record: OnRecord, own: int, lost: Container[int] = ()) -> int:
+    async def read(self, on_record: OnRecord, own: Sequence[int], lost: Container[int] = ()) -> int:
         """Calls `on_record` with each record up to the last stable offset, and returns the offset reached.
 
         Kafka completes a transaction shortly after its commit. So the call waits while the last stable offset
-        is `own`, the offset of the first record in the caller's last transaction. `lost` are the offsets of
-        records that are left out if they are damaged.
+        is the first of `own`, the offsets of the records in the caller's last transaction. If nothing but
+        this transaction follows, its records are not read. `lost` are the offsets of records that are left
+        out if they are damaged.
 
         Raises:
             TimeoutError: No progress was made in time.
             UnreadableRecordError: A record that is not `lost` is damaged.
         """
         async with asyncio.timeout(self._timeout_seconds):
-            while (end := await self._stable_offset()) == own:  # noqa: ASYNC110 - Kafka has no notification
-                await asyncio.sleep(_COMPLETION_SECONDS)
-        return await _read(
-            self._consumer,
-            self._partition,
-            on_record,
-            self._prepare,
-            limit=end,
-            lost=lost,
-            timeout_seconds=self._timeout_seconds,
-        )
+            end = await self._stable_offset()
+            while own and end == own[0]:
+                await asyncio.sleep(_COMPLETION_SECONDS)  # Kafka has no notification
+                end = await self._stable_offset()
+        if end == self._next_offset or is_transaction(own, self._next_offset, end):
+            self.seek(end)
+            return end
+        self._consumer.resume(self._partition)
+        try:
+            self._next_offset = await _read(
+                self._consumer,
+                self._partition,
+                on_record,
+                self._prepare,
+                limit=end,
+                lost=lost,
+                timeout_seconds=self._timeout_seconds,
+            )
+        finally:
+            self._consumer.pause(self._partition)
+        return self._next_offset
 
     async def _stable_offset(self) -> int:
         offset: int = (await self._consumer.end_offsets([self._partition]))[self._partition]

@@ -51,7 +51,7 @@ def play(
     command: Annotated[
         list[str],
         typer.Argument(
-            metavar="COMMAND...", help="Starts the client. {url} and {accounts} in it are replaced."
+            metavar="COMMAND...", help="Starts the client. {url}, {accounts} and {sets} are replaced."
         ),
     ],
     dialogue: Annotated[
@@ -71,7 +71,8 @@ def play(
     """Check a client: start it for each recorded dialogue, play the gateway to it, and judge what it sends.
 
     The client connects to LIVEBALANCE_URL, authenticates with LIVEBALANCE_TOKEN, and subscribes to the
-    LIVEBALANCE_ACCOUNTS, which are separated by spaces. Put `--` before COMMAND if it has options.
+    LIVEBALANCE_ACCOUNTS, which are separated by spaces. Dialogues with sets are played if COMMAND has {sets}.
+    Put `--` before COMMAND if it has options.
 
     Exit code 0: all rules hold; 1: the client cannot be started; 3: a rule does not hold.
     """

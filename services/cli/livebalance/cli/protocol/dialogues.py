@@ -17,6 +17,8 @@ class Dialogue(NamedTuple):
 
     name: str
     follows: list[str]  # accounts that the client follows
+    sets: list[str]  # sets that the client follows
+    features: list[str]  # that the client asks for
     tokens: dict[str, Any]  # rights of each token, or why the token is rejected
     steps: list[Step]
     about: str
@@ -33,6 +35,8 @@ def dialogues(root: Path = ROOT) -> list[Dialogue]:
         Dialogue(
             script["name"],
             script.get("follows", ["acc-1"]),
+            script.get("sets", []),
+            script.get("features", []),
             script.get("tokens", {}),
             [*(by_name[script["after"]]["steps"] if "after" in script else []), *script["steps"]],
             script["about"],

@@ -7,6 +7,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import pairwise
+from typing import Any
 
 import httpx
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -14,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from livebalance.cli.protocol.conversation import SECONDS, Conversation, Frame, conversation, expect
 from livebalance.cli.protocol.result import RuleError
 from livebalance.wire.frame import SUBPROTOCOL
+from livebalance.wire.money import Money, parse_money
 
 _OTHER_EPOCH = "00000000000000ff"
 _PER_CONNECTION = 2  # invalid messages; the third ends a connection
@@ -115,6 +119,16 @@ async def unknown_fields(target: Target) -> None:
         expect(answer["type"] == "ok", f"it is answered by {answer}")
 
 
+async def features(target: Target) -> None:
+    """A subscribe may ask for patches. The gateway ignores features that it does not know."""
+    async with conversation(target.ws, target.token) as opened:
+        channels, wanted = [{"channel": f"account:{target.account}"}], ["patches", "tomorrow"]
+        answer = (await opened.request("subscribe", channels=channels, features=wanted))[-1]
+        expect(answer["type"] == "ok", f"it is answered by {answer}")
+        first = await opened.data(target.account)
+        expect(first["type"] == "snapshot", f"it begins with {first}")
+
+
 async def bad_account(target: Target) -> None:
     """A request with a name that is no channel is answered with `bad_account`; the connection stays open."""
     async with conversation(target.ws, target.token) as opened:
@@ -172,6 +186,38 @@ async def heartbeat(target: Target) -> None:
     async with conversation(target.ws, target.token) as opened:
         await opened.subscribe(target.account)
         await opened.until(lambda frame: frame["type"] == "heartbeat")
+
+
+async def account_set(target: Target) -> None:
+    """The pages of a set chain. The last has the position, and the sum of the members per currency."""
+    async with conversation(target.ws, target.token) as opened:
+        if "sets" not in opened.frames[0]["features"]:
+            return
+        channel = f"prefix:{target.account}"
+        answer = await opened.request("subscribe", channels=[{"channel": channel}])
+        expect(answer[-1]["type"] == "ok", f"subscribe is answered by {answer[-1]}")
+        pages = [await opened.until(lambda frame: frame.get("channel") == channel)]
+        if pages[0].get("code") in ("no_access", "unavailable"):
+            return
+        while pages[-1].get("more"):
+            pages.append(await opened.until(lambda frame: frame.get("channel") == channel))
+        got = pages[0].get("reason", pages[0]["type"])
+        expect(got == "subscribed", f"it begins with {got}")
+        for page, following in pairwise(pages):
+            expect(following.get("from") == page["to"], f"{following} leaves a gap")
+        _expect_totals(pages)
+
+
+def _expect_totals(pages: list[Frame]) -> None:
+    last, sums = pages[-1], dict[Any, list[Money]]()
+    expect("lanes" in last and "totals" in last, f"the last page has no position: {last}")
+    for member in (member for page in pages for member in page["members"]):
+        sums.setdefault(member["currency"], []).append(parse_money(member["amount"]))
+    totals = {total["currency"]: (total["amount"], total["accounts"]) for total in last["totals"]}
+    expected = {
+        currency: (str(reduce(Money.add, amounts)), len(amounts)) for currency, amounts in sums.items()
+    }
+    expect(totals == expected, f"the totals are {totals}, the members are {expected}")
 
 
 async def rest_account(target: Target) -> None:
@@ -241,6 +287,7 @@ RULES: dict[str, Callable[[Target], Awaitable[None]]] = {
         ahead,
         requests,
         unknown_fields,
+        features,
         bad_account,
         invalid_messages,
         third_invalid_message,
@@ -248,6 +295,7 @@ RULES: dict[str, Callable[[Target], Awaitable[None]]] = {
         invalid_token,
         token_in_url,
         heartbeat,
+        account_set,
         rest_account,
         rest_problem,
     )

@@ -34,7 +34,7 @@ async def play_all(
 
     async def result(dialogue: Dialogue) -> RuleResult:
         rule = f"{dialogue.name}: {dialogue.about}"
-        if reason := _unplayable(dialogue):
+        if reason := _unplayable(dialogue, command):
             return RuleResult(rule, "skipped", reason)
         async with slots:
             try:
@@ -46,7 +46,11 @@ async def play_all(
     return list(await asyncio.gather(*map(result, selected)))
 
 
-def _unplayable(dialogue: Dialogue) -> str | None:
+def _unplayable(dialogue: Dialogue, command: Sequence[str]) -> str | None:
+    if dialogue.sets and "{sets}" not in command:
+        return "it follows sets: the command has no {sets}"
+    if dialogue.features:
+        return f"the client would have to ask for a feature: {', '.join(dialogue.features)}"
     kinds = {kind for step in dialogue.steps for kind in step}
     if action := next(filter(kinds.__contains__, _ACTIONS), None):
         return f"a user would have to do this: {action}"
@@ -63,16 +67,20 @@ async def _play(dialogue: Dialogue, command: Sequence[str], *, reports: bool) ->
         player.connect, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None
     ) as server:
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws"
-        accounts = " ".join(dialogue.follows)
+        accounts, lists = (
+            " ".join(dialogue.follows),
+            {"{accounts}": dialogue.follows, "{sets}": dialogue.sets},
+        )
         words = list[str]()
         for word in command:
             filled = word.replace("{url}", url).replace("{accounts}", accounts)
-            words += dialogue.follows if word == "{accounts}" else [filled]  # an argument for each account
+            words += lists.get(word, [filled])  # an argument for each account or set
         environment = {
             **os.environ,
             "LIVEBALANCE_URL": url,
             "LIVEBALANCE_TOKEN": "token-1",
             "LIVEBALANCE_ACCOUNTS": accounts,
+            "LIVEBALANCE_SETS": " ".join(dialogue.sets),
         }
         try:
             process = await asyncio.create_subprocess_exec(
@@ -116,9 +124,10 @@ class _Player:
         while line := await process.stdout.readline():
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
-                if isinstance(event, dict) and isinstance(event.get("account"), str):
+                name = isinstance(event, dict) and (event.get("account") or event.get("set"))
+                if isinstance(name, str):
                     async with self._changed:
-                        self._shown[event["account"]] = event
+                        self._shown[name] = event
                         self._changed.notify_all()
 
     async def play(self, step: dict[str, Any]) -> None:
@@ -218,19 +227,27 @@ class _Player:
     # --- what the client shows
 
     async def _shows(self, shown: dict[str, Any]) -> None:
-        if not self._reports:
-            return
-        account, position = shown["account"], shown["position"]
+        if self._reports:
+            position = shown["position"]
+            event = await self._until_shown(shown["account"], "revision", position["revision"], shown)
+            got = event.get("epoch"), (event.get("balance") or {}).get("amount")
+            expect(got == (position["epoch"], shown["amount"]), f"expected {shown}, the client shows {event}")
+
+    async def _shows_set(self, shown: dict[str, Any]) -> None:
+        if self._reports:
+            event = await self._until_shown(shown["channel"], "lanes", shown["lanes"], shown)
+            for key in ("epoch", "members", "totals"):
+                expect(event.get(key) == shown[key], f"expected {shown}, the client shows {event}")
+
+    async def _until_shown(self, name: str, key: str, value: object, shown: Frame) -> Frame:
+        """Returns what the client shows of an account or a set at a position."""
 
         def is_there() -> bool:
-            return bool(self._shown.get(account, {}).get("revision") == position["revision"])
+            return bool(self._shown.get(name, {}).get(key) == value)
 
         try:
             async with asyncio.timeout(_SECONDS), self._changed:
                 await self._changed.wait_for(is_there)
         except TimeoutError:
-            raise RuleError(f"expected {shown}, the client shows {self._shown.get(account)}") from None
-        event = self._shown[account]
-        amount = (event.get("balance") or {}).get("amount")
-        got = event.get("epoch"), amount
-        expect(got == (position["epoch"], shown["amount"]), f"expected {shown}, the client shows {event}")
+            raise RuleError(f"expected {shown}, the client shows {self._shown.get(name)}") from None
+        return self._shown[name]

@@ -1,6 +1,6 @@
 """The state of an account, and how a record changes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from livebalance.readmodel.rows import BalanceRow, StoredBalance
@@ -13,6 +13,15 @@ from livebalance.wire.views import BalanceView
 _UNIX_EPOCH = Millis(0)
 
 DRIFT = "balance, opening and transfers do not add up"
+
+
+class AmountTexts(NamedTuple):
+    """The amounts of an account as decimal strings, for SQL and for clients."""
+
+    balance: str | None
+    opening: str | None
+    half_applied: str | None
+    drift: str | None
 
 
 class ErasedBounds(NamedTuple):
@@ -50,6 +59,7 @@ class Account:
     erased: ErasedBounds | None = None  # of the last erasure that named its bounds
     half_applied_since: Millis | None = None
     erased_offset: Offset | None = None  # of the topic of transfers, at the last erasure
+    _texts: AmountTexts | None = field(default=None, compare=False)  # at this revision; None: not made yet
 
     def clone(self) -> "Account":
         """Returns a copy."""
@@ -88,6 +98,15 @@ class Account:
         if self.named_total is None or self.amount is None or self.opening is None:
             return None
         return self.amount.subtract(self.opening).subtract(self.named_total)
+
+    @property
+    def texts(self) -> AmountTexts:
+        """The amounts as text, made once at each revision."""
+        if self._texts is None:
+            self._texts = AmountTexts(
+                _text(self.amount), _text(self.opening), _text(self.half_applied), _text(self.drift)
+            )
+        return self._texts
 
     def apply_transfer(self, transfer: Transfer, offset: Offset, at: Millis) -> None:
         """Adds a transfer that is not listed yet. Its running sum is the new `posted_total`."""
@@ -182,6 +201,7 @@ class Account:
     def _advance(self, at: Millis) -> None:
         self.revision = Revision(self.revision + 1)
         self.recorded_at = max(self.recorded_at, at)
+        self._texts = None
 
     def _wait(self) -> None:
         """Notes since when the balance waits for its transfer, if it does."""
@@ -200,8 +220,8 @@ class Account:
         if self.amount is None:
             lacks_balance = self.transfer_count > 0
         else:
-            half_applied = self.half_applied
-            lacks_balance = half_applied is not None and half_applied.unscaled != 0
+            named_total = self.named_total
+            lacks_balance = named_total is not None and not self.posted_total.same_value(named_total)
         self.half_applied_since = (self.recorded_at if since is None else since) if lacks_balance else None
 
     def _verify(self, named_total: Money) -> None:
@@ -222,16 +242,18 @@ class Account:
         assert self.version is not None
         assert self.transfer_id is not None
         assert self.client_id is not None
+        amount, opening, half_applied, drift = self.texts
+        assert amount is not None
         return BalanceView(
-            str(self.amount),
+            amount,
             currency,
             self.version,
             self.revision,
             self.transfer_id,
             self.client_id,
-            _text(self.opening),
-            _text(self.half_applied),
-            _text(self.drift),
+            opening,
+            half_applied,
+            drift,
             None if self.disputed_since is None else format_rfc3339(self.disputed_since),
         )
 
@@ -240,22 +262,23 @@ class Account:
 
         `erased_revision` is that of an erasure since then; 0: there was none.
         """
+        amount, opening, half_applied, drift = self.texts
         return BalanceRow(
             self.id,
             from_,
             self.revision,
             self.lane,
-            _text(self.amount),
+            amount,
             None if self.amount is None else self.amount.scale,
             None if self.amount is None else currency,
             self.version,
             self.transfer_id,
             self.client_id,
-            _text(self.opening),
+            opening,
             str(self.posted_total),
             self.transfer_count,
-            _text(self.half_applied),
-            _text(self.drift),
+            half_applied,
+            drift,
             self.unverified_since,
             self.disputed_since,
             self.disputed_why,

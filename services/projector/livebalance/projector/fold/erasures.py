@@ -9,6 +9,8 @@ from livebalance.wire.kafka.lifecycle import Erased
 from livebalance.wire.kafka.raw_record import Erasure
 from livebalance.wire.kafka.source import source_of
 
+_ERASURES = (Erased, Erasure)
+
 
 def erasure_bounds(content: Erased | Erasure, offset: Offset) -> ErasedBounds | None:
     """Returns what an erasure covers; None if it does not say so. `offset` is that of its record."""
@@ -26,7 +28,7 @@ def overtaken_erasures(
     """
     first: dict[AccountId, Offset] = {}
     for record in batch:
-        if isinstance(record.content, Erased | Erasure):
+        if isinstance(record.content, _ERASURES):
             account = accounts.get(record.content.account)
             bounds = erasure_bounds(record.content, record.offset)
             if account and bounds and not account.covers(bounds):

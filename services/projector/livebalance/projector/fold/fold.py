@@ -61,6 +61,11 @@ class FoldResult:
     stale: int  # balances whose version is not higher than the current, and whose content differs
     erased: int  # transfers and balances that an erasure covers
 
+    @property
+    def changed_lanes(self) -> set[Lane]:
+        """The lanes of the changed accounts."""
+        return {change.account.lane for change in self.changes.values()}
+
 
 def account_ids(batch: Iterable[Incoming]) -> set[AccountId]:
     """Returns the accounts of a batch."""
@@ -341,7 +346,8 @@ def batch_rows(
     """
     changes = folded.changes.values()
     differences = lane_differences((change.before, change.account) for change in changes)
-    moves = (step.move for step in steps)
+    changed = folded.changed_lanes
+    moves = (step.move._replace(batches=int(step.move.lane in changed)) for step in steps)
     return BatchRows(
         [move._replace(**differences.get(move.lane, Totals())._asdict()) for move in moves],
         [change.account.row(change.from_, currency, change.erased_revision) for change in changes],

@@ -1,6 +1,6 @@
 """A lane that this process owns, and the step that a fetch moves it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NamedTuple
@@ -67,6 +67,7 @@ class OwnedLane:
     # Consecutive rejected records of each topic, up to the last record read.
     rejects: Mapping[str, int] = field(default_factory=dict)
     lifecycle: LaneSide | None = None  # None: there is no lifecycle topic
+    batches: int = 0  # batches that changed accounts of the lane
 
     @property
     def sides(self) -> list[LaneSide]:
@@ -129,6 +130,7 @@ def owned_lane(
         row.halted_why,
         row.from_start,
         lifecycle=lifecycle,
+        batches=row.batches,
     )
 
 
@@ -161,28 +163,43 @@ def unreadable_reason(side: LaneSide, first: int, end: int) -> str | None:
     return None
 
 
-def step(
+class DecodedRecords(NamedTuple):
+    """The decoded records of a fetch, in the order in which they are applied."""
+
+    records: Sequence[Incoming] = ()
+    halt: str | None = None  # why the lane must halt before them
+
+
+def decode(
     lane: OwnedLane,
     records: tuple[Sequence[RawRecord], Sequence[RawRecord]],
-    statuses: tuple[FetchStatus, FetchStatus],
     codec: Codec,
-    max_consecutive_rejects: int,
     *,
     max_scale: int = MAX_SCALE,
-) -> LaneStep:
-    """Returns the step that a fetch moves a lane. Without records, it moves only "complete as of"."""
+) -> Generator[None, None, DecodedRecords]:
+    """Decodes the records of a fetch. Leaves out those that were applied before the lane was claimed.
+
+    A generator that pauses now and then, and returns the records.
+    """
     transfers, balances = records
     halt = _replaced_record(lane.transfers, transfers) or _replaced_record(lane.balances, balances)
-    merged = (
-        []
-        if halt
-        else decode_and_merge(
-            _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec, max_scale
-        )
+    if halt:
+        return DecodedRecords(halt=halt)
+    merged = yield from decode_and_merge(
+        _unapplied(lane.transfers, transfers), _unapplied(lane.balances, balances), codec, max_scale
     )
-    merged = without_other_bounds(merged, lane.transfers.topic_id)
-    applicable, rejects, reason = _applicable(lane, merged, max_consecutive_rejects)
-    halt = reason or halt
+    return DecodedRecords(without_other_bounds(merged, lane.transfers.topic_id))
+
+
+def step(
+    lane: OwnedLane,
+    decoded: DecodedRecords,
+    statuses: tuple[FetchStatus, FetchStatus],
+    max_consecutive_rejects: int,
+) -> LaneStep:
+    """Returns the step that a fetch moves a lane. Without records, it moves only "complete as of"."""
+    applicable, rejects, reason = _applicable(lane, decoded.records, max_consecutive_rejects)
+    halt = reason or decoded.halt
     checkpoints = _checkpoint(lane.transfers, applicable), _checkpoint(lane.balances, applicable)
     complete = [
         _complete_as_of(checkpoint, status) for checkpoint, status in zip(checkpoints, statuses, strict=True)

@@ -1,6 +1,6 @@
 """Decodes the Kafka records of a lane and puts them into the order in which they are applied."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from livebalance.wire.money import MAX_SCALE
 from livebalance.wire.timestamp import Millis, limited_millis
 
 Content = Transfer | Balance | Erasure | Opened | Erased | Rejected
+_PIECE = 100  # records: half a millisecond
 OTHER_TOPIC = "the erasure is of another topic"
 
 
@@ -44,13 +45,19 @@ def decode_and_merge(
     balances: Sequence[RawRecord],
     codec: Codec,
     max_scale: int = MAX_SCALE,
-) -> list[Incoming]:
+) -> Generator[None, None, list[Incoming]]:
     """Decodes the records of both topics of a lane and merges them by Kafka's time.
 
-    Within a topic, the order of offsets is kept. `max_scale` is the largest scale of an admissible amount.
+    A generator that pauses after each 100 records, and returns all records. Within a topic, the order of
+    offsets is kept. `max_scale` is the largest scale of an admissible amount.
     """
-    records = [_decode(raw, decode_transfer, codec, max_scale) for raw in transfers]
-    records += [_decode(raw, decode_balance, codec, max_scale) for raw in balances]
+    records = list[Incoming]()
+    for raws, decoder in ((transfers, decode_transfer), (balances, decode_balance)):
+        for start in range(0, len(raws), _PIECE):
+            piece = raws[start : start + _PIECE]
+            records += [_decode(raw, decoder, codec, max_scale) for raw in piece]
+            if len(piece) == _PIECE:
+                yield
     if transfers and balances:
         # After a clock was set back, sorting by time would break the order of offsets within a topic. The
         # running maximum of the times keeps it.

@@ -61,7 +61,7 @@ class LaneConsumer:
             metadata_max_age_ms=_METADATA_AGE_MS,
         )
         self._lag = Lag(self._consumer, metrics.lag)
-        self._has_backlog = False  # the last fetch may have left records in the client
+        self.has_backlog = False  # the last fetch may have left records in the client
         self._end_offsets: dict[TopicPartition, Offset] = {}  # as the broker last reported them
         self._read_until = settings.end_offsets()
         self._ended = set[TopicPartition]()  # whose records that follow are not read
@@ -135,7 +135,7 @@ class LaneConsumer:
         for partition, side in self._sides(lane):
             self._consumer.seek(partition, side.seek_offset)
             self._consumer.resume(partition)  # an earlier claim may have paused it
-        self._has_backlog = True
+        self.has_backlog = True
 
     def pause(self, lane: OwnedLane) -> None:
         """Stops fetching a lane: records that nobody applies would block those of other lanes."""
@@ -177,11 +177,11 @@ class LaneConsumer:
             return {}
         partitions = [partition for lane in lanes for partition in self._partitions(lane)]
         fetched, limit = {}, self._settings.batch_records
-        if self._has_backlog:
+        if self.has_backlog:
             fetched = await fetch_evenly(self._consumer, partitions, limit)
         if not fetched:
             fetched = await fetch(self._consumer, partitions, self._settings.fetch_wait_ms, limit)
-        self._has_backlog = sum(map(len, fetched.values())) >= limit
+        self.has_backlog = sum(map(len, fetched.values())) >= limit
         self._end_partitions(fetched)
         return {
             lane: (fetched.get(sides[0], []), fetched.get(sides[1], []))

@@ -1,9 +1,8 @@
 """Keeps accounts and transfers of the last batches in memory, and reads all others from Postgres."""
 
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
-
-from cachetools import LRUCache
 
 from livebalance.projector.fold.account import Account, account_from_row
 from livebalance.projector.fold.fold import FoldResult, TransferKey, account_ids
@@ -23,9 +22,9 @@ class StateCache:
     """
 
     def __init__(self, store: Store, size: int) -> None:
-        self._store = store
-        self._accounts = LRUCache[AccountId, Account](size)
-        self._transfers = LRUCache[TransferKey, ListedTransfer](size)
+        self._store, self._size = store, size
+        self._accounts = OrderedDict[AccountId, Account]()  # those that were unused for longest first
+        self._transfers = OrderedDict[TransferKey, ListedTransfer]()
 
     def clear(self) -> None:
         """Drops everything."""
@@ -50,9 +49,21 @@ class StateCache:
         """Stores the result of a batch. Called after Postgres has committed it."""
         if any(change.erased for change in folded.changes.values()):
             self._transfers.clear()
-        self._accounts.update({id_: change.account for id_, change in folded.changes.items()})
-        self._transfers.update(folded.newly_listed)
+        changed = {id_: change.account for id_, change in folded.changes.items()}
+        _store(self._accounts, changed, self._size)
+        _store(self._transfers, folded.newly_listed, self._size)
 
 
-def _cached(cache: LRUCache[K, V], keys: Iterable[K]) -> dict[K, V]:
-    return {key: value for key in keys if (value := cache.get(key)) is not None}
+def _cached(cache: OrderedDict[K, V], keys: Iterable[K]) -> dict[K, V]:
+    cached = {key: value for key in keys if (value := cache.get(key)) is not None}
+    for key in cached:
+        cache.move_to_end(key)
+    return cached
+
+
+def _store(cache: OrderedDict[K, V], changed: Mapping[K, V], size: int) -> None:
+    for key, value in changed.items():
+        cache[key] = value
+        cache.move_to_end(key)
+    while len(cache) > size:
+        cache.popitem(last=False)

@@ -1,6 +1,6 @@
-"""Encodes the Redis messages of a batch: deltas of changed accounts, and the progress of lanes."""
+"""Encodes the Redis messages of a batch: deltas, the changed accounts of lanes, and the progress of lanes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from livebalance.projector.fold.fold import Change, FoldResult
@@ -17,7 +17,8 @@ from livebalance.wire.delta import (
     redis_account_channel,
     redis_lane_channel,
 )
-from livebalance.wire.identity import Epoch
+from livebalance.wire.identity import Epoch, Lane
+from livebalance.wire.sets.batch import ChangedAccount, LaneBatch, encode_batch, redis_batch_channel
 from livebalance.wire.signature import SigningKey
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import TransferView, balance_json, format_source, transfers_json
@@ -36,21 +37,55 @@ class MessageEncoder(NamedTuple):
     currency: str | None
     catch_up_threshold_ms: int
     key: SigningKey | None = None  # None: messages are not signed
+    positions: bool = False  # in the header of each delta
 
-    def deltas(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
-        """Returns a delta for each changed account.
+    def deltas(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> Iterator[Message]:
+        """Yields a delta for each changed account.
 
         Leaves out lanes that are far behind: their progress says so (docs/guarantees.md#publishing).
         """
         epochs = {step.lane.lane: step.lane.epoch for step in steps if not self._is_behind(step, now)}
-        return [
+        return (
             self._message(
                 redis_account_channel(self.prefix, id_),
-                encode_delta(self.delta(change, epochs[change.account.lane])),
+                encode_delta(self.delta(change, epochs[change.account.lane]), positions=self.positions),
             )
             for id_, change in folded.changes.items()
             if change.account.lane in epochs
+        )
+
+    def batches(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
+        """Returns a message for each lane whose accounts changed: they are of its next batch.
+
+        Leaves out the same lanes as `deltas`.
+        """
+        accounts: dict[Lane, list[ChangedAccount]] = {}
+        for change in folded.changes.values():
+            accounts.setdefault(change.account.lane, []).append(self._changed_account(change))
+        return [
+            self._message(
+                redis_batch_channel(self.prefix, lane.lane),
+                encode_batch(LaneBatch(lane.lane, lane.epoch, lane.batches + 1, accounts[lane.lane])),
+            )
+            for lane in (step.lane for step in steps if not self._is_behind(step, now))
+            if lane.lane in accounts
         ]
+
+    def _changed_account(self, change: Change) -> ChangedAccount:
+        account, before = change.account, change.before
+        former = before.client_id if before and before.client_id != account.client_id else None
+        if account.amount is None:
+            return ChangedAccount(account.id, account.revision, former_client=former)
+        disputed = account.disputed_since
+        return ChangedAccount(
+            account.id,
+            account.revision,
+            str(account.amount),
+            self.currency,
+            account.client_id,
+            None if disputed is None else format_rfc3339(disputed),
+            former,
+        )
 
     def progress(self, steps: Iterable[LaneStep], now: Millis) -> list[Message]:
         """Returns a message for each lane whose "complete as of" is known."""

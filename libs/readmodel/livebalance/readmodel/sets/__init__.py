@@ -1,0 +1,1 @@
+"""Sets of accounts in Postgres (decision 36)."""
