@@ -14,8 +14,8 @@ STACK := LIVEBALANCE_PARENT_PID=$$PPID exec $(BIN)/python -m livebalance.stack
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs reset check check-lock check-python check-web test test-python test-web \
-  test-containers simulate mutants coverage docs lock
+.PHONY: help demo up down status logs reset check check-lock check-python check-web prepared test test-python test-web \
+  test-containers simulate mutants bench-gate coverage docs lock
 
 help: ## print this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -51,16 +51,20 @@ check-web: $(READY)
 	$(NPM) libs/ts-client run check
 	$(NPM) services/web run check
 
-# The checks of the page run beside those of Python.
+# The checks of the page run beside those of Python, and beside what makes the tests start sooner.
 test: $(READY) ## run check and every test
-	@$(MAKE) --no-print-directory -j2 check
+	@$(MAKE) --no-print-directory -j2 check prepared
 	@$(MAKE) --no-print-directory test-web test-python
+
+# With the cache of Kafka's classes, brokers start sooner. Six processes read all tests: without this, each compiles them.
+prepared: $(READY)
+	-@$(BIN)/python -m livebalance.stack.servers.kafka_classes
+	-@$(BIN)/python -m pytest --collect-only -qq >/dev/null
 
 # The first part often waits for servers, so two cores can run five workers. Files start in the order of their names: the
 # last are unit tests, so no worker waits for a slow file. In the second part each worker starts whole
 # clusters, and the tests of the third part judge pauses and alerts, which another cluster would change.
 test-python: $(READY)
-	-$(BIN)/python -m livebalance.stack.servers.kafka_classes # without it, brokers start later
 	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder --ignore=tests/acceptance --ignore=tests/bench \
 	  --ignore=tests/containers
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone' tests/acceptance
@@ -72,8 +76,9 @@ test-containers: $(READY) ## run docker-compose.yml, kill each service in turn, 
 
 # Each seed is a schedule of faults, and a failure prints its shrunk schedule.
 SEEDS ?= 20000
-simulate: $(READY) ## run the simulated pipeline under random faults (SEEDS=100000)
+simulate: $(READY) ## run the simulated pipeline and gateway under random faults (SEEDS=100000)
 	@$(BIN)/python -m tests.simulation.world --seeds $(SEEDS)
+	@$(BIN)/python -m tests.simulation.gateway --seeds $$(( $(SEEDS) / 5 ))
 
 # A stopped run goes on where it stopped. MODULE is a part of a name in tests/mutation/ratchet.toml.
 MODULE ?=
@@ -82,6 +87,9 @@ mutants: $(READY) ## mutate the pure modules and plant the mutants of SQL and sh
 ifeq ($(MODULE),)
 	@$(BIN)/python -m tests.mutation.planted
 endif
+
+bench-gate: $(READY) ## compare the CPU time of the hot loops with tests/bench/gate.toml
+	@$(BIN)/python -m tests.bench.gate $(ARGS)
 
 COVERED ?= tests/unit tests/contract tests/integration
 coverage: $(READY) ## measure which lines the tests run (COVERED=tests/unit)

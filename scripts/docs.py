@@ -17,7 +17,7 @@ def _vectors(name: str) -> Any:
 
 
 def _asyncapi() -> str:
-    document = asyncapi.document(_vectors("frames"), _vectors("close"))
+    document = asyncapi.document(_vectors("frames"), _vectors("sets"), _vectors("close"))
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -29,7 +29,7 @@ _SCREENS = tuple(
 _SCALE = 0.5
 _STYLE = f"""<style>
   body {{ margin: 0; display: grid; grid-template-columns: max-content max-content; gap: 8px; padding: 8px;
-          background: #888; width: max-content }}
+          align-content: start; background: #888; width: max-content; height: max-content }}
   img {{ display: block; zoom: {_SCALE} }}
 </style>"""
 

@@ -4,10 +4,12 @@ A server starts when the first test needs it, and serves all tests of its worker
 server (LIVEBALANCE_KAFKA and so on), tests use that server instead.
 """
 
+import functools
 import itertools
 import logging
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,8 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES = 4 * 1024**3  # free: five workers need one or two
 _SHRINKING_SECONDS = 600  # Hypothesis shrinks for up to 300 s: the time-out must not hide what it finds
 
 _serial = itertools.count(1)
@@ -58,16 +62,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_SHRINKING_SECONDS))
 
 
+def pytest_collection_finish() -> None:
+    """Makes all HTTP clients of this process share the authorities of TLS.
+
+    httpx loads them for each client, which takes 30 ms of CPU time. A test of a gateway makes two clients.
+    """
+    if transports := sys.modules.get("httpx._transports.default"):
+        transports.create_ssl_context = functools.cache(transports.create_ssl_context)  # type: ignore[attr-defined]
+
+
 @pytest.fixture(scope="session")
 def paths() -> "Iterator[StatePaths]":
     """An empty state directory of this worker. It is removed at the end, unless KEEP_STATE is set."""
     from livebalance.stack.paths import StatePaths
 
     home = StatePaths.from_environment().home
-    paths = StatePaths(home, home / "tests" / str(os.getpid()))
+    paths = StatePaths(home, _state_directory(home) / str(os.getpid()))
     yield paths
     if not os.environ.get("KEEP_STATE"):
         shutil.rmtree(paths.state, ignore_errors=True)
+
+
+def _state_directory(home: Path) -> Path:
+    """Returns the directory of all workers' states: in memory if it has room, else in `home`.
+
+    On a disk, the copy of a database takes ten times the CPU time. What killed workers left is removed.
+    """
+    kept = home / "tests"
+    if (
+        os.environ.get("KEEP_STATE")
+        or not _MEMORY.is_dir()
+        or shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES
+    ):
+        return kept
+    states = _MEMORY / f"livebalance-tests-{os.getuid()}"
+    states.mkdir(mode=0o755, exist_ok=True)
+    for state in states.iterdir():
+        if not Path("/proc", state.name).exists():
+            shutil.rmtree(state, ignore_errors=True)
+    return states
 
 
 @pytest.fixture
@@ -161,12 +194,16 @@ def own_redis(paths: "StatePaths", tmp_path: Path) -> "Iterator[Servers]":
 
 
 @pytest.fixture
-def redis_cluster(paths: "StatePaths", tmp_path: Path) -> "Iterator[RedisCluster]":
-    """A Redis cluster for a single test, which may stop its nodes. It needs a password."""
+def redis_cluster(paths: "StatePaths") -> "Iterator[RedisCluster]":
+    """A Redis cluster for a single test, which may stop its nodes. It needs a password.
+
+    Nodes flush their configuration to the disk before they vote: on a busy disk no replica takes over.
+    """
     from livebalance.stack.paths import StatePaths
     from tests.servers.redis_cluster import RedisCluster
 
-    with RedisCluster(StatePaths(paths.home, tmp_path / "redis-cluster"), password="of-this-test") as cluster:
+    state = paths.state / _unique("redis-cluster")
+    with RedisCluster(StatePaths(paths.home, state), password="of-this-test") as cluster:
         yield cluster
 
 

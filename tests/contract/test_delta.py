@@ -10,6 +10,7 @@ from livebalance.wire.delta import (
     encode_progress,
     make_delta,
     merge,
+    read_header,
     split_delta_frame,
 )
 from livebalance.wire.errors import DecodeError
@@ -43,6 +44,14 @@ def test_delta_encodes_to_its_bytes_and_back(case: Vector) -> None:
     assert encode_delta(delta(case)) == message
     assert decode_delta(ACCOUNT, message) == delta(case)
     assert split_delta_frame(delta(case).text) == parts(case)
+
+
+@pytest.mark.parametrize("case", VECTORS["deltas"], ids=label)
+def test_delta_with_positions_encodes_to_its_bytes_and_back(case: Vector) -> None:
+    message = bytes.fromhex(case["hex_with_positions"])
+    assert encode_delta(delta(case), positions=True) == message
+    assert decode_delta(ACCOUNT, message) == delta(case)
+    assert read_header(ACCOUNT, message) in (None, delta(case))
 
 
 @pytest.mark.parametrize("case", [case for case in VECTORS["deltas"] if case["frame"]], ids=label)

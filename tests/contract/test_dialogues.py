@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from livebalance.wire.close import CloseCode
-from livebalance.wire.frame import ClientFrame, ErrorCode, ServerFrame, SnapshotReason
+from livebalance.wire.frame import ClientFrame, ErrorCode, ServerFrame, SetSnapshotReason, SnapshotReason
 from tests.contract.dialogue import ROOT, dialogues
 
 STEPS = [next(iter(step.items())) for dialogue in dialogues() for step in dialogue.steps]
@@ -41,6 +41,7 @@ def test_every_close_code_occurs() -> None:
 
 def test_every_snapshot_reason_occurs() -> None:
     assert values("server", "reason", type="snapshot") == set(get_args(SnapshotReason))
+    assert values("server", "reason", type="set_snapshot") == set(get_args(SetSnapshotReason))
 
 
 def test_every_error_code_occurs() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
+from livebalance.client.account_set import SetEnded
 from livebalance.client.effects import (
     ConnectionLost,
     Emit,
@@ -20,7 +21,7 @@ from livebalance.client.effects import (
 )
 from livebalance.client.event import Disconnected, Ended, Event
 from livebalance.client.session import Session, State
-from livebalance.wire.frame import Heartbeat, Status
+from livebalance.wire.frame import PATCHES, Heartbeat, Status
 from livebalance.wire.identity import AccountId
 from tests.contract.dialogue import Dialogue, Frame, Step, dialogues
 
@@ -31,7 +32,7 @@ class Player:
     """Has a method per step kind that concerns clients. It plays the part of `Client` that authenticates."""
 
     def __init__(self, dialogue: Dialogue) -> None:
-        self._session = Session(["ws://gateway/ws"])
+        self._session = Session(["ws://gateway/ws"], patches=PATCHES in dialogue.features)
         self._followed = [AccountId(account) for account in dialogue.follows]
         self._now = 0.0
         self._sent: deque[Frame] = deque()
@@ -40,6 +41,8 @@ class Player:
         self._connects = self._refreshes = False
         for account in self._followed:
             self._session.follow(account)
+        for name in dialogue.sets:
+            self._session.follow_set(name)
         self._step(Tick())
 
     def play(self, step: Step) -> None:
@@ -138,6 +141,20 @@ class Player:
         newest = shown.get("newest", transfers)
         assert transfers[: len(newest)] == newest
         assert shown.get("transfers", transfers) == transfers
+
+    def shows_set(self, shown: dict[str, Any]) -> None:
+        state = self._session.set_state(shown["channel"])
+        assert state
+        amounts = {account: member.amount for account, member in state.members.items()}
+        totals = [asdict(total) for total in state.totals]
+        assert (state.epoch, state.lanes) == (shown["epoch"], shown["lanes"])
+        assert (amounts, totals) == (shown["members"], shown["totals"])
+
+    def rejected_set(self, rejected: dict[str, str]) -> None:
+        name = rejected["channel"]
+        assert self._session.set_state(name) is None
+        ended = [event for event in self._events if isinstance(event, SetEnded)]
+        assert [event.code for event in ended if event.name.channel == name] == [rejected["code"]]
 
     def rejected(self, rejected: dict[str, str]) -> None:
         assert self._session.account_state(AccountId(rejected["account"])) is None

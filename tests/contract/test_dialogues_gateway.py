@@ -17,6 +17,7 @@ from livebalance.gateway.live.effects import AccountRead, Disconnect
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import NOT_AUTHENTICATED, Authenticate, Session, SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
+from livebalance.gateway.live.sets import set_channel
 from livebalance.readmodel.gateway_reads import AccountState, AuditFinding, LaneProgress
 from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import CloseCode, encode_reason
@@ -26,6 +27,7 @@ from livebalance.wire.identity import INITIAL_REVISION, AccountId, Lane, Positio
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
 from tests.contract.dialogue import Dialogue, Frame, Step, dialogues
+from tests.contract.gateway_sets import PAGE_MEMBERS, SET_ACCOUNTS, GatewaySets, with_sets
 
 START = 1_795_540_800_000
 RESUME_MAX, SNAPSHOT_TRANSFERS, PAGE_TRANSFERS = 8, 3, 2
@@ -48,8 +50,10 @@ class Gateway:
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._tokens = dialogue.tokens
-        self._hub = Hub(RESUME_MAX, HISTORY_BYTES)
-        self._sessions = Sessions(CONFIG, Revocations(), self._hub)
+        self._hub = Hub(RESUME_MAX, HISTORY_BYTES, SET_ACCOUNTS)
+        config = with_sets(CONFIG) if dialogue.sets else CONFIG
+        self._sessions = Sessions(config, Revocations(), self._hub)
+        self._sets = GatewaySets(self._hub)
         self._now = 0.0
         self._session: Session | None = None
         self._session_count = 0
@@ -142,14 +146,31 @@ class Gateway:
     def audit(self, audit: dict[str, str]) -> None:
         positions = self._hub.positions(self._hub.subscribers)
         stored = {account: self._stored[account] for account in positions}
-        [epoch] = {state["epoch"] for state in stored.values()}
         changed = {
             account: stored[account]["revision"]
             for account, position in positions.items()
             if stored[account]["revision"] != position.revision
         }
-        finding = AuditFinding(epoch, 1, {LANE: LaneProgress(_millis(audit["as_of"]), None)}, changed)
+        as_of = _millis(audit["as_of"])
+        if self._sets.as_of is None:
+            [epoch] = {state["epoch"] for state in stored.values()}
+            finding = AuditFinding(epoch, 1, {LANE: LaneProgress(as_of, None)}, changed)
+        else:
+            self._hub.begin_audit(positions)
+            finding = self._sets.finding(as_of)._replace(revisions=changed)
         self._hub.on_audit(positions, finding, self._now)
+
+    def stored_set(self, stored: dict[str, Any]) -> None:
+        self._sets.store(stored, _millis(stored["as_of"]))
+
+    def batch(self, batch: dict[str, Any]) -> None:
+        self._sets.commit(batch)
+
+    def lost_batch(self, batch: dict[str, Any]) -> None:
+        self._sets.commit(batch, is_delivered=False)
+
+    def forged_batch(self, batch: dict[str, Any]) -> None:
+        self._sets.commit(batch, is_stored=False)
 
     def postgres(self, is_available: bool) -> None:
         self._postgres_is_available = is_available
@@ -191,16 +212,25 @@ class Gateway:
                 self._hub.on_subscribed(account)
         for read in sorted(effects.reads, key=lambda read: read.account):
             self._answer(read)
+        if effects.batches_wanted:
+            self._hub.sets.on_subscribed()
+        self._sets.answer(effects.set_reads, is_available=self._postgres_is_available)
         if self._session and self._session in effects.sessions_to_flush and self._session.outbox.writable:
             while frames := self._session.outbox.pop(self._now):
                 texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
                 self._sent += map(json.decode, texts)
-            if self._session.outbox.is_delayed:
+            if self._session.outbox.is_delayed or self._session.waits_for_room:
                 self._sessions.schedule(self._session, self._now)
         for session, disconnect in effects.disconnects:
             if session is self._session and not self._disconnect:
                 self._disconnect = disconnect
-        if effects.tokens_to_check or effects.redis_subscriptions or effects.reads:
+        if (
+            effects.tokens_to_check
+            or effects.redis_subscriptions
+            or effects.reads
+            or effects.batches_wanted
+            or effects.set_reads
+        ):
             self._perform()
 
     def _check(self, session: Session, request: Authenticate) -> None:
@@ -212,7 +242,7 @@ class Gateway:
 
     def _rights(self, rights: dict[str, Any]) -> Rights:
         expires = Millis(self._wall + rights.get("seconds", 3600) * 1000)
-        scope = parse_scope(rights.get("accounts", ["*"]))
+        scope = parse_scope(rights.get("accounts", ["*"]), rights.get("clients", []))
         return Rights("user-1", "login-1", scope, self._wall // 1000, expires)
 
     def _answer(self, read: AccountRead) -> None:
@@ -255,7 +285,8 @@ def _millis(text: str) -> Millis:
 
 
 @pytest.mark.parametrize("dialogue", dialogues(), ids=lambda dialogue: str(dialogue.name))
-def test_gateway_plays_the_dialogue(dialogue: Dialogue) -> None:
+def test_gateway_plays_the_dialogue(dialogue: Dialogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_channel, "PAGE_MEMBERS", PAGE_MEMBERS)
     gateway = Gateway(dialogue)
     for step in dialogue.steps:
         gateway.play(step)

@@ -13,6 +13,7 @@ from livebalance.projector.kafka.consumer import LaneConsumer
 from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.postgres import claim, store
 from livebalance.projector.projector import Projector
+from livebalance.projector.read_ahead import ReadAhead
 from livebalance.readmodel.rows import LaneMove
 from tests.mutation.planted import Planted, attribute, code
 
@@ -21,6 +22,7 @@ _BEFORE_COMMIT = f"{_DOUBT}test_nothing_is_published_or_committed_to_the_group_b
 _TOPICS = "tests/integration/projector/test_topic_identity.py::"
 _POSTGRES = "tests/integration/projector/test_postgres.py::"
 _ERASED = "tests/unit/projector/test_erasure.py::"
+_AHEAD = "tests/integration/projector/test_read_ahead.py::"
 _COMPLETE = "tests/unit/projector/test_lane_complete_as_of.py::"
 
 _CLAIM = """\
@@ -33,7 +35,7 @@ _WRITE = """\
         with metrics.batch_seconds.labels("write").time():
             await self._store.write(rows)
 """
-_PUBLISH = "        await self._publisher.publish(messages)\n"
+_PUBLISH = "        await self._publisher.publish(await encoding)\n"
 _COMMIT_OFFSETS = """\
         for lane_step in steps:
             lane_step.advance_lane()
@@ -94,6 +96,18 @@ PROJECTOR = (
         _BEFORE_COMMIT,
         code(Projector, "_write", _WRITE, _COMMIT_OFFSETS + _WRITE),
         r"^AssertionError: assert \{'[0-9a-f]{16}'\} == \{'[0-9a-f]{16}'\}",
+    ),
+    Planted(
+        "a claim drops the batch that was read ahead",
+        f"{_AHEAD}test_batch_read_ahead_is_read_again_after_the_batch_before_it_was_fenced",
+        attribute(ReadAhead, "aclose", change_nothing),
+        "^AssertionError: ",
+    ),
+    Planted(
+        "a lane that halts applies nothing that was read ahead",
+        f"{_AHEAD}test_batch_read_ahead_of_a_lane_that_halts_is_not_applied",
+        code(Projector, "_steps", "reading.get(lane_id)", "(self._lanes or {}).get(lane_id)"),
+        "^AssertionError: ",
     ),
     Planted(
         "a batch in doubt is published by the owner that committed it",

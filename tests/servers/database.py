@@ -24,7 +24,8 @@ class Database:
 
     async def create(self) -> None:
         """Creates the database, with the schema and no rows."""
-        await self._manage(f'create database "{self.name}" template {_TEMPLATE}')
+        # Without a copy through the log, which takes twice the CPU time.
+        await self._manage(f'create database "{self.name}" template {_TEMPLATE} strategy file_copy')
 
     async def drop(self) -> None:
         """Drops the database and closes its connections."""

@@ -16,7 +16,7 @@ from livebalance.stack.servers.redis import RedisServer
 MASTERS = 3
 SLOTS = 16_384
 # Milliseconds after which the other nodes regard a node as failed. A busy machine stalls nodes for seconds.
-NODE_TIMEOUT, SHORT_NODE_TIMEOUT = 5000, 1000
+NODE_TIMEOUT = 5000
 _TIMEOUT_SECONDS = 60.0  # until all nodes agree
 _POLL_SECONDS = 0.02
 
@@ -40,7 +40,8 @@ class ClusterNode(RedisServer):
             "cluster-port": str(self.bus),
             "cluster-node-timeout": str(NODE_TIMEOUT),
             "cluster-require-full-coverage": "no",  # remaining nodes serve their own slots
-            "cluster-replica-validity-factor": "0",  # a replica with old data takes over too
+            # `replace` orders it: on a busy machine, nodes may hold elections for minutes without a majority.
+            "cluster-replica-no-failover": "yes",
             "repl-diskless-sync-delay": "0",
             "shutdown-timeout": "0",  # do not wait for replicas
             **secret,
@@ -61,6 +62,17 @@ class ClusterNode(RedisServer):
     def id(self) -> str:
         """The node's id in the cluster."""
         return str(self.execute("CLUSTER", "MYID"))
+
+    @property
+    def gave_up_migration(self) -> bool:
+        """Whether the node ended its newest migration without success. A node that stalls has that effect."""
+        jobs = self.execute("CLUSTER", "GETSLOTMIGRATIONS")
+        return bool(jobs) and jobs[0]["state"] in ("failed", "cancelled")
+
+    def replicates(self, master: "ClusterNode") -> bool:
+        """Tells whether the node is a replica of that master."""
+        role, *of = self.execute("ROLE")
+        return bool(role == "slave" and of[1] == master.port)
 
     def knows(self, ids: Iterable[str]) -> bool:
         """Tells whether the node has met all these nodes."""
@@ -93,14 +105,12 @@ class RedisCluster:
                 return next(node for node in self.nodes if node.port == port)
         raise StackError("no node of the Redis cluster answers")
 
-    def configure(self, name: str, value: str | int) -> None:
-        """Changes a setting of all nodes, which must be running."""
-        for node in self.nodes:
-            node.execute("CONFIG", "SET", name, value)
-
-    def replace_lost_nodes_soon(self) -> None:
-        """Lets replicas take over after a second. Called before a test stops their master."""
-        self.configure("cluster-node-timeout", SHORT_NODE_TIMEOUT)
+    def replace(self, lost: ClusterNode) -> ClusterNode:
+        """Lets the replica of a master that does not answer take over its slots, and returns the replica."""
+        [replica] = [node for node in self.nodes if node is not lost and node.replicates(lost)]
+        replica.execute("CLUSTER", "FAILOVER", "TAKEOVER")
+        self._until("no replica took over", lambda node: node is lost or lost.port not in _owners(node))
+        return replica
 
     def move(self, slot: int, *, by_hand: bool = False) -> ClusterNode:
         """Moves a slot to another master, and returns that master when all nodes know it.
@@ -117,7 +127,13 @@ class RedisCluster:
                 node.execute("CLUSTER", "SETSLOT", slot, "NODE", target.id)
         else:
             source.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
-        self._until(f"slot {slot} did not move", lambda node: _owner(node, slot) == target.port)
+
+        def moved(node: ClusterNode) -> bool:
+            if not by_hand and source.gave_up_migration:
+                source.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+            return _owner(node, slot) == target.port
+
+        self._until(f"slot {slot} did not move", moved)
         return target
 
     def _unite(self) -> None:
@@ -130,7 +146,9 @@ class RedisCluster:
             node.execute("CLUSTER", "MEET", "127.0.0.1", other.port, other.bus)
         known = [node.id for node in self.nodes]
         self._until("nodes did not meet", lambda node: node.knows(known))
-        self._until("slots are not shared", lambda node: _owner(node, SLOTS - 1) == masters[-1].port)
+        # A node that has not learned of a master's slots neither votes for its replica nor lets it take over.
+        owners = {master.port for master in masters}
+        self._until("slots are not shared", lambda node: _owners(node) == owners)
         for master, replica in zip(known, replicas, strict=False):
             replica.execute("CLUSTER", "REPLICATE", master)
         self._until("replicas did not follow", lambda node: node in masters or _follows(node))
@@ -164,6 +182,11 @@ def _owner(queried: ClusterNode, slot: int) -> int | None:
     """Returns the port of the node that serves the slot, according to `queried`."""
     shares = queried.execute("CLUSTER SLOTS")
     return next((owner[1] for first, last, owner, *_ in shares if first <= slot <= last), None)
+
+
+def _owners(queried: ClusterNode) -> set[int]:
+    """Returns the ports of the nodes that serve any slots, according to `queried`."""
+    return {owner[1] for _, _, owner, *_ in queried.execute("CLUSTER SLOTS")}
 
 
 def _follows(node: ClusterNode) -> bool:

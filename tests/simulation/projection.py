@@ -6,6 +6,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from livebalance.gateway.live.content import RelayedContent
+from livebalance.gateway.live.outbox import Frame
 from livebalance.readmodel.gateway_reads import ContentDigest
 from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.frame import DeltaFrame, Gap, Snapshot, SnapshotReason
@@ -16,6 +17,7 @@ from livebalance.wire.views import BalanceView, TransferView, balance_json, tran
 WHEN = "2026-11-24T17:20:00.000Z"
 SNAPSHOT_TRANSFERS = 3  # so few that a snapshot in place of deltas leaves transfers out
 PAGE_TRANSFERS = 2
+ACCOUNT = AccountId("")  # digests have no account
 RECOVERY_MAX_REVISIONS = 12
 
 
@@ -59,17 +61,21 @@ class AccountHistory:
         """Returns whether an audit of an account at this revision finds other content than was relayed."""
         if self.revision < revision or self.erased_revision() > revision:
             return False
-        content = RelayedContent(digest.since)
-        transfers = transfers_json(self.transfers(digest.since, revision))
-        parts = DeltaParts(
-            Epoch(""), digest.since, revision, Millis(0), balance_json(self.balance()), transfers
-        )
-        content.add(encode_delta_frame(AccountId(""), parts))
+        content = RelayedContent(ACCOUNT, digest.since)
+        transfers = [
+            transfer
+            for transfer in self.transfers(digest.since, revision)
+            if not any(first <= transfer.revision <= last for first, last in digest.skipped)
+        ]
+        columns = balance_json(self.balance()), transfers_json(transfers)
+        parts = DeltaParts(Epoch(""), digest.since, revision, Millis(0), *columns)
+        before, after = Position(parts.epoch, digest.since), Position(parts.epoch, revision)
+        content.add(Frame(ACCOUNT, before, after, encode_delta_frame(ACCOUNT, parts)))
         stored = content.begin_audit(revision)
         return (
             self.erased_revision() > digest.since
             or stored.transfers != digest.transfers
-            or (self.revision == revision and stored.balance != digest.balance)
+            or (self.revision == revision and digest.balance not in (None, stored.balance))
         )
 
     def add_transfer(self, name: str, amount: int) -> None:
@@ -121,6 +127,10 @@ class Projection:
         """The history of an account in the position's epoch, with what was lost."""
         history = self.epochs[int(position.epoch, 16) - 1][account]
         return self._lost.get((position.epoch, account), history)
+
+    def may_replace(self, account: AccountId, epoch: Epoch) -> bool:
+        """Returns whether a gateway relayed what Postgres does not have. It may then replace any state."""
+        return account in self.forged or (epoch, account) in self._lost
 
     def was_erased(self, account: AccountId) -> bool:
         """Returns whether the account was ever erased, even if the erasure was lost."""

@@ -7,7 +7,7 @@ fast: it looks for the failure of a planted mutant.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import getmembers
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -49,24 +49,48 @@ def always(function: F) -> F:
     return decorated
 
 
-def search(machine: type[RuleBasedStateMachine], seeds: Iterable[int], length: int) -> None:
-    """Runs a random schedule of up to `length` steps for each seed. Raises the first failure."""
+class Step(NamedTuple):
+    """A step of a schedule, with its arguments."""
+
+    function: Callable[..., None]
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.function.__name__}({arguments})"
+
+
+def random_schedule(machine: type[RuleBasedStateMachine], seed: int, length: int) -> list[Step]:
+    """Returns the first step of a schedule, and up to `length` others."""
     members = [member for _, member in getmembers(machine, callable)]
     (first,) = (member for member in members if member in _begins)
     steps = [member for member in members if member in _steps]
-    invariants = [member for member in members if member in _invariants]
+    random = Random(seed)
+    share = random.choice(KEPT_STEPS)
+    kept = [each for each in steps if random.random() < share] or steps
+    schedule = [_draw(random, first, _begins[first])]
+    for _ in range(random.randrange(length)):
+        each = random.choice(kept)
+        schedule.append(_draw(random, each, _steps[each]))
+    return schedule
+
+
+def _draw(random: Random, function: Any, values: Values) -> Step:
+    return Step(function, {name: random.choice(of_name) for name, of_name in values.items()})
+
+
+def run_schedule(machine: type[RuleBasedStateMachine], schedule: Iterable[Step]) -> None:
+    """Runs the steps, checks the properties after each, and ends. Raises the first failure."""
+    invariants = [member for _, member in getmembers(machine, callable) if member in _invariants]
+    run = machine()
+    for step_ in schedule:
+        step_.function(run, **step_.arguments)
+        for holds in invariants:
+            holds(run)
+    run.teardown()
+
+
+def search(machine: type[RuleBasedStateMachine], seeds: Iterable[int], length: int) -> None:
+    """Runs a random schedule of up to `length` steps for each seed. Raises the first failure."""
     for seed in seeds:
-        random, run = Random(seed), machine()
-        share = random.choice(KEPT_STEPS)
-        kept = [each for each in steps if random.random() < share] or steps
-        _run(run, random, first, _begins[first])
-        for _ in range(random.randrange(length)):
-            each = random.choice(kept)
-            _run(run, random, each, _steps[each])
-            for holds in invariants:
-                holds(run)
-        run.teardown()
-
-
-def _run(machine: RuleBasedStateMachine, random: Random, function: Any, values: Values) -> None:
-    function(machine, **{name: random.choice(of_name) for name, of_name in values.items()})
+        run_schedule(machine, random_schedule(machine, seed, length))

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,11 +33,14 @@ class AttackedStack:
 
 @asynccontextmanager
 async def caddy(
-    paths: StatePaths, upstream: str, operations: str, environment: Mapping[str, str] | None = None
+    paths: StatePaths, upstreams: Sequence[str], operations: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[str]:
-    """Yields the URL of a Caddy in front of `upstream`, once it answers."""
+    """Yields the URL of a Caddy in front of `upstreams`, once it answers.
+
+    The URL `operations` has the operations port of all upstreams.
+    """
     port, health_port = free_port(), int(operations.rpartition(":")[2])
-    child = balancer(paths, port, [upstream], health_port, None)
+    child = balancer(paths, port, upstreams, health_port, None)
     child = dataclasses.replace(child, environment={**child.environment, **(environment or {})})
     child.start()
     try:
@@ -62,7 +65,7 @@ async def attacked_stack(
         gateway = GatewayProcess("attacked", free_port(), log, environment)
         try:
             await gateway.start()
-            async with caddy(paths, gateway.http, gateway.operations) as http:
+            async with caddy(paths, [gateway.http], gateway.operations) as http:
                 yield AttackedStack(gateway, projector, database, paths, http)
         finally:
             gateway.end()

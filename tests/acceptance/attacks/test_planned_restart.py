@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from livebalance.stack.paths import StatePaths, free_port
-from livebalance.stack.process.service import responds
-from livebalance.stack.servers.balancer import PUBLIC_PATH, balancer
 from livebalance.wire.identity import AccountId
+from tests.acceptance.attacks.attacked_stack import caddy
 from tests.acceptance.upgrade.reconnecting_client import FirstShown, ReconnectingClient, running
 from tests.integration.gateway.fake_projector import FakeProjector, transferring
 from tests.integration.gateway.gateway_process import GatewayProcess
@@ -61,18 +60,9 @@ async def gateways(
 @pytest.fixture
 async def url(gateways: list[GatewayProcess], paths: StatePaths, tmp_path: Path) -> AsyncIterator[str]:
     """The URL of a Caddy in front of the gateways."""
-    port = free_port()
-    health_port = int(gateways[0].operations.rpartition(":")[2])
-    urls = [gateway.http for gateway in gateways]
-    caddy = balancer(StatePaths(paths.home, tmp_path / "balancer"), port, urls, health_port, None)
-    caddy.start()
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            while not await responds(port, PUBLIC_PATH):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        caddy.stop()
+    upstreams = [gateway.http for gateway in gateways]
+    async with caddy(StatePaths(paths.home, tmp_path / "balancer"), upstreams, gateways[0].operations) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -114,7 +114,7 @@ async def test_client_of_a_proxy_before_caddy_is_counted_by_the_address_that_the
 ) -> None:
     trusting = {"LIVEBALANCE_PAGE_TRUSTED_PROXIES": f"{PROXY}/32"}
     async with (
-        caddy(stack.paths, stack.gateway.http, stack.gateway.operations, trusting) as url,
+        caddy(stack.paths, [stack.gateway.http], stack.gateway.operations, trusting) as url,
         AsyncExitStack() as connections,
     ):
         for _ in range(PLACES):

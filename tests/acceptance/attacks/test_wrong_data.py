@@ -2,9 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 import httpx
@@ -17,7 +14,7 @@ from livebalance.wire.identity import Revision
 from livebalance.wire.signature import SigningKey
 from tests.acceptance.attacks.attacked_stack import TIMEOUT, AttackedStack, caddy
 from tests.integration.gateway.fake_projector import FakeProjector
-from tests.integration.gateway.narrow_socket import narrow_socket
+from tests.integration.gateway.faulty_proxy import faulty_proxy
 from tests.integration.gateway.test_forged_deltas import forged
 from tests.integration.gateway.test_subscribe import assert_shows
 from tests.integration.gateway.websocket_client import WebSocketClient, position_of
@@ -29,6 +26,7 @@ KEY = SigningKey("the key of this deployment, long enough")
 FORGED_AMOUNT = "999999.00"
 RESUMED_ACCOUNTS = [f"account-{number}" for number in range(8)]
 MISSED = 200  # transfers of each: together several times what a gateway queues for a client
+RECOVERY_MAX_REVISIONS = 1000  # a client further behind keeps what it shows, before a gap
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -39,6 +37,7 @@ async def settings() -> dict[str, str]:
         "delta_key": "the key of this deployment, long enough",
         "revocation_poll_seconds": "0.1",
         "audit_interval_seconds": "0.5",
+        "recovery_max_revisions": str(RECOVERY_MAX_REVISIONS),
         "send_buffer_bytes": "8192",
         "connection_rate_per_address": "1000",
         "request_rate_per_user": "1000",
@@ -134,6 +133,27 @@ async def test_wrong_delta_with_a_valid_signature_is_replaced_by_what_postgres_h
         assert_shows(await client.until_at("wrong", revision), projector.account("wrong"))
 
 
+async def test_wrong_delta_is_replaced_also_after_a_gap_before_which_clients_keep_what_they_show(
+    stack: AttackedStack, projector: FakeProjector
+) -> None:
+    await projector.open("gapped")
+
+    def reasons() -> list[str]:
+        return [frame["reason"] for frame in client.of_type("snapshot")[1:]]
+
+    async with WebSocketClient(stack.ws) as client:
+        await client.subscribe("gapped")
+        await client.until_at("gapped", 1)
+        async with asyncio.timeout(TIMEOUT):
+            while not ("too_far" in reasons() and forged_frames(client)):
+                real = await projector.commit("gapped", [100])
+                await projector.publish("gapped", forged(real, "gapped", amount=FORGED_AMOUNT))
+                await projector.commit("gapped", [1] * RECOVERY_MAX_REVISIONS)
+                await projector.publish("gapped", await projector.commit("gapped", [None]))
+                await client.until_at("gapped", projector.account("gapped").revision)
+        await client.until(lambda: reasons()[-1] == "ahead")
+
+
 async def test_delta_that_the_deployment_has_not_signed_is_shown_to_no_client(
     stack: AttackedStack, projector: FakeProjector
 ) -> None:
@@ -175,52 +195,6 @@ async def test_end_of_an_account_that_postgres_does_not_confirm_ends_no_subscrip
 # --- memory
 
 
-class SlowLink:
-    """A TCP link with room for few bytes. While `flows` is cleared, nothing comes from the gateway."""
-
-    def __init__(self, target: str) -> None:
-        self._target, self.flows = target, asyncio.Event()
-        self._pumps: list[asyncio.Task[None]] = []
-        self.flows.set()
-
-    async def connect(self, *caddy: Any) -> None:
-        """Called for each connection from Caddy."""
-        gateway = await asyncio.open_connection(sock=narrow_socket(self._target), limit=1024)
-        always = asyncio.Event()
-        always.set()
-        self._pumps.append(asyncio.create_task(self._pump(caddy[0], gateway[1], always)))
-        self._pumps.append(asyncio.create_task(self._pump(gateway[0], caddy[1], self.flows)))
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
-    ) -> None:
-        try:
-            while chunk := await reader.read(1024):
-                await flows.wait()
-                writer.write(chunk)
-        except ConnectionError:
-            pass
-        finally:
-            writer.transport.abort()
-
-    async def stop(self) -> None:
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-
-
-@asynccontextmanager
-async def slow_link(target: str) -> AsyncIterator[tuple[SlowLink, str]]:
-    """Yields a link to `target`, and its URL."""
-    link = SlowLink(target)
-    server = await asyncio.start_server(link.connect, "127.0.0.1", 0)
-    try:
-        yield link, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await link.stop()
-
-
 async def test_resume_of_many_accounts_by_a_client_that_does_not_read_waits_within_the_bound(
     stack: AttackedStack, projector: FakeProjector
 ) -> None:
@@ -239,19 +213,19 @@ async def test_resume_of_many_accounts_by_a_client_that_does_not_read_waits_with
         return overflows + await stack.gateway.counter("client_queue_bytes")
 
     async with (
-        slow_link(stack.gateway.http) as (link, url),
-        caddy(stack.paths, url, stack.gateway.operations) as http,
+        faulty_proxy(stack.gateway.http, narrow=True) as (proxy, url),
+        caddy(stack.paths, [url], stack.gateway.operations) as http,
         WebSocketClient(http.replace("http:", "ws:") + "/ws") as client,
     ):
         await client.until(lambda: client.of_type("welcome"))
         before = await held_back()
-        link.flows.clear()
+        proxy.returns.clear()
         await client.subscribe(*RESUMED_ACCOUNTS, position=position)
         async with asyncio.timeout(TIMEOUT):
             while await held_back() <= before:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
         client.shown = earlier.shown
-        link.flows.set()
+        proxy.returns.set()
         for account in RESUMED_ACCOUNTS:
             revision = projector.account(account).revision
             assert_shows(await client.until_at(account, revision), projector.account(account))

@@ -5,7 +5,7 @@ import signal
 from tests.acceptance.end_to_end.end_to_end_check import EndToEndCheck
 
 PROJECTOR = "projector-1"
-RATE = 150  # transfers per second
+RATE = 75  # transfers per second
 
 
 async def pause_and_resume(check: EndToEndCheck, seed: int, *mutants: str) -> None:

@@ -5,9 +5,11 @@ no-fence: breaks docs/guarantees.md#fence; a batch is written although another p
 publish-first: breaks docs/guarantees.md#publishing; deltas are published before the commit.
 """
 
+import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from livebalance.projector.__main__ import serve
@@ -52,7 +54,8 @@ def no_fence() -> None:
 
 def publish_first() -> None:
     """Breaks the order of commit and publish: the deltas of a batch are published before its commit."""
-    write, encode_deltas, start = Store.write, MessageEncoder.deltas, Publisher.start
+    write, encode_deltas, start = Store._write, MessageEncoder.deltas, Publisher.start
+    publish, turn = Publisher.publish, asyncio.Lock()
     publishers: list[Publisher] = []
     messages: list[Message] = []
 
@@ -60,16 +63,23 @@ def publish_first() -> None:
         publishers.append(self)
         start(self)
 
-    def noting_deltas(self: MessageEncoder, *arguments: Any) -> list[Message]:
+    def noting_deltas(self: MessageEncoder, *arguments: Any) -> Iterator[Message]:
         messages[:] = encode_deltas(self, *arguments)
-        return messages.copy()
+        return iter(messages.copy())
+
+    async def publish_in_turn(self: Publisher, messages: Sequence[Message]) -> None:
+        """Waits for the publish of the last batch, which is beside this batch."""
+        async with turn:
+            await publish(self, messages)
 
     async def publishing_write(self: Store, batch: BatchRows) -> None:
+        """Called after BEGIN was answered. The messages are encoded meanwhile."""
         await publishers[0].publish(messages)
         await write(self, batch)
 
-    Publisher.start, Store.write = noting_start, publishing_write  # type: ignore[method-assign]
+    Publisher.start, Store._write = noting_start, publishing_write  # type: ignore[method-assign]
     MessageEncoder.deltas = noting_deltas  # type: ignore[method-assign,assignment]
+    Publisher.publish = publish_in_turn  # type: ignore[method-assign]
 
 
 MUTANTS = {"pause": pause, "no-fence": no_fence, "publish-first": publish_first}

@@ -13,7 +13,7 @@ from tests.acceptance.end_to_end.paused_projector import pause_and_resume
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
-RATE = 150  # transfers per second
+RATE = 75  # transfers per second
 # "after_commit" is passed between the commit and the publishing of a batch.
 PROJECTOR_FAILPOINTS = ("before_commit", "after_commit", "between_publishes")
 GATEWAY_FAILPOINTS = ("after_snapshot", "while_delivering")

@@ -9,7 +9,7 @@ from tests.mutation.conviction import convicted_by
 
 pytestmark = pytest.mark.timeout(600)
 
-RATE = 150  # transfers per second
+RATE = 75  # transfers per second
 PROJECTOR = "projector-1"
 
 # Parts of the texts and of the assertions of end_to_end_check.py and tests/checker.py.

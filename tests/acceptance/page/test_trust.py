@@ -16,6 +16,7 @@ from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage
 from tests.acceptance.page.conftest import OpenPage
 from tests.acceptance.page.inspection import violations
 from tests.acceptance.page.stored_transfers import read_transfers
+from tests.acceptance.page.workspace import address, recent_balances, rows, wait_for_states
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -68,6 +69,32 @@ async def test_page_that_kills_its_gateway_says_what_happened_and_that_nothing_i
         oldest = content.rows[-1].revision
         stored = await read_transfers(cluster.postgres(), ACCOUNT, content.revision, oldest - 1)
         assert content.rows == stored
+
+
+async def test_watchlist_whose_gateway_is_killed_from_it_is_live_again_and_says_what_happened(
+    cluster: Cluster, open_page: OpenPage
+) -> None:
+    watched = [f"acc-{number:04}" for number in range(1, 6)]
+    async with open_page(address(cluster.page, watched)) as page:
+        await wait_for_states(page.tab, "live", len(watched))
+        await page.tab.locator("[data-testid=trust] summary").click(timeout=LIVE_TIMEOUT)
+        timeline = page.tab.locator("[data-testid=timeline]")
+        await click(page, "Kill my gateway")
+        equal = timeline.locator("li[data-kind=compared]").first
+        await expect(equal).to_have_text(
+            re.compile("Nothing missing: 5 accounts equal SQL"), timeout=LIVE_TIMEOUT
+        )
+        happened = await sentences(timeline)
+        killed = next(at for at, text in enumerate(happened) if text.startswith("You killed gateway-"))
+        rest = [text for text in happened[killed + 1 :] if "reconnect failed" not in text]
+        assert rest[0].startswith("Socket to gateway-")
+        assert rest[1].startswith("Reconnected to gateway-")
+        assert rest[2].startswith("Resumed 5 accounts")
+        await wait_for_states(page.tab, "live", len(watched))
+        shown = {account: row.amount for account, row in (await rows(page.tab)).items()}
+        assert shown.pop(watched[-1]) is None  # nothing was written of it yet
+        for account, amount in shown.items():  # the demo goes on writing transfers of the others meanwhile
+            assert amount in await recent_balances(cluster, account)
 
 
 async def test_page_whose_socket_is_cut_resumes_without_a_snapshot(

@@ -89,6 +89,7 @@ async def test_five_hundred_accounts_share_few_sockets_and_each_bad_account_says
     sockets: list[str] = []
     gateway = cluster.gateways[0]  # it sends no demo token, so the page sends the cookie
     async with open_page(f"{gateway}/accounts/{UNKNOWN}", token=token) as page:
+        await page.wait_until_live()
         page.tab.on("websocket", lambda socket: sockets.append(socket.url))
         await page.tab.goto(address(gateway, [*special, *MANY]))
         await wait_for_states(page.tab, "live", len(MANY) + 3)

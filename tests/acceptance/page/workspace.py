@@ -67,3 +67,14 @@ async def sum_in_postgres(cluster: Cluster, accounts: Sequence[str]) -> Decimal:
         return Decimal(await connection.fetchval(query, list(accounts)))
     finally:
         await connection.close()
+
+
+async def recent_balances(cluster: Cluster, account: str) -> list[str]:
+    """Returns what the balance of an account was after each of its last 1,000 transfers."""
+    connection = await asyncpg.connect(cluster.postgres())
+    try:
+        query = """select (opening + total)::text as balance from transfer join balance using (account_id)
+                    where account_id = $1 order by transfer.revision desc limit 1000"""
+        return [row["balance"] for row in await connection.fetch(query, account)]
+    finally:
+        await connection.close()

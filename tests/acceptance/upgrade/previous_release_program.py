@@ -12,6 +12,7 @@ Only names that the client of the previous release has as well may be imported h
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from livebalance.client.client import Client
 from livebalance.client.event import Changed
@@ -40,7 +41,7 @@ def report(kind: str, text: str) -> None:
 async def run_client(url: str, secret: str, accounts: Sequence[str]) -> None:
     """Reports what the client receives until the process is killed."""
     # `heard` is the previous release's name of `on_frame`.
-    options = {"heard": lambda text: report("frame", text.decode())}
+    options: dict[str, Any] = {"heard": lambda text: report("frame", text.decode())}
     async with Client(url, token=_tokens(secret), **options) as client:
         for account in accounts:
             client.follow(AccountId(account))

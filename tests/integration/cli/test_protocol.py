@@ -65,8 +65,15 @@ async def test_gateway_that_keeps_every_rule_passes(gateway: RunningGateway) -> 
         ("wire.frame.check_strict", lambda _: None, {"invalid_messages"}),
         ("gateway.live.session.MAX_BAD_MESSAGES", 99, {"third_invalid_message"}),
         ("gateway.api.rest.weak_etag", lambda tag: tag, {"rest_account"}),
+        ("gateway.live.sets.totals.SetTotals.views", lambda _: [], {"account_set"}),
     ],
-    ids=["ignores positions", "accepts ambiguous JSON", "closes no connection", "sends another ETag"],
+    ids=[
+        "ignores positions",
+        "accepts ambiguous JSON",
+        "closes no connection",
+        "sends another ETag",
+        "sends no totals",
+    ],
 )
 async def test_gateway_that_breaks_a_rule_is_convicted(
     gateway: RunningGateway,
@@ -88,16 +95,27 @@ async def test_gateway_that_does_not_answer_is_not_judged() -> None:
 # --- clients
 
 
-async def failures(code: int, *command: str) -> set[str]:
+async def failures(code: int, *command: str, played: tuple[str, ...] = PLAYED) -> set[str]:
     """Returns the names of the dialogues in which a client fails, after it has played some."""
-    words = [word for name in PLAYED for word in ("--dialogue", name)]
+    words = [word for name in played for word in ("--dialogue", name)]
     verdicts = await run_protocol(code, "play", *words, "--reports", "--", *command)
-    assert {verdict["rule"].partition(":")[0] for verdict in verdicts} == set(PLAYED)
+    assert {verdict["rule"].partition(":")[0] for verdict in verdicts} == set(played)
+    assert "skipped" not in {verdict["state"] for verdict in verdicts}
     return {verdict["rule"].partition(":")[0] for verdict in verdicts if verdict["state"] == "failed"}
 
 
 async def test_client_that_keeps_the_protocol_passes() -> None:
     assert await failures(0, *CLIENT) == set()
+
+
+async def test_client_of_sets_that_keeps_the_protocol_passes() -> None:
+    command = (sys.executable, "-m", "tests.integration.cli.set_client", "{url}", "{sets}")
+    assert await failures(0, *command, played=("set", "gap in a set", "set after a reconnect")) == set()
+
+
+async def test_client_without_sets_does_not_play_their_dialogues() -> None:
+    [verdict] = await run_protocol(0, "play", "--dialogue", "gap in a set", "--", *CLIENT)
+    assert verdict["state"] == "skipped"
 
 
 @pytest.mark.parametrize(

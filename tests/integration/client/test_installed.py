@@ -28,6 +28,7 @@ PAGES = {
     "README.md": [r"Connected\((?s:.*)Changed\("],
     "libs/client/README.md": [
         r"(acc-0001 -?\d+\.\d\d \d+\n){3}",
+        r"(\d+\.\d\d EUR 1\n){3}",
         r"^revisions \d+ to \d+\n$",
         r"^\d+ BalanceView\(.*\)\n(not_yet|timeout)\n$",
         r"^BalanceView\(.*\)\n(\d+ \d+\n){3}",

@@ -109,6 +109,7 @@ def _long_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lengthens deadlines that a stalled machine could miss. A test of a deadline sets its own."""
     monkeypatch.setattr("livebalance.gateway.api.queries.QUERY_SECONDS", 30.0)
     monkeypatch.setattr("livebalance.gateway.live.hub.ACK_TIMEOUT", 30.0)
+    monkeypatch.setattr("livebalance.gateway.live.sets.sets.ANSWER_SECONDS", 30.0)
     monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 600.0)
     monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", 600.0)
     monkeypatch.setattr("livebalance.gateway.auth.gate.MAX_PAUSE", 60.0)

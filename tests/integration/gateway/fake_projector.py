@@ -26,6 +26,7 @@ from livebalance.wire.delta import (
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Revision, TransferId
 from livebalance.wire.money import Money
+from livebalance.wire.sets.batch import ChangedAccount, LaneBatch, encode_batch, redis_batch_channel
 from livebalance.wire.signature import SigningKey
 from livebalance.wire.timestamp import Millis, as_datetime, format_rfc3339
 from livebalance.wire.views import BalanceView, TransferView, balance_json, format_source, transfers_json
@@ -44,6 +45,7 @@ class FakeAccount:
     version: int = -1  # no balance record yet
     balance_transfer: str = ""  # the id of the transfer that the balance names
     transfers: list[TransferView] = field(default_factory=list)
+    client: str = "client-1"
 
     @property
     def lane(self) -> Lane:
@@ -65,7 +67,7 @@ class FakeAccount:
             version=self.version,
             revision=Revision(self.revision),
             transfer_id=TransferId(self.balance_transfer),
-            client_id="client-1",
+            client_id=self.client,
             opening="0.00",
             half_applied=str(Money(self.total - self.balance_total, 2)),
             drift="0.00",
@@ -119,6 +121,9 @@ class FakeProjector:
         self.as_of = START
         self.silent = False
         self.key: SigningKey | None = None  # signs all messages
+        self.batches = dict.fromkeys(map(Lane, range(LANES)), 0)  # the number of each lane's newest batch
+        self.loses_batches = False  # as if Redis lost each batch
+        self._former: dict[AccountId, str | None] = {}  # the client of each account, as it was written
         self._sql: asyncpg.Connection[asyncpg.Record]
         self._redis: redis.asyncio.Redis
         self._publisher: Publisher | None = None  # in a cluster
@@ -140,6 +145,7 @@ class FakeProjector:
             "insert into lane values ($1, 0, 0, 1, $2, true, null, null, null, null, null, $3)",
             [(lane, self.epoch, as_datetime(self.as_of)) for lane in range(LANES)],
         )
+        await self._sql.execute("update lane set batches_generation = generation")
         return self
 
     async def __aexit__(
@@ -167,9 +173,41 @@ class FakeProjector:
             await self._sql.execute("update lane set as_of = $1", as_datetime(self.as_of))
             for account, changes in batch.items():
                 deltas.append(await self._write(self.account(account), changes))
+            numbered = await self._number([self.account(account) for account in batch])
         for delta, account in zip(deltas, batch, strict=True):
             if not self.silent:
                 await self.publish(account, delta)
+        await self._publish_batches(numbered)
+
+    async def _number(self, accounts: Sequence[FakeAccount]) -> list[LaneBatch]:
+        """Numbers the batch of each lane of the accounts, in the transaction that changes them."""
+        batches = []
+        for lane in {account.lane for account in accounts}:
+            self.batches[lane] += 1
+            await self._sql.execute("update lane set batches = $2 where lane = $1", lane, self.batches[lane])
+            changed = [self._changed(account) for account in accounts if account.lane == lane]
+            batches.append(LaneBatch(lane, self.epoch, self.batches[lane], changed))
+        return batches
+
+    def _changed(self, account: FakeAccount) -> ChangedAccount:
+        view = account.balance()
+        former = self._former.get(account.id)
+        self._former[account.id] = view.client_id if view else None
+        if view is None:
+            return ChangedAccount(account.id, Revision(account.revision), former_client=former)
+        return ChangedAccount(
+            account.id,
+            Revision(account.revision),
+            view.amount,
+            view.currency,
+            view.client_id,
+            view.disputed_since,
+            former if former != view.client_id else None,
+        )
+
+    async def _publish_batches(self, batches: Sequence[LaneBatch]) -> None:
+        for batch in () if self.silent or self.loses_batches else batches:
+            await self._publish_signed(redis_batch_channel(self._prefix, batch.lane), encode_batch(batch))
 
     async def commit(self, account: str, changes: list[int | None]) -> Delta:
         """Writes changes in a transaction, and returns the delta, which is not published."""
@@ -178,7 +216,8 @@ class FakeProjector:
 
     async def publish(self, account: str, delta: Delta) -> None:
         await self._publish_signed(
-            redis_account_channel(self._prefix, AccountId(account)), encode_delta(delta)
+            redis_account_channel(self._prefix, AccountId(account)),
+            encode_delta(delta, positions=delta.to % 2 == 0),  # both formats, as during an upgrade
         )
 
     async def _publish_signed(self, channel: str, message: bytes) -> None:
@@ -189,6 +228,9 @@ class FakeProjector:
 
     async def publish_to_lane(self, lane: int, message: bytes) -> None:
         await self._publish(redis_lane_channel(self._prefix, Lane(lane)), message)
+
+    async def publish_batch(self, batch: LaneBatch) -> None:
+        await self._publish(redis_batch_channel(self._prefix, batch.lane), encode_batch(batch))
 
     async def _publish(self, channel: str, message: bytes) -> None:
         if self._publisher:
@@ -279,11 +321,13 @@ class FakeProjector:
             await self._sql.execute(
                 "update balance set erased_revision = revision where account_id = $1", account
             )
+            numbered = await self._number([new])
         parts = DeltaParts(
             self.epoch, Revision(old.revision), Revision(new.revision), self.as_of, b"null", b""
         )
         if not self.silent:
             await self.publish(account, make_delta(old.id, old.lane, parts, gone=True))
+        await self._publish_batches(numbered)
 
     async def kill_subscribers(self) -> None:
         """Makes Redis close every pub/sub connection."""
@@ -296,6 +340,9 @@ class FakeProjector:
 
     async def execute(self, statement: str, *values: Any) -> None:
         await self._sql.execute(statement, *values)
+
+    async def fetch(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        return await self._sql.fetch(statement, *values)
 
 
 @asynccontextmanager

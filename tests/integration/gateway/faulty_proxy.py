@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.integration.gateway.narrow_socket import narrow_socket
+
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -12,18 +14,20 @@ class FaultyProxy:
     """Forwards bytes in both directions.
 
     `drops_new`: whether connections that are made from now on drop all bytes. `delay`: seconds by which bytes
-    from the client arrive later. `delivers`: cleared while no bytes from the client arrive. `rate`: bytes per
-    second from the server to all clients; None if unlimited.
+    from the client arrive later. `delivers`: cleared while no bytes from the client arrive. `returns`:
+    cleared while no bytes from the server arrive. `rate`: bytes per second from the server to all clients;
+    None if unlimited. A `narrow` proxy has room for few bytes from the server.
     """
 
-    def __init__(self, target: str) -> None:
-        self._target = urlsplit(target)
+    def __init__(self, target: str, *, narrow: bool = False) -> None:
+        self._target, self._narrow = target, narrow
         self._drops: list[asyncio.Event] = []  # for each connection; set when it drops all bytes
         self._pumps: set[asyncio.Task[None]] = set()
         self.drops_new = False
         self.delay = 0.0
-        self.delivers = asyncio.Event()
+        self.delivers, self.returns = asyncio.Event(), asyncio.Event()
         self.delivers.set()
+        self.returns.set()
         self.rate: int | None = None
         self._line = asyncio.Lock()  # of the bytes from the server, when their rate is limited
         self.connections = 0
@@ -35,7 +39,7 @@ class FaultyProxy:
 
     async def serve(self, *client: *Streams) -> None:
         self.connections += 1
-        server = await asyncio.open_connection(self._target.hostname, self._target.port)
+        server = await self._connect()
         drops = asyncio.Event()
         if self.drops_new:
             drops.set()
@@ -43,14 +47,19 @@ class FaultyProxy:
         for reader, writer, from_client in ((client[0], server[1], True), (server[0], client[1], False)):
             self._pumps.add(asyncio.create_task(self._pump((reader, writer), drops, from_client)))
 
+    async def _connect(self) -> Streams:
+        if self._narrow:
+            return await asyncio.open_connection(sock=narrow_socket(self._target), limit=1024)
+        address = urlsplit(self._target)
+        return await asyncio.open_connection(address.hostname, address.port)
+
     async def _pump(self, streams: Streams, drops: asyncio.Event, from_client: bool) -> None:
         reader, writer = streams
         try:
             while chunk := await reader.read(65536):
                 if from_client and self.delay:
                     await asyncio.sleep(self.delay)
-                if from_client:
-                    await self.delivers.wait()
+                await (self.delivers if from_client else self.returns).wait()
                 if rate := None if from_client else self.rate:
                     async with self._line:
                         await asyncio.sleep(len(chunk) / rate)
@@ -68,9 +77,11 @@ class FaultyProxy:
 
 
 @asynccontextmanager
-async def faulty_proxy(target: str, port: int = 0) -> AsyncIterator[tuple[FaultyProxy, str]]:
+async def faulty_proxy(
+    target: str, port: int = 0, *, narrow: bool = False
+) -> AsyncIterator[tuple[FaultyProxy, str]]:
     """Yields the proxy, and the URL of `target` through it. It listens at `port`, by default a free one."""
-    proxy = FaultyProxy(target)
+    proxy = FaultyProxy(target, narrow=narrow)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
     parts = urlsplit(target)
     user = f"{parts.username}@" if parts.username else ""

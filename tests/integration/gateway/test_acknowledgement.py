@@ -28,9 +28,7 @@ async def test_acknowledgement_of_an_earlier_subscription_is_not_that_of_the_las
         if BOB in acknowledged:
             done.set()
 
-    events = SubscriberEvents(
-        on_acknowledged, ignore, ignore, lambda _: connected.set(), ignore, ignore, ignore, ignore
-    )
+    events = SubscriberEvents(on_acknowledged, ignore, ignore, lambda _: connected.set(), *[ignore] * 6)
     subscriber = Subscriber(own_redis.redis(), channel_prefix, "gateway-1", 60.0, events)
     task = asyncio.create_task(subscriber.run())
     child = own_redis.embedded["redis"].child

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from livebalance.readmodel.gateway_reads import SNAPSHOT_TRANSFERS
-from livebalance.wire.delta import Delta, DeltaParts, make_delta, split_delta_frame
+from livebalance.wire.delta import Delta, DeltaParts, encode_delta, make_delta, split_delta_frame
 from livebalance.wire.identity import AccountId, Revision
 from livebalance.wire.signature import SigningKey
 from livebalance.wire.views import BalanceView, TransferView, balance_json, transfers_json
@@ -81,6 +81,25 @@ async def test_forged_transfer_in_a_busy_account_is_replaced_by_the_audit(
         await client.until(lambda: len(client.of_type("snapshot")) == 2)
         revision = projector.account("alice").revision
         assert_shows(await client.until_at("alice", revision), projector.account("alice"))
+
+
+async def test_frame_that_conceals_another_position_is_replaced_by_the_audit(
+    start_gateway: StartGateway, projector: FakeProjector, audits: HeldAudits
+) -> None:
+    """The header and the beginning of the frame are right, and so are the transfers."""
+    gateway = await start_gateway(audit_interval_seconds=INTERVAL)
+    async with WebSocketClient(gateway.ws) as client:
+        await projector.open("alice")
+        await client.subscribe("alice")
+        await client.until_at("alice", 1)
+        real = await projector.commit("alice", [100, None])
+        await projector.publish_raw("alice", encode_delta(real, positions=True)[:-1] + b',"to":9}')
+        await client.until_at("alice", 9)
+        audits.allow_next()
+        await client.until(lambda: len(client.of_type("snapshot")) == 2)
+        assert_shows(client.shown["alice"], projector.account("alice"))
+        await projector.transfer("alice", 5)
+        assert_shows(await client.until_at("alice", 5), projector.account("alice"))
 
 
 async def test_client_that_resumes_at_forged_content_gets_a_snapshot(

@@ -2,9 +2,12 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 
 import pytest
 
+from livebalance.gateway import relay
+from livebalance.gateway.redis.resp3 import Resp3Connection
 from livebalance.stack.servers.servers import Servers
 from livebalance.wire.delta import DeltaParts, encode_delta, make_delta
 from livebalance.wire.identity import AccountId, Lane, Revision
@@ -180,3 +183,31 @@ async def test_bug_in_the_hub_ends_the_process(
         error = await gateway.failure()
         assert isinstance(error, ExceptionGroup)
         assert error.subgroup(ZeroDivisionError)
+
+
+async def test_deltas_that_arrive_while_the_gateway_reads_nothing_reach_every_client(
+    start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delta for many clients makes the gateway pause, so that they are sent the next ones together."""
+    pause, pauses = Resp3Connection.pause, list[float]()
+
+    def noting_pause(self: Resp3Connection, seconds: float) -> None:
+        pauses.append(seconds)
+        pause(self, seconds)
+
+    monkeypatch.setattr(relay, "MANY_CLIENTS", 3)
+    monkeypatch.setattr(Resp3Connection, "pause", noting_pause)
+    gateway = await start_gateway(audit_interval_seconds=3600.0)
+    await projector.open("alice")
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(WebSocketClient(gateway.ws)) for _ in range(3)]
+        for client in clients:
+            await client.subscribe("alice")
+            await client.until_at("alice", 1)
+        for amount in range(20):
+            await projector.transfer("alice", amount)
+        for client in clients:
+            assert_shows(await client.until_at("alice", 41), projector.account("alice"))
+            assert len(client.of_type("delta")) == 20
+    assert pauses
+    assert max(pauses) <= relay.MAX_PAUSE_SECONDS

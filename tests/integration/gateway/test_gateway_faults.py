@@ -271,7 +271,7 @@ async def test_f33_clock_jump_changes_only_times_and_token_expiry(
         for client in clients:
             await client.subscribe("alice")
             await client.until(partial(has_heartbeat_as_of_now, client, projector))
-            assert client.of_type("status")[-1]["state"] == "live"
+            await client.until(lambda client=client: client.of_type("status")[-1]["state"] == "live")
         for clock.ahead in (jump, 0):
             for client in clients:
                 client.frames.clear()

@@ -58,6 +58,9 @@ display = [
 include-name = [
   "GET /api/v1/accounts/{account}/transfers",
   "GET /api/v1/accounts/{account}/statement",
+  "GET /api/v1/accounts/{account}/search",
+  "GET /api/v1/accounts/{account}/search.csv",
+  "GET /api/v1/accounts/{account}/chart",
   "GET /api/v1/events",
 ]
 [operations.checks.positive_data_acceptance]
@@ -114,4 +117,4 @@ async def test_event_stream_responses_match_the_document(start_gateway: StartGat
 
 async def test_responses_without_a_token_match_the_document(quick: RunningGateway, tmp_path: Path) -> None:
     report = await fuzz(quick, tmp_path, "--max-examples=3", "--phases=coverage,fuzzing")
-    assert "6 operations returned only 401/403 responses" in report
+    assert "9 operations returned only 401/403 responses" in report

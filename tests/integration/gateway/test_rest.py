@@ -122,6 +122,7 @@ async def test_transfer_is_found_by_its_id(http: httpx.AsyncClient, projector: F
         "amount": "12.50",
         "total": "12.50",
         "occurred_at": projector.account("alice").transfers[0].occurred_at,
+        "recorded_at": "2026-11-18T11:06:40.000Z",
         "revision": 2,
         "source": projector.account("alice").transfers[0].source,
     }

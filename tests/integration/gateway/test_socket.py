@@ -184,7 +184,8 @@ async def test_client_that_answers_pings_stays_connected(
     async with WebSocketClient(gateway.ws) as client:
         for number in range(1, 4):
             for _ in range(2):
-                connections[0]._check()
+                connections[0].check()
+                connections[0].send_ping()
             await client.request("ping")
             await client.until(lambda number=number: len(client.of_type("ok")) == number)
 

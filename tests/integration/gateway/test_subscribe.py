@@ -57,6 +57,8 @@ async def test_welcome_has_gateway_epoch_and_limits(
             "messages_per_second": 10.0,
             "connections_per_address": 200,
             "connections_per_user": 10,
+            "sets": 4,
+            "set_accounts": 10_000,
         }
         assert status["type"] == "status"
 

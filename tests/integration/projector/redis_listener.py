@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from livebalance.wire.delta import Delta, ProgressMessage, decode_delta, decode_progress
 from livebalance.wire.identity import AccountId
+from livebalance.wire.sets.batch import LaneBatch, decode_batch
 from livebalance.wire.signature import SigningKey, verified_message
 from tests.integration.projector.pipeline import wait_until
 
@@ -19,12 +20,15 @@ class RedisListener:
         self._prefix, self._keys = prefix, [key] if key else []
         self.deltas: list[tuple[str, Delta]] = []
         self.progress: list[ProgressMessage] = []
+        self.batches: list[LaneBatch] = []
 
     def receive(self, channel: str, payload: bytes) -> None:
         payload = verified_message(self._keys, channel.encode(), payload)
         kind, _, name = channel.removeprefix(self._prefix).partition(":")
         if kind == "account":
             self.deltas.append((name, decode_delta(AccountId(name), payload)))
+        elif name.endswith(":batches"):
+            self.batches.append(decode_batch(payload))
         else:
             self.progress.append(decode_progress(payload))
 

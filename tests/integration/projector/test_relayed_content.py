@@ -3,6 +3,7 @@
 import asyncpg
 from pydantic import SecretStr
 
+from livebalance.gateway.live.channel import delta_frame
 from livebalance.gateway.live.content import RelayedContent
 from livebalance.readmodel import gateway_reads
 from livebalance.wire.delta import Delta
@@ -42,9 +43,9 @@ async def test_audit_finds_the_content_of_signed_deltas_in_the_rows(pipeline: Pi
     gateway = await asyncpg.connect(pipeline.database.url("gateway"), server_settings=gateway_reads.SETTINGS)
     positions, digests = {}, {}
     for account, deltas in relayed.items():
-        content = RelayedContent(Revision(0))
+        content = RelayedContent(AccountId(account), Revision(0))
         for delta in deltas:
-            content.add(delta.text)
+            content.add(delta_frame(AccountId(account), delta))
         positions[AccountId(account)] = Position(deltas[-1].epoch, deltas[-1].to)
         digests[AccountId(account)] = content.begin_audit(deltas[-1].to)
     finding = await gateway_reads.read_audit(gateway, positions, digests)

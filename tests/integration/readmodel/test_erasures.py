@@ -51,8 +51,15 @@ async def test_gateway_sees_no_erased_transfer(owner: Connection, database: Data
         assert [sorted(item.revision for item in page.transfers) for page in pages] == [LEFT, LEFT]
         assert (await account_pages.read_older(gateway, A, TransferId("t-22"), 50)).transfers == []
         for erased in ("t-19", "t-5"):
-            assert (await account_pages.read_transfer(gateway, A, TransferId(erased))).transfers == []
+            assert (await account_pages.read_transfer(gateway, A, TransferId(erased)))[1] is None
             assert (await account_pages.read_older(gateway, A, TransferId(erased), 50)).transfers == []
+        everything = statements.TransferFilter()
+        result = await statements.search_transfers(gateway, A, everything, None, 50)
+        assert sorted(item.revision for item in result.page.transfers) == LEFT
+        below = await statements.search_transfers(gateway, A, everything, TransferId("t-19"), 50)
+        assert (below.page.transfers, below.next_) == ([], None)
+        chart = await statements.read_chart(gateway, A, statements.Period(), 50)
+        assert [point.revision for point in chart.points] == LEFT
         edges = await statements.read_edges(gateway, A, None, None)
         assert (edges.opening.revision, edges.closing.revision) == (0, 24)
     finally:

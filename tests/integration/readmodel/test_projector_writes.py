@@ -138,7 +138,7 @@ async def test_claim_fences_the_previous_generation(connection: projector_writes
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
     assert await projector_writes.move_lanes(connection, [move()]) == 1
     second = await projector_writes.claim_lane(connection, Lane(0), "two")
-    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True, None, None, 0, None)
+    assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True, None, None, 0, None, 1)
     late = move(transfers_from=Offset(5), balances_from=Offset(6))
     assert await projector_writes.move_lanes(connection, [late]) == 0
     assert await projector_writes.move_lanes(connection, [late._replace(generation=2)]) == 1

@@ -8,8 +8,15 @@ import asyncpg
 import pytest
 
 from livebalance.gateway.live.content import RelayedContent
+from livebalance.gateway.live.outbox import Frame
 from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import AccountQuery, AccountState, ContentDigest, LaneProgress
+from livebalance.readmodel.gateway_reads import (
+    AccountQuery,
+    AccountState,
+    ContentDigest,
+    LaneProgress,
+    SkippedRange,
+)
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, Revision, TransferId
@@ -213,7 +220,7 @@ async def test_model_of_audits_answers_as_the_statement(gateway: Connection) -> 
 
 def relayed(state: AccountState, id_: AccountId, since: Revision) -> ContentDigest:
     """Returns the digest of a delta with everything that was read of an account after the revision."""
-    content = RelayedContent(since)
+    content = RelayedContent(id_, since)
     parts = DeltaParts(
         EPOCH,
         since,
@@ -222,7 +229,8 @@ def relayed(state: AccountState, id_: AccountId, since: Revision) -> ContentDige
         balance_json(state.balance),
         transfers_json(state.transfers),
     )
-    content.add(encode_delta_frame(id_, parts))
+    before, after = Position(EPOCH, since), Position(EPOCH, state.revision)
+    content.add(Frame(id_, before, after, encode_delta_frame(id_, parts)))
     return content.begin_audit(state.revision)
 
 
@@ -257,6 +265,21 @@ async def test_audit_compares_a_balance_only_at_its_own_revision(gateway: Connec
     assert (finding.revisions, finding.different) == ({id_: 9}, frozenset())
     finding = await gateway_reads.read_audit(gateway, {id_: at_revision(6)}, {id_: digest})
     assert finding.different == {id_}
+
+
+async def test_audit_compares_neither_revisions_nor_a_balance_that_a_snapshot_brought(
+    gateway: Connection,
+) -> None:
+    id_, wrong = AccountId("short"), SkippedRange(Revision(5), Revision(6))
+    (state,) = await gateway_reads.read_accounts(gateway, [AccountQuery(id_, at_revision(3))], 1000, 1000)
+    skipped = (SkippedRange(Revision(5), Revision(5)), SkippedRange(Revision(7), Revision(8)))
+    rest = [transfer for transfer in state.transfers if transfer.revision not in (5, 7, 8)]
+    assert 0 < len(rest) < len(state.transfers)
+    digest = relayed(state._replace(transfers=rest), id_, Revision(3))._replace(balance=None)
+    for ranges, different in ((skipped, False), ((), True), ((wrong, skipped[1]), True)):
+        digests = {id_: digest._replace(skipped=ranges)}
+        finding = await gateway_reads.read_audit(gateway, {id_: at_revision(9)}, digests)
+        assert finding.different == ({id_} if different else set())
 
 
 async def test_audit_finds_content_from_before_an_erasure(gateway: Connection) -> None:

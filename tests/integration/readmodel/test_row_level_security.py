@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from livebalance.readmodel import account_pages, gateway_reads, statements
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.readmodel.projector_writes import Connection
-from livebalance.wire.identity import AccountId, Epoch, Position, Revision, TransferId
+from livebalance.readmodel.sets import reads as set_reads
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision, SetName, TransferId
 from tests.servers.database import Database
 
 EPOCH = Epoch("00000000000000a1")
@@ -21,6 +22,7 @@ POSITION = Position(EPOCH, Revision(3))
 FILL = f"""
 insert into projection select true, '{EPOCH}', system_identifier, timeline, 1 from server_identity;
 insert into lane values (0, 0, 0, 1, '{EPOCH}', true, null, null, null, null, null, now());
+update lane set batches = 7, batches_generation = generation;
 insert into balance (account_id, revision, lane, balance, scale, currency, version, transfer_id, client_id,
                      posted_total, transfer_count, recorded_at)
 select name, 3, 0, 1.50, 2, 'EUR', 0, 't-1', name, 1.5, 1, now()
@@ -72,6 +74,9 @@ async def visible(gateway: Connection, **settings: str) -> tuple[set[str], set[s
         ({"prefixes": "EU-*"}, {EU_1, EU_2}, set()),
         ({"prefixes": "x*,al*"}, {ALICE}, set()),
         ({"prefixes": "*"}, set(NAMES), set()),
+        ({"clients": ""}, set(), set()),
+        ({"clients": "bob,nobody"}, {BOB}, set()),
+        ({"clients": "*"}, set(), set()),
     ],
 )
 async def test_only_named_accounts_are_visible(
@@ -129,8 +134,20 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
     ),
     "transfer": (
         lambda sql: account_pages.read_transfer(sql, ALICE, TransferId("alice-2")),
-        lambda result: (result.position.revision, [row.id for row in result.transfers]),
-        (3, ["alice-2"]),
+        lambda result: (result[0].revision, result[1] and result[1].id),
+        (3, "alice-2"),
+    ),
+    "search": (
+        lambda sql: statements.search_transfers(
+            sql, ALICE, statements.TransferFilter(id_part="-"), TransferId("alice-3"), 9
+        ),
+        lambda result: (result.page.position.revision, [row.id for row in result.page.transfers]),
+        (3, ["alice-2", "alice-1"]),
+    ),
+    "chart": (
+        lambda sql: statements.read_chart(sql, BOB, statements.Period(), 9),
+        lambda result: (result.revision, [point.revision for point in result.points]),
+        (3, [1, 2, 3]),
     ),
     "edges": (
         lambda sql: statements.read_edges(sql, ALICE, None, None),
@@ -157,6 +174,21 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
         lambda sql: account_pages.list_accounts(sql, [], [""], "", 9),
         lambda result: [row.account for row in result.accounts],
         NAMES,
+    ),
+    "set of a prefix": (
+        lambda sql: set_reads.read_set(sql, SetName("prefix", "EU-"), 9),
+        lambda result: (dict(result.lanes), sorted(result.members)),
+        ({0: 7}, [EU_1, EU_2]),
+    ),
+    "set of a client": (
+        lambda sql: set_reads.read_set(sql, SetName("client", "bob"), 9),
+        lambda result: [(member.view.account, member.view.amount) for member in result.members.values()],
+        [(BOB, "1.50")],
+    ),
+    "set of all": (
+        lambda sql: set_reads.read_set(sql, SetName("prefix", ""), 2),
+        lambda result: len(result.members),
+        3,
     ),
 }
 PLANNERS = [
@@ -193,18 +225,25 @@ NOTHING: dict[str, Any] = {
     "audit": {ALICE: 0, BOB: 0},
     "older": (0, []),
     "newer": (0, []),
-    "transfer": (0, []),
+    "transfer": (0, None),
+    "search": (0, []),
+    "chart": (0, []),
     "edges": (0, 0, 0),
     "revisions": {},
     "ids": [],
     "nothing": [],
     "prefix": [],
     "all": [],
+    "set of a prefix": ({0: 7}, []),
+    "set of a client": [],
+    "set of all": 0,
 }
 STATEMENTS = [
     *[(gateway_reads, name) for name in ("_ACCOUNTS", "_AUDIT")],
     *[(account_pages, name) for name in ("_OLDER", "_NEWER", "_BY_ID", "_REVISIONS", "_LIST")],
-    (statements, "_EDGES"),
+    *[(statements, name) for name in ("_EDGES", "_SEARCH", "_CHART")],
+    (set_reads, "_PREFIX"),
+    (set_reads, "_CLIENT"),
 ]
 
 
@@ -234,6 +273,8 @@ async def test_statement_that_names_no_account_returns_nothing(
         ("account_id = any(string_to_array(seen.accounts, ',')) and", ""),
         (" and account_id >= left(p.prefix, -1)", ""),
         ("account_id = l.account_id limit", "account_id = 'bob' limit"),
+        ("account_id >= left(seen.name, -1) collate", "'~' >= left(seen.name, -1) collate"),
+        ("client_id = seen.name", "client_id <> seen.name"),
     ],
 )
 async def test_statement_with_a_wrong_lookup_returns_no_other_account(
@@ -256,8 +297,12 @@ async def test_statement_with_a_wrong_lookup_returns_no_other_account(
         (ALICE, lambda sql: account_pages.read_transfer(sql, ALICE, TransferId("bob-1"))),
         (ALICE, lambda sql: account_pages.read_revisions(sql, [ALICE])),
         (BOB, lambda sql: statements.read_edges(sql, BOB, None, None)),
+        (BOB, lambda sql: statements.search_transfers(sql, BOB, statements.TransferFilter(), None, 9)),
+        (BOB, lambda sql: statements.read_chart(sql, BOB, statements.Period(), 9)),
         (ALICE, lambda sql: account_pages.list_accounts(sql, [ALICE], [], "", 9)),
         (ALICE, lambda sql: account_pages.list_accounts(sql, [], ["ali"], "", 9)),
+        (BOB, lambda sql: set_reads.read_set(sql, SetName("prefix", "bo"), 9)),
+        (BOB, lambda sql: set_reads.read_set(sql, SetName("client", "bob"), 9)),
     ]
     for account, read in reads:
         result = str(await read(gateway))

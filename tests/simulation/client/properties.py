@@ -24,13 +24,13 @@ INDEXES = range(6)
 class ClientMachine(RuleBasedStateMachine):
     """A run of the world. It also loses, repeats and reorders frames, which TCP never does."""
 
-    @begin(ok_first=BOOLEANS, changes=range(9))
-    def begin(self, ok_first: bool, changes: int) -> None:
+    @begin(ok_first=BOOLEANS, changes=range(9), patches=BOOLEANS)
+    def begin(self, ok_first: bool, changes: int, patches: bool) -> None:
         self.projection = Projection(ACCOUNTS)
         for account in ACCOUNTS:
             for number in range(changes):
                 self.projection.change(account, number % 3 > 0, number)
-        self.world = World(self.projection)
+        self.world = World(self.projection, patches=patches)
         self.world.ok_first = ok_first
         self.world.session.follow(ACCOUNTS[0])
         self.world.deliver(1)

@@ -17,7 +17,9 @@ from livebalance.client.effects import (
 )
 from livebalance.client.event import Changed, Disconnected, Event
 from livebalance.client.session import ABNORMAL_CLOSURE, Session, State
+from livebalance.gateway.live.patches import make_patch
 from livebalance.wire.frame import (
+    PATCHES,
     Error,
     Heartbeat,
     Limits,
@@ -27,6 +29,7 @@ from livebalance.wire.frame import (
     Unsubscribe,
     Welcome,
     decode_client_frame,
+    decode_server_frame,
     encode_frame,
     parse_position,
 )
@@ -42,17 +45,19 @@ class Connection:
     """A connection at the gateway: the revision that was sent of each account, and frames under way."""
 
     sent: dict[AccountId, Revision] = field(default_factory=dict)
+    deltas: dict[AccountId, bytes] = field(default_factory=dict)  # the last, for patches
     wire: deque[ServerFrame] = field(default_factory=deque)
     heartbeat_at: float = 0.0
+    patches: bool = False  # the client has asked for them
     is_half_open: bool = False  # both sides consider it open, but nothing arrives
 
 
 class World:
     """`events` are those that the client emitted. Times are in seconds."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(self, projection: Projection, *, patches: bool) -> None:
         self.projection = projection
-        self.session = Session(["ws://one/ws", "ws://two/ws"])
+        self.session = Session(["ws://one/ws", "ws://two/ws"], patches=patches)
         self.now = 0.0
         self.jitter = 0.5
         self.connection: Connection | None = None
@@ -108,6 +113,7 @@ class World:
             answers = [
                 answer for channel in frame.channels for answer in self._subscribe(connection, channel)
             ]
+            connection.patches = PATCHES in frame.features
             ok: list[ServerFrame] = [] if self.unavailable else [Ok(frame.id)]
             connection.wire.extend([*ok, *answers] if self.ok_first else [*answers, *ok])
         elif isinstance(frame, Unsubscribe):
@@ -120,6 +126,7 @@ class World:
             return [Error("unavailable", "later", True, channel=channel.channel, retry_after_ms=500)]  # type: ignore[attr-defined]
         account = channel_account(channel.channel)  # type: ignore[attr-defined]
         connection.sent[account] = self.projection.current(account).revision
+        connection.deltas.pop(account, None)
         return [*self.projection.recover(account, parse_position(channel.position))]  # type: ignore[attr-defined]
 
     def publish(self, account: AccountId) -> None:
@@ -127,8 +134,17 @@ class World:
         if self.connection and account in self.connection.sent:
             from_, to = self.connection.sent[account], self.projection.current(account).revision
             if from_ < to:
-                self.connection.wire.append(self.projection.delta(account, from_))
+                self.connection.wire.append(self._delta(self.connection, account, from_))
             self.connection.sent[account] = to
+
+    def _delta(self, connection: Connection, account: AccountId, from_: Revision) -> ServerFrame:
+        delta = self.projection.delta(account, from_)
+        last, text = connection.deltas.get(account), encode_frame(delta)
+        connection.deltas[account] = text
+        patch = make_patch(last, text) if last else None
+        frame = decode_server_frame(patch) if patch and connection.patches else delta
+        assert frame
+        return frame
 
     def rebuild(self, same_revisions: bool) -> None:
         """Starts a new epoch. A correct gateway sends a snapshot to every subscriber."""
@@ -136,6 +152,7 @@ class World:
         for account in self.connection.sent if self.connection else []:
             assert self.connection
             self.connection.sent[account] = self.projection.current(account).revision
+            self.connection.deltas.pop(account, None)
             self.connection.wire.append(self.projection.snapshot(account, "epoch"))
 
     # --- the wire

@@ -4,12 +4,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from livebalance.client.patch import apply_patch
 from livebalance.gateway.live.session import Session
 from livebalance.wire.frame import (
     DeltaFrame,
     Error,
     Heartbeat,
     Ok,
+    Patch,
     Snapshot,
     Unsubscribed,
     decode_server_frame,
@@ -28,15 +30,17 @@ class Screen:
     transfers: list[TransferView] = field(default_factory=list)  # oldest first
     balance: BalanceView | None = None
     request: int | None = None  # without an `ok` yet: frames before the `ok` belong to an earlier request
+    kept: list[TransferView] = field(default_factory=list)  # from before the gap of a `too_far`
 
-    def apply(self, frame: Snapshot | DeltaFrame, erased_revision: Revision, forged: bool) -> None:
+    def apply(self, frame: Snapshot | DeltaFrame, erased_revision: Revision, may_replace: bool) -> None:
         """Applies a frame, at whose revision the last erasure was at `erased_revision`.
 
-        `forged`: other deltas of the account were forged, so that any state may be replaced.
+        `may_replace`: the gateway may replace any state of the account.
         """
         if isinstance(frame, Snapshot):
-            if not (forged and frame.reason == "ahead"):
+            if not (may_replace and frame.reason == "ahead"):
                 self._check_reason(frame, erased_revision)
+            self.kept = self.kept + self.transfers if frame.reason == "too_far" else []
             self.transfers, self.balance = frame.transfers[::-1], frame.balance
             self.position = Position(Epoch(frame.epoch), frame.revision)
             return
@@ -75,6 +79,7 @@ class Client:
         self.revoked: set[AccountId] = set()
         self.wire: deque[bytes] = deque()
         self.screens: dict[AccountId, Screen] = {}
+        self.deltas: dict[str, DeltaFrame] = {}  # the last of each channel on this connection
         # The `as_of` of each heartbeat, with the positions that were shown when it was read.
         self.heartbeats: list[tuple[Millis, dict[AccountId, Position | None]]] = []
         self.interval = 0.0  # seconds: the client asked for data no more often
@@ -91,6 +96,13 @@ class Client:
             return False
         frame = decode_server_frame(self.wire.popleft())
         assert frame
+        if isinstance(frame, Patch):
+            frame = apply_patch(self.deltas.get(frame.channel), frame)
+            assert frame, "a patch must follow the last delta"
+        if isinstance(frame, Snapshot | DeltaFrame):
+            self.deltas.pop(frame.channel, None)
+        if isinstance(frame, DeltaFrame):
+            self.deltas[frame.channel] = frame
         if isinstance(frame, Ok):
             for screen in self.screens.values():
                 screen.request = None if screen.request == frame.id else screen.request
@@ -100,13 +112,13 @@ class Client:
             if shown and shown.request is None:
                 position = Position(Epoch(frame.epoch), _revision(frame))
                 history = self.projection.at(position, account)
-                forged = account in self.projection.forged
-                shown.apply(frame, history.erased_revision(position.revision), forged)
+                may_replace = self.projection.may_replace(account, position.epoch)
+                shown.apply(frame, history.erased_revision(position.revision), may_replace)
         elif isinstance(frame, Heartbeat) and frame.as_of:
             positions = {
                 account: screen.position for account, screen in self.screens.items() if screen.request is None
             }
-            self.heartbeats.append((_millis(frame.as_of), positions))
+            self.heartbeats.append((milliseconds(frame.as_of), positions))
         elif isinstance(frame, Error):
             assert isinstance(frame.channel, str)
             account = channel_account(frame.channel)
@@ -125,5 +137,5 @@ def _revision(frame: Snapshot | DeltaFrame) -> Revision:
     return frame.revision if isinstance(frame, Snapshot) else frame.to
 
 
-def _millis(text: str) -> Millis:
+def milliseconds(text: str) -> Millis:
     return Millis(round(datetime.fromisoformat(text).timestamp() * 1000))

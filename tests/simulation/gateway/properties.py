@@ -37,7 +37,7 @@ class Lossless(RuleBasedStateMachine):
     @begin(changes=range(7), all_subscribed=BOOLEANS)
     def begin(self, changes: int, all_subscribed: bool) -> None:
         self.projection = Projection(ACCOUNTS)
-        self.world = World(self.projection)
+        self.world = self.make_world(self.projection)
         for account in ACCOUNTS:
             if changes:
                 self.world.change(account, [number % 2 > 0 for number in range(changes)], False)
@@ -48,7 +48,14 @@ class Lossless(RuleBasedStateMachine):
         if all_subscribed:
             for client in self.world.clients:
                 self.world.subscribe(client, ACCOUNTS[1], None)
+            self.subscribe_more()
             self.world.settle(audits=False)
+
+    def make_world(self, projection: Projection) -> World:
+        return World(projection)
+
+    def subscribe_more(self) -> None:
+        """Called before a schedule in which all clients are subscribed from the start."""
 
     def client(self, number: int) -> Client:
         return self.world.clients[number]
@@ -169,6 +176,7 @@ class Lossless(RuleBasedStateMachine):
                     history = self.projection.at(position, account)
                     transfers = history.transfers(upto=position.revision)
                     assert screen.transfers == transfers[len(transfers) - len(screen.transfers) :]
+                    assert all(transfer in transfers for transfer in screen.kept)
                     assert screen.balance is None or screen.balance in history.balances(position.revision)
 
     def existed(self, account: AccountId, position: Position) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from msgspec.structs import replace
 
 from livebalance.gateway.auth.gate import Gate
-from livebalance.gateway.live import channel, hub, outbox, recovery, session, sessions, subscribers
+from livebalance.gateway.live import channel, hub, outbox, recovery, sessions, subscribers
 from livebalance.gateway.live.channel import Channel, StoredPosition
 from livebalance.gateway.live.history import History
 from livebalance.gateway.live.hub import Hub
@@ -22,7 +22,8 @@ from livebalance.wire.frame import SnapshotReason
 from livebalance.wire.identity import INITIAL_REVISION, AccountId, Position
 from livebalance.wire.timestamp import Millis
 from tests.mutation.conviction import convicted_by
-from tests.simulation.gateway.properties import Faulty, Forging, LosingCommits, Lossless, Revoking
+from tests.simulation.gateway.bounds import SMALL_BOUNDS
+from tests.simulation.gateway.properties import ACCOUNTS, Faulty, Forging, LosingCommits, Lossless, Revoking
 from tests.simulation.seed import run_machine
 from tests.simulation.steps import search
 
@@ -40,10 +41,8 @@ SCHEDULES, STEPS = 3000, 50  # of the search for a mutant, which is found after 
 
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lowers bounds that a simulation with so few frames would not reach."""
-    monkeypatch.setattr(channel, "MAX_BUFFERED_BYTES", 1200)
-    monkeypatch.setattr(channel, "MAX_POSITIONS_PER_READ", 2)
-    monkeypatch.setattr(session, "MAX_READS", 1)
+    for module, name, bound in SMALL_BOUNDS:
+        monkeypatch.setattr(module, name, bound)
 
 
 def test_gateway_with_faults_and_audits_has_the_properties() -> None:
@@ -64,6 +63,30 @@ def test_gateway_with_erasures_and_lost_commits_has_the_properties() -> None:
 
 def test_gateway_with_revocations_has_the_properties() -> None:
     run_machine(Revoking, RUN)
+
+
+def test_slow_client_keeps_no_forged_delta_that_a_snapshot_replaced_for_others() -> None:
+    """No short search finds this. Postgres reaches the forged position while the client is slow."""
+    machine = Forging()
+    machine.begin(changes=6, all_subscribed=True)
+    machine.forge(account=ACCOUNTS[1], gone=False)
+    machine.set_rate(number=0, per_second=8.0)
+    machine.change_often_while_a_client_is_blocked(number=2, account=ACCOUNTS[0], times=6)
+    machine.change_often_while_a_client_is_blocked(number=0, account=ACCOUNTS[1], times=5)
+    machine.forge(account=ACCOUNTS[1], gone=False)
+    machine.teardown()
+
+
+def test_slow_client_keeps_no_forged_delta_that_a_read_has_led_on_from() -> None:
+    """When an audit finds the forged delta, this client is at a position that the channel has not reached."""
+    machine = Forging()
+    machine.begin(changes=0, all_subscribed=True)
+    machine.forge(account=ACCOUNTS[1], gone=False)
+    for number, account, times in ((0, 0, 1), (1, 1, 5), (0, 1, 5)):
+        machine.change_often_while_a_client_is_blocked(number, ACCOUNTS[account], times)
+    machine.restart_redis()
+    machine.change_often_while_a_client_is_blocked(number=0, account=ACCOUNTS[1], times=3)
+    machine.teardown()
 
 
 # --- mutants: each breaks one rule
@@ -172,6 +195,10 @@ def confirm_other_content(subscribers: Subscribers, asked: Position, finding: Au
     subscribers.channel.confirm_content()
 
 
+def confirm_what_a_snapshot_follows(self: Channel, *_: object) -> None:
+    self.content = None
+
+
 def end_on_the_word_of_redis(account: AccountId, delta: Delta) -> Frame:
     before, after = Position(delta.epoch, delta.from_), Position(delta.epoch, delta.to)
     return recovery.erased_frame(account, before, after) if delta.gone else DELTA_FRAME(account, delta)
@@ -185,6 +212,7 @@ CURRENT_STATE = (
     "screen.balance == history.balance()",
     "screen.transfers == transfers[len(transfers) - len(screen.transfers) :]",
 )
+KEPT = "all(transfer in transfers for transfer in screen.kept)"
 CHAINED = "frames must chain"
 NAMED_GAP = "self.position == Position(Epoch(frame.epoch), frame.gap.from_)"
 # A client that shows erased transfers is told of a gap instead.
@@ -267,6 +295,13 @@ MUTANTS: dict[str, tuple[object, str, object, type[Lossless], str | tuple[str, .
     ),
     "a gateway that was paused first reads revocations": (Gate, "is_open", stay_open, Revoking, RIGHTS),
     "other content is replaced": (hub, "_compare_content", confirm_other_content, Forging, CURRENT_STATE),
+    "what clients keep before a gap is audited": (
+        Channel,
+        "_replace_content",
+        confirm_what_a_snapshot_follows,
+        Forging,
+        KEPT,
+    ),
     "only Postgres ends a subscription": (
         channel,
         "delta_frame",

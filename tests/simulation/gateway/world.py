@@ -8,7 +8,7 @@ from math import ceil
 from livebalance.gateway.auth.gate import MAX_PAUSE, Gate
 from livebalance.gateway.auth.revocations import Revocations
 from livebalance.gateway.auth.rights import EVERYTHING, Rights
-from livebalance.gateway.live.effects import AccountRead
+from livebalance.gateway.live.effects import AccountRead, Effects
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.session import SessionLimits
@@ -18,6 +18,7 @@ from livebalance.readmodel.revocations import Revocation
 from livebalance.wire.close import CloseCode
 from livebalance.wire.delta import Delta, DeltaParts, make_delta
 from livebalance.wire.frame import (
+    PATCHES,
     ChannelRequest,
     Limits,
     PositionJson,
@@ -58,7 +59,7 @@ CONFIG = SessionConfig(
     "gateway-1",
     "0",
     10_000,
-    Limits(16384, 128, RECOVERY_MAX_REVISIONS),
+    Limits(16384, 128, RECOVERY_MAX_REVISIONS, sets=4),
     CLIENT_QUEUE_BYTES,
     session_limits=NO_LIMITS,
     max_connections_per_user=99,
@@ -72,6 +73,8 @@ States = dict[Position | None, AccountState]
 
 class World:
     """`now` is in seconds. On the wall clock each commit has a millisecond of its own."""
+
+    client_type = Client
 
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
@@ -285,7 +288,7 @@ class World:
         expires = NEVER if seconds == math.inf else Millis(self.wall + int(seconds * 1000))
         rights = Rights(subject, "login", EVERYTHING, START // 1000, expires)
         self.sessions.authorize(session, None, rights, self.now, self.wall)
-        client = Client(session, subject, self.projection, self.now + seconds)
+        client = self.client_type(session, subject, self.projection, self.now + seconds)
         self.clients.append(client)
         self.perform()
         return client
@@ -314,7 +317,8 @@ class World:
         kept = old if old and old.position == position else Screen(position)
         client.screens[account] = Screen(position, kept.transfers, kept.balance, request)
         named = PositionJson(position.epoch, position.revision) if position else None
-        self._receive(client, Subscribe(request, [ChannelRequest(channel_name(account), named)]))
+        features = [PATCHES] if request % 3 else []
+        self._receive(client, Subscribe(request, [ChannelRequest(channel_name(account), named)], features))
 
     def unsubscribe(self, client: Client, account: AccountId) -> None:
         client.screens.pop(account, None)
@@ -372,6 +376,7 @@ class World:
         for account, subscribe in effects.redis_subscriptions.items():
             self._send_command(account, subscribe)
         self.reads += effects.reads
+        self.drained(effects)
         if effects.sessions_to_flush:
             self._flush_all(
                 [client for client in self.clients if client.session in effects.sessions_to_flush]
@@ -381,6 +386,12 @@ class World:
             assert disconnect.code is CloseCode.TOKEN_EXPIRED
             assert self.now >= expired.expires_at
             self.reconnect(expired)
+
+    def drained(self, effects: Effects) -> None:
+        """Called with the effects of each input."""
+
+    def written(self, client: Client, frames: Iterable[Frame | bytes]) -> None:
+        """Called with the frames that a client's transport takes."""
 
     def _flush_all(self, clients: Iterable[Client]) -> None:
         self.is_withholding = not self.gate.is_open(self.now)
@@ -400,12 +411,13 @@ class World:
         frames: list[Frame | bytes] = []
         while popped := outbox.pop(self.now):
             frames += popped
+        self.written(client, frames)
         texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
         for account in client.revoked:
             data = b'"%s","epoch"' % channel_name(account).encode()
             assert not any(data in text for text in texts), "a frame of a revoked account was written"
         client.wire += texts
-        if outbox.is_delayed:
+        if outbox.is_delayed or client.session.waits_for_room:
             self.sessions.schedule(client.session, self.now)
 
     def settle(self, *, audits: bool) -> None:

@@ -33,7 +33,8 @@ class Client(Process):
 
     def create(self) -> Sequence[Steps]:
         gateways = self.world.gateways
-        self.session = Session([gateway.name for gateway in gateways])
+        patches = self.name == "client-1"  # the others get whole deltas
+        self.session = Session([gateway.name for gateway in gateways], patches=patches)
         self.world.oracles.forget(self)
         self.hidden = set[AccountId]()
         for account in self.world.accounts:

@@ -15,10 +15,11 @@ from livebalance.gateway.live.session import Session, SessionLimits
 from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.gateway.live.status import PipelineStatus
 from livebalance.gateway.postgres.read_queue import ReadQueue
+from livebalance.gateway.redis.delta_decoder import DeltaDecoder
 from livebalance.gateway.redis.pending import PendingSubscriptions
 from livebalance.readmodel.gateway_reads import AccountQuery, AccountState
 from livebalance.wire.close import CloseCode
-from livebalance.wire.delta import decode_delta, redis_account_channel
+from livebalance.wire.delta import redis_account_channel
 from livebalance.wire.frame import Limits
 from livebalance.wire.identity import AccountId, Position
 from livebalance.wire.timestamp import Millis
@@ -111,6 +112,7 @@ class Gateway(Process):
         self.backlog: list[Socket] = []  # connected, not accepted
         self.redis = world.redis.connect(self.wake)
         self.pending = PendingSubscriptions()
+        self.decoder = DeltaDecoder()
         self.audit_requested = True
         self.names = count()
         self.knows_revocations = False
@@ -198,7 +200,7 @@ class Gateway(Process):
         channel, message = connection.inbox.popleft()
         account = AccountId(channel.removeprefix(redis_account_channel(PREFIX, AccountId(""))))
         if message is not None:
-            self.hub.on_delta(account, decode_delta(account, message))
+            self.hub.on_delta(account, self.decoder.decode(account, message))
         elif self.pending.acknowledge(channel.encode()):
             self.hub.on_subscribed(account)
         self.perform()

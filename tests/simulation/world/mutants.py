@@ -38,17 +38,17 @@ from tests.simulation.world.servers.tables import Tables
 
 
 class Mutant(NamedTuple):
-    """What replaces a rule, the only oracle that may find it, and the faults that it needs."""
+    """What replaces a rule, the only oracles that may find it, and the faults that it needs."""
 
     target: object
     name: str
     replacement: object
-    oracle: str
+    oracles: str  # names, separated by spaces
     faults: tuple[str, ...]
 
 
-def _mutant(target: object, name: str, replacement: object, oracle: str, *faults: str) -> Mutant:
-    return Mutant(target, name, replacement, oracle, faults)
+def _mutant(target: object, name: str, replacement: object, oracles: str, *faults: str) -> Mutant:
+    return Mutant(target, name, replacement, oracles, faults)
 
 
 def jump_over_deleted_history(self: Recorder, log: Log) -> int:
@@ -62,6 +62,10 @@ def take_any_source(self: SourceCheck, source: Source | Offset | None) -> Offset
 
 def find_no_reason(*_: object) -> None:
     pass
+
+
+def take_for_granted(*_: object) -> bool:
+    return True
 
 
 def find_nothing(*_: object) -> tuple[()]:
@@ -172,9 +176,15 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # Rules of the shells, which the world repeats.
     "a delta is published after the commit": _mutant(
-        Projector, "before_commit", publish_before_commit, "O5", "commit in doubt", "failover", "pause"
+        Projector, "before_commit", publish_before_commit, "O5 O7", "commit in doubt", "failover", "pause"
     ),
     "the fence compares generations": _mutant(Postgres, "holds", fence_without_generation, "O12", "zombie"),
+    "a claim drops the batch that was read ahead": _mutant(
+        Projector, "drop_ahead", find_no_reason, "O1 O2", "failover"
+    ),
+    "a lane is complete up to the batch that is applied": _mutant(
+        Projector, "may_write_progress", take_for_granted, "O9", "pause"
+    ),
     "the outcome of a commit is read": _mutant(
         Projector, "on_unknown_commit", assume_that_it_was_committed, "O5", "commit in doubt"
     ),
@@ -191,7 +201,7 @@ MUTANTS: dict[str, Mutant] = {
     "revoked accounts are unsubscribed": _mutant(
         Sessions, "_unsubscribe_hidden", find_no_reason, "O13", "rights"
     ),
-    "a connection ends with its token": _mutant(Users, "pop_due", find_nothing, "O13", "rights"),
+    "a connection ends with its token": _mutant(Users, "_set_deadlines", find_nothing, "O13", "rights"),
     "a client applies a delta only at its `from`": _mutant(
         client_account, "_apply_delta", apply_without_checking_from, "O4", "frames"
     ),

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from livebalance.projector.fold.account import account_from_row
 from livebalance.projector.fold.erasures import overtaken_erasures
 from livebalance.projector.fold.fold import account_ids, batch_rows, fold, transfer_keys
-from livebalance.projector.fold.lane import FetchStatus, LaneStep, lifecycle_step, owned_lane, step
+from livebalance.projector.fold.lane import FetchStatus, LaneStep, decode, lifecycle_step, owned_lane, step
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.kafka.lifecycle import ERASURE, Bound, Erased, encode_erasure_header, encode_lifecycle
+from tests.pieces import finish
 from tests.simulation.world.codec import JSON
 from tests.simulation.world.convergence import RECREATED
 from tests.simulation.world.process import Process, Steps
@@ -173,7 +174,7 @@ class Operator(Process):
                 read_until(kafka.log(TRANSFERS, number), stored.row.transfers_next),
                 read_until(kafka.log(BALANCES, number), stored.row.balances_next),
             )
-            apply(shadow, step(lane, records, (status, status), JSON, MAX_REJECTS))
+            apply(shadow, step(lane, finish(decode(lane, records, JSON)), (status, status), MAX_REJECTS))
         return shadow.tables
 
     def lifecycle_records(self, lane: Lane) -> list[Record]:

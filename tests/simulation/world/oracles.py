@@ -2,8 +2,9 @@
 
 O1: no acknowledged record is lost. O2: each is applied once. O3: money is conserved. O4: the frames of each
 client chain. O5: nothing is invented. O6: a position never goes back within an epoch. O7: a read after a
-revision returns at least this revision. O8: everything converges, and a replay gives the same accounts. O12:
-what cannot go on is halted. O13: rights end in time. "ended": no process ends by itself.
+revision returns at least this revision. O8: everything converges, and a replay gives the same accounts. O9: a
+lane has applied all that was written before the time that it is complete as of. O12: what cannot go on is
+halted. O13: rights end in time. "ended": no process ends by itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -169,6 +170,16 @@ class Oracles:
             why = self._world.postgres.tables.lanes[move.lane].row.halted_why
             if why is not None and move.halted_why is None:
                 raise OracleError("O12", f"lane {move.lane} is halted ({why}) and goes on with {move}")
+
+    def on_progress(self, moves: Iterable[LaneMove]) -> None:
+        """A lane that is complete as of a time has applied all that was written before."""
+        for move in moves:
+            for topic, upto in ((TRANSFERS, move.transfers_to), (BALANCES, move.balances_to)):
+                log = self._world.kafka.log(topic, move.lane)
+                for record, transaction, _ in log.entries:
+                    late = transaction is not None and not transaction.committed
+                    if not late and record.offset >= upto and record.timestamp < (move.as_of or 0):
+                        raise OracleError("O9", f"{move} is complete as of a time after that of {record}")
 
     def after_commit(self, rows: BatchRows) -> None:
         """No transfer is skipped, none is listed twice, and money is conserved."""

@@ -22,6 +22,7 @@ from livebalance.projector.fold.lane import (
     LaneStep,
     OwnedLane,
     changed_topic_reason,
+    decode,
     halt_move,
     lifecycle_step,
     owned_lane,
@@ -33,6 +34,7 @@ from livebalance.projector.redis.messages import Message, MessageEncoder
 from livebalance.readmodel.rows import LaneMove, ListedTransfer
 from livebalance.wire.identity import AccountId, Lane
 from livebalance.wire.timestamp import Millis
+from tests.pieces import finish
 from tests.simulation.world.codec import JSON
 from tests.simulation.world.lifecycle import LifecycleReader
 from tests.simulation.world.process import IDLE, Process, Steps
@@ -59,6 +61,7 @@ from tests.simulation.world.servers.postgres import (
 GROUP = "projector"
 BATCH = 4  # records of each topic
 POLL_SECONDS = 0.1
+WRITE_SECONDS = 0.1  # of a transaction: records arrive meanwhile
 PROGRESS_SECONDS = 1.0
 MAX_REJECTS = 3
 CATCH_UP_MS = 600_000
@@ -76,10 +79,18 @@ class UnknownCommit(NamedTuple):
     messages: list[Message]
 
 
+class FetchedLane(NamedTuple):
+    """What a fetch has returned of a lane."""
+
+    records: tuple[list[Record], list[Record]]  # transfers, balances
+    statuses: tuple[FetchStatus, FetchStatus]  # right after the fetch
+
+
 class Projector(Process):
     """A member of the group of projectors."""
 
     write: Write | None = None  # the open transaction
+    lives = 0  # how often it was started
     at_write: Callable[[list[Lane]], None] | None = None  # a fault, with the lanes of a batch
 
     def create(self) -> Sequence[Steps]:
@@ -88,10 +99,15 @@ class Projector(Process):
         self.accounts: dict[AccountId, Account] = {}
         self.listed: dict[TransferKey, ListedTransfer] = {}
         self.fetched_to: dict[Lane, list[int]] = {}
+        self.ahead: dict[Lane, FetchedLane] | None = None  # a batch read while another was written
         self.lifecycle = LifecycleReader(self.world.kafka)
+        self.reads_ahead = False  # while the open transaction is written
         self.unknown_commit: UnknownCommit | None = None
         self.after_commit: list[tuple[list[OwnedLane], list[Message]]] = []
-        self.encoder = MessageEncoder(PREFIX, TRANSFERS, "EUR", CATCH_UP_MS)
+        # As in an upgrade and in a rollback, a restart changes the format of the deltas.
+        self.lives += 1
+        positions = (self.lives + int(self.name.removeprefix("projector-"))) % 2 == 1
+        self.encoder = MessageEncoder(PREFIX, TRANSFERS, "EUR", CATCH_UP_MS, positions=positions)
         self.connection: int | None = None
         self.progress_at = 0.0
         return self._run(), self._after_commit()
@@ -131,6 +147,7 @@ class Projector(Process):
     def _claim(self) -> Steps:
         kafka = self.world.kafka
         self.lanes = None
+        self.drop_ahead()
         while self.after_commit:
             yield 0.01
         if self.connection is None:
@@ -198,18 +215,33 @@ class Projector(Process):
         lifecycle = self.lifecycle
         if lifecycle.behind:
             yield from self._apply_lifecycle()
-        running = {number: lane for number, lane in self._running().items() if number not in lifecycle.behind}
-        fetched = {number: records for number in running if any(records := self._fetch(number))}
+        fetched, self.ahead = self.ahead, None
+        if fetched is None:
+            fetched = self._fetch_lanes()
         if fetched:
             yield 0.0
             if self.world.projectors_group.number != self.member.number:
                 return  # read under another assignment
-            steps = [self._step(running[number], records) for number, records in fetched.items()]
-            yield from self._apply(steps)
+            running = self._running()  # without the lanes that the batch before has halted
+            steps = [
+                self._step(running[number], lane) for number, lane in fetched.items() if number in running
+            ]
+            yield from self._apply(steps, reads_ahead=True)
         if not lifecycle.behind:
             yield from self._apply_lifecycle()
-        if self.world.now - self.progress_at >= PROGRESS_SECONDS:
+        if self.is_progress_due() and self.may_write_progress():
             yield from self._write_progress()
+
+    def is_progress_due(self) -> bool:
+        return self.world.now - self.progress_at >= PROGRESS_SECONDS
+
+    def may_write_progress(self) -> bool:
+        """Returns whether the lanes are complete up to the records that are fetched."""
+        return self.ahead is None
+
+    def drop_ahead(self) -> None:
+        """Drops the batch that was read ahead: the claim reads its records again."""
+        self.ahead = None
 
     def _apply_lifecycle(self) -> Steps:
         """Applies openings and erasures."""
@@ -221,16 +253,23 @@ class Projector(Process):
             )
         self.lifecycle.update_behind()
 
+    def _fetch_lanes(self) -> dict[Lane, FetchedLane]:
+        reading = [number for number in self._running() if number not in self.lifecycle.behind]
+        records = {number: records for number in reading if any(records := self._fetch(number))}
+        return {number: FetchedLane(sides, self._statuses(number)) for number, sides in records.items()}
+
     def _fetch(self, number: Lane) -> tuple[list[Record], list[Record]]:
         positions, logs = self.fetched_to[number], self._logs(number)
         transfers, positions[0] = logs[0].read(positions[0], BATCH)
         balances, positions[1] = logs[1].read(positions[1], BATCH)
         return transfers, balances
 
-    def _step(self, lane: OwnedLane, records: tuple[Sequence[Record], Sequence[Record]]) -> LaneStep:
-        logs, positions = self._logs(lane.lane), self.fetched_to[lane.lane]
-        statuses = self._fetch_status(logs[0], positions[0]), self._fetch_status(logs[1], positions[1])
-        return step(lane, records, statuses, JSON, MAX_REJECTS)
+    def _statuses(self, number: Lane) -> tuple[FetchStatus, FetchStatus]:
+        logs, positions = self._logs(number), self.fetched_to[number]
+        return self._fetch_status(logs[0], positions[0]), self._fetch_status(logs[1], positions[1])
+
+    def _step(self, lane: OwnedLane, fetched: FetchedLane) -> LaneStep:
+        return step(lane, finish(decode(lane, fetched.records, JSON)), fetched.statuses, MAX_REJECTS)
 
     def _fetch_status(self, log: Log, position: int) -> FetchStatus:
         first_open, wall = log.first_open, self.world.wall
@@ -238,8 +277,9 @@ class Projector(Process):
             return FetchStatus(position >= log.end, wall)
         return FetchStatus(position >= first_open.offset, Millis(first_open.timestamp))
 
-    def _apply(self, steps: Sequence[LaneStep]) -> Steps:
+    def _apply(self, steps: Sequence[LaneStep], *, reads_ahead: bool = False) -> Steps:
         batch = [record for lane_step in steps for record in lane_step.records]
+        self.reads_ahead = reads_ahead and not self.is_progress_due()
         try:  # assume that every transfer is new
             yield from self._write(steps, self._fold(batch, keys_named_by_balances(batch)))
         except AlreadyListedError:
@@ -257,7 +297,7 @@ class Projector(Process):
 
     def _write(self, steps: Sequence[LaneStep], folded: FoldResult) -> Steps:
         rows = batch_rows(steps, folded, "EUR")
-        messages = self.encoder.deltas(steps, folded, self.world.wall)
+        messages = [*self.encoder.deltas(steps, folded, self.world.wall)]
         if self.at_write is not None:
             at_write, self.at_write = self.at_write, None
             at_write([lane_step.lane.lane for lane_step in steps])
@@ -265,7 +305,9 @@ class Projector(Process):
         self.write = self.postgres.write(rows)
         self.world.oracles.before_commit(rows.moves)
         self.before_commit(messages)
-        yield 0.0
+        yield WRITE_SECONDS
+        if self.reads_ahead and self.ahead is None:
+            self.ahead = self._fetch_lanes() or None
         write, self.write = self.write, None
         try:
             self.world.postgres.commit(write)
@@ -317,9 +359,13 @@ class Projector(Process):
         self.progress_at = self.world.now
         while self.after_commit:
             yield 0.01
-        steps = [self._step(lane, ([], [])) for lane in self._running().values()]
+        steps = [
+            self._step(lane, FetchedLane(([], []), self._statuses(number)))
+            for number, lane in self._running().items()
+        ]
         yield 0.0
         self.postgres.move_lanes([lane_step.move for lane_step in steps])
+        self.world.oracles.on_progress([lane_step.move for lane_step in steps])
         stored = self.world.postgres.tables.lanes
         if any(
             lane.halted_why is not None and stored[number].row.halted_why is None

@@ -1,10 +1,10 @@
 """Runs many seeds, and describes the first failure: its schedule, shrunk, and how to repeat it."""
 
 import gc
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from tests.simulation.shrink import shrink
 from tests.simulation.world.oracles import OracleError
 from tests.simulation.world.schedule import Schedule, make_schedule, run_schedule
 
@@ -31,7 +31,7 @@ def failures(seeds: Iterable[int], groups: Sequence[str] = ()) -> Iterator[Failu
 
 def describe(failure: Failure) -> str:
     """Returns the failure, its shrunk schedule, and how to repeat it."""
-    schedule = shrink(make_schedule(failure.seed))
+    schedule = shrink_schedule(make_schedule(failure.seed))
     return "\n".join(
         [
             f"seed {failure.seed}: {kind_of(failure.error)}: {failure.error}",
@@ -62,24 +62,12 @@ def kind_of(error: Exception | None) -> str | None:
     return None if error is None else type(error).__name__
 
 
-def shrink(schedule: Schedule, seconds: float = 20.0) -> Schedule:
-    """Returns a schedule with fewer actions that fails in the same way (delta debugging).
-
-    After `seconds` the best so far is returned.
-    """
-    kind, until = kind_of(failure_of(schedule)), time.monotonic() + seconds
-    size = max(1, len(schedule.actions) // 2)
-    while size:
-        position, shorter = 0, False
-        while position < len(schedule.actions):
-            if time.monotonic() > until:
-                return schedule
-            actions = [*schedule.actions[:position], *schedule.actions[position + size :]]
-            candidate = schedule._replace(actions=actions)
-            if kind_of(failure_of(candidate)) == kind:
-                schedule, shorter = candidate, True
-            else:
-                position += size
-        if not shorter or size > 1:
-            size //= 2
-    return schedule
+def shrink_schedule(schedule: Schedule) -> Schedule:
+    """Returns a schedule with fewer actions that fails in the same way."""
+    kind = kind_of(failure_of(schedule))
+    return schedule._replace(
+        actions=shrink(
+            schedule.actions,
+            lambda actions: kind_of(failure_of(schedule._replace(actions=actions))) == kind,
+        )
+    )

@@ -38,4 +38,5 @@ def test_pipeline_without_the_rule_fails_its_oracle(rule: str, monkeypatch: pyte
     mutant = MUTANTS[rule]
     monkeypatch.setattr(mutant.target, mutant.name, mutant.replacement)
     failed = [*islice(failures(range(MUTANT_SCHEDULES), mutant.faults), 3)]
-    assert {kind_of(failure.error) for failure in failed} == {mutant.oracle}
+    assert failed
+    assert {kind_of(failure.error) for failure in failed} <= {*mutant.oracles.split()}

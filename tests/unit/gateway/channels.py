@@ -3,14 +3,13 @@
 from livebalance.gateway.live.channel import Channel, StoredPosition
 from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.recovery import Recovery
-from livebalance.wire.delta import Delta
+from livebalance.wire.delta import Delta, DeltaParts, encode_delta_frame
 from livebalance.wire.identity import Epoch, Lane, Position, Revision
 from livebalance.wire.timestamp import Millis
 from tests.unit.gateway.harness import ALICE, EPOCH
 
 OTHER_EPOCH = Epoch("00000000000000b2")
 LANE = Lane(4)
-TEXT_4, TEXT_5 = b'{"transfers":[],"balance":null}', b'{"transfers":[]}'
 
 
 def at(revision: int, epoch: Epoch = EPOCH) -> Position:
@@ -18,7 +17,13 @@ def at(revision: int, epoch: Epoch = EPOCH) -> Position:
 
 
 def delta(from_: int, to: int, epoch: Epoch = EPOCH, text: bytes = b"x", header_only: bool = False) -> Delta:
-    return Delta(LANE, epoch, Revision(from_), Revision(to), text, header_only)
+    return Delta(LANE, at(from_, epoch), at(to, epoch), text, header_only)
+
+
+def text(from_: int, to: int, balance: bytes = b"") -> bytes:
+    """The text of a delta without transfers."""
+    parts = DeltaParts(EPOCH, Revision(from_), Revision(to), Millis(0), balance, b"")
+    return encode_delta_frame(ALICE, parts)
 
 
 def frame(from_: int, to: int, epoch: Epoch = EPOCH, text: bytes = b"x") -> Frame:

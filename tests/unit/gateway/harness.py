@@ -28,10 +28,11 @@ def pop_types(session: Session) -> list[str]:
     return [frame["type"] for frame in pop_frames(session)]
 
 
-def subscribe(*accounts: str, revision: int | None = None) -> bytes:
+def subscribe(*accounts: str, revision: int | None = None, patches: bool = False) -> bytes:
     position = {} if revision is None else {"position": {"epoch": EPOCH, "revision": revision}}
     channels = [{"channel": f"account:{account}", **position} for account in accounts]
-    return json.encode({"type": "subscribe", "id": 1, "channels": channels})
+    features = {"features": ["patches"]} if patches else {}
+    return json.encode({"type": "subscribe", "id": 1, "channels": channels, **features})
 
 
 def unsubscribe(*accounts: str) -> bytes:
@@ -61,9 +62,9 @@ def connect(
     return session
 
 
-def connect_and_subscribe(sessions: Sessions, *accounts: str) -> Session:
+def connect_and_subscribe(sessions: Sessions, *accounts: str, patches: bool = False) -> Session:
     """Connects a client, drops its welcome, and subscribes it."""
     session = connect(sessions)
     pop_frames(session)
-    sessions.receive(session, subscribe(*accounts), 0.0)
+    sessions.receive(session, subscribe(*accounts, patches=patches), 0.0)
     return session

@@ -13,7 +13,7 @@ from livebalance.gateway.live.channel import (
 )
 from livebalance.gateway.live.outbox import Frame
 from livebalance.wire.delta import Delta
-from livebalance.wire.identity import Position, Revision
+from livebalance.wire.identity import Position
 from livebalance.wire.timestamp import Millis
 from tests.unit.gateway.channels import (
     LANE,
@@ -27,7 +27,7 @@ from tests.unit.gateway.channels import (
     recovery,
     stored,
 )
-from tests.unit.gateway.harness import ALICE, EPOCH
+from tests.unit.gateway.harness import ALICE
 
 # --- frames
 
@@ -35,7 +35,7 @@ from tests.unit.gateway.harness import ALICE, EPOCH
 def test_frame_of_a_delta_says_what_the_delta_says() -> None:
     assert delta_frame(ALICE, delta(1, 2)) == Frame(ALICE, at(1), at(2), b"x", mergeable=True)
     assert delta_frame(ALICE, delta(1, 2, header_only=True)) == Frame(ALICE, at(1), at(2), b"")
-    gone = Delta(LANE, EPOCH, Revision(1), Revision(2), b"x", gone=True)
+    gone = Delta(LANE, at(1), at(2), b"x", gone=True)
     assert delta_frame(ALICE, gone) == Frame(ALICE, at(1), at(2), b"")
 
 

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from msgspec.structs import replace
 
 from livebalance.gateway.live import channel as channel_module
 from livebalance.gateway.live.channel import (
@@ -15,11 +14,10 @@ from livebalance.gateway.live.channel import (
 from livebalance.gateway.live.content import RelayedContent
 from livebalance.gateway.live.outbox import Frame, SessionEvent
 from livebalance.gateway.live.recovery import DISOWNED
+from livebalance.readmodel.gateway_reads import SkippedRange
 from livebalance.wire.identity import Epoch, Revision
 from tests.unit.gateway.channels import (
     OTHER_EPOCH,
-    TEXT_4,
-    TEXT_5,
     at,
     channel_at,
     delta,
@@ -27,6 +25,7 @@ from tests.unit.gateway.channels import (
     gap,
     recovery,
     stored,
+    text,
 )
 from tests.unit.gateway.harness import ALICE, EPOCH
 
@@ -93,23 +92,78 @@ def test_content_that_arrives_during_an_audit_is_audited_by_the_next() -> None:
 
 
 def test_page_of_a_repair_continues_unconfirmed_content() -> None:
-    channel, expected = channel_at(3), RelayedContent(Revision(3))
-    for text in (TEXT_4, TEXT_5):
-        expected.add(text)
-    channel.on_delta(delta(3, 4, text=TEXT_4))
+    channel, expected = channel_at(3), RelayedContent(ALICE, Revision(3))
+    first, second = frame(3, 4, text=text(3, 4, b"null")), frame(4, 5, text=text(4, 5))
+    expected.add(first)
+    expected.add(second)
+    channel.on_delta(delta(3, 4, text=first.text))
     channel.on_delta(delta(8, 9))
     channel.begin_read()
-    channel.on_read({at(4): recovery(at(5), frame=frame(4, 5, text=TEXT_5))}, 7.0)
+    channel.on_read({at(4): recovery(at(5), frame=second)}, 7.0)
     assert channel.begin_audit() == expected.begin_audit(Revision(5))
 
 
-def test_snapshot_replaces_unconfirmed_content() -> None:
+def read_snapshot(channel: Channel, revision: int, reason: str) -> None:
+    """A gap opens, and a snapshot closes it."""
+    position = channel.position
+    channel.expect(StoredPosition(at(revision, OTHER_EPOCH), None, 8.0))
+    channel.begin_read()
+    snapshot = Frame(ALICE, position, at(revision), b"s", event=SessionEvent("snapshot", reason))
+    channel.on_read({position: recovery(at(revision), frame=snapshot)}, 7.0)
+
+
+def test_content_before_a_snapshot_that_keeps_it_is_audited_without_the_revisions_between() -> None:
+    channel, expected = channel_at(3), RelayedContent(ALICE, Revision(3))
+    first, second = frame(3, 4, text=text(3, 4, b"null")), frame(8, 9, text=text(8, 9))
+    expected.add(first)
+    expected.add(second)
+    channel.on_delta(delta(3, 4, text=first.text))
+    read_snapshot(channel, 8, "too_far")
+    digest = channel.begin_audit()
+    assert digest
+    assert (digest.since, digest.skipped, digest.balance) == (3, ((5, 8),), None)
+    channel.on_delta(delta(8, 9, text=second.text))
+    digest = channel.begin_audit()
+    skipped = (SkippedRange(Revision(5), Revision(8)),)
+    assert digest == expected.begin_audit(Revision(9))._replace(skipped=skipped)
+
+
+def test_content_before_a_snapshot_is_confirmed_by_an_audit_that_began_before_it() -> None:
     channel = channel_at(3)
     channel.on_delta(delta(3, 4))
-    channel.on_delta(delta(8, 9))
-    channel.begin_read()
-    snapshot = replace(frame(4, 5), event=SessionEvent("snapshot", "too_far"))
-    channel.on_read({at(4): recovery(at(5), frame=snapshot)}, 7.0)
+    channel.begin_audit()
+    channel.on_delta(delta(4, 5))
+    read_snapshot(channel, 8, "too_far")
+    channel.confirm_content()
+    digest = channel.begin_audit()
+    assert digest
+    assert (digest.since, digest.skipped) == (4, ((6, 8),))
+    channel.confirm_content()
+    read_snapshot(channel, 12, "too_far")
+    assert channel.begin_audit() is None
+
+
+@pytest.mark.parametrize("reason", ["ahead", "epoch"])
+def test_snapshot_that_replaces_what_clients_show_ends_unconfirmed_content(reason: str) -> None:
+    """An account that was erased has lost all that was relayed before."""
+    channel = channel_at(3)
+    channel.on_delta(delta(3, 4))
+    read_snapshot(channel, 8, reason)
+    assert (channel.begin_audit(), channel.disowned) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "relayed", "stored", "after", "upto"), [(5, 5, 4, 4, 5), (5, 8, 4, 4, 8), (5, 8, 7, 5, 8)]
+)
+def test_positions_that_postgres_has_not_reached_are_disowned_with_all_that_is_unconfirmed(
+    confirmed: int, relayed: int, stored: int, after: int, upto: int
+) -> None:
+    """A slow client can be at such a position when Postgres reaches it with other content."""
+    channel = channel_at(confirmed)
+    for revision in range(confirmed, relayed):
+        channel.on_delta(delta(revision, revision + 1))
+    read_snapshot(channel, stored, "ahead")
+    assert channel.disowned == DisownedRange(EPOCH, Revision(after), Revision(upto))
     assert channel.begin_audit() is None
 
 
@@ -136,6 +190,18 @@ def test_disowned_positions_are_those_since_the_last_confirmed_content() -> None
     assert covered == [4, 5]
     assert not channel.disowned.covers(None)
     assert not channel.disowned.covers(at(4, OTHER_EPOCH))
+
+
+@pytest.mark.parametrize(("epoch", "upto"), [(EPOCH, 9), (OTHER_EPOCH, 4)])
+def test_disowned_positions_reach_as_far_as_a_read_has_led_clients(epoch: Epoch, upto: int) -> None:
+    channel = channel_at(3)
+    channel.on_delta(delta(3, 4))
+    for current in (at(9, epoch), at(6, epoch)):
+        channel.request_read(None)
+        channel.begin_read()
+        channel.on_read({None: recovery(current)}, 7.0)
+    channel.disown_content()
+    assert channel.disowned == DisownedRange(EPOCH, Revision(3), Revision(upto))
 
 
 def test_disowned_content_is_not_relayed_from_the_buffer() -> None:

@@ -81,3 +81,22 @@ def test_as_of_never_goes_back_within_an_epoch() -> None:
     channel.on_audit(AT_1, StoredPosition(AT_1, Millis(4000), 1.0))
     channel.on_audit(AT_1, StoredPosition(AT_1, None, 2.0))
     assert channel.as_of == 5000
+
+
+def test_as_of_does_not_advance_while_data_waits_for_a_low_rate(hub: Hub, sessions: Sessions) -> None:
+    session = connect_and_subscribe(sessions, UNKNOWN)
+    sessions.receive(session, b'{"type":"rate","id":2,"max_per_second":0.2}', 0.0)
+    hub.on_subscribed(UNKNOWN)
+    (read,) = hub.drain_effects().reads
+    hub.on_read(read, {None: account_state(1)}, 0.0)
+    hub.drain_effects()
+    pop_frames(session)  # at 0 s, so that more data is due at 5 s
+    parts = DeltaParts(EPOCH, Revision(1), Revision(2), WALL, b"null", b"")
+    hub.on_delta(UNKNOWN, make_delta(UNKNOWN, Lane(0), parts))
+    sessions.schedule(session, 0.0)
+    hub.on_audit(hub.positions([UNKNOWN]), AuditFinding(EPOCH, 1, progress(WALL + 9000), {}), 0.5)
+    sessions.flush_due(1.0)
+    assert session.subscriptions[UNKNOWN].as_of != WALL + 9000
+    sessions.schedule(session, 1.0)
+    sessions.flush_due(5.0)
+    assert session.subscriptions[UNKNOWN].as_of == WALL + 9000

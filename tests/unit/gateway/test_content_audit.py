@@ -2,12 +2,13 @@
 
 import pytest
 
-from livebalance.gateway.live.content import RelayedContent
+from livebalance.gateway.live.content import MAX_WAITING_FRAMES, RelayedContent
 from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.recovery import DISOWNED
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.readmodel.gateway_reads import AccountState, AuditFinding
-from livebalance.wire.delta import DeltaParts, make_delta
+from livebalance.wire.delta import DeltaParts, encode_delta_frame, make_delta
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
 from tests.unit.gateway.harness import ALICE, EPOCH, WALL, account_state, connect_and_subscribe
 
@@ -91,44 +92,57 @@ def test_content_that_differs_is_replaced(hub: Hub, sessions: Sessions) -> None:
     assert [account_read.positions for account_read in effects.reads] == [{DISOWNED}]
 
 
-def test_content_that_differs_is_not_that_relayed_after_a_snapshot(hub: Hub, sessions: Sessions) -> None:
-    """The audit compared what the snapshot has replaced."""
+def test_content_that_differs_is_replaced_after_a_snapshot_that_kept_it(hub: Hub, sessions: Sessions) -> None:
     begin_audit(hub, sessions)
     relay(hub, 8)
     read(hub, account_state(9))
     relay(hub, 9)
-    assert end_audit(hub, finding(different=True)) == [9]
-    assert hub.subscribers[ALICE].channel.position == Position(EPOCH, Revision(10))
+    assert end_audit(hub, finding(different=True)) == []
+    assert hub.subscribers[ALICE].channel.position == DISOWNED
+
+
+def test_content_that_differs_is_not_that_relayed_after_a_snapshot_that_replaced_it(
+    hub: Hub, sessions: Sessions
+) -> None:
+    begin_audit(hub, sessions)
+    relay(hub, 8)
+    read(hub, account_state(1))
+    relay(hub, 1)
+    assert end_audit(hub, finding(different=True)) == [1]
+    assert hub.subscribers[ALICE].channel.position == AT_2
 
 
 # --- the digest
 
 
-def frame(transfer_id: str, balance: bytes = b"") -> bytes:
-    """The text of a delta frame with a transfer, and with a balance if there is one."""
+def frame(transfer_id: str, balance: bytes = b"", to: int = 4) -> Frame:
+    """The frame of a delta from revision 3 with a transfer, and with a balance if there is one."""
     transfer = b'{"id":"%s","amount":"1.00","total":"1.00","occurred_at":"","revision":4,"source":""}'
-    transfers = transfer % transfer_id.encode()
-    return b'{"transfers":[%s]%s}' % (transfers, b',"balance":' + balance if balance else b"")
+    parts = DeltaParts(EPOCH, Revision(3), Revision(4), WALL, balance, transfer % transfer_id.encode())
+    return Frame(
+        ALICE, Position(EPOCH, Revision(3)), Position(EPOCH, Revision(to)), encode_delta_frame(ALICE, parts)
+    )
 
 
 def test_digest_depends_on_every_transfer_and_on_the_last_balance() -> None:
     digests = set()
-    for texts in (
+    for frames in (
         [frame("a"), frame("b")],
         [frame("a"), frame("c")],
         [frame("c"), frame("b")],
         [frame("b")],
         [frame("a"), frame("b", b"null")],
+        [frame("a"), frame("b", to=5)],
     ):
-        content = RelayedContent(Revision(3))
-        for text in texts:
-            content.add(text)
+        content = RelayedContent(ALICE, Revision(3))
+        for relayed in frames:
+            content.add(relayed)
         digests.add(content.begin_audit(Revision(5)))
-    assert len(digests) == 5
+    assert len(digests) == 6
 
 
 def test_digest_depends_on_no_balance_before_the_last_frame() -> None:
-    first, second = RelayedContent(Revision(3)), RelayedContent(Revision(3))
+    first, second = RelayedContent(ALICE, Revision(3)), RelayedContent(ALICE, Revision(3))
     first.add(frame("a", b"null"))
     first.add(frame("b"))
     second.add(frame("a"))
@@ -137,18 +151,18 @@ def test_digest_depends_on_no_balance_before_the_last_frame() -> None:
 
 
 def test_digest_says_since_when_it_was_relayed() -> None:
-    assert RelayedContent(Revision(3)).begin_audit(Revision(5)).since == 3
+    assert RelayedContent(ALICE, Revision(3)).begin_audit(Revision(5)).since == 3
 
 
 def test_content_after_the_beginning_of_an_audit_equals_that_of_a_channel_at_its_revision() -> None:
-    content, later = RelayedContent(Revision(3)), RelayedContent(Revision(4))
+    content, later = RelayedContent(ALICE, Revision(3)), RelayedContent(ALICE, Revision(4))
     content.add(frame("a"))
     before = content.is_audited
     content.begin_audit(Revision(4))
     assert (before, content.is_audited) == (False, True)
-    for text in (frame("b"), frame("c", b"null")):
-        content.add(text)
-        later.add(text)
+    for relayed in (frame("b"), frame("c", b"null")):
+        content.add(relayed)
+        later.add(relayed)
     unconfirmed = content.unconfirmed()
     assert unconfirmed
     assert not unconfirmed.is_audited
@@ -156,8 +170,17 @@ def test_content_after_the_beginning_of_an_audit_equals_that_of_a_channel_at_its
 
 
 def test_content_is_unconfirmed_before_an_audit_and_gone_after_an_audit_of_all() -> None:
-    content = RelayedContent(Revision(3))
+    content = RelayedContent(ALICE, Revision(3))
     content.add(frame("a"))
     assert content.unconfirmed() is content
     content.begin_audit(Revision(4))
     assert content.unconfirmed() is None
+
+
+def test_digest_of_many_frames_equals_that_of_each() -> None:
+    many, few = RelayedContent(ALICE, Revision(3)), RelayedContent(ALICE, Revision(3))
+    for number in range(2 * MAX_WAITING_FRAMES + 1):
+        many.add(frame(str(number)))
+        few.add(frame(str(number)))
+        few._digest()
+    assert many.begin_audit(Revision(5)) == few.begin_audit(Revision(5))

@@ -16,6 +16,7 @@ from tests.unit.gateway.harness import (
     connect_and_subscribe,
     pop_frames,
     pop_types,
+    rights,
     subscribe,
     unsubscribe,
 )
@@ -100,7 +101,38 @@ def test_client_that_sends_requests_and_reads_no_answers_is_closed(hub: Hub, ses
     assert (closed, disconnect.code) == (session, CloseCode.BUSY)
 
 
+def connect_me(sessions: Sessions, name: str) -> Session:
+    session = sessions.connect(name, "10.0.0.1", 0.0)
+    sessions.authorize(session, None, rights("me"), 0.0, WALL)
+    return session
+
+
+def test_session_that_leaves_counts_no_more_and_has_nothing_due(sessions: Sessions, hub: Hub) -> None:
+    first, *_ = [connect_me(sessions, f"s{number}") for number in range(10)]
+    assert connect_me(sessions, "s10").rights is None
+    sessions.leave(first)
+    assert connect_me(sessions, "s11").rights
+    hub.drain_effects()
+    sessions.tick(3600.0, WALL)
+    due = hub.drain_effects()
+    assert len(due.sessions_to_flush) == 10
+    assert first not in due.sessions_to_flush
+    assert first not in [session for session, _ in [*due.sessions_to_check, *due.disconnects]]
+
+
 # --- heartbeats
+
+
+def test_check_of_a_client_is_due_with_every_second_heartbeat(sessions: Sessions, hub: Hub) -> None:
+    session, together = connect(sessions, now=0.1), []
+    pop_frames(session)
+    for tick in range(1, 400):
+        sessions.tick(tick * 0.2501, WALL)
+        types = pop_types(session)
+        for _, due in hub.drain_effects().sessions_to_check:
+            together.append(types)
+            sessions.check_later(session, due + CONFIG.check_interval)
+    assert together == [["heartbeat"]] * 4
 
 
 def test_heartbeat_of_each_session_is_due_one_interval_after_its_last(sessions: Sessions) -> None:

@@ -57,6 +57,7 @@ def test_event_of_each_data_frame_has_the_positions_of_its_client_as_id(
             assert set(event) == {"data"}
             assert event["data"].encode() == frame
         else:
+            assert isinstance(frame.account, str)
             positions[frame.account] = frame.after
             assert event["data"].encode() == frame.text
             assert decode_event_id(event["id"]) == positions

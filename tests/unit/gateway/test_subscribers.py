@@ -1,11 +1,12 @@
 """Subscriptions that are not in step with their channel: which frames they are sent."""
 
 import pytest
+from msgspec.structs import replace
 
 from livebalance.gateway.live.channel import DisownedRange
 from livebalance.gateway.live.effects import Effects
 from livebalance.gateway.live.history import History
-from livebalance.gateway.live.outbox import Frame
+from livebalance.gateway.live.outbox import Frame, SessionEvent
 from livebalance.gateway.live.recovery import DISOWNED, Recovery
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.gateway.live.subscribers import CatchUp, Subscribers, Subscription, changes_epoch, fit
@@ -273,6 +274,22 @@ def test_disowned_content_is_forgotten_and_read_again_for_those_that_are_not_in_
     assert [subscription.state, reading.state] == [CatchUp.BEHIND] * 2
     assert list(subscribers._effects.subscribers_to_read) == [subscribers]
     assert subscribers.channel.uncounted_gap == "content"
+
+
+def test_read_behind_the_channel_disowns_what_is_under_way_to_those_that_are_not_in_step(
+    sessions: Sessions,
+) -> None:
+    subscribers, subscription = ahead(sessions, 5)
+    subscribers.on_delta(delta(3, 4, text=b'"a"'))
+    subscribers.channel.subscribed = True
+    subscribers.channel.request_read(at(4))
+    subscribers.on_delta(delta(7, 8))
+    subscribers.begin_read()
+    snapshot = replace(across(at(4), at(3)), event=SessionEvent("snapshot", "ahead"))
+    subscribers.on_read({at(4): Recovery(at(3), at(3), snapshot, None, None)}, 10.0)
+    assert subscribers.channel.disowned == DisownedRange(EPOCH, Revision(3), Revision(4))
+    assert subscribers._history.chain(ALICE, at(3), at(4)) is None
+    assert subscription.state is CatchUp.BEHIND
 
 
 def test_client_at_a_disowned_position_is_read_for_without_a_position(sessions: Sessions) -> None:

@@ -1,4 +1,6 @@
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -107,6 +109,31 @@ def test_token_within_the_leeway_of_clocks_is_valid() -> None:
     assert isinstance(rights, Rights)
     assert rights.ends_at(Millis(now * 1000)) == rights.expires + LEEWAY * 1000
     assert isinstance(check(sign(claims(nbf=now + LEEWAY - 10, iat=now + LEEWAY - 10))), Rights)
+
+
+def test_valid_token_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    token, rights = (signed := sign(claims())), check(signed)
+    monkeypatch.setattr(jwt, "decode", None)
+    assert check(token) is rights
+
+
+def test_invalid_token_is_verified_again_each_time() -> None:
+    token = encode(EC_KEY, "ES256", "later")
+    keys = JwksCache(parse_keys({"keys": [public_jwk(RSA_KEY, "rsa-1")]}), None)
+    verifier = TokenVerifier(keys, ExpectedClaims(AUDIENCE, ISSUER))
+    assert verifier.check(token, 0.0) == "unauthenticated"
+    keys._own = tuple(parse_keys({"keys": [public_jwk(EC_KEY, "later")]}))
+    assert isinstance(verifier.check(token, 0.0), Rights)
+
+
+def test_known_token_that_expires_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    expires = int(time.time()) + 600
+    token = sign(claims(exp=expires))
+    assert isinstance(check(token), Rights)
+    later = datetime.fromtimestamp(expires + LEEWAY, UTC)
+    monkeypatch.setattr("livebalance.gateway.auth.tokens.time", SimpleNamespace(time=later.timestamp))
+    monkeypatch.setattr("jwt.api_jwt.datetime", SimpleNamespace(now=lambda tz: later))
+    assert check(token) == "token_expired"
 
 
 @given(st.text() | st.binary().map(lambda raw: jwt.utils.base64url_encode(raw).decode()))

@@ -184,7 +184,7 @@ def test_rows_of_a_batch_are_those_of_its_changes() -> None:
     rows = batch_rows([lane_step, other], folded, "EUR", replayed, all_looked_up=True)
     account = folded.changes[A].account
     assert rows == BatchRows(
-        [lane_step.move._replace(unverified=1), other.move],
+        [lane_step.move._replace(unverified=1, batches=1), other.move],
         [account.row(Revision(0), "EUR", Revision(0))],
         [],
         [],

@@ -9,6 +9,7 @@ from livebalance.projector.fold.lane import (
     LaneStep,
     OwnedLane,
     changed_topic_reason,
+    decode,
     halt_move,
     owned_lane,
     step,
@@ -21,6 +22,7 @@ from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.kafka.codec import ConfluentCodec
 from livebalance.wire.kafka.raw_record import RawRecord
 from livebalance.wire.timestamp import Millis
+from tests.pieces import finish
 from tests.unit.projector.histories import raw_record
 from tests.unit.projector.test_records import balance_record, transfer_record
 
@@ -43,7 +45,7 @@ def make_step(
     balances: list[RawRecord],
     statuses: tuple[FetchStatus, FetchStatus] = (CAUGHT_UP, CAUGHT_UP),
 ) -> LaneStep:
-    return step(lane, (transfers, balances), statuses, CODEC, 2)
+    return step(lane, finish(decode(lane, (transfers, balances), CODEC)), statuses, 2)
 
 
 def test_step_moves_from_the_stored_offsets_to_after_the_last_records() -> None:
@@ -192,7 +194,8 @@ def test_other_balance_at_the_last_offset_halts_the_lane() -> None:
 
 
 def test_amount_of_a_larger_scale_than_allowed_is_rejected() -> None:
-    lane_step = step(make_lane(), ([transfer_record(5)], []), (CAUGHT_UP, CAUGHT_UP), CODEC, 2, max_scale=1)
+    decoded = finish(decode(make_lane(), ([transfer_record(5)], []), CODEC, max_scale=1))
+    lane_step = step(make_lane(), decoded, (CAUGHT_UP, CAUGHT_UP), 2)
     assert lane_step.rejects == {"transfers": 1}
 
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from livebalance.projector.fold.lane import LaneStep, OwnedLane, lifecycle_step, owned_lane, step
+from livebalance.projector.fold.lane import LaneStep, OwnedLane, decode, lifecycle_step, owned_lane, step
 from livebalance.projector.fold.records import (
     OTHER_TOPIC,
     SourceIds,
@@ -22,6 +22,7 @@ from livebalance.wire.kafka.lifecycle import (
 from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected
 from livebalance.wire.money import Money
 from livebalance.wire.timestamp import Millis
+from tests.pieces import finish
 from tests.unit.projector.histories import incoming, raw_record
 from tests.unit.projector.test_lane import CAUGHT_UP, CODEC, EPOCH
 from tests.unit.projector.test_records import transfer_record
@@ -90,7 +91,7 @@ def test_null_with_a_bound_in_another_topic_has_no_bound() -> None:
 def test_step_erases_what_is_listed_if_a_null_names_another_topic() -> None:
     header = ((ERASURE, encode_erasure_header(Bound(OTHER, Offset(7)))),)
     null = raw_record("account-balances", 3, 7, 10, b"a", None, header)
-    made = step(make_lane(), ([], [null]), (CAUGHT_UP, CAUGHT_UP), CODEC, 2)
+    made = step(make_lane(), finish(decode(make_lane(), ([], [null]), CODEC)), (CAUGHT_UP, CAUGHT_UP), 2)
     assert [record.content for record in made.records] == [Erasure(A)]
 
 
@@ -137,7 +138,8 @@ def test_lane_without_a_lifecycle_topic_has_two_sides() -> None:
     row = LaneRow(Lane(3), 2, EPOCH, Offset(5), Offset(7), None, None, None, None, None, True)
     lane = owned_lane(row, "transfers", "account-balances")
     assert [side.topic for side in lane.sides] == ["transfers", "account-balances"]
-    step(lane, ([transfer_record(5)], []), (CAUGHT_UP, CAUGHT_UP), CODEC, 2).advance_lane()
+    decoded = finish(decode(lane, ([transfer_record(5)], []), CODEC))
+    step(lane, decoded, (CAUGHT_UP, CAUGHT_UP), 2).advance_lane()
     assert (lane.lifecycle, lane.transfers.next) == (None, 6)
 
 

@@ -4,7 +4,14 @@ import json
 
 from livebalance.projector.fold.records import Content
 from livebalance.projector.redis.messages import MessageEncoder
-from livebalance.wire.delta import decode_delta, decode_progress, split_delta_frame
+from livebalance.wire.delta import (
+    FORMAT,
+    POSITIONS_FORMAT,
+    decode_delta,
+    decode_progress,
+    read_header,
+    split_delta_frame,
+)
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka.raw_record import Erasure
 from livebalance.wire.kafka.record import Balance, Transfer
@@ -26,7 +33,7 @@ def paid(id_: str, unscaled: int) -> Transfer:
 
 def published(store: MemoryStore, *records: Content) -> list[tuple[str, bytes]]:
     folded = fold_and_write(store, incoming_records(records, [20] * len(records)))
-    return ENCODER.deltas([make_step(make_lane(), [], [])], folded, SOON)
+    return [*ENCODER.deltas([make_step(make_lane(), [], [])], folded, SOON)]
 
 
 def test_delta_has_the_account_change_and_its_transfers() -> None:
@@ -47,6 +54,16 @@ def test_delta_has_the_account_change_and_its_transfers() -> None:
     balance = json.loads(parts.balance)
     assert (balance["amount"], balance["opening"], balance["half_applied"]) == ("1.00", "1.00", "0.12")
     assert (balance["revision"], balance["currency"]) == (3, "EUR")
+
+
+def test_delta_has_its_positions_in_the_header_only_if_that_is_set() -> None:
+    change = fold_and_write(MemoryStore(), incoming_records([paid("t", 5)], [20]))
+    for positions in (False, True):
+        encoder = ENCODER._replace(positions=positions)
+        [(_, payload)] = encoder.deltas([make_step(make_lane(), [], [])], change, SOON)
+        assert payload[0] == (POSITIONS_FORMAT if positions else FORMAT)
+        assert (read_header(A, payload) is not None) == positions
+        assert decode_delta(A, payload).to == 1
 
 
 def test_delta_before_the_first_balance_has_null_balance() -> None:
@@ -79,7 +96,7 @@ def test_duplicate_is_not_published() -> None:
 def test_lane_far_behind_publishes_only_progress() -> None:
     folded = fold_and_write(MemoryStore(), incoming_records([paid("t", 5)], [20]))
     steps, later = [make_step(make_lane(), [], [])], Millis(SOON + 1)
-    assert ENCODER.deltas(steps, folded, later) == []
+    assert [*ENCODER.deltas(steps, folded, later)] == []
     [(channel, payload)] = ENCODER.progress(steps, later)
     assert channel == "live:lane:3"
     assert decode_progress(payload) == (3, EPOCH, 1000, True)

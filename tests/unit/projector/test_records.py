@@ -1,12 +1,14 @@
 """Decoding of Kafka records, and the order in which they are applied."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livebalance.projector.fold import records as decoding
 from livebalance.projector.fold.records import (
     Incoming,
-    decode_and_merge,
     fingerprint,
     limit_consecutive_rejects,
 )
@@ -14,17 +16,24 @@ from livebalance.readmodel.rows import quarantine_row
 from livebalance.runtime.schema.file_registry import BALANCE_ID, TRANSFER_ID, FileRegistry
 from livebalance.wire.identity import AccountId, TransferId
 from livebalance.wire.kafka import avro
-from livebalance.wire.kafka.codec import ConfluentCodec
+from livebalance.wire.kafka.codec import Codec, ConfluentCodec
 from livebalance.wire.kafka.headers import encode_headers
 from livebalance.wire.kafka.raw_record import Erasure, RawRecord, Rejected
 from livebalance.wire.kafka.record import Balance, Transfer
-from livebalance.wire.money import Money
+from livebalance.wire.money import MAX_SCALE, Money
 from livebalance.wire.timestamp import MAX_MILLIS
+from tests.pieces import finish
 from tests.unit.projector.histories import incoming, raw_record
 
 CODEC = ConfluentCodec(FileRegistry())
 TRANSFER = Transfer(TransferId("t"), AccountId("a"), Money(5, 2), 7)
 BALANCE = Balance(AccountId("a"), "c", TransferId("t"), Money(5, 2), 1)
+
+
+def decode_and_merge(
+    transfers: Sequence[RawRecord], balances: Sequence[RawRecord], codec: Codec, max_scale: int = MAX_SCALE
+) -> list[Incoming]:
+    return finish(decoding.decode_and_merge(transfers, balances, codec, max_scale))
 
 
 def transfer_record(offset: int = 0, timestamp: int = 0, transfer: Transfer = TRANSFER) -> RawRecord:

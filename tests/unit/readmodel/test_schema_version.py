@@ -8,5 +8,6 @@ from livebalance.readmodel.operator.schema_version import newest_migration
 
 
 def test_newest_migration_is_the_head_that_alembic_would_reach() -> None:
-    scripts = ScriptDirectory(str(files("livebalance.readmodel") / "migrations"))
+    migrations = str(files("livebalance.readmodel") / "migrations")
+    scripts = ScriptDirectory(migrations, recursive_version_locations=True)
     assert scripts.get_heads() == [newest_migration()]

@@ -61,7 +61,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.logs, self.values = directory, TopicLogs(), Values(SETTINGS)
-        self.written, self.count = -1, 0
+        self.written, self.count = list[int](), 0
 
     @property
     def transfers_end(self) -> Offset:
@@ -73,7 +73,7 @@ class World:
         return check
 
     async def claim(self) -> None:
-        own, self.written, self.source_check = f"{TOPIC_ID}/0@".encode(), -1, self.check()
+        own, self.written, self.source_check = f"{TOPIC_ID}/0@".encode(), [], self.check()
         self.restore = Restore(
             SETTINGS, self.values, Lane(0), self.source_check, own=own, storage=AccountStorage(self.directory)
         )
@@ -119,7 +119,8 @@ class World:
             return
         self.logs.append(TRANSFERS, account.encode(), JSON.encode_transfer(transfer))
         source = Source(TOPIC_ID, Lane(0), offset, bytes(16))
-        self.written = len(self.logs.records[BALANCES])
+        first = len(self.logs.records[BALANCES])
+        self.written = [*range(first, first + len(decision.balances))] or self.written
         for balance in decision.balances:
             headers = ((SOURCE, source.encode()), (SOURCE_OFFSET, str(offset).encode()))
             self.logs.append(BALANCES, account.encode(), JSON.encode_balance(balance), headers)
@@ -179,6 +180,21 @@ def check_law(history: list[Step], seed: int) -> None:
 @settings(deadline=None)
 def test_accounts_after_any_crashes_are_those_of_a_whole_restore(history: list[Step], seed: int) -> None:
     check_law(history, seed)
+
+
+async def test_accounts_of_its_own_balances_are_saved_before_they_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    monkeypatch.setattr(restore_module, "read_range", world.logs.read_range)
+    monkeypatch.setattr(restore_module, "PartitionReader", world.logs.reader)
+    monkeypatch.setattr(saved_ledger_module, "_SAVE_SECONDS", float("inf"))
+    monkeypatch.setattr(saved_ledger_module, "_MAX_CHANGES", 2)
+    await world.claim()
+    for name in NAMES:
+        await world.record(name, commits=True)
+        assert world.restore._saved_ledger._accounts.changes <= 2
+    await world.restore.stop()
 
 
 QUICK = settings(

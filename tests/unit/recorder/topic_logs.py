@@ -1,11 +1,11 @@
 """Two topics in memory, which a recorder's restore reads instead of Kafka."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from aiokafka import TopicPartition
 
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.kafka.reader import OnRecord, Prepare
+from livebalance.runtime.kafka.reader import OnRecord, Prepare, is_transaction
 from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.raw_record import RawRecord
 
@@ -62,7 +62,11 @@ class LogReader:
     def seek(self, offset: int) -> None:
         self._offset = offset
 
-    async def read(self, on_record: OnRecord, own: int, lost: Container[int] = ()) -> int:
+    async def read(self, on_record: OnRecord, own: Sequence[int], lost: Container[int] = ()) -> int:
+        end = len(self._logs.records[self._partition.topic])
+        if is_transaction(own, self._offset, end + 1):  # these logs have no markers
+            self._offset = end
+            return end
         self._offset = await self._logs.read_range(
             Broker(""),
             self._partition,

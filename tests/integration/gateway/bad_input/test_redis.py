@@ -28,6 +28,7 @@ def forged(account: str = "alice", **changed: object) -> Delta:
     return make_delta(AccountId(account), Lane(0), parts._replace(**changed))  # type: ignore[arg-type]
 
 
+POSITIONED = encode_delta(forged(), positions=True)
 FORGED = {
     "nothing": b"",
     "text": b"payload",
@@ -45,6 +46,14 @@ FORGED = {
     "transfers that end the list": encode_delta(forged(transfers=b'{}],"channel":"payload","more":[{}')),
     "transfers that are no objects": encode_delta(forged(transfers=b'"payload"')),
     "no UTF-8": encode_delta(forged(balance=b'{"payload":"\xff"}')),
+    "no UTF-8, with positions": encode_delta(forged(balance=b'{"payload":"\xff"}'), positions=True),
+    "positions cut short": POSITIONED[:27],
+    "positions, and no text": POSITIONED[:28],
+    "positions of another epoch than the text": POSITIONED[:4] + b"\0" * 8 + POSITIONED[12:],
+    "positions with a later end than the text": POSITIONED[:27] + b"\3" + POSITIONED[28:],
+    "positions that say no balance": POSITIONED[:1] + b"\2" + POSITIONED[2:],
+    "positions for the text of another account": encode_delta(forged("payload"), positions=True),
+    "a format of the future": b"\5" + POSITIONED[1:],
 }
 
 

@@ -74,6 +74,23 @@ async def test_node_follows_an_account(
         await until_line(process, ": 13.34 2")
 
 
+async def test_node_follows_a_set(
+    empty_project: Path, gateway: RunningGateway, projector: FakeProjector
+) -> None:
+    await projector.open("EU-1", "EU-2", "US-1")
+    (empty_project / "set.mjs").write_text((EXAMPLES / "node" / "set.mjs").read_text())
+    async with running(
+        node.NODE, "set.mjs", gateway.http, "prefix:EU-", token(), cwd=empty_project
+    ) as process:
+        await until_line(process, ": 0.00 EUR, 2 accounts")
+        await projector.transfer("EU-1", 100)
+        await until_line(process, ": 1.00 EUR, 2 accounts")
+        await projector.open("EU-3")
+        await until_line(process, ": 1.00 EUR, 3 accounts")
+        await projector.erase("EU-1")
+        await until_line(process, ": 0.00 EUR, 2 accounts")
+
+
 async def test_node_reports_an_account_that_the_token_does_not_name(
     empty_project: Path, gateway: RunningGateway, projector: FakeProjector
 ) -> None:
