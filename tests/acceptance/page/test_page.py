@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import ViewportSize
+from playwright.async_api import Route, ViewportSize
 
 from livebalance.stack.cluster import Cluster
 from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage, Content
@@ -206,13 +206,21 @@ async def test_page_with_an_inline_script_blocks_it(
     browser_errors.clear()
 
 
-async def test_reference_page_reads_an_account_with_a_token_of_the_demo(
+async def test_reference_page_reads_an_account_with_a_token_that_came_before_the_document(
     cluster: Cluster, open_page: OpenPage
 ) -> None:
     requests: list[str] = []
+    token_came = asyncio.Event()
+
+    async def answer_after_the_token(route: Route) -> None:
+        await asyncio.wait_for(token_came.wait(), LIVE_TIMEOUT / 1000)
+        await route.continue_()
+
     async with open_page(f"{cluster.page}/api/docs", viewport=DESKTOP) as page:
         page.tab.on("request", lambda request: requests.append(request.url))
+        page.tab.on("response", lambda answer: answer.url.endswith("/token") and token_came.set())
         page.tab.set_default_timeout(LIVE_TIMEOUT)
+        await page.tab.route("**/api/openapi.json", answer_after_the_token)
         await page.tab.reload()
         await page.tab.click("#demo-token")
         await page.tab.wait_for_selector("text=Requests have a token of the demo.")
