@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import jwt
 from jwt import PyJWK
+from jwt.algorithms import HMACAlgorithm
+from jwt.utils import force_bytes
 
 from livebalance.gateway.auth.unknown_keys import UnknownKeys
 from livebalance.gateway.limits.rate import RateLimiter
@@ -127,9 +129,7 @@ def _parse_key(jwk: dict[str, Any]) -> PyJWK | None:
         key = PyJWK(jwk, algorithm)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return None
-    if algorithm == "HS256" and len(key.key) < MIN_SECRET_BYTES:
-        raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
-    return key
+    return _checked_secret(key) if algorithm == "HS256" else key
 
 
 def secret_key(secret: str, key_id: str) -> PyJWK:
@@ -138,7 +138,24 @@ def secret_key(secret: str, key_id: str) -> PyJWK:
     Raises:
         ValueError: The secret is too short.
     """
-    if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
     encoded = jwt.utils.base64url_encode(secret.encode()).decode()
-    return PyJWK({"kty": "oct", "k": encoded, "kid": key_id}, "HS256")
+    return _checked_secret(PyJWK({"kty": "oct", "k": encoded, "kid": key_id}, "HS256"))
+
+
+class _CheckedHmac(HMACAlgorithm):
+    """HS256 with a secret that was checked before. PyJWT checks it for each token, a seventh of its time."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return force_bytes(key)
+
+
+def _checked_secret(key: PyJWK) -> PyJWK:
+    """Returns the key. Raises ValueError if its secret is too short, or is a public key by mistake."""
+    if len(key.key) < MIN_SECRET_BYTES:
+        raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
+    try:
+        key.Algorithm.prepare_key(key.key)
+    except jwt.InvalidKeyError as error:
+        raise ValueError("the secret is a public key") from error
+    key.Algorithm = _CheckedHmac(HMACAlgorithm.SHA256)
+    return key
