@@ -58,11 +58,17 @@ class EchoRelay:
 class EchoConnection(WebSocketConnection):
     """Accepts any subprotocol and path, and flushes after each message as the relay does."""
 
+    def _receive(self, data: bytes) -> None:
+        is_handshake = not self._accepted
+        super()._receive(data)
+        if is_handshake and self._accepted:
+            self._protocol = None  # frames are read as after a plain handshake
+
     def _handle_handshake(self, protocol: WebSocketProtocol, request: Request) -> None:
         protocol.available_subprotocols = None
         protocol.send_response(protocol.accept(request))
         self._flush_protocol()
-        self._open = protocol.handshake_exc is None
+        self._accepted = self._open = protocol.handshake_exc is None
         self._session = self._relay.connect("echo", "", self) if self._open else None
 
     def _handle_text(self, session: Session, text: bytes) -> None:

@@ -18,6 +18,7 @@ from livebalance.gateway.server.request_head import (
     HeadSize,
     RequestHead,
     RequestRules,
+    by_name,
     refusal,
 )
 
@@ -25,7 +26,7 @@ PROXIES = frozenset({"10.0.0.1"})
 
 
 def head(*headers: tuple[bytes, bytes], target: bytes = b"/ws", peer: str = "10.0.0.1") -> RequestHead:
-    return RequestHead(b"GET", target, "1.1", [(b"host", b"here"), *headers], True, peer)
+    return RequestHead(b"GET", target, "1.1", by_name([(b"host", b"here"), *headers]), True, peer)
 
 
 def test_request_without_tls_from_a_trusted_proxy_is_refused() -> None:
@@ -43,7 +44,7 @@ def test_request_without_tls_from_a_trusted_proxy_is_refused() -> None:
     "host", [b"[::1]", b"[::1]:8000", b"a_b.c-d.example:443", b"HERE", b"127.0.0.1:8000"]
 )
 def test_request_with_a_valid_host_is_refused_only_if_the_host_is_not_allowed(host: bytes) -> None:
-    request = RequestHead(b"GET", b"/", "1.1", [(b"host", host)], False, "")
+    request = RequestHead(b"GET", b"/", "1.1", by_name([(b"host", host)]), False, "")
     assert refusal(request, RequestRules()) is None
     assert refusal(request, RequestRules(allowed_hosts=frozenset({host.decode().lower()}))) is None
     assert refusal(request, RequestRules(allowed_hosts=frozenset({"other"}))) is not None
@@ -53,12 +54,15 @@ def test_request_with_a_valid_host_is_refused_only_if_the_host_is_not_allowed(ho
     "host", [b"", b"a b", b"a/b", b"a@b", b"a:b", b"[::1", b"a\\b", b"a?b", b"a#b", b"a:123456"]
 )
 def test_request_with_an_invalid_host_is_refused(host: bytes) -> None:
-    assert refusal(RequestHead(b"GET", b"/", "1.1", [(b"host", host)], False, ""), RequestRules()) is not None
+    assert (
+        refusal(RequestHead(b"GET", b"/", "1.1", by_name([(b"host", host)]), False, ""), RequestRules())
+        is not None
+    )
 
 
 def framed(*headers: tuple[bytes, bytes], version: str = "1.1", method: bytes = b"GET") -> str | None:
     """Returns the reason for which a request with these headers is refused, or None."""
-    request = RequestHead(method, b"/", version, [(b"host", b"here"), *headers], False, "")
+    request = RequestHead(method, b"/", version, by_name([(b"host", b"here"), *headers]), False, "")
     result = refusal(request, RequestRules())
     return result and result.reason
 
@@ -133,9 +137,9 @@ def test_request_without_a_host_is_refused_unless_it_is_of_http_1_0_and_every_ho
         ("1.0", 0, here, "host"),
         ("1.0", 1, here, None),
     ):
-        assert reason(RequestHead(b"GET", b"/", version, [(b"host", b"here")] * hosts, False, ""), rules) == (
-            expected
-        )
+        assert reason(
+            RequestHead(b"GET", b"/", version, by_name([(b"host", b"here")] * hosts), False, ""), rules
+        ) == (expected)
 
 
 def test_host_is_allowed_with_any_port_unless_the_rule_names_a_port() -> None:
@@ -148,7 +152,9 @@ def test_host_is_allowed_with_any_port_unless_the_rule_names_a_port() -> None:
         ("[::1]", b"[::1]", None),
     ):
         rules = RequestRules(allowed_hosts=frozenset({allowed}))
-        assert reason(RequestHead(b"GET", b"/", "1.1", [(b"host", host)], False, ""), rules) == expected
+        assert (
+            reason(RequestHead(b"GET", b"/", "1.1", by_name([(b"host", host)]), False, ""), rules) == expected
+        )
 
 
 def test_request_for_too_many_ranges_is_refused() -> None:

@@ -1,20 +1,12 @@
 """Finds the token of a request, in a header or cookie but never in the URL, and checks its origin."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
-from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.")
 _TOKEN_NAMES = frozenset({"token", "access_token", "id_token", "jwt", "auth", "authorization", "bearer"})
-
-
-class Headers(Protocol):
-    """The headers of a WebSocket handshake."""
-
-    def get_all(self, key: str) -> list[str]:
-        """Returns the values of every header with this name."""
 
 
 class Credentials:
@@ -39,20 +31,18 @@ class Credentials:
         scheme, _, token = header.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else None
 
-    def allows_socket(self, headers: Headers) -> bool:
+    def allows_socket(self, origins: Sequence[str], hosts: Sequence[str], cookies: Sequence[str]) -> bool:
         """Returns whether a page, or a program without a page, may open a WebSocket.
 
         A browser adds the cookie to every request, also to those of a foreign page (ASVS 4.4.2). A request
         with the cookie therefore needs an allowed origin. Without the cookie, a page has only the tokens that
         it was given; its origin must then be allowed, or equal the request's host.
         """
-        origins = headers.get_all("Origin")
         if all(origin in self._origins for origin in origins) and len(origins) == 1:
             return True
-        if self.cookie(headers.get_all("Cookie")) is not None or len(origins) > 1:
+        if self.cookie(cookies) is not None or len(origins) > 1:
             return False
-        hosts = [host.lower() for host in headers.get_all("Host")]
-        return not origins or [urlsplit(origins[0]).netloc.lower()] == hosts
+        return not origins or [urlsplit(origins[0]).netloc.lower()] == [host.lower() for host in hosts]
 
     def is_own_page(self, headers: Mapping[str, str]) -> bool:
         """Returns whether a request comes from a page of the same or an allowed origin.

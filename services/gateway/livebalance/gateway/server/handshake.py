@@ -40,31 +40,40 @@ class Handshake(NamedTuple):
     rules: RequestRules
     credentials: Credentials
 
-    def client_address(self, request: Request, peer: Address) -> Address:
-        """Returns the client's address: that of `peer`, or the address that a trusted proxy forwards."""
-        forwarded = ",".join(request.headers.get_all("X-Forwarded-For"))
-        return client_address(peer, forwarded, self.rules.trusted_proxies)
+    def client_address(self, head: RequestHead) -> Address:
+        """Returns the client's address: that of the peer, or the address that a trusted proxy forwards."""
+        forwarded = ",".join(head.texts(b"x-forwarded-for"))
+        return client_address(head.peer, forwarded, self.rules.trusted_proxies)
 
-    def refusal(self, request: Request, peer: Address) -> Refusal | None:
-        """Returns why the handshake is rejected, or None. `websockets` checks the other rules of RFC 6455."""
-        path, _, query = request.path.partition("?")
-        return request_head.refusal(_head(request, peer), self.rules) or first_refusal(
+    def refusal(self, head: RequestHead) -> Refusal | None:
+        """Returns why the handshake is rejected, or None. It does not check the other rules of RFC 6455."""
+        path, _, query = head.target.decode().partition("?")
+        return request_head.refusal(head, self.rules) or first_refusal(
             (_NOT_FOUND, path != PATH),
-            (_METHOD, request.method != "GET"),
+            (_METHOD, head.method != b"GET"),
             (_TOKEN_IN_URL, has_token(query)),
-            (_ORIGIN, not self.credentials.allows_socket(request.headers)),
-            (_VERSION, request.headers.get_all("Sec-WebSocket-Version") not in ([], ["13"])),
-            (_SUBPROTOCOL, not _offers_subprotocol(request.headers.get_all("Sec-WebSocket-Protocol"))),
+            (_ORIGIN, not self._allows_origin(head)),
+            (_VERSION, head.values(b"sec-websocket-version") not in ([], [b"13"])),
+            (_SUBPROTOCOL, not _offers_subprotocol(head.texts(b"sec-websocket-protocol"))),
         )
 
-    def token(self, request: Request) -> str | None:
+    def _allows_origin(self, head: RequestHead) -> bool:
+        return self.credentials.allows_socket(
+            head.texts(b"origin"), head.texts(b"host"), head.texts(b"cookie")
+        )
+
+    def token(self, head: RequestHead) -> str | None:
         """Returns the token in the request's cookie, or None."""
-        return self.credentials.cookie(request.headers.get_all("Cookie"))
+        return self.credentials.cookie(head.texts(b"cookie"))
 
 
-def _head(request: Request, peer: Address) -> RequestHead:
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-    return RequestHead(request.method.encode(), request.path.encode(), "1.1", raw, upgrade=True, peer=peer)
+def head_of(request: Request, peer: Address) -> RequestHead:
+    """Returns the head of a handshake that `websockets` has read."""
+    raw = ((name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items())
+    headers = request_head.by_name(raw)
+    return RequestHead(
+        request.method.encode(), request.path.encode(), "1.1", headers, upgrade=True, peer=peer
+    )
 
 
 def _offers_subprotocol(headers: Iterable[str]) -> bool:

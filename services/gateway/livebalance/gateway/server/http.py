@@ -11,9 +11,11 @@ from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.admission import Admission
 from livebalance.gateway.server.places import Places
+from livebalance.gateway.server.plain_handshake import read_plain_handshake
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.request_head import HeadSize, RequestHead, RequestRules
 from livebalance.gateway.server.tcp import RestartableTimer
+from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.telemetry import metrics
 from livebalance.runtime import logs
 
@@ -141,8 +143,8 @@ class HttpProtocol(HttpToolsProtocol):
                 if refusal := self._limits.admission.overload():
                     self._reject(refusal)
                     return
-                if _is_complete_handshake(data):
-                    self._switch_to_websocket(data)
+                if head := read_plain_handshake(data, self.peer):
+                    self._switch_to_websocket(head)
                     return
             if not self._in_head:
                 self._start_head()  # also for empty lines, at which no request begins
@@ -187,20 +189,18 @@ class HttpProtocol(HttpToolsProtocol):
     def _has_pending_response(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _switch_to_websocket(self, request: bytes) -> None:
-        """Does the same as uvicorn's upgrade, but without its parser.
-
-        Parsing the request twice would be a sixth of the cost of a new client.
-        """
+    def _switch_to_websocket(self, head: RequestHead) -> None:
+        """Does the same as uvicorn's upgrade, but without its parser and that of `websockets`."""
         self._end_head()
         self.places.hand_over()
         self.connections.discard(self)
-        websocket = self.ws_protocol_class(  # type: ignore[call-arg, misc]  # as in uvicorn
+        create: Any = self.ws_protocol_class
+        websocket: WebSocketConnection = create(
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
         websocket.connection_made(self.transport)
-        websocket.data_received(request)
         self.transport.set_protocol(websocket)
+        websocket.open(head)
 
     def _count_head_bytes(self, size: int) -> None:
         """Limits a header that does not end: the parser calls nothing until a header is complete."""
@@ -236,7 +236,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.get_method(),
             self.url,
             self.parser.get_http_version(),
-            self.headers,
+            request_head.by_name(self.headers),
             self.parser.should_upgrade() and self._should_upgrade(),
             self.peer,
         )
@@ -296,17 +296,3 @@ class HttpProtocol(HttpToolsProtocol):
         metrics.REJECTED.labels(reason).inc()
         _log.info("connection aborted", reason=reason, address=self.peer)
         self.transport.abort()
-
-
-def _is_complete_handshake(request: bytes) -> bool:
-    """Returns whether the bytes are surely a complete handshake of usual size.
-
-    Any other handshake goes through uvicorn's parser, which decides more slowly.
-    """
-    return (
-        len(request) <= request_head.MAX_LINE_BYTES
-        and request.startswith(b"GET /ws HTTP/1.1\r\n")
-        and request.endswith(b"\r\n\r\n")
-        and b"\r\nUpgrade: websocket\r\n" in request
-        and request.count(b"\n") <= request_head.MAX_HEADERS
-    )

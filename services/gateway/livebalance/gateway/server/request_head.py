@@ -1,7 +1,7 @@
 """Checks of a request's head: its size, host, TLS and ranges. Pure: no I/O."""
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -56,13 +56,25 @@ class RequestHead(NamedTuple):
     method: bytes
     target: bytes
     version: str  # for example "1.1"
-    headers: Sequence[tuple[bytes, bytes]]  # names in lower case
+    headers: Mapping[bytes, list[bytes]]  # from `by_name`
     upgrade: bool  # to a WebSocket
     peer: Address  # the other end of the TCP connection: the client or a proxy
 
     def values(self, name: bytes) -> list[bytes]:
         """Returns the value of each header with this name, which must be in lower case."""
-        return [value for header, value in self.headers if header == name]
+        return self.headers.get(name, [])
+
+    def texts(self, name: bytes) -> list[str]:
+        """Returns the same as `values`, decoded."""
+        return [value.decode("latin-1") for value in self.values(name)]
+
+
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[bytes, list[bytes]]:
+    """Returns the values of each name, in order. Names must be in lower case."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return values
 
 
 class HeadSize:

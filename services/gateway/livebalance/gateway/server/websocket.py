@@ -13,17 +13,19 @@ from typing import Any, cast
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import OPEN
+from websockets.protocol import CONNECTING, OPEN
 
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.server import handshake
 from livebalance.gateway.server.frame_encoder import FrameEncoder
-from livebalance.gateway.server.handshake import Handshake
+from livebalance.gateway.server.handshake import Handshake, head_of
 from livebalance.gateway.server.plain_frames import read_plain_frame
+from livebalance.gateway.server.plain_handshake import accept_plain_handshake
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.relay_interface import RelayInterface
+from livebalance.gateway.server.request_head import RequestHead
 from livebalance.gateway.server.tcp import (
     ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
@@ -42,7 +44,6 @@ from livebalance.wire.close import CloseCode, encode_reason
 MAX_FRAGMENTS = 64  # per message
 CONTROL_FRAME_RATE, CONTROL_FRAME_BURST = 2.0, 20  # pings and pongs of a client: per second, and at once
 
-_HEAD_END = b"\r\n\r\n"
 _PING = b"\x89\x00"  # an empty ping (RFC 6455 §5.5.2)
 
 _log = logs.get("websocket")
@@ -53,6 +54,7 @@ class WebSocketConnection(asyncio.Protocol):
     """One connection. The log and the metrics get its end once, whatever ends it."""
 
     __slots__ = (
+        "_accepted",
         "_address",
         "_admitted",
         "_bytes_waited",
@@ -101,10 +103,11 @@ class WebSocketConnection(asyncio.Protocol):
         self._admitted = False  # as a session
         self._timeouts = timeouts
         self._connections: set[Any] = state.connections
-        # None once the connection is open, until something else than plain frames is received or sent.
-        self._protocol: WebSocketProtocol | None = WebSocketProtocol()
+        # None while the connection has seen only what is plain: handshake and frames.
+        self._protocol: WebSocketProtocol | None = None
         self._session: Session | None = None
-        self._open = False  # the handshake succeeded, and the end is not recorded yet
+        self._accepted = False  # the handshake succeeded
+        self._open = False  # accepted, and the end is not recorded yet
         self._rejected = False
         self._control_frames = RateLimiter(CONTROL_FRAME_RATE, CONTROL_FRAME_BURST)
         self._message_timer = RestartableTimer()  # runs while a message or a frame is incomplete
@@ -200,8 +203,6 @@ class WebSocketConnection(asyncio.Protocol):
         elif protocol.handshake_exc and not self._session and not self._rejected:
             self._reject(handshake.BAD_HANDSHAKE)
         self._watch_message(message_completed or (bool(events) and not self._fragments))
-        if self._session and len(events) == 1 and isinstance(events[0], Request) and _has_only_head(data):
-            self._protocol = None
 
     def _receive_plain(self, data: bytes) -> bytes:
         """Handles the plain frames that the data begins with. Returns the rest."""
@@ -215,9 +216,9 @@ class WebSocketConnection(asyncio.Protocol):
         return data[position:]
 
     def _library(self) -> WebSocketProtocol:
-        """Returns the protocol by `websockets`, which a connection with plain frames does not have."""
+        """Returns the protocol by `websockets`, which a plain connection does not have."""
         if self._protocol is None:
-            self._protocol = WebSocketProtocol(OPEN)
+            self._protocol = WebSocketProtocol(OPEN if self._accepted else CONNECTING)
         return self._protocol
 
     @property
@@ -226,9 +227,17 @@ class WebSocketConnection(asyncio.Protocol):
 
     # --- the handshake
 
+    def open(self, head: RequestHead) -> None:
+        """Called by the HTTP protocol instead of `data_received` if the handshake is plain."""
+        if refusal := self._refusal(head):
+            self._reject(refusal)
+        else:
+            self._write(accept_plain_handshake(head))
+            self._begin_session(head)
+
     def _handle_handshake(self, protocol: WebSocketProtocol, request: Request) -> None:
-        self._address = self._handshake.client_address(request, self._peer)
-        if refusal := self._handshake.refusal(request, self._peer) or self._admit():
+        head = head_of(request, self._peer)
+        if refusal := self._refusal(head):
             self._reject(refusal)
             return
         response = protocol.accept(request)
@@ -237,13 +246,21 @@ class WebSocketConnection(asyncio.Protocol):
             return
         protocol.send_response(response)
         self._flush_protocol()
-        self._open = True
         if protocol.is_retired:
+            self._accepted = self._open = True
             self._fail(CloseCode.OLD_VERSION, "old_version")
-            return
+        else:
+            self._begin_session(head)
+
+    def _begin_session(self, head: RequestHead) -> None:
+        self._accepted = self._open = True
         session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
-        if token := self._handshake.token(request):
+        if token := self._handshake.token(head):
             self._relay.authenticate(session, token)
+
+    def _refusal(self, head: RequestHead) -> Refusal | None:
+        self._address = self._handshake.client_address(head)
+        return self._handshake.refusal(head) or self._admit()
 
     def _admit(self) -> Refusal | None:
         admission, through_proxy = self._relay.admission, not self._held
@@ -437,8 +454,3 @@ class WebSocketConnection(asyncio.Protocol):
         if self._ping and self._is_open:
             self._write(self._ping)
         self._ping = b""
-
-
-def _has_only_head(data: bytes) -> bool:
-    """Returns whether nothing follows the head of the request."""
-    return data.find(_HEAD_END) == len(data) - len(_HEAD_END)
