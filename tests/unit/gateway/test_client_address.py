@@ -121,3 +121,15 @@ def test_trusted_proxies_are_those_in_the_networks_and_peers_are_remembered_up_t
     for number in range(2000):
         assert str(IPv6Address(number)) not in proxies
     assert proxies._trusts.cache_info().currsize == 1024
+
+
+octets = st.integers(0, 299).map(str) | st.text("0123456789", max_size=4)
+
+
+@given(st.lists(octets, min_size=3, max_size=5).map(".".join))
+def test_forwarded_ipv4_address_is_what_the_standard_library_reads(text: str) -> None:
+    try:
+        expected = str(ip_address(text))
+    except ValueError:
+        expected = UNNAMED
+    assert client_address("127.0.0.1", text, TrustedProxies(["127.0.0.1"])) == expected

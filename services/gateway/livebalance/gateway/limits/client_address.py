@@ -11,8 +11,10 @@ UNNAMED: Address = "unnamed"  # a client that a trusted proxy does not name: it 
 CLIENT_PREFIX = 64  # bits of an IPv6 address; a client chooses the others (RFC 4291 §2.5.4, RFC 8981)
 
 # As proxies write it: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _FORWARDED = re.compile(
-    r"\[(?P<bracketed>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+)(?::[0-9]{1,5})?|(?P<v6>[0-9A-Fa-f:.]+)",
+    rf"(?P<v4>{_OCTET}(?:\.{_OCTET}){{3}})(?::[0-9]{{1,5}})?"
+    r"|\[(?P<bracketed>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<v6>[0-9A-Fa-f:.]+)",
     re.ASCII,
 )
 
@@ -64,8 +66,10 @@ def _parse(entry: str) -> Address:
     match = _FORWARDED.fullmatch(entry)
     if match is None:
         return UNNAMED
+    if match["v4"]:
+        return match["v4"]
     try:
-        return _mapped(str(ip_address(match["bracketed"] or match["v4"] or match["v6"])))
+        return _mapped(str(ip_address(match["bracketed"] or match["v6"])))
     except ValueError:
         return UNNAMED
 
