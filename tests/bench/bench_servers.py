@@ -1,4 +1,4 @@
-"""Runs a benchmark on its own Postgres and Redis, which are removed when it ends."""
+"""Runs a benchmark on servers of its own, which are removed when it ends."""
 
 import asyncio
 import tempfile
@@ -15,16 +15,18 @@ from tests.servers.database import make_template
 T = TypeVar("T")
 
 
-def run_on_servers(benchmark: Callable[[Servers], Coroutine[Any, Any, T]], *parts: str) -> T:
+def run_on_servers(
+    benchmark: Callable[[Servers], Coroutine[Any, Any, T]], *parts: str, durable: bool = False
+) -> T:
     """Runs `benchmark` with Postgres and Redis, or with the servers named by `parts`, and returns its result.
 
-    Databases created in it are copies of a migrated template.
+    Databases created in it are copies of a migrated template. `durable`: with fsync, as in production.
     """
     home = StatePaths.from_environment().home
     with (
         tempfile.TemporaryDirectory() as state,
         Servers(
-            StatePaths(home, Path(state)), parts=parts or ("postgres", "redis"), durable=False
+            StatePaths(home, Path(state)), parts=parts or ("postgres", "redis"), durable=durable
         ) as servers,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):

@@ -8,7 +8,6 @@ measured from its start until the lanes are ready to be read, and the memory as 
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,16 +17,15 @@ from unittest import mock
 
 import asyncpg
 import psutil
-import uvloop
 
 from livebalance.projector.projector import Projector
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
+from tests.bench.bench_servers import run_on_servers
 from tests.integration.projector.pipeline import Pipeline, wait_until
-from tests.servers.database import Database, make_template
+from tests.servers.database import Database
 
 # A tenth of the unverified accounts is disputed as well.
 FILL = """
@@ -106,11 +104,7 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=3_000_000)
     arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(StatePaths(StatePaths.from_environment().home, Path(home)), durable=False) as servers:
-            make_template(servers.postgres)
-            uvloop.run(benchmark(servers, arguments.accounts))
+    run_on_servers(lambda servers: benchmark(servers, arguments.accounts), "kafka", "postgres", "redis")
 
 
 if __name__ == "__main__":

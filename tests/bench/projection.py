@@ -21,20 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-import uvloop
-
 from livebalance.projector import metrics
 from livebalance.readmodel import projector_writes
 from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.kafka.record import Balance, Transfer
+from tests.bench.bench_servers import run_on_servers
 from tests.bench.projection_turns import Run, copy_rows, print_turns, run_projector
 from tests.integration.projector.pipeline import Pipeline, history
-from tests.servers.database import Database, make_template
+from tests.servers.database import Database
 
 Patch = contextlib.AbstractContextManager[object]
 
@@ -178,14 +176,18 @@ def main() -> None:
     parser.add_argument("--against", type=Path, action="append", default=[])
     arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
-            make_template(servers.postgres)
-            if arguments.rounds:
-                uvloop.run(take_turns(servers, Path(home), arguments))
-                return
-            uvloop.run(benchmark(servers, arguments.records, arguments.accounts, arguments.seconds))
+    with tempfile.TemporaryDirectory() as directory:
+        run_on_servers(
+            lambda servers: (
+                take_turns(servers, Path(directory), arguments)
+                if arguments.rounds
+                else benchmark(servers, arguments.records, arguments.accounts, arguments.seconds)
+            ),
+            "kafka",
+            "postgres",
+            "redis",
+            durable=True,
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import uvloop
 
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
+from tests.bench.bench_servers import run_on_servers
 from tests.bench.projection import make_records, new_database
 from tests.integration.projector.pipeline import Pipeline
-from tests.servers.database import make_template
 from tests.settings_environment import environment_of
 
 _HOLD = "holding the lanes"
@@ -97,11 +94,13 @@ def main() -> None:
     parser.add_argument("--different", type=int, default=1_000)
     arguments = parser.parse_args()
     logs.configure("bench", "text", "CRITICAL")
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
-            make_template(servers.postgres)
-            uvloop.run(benchmark(servers, arguments.records, arguments.accounts, arguments.different))
+    run_on_servers(
+        lambda servers: benchmark(servers, arguments.records, arguments.accounts, arguments.different),
+        "kafka",
+        "postgres",
+        "redis",
+        durable=True,
+    )
 
 
 if __name__ == "__main__":

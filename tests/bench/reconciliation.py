@@ -10,28 +10,26 @@ four lanes, with and without the index on the offset.
 import argparse
 import asyncio
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import asyncpg
 import psutil
-import uvloop
 
 from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.reconciliation import differences
 from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId
 from livebalance.wire.kafka.record import Transfer
 from livebalance.wire.money import Money
+from tests.bench.bench_servers import run_on_servers
 from tests.bench.projection import make_records, new_database
 from tests.integration.projector.pipeline import Pipeline
-from tests.servers.database import Database, make_template
+from tests.servers.database import Database
 
 RATES = [0, 2_000, 10_000]
 LANES = 4
@@ -122,11 +120,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
-            make_template(servers.postgres)
-            uvloop.run(benchmark(servers, arguments.records, arguments.seconds, arguments.rows))
+    run_on_servers(
+        lambda servers: benchmark(servers, arguments.records, arguments.seconds, arguments.rows),
+        "kafka",
+        "postgres",
+        "redis",
+        durable=True,
+    )
 
 
 if __name__ == "__main__":

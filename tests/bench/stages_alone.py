@@ -22,21 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.stack.paths import StatePaths
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
+from tests.bench.bench_servers import run_on_servers
 from tests.bench.process_cpu import cpu_seconds
 from tests.bench.projection_turns import Run, run_projector
 from tests.integration.projector.pipeline import Pipeline
 from tests.integration.recorder.recorder_process import recorder_process, settings
-from tests.servers.database import Database, make_template
+from tests.servers.database import Database
 
 _LIMIT_SECONDS = 60.0  # of each run
 
@@ -158,11 +157,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # Postgres may run as another user
-        with Servers(StatePaths(StatePaths.from_environment().home, Path(home))) as servers:
-            make_template(servers.postgres)
-            uvloop.run(benchmark(servers, Path(home), arguments))
+    with tempfile.TemporaryDirectory() as directory:
+        run_on_servers(
+            lambda servers: benchmark(servers, Path(directory), arguments),
+            "kafka",
+            "postgres",
+            "redis",
+            durable=True,
+        )
 
 
 if __name__ == "__main__":
