@@ -11,7 +11,7 @@ from msgspec import json
 from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
-from livebalance.gateway import app, lifecycle, relay
+from livebalance.gateway import app, connections, lifecycle
 from livebalance.gateway.api import queries
 from livebalance.gateway.live import channel
 from livebalance.readmodel import account_pages
@@ -161,7 +161,7 @@ async def stop_without_drain(harness: Harness) -> None:
     async def skip_drain(*_: object) -> None: ...
 
     client = await harness.open()
-    harness.patch.setattr(relay.Relay, "drain", skip_drain)
+    harness.patch.setattr(connections.Connections, "drain", skip_drain)
     stopping = asyncio.create_task(harness.gateway.stop())
     await client.until_closed()
     await stopping

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from livebalance.gateway.connections import CLOSE_BATCH_SECONDS
 from livebalance.gateway.lifecycle import RETRY_AFTER_DRAIN_MS, drain_schedule
-from livebalance.gateway.relay import CLOSE_BATCH_SECONDS
 from tests.integration.gateway.bad_input.raw import (
     CLOSE,
     CRLF,
@@ -144,7 +144,7 @@ async def test_clients_that_connect_during_the_drain_delay_are_accepted_and_drai
         await (over.wait() if seconds == DELAY else asyncio.sleep(seconds))
 
     monkeypatch.setattr(
-        "livebalance.gateway.relay.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
+        "livebalance.gateway.connections.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
     )
     gateway = await start_gateway(drain_delay_seconds=DELAY, drain_period_seconds=0.5)
     async with (

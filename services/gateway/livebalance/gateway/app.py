@@ -23,6 +23,7 @@ from livebalance.gateway.api.sse import StreamContext
 from livebalance.gateway.api.static import SecurityHeadersMiddleware, SinglePageApp
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.credentials import Credentials
+from livebalance.gateway.connections import Connections
 from livebalance.gateway.limits.budgets import RequestBudgets, RequestLimits
 from livebalance.gateway.limits.client_address import Address, TrustedProxies
 from livebalance.gateway.limits.connections import ConnectionLimits
@@ -98,7 +99,10 @@ def transport_timeouts(settings: Settings) -> TransportTimeouts:
 
 
 def create_app(
-    settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]", relay: Relay, authenticator: Authenticator
+    settings: Settings,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    connections: Connections,
+    authenticator: Authenticator,
 ) -> FastAPI:
     """Returns the ASGI application: REST, event streams and the page, not WebSockets."""
     app = FastAPI(
@@ -120,7 +124,7 @@ def create_app(
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)
     app.include_router(rest.routes(pool, auth))
-    app.include_router(sse.routes(StreamContext(relay, transport_timeouts(settings)), auth))
+    app.include_router(sse.routes(StreamContext(connections, transport_timeouts(settings)), auth))
 
     # The paths of the operations port do not lead to the page.
     @app.get("/livez", include_in_schema=False)
@@ -162,7 +166,7 @@ class GatewayServer(uvicorn.Server):
             connection.transport.abort()
 
 
-def create_server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServer:
+def create_server(settings: Settings, app: FastAPI, connections: Connections) -> GatewayServer:
     """Returns the HTTP server: it serves WebSockets itself (decision 5), and other requests with `app`."""
     timeouts = transport_timeouts(settings)
     proxies = TrustedProxies(settings.trusted_proxies)
@@ -170,12 +174,12 @@ def create_server(settings: Settings, app: FastAPI, relay: Relay) -> GatewayServ
     rules = RequestRules(hosts, settings.require_tls, proxies)
     handshake = Handshake(rules, credentials(settings))
     encoder = FrameEncoder()
-    limits = HttpLimits(rules, settings.request_head_timeout_seconds, relay.admission, set())
+    limits = HttpLimits(rules, settings.request_head_timeout_seconds, connections.admission, set())
 
     def websocket(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], peer: Address
     ) -> WebSocketConnection:
-        return WebSocketConnection(relay, handshake, timeouts, server_state, encoder, peer=peer)
+        return WebSocketConnection(connections, handshake, timeouts, server_state, encoder, peer=peer)
 
     config = uvicorn.Config(
         app,
@@ -222,7 +226,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             ),
         )
         relay = Relay(settings, pool, session_config(settings), authenticator)
-        server = create_server(settings, create_app(settings, pool, relay, authenticator), relay)
+        app = create_app(settings, pool, relay.connections, authenticator)
+        server = create_server(settings, app, relay.connections)
         operations = health.run_server(
             (settings.http_host, settings.operations_port),
             stopping,
@@ -244,7 +249,7 @@ async def _serve_until_drained(
             await stopping.wait()
             _log.info("drain started")
             delay, period = settings.drain_delay_seconds, settings.drain_period_seconds
-            await relay.drain(delay, period, server.stop_accepting)
+            await relay.connections.drain(delay, period, server.stop_accepting)
             server.should_exit = True
             await server_task
             relay_task.cancel()

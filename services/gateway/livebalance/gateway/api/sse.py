@@ -1,9 +1,10 @@
 """GET /api/v1/events: the frames of up to 16 accounts as server-sent events, for clients that only read.
 
-A stream is a session like that of a WebSocket: the relay flushes its outbox into the transport, and learns
-when the transport is not writable. Starlette's StreamingResponse and sse-starlette would pull frames from an
-iterator and wait in `send` instead. Frames for a slow client would wait there, outside the outbox, which must
-limit them. So ASGI sends only the start and the end of the response. Its chunks go straight to the transport.
+A stream is a session like that of a WebSocket: `Connections` flushes its outbox into the transport, and
+learns when the transport is not writable. Starlette's StreamingResponse and sse-starlette would pull frames
+from an iterator and wait in `send` instead. Frames for a slow client would wait there, outside the outbox,
+which must limit them. So ASGI sends only the start and the end of the response. Its chunks go straight to the
+transport.
 """
 
 import asyncio
@@ -26,10 +27,10 @@ from livebalance.gateway.api.openapi import EVENT_ID_PATTERN, ID_PATTERN
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.api.sse_format import EventEncoder, encode_close
 from livebalance.gateway.auth.rights import Rights
+from livebalance.gateway.connections import Connections
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.live.outbox import SessionEvent
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.relay import Relay
 from livebalance.gateway.server.http import PROTOCOL_KEY, HttpProtocol
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.server.tcp import (
@@ -71,7 +72,7 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_
 class StreamContext(NamedTuple):
     """What all streams of a gateway share."""
 
-    relay: Relay
+    connections: Connections
     timeouts: TransportTimeouts
 
 
@@ -121,11 +122,11 @@ def refusal_response(refusal: Refusal, accept: str) -> Response:
 
 
 class EventStream(StreamingResponse):
-    """The response to a request. The relay flushes and closes it like a WebSocketConnection."""
+    """The response to a request. `Connections` flushes and closes it like a WebSocketConnection."""
 
     def __init__(self, context: StreamContext, request: StreamRequest) -> None:
         super().__init__((), headers=_HEADERS, media_type=_MEDIA_TYPE)
-        self._relay, self._timeouts = context
+        self._connections, self._timeouts = context
         self._request = request
         self._encoder = EventEncoder(request.positions)
         self._http: HttpProtocol
@@ -161,14 +162,14 @@ class EventStream(StreamingResponse):
             self._ended.set()
             return
         self._write(b"retry: %d\n" % random.randint(*RETRY_MS))  # replaces that of the last close
-        session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
+        session = self._session = self._connections.connect(token_urlsafe(9), self._address, self)
         metrics.STREAMS.inc()
         set_buffer_limits(self._http.transport, self._timeouts)
-        self._relay.authorize(session, self._request.rights)
-        if self._session:  # the relay has not closed the stream
+        self._connections.authorize(session, self._request.rights)
+        if self._session:  # the stream was not closed at once
             self._subscribed = True
             channels = [self._channel_request(account) for account in self._request.accounts]
-            self._relay.receive(session, encode_frame(Subscribe(0, channels)))
+            self._connections.receive(session, encode_frame(Subscribe(0, channels)))
 
     def _channel_request(self, account: AccountId) -> ChannelRequest:
         position = self._request.positions.get(account)
@@ -180,7 +181,7 @@ class EventStream(StreamingResponse):
         """Called when the transport's buffer is full, and when there is room again."""
         self._writable = writable
         if self._session:
-            self._relay.set_writable(self._session, writable)
+            self._connections.set_writable(self._session, writable)
 
     def connection_lost(self) -> None:
         """Called when the connection is closed."""
@@ -224,7 +225,7 @@ class EventStream(StreamingResponse):
     def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         """Writes what is due, then the event `close` (docs/errors.md#close-codes)."""
         if self._session:
-            self._relay.flush([self._session])
+            self._connections.flush([self._session])
             self._write(encode_close(code, word, retry_after_ms))
             self._record_end(code, word)
             self._timer.start(CLOSE_TIMEOUT_SECONDS, self._http.transport.abort)
@@ -240,7 +241,7 @@ class EventStream(StreamingResponse):
         metrics.count_closed(code, word)
         log = _log.debug if word in _EXPECTED_ENDS else _log.info
         log("connection closed", code=int(code), reason=word, session=session.name, address=self._address)
-        self._relay.disconnect(session)
+        self._connections.disconnect(session)
 
     def check(self) -> float | None:
         """Aborts a connection whose client acknowledges nothing. Heartbeats ensure that bytes wait for it."""

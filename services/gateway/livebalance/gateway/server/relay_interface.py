@@ -1,4 +1,4 @@
-"""What a connection calls: the interface of `Relay`, which the server does not import."""
+"""What a connection calls: the interface of `Connections`, which the server does not import."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from livebalance.gateway.server.admission import Admission
 
 
 class RelayInterface(Protocol):
-    """The methods of `Relay` that a connection calls."""
+    """The methods of `Connections` that a connection calls."""
 
     @property
     def admission(self) -> Admission:

@@ -33,13 +33,14 @@ class ScrapeCollector:
         metrics.DELIVERIES.inc(delivered)
         self._set_pipeline(wall)
 
-    def on_disconnect(self, session: Session) -> None:
-        """Counts the frames that were delivered to a session since the last scrape."""
-        metrics.DELIVERIES.inc(session.outbox.popped)
-        session.outbox.popped = 0
-
     def _set_pipeline(self, wall: Millis) -> None:
         for state in get_args(PipelineState):
             metrics.STATE.labels(state).set(state == self._pipeline.state)
         as_of = self._pipeline.as_of
         metrics.STALE.set(math.nan if as_of is None else max(0, wall - as_of) / 1000)
+
+
+def count_deliveries(session: Session) -> None:
+    """Counts the frames that were delivered to a session since the last scrape. Called when it ends."""
+    metrics.DELIVERIES.inc(session.outbox.popped)
+    session.outbox.popped = 0
