@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 
 _VIEWS = """
 select c.relname, obj_description(c.oid, 'pg_class') as comment,

@@ -29,8 +29,7 @@ from statistics import median
 import asyncpg
 import uvloop
 
-from livebalance.readmodel import projector_writes
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection, set_numeric_codec
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.stack.paths import StatePaths
@@ -154,7 +153,7 @@ async def make_bench(servers: Servers, setup: Setup, home: Path) -> AsyncIterato
     await maker.execute("checkpoint")
     await maker.close()
     owner = await asyncpg.connect(database.url("owner"))
-    await projector_writes.set_numeric_codec(owner)
+    await set_numeric_codec(owner)
     pipeline = Pipeline(servers.kafka, topics, database, servers.redis(), f"{name}:", home)
     with (
         split_cores(servers, setup) as analyst_cores,

@@ -22,7 +22,8 @@ from pathlib import Path
 from unittest import mock
 
 from livebalance.projector import metrics
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.projection import batch_writes
 from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.connection import Broker
@@ -59,18 +60,16 @@ class Result:
 
 def row_by_row() -> Patch:
     """Patches the projector to execute the statement of a batch once for each row."""
-    write = projector_writes.write_batch
+    write = batch_writes.write_batch
 
-    async def write_rows(
-        connection: projector_writes.Connection, topic: str, batch: BatchRows
-    ) -> projector_writes.WriteResult:
+    async def write_rows(connection: Connection, topic: str, batch: BatchRows) -> batch_writes.WriteResult:
         single_rows = [BatchRows(moves=batch.moves, erased=batch.erased)]
         single_rows += [BatchRows(balances=[row]) for row in batch.balances]
         single_rows += [BatchRows(transfers=[row]) for row in batch.transfers]
         results = [await write(connection, topic, row) for row in single_rows]
-        return projector_writes.WriteResult(*map(sum, zip(*results, strict=True)))
+        return batch_writes.WriteResult(*map(sum, zip(*results, strict=True)))
 
-    return mock.patch.object(projector_writes, "write_batch", write_rows)
+    return mock.patch.object(batch_writes, "write_batch", write_rows)
 
 
 VARIANTS = [

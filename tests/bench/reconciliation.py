@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.reconciliation import differences
 from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.runtime import logs

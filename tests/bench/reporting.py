@@ -14,7 +14,7 @@ from statistics import median
 
 import asyncpg
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.stack.servers.servers import Servers
 from tests.bench.bench_servers import run_on_servers
 from tests.servers.database import Database

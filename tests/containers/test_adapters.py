@@ -15,7 +15,7 @@ TIMEOUT = 1200.0
 TESTS = [
     "stack/test_fixtures.py",
     "runtime/test_reader.py",
-    "readmodel/test_projector_writes.py",
+    "readmodel/test_projection.py",
     "feed/test_feed.py",
     "recorder/test_recorder.py",
     "projector/test_projection.py",

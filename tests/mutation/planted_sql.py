@@ -7,18 +7,18 @@ from livebalance.readmodel import (
     erasures,
     gateway_reads,
     lane_totals,
-    projector_writes,
     quarantine,
     recorder_writes,
     revocations,
     statements,
 )
 from livebalance.readmodel.operator import projection_actions
+from livebalance.readmodel.projection import account_reads, batch_writes, epoch, lane_writes
 from tests.mutation.planted import Planted, attribute, code, sql
 from tests.servers.database import Database
 
 _READMODEL = "tests/integration/readmodel/"
-_WRITES = f"{_READMODEL}test_projector_writes.py::"
+_WRITES = f"{_READMODEL}test_projection.py::"
 _ERASED = f"{_READMODEL}test_erasures.py::"
 _TOTALS = f"{_READMODEL}test_lane_totals.py::"
 _SINGLE = f"{_READMODEL}test_predicates.py::"
@@ -47,58 +47,56 @@ PREDICATES = (
     Planted(
         "the fence compares the generation",
         f"{_WRITES}test_claim_fences_the_previous_generation",
-        sql(projector_writes, "_MOVE", " and l.generation = m.generation", ""),
+        sql(lane_writes, "MOVE", " and l.generation = m.generation", ""),
         "^AssertionError: assert 1 == 0",
     ),
     Planted(
         "the fence compares the epoch",
         f"{_WRITES}test_fence_moves_only_lanes_in_the_expected_state",
-        sql(projector_writes, "_MOVE", " and l.epoch = m.epoch", ""),
+        sql(lane_writes, "MOVE", " and l.epoch = m.epoch", ""),
         r"^AssertionError: assert .* == \[\].*one more item: \{'epoch': 'ffffffffffffffff'\}",
     ),
     Planted(
         "the fence compares the offset of transfers",
         f"{_WRITES}test_fence_moves_only_lanes_in_the_expected_state",
-        sql(projector_writes, "_MOVE", "l.transfers_next = m.transfers_from and ", ""),
+        sql(lane_writes, "MOVE", "l.transfers_next = m.transfers_from and ", ""),
         r"^AssertionError: assert .* == \[\].*one more item: \{'transfers_from': 1\}",
     ),
     Planted(
         "the fence compares the offset of balances",
         f"{_WRITES}test_fence_moves_only_lanes_in_the_expected_state",
-        sql(projector_writes, "_MOVE", " and l.balances_next = m.balances_from", ""),
+        sql(lane_writes, "MOVE", " and l.balances_next = m.balances_from", ""),
         r"^AssertionError: assert .* == \[\].*one more item: \{'balances_from': 1\}",
     ),
     Planted(
         "balances are written behind the fence",
         f"{_WRITES}test_batch_of_a_fenced_projector_writes_nothing",
-        sql(projector_writes, "_WRITE", "\n   where fence.holds),\nchanged", "),\nchanged"),
+        sql(batch_writes, "_WRITE", "\n   where fence.holds),\nchanged", "),\nchanged"),
         r"^AssertionError: assert WriteResult.* == \(1, 0, 0\).*At index 1 diff: 2 != 0",
     ),
     Planted(
         "transfers are written behind the fence",
         f"{_WRITES}test_batch_of_a_fenced_projector_writes_nothing",
-        sql(projector_writes, "_WRITE", "\n   where fence.holds),\nreplaced", "),\nreplaced"),
+        sql(batch_writes, "_WRITE", "\n   where fence.holds),\nreplaced", "),\nreplaced"),
         r"^AssertionError: assert WriteResult.* == \(1, 0, 0\).*At index 2 diff: 1 != 0",
     ),
     Planted(
         "an account is written at the revision at which it was read",
         f"{_WRITES}test_account_is_written_only_at_the_expected_revision",
-        sql(projector_writes, "_WRITE", " and b.revision = x.was", ""),
+        sql(batch_writes, "_WRITE", " and b.revision = x.was", ""),
         "^AssertionError: assert 1 == 0",
     ),
     Planted(
         "erased_revision never decreases",
         f"{_WRITES}test_erased_revision_never_decreases",
-        sql(
-            projector_writes, "_WRITE", "greatest(b.erased_revision, x.erased_revision)", "x.erased_revision"
-        ),
+        sql(batch_writes, "_WRITE", "greatest(b.erased_revision, x.erased_revision)", "x.erased_revision"),
         "^AssertionError: assert 2 == 4",
     ),
     Planted(
         "only erased transfers are replaced",
         f"{_WRITES}test_transfer_replaces_an_erased_transfer_only_if_all_were_looked_up",
         sql(
-            projector_writes,
+            batch_writes,
             "_WRITE",
             "\n     and t.revision <= greatest(b.erased_revision, a.erased_revision)",
             "",
@@ -109,17 +107,17 @@ PREDICATES = (
         "transfers are replaced only if all were looked up",
         f"{_WRITES}test_transfer_replaces_an_erased_transfer_only_if_all_were_looked_up",
         sql(
-            projector_writes,
+            batch_writes,
             "_WRITE",
-            f"${projector_writes._TOPIC + 1}::bool",
-            f"${projector_writes._TOPIC + 1}::bool is not null",
+            f"${batch_writes._TOPIC + 1}::bool",
+            f"${batch_writes._TOPIC + 1}::bool is not null",
         ),
         "^AssertionError: assert 2 == 1",
     ),
     Planted(
         "an erased transfer is not listed",
         f"{_WRITES}test_erased_transfer_is_not_listed",
-        sql(projector_writes, "_LISTED", "where t.revision > coalesce(b.erased_revision, 0)", ""),
+        sql(account_reads, "_LISTED", "where t.revision > coalesce(b.erased_revision, 0)", ""),
         r"^AssertionError: assert \[\('a', 't'\), \('a', 'u'\)\] == \[\('a', 'u'\)\]",
     ),
     Planted(
@@ -127,7 +125,7 @@ PREDICATES = (
         "tests/integration/projector/test_lane_continue.py"
         "::test_erasure_after_a_move_erases_the_transfers_of_the_former_topic",
         sql(
-            projector_writes,
+            account_reads,
             "_LISTED_SINCE",
             "greatest(b.erased_revision, b.moved_revision)",
             "b.erased_revision",
@@ -137,17 +135,13 @@ PREDICATES = (
     Planted(
         "an epoch is changed once",
         f"{_WRITES}test_epoch_is_changed_by_a_single_process",
-        sql(
-            projector_writes, "_CHANGE_EPOCH", " where epoch = $1", " where epoch is distinct from $1 or true"
-        ),
+        sql(epoch, "_CHANGE_EPOCH", " where epoch = $1", " where epoch is distinct from $1 or true"),
         "^AssertionError: assert not True",
     ),
     Planted(
         "a claim after an older release asks for a count",
         f"{_TOTALS}test_lane_of_an_older_release_is_counted_again",
-        sql(
-            projector_writes, "_CLAIM", "case when totals_generation = generation then", "case when true then"
-        ),
+        sql(lane_writes, "_CLAIM", "case when totals_generation = generation then", "case when true then"),
         r"^AssertionError: assert LanesTotals.* uncounted: \[\] != \[0, 1\]",
     ),
     Planted(

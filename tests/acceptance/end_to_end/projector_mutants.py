@@ -17,7 +17,7 @@ from livebalance.projector.postgres.store import Store
 from livebalance.projector.redis.messages import Message, MessageEncoder
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.projection import batch_writes, lane_writes
 from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.process.run import main
 
@@ -43,13 +43,11 @@ def pause() -> None:
 
 def no_fence() -> None:
     """Breaks the fence: a batch is written without comparing generation, offsets and revisions."""
-    move, bare = projector_writes._MOVE, projector_writes._MOVE.partition(" and l.generation")[0]
-    assert move in projector_writes._WRITE
-    assert " and b.revision = x.was" in projector_writes._WRITE
-    projector_writes._MOVE = bare
-    projector_writes._WRITE = projector_writes._WRITE.replace(move, bare).replace(
-        " and b.revision = x.was", ""
-    )
+    move, bare = lane_writes.MOVE, lane_writes.MOVE.partition(" and l.generation")[0]
+    assert move in batch_writes._WRITE
+    assert " and b.revision = x.was" in batch_writes._WRITE
+    lane_writes.MOVE = bare
+    batch_writes._WRITE = batch_writes._WRITE.replace(move, bare).replace(" and b.revision = x.was", "")
 
 
 def publish_first() -> None:

@@ -14,7 +14,7 @@ import pytest
 from livebalance.cli import addresses
 from livebalance.cli.inspection import doctor
 from livebalance.cli.inspection.diagnosis import Diagnosis
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.stack.paths import StatePaths

@@ -18,8 +18,8 @@ import asyncpg
 import pytest
 from pyarrow import parquet
 
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.exports import PAGE_ROWS
-from livebalance.readmodel.projector_writes import Connection
 from tests.integration.cli.command_line import CommandResult, run_command, start_command, wait_for_command
 from tests.integration.projector.pipeline import wait_until
 from tests.integration.readmodel.sample_accounts import FILL

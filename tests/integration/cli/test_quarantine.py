@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.projection import batch_writes
 from livebalance.readmodel.quarantine import request_replay, requested_replays
 from livebalance.readmodel.rows import QuarantineRow
 from livebalance.wire.identity import Lane, Offset
@@ -25,10 +26,10 @@ ROWS = [
 
 
 @pytest.fixture
-async def owner(database: Database) -> AsyncIterator[projector_writes.Connection]:
+async def owner(database: Database) -> AsyncIterator[Connection]:
     """A connection to a database with these quarantined records; the last record was applied."""
     connection = await asyncpg.connect(database.url("owner"))
-    await projector_writes.insert_quarantined(connection, ROWS)
+    await batch_writes.insert_quarantined(connection, ROWS)
     await connection.execute("update quarantine set state = 'applied' where source_offset = 9")
     yield connection
     await connection.close()
@@ -44,7 +45,7 @@ async def list_ids(database: Database, *words: str) -> list[int]:
     return [record["id"] for record in json.loads(result.out)["records"]]
 
 
-async def test_quarantined_records_are_listed(database: Database, owner: projector_writes.Connection) -> None:
+async def test_quarantined_records_are_listed(database: Database, owner: Connection) -> None:
     result = await run_quarantine(database, "list")
     assert result.out.splitlines() == [
         "     4  applied    transfers/2@9  1970-01-01T00:00:00.005Z  alice  projector: bad value",
@@ -83,7 +84,7 @@ async def test_quarantined_records_are_listed(database: Database, owner: project
     ],
 )
 async def test_filters_select_records(
-    database: Database, owner: projector_writes.Connection, words: str, ids: list[int]
+    database: Database, owner: Connection, words: str, ids: list[int]
 ) -> None:
     assert await list_ids(database, *words.split()) == ids
 
@@ -92,9 +93,7 @@ async def test_empty_quarantine_lists_no_records(database: Database) -> None:
     assert (await run_quarantine(database, "list")).out == "No records.\n"
 
 
-async def test_replay_marks_records_for_the_owner_of_the_lane(
-    database: Database, owner: projector_writes.Connection
-) -> None:
+async def test_replay_marks_records_for_the_owner_of_the_lane(database: Database, owner: Connection) -> None:
     result = await run_quarantine(database, "replay", "2", "1", "2", "--reason", "fixed")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Requested the replay of 2 records;")
@@ -107,9 +106,7 @@ async def test_replay_marks_records_for_the_owner_of_the_lane(
     ]
 
 
-async def test_replay_with_an_invalid_record_replays_none(
-    database: Database, owner: projector_writes.Connection
-) -> None:
+async def test_replay_with_an_invalid_record_replays_none(database: Database, owner: Connection) -> None:
     await run_quarantine(database, "replay", "2", "--reason", "fixed")
     result = await run_quarantine(database, "replay", "1", "2", "3", "4", "5", "--reason", "fixed", "--json")
     assert (result.code, result.out) == (1, "")
@@ -121,9 +118,7 @@ async def test_replay_with_an_invalid_record_replays_none(
     assert await owner.fetchval("select count(*) from intervention") == 1
 
 
-async def test_concurrent_replays_of_a_record_succeed_once(
-    database: Database, owner: projector_writes.Connection
-) -> None:
+async def test_concurrent_replays_of_a_record_succeed_once(database: Database, owner: Connection) -> None:
     both = [await asyncpg.connect(database.url("operator")) for _ in range(2)]
     outcomes = await asyncio.gather(*(request_replay(connection, [1], "twice") for connection in both))
     assert sorted(outcomes, key=len) == [{}, {1: "is replay, not held"}]

@@ -7,7 +7,8 @@ import asyncpg
 from msgspec import json
 from msgspec.structs import replace
 
-from livebalance.readmodel import gateway_reads, projector_writes
+from livebalance.readmodel import gateway_reads
+from livebalance.readmodel.connection import Connection
 from livebalance.wire.identity import Epoch, Position, Revision
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
@@ -36,7 +37,7 @@ def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from plan_nodes(part)
 
 
-async def max_rows(connection: projector_writes.Connection, after: Position | None) -> float:
+async def max_rows(connection: Connection, after: Position | None) -> float:
     """Returns the most rows that a node of the executed plan read from `transfer`."""
     statement = gateway_reads._ACCOUNTS  # this statement, not its result, is tested
     epoch, revision = (f"'{after.epoch}'", after.revision) if after else ("null", "null")

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.projection import lane_writes
 from tests.integration.projector.pipeline import Pipeline, history
 
 
@@ -54,9 +55,9 @@ async def test_claim_terminates_the_holder_of_the_lock(pipeline: Pipeline) -> No
 async def test_without_eviction_a_stopped_process_blocks_the_claim(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def evict_nobody(connection: projector_writes.Connection, lane: int) -> int:
+    async def evict_nobody(connection: Connection, lane: int) -> int:
         return 0
 
-    monkeypatch.setattr(projector_writes, "terminate_lock_holder", evict_nobody)
+    monkeypatch.setattr(lane_writes, "terminate_lock_holder", evict_nobody)
     with pytest.raises(AssertionError, match="not 5"):
         await claim_from_stopped_process(pipeline, 8)

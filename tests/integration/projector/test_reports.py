@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from livebalance.readmodel import exports
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.exports import ExportBounds, ExportRequest
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId
 from livebalance.wire.kafka.record import Balance, Transfer
 from livebalance.wire.timestamp import Millis

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from livebalance.projector.postgres.store import Store
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.projection import batch_writes, lane_writes
 from livebalance.readmodel.rows import BatchRows
 from livebalance.wire.kafka.record import Balance, Transfer
 from tests.integration.projector.pipeline import Pipeline, balance, history
@@ -101,14 +101,14 @@ async def test_fenced_owner_cannot_write(pipeline: Pipeline, monkeypatch: pytest
 @pytest.fixture
 def without_fence() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        statement = projector_writes._WRITE
+        statement = batch_writes._WRITE
         for part, without in (
-            (projector_writes._MOVE, projector_writes._MOVE.partition("and l.generation")[0]),
+            (lane_writes.MOVE, lane_writes.MOVE.partition("and l.generation")[0]),
             ("and b.revision = x.was", ""),
         ):
             assert part in statement
             statement = statement.replace(part, without, 1)
-        patch.setattr(projector_writes, "_WRITE", statement)
+        patch.setattr(batch_writes, "_WRITE", statement)
         yield patch
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 
 _RELATIONS = """
 relations as (

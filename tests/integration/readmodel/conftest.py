@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.stack.paths import PROJECT
 from livebalance.stack.servers.servers import Servers
 from tests.integration.readmodel.sample_accounts import FILL

@@ -8,7 +8,7 @@ import pytest
 from deploy.observability.boards import BOARDS
 from deploy.observability.boards.money import CONSERVED
 from deploy.observability.boards.panel import Panel, Sql
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from tests.contract.runbook import Statement, statements
 from tests.servers.database import Database
 

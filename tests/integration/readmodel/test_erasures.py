@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel import account_pages, erasures, exports, gateway_reads, lane_totals, statements
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision, TransferId
 from tests.servers.database import Database
 

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import lane_totals, projector_writes
+from livebalance.readmodel import lane_totals
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.projection import batch_writes, epoch, lane_writes
 from livebalance.readmodel.rows import LaneMove, LanesTotals, ServerIdentity, Totals, lanes_from_start
 from livebalance.wire.identity import Epoch, Lane, Offset
 from livebalance.wire.timestamp import Millis
@@ -30,12 +31,12 @@ COUNTED = LanesTotals(Totals(disputed=2, drifting=1, unverified=2), Millis(0), [
 @pytest.fixture
 async def connection(database: Database) -> AsyncIterator[Connection]:
     """A connection as `projector` to a projection with two lanes, which it owns, and four accounts."""
-    connection = await asyncpg.connect(database.url("projector"), server_settings=projector_writes.SETTINGS)
+    connection = await asyncpg.connect(database.url("projector"), server_settings=batch_writes.SETTINGS)
     here = ServerIdentity("1", "00000001")
-    await projector_writes.create_projection(connection, EPOCH, here, lanes_from_start(2))
+    await epoch.create_projection(connection, EPOCH, here, lanes_from_start(2))
     await connection.execute(ACCOUNTS)
     for lane in LANES:
-        await projector_writes.claim_lane(connection, lane, "projector")
+        await lane_writes.claim_lane(connection, lane, "projector")
     yield connection
     await connection.close()
 
@@ -51,8 +52,8 @@ async def claim_as_older_release(connection: Connection, lane: Lane) -> None:
 
 
 async def test_batch_adds_its_difference(connection: Connection) -> None:
-    await projector_writes.move_lanes(connection, [add(Totals(disputed=5, drifting=2, unverified=1))])
-    await projector_writes.move_lanes(connection, [add(Totals(disputed=-3))])
+    await lane_writes.move_lanes(connection, [add(Totals(disputed=5, drifting=2, unverified=1))])
+    await lane_writes.move_lanes(connection, [add(Totals(disputed=-3))])
     read = await lane_totals.read_totals(connection, LANES)
     assert (read.totals, read.uncounted) == (Totals(disputed=2, drifting=2, unverified=1), [])
 
@@ -60,11 +61,11 @@ async def test_batch_adds_its_difference(connection: Connection) -> None:
 async def test_lane_of_an_older_release_is_counted_again(connection: Connection) -> None:
     for lane in LANES:
         await claim_as_older_release(connection, lane)
-        await projector_writes.claim_lane(connection, lane, "projector")
+        await lane_writes.claim_lane(connection, lane, "projector")
     assert await lane_totals.read_totals(connection, LANES) == LanesTotals(Totals(), Millis(0), LANES, [])
     await lane_totals.count_totals(connection, [LaneOwner(lane, 3) for lane in LANES])
     assert await lane_totals.read_totals(connection, LANES) == COUNTED
-    await projector_writes.claim_lane(connection, Lane(0), "projector")
+    await lane_writes.claim_lane(connection, Lane(0), "projector")
     assert await lane_totals.read_totals(connection, LANES) == COUNTED
 
 

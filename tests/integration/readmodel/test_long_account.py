@@ -10,7 +10,7 @@ import pytest
 from msgspec import json
 
 from livebalance.readmodel import gateway_reads, statements
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis, as_datetime, format_rfc3339, millis
 from tests.servers.database import Database

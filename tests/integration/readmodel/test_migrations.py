@@ -17,8 +17,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection as Sync
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.migrate import alembic_config, migrate
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.tables import metadata
 from tests.integration.readmodel.catalogue import Catalogue, breaking_changes, catalogue
 from tests.integration.readmodel.sample_accounts import FILL

@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel import gateway_reads, quarantine, recorder_writes, revocations
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.gateway_reads import AccountQuery
 from livebalance.readmodel.operator import projection_actions
 from livebalance.readmodel.operator.projection_actions import LaneOffsets
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.rows import QuarantineRow, ReplayOutcome
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, Revision
 from livebalance.wire.timestamp import Millis

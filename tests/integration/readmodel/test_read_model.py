@@ -10,6 +10,7 @@ import pytest
 from livebalance.gateway.live.content import RelayedContent
 from livebalance.gateway.live.outbox import Frame
 from livebalance.readmodel import gateway_reads
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.gateway_reads import (
     AccountQuery,
     AccountState,
@@ -17,7 +18,6 @@ from livebalance.readmodel.gateway_reads import (
     LaneProgress,
     SkippedRange,
 )
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.delta import DeltaParts, encode_delta_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset, Position, Revision, TransferId
 from livebalance.wire.timestamp import Millis, format_rfc3339

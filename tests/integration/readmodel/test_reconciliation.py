@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.projection import epoch, lane_writes
 from livebalance.readmodel.reconciliation import differences, results
 from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.readmodel.reconciliation.results import ComparedOffsets
@@ -56,10 +56,8 @@ async def connection(database: Database) -> AsyncIterator[Connection]:
         LaneStart(LANE, Offset(0), Offset(0), True),
         LaneStart(CUT, Offset(70), Offset(0), False),
     ]
-    await projector_writes.create_projection(
-        connection, Epoch("0123456789abcdef"), ServerIdentity("1", "1"), starts
-    )
-    await projector_writes.claim_lane(connection, LANE, "projector")
+    await epoch.create_projection(connection, Epoch("0123456789abcdef"), ServerIdentity("1", "1"), starts)
+    await lane_writes.claim_lane(connection, LANE, "projector")
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute(FILL)
     await owner.close()

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from livebalance.readmodel import statements
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import millis
 from scripts.reporting_docs import page, table

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from livebalance.readmodel import account_pages, gateway_reads, statements
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.gateway_reads import AccountQuery
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.sets import reads as set_reads
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision, SetName, TransferId
 from tests.servers.database import Database

@@ -1,7 +1,7 @@
 """Deletes the transfers of erased accounts, in pieces (docs/guarantees.md#erasure)."""
 
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection
 
 PIECE_REVISIONS = 5_000  # deleted at once, so that the lane's next batch waits for no more than some ms
 

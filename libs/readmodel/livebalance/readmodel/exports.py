@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.gateway_reads import UnavailableError
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.identity import AccountId, Epoch, Lane, Offset
 from livebalance.wire.timestamp import Millis, as_datetime, millis
 

@@ -6,7 +6,7 @@ release does not let `totals_generation` grow with it. Then the next owner count
 
 from typing import NamedTuple
 
-from livebalance.readmodel.projector_writes import Connection, milliseconds
+from livebalance.readmodel.connection import Connection, milliseconds
 from livebalance.readmodel.rows import LanesTotals, Totals
 from livebalance.wire.identity import Lane
 

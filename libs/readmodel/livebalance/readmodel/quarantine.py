@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rows import ReplayOutcome, ReplayRow
 from livebalance.wire.identity import AccountId, Lane, Offset
 from livebalance.wire.kafka.headers import Headers, decode_headers

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rows import QuarantineRow, RecorderLane, SourceIdentity
 from livebalance.wire.identity import Lane, Offset
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from livebalance.readmodel import recorder_writes
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rows import QuarantineRow, RecorderLane, SourceIdentity
 from livebalance.wire.identity import Lane, Offset
 

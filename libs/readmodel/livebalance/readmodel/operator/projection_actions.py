@@ -3,10 +3,10 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from livebalance.readmodel.projector_writes import (
-    Connection,
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.projection.batch_writes import insert_quarantined
+from livebalance.readmodel.projection.epoch import (
     change_epoch,
-    insert_quarantined,
     new_epoch,
     read_projection,
     read_server_identity,

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.quarantine import stored_headers
 from livebalance.readmodel.recorder_writes import insert_rejected
 from livebalance.readmodel.rows import QuarantineRow

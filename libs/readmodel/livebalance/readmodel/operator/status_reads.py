@@ -1,5 +1,6 @@
 """Reads the state of the projection for an operator. Nothing here waits for a lock or writes."""
 
+from livebalance.readmodel.connection import Connection, milliseconds
 from livebalance.readmodel.operator.status_rows import (
     BegunEpoch,
     LaneStatus,
@@ -8,7 +9,6 @@ from livebalance.readmodel.operator.status_rows import (
     ServerStatus,
     ServiceStatus,
 )
-from livebalance.readmodel.projector_writes import Connection, milliseconds
 from livebalance.wire.timestamp import Millis
 
 # What the commands of an operator read and write. The role `operator` has these rights.

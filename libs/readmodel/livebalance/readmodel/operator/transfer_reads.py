@@ -1,7 +1,7 @@
 """Reads what happened to a transfer, by its id."""
 
+from livebalance.readmodel.connection import Connection, milliseconds
 from livebalance.readmodel.operator.status_rows import ExplainedTransfer
-from livebalance.readmodel.projector_writes import Connection, milliseconds
 from livebalance.wire.identity import AccountId, TransferId
 
 _MAX_ROWS = 100  # a transfer is usually listed for two accounts

@@ -7,7 +7,7 @@ Both are compared in the shadow's database, which has a schema `rebuild` for wha
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rebuild.rows import AccountPair, LaneEnd, LaneSums, Moment, QuarantineDifferences
 from livebalance.wire.identity import Lane
 

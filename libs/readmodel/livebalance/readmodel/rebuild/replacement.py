@@ -3,8 +3,8 @@
 The functions run in this order, in one transaction. Nothing has changed until it is committed.
 """
 
-from livebalance.readmodel.projector_writes import (
-    Connection,
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.projection.epoch import (
     change_epoch,
     new_epoch,
     read_projection,

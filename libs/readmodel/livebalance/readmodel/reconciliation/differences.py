@@ -7,8 +7,8 @@ process that was paused cannot overwrite what the next owner of the lane has sto
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from livebalance.readmodel.connection import Connection, milliseconds
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection, milliseconds
 from livebalance.readmodel.rows import Finding, SqlTransfer
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, Lane, Offset, TransferId

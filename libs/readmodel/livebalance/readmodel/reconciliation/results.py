@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from livebalance.readmodel.connection import Connection, milliseconds
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection, milliseconds
 from livebalance.readmodel.reconciliation.differences import Span
 from livebalance.readmodel.rows import Differences, HourRow
 from livebalance.wire.identity import AccountId, Lane, Offset

@@ -19,9 +19,9 @@ from livebalance.cli.export.output_file import open_output
 from livebalance.cli.export.text_format import OpenWriter, csv_writer, ndjson_writer
 from livebalance.cli.progress import ProgressDisplay
 from livebalance.readmodel import exports
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.exports import EpochChangedError, Export, ExportBounds, ExportRequest, Row
 from livebalance.readmodel.gateway_reads import UnavailableError
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, parse_account_id
 from livebalance.wire.timestamp import Millis, format_rfc3339, parse_rfc3339

@@ -8,7 +8,7 @@ import asyncpg
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 
 TIMEOUT_SECONDS = 5.0  # for the connection and all its statements, unless they may be many
 

@@ -10,7 +10,7 @@ from livebalance.cli.errors import UserError
 from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import operator_connection
 from livebalance.readmodel.operator.projection_actions import bump_epoch
-from livebalance.readmodel.projector_writes import read_projection, read_server_identity
+from livebalance.readmodel.projection.epoch import read_projection, read_server_identity
 from livebalance.wire.identity import Epoch
 
 _FAILURE = "the epoch was not changed"

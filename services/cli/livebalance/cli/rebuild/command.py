@@ -25,7 +25,7 @@ from livebalance.cli.rebuild.progress import ReplayProgress
 from livebalance.cli.rebuild.rebuild import Rebuild, SwapRequest
 from livebalance.cli.rebuild.replay import Replay
 from livebalance.cli.rebuild.report import RebuildReport
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 
 _DIFFERENT, _STOPPED = 3, 130  # exit codes
 _LINE_SECONDS = 10.0  # between two lines of progress that go to a file

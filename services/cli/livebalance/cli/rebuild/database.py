@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from livebalance.cli.errors import UserError
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rebuild import comparison
 
 _CONNECT_SECONDS = 10.0

@@ -10,7 +10,7 @@ from livebalance.cli.errors import UserError
 from livebalance.cli.rebuild.differences import DifferenceCounts, account_differences
 from livebalance.cli.rebuild.replay import Replay, Show
 from livebalance.cli.rebuild.report import RebuildReport
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rebuild import comparison, replacement
 from livebalance.readmodel.rebuild.rows import LaneEnd, Moment, QuarantineDifferences
 from livebalance.runtime.process import failpoints

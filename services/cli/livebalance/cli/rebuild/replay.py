@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from livebalance.cli.errors import UserError
 from livebalance.cli.rebuild.progress import ReplayProgress, ReplayRate
-from livebalance.readmodel.projector_writes import Connection
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.rebuild import comparison
 from livebalance.readmodel.rebuild.rows import LaneEnd
 from livebalance.runtime.config.settings import ServiceSettings

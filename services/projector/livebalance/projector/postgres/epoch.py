@@ -6,7 +6,8 @@ See docs/guarantees.md#epoch.
 from collections.abc import Sequence
 
 from livebalance.projector import metrics
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.projection import epoch
 from livebalance.readmodel.rows import LaneStart
 from livebalance.runtime import logs
 from livebalance.runtime.errors import StartupError
@@ -19,7 +20,7 @@ class StandbyError(ConnectionError):
     """The server is a standby that is not promoted yet."""
 
 
-async def check_server_identity(connection: projector_writes.Connection, starts: Sequence[LaneStart]) -> None:
+async def check_server_identity(connection: Connection, starts: Sequence[LaneStart]) -> None:
     """Compares the server's identity with the projection's. Called for each new connection.
 
     Changes the epoch if the system identifier or the timeline differs, because commits may be lost.
@@ -29,13 +30,13 @@ async def check_server_identity(connection: projector_writes.Connection, starts:
         StartupError: the topics' partition count differs from the projection's.
         StandbyError: the server is a standby.
     """
-    server = await projector_writes.read_server_identity(connection)
+    server = await epoch.read_server_identity(connection)
     if server.timeline == "standby":
         raise StandbyError("this server is a standby")
-    projection = await projector_writes.read_projection(connection)
+    projection = await epoch.read_projection(connection)
     if projection is None:
-        await projector_writes.create_projection(connection, projector_writes.new_epoch(), server, starts)
-        projection = await projector_writes.read_projection(connection)
+        await epoch.create_projection(connection, epoch.new_epoch(), server, starts)
+        projection = await epoch.read_projection(connection)
     assert projection is not None
     partitions = len(starts)
     if projection.partitions != partitions:
@@ -47,11 +48,9 @@ async def check_server_identity(connection: projector_writes.Connection, starts:
         await change_epoch(connection, projection.epoch, "another server or timeline")
 
 
-async def change_epoch(connection: projector_writes.Connection, old: Epoch, reason: str) -> None:
+async def change_epoch(connection: Connection, old: Epoch, reason: str) -> None:
     """Replaces epoch `old` by a new epoch, unless another process has replaced it already."""
-    new = projector_writes.new_epoch()
-    if await projector_writes.change_epoch(
-        connection, old, new, await projector_writes.read_server_identity(connection)
-    ):
+    new = epoch.new_epoch()
+    if await epoch.change_epoch(connection, old, new, await epoch.read_server_identity(connection)):
         metrics.epoch_changes.inc()
         _log.warning("epoch changed", old=old, new=new, reason=reason)

@@ -13,8 +13,8 @@ from livebalance.projector.fold.comparison import Kind, TopicRecord, classify, c
 from livebalance.projector.fold.lane import OwnedLane
 from livebalance.projector.kafka.span_reader import SpanReader
 from livebalance.projector.settings import ProjectorSettings
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
-from livebalance.readmodel.projector_writes import Connection
 from livebalance.readmodel.reconciliation import differences, results
 from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.readmodel.rows import Finding

@@ -7,7 +7,9 @@ import asyncpg
 
 from livebalance.projector.errors import AlreadyListedError, CommitUnknownError, FencedError
 from livebalance.projector.postgres.epoch import check_server_identity
-from livebalance.readmodel import lane_totals, projector_writes, quarantine
+from livebalance.readmodel import lane_totals, quarantine
+from livebalance.readmodel.connection import Connection, set_numeric_codec
+from livebalance.readmodel.projection import account_reads, batch_writes, lane_writes
 from livebalance.readmodel.reconciliation import results
 from livebalance.readmodel.rows import (
     BatchRows,
@@ -40,19 +42,19 @@ class Store:
     def __init__(self, url: str, name: str, starts: Sequence[LaneStart], transfers_topic: str) -> None:
         self._url, self._name, self._starts = url, name, starts
         self._transfers_topic = transfers_topic
-        self._connection: projector_writes.Connection | None = None
+        self._connection: Connection | None = None
 
     @property
     def partitions(self) -> int:
         """The number of partitions that the projection was built from. Compared for each new connection."""
         return len(self._starts)
 
-    async def connection(self) -> projector_writes.Connection:
+    async def connection(self) -> Connection:
         """Returns the open connection. If there is none, connects and checks the server's identity."""
         if self._connection is None or self._connection.is_closed():
             connection = await self._connect()
             try:
-                await projector_writes.set_numeric_codec(connection)
+                await set_numeric_codec(connection)
                 await check_server_identity(connection, self._starts)
             except BaseException:
                 connection.terminate()
@@ -60,7 +62,7 @@ class Store:
             self._connection = connection
         return self._connection
 
-    async def _connect(self) -> projector_writes.Connection:
+    async def _connect(self) -> Connection:
         return await asyncpg.connect(
             self._url,
             timeout=_CONNECT_SECONDS,
@@ -68,7 +70,7 @@ class Store:
             server_settings={
                 "application_name": self._name,
                 "lock_timeout": f"{_LOCK_SECONDS}s",
-                **projector_writes.SETTINGS,
+                **batch_writes.SETTINGS,
             },
         )
 
@@ -91,19 +93,19 @@ class Store:
         """
         connection = await self.connection()
         try:
-            return await projector_writes.claim_lane(connection, lane, self._name, topic_ids)
+            return await lane_writes.claim_lane(connection, lane, self._name, topic_ids)
         except asyncpg.LockNotAvailableError:
-            backends = await projector_writes.terminate_lock_holder(connection, lane)
+            backends = await lane_writes.terminate_lock_holder(connection, lane)
             _log.warning("lock holder terminated", lane=lane, backends=backends)
-            return await projector_writes.claim_lane(connection, lane, self._name, topic_ids)
+            return await lane_writes.claim_lane(connection, lane, self._name, topic_ids)
 
     async def any_continued(self, halted: list[Lane]) -> bool:
         """Returns whether an operator has let any of these halted lanes continue."""
-        return bool(halted) and await projector_writes.any_lane_continued(await self.connection(), halted)
+        return bool(halted) and await lane_writes.any_lane_continued(await self.connection(), halted)
 
     async def stored_balances(self, accounts: list[AccountId]) -> list[StoredBalance]:
         """Reads the accounts that exist."""
-        return await projector_writes.stored_balances(await self.connection(), accounts) if accounts else []
+        return await account_reads.stored_balances(await self.connection(), accounts) if accounts else []
 
     async def totals(self, lanes: list[Lane]) -> LanesTotals:
         """Reads the numbers of disputed, drifting and unverified accounts of these lanes."""
@@ -114,14 +116,14 @@ class Store:
         return await results.read_differences(await self.connection(), lanes)
 
     async def listed_transfers(
-        self, keys: list[projector_writes.TransferKey]
-    ) -> dict[projector_writes.TransferKey, ListedTransfer]:
+        self, keys: list[account_reads.TransferKey]
+    ) -> dict[account_reads.TransferKey, ListedTransfer]:
         """Reads the transfers that are listed."""
-        return await projector_writes.listed_transfers(await self.connection(), keys) if keys else {}
+        return await account_reads.listed_transfers(await self.connection(), keys) if keys else {}
 
     async def listed_since(self, since: Mapping[AccountId, Offset]) -> list[TransferRow]:
         """Reads the listed transfers from an offset of each account on."""
-        return await projector_writes.listed_since(await self.connection(), since) if since else []
+        return await account_reads.listed_since(await self.connection(), since) if since else []
 
     async def records_to_replay(self, lanes: list[Lane]) -> list[ReplayRow]:
         """Reads the oldest quarantined records of these lanes that are marked for replay."""
@@ -137,7 +139,7 @@ class Store:
         Raises:
             FencedError: another process owns a lane.
         """
-        if moves and await projector_writes.move_lanes(await self.connection(), moves) < len(moves):
+        if moves and await lane_writes.move_lanes(await self.connection(), moves) < len(moves):
             raise FencedError("a lane has another owner")
 
     async def write(self, batch: BatchRows) -> None:
@@ -165,7 +167,7 @@ class Store:
 
     async def _write(self, batch: BatchRows) -> None:
         connection = await self.connection()
-        written = await projector_writes.write_batch(connection, self._transfers_topic, batch)
+        written = await batch_writes.write_batch(connection, self._transfers_topic, batch)
         if written.lanes < len(batch.moves):
             raise FencedError("a lane has another owner")
         if written.balances < len(batch.balances):
@@ -175,6 +177,6 @@ class Store:
         if batch.erased:
             await quarantine.discard_erased(connection, batch.erased)
         if batch.quarantined:
-            await projector_writes.insert_quarantined(connection, batch.quarantined)
+            await batch_writes.insert_quarantined(connection, batch.quarantined)
         if batch.replayed and not await quarantine.settle_replays(connection, batch.replayed):
             raise FencedError("a quarantined record is no longer marked for replay")

@@ -10,8 +10,10 @@ import asyncpg
 from livebalance.projector.errors import fate_of
 from livebalance.projector.fold.lane import OwnedLane
 from livebalance.projector.settings import ProjectorSettings
-from livebalance.readmodel import erasures, lane_totals, projector_writes
+from livebalance.readmodel import erasures, lane_totals
+from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
+from livebalance.readmodel.projection import batch_writes
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.process import failpoints
@@ -64,11 +66,11 @@ class Upkeep:
             _log.warning("upkeep interrupted", error=repr(error))
 
     @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[projector_writes.Connection]:
+    async def _connected(self) -> AsyncIterator[Connection]:
         connection = await asyncpg.connect(
             self._settings.postgres.get_secret_value(),
             timeout=_CONNECT_SECONDS,
-            server_settings={"application_name": self._settings.name, **projector_writes.SETTINGS},
+            server_settings={"application_name": self._settings.name, **batch_writes.SETTINGS},
         )
         try:
             yield connection
@@ -80,7 +82,7 @@ def _owners(lanes: Sequence[OwnedLane]) -> list[LaneOwner]:
     return [LaneOwner(lane.lane, lane.generation) for lane in lanes]
 
 
-async def _delete_erased(connection: projector_writes.Connection, owner: LaneOwner) -> None:
+async def _delete_erased(connection: Connection, owner: LaneOwner) -> None:
     """Deletes the erased transfers of a lane. Rests as long as each piece takes, so that batches go on."""
     _log.info("deleting erased transfers", lane=owner.lane)
     start = time.monotonic()

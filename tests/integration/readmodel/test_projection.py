@@ -12,7 +12,8 @@ import pytest
 from livebalance.projector.fold.account import account_from_row
 from livebalance.projector.fold.fold import FoldResult, batch_rows, fold
 from livebalance.projector.fold.records import Content, Incoming
-from livebalance.readmodel import projector_writes
+from livebalance.readmodel.connection import Connection, set_numeric_codec
+from livebalance.readmodel.projection import account_reads, batch_writes, epoch, lane_writes
 from livebalance.readmodel.rows import (
     BalanceRow,
     BatchRows,
@@ -38,11 +39,11 @@ HERE = ServerIdentity("1", "00000001")
 
 
 @pytest.fixture
-async def connection(database: Database) -> AsyncIterator[projector_writes.Connection]:
+async def connection(database: Database) -> AsyncIterator[Connection]:
     """A connection as `projector` to a projection with three lanes."""
     connection = await asyncpg.connect(database.url("projector"))
-    await projector_writes.set_numeric_codec(connection)
-    await projector_writes.create_projection(connection, EPOCH, HERE, lanes_from_start(3))
+    await set_numeric_codec(connection)
+    await epoch.create_projection(connection, EPOCH, HERE, lanes_from_start(3))
     yield connection
     await connection.close()
 
@@ -71,25 +72,24 @@ def random_batch(rng: random.Random) -> list[Incoming]:
     return incoming_records(records, [rng.randrange(10**6) for _ in records])
 
 
-async def write(connection: projector_writes.Connection, batch: BatchRows) -> None:
-    result = await projector_writes.write_batch(connection, "transfers", batch)
+async def write(connection: Connection, batch: BatchRows) -> None:
+    result = await batch_writes.write_batch(connection, "transfers", batch)
     assert result == (len(batch.moves), len(batch.balances), len(batch.transfers))
     if batch.quarantined:
-        await projector_writes.insert_quarantined(connection, batch.quarantined)
+        await batch_writes.insert_quarantined(connection, batch.quarantined)
 
 
-async def onto(connection: projector_writes.Connection, batch: list[Incoming]) -> FoldResult:
+async def onto(connection: Connection, batch: list[Incoming]) -> FoldResult:
     """Folds a batch onto the state stored in Postgres."""
     accounts = {
-        row.account: account_from_row(row)
-        for row in await projector_writes.stored_balances(connection, [A, B])
+        row.account: account_from_row(row) for row in await account_reads.stored_balances(connection, [A, B])
     }
     named = [(account, TransferId(id_)) for account in (A, B) for id_ in "1234"]
-    return fold(batch, accounts, await projector_writes.listed_transfers(connection, named))
+    return fold(batch, accounts, await account_reads.listed_transfers(connection, named))
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_memory_store_equals_postgres(connection: projector_writes.Connection, seed: int) -> None:
+async def test_memory_store_equals_postgres(connection: Connection, seed: int) -> None:
     rng, store = random.Random(seed), MemoryStore()
     for _ in range(12):
         batch = random_batch(rng)
@@ -109,7 +109,7 @@ async def test_memory_store_equals_postgres(connection: projector_writes.Connect
     assert await connection.fetchval("select count(*) from quarantine") == len(store.quarantined)
 
 
-async def test_times_round_trip_exactly(connection: projector_writes.Connection) -> None:
+async def test_times_round_trip_exactly(connection: Connection) -> None:
     times = [0, 1, 999, 1_795_540_800_251, MAX_MILLIS - 1, MAX_MILLIS]
     rows = [
         TransferRow(
@@ -117,8 +117,8 @@ async def test_times_round_trip_exactly(connection: projector_writes.Connection)
         )
         for at in times
     ]
-    await projector_writes.write_batch(connection, "transfers", BatchRows(transfers=rows))
-    listed = await projector_writes.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
+    await batch_writes.write_batch(connection, "transfers", BatchRows(transfers=rows))
+    listed = await account_reads.listed_transfers(connection, [(A, row.transfer_id) for row in rows])
     assert [listed[A, row.transfer_id].occurred_at for row in rows] == times
 
 
@@ -133,28 +133,28 @@ def move(**changed: Any) -> LaneMove:
     return default._replace(**changed)
 
 
-async def test_claim_fences_the_previous_generation(connection: projector_writes.Connection) -> None:
-    first = await projector_writes.claim_lane(connection, Lane(0), "one")
+async def test_claim_fences_the_previous_generation(connection: Connection) -> None:
+    first = await lane_writes.claim_lane(connection, Lane(0), "one")
     assert (first.generation, first.epoch, first.transfers_next) == (1, EPOCH, 0)
-    assert await projector_writes.move_lanes(connection, [move()]) == 1
-    second = await projector_writes.claim_lane(connection, Lane(0), "two")
+    assert await lane_writes.move_lanes(connection, [move()]) == 1
+    second = await lane_writes.claim_lane(connection, Lane(0), "two")
     assert second == (Lane(0), 2, EPOCH, 5, 6, 4, b"t", None, None, None, True, None, None, 0, None, 1)
     late = move(transfers_from=Offset(5), balances_from=Offset(6))
-    assert await projector_writes.move_lanes(connection, [late]) == 0
-    assert await projector_writes.move_lanes(connection, [late._replace(generation=2)]) == 1
+    assert await lane_writes.move_lanes(connection, [late]) == 0
+    assert await lane_writes.move_lanes(connection, [late._replace(generation=2)]) == 1
 
 
 async def test_claim_stores_topic_ids_only_while_they_are_unknown(
-    connection: projector_writes.Connection,
+    connection: Connection,
 ) -> None:
     first, second = (TopicIds(*(UUID(int=id_) for id_ in range(number, number + 3))) for number in (1, 4))
     for ids in (first, second):
-        row = await projector_writes.claim_lane(connection, Lane(0), "one", ids)
+        row = await lane_writes.claim_lane(connection, Lane(0), "one", ids)
         assert (row.transfers_topic_id, row.balances_topic_id, row.lifecycle_topic_id) == first
 
 
-async def test_fence_moves_only_lanes_in_the_expected_state(connection: projector_writes.Connection) -> None:
-    await projector_writes.claim_lane(connection, Lane(0), "one")
+async def test_fence_moves_only_lanes_in_the_expected_state(connection: Connection) -> None:
+    await lane_writes.claim_lane(connection, Lane(0), "one")
     changes: list[dict[str, Any]] = [
         {"generation": 2},
         {"epoch": "ffffffffffffffff"},
@@ -162,18 +162,18 @@ async def test_fence_moves_only_lanes_in_the_expected_state(connection: projecto
         {"balances_from": 1},
         {"lane": 7},
     ]
-    moved = [change for change in changes if await projector_writes.move_lanes(connection, [move(**change)])]
+    moved = [change for change in changes if await lane_writes.move_lanes(connection, [move(**change)])]
     assert moved == []
-    assert await projector_writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
+    assert await lane_writes.move_lanes(connection, [move(), move(lane=Lane(7))]) == 1
 
 
 async def test_as_of_never_decreases_and_an_unread_topic_keeps_its_checkpoint(
-    connection: projector_writes.Connection,
+    connection: Connection,
 ) -> None:
-    await projector_writes.claim_lane(connection, Lane(0), "one")
-    await projector_writes.move_lanes(connection, [move()])
+    await lane_writes.claim_lane(connection, Lane(0), "one")
+    await lane_writes.move_lanes(connection, [move()])
     still = move(transfers_from=Offset(5), balances_from=Offset(6), transfers_last=None)
-    await projector_writes.move_lanes(
+    await lane_writes.move_lanes(
         connection, [still._replace(transfers_fingerprint=None, as_of=Millis(3), last_event_at=None)]
     )
     row = await connection.fetchrow("select * from lane where lane = 0")
@@ -190,12 +190,12 @@ def row(from_: int, revision: int, account: AccountId = A) -> BalanceRow:
     )  # fmt: skip
 
 
-async def balances(connection: projector_writes.Connection, *rows: BalanceRow) -> int:
-    return (await projector_writes.write_batch(connection, "transfers", BatchRows(balances=rows))).balances
+async def balances(connection: Connection, *rows: BalanceRow) -> int:
+    return (await batch_writes.write_batch(connection, "transfers", BatchRows(balances=rows))).balances
 
 
 async def test_account_is_written_only_at_the_expected_revision(
-    connection: projector_writes.Connection,
+    connection: Connection,
 ) -> None:
     assert await balances(connection, row(0, 2), row(0, 1, B)) == 2
     assert await balances(connection, row(0, 3)) == 0
@@ -210,10 +210,10 @@ def listed(revision: int, id_: str) -> TransferRow:
     )
 
 
-async def test_transfer_cannot_be_listed_twice(connection: projector_writes.Connection) -> None:
+async def test_transfer_cannot_be_listed_twice(connection: Connection) -> None:
     async def transfers(*rows: TransferRow) -> int:
         batch = BatchRows(transfers=rows)
-        return (await projector_writes.write_batch(connection, "transfers", batch)).transfers
+        return (await batch_writes.write_batch(connection, "transfers", batch)).transfers
 
     assert await transfers(listed(1, "t")) == 1
     assert await transfers(listed(2, "t"), listed(3, "u")) == 1
@@ -222,10 +222,10 @@ async def test_transfer_cannot_be_listed_twice(connection: projector_writes.Conn
 
 
 async def test_transfer_replaces_an_erased_transfer_only_if_all_were_looked_up(
-    connection: projector_writes.Connection,
+    connection: Connection,
 ) -> None:
     async def transfers(batch: BatchRows) -> int:
-        return (await projector_writes.write_batch(connection, "transfers", batch)).transfers
+        return (await batch_writes.write_batch(connection, "transfers", batch)).transfers
 
     opened = [row(0, 3), row(0, 3, B)]
     assert await transfers(BatchRows(balances=opened, transfers=[listed(1, "t"), listed(2, "u")])) == 2
@@ -239,7 +239,7 @@ async def test_transfer_replaces_an_erased_transfer_only_if_all_were_looked_up(
     assert [tuple(row) for row in rows] == [(6, "v"), (7, "t"), (8, "u")]
 
 
-async def test_erased_revision_never_decreases(connection: projector_writes.Connection) -> None:
+async def test_erased_revision_never_decreases(connection: Connection) -> None:
     assert await balances(connection, row(0, 5)) == 1
     for revision, erased in ((5, 4), (6, 2)):
         changed = row(revision, revision + 1)._replace(erased_revision=Revision(erased))
@@ -247,24 +247,24 @@ async def test_erased_revision_never_decreases(connection: projector_writes.Conn
     assert await connection.fetchval("select erased_revision from balance") == 4
 
 
-async def test_erased_transfer_is_not_listed(connection: projector_writes.Connection) -> None:
+async def test_erased_transfer_is_not_listed(connection: Connection) -> None:
     transfers = [listed(1, "t"), listed(3, "u")]
     batch = BatchRows(balances=[row(0, 3)], transfers=transfers)
-    await projector_writes.write_batch(connection, "transfers", batch)
+    await batch_writes.write_batch(connection, "transfers", batch)
     await connection.execute("update balance set erased_revision = 2")
     keys = [(A, transfer.transfer_id) for transfer in transfers]
-    assert list(await projector_writes.listed_transfers(connection, keys)) == [(A, "u")]
+    assert list(await account_reads.listed_transfers(connection, keys)) == [(A, "u")]
 
 
 async def test_batch_of_a_fenced_projector_writes_nothing(
-    connection: projector_writes.Connection,
+    connection: Connection,
 ) -> None:
-    await projector_writes.claim_lane(connection, Lane(0), "one")
+    await lane_writes.claim_lane(connection, Lane(0), "one")
     before = BatchRows(balances=[row(0, 2)], transfers=[listed(1, "t")])
-    await projector_writes.write_batch(connection, "transfers", before)
+    await batch_writes.write_batch(connection, "transfers", before)
     one_of_two = [move(), move(lane=Lane(1))]
     late = BatchRows(one_of_two, [row(2, 3), row(0, 1, B)], [A], [listed(2, "u")])
-    assert await projector_writes.write_batch(connection, "transfers", late) == (1, 0, 0)
+    assert await batch_writes.write_batch(connection, "transfers", late) == (1, 0, 0)
     assert await connection.fetchval("select max(revision) from balance") == 2
     assert await connection.fetchval("select transfer_id from transfer") == "t"
 
@@ -273,13 +273,13 @@ async def test_batch_of_a_fenced_projector_writes_nothing(
 
 
 async def test_only_a_backend_of_the_same_role_is_terminated(
-    database: Database, connection: projector_writes.Connection
+    database: Database, connection: Connection
 ) -> None:
     for role, ended in (("owner", 0), ("projector", 1)):
         other = await asyncpg.connect(database.url(role))
         await other.execute("begin")
         await other.execute("update lane set owner = 'other'")
-        assert await projector_writes.terminate_lock_holder(connection, Lane(0)) == ended
+        assert await lane_writes.terminate_lock_holder(connection, Lane(0)) == ended
         if role == "owner":
             await other.execute("rollback")
             await other.close()
@@ -287,13 +287,13 @@ async def test_only_a_backend_of_the_same_role_is_terminated(
             other.terminate()
 
 
-async def test_epoch_is_changed_by_a_single_process(connection: projector_writes.Connection) -> None:
+async def test_epoch_is_changed_by_a_single_process(connection: Connection) -> None:
     other_server = ServerIdentity("2", "00000002")
     other = Epoch("f" * 16)
-    assert await projector_writes.change_epoch(connection, EPOCH, other, other_server)
-    assert not await projector_writes.change_epoch(connection, EPOCH, Epoch("e" * 16), other_server)
+    assert await epoch.change_epoch(connection, EPOCH, other, other_server)
+    assert not await epoch.change_epoch(connection, EPOCH, Epoch("e" * 16), other_server)
     assert {row[0] for row in await connection.fetch("select epoch from lane")} == {other}
-    projection = await projector_writes.read_projection(connection)
+    projection = await epoch.read_projection(connection)
     assert projection is not None
     assert projection.epoch == other
 
@@ -303,9 +303,7 @@ async def test_concurrent_projectors_create_a_single_projection(database: Databa
     try:
         await asyncio.gather(
             *(
-                projector_writes.create_projection(
-                    connection, Epoch(f"{number}" * 16), HERE, lanes_from_start(3)
-                )
+                epoch.create_projection(connection, Epoch(f"{number}" * 16), HERE, lanes_from_start(3))
                 for number, connection in enumerate(connections)
             )
         )
@@ -317,19 +315,19 @@ async def test_concurrent_projectors_create_a_single_projection(database: Databa
 
 
 async def test_projection_is_known_on_the_server_that_it_names(
-    connection: projector_writes.Connection,
+    connection: Connection,
 ) -> None:
-    projection = await projector_writes.read_projection(connection)
+    projection = await epoch.read_projection(connection)
     assert projection == (EPOCH, False, 3)
-    here = await projector_writes.read_server_identity(connection)
+    here = await epoch.read_server_identity(connection)
     assert len(here.timeline) == 8
-    await projector_writes.change_epoch(connection, EPOCH, EPOCH, here)
-    assert await projector_writes.read_projection(connection) == (EPOCH, True, 3)
+    await epoch.change_epoch(connection, EPOCH, EPOCH, here)
+    assert await epoch.read_projection(connection) == (EPOCH, True, 3)
 
 
-async def test_quarantined_record_keeps_its_bytes(connection: projector_writes.Connection) -> None:
+async def test_quarantined_record_keeps_its_bytes(connection: Connection) -> None:
     record = QuarantineRow("transfers", Lane(2), Offset(7), None, b"\x00\xff", b"\x90", Millis(5), "bad")
-    await projector_writes.insert_quarantined(connection, [record, record._replace(key=b"", value=None)])
+    await batch_writes.insert_quarantined(connection, [record, record._replace(key=b"", value=None)])
     rows = await connection.fetch("select key, value, header_bytes, state from quarantine order by id")
     assert [tuple(row) for row in rows] == [
         (None, b"\x00\xff", b"\x90", "held"),
