@@ -113,8 +113,8 @@ class ChildProcess:
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process, if it runs."""
-        if self.pid is not None:
-            os.kill(self.pid, number)
+        if (pid := self.pid) is not None:  # read once: the process may end between two reads
+            os.kill(pid, number)
 
     def stop(self, seconds: float = 10.0) -> None:
         """Sends the stop signal, and kills the process if it still runs after `seconds`."""
