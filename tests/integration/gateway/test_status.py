@@ -12,6 +12,16 @@ def last_state(client: WebSocketClient) -> str | None:
     return statuses[-1]["state"] if statuses else None
 
 
+async def test_gateway_between_two_rare_audits_is_ready(
+    start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await projector.open("alice")
+    monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", 0.0)  # every audit is older
+    gateway = await start_gateway(audit_interval_seconds=3600.0)
+    async with WebSocketClient(gateway.ws) as client:
+        await client.until(lambda: client.of_type("welcome"))
+
+
 async def test_status_follows_the_pipeline(
     start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,13 @@ def test_readiness_names_what_is_missing() -> None:
     assert readiness.not_ready(has_keys=True, now=MAX_AUDIT_AGE + 0.1) == "no recent audit"
 
 
+def test_readiness_with_rare_audits_waits_longer_for_the_next() -> None:
+    readiness = Readiness(audit_delay=100.0)
+    readiness.redis_connected, readiness.audited_at = True, 0.0
+    assert readiness.not_admitting(has_keys=True, now=MAX_AUDIT_AGE + 100.0) is None
+    assert readiness.not_admitting(has_keys=True, now=MAX_AUDIT_AGE + 100.1) == "no recent audit"
+
+
 def test_draining_gateway_admits_no_client() -> None:
     readiness = Readiness()
     readiness.redis_connected, readiness.audited_at = True, 100.0

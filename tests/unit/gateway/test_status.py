@@ -46,6 +46,21 @@ def test_status_while_one_lane_does_not_advance_is_stalled() -> None:
     assert next_state(pipeline, 16.0) == ("live", None)
 
 
+def test_status_with_rare_audits_waits_longer_until_it_is_stalled() -> None:
+    pipeline = PipelineStatus(audit_delay=100.0)
+    pipeline.on_redis(True)
+    pipeline.on_audit(finding(WALL), 0.0, WALL)
+    assert next_state(pipeline, 114.9) == ("live", None)
+    assert next_state(pipeline, 115.0) == ("stalled", "nothing arrives")
+
+
+def test_status_with_rare_audits_of_a_lane_that_is_seen_first_is_stalled_at_once() -> None:
+    pipeline = PipelineStatus(audit_delay=100.0)
+    pipeline.on_redis(True)
+    pipeline.on_audit(finding(WALL - 15_000), 0.0, WALL)
+    assert next_state(pipeline, 0.0) == ("stalled", "nothing arrives")
+
+
 def test_status_of_a_lane_that_is_seen_first_depends_on_its_age() -> None:
     for age, state in ((14_999, ("live", None)), (15_000, ("stalled", "nothing arrives"))):
         pipeline = connected_to_redis()

@@ -1,6 +1,6 @@
 """Lifecycle of a gateway: whether it is ready for clients, and how a drain spreads the closes."""
 
-MAX_AUDIT_AGE = 15.0  # seconds
+MAX_AUDIT_AGE = 15.0  # seconds, if audits are not rarer than usual
 GOAWAY_GRACE = 1.0  # seconds for clients to react to `goaway` before the first close of a drain
 RETRY_AFTER_DRAIN_MS = 200  # the closes are spread, so the returns need not be
 
@@ -11,7 +11,9 @@ class Readiness:
     A gateway that is stopping is not ready (`health.run_server`), but admits clients until it is draining.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, audit_delay: float = 0.0) -> None:
+        """`audit_delay`: seconds by which the interval of the audit exceeds the usual interval."""
+        self._audit_delay = audit_delay
         self.is_draining = False
         self.redis_connected = False
         self.audited_at: float | None = None  # monotonic seconds
@@ -25,7 +27,7 @@ class Readiness:
             return "Redis is unavailable"
         if not has_keys:
             return "no keys, or no recent revocations"
-        if self.audited_at is None or self.audited_at < now - MAX_AUDIT_AGE:
+        if self.audited_at is None or self.audited_at < now - MAX_AUDIT_AGE - self._audit_delay:
             return "no recent audit"
         return None
 

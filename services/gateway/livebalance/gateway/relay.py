@@ -38,6 +38,7 @@ from livebalance.wire.identity import AccountId
 from livebalance.wire.sets.batch import LaneBatch
 
 TICK_SECONDS = 0.25
+USUAL_AUDIT_INTERVAL = 5.0  # seconds
 LOADER_WORKERS = 2  # statements at once for account reads; the audit has a connection of its own
 RETRY_AFTER_MS = (500, 2500)
 MAX_LOGGED_ACCOUNTS = 10  # in one line
@@ -58,7 +59,9 @@ class Relay:
         config: SessionConfig,
         authenticator: Authenticator,
     ) -> None:
-        self._readiness = Readiness()
+        # Rare audits are older, and see later that a lane has advanced.
+        audit_delay = max(0.0, settings.audit_interval_seconds - USUAL_AUDIT_INTERVAL)
+        self._readiness = Readiness(audit_delay)
         self._hub = Hub(settings.recovery_max_revisions, settings.history_bytes, settings.max_set_accounts)
         self._sessions = Sessions(config, authenticator.revocations, self._hub)
         self.connections = Connections(
@@ -75,7 +78,7 @@ class Relay:
         self._gate = authenticator.gate
         self._flushed = 0  # sessions that the deltas of the current read were written to
         self._audit_began = 0.0
-        self._status = PipelineStatus()
+        self._status = PipelineStatus(audit_delay)
         self._scrape = ScrapeCollector(self._hub, self._status, self.connections.connected)
         self._latency = LatencySampler(self._hub)
         self._subscriber = Subscriber(

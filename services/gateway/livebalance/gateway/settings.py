@@ -125,7 +125,8 @@ class Settings(ServiceSettings):
     """Seconds without progress, while data waits for a client, until its connection is aborted."""
 
     audit_interval_seconds: Seconds = 5.0
-    """Seconds in which every subscribed account is compared with Postgres once."""
+    """Seconds in which every subscribed account is compared with Postgres once. Above 5, a gateway also
+    notices later, by the difference, that Postgres is unavailable or a lane stands still."""
     delta_key: SigningSecret | None = None
     """Secret of the projectors (their setting of the same name). Messages that it has not signed are dropped.
     None: every message is accepted. Set it when all projectors have it."""

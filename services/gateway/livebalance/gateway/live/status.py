@@ -7,7 +7,7 @@ from livebalance.wire.frame import Status
 from livebalance.wire.identity import Lane
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
-STALLED_AFTER = 15.0  # seconds in which the `as_of` of a lane does not advance
+STALLED_AFTER = 15.0  # seconds in which the `as_of` of a lane does not advance, as far as audits see it
 BEHIND_FOR = 5.0  # seconds for which a lane's message that it is behind counts
 
 PipelineState = Literal["live", "catching_up", "stalled"]
@@ -25,7 +25,9 @@ class PipelineStatus:
     Times are monotonic seconds of this process: its clock is not compared with the clock of another machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, audit_delay: float = 0.0) -> None:
+        """`audit_delay`: seconds by which the interval of the audit exceeds the usual interval."""
+        self._audit_delay = audit_delay
         self._lanes: dict[Lane, _Lane] = {}
         self._partitions = 0
         self._behind: dict[Lane, float] = {}
@@ -56,8 +58,12 @@ class PipelineStatus:
             if previous is None and progress.as_of is not None:
                 # Seen for the first time: only its age says whether the lane advances.
                 is_recent = wall - progress.as_of < STALLED_AFTER * 1000
-                advanced_at = now if is_recent else now - STALLED_AFTER
+                advanced_at = now if is_recent else now - self._stalled_after
             self._lanes[lane] = _Lane(progress.as_of, advanced_at, progress.halted_why)
+
+    @property
+    def _stalled_after(self) -> float:
+        return STALLED_AFTER + self._audit_delay
 
     @property
     def state(self) -> PipelineState | None:
@@ -95,7 +101,8 @@ class PipelineStatus:
         if halted := next((lane.halted_why for lane in self._lanes.values() if lane.halted_why), None):
             return halted
         if len(self._lanes) < self._partitions or any(
-            lane.as_of is None or lane.advanced_at <= now - STALLED_AFTER for lane in self._lanes.values()
+            lane.as_of is None or lane.advanced_at <= now - self._stalled_after
+            for lane in self._lanes.values()
         ):
             return "nothing arrives"
         return None
