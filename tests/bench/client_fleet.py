@@ -19,6 +19,7 @@ from livebalance.wire.frame import (
     Auth,
     ChannelRequest,
     DeltaFrame,
+    Error,
     PositionJson,
     Snapshot,
     Subscribe,
@@ -90,16 +91,20 @@ class FleetClient(asyncio.Protocol):
         self._buffer = rest
         if not head.startswith(b"HTTP/1.1 101"):
             self._fleet.rejected += 1
-            self._fleet.rejections.add(bytes(head))
+            self._fleet.rejections.add(bytes(head + end + rest))
             return False  # the gateway closes the connection
         self._is_open, self._failures = True, 0
-        position = PositionJson(self.position.epoch, self.position.revision) if self.position else None
-        subscribe = Subscribe(1, [ChannelRequest(self.channel, position)])
         assert self.transport
-        self.transport.write(
-            client_frame(encode_frame(Auth(self._token))) + client_frame(encode_frame(subscribe))
-        )
+        self.transport.write(client_frame(encode_frame(Auth(self._token))) + self._subscribe_frame())
         return True
+
+    def _subscribe_frame(self) -> bytes:
+        position = PositionJson(self.position.epoch, self.position.revision) if self.position else None
+        return client_frame(encode_frame(Subscribe(1, [ChannelRequest(self.channel, position)])))
+
+    def _subscribe_again(self, transport: asyncio.Transport) -> None:
+        if not transport.is_closing():
+            transport.write(self._subscribe_frame())
 
     def _next_frame(self) -> tuple[int, bytes] | None:
         """Returns opcode and content of the next whole frame in the buffer."""
@@ -130,6 +135,11 @@ class FleetClient(asyncio.Protocol):
             if self.position != Position(Epoch(frame.epoch), frame.from_):
                 self._fleet.gaps += 1
             self._set_position(Position(Epoch(frame.epoch), frame.to))
+        elif isinstance(frame, Error):
+            self._fleet.errors[frame.code] += 1
+            if frame.retry_after_ms and self.transport:
+                delay = frame.retry_after_ms / 1000
+                asyncio.get_running_loop().call_later(delay, self._subscribe_again, self.transport)
 
     def _set_position(self, position: Position) -> None:
         if self.position and self.position.epoch == position.epoch:
@@ -148,7 +158,8 @@ class ClientFleet:
         self.closing = False  # True: clients do not reconnect
         self.rejected = self.gaps = self.went_back = 0
         self.snapshots: Counter[str] = Counter()  # by reason
-        self.rejections: set[bytes] = set()  # heads of the responses that rejected a connection
+        self.errors: Counter[str] = Counter()  # by code
+        self.rejections: set[bytes] = set()  # responses that rejected a connection
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connect_later(self, seconds: float, client: FleetClient) -> None:
@@ -181,9 +192,12 @@ class ClientFleet:
 
     async def _wait_until_current(self, start: float) -> dict[str, Any]:
         """Waits until every client has its account. Returns the seconds that this took, and counts."""
-        async with asyncio.timeout(180):
-            while any(client.current_at is None for client in self.clients):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        deadline = time.perf_counter() + 180
+        while waiting := sum(client.current_at is None for client in self.clients):
+            if time.perf_counter() > deadline:
+                answers = f"{self.rejected} rejections: {self.rejections}, errors: {dict(self.errors)}"
+                raise TimeoutError(f"{waiting} clients did not get their account; {answers}")
+            await asyncio.sleep(0.1)
         times = sorted(client.current_at - start for client in self.clients if client.current_at)
         return {
             "median": times[len(times) // 2],

@@ -6,8 +6,9 @@ Everything runs on real servers: a projector works off a backlog, a gateway's ro
 have clients on real sockets. The slope is the exponent of the power law that fits a curve: 0 if a unit costs
 the same at each size.
 
-`--write` writes the tables and `growth.svg` into the documentation, which needs matplotlib
-(`uv pip install matplotlib`). `--small` leaves out the largest sizes.
+`--write` writes the tables that were measured into the documentation, keeps the others, and draws
+`growth.svg` of all tables, which needs matplotlib (`uv pip install matplotlib`). `--small` leaves out the
+largest sizes.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from livebalance.stack.paths import PROJECT
 from livebalance.stack.servers.servers import Servers
 from tests.bench.bench_servers import run_on_servers
 from tests.bench.growth import account, gateway, projector
-from tests.bench.growth.curve import Curve, Growth, draw
+from tests.bench.growth.curve import Growth, draw
+from tests.bench.growth.page import read_table, replace_tables, table
 from tests.bench.provenance import provenance
 
 Measure = Callable[[Servers, Path, Sequence[int]], Awaitable[Growth]]
@@ -33,7 +35,7 @@ SIZES: dict[str, tuple[Measure, Sequence[int]]] = {
     ),
     "sessions": (
         lambda servers, _, sizes: gateway.over_sessions(servers, sizes),
-        (100, 1_000, 5_000, 10_000),
+        (100, 1_000, 10_000, 19_000),  # a process may have 20,000 sockets and files
     ),
     "gateways": (lambda servers, _, sizes: gateway.over_gateways(servers, sizes), (1, 2, 4)),
 }
@@ -42,22 +44,6 @@ BEGIN, END = (
     "<!-- The growth bench writes what follows. -->\n",
     "<!-- End of what the growth bench writes. -->\n",
 )
-
-
-def table(growth: Growth) -> str:
-    """Returns a table of Markdown: a line for each curve."""
-    sizes = [f"{size:,}" for size, _ in growth.curves[0].points]
-    head = [growth.of, *sizes, "slope"]
-    lines = [head, ["---"] * len(head), *map(_line, growth.curves)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _line(curve: Curve) -> list[str]:
-    return [
-        f"{curve.name}, {curve.unit}",
-        *(f"{cost:.3g}" for _, cost in curve.points),
-        f"{curve.slope:+.2f}",
-    ]
 
 
 async def benchmark(servers: Servers, names: Sequence[str], small: bool) -> list[Growth]:
@@ -81,12 +67,18 @@ def main() -> None:
         lambda servers: benchmark(servers, arguments.growths, arguments.small), "kafka", "postgres", "redis"
     )
     if arguments.write:
-        PICTURE.write_text(draw(growths))
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        how = "`python -m tests.bench.growth --write` {}: {}".format(*provenance())
-        picture = f"![Costs at each size]({PICTURE.name})"
-        text = "\n\n".join([how, picture, *map(table, growths)])
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{rest.partition(END)[2]}")
+        write(arguments.growths, growths)
+
+
+def write(names: Sequence[str], growths: Sequence[Growth]) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    text, _, after = rest.partition(END)
+    run = "`python -m tests.bench.growth {} --write` {}: {}".format(" ".join(names), *provenance())
+    tables = replace_tables(text, run, growths)
+    PICTURE.write_text(draw([read_table(block) for _, block in tables.values()]))
+    picture = f"![Costs at each size]({PICTURE.name})"
+    text = "\n\n".join([picture, *(block for pair in tables.values() for block in pair)])
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
 
 
 if __name__ == "__main__":
