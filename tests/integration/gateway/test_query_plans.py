@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from livebalance.readmodel import gateway_reads
 from livebalance.readmodel.connection import Connection
-from livebalance.wire.identity import Epoch, Position, Revision
+from livebalance.wire.identity import AccountId, Epoch, Position, Revision
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.servers.database import Database
 
@@ -41,7 +41,6 @@ async def max_rows(connection: Connection, after: Position | None) -> float:
     """Returns the most rows that a node of the executed plan read from `transfer`."""
     statement = gateway_reads._ACCOUNTS  # this statement, not its result, is tested
     epoch, revision = (f"'{after.epoch}'", after.revision) if after else ("null", "null")
-    await connection.execute("set plan_cache_mode = force_generic_plan")
     await connection.execute("deallocate all")
     await connection.execute(f"prepare s (text[], text[], int8[], int8, int8) as {statement}")
     arguments = f"array['hot'], array[{epoch}]::text[], array[{revision}]::int8[], 10000, 200"
@@ -67,3 +66,21 @@ async def test_snapshot_and_resume_read_no_more_rows_than_they_return(
         assert await max_rows(connection, replace(near, revision=Revision(10))) <= 201
     finally:
         await connection.close()
+
+
+async def test_snapshot_is_planned_once_per_connection(projector: FakeProjector, database: Database) -> None:
+    """Planning takes longer than running, and Postgres would plan again if its estimate favoured that."""
+    await write_hot_account(projector)
+    connection = await asyncpg.connect(database.url("gateway"), server_settings=gateway_reads.SETTINGS)
+    query = gateway_reads.AccountQuery(AccountId("hot"), None)
+    try:
+        for _ in range(3):
+            await gateway_reads.read_accounts(connection, [query], 10_000, 200)
+        plans = await connection.fetchrow(
+            "select generic_plans, custom_plans from pg_prepared_statements where statement = $1",
+            gateway_reads._ACCOUNTS,  # this statement, not its result, is tested
+        )
+    finally:
+        await connection.close()
+    assert plans
+    assert tuple(plans) == (3, 0)

@@ -193,7 +193,7 @@ READS: dict[str, tuple[Read, Callable[[Any], Any], Any]] = {
 }
 PLANNERS = [
     {},
-    {"plan_cache_mode": "force_generic_plan"},
+    {"plan_cache_mode": "auto"},
     {"plan_cache_mode": "force_custom_plan"},
     {"enable_nestloop": "off"},
     {"enable_nestloop": "off", "enable_hashjoin": "off"},

@@ -28,8 +28,10 @@ from livebalance.wire.views import BalanceView, TransferView, format_source
 SNAPSHOT_TRANSFERS = 50
 
 # Settings of the connections. Each statement reads few rows in the order of an index. Compiling takes longer
-# than running, and a bitmap scan would read all transfers of an account to find 50.
-SETTINGS = {"jit": "off", "enable_bitmapscan": "off"}
+# than running, and a bitmap scan would read all transfers of an account to find 50. Planning takes longer,
+# too: without a generic plan Postgres would plan each read of a long account anew. A generic plan does not
+# know its limits, so it seems to cost a tenth of all transfers.
+SETTINGS = {"jit": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"}
 
 
 class Row(Protocol):
