@@ -35,7 +35,7 @@ SIZES: dict[str, tuple[Measure, Sequence[int]]] = {
     ),
     "sessions": (
         lambda servers, _, sizes: gateway.over_sessions(servers, sizes),
-        (100, 1_000, 10_000, 19_000),  # a process may have 20,000 sockets and files
+        (100, 1_000, 5_000, 19_000),  # a process may have 20,000 sockets and files
     ),
     "gateways": (lambda servers, _, sizes: gateway.over_gateways(servers, sizes), (1, 2, 4)),
 }

@@ -33,7 +33,7 @@ class Growth(NamedTuple):
 
 def draw(growths: Sequence[Growth]) -> str:
     """Returns an SVG with a plot of each growth, both axes logarithmic. Needs matplotlib."""
-    from matplotlib import pyplot, rcParams
+    from matplotlib import pyplot, rcParams, ticker
 
     rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure, plots = pyplot.subplots(
@@ -41,9 +41,11 @@ def draw(growths: Sequence[Growth]) -> str:
     )
     for plot, growth in zip(plots.flat, growths, strict=True):
         for curve in growth.curves:
-            sizes, costs = zip(*curve.points, strict=True)
-            plot.plot(sizes, costs, marker="o", label=f"{curve.name}, {curve.unit}")
+            plot.plot(*zip(*curve.points, strict=True), marker="o", label=f"{curve.name}, {curve.unit}")
         plot.set(xscale="log", yscale="log", xlabel=growth.of)
+        plot.set_xticks([size for size, _ in growth.curves[0].points])
+        plot.set_xticks([], minor=True)
+        plot.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
         plot.margins(y=0.3)
         plot.grid(visible=True, which="major", alpha=0.3)
         plot.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
