@@ -17,7 +17,7 @@ def table(growth: Growth) -> str:
 def _line(curve: Curve) -> list[str]:
     return [
         f"{curve.name}, {curve.unit}",
-        *(f"{cost:.3g}" for _, cost in curve.points),
+        *(f"{float(f'{cost:.3g}'):,g}" for _, cost in curve.points),
         f"{curve.slope:+.2f}",
     ]
 
@@ -25,13 +25,17 @@ def _line(curve: Curve) -> list[str]:
 def read_table(text: str) -> Growth:
     """Returns the growth that `table` has written, as exactly as the table has it."""
     (of, *sizes, _), _, *lines = [line.strip("| ").split(" | ") for line in text.splitlines()]
-    return Growth(of, [_read_line(line, [int(size.replace(",", "")) for size in sizes]) for line in lines])
+    return Growth(of, [_read_line(line, [int(_number(size)) for size in sizes]) for line in lines])
 
 
 def _read_line(line: Sequence[str], sizes: Sequence[int]) -> Curve:
     label, *costs, _ = line
     name, _, unit = label.rpartition(", ")
-    return Curve(name, unit, list(zip(sizes, map(float, costs), strict=True)))
+    return Curve(name, unit, list(zip(sizes, map(_number, costs), strict=True)))
+
+
+def _number(cell: str) -> float:
+    return float(cell.replace(",", ""))
 
 
 def replace_tables(text: str, run: str, measured: Sequence[Growth]) -> dict[str, tuple[str, str]]:
