@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Route, ViewportSize
+from playwright.async_api import Response, Route, ViewportSize
 
 from livebalance.stack.cluster import Cluster
 from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage, Content
@@ -212,13 +212,17 @@ async def test_reference_page_reads_an_account_with_a_token_that_came_before_the
     requests: list[str] = []
     token_came = asyncio.Event()
 
+    def note_token(response: Response) -> None:
+        if response.url.endswith("/token"):
+            token_came.set()
+
     async def answer_after_the_token(route: Route) -> None:
         await asyncio.wait_for(token_came.wait(), LIVE_TIMEOUT / 1000)
         await route.continue_()
 
     async with open_page(f"{cluster.page}/api/docs", viewport=DESKTOP) as page:
         page.tab.on("request", lambda request: requests.append(request.url))
-        page.tab.on("response", lambda answer: answer.url.endswith("/token") and token_came.set())
+        page.tab.on("response", note_token)
         page.tab.set_default_timeout(LIVE_TIMEOUT)
         await page.tab.route("**/api/openapi.json", answer_after_the_token)
         await page.tab.reload()
