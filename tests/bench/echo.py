@@ -34,8 +34,8 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 FIN = 0x80
 
 
-class EchoRelay:
-    """Stands in for the gateway's relay, and sends each message back to its session."""
+class EchoOwner:
+    """Stands in for the gateway's `Connections`, and sends each message back to its session."""
 
     admission = Admission(ConnectionLimiter(ConnectionLimits(1, 1, 1, 1)), lambda _: None)  # not asked
 
@@ -56,7 +56,7 @@ class EchoRelay:
 
 
 class EchoConnection(WebSocketConnection):
-    """Accepts any subprotocol and path, and flushes after each message as the relay does."""
+    """Accepts any subprotocol and path, and flushes after each message as the gateway does."""
 
     def _receive(self, data: bytes) -> None:
         is_handshake = not self._accepted
@@ -69,7 +69,7 @@ class EchoConnection(WebSocketConnection):
         protocol.send_response(protocol.accept(request))
         self._flush_protocol()
         self._accepted = self._open = protocol.handshake_exc is None
-        self._session = self._relay.connect("echo", "", self) if self._open else None
+        self._session = self._owner.connect("echo", "", self) if self._open else None
 
     def _handle_text(self, session: Session, text: bytes) -> None:
         super()._handle_text(session, text)
@@ -118,7 +118,7 @@ def serve_ours(port: int, connection_class: type[EchoConnection]) -> None:
 
     def make_connection(config: uvicorn.Config, server_state: Any, app_state: Any) -> WebSocketConnection:
         return connection_class(
-            EchoRelay(), handshake, TransportTimeouts(), server_state, encoder, peer=UNNAMED
+            EchoOwner(), handshake, TransportTimeouts(), server_state, encoder, peer=UNNAMED
         )
 
     async def no_app(*_: Any) -> None: ...

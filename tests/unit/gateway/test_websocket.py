@@ -13,7 +13,7 @@ from livebalance.gateway.server.handshake import Handshake
 from livebalance.gateway.server.request_head import RequestRules
 from livebalance.gateway.server.tcp import TransportTimeouts
 from livebalance.wire.websocket_frame import encode_text
-from tests.bench.echo import EchoConnection, EchoRelay
+from tests.bench.echo import EchoConnection, EchoOwner
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -55,7 +55,7 @@ def connection(transport: RecordingTransport) -> EchoConnection:
     """A connection that is open, and echoes messages."""
     checks = Handshake(RequestRules(), Credentials("", frozenset()))
     connection = EchoConnection(
-        EchoRelay(), checks, TransportTimeouts(), ServerState(), FrameEncoder(), peer=UNNAMED
+        EchoOwner(), checks, TransportTimeouts(), ServerState(), FrameEncoder(), peer=UNNAMED
     )
     connection.connection_made(cast(Any, transport))
     connection.data_received(HANDSHAKE)

@@ -19,12 +19,12 @@ from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.rate import RateLimiter
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.server import handshake
+from livebalance.gateway.server.connection_owner import ConnectionOwner
 from livebalance.gateway.server.frame_encoder import FrameEncoder
 from livebalance.gateway.server.handshake import Handshake, head_of
 from livebalance.gateway.server.plain_frames import read_plain_frame
 from livebalance.gateway.server.plain_handshake import accept_plain_handshake
 from livebalance.gateway.server.refusal import Refusal
-from livebalance.gateway.server.relay_interface import RelayInterface
 from livebalance.gateway.server.request_head import RequestHead
 from livebalance.gateway.server.tcp import (
     ABNORMAL_CLOSURE,
@@ -68,13 +68,13 @@ class WebSocketConnection(asyncio.Protocol):
         "_message_timer",
         "_must_perform",
         "_open",
+        "_owner",
         "_peer",
         "_ping",
         "_progress",
         "_protocol",
         "_received",
         "_rejected",
-        "_relay",
         "_session",
         "_timeouts",
         "_timer",
@@ -84,7 +84,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        relay: RelayInterface,
+        owner: ConnectionOwner,
         handshake: Handshake,
         timeouts: TransportTimeouts,
         state: ServerState,
@@ -93,7 +93,7 @@ class WebSocketConnection(asyncio.Protocol):
         peer: Address,
     ) -> None:
         """`peer` is the other end of the connection: the client, which holds a place already, or a proxy."""
-        self._relay = relay
+        self._owner = owner
         self._encoder = encoder
         self._handshake = handshake
         self._peer = self._address = (
@@ -136,9 +136,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer.cancel()
         self._record_end(ABNORMAL_CLOSURE, "lost")
         if self._admitted:
-            self._relay.admission.close()
+            self._owner.admission.close()
         if self._held:
-            self._relay.admission.release(self._address)
+            self._owner.admission.release(self._address)
 
     def eof_received(self) -> bool:
         """Called by asyncio when the client sends no more."""
@@ -149,7 +149,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Called by asyncio when the transport's buffer is full."""
         self._writable = False
         if self._session:
-            self._relay.set_writable(self._session, False)
+            self._owner.set_writable(self._session, False)
         if not self.transport.is_closing():
             self.transport.pause_reading()
 
@@ -159,7 +159,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
         if self._session:
-            self._relay.set_writable(self._session, True)
+            self._owner.set_writable(self._session, True)
 
     def shutdown(self) -> None:
         """Called by uvicorn when it is about to stop."""
@@ -254,16 +254,16 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _begin_session(self, head: RequestHead) -> None:
         self._accepted = self._open = True
-        session = self._session = self._relay.connect(token_urlsafe(9), self._address, self)
+        session = self._session = self._owner.connect(token_urlsafe(9), self._address, self)
         if token := self._handshake.token(head):
-            self._relay.authenticate(session, token)
+            self._owner.authenticate(session, token)
 
     def _refusal(self, head: RequestHead) -> Refusal | None:
         self._address = self._handshake.client_address(head)
         return self._handshake.refusal(head) or self._admit()
 
     def _admit(self) -> Refusal | None:
-        admission, through_proxy = self._relay.admission, not self._held
+        admission, through_proxy = self._owner.admission, not self._held
         if through_proxy:
             if refusal := admission.hold(self._address):
                 return refusal
@@ -314,13 +314,13 @@ class WebSocketConnection(asyncio.Protocol):
             self._fail(CloseCode.BAD_TEXT, "bad_text")
         else:
             self._must_perform = True
-            self._relay.handle_message(session, text)
+            self._owner.handle_message(session, text)
 
     def _perform(self) -> None:
         """Performs the effects of all messages of a read, so that the answers leave in a single write."""
         if self._must_perform:
             self._must_perform = False
-            self._relay.perform()
+            self._owner.perform()
 
     def _handle_close(self) -> None:
         self._perform()
@@ -382,7 +382,7 @@ class WebSocketConnection(asyncio.Protocol):
     def close(self, code: CloseCode, word: str, retry_after_ms: int | None) -> None:
         """Writes what is due, then closes with `code` and a reason (docs/errors.md#close-codes)."""
         if self._session:
-            self._relay.flush([self._session])
+            self._owner.flush([self._session])
         self._record_end(code, word)
         if self._is_open:
             self._library().send_close(code, encode_reason(word, retry_after_ms))
@@ -420,7 +420,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _end_session(self) -> None:
         session, self._session = self._session, None
         if session:
-            self._relay.disconnect(session)
+            self._owner.disconnect(session)
 
     # --- pings
 

@@ -1,4 +1,4 @@
-"""What a connection calls: the interface of `Connections`, which the server does not import."""
+"""What a connection calls: the part of `Connections` that the server knows."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -8,8 +8,8 @@ from livebalance.gateway.live.session import Session
 from livebalance.gateway.server.admission import Admission
 
 
-class RelayInterface(Protocol):
-    """The methods of `Connections` that a connection calls."""
+class ConnectionOwner(Protocol):
+    """Owns all connections and their sessions."""
 
     @property
     def admission(self) -> Admission:
