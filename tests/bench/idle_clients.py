@@ -66,6 +66,7 @@ async def benchmark(
         "LIVEBALANCE_REDIS": servers.redis(),
         "LIVEBALANCE_CHANNEL_PREFIX": PREFIX,
         "LIVEBALANCE_DEMO_SECRET": SECRET,
+        "LIVEBALANCE_CONNECTION_RATE": "100000",  # `--rate` alone decides
     }
     for name in names:
         async with run_server(peers(None)[name].command, environment) as server:

@@ -28,7 +28,10 @@ from tests.bench.peers.measurement import Measurement, Scenario, measure
 from tests.bench.peers.report import print_line, render
 from tests.bench.peers.servers import build_centrifugo, peers, run_server
 
-SCENARIOS = [("own", 4_000), ("own", 16_000), ("hot", 10_000), ("hot", 80_000), ("hot", 200_000)]
+SCENARIOS = [
+    *(("own", rate) for rate in (4_000, 16_000)),
+    *(("hot", rate) for rate in (10_000, 80_000, 200_000, 400_000)),
+]
 REPORT = PROJECT / "docs" / "benchmarks.md"
 BEGIN, END = (
     "<!-- The peers bench writes what follows. -->\n",
