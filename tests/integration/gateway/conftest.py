@@ -203,7 +203,7 @@ async def start_process(
     """A function that starts a gateway in its own process, and returns it when it is ready."""
     with ExitStack() as stack:
 
-        async def start(name: str, **changed: float | str) -> GatewayProcess:
+        async def start(name: str, open_files: int | None = None, **changed: float | str) -> GatewayProcess:
             settings: dict[str, float | str] = {
                 "postgres": database.url("gateway"),
                 "redis": redis_url,
@@ -218,7 +218,7 @@ async def start_process(
                 **changed,
             }
             environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
-            process = GatewayProcess(name, free_port(), tmp_path / f"{name}.log", environment)
+            process = GatewayProcess(name, free_port(), tmp_path / f"{name}.log", environment, open_files)
             stack.callback(process.end)
             await process.start()
             return process

@@ -12,10 +12,16 @@ from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.integration.gateway.bad_input.raw import send_request
 
 
-class GatewayProcess:
-    """A gateway. `environment` has its settings except name and port."""
+def _limited(open_files: int | None) -> list[str]:
+    return ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh"] if open_files else []
 
-    def __init__(self, name: str, port: int, log: Path, environment: dict[str, str]) -> None:
+
+class GatewayProcess:
+    """A gateway. `environment` has its settings except name and port. It may open so many files."""
+
+    def __init__(
+        self, name: str, port: int, log: Path, environment: dict[str, str], open_files: int | None = None
+    ) -> None:
         host = environment.get("LIVEBALANCE_HTTP_HOST", "127.0.0.1")
         self.http = f"http://{host}:{port}"
         self.ws = f"ws://{host}:{port}/ws"
@@ -29,7 +35,7 @@ class GatewayProcess:
         }
         self.child = ChildProcess(
             name=name,
-            command=[sys.executable, "-m", "livebalance.gateway"],
+            command=[*_limited(open_files), sys.executable, "-m", "livebalance.gateway"],
             log=log,
             environment={**bare_environment(), **settings, **environment},
         )

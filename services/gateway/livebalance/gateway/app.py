@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from uvicorn.server import ServerState
 
-from livebalance.gateway import VERSION
+from livebalance.gateway import VERSION, open_files
 from livebalance.gateway.api import openapi, problems, reference, rest, sse
 from livebalance.gateway.api.access_log import AccessLogMiddleware
 from livebalance.gateway.api.auth import RequestAuth
@@ -197,6 +197,19 @@ def create_server(settings: Settings, app: FastAPI, connections: Connections) ->
     return GatewayServer(config)
 
 
+def within_open_files(settings: Settings) -> Settings:
+    """Returns the settings with at most as many connections as files may be open.
+
+    A gateway without a free file answers nobody: no client, and no probe of its operations port.
+    """
+    files = open_files.raise_limit()
+    most = open_files.max_clients(files)
+    if settings.max_connections <= most:
+        return settings
+    _log.info("maximum connections lowered", to=most, wanted=settings.max_connections, open_files=files)
+    return settings.model_copy(update={"max_connections": most})
+
+
 async def _skip_reset(_: object) -> None:
     """Saves asyncpg's reset of a released connection, a round trip. No statement leaves session state."""
 
@@ -207,6 +220,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     Raises:
         StartupError: The settings have no keys that verify tokens, or invalid keys.
     """
+    settings = within_open_files(settings)
     async with asyncpg.create_pool(
         settings.postgres.get_secret_value(),
         min_size=0,

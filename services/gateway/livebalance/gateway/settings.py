@@ -84,7 +84,8 @@ class Settings(ServiceSettings):
     message_rate: PerSecond = 10.0
     """Messages per second of one connection, on average; three times as many at once."""
     max_connections: Count = 20_000
-    """Maximum connections of this gateway."""
+    """Maximum connections of this gateway. Each takes an open file: if the process may open fewer files than
+    these and 1,000 others, the maximum is lowered when it starts."""
     connection_rate: PerSecond = 1000.0
     """New connections accepted per second, on average; at most 64 at once, so that a burst does not stall
     existing clients."""
