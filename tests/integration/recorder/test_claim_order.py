@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from livebalance.readmodel.rows import SourceIdentity
 from livebalance.recorder import partition, saved_ledger
 from livebalance.recorder.settings import RecorderSettings
-from livebalance.runtime.kafka.connection import start_client
+from livebalance.runtime.kafka.client import start_client
 from livebalance.runtime.process import failpoints
 from livebalance.stack.servers.topics import Topics
 from tests.conftest import MakeTopics

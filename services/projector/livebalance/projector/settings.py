@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from aiokafka import TopicPartition
 from pydantic import Field, SecretStr
 
 from livebalance.runtime.config.settings import ServiceSettings
@@ -53,11 +52,11 @@ class ProjectorSettings(ServiceSettings):
         """Returns the key of messages to gateways. None: messages are not signed."""
         return SigningKey(self.delta_key.get_secret_value()) if self.delta_key else None
 
-    def end_offsets(self) -> dict[TopicPartition, int]:
-        """Returns the end of each partition, from `read_until`."""
+    def end_offsets(self) -> dict[tuple[str, int], int]:
+        """Returns the end of each partition (topic, number), from `read_until`."""
         ends = [map(int, lane.split(":")) for lane in self.read_until.split(",")] if self.read_until else []
         return {
-            TopicPartition(topic, lane): end
+            (topic, lane): end
             for lane, *offsets in ends
             for topic, end in zip((self.transfers_topic, self.balances_topic), offsets, strict=True)
         }

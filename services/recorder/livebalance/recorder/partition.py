@@ -23,7 +23,7 @@ from livebalance.recorder.restore import Restore
 from livebalance.recorder.settings import RecorderSettings
 from livebalance.recorder.store import Store
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.connection import start_client
+from livebalance.runtime.kafka.client import start_client
 from livebalance.runtime.kafka.producer import OutgoingRecord, create_producer, send_all, stop_producer
 from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.runtime.process import failpoints

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from livebalance.runtime.kafka.connection import Broker, start_client
+from livebalance.runtime.kafka.client import start_client
+from livebalance.runtime.kafka.connection import Broker
 from livebalance.runtime.kafka.raw_records import UnreadableRecordError
 from livebalance.wire.identity import Offset
 from livebalance.wire.kafka.raw_record import RawRecord

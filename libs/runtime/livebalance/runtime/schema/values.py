@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.schema.file_registry import FileRegistry, SchemaRegistry
-from livebalance.runtime.schema.http_registry import HttpRegistry
 from livebalance.wire.kafka.codec import AVRO, JSON, Codec, ConfluentCodec, Kind
 
 
@@ -12,10 +11,12 @@ class Values:
     """A codec, and the schemas it needs. Schemas are fetched before the codec is used (decision 15)."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        url = settings.schema_registry
-        registry: SchemaRegistry = (
-            HttpRegistry(url.get_secret_value(), settings.schema_registry_ca) if url else FileRegistry()
-        )
+        registry: SchemaRegistry = FileRegistry()
+        if url := settings.schema_registry:
+            # Its HTTP client is slow to import, and few processes have a registry.
+            from livebalance.runtime.schema.http_registry import HttpRegistry  # noqa: PLC0415
+
+            registry = HttpRegistry(url.get_secret_value(), settings.schema_registry_ca)
         plain = {"avro": AVRO, "json": JSON}.get(settings.value_format)
         self.codec: Codec = plain or ConfluentCodec(registry)
         self._topics: dict[Kind, str] = {

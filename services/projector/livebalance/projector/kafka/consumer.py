@@ -63,7 +63,7 @@ class LaneConsumer:
         self._lag = Lag(self._consumer, metrics.lag)
         self.has_backlog = False  # the last fetch may have left records in the client
         self._end_offsets: dict[TopicPartition, Offset] = {}  # as the broker last reported them
-        self._read_until = settings.end_offsets()
+        self._read_until = {TopicPartition(*key): end for key, end in settings.end_offsets().items()}
         self._ended = set[TopicPartition]()  # whose records that follow are not read
 
     async def start(self) -> None:

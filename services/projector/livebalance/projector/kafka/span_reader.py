@@ -4,7 +4,8 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from livebalance.runtime.kafka.connection import Broker, start_client
+from livebalance.runtime.kafka.client import start_client
+from livebalance.runtime.kafka.connection import Broker
 from livebalance.wire.identity import Offset
 from livebalance.wire.kafka.raw_record import RawRecord
 
