@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from livebalance.cli.commands import app
+from livebalance.cli.commands import app, load
 
 # The fields of each object that a command prints with --json. Fields may be added, never renamed or
 # removed. `lanes[]` is each object of a list, and `topics{}` each object of an object with names as keys.
@@ -115,9 +115,17 @@ If something is wrong, begin with `livebalance doctor`: it asks each server and 
 
 def markdown() -> str:
     """Returns the page."""
-    root = typer.main.get_command(app)
-    assert isinstance(root, TyperGroup)
-    return "\n".join([_HEAD, *(line for name, command in commands(root) for line in _section(name, command))])
+    return "\n".join(
+        [_HEAD, *(line for name, command in commands(root()) for line in _section(name, command))]
+    )
+
+
+def root() -> TyperGroup:
+    """Returns `livebalance` with all its commands imported."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    group.commands = {name: load(name) for name in group.commands}
+    return group
 
 
 def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,20 +4,15 @@ Integration tests compare the fields with what each command prints (tests/integr
 """
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
-from livebalance.cli.commands import app
-from scripts.cli_docs import JSON_FIELDS, commands
+from scripts.cli_docs import JSON_FIELDS, commands, root
 from tests.integration.cli.json_fields import assert_listed
 
 
 def test_every_command_with_the_option_json_has_its_fields_listed() -> None:
-    root = typer.main.get_command(app)
-    assert isinstance(root, TyperGroup)
     printing = {
         name
-        for name, command in commands(root)
+        for name, command in commands(root())
         if any("--json" in getattr(parameter, "opts", ()) for parameter in command.params)
     }
     assert printing == set(JSON_FIELDS)

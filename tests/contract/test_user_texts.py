@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer
 from prometheus_client.metrics import MetricWrapperBase
 
-from livebalance.cli.commands import app
 from livebalance.runtime import metrics as shared_metrics
 from livebalance.runtime.config.environment import OTHER_VARIABLES, service_settings
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.stack.paths import PROJECT
+from scripts import cli_docs
 from scripts.metrics_docs import modules
 from tests.contract.alerts import ALERTS
 
@@ -61,7 +60,7 @@ def helps() -> Iterator[tuple[str, str]]:
         for child, under in getattr(command, "commands", {}).items():
             yield from of(f"{name} {child}", under)
 
-    yield from of("livebalance", typer.main.get_command(app))
+    yield from of("livebalance", cli_docs.root())
 
 
 def metrics() -> Iterator[tuple[str, str]]:

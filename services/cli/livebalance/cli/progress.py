@@ -1,14 +1,10 @@
-"""Progress on standard error: skipped lines and, on a terminal, the number of records written."""
+"""Progress on standard error: lines about it and, on a terminal, the number of records written."""
 
-from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
-
-from livebalance.cli.produce.csv_transfers import SkippedLine
-from livebalance.cli.produce.produce import ProduceReport
 
 
 class ProgressDisplay:
@@ -30,11 +26,9 @@ class ProgressDisplay:
     ) -> None:
         self._progress.stop()
 
-    def show_batch(self, report: ProduceReport, skipped: Sequence[SkippedLine]) -> None:
-        """Prints the skipped lines of a batch, and shows the number of records written so far."""
-        for line in skipped:
-            self._progress.console.print(Text(f"{line.where}: {line.reason}"))
-        self.show_written(report.written)
+    def print_line(self, text: str) -> None:
+        """Prints a line above the progress."""
+        self._progress.console.print(Text(text))
 
     def show_written(self, written: int) -> None:
         """Shows the number of records written so far."""

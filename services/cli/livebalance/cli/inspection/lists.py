@@ -1,4 +1,4 @@
-"""The lists of lanes, epochs, revocations and quarantined records. They change nothing."""
+"""Commands that list lanes, epochs, revocations and quarantined records. Their groups also change these."""
 
 import asyncio
 from typing import Annotated, Any
@@ -16,6 +16,10 @@ from livebalance.cli.inspection.status import (
 )
 from livebalance.cli.options import AsJson
 from livebalance.cli.projection.database import operator_connection
+from livebalance.cli.projection.epoch import app as epoch
+from livebalance.cli.projection.lane import app as lane
+from livebalance.cli.projection.quarantine import app as quarantine
+from livebalance.cli.projection.revoke import app as revoke
 from livebalance.cli.table import print_json, print_table
 from livebalance.readmodel.operator.status_reads import list_epoch_changes, list_revocations
 from livebalance.readmodel.operator.status_rows import BegunEpoch, ListedRevocation
@@ -29,6 +33,7 @@ _FAILURE = "nothing can be shown"
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of rows.")]
 
 
+@lane.command("list")
 def lanes(as_json: AsJson = False) -> None:
     """List all lanes: owner, lag, offsets and ends of both topics, disputes, and why a lane is halted."""
 
@@ -43,7 +48,8 @@ def lanes(as_json: AsJson = False) -> None:
         print_lanes(listed)
 
 
-def epoch(limit: Limit = 20, as_json: AsJson = False) -> None:
+@epoch.command("show")
+def epochs(limit: Limit = 20, as_json: AsJson = False) -> None:
     """Show the epoch, and the epochs that operators began, newest first.
 
     A projector also begins an epoch, when it detects that Postgres lost commits. Its log has that.
@@ -67,6 +73,7 @@ def epoch(limit: Limit = 20, as_json: AsJson = False) -> None:
     print_table(columns, [(format_rfc3339(change.at), *change[1:]) for change in changes])
 
 
+@revoke.command("list")
 def revocations(
     subject: Annotated[str | None, typer.Option(help="Only revocations for this user.")] = None,
     session: Annotated[str | None, typer.Option(help="Only revocations for this login.")] = None,
@@ -92,6 +99,7 @@ def revocations(
         typer.echo("There are more revocations: raise --limit.")
 
 
+@quarantine.command("show")
 def quarantined(
     id_: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="Id of the record.")],
     as_json: AsJson = False,

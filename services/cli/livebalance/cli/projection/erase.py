@@ -1,14 +1,20 @@
-"""Erases an account: a null on the topic of balances, and a record that nothing compacts (decision 23)."""
+"""`livebalance erase`: erases an account.
+
+It writes a null to the topic of balances, and a record that nothing compacts (decision 23).
+"""
 
 import asyncio
-from typing import NamedTuple
+import json
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
+import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
+from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import operator_connection
 from livebalance.readmodel.operator.projection_actions import account_lane, record_erasure
 from livebalance.runtime.config.settings import ServiceSettings
@@ -29,6 +35,23 @@ class ErasedAccount(NamedTuple):
     account: AccountId
     lane: Lane
     transfers_before: Offset
+
+
+def erase(
+    account: Annotated[str, typer.Argument(help="Id of the account.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Erase an account: its balance, and all its transfers that Kafka has now. This cannot be undone.
+
+    Later transfers open the account again, at 0. A rebuild erases the account too.
+    """
+    erased = asyncio.run(erase_account(account, reason))
+    if as_json:
+        typer.echo(json.dumps(erased._asdict()))
+        return
+    source = f"partition {erased.lane}, before offset {erased.transfers_before}"
+    typer.echo(f"Account {erased.account} was erased: its balance, and its transfers in {source}.")
 
 
 async def erase_account(text: str, why: str) -> ErasedAccount:

@@ -1,10 +1,15 @@
-"""Revokes tokens: writes a row that every gateway reads, and notifies the gateways through Redis."""
+"""`livebalance revoke`: writes a row that every gateway reads, and notifies the gateways through Redis."""
 
 import asyncio
-from typing import NamedTuple
+import json
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.console import Console
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
+from livebalance.cli.options import AsJson, Reason
 from livebalance.cli.projection.database import TIMEOUT_SECONDS, operator_connection
 from livebalance.readmodel.revocations import Revocation, revoke
 from livebalance.runtime.redis.commands import UNAVAILABLE, execute, read_slots
@@ -12,6 +17,9 @@ from livebalance.runtime.redis.url import RedisUrl
 from livebalance.wire.delta import redis_revocation_channel
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, parse_account_id
+from livebalance.wire.timestamp import format_rfc3339
+
+app = typer.Typer(invoke_without_command=True)
 
 
 class RevokeResult(NamedTuple):
@@ -19,6 +27,45 @@ class RevokeResult(NamedTuple):
 
     revocation: Revocation
     notified: bool
+
+
+@app.callback()
+def revoke_matching(
+    *,
+    context: typer.Context,
+    subject: Annotated[str | None, typer.Option(help="Tokens of this user (claim sub).")] = None,
+    session: Annotated[str | None, typer.Option(help="Tokens of this login (claim sid).")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Access to this account only. As the only option: for all users.")
+    ] = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Revoke tokens, or their access to an account, within 5 seconds. A token must match all given options.
+
+    Tokens issued until one minute from now are revoked; tokens issued later are valid.
+    """
+    if context.invoked_subcommand:
+        if subject or session or account:
+            raise UserError("nothing was revoked: the options of `revoke list` stand after `list`")
+        return
+    revocation, notified = asyncio.run(revoke_tokens(subject, session, account, reason))
+    if as_json:
+        fields = {"subject": revocation.subject, "session": revocation.login, "account": revocation.account}
+        typer.echo(json.dumps({**fields, "at": format_rfc3339(revocation.at), "notified": notified}))
+        return
+    matches = [f"{name} {value}" for name, value in (("user", subject), ("login", session)) if value]
+    rights = f"access to account {account}" if account else "all access"
+    effect = (
+        "Gateways were notified."
+        if notified
+        else "Redis did not notify the gateways; they apply it within 5 seconds."
+    )
+    Console().print(
+        f"Revoked {rights} for {' and '.join(matches) or 'all users'}. {effect}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 async def revoke_tokens(
