@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from livebalance.runtime.config.descriptions import describe_settings
 from livebalance.runtime.config.environment import OTHER_VARIABLES, variable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import describe_type, environment_text, is_secret
@@ -45,13 +46,15 @@ def markdown(services: Mapping[str, type[ServiceSettings]]) -> str:
 def _table(settings_type: type[ServiceSettings]) -> Iterator[str]:
     """Yields a table of the fields that the class itself declares."""
     schemas = settings_type.model_json_schema()["properties"]
+    descriptions = describe_settings(settings_type)
     yield from ("", "| variable | description | value | default |", "|---|---|---|---|")
     for field, info in settings_type.model_fields.items():
         if field in settings_type.__annotations__:
             schema = schemas[field]
-            description = info.description or ServiceSettings.model_fields[field].description or ""
             value = describe_type(schema) + (" (secret)" if is_secret(schema) else "")
-            yield _row(f"`{variable(field)}`", description, value, _code(environment_text(info.default)))
+            yield _row(
+                f"`{variable(field)}`", descriptions[field], value, _code(environment_text(info.default))
+            )
 
 
 def _code(text: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from livebalance.runtime import metrics as shared_metrics
+from livebalance.runtime.config.descriptions import describe_settings
 from livebalance.runtime.config.environment import OTHER_VARIABLES, service_settings
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.stack.paths import PROJECT
@@ -47,8 +48,8 @@ def faults(text: str) -> Iterator[str]:
 def settings() -> Iterator[tuple[str, str]]:
     kinds: dict[str, type[ServiceSettings]] = {"all": ServiceSettings, **service_settings()}
     for service, kind in kinds.items():
-        for field, info in kind.model_fields.items():
-            yield f"{service}.{field}", info.description or ""
+        for field, text in describe_settings(kind).items():
+            yield f"{service}.{field}", text
     yield from OTHER_VARIABLES.items()
 
 

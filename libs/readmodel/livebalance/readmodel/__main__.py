@@ -10,7 +10,7 @@ from livebalance.readmodel.migrate import migrate
 from livebalance.runtime import logs
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import SecretPostgresUrl
-from livebalance.runtime.process.run import command_line, load_settings
+from livebalance.runtime.process.run import CommandLine, load_settings
 
 
 class MigrationSettings(ServiceSettings):
@@ -26,7 +26,7 @@ class MigrationSettings(ServiceSettings):
 
 def main() -> None:
     """Migrates the database and logs what a superuser still has to revoke."""
-    command_line(MigrationSettings).parse_args()
+    CommandLine(MigrationSettings).parse_args()
     url = load_settings(MigrationSettings).postgres_owner.get_secret_value()
     for statement in asyncio.run(migrate(url)):
         logs.get("migrations").warning("analyst privilege not revoked", statement=statement)

@@ -10,10 +10,9 @@ from functools import partial
 
 from livebalance.feed.feed import Feed, FeedOptions
 from livebalance.feed.settings import FeedSettings
-from livebalance.feed.token_endpoint import PATH, TokenEndpoint
 from livebalance.generator.pace import UNLIMITED
 from livebalance.runtime.process import health
-from livebalance.runtime.process.run import command_line, main
+from livebalance.runtime.process.run import CommandLine, main
 
 
 def _accounts(text: str) -> int:
@@ -32,7 +31,7 @@ def _rate(text: str) -> float:
 
 def arguments() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = command_line(FeedSettings)
+    parser = CommandLine(FeedSettings)
     parser.add_argument("--accounts", type=_accounts, default=8, help="number of accounts (8)")
     parser.add_argument("--rate", type=_rate, default=5.0, help="transfers per second (5), or max")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same transfers (1)")
@@ -50,8 +49,12 @@ async def serve(options: argparse.Namespace, settings: FeedSettings, stopping: a
     feed_options = FeedOptions(options.accounts, options.rate, options.seed, limit, transactional)
     feed = Feed(settings, feed_options)
     began = time.monotonic()
-    secret = settings.demo_secret
-    post_handlers = {PATH: TokenEndpoint(secret.get_secret_value()).post} if secret else {}
+    post_handlers: dict[str, health.PostHandler] = {}
+    if secret := settings.demo_secret:
+        # What signs tokens is slow to import.
+        from livebalance.feed.token_endpoint import PATH, TokenEndpoint  # noqa: PLC0415
+
+        post_handlers[PATH] = TokenEndpoint(secret.get_secret_value()).post
     address = settings.http_host, settings.http_port
     async with health.run_server(address, stopping, lambda: None, lambda: None, post_handlers):
         await (stopping.wait() if options.tokens_only else feed.run(stopping))

@@ -37,7 +37,6 @@ class ServiceSettings(BaseSettings):
         frozen=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         defer_build=True,  # each process knows the settings of all services, and uses those of one
     )
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import uvloop
 
 from livebalance.runtime import logs, metrics
+from livebalance.runtime.config.descriptions import describe_settings
 from livebalance.runtime.config.environment import read_settings, variable
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.config.types import environment_text
@@ -58,24 +59,32 @@ def _log_startup_error(reason: str) -> None:
     logs.get("run").error("service refused to start", reason=reason)
 
 
-def command_line(settings_type: type[ServiceSettings]) -> argparse.ArgumentParser:
-    """Returns a parser without options. Its help describes the program that runs, and lists the settings."""
-    program = sys.modules["__main__"]
-    return argparse.ArgumentParser(
-        prog=f"python -m {program.__spec__.parent}" if program.__spec__ else None,
-        description=program.__doc__,
-        epilog="\n".join(["settings, as environment variables:", *_setting_lines(settings_type)]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+class CommandLine(argparse.ArgumentParser):
+    """A parser without options. Its help describes the program that runs, and lists the settings."""
+
+    def __init__(self, settings_type: type[ServiceSettings]) -> None:
+        program = sys.modules["__main__"]
+        super().__init__(
+            prog=f"python -m {program.__spec__.parent}" if program.__spec__ else None,
+            description=program.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self._settings_type = settings_type
+
+    def format_help(self) -> str:
+        """Returns the help."""
+        self.epilog = "\n".join(["settings, as environment variables:", *_setting_lines(self._settings_type)])
+        return super().format_help()
 
 
 def _setting_lines(settings_type: type[ServiceSettings]) -> Iterator[str]:
+    descriptions = describe_settings(settings_type)
     for field, info in settings_type.model_fields.items():
         default = "" if info.is_required() else environment_text(info.default)
         yield f"  {variable(field)}{f'={default}' if default not in ('', '[]') else ''}"
-        shared = ServiceSettings.model_fields.get(field, info)  # a class may only change a default
-        text = info.description or shared.description or ""
-        yield textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ")
+        yield textwrap.fill(
+            descriptions.get(field, ""), 100, initial_indent="      ", subsequent_indent="      "
+        )
 
 
 def main(
@@ -88,7 +97,7 @@ def main(
     StartupError. Any other exception is a bug and ends the process with a traceback.
     """
     if not has_own_arguments:
-        command_line(settings_type).parse_args()
+        CommandLine(settings_type).parse_args()
     settings = load_settings(settings_type)
     metrics.set_info(settings_type)
     _tune_garbage_collector()

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from livebalance.runtime.config.settings import ServiceSettings
 from livebalance.runtime.kafka.connection import Broker
-from livebalance.runtime.process.run import command_line, load_settings
+from livebalance.runtime.process.run import CommandLine, load_settings
 from livebalance.stack.paths import PROJECT
 
 RULES = PROJECT / "deploy" / "topics.toml"
@@ -75,7 +75,7 @@ async def _admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 if __name__ == "__main__":
-    parser = command_line(ServiceSettings)
+    parser = CommandLine(ServiceSettings)
     parser.add_argument("rules", type=Path, help="the file deploy/topics.toml")
     rules = parser.parse_args().rules
     settings = load_settings(ServiceSettings)
