@@ -1,7 +1,6 @@
 """`python -m livebalance.stack demo|up|down|status|logs|reset`."""
 
 import argparse
-import asyncio
 import os
 import shutil
 import signal
@@ -9,9 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
 
 from livebalance.runtime.errors import SettingsError, StartupError
 from livebalance.stack.errors import StackError, from_os
@@ -44,6 +40,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _fail(error: Exception | str) -> int:
+    from rich.console import Console  # noqa: PLC0415 - slow; a command without an error does not need it
+    from rich.markup import escape  # noqa: PLC0415
+
     Console(stderr=True, soft_wrap=True).print("[red]✗[/]", escape(str(error)), highlight=False)
     return 1
 
@@ -82,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(paths: StatePaths, options: argparse.Namespace) -> None:
     """Runs the demo in the foreground, until Ctrl-C."""
-    from livebalance.stack.demo import demo  # noqa: PLC0415 - slow; other commands do not need it
+    import asyncio  # noqa: PLC0415 - slow, as all of these; other commands do not need them
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from livebalance.stack.demo import demo  # noqa: PLC0415
     from livebalance.stack.plan import ClusterPlan  # noqa: PLC0415
 
     _check_settings()
@@ -166,7 +169,9 @@ def _status(paths: StatePaths, options: argparse.Namespace) -> int:
 
 def _logs(paths: StatePaths, options: argparse.Namespace) -> None:
     """Prints the last lines of all logs in the order of time; on a terminal, new lines too, until Ctrl-C."""
-    from livebalance.stack.logs.show import show_logs  # noqa: PLC0415 - other commands do not need it
+    from rich.console import Console  # noqa: PLC0415 - slow; other commands do not need it
+
+    from livebalance.stack.logs.show import show_logs  # noqa: PLC0415
 
     show_logs(paths.directory("logs"), Console(), options.lines, as_json=options.json)
 

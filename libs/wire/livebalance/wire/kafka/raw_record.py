@@ -1,16 +1,18 @@
 """Kafka records as they are fetched, and how every service decodes them."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import AccountId, parse_account_id
-from livebalance.wire.kafka.codec import Codec
 from livebalance.wire.kafka.headers import Headers
 from livebalance.wire.kafka.lifecycle import Bound, Erased, Opened, erasure_bound
 from livebalance.wire.kafka.lifecycle import decode_lifecycle as decode_lifecycle_value
 from livebalance.wire.kafka.record import Balance, Transfer, amount_reason, rejection_reason
 from livebalance.wire.money import MAX_SCALE
+
+if TYPE_CHECKING:  # many processes handle records, and few of them need Avro, which is slow to import
+    from livebalance.wire.kafka.codec import Codec
 
 R = TypeVar("R", Transfer, Balance)
 
@@ -41,7 +43,7 @@ class Rejected(NamedTuple):
     reason: str
 
 
-def decode_transfer(raw: RawRecord, codec: Codec, max_scale: int = MAX_SCALE) -> Transfer | Rejected:
+def decode_transfer(raw: RawRecord, codec: "Codec", max_scale: int = MAX_SCALE) -> Transfer | Rejected:
     """Returns the transfer in a record of the topic of transfers, if it is admissible. Raises nothing.
 
     The caller halts before a record that is unreadable, because nobody knows what it contains.
@@ -51,7 +53,9 @@ def decode_transfer(raw: RawRecord, codec: Codec, max_scale: int = MAX_SCALE) ->
     return _decode(raw.key, raw.value, codec.decode_transfer, max_scale)
 
 
-def decode_balance(raw: RawRecord, codec: Codec, max_scale: int = MAX_SCALE) -> Balance | Erasure | Rejected:
+def decode_balance(
+    raw: RawRecord, codec: "Codec", max_scale: int = MAX_SCALE
+) -> Balance | Erasure | Rejected:
     """Returns what a record of the topic of balances contains, if it is admissible; see `decode_transfer`."""
     if raw.value is not None:
         return _decode(raw.key, raw.value, codec.decode_balance, max_scale)
