@@ -46,10 +46,10 @@ _COMMANDS = {
     "epoch": ("inspection.lists:epoch", "Show and change the epoch of the projection."),
     "export": ("export.export:app", "Export balances and transfers."),
     "lane": (
-        "inspection.lists:lane",
+        "inspection.lanes:lane",
         "List lanes (a partition of both topics), and decide about a halted lane.",
     ),
-    "quarantine": ("inspection.lists:quarantine", "List and replay rejected records."),
+    "quarantine": ("inspection.quarantined:quarantine", "List and replay rejected records."),
     "token": ("inspection.token:app", "Make tokens, and show what a token says."),
     "protocol": ("protocol.command:app", "Check a gateway or a client against docs/protocol.md."),
     "revoke": (

@@ -10,9 +10,8 @@ from aiokafka.errors import KafkaError
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
-from livebalance.cli.inspection.status import READ_SECONDS
 from livebalance.cli.options import AsJson
-from livebalance.cli.projection.database import operator_connection
+from livebalance.cli.projection.database import READ_SECONDS, operator_connection
 from livebalance.cli.table import print_json, print_table
 from livebalance.readmodel.operator.status_rows import ExplainedTransfer
 from livebalance.readmodel.operator.transfer_reads import read_listed

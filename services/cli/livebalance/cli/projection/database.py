@@ -9,8 +9,11 @@ import asyncpg
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
 from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.operator.status_reads import read_server, read_status
+from livebalance.readmodel.operator.status_rows import ProjectionStatus, ServerStatus
 
 TIMEOUT_SECONDS = 5.0  # for the connection and all its statements, unless they may be many
+READ_SECONDS = 30.0  # of a command that only reads; a read holds nobody up
 
 
 @contextlib.asynccontextmanager
@@ -31,3 +34,9 @@ async def operator_connection(
                 connection.terminate()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
         raise UserError(f"{failure}: Postgres: {str(cause) or type(cause).__name__}") from cause
+
+
+async def read_projection() -> tuple[ServerStatus, ProjectionStatus | None]:
+    """Returns the state of the server and of the projection. Raises UserError."""
+    async with operator_connection("nothing can be shown", READ_SECONDS) as connection:
+        return await read_server(connection), await read_status(connection)

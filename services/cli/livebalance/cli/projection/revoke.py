@@ -5,7 +5,6 @@ import json
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 
 from livebalance.cli import addresses
 from livebalance.cli.errors import UserError
@@ -61,11 +60,7 @@ def revoke_matching(
         if notified
         else "Redis did not notify the gateways; they apply it within 5 seconds."
     )
-    Console().print(
-        f"Revoked {rights} for {' and '.join(matches) or 'all users'}. {effect}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    typer.echo(f"Revoked {rights} for {' and '.join(matches) or 'all users'}. {effect}")
 
 
 async def revoke_tokens(
