@@ -5,7 +5,9 @@ Those are the texts of settings, help, metrics and alerts, the messages of error
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -83,15 +85,18 @@ def closes() -> Iterator[tuple[str, str]]:
     yield from _MESSAGES.items()
 
 
-def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
-    """Yields the calls of `….name(…)` or `name(…)` in services and libraries, with their places."""
+@cache
+def calls() -> dict[str, list[tuple[str, ast.Call]]]:
+    """Returns the calls of `….name(…)` or `name(…)` in services and libraries by name, with their places."""
+    by_name = defaultdict[str, list[tuple[str, ast.Call]]](list)
     for root in ("services", "libs"):
         for path in sorted((PROJECT / root).rglob("*.py")):
             if "node_modules" in path.parts:
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and _called(node) == name:
-                    yield f"{path.relative_to(PROJECT)}:{node.lineno}", node
+                if isinstance(node, ast.Call):
+                    by_name[_called(node)].append((f"{path.relative_to(PROJECT)}:{node.lineno}", node))
+    return by_name
 
 
 def _called(call: ast.Call) -> str:
@@ -107,7 +112,7 @@ def _text(node: ast.expr) -> str:
 
 def errors() -> Iterator[tuple[str, str]]:
     for kind in ("StartupError", "UserError", "StackError", "ProblemError", "Refusal"):
-        for place, call in calls(kind):
+        for place, call in calls()[kind]:
             for argument in call.args:
                 if " " in (text := _text(argument)):
                     yield place, text
@@ -115,7 +120,7 @@ def errors() -> Iterator[tuple[str, str]]:
 
 def events() -> Iterator[tuple[str, str]]:
     for level in LOG_LEVELS:
-        for place, call in calls(level):
+        for place, call in calls()[level]:
             if ast.unparse(call.func).endswith(f"_log.{level}") and call.args:
                 yield place, _text(call.args[0])
 
