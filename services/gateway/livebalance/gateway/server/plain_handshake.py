@@ -47,6 +47,7 @@ def _is_plain(headers: Mapping[bytes, list[bytes]]) -> bool:
         and headers.get(b"sec-websocket-version") == [b"13"]
         and headers.get(b"sec-websocket-protocol") == [_SUBPROTOCOL]
         and len(connection) == len(key) == 1
+        and len(headers.get(b"origin", [])) <= 1
         and connection[0].lower() in _CONNECTION
         and _KEY.fullmatch(key[0]) is not None
         and b"content-length" not in headers
