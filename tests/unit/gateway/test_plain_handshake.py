@@ -119,6 +119,7 @@ def test_part_of_a_handshake_is_left_to_websockets(size: int) -> None:
     [
         request(*REQUIRED) + b"\x81",
         request(*REQUIRED) * 2,
+        request(*REQUIRED, b"Origin: http://localhost:8000", b"Origin: http://localhost:8000"),
         request(*REQUIRED, start=b"GET /wss HTTP/1.1\r\n"),
         request(*REQUIRED, start=b"GET /ws HTTP/1.0\r\n"),
         request(*REQUIRED, *(b"X: y" for _ in range(MAX_HEADERS))),
@@ -128,6 +129,7 @@ def test_part_of_a_handshake_is_left_to_websockets(size: int) -> None:
     ids=[
         "a frame follows",
         "two",
+        "two origins",
         "another path",
         "HTTP/1.0",
         "many headers",
