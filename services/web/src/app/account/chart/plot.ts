@@ -7,6 +7,7 @@ import { HEIGHT } from './course';
 const MARGIN = HEIGHT / 12;
 const MINUTE_S = 60;
 const DAY_S = 86_400;
+const HALF_TEXT = 40; // CSS pixels: half of the longest text at a tick
 
 const formats = {
   second: new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' }),
@@ -19,6 +20,19 @@ function tickFormat(seconds: number): Intl.DateTimeFormat {
   if (seconds < MINUTE_S) return formats.second;
   if (seconds < DAY_S) return formats.minute;
   return seconds < 28 * DAY_S ? formats.day : formats.month;
+}
+
+/** Returns the text at each tick. A text that the edge of the plot would cut is left out. */
+export function tickTexts(
+  plot: Pick<uPlot, 'width' | 'valToPos'>,
+  ticks: readonly number[],
+  seconds: number,
+): (string | null)[] {
+  const format = tickFormat(seconds);
+  return ticks.map((at) => {
+    const left = plot.valToPos(at, 'x');
+    return left < HALF_TEXT || left > plot.width - HALF_TEXT ? null : format.format(at * 1_000);
+  });
 }
 
 /** Returns the options of the plot in `element`. `moved` receives the index under the cursor, or null. */
@@ -40,7 +54,7 @@ export function plotOptions(element: HTMLElement, moved: (index: number | null) 
         size: 26,
         gap: 4,
         space: 90,
-        values: (_, ticks, __, ___, seconds) => ticks.map((at) => tickFormat(seconds).format(at * 1_000)),
+        values: (plot, ticks, _, __, seconds) => tickTexts(plot, ticks, seconds),
       },
       { show: false },
     ],
