@@ -128,7 +128,6 @@ async def test_search_of_a_long_account_continues_below_transfers_that_do_not_ma
             (account_pages._NEWER, "'long', 5000, 50"),
             (statements._CHART, "'long', null, null, 200"),
         ):
-            await connection.execute("set plan_cache_mode = force_generic_plan")
             await connection.execute("deallocate all")
             await connection.execute(f"prepare s as {statement}")
             (row,) = await connection.fetch(f"explain (analyze, format json) execute s({arguments})")

@@ -63,35 +63,23 @@ class FaultyWrite:
         await fault()
 
 
-async def test_batch_read_ahead_is_read_again_after_the_batch_before_it_was_fenced(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+async def change_owner(pipeline: Pipeline) -> None:
+    await pipeline.query(OTHER_OWNER)
+
+
+async def lose_connection(_: Pipeline) -> None:
+    raise asyncpg.ConnectionDoesNotExistError("lost")
+
+
+@pytest.mark.parametrize("fault", [change_owner, lose_connection], ids=["fenced", "connection lost"])
+async def test_batch_read_ahead_is_read_again_after_the_batch_before_it_failed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Pipeline], Awaitable[None]]
 ) -> None:
     records = [record for name in ("a", "b", "c") for record in history(name, range(1, 30))]
     await pipeline.write(records)
     faulty = FaultyWrite(monkeypatch)
-
-    async def change_owner() -> None:
-        await pipeline.query(OTHER_OWNER)
-
     async with pipeline.running(batch_records=20) as projector:
-        faulty.arm(projector, change_owner)
-        await pipeline.wait_for(READ, len(records))
-    assert faulty.happened
-    await pipeline.assert_exact(records)
-
-
-async def test_batch_read_ahead_is_read_again_after_the_connection_was_lost(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records = [record for name in ("a", "b", "c") for record in history(name, range(1, 30))]
-    await pipeline.write(records)
-    faulty = FaultyWrite(monkeypatch)
-
-    async def lose_connection() -> None:
-        raise asyncpg.ConnectionDoesNotExistError("lost")
-
-    async with pipeline.running(batch_records=20) as projector:
-        faulty.arm(projector, lose_connection)
+        faulty.arm(projector, lambda: fault(pipeline))
         await pipeline.wait_for(READ, len(records))
     assert faulty.happened
     await pipeline.assert_exact(records)
