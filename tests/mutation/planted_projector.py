@@ -99,7 +99,7 @@ PROJECTOR = (
     ),
     Planted(
         "a claim drops the batch that was read ahead",
-        f"{_AHEAD}test_batch_read_ahead_is_read_again_after_the_batch_before_it_was_fenced",
+        f"{_AHEAD}test_batch_read_ahead_is_read_again_after_the_batch_before_it_failed",
         attribute(ReadAhead, "aclose", change_nothing),
         "^AssertionError: ",
     ),
