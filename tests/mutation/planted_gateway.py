@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from livebalance.gateway.api.auth import RequestAuth
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.jwks import JwksCache
 from livebalance.gateway.live import hub as hub_module
@@ -33,14 +34,20 @@ GATEWAY = (
     Planted(
         "a revoked account is not read by REST",
         f"{_AUTH}test_rest_hides_a_revoked_account",
-        code(Authenticator, "may_see", " and not self.revocations.hides(rights, account)", ""),
+        code(Authenticator, "may_see", " or self.revocations.hides(rights, account)", ""),
         r"^AssertionError: assert \['alice', 'bob'\] == \['bob'\]",
     ),
     Planted(
         "a revoked token is not valid",
         f"{_AUTH}test_rest_rejects_a_revoked_token",
-        code(Authenticator, "check", " and self.revocations.revokes(rights)", " and False"),
+        code(Authenticator, "ended", "self.revocations.revokes(rights)", "False"),
         "^AssertionError: assert 200 == 401",
+    ),
+    Planted(
+        "rights are checked again when a response begins",
+        f"{_AUTH}test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_was_read",
+        code(RequestAuth, "require_rights_to_send", "isinstance(rights, Rights)", "False"),
+        r"^AssertionError: assert \(200, None\) == \(401, 'revoked'\)",
     ),
     Planted(
         "a key that is published for everyone to read verifies nothing",

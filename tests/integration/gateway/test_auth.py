@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.settings import Settings
+from livebalance.readmodel import account_pages
 from livebalance.readmodel.revocations import revoke
 from livebalance.runtime.errors import StartupError
 from livebalance.stack.paths import free_port
@@ -130,7 +131,7 @@ async def revoke_and_wait(gateway: RunningGateway, database: Database, **target:
     """Revokes rights of the subject `me`, and waits until the gateway has read that."""
     async with WebSocketClient(gateway.ws, token=token(sub="me")) as client:
         await client.subscribe("alice")
-        await client.until_at("alice", 1)
+        await client.until(lambda: client.of_type("snapshot"))
         operator = await asyncpg.connect(database.url("operator"))
         try:
             await revoke(operator, "me", None, target.get("account"), "a test")
@@ -168,6 +169,42 @@ async def test_rest_rejects_a_revoked_token(
         answer = await http.get("/accounts")
         assert answer.status_code == 401
         assert answer.json()["code"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "account", "refused"),
+    [
+        ("/accounts", "list_accounts", None, (401, "revoked")),
+        ("/accounts/alice/transfers", "read_older", None, (401, "revoked")),
+        ("/accounts/alice/transfers", "read_older", "alice", (403, "no_access")),
+    ],
+)
+async def test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_was_read(
+    *,
+    start_gateway: StartGateway,
+    projector: FakeProjector,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    query: str,
+    account: AccountId | None,
+    refused: tuple[int, str],
+) -> None:
+    """The token was valid when the request was read."""
+    gateway = await start_gateway(revocation_poll_seconds=0.1)
+    await projector.open("alice")
+    read = getattr(account_pages, query)
+
+    async def read_and_revoke(*arguments: Any) -> Any:
+        page = await read(*arguments)
+        await revoke_and_wait(gateway, database, account=account)
+        return page
+
+    monkeypatch.setattr(account_pages, query, read_and_revoke)
+    mine = bearer(token(sub="me"))
+    async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", headers=mine, timeout=30) as http:
+        answer = await http.get(path)
+    assert (answer.status_code, answer.json().get("code")) == refused
 
 
 async def test_gateway_admits_no_client_before_it_has_read_revocations(

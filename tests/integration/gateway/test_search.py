@@ -16,6 +16,7 @@ from livebalance.readmodel import account_pages, gateway_reads, statements
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from tests.integration.gateway.conftest import RunningGateway
 from tests.integration.gateway.fake_projector import START, FakeProjector
+from tests.integration.gateway.test_auth import revoke_and_wait
 from tests.integration.gateway.test_query_plans import plan_nodes
 from tests.servers.database import Database
 from tests.tokens import bearer, token
@@ -177,8 +178,15 @@ async def test_search_below_an_erased_transfer_says_so(
     assert (response.status_code, response.json()["code"]) == (410, "cursor_gone")
 
 
-async def test_csv_is_aborted_if_the_account_is_erased_meanwhile(
-    http: httpx.AsyncClient, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("event", ["the account is erased", "the user is revoked"])
+async def test_csv_is_aborted_if_access_ends_meanwhile(
+    *,
+    gateway: RunningGateway,
+    http: httpx.AsyncClient,
+    projector: FakeProjector,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    event: str,
 ) -> None:
     monkeypatch.setattr(search, "PAGE_ROWS", 5)
     real, pages = statements.search_transfers, 0
@@ -187,12 +195,15 @@ async def test_csv_is_aborted_if_the_account_is_erased_meanwhile(
         nonlocal pages
         pages += 1
         if pages == 2:
-            await projector.erase("alice")
+            if event == "the account is erased":
+                await projector.erase("alice")
+            else:
+                await revoke_and_wait(gateway, database)
         return await real(*arguments)
 
     monkeypatch.setattr(statements, "search_transfers", search_transfers)
     with pytest.raises(httpx.RemoteProtocolError):
-        await http.get(f"{PATH}.csv")
+        await http.get(f"{PATH}.csv", headers=bearer(token(sub="me")))
 
 
 @pytest.mark.parametrize("points", [1, 3, 5, 500])

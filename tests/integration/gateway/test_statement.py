@@ -10,11 +10,15 @@ import httpx
 import pytest
 
 from livebalance.gateway.api import statements
-from livebalance.gateway.api.auth import RequestAuth
+from livebalance.gateway.auth import authenticator
+from livebalance.gateway.clock import wall
 from livebalance.readmodel import account_pages
+from livebalance.wire.identity import AccountId
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from tests.integration.gateway.conftest import RunningGateway
 from tests.integration.gateway.fake_projector import START, FakeProjector
+from tests.integration.gateway.test_auth import revoke_and_wait
+from tests.servers.database import Database
 from tests.tokens import bearer, token
 
 PATH = "/api/v1/accounts/alice/statement"
@@ -180,19 +184,33 @@ async def test_statement_is_aborted_if_the_account_is_erased(
     await read_aborted(http)
 
 
-async def test_statement_is_aborted_if_access_is_revoked(
+@pytest.mark.parametrize("account", [None, "alice"])
+@pytest.mark.parametrize("query", ["", "?format=csv"])
+async def test_statement_is_aborted_if_rights_are_revoked(
+    *,
+    gateway: RunningGateway,
+    http: httpx.AsyncClient,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    account: AccountId | None,
+    query: str,
+) -> None:
+    http.headers.update(bearer(token(sub="me")))
+    before_page(3, monkeypatch, lambda: revoke_and_wait(gateway, database, account=account))
+    received = await read_aborted(http, query)
+    assert ("t-9" in received, "t-10" in received) == (True, False)
+
+
+async def test_statement_is_aborted_if_the_token_expires(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = RequestAuth.may_see
-    count = 0
+    async def expire() -> None:
+        monkeypatch.setattr(authenticator, "wall", lambda: wall() + 3660_000)
 
-    def may_see(*arguments: Any) -> bool:
-        nonlocal count
-        count += 1
-        return count < 4 and real(*arguments)
-
-    monkeypatch.setattr(RequestAuth, "may_see", may_see)
-    await read_aborted(http)
+    http.headers.update(bearer(token(seconds=3600)))
+    before_page(3, monkeypatch, expire)
+    received = await read_aborted(http)
+    assert ("t-9" in received, "t-10" in received) == (True, False)
 
 
 async def test_statement_is_aborted_at_its_deadline(

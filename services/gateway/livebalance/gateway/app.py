@@ -120,7 +120,7 @@ def create_app(
     app.add_middleware(BudgetMiddleware, auth=auth, budgets=budgets, trusted_proxies=proxies)
     openapi.install(app, settings.token_cookie)
     reference.install(app)
-    problems.install(app, lambda: authenticator.knows_rights)
+    problems.install(app, auth.require_rights_to_send)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AccessLogMiddleware, trusted_proxies=proxies)
     app.include_router(rest.routes(pool, auth))

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from fastapi import Request
+from starlette.types import Scope
 
 from livebalance.gateway.api.problems import ProblemError
 from livebalance.gateway.auth.authenticator import Authenticator
@@ -13,6 +14,7 @@ from livebalance.wire.identity import AccountId
 
 _RIGHTS_KEY = "token_rights"  # in `scope["state"]`
 _CHALLENGE = {"www-authenticate": 'Bearer realm="livebalance"'}
+_RIGHTS_UNKNOWN = "The gateway cannot read who may see what at the moment; retry later."
 _DETAILS: dict[TokenError, str] = {
     "unauthenticated": "Send a valid token.",
     "token_expired": "The token has expired; get another.",
@@ -70,13 +72,31 @@ class RequestAuth:
             return self._credentials.bearer(header)
         return self._credentials.cookie(request.headers.getlist("cookie"))
 
-    @property
-    def knows_rights(self) -> bool:
-        """Whether data may be sent (docs/guarantees.md#rights)."""
-        return self._authenticator.knows_rights
+    def require_rights_to_send(self, scope: Scope) -> None:
+        """Checks that a response with data may be sent now (docs/guarantees.md#rights).
+
+        Its rights may have ended since its request was read: while Postgres was read, or while the gateway
+        was stopped.
+
+        Raises:
+            ProblemError: The gateway does not know which rights are revoked, or these have ended.
+        """
+        if not self._authenticator.knows_rights:
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", _RIGHTS_UNKNOWN)
+        rights = scope["state"].get(_RIGHTS_KEY)
+        if isinstance(rights, Rights):
+            if ended := self._authenticator.ended(rights):
+                raise _token_problem(ended)
+            account = scope.get("path_params", {}).get("account")
+            if account and self._authenticator.revocations.hides(rights, account):
+                raise _no_access()
+
+    def may_send(self, rights: Rights, account: AccountId) -> bool:
+        """Returns whether more data of the account may be sent now (docs/guarantees.md#rights)."""
+        return self._authenticator.knows_rights and self.may_see(rights, account)
 
     def may_see(self, rights: Rights, account: AccountId) -> bool:
-        """Returns whether the rights cover the account and no revocation hides it."""
+        """Returns whether the rights have not ended, cover the account, and are not revoked for it."""
         return self._authenticator.may_see(rights, account)
 
     def require_access(self, rights: Rights, account: AccountId) -> None:
@@ -86,8 +106,11 @@ class RequestAuth:
             ProblemError: They do not. The problem does not reveal whether the account exists.
         """
         if not self.may_see(rights, account):
-            detail = "This token gives no access to this account."
-            raise ProblemError(HTTPStatus.FORBIDDEN, "no_access", detail)
+            raise _no_access()
+
+
+def _no_access() -> ProblemError:
+    return ProblemError(HTTPStatus.FORBIDDEN, "no_access", "This token gives no access to this account.")
 
 
 def _token_problem(error: TokenError) -> ProblemError:

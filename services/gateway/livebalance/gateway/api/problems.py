@@ -54,9 +54,12 @@ class ProblemError(Exception):
         self.headers = headers
 
 
-def install(app: FastAPI, knows_rights: Callable[[], bool]) -> None:
-    """Makes `app` respond to every error with a problem, and to requests for data if rights are unknown."""
-    app.add_middleware(ProblemMiddleware, knows_rights=knows_rights)
+def install(app: FastAPI, require_rights: Callable[[Scope], None]) -> None:
+    """Makes `app` respond to every error with a problem.
+
+    `require_rights` is called when a response with data begins, and may raise ProblemError.
+    """
+    app.add_middleware(ProblemMiddleware, require_rights=require_rights)
 
     @app.exception_handler(ProblemError)
     async def problem_error(_: Request, error: ProblemError) -> Response:
@@ -80,11 +83,11 @@ def install(app: FastAPI, knows_rights: Callable[[], bool]) -> None:
 class ProblemMiddleware:
     """ASGI middleware: turns every other error response, and every unhandled exception, into a problem.
 
-    A response with data also becomes a problem if the gateway does not know rights when it is sent.
+    A response with data also becomes a problem if its rights are not sufficient when it is sent.
     """
 
-    def __init__(self, app: ASGIApp, knows_rights: Callable[[], bool]) -> None:
-        self._app, self._knows_rights = app, knows_rights
+    def __init__(self, app: ASGIApp, require_rights: Callable[[Scope], None]) -> None:
+        self._app, self._require_rights = app, require_rights
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called by the ASGI server for each request."""
@@ -94,8 +97,7 @@ class ProblemMiddleware:
             nonlocal started, replaced
             if message["type"] == "http.response.start":
                 started = True
-                is_withheld = scope["path"].startswith(DATA_PATH) and not self._knows_rights()
-                if replacement := _rights_unknown() if is_withheld else _replacement(message):
+                if replacement := self._withheld(scope) or _replacement(message):
                     replaced = True
                     await replacement(scope, receive, send)
             if not replaced:
@@ -108,6 +110,15 @@ class ProblemMiddleware:
                 raise
             await _internal_error()(scope, receive, send)
 
+    def _withheld(self, scope: Scope) -> Response | None:
+        """Returns the problem for a response whose data may not be sent."""
+        try:
+            if scope["path"].startswith(DATA_PATH):
+                self._require_rights(scope)
+        except ProblemError as error:
+            return problem_response(error.problem, error.headers)
+        return None
+
 
 def _replacement(start: MutableMapping[str, Any]) -> Response | None:
     """Returns the problem for a response that starts with this message. None if it is not an error."""
@@ -118,11 +129,6 @@ def _replacement(start: MutableMapping[str, Any]) -> Response | None:
     code = _CODES.get(status, "bad_request")
     kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
     return problem_response(problem(status, code, status.phrase), kept)
-
-
-def _rights_unknown() -> Response:
-    detail = "The gateway cannot read who may see what at the moment; retry later."
-    return problem_response(problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail))
 
 
 def _internal_error() -> Response:

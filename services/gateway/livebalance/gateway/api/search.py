@@ -160,7 +160,7 @@ def add_routes(routes: AccountRoutes) -> None:
         pages = matching_pages(
             edges.position.epoch,
             lambda before: run(rights, account, conditions, before, PAGE_ROWS),
-            lambda: auth.knows_rights and auth.may_see(rights, account),
+            lambda: auth.may_send(rights, account),
         )
         headers = {
             "cache-control": "no-store",

@@ -179,7 +179,7 @@ def add_route(routes: AccountRoutes) -> None:
                 rights.subject, lambda: account_pages.read_newer(pool, account, revision, PAGE_ROWS)
             )
 
-        pages = transfer_pages(edges, read_after, lambda: auth.knows_rights and auth.may_see(rights, account))
+        pages = transfer_pages(edges, read_after, lambda: auth.may_send(rights, account))
         headers = {"cache-control": "no-store"}
         if format_ == "json":
             return StatementResponse(JsonStatement(account, edges), pages, headers, turn)

@@ -11,9 +11,9 @@ from livebalance.gateway.auth import config
 from livebalance.gateway.auth.config import AuthConfig
 from livebalance.gateway.auth.gate import Gate
 from livebalance.gateway.auth.revocations import Revocations
-from livebalance.gateway.auth.rights import Rights
+from livebalance.gateway.auth.rights import LEEWAY, Rights
 from livebalance.gateway.auth.tokens import TokenError, TokenVerifier
-from livebalance.gateway.clock import uptime
+from livebalance.gateway.clock import uptime, wall
 from livebalance.readmodel.errors import TRANSIENT
 from livebalance.readmodel.revocations import Mark, Revocation, RevocationPage, read_new, read_page
 from livebalance.runtime import logs
@@ -76,11 +76,19 @@ class Authenticator:
     def check(self, token: str) -> Rights | TokenError:
         """Returns the rights of a valid token, or why it is rejected."""
         rights = self._tokens.check(token, asyncio.get_running_loop().time())
-        return "revoked" if isinstance(rights, Rights) and self.revocations.revokes(rights) else rights
+        return self.ended(rights) or rights if isinstance(rights, Rights) else rights
 
     def may_see(self, rights: Rights, account: AccountId) -> bool:
-        """Returns whether the rights cover the account and no revocation hides it."""
-        return rights.scope.covers(account) and not self.revocations.hides(rights, account)
+        """Returns whether the rights have not ended, cover the account, and are not revoked for it."""
+        if self.ended(rights) or self.revocations.hides(rights, account):
+            return False
+        return rights.scope.covers(account)
+
+    def ended(self, rights: Rights) -> TokenError | None:
+        """Returns why a token that was valid is so no more. None if it still is."""
+        if wall() >= rights.expires + LEEWAY * 1000:
+            return "token_expired"
+        return "revoked" if self.revocations.revokes(rights) else None
 
     def request_poll(self) -> None:
         """Polls now. Called when Redis announces a revocation, and after a pause of the gateway."""
