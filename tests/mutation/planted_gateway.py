@@ -48,6 +48,7 @@ GATEWAY = (
         f"{_AUTH}test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_was_read",
         code(RequestAuth, "require_rights_to_send", "isinstance(rights, Rights)", "False"),
         r"^AssertionError: assert \(200, None\) == \(401, 'revoked'\)",
+        "list",
     ),
     Planted(
         "a key that is published for everyone to read verifies nothing",

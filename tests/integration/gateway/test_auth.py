@@ -178,6 +178,7 @@ async def test_rest_rejects_a_revoked_token(
         ("/accounts/alice/transfers", "read_older", None, (401, "revoked")),
         ("/accounts/alice/transfers", "read_older", "alice", (403, "no_access")),
     ],
+    ids=["list", "transfers", "hidden"],
 )
 async def test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_was_read(
     *,
