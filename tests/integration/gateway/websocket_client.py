@@ -62,6 +62,7 @@ class WebSocketClient:
                 "proxy": None,
                 "max_size": None,
                 "max_queue": 1,
+                "open_timeout": WITHIN,
                 **self._options,
             },
         )
