@@ -156,7 +156,7 @@ class RedisCluster:
     def _until(self, otherwise: str, agreed: Callable[[ClusterNode], bool]) -> None:
         """Waits until all running nodes agree. Raises StackError with the text `otherwise` after a minute."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
-        while not all(agreed(node) for node in self.nodes if node.child.pid):
+        while not all(_agrees(node, agreed) for node in self.nodes if node.child.pid):
             if time.monotonic() > deadline:
                 raise StackError(f"redis cluster: {otherwise} within {_TIMEOUT_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
@@ -176,6 +176,13 @@ class RedisCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.close()
+
+
+def _agrees(node: ClusterNode, agreed: Callable[[ClusterNode], bool]) -> bool:
+    """Returns False also for a node that does not answer yet."""
+    with suppress(redis.RedisError):
+        return agreed(node)
+    return False
 
 
 def _owner(queried: ClusterNode, slot: int) -> int | None:
