@@ -162,3 +162,10 @@ def test_quarantine_alone_makes_a_difference() -> None:
     different = report(DifferenceCounts(1), QuarantineDifferences(0, 1), None)
     assert not different.is_equal
     assert str(different).splitlines()[-1] == "0 accounts differ. Nothing was replaced."
+
+
+def test_report_escapes_control_characters_of_a_client_id() -> None:
+    differences = DifferenceCounts(1)
+    differences.add(account_differences(ALICE, r'{"client_id": "a\u001b[2J"}', r'{"client_id": "\n"}'))
+    lines = str(report(differences, QuarantineDifferences(0, 0), None)).splitlines()
+    assert lines[2] == r"alice: client_id is a\u001b[2J, replayed \u000a"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from livebalance.cli.rebuild.differences import DifferenceCounts
 from livebalance.readmodel.rebuild.rows import LaneEnd, LaneSums, QuarantineDifferences
+from livebalance.runtime.redact import one_line
 from livebalance.wire.identity import Epoch, Lane
 
 _NO_ACCOUNTS = LaneSums(0, "0", 0, "0", 0)
@@ -36,7 +37,8 @@ class RebuildReport:
             yield f"lane {lane}, {offsets}: {_sums_text(live)}"
             if live != shadow:
                 yield f"lane {lane}, replayed: {_sums_text(shadow)}"
-        yield from map(str, self.differences.first)
+        for difference in self.differences.first:
+            yield one_line(str(difference))  # a client id is any text of a producer
         if (more := self.differences.fields.total() - len(self.differences.first)) > 0:
             yield f"and {more} more differences"
         if self.quarantine.missing:

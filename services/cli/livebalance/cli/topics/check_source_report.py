@@ -9,6 +9,7 @@ from rich.text import Text
 from livebalance.cli.topics.check_source import SourceReport, TopicReport
 from livebalance.cli.topics.sample import Sample, as_json_values
 from livebalance.runtime.kafka.topics import open_period_warning
+from livebalance.runtime.redact import one_line
 
 _SETTINGS = ("cleanup.policy", "retention.ms", "retention.bytes")
 
@@ -83,7 +84,7 @@ def _sample(sample: Sample) -> list[Text]:
     lines = [Text(f"{sample.records} records decoded, {sample.erasures} of them erasures")]
     if newest := as_json_values(sample.newest):
         fields = ", ".join(f"{name}={value}" for name, value in newest.items())
-        lines.append(Text(f"newest: {fields}"))
+        lines.append(Text(one_line(f"newest: {fields}")))  # a client id is any text of a producer
     for reason, count in sample.rejected.most_common():
         first = sample.first_rejected[reason]
         lines.append(Text(f"would be quarantined: {count} ({reason}), the first at {first}", "yellow"))
