@@ -15,6 +15,7 @@ import uvloop
 
 from livebalance.gateway.app import serve
 from livebalance.gateway.clock import uptime
+from livebalance.gateway.server.http import HttpProtocol
 from livebalance.gateway.server.websocket import WebSocketConnection
 from livebalance.gateway.settings import Settings
 from livebalance.stack.paths import StatePaths, free_port
@@ -191,6 +192,20 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketConnection]:
 
     monkeypatch.setattr("livebalance.gateway.app.WebSocketConnection", KeptConnection)
     return connections
+
+
+@pytest.fixture
+def protocols(monkeypatch: pytest.MonkeyPatch) -> list[HttpProtocol]:
+    """The HTTP connections of gateways that start from now on, in the order of opening."""
+    protocols: list[HttpProtocol] = []
+
+    class KeptProtocol(HttpProtocol):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            protocols.append(self)
+
+    monkeypatch.setattr("livebalance.gateway.app.HttpProtocol", KeptProtocol)
+    return protocols
 
 
 StartProcess = Callable[..., Awaitable[GatewayProcess]]

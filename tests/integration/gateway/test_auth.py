@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from websockets.exceptions import InvalidStatus
 
 from livebalance.gateway.app import serve
+from livebalance.gateway.server.http import HttpProtocol
 from livebalance.gateway.settings import Settings
-from livebalance.readmodel import account_pages
+from livebalance.readmodel import account_pages, statements
 from livebalance.readmodel.revocations import revoke
 from livebalance.runtime.errors import StartupError
 from livebalance.stack.paths import free_port
@@ -206,6 +207,57 @@ async def test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_w
     async with httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", headers=mine, timeout=30) as http:
         answer = await http.get(path)
     assert (answer.status_code, answer.json().get("code")) == refused
+
+
+@pytest.mark.parametrize(
+    ("path", "module", "query"),
+    [
+        ("/accounts", account_pages, "list_accounts"),
+        ("/accounts/alice/statement", account_pages, "read_newer"),
+        ("/accounts/alice/search.csv", statements, "search_transfers"),
+    ],
+)
+async def test_nothing_is_written_if_rights_were_revoked_while_the_client_did_not_read(
+    *,
+    protocols: list[HttpProtocol],
+    start_gateway: StartGateway,
+    projector: FakeProjector,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    module: Any,
+    query: str,
+) -> None:
+    """What was read before the revocation waits until the client reads, and is not written then."""
+    gateway = await start_gateway(revocation_poll_seconds=0.1)
+    await projector.open("alice")
+    await projector.transfer("alice", 1)
+    read, tasks = getattr(module, query), list[asyncio.Task[None]]()
+
+    async def revoke_and_resume(protocol: HttpProtocol) -> None:
+        await revoke_and_wait(gateway, database)
+        protocol.resume_writing()
+
+    async def read_and_pause(*arguments: Any) -> Any:
+        page = await read(*arguments)
+        if not tasks:
+            protocols[-1].pause_writing()  # as if the client had not read an earlier response
+            tasks.append(asyncio.create_task(revoke_and_resume(protocols[-1])))
+        return page
+
+    monkeypatch.setattr(module, query, read_and_pause)
+    received = b""
+    async with (
+        httpx.AsyncClient(base_url=f"{gateway.http}/api/v1", timeout=30) as http,
+        http.stream("GET", path, headers=bearer(token(sub="me"))) as response,
+    ):
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            async for chunk in response.aiter_bytes():
+                received += chunk
+    assert (response.status_code, b"alice" in received, b"t-0" in received) in [
+        (401, False, False),
+        (200, False, False),  # the response had begun, and is aborted
+    ]
 
 
 async def test_gateway_admits_no_client_before_it_has_read_revocations(

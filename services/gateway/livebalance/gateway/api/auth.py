@@ -73,10 +73,10 @@ class RequestAuth:
         return self._credentials.cookie(request.headers.getlist("cookie"))
 
     def require_rights_to_send(self, scope: Scope) -> None:
-        """Checks that a response with data may be sent now (docs/guarantees.md#rights).
+        """Checks that data may be written now (docs/guarantees.md#rights).
 
-        Its rights may have ended since its request was read: while Postgres was read, or while the gateway
-        was stopped.
+        The rights may have ended since the request was read: while Postgres was read, while the client did
+        not read, or while the gateway was stopped.
 
         Raises:
             ProblemError: The gateway does not know which rights are revoked, or these have ended.
@@ -90,10 +90,6 @@ class RequestAuth:
             account = scope.get("path_params", {}).get("account")
             if account and self._authenticator.revocations.hides(rights, account):
                 raise _no_access()
-
-    def may_send(self, rights: Rights, account: AccountId) -> bool:
-        """Returns whether more data of the account may be sent now (docs/guarantees.md#rights)."""
-        return self._authenticator.knows_rights and self.may_see(rights, account)
 
     def may_see(self, rights: Rights, account: AccountId) -> bool:
         """Returns whether the rights have not ended, cover the account, and are not revoked for it."""

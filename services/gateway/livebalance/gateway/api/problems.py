@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from livebalance.gateway.server.http import PROTOCOL_KEY, HttpProtocol
 from livebalance.gateway.server.refusal import Refusal
 from livebalance.gateway.telemetry import metrics
 from livebalance.readmodel.errors import TRANSIENT
@@ -57,7 +58,7 @@ class ProblemError(Exception):
 def install(app: FastAPI, require_rights: Callable[[Scope], None]) -> None:
     """Makes `app` respond to every error with a problem.
 
-    `require_rights` is called when a response with data begins, and may raise ProblemError.
+    `require_rights` is called before each part of a response with data is written. It may raise ProblemError.
     """
     app.add_middleware(ProblemMiddleware, require_rights=require_rights)
 
@@ -83,7 +84,8 @@ def install(app: FastAPI, require_rights: Callable[[Scope], None]) -> None:
 class ProblemMiddleware:
     """ASGI middleware: turns every other error response, and every unhandled exception, into a problem.
 
-    A response with data also becomes a problem if its rights are not sufficient when it is sent.
+    A response with data also becomes a problem if its rights are not sufficient when it begins. It is aborted
+    if they are not when a further part is written: a client that reads slowly may get that much later.
     """
 
     def __init__(self, app: ASGIApp, require_rights: Callable[[Scope], None]) -> None:
@@ -95,11 +97,18 @@ class ProblemMiddleware:
 
         async def send_or_replace(message: MutableMapping[str, Any]) -> None:
             nonlocal started, replaced
+            has_data = scope["path"].startswith(DATA_PATH)
+            if has_data:
+                protocol: HttpProtocol = scope["state"][PROTOCOL_KEY]
+                await protocol.until_writable()  # uvicorn would wait after the check
             if message["type"] == "http.response.start":
                 started = True
-                if replacement := self._withheld(scope) or _replacement(message):
+                withheld = self._withheld(scope) if has_data else None
+                if replacement := withheld or _replacement(message):
                     replaced = True
                     await replacement(scope, receive, send)
+            elif has_data and (not replaced or message.get("more_body")):
+                self._require_rights(scope)  # ends also a stream that was replaced, and would be read further
             if not replaced:
                 await send(message)
 
@@ -113,8 +122,7 @@ class ProblemMiddleware:
     def _withheld(self, scope: Scope) -> Response | None:
         """Returns the problem for a response whose data may not be sent."""
         try:
-            if scope["path"].startswith(DATA_PATH):
-                self._require_rights(scope)
+            self._require_rights(scope)
         except ProblemError as error:
             return problem_response(error.problem, error.headers)
         return None

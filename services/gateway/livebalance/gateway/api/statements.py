@@ -2,8 +2,8 @@
 
 However long a statement is, the gateway holds at most a page of it in memory, and no connection to Postgres
 between two pages. The edges (opening and closing) are read first. The transfers between them do not change,
-unless the account is erased or the epoch ends. In these cases, and if Postgres is unavailable, the response
-is aborted, so that the client sees that it is incomplete.
+unless the account is erased or the epoch ends. In these cases, if the rights of the request end, and if
+Postgres is unavailable, the response is aborted, so that the client sees that it is incomplete.
 """
 
 import asyncio
@@ -46,26 +46,24 @@ _log = logs.get("http")
 
 
 class StatementAbortedError(Exception):
-    """Raised if the rest of a statement cannot be sent, because the account or its rights have changed."""
+    """Raised if the rest of a statement cannot be sent, because the account has changed."""
 
 
 async def transfer_pages(
-    edges: StatementEdges,
-    read_after: Callable[[Revision], Awaitable[AccountPage]],
-    may_see: Callable[[], bool],
+    edges: StatementEdges, read_after: Callable[[Revision], Awaitable[AccountPage]]
 ) -> AsyncIterator[list[TransferView]]:
     """Yields the transfers between the edges, page by page.
 
-    `read_after` returns the transfers after a revision. `may_see` is checked for each page.
+    `read_after` returns the transfers after a revision.
 
     Raises:
-        StatementAbortedError: The epoch has changed, or the account was erased or may not be seen any more.
+        StatementAbortedError: The epoch has changed, or the account was erased.
     """
     revision = edges.opening.revision
     while revision < edges.closing.revision:
         page = await read_after(revision)
         transfers = [transfer for transfer in page.transfers if transfer.revision <= edges.closing.revision]
-        if not may_see() or page.position.epoch != edges.position.epoch or not transfers:
+        if page.position.epoch != edges.position.epoch or not transfers:
             raise StatementAbortedError
         yield transfers
         revision = transfers[-1].revision
@@ -116,7 +114,7 @@ class StatementResponse(StreamingResponse):
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 await super().stream_response(send)
-        except (*TRANSIENT, StatementAbortedError) as error:
+        except (*TRANSIENT, StatementAbortedError, ProblemError) as error:  # ProblemError: its rights ended
             _log.warning("statement aborted", reason=type(error).__name__)
 
 
@@ -179,7 +177,7 @@ def add_route(routes: AccountRoutes) -> None:
                 rights.subject, lambda: account_pages.read_newer(pool, account, revision, PAGE_ROWS)
             )
 
-        pages = transfer_pages(edges, read_after, lambda: auth.may_send(rights, account))
+        pages = transfer_pages(edges, read_after)
         headers = {"cache-control": "no-store"}
         if format_ == "json":
             return StatementResponse(JsonStatement(account, edges), pages, headers, turn)

@@ -82,6 +82,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Registers the response that this connection ends with."""
         self._long_response = response
 
+    async def until_writable(self) -> None:
+        """Waits until the transport's buffer has room, as uvicorn does before it writes."""
+        await self.flow.drain()
+
     @property
     def peer(self) -> Address:
         """The address of the other end, which may be a proxy."""
