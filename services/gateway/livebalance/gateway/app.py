@@ -174,7 +174,13 @@ def create_server(settings: Settings, app: FastAPI, connections: Connections) ->
     rules = RequestRules(hosts, settings.require_tls, proxies)
     handshake = Handshake(rules, credentials(settings))
     encoder = FrameEncoder()
-    limits = HttpLimits(rules, settings.request_head_timeout_seconds, connections.admission, set())
+    limits = HttpLimits(
+        rules,
+        settings.request_head_timeout_seconds,
+        settings.write_timeout_seconds,
+        connections.admission,
+        set(),
+    )
 
     def websocket(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], peer: Address

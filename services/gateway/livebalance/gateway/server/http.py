@@ -33,6 +33,7 @@ class HttpLimits(NamedTuple):
 
     rules: RequestRules
     head_timeout: float  # seconds, from the connection or the first byte of the next request
+    write_timeout: float  # seconds for a client to read what fills the transport's buffer, or the last bytes
     admission: Admission
     lingering: set["HttpProtocol"]  # the connections that were rejected and are still open
 
@@ -69,6 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._size = HeadSize()
         self._head_bytes = 0  # received of a head that is incomplete
         self._timer = RestartableTimer()
+        self._write_timer = RestartableTimer()
         self._in_head = False
         self._in_message = False  # a request has begun to arrive, and has not ended
         self._is_last = False  # the client sends no further request (RFC 9112 §9.6)
@@ -105,6 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio when the connection is closed."""
         self._end_head()
+        self._write_timer.cancel()
         self._limits.lingering.discard(self)
         self.places.release()
         if self._long_response:
@@ -116,10 +119,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().pause_writing()
         if self._long_response:
             self._long_response.set_writable(False)
+        else:
+            self._write_timer.start(self._limits.write_timeout, self._abort_unread)
 
     def resume_writing(self) -> None:
         """Called by asyncio when the transport's buffer has room again."""
         super().resume_writing()
+        if not self.transport.is_closing():
+            self._write_timer.cancel()
         if self._long_response:
             self._long_response.set_writable(True)
 
@@ -178,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
             if self._has_pending_response:  # it would be read as frames
                 self._reject(request_head.BAD_REQUEST)
             else:
-                self.places.hand_over()
+                self._hand_over()
                 self.handle_websocket_upgrade()
         else:
             self._count_head_bytes(len(data))
@@ -196,7 +203,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _switch_to_websocket(self, head: RequestHead) -> None:
         """Does the same as uvicorn's upgrade, but without its parser and that of `websockets`."""
         self._end_head()
-        self.places.hand_over()
+        self._hand_over()
         self.connections.discard(self)
         create: Any = self.ws_protocol_class
         websocket: WebSocketConnection = create(
@@ -205,6 +212,11 @@ class HttpProtocol(HttpToolsProtocol):
         websocket.connection_made(self.transport)
         self.transport.set_protocol(websocket)
         websocket.open(head)
+
+    def _hand_over(self) -> None:
+        """Leaves the place and the writing to the WebSocket."""
+        self.places.hand_over()
+        self._write_timer.cancel()
 
     def _count_head_bytes(self, size: int) -> None:
         """Limits a header that does not end: the parser calls nothing until a header is complete."""
@@ -257,6 +269,12 @@ class HttpProtocol(HttpToolsProtocol):
         """Called by uvicorn at the end of a response."""
         self.places.end_request()
         super().on_response_complete()
+        self._watch_close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called by uvicorn if no further request has arrived in time."""
+        super().timeout_keep_alive_handler()
+        self._watch_close()
 
     def _stop_if(self, refusal: Refusal | None) -> None:
         if refusal:
@@ -294,6 +312,15 @@ class HttpProtocol(HttpToolsProtocol):
     def _end_head(self) -> None:
         self._in_head = False
         self._timer.cancel()
+
+    def _watch_close(self) -> None:
+        """Limits the time in which the client reads the rest, if the connection is being closed."""
+        if self.transport.is_closing() and not self._write_timer.is_running:
+            self._write_timer.start(self._limits.write_timeout, self._abort_unread)
+
+    def _abort_unread(self) -> None:
+        _log.info("connection aborted", reason="no_progress", address=self.peer)
+        self.transport.abort()
 
     def _abort_slow_head(self) -> None:
         reason = "slow_head" if self._head_bytes else "silent"
