@@ -174,11 +174,14 @@ def create_server(settings: Settings, app: FastAPI, connections: Connections) ->
     rules = RequestRules(hosts, settings.require_tls, proxies)
     handshake = Handshake(rules, credentials(settings))
     encoder = FrameEncoder()
+    files = open_files.raise_limit()
     limits = HttpLimits(
         rules,
         settings.request_head_timeout_seconds,
         settings.write_timeout_seconds,
         connections.admission,
+        partial(open_files.max_without_client, files, settings.max_connections),
+        open_files.max_rejected(files),
         set(),
     )
 

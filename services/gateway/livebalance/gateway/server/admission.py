@@ -21,6 +21,11 @@ class Admission:
         self._limiter = limiter
         self._not_admitting = not_admitting
 
+    @property
+    def sessions(self) -> int:
+        """The sessions that are open."""
+        return self._limiter.sessions
+
     def connect(self, address: Address) -> Refusal | None:
         """Holds a place for a new connection of a client until `release`, or returns why it is rejected."""
         return _refusal(self._limiter.hold(address, uptime(), paced=True))

@@ -1,6 +1,7 @@
 """An HTTP protocol for uvicorn: limits for request heads, and a fast path for WebSocket handshakes."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -8,11 +9,12 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from livebalance.gateway.limits.client_address import Address
+from livebalance.gateway.limits.connections import RETRY_AFTER_FULL, Rejection
 from livebalance.gateway.server import request_head
 from livebalance.gateway.server.admission import Admission
 from livebalance.gateway.server.places import Places
 from livebalance.gateway.server.plain_handshake import read_plain_handshake
-from livebalance.gateway.server.refusal import Refusal
+from livebalance.gateway.server.refusal import Refusal, refuse_over_limit
 from livebalance.gateway.server.request_head import HeadSize, RequestHead, RequestRules
 from livebalance.gateway.server.tcp import RestartableTimer
 from livebalance.gateway.server.websocket import WebSocketConnection
@@ -23,7 +25,8 @@ PROTOCOL_KEY = "http_protocol"  # in `scope["state"]`: the HttpProtocol that rec
 _HANDSHAKE_START = b"GET /ws "
 LINGER_SECONDS = 2.0  # time for a rejected client to read the response and close
 MAX_LINGER_BYTES = 1024 * 1024  # that a rejected client may send meanwhile
-MAX_LINGERING = 256  # rejected connections of a gateway that are open
+
+_FULL = refuse_over_limit(Rejection("full", RETRY_AFTER_FULL))
 
 _log = logs.get("http")
 
@@ -35,6 +38,8 @@ class HttpLimits(NamedTuple):
     head_timeout: float  # seconds, from the connection or the first byte of the next request
     write_timeout: float  # seconds for a client to read what fills the transport's buffer, or the last bytes
     admission: Admission
+    max_without_session: Callable[[int], int]  # connections beside so many sessions, of all addresses
+    max_lingering: int
     lingering: set["HttpProtocol"]  # the connections that were rejected and are still open
 
 
@@ -99,10 +104,17 @@ class HttpProtocol(HttpToolsProtocol):
         self.ws_protocol_class = partial(self.ws_protocol_class, peer=self.peer)  # type: ignore[assignment, arg-type, call-arg, misc]
         if not self.peer:
             transport.abort()  # the client has reset the connection already
-        elif refusal := self.places.connect(self.peer):
+        elif refusal := _FULL if self._are_too_many else self.places.connect(self.peer):
             self._reject(refusal)
         else:
             self._start_head()
+
+    @property
+    def _are_too_many(self) -> bool:
+        """Whether so many connections have no session that this process could run out of files."""
+        sessions, lingering = self._limits.admission.sessions, len(self._limits.lingering)
+        without_session = len(self.server_state.connections) - sessions - lingering
+        return without_session > self._limits.max_without_session(sessions)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio when the connection is closed."""
@@ -297,7 +309,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         lingering = self._limits.lingering
-        if len(lingering) >= MAX_LINGERING:
+        if len(lingering) >= self._limits.max_lingering:
             self.transport.abort()
             return
         lingering.add(self)
