@@ -43,7 +43,7 @@ class KeepAliveClient:
             self.close()
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         assert self._reader
-        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\n{self._authorization}\r\n".encode())
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{self._authorization}\r\n".encode())
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status, *lines = head.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

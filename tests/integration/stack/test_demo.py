@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import psutil
@@ -109,10 +111,12 @@ def _still_running(pids: list[int]) -> list[int]:
     return [process.pid for process in alive]
 
 
-def _revisions(status: dict[str, object], home: Path) -> dict[str, int]:
+def _revisions(
+    status: dict[str, object], home: Path, headers: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, int]:
     """Returns the revision of each account, from a gateway."""
-    headers = bearer(sign(claims(), demo_secret(StatePaths(home, home / "demo"))))
-    request = Request(f"{status['page']}/api/v1/accounts", headers=headers)
+    token = bearer(sign(claims(), demo_secret(StatePaths(home, home / "demo"))))
+    request = Request(f"{status['page']}/api/v1/accounts", headers={**token, **headers})
     with urlopen(request, timeout=10) as response:
         return {account["account"]: account["revision"] for account in json.load(response)["accounts"]}
 
@@ -153,6 +157,9 @@ def test_killed_demo_leaves_no_process_and_restarts_with_its_data(
     ):  # openings, transfers, balances
         assert time.monotonic() < deadline, before
         time.sleep(0.1)
+
+    with pytest.raises(HTTPError, match="400"):
+        _revisions(status, home, {"Host": "website.example"})
 
     process.kill()
     process.wait()

@@ -1,6 +1,7 @@
 """The parts of a cluster, and the services that they require."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -67,6 +68,7 @@ def services(paths: StatePaths, plan: ClusterPlan, servers: Servers, page_port: 
         "gateway": {
             **demo,
             "LIVEBALANCE_ALLOWED_ORIGINS": json.dumps(page_origins(page_port)),
+            "LIVEBALANCE_ALLOWED_HOSTS": os.environ.get("LIVEBALANCE_ALLOWED_HOSTS", _own_hosts(plan)),
             "LIVEBALANCE_POSTGRES": servers.postgres("gateway"),
             **({"LIVEBALANCE_PAGE_DIRECTORY": str(PAGE_DIRECTORY)} if plan.page else {}),
         },
@@ -84,6 +86,15 @@ def services(paths: StatePaths, plan: ClusterPlan, servers: Servers, page_port: 
             more = {**plan.environment.get(kind, {}), **plan.environment.get(f"{kind}-{number}", {})}
             environment = {**common, **by_kind[kind], **more}
             yield create_service(paths, kind, number, environment, arguments, gateways_port=gateways_port)
+
+
+def _own_hosts(plan: ClusterPlan) -> str:
+    """Returns the names of this machine, as JSON.
+
+    Anybody gets a demo token. If a website gave its own name the address of this machine (DNS rebinding), it
+    could otherwise read the accounts in the browser of whoever runs the demo.
+    """
+    return json.dumps(["localhost", *(f"127.0.0.{number + 1}" for number in range(plan.gateways))])
 
 
 def _demo_topics(topics: Topics) -> dict[str, str]:
