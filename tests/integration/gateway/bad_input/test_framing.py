@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from livebalance.gateway.server.http import MAX_PIPELINED
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import CRLF, HANDSHAKE_HEAD
 
@@ -37,6 +38,14 @@ async def test_row_39_sender_of_a_body_is_disconnected_although_it_reads_nothing
         connection.send(b"x" * 50_000_000)
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(connection.writer.drain(), 30)
+
+
+async def test_row_41_requests_that_are_sent_long_before_their_turn_are_not_served(scene: Scene) -> None:
+    async with await scene.connect() as connection:
+        connection.send((HEAD + CRLF) * 400)
+        answers = await connection.read_all()
+    assert answers.count(b"HTTP/1.1 401 ") == 1 + MAX_PIPELINED
+    scene.assert_log(lines=2 + MAX_PIPELINED)  # one says that the next was rejected
 
 
 AMBIGUOUS = [

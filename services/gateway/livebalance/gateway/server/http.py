@@ -26,6 +26,7 @@ _HANDSHAKE_START = b"GET /ws "
 LINGER_SECONDS = 2.0  # time for a rejected client to read the response and close
 MAX_LINGER_BYTES = 1024 * 1024  # that a rejected client may send meanwhile
 
+MAX_PIPELINED = 16  # requests that wait for the response to an earlier one; each takes about 2.5 KiB
 _FULL = refuse_over_limit(Rejection("full", RETRY_AFTER_FULL))
 
 _log = logs.get("http")
@@ -269,6 +270,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.peer,
         )
         self._stop_if(request_head.refusal(head, self._limits.rules))
+        self._stop_if(request_head.PIPELINED if len(self.pipeline) == MAX_PIPELINED else None)
         self._stop_if(self.places.begin_request(head))
         super().on_headers_complete()
 

@@ -27,6 +27,7 @@ TOO_LONG = Refusal(
     "target_too_long",
     f"The URL is too long: send at most {MAX_LINE_BYTES} bytes.",
 )
+PIPELINED = Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "Read responses before you send more requests.")
 BAD_METHOD = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method", "Use GET or HEAD.", {"allow": "GET, HEAD"})
 _BODY = Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", "Send no body with this request.")
 _BAD_HOST = Refusal(HTTPStatus.BAD_REQUEST, "host", "This server does not serve this host name.")
