@@ -37,6 +37,8 @@ def test_revocation_applies_to_rights_that_have_all_it_names(
     assert revocations.add([revocation]) == [revocation]
     assert revocations.revokes(rights()) is revoked
     assert [account for account in (ALICE, BOB) if revocations.hides(rights(), account)] == hidden
+    assert revocations.hidden_accounts(rights()) == hidden
+    assert revocations.hidden_accounts(rights(issued=ISSUED + LEEWAY + 1)) == []
 
 
 def test_revocation_does_not_apply_to_a_token_issued_later() -> None:
@@ -67,3 +69,10 @@ def test_revocation_that_names_nothing_applies_to_nobody() -> None:
     revocations.add([Revocation(None, None, None, AT)])
     assert not revocations.revokes(rights())
     assert not revocations.hides(rights(), ALICE)
+
+
+def test_hidden_accounts_are_sorted_and_named_once() -> None:
+    revocations = Revocations()
+    revocations.add([Revocation(None, None, BOB, AT), Revocation("me", None, BOB, AT)])
+    revocations.add([Revocation(None, "login", ALICE, AT), Revocation("you", None, AccountId("eve"), AT)])
+    assert revocations.hidden_accounts(rights()) == [ALICE, BOB]

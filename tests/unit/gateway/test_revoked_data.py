@@ -1,5 +1,7 @@
 """Data that waits for a client is dropped when its rights end, also if its connection flushes once more."""
 
+import pytest
+
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.sessions import EXPIRED, REVOKED, Sessions
@@ -61,3 +63,26 @@ def test_client_that_subscribes_again_is_sent_nothing_that_waited_for_its_former
     session = session_with_waiting_deltas(hub, sessions)
     hub.subscribe(session, ALICE, None, 0.0)
     assert [frame["channel"] for frame in pop_frames(session)] == ["account:bob"]
+
+
+def test_revocation_of_another_user_does_not_look_at_what_a_session_may_see(
+    hub: Hub, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 1,000 revocations and 2,000 sessions, this stopped a gateway for 15 s."""
+    session = session_with_waiting_deltas(hub, sessions)
+    looked_at: list[Session] = []
+    monkeypatch.setattr(hub.sets, "hidden_accounts", looked_at.append)
+    monkeypatch.setattr(sessions, "_unsubscribe_hidden", looked_at.append)
+    sessions.revoke([Revocation("another", None, ALICE, WALL), Revocation(None, "another", None, WALL)])
+    assert looked_at == []
+    assert [frame["type"] for frame in pop_frames(session)] == ["delta", "delta"]
+
+
+def test_revocation_does_not_look_for_hidden_accounts_without_sets(
+    hub: Hub, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_with_waiting_deltas(hub, sessions)
+    looked_at: list[Session] = []
+    monkeypatch.setattr(hub.sets, "hidden_accounts", looked_at.append)
+    sessions.revoke([Revocation(None, None, ALICE, WALL)])
+    assert looked_at == []

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from math import inf
 from typing import NamedTuple
 
-from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.revocations import Revocations, holders
 from livebalance.gateway.auth.rights import Rights
 from livebalance.gateway.limits.client_address import Address
 from livebalance.gateway.limits.connections import ConnectionLimiter, ConnectionLimits
@@ -192,12 +192,13 @@ class Sessions:
 
     def revoke(self, revocations: Iterable[Revocation]) -> None:
         """Applies new revocations: disconnects revoked sessions, unsubscribes accounts that they hide."""
-        if not self._revocations.add(revocations):
-            return
-        for session in list(self._sessions):
-            if session.rights and self._revocations.revokes(session.rights):
+        new = {(revocation.subject, revocation.login) for revocation in self._revocations.add(revocations)}
+        for session in list(self._sessions) if new else ():
+            if session.rights is None or new.isdisjoint(holders(session.rights)):
+                continue
+            if self._revocations.revokes(session.rights):
                 self.reject(session, REVOKED)
-            elif session.rights:
+            else:
                 self._unsubscribe_hidden(session)
 
     def reject_all(self, disconnect: Disconnect) -> None:

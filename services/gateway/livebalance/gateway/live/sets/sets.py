@@ -97,7 +97,8 @@ class Sets:
 
         Frames that wait may have accounts that have left since, so they are dropped and made again.
         """
-        for subscription in list(session.sets.values()) if self.hidden_accounts(session) else ():
+        has_hidden = session.sets and self.hidden_accounts(session)
+        for subscription in list(session.sets.values()) if has_hidden else ():
             if not self._end_if_hidden(subscription):
                 dropped = session.outbox.drop_account(subscription.channel.name)
                 if dropped:
