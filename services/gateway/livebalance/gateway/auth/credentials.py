@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlsplit
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.")
@@ -13,17 +12,18 @@ class Credentials:
     """Reads tokens and checks origins. `origins` are exact: scheme, host and port as a browser sends them."""
 
     def __init__(self, cookie: str, origins: Collection[str]) -> None:
-        self._cookie = cookie
+        self._cookie = re.compile(rf'(?:^|;)[ \t]*{re.escape(cookie)}[ \t]*=[ \t]*"?([^;"]*)')
         self._origins = frozenset(origins)
 
     def cookie(self, headers: Iterable[str]) -> str | None:
-        """Returns the token in the token cookie, from the values of the Cookie headers."""
+        """Returns the token in the token cookie, from the values of the Cookie headers (RFC 6265 §4.2.1).
+
+        `http.cookies` takes up to 0.2 s for a header of 8 KiB (CVE-2024-7592), and anybody can send one.
+        """
         for header in headers:
-            try:
-                if morsel := SimpleCookie(header).get(self._cookie):
-                    return morsel.value
-            except CookieError:
-                continue
+            if values := self._cookie.findall(header):
+                token: str = values[-1].rstrip(" \t")
+                return token
         return None
 
     def bearer(self, header: str) -> str | None:
