@@ -3,6 +3,7 @@
 from typing import Any
 
 from livebalance.gateway.api.auth import RequestAuth
+from livebalance.gateway.api.problems import ProblemMiddleware
 from livebalance.gateway.auth.authenticator import Authenticator
 from livebalance.gateway.auth.jwks import JwksCache
 from livebalance.gateway.live import hub as hub_module
@@ -49,6 +50,13 @@ GATEWAY = (
         code(RequestAuth, "require_rights_to_send", "isinstance(rights, Rights)", "False"),
         r"^AssertionError: assert \(200, None\) == \(401, 'revoked'\)",
         "list",
+    ),
+    Planted(
+        "rights are checked again when the client reads on",
+        f"{_AUTH}test_nothing_is_written_if_rights_were_revoked_while_the_client_did_not_read",
+        code(ProblemMiddleware, "__call__", "elif has_data and", "elif False and"),
+        r"^AssertionError: assert \(200, True, True\) in ",
+        "statement",
     ),
     Planted(
         "a key that is published for everyone to read verifies nothing",

@@ -212,9 +212,9 @@ async def test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_w
 @pytest.mark.parametrize(
     ("path", "module", "query"),
     [
-        ("/accounts", account_pages, "list_accounts"),
-        ("/accounts/alice/statement", account_pages, "read_newer"),
-        ("/accounts/alice/search.csv", statements, "search_transfers"),
+        pytest.param("/accounts", account_pages, "list_accounts", id="list"),
+        pytest.param("/accounts/alice/statement", account_pages, "read_newer", id="statement"),
+        pytest.param("/accounts/alice/search.csv", statements, "search_transfers", id="csv"),
     ],
 )
 async def test_nothing_is_written_if_rights_were_revoked_while_the_client_did_not_read(

@@ -37,7 +37,7 @@ def test_revocation_applies_to_rights_that_have_all_it_names(
     assert revocations.add([revocation]) == [revocation]
     assert revocations.revokes(rights()) is revoked
     assert [account for account in (ALICE, BOB) if revocations.hides(rights(), account)] == hidden
-    assert revocations.hidden_accounts(rights()) == hidden
+    assert revocations.hidden_accounts(rights(issued=ISSUED + LEEWAY)) == hidden
     assert revocations.hidden_accounts(rights(issued=ISSUED + LEEWAY + 1)) == []
 
 
@@ -54,6 +54,13 @@ def test_older_revocation_changes_nothing() -> None:
     for at in (AT - 5000, AT, AT + 999):  # a token's time of issue has no ms
         assert revocations.add([Revocation("me", None, None, Millis(at))]) == []
     assert revocations.revokes(rights(issued=ISSUED + LEEWAY))
+
+
+def test_older_revocation_of_an_account_changes_nothing() -> None:
+    revocations = Revocations()
+    revocations.add([Revocation("me", None, ALICE, AT)])
+    assert revocations.add([Revocation("me", None, ALICE, Millis(AT - 5000))]) == []
+    assert revocations.hides(rights(issued=ISSUED + LEEWAY), ALICE)
 
 
 def test_revocation_of_others_does_not_apply_to_a_token_that_was_issued_long_ago() -> None:
