@@ -152,6 +152,8 @@ async def test_rest_hides_a_revoked_account(
     ) as http:
         listed = (await http.get("/accounts")).json()["accounts"]
         assert [account["account"] for account in listed] == ["bob"]
+        first = (await http.get("/accounts?limit=1")).json()
+        assert ([account["account"] for account in first["accounts"]], first["next"]) == (["bob"], None)
         for path in ("/accounts/alice", "/accounts/alice/transfers"):
             answer = await http.get(path)
             assert answer.status_code == 403, path
@@ -197,8 +199,8 @@ async def test_rest_rejects_a_request_whose_rights_were_revoked_while_postgres_w
     await projector.open("alice")
     read = getattr(account_pages, query)
 
-    async def read_and_revoke(*arguments: Any) -> Any:
-        page = await read(*arguments)
+    async def read_and_revoke(*arguments: Any, **named: Any) -> Any:
+        page = await read(*arguments, **named)
         await revoke_and_wait(gateway, database, account=account)
         return page
 
@@ -238,8 +240,8 @@ async def test_nothing_is_written_if_rights_were_revoked_while_the_client_did_no
         await revoke_and_wait(gateway, database)
         protocol.resume_writing()
 
-    async def read_and_pause(*arguments: Any) -> Any:
-        page = await read(*arguments)
+    async def read_and_pause(*arguments: Any, **named: Any) -> Any:
+        page = await read(*arguments, **named)
         if not tasks:
             protocols[-1].pause_writing()  # as if the client had not read an earlier response
             tasks.append(asyncio.create_task(revoke_and_resume(protocols[-1])))

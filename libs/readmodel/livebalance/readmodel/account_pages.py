@@ -47,6 +47,7 @@ select n.epoch, n.known, {MS.format("a.as_of")} as as_of, b.account_id, {BALANCE
   from now n cross join lanes a cross join seen cross join seen_too left join lateral (
        (select account_id from balance
          where account_id = any(string_to_array(seen.accounts, ',')) and account_id > $1
+           and account_id <> all($5::text[])
          order by account_id limit $4)
        union
        select k.account_id
@@ -54,6 +55,7 @@ select n.epoch, n.known, {MS.format("a.as_of")} as as_of, b.account_id, {BALANCE
               select account_id from balance
                where account_id > $1 and account_id >= left(p.prefix, -1)
                  and account_id < left(p.prefix, -1) || '~' -- sorts after every id
+                 and account_id <> all($5::text[])
                order by account_id limit $4) k
        order by account_id limit $4) l on true
   left join lateral (select * from balance where account_id = l.account_id limit 1) b on true
@@ -69,7 +71,13 @@ class AccountList(NamedTuple):
 
 
 async def list_accounts(
-    connection: Connection, ids: Sequence[AccountId], prefixes: Sequence[str], after: str, limit: int
+    connection: Connection,
+    ids: Sequence[AccountId],
+    prefixes: Sequence[str],
+    after: str,
+    limit: int,
+    *,
+    hidden: Sequence[AccountId] = (),
 ) -> AccountList:
     """Returns up to `limit` accounts after the id `after`, in the order of their ids.
 
@@ -79,11 +87,12 @@ async def list_accounts(
         prefixes: Accounts whose ids begin with a prefix are listed, too. The empty prefix lists all accounts.
         after: Last id of the previous page, or empty.
         limit: Maximum number of accounts.
+        hidden: Accounts that are not listed.
 
     Raises:
         UnavailableError: The projection does not exist, or this server is not known.
     """
-    rows = await connection.fetch(_LIST, after, ids, prefixes, limit)
+    rows = await connection.fetch(_LIST, after, ids, prefixes, limit, hidden)
     check_known(rows)
     accounts = [
         AccountView(AccountId(row["account_id"]), row["epoch"], Revision(row["revision"]), balance_view(row))

@@ -95,6 +95,10 @@ class RequestAuth:
         """Returns whether the rights have not ended, cover the account, and are not revoked for it."""
         return self._authenticator.may_see(rights, account)
 
+    def hidden_accounts(self, rights: Rights) -> list[AccountId]:
+        """Returns the accounts for which the rights are revoked."""
+        return self._authenticator.revocations.hidden_accounts(rights)
+
     def require_access(self, rights: Rights, account: AccountId) -> None:
         """Checks that the rights allow to see the account.
 

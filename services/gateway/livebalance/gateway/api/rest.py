@@ -62,11 +62,15 @@ def routes(pool: "asyncpg.Pool[asyncpg.Record]", auth: RequestAuth) -> APIRouter
     ) -> Response:
         """Returns the accounts that the token may see. `next` is the next page's cursor, or null."""
         ids, prefixes = rights.scope.narrow(prefix)
+        hidden = auth.hidden_accounts(rights)
         page = await queries.run(
-            rights.subject, lambda: account_pages.list_accounts(pool, ids, prefixes, cursor, limit + 1)
+            rights.subject,
+            lambda: account_pages.list_accounts(pool, ids, prefixes, cursor, limit + 1, hidden=hidden),
         )
+        # Rights may have been revoked since `hidden` was read. `next` may not name such an account, either.
         visible = [account for account in page.accounts[:limit] if auth.may_see(rights, account.account)]
-        following = page.accounts[limit - 1].account if len(page.accounts) > limit else None
+        last = visible[-1].account if visible else cursor
+        following = last if len(page.accounts) > limit else None
         as_of = None if page.as_of is None else format_rfc3339(page.as_of)
         return openapi.json_response(AccountsView(visible, following, as_of))
 
