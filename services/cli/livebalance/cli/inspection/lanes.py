@@ -14,7 +14,7 @@ from livebalance.cli.options import AsJson
 from livebalance.cli.projection.database import read_projection
 from livebalance.cli.projection.lane import app as lane
 from livebalance.cli.table import print_json, print_table
-from livebalance.readmodel.operator.status_rows import LaneStatus
+from livebalance.readmodel.operator.status_rows import LaneStatus, ProjectionStatus, ServerStatus
 from livebalance.runtime.kafka.topic_identity import read_topic_identities
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
@@ -32,16 +32,17 @@ class Ends(NamedTuple):
 @lane.command("list")
 def lanes(as_json: AsJson = False) -> None:
     """List all lanes: owner, lag, offsets and ends of both topics, disputes, and why a lane is halted."""
-
-    async def read() -> Any:
-        return await asyncio.gather(read_projection(), read_ends())
-
-    (server, projection), ends = asyncio.run(read())
+    (server, projection), ends = asyncio.run(read_lanes())
     listed = [] if projection is None else [lane_object(lane, server.now, ends) for lane in projection.lanes]
     if as_json:
         print_json({"lanes": listed, "kafka_error": ends.error})
     else:
         print_lanes(listed)
+
+
+async def read_lanes() -> tuple[tuple[ServerStatus, ProjectionStatus | None], Ends]:
+    """Returns the lanes, and the ends of both topics after that: no lane is shown beyond an end."""
+    return await read_projection(), await read_ends()
 
 
 async def read_ends() -> Ends:

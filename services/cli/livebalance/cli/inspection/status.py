@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from livebalance.cli.inspection.lanes import Ends, lane_object, print_lanes, read_ends
+from livebalance.cli.inspection.lanes import Ends, lane_object, print_lanes, read_lanes
 from livebalance.cli.options import AsJson, Operations
-from livebalance.cli.projection.database import read_projection
 from livebalance.cli.table import print_json, print_table
 from livebalance.readmodel.operator.status_rows import ProjectionStatus, ServerStatus
 
@@ -20,7 +19,7 @@ def status(operations: Operations = None, as_json: AsJson = False) -> None:
 
     Gateways count their sessions themselves: name their operations ports with --operations.
     """
-    (server, projection), ends, gateways = asyncio.run(_read_all(operations or []))
+    ((server, projection), ends), gateways = asyncio.run(_read_all(operations or []))
     lanes = [] if projection is None else [lane_object(lane, server.now, ends) for lane in projection.lanes]
     if as_json:
         print_json(_object(server, projection, lanes, ends, gateways))
@@ -40,8 +39,8 @@ def status(operations: Operations = None, as_json: AsJson = False) -> None:
 
 async def _read_all(
     operations: list[str],
-) -> "tuple[tuple[ServerStatus, ProjectionStatus | None], Ends, list[GatewayStatus]]":
-    return await asyncio.gather(read_projection(), read_ends(), _read_gateways(operations))
+) -> "tuple[tuple[tuple[ServerStatus, ProjectionStatus | None], Ends], list[GatewayStatus]]":
+    return await asyncio.gather(read_lanes(), _read_gateways(operations))
 
 
 async def _read_gateways(urls: list[str]) -> "list[GatewayStatus]":
