@@ -1,26 +1,37 @@
 """Audits that run only when a test allows it."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from livebalance.readmodel import gateway_reads
-from livebalance.readmodel.gateway_reads import AuditFinding
+from livebalance.gateway.postgres.audit import Audit
 
 
 class HeldAudits:
-    """Holds each audit of this process until the test allows it. The first `allowed` are not held."""
+    """Holds each audit of this process until the test allows it. The first `allowed` are not held.
+
+    An audit is held before it reads the positions of the accounts, so that it compares them as they are when
+    the test allows it.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, allowed: int) -> None:
-        self._allowed, self._read = asyncio.Semaphore(allowed), gateway_reads.read_audit
-        patch.setattr(gateway_reads, "read_audit", self._read_audit)
+        self._allowed, self._compare_all = asyncio.Semaphore(allowed), Audit._compare_all
+        self._held = asyncio.Event()
 
-    async def _read_audit(self, *arguments: Any) -> AuditFinding:
-        await self._allowed.acquire()
-        return await self._read(*arguments)
+        async def compare_all(audit: Audit) -> None:
+            if self._allowed.locked():
+                self._held.set()
+            await self._allowed.acquire()
+            await self._compare_all(audit)
+
+        patch.setattr(Audit, "_compare_all", compare_all)
+
+    async def until_held(self) -> None:
+        """Waits until an audit is held, so that none runs that began before."""
+        async with asyncio.timeout(30):
+            await self._held.wait()
 
     def allow_next(self) -> None:
-        """Allows the next whole audit, and that before it, which may have begun."""
-        for _ in range(2):
-            self._allowed.release()
+        """Allows the next whole audit."""
+        self._held.clear()
+        self._allowed.release()

@@ -61,8 +61,9 @@ async def until_live(client: WebSocketClient) -> None:
 
 
 async def test_accounts_at_every_node_get_deltas(
-    gateway: RunningGateway, projector: FakeProjector, slot_map: SlotMap
+    start_gateway: StartGateway, projector: FakeProjector, slot_map: SlotMap
 ) -> None:
+    gateway = await start_gateway(audit_interval_seconds=AUDIT_SECONDS)
     assert len({slot_map.owner(account).port for account in ACCOUNTS}) == 3
     async with WebSocketClient(gateway.ws) as client, CheckedClient([gateway.ws], ACCOUNTS) as checked:
         await client.subscribe(*ACCOUNTS)
