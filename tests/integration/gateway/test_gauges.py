@@ -101,7 +101,7 @@ async def test_stale_seconds_shows_the_age_of_the_lanes(
 
 
 async def test_draining_is_one_during_a_drain(projector: FakeProjector, start_process: StartProcess) -> None:
-    process = await start_process("gateway-1", drain_period_seconds=4.0)
+    process = await start_process("gateway-1", drain_period_seconds=600.0)
     async with WebSocketClient(process.ws) as client:
         await client.until(lambda: client.of_type("welcome"))
         assert gauges(draining=0)(await scrape(process.operations))
@@ -113,7 +113,7 @@ async def test_draining_is_one_during_a_drain(projector: FakeProjector, start_pr
 async def test_missed_probes_are_counted(
     projector: FakeProjector, start_process: StartProcess, own_redis: Servers
 ) -> None:
-    process = await start_process("gateway-1", redis=own_redis.redis(), redis_probe_interval_seconds=0.5)
+    process = await start_process("gateway-1", redis=own_redis.redis(), redis_probe_interval_seconds=2.0)
     redis = own_redis.embedded["redis"].child
     await wait_for_metrics(process.operations, lambda now: now.sum(f"{PREFIX}_redis_probe_seconds") > 0)
     assert gauges(redis_probes_missed_total=0)(await scrape(process.operations))

@@ -64,8 +64,9 @@ async def test_transfer_has_an_etag_and_lists_have_a_position(
 
 @pytest.mark.parametrize("path", [ALICE, f"{ALICE}/transfers"])
 async def test_read_waits_for_min_revision(
-    http: httpx.AsyncClient, projector: FakeProjector, path: str
+    http: httpx.AsyncClient, projector: FakeProjector, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("livebalance.gateway.api.queries.WAIT_SECONDS", 30.0)
     await projector.open("alice")
     at_once = await http.get(path, params={"min_revision": 1})
     assert at_once.json()["revision"] == 1
@@ -75,6 +76,7 @@ async def test_read_waits_for_min_revision(
     await projector.transfer("alice", 6)
     body = (await waiting).json()
     assert (body["revision"], len(body["transfers"])) == (5, 2)
+    monkeypatch.setattr("livebalance.gateway.api.queries.WAIT_SECONDS", 0.1)
     too_early = await http.get(path, params={"min_revision": 6}, headers={"if-none-match": "*"})
     assert_problem(too_early, 409, "not_yet")
 

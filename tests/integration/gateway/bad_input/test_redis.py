@@ -21,6 +21,7 @@ from livebalance.wire.views import balance_json
 from tests.integration.gateway.bad_input.conftest import Scene
 from tests.integration.gateway.bad_input.raw import message
 from tests.integration.gateway.fake_projector import START
+from tests.scrape import wait_for_metrics
 
 
 def forged(account: str = "alice", **changed: object) -> Delta:
@@ -127,4 +128,7 @@ async def test_row_37_invalid_progress_messages_are_dropped_and_a_flood_is_logge
         for message_ in (b"payload", valid[:-1], valid + b"payload") * 20:
             await other.publish(channel, message_)
     await scene.assert_logged("redis message dropped", "payload", reason="progress", count=1)
-    assert await scene.gateway.counter("dropped_messages", reason="progress") == before + 60
+    await wait_for_metrics(
+        scene.gateway.operations,
+        lambda now: now.sum("livebalance_gateway_dropped_messages_total", reason="progress") == before + 60,
+    )

@@ -247,12 +247,12 @@ async def test_row_11_expired_token_gets_token_expired(scene: Scene) -> None:
 async def test_row_12_expiry_is_announced_and_refresh_keeps_subscriptions(scene: Scene) -> None:
     await scene.projector.open("alice", "bob")
     me = {"sub": "me-12", "sid": "one"}
-    async with WebSocketClient(scene.gateway.ws, token=token(["alice", "bob"], 3, **me)) as client:
+    async with WebSocketClient(scene.gateway.ws, token=token(["alice", "bob"], 60, **me)) as client:
         await client.until(lambda: client.of_type("auth_expiring"))
         await client.subscribe("alice", "bob")
         await client.until_at("alice", 1)
         await client.until_at("bob", 1)
-        request = await client.request("refresh", token=token(["alice"], 4, **me))
+        request = await client.request("refresh", token=token(["alice"], 6, **me))
         await client.until(lambda: any(frame["id"] == request for frame in client.of_type("ok")))
         ended = client.of_type("unsubscribed")
         assert [(frame["channel"], frame["code"]) for frame in ended] == [("account:bob", "revoked")]
