@@ -20,6 +20,11 @@ const MAX_SUGGESTIONS = 8;
 
 /** Without an amount: an amount must be live, or say how old it is. */
 type Suggestion = { readonly account: AccountId; readonly recent: boolean };
+type Offered = {
+  readonly text: string;
+  readonly open: boolean;
+  readonly suggestions: readonly Suggestion[];
+};
 
 /** A search field for accounts, with suggestions for keyboard and pointer (ARIA combobox). */
 @Component({
@@ -50,8 +55,21 @@ export class AccountSearch {
     ];
     return suggestions.slice(0, MAX_SUGGESTIONS);
   });
-  /** Index of the selected suggestion; -1 while the text is selected. */
-  protected readonly active = linkedSignal({ source: this.suggestions, computation: () => -1 });
+  readonly #offered = computed(() => ({
+    text: this.text(),
+    open: this.open(),
+    suggestions: this.suggestions(),
+  }));
+  /** Index of the selected suggestion; -1 while the text is selected. A response that arrives keeps the selection. */
+  protected readonly active = linkedSignal<Offered, number>({
+    source: this.#offered,
+    computation: (offered, previous) => {
+      const before = previous?.source;
+      if (before?.text !== offered.text || before.open !== offered.open) return -1;
+      const selected = before.suggestions[previous?.value ?? -1]?.account;
+      return offered.suggestions.findIndex(({ account }) => account === selected);
+    },
+  });
   protected readonly expanded = computed(() => this.open() && this.suggestions().length > 0);
 
   constructor() {
