@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from livebalance.projector.kafka.consumer import LaneConsumer
 from tests.integration.projector.pipeline import Pipeline, wait_until
 
-SESSION_MS = 6_000  # the shortest that brokers allow
+SESSION_MS = 15_000
 
 
 @asynccontextmanager
