@@ -21,7 +21,7 @@ async def test_kafka_stores_a_record(kafka: str, topics: Topics) -> None:
         partition = TopicPartition(topics.transfers, 2)
         consumer.assign([partition])
         consumer.seek(partition, sent.offset)
-        [record] = (await consumer.getmany(partition, timeout_ms=10_000))[partition]
+        [record] = (await consumer.getmany(partition, timeout_ms=60_000))[partition]
     finally:
         await consumer.stop()
     assert (record.offset, record.key, record.value) == (0, b"a", b"value")
