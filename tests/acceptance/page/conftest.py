@@ -7,18 +7,19 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.plan import ClusterPlan
-from tests.acceptance.page.account_page import AccountPage
+from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage
 
 OpenPage = Callable[..., AbstractAsyncContextManager[AccountPage]]
 
 # Short heartbeats, and snapshots after few missed revisions. A module can have its own GATEWAY_ENVIRONMENT.
+# A page counts its connection as lost after 2.5 heartbeats: a busy machine must not lose one.
 _GATEWAY_ENVIRONMENT = {
-    "LIVEBALANCE_HEARTBEAT_INTERVAL_SECONDS": "1",
+    "LIVEBALANCE_HEARTBEAT_INTERVAL_SECONDS": "4",
     "LIVEBALANCE_RECOVERY_MAX_REVISIONS": "100",
 }
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -50,6 +51,7 @@ async def cluster(paths: StatePaths, request: pytest.FixtureRequest) -> AsyncIte
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
+    expect.set_options(timeout=LIVE_TIMEOUT)  # a busy machine can take longer than Playwright's 5 s
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         yield browser
@@ -80,6 +82,7 @@ def open_page(browser: Browser, browser_errors: list[str]) -> OpenPage:
     async def open_(url: str, token: str | None = None, **options: Any) -> AsyncIterator[AccountPage]:
         defaults = {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce"}
         context = await browser.new_context(**{**defaults, **options})
+        context.set_default_timeout(LIVE_TIMEOUT)
         if token:
             await context.add_cookies([{"name": "livebalance", "value": token, "url": urljoin(url, "/")}])
         await context.add_init_script(_REPORT_VIOLATIONS)

@@ -114,12 +114,12 @@ async def show(page: AccountPage, cluster: Cluster, address: str) -> Page:
     """Shows an account and returns the tab once the page is live and shows a transfer."""
     await page.tab.goto(f"{cluster.page}/accounts/{address}")
     await page.wait_until_live()
-    await page.tab.wait_for_selector("[data-testid=transfer]", timeout=LIVE_TIMEOUT)
+    await page.tab.wait_for_selector("[data-testid=transfer]")
     return page.tab
 
 
 async def wait_for_row(tab: Page, id_: str) -> None:
-    await tab.wait_for_selector(f"[data-testid=transfer][data-id='{id_}']", timeout=LIVE_TIMEOUT)
+    await tab.wait_for_selector(f"[data-testid=transfer][data-id='{id_}']")
 
 
 # --- the drawer
@@ -130,7 +130,7 @@ async def test_drawer_shows_what_its_sql_shows(cluster: Cluster, open_page: Open
         tab = await show(page, cluster, EXACT)
         await wait_for_row(tab, f"e-{len(AMOUNTS) - 1}")
         await tab.get_by_role("button", name="e-3").click()
-        await expect(tab.locator("[data-testid=recorded-at]")).to_be_visible(timeout=LIVE_TIMEOUT)
+        await expect(tab.locator("[data-testid=recorded-at]")).to_be_visible()
         connection = await asyncpg.connect(cluster.postgres("analyst"))
         try:
             (row,) = await connection.fetch(await tab.inner_text("[data-testid=sql]"))
@@ -166,17 +166,17 @@ async def test_drawer_is_restored_by_its_address_and_closed_by_going_back(
         tab = await show(page, cluster, f"{EXACT}?direction=out")
         await tab.get_by_role("button", name="e-3").focus()
         await tab.keyboard.press("Enter")
-        await expect(tab.locator(DRAWER)).to_be_visible(timeout=LIVE_TIMEOUT)
-        assert tab.url == f"{cluster.page}/accounts/{EXACT}?direction=out&transfer=e-3"
+        await expect(tab.locator(DRAWER)).to_be_visible()
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{EXACT}?direction=out&transfer=e-3")
         await tab.reload()
-        await expect(tab.locator("[data-testid=drawer-id]")).to_have_text("e-3", timeout=LIVE_TIMEOUT)
+        await expect(tab.locator("[data-testid=drawer-id]")).to_have_text("e-3")
         await tab.keyboard.press("Escape")
         await expect(tab.locator(DRAWER)).to_have_count(0)
         await tab.go_back()
-        await expect(tab.locator(DRAWER)).to_be_visible(timeout=LIVE_TIMEOUT)
+        await expect(tab.locator(DRAWER)).to_be_visible()
         await tab.go_back()
         await expect(tab.locator(DRAWER)).to_have_count(0)
-        assert tab.url == f"{cluster.page}/accounts/{EXACT}?direction=out"
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{EXACT}?direction=out")
 
 
 async def test_drawer_that_is_closed_returns_the_focus_to_its_row(
@@ -189,7 +189,7 @@ async def test_drawer_that_is_closed_returns_the_focus_to_its_row(
         for close in (lambda: tab.keyboard.press("Escape"), tab.go_back):
             await row.focus()
             await tab.keyboard.press("Enter")
-            await expect(tab.locator("#drawer-title")).to_be_focused(timeout=LIVE_TIMEOUT)
+            await expect(tab.locator("#drawer-title")).to_be_focused()
             await close()
             await expect(tab.locator(DRAWER)).to_have_count(0)
             await expect(row).to_be_focused()
@@ -198,11 +198,9 @@ async def test_drawer_that_is_closed_returns_the_focus_to_its_row(
 async def test_drawer_of_a_transfer_that_is_not_loaded_is_read(cluster: Cluster, open_page: OpenPage) -> None:
     async with open_page(f"{cluster.page}/accounts/{LONG}?transfer=n-77") as page:
         after = page.tab.locator("[data-testid=after]")
-        await expect(after).to_have_attribute("data-amount", "77", timeout=LIVE_TIMEOUT)
+        await expect(after).to_have_attribute("data-amount", "77")
         await page.tab.goto(f"{cluster.page}/accounts/{LONG}?transfer=none-such")
-        await expect(page.tab.locator(DRAWER)).to_contain_text(
-            "has no transfer “none-such”", timeout=LIVE_TIMEOUT
-        )
+        await expect(page.tab.locator(DRAWER)).to_contain_text("has no transfer “none-such”")
         assert await violations(page.tab) == []
 
 
@@ -211,10 +209,10 @@ async def test_drawer_of_a_transfer_that_is_erased_shows_it_no_longer(
 ) -> None:
     async with open_page(cluster.page) as page:
         tab = await show(page, cluster, f"{ERASED}?transfer=x-1")
-        await expect(tab.locator("[data-testid=recorded-at]")).to_be_visible(timeout=LIVE_TIMEOUT)
+        await expect(tab.locator("[data-testid=recorded-at]")).to_be_visible()
         async with kafka_producer(cluster.kafka) as producer:
             await producer.send_and_wait(cluster.plan.topics.balances, None, ERASED.encode())
-        await expect(tab.locator("[data-testid=gone]")).to_be_visible(timeout=LIVE_TIMEOUT)
+        await expect(tab.locator("[data-testid=gone]")).to_be_visible()
         assert "€" not in await tab.inner_text(DRAWER)
         assert await tab.locator("[data-testid=transfer]").count() == 0
         assert await violations(tab) == []
@@ -226,21 +224,21 @@ async def test_drawer_and_chart_are_dimmed_while_the_page_is_not_live(
     async with open_page(cluster.page) as page:
         tab = await show(page, cluster, f"{CHANGING}?transfer=c-1")
         amount = tab.locator("[data-testid=drawer-amount]")
-        await expect(amount).to_be_visible(timeout=LIVE_TIMEOUT)
+        await expect(amount).to_be_visible()
         live = await amount.evaluate(COLOUR)
         await tab.context.set_offline(True)
         # Chromium keeps an open WebSocket while offline, so its gateway is the one to end the connection.
         gateway = await page.gateway()
         cluster.supervisors[gateway].kill(restart=False)
         try:
-            await tab.wait_for_selector(f"{DRAWER}.stale", timeout=LIVE_TIMEOUT)
+            await tab.wait_for_selector(f"{DRAWER}.stale")
             assert await amount.evaluate(COLOUR) != live
-            await tab.wait_for_selector("[data-testid=chart].stale", timeout=LIVE_TIMEOUT)
+            await tab.wait_for_selector("[data-testid=chart].stale")
         finally:
             cluster.supervisors[gateway].start()
             await tab.context.set_offline(False)
         await page.wait_until_live()
-        await expect(amount).to_have_css("color", live, timeout=LIVE_TIMEOUT)
+        await expect(amount).to_have_css("color", live)
 
 
 # --- the chart
@@ -253,8 +251,7 @@ async def test_chart_shows_exact_balances_to_the_keyboard(cluster: Cluster, open
         chart = tab.get_by_role("slider", name="Balance over time")
         await tab.wait_for_function(
             """() => document.querySelector('[data-testid=chart]')?.dataset.last
-              === document.querySelector('[data-testid=balance]').dataset.amount""",
-            timeout=LIVE_TIMEOUT,
+              === document.querySelector('[data-testid=balance]').dataset.amount"""
         )
         await chart.focus()
         await tab.keyboard.press("Home")
@@ -273,13 +270,12 @@ async def test_chart_of_a_range_is_restored_by_its_address(cluster: Cluster, ope
     async with open_page(cluster.page) as page:
         tab = await show(page, cluster, LONG)
         await tab.get_by_role("button", name="1 year").click()
-        assert tab.url.endswith("?range=1y")
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{LONG}?range=1y")
         await tab.reload()
         await expect(tab.get_by_role("button", name="1 year")).to_have_attribute("aria-pressed", "true")
         # The points of older transfers are read from the gateway, and the line ends with the balance.
         await tab.wait_for_function(
-            "() => Number(document.querySelector('[data-testid=chart]')?.dataset.points) > 150",
-            timeout=LIVE_TIMEOUT,
+            "() => Number(document.querySelector('[data-testid=chart]')?.dataset.points) > 150"
         )
         assert await tab.get_attribute("[data-testid=chart]", "data-last") == await tab.get_attribute(
             "[data-testid=balance]", "data-amount"
@@ -290,10 +286,10 @@ async def test_chart_is_drawn_four_times_a_second_at_most(cluster: Cluster, open
     """The page shows each change of the balance, and draws the line less often."""
     async with open_page(cluster.page) as page:
         tab = await show(page, cluster, BUSY)
-        await tab.wait_for_function(HAS_ACCENT, timeout=LIVE_TIMEOUT)
+        await tab.wait_for_function(HAS_ACCENT)
         await tab.evaluate(RECORD_DRAWINGS)
         await page.wait_for_revision((await page.content()).revision + 60)
-        await tab.wait_for_function("drawings.length > 1", timeout=LIVE_TIMEOUT)
+        await tab.wait_for_function("drawings.length > 1")
         drawings = await tab.evaluate("drawings")
         assert len(drawings) <= (drawings[-1] - drawings[0]) / 250 + 4
 
@@ -314,7 +310,7 @@ async def test_filters_are_restored_by_the_address_and_downloaded(
         await tab.keyboard.press("Enter")
         ids = "[...document.querySelectorAll('[data-testid=transfer]')].map(row => row.dataset.id)"
         await tab.wait_for_function(f"ids => {ids}.join() === ids", arg=",".join(expected))
-        assert tab.url.endswith("?direction=in&min=2.50")
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{EXACT}?direction=in&min=2.50")
         assert await violations(tab) == []
         async with tab.expect_download() as started:
             await tab.get_by_role("button", name="Download CSV").click()
@@ -331,7 +327,7 @@ async def test_filters_are_restored_by_the_address_and_downloaded(
         assert (await tab.evaluate(ids))[:2] == ["e-live-in", expected[0]]
         await tab.go_back()
         await tab.wait_for_function(f"count => {ids}.length > count", arg=len(expected) + 1)
-        assert tab.url.endswith("?direction=in")
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{EXACT}?direction=in")
 
 
 async def test_filters_that_are_cleared_keep_the_focus_and_no_invalid_text(
@@ -343,12 +339,12 @@ async def test_filters_that_are_cleared_keep_the_focus_and_no_invalid_text(
         await tab.keyboard.press("Tab")
         await expect(tab.locator("#filter-error")).to_contain_text("An amount consists of")
         assert await violations(tab) == []
-        assert tab.url.endswith("?direction=out&min=3")
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{EXACT}?direction=out&min=3")
         clear = tab.get_by_role("button", name="Clear all filters")
         await clear.focus()
         await tab.keyboard.press("Enter")
         await expect(tab.locator("[data-testid=count]")).to_have_text(re.compile("^ *all"))
-        assert tab.url == f"{cluster.page}/accounts/{EXACT}"
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{EXACT}")
         await expect(clear).to_be_focused()
         await expect(tab.get_by_label("Amount to")).to_have_value("")
         await expect(tab.locator("#filter-error")).to_have_text("")
@@ -367,7 +363,7 @@ async def test_filters_of_a_hostile_address_count_as_absent_or_pass_nothing(
         for address in ("?from=2026-05-02&to=2026-05-01", "?min=2&max=1", "?id=__proto__"):
             await page.tab.goto(f"{cluster.page}/accounts/{EXACT}{address}")
             await expect(page.tab.locator("[data-testid=none]")).to_have_text(
-                "No transfer passes the filter.", timeout=LIVE_TIMEOUT
+                "No transfer passes the filter."
             )
 
 
@@ -387,9 +383,7 @@ async def test_filter_that_the_gateway_cannot_answer_says_so_until_it_is_tried_a
 
         await tab.route("**/search?*", reject)
         await tab.get_by_role("button", name="Out", exact=True).click()
-        await expect(tab.locator(".more")).to_contain_text(
-            "The transfers are unavailable", timeout=LIVE_TIMEOUT
-        )
+        await expect(tab.locator(".more")).to_contain_text("The transfers are unavailable")
         assert await tab.locator("[data-testid=transfer]").count() == 0
         assert await violations(tab) == []
         await tab.get_by_role("button", name="Show older transfers").click()
@@ -407,12 +401,10 @@ async def test_date_begins_the_list_and_an_empty_result_says_so(
         tab = await show(page, cluster, LONG)
         await tab.get_by_label("Jump to a date").fill("2026-04-01")
         dates = tab.locator("[data-testid=date]")
-        await expect(dates.first).to_have_text("1 Apr 2026", timeout=LIVE_TIMEOUT)
+        await expect(dates.first).to_have_text("1 Apr 2026")
         assert await tab.get_attribute("[data-testid=transfer] >> nth=0", "data-total")
         await tab.goto(f"{cluster.page}/accounts/{LONG}?id=nothing-has-this")
-        await expect(tab.locator("[data-testid=none]")).to_have_text(
-            "No transfer passes the filter.", timeout=LIVE_TIMEOUT
-        )
+        await expect(tab.locator("[data-testid=none]")).to_have_text("No transfer passes the filter.")
 
 
 async def test_list_of_many_transfers_holds_still_while_transfers_arrive(
@@ -435,16 +427,14 @@ async def test_list_of_many_transfers_holds_still_while_transfers_arrive(
         before = await row.evaluate(TOP)
         held = int(await tab.get_attribute("[data-held-at]", "data-held-at") or 0)
         await write(cluster, [transfer(LONG, f"m-{number}", 100) for number in range(12)])
-        await expect(tab.locator("[data-testid=new]")).to_have_text(
-            re.compile(r"^\s*12 new"), timeout=LIVE_TIMEOUT
-        )
+        await expect(tab.locator("[data-testid=new]")).to_have_text(re.compile(r"^\s*12 new"))
         assert held == MANY
         assert abs(await row.evaluate(TOP) - before) <= 1
         assert await tab.evaluate(ROWS_IN_DOCUMENT) < 1_500
         shown = [row.revision for row in (await page.content()).rows if row.revision <= wanted + 1_000]
         assert shown == list(range(shown[0], shown[-1] - 1, -1))
         await tab.locator("[data-testid=new]").click()
-        await expect(tab.locator("[data-testid=transfer] >> nth=0")).to_be_in_viewport(timeout=LIVE_TIMEOUT)
+        await expect(tab.locator("[data-testid=transfer] >> nth=0")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("size", [SMALL_PHONE, DESKTOP], ids=["phone", "wide"])
@@ -455,9 +445,9 @@ async def test_account_in_each_size_cuts_nothing(
         for address in (LARGE, f"{LARGE}?transfer=l-2", f"{EXACT}?direction=in&min=1"):
             tab = await show(page, cluster, address)
             # The line has the colour of the theme, in which a reader can see it.
-            await tab.wait_for_function(HAS_ACCENT, timeout=LIVE_TIMEOUT)
+            await tab.wait_for_function(HAS_ACCENT)
             if "transfer=" in address:
-                await expect(tab.locator("[data-testid=after]")).to_be_visible(timeout=LIVE_TIMEOUT)
+                await expect(tab.locator("[data-testid=after]")).to_be_visible()
                 assert await tab.locator(DRAWER).evaluate(IS_NOT_WIDER)
             else:
                 assert await tab.evaluate(CUT_AMOUNTS) == []

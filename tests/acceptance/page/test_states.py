@@ -9,7 +9,7 @@ from playwright.async_api import Browser, ViewportSize, expect
 
 from livebalance.stack.cluster import Cluster
 from livebalance.stack.paths import StatePaths, free_port
-from tests.acceptance.page.account_page import LIVE_TIMEOUT, AccountPage
+from tests.acceptance.page.account_page import AccountPage
 from tests.acceptance.page.inspection import violations
 from tests.acceptance.page.states import STATES, Screen, Shown, Stage, plan, wait_until_shown
 
@@ -42,7 +42,7 @@ async def test_page_in_each_state_says_so_and_shows_no_old_figure_as_live(stage:
             await wait_until_shown(page, shown)
             await assert_figures(page, shown)
             announced = page.tab.locator("[role=status]").filter(has_text="Connection: ")
-            await expect(announced.first).to_be_attached(timeout=LIVE_TIMEOUT)
+            await expect(announced.first).to_be_attached()
             overflow = await page.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
             assert overflow <= 0
         assert await violations(pages[-1].tab) == []

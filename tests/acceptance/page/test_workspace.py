@@ -11,7 +11,6 @@ import pytest_asyncio
 from playwright.async_api import Page, ViewportSize, expect
 
 from livebalance.stack.cluster import Cluster
-from tests.acceptance.page.account_page import LIVE_TIMEOUT
 from tests.acceptance.page.conftest import OpenPage
 from tests.acceptance.page.inspection import CUT_AMOUNTS, keep_picture, violations
 from tests.acceptance.page.workspace import (
@@ -72,7 +71,7 @@ async def test_watchlist_in_the_address_is_live_and_its_total_equals_sql(
         before = await sum_in_postgres(cluster, watched)
         await write(cluster, [transfer(watched[0], "one-more", 12_345)])
         shown = page.tab.locator(f"[data-testid=total][data-amount='{before + Decimal('123.45')}']")
-        await expect(shown).to_have_attribute("data-live", "true", timeout=LIVE_TIMEOUT)
+        await expect(shown).to_have_attribute("data-live", "true")
         row = page.tab.locator(f"[data-watched={watched[0]}]")
         await expect(row.locator("[data-testid=change]")).to_contain_text("↑")
         await expect(row.locator("[data-testid=change]")).to_contain_text("€123.45")
@@ -100,20 +99,20 @@ async def test_five_hundred_accounts_share_few_sockets_and_each_bad_account_says
             (DISPUTED, "Disputed"),
         ):
             row = page.tab.locator(f"[data-watched={account}]")
-            await expect(row).to_contain_text(text, timeout=LIVE_TIMEOUT)
+            await expect(row).to_contain_text(text)
         shown = await rows(page.tab)
         assert (shown[FORBIDDEN].amount, shown[UNKNOWN].amount) == (None, None)
         included = [*MANY, DISPUTED, ERASED]
         await expect_total(page.tab, cluster, included, live=False)  # two accounts are missing in it
         total = page.tab.locator("[data-testid=total]")
-        await expect(total).to_contain_text("without 2 accounts", timeout=LIVE_TIMEOUT)
-        await expect(total).to_contain_text("1 balance is disputed", timeout=LIVE_TIMEOUT)
+        await expect(total).to_contain_text("without 2 accounts")
+        await expect(total).to_contain_text("1 balance is disputed")
 
         await erase(cluster, ERASED)
         erased = page.tab.locator(f"[data-watched={ERASED}]")
-        await expect(erased).to_contain_text("This account was erased", timeout=LIVE_TIMEOUT)
+        await expect(erased).to_contain_text("This account was erased")
         assert (await rows(page.tab))[ERASED].amount is None
-        await expect(total).to_contain_text("without 3 accounts", timeout=LIVE_TIMEOUT)
+        await expect(total).to_contain_text("without 3 accounts")
         await expect_total(page.tab, cluster, included, live=False)
 
 
@@ -169,9 +168,7 @@ async def test_watchlist_without_postgres_says_delayed_and_recovers(
         cluster.supervisors["postgres"].kill(restart=False)
         try:
             await wait_for_states(page.tab, "live", 0)
-            await expect(page.tab.locator("[data-testid=freshness]")).to_contain_text(
-                "Delayed", timeout=LIVE_TIMEOUT
-            )
+            await expect(page.tab.locator("[data-testid=freshness]")).to_contain_text("Delayed")
             [total] = await totals(page.tab)
             assert not total.live
         finally:
@@ -203,7 +200,7 @@ async def test_watchlist_is_kept_by_keyboard_alone(cluster: Cluster, open_page: 
         await press("Tab")
         await press("Enter")
         await wait_for_states(tab, "live", 3)
-        assert tab.url == address(cluster.page, MANY[:3])
+        await expect(tab).to_have_url(address(cluster.page, MANY[:3]))
         links = tab.locator("[data-watched] a")
         await links.first.focus()
         await press("ArrowDown")
@@ -211,11 +208,11 @@ async def test_watchlist_is_kept_by_keyboard_alone(cluster: Cluster, open_page: 
         await press("Delete")
         await expect(tab.locator(f"[data-watched={MANY[1]}]")).to_have_count(0)
         await expect(links.nth(1)).to_be_focused()
-        assert tab.url == address(cluster.page, [MANY[0], MANY[2]])
+        await expect(tab).to_have_url(address(cluster.page, [MANY[0], MANY[2]]))
         await press("Home")
         await press("Enter")
         await page.wait_until_live()
-        assert tab.url == f"{cluster.page}/accounts/{MANY[0]}"
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{MANY[0]}")
         await tab.locator(".brand").focus()
         await press("Enter")
         await wait_for_states(tab, "live", 2)
@@ -244,13 +241,13 @@ async def test_search_suggests_recent_accounts_first_and_no_amount(
         await tab.goto(cluster.page)
         await tab.focus("[data-testid=account-input]")
         first = tab.locator("[role=option]").first
-        await expect(first).to_have_text(re.compile(rf"^\s*{MANY[7]}\s*Recent\s*$"), timeout=LIVE_TIMEOUT)
+        await expect(first).to_have_text(re.compile(rf"^\s*{MANY[7]}\s*Recent\s*$"))
         await expect(tab.locator("[role=option]")).to_have_count(8)
         assert await tab.locator("[role=option] lb-amount").count() == 0
         await tab.keyboard.press("ArrowDown")
         await tab.keyboard.press("Enter")
         await page.wait_until_live()
-        assert tab.url == f"{cluster.page}/accounts/{MANY[7]}"
+        await expect(tab).to_have_url(f"{cluster.page}/accounts/{MANY[7]}")
 
 
 async def test_screen_reader_hears_few_sentences_of_a_busy_watchlist(
@@ -264,13 +261,13 @@ async def test_screen_reader_hears_few_sentences_of_a_busy_watchlist(
         await tab.evaluate(RECORD_ANNOUNCEMENTS)
         await tab.goto(address(cluster.page, watched))
         await expect(tab.locator("[role=status]")).to_contain_text(
-            "All 5 watched accounts are live. Disputed: 1.", timeout=LIVE_TIMEOUT
+            "All 5 watched accounts are live. Disputed: 1."
         )
         await write(cluster, [transfer(FEED[0], f"busy-{number}", 1) for number in range(200)])
         await tab.locator("[data-watched] a").first.focus()
         await tab.keyboard.press("t")
         total = re.compile(r"Total .*€[\d,.]+")
-        await expect(tab.locator("[role=status]")).to_contain_text(total, timeout=LIVE_TIMEOUT)
+        await expect(tab.locator("[role=status]")).to_contain_text(total)
         sentences = [sentence for _, sentence in await tab.evaluate("window.announcements")]
         assert len(sentences) <= 20  # for 200 transfers, and as many balances
         assert [sentence for sentence in sentences if "€" in sentence] == [

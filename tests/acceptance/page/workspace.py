@@ -8,7 +8,6 @@ import asyncpg
 from playwright.async_api import Page, expect
 
 from livebalance.stack.cluster import Cluster
-from tests.acceptance.page.account_page import LIVE_TIMEOUT
 
 _ROWS = """() => Object.fromEntries([...document.querySelectorAll('[data-watched]')].map(row => [
   row.dataset.watched,
@@ -56,7 +55,7 @@ async def totals(tab: Page) -> list[Total]:
 async def wait_for_states(tab: Page, state: str, count: int) -> None:
     """Waits until this number of watched rows is in a state."""
     rows = tab.locator(f"[data-watched][data-state={state}]")
-    await expect(rows).to_have_count(count, timeout=LIVE_TIMEOUT)
+    await expect(rows).to_have_count(count)
 
 
 async def sum_in_postgres(cluster: Cluster, accounts: Sequence[str]) -> Decimal:
