@@ -281,10 +281,10 @@ async def request_during_another(harness: Harness) -> None:
     bearer_token, reading, go = token(), asyncio.Event(), asyncio.Event()
     read = account_pages.list_accounts
 
-    async def list_accounts(*args: Any) -> account_pages.AccountList:
+    async def list_accounts(*args: Any, **named: Any) -> account_pages.AccountList:
         reading.set()
         await go.wait()
-        return await read(*args)
+        return await read(*args, **named)
 
     harness.patch.setattr(account_pages, "list_accounts", list_accounts)
     first = asyncio.create_task(harness.get("/accounts", bearer_token))

@@ -68,7 +68,7 @@ async def test_bug_gets_500_with_an_error_id_and_no_details(
     monkeypatch: pytest.MonkeyPatch,
     log: Any,  # noqa: F811
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("payload")
 
     monkeypatch.setattr(account_pages, "list_accounts", fail)

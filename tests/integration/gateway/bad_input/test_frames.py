@@ -283,7 +283,7 @@ async def test_row_38_bug_in_a_message_handler_closes_with_1011_and_an_error_id(
 async def test_row_38_bug_in_a_request_handler_gets_500_with_an_error_id(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def bug(*_: object) -> None:
+    async def bug(*_: object, **__: object) -> None:
         raise ValueError("token=payload")
 
     monkeypatch.setattr("livebalance.readmodel.account_pages.list_accounts", bug)
