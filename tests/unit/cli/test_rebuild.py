@@ -1,4 +1,4 @@
-"""The pure parts of a rebuild: differences, progress, and the report."""
+"""The parts of a rebuild that need no server: differences, progress, and the report."""
 
 import json
 from typing import Any
@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livebalance.cli.rebuild.command import Display
 from livebalance.cli.rebuild.differences import Difference, DifferenceCounts, account_differences
-from livebalance.cli.rebuild.progress import ReplayRate
+from livebalance.cli.rebuild.progress import ReplayedLane, ReplayProgress, ReplayRate
 from livebalance.cli.rebuild.rebuild import mismatch
 from livebalance.cli.rebuild.report import RebuildReport
 from livebalance.readmodel.rebuild.rows import LaneEnd, LaneSums, QuarantineDifferences
@@ -169,3 +170,15 @@ def test_report_escapes_control_characters_of_a_client_id() -> None:
     differences.add(account_differences(ALICE, r'{"client_id": "a\u001b[2J"}', r'{"client_id": "\n"}'))
     lines = str(report(differences, QuarantineDifferences(0, 0), None)).splitlines()
     assert lines[2] == r"alice: client_id is a\u001b[2J, replayed \u000a"
+
+
+def test_end_of_a_replay_is_drawn_before_the_next_phase_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    with Display(as_json=False) as display:
+        display.show_phase("replaying")
+        display.show(ReplayProgress({Lane(0): ReplayedLane(5, 5)}, 1.0))
+        display.show_phase("comparing")
+    assert "5 of 5 records (100 %)" in capsys.readouterr().err

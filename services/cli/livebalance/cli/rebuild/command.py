@@ -68,11 +68,19 @@ class Display:
 
     def show(self, progress: ReplayProgress) -> None:
         """Shows how far the replay is, and how long it will take."""
+        is_complete = progress.applied >= progress.end
         if self._has_bar:
-            self._bar.update(self._task, completed=progress.applied, total=progress.end, at=str(progress))
+            # The bar is drawn ten times a second: the next phase may begin before it is.
+            self._bar.update(
+                self._task,
+                completed=progress.applied,
+                total=progress.end,
+                at=str(progress),
+                refresh=is_complete,
+            )
             return
         now = time.monotonic()
-        if self._as_json or now - self._shown_at >= _LINE_SECONDS or progress.applied >= progress.end:
+        if self._as_json or now - self._shown_at >= _LINE_SECONDS or is_complete:
             self._shown_at = now
             self._print({"phase": "replaying", **progress.as_object()}, f"replaying: {progress}")
 
