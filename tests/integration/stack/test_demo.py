@@ -130,6 +130,15 @@ def _revisions(
             time.sleep(float(error.headers["retry-after"]))
 
 
+def _request_token(page: str, headers: Mapping[str, str]) -> int:
+    """Returns the status of a request for a token."""
+    try:
+        with urlopen(Request(f"{page}/api/demo/token", b"", dict(headers)), timeout=30) as response:
+            return int(response.status)
+    except HTTPError as error:
+        return error.code
+
+
 def _kill_gateway_1(port: str) -> object:
     """Kills a gateway as the page does, and returns the answer."""
     page = f"http://127.0.0.1:{port}"
@@ -169,6 +178,7 @@ def test_killed_demo_leaves_no_process_and_restarts_with_its_data(
 
     with pytest.raises(HTTPError, match="400"):
         _revisions(status, home, {"Host": "website.example"})
+    assert _request_token(str(status["page"]), {"Host": "website.example"}) == 400
 
     process.kill()
     process.wait()

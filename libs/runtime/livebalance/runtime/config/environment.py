@@ -33,6 +33,7 @@ OTHER_VARIABLES = {
     "CHROMIUM": "tests: path of the browser to use",
     "FAILPOINT": "tests: point at which a service kills itself",
     "DEMO_CONTROL_ADDRESS": "balancer: host:port of the demo's supervisor, which acts for the page",
+    "DEMO_HOSTS": "balancer: names under which the demo's tokens are issued, separated by spaces",
     "DEMO_TOKEN_ADDRESS": "balancer: host:port of the feed that issues demo tokens",
     "GATEWAYS": "balancer: host:port of each gateway, separated by spaces",
     "GRAFANA_PORT": "`docker compose`: port of Grafana",

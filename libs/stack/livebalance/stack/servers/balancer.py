@@ -1,5 +1,6 @@
 """Caddy in front of the gateways, configured by `deploy/Caddyfile`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def balancer(
             "XDG_CONFIG_HOME": state,
             "XDG_DATA_HOME": state,
             "LIVEBALANCE_PAGE_PORT": str(port),
+            **{name: value for name, value in os.environ.items() if name == "LIVEBALANCE_DEMO_HOSTS"},
             **({"LIVEBALANCE_DEMO_TOKEN_ADDRESS": f"127.0.0.1:{feed}"} if feed else {}),
             **({"LIVEBALANCE_DEMO_CONTROL_ADDRESS": f"127.0.0.1:{control}"} if control else {}),
             **({"LIVEBALANCE_PAGE_ROOT": str(page)} if page else {}),
