@@ -1,7 +1,8 @@
 """Databases for tests: copies of a template that is migrated once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -30,6 +31,17 @@ class Database:
     async def drop(self) -> None:
         """Drops the database and closes its connections."""
         await self._manage(f'drop database if exists "{self.name}" with (force)')
+
+    @asynccontextmanager
+    async def locked(self, table: str) -> AsyncIterator[None]:
+        """Locks the table, so that nobody writes it while the block runs."""
+        owner = await asyncpg.connect(self.url("owner"), timeout=30)
+        try:
+            async with owner.transaction():
+                await owner.execute(f"lock table {table} in share mode")
+                yield
+        finally:
+            await owner.close()
 
     async def _manage(self, *statements: str) -> None:
         connection = await asyncpg.connect(self.address("owner", "postgres"), timeout=30)

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -150,3 +153,17 @@ async def test_stranger_with_invented_keys_gets_4013_and_uses_up_only_a_budget_o
         ) == 4013:
             await asyncio.sleep(0.05)
     assert latest == 4501
+
+
+async def test_strangers_that_reset_during_their_handshakes_leave_no_traceback(stack: AttackedStack) -> None:
+    """They connect to the gateway itself: a proxy would take the resets."""
+    port = urlsplit(stack.gateway.http).port
+    for number in range(60):
+        source = f"127.0.3.{number + 1}"
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0)) as client:
+            client.sendall((HANDSHAKE_HEAD + CRLF)[: None if number % 3 else -2])
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert await code(stack.gateway.http, HANDSHAKE_HEAD, NEIGHBOUR) == ""  # after the resets
+    log = stack.paths.log("gateway").read_text()
+    assert "handshake" in log or "connection" in log, "the log is that of the gateway"
+    assert "Traceback" not in log

@@ -2,12 +2,8 @@
 
 import asyncio
 import contextlib
-import logging
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -154,21 +150,3 @@ async def test_proxy_that_does_not_name_its_clients_is_not_limited_like_a_client
             )
         assert await gateway.counter("unnamed_clients") == before + 4
         assert (await send_request(gateway.http, HANDSHAKE_HEAD + header + CRLF)).code == "full"
-
-
-async def test_client_that_resets_during_its_handshake_leaves_no_traceback(
-    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
-) -> None:
-    gateway = await start_gateway()
-    caplog.clear()  # of what the start logged
-    address = urlsplit(gateway.http)
-    for number in range(60):
-        with socket.create_connection((address.hostname, address.port)) as client:
-            client.sendall((HANDSHAKE_HEAD + CRLF)[: None if number % 3 else -2])
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if number % 2:
-            await asyncio.sleep(0)
-    await gateway.until_sessions(0)
-    async with await RawConnection.open(gateway.http):
-        pass
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import asyncpg
 import pytest
@@ -53,23 +52,11 @@ async def seconds_since_complete(pipeline: Pipeline) -> float:
         await owner.close()
 
 
-@asynccontextmanager
-async def locked_balances(pipeline: Pipeline) -> AsyncIterator[None]:
-    """Locks the table, so that no balance can be written while the block runs."""
-    owner = await asyncpg.connect(pipeline.database.url("owner"), timeout=30)
-    try:
-        async with owner.transaction():
-            await owner.execute("lock table balance in share mode")
-            yield
-    finally:
-        await owner.close()
-
-
 async def test_lag_grows_until_the_records_are_applied(pipeline: Pipeline, projector: str) -> None:
     records = history("alice", range(1, 21))
     await pipeline.write(records[:3])
     await wait_for_metrics(projector, has(records_applied_total=3))
-    async with locked_balances(pipeline):
+    async with pipeline.database.locked("balance"):
         await pipeline.write(records[3:])
         await wait_for_metrics(projector, lambda now: lag(now)[0] >= 2 and lag(now)[1] > 0.5)
         # The lanes were released and claimed again meanwhile; the lag still counts from the same records.

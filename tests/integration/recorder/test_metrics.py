@@ -1,10 +1,6 @@
 """The metrics of a recorder's process."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-
-import asyncpg
 
 from livebalance.recorder.partition import transactional_id
 from livebalance.runtime.kafka.connection import Broker
@@ -30,18 +26,6 @@ def lag(scrape: Scrape) -> tuple[float, float]:
     return scrape.sum(f"{PREFIX}_lag_records"), scrape.sum(f"{PREFIX}_lag_seconds")
 
 
-@asynccontextmanager
-async def locked_quarantine(database: Database) -> AsyncIterator[None]:
-    """Locks the table, so that no rejected transfer can be kept while the block runs."""
-    owner = await asyncpg.connect(database.url("owner"), timeout=30)
-    try:
-        async with owner.transaction():
-            await owner.execute("lock table quarantine in share mode")
-            yield
-    finally:
-        await owner.close()
-
-
 async def test_metrics_of_a_busy_recorder_show_lag_verdicts_and_a_fence(
     kafka: str, make_topics: MakeTopics, tmp_path: Path, database: Database
 ) -> None:
@@ -56,7 +40,7 @@ async def test_metrics_of_a_busy_recorder_show_lag_verdicts_and_a_fence(
         settings(kafka, topics, database), tmp_path / "log", batch_records="1", http_port=str(port)
     )
     try:
-        async with locked_quarantine(database):  # the recorder waits there, so that it is seen busy
+        async with database.locked("quarantine"):  # the recorder waits there, so that it is seen busy
             process.start()
             busy = await wait_for_metrics(
                 url, lambda scrape: lag(scrape)[0] > 0 and count(scrape, "applied") > 0
