@@ -8,6 +8,7 @@ from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, channel_
 from livebalance.wire.sets.batch import (
     MAX_BATCH_BYTES,
     ChangedAccount,
+    KeptTotal,
     LaneBatch,
     decode_batch,
     encode_batch,
@@ -20,7 +21,9 @@ VECTORS = vectors("sets")
 
 def batch(case: Vector) -> LaneBatch:
     accounts = [ChangedAccount(**account) for account in case["accounts"]]
-    return LaneBatch(Lane(case["lane"]), Epoch(case["epoch"]), case["number"], accounts, case["header_only"])
+    totals = [KeptTotal(**total) for total in case.get("totals", ())] or ()
+    lane, epoch = Lane(case["lane"]), Epoch(case["epoch"])
+    return LaneBatch(lane, epoch, case["number"], accounts, case["header_only"], totals)
 
 
 @pytest.mark.parametrize("name", VECTORS["names"], ids=label)
@@ -77,3 +80,10 @@ def test_batch_that_is_too_long_has_no_accounts() -> None:
     decoded = decode_batch(encode_batch(LaneBatch(Lane(1), Epoch("0" * 16), 2, [account])))
     assert decoded.header_only
     assert not decoded.accounts
+
+
+def test_batch_that_is_too_long_with_its_totals_has_only_accounts() -> None:
+    account = ChangedAccount(AccountId("a"), Revision(1), "1.00", "EUR", "c")
+    totals = [KeptTotal("prefix:" + "a" * MAX_BATCH_BYTES, "EUR", "1.00", 1)]
+    decoded = decode_batch(encode_batch(LaneBatch(Lane(1), Epoch("0" * 16), 2, [account], totals=totals)))
+    assert (decoded.accounts, decoded.totals, decoded.header_only) == ([account], (), False)

@@ -33,7 +33,7 @@ _CLAIM = """\
 _STATES = "    states = await consumer.partition_states(assigned) if assigned else {}\n"
 _WRITE = """\
         with metrics.batch_seconds.labels("write").time():
-            await self._store.write(rows)
+            kept = await self._store.write(rows)
 """
 _PUBLISH = "        await self._publisher.publish(await encoding)\n"
 _COMMIT_OFFSETS = """\

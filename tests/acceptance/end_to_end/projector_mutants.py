@@ -14,7 +14,7 @@ from typing import Any
 
 from livebalance.projector.__main__ import serve
 from livebalance.projector.postgres.store import Store
-from livebalance.projector.redis.messages import Message, MessageEncoder
+from livebalance.projector.redis.messages import KeptTotals, Message, MessageEncoder
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.projection import batch_writes, lane_writes
@@ -31,12 +31,12 @@ def pause() -> None:
     """
     write, remaining = Store.write, [PAUSE_AT]
 
-    async def pausing_write(self: Store, batch: BatchRows) -> None:
+    async def pausing_write(self: Store, batch: BatchRows) -> KeptTotals:
         if batch.balances and not batch.transfers:
             remaining[0] -= 1
             if remaining[0] == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)
-        await write(self, batch)
+        return await write(self, batch)
 
     Store.write = pausing_write  # type: ignore[method-assign]
 
@@ -70,10 +70,10 @@ def publish_first() -> None:
         async with turn:
             await publish(self, messages)
 
-    async def publishing_write(self: Store, batch: BatchRows) -> None:
+    async def publishing_write(self: Store, batch: BatchRows) -> KeptTotals:
         """Called after BEGIN was answered. The messages are encoded meanwhile."""
         await publishers[0].publish(messages)
-        await write(self, batch)
+        return await write(self, batch)
 
     Publisher.start, Store._write = noting_start, publishing_write  # type: ignore[method-assign]
     MessageEncoder.deltas = noting_deltas  # type: ignore[method-assign,assignment]

@@ -18,12 +18,21 @@ from tests.tokens import SECRET
 
 ACCOUNTS = ["EU-1", "EU-2", "EU-3", "EU-4", "US-1", "US-2"]
 SETS = {"prefix:EU-": "b.account_id like 'EU-%'", "client:c-1": "b.client_id = 'c-1'", "prefix:": "true"}
-# Each transaction logs the totals of the lane that it changes, at its end and by its own snapshot.
+# Each transaction logs the totals of the lane that it changes, at its end and by its own snapshot: what SQL sums
+# up, and what the projector keeps, which is null as long as it has not counted the set.
 LOG = """
-create table set_total (channel text, lane int, batch bigint, accounts bigint, amount numeric);
+create table logged_total (channel text, lane int, batch bigint, accounts bigint, amount numeric,
+                           kept_accounts bigint, kept_amount numeric);
 create function log_set_totals() returns trigger language plpgsql security definer as $$
 begin
-  insert into set_total select s.channel, new.lane, new.batches, s.accounts, s.amount from ({totals}) s;
+  insert into logged_total
+  select s.channel, new.lane, new.batches, s.accounts, s.amount, k.accounts, k.amount
+    from ({totals}) s
+    left join lateral (
+         select coalesce(sum(t.accounts), 0) as accounts, coalesce(sum(t.amount), 0) as amount
+           from counted_set c left join set_total t using (channel, lane)
+          where c.channel = s.channel and c.lane = new.lane and c.generation >= new.kept_since
+         having count(c.channel) > 0) k on true;
   return null;
 end $$;
 create constraint trigger log_set_totals after insert or update on lane deferrable initially deferred
@@ -48,10 +57,19 @@ async def log_totals(pipeline: Pipeline) -> None:
 async def logged_totals(pipeline: Pipeline) -> Totals:
     """Returns what Postgres logged. A number of a batch never names two states of its lane."""
     totals: Totals = {}
-    for row in await pipeline.query("select * from set_total"):
+    for row in await pipeline.query("select * from logged_total"):
         key, total = (row["channel"], str(row["lane"]), row["batch"]), (row["accounts"], row["amount"])
         assert totals.setdefault(key, total) == total, "a number of two states"
     return totals
+
+
+async def assert_kept_totals_are_those_of_sql(pipeline: Pipeline, at_least: int) -> None:
+    """Compares at the end of each transaction. Each set must have been kept for so many."""
+    kept = await pipeline.query("select * from logged_total where kept_accounts is not null")
+    for row in kept:
+        assert (row["kept_accounts"], row["kept_amount"]) == (row["accounts"], row["amount"]), row
+    for channel in SETS:
+        assert sum(row["channel"] == channel for row in kept) >= at_least, channel
 
 
 class Histories:
@@ -143,6 +161,7 @@ async def test_totals_are_those_of_sql_while_projectors_and_the_gateway_fail(
         await client.subscribe_set(*SETS)
         for channel in SETS:
             await client.until_complete(channel)
+        await pipeline.wait_for("select count(*) = 3 * (select count(*) from lane) from counted_set", True)
         await histories.write(10)
         await wait_until(lambda: victim.exit_code == -signal.SIGKILL)
         fenced = start_next(pipeline, "two")
@@ -165,3 +184,4 @@ async def test_totals_are_those_of_sql_while_projectors_and_the_gateway_fail(
         await until_current(client, pipeline)
         assert not [frame for frame in client.frames if frame["type"] in ("error", "unsubscribed")]
     assert assert_shown_totals_are_those_of_sql(client, await logged_totals(pipeline)) > 20
+    await assert_kept_totals_are_those_of_sql(pipeline, at_least=20)

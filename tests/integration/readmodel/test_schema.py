@@ -131,7 +131,12 @@ async def test_no_role_bypasses_its_privileges(database: Database) -> None:
     try:
         assert await connection.fetch(f"select rolname from pg_roles where {roles} and ({privileged})") == []
         assert await connection.fetchval(f"select count(*) from pg_roles where {roles}") == 5
-        assert [row[0] for row in await connection.fetch(forced)] == ["balance", "transfer"]
+        assert [row[0] for row in await connection.fetch(forced)] == [
+            "balance",
+            "counted_set",
+            "set_total",
+            "transfer",
+        ]
     finally:
         await connection.close()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from livebalance.gateway.live.sets import set_channel
-from livebalance.gateway.live.sets.set_channel import SetChannel
+from livebalance.gateway.live.sets.set_channel import SetBatch, SetChannel
 from livebalance.gateway.live.sets.stream import BatchStream
 from livebalance.readmodel.gateway_reads import LaneProgress
 from livebalance.readmodel.sets.reads import Member, SetState
@@ -34,7 +34,7 @@ class Fed:
 
     def receive(self, received: LaneBatch) -> None:
         if self.stream.on_batch(received):
-            self.channel.on_batch(received, received.accounts)
+            self.channel.on_batch(SetBatch(received, received.accounts, received.totals))
 
     def read(self, stored: SetState) -> None:
         assert self.channel.begin_read()

@@ -191,6 +191,7 @@ def test_rows_of_a_batch_are_those_of_its_changes() -> None:
         folded.quarantined,
         replayed,
         replaces_erased=True,
+        sets=[],
     )
     assert len(folded.quarantined) == 1
     assert batch_rows([], folded, "EUR").replaces_erased is False

@@ -163,6 +163,7 @@ class StoredBalance(NamedTuple):
     erased_balances_before: Offset | None = None
     half_applied_since: Millis | None = None
     erased_offset: Offset | None = None
+    currency: str | None = None
 
 
 class TransferRow(NamedTuple):
@@ -230,6 +231,17 @@ class ReplayOutcome(NamedTuple):
     reason: str | None = None
 
 
+class SetDifference(NamedTuple):
+    """What a batch adds to the total that a lane keeps of a set (decision 46)."""
+
+    channel: str  # of the set
+    lane: Lane
+    currency: str | None
+    scale: int
+    accounts: int
+    amount: Money  # at this scale
+
+
 class BatchRows(NamedTuple):
     """All rows and offsets of a batch, written in one transaction."""
 
@@ -240,6 +252,7 @@ class BatchRows(NamedTuple):
     quarantined: Sequence[QuarantineRow] = ()
     replayed: Sequence[tuple[int, ReplayOutcome]] = ()  # by their id in the quarantine
     replaces_erased: bool = False  # `transfers` replace erased transfers with their ids
+    sets: Sequence[SetDifference] = ()
 
 
 class SourceIdentity(NamedTuple):

@@ -21,6 +21,7 @@ from livebalance.gateway.live.status import PipelineStatus
 from livebalance.gateway.postgres.audit import AccountPositions, Audit, count_findings
 from livebalance.gateway.postgres.loader import AccountLoader, AccountStates, ReadFailure
 from livebalance.gateway.postgres.read_queue import ReadQueue
+from livebalance.gateway.postgres.set_follower import SetFollower
 from livebalance.gateway.postgres.set_loader import SetLoader
 from livebalance.gateway.redis.subscriber import Subscriber, SubscriberEvents
 from livebalance.gateway.settings import Settings
@@ -117,6 +118,9 @@ class Relay:
             max_accounts=settings.max_set_accounts,
             timeout_seconds=settings.postgres_timeout_seconds,
         )
+        self._set_follower = SetFollower(
+            pool, self._hub.sets.followed, timeout_seconds=settings.postgres_timeout_seconds
+        )
         self._audit = Audit(
             pool,
             self._begin_audit,
@@ -136,6 +140,7 @@ class Relay:
                 self._subscriber.run,
                 self._loader.run,
                 self._set_loader.run,
+                self._set_follower.run,
                 self._audit.run,
                 self._authenticator.run,
                 self._tick,
@@ -307,6 +312,9 @@ class Relay:
             self._subscriber.subscribe_batches(wanted=effects.batches_wanted)
         if effects.set_reads:
             self._set_loader.request(effects.set_reads)
+        for name in effects.wrong_totals:
+            metrics.WRONG_TOTALS.inc()
+            _log.error("projectors keep another total than the balances have", set=name.channel)
         self._flushed += len(effects.sessions_to_flush)
         self.connections.perform_effects(effects)
         if recoveries := self._hub.history.drain_recoveries():

@@ -103,6 +103,10 @@ half_applied_seconds = Gauge(
     "livebalance_projector_half_applied_seconds",
     "Longest time that an account has had transfers that no balance record includes, without a new balance.",
 )
+followed_sets = Gauge(
+    "livebalance_projector_followed_sets",
+    "Sets of accounts that clients of any gateway follow, and whose totals this process keeps for its lanes.",
+)
 lanes = init_labels(
     Gauge("livebalance_projector_lanes", "Lanes owned. A halted lane waits for an operator.", ["state"]),
     ["running", "halted"],

@@ -28,6 +28,7 @@ from livebalance.projector.fold.fold import (
 )
 from livebalance.projector.fold.lane import DecodedRecords, LaneStep, OwnedLane, lifecycle_step, step
 from livebalance.projector.fold.records import Incoming
+from livebalance.projector.fold.sets import SetIndex
 from livebalance.projector.kafka.consumer import LaneConsumer, Records
 from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.postgres.claim import claim_lanes, halt_changed_topics
@@ -71,7 +72,7 @@ class Projector:
     ) -> None:
         self._settings, self._consumer, self._store, self._publisher = settings, consumer, store, publisher
         self._after_commit = AfterCommit(consumer, publisher)
-        self._state_cache = StateCache(store, settings.cache_accounts)
+        self._state_cache = StateCache(store, settings.cache_accounts, settings.currency)
         self._upkeep = Upkeep(settings)
         self._stall_detector = StallDetector(self, time.monotonic())
         self._encoder = MessageEncoder(
@@ -88,6 +89,7 @@ class Projector:
         self._reconciliation = Reconciliation(settings, self._values)
         self._quarantine_replay = QuarantineReplay(settings, store, self._values)
         self._lanes: dict[Lane, OwnedLane] | None = None  # None: not claimed
+        self._sets = SetIndex()  # the sets whose totals each batch changes
         self._assignment_number = -1  # under which the lanes were claimed
         self._unknown_commit: UnknownCommit | None = None
         self._progress_written_at = 0.0
@@ -187,6 +189,8 @@ class Projector:
         await self._after_commit.done()
         lanes = await claim_lanes(self._settings, self._consumer, self._store)
         self._state_cache.clear()
+        # After the claim: the totals of the lanes are of sets that are followed since before it.
+        self._sets = SetIndex((await self._store.followed_sets([])).since)
         self._lanes, self._assignment_number = lanes, number
         self._show_lanes()
         metrics.set_epochs(lane.epoch for lane in lanes.values())
@@ -285,17 +289,20 @@ class Projector:
         all_looked_up: bool = False,
     ) -> None:
         currency = self._settings.currency
-        rows = batch_rows(steps, folded, currency, replayed, all_looked_up=all_looked_up)
-        encoding = asyncio.create_task(self._encode(steps, folded))
+        rows = batch_rows(steps, folded, currency, replayed, all_looked_up=all_looked_up, sets=self._sets)
+        encoding = asyncio.create_task(self._encode(steps, folded, with_batches=not rows.sets))
         try:
             with metrics.batch_seconds.labels("write").time():
-                await self._store.write(rows)
+                kept = await self._store.write(rows)
         except CommitUnknownError:
-            # A replay does not move its lanes, so a claim cannot show its outcome. Gateways find the gap.
+            # A replay does not move its lanes, so a claim cannot show its outcome. Gateways find the gap, as
+            # they do if the message of a lane's batch is missing, whose totals are not known.
             if not replayed:
                 self._unknown_commit = UnknownCommit(rows.moves, await encoding)
             raise
         messages = await encoding
+        if rows.sets:
+            messages += self._encoder.batches(steps, folded, _now(), kept)
         changed = folded.changed_lanes
         for lane_step in steps:
             lane_step.advance_lane()
@@ -304,15 +311,20 @@ class Projector:
         metrics.count_batch(folded, [outcome for _, outcome in replayed])
         await self._after_commit.start([lane_step.lane for lane_step in steps], messages)
 
-    async def _encode(self, steps: Sequence[LaneStep], folded: FoldResult) -> list[Message]:
-        """Encodes the messages of a batch, while Postgres writes it. The lanes must not be moved before."""
+    async def _encode(
+        self, steps: Sequence[LaneStep], folded: FoldResult, *, with_batches: bool
+    ) -> list[Message]:
+        """Encodes the messages of a batch, while Postgres writes it. The lanes must not be moved before.
+
+        Those of the lanes' batches are left out if they need the totals that Postgres returns.
+        """
         messages = list[Message]()
         deltas = self._encoder.deltas(steps, folded, _now())
         while piece := [*islice(deltas, _PIECE)]:
             messages += piece
             if len(piece) == _PIECE:
                 await asyncio.sleep(0)  # the loop goes on to send the batch to Postgres
-        return messages + self._encoder.batches(steps, folded, _now())
+        return messages + (self._encoder.batches(steps, folded, _now()) if with_batches else [])
 
     async def _halt_changed_topics(self) -> None:
         lanes, identities = self._running_lanes().values(), self._consumer.topic_watch.identities
@@ -338,8 +350,14 @@ class Projector:
         lanes = self._lanes or {}
         totals = await self._store.totals(list(lanes))
         metrics.set_totals(totals, _now())
+        followed = await self._store.followed_sets(list(lanes))
+        self._sets = SetIndex(followed.since)
+        metrics.followed_sets.set(len(followed.since))
         await self._upkeep.start(
-            [lanes[id_] for id_ in totals.uncounted], [lanes[id_] for id_ in totals.erasing]
+            [lanes[id_] for id_ in totals.uncounted],
+            [lanes[id_] for id_ in totals.erasing],
+            followed,
+            lanes,
         )
         if self._settings.reconciliation_rate:
             running = self._running_lanes()

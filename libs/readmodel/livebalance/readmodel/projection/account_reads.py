@@ -12,7 +12,7 @@ select account_id, revision, lane, balance, version, transfer_id, client_id, ope
        transfer_count, half_applied, {milliseconds("unverified_since")},
        {milliseconds("disputed_since")}, disputed_why, transfers_offset, balances_offset,
        {milliseconds("recorded_at")}, opening_known, erased_transfers_before, erased_balances_before,
-       {milliseconds("half_applied_since")}, erased_offset
+       {milliseconds("half_applied_since")}, erased_offset, currency
 from balance
 """
 

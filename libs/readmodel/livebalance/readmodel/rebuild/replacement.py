@@ -86,7 +86,7 @@ _RECORD = "insert into intervention (what, was, became, why) values ('epoch', $1
 
 
 async def begin_epoch(live: Connection, why: str) -> Epoch:
-    """Begins a new epoch and records who began it. The lanes' owners count their accounts again.
+    """Begins a new epoch and records who began it. The lanes' owners count their accounts and sets again.
 
     Raises:
         LookupError: The database contains no projection.
@@ -96,7 +96,7 @@ async def begin_epoch(live: Connection, why: str) -> Epoch:
         raise LookupError("this database contains no projection")
     new = new_epoch()
     await change_epoch(live, projection.epoch, new, await read_server_identity(live))
-    await live.execute("update lane set totals_generation = null")
+    await live.execute("update lane set totals_generation = null, kept_since = generation + 1")
     await live.execute(_FORGET_COMPARISONS)
     await live.execute(_RECORD, projection.epoch, new, why)
     return new

@@ -8,9 +8,12 @@ from livebalance.readmodel.tables.reconciliation import (
     reconciliation,
     reconciliation_lane,
 )
+from livebalance.readmodel.tables.sets import counted_set, followed_set, set_total
 
 __all__ = [
     "balance",
+    "counted_set",
+    "followed_set",
     "half_applied_account",
     "intervention",
     "lane",
@@ -21,5 +24,6 @@ __all__ = [
     "reconciliation_lane",
     "recorder_lane",
     "revocation",
+    "set_total",
     "transfer",
 ]

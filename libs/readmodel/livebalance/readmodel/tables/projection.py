@@ -294,6 +294,13 @@ lane = Table(
         comment="Generation that batches belongs to; another than generation: an older release, which does"
         " not number its batches, owns the lane",
     ),
+    Column(
+        "kept_since",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Generation since which each owner adds to the totals of sets",
+    ),
     postgresql_with={
         "fillfactor": "50",
         "autovacuum_vacuum_threshold": "1000",

@@ -1,7 +1,8 @@
 """Messages with which projectors announce the batches of a lane: every account that a batch changed.
 
-Gateways keep sets of accounts with them (decision 36). A message without accounts says only that the batch
-exists; gateways then read their sets from Postgres.
+Gateways keep sets of accounts with them (decision 36), and compare their sums with the totals that the batch
+has written (decision 46). A message without accounts says only that the batch exists; gateways then read
+their sets from Postgres.
 """
 
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 
 from msgspec import DecodeError as _JsonError
 from msgspec import Struct, ValidationError, json
+from msgspec.structs import replace
 
 from livebalance.wire.delta import FORMAT
 from livebalance.wire.errors import DecodeError
@@ -43,6 +45,15 @@ class ChangedAccount(Struct, frozen=True, gc=False, omit_defaults=True):
         )
 
 
+class KeptTotal(Struct, frozen=True, gc=False):
+    """What a lane has of a set, in a currency and a scale, after a batch. Kept by the lane's owner."""
+
+    channel: str  # of the set
+    currency: str | None
+    amount: str  # with the scale of the balances
+    accounts: int
+
+
 class LaneBatch(Struct, frozen=True, gc=False):
     """The batch `number` of a lane."""
 
@@ -51,19 +62,30 @@ class LaneBatch(Struct, frozen=True, gc=False):
     number: int
     accounts: Sequence[ChangedAccount]
     header_only: bool = False
+    totals: Sequence[KeptTotal] = ()  # of the sets that it changes; all that the lane has of each of them
+
+
+class _Text(Struct, omit_defaults=True):
+    accounts: Sequence[ChangedAccount]
+    totals: Sequence[KeptTotal] = ()
 
 
 _encoder = json.Encoder()
-_decoder = json.Decoder(list[ChangedAccount])
+_decoder = json.Decoder(_Text)
 
 
 def encode_batch(batch: LaneBatch) -> bytes:
-    """Returns the Redis message of a batch; without its accounts if they exceed `MAX_BATCH_BYTES`."""
-    text = b"[]" if batch.header_only else _encoder.encode(batch.accounts)
+    """Returns the Redis message of a batch.
+
+    Without its totals if it exceeds `MAX_BATCH_BYTES` with them, and without its accounts if these do.
+    """
+    text = _encoder.encode(_Text(batch.accounts, batch.totals))
+    if len(text) > MAX_BATCH_BYTES and batch.totals:
+        text = _encoder.encode(_Text(batch.accounts))
     is_bare = batch.header_only or len(text) > MAX_BATCH_BYTES
     flags = _HEADER_ONLY_FLAG if is_bare else 0
     header = _HEADER.pack(FORMAT, flags, batch.lane, bytes.fromhex(batch.epoch), batch.number)
-    return header + (b"[]" if is_bare else text)
+    return header if is_bare else header + text
 
 
 def decode_batch(message: bytes) -> LaneBatch:
@@ -77,13 +99,18 @@ def decode_batch(message: bytes) -> LaneBatch:
     _, flags, lane, epoch, number = _HEADER.unpack_from(message)
     if not 0 < number <= MAX_REVISION:
         raise DecodeError("a batch has no such number")
+    batch = LaneBatch(Lane(lane), parse_epoch(epoch.hex()), number, [], header_only=True)
+    if flags & _HEADER_ONLY_FLAG:
+        return batch
     try:
-        accounts = _decoder.decode(message[_HEADER.size :])
+        text = _decoder.decode(message[_HEADER.size :])
     except (_JsonError, ValidationError, UnicodeDecodeError, RecursionError) as cause:
-        raise DecodeError("the text of a batch message is not a list of accounts") from cause
-    for account in accounts:
+        raise DecodeError("the text of a batch message is not that of its accounts") from cause
+    for account in text.accounts:
         _check(account)
-    return LaneBatch(Lane(lane), parse_epoch(epoch.hex()), number, accounts, flags & _HEADER_ONLY_FLAG != 0)
+    for total in text.totals:
+        parse_money(total.amount)
+    return replace(batch, accounts=text.accounts, totals=text.totals, header_only=False)
 
 
 def _check(account: ChangedAccount) -> None:

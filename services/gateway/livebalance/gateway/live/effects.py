@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from livebalance.gateway.live.collections import OrderedSet
 from livebalance.wire.close import CloseCode
-from livebalance.wire.identity import AccountId, Position
+from livebalance.wire.identity import AccountId, Position, SetName
 
 if TYPE_CHECKING:
     from livebalance.gateway.live.channel import GapReason
@@ -44,6 +44,7 @@ class Effects:
             None  # True: subscribe to the batches of all lanes; None: no change
         )
         self.set_reads: list[SetRead] = []
+        self.wrong_totals: list[SetName] = []  # a lane keeps another total of the set than SQL sums up
         self.sessions_to_flush: OrderedSet[Session] = OrderedSet()
         self.sessions_to_check: list[tuple[Session, float]] = []  # when each check was due
         self.tokens_to_check: list[tuple[Session, Authenticate]] = []

@@ -195,6 +195,12 @@ FINDINGS = init_labels(
     ["ahead", "back", "epoch", "content"],
 )
 
+WRONG_TOTALS = Counter(
+    "livebalance_gateway_wrong_set_totals",
+    "Reads of a set in which a lane keeps another total than its balances have. Clients get the sum of the "
+    "balances; the lane's projector counts the set again within 10 minutes. Should be 0.",
+)
+
 # --- the state of this gateway
 
 STATE = init_labels(

@@ -59,6 +59,7 @@ class Account:
     erased: ErasedBounds | None = None  # of the last erasure that named its bounds
     half_applied_since: Millis | None = None
     erased_offset: Offset | None = None  # of the topic of transfers, at the last erasure
+    currency: str | None = None  # of the stored row
     _texts: AmountTexts | None = field(default=None, compare=False)  # at this revision; None: not made yet
 
     def clone(self) -> "Account":
@@ -85,6 +86,7 @@ class Account:
             self.erased,
             self.half_applied_since,
             self.erased_offset,
+            self.currency,
         )
 
     @property
@@ -324,4 +326,5 @@ def account_from_row(row: StoredBalance) -> Account:
         None if bounds[0] is None or bounds[1] is None else ErasedBounds(bounds[0], bounds[1]),
         row.half_applied_since,
         row.erased_offset,
+        row.currency,
     )

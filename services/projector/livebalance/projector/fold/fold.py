@@ -8,6 +8,7 @@ from livebalance.projector.fold.account import Account, ErasedBounds
 from livebalance.projector.fold.erasures import erasure_bounds, is_covered
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.projector.fold.records import Incoming
+from livebalance.projector.fold.sets import SetIndex, set_differences
 from livebalance.projector.fold.totals import lane_differences
 from livebalance.readmodel.rows import (
     BatchRows,
@@ -31,6 +32,8 @@ OTHER_TRANSFER = "this transfer id stands for another transfer"
 OTHER_BALANCE = "this version has another balance"
 OTHER_OPENING = "the account was opened with another balance before"
 OLD_BALANCE = "a lower version names a transfer that is not listed"
+
+NO_SETS = SetIndex()
 
 
 @dataclass(slots=True)
@@ -339,13 +342,16 @@ def batch_rows(
     replayed: Sequence[tuple[int, ReplayOutcome]] = (),
     *,
     all_looked_up: bool = False,
+    sets: SetIndex = NO_SETS,
 ) -> BatchRows:
     """Returns the rows to write for a batch, in a single transaction.
 
     `all_looked_up`: the transfers are known to be new; any that are stored under their ids are erased.
+    `sets`: those whose totals are kept.
     """
     changes = folded.changes.values()
-    differences = lane_differences((change.before, change.account) for change in changes)
+    pairs = [(change.before, change.account) for change in changes]
+    differences = lane_differences(pairs)
     changed = folded.changed_lanes
     moves = (step.move._replace(batches=int(step.move.lane in changed)) for step in steps)
     return BatchRows(
@@ -356,4 +362,5 @@ def batch_rows(
         folded.quarantined,
         replayed,
         all_looked_up,
+        set_differences(sets, pairs, currency),
     )

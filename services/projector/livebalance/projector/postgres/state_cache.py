@@ -21,8 +21,9 @@ class StateCache:
     Valid only while no other process writes the lanes, so each claim clears it.
     """
 
-    def __init__(self, store: Store, size: int) -> None:
-        self._store, self._size = store, size
+    def __init__(self, store: Store, size: int, currency: str | None = None) -> None:
+        """Caches rows. `currency` is that of the rows that batches write."""
+        self._store, self._size, self._currency = store, size, currency
         self._accounts = OrderedDict[AccountId, Account]()  # those that were unused for longest first
         self._transfers = OrderedDict[TransferKey, ListedTransfer]()
 
@@ -50,6 +51,8 @@ class StateCache:
         if any(change.erased for change in folded.changes.values()):
             self._transfers.clear()
         changed = {id_: change.account for id_, change in folded.changes.items()}
+        for account in changed.values():
+            account.currency = self._currency
         _store(self._accounts, changed, self._size)
         _store(self._transfers, folded.newly_listed, self._size)
 

@@ -24,9 +24,11 @@ from livebalance.readmodel.rows import (
     TopicIds,
     TransferRow,
 )
+from livebalance.readmodel.sets.totals import FollowedSets, add_to_totals, read_followed
 from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import AccountId, Lane, Offset
+from livebalance.wire.sets.batch import KeptTotal
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 15.0
@@ -111,6 +113,10 @@ class Store:
         """Reads the numbers of disputed, drifting and unverified accounts of these lanes."""
         return await lane_totals.read_totals(await self.connection(), lanes)
 
+    async def followed_sets(self, lanes: list[Lane]) -> FollowedSets:
+        """Reads the sets that clients follow, and which of these lanes are to count them."""
+        return await read_followed(await self.connection(), lanes)
+
     async def differences(self, lanes: list[Lane]) -> Differences:
         """Reads what the reconciliation has found in these lanes."""
         return await results.read_differences(await self.connection(), lanes)
@@ -142,8 +148,11 @@ class Store:
         if moves and await lane_writes.move_lanes(await self.connection(), moves) < len(moves):
             raise FencedError("a lane has another owner")
 
-    async def write(self, batch: BatchRows) -> None:
+    async def write(self, batch: BatchRows) -> Mapping[Lane, Sequence[KeptTotal]]:
         """Writes all rows of a batch, or none.
+
+        Returns:
+            The totals after the batch of the sets that it changes, of the lanes that have counted them.
 
         Raises:
             FencedError: another process owns a lane, or wrote an account.
@@ -153,7 +162,7 @@ class Store:
         transaction = (await self.connection()).transaction()
         await transaction.start()
         try:
-            await self._write(batch)
+            kept = await self._write(batch)
         except Exception:
             with contextlib.suppress(Exception):  # the first error tells more
                 await transaction.rollback()
@@ -164,8 +173,9 @@ class Store:
         except Exception as error:
             raise CommitUnknownError("the connection was lost during COMMIT") from error
         failpoints.at("after_commit")
+        return kept
 
-    async def _write(self, batch: BatchRows) -> None:
+    async def _write(self, batch: BatchRows) -> Mapping[Lane, Sequence[KeptTotal]]:
         connection = await self.connection()
         written = await batch_writes.write_batch(connection, self._transfers_topic, batch)
         if written.lanes < len(batch.moves):
@@ -180,3 +190,4 @@ class Store:
             await batch_writes.insert_quarantined(connection, batch.quarantined)
         if batch.replayed and not await quarantine.settle_replays(connection, batch.replayed):
             raise FencedError("a quarantined record is no longer marked for replay")
+        return await add_to_totals(connection, batch.sets) if batch.sets else {}

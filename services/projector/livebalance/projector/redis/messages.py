@@ -1,6 +1,7 @@
 """Encodes the Redis messages of a batch: deltas, the changed accounts of lanes, and the progress of lanes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from livebalance.projector.fold.fold import Change, FoldResult
@@ -18,7 +19,13 @@ from livebalance.wire.delta import (
     redis_lane_channel,
 )
 from livebalance.wire.identity import Epoch, Lane
-from livebalance.wire.sets.batch import ChangedAccount, LaneBatch, encode_batch, redis_batch_channel
+from livebalance.wire.sets.batch import (
+    ChangedAccount,
+    KeptTotal,
+    LaneBatch,
+    encode_batch,
+    redis_batch_channel,
+)
 from livebalance.wire.signature import SigningKey
 from livebalance.wire.timestamp import Millis, format_rfc3339
 from livebalance.wire.views import TransferView, balance_json, format_source, transfers_json
@@ -27,6 +34,8 @@ from livebalance.wire.views import TransferView, balance_json, format_source, tr
 _MOST_TRANSFERS = MAX_TRANSFERS_BYTES // 100
 
 Message = tuple[str, bytes]  # Redis channel, payload
+KeptTotals = Mapping[Lane, Sequence[KeptTotal]]  # of sets, by lane
+NO_TOTALS: KeptTotals = MappingProxyType({})
 
 
 class MessageEncoder(NamedTuple):
@@ -54,10 +63,16 @@ class MessageEncoder(NamedTuple):
             if change.account.lane in epochs
         )
 
-    def batches(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[Message]:
+    def batches(
+        self,
+        steps: Iterable[LaneStep],
+        folded: FoldResult,
+        now: Millis,
+        kept: KeptTotals = NO_TOTALS,
+    ) -> list[Message]:
         """Returns a message for each lane whose accounts changed: they are of its next batch.
 
-        Leaves out the same lanes as `deltas`.
+        `kept` has the totals of sets that the batch changes. Leaves out the same lanes as `deltas`.
         """
         accounts: dict[Lane, list[ChangedAccount]] = {}
         for change in folded.changes.values():
@@ -65,7 +80,15 @@ class MessageEncoder(NamedTuple):
         return [
             self._message(
                 redis_batch_channel(self.prefix, lane.lane),
-                encode_batch(LaneBatch(lane.lane, lane.epoch, lane.batches + 1, accounts[lane.lane])),
+                encode_batch(
+                    LaneBatch(
+                        lane.lane,
+                        lane.epoch,
+                        lane.batches + 1,
+                        accounts[lane.lane],
+                        totals=kept.get(lane.lane, ()),
+                    )
+                ),
             )
             for lane in (step.lane for step in steps if not self._is_behind(step, now))
             if lane.lane in accounts

@@ -44,8 +44,12 @@ class Members:
 
     def __contains__(self, account: AccountId) -> bool:
         """Returns whether the account is a member."""
+        return self.view(account) is not None
+
+    def view(self, account: AccountId) -> MemberView | None:
+        """Returns a member; None if the account is none."""
         change = self._changes.get(account)
-        return change is not None and change.view is not None
+        return None if change is None else change.view
 
     def __iter__(self) -> Iterator[MemberChange]:
         """Yields the members."""
@@ -54,7 +58,7 @@ class Members:
     def put(self, member: Member) -> None:
         """Adds or replaces a member."""
         self._change(member.view.account, member.lane, member.view)
-        self.totals.add(member.view)
+        self.totals.add(member)
 
     def remove(self, account: AccountId) -> None:
         """Removes a member."""
@@ -69,7 +73,7 @@ class Members:
             if previous.view is None:
                 self._left -= 1
             else:
-                self.totals.remove(previous.view)
+                self.totals.remove(Member(previous.view, previous.lane))
         change = self._changes[account] = MemberChange(self.newest, account, lane, view)
         self._order.append(change)
         if len(self._order) > 2 * len(self._changes) + MAX_LEFT:

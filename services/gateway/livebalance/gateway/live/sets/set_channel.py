@@ -1,20 +1,22 @@
 """The channel of a set: its members, and the batch of each lane that they are of.
 
 A read gives the members at the batches that it contains. Batches that arrived since the read began, and that
-it does not contain, follow. Then the members are those of SQL at the newest batch of each lane.
+it does not contain, follow. Then the members are those of SQL at the newest batch of each lane. A batch also
+says which total its lane keeps of the set: if the sum of the members would be another, the set is read again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from livebalance.gateway.live.outbox import Frame
 from livebalance.gateway.live.sets.members import MemberChange, Members
 from livebalance.gateway.live.sets.stream import BatchStream
 from livebalance.gateway.live.sets.subscription import make_position
+from livebalance.gateway.live.sets.totals import lane_total
 from livebalance.readmodel.sets.reads import Member, SetState
 from livebalance.wire.frame import SetDelta, SetSnapshot, SetSnapshotReason, encode_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Position, SetName
-from livebalance.wire.sets.batch import ChangedAccount, LaneBatch
+from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 from livebalance.wire.timestamp import Millis
 
 PAGE_MEMBERS = 128  # in a frame
@@ -31,6 +33,14 @@ class SetRead:
         self.breaks, self.numbers = stream.breaks, dict(stream.numbers)
 
 
+class SetBatch(NamedTuple):
+    """A batch, the accounts of it that are or were members, and the total that its lane keeps."""
+
+    batch: LaneBatch
+    accounts: Sequence[ChangedAccount]
+    kept: Sequence[KeptTotal] = ()  # empty: the lane's owner has not counted the set yet
+
+
 class Outcome(NamedTuple):
     """What an input changed."""
 
@@ -38,6 +48,7 @@ class Outcome(NamedTuple):
     joined: Sequence[AccountId] = ()
     changed: bool = False
     replaced: bool = False  # all subscriptions need a snapshot
+    differs: bool = False  # from what batches or totals made expect: it is read again
 
 
 NOTHING = Outcome()
@@ -53,12 +64,12 @@ class SetChannel:
         self.epoch: Epoch | None = None  # None: not read yet
         self.lanes: dict[Lane, int] = {}  # a batch of each lane that the members are of
         self.replaced = 0  # number of the change since which members are shown anew
-        self.differed = False  # the last read found other members than the batches had made
+        self.wrong_lanes: Collection[Lane] = ()  # that keep another total than SQL sums up, at the last read
         self._stream = stream
         self._synced_at = -1  # the breaks of the stream when the members last were those of its batches
         self._read_as_of: Millis | None = None
         self._reading: SetRead | None = None
-        self._buffered: list[tuple[LaneBatch, Sequence[ChangedAccount]]] = []
+        self._buffered: list[SetBatch] = []
         self._buffered_accounts = 0
 
     @property
@@ -111,11 +122,19 @@ class SetChannel:
             return NOTHING
         for lane, number in state.lanes.items():
             stream.numbers.setdefault(lane, number)
+        self.wrong_lanes = state.wrong_lanes
         members, lanes = dict(state.members), dict(state.lanes)
-        for batch, accounts in buffered:
+        newest: dict[Lane, SetBatch] = {}
+        for received in buffered:
+            batch = received.batch
             if batch.number > lanes.get(batch.lane, 0):
                 lanes[batch.lane] = batch.number
-                self._apply(members, batch.lane, accounts)
+                self._apply(members, batch.lane, received.accounts)
+                newest[batch.lane] = received
+        for lane, received in newest.items():
+            if self._may_compare(received) and not lane_total(members.values(), lane).equals(received.kept):
+                stream.break_()
+                return Outcome(differs=True)
         return self._take_over(state, members, lanes)
 
     def _apply(
@@ -134,20 +153,20 @@ class SetChannel:
         is_first, was_synced, stream = self.epoch is None, self.is_synced, self._stream
         has_same_epoch = self.epoch == state.epoch
         changed = self.members.replace(members)
-        self.differed = (
+        differs = (
             was_synced
             and has_same_epoch
             and any(state.lanes.get(change.lane, 0) <= stream.numbers[change.lane] for change in changed)
         )
-        replaced = not is_first and (self.differed or not has_same_epoch or self._went_back(lanes))
-        if self.differed:
+        replaced = not is_first and (differs or not has_same_epoch or self._went_back(lanes))
+        if differs:
             stream.break_()  # other sets may differ as well
         self.epoch, self.lanes, self._read_as_of = state.epoch, lanes, state.as_of
         self._synced_at = stream.breaks
         if replaced:
             self.replaced = self.members.skip()
         joined = [change.account for change in changed if change.view is None]
-        return Outcome(None, joined, bool(changed), replaced)
+        return Outcome(None, joined, bool(changed), replaced, differs)
 
     def _went_back(self, lanes: dict[Lane, int]) -> bool:
         """Returns whether a lane is at an older batch now, whose members clients cannot go back to."""
@@ -160,14 +179,33 @@ class SetChannel:
             return account.account.startswith(self.name.value)
         return account.client_id == self.name.value
 
-    def on_batch(self, batch: LaneBatch, accounts: Sequence[ChangedAccount]) -> Outcome:
-        """Applies the accounts of the next batch of a lane that are, or were, members."""
+    def _may_compare(self, received: SetBatch) -> bool:
+        return bool(received.kept) and received.batch.lane not in self.wrong_lanes
+
+    def _agrees(self, received: SetBatch) -> bool:
+        """Returns whether the batch makes the sum of its lane's members equal to the total that it keeps."""
+        if not self._may_compare(received):
+            return True
+        total = self.members.totals.of_lane(received.batch.lane).copy()
+        for account in received.accounts:
+            if former := self.members.view(account.account):
+                total.change(former, -1)
+            if (view := account.view) is not None and self._matches(account):
+                total.change(view, 1)
+        return total.equals(received.kept)
+
+    def on_batch(self, received: SetBatch) -> Outcome:
+        """Applies the next batch of a lane."""
+        batch, accounts, _ = received
         if self._reading is not None:
             self._buffered_accounts += len(accounts)
             if self._buffered_accounts <= MAX_BUFFERED_ACCOUNTS:
-                self._buffered.append((batch, accounts))
+                self._buffered.append(received)
         if not self.is_synced or batch.number <= self.lanes.get(batch.lane, 0):
             return NOTHING
+        if not self._agrees(received):
+            self._stream.break_()
+            return Outcome(differs=True)
         before, joined = self.members.newest, []
         for account in accounts:
             view = account.view

@@ -3,20 +3,21 @@
 Pure, like the hub, of which it is a part: what is to be done is collected in the hub's effects.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from livebalance.gateway.live.collections import OrderedSet
 from livebalance.gateway.live.effects import Effects
 from livebalance.gateway.live.outbox import Frame, SessionEvent
 from livebalance.gateway.live.session import Session
-from livebalance.gateway.live.sets.set_channel import Outcome, SetChannel, SetRead
+from livebalance.gateway.live.sets.set_channel import Outcome, SetBatch, SetChannel, SetRead
 from livebalance.gateway.live.sets.stream import BatchStream
 from livebalance.gateway.live.sets.subscription import SetSubscription, Stand, parse_position
 from livebalance.readmodel.gateway_reads import AuditFinding
 from livebalance.readmodel.sets.reads import SetState
 from livebalance.wire.frame import Error, SetSnapshotReason, Unsubscribed
 from livebalance.wire.identity import AccountId, Position, SetName
-from livebalance.wire.sets.batch import ChangedAccount, LaneBatch
+from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 
 MAX_SETS = 1000  # different sets at a gateway
 ANSWER_SECONDS = 5.0  # for Redis and Postgres, before new clients get `unavailable`
@@ -137,9 +138,12 @@ class Sets:
         """Relays a batch to the sets that it changes."""
         if not self.channels or not self._stream.on_batch(batch):
             return
+        kept = defaultdict[str, list[KeptTotal]](list)
+        for total in batch.totals:
+            kept[total.channel].append(total)
         for name, accounts in self._changed_sets(batch.accounts).items():
             channel = self.channels[name]
-            self._send(channel, channel.on_batch(batch, accounts))
+            self._send(channel, channel.on_batch(SetBatch(batch, accounts, kept.get(name.channel, ()))))
 
     def on_batches_lost(self) -> None:
         """Reads all sets again. Called when the gateway has dropped batches."""
@@ -178,10 +182,13 @@ class Sets:
         channel = self.channels.get(read.name)
         if channel is None or not channel.is_current(read):
             return
-        outcome = channel.on_read(state)
-        if channel.differed:
-            self._effects.opened_gaps.append("content")
-        self._send(channel, outcome)
+        self._send(channel, channel.on_read(state))
+        if state.wrong_lanes:
+            self._effects.wrong_totals.append(read.name)
+
+    def followed(self) -> list[SetName]:
+        """Returns the sets whose totals the projectors are asked to keep."""
+        return [name for name, channel in self.channels.items() if channel.epoch is not None]
 
     def on_read_failed(self, read: SetRead) -> None:
         """Answers `unavailable` to clients that were sent nothing yet. The next tick reads again."""
@@ -225,6 +232,8 @@ class Sets:
     def _send(self, channel: SetChannel, outcome: Outcome) -> None:
         """Sends what an input changed, first ending the subscriptions that may not see it."""
         name = channel.name
+        if outcome.differs:
+            self._effects.opened_gaps.append("content")
         if len(channel.members) > self.max_accounts:
             for subscription in list(self._subscriptions[name]):
                 self.end(subscription.session, name, "limit", f"more than {self.max_accounts} accounts")

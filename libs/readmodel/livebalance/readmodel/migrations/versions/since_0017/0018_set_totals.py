@@ -1,0 +1,32 @@
+"""Creates the totals of the sets that clients follow (decision 46).
+
+Only adds: a projector of an older release adds nothing to totals, and a claim shows this.
+"""
+
+from pathlib import Path
+
+from alembic import op
+
+from livebalance.readmodel.tables import counted_set, followed_set, lane, metadata, set_total
+
+revision = "0018"
+down_revision = "0017"
+
+_TABLES = [followed_set, counted_set, set_total]
+_KEPT_SINCE = lane.c.kept_since
+
+
+def upgrade() -> None:
+    execute = op.get_bind().exec_driver_sql
+    execute(f"alter table lane add column if not exists {_KEPT_SINCE.name} bigint not null default 0")
+    op.alter_column("lane", _KEPT_SINCE.name, comment=_KEPT_SINCE.comment)
+    metadata.create_all(op.get_bind(), _TABLES)
+    for statement in Path(__file__).with_suffix(".sql").read_text().split("\n\n"):
+        execute(statement)
+
+
+def downgrade() -> None:
+    execute = op.get_bind().exec_driver_sql
+    execute("drop function follow_sets")
+    metadata.drop_all(op.get_bind(), _TABLES)
+    execute(f"alter table lane drop column {_KEPT_SINCE.name} cascade")

@@ -1,0 +1,206 @@
+"""Totals of sets, kept per lane in the transaction that writes a batch (decision 46).
+
+A gateway names the sets that its clients follow. The owner of a lane adds to their totals with each batch
+from then on, and counts their accounts once. Only then the total of this lane is valid, as long as no
+projector of an older release owns the lane.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from livebalance.readmodel.connection import Connection
+from livebalance.readmodel.lane_totals import LaneOwner
+from livebalance.readmodel.projection.arrays import columns, literals, texts
+from livebalance.readmodel.rows import SetDifference
+from livebalance.wire.identity import Lane, SetName, parse_set
+from livebalance.wire.sets.batch import KeptTotal
+
+MAX_SETS = 1000  # followed at all gateways together; the totals of others are not kept
+COUNTED_AGAIN_AFTER = "10 minutes"
+
+
+class Executor(Protocol):
+    """The part of a connection or pool of asyncpg that `follow_sets` uses."""
+
+    async def execute(self, query: str, *args: Any) -> str:
+        """Runs a statement."""
+        ...
+
+
+async def follow_sets(connection: Executor, names: Sequence[SetName]) -> None:
+    """Asks the projectors to keep the totals of sets for the next minute.
+
+    Args:
+        connection: A connection of the role `gateway`, in a transaction that has run no statement yet.
+        names: The sets. Those beyond `MAX_SETS` of all gateways are left out.
+    """
+    await connection.execute("set transaction read write")  # the role only reads unless it says so
+    await connection.execute("select follow_sets($1, $2)", [name.channel for name in names], MAX_SETS)
+
+
+class FollowedSets(NamedTuple):
+    """The sets that clients follow, each with the time since when, and the lanes that are to count them."""
+
+    since: Mapping[SetName, datetime]
+    uncounted: Mapping[SetName, Sequence[Lane]]
+
+
+_FOLLOWED = f"""
+select f.channel, f.followed_since, f.followed_until < now() as is_over,
+       array(select l.lane from lane l
+               left join counted_set c
+                 on c.channel = f.channel and c.lane = l.lane and c.generation >= l.kept_since
+              where l.lane = any($1)
+                and (c.channel is null or c.counted_at < now() - interval '{COUNTED_AGAIN_AFTER}'))
+         as uncounted
+  from followed_set f
+ order by f.followed_since
+"""
+# Locked in the order in which batches write them.
+_FORGET_TOTALS = """
+with forgotten as materialized (
+  select channel, lane, currency, scale from set_total where channel = $1
+   order by lane, currency, scale for update)
+delete from set_total t using forgotten f
+ where (t.channel, t.lane, t.currency, t.scale) = (f.channel, f.lane, f.currency, f.scale)
+"""
+_FORGET = "delete from followed_set where channel = $1 and followed_until < now()"
+
+
+async def read_followed(connection: Connection, lanes: list[Lane]) -> FollowedSets:
+    """Returns the sets that are followed, and forgets those that are not any more.
+
+    Args:
+        connection: A connection of the role `projector`, outside a transaction.
+        lanes: The lanes that the caller owns. It adds to the totals of the sets with its next batch.
+    """
+    rows = await connection.fetch(_FOLLOWED, lanes)
+    for row in rows:
+        if row["is_over"]:
+            await _forget(connection, row["channel"])
+    named = [(name, row) for row in rows if (name := parse_set(row["channel"])) is not None]
+    return FollowedSets(
+        {name: row["followed_since"] for name, row in named},
+        {name: row["uncounted"] for name, row in named if row["uncounted"] and not row["is_over"]},
+    )
+
+
+async def _forget(connection: Connection, channel: str) -> None:
+    """Forgets a set and, by the foreign key, which lanes have counted it. Other owners may add to it."""
+    async with connection.transaction():
+        if await connection.execute(_FORGET, channel) != "DELETE 0":
+            await connection.execute(_FORGET_TOTALS, channel)
+
+
+_TYPES = "text int text int int8 numeric"
+# Returns the whole total of each set and lane that changed, also the scales that did not change.
+_ADD = f"""
+with added as materialized (
+  select * from unnest({literals(_TYPES, 1)}) as x (channel, lane, currency, scale, accounts, amount)),
+changed as (
+  insert into set_total as t (channel, lane, currency, scale, accounts, amount)
+  select * from added
+  on conflict (channel, lane, currency, scale) do update
+     set accounts = t.accounts + excluded.accounts, amount = t.amount + excluded.amount
+  returning t.*),
+total as (
+  select * from changed
+   union all
+  select t.* from (select distinct channel, lane from added) a join set_total t using (channel, lane)
+   where (t.currency, t.scale) not in (
+           select currency, scale from added x where x.channel = t.channel and x.lane = t.lane))
+select t.channel, t.lane, nullif(t.currency, ''), t.amount::text, t.accounts
+  from total t join counted_set c using (channel, lane) join lane l using (lane)
+ where c.generation >= l.kept_since
+"""
+
+
+async def add_to_totals(
+    connection: Connection, differences: Sequence[SetDifference]
+) -> dict[Lane, list[KeptTotal]]:
+    """Adds what a batch changes, in its transaction.
+
+    Returns:
+        The totals of the changed sets after the batch, of the lanes that have counted them.
+    """
+    rows = [
+        (each.channel, each.lane, each.currency or "", each.scale, each.accounts, str(each.amount))
+        for each in differences
+    ]
+    kept = defaultdict[Lane, list[KeptTotal]](list)
+    for channel, lane, currency, amount, accounts in await connection.fetch(
+        _ADD, *texts(sorted(rows), _TYPES)
+    ):
+        kept[Lane(lane)].append(KeptTotal(channel, currency, amount, accounts))
+    return kept
+
+
+_MATCHES = {
+    "prefix": """account_id >= $4 collate "C" and account_id < ($4 || '~') collate "C" """,
+    "client": "client_id = $4",
+}
+
+
+def _count(kind: str) -> str:
+    """Returns the statement that counts a set.
+
+    `counted` and `kept` are of the same snapshot, and each batch since the caller follows the set has added
+    its difference, so that what is missing now is missing after each batch. The set must have been followed
+    all the time: then a later owner of the lane, which reads the sets after its claim, follows it too.
+    """
+    return f"""
+with followed as materialized (
+  select channel from followed_set where channel = $1 and followed_since = $5 for key share),
+owner as materialized (select * from unnest($2::int[], $3::int8[]) as o (lane, generation)),
+counted as materialized (
+  select lane, coalesce(currency, '') as currency, scale(balance) as scale, count(*) as accounts,
+         sum(balance) as amount
+    from balance
+   where {_MATCHES[kind]} and balance is not null and lane in (select lane from owner)
+   group by 1, 2, 3),
+kept as materialized (
+  select lane, currency, scale, accounts, amount
+    from set_total where channel = $1 and lane in (select lane from owner)),
+missing as materialized (
+  select lane, currency, scale, coalesce(c.accounts, 0) - coalesce(k.accounts, 0) as accounts,
+         coalesce(c.amount, 0) - coalesce(k.amount, 0) as amount
+    from counted c full join kept k using (lane, currency, scale)
+   where coalesce(c.accounts, 0) <> coalesce(k.accounts, 0)
+      or coalesce(c.amount, 0) <> coalesce(k.amount, 0)),
+was_counted as materialized (
+  select c.lane from counted_set c join lane l using (lane)
+   where c.channel = $1 and c.generation >= l.kept_since),
+marked as (
+  insert into counted_set as c (channel, lane, generation)
+  select f.channel, o.lane, o.generation from followed f cross join owner o order by o.lane
+  on conflict (channel, lane) do update set generation = excluded.generation, counted_at = now()),
+added as (
+  insert into set_total as t (channel, lane, currency, scale, accounts, amount)
+  select f.channel, m.* from followed f cross join missing m order by m.lane, m.currency, m.scale
+  on conflict (channel, lane, currency, scale) do update
+     set accounts = t.accounts + excluded.accounts, amount = t.amount + excluded.amount)
+select count(distinct lane) from missing join was_counted using (lane)
+"""
+
+
+_COUNT = {kind: _count(kind) for kind in _MATCHES}
+
+
+async def count_set(
+    connection: Connection, name: SetName, since: datetime, owners: Sequence[LaneOwner]
+) -> int:
+    """Counts the accounts of a set in lanes of the caller, while batches go on.
+
+    Args:
+        connection: A connection of the role `projector`.
+        name: The set. The caller has added to its totals since before this call.
+        since: Since when the set is followed, as the caller has read it. Another time: nothing is counted.
+        owners: The lanes.
+
+    Returns:
+        The number of lanes that had counted the set before, and whose totals were wrong.
+    """
+    wrong = await connection.fetchval(_COUNT[name.kind], name.channel, *columns(owners, 2), name.value, since)
+    return int(wrong)
