@@ -10,8 +10,10 @@ import pytest
 
 from livebalance.client import Client, SetChanged
 from livebalance.gateway.live.sets import set_channel
+from livebalance.gateway.postgres import set_follower
+from livebalance.gateway.telemetry import metrics
 from livebalance.readmodel.revocations import revoke
-from livebalance.wire.identity import AccountId, Revision
+from livebalance.wire.identity import AccountId, Lane, Revision
 from livebalance.wire.sets.batch import ChangedAccount, LaneBatch
 from tests import tokens
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
@@ -329,3 +331,66 @@ async def test_python_client_follows_a_set(gateway: RunningGateway, projector: F
                     assert event.set.members[AccountId("EU-1")].amount == "1.00"
                     assert len(event.set.members) == len(EU)
                     return
+
+
+async def followed(projector: FakeProjector) -> set[str]:
+    return {row["channel"] for row in await projector.fetch("select channel from followed_set")}
+
+
+async def test_gateway_names_the_sets_that_its_clients_follow(
+    start_gateway: StartGateway, projector: FakeProjector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_follower, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(set_follower, "AGAIN_AFTER_SECONDS", 0.1)
+    await projector.open(*EU)
+    gateway = await start_gateway(max_set_accounts=4)
+    async with SetClient(gateway.ws) as client, asyncio.timeout(30):
+        await client.subscribe_set("prefix:EU-", "client:c-1")
+        while await followed(projector) != {"prefix:EU-", "client:c-1"}:  # noqa: ASYNC110 - SQL has no event
+            await asyncio.sleep(0.02)
+        await projector.open("EU-5")  # beyond the limit
+        await client.until(lambda: client.of_type("unsubscribed"))
+        await projector.execute("delete from followed_set")
+        while await followed(projector) != {"client:c-1"}:  # noqa: ASYNC110 - SQL has no event
+            await asyncio.sleep(0.02)
+
+
+async def test_set_is_served_although_nobody_can_keep_its_total(
+    start_gateway: StartGateway,
+    projector: FakeProjector,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(set_follower, "TICK_SECONDS", 0.02)
+    owner = await asyncpg.connect(database.url("owner"))
+    await owner.execute("drop function follow_sets")
+    await owner.close()
+    await projector.open("EU-1")
+    gateway = await start_gateway()
+    logged = ""
+    async with SetClient(gateway.ws) as client, asyncio.timeout(30):
+        await client.subscribe_set("prefix:EU-")
+        await client.until_total("prefix:EU-", "0.00")
+        while "sets not followed" not in logged:
+            await asyncio.sleep(0.02)
+            logged += "".join(capfd.readouterr())
+        await projector.transfer("EU-1", 100)
+        await client.until_total("prefix:EU-", "1.00")
+
+
+async def test_wrong_kept_total_is_reported_and_the_sum_of_the_balances_is_shown(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    gateway = await start_gateway(audit_interval_seconds=AUDIT_SECONDS)
+    await projector.open("EU-1")
+    await projector.execute("insert into followed_set values ('prefix:EU-', now(), 'infinity')")
+    await projector.execute("insert into counted_set values ('prefix:EU-', $1, 1)", Lane(0))
+    await projector.execute("insert into set_total values ('prefix:EU-', $1, 'EUR', 2, 9, 99)", Lane(0))
+    before = metrics.WRONG_TOTALS._value.get()
+    async with SetClient(gateway.ws) as client:
+        await client.subscribe_set("prefix:EU-")
+        await client.until_total("prefix:EU-", "0.00")
+        await projector.transfer("EU-1", 100)
+        await client.until_total("prefix:EU-", "1.00")
+    assert metrics.WRONG_TOTALS._value.get() > before

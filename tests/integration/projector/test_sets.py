@@ -18,8 +18,8 @@ from tests.tokens import SECRET
 
 ACCOUNTS = ["EU-1", "EU-2", "EU-3", "EU-4", "US-1", "US-2"]
 SETS = {"prefix:EU-": "b.account_id like 'EU-%'", "client:c-1": "b.client_id = 'c-1'", "prefix:": "true"}
-# Each transaction logs the totals of the lane that it changes, at its end and by its own snapshot: what SQL sums
-# up, and what the projector keeps, which is null as long as it has not counted the set.
+# Each transaction logs the totals of the lane that it changes, at its end and by its own snapshot: what SQL
+# sums up, and what the projector keeps, which is null as long as it has not counted the set.
 LOG = """
 create table logged_total (channel text, lane int, batch bigint, accounts bigint, amount numeric,
                            kept_accounts bigint, kept_amount numeric);

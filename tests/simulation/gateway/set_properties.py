@@ -68,6 +68,23 @@ class LosslessSets(Lossless):
     def unsubscribe_set(self, number: int, name: SetName) -> None:
         self.world.unsubscribe_set(self.client(number), name)
 
+    @step(name=SETS)
+    def count_set(self, name: SetName) -> None:
+        self.world.count_set(name)
+
+    @step()
+    def count_all_sets(self) -> None:
+        for name in SETS:
+            self.world.count_set(name)
+
+    @step(name=SETS)
+    def forget_set(self, name: SetName) -> None:
+        self.world.forget_set(name)
+
+    @step(name=SETS, account=ACCOUNTS)
+    def keep_wrong_total(self, name: SetName, account: AccountId) -> None:
+        self.world.keep_wrong_total(name, account)
+
     @step(account=ACCOUNTS, owner=OWNERS)
     def change_the_client_of_an_account(self, account: AccountId, owner: str) -> None:
         if self.can_commit:
@@ -152,12 +169,22 @@ class LosslessSets(Lossless):
 
 
 class FaultySets(LosslessSets, Faulty):
-    """Batches are lost, repeated and reordered, besides."""
+    """Batches are lost, repeated, reordered and corrupted, besides."""
 
     @step(index=INDEXES)
     def lose_batch(self, index: int) -> None:
         if index < len(self.world.incoming_batches) and self.world.incoming_batches[index]:
             del self.world.incoming_batches[index]
+
+    @step(account=ACCOUNTS)
+    def corrupt_batch(self, account: AccountId) -> None:
+        """Changes an account, and the message of its batch on the way."""
+        self.count_all_sets()
+        if self.can_commit:
+            self.world.change(account, [True, False], False)
+        while self.world.unpublished_batches:
+            self.world.publish_batch()
+        self.world.corrupt_newest_batch(SETS)
 
     @step(index=INDEXES)
     def lose_batch_before_publishing(self, index: int) -> None:

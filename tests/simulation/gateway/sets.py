@@ -1,13 +1,16 @@
 """Sets in the simulated world: batches on Redis, reads of sets, clients with sets, and what SQL says.
 
 Each account has a lane of its own. The world remembers the members of each lane after each of its batches.
+Owners of lanes keep the totals of the sets that they have counted, and may keep a wrong one.
 """
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from livebalance.gateway.live.effects import Effects
 from livebalance.gateway.live.outbox import Frame
@@ -28,7 +31,7 @@ from livebalance.wire.frame import (
     decode_server_frame,
 )
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, SetName, parse_set
-from livebalance.wire.sets.batch import ChangedAccount, LaneBatch
+from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import MemberView, TotalView
 from tests.simulation.gateway.client import Client, milliseconds
@@ -149,6 +152,8 @@ class SetWorld(World):
             lane: [] for lane in self.lane_of.values()
         }
         self.batches_forged = False
+        self.counted: set[tuple[SetName, Lane]] = set()
+        self.kept_errors: dict[tuple[SetName, Lane], int] = {}  # what a lane keeps too much
         self.batch_commands: deque[bool] = deque()
         self.batches_subscribed = False
         self.batch_acknowledgements = 0  # that are due to the subscriber
@@ -197,7 +202,34 @@ class SetWorld(World):
         super().erase(account)
         self._commit_batch(account, self.owners[account])
 
+    # --- kept totals
+
+    def count_set(self, name: SetName) -> None:
+        """Lets all lanes count a set. Each is right then."""
+        for lane in self.numbers:
+            self.counted.add((name, lane))
+            self.kept_errors.pop((name, lane), None)
+
+    def forget_set(self, name: SetName) -> None:
+        self.counted -= {(name, lane) for lane in self.numbers}
+
+    def keep_wrong_total(self, name: SetName, account: AccountId) -> None:
+        self.kept_errors[name, self.lane_of[account]] = 1
+
+    def _kept(self, name: SetName, batch: Batch) -> KeptTotal:
+        amounts = [int(member.amount) for member in self.members_at(name, batch)]
+        kept = sum(amounts) + self.kept_errors.get((name, batch.lane), 0)
+        return KeptTotal(name.channel, "EUR", str(kept), len(amounts))
+
+    def _changed_totals(self, before: Batch, after: Batch) -> list[KeptTotal]:
+        return [
+            self._kept(name, after)
+            for name, lane in sorted(self.counted)
+            if lane == after.lane and (self.members_at(name, before) or self.members_at(name, after))
+        ]
+
     def _commit_batch(self, account: AccountId, former: str, header_only: bool = False) -> None:
+        before = self.batch_of(account)
         self.numbers[self.lane_of[account]] += 1
         self._remember(account)
         view, batch = self._view(account), self.batch_of(account)
@@ -209,8 +241,9 @@ class SetWorld(World):
             changed = ChangedAccount(
                 account, revision, view.amount, "EUR", owner, None, None if owner == former else former
             )
+        accounts, totals = ([], []) if header_only else ([changed], self._changed_totals(before, batch))
         self.unpublished_batches.append(
-            LaneBatch(batch.lane, batch.epoch, batch.number, () if header_only else [changed], header_only)
+            LaneBatch(batch.lane, batch.epoch, batch.number, accounts, header_only, totals)
         )
 
     def lose(self, account: AccountId, count: int) -> None:
@@ -297,6 +330,24 @@ class SetWorld(World):
         self.incoming_batches.append(LaneBatch(lane, self.projection.epoch, number, [forged]))
         self.batches_forged = True
 
+    def corrupt_newest_batch(self, names: Sequence[SetName]) -> None:
+        """Changes an amount on its way, if the batch has the totals of all sets with the account."""
+        batch = self.incoming_batches[-1] if self.incoming_batches else None
+        if batch is None or not batch.totals:
+            return
+        [account] = batch.accounts
+        changed = {
+            name.channel for name in names if account.view is not None and self.matches(name, account.view)
+        }
+        wrong = [
+            *(channel.wrong_lanes for channel in self.hub.sets.channels.values()),
+            *(state.wrong_lanes for _, state in self.set_answers),
+        ]
+        is_compared = not any(batch.lane in lanes for lanes in wrong)
+        if is_compared and changed <= {total.channel for total in batch.totals}:
+            corrupt = replace(account, amount="777777") if account.view else account
+            self.incoming_batches[-1] = replace(batch, accounts=[corrupt])
+
     # --- Postgres
 
     @property
@@ -317,8 +368,9 @@ class SetWorld(World):
                 for member in self.members_at(read.name, self.batch_of(account))
             }
             as_of = self.halted_at or self.wall
+            wrong = [lane for name, lane in self.counted & self.kept_errors.keys() if name == read.name]
             self.set_answers.append(
-                (read, SetState(self.projection.epoch, dict(self.numbers), members, as_of))
+                (read, SetState(self.projection.epoch, dict(self.numbers), members, as_of, wrong))
             )
 
     def answer(self, index: int = 0) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from livebalance.gateway.live.sets.members import Members
+from livebalance.gateway.live.sets.set_channel import SetChannel
 from livebalance.gateway.live.sets.sets import Sets
 from livebalance.gateway.live.sets.stream import BatchStream
 from livebalance.gateway.live.sets.subscription import SetSubscription
@@ -92,6 +93,13 @@ MUTANTS: dict[str, tuple[object, str, object, type[LosslessSets], tuple[str, ...
         False,
         LosingSets,
         (*MEMBERS, "must chain"),
+    ),
+    "a batch that does not lead to the total that its lane keeps is not shown": (
+        SetChannel,
+        "_may_compare",
+        do_nothing,
+        FaultySets,
+        MEMBERS,
     ),
     "a set with a revoked account ends": (
         Sets,

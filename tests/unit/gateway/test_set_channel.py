@@ -1,6 +1,7 @@
 """The channel of a set: batches that arrive during a read, and batches that are not the projector's."""
 
 import pytest
+from msgspec.structs import replace
 
 from livebalance.gateway.live.sets import set_channel
 from livebalance.gateway.live.sets.set_channel import SetBatch, SetChannel
@@ -8,7 +9,7 @@ from livebalance.gateway.live.sets.stream import BatchStream
 from livebalance.readmodel.gateway_reads import LaneProgress
 from livebalance.readmodel.sets.reads import Member, SetState
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision, SetName
-from livebalance.wire.sets.batch import ChangedAccount, LaneBatch
+from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import MemberView
 
@@ -129,3 +130,57 @@ def test_audit_without_a_batch_that_arrived_shows_a_forgery() -> None:
     fed.read(state(3, "3.00"))
     assert fed.amount == "3.00"
     assert fed.channel.replaced == fed.channel.members.newest
+
+
+def kept(received: LaneBatch, amount: str, accounts: int = 1) -> LaneBatch:
+    total = KeptTotal("prefix:EU-", "EUR", amount, accounts)
+    return replace(received, totals=[KeptTotal("prefix:EU-", "EUR", "0", 0), total])
+
+
+def test_batch_with_the_total_that_its_lane_keeps_is_applied() -> None:
+    fed = Fed()
+    fed.read(state(3, "3.00"))
+    fed.receive(kept(batch(4, "4.00"), "4.00"))
+    assert (fed.amount, fed.is_synced()) == ("4.00", True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        kept(batch(4, "4.00"), "4.01"),
+        kept(batch(4, "4.00"), "4.000"),  # another scale: another sum in SQL
+        kept(batch(4, "4.00"), "4.00", accounts=2),
+        replace(batch(4, "4.00"), totals=[KeptTotal("prefix:EU-", None, "4.00", 1)]),
+    ],
+)
+def test_batch_with_another_total_is_not_applied(wrong: LaneBatch) -> None:
+    fed = Fed()
+    fed.read(state(3, "3.00"))
+    fed.receive(wrong)
+    assert (fed.amount, fed.is_synced()) == ("3.00", False)
+    fed.read(state(4, "4.00"))
+    assert (fed.amount, fed.is_synced()) == ("4.00", True)
+
+
+def test_batch_with_another_total_during_a_read_needs_another_read() -> None:
+    fed = Fed()
+    fed.channel.begin_read()
+    fed.receive(kept(batch(2, "9.00"), "2.00"))
+    assert fed.channel.on_read(state(1, "1.00")).differs
+    assert not fed.is_synced()
+    fed.read(state(2, "2.00"))
+    assert (fed.amount, fed.is_synced()) == ("2.00", True)
+
+
+def test_total_that_is_wrong_in_sql_is_not_compared() -> None:
+    """The sum of the members is shown: it is that of SQL."""
+    fed = Fed()
+    fed.channel.begin_read()
+    fed.receive(kept(batch(4, "4.00"), "9.00"))
+    fed.channel.on_read(state(3, "3.00")._replace(wrong_lanes=[LANE]))
+    assert (fed.amount, fed.is_synced()) == ("4.00", True)
+    fed.receive(kept(batch(5, "5.00"), "9.00"))
+    assert (fed.amount, fed.is_synced()) == ("5.00", True)
+    fed.read(state(5, "5.00"))  # it was corrected
+    fed.receive(kept(batch(6, "6.00"), "9.00"))
+    assert not fed.is_synced()

@@ -147,13 +147,16 @@ def _count(kind: str) -> str:
     """Returns the statement that counts a set.
 
     `counted` and `kept` are of the same snapshot, and each batch since the caller follows the set has added
-    its difference, so that what is missing now is missing after each batch. The set must have been followed
-    all the time: then a later owner of the lane, which reads the sets after its claim, follows it too.
+    its difference, so that what is missing now is missing after each batch. A later owner of the lane, which
+    reads the sets after its claim, follows the set as well, because the claim is later than the snapshot, and
+    the set is followed until the end of this transaction without a gap.
     """
     return f"""
 with followed as materialized (
   select channel from followed_set where channel = $1 and followed_since = $5 for key share),
-owner as materialized (select * from unnest($2::int[], $3::int8[]) as o (lane, generation)),
+owner as materialized (
+  select lane, generation from unnest($2::int[], $3::int8[]) as o (lane, generation)
+    join lane using (lane, generation)),
 counted as materialized (
   select lane, coalesce(currency, '') as currency, scale(balance) as scale, count(*) as accounts,
          sum(balance) as amount
@@ -185,7 +188,7 @@ select count(distinct lane) from missing join was_counted using (lane)
 """
 
 
-_COUNT = {kind: _count(kind) for kind in _MATCHES}
+_COUNT_PREFIX, _COUNT_CLIENT = _count("prefix"), _count("client")
 
 
 async def count_set(
@@ -202,5 +205,6 @@ async def count_set(
     Returns:
         The number of lanes that had counted the set before, and whose totals were wrong.
     """
-    wrong = await connection.fetchval(_COUNT[name.kind], name.channel, *columns(owners, 2), name.value, since)
+    statement = _COUNT_PREFIX if name.kind == "prefix" else _COUNT_CLIENT
+    wrong = await connection.fetchval(statement, name.channel, *columns(owners, 2), name.value, since)
     return int(wrong)

@@ -14,6 +14,9 @@ from livebalance.wire.identity import SetName
 TICK_SECONDS = 1.0
 AGAIN_AFTER_SECONDS = 10.0  # projectors forget a set after a minute
 
+# A standby, or a schema from before the totals were kept.
+_NOT_POSSIBLE = asyncpg.ReadOnlySQLTransactionError, asyncpg.UndefinedFunctionError
+
 _log = logs.get("sets")
 
 
@@ -47,7 +50,7 @@ class SetFollower:
                 try:
                     async with asyncio.timeout(self._timeout_seconds):
                         await self._follow(names)
-                except (*TRANSIENT, asyncpg.ReadOnlySQLTransactionError) as error:
+                except (*TRANSIENT, *_NOT_POSSIBLE) as error:
                     _log.warning("sets not followed", reason=str(error) or type(error).__name__)
             named, named_at = frozenset(names), now
 
