@@ -9,6 +9,9 @@ A variant that does not finish is stopped after `--seconds`. Every variant store
 
 Instead, the projector of this checkout, that of another checkout if any, and the ceiling run in turns. Each
 projector is a process in the environment of its checkout (`make .livebalance/venv/ready`).
+
+`--sets 100` adds a turn of this checkout in which so many sets are followed, and each account is in one of
+them. If they are more than the accounts, the sets of all prefixes of the accounts are.
 """
 
 import argparse
@@ -31,7 +34,7 @@ from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from livebalance.wire.kafka.record import Balance, Transfer
 from tests.bench.bench_servers import run_on_servers
-from tests.bench.projection_turns import Run, copy_rows, print_turns, run_projector
+from tests.bench.projection_turns import Run, Side, copy_rows, print_turns, run_projector
 from tests.integration.projector.pipeline import Pipeline, history
 from tests.servers.database import Database
 
@@ -92,6 +95,17 @@ def make_records(count: int, accounts: int) -> list[Transfer | Balance]:
     return [record for turn in zip(*histories, strict=True) for record in turn]
 
 
+def followed_sets(records: list[Transfer | Balance], count: int) -> list[str]:
+    """Returns the channels of `count` prefixes, or of all prefixes of the accounts."""
+    accounts = {record.account for record in records}
+    longest = max(map(len, accounts))
+    levels = [sorted({account[:length] for account in accounts}) for length in range(longest + 1)]
+    level = next((prefixes for prefixes in levels if len(prefixes) >= count), None)
+    if level is None:
+        level = sorted({prefix for prefixes in levels for prefix in prefixes})
+    return [f"prefix:{prefix}" for prefix in level]
+
+
 def _applied() -> float:
     return float(metrics.records_applied._value.get())
 
@@ -126,23 +140,27 @@ async def take_turns(servers: Servers, directory: Path, arguments: argparse.Name
     """
     topics, records = Topics(), make_records(arguments.records, arguments.accounts)
     await topics.create(Broker(servers.kafka))
-    checkouts = [Path.cwd(), *arguments.against]
+    sides = [
+        Side("this checkout", Path.cwd()),
+        *(Side(path.name, path) for path in arguments.against),
+        *(Side(f"{count} sets", Path.cwd(), followed_sets(records, count)) for count in arguments.sets),
+    ]
     rounds: list[list[Run]] = []
     for number in range(arguments.rounds + 1):
         runs: dict[int, Run] = {}
-        for index in range(len(checkouts))[:: -1 if number % 2 else 1]:
+        for index in range(len(sides))[:: -1 if number % 2 else 1]:
             group = f"bench_{number}_{index}"
             async with new_database(servers, group) as database:
                 pipeline = Pipeline(servers.kafka, topics, database, servers.redis(), "bench:", directory)
                 if number == index == 0:
                     await pipeline.write(records)
                 runs[index] = await run_projector(
-                    pipeline, checkouts[index], len(records), arguments.seconds, group
+                    pipeline, sides[index], len(records), arguments.seconds, group
                 )
-                if len(runs) == len(checkouts):
-                    runs[len(checkouts)] = await copy_rows(pipeline, len(records), 2000)
+                if len(runs) == len(sides):
+                    runs[len(sides)] = await copy_rows(pipeline, len(records), 2000)
         rounds.append([runs[index] for index in sorted(runs)])
-    names = ["this checkout", *(path.name for path in arguments.against), "COPY alone"]
+    names = [*(side.name for side in sides), "COPY alone"]
     print_turns(names, rounds[1:], arguments.accounts)
 
 
@@ -173,6 +191,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--against", type=Path, action="append", default=[])
+    parser.add_argument("--sets", type=int, action="append", default=[])
     arguments = parser.parse_args()
     logs.configure("bench", "text", "ERROR")
     with tempfile.TemporaryDirectory() as directory:

@@ -37,10 +37,19 @@ class Run:
         return self.records / self.seconds
 
 
-async def run_projector(pipeline: Pipeline, checkout: Path, total: int, seconds: float, group: str) -> Run:
+@dataclass(frozen=True)
+class Side:
+    """A checkout whose projector runs, and the channels of the sets that are followed meanwhile."""
+
+    name: str
+    checkout: Path
+    sets: Sequence[str] = ()
+
+
+async def run_projector(pipeline: Pipeline, side: Side, total: int, seconds: float, group: str) -> Run:
     """Runs the projector of a checkout in its own environment until it has applied `total` records."""
     settings = pipeline.settings("projector", projector_group=group, catch_up_threshold_seconds=3600.0)
-    command = [str(checkout / ".livebalance/venv/bin/python"), "-m", "livebalance.projector"]
+    command = [str(side.checkout / ".livebalance/venv/bin/python"), "-m", "livebalance.projector"]
     child = ChildProcess(group, command, pipeline.directory / f"{group}.log", environment_of(settings))
     connection = await asyncpg.connect(pipeline.database.url("owner"))
 
@@ -51,6 +60,10 @@ async def run_projector(pipeline: Pipeline, checkout: Path, total: int, seconds:
 
     async with Redis.from_url(pipeline.redis) as redis:
         await redis.config_resetstat()
+        await connection.execute(
+            "insert into followed_set (channel, followed_until) select *, 'infinity' from unnest($1::text[])",
+            side.sets,
+        )
         child.start()
         try:
             first = await wait_for(1, time.monotonic() + _STARTUP_SECONDS)

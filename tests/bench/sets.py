@@ -22,7 +22,8 @@ from livebalance.gateway.live.sessions import SessionConfig, Sessions
 from livebalance.readmodel.sets.reads import Member, SetState
 from livebalance.wire.frame import ChannelRequest, Limits, Subscribe, encode_frame
 from livebalance.wire.identity import AccountId, Epoch, Lane, Revision
-from livebalance.wire.sets.batch import ChangedAccount, LaneBatch, decode_batch, encode_batch
+from livebalance.wire.money import Money
+from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch, decode_batch, encode_batch
 from livebalance.wire.timestamp import Millis
 from livebalance.wire.views import MemberView
 
@@ -49,6 +50,8 @@ class Gateway:
             for number, id_ in enumerate(AccountId(f"EU-{each:08}") for each in range(accounts))
         }
         self._revisions = count(2)
+        self._changed = set[AccountId]()
+        self._in_lane_0 = sum(member.lane == 0 for member in self._members.values())
 
     def connect(self) -> None:
         session = self.sessions.connect(f"s-{len(self.clients)}", "10.0.0.1", 0.0)
@@ -75,14 +78,18 @@ class Gateway:
             if not (effects.batches_wanted or effects.set_reads or effects.sessions_to_flush):
                 return written
 
-    def message(self, ids: list[AccountId]) -> bytes:
-        """Returns the Redis message of a batch of a single lane."""
+    def message(self, ids: list[AccountId], *, kept: bool) -> bytes:
+        """Returns the Redis message of a batch of a single lane, with the total that it keeps if `kept`."""
         lane = Lane(0)
         self._numbers[lane] += 1
+        self._changed.update(ids)
+        members = self._in_lane_0 if kept else 0
+        amount = str(Money(members * 125_000 + len(self._changed) * 100, 2))
+        totals = [KeptTotal("prefix:EU-", "EUR", amount, members)] if kept else []
         changed = [
             ChangedAccount(id_, Revision(next(self._revisions)), "1251.00", "EUR", "c-17") for id_ in ids
         ]
-        return encode_batch(LaneBatch(lane, EPOCH, self._numbers[lane], changed))
+        return encode_batch(LaneBatch(lane, EPOCH, self._numbers[lane], changed, totals=totals))
 
     def deliver(self, message: bytes) -> None:
         self.hub.sets.on_batch(decode_batch(message))
@@ -105,12 +112,15 @@ def deliver_all(gateway: Gateway, messages: list[bytes]) -> None:
         gateway.deliver(message)
 
 
-def per_batch(gateway: Gateway, batches: int, size: int, prefix: str, accounts: int) -> list[float]:
+def per_batch(
+    gateway: Gateway, batches: int, size: int, prefix: str, accounts: int, *, kept: bool = False
+) -> list[float]:
     chance, seconds = Random(1), []
     for _ in range(RUNS):
         messages = [
             gateway.message(
-                [AccountId(f"{prefix}{chance.randrange(0, accounts, LANES):08}") for _ in range(size)]
+                [AccountId(f"{prefix}{chance.randrange(0, accounts, LANES):08}") for _ in range(size)],
+                kept=kept,
             )
             for _ in range(batches)
         ]
@@ -134,6 +144,8 @@ def main() -> None:
         for size in (1, 20):
             seconds = per_batch(gateway, given.batches, size, "EU-", given.accounts)
             show(f"a batch of {size} members, {clients} clients", seconds, 1e6, "µs")
+            seconds = per_batch(gateway, given.batches, size, "EU-", given.accounts, kept=True)
+            show("  with the total that its lane keeps", seconds, 1e6, "µs")
     seconds = per_batch(gateway, given.batches, 20, "US-", given.accounts)
     show("a batch of 20 accounts outside of the set", seconds, 1e6, "µs")
     show(f"a further snapshot of {max(sizes, default=0):,} bytes", snapshots, 1e3, "ms")

@@ -32,7 +32,7 @@ from livebalance.stack.servers.servers import Servers
 from livebalance.stack.servers.topics import Topics
 from tests.bench.bench_servers import run_on_servers
 from tests.bench.process_cpu import cpu_seconds
-from tests.bench.projection_turns import Run, run_projector
+from tests.bench.projection_turns import Run, Side, run_projector
 from tests.integration.projector.pipeline import Pipeline
 from tests.integration.recorder.recorder_process import recorder_process, settings
 from tests.servers.database import Database
@@ -68,7 +68,9 @@ class Round:
             "feed, in transactions": await self.feed(transactional),
             "feed": await self.feed(topics, "--no-transactions"),
             "recorder": await self.recorder(topics, database),
-            "projector": await run_projector(pipeline, Path.cwd(), total, _LIMIT_SECONDS, group),
+            "projector": await run_projector(
+                pipeline, Side("projector", Path.cwd()), total, _LIMIT_SECONDS, group
+            ),
         }
         await database.drop()
         return runs

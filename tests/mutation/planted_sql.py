@@ -14,12 +14,16 @@ from livebalance.readmodel import (
 )
 from livebalance.readmodel.operator import projection_actions
 from livebalance.readmodel.projection import account_reads, batch_writes, epoch, lane_writes
+from livebalance.readmodel.rebuild import replacement
+from livebalance.readmodel.sets import reads as set_reads
+from livebalance.readmodel.sets import totals
 from tests.mutation.planted import Planted, attribute, code, sql
 from tests.servers.database import Database
 
 _READMODEL = "tests/integration/readmodel/"
 _WRITES = f"{_READMODEL}test_projection.py::"
 _ERASED = f"{_READMODEL}test_erasures.py::"
+_SETS = f"{_READMODEL}test_set_totals.py::"
 _TOTALS = f"{_READMODEL}test_lane_totals.py::"
 _SINGLE = f"{_READMODEL}test_predicates.py::"
 _SECURITY = f"{_READMODEL}test_row_level_security.py::"
@@ -160,6 +164,58 @@ PREDICATES = (
             "disputed = coalesce(c.disputed, 0)",
         ),
         "^AssertionError: assert Totals.* disputed: 2 != 3",
+    ),
+    Planted(
+        "a claim after an older release makes the totals of sets invalid",
+        f"{_SETS}test_total_that_an_older_release_left_behind_is_counted_again",
+        sql(
+            lane_writes,
+            "_CLAIM",
+            "case when batches_generation = generation then kept_since",
+            "case when true then kept_since",
+        ),
+        "^AssertionError: assert \\[<Record",
+    ),
+    Planted(
+        "a rebuild makes the totals of sets invalid",
+        f"{_SETS}test_rebuild_lets_the_totals_be_counted_again",
+        code(replacement, "begin_epoch", ", kept_since = generation + 1", ""),
+        "^AssertionError: assert \\[<Record",
+    ),
+    Planted(
+        "a former owner counts no set",
+        f"{_SETS}test_former_owner_counts_nothing",
+        sql(totals, "_COUNT_PREFIX", "join lane using (lane, generation)", "where true"),
+        "^AssertionError: assert 1 == 0",
+    ),
+    Planted(
+        "a set is counted only if it was followed all the time",
+        f"{_SETS}test_set_that_was_followed_anew_meanwhile_is_not_counted",
+        sql(totals, "_COUNT_PREFIX", " and followed_since = $5", " and $5::timestamptz is not null"),
+        "^AssertionError: assert 1 == 0",
+    ),
+    Planted(
+        "a count adds to what batches keep meanwhile",
+        f"{_SETS}test_batches_that_commit_around_the_count_are_counted_once",
+        sql(
+            totals,
+            "_COUNT_PREFIX",
+            "accounts = t.accounts + excluded.accounts, amount = t.amount + excluded.amount",
+            "accounts = excluded.accounts, amount = excluded.amount",
+        ),
+        "^AssertionError: assert ",
+    ),
+    Planted(
+        "a set that is not followed any more is forgotten with its totals",
+        f"{_SETS}test_set_that_is_not_followed_any_more_is_forgotten",
+        sql(totals, "_FORGET_TOTALS", "where channel = $1", "where channel = $1 and false"),
+        "^AssertionError: assert ",
+    ),
+    Planted(
+        "a gateway finds a lane that keeps another total than SQL sums up",
+        f"{_SETS}test_wrong_total_is_found_and_corrected",
+        sql(set_reads, "_PREFIX", "(t.accounts, t.amount) is distinct from (s.accounts, s.amount)", "false"),
+        r"^AssertionError: assert \[\] == \[0\]",
     ),
     Planted(
         "a lane without erased transfers has nothing to delete",

@@ -13,7 +13,7 @@ from livebalance.wire.kafka.record import Balance, Transfer
 from tests.bench.growth.curve import Curve, Growth
 from tests.bench.peers.environment import fill_accounts
 from tests.bench.peers.messages import account_id
-from tests.bench.projection_turns import Run, run_projector
+from tests.bench.projection_turns import Run, Side, run_projector
 from tests.integration.projector.pipeline import Pipeline, history
 from tests.servers.database import Database
 
@@ -44,7 +44,9 @@ async def project(servers: Servers, directory: Path, name: str, lanes: int, acco
         if lanes == 1:  # accounts of several lanes would need the lanes of their keys
             await fill_accounts(database.url("owner"), accounts)
             await _vacuum(database)
-        runs.append(await run_projector(pipeline, Path.cwd(), len(records), SECONDS, database.name))
+        runs.append(
+            await run_projector(pipeline, Side(name, Path.cwd()), len(records), SECONDS, database.name)
+        )
         await database.drop()
     return runs
 

@@ -119,7 +119,7 @@ class Relay:
             timeout_seconds=settings.postgres_timeout_seconds,
         )
         self._set_follower = SetFollower(
-            pool, self._hub.sets.followed, timeout_seconds=settings.postgres_timeout_seconds
+            pool, lambda: self._hub.sets.followed(uptime()), timeout_seconds=settings.postgres_timeout_seconds
         )
         self._audit = Audit(
             pool,

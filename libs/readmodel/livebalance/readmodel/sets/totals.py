@@ -30,7 +30,7 @@ class Executor(Protocol):
 
 
 async def follow_sets(connection: Executor, names: Sequence[SetName]) -> None:
-    """Asks the projectors to keep the totals of sets for the next minute.
+    """Asks the projectors to keep the totals of sets for the next 30 seconds.
 
     Args:
         connection: A connection of the role `gateway`, in a transaction that has run no statement yet.
@@ -98,7 +98,8 @@ _TYPES = "text int text int int8 numeric"
 # Returns the whole total of each set and lane that changed, also the scales that did not change.
 _ADD = f"""
 with added as materialized (
-  select * from unnest({literals(_TYPES, 1)}) as x (channel, lane, currency, scale, accounts, amount)),
+  select channel collate "C" as channel, lane, currency, scale, accounts, amount
+    from unnest({literals(_TYPES, 1)}) as x (channel, lane, currency, scale, accounts, amount)),
 changed as (
   insert into set_total as t (channel, lane, currency, scale, accounts, amount)
   select * from added
@@ -108,9 +109,10 @@ changed as (
 total as (
   select * from changed
    union all
-  select t.* from (select distinct channel, lane from added) a join set_total t using (channel, lane)
-   where (t.currency, t.scale) not in (
-           select currency, scale from added x where x.channel = t.channel and x.lane = t.lane))
+  select t.* from (select distinct channel, lane from added) a
+   cross join lateral (select * from set_total s where s.channel = a.channel and s.lane = a.lane offset 0) t
+   where (t.channel, t.lane, t.currency, t.scale) not in (  -- a hash table, as nothing in it is null
+           select channel, lane, currency, scale from added))
 select t.channel, t.lane, nullif(t.currency, ''), t.amount::text, t.accounts
   from total t join counted_set c using (channel, lane) join lane l using (lane)
  where c.generation >= l.kept_since

@@ -12,7 +12,7 @@ from livebalance.runtime import logs
 from livebalance.wire.identity import SetName
 
 TICK_SECONDS = 1.0
-AGAIN_AFTER_SECONDS = 10.0  # projectors forget a set after a minute
+AGAIN_AFTER_SECONDS = 10.0  # projectors forget a set after 30 seconds
 
 # A standby, or a schema from before the totals were kept.
 _NOT_POSSIBLE = asyncpg.ReadOnlySQLTransactionError, asyncpg.UndefinedFunctionError

@@ -3,7 +3,7 @@
 Pure, like the hub, of which it is a part: what is to be done is collected in the hub's effects.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from livebalance.gateway.live.collections import OrderedSet
@@ -20,6 +20,7 @@ from livebalance.wire.identity import AccountId, Position, SetName
 from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 
 MAX_SETS = 1000  # different sets at a gateway
+KEPT_PER_USER, KEPT_AFTER = 20, 5.0  # sets; seconds
 ANSWER_SECONDS = 5.0  # for Redis and Postgres, before new clients get `unavailable`
 OVERDUE_AFTER = 0.4  # seconds that a batch may arrive after an audit saw it
 RETRY_AFTER_MS = 1000
@@ -186,10 +187,6 @@ class Sets:
         if state.wrong_lanes:
             self._effects.wrong_totals.append(read.name)
 
-    def followed(self) -> list[SetName]:
-        """Returns the sets whose totals the projectors are asked to keep."""
-        return [name for name, channel in self.channels.items() if channel.epoch is not None]
-
     def on_read_failed(self, read: SetRead) -> None:
         """Answers `unavailable` to clients that were sent nothing yet. The next tick reads again."""
         channel = self.channels.get(read.name)
@@ -201,6 +198,22 @@ class Sets:
         for subscription in list(self._subscriptions[channel.name]):
             if subscription.unanswered:
                 self._reject(subscription.session, channel.name, "the database is unavailable; retry later")
+
+    def followed(self, now: float) -> list[SetName]:
+        """Returns the sets whose totals the projectors are asked to keep.
+
+        Each is work for every batch, so that a user has at most `KEPT_PER_USER`. Each is counted first, so
+        that sets that come and go are left out. The gateway alone adds up the others.
+        """
+        counts, names = Counter[str](), list[SetName]()
+        for name, channel in self.channels.items():
+            if channel.epoch is not None and channel.created_at <= now - KEPT_AFTER:
+                rights = next(iter(self._subscriptions[name])).session.rights
+                assert rights
+                counts[rights.subject] += 1
+                if counts[rights.subject] <= KEPT_PER_USER:
+                    names.append(name)
+        return names
 
     def begin_audit(self) -> None:
         """Called when the statement of an audit is about to run."""

@@ -42,15 +42,15 @@ create function follow_sets(channels text[], most bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, public as $$
 begin
   perform pg_advisory_xact_lock(hashtext('livebalance.follow_sets'));  -- or two gateways pass the limit together
-  update followed_set set followed_until = clock_timestamp() + interval '1 minute'
+  update followed_set set followed_until = clock_timestamp() + interval '30 seconds'
    where channel = any (channels);
   insert into followed_set (channel, followed_until)
-  select channel, clock_timestamp() + interval '1 minute' from unnest(channels) as c (channel)
+  select channel, clock_timestamp() + interval '30 seconds' from unnest(channels) as c (channel)
    where not exists (select from followed_set f where f.channel = c.channel)
    limit greatest(0, most - (select count(*) from followed_set));
 end $$
 
-comment on function follow_sets is 'Names sets whose totals the projectors keep, for a minute; at most a number of sets altogether'
+comment on function follow_sets is 'Names sets whose totals the projectors keep, for half a minute; at most a number of sets altogether'
 
 revoke execute on function follow_sets from public
 

@@ -1,0 +1,53 @@
+"""The sets whose totals a gateway asks the projectors to keep."""
+
+from msgspec import json, structs
+
+from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.live.hub import Hub
+from livebalance.gateway.live.session import Session
+from livebalance.gateway.live.sessions import Sessions
+from livebalance.gateway.live.sets.sets import KEPT_AFTER, KEPT_PER_USER
+from livebalance.readmodel.sets.reads import SetState
+from livebalance.wire.identity import Lane
+from tests.unit.gateway.harness import CONFIG, EPOCH, WALL, rights
+
+
+def connect(sessions: Sessions, name: str, user: str) -> Session:
+    session = sessions.connect(name, "10.0.0.1", 0.0, 0.0)
+    sessions.authorize(session, None, rights(user), 0.0, WALL)
+    return session
+
+
+def subscribe(sessions: Sessions, session: Session, *channels: str) -> None:
+    request = {"type": "subscribe", "id": 1, "channels": [{"channel": channel} for channel in channels]}
+    sessions.receive(session, json.encode(request), 0.0)
+
+
+def answer_reads(hub: Hub) -> None:
+    for read in hub.drain_effects().set_reads:
+        hub.sets.on_read(read, SetState(EPOCH, {Lane(0): 7}, {}, None))
+
+
+def followed(hub: Hub, now: float) -> list[str]:
+    return [name.channel for name in hub.sets.followed(now)]
+
+
+def test_sets_of_a_user_are_limited_and_those_of_others_are_not(hub: Hub) -> None:
+    limits = structs.replace(CONFIG.limits, sets=2 * KEPT_PER_USER)
+    sessions = Sessions(CONFIG._replace(limits=limits), Revocations(), hub)
+    greedy, again, other = (
+        connect(sessions, name, user)
+        for name, user in [("s-1", "greedy"), ("s-2", "greedy"), ("s-3", "other")]
+    )
+    subscribe(sessions, greedy, *(f"prefix:{number:02}" for number in range(KEPT_PER_USER - 1)))
+    subscribe(sessions, again, "prefix:EU-1", "prefix:EU-2")
+    subscribe(sessions, other, "prefix:US-")
+    hub.sets.on_subscribed()
+    assert followed(hub, KEPT_AFTER) == []  # not read yet: they may have too many accounts
+    answer_reads(hub)
+    assert followed(hub, KEPT_AFTER - 0.1) == []  # they may go soon
+    names = followed(hub, KEPT_AFTER)
+    assert len(names) == KEPT_PER_USER + 1
+    assert names[-2:] == ["prefix:EU-1", "prefix:US-"]
+    sessions.disconnect(greedy)
+    assert followed(hub, KEPT_AFTER) == ["prefix:EU-1", "prefix:EU-2", "prefix:US-"]
