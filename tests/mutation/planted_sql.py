@@ -208,7 +208,7 @@ PREDICATES = (
     Planted(
         "a set that is not followed any more is forgotten with its totals",
         f"{_SETS}test_set_that_is_not_followed_any_more_is_forgotten",
-        sql(totals, "_FORGET_TOTALS", "where channel = $1", "where channel = $1 and false"),
+        sql(totals, "_FORGET_TOTALS", "where lane = any($1)", "where lane = any($1) and false"),
         "^AssertionError: assert ",
     ),
     Planted(

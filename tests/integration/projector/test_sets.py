@@ -14,6 +14,7 @@ from livebalance.wire.kafka.record import Balance, Transfer
 from tests.integration.gateway.gateway_process import GatewayProcess
 from tests.integration.gateway.set_client import SetClient
 from tests.integration.projector.pipeline import Pipeline, history, wait_until
+from tests.scrape import wait_for_metrics
 from tests.tokens import SECRET
 
 ACCOUNTS = ["EU-1", "EU-2", "EU-3", "EU-4", "US-1", "US-2"]
@@ -185,3 +186,27 @@ async def test_totals_are_those_of_sql_while_projectors_and_the_gateway_fail(
         assert not [frame for frame in client.frames if frame["type"] in ("error", "unsubscribed")]
     assert assert_shown_totals_are_those_of_sql(client, await logged_totals(pipeline)) > 20
     await assert_kept_totals_are_those_of_sql(pipeline, at_least=20)
+
+
+async def test_followed_set_is_counted_kept_and_forgotten(pipeline: Pipeline) -> None:
+    port = free_port()
+    pipeline.start("one", http_port=port)
+    records = history("EU-1", [1250, -300]) + history("US-1", [7])
+    await pipeline.write(records)
+    await pipeline.wait_until_applied(records)
+    await pipeline.query("insert into followed_set values ('prefix:EU-', now(), 'infinity')")
+    total = "select string_agg(amount::text || ' in ' || accounts, ', ') from set_total"
+    await pipeline.wait_for(total, "9.50 in 1")
+    url = f"http://127.0.0.1:{port}"
+    await wait_for_metrics(url, lambda now: now.sum("livebalance_projector_followed_sets") == 1)
+    more = history("EU-1", [1250, -300, 1])[-2:]
+    await pipeline.write(more)
+    await pipeline.wait_for(total, "9.51 in 1")
+    await pipeline.query("update set_total set amount = 99")
+    await pipeline.query("update counted_set set counted_at = now() - interval '1 h'")
+    await pipeline.wait_for(total, "9.51 in 1")
+    await pipeline.query("update followed_set set followed_until = now()")
+    await pipeline.wait_for("select count(*) from set_total", 0)
+    assert await pipeline.query("select * from followed_set") == []
+    assert await pipeline.query("select * from counted_set") == []
+    await wait_for_metrics(url, lambda now: now.sum("livebalance_projector_followed_sets") == 0)

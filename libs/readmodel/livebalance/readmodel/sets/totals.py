@@ -17,7 +17,6 @@ from livebalance.readmodel.rows import SetDifference
 from livebalance.wire.identity import Lane, SetName, parse_set
 from livebalance.wire.sets.batch import KeptTotal
 
-MAX_SETS = 1000  # followed at all gateways together; the totals of others are not kept
 COUNTED_AGAIN_AFTER = "10 minutes"
 
 
@@ -29,22 +28,27 @@ class Executor(Protocol):
         ...
 
 
+# The role only reads unless it says so. A gateway that is stopped in between holds its locks for no longer.
+_MAY_WRITE = "set transaction read write; set local idle_in_transaction_session_timeout = '2s'"
+
+
 async def follow_sets(connection: Executor, names: Sequence[SetName]) -> None:
     """Asks the projectors to keep the totals of sets for the next 30 seconds.
 
     Args:
         connection: A connection of the role `gateway`, in a transaction that has run no statement yet.
-        names: The sets. Those beyond `MAX_SETS` of all gateways are left out.
+        names: The sets. Those beyond 1,000 sets of all gateways are left out.
     """
-    await connection.execute("set transaction read write")  # the role only reads unless it says so
-    await connection.execute("select follow_sets($1, $2)", [name.channel for name in names], MAX_SETS)
+    await connection.execute(_MAY_WRITE)
+    await connection.execute("select follow_sets($1)", [name.channel for name in names])
 
 
 class FollowedSets(NamedTuple):
-    """The sets that clients follow, each with the time since when, and the lanes that are to count them."""
+    """The sets that clients follow."""
 
-    since: Mapping[SetName, datetime]
-    uncounted: Mapping[SetName, Sequence[Lane]]
+    since: Mapping[SetName, datetime]  # since when each is followed
+    uncounted: Mapping[SetName, Sequence[Lane]]  # the lanes that are to count it
+    any_over: bool = False  # one is not followed any more
 
 
 _FOLLOWED = f"""
@@ -58,40 +62,48 @@ select f.channel, f.followed_since, f.followed_until < now() as is_over,
   from followed_set f
  order by f.followed_since
 """
-# Locked in the order in which batches write them.
-_FORGET_TOTALS = """
-with forgotten as materialized (
-  select channel, lane, currency, scale from set_total where channel = $1
-   order by lane, currency, scale for update)
-delete from set_total t using forgotten f
- where (t.channel, t.lane, t.currency, t.scale) = (f.channel, f.lane, f.currency, f.scale)
-"""
-_FORGET = "delete from followed_set where channel = $1 and followed_until < now()"
 
 
 async def read_followed(connection: Connection, lanes: list[Lane]) -> FollowedSets:
-    """Returns the sets that are followed, and forgets those that are not any more.
+    """Returns the sets that are followed. The caller adds to their totals with its next batch.
 
     Args:
-        connection: A connection of the role `projector`, outside a transaction.
-        lanes: The lanes that the caller owns. It adds to the totals of the sets with its next batch.
+        connection: A connection of the role `projector`.
+        lanes: The lanes that the caller owns.
     """
     rows = await connection.fetch(_FOLLOWED, lanes)
-    for row in rows:
-        if row["is_over"]:
-            await _forget(connection, row["channel"])
     named = [(name, row) for row in rows if (name := parse_set(row["channel"])) is not None]
     return FollowedSets(
         {name: row["followed_since"] for name, row in named},
         {name: row["uncounted"] for name, row in named if row["uncounted"] and not row["is_over"]},
+        any(row["is_over"] for row in rows),
     )
 
 
-async def _forget(connection: Connection, channel: str) -> None:
-    """Forgets a set and, by the foreign key, which lanes have counted it. Other owners may add to it."""
-    async with connection.transaction():
-        if await connection.execute(_FORGET, channel) != "DELETE 0":
-            await connection.execute(_FORGET_TOTALS, channel)
+# Nothing here waits for a lock, and a projector locks totals of its own lanes only: if it is stopped, no
+# batch of another waits for it. The foreign key removes what says that a forgotten set was counted.
+_FORGET = """
+delete from followed_set where channel in (
+  select channel from followed_set where followed_until < now() for update skip locked)
+"""
+_FORGET_TOTALS = """
+delete from set_total t using (
+  select channel, lane, currency, scale from set_total s
+   where lane = any($1) and not exists (select from followed_set f where f.channel = s.channel)
+     for update skip locked) s
+ where (t.channel, t.lane, t.currency, t.scale) = (s.channel, s.lane, s.currency, s.scale)
+"""
+
+
+async def forget_sets(connection: Connection, lanes: list[Lane]) -> None:
+    """Forgets the sets that are not followed any more, and what these lanes keep of sets that were forgotten.
+
+    Args:
+        connection: A connection of the role `projector`, outside a transaction.
+        lanes: Lanes of the caller. It adds nothing any more to the totals of sets that were forgotten before.
+    """
+    await connection.execute(_FORGET_TOTALS, lanes)
+    await connection.execute(_FORGET)
 
 
 _TYPES = "text int text int int8 numeric"

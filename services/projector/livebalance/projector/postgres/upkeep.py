@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -16,7 +16,7 @@ from livebalance.readmodel import erasures, lane_totals
 from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
 from livebalance.readmodel.projection import batch_writes
-from livebalance.readmodel.sets.totals import FollowedSets, count_set
+from livebalance.readmodel.sets.totals import FollowedSets, count_set, forget_sets
 from livebalance.runtime import logs
 from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.process import failpoints
@@ -40,6 +40,7 @@ class Upkeep:
     def __init__(self, settings: ProjectorSettings) -> None:
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
+        self._known_sets: Collection[SetName] = ()  # when the last turn began
 
     async def start(
         self,
@@ -58,12 +59,16 @@ class Upkeep:
         if self._task is not None and self._task.done():
             task, self._task = self._task, None
             await task
-        if self._task is None and (uncounted or erasing or followed.uncounted):
+        forgets = followed.any_over or followed.since.keys() != self._known_sets
+        if self._task is None and (uncounted or erasing or followed.uncounted or forgets):
+            self._known_sets = followed.since.keys()
             sets = [
                 (name, followed.since[name], _owners([owned[lane] for lane in lanes]))
                 for name, lanes in islice(followed.uncounted.items(), _SETS)
             ]
-            self._task = asyncio.create_task(self._run(_owners(uncounted), _owners(erasing), sets))
+            self._task = asyncio.create_task(
+                self._run(_owners(uncounted), _owners(erasing), sets, list(owned) if forgets else [])
+            )
 
     async def aclose(self) -> None:
         """Ends the turn. What it has not committed is left to the next owner of the lanes."""
@@ -72,13 +77,19 @@ class Upkeep:
             await asyncio.wait([self._task])
 
     async def _run(
-        self, uncounted: list[LaneOwner], erasing: list[LaneOwner], sets: Sequence[_UncountedSet]
+        self,
+        uncounted: list[LaneOwner],
+        erasing: list[LaneOwner],
+        sets: Sequence[_UncountedSet],
+        forgetting: list[Lane],
     ) -> None:
         try:
             async with asyncio.timeout(_TURN_SECONDS), self._connected() as connection:
                 if uncounted:
                     await lane_totals.count_totals(connection, uncounted)
                     _log.info("accounts counted", lanes=[owner.lane for owner in uncounted])
+                if forgetting:
+                    await forget_sets(connection, forgetting)
                 for name, since, owners in sets:
                     if wrong := await count_set(connection, name, since, owners):
                         _log.error("totals of a set corrected", set=name.channel, lanes=wrong)

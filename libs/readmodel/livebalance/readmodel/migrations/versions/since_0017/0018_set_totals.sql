@@ -38,7 +38,7 @@ create policy named on set_total for select to gateway using (
               select 'client:' || client
                 from unnest(string_to_array(current_setting('livebalance.clients', true), ',')) as c (client)))
 
-create function follow_sets(channels text[], most bigint) returns void
+create function follow_sets(channels text[]) returns void
 language plpgsql security definer set search_path = pg_catalog, public as $$
 begin
   perform pg_advisory_xact_lock(hashtext('livebalance.follow_sets'));  -- or two gateways pass the limit together
@@ -47,10 +47,10 @@ begin
   insert into followed_set (channel, followed_until)
   select channel, clock_timestamp() + interval '30 seconds' from unnest(channels) as c (channel)
    where not exists (select from followed_set f where f.channel = c.channel)
-   limit greatest(0, most - (select count(*) from followed_set));
+   limit greatest(0, 1000 - (select count(*) from followed_set));
 end $$
 
-comment on function follow_sets is 'Names sets whose totals the projectors keep, for half a minute; at most a number of sets altogether'
+comment on function follow_sets is 'Names sets whose totals the projectors keep, for half a minute; at most 1,000 sets altogether'
 
 revoke execute on function follow_sets from public
 
