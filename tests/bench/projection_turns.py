@@ -83,8 +83,11 @@ async def run_projector(pipeline: Pipeline, side: Side, total: int, seconds: flo
 
 
 async def _backends(connection: "asyncpg.Connection[asyncpg.Record]") -> list[int]:
-    """Returns the process that serves the projector's batches."""
-    query = "select pid from pg_stat_activity where usename = 'projector' and application_name = 'projector'"
+    """Returns the process that serves the projector's batches: its oldest. Others serve for a moment."""
+    query = (
+        "select pid from pg_stat_activity where usename = 'projector' and application_name = 'projector'"
+        " order by backend_start limit 1"
+    )
     return [row[0] for row in await connection.fetch(query)]
 
 

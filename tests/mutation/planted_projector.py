@@ -35,7 +35,7 @@ _WRITE = """\
         with metrics.batch_seconds.labels("write").time():
             kept = await self._store.write(rows)
 """
-_PUBLISH = "        await self._publisher.publish(await encoding)\n"
+_PUBLISH = "        await self._publisher.publish((await encoding)[0])\n"
 _COMMIT_OFFSETS = """\
         for lane_step in steps:
             lane_step.advance_lane()

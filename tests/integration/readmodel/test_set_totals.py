@@ -395,11 +395,10 @@ async def test_gateways_together_follow_at_most_so_many_sets(projection: Project
 
     await asyncio.gather(*(follow(connection, number) for number, connection in enumerate(others)))
     assert await projection.sql.fetchval("select count(*) from followed_set") == 1000
-    [channel, until] = await projection.sql.fetchrow(
-        "select channel, followed_until from followed_set limit 1"
-    )
+    query = "select channel, followed_until from followed_set"
+    channel, until = (await projection.sql.fetch(query))[0]
     await projection.follow(SetName("prefix", channel.removeprefix("prefix:")), EU)
-    rows = dict(await projection.sql.fetch("select channel, followed_until from followed_set"))
+    rows = {row["channel"]: row["followed_until"] for row in await projection.sql.fetch(query)}
     assert (len(rows), EU.channel in rows, rows[channel] > until) == (1000, False, True)
 
 

@@ -38,7 +38,7 @@ from livebalance.projector.postgres.state_cache import StateCache
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.postgres.upkeep import Upkeep
 from livebalance.projector.read_ahead import FetchedLane, ReadAhead
-from livebalance.projector.redis.messages import Message, MessageEncoder
+from livebalance.projector.redis.messages import NO_TOTALS, Message, MessageEncoder
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.rows import LaneMove, ReplayOutcome
@@ -48,6 +48,7 @@ from livebalance.runtime.kafka.stall_detector import EndOffsets, PartitionProgre
 from livebalance.runtime.schema.values import Values
 from livebalance.runtime.schema.waiting_lanes import WaitingLanes
 from livebalance.wire.identity import Lane
+from livebalance.wire.sets.batch import LaneBatch
 from livebalance.wire.timestamp import Millis
 
 _PROGRESS_SECONDS = 1.0  # between two writes of the lanes' progress
@@ -290,19 +291,19 @@ class Projector:
     ) -> None:
         currency = self._settings.currency
         rows = batch_rows(steps, folded, currency, replayed, all_looked_up=all_looked_up, sets=self._sets)
-        encoding = asyncio.create_task(self._encode(steps, folded, with_batches=not rows.sets))
+        encoding = asyncio.create_task(self._encode(steps, folded))
         try:
             with metrics.batch_seconds.labels("write").time():
                 kept = await self._store.write(rows)
         except CommitUnknownError:
-            # A replay does not move its lanes, so a claim cannot show its outcome. Gateways find the gap, as
-            # they do if the message of a lane's batch is missing, whose totals are not known.
+            # A replay does not move its lanes, so a claim cannot show its outcome. Gateways find the gap.
             if not replayed:
-                self._unknown_commit = UnknownCommit(rows.moves, await encoding)
+                deltas, batches = await encoding
+                messages = deltas + self._encoder.batch_messages(batches, NO_TOTALS)
+                self._unknown_commit = UnknownCommit(rows.moves, messages)
             raise
-        messages = await encoding
-        if rows.sets:
-            messages += self._encoder.batches(steps, folded, _now(), kept)
+        deltas, batches = await encoding
+        messages = deltas + self._encoder.batch_messages(batches, kept)
         changed = folded.changed_lanes
         for lane_step in steps:
             lane_step.advance_lane()
@@ -312,11 +313,11 @@ class Projector:
         await self._after_commit.start([lane_step.lane for lane_step in steps], messages)
 
     async def _encode(
-        self, steps: Sequence[LaneStep], folded: FoldResult, *, with_batches: bool
-    ) -> list[Message]:
-        """Encodes the messages of a batch, while Postgres writes it. The lanes must not be moved before.
+        self, steps: Sequence[LaneStep], folded: FoldResult
+    ) -> tuple[list[Message], list[LaneBatch]]:
+        """Encodes the deltas of a batch, while Postgres writes it. The lanes must not be moved before.
 
-        Those of the lanes' batches are left out if they need the totals that Postgres returns.
+        The batches of the lanes wait for the totals that Postgres returns.
         """
         messages = list[Message]()
         deltas = self._encoder.deltas(steps, folded, _now())
@@ -324,7 +325,7 @@ class Projector:
             messages += piece
             if len(piece) == _PIECE:
                 await asyncio.sleep(0)  # the loop goes on to send the batch to Postgres
-        return messages + (self._encoder.batches(steps, folded, _now()) if with_batches else [])
+        return messages, self._encoder.batches(steps, folded, _now())
 
     async def _halt_changed_topics(self) -> None:
         lanes, identities = self._running_lanes().values(), self._consumer.topic_watch.identities

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from livebalance.projector.fold.fold import Change, FoldResult
 from livebalance.projector.fold.lane import LaneStep
 from livebalance.readmodel.rows import TransferRow
@@ -63,35 +65,25 @@ class MessageEncoder(NamedTuple):
             if change.account.lane in epochs
         )
 
-    def batches(
-        self,
-        steps: Iterable[LaneStep],
-        folded: FoldResult,
-        now: Millis,
-        kept: KeptTotals = NO_TOTALS,
-    ) -> list[Message]:
-        """Returns a message for each lane whose accounts changed: they are of its next batch.
-
-        `kept` has the totals of sets that the batch changes. Leaves out the same lanes as `deltas`.
-        """
+    def batches(self, steps: Iterable[LaneStep], folded: FoldResult, now: Millis) -> list[LaneBatch]:
+        """Returns the next batch of each changed lane. Leaves out the same lanes as `deltas`."""
         accounts: dict[Lane, list[ChangedAccount]] = {}
         for change in folded.changes.values():
             accounts.setdefault(change.account.lane, []).append(self._changed_account(change))
         return [
-            self._message(
-                redis_batch_channel(self.prefix, lane.lane),
-                encode_batch(
-                    LaneBatch(
-                        lane.lane,
-                        lane.epoch,
-                        lane.batches + 1,
-                        accounts[lane.lane],
-                        totals=kept.get(lane.lane, ()),
-                    )
-                ),
-            )
+            LaneBatch(lane.lane, lane.epoch, lane.batches + 1, accounts[lane.lane])
             for lane in (step.lane for step in steps if not self._is_behind(step, now))
             if lane.lane in accounts
+        ]
+
+    def batch_messages(self, batches: Iterable[LaneBatch], kept: KeptTotals) -> list[Message]:
+        """Returns a message for each batch, with the totals of sets that it has written."""
+        return [
+            self._message(
+                redis_batch_channel(self.prefix, batch.lane),
+                encode_batch(replace(batch, totals=kept.get(batch.lane, ()))),
+            )
+            for batch in batches
         ]
 
     def _changed_account(self, change: Change) -> ChangedAccount:
