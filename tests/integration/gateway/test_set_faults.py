@@ -8,7 +8,8 @@ import pytest
 
 from livebalance.gateway.postgres import set_loader
 from livebalance.readmodel.sets.reads import SetState, read_set
-from livebalance.wire.sets.batch import LaneBatch
+from livebalance.wire.identity import Revision
+from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 from tests import tokens
 from tests.integration.gateway.conftest import StartGateway, StartProcess
 from tests.integration.gateway.fake_projector import FakeProjector
@@ -150,3 +151,26 @@ async def test_gateway_that_was_stopped_sends_no_member_that_was_revoked_meanwhi
         await revoked.until(lambda: ended(revoked, CHANNEL))
         assert set(shown_totals(revoked)) == {"0.00"}
         assert not other.of_type("unsubscribed")
+
+
+async def test_amount_that_was_changed_on_its_way_is_never_shown(
+    start_gateway: StartGateway, projector: FakeProjector
+) -> None:
+    """No audit finds it: the batch has the total that its lane keeps."""
+    gateway = await start_gateway(audit_interval_seconds=NO_AUDIT)
+    await projector.open("EU-1")
+    await projector.transfer("EU-1", 100)
+    account = projector.account("EU-1")
+    async with SetClient(gateway.ws) as client:
+        await client.subscribe_set(CHANNEL)
+        await client.until_total(CHANNEL, "1.00")
+        projector.loses_batches = True
+        await projector.transfer("EU-1", 200)
+        changed = ChangedAccount(account.id, Revision(account.revision), "999.00", "EUR", account.client)
+        totals = [KeptTotal(CHANNEL, "EUR", "3.00", 1)]
+        number = projector.batches[account.lane]
+        await projector.publish_batch(
+            LaneBatch(account.lane, projector.epoch, number, [changed], totals=totals)
+        )
+        await client.until_total(CHANNEL, "3.00")
+        assert shown_totals(client) == ["1.00", "3.00"]
