@@ -7,8 +7,9 @@ from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import Session
 from livebalance.gateway.live.sessions import Sessions
 from livebalance.gateway.live.sets.sets import KEPT_AFTER, KEPT_PER_USER
-from livebalance.readmodel.sets.reads import SetState
-from livebalance.wire.identity import Lane
+from livebalance.readmodel.sets.reads import Member, SetState
+from livebalance.wire.identity import AccountId, Lane, Revision
+from livebalance.wire.views import MemberView
 from tests.unit.gateway.harness import CONFIG, EPOCH, WALL, rights
 
 
@@ -51,3 +52,18 @@ def test_sets_of_a_user_are_limited_and_those_of_others_are_not(hub: Hub) -> Non
     assert names[-2:] == ["prefix:EU-1", "prefix:US-"]
     sessions.disconnect(greedy)
     assert followed(hub, KEPT_AFTER) == ["prefix:EU-1", "prefix:EU-2", "prefix:US-"]
+
+
+def test_total_of_a_set_that_was_not_read_whole_is_not_reported_as_wrong(hub: Hub) -> None:
+    views = [
+        MemberView(AccountId(f"EU-{number}"), Revision(1), "1", "EUR", "c", None)
+        for number in range(hub.sets.max_accounts + 1)
+    ]
+    sessions = Sessions(CONFIG._replace(limits=structs.replace(CONFIG.limits, sets=4)), Revocations(), hub)
+    for count in (len(views), len(views) - 1):
+        subscribe(sessions, connect(sessions, f"s-{count}", "user"), "prefix:EU-")
+        hub.sets.on_subscribed()
+        [read] = hub.drain_effects().set_reads
+        members = {view.account: Member(view, Lane(0)) for view in views[:count]}
+        hub.sets.on_read(read, SetState(EPOCH, {Lane(0): 7}, members, None, [Lane(0)]))
+        assert (hub.drain_effects().wrong_totals == []) == (count == len(views))

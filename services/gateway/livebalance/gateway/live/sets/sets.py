@@ -184,7 +184,7 @@ class Sets:
         if channel is None or not channel.is_current(read):
             return
         self._send(channel, channel.on_read(state))
-        if state.wrong_lanes:
+        if state.wrong_lanes and len(state.members) <= self.max_accounts:  # otherwise not all were read
             self._effects.wrong_totals.append(read.name)
 
     def on_read_failed(self, read: SetRead) -> None:
