@@ -394,6 +394,7 @@ async def test_wrong_kept_total_is_reported_and_the_sum_of_the_balances_is_shown
 ) -> None:
     gateway = await start_gateway(audit_interval_seconds=AUDIT_SECONDS)
     await projector.open("EU-1")
+    await projector.execute("update lane set kept_generation = generation")
     await projector.execute("insert into followed_set values ('prefix:EU-', now(), 'infinity')")
     await projector.execute("insert into counted_set values ('prefix:EU-', $1, 1)", Lane(0))
     await projector.execute("insert into set_total values ('prefix:EU-', $1, 'EUR', 2, 9, 99)", Lane(0))

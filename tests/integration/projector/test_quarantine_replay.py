@@ -9,6 +9,7 @@ import pytest
 from livebalance.projector.errors import CommitUnknownError
 from livebalance.projector.postgres import replay
 from livebalance.projector.postgres.store import Store
+from livebalance.projector.redis.messages import KeptTotals
 from livebalance.readmodel.rows import BatchRows
 from livebalance.runtime.schema.file_registry import FileRegistry
 from livebalance.runtime.schema.http_registry import RegistryUnavailableError
@@ -186,10 +187,10 @@ async def test_replay_with_unanswered_commit_is_published_after_it_is_resolved(
     unanswered = [CommitUnknownError("the connection died inside COMMIT")]
     original = Store.write
 
-    async def write_unanswered(store: Store, batch: BatchRows) -> None:
+    async def write_unanswered(store: Store, batch: BatchRows) -> KeptTotals:
         if batch.replayed and unanswered:
             raise unanswered.pop()
-        await original(store, batch)
+        return await original(store, batch)
 
     monkeypatch.setattr(Store, "write", write_unanswered)
     async with pipeline.running():

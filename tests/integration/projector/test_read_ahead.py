@@ -9,6 +9,7 @@ import pytest
 from livebalance.projector import projector as projector_module
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.projector import Projector
+from livebalance.projector.redis.messages import KeptTotals
 from livebalance.readmodel.rows import BatchRows
 from tests.integration.projector.pipeline import Pipeline, history, wait_until
 
@@ -41,9 +42,9 @@ class FaultyWrite:
         self._write = Store.write
         faulty = self
 
-        async def write(store: Store, batch: BatchRows) -> None:
+        async def write(store: Store, batch: BatchRows) -> KeptTotals:
             await faulty.before_write(batch)
-            await faulty._write(store, batch)
+            return await faulty._write(store, batch)
 
         monkeypatch.setattr(Store, "write", write)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from livebalance.projector.postgres.store import Store
+from livebalance.projector.redis.messages import KeptTotals
 from livebalance.readmodel.projection import batch_writes, lane_writes
 from livebalance.readmodel.rows import BatchRows
 from livebalance.wire.kafka.record import Balance, Transfer
@@ -62,11 +63,11 @@ class WritePauser:
         self.end = asyncio.Event()
         write = Store.write
 
-        async def paused_write(store: Store, batch: BatchRows) -> None:
+        async def paused_write(store: Store, batch: BatchRows) -> KeptTotals:
             if store._name == name:
                 self.paused.set()
                 await (self.end if self.resume.is_set() else self.resume).wait()
-            await write(store, batch)
+            return await write(store, batch)
 
         patch.setattr(Store, "write", paused_write)
 

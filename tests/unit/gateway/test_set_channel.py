@@ -150,6 +150,7 @@ def test_batch_with_the_total_that_its_lane_keeps_is_applied() -> None:
         kept(batch(4, "4.00"), "4.01"),
         kept(batch(4, "4.00"), "4.000"),  # another scale: another sum in SQL
         kept(batch(4, "4.00"), "4.00", accounts=2),
+        kept(batch(4, "4.00"), "no amount"),
         replace(batch(4, "4.00"), totals=[KeptTotal("prefix:EU-", None, "4.00", 1)]),
     ],
 )

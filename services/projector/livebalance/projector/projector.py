@@ -34,6 +34,7 @@ from livebalance.projector.kafka.lifecycle import LifecycleConsumer
 from livebalance.projector.postgres.claim import claim_lanes, halt_changed_topics
 from livebalance.projector.postgres.reconciliation import Reconciliation
 from livebalance.projector.postgres.replay import QuarantineReplay
+from livebalance.projector.postgres.set_counter import SetCounter
 from livebalance.projector.postgres.state_cache import StateCache
 from livebalance.projector.postgres.store import Store
 from livebalance.projector.postgres.upkeep import Upkeep
@@ -74,6 +75,7 @@ class Projector:
         self._settings, self._consumer, self._store, self._publisher = settings, consumer, store, publisher
         self._after_commit = AfterCommit(consumer, publisher)
         self._state_cache = StateCache(store, settings.cache_accounts, settings.currency)
+        self._set_counter = SetCounter(settings)
         self._upkeep = Upkeep(settings)
         self._stall_detector = StallDetector(self, time.monotonic())
         self._encoder = MessageEncoder(
@@ -107,6 +109,7 @@ class Projector:
         """
         async with (
             self._stall_detector.watch(),
+            contextlib.aclosing(self._set_counter),
             contextlib.aclosing(self._upkeep),
             contextlib.aclosing(self._reconciliation),
             contextlib.aclosing(self._read_ahead),
@@ -191,7 +194,7 @@ class Projector:
         lanes = await claim_lanes(self._settings, self._consumer, self._store)
         self._state_cache.clear()
         # After the claim: the totals of the lanes are of sets that are followed since before it.
-        self._sets = SetIndex((await self._store.followed_sets([])).since)
+        self._sets = SetIndex((await self._store.followed_sets()).since)
         self._lanes, self._assignment_number = lanes, number
         self._show_lanes()
         metrics.set_epochs(lane.epoch for lane in lanes.values())
@@ -351,14 +354,12 @@ class Projector:
         lanes = self._lanes or {}
         totals = await self._store.totals(list(lanes))
         metrics.set_totals(totals, _now())
-        followed = await self._store.followed_sets(list(lanes))
+        followed = await self._store.followed_sets()
         self._sets = SetIndex(followed.since)
         metrics.followed_sets.set(len(followed.since))
+        await self._set_counter.start(followed, list(lanes.values()))
         await self._upkeep.start(
-            [lanes[id_] for id_ in totals.uncounted],
-            [lanes[id_] for id_ in totals.erasing],
-            followed,
-            lanes,
+            [lanes[id_] for id_ in totals.uncounted], [lanes[id_] for id_ in totals.erasing]
         )
         if self._settings.reconciliation_rate:
             running = self._running_lanes()

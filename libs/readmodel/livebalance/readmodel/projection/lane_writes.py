@@ -14,8 +14,9 @@ update lane set generation = generation + 1, owner = $2,
                 lifecycle_topic_id = coalesce(lifecycle_topic_id, $5),
                 totals_generation = case when totals_generation = generation then generation + 1 end,
                 batches = batches + case when batches_generation = generation then 0 else 1 end,
-                kept_since = case when batches_generation = generation then kept_since
+                kept_since = case when kept_generation = generation then kept_since
                                   else generation + 1 end,
+                kept_generation = generation + 1,
                 batches_generation = generation + 1
 where lane = $1
 returning lane, generation, epoch, transfers_next, balances_next, transfers_last, transfers_fingerprint,

@@ -67,7 +67,8 @@ member as materialized (
 counted as materialized (
   select c.* from seen cross join lateral (
          select channel, lane from counted_set join lane using (lane)
-          where channel = {_CHANNEL[kind]} and counted_set.generation >= kept_since) c)
+          where channel = {_CHANNEL[kind]} and counted_set.generation >= kept_since
+            and kept_generation = lane.generation) c)
 select n.epoch, n.known, n.partitions, l.*, m.members, k.wrong_lanes
   from truth n cross join seen
  cross join (select array_agg(lane) as lanes, array_agg(batches) as batches, count(*) as lane_count,

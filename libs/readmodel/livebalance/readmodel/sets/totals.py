@@ -47,62 +47,65 @@ class FollowedSets(NamedTuple):
     """The sets that clients follow."""
 
     since: Mapping[SetName, datetime]  # since when each is followed
-    uncounted: Mapping[SetName, Sequence[Lane]]  # the lanes that are to count it
     any_over: bool = False  # one is not followed any more
 
 
-_FOLLOWED = f"""
-select f.channel, f.followed_since, f.followed_until < now() as is_over,
-       array(select l.lane from lane l
-               left join counted_set c
-                 on c.channel = f.channel and c.lane = l.lane and c.generation >= l.kept_since
-              where l.lane = any($1)
-                and (c.channel is null or c.counted_at < now() - interval '{COUNTED_AGAIN_AFTER}'))
-         as uncounted
-  from followed_set f
- order by f.followed_since
-"""
+_FOLLOWED = "select channel, followed_since, followed_until < now() as is_over from followed_set"
 
 
-async def read_followed(connection: Connection, lanes: list[Lane]) -> FollowedSets:
-    """Returns the sets that are followed. The caller adds to their totals with its next batch.
-
-    Args:
-        connection: A connection of the role `projector`.
-        lanes: The lanes that the caller owns.
-    """
-    rows = await connection.fetch(_FOLLOWED, lanes)
-    named = [(name, row) for row in rows if (name := parse_set(row["channel"])) is not None]
+async def read_followed(connection: Connection) -> FollowedSets:
+    """Returns the sets that are followed. The caller adds to their totals with its next batch."""
+    rows = await connection.fetch(_FOLLOWED)
     return FollowedSets(
-        {name: row["followed_since"] for name, row in named},
-        {name: row["uncounted"] for name, row in named if row["uncounted"] and not row["is_over"]},
+        {name: row["followed_since"] for row in rows if (name := parse_set(row["channel"])) is not None},
         any(row["is_over"] for row in rows),
     )
 
 
-# Nothing here waits for a lock, and a projector locks totals of its own lanes only: if it is stopped, no
-# batch of another waits for it. The foreign key removes what says that a forgotten set was counted.
+_UNCOUNTED = f"""
+select f.channel, array_agg(l.lane order by l.lane) as lanes
+  from followed_set f cross join lane l
+  left join counted_set c on c.channel = f.channel and c.lane = l.lane and c.generation >= l.kept_since
+ where l.lane = any($1) and f.followed_until >= now()
+   and (c.channel is null or c.counted_at < now() - interval '{COUNTED_AGAIN_AFTER}')
+ group by f.channel order by min(f.followed_since), f.channel
+"""
+
+
+async def read_uncounted(connection: Connection, lanes: list[Lane]) -> dict[SetName, list[Lane]]:
+    """Returns those of the lanes that are to count each set: for the first time, or again."""
+    rows = await connection.fetch(_UNCOUNTED, lanes)
+    return {name: row["lanes"] for row in rows if (name := parse_set(row["channel"])) is not None}
+
+
 _FORGET = """
 delete from followed_set where channel in (
   select channel from followed_set where followed_until < now() for update skip locked)
 """
+# Behind the fence, so that no other owner counts a set meanwhile that is followed again. A lane at a time,
+# and no total that is locked: then no batch waits for this, if the caller is stopped, but its own.
 _FORGET_TOTALS = """
+with fence as materialized (select lane from lane where lane = $1 and generation = $2 for no key update)
 delete from set_total t using (
-  select channel, lane, currency, scale from set_total s
-   where lane = any($1) and not exists (select from followed_set f where f.channel = s.channel)
-     for update skip locked) s
+  select channel, s.lane, currency, scale from fence join set_total s using (lane)
+   where not exists (select from followed_set f where f.channel = s.channel)
+     for update of s skip locked) s
  where (t.channel, t.lane, t.currency, t.scale) = (s.channel, s.lane, s.currency, s.scale)
 """
 
 
-async def forget_sets(connection: Connection, lanes: list[Lane]) -> None:
+async def forget_sets(connection: Connection, owners: Sequence[LaneOwner]) -> None:
     """Forgets the sets that are not followed any more, and what these lanes keep of sets that were forgotten.
+
+    The foreign key removes what says that a forgotten set was counted. A batch that still adds to its totals
+    does no harm: whoever counts the set again adds only what is missing.
 
     Args:
         connection: A connection of the role `projector`, outside a transaction.
-        lanes: Lanes of the caller. It adds nothing any more to the totals of sets that were forgotten before.
+        owners: Lanes of the caller.
     """
-    await connection.execute(_FORGET_TOTALS, lanes)
+    for owner in owners:
+        await connection.execute(_FORGET_TOTALS, *owner)
     await connection.execute(_FORGET)
 
 
@@ -163,7 +166,8 @@ def _count(kind: str) -> str:
     `counted` and `kept` are of the same snapshot, and each batch since the caller follows the set has added
     its difference, so that what is missing now is missing after each batch. A later owner of the lane, which
     reads the sets after its claim, follows the set as well, because the claim is later than the snapshot, and
-    the set is followed until the end of this transaction without a gap.
+    the set is followed until the end of this transaction without a gap. If two counts of a set overlap, the
+    second finds that a lane was counted since its snapshot, and leaves it out.
     """
     return f"""
 with followed as materialized (
@@ -187,18 +191,22 @@ missing as materialized (
    where coalesce(c.accounts, 0) <> coalesce(k.accounts, 0)
       or coalesce(c.amount, 0) <> coalesce(k.amount, 0)),
 was_counted as materialized (
-  select c.lane from counted_set c join lane l using (lane)
-   where c.channel = $1 and c.generation >= l.kept_since),
+  select c.lane, c.counted_at, c.generation >= l.kept_since as is_valid
+    from counted_set c join lane l using (lane) where c.channel = $1),
 marked as (
-  insert into counted_set as c (channel, lane, generation)
-  select f.channel, o.lane, o.generation from followed f cross join owner o order by o.lane
-  on conflict (channel, lane) do update set generation = excluded.generation, counted_at = now()),
+  insert into counted_set as c (channel, lane, generation, counted_at)
+  select f.channel, o.lane, o.generation, coalesce(w.counted_at, clock_timestamp())
+    from followed f cross join owner o left join was_counted w using (lane) order by o.lane
+  on conflict (channel, lane) do update
+     set generation = excluded.generation, counted_at = clock_timestamp()
+   where c.counted_at = excluded.counted_at
+  returning c.lane),
 added as (
   insert into set_total as t (channel, lane, currency, scale, accounts, amount)
-  select f.channel, m.* from followed f cross join missing m order by m.lane, m.currency, m.scale
+  select $1, m.* from missing m join marked using (lane) order by m.lane, m.currency, m.scale
   on conflict (channel, lane, currency, scale) do update
      set accounts = t.accounts + excluded.accounts, amount = t.amount + excluded.amount)
-select count(distinct lane) from missing join was_counted using (lane)
+select count(distinct lane) from missing join marked using (lane) join was_counted using (lane) where is_valid
 """
 
 

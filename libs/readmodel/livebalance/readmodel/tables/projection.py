@@ -301,6 +301,12 @@ lane = Table(
         server_default=text("0"),
         comment="Generation since which each owner adds to the totals of sets",
     ),
+    Column(
+        "kept_generation",
+        BigInteger,
+        comment="Generation whose owner adds to the totals of sets; another than generation: an older release"
+        " owns the lane",
+    ),
     postgresql_with={
         "fillfactor": "50",
         "autovacuum_vacuum_threshold": "1000",

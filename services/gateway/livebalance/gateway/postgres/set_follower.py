@@ -15,7 +15,11 @@ TICK_SECONDS = 1.0
 AGAIN_AFTER_SECONDS = 10.0  # projectors forget a set after 30 seconds
 
 # A standby, or a schema from before the totals were kept.
-_NOT_POSSIBLE = asyncpg.ReadOnlySQLTransactionError, asyncpg.UndefinedFunctionError
+_NOT_POSSIBLE = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.UndefinedFunctionError,
+)
 
 _log = logs.get("sets")
 
@@ -44,15 +48,15 @@ class SetFollower:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             names, now = self._followed(), time.monotonic()
-            if named.issuperset(names) and now < named_at + AGAIN_AFTER_SECONDS:
-                continue
-            if names:
+            if now >= named_at + AGAIN_AFTER_SECONDS:
+                named, named_at = frozenset(), now
+            if unnamed := [name for name in names if name not in named]:
                 try:
                     async with asyncio.timeout(self._timeout_seconds):
-                        await self._follow(names)
+                        await self._follow(unnamed)
                 except (*TRANSIENT, *_NOT_POSSIBLE) as error:
                     _log.warning("sets not followed", reason=str(error) or type(error).__name__)
-            named, named_at = frozenset(names), now
+            named = frozenset(names)
 
     async def _follow(self, names: Sequence[SetName]) -> None:
         async with self._pool.acquire() as connection, connection.transaction():

@@ -113,9 +113,9 @@ class Store:
         """Reads the numbers of disputed, drifting and unverified accounts of these lanes."""
         return await lane_totals.read_totals(await self.connection(), lanes)
 
-    async def followed_sets(self, lanes: list[Lane]) -> FollowedSets:
-        """Reads the sets that clients follow, and which of these lanes are to count them."""
-        return await read_followed(await self.connection(), lanes)
+    async def followed_sets(self) -> FollowedSets:
+        """Reads the sets that clients follow."""
+        return await read_followed(await self.connection())
 
     async def differences(self, lanes: list[Lane]) -> Differences:
         """Reads what the reconciliation has found in these lanes."""

@@ -20,7 +20,8 @@ from livebalance.wire.identity import AccountId, Position, SetName
 from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 
 MAX_SETS = 1000  # different sets at a gateway
-KEPT_PER_USER, KEPT_AFTER = 20, 5.0  # sets; seconds
+KEPT_PER_USER = 20
+KEPT_AFTER, FORGOTTEN_AFTER = 5.0, 30.0  # seconds
 ANSWER_SECONDS = 5.0  # for Redis and Postgres, before new clients get `unavailable`
 OVERDUE_AFTER = 0.4  # seconds that a batch may arrive after an audit saw it
 RETRY_AFTER_MS = 1000
@@ -41,6 +42,8 @@ class Sets:
         self._by_prefix_length: dict[int, int] = {}  # how many sets have a prefix of that length
         self._is_subscribed = False  # Redis has acknowledged the channels of all lanes
         self._audited: OrderedSet[SetName] = OrderedSet()  # read least recently first
+        # The sets that projectors keep: for which user, and when they were last to be kept.
+        self._kept: dict[SetName, tuple[str, float]] = {}
 
     # --- subscriptions
 
@@ -202,18 +205,30 @@ class Sets:
     def followed(self, now: float) -> list[SetName]:
         """Returns the sets whose totals the projectors are asked to keep.
 
-        Each is work for every batch, so that a user has at most `KEPT_PER_USER`. Each is counted first, so
-        that sets that come and go are left out. The gateway alone adds up the others.
+        Each is work for every batch, so that a user has at most `KEPT_PER_USER`, with those that are not
+        forgotten yet. Each is counted first, so that sets that come and go are left out. The gateway alone
+        adds up the others.
         """
-        counts, names = Counter[str](), list[SetName]()
+        kept = {name: (user, at) for name, (user, at) in self._kept.items() if at > now - FORGOTTEN_AFTER}
+        counts = Counter(user for user, _ in kept.values())
+        names = list[SetName]()
         for name, channel in self.channels.items():
-            if channel.epoch is not None and channel.created_at <= now - KEPT_AFTER:
-                rights = next(iter(self._subscriptions[name])).session.rights
-                assert rights
-                counts[rights.subject] += 1
-                if counts[rights.subject] <= KEPT_PER_USER:
-                    names.append(name)
+            if channel.epoch is None or channel.created_at > now - KEPT_AFTER:
+                continue
+            user = kept[name][0] if name in kept else self._first_user(name)
+            if name not in kept:
+                if counts[user] >= KEPT_PER_USER:
+                    continue
+                counts[user] += 1
+            kept[name] = user, now
+            names.append(name)
+        self._kept = kept
         return names
+
+    def _first_user(self, name: SetName) -> str:
+        rights = next(iter(self._subscriptions[name])).session.rights
+        assert rights
+        return rights.subject
 
     def begin_audit(self) -> None:
         """Called when the statement of an audit is about to run."""

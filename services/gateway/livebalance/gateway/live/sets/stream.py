@@ -8,6 +8,8 @@ with another content, or an audit finds that Postgres has no such batch.
 from collections import deque
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from livebalance.readmodel.gateway_reads import LaneProgress
 from livebalance.wire.identity import Epoch, Lane
 from livebalance.wire.sets.batch import LaneBatch
@@ -40,6 +42,7 @@ class BatchStream:
         if number is None:
             number = self._first[batch.lane] = batch.number - 1
         recent = self._recent.setdefault(batch.lane, deque(maxlen=REMEMBERED))
+        batch = replace(batch, totals=())  # they would fill the memory, and follow from the accounts
         if batch.number <= number:
             if any(known.number == batch.number and known != batch for known in recent):
                 self.break_()

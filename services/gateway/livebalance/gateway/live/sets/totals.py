@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from livebalance.readmodel.sets.reads import Member
+from livebalance.wire.errors import DecodeError
 from livebalance.wire.identity import Lane
 from livebalance.wire.money import ZERO, Money, parse_money
 from livebalance.wire.sets.batch import KeptTotal
@@ -44,7 +45,10 @@ class Total:
         """Returns whether the owner of a lane keeps the same sums."""
         others: dict[tuple[str | None, int], tuple[int, int]] = {}
         for total in kept:
-            amount = parse_money(total.amount)
+            try:
+                amount = parse_money(total.amount)
+            except DecodeError:
+                return False
             if total.accounts or amount.unscaled:
                 others[total.currency, amount.scale] = total.accounts, amount.unscaled
         return others == self._sums

@@ -13,13 +13,14 @@ revision = "0018"
 down_revision = "0017"
 
 _TABLES = [followed_set, counted_set, set_total]
-_KEPT_SINCE = lane.c.kept_since
+_COLUMNS = {lane.c.kept_since: "bigint not null default 0", lane.c.kept_generation: "bigint"}
 
 
 def upgrade() -> None:
     execute = op.get_bind().exec_driver_sql
-    execute(f"alter table lane add column if not exists {_KEPT_SINCE.name} bigint not null default 0")
-    op.alter_column("lane", _KEPT_SINCE.name, comment=_KEPT_SINCE.comment)
+    for column, definition in _COLUMNS.items():
+        execute(f"alter table lane add column if not exists {column.name} {definition}")
+        op.alter_column("lane", column.name, comment=column.comment)
     metadata.create_all(op.get_bind(), _TABLES)
     for statement in Path(__file__).with_suffix(".sql").read_text().split("\n\n"):
         execute(statement)
@@ -29,4 +30,5 @@ def downgrade() -> None:
     execute = op.get_bind().exec_driver_sql
     execute("drop function follow_sets")
     metadata.drop_all(op.get_bind(), _TABLES)
-    execute(f"alter table lane drop column {_KEPT_SINCE.name} cascade")
+    for column in _COLUMNS:
+        execute(f"alter table lane drop column {column.name} cascade")

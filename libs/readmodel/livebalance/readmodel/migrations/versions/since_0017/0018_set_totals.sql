@@ -39,7 +39,7 @@ create policy named on set_total for select to gateway using (
                 from unnest(string_to_array(current_setting('livebalance.clients', true), ',')) as c (client)))
 
 create function follow_sets(channels text[]) returns void
-language plpgsql security definer set search_path = pg_catalog, public as $$
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform pg_advisory_xact_lock(hashtext('livebalance.follow_sets'));  -- or two gateways pass the limit together
   update followed_set set followed_until = clock_timestamp() + interval '30 seconds'
