@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from livebalance.client import Client, SetChanged
-from livebalance.gateway.live.sets import set_channel, sets
+from livebalance.gateway.live.sets import set_channel
 from livebalance.gateway.postgres import set_follower
 from livebalance.gateway.telemetry import metrics
 from livebalance.readmodel.revocations import revoke
@@ -344,7 +344,6 @@ async def test_gateway_names_the_sets_that_its_clients_follow(
 ) -> None:
     monkeypatch.setattr(set_follower, "TICK_SECONDS", 0.02)
     monkeypatch.setattr(set_follower, "AGAIN_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr(sets, "KEPT_AFTER", 0.0)
     await projector.open(*EU)
     gateway = await start_gateway(max_set_accounts=4)
     async with SetClient(gateway.ws) as client, asyncio.timeout(30):
@@ -375,7 +374,6 @@ async def test_set_is_served_although_nobody_can_keep_its_total(
 
     monkeypatch.setattr(set_follower, "follow_sets", follow)
     monkeypatch.setattr(set_follower, "TICK_SECONDS", 0.02)
-    monkeypatch.setattr(sets, "KEPT_AFTER", 0.0)
     owner = await asyncpg.connect(database.url("owner"))
     await owner.execute("drop function follow_sets")
     await owner.close()

@@ -21,7 +21,7 @@ from livebalance.wire.sets.batch import ChangedAccount, KeptTotal, LaneBatch
 
 MAX_SETS = 1000  # different sets at a gateway
 KEPT_PER_USER = 20
-KEPT_AFTER, FORGOTTEN_AFTER = 5.0, 30.0  # seconds
+FORGOTTEN_AFTER = 30.0  # seconds
 ANSWER_SECONDS = 5.0  # for Redis and Postgres, before new clients get `unavailable`
 OVERDUE_AFTER = 0.4  # seconds that a batch may arrive after an audit saw it
 RETRY_AFTER_MS = 1000
@@ -205,16 +205,15 @@ class Sets:
     def followed(self, now: float) -> list[SetName]:
         """Returns the sets whose totals the projectors are asked to keep.
 
-        Each is work for every batch, so that a user has at most `KEPT_PER_USER`, with those that are not
-        forgotten yet. Each is counted first, so that sets that come and go are left out. The gateway alone
-        adds up the others.
+        Each is counted, and then work for every batch, so that a user has at most `KEPT_PER_USER`, with those
+        that are not forgotten yet. The gateway alone adds up the others.
         """
         kept = {name: (user, at) for name, (user, at) in self._kept.items() if at > now - FORGOTTEN_AFTER}
         counts = Counter(user for user, _ in kept.values())
         names = list[SetName]()
         for name, channel in self.channels.items():
-            if channel.epoch is None or channel.created_at > now - KEPT_AFTER:
-                continue
+            if channel.epoch is None:
+                continue  # it may have too many accounts
             user = kept[name][0] if name in kept else self._first_user(name)
             if name not in kept:
                 if counts[user] >= KEPT_PER_USER:
