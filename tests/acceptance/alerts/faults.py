@@ -107,6 +107,14 @@ async def unsigned_message(stack: MonitoredStack) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def changed_set_total(stack: MonitoredStack) -> AsyncIterator[None]:
+    """Somebody changes the total of a set that a client follows."""
+    async with stack.followed_set("prefix:acc-"):
+        await stack.execute_as_owner("update set_total set amount = amount + 0.01")
+        yield
+
+
+@asynccontextmanager
 async def unreadable_revocations(stack: MonitoredStack) -> AsyncIterator[None]:
     """Gateways can read everything but the table of revocations."""
     await stack.execute_as_owner("alter table revocation rename to revocation_elsewhere")
@@ -266,6 +274,7 @@ WHILE_ALL_RUN = [
     fault(competing_projector, "Fenced"),
     fault(changed_timeline, "EpochChanged"),
     fault(unsigned_message, "ForgedMessages"),
+    fault(changed_set_total, "WrongSetTotal"),
     fault(unreadable_revocations, "RevocationsUnread"),
     fault(unreadable_row, "GatewayInternalError", "Differences"),
     fault(stopped_comparison, "NotReconciled"),

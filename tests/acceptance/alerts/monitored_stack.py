@@ -209,6 +209,22 @@ class MonitoredStack:
             finally:
                 task.cancel()
 
+    @asynccontextmanager
+    async def followed_set(self, channel: str) -> AsyncIterator[None]:
+        """Keeps a client subscribed to a set, whose total all lanes keep."""
+        url = f"ws://127.0.0.1:{self.services['gateway'].port}/ws"
+        async with Client(url, token=token_source()) as client:
+            client.follow_set(channel)
+            task = asyncio.create_task(_discard_events(client))
+            counted = "select (select count(*) from counted_set) = (select count(*) from lane)"
+            try:
+                async with asyncio.timeout(30):
+                    while not await self.execute_as_owner(counted):  # noqa: ASYNC110 - SQL has no event
+                        await asyncio.sleep(0.1)
+                yield
+            finally:
+                task.cancel()
+
 
 async def _discard_events(client: Client) -> None:
     async for _ in client.events():
