@@ -1,16 +1,15 @@
 import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal } from '@angular/core';
-import { asOfAge, millis, minus, sign, type Balance } from '@livebalance/client';
+import { asOfAge, millis, sign, type Balance } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
 import { wording } from '../wording';
 import { AccountStore } from './account-store';
 import { Amount } from './amount';
 import { arrow, direction } from './amount-format';
+import { balanceChange, type BalanceChange } from './balance-change';
 import { formatAge } from './connection-text';
 import { formatDateTime, formatMoment } from './dates';
 import { Today } from './today';
-
-type Change = { readonly balance: Balance | null; readonly direction: ReturnType<typeof direction> };
 
 /** The balance of an account, its recent course, its freshness, and whether it matches the transfers. */
 @Component({
@@ -33,9 +32,9 @@ export class Summary {
   /** About the number of characters of the formatted balance, so that its size fits the width. */
   protected readonly characters = computed(() => (this.balance()?.amount ?? '').length + 2);
   /** How the balance changed last: the sign of the difference, or none for the first balance. */
-  protected readonly change = linkedSignal<Balance | null, Change>({
+  protected readonly change = linkedSignal<Balance | null, BalanceChange>({
     source: this.balance,
-    computation: (balance, previous) => changeOf(balance, previous?.value),
+    computation: (balance, previous) => balanceChange(balance, previous?.value),
   });
   protected readonly newest = computed(() => this.state()?.rows[0] ?? null);
 
@@ -83,10 +82,4 @@ export class Summary {
     if (balance.disputed_since !== null || this.difference() !== null) return 'disputed';
     return balance.drift === null ? 'unknown' : 'match';
   });
-}
-
-function changeOf(balance: Balance | null, previous: Change | undefined): Change {
-  const before = previous?.balance ?? null;
-  if (balance === null || before === null) return { balance, direction: 'none' };
-  return { balance, direction: direction(minus(balance.amount, before.amount)) };
 }
