@@ -2,6 +2,8 @@
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from livebalance.stack.build.jars import ProgressCallback, no_progress
 from livebalance.stack.paths import StatePaths
@@ -26,3 +28,16 @@ class Standby(PostgresServer):
 
     def ready(self) -> None:
         self.child.wait_for(_READY, 60)
+
+
+@contextmanager
+def running_standby(paths: StatePaths, primary: str) -> Iterator[Standby]:
+    """Runs a standby until the end of the block. It is ready to be read at the start."""
+    standby = Standby(paths, primary)
+    standby.prepare()
+    standby.start()
+    try:
+        standby.ready()
+        yield standby
+    finally:
+        standby.stop()

@@ -14,7 +14,7 @@ from livebalance.stack.paths import StatePaths
 from livebalance.wire.identity import SetName
 from tests.servers.database import Database
 from tests.servers.disposable import disposable_servers
-from tests.servers.standby import Standby
+from tests.servers.standby import running_standby
 
 SETS = [SetName("prefix", "EU-"), SetName("prefix", "US-")]
 
@@ -52,11 +52,7 @@ async def test_server_in_recovery_does_not_end_the_gateway(
     monkeypatch.setattr(set_follower, "AGAIN_AFTER_SECONDS", 0.05)
     with disposable_servers(StatePaths(paths.home, tmp_path / "primary"), "postgres") as servers:
         await migrate(servers.postgres())
-        standby = Standby(StatePaths(paths.home, tmp_path / "standby"), servers.postgres())
-        standby.prepare()
-        standby.start()
-        try:
-            standby.ready()
+        with running_standby(StatePaths(paths.home, tmp_path / "standby"), servers.postgres()) as standby:
             port = str(servers.managed["postgres"].port)
             url = servers.postgres("gateway").replace(port, str(standby.port))
             async with asyncpg.create_pool(
@@ -73,5 +69,3 @@ async def test_server_in_recovery_does_not_end_the_gateway(
                 follower.cancel()
                 await asyncio.wait([follower])
                 await promoted.close()
-        finally:
-            standby.stop()

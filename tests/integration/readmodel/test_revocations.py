@@ -13,7 +13,7 @@ from livebalance.readmodel.revocations import Mark, read_new, read_page, revoke
 from livebalance.stack.paths import StatePaths
 from tests.servers.database import Database
 from tests.servers.disposable import disposable_servers
-from tests.servers.standby import Standby
+from tests.servers.standby import running_standby
 
 
 @pytest.fixture
@@ -96,11 +96,7 @@ async def test_mark_is_not_used_at_a_standby_and_not_after_its_promotion(
 ) -> None:
     with disposable_servers(StatePaths(paths.home, tmp_path / "primary"), "postgres") as servers:
         await migrate(servers.postgres())
-        standby = Standby(StatePaths(paths.home, tmp_path / "standby"), servers.postgres())
-        standby.prepare()
-        standby.start()
-        try:
-            standby.ready()
+        with running_standby(StatePaths(paths.home, tmp_path / "standby"), servers.postgres()) as standby:
             primary = await asyncpg.connect(servers.postgres("gateway"))
             mark = (await read_page(primary)).mark
             port = str(servers.managed["postgres"].port)
@@ -113,8 +109,6 @@ async def test_mark_is_not_used_at_a_standby_and_not_after_its_promotion(
             assert [row.subject for row in (await read_page(promoted)).revocations] == ["me"]
             await primary.close()
             await promoted.close()
-        finally:
-            standby.stop()
 
 
 async def test_revocation_with_a_transaction_id_of_the_future_is_read_only_with_the_whole_list(

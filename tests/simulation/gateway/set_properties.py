@@ -22,7 +22,8 @@ from tests.simulation.gateway.properties import (
     Lossless,
     Revoking,
 )
-from tests.simulation.gateway.sets import Batch, SetClient, SetScreen, SetWorld, total_of
+from tests.simulation.gateway.set_client import SetClient, SetScreen, total_of
+from tests.simulation.gateway.sets import Batch, SetWorld
 from tests.simulation.gateway.world import World
 from tests.simulation.projection import Projection
 from tests.simulation.steps import always, step

@@ -14,6 +14,12 @@ down_revision = "0017"
 
 _TABLES = [followed_set, counted_set, set_total]
 _COLUMNS = {lane.c.kept_since: "bigint not null default 0", lane.c.kept_generation: "bigint"}
+_SET_IS_NAMED = """channel in (
+  select 'prefix:' || left(prefix, -1)
+    from unnest(string_to_array(current_setting('livebalance.prefixes', true), ',')) as p (prefix)
+   union all
+  select 'client:' || client
+    from unnest(string_to_array(current_setting('livebalance.clients', true), ',')) as c (client))"""
 
 
 def upgrade() -> None:
@@ -24,6 +30,13 @@ def upgrade() -> None:
     metadata.create_all(op.get_bind(), _TABLES)
     for statement in Path(__file__).with_suffix(".sql").read_text().split("\n\n"):
         execute(statement)
+    for table in (counted_set, set_total):  # a gateway sees the sets that its statement has named
+        execute(f"alter table {table.name} enable row level security")
+        execute(f"alter table {table.name} force row level security")
+        execute(f"create policy owned on {table.name} to current_user using (true)")
+        execute(f"create policy written on {table.name} to projector using (true)")
+        execute(f"create policy operated on {table.name} for select to operator using (true)")
+        execute(f"create policy named on {table.name} for select to gateway using ({_SET_IS_NAMED})")
 
 
 def downgrade() -> None:
