@@ -1,17 +1,21 @@
 """The session's channels: what it requests, and how it answers gaps, errors and silence."""
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from livebalance.client.account import Account
 from livebalance.client.effects import (
+    Effect,
     Emit,
     Send,
     Tick,
 )
 from livebalance.client.event import Ended
 from livebalance.client.session import Session
+from livebalance.gateway.limits.rate import RateLimiter
+from livebalance.gateway.live.session import SessionLimits
 from livebalance.wire.frame import (
     Error,
     Heartbeat,
@@ -19,7 +23,7 @@ from livebalance.wire.frame import (
     Unsubscribed,
 )
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
-from tests.unit.client.frames import ACCOUNT, CHANNEL, EPOCH, TIME, delta, snapshot, welcome
+from tests.unit.client.frames import ACCOUNT, CHANNEL, EPOCH, LIMITS, TIME, delta, snapshot, welcome
 from tests.unit.client.sessions import (
     FIRST_URL,
     NOW,
@@ -137,6 +141,27 @@ def test_temporary_error_is_retried_after_its_wait(about: dict[str, Any]) -> Non
     assert events(receive(session, error)) == [error]
     assert session.deadline == NOW + 3
     assert sent(session.step(Tick(), NOW + 3, 0.5)) == [subscribe(2, None)]
+
+
+def test_retries_of_many_accounts_stay_within_the_rate_of_the_gateway() -> None:
+    """A gateway whose Postgres is slow answers each account at its own time, with a wait of its own."""
+    accounts = [f"a{number}" for number in range(LIMITS.subscriptions)]
+    session, random, now = opened(*accounts), Random(0), NOW
+    messages = RateLimiter(SessionLimits().messages, 3 * SessionLimits().messages)
+    waiting = list(accounts)
+    while now < NOW + 60:
+        effects: list[Effect] = []
+        if waiting:
+            now += 0.007
+            channel, wait = f"account:{waiting.pop()}", random.randint(1000, 3000)
+            error = Error("unavailable", "later", True, channel=channel, retry_after_ms=wait)
+            effects = receive(session, error, now, random.random())
+        if not effects:
+            now = max(now, session.deadline)
+            effects = session.step(Tick(), now, random.random())
+        for frame in sent(effects):
+            assert messages.try_acquire(now) == 0
+            waiting += [channel["channel"].removeprefix("account:") for channel in frame["channels"]]
 
 
 @pytest.mark.parametrize("about", [{"channel": CHANNEL}, {"id": 1}])

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from math import inf
 
 from livebalance.client.account import Account
-from livebalance.client.backoff import backoff_delay
+from livebalance.client.backoff import backoff_delay, retry_time
 from livebalance.wire.frame import ChannelRequest, DeltaFrame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
@@ -67,4 +67,4 @@ class Channel:
         """
         delay = min_delay if not self.failures else max(min_delay, backoff_delay(self.failures, jitter))
         self.failures += 1
-        self.request_at(now + delay)
+        self.request_at(retry_time(now, delay))

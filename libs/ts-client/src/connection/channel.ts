@@ -23,7 +23,7 @@ import {
   type Revision,
 } from '../wire/identity.js';
 import { applyPatch } from '../wire/patch.js';
-import { backoffMs } from './backoff.js';
+import { retryAt } from './backoff.js';
 import type { StepContext } from './step-context.js';
 
 /** Longest wait for the answer to a subscribe. After it, the client replaces the connection. */
@@ -309,16 +309,11 @@ function recoverFromGap(channel: Channel, context: ChannelContext): ChannelStep 
     : [{ ...counted, phase: { kind: 'deferred', until } }];
 }
 
-function receiveError(
-  channel: Channel,
-  { frame }: EventOf<'error'>,
-  { now, jitter }: ChannelContext,
-): ChannelStep {
+function receiveError(channel: Channel, { frame }: EventOf<'error'>, context: ChannelContext): ChannelStep {
   const answersSubscribe = channel.phase.kind === 'subscribing' && frame.id === channel.phase.id;
   if (!answersSubscribe && frame.channel !== channelName(channel.account)) return [channel];
   if (!frame.temporary) return reject(channel, { frame });
-  const until = now + (frame.retry_after_ms ?? SUBSCRIBE_INTERVAL_MS) + backoffMs(0, jitter);
-  return [{ ...channel, phase: { kind: 'deferred', until } }];
+  return [{ ...channel, phase: { kind: 'deferred', until: retryAt(frame, context) } }];
 }
 
 /** Ends the subscription and discards its position, because the user may not see the account any more. */

@@ -330,6 +330,27 @@ describe('a session with many accounts', () => {
     expect(subscribes().map(({ channels }) => channels.length)).toEqual([28]);
   });
 
+  it('retries them in few frames, although each is rejected at its own time', () => {
+    const random = Array.from({ length: 128 }, (_, n) => (n * 37) % 100);
+    simulation.sent = [];
+    many.forEach((account, n) => {
+      const frame = {
+        type: 'error',
+        channel: `account:${account}`,
+        code: 'unavailable',
+        message: '',
+        temporary: true,
+        retry_after_ms: 1_000 + 20 * (random[n] ?? 0),
+      } as const;
+      simulation.advance(7);
+      simulation.dispatch({ kind: 'received', frame }, (random[n] ?? 0) / 100);
+    });
+    for (let n = 0; n < 1_000; n += 1) simulation.advance(5);
+    const retried = subscribes().flatMap(({ channels }) => channels.map(({ channel }) => channel));
+    expect(retried).toHaveLength(128);
+    expect(subscribes().length).toBeLessThanOrEqual(4 * 5); // in five seconds
+  });
+
   it('subscribes all accounts that are left after a reconnect', () => {
     simulation.dispatch({ kind: 'follow', added: new Map(), removed: many.slice(0, 100) });
     simulation.closeConnection(1006);

@@ -6,7 +6,7 @@
  */
 
 import type { Phase } from '../connection/channel.js';
-import { backoffMs } from '../connection/backoff.js';
+import { retryAt } from '../connection/backoff.js';
 import type { StepContext } from '../connection/step-context.js';
 import type { ErrorFrame, SetDelta, SetSnapshot, Unsubscribed } from '../wire/frame.js';
 import type { Epoch, Instant, SetName } from '../wire/identity.js';
@@ -122,12 +122,11 @@ function recoverFromGap(set: SetChannel, context: SetContext): SetStep {
     : [{ ...set, number: null, phase: { kind: 'deferred', until } }];
 }
 
-function receiveError(set: SetChannel, frame: ErrorFrame, { now, jitter }: SetContext): SetStep {
+function receiveError(set: SetChannel, frame: ErrorFrame, context: SetContext): SetStep {
   const answersSubscribe = set.phase.kind === 'subscribing' && frame.id === set.phase.id;
   if (!answersSubscribe && frame.channel !== set.name) return [set];
   if (!frame.temporary) return reject(set, frame);
-  const until = now + (frame.retry_after_ms ?? SUBSCRIBE_INTERVAL_MS) + backoffMs(0, jitter);
-  return [{ ...set, number: null, phase: { kind: 'deferred', until } }];
+  return [{ ...set, number: null, phase: { kind: 'deferred', until: retryAt(frame, context) } }];
 }
 
 /** Ends the subscription, because the user may not see the set (any more). */
