@@ -112,7 +112,10 @@ class Client:
             if shown and shown.request is None:
                 position = Position(Epoch(frame.epoch), _revision(frame))
                 history = self.projection.at(position, account)
-                may_replace = self.projection.may_replace(account, position.epoch)
+                # What Postgres lost was sent to the client, or waited for it in the epoch of the frame.
+                may_replace = any(
+                    self.projection.may_replace(account, at.epoch) for at in (position, shown.position) if at
+                )
                 shown.apply(frame, history.erased_revision(position.revision), may_replace)
         elif isinstance(frame, Heartbeat) and frame.as_of:
             positions = {

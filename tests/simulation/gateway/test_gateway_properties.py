@@ -89,6 +89,20 @@ def test_slow_client_keeps_no_forged_delta_that_a_read_has_led_on_from() -> None
     machine.teardown()
 
 
+def test_client_that_was_sent_what_postgres_lost_replaces_it_after_a_rebuild_too() -> None:
+    """A read from before the client asked finds the loss. The read for the client is of a new epoch."""
+    machine = LosingCommits()
+    machine.begin(changes=1, all_subscribed=True)
+    machine.lose_commits(account=ACCOUNTS[1], count=1)
+    for _ in range(3):
+        machine.continue_audit()
+    machine.run_read(index=0)
+    machine.resume(number=0, account=ACCOUNTS[1])
+    machine.rebuild()
+    machine.change(account=ACCOUNTS[1], transfers=[False], header_only=False)
+    machine.teardown()
+
+
 # --- mutants: each breaks one rule
 
 BEGIN_READ, MOVE_TO, RECOVER, POP = Channel.begin_read, Channel._move_to, recovery.recover, Outbox.pop
