@@ -1,17 +1,16 @@
 """Compares Kafka with SQL in the background, in turns (docs/guarantees.md#reconciliation)."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
-import asyncpg
 from aiokafka import TopicPartition
 
-from livebalance.projector.errors import FencedError, fate_of
+from livebalance.projector.errors import FencedError
 from livebalance.projector.fold.comparison import Kind, TopicRecord, classify, count_hours
 from livebalance.projector.fold.lane import OwnedLane
 from livebalance.projector.kafka.span_reader import SpanReader
+from livebalance.projector.postgres.turns import Turns
 from livebalance.projector.settings import ProjectorSettings
 from livebalance.readmodel.connection import Connection
 from livebalance.readmodel.lane_totals import LaneOwner
@@ -19,7 +18,6 @@ from livebalance.readmodel.reconciliation import differences, results
 from livebalance.readmodel.reconciliation.differences import SPAN_OFFSETS, Span
 from livebalance.readmodel.rows import Finding
 from livebalance.runtime import logs
-from livebalance.runtime.kafka.errors import Fate
 from livebalance.runtime.schema.values import Values
 from livebalance.wire.identity import Lane, Offset
 from livebalance.wire.kafka.raw_record import RawRecord, Rejected, decode_transfer
@@ -27,7 +25,6 @@ from livebalance.wire.timestamp import limited_millis
 
 _TURN_SECONDS = 10.0  # between the starts of two turns
 _TIMEOUT_SECONDS = 300.0  # of a turn, beyond the time of its last span
-_CONNECT_SECONDS = 5.0
 _NEWEST_SHARE = 0.8  # of a turn's records; the rest is for history
 _DECODED_AT_ONCE = 200  # batches wait for no more than these
 _LOGGED = 10  # differences of a span
@@ -35,12 +32,13 @@ _LOGGED = 10  # differences of a span
 _log = logs.get("reconciliation")
 
 
-class Reconciliation:
+class Reconciliation(Turns):
     """Compares the newest transfers of each lane, then its history, at `reconciliation_rate`."""
 
     def __init__(self, settings: ProjectorSettings, values: Values) -> None:
-        self._settings, self._values = settings, values
-        self._task: asyncio.Task[None] | None = None
+        longest_span = SPAN_OFFSETS / settings.reconciliation_rate if settings.reconciliation_rate else 0.0
+        super().__init__(settings, "reconciliation", _TIMEOUT_SECONDS + longest_span, jit="off")
+        self._values = values
         self._next_turn = 0.0
         self._applied: dict[Lane, Offset] = {}  # when the last turn began
 
@@ -50,47 +48,18 @@ class Reconciliation:
         Raises:
             Exception: The bug that ended the last turn.
         """
-        if self._task is not None and self._task.done():
-            task, self._task = self._task, None
-            await task
         now = time.monotonic()
-        if lanes and self._task is None and now >= self._next_turn:
+        if await self.is_over() and lanes and now >= self._next_turn:
             self._next_turn = now + _TURN_SECONDS
             ends, self._applied = self._applied, {lane.lane: lane.transfers.next for lane in lanes}
             owners = [LaneOwner(lane.lane, lane.generation) for lane in lanes]
-            self._task = asyncio.create_task(self._run(owners, ends))
+            self.begin(lambda connection: self._compare(connection, owners, ends))
 
-    async def aclose(self) -> None:
-        """Ends the turn. The next owner of a lane continues after the last span that was stored."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _run(self, owners: Sequence[LaneOwner], ends: dict[Lane, Offset]) -> None:
-        try:
-            async with (
-                asyncio.timeout(_TIMEOUT_SECONDS + SPAN_OFFSETS / self._settings.reconciliation_rate),
-                self._connected() as connection,
-                SpanReader(self._settings.broker, self._settings.name) as reader,
-            ):
-                await _Turn(self._settings, self._values, connection, reader).run(owners, ends)
-        except Exception as error:
-            if fate_of(error) is Fate.BUG:
-                raise
-            _log.warning("reconciliation interrupted", error=repr(error))
-
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        connection = await asyncpg.connect(
-            self._settings.postgres.get_secret_value(),
-            timeout=_CONNECT_SECONDS,
-            command_timeout=_TIMEOUT_SECONDS,
-            server_settings={"application_name": f"{self._settings.name} reconciliation", "jit": "off"},
-        )
-        try:
-            yield connection
-        finally:
-            connection.terminate()
+    async def _compare(
+        self, connection: Connection, owners: Sequence[LaneOwner], ends: dict[Lane, Offset]
+    ) -> None:
+        async with SpanReader(self._settings.broker, self._settings.name) as reader:
+            await _Turn(self._settings, self._values, connection, reader).run(owners, ends)
 
 
 class _Turn:
