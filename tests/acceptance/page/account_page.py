@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, NamedTuple
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import Locator, Page, Response, TimeoutError
 
 # ms until the page is live again: it notices a killed gateway, and connects to another
 LIVE_TIMEOUT = 60_000.0
@@ -48,10 +48,23 @@ class AccountPage:
 
     def __init__(self, tab: Page) -> None:
         self.tab = tab
+        self._errors: list[str] = []
+        tab.on("pageerror", lambda error: self._errors.append(str(error)))
+        tab.on("requestfailed", lambda request: self._errors.append(f"{request.url}: {request.failure}"))
+        tab.on("response", self._on_response)
+
+    def _on_response(self, response: Response) -> None:
+        if response.status >= 400:
+            self._errors.append(f"{response.url}: {response.status}")
 
     async def wait_until_live(self) -> None:
-        """Waits until the page says "live"."""
-        await self.tab.wait_for_selector('[data-testid=connection][data-state="live"]', timeout=LIVE_TIMEOUT)
+        """Waits until the page says "live". If it does not, the error tells what it says instead."""
+        live = '[data-testid=connection][data-state="live"]'
+        try:
+            await self.tab.wait_for_selector(live, timeout=LIVE_TIMEOUT)
+        except TimeoutError as error:
+            text, errors = await self.tab.inner_text("body"), self._errors[-20:]
+            raise AssertionError(f"{self.tab.url} is not live, but says {text!r}; {errors=}") from error
 
     async def gateway(self) -> str:
         return await self.tab.inner_text("[data-testid=gateway]")

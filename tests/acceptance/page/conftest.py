@@ -109,8 +109,9 @@ def open_page(browser: Browser, browser_errors: list[str]) -> OpenPage:
                 else None
             ),
         )
+        page = AccountPage(tab)
         await tab.goto(url)
-        yield AccountPage(tab)
+        yield page
         await context.close()
 
     return open_

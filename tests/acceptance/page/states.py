@@ -89,11 +89,11 @@ class Stage:
             reduced_motion="reduce",
         )
         try:
-            tab = await context.new_page()
+            page = AccountPage(await context.new_page())
             if token:
-                await set_token(tab.context, url, token)
-            await tab.goto(url)
-            yield AccountPage(tab)
+                await set_token(context, url, token)
+            await page.tab.goto(url)
+            yield page
         finally:
             await context.close()
 
