@@ -405,12 +405,15 @@ class World:
 
     def _flush(self, client: Client) -> None:
         outbox = client.session.outbox
-        if outbox.size and self.now >= outbox.due:
+        due = outbox.due
+        if outbox.size and self.now >= due:
             assert self.now >= client.written_at + client.interval
             client.written_at = self.now
         frames: list[Frame | bytes] = []
         while popped := outbox.pop(self.now):
             frames += popped
+        if outbox.due > due:  # more than may wait for the rate was written
+            client.written_at = self.now
         self.written(client, frames)
         texts = [frame if isinstance(frame, bytes) else frame.text for frame in frames]
         for account in client.revoked:

@@ -239,6 +239,36 @@ def test_heartbeat_is_sent_once() -> None:
     assert outbox.pop(0.0) == []
 
 
+def test_data_beyond_the_bound_does_not_wait_for_the_interval() -> None:
+    """It is never dropped while the transport accepts bytes: a read would bring the same again, for ever."""
+    outbox = Outbox(25)
+    outbox.set_interval(2.0)
+    for revision in (1, 2):
+        assert outbox.put(data_frame(ALICE, revision))
+    assert texts(outbox.pop(100.0)) == [b"1" * 10, b"2" * 10]
+    for revision in (3, 4, 5):
+        assert outbox.put(data_frame(ALICE, revision))
+    assert texts(outbox.pop(100.5)) == [b"3" * 10, b"4" * 10]
+    assert outbox.pop(101.9) == []
+    assert (outbox.size, outbox.due) == (10, 102.0)
+    assert outbox.put(data_frame(ALICE, 6, 40))
+    assert texts(outbox.pop(101.9)) == [b"5" * 10]
+    assert texts(outbox.pop(101.9)) == [b"6" * 40]
+    assert (outbox.size, outbox.due) == (0, 103.9)
+
+
+def test_deltas_that_merge_to_less_than_the_bound_wait_for_the_interval() -> None:
+    outbox = Outbox(len(transfer_frame(ALICE, 5).text) * 2)
+    outbox.set_interval(2.0)
+    outbox.pop(100.0)
+    outbox.put(data_frame(BOB, 1))
+    outbox.pop(100.0)
+    for revision in range(5, 9):
+        assert outbox.put(transfer_frame(ALICE, revision))
+    assert outbox.pop(101.0) == []
+    assert [(frame["from"], frame["to"]) for frame in decoded(outbox.pop(102.0))] == [(5, 9)]
+
+
 def test_new_interval_makes_waiting_data_due() -> None:
     outbox = Outbox(10_000)
     outbox.set_interval(2.0)

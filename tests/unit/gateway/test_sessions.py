@@ -1,8 +1,10 @@
+from collections import Counter
 from dataclasses import dataclass, field
 
 from msgspec import json
 
 from livebalance.gateway.auth.revocations import Revocations
+from livebalance.gateway.auth.rights import parse_scope
 from livebalance.gateway.limits.connections import MAX_STRIKES
 from livebalance.gateway.live.hub import Hub
 from livebalance.gateway.live.session import Session
@@ -12,6 +14,7 @@ from livebalance.wire.frame import Status
 from tests.unit.gateway.harness import (
     CONFIG,
     WALL,
+    account_state,
     connect,
     connect_and_subscribe,
     pop_frames,
@@ -78,6 +81,41 @@ def test_client_with_too_many_errors_is_closed(hub: Hub, sessions: Sessions) -> 
         disconnects = hub.drain_effects().disconnects
     assert [disconnect.code for _, disconnect in disconnects] == [CloseCode.BUSY]
     assert errors == 55  # 50 at once, and those allowed in the meantime
+
+
+def test_accounts_without_access_are_one_error_of_their_message(hub: Hub, sessions: Sessions) -> None:
+    """A list of accounts that a colleague has sent may name a hundred of them."""
+    session = sessions.connect("s", "10.0.0.1", 0.0)
+    sessions.authorize(session, None, rights("me")._replace(scope=parse_scope(["mine"])), 0.0, WALL)
+    for number in range(51):
+        pop_frames(session)
+        others = [f"other-{index}" for index in range(100)]
+        sessions.receive(session, subscribe("mine", *others), number * 2.0)
+        codes = Counter(frame.get("code", frame["type"]) for frame in pop_frames(session))
+        assert codes == {"no_access": 100, "ok": 1}
+    assert "mine" in session.subscriptions
+    assert not hub.drain_effects().disconnects
+
+
+def test_client_with_a_rate_gets_all_its_accounts_with_one_read_of_each(hub: Hub, sessions: Sessions) -> None:
+    """Together their states are more than may wait for the rate."""
+    session, accounts = connect(sessions), [f"a-{index}" for index in range(16)]
+    pop_frames(session)
+    sessions.receive(session, b'{"type":"rate","id":1,"max_per_second":1}', 0.0)
+    sessions.receive(session, subscribe(*accounts), 0.0)
+    reads, snapshots, now = 0, 0, 0.0
+    while snapshots < len(accounts):
+        effects = hub.drain_effects()
+        for account in effects.redis_subscriptions:
+            hub.on_subscribed(account)
+        for read in effects.reads:
+            reads += 1
+            hub.on_read(read, dict.fromkeys(read.positions, account_state()), now)
+        texts = [frame if isinstance(frame, bytes) else frame.text for frame in session.outbox.pop(now)]
+        snapshots += sum(b'"snapshot"' in text for text in texts)
+        now += 0.1
+        assert reads <= len(accounts)
+        assert now < 10
 
 
 def test_client_that_subscribes_too_often_is_warned(sessions: Sessions) -> None:

@@ -43,6 +43,17 @@ def test_session_with_renewed_rights_is_due_later() -> None:
     assert clock.due(1141.0) == [Deadline.WARN]
 
 
+def test_client_that_refreshes_with_the_same_token_again_and_again_is_warned_a_few_times() -> None:
+    """Programs that keep tokens return the same until its end."""
+    clock, warnings = Clock(600), 0
+    for tick in range(2400):
+        now = tick / 4
+        if Deadline.WARN in clock.due(now):
+            warnings += 1
+            clock.users.renew(clock.session, rights(600), now, Millis(int(WALL + now * 1000)))
+    assert 2 <= warnings < 15
+
+
 def test_session_with_rights_that_are_past_their_end_lasts_for_the_leeway() -> None:
     clock = Clock(-10)
     assert clock.due(1.0) == [Deadline.WARN]

@@ -1,9 +1,10 @@
 """The outbox of a session: frames that its client has not been sent yet, in order, within a bound of bytes.
 
-While the transport accepts bytes, everything is sent at the end of each batch, at most the bound in a write,
-unless the client asked for a lower rate. Data that waits beyond the bound is conflated: successive deltas of
-an account merge into a single delta. If the data still exceeds the bound, the outbox drops it and returns the
-positions that its client is left at. The subscriptions then catch up from there, through a read of Postgres.
+While the transport accepts bytes, everything is sent at the end of each batch, at most the bound in a write.
+If the client asked for a lower rate, data waits for it, but no more than the bound: a write takes what is
+beyond. While the transport accepts none, data beyond the bound is conflated: successive deltas of an account
+merge into a single delta. If the data still exceeds the bound, the outbox drops it and returns the positions
+that its client is left at. The subscriptions then catch up from there, through a read of Postgres.
 """
 
 from collections.abc import Callable
@@ -118,11 +119,11 @@ class Outbox:
 
     def fit(self) -> bool:
         """Merges data that waits beyond the bound. Returns False if the rest still exceeds the bound."""
-        if self.writable and not self._interval:
-            return True  # the data is sent at the end of the batch
-        if self._size > self._max_bytes:
+        if self._size > self._max_bytes and (self._interval or not self.writable):
             self._conflate()
-        return self._size <= self._max_bytes
+        # While the transport accepts bytes, the next write takes what is beyond the bound. If it was dropped, it
+        # would be read again, for ever if the answers to a session do not fit together.
+        return self.writable or self._size <= self._max_bytes
 
     def has_room(self, size: int) -> bool:
         """Returns whether so many bytes of data may be added by a source that can also wait."""
@@ -175,14 +176,21 @@ class Outbox:
         Their data is at most the bound, or a single larger frame. The caller calls again while the transport
         accepts bytes.
         """
-        if self._interval and self._size:
-            frames = self._pop_at_interval(now)
-        elif self._size > self._max_bytes:
+        is_limited = self._interval > 0 and self._size > 0
+        if is_limited and (now >= self.due or self._size > self._max_bytes):
+            self._conflate()
+        if self._size > self._max_bytes:
             frames = self._pop_bound()
+            if is_limited and not self._size:
+                self.due = now + self._interval
             return self.rewrite(frames) if self.rewrite else frames
+        if is_limited and now < self.due:
+            frames = self._pop_control()
         else:
             frames, self._frames = self._frames, []
             self._size = self.control_messages = 0
+            if is_limited:
+                self.due = now + self._interval
         if self._heartbeat:
             frames.append(self._heartbeat)
             self._heartbeat = b""
@@ -204,17 +212,11 @@ class Outbox:
         self.popped += count
         return frames
 
-    def _pop_at_interval(self, now: float) -> list[Frame | bytes]:
-        """Does the same for a client that asked for a lower rate: data only if it is due."""
-        if now >= self.due:
-            self.due = now + self._interval
-            self._conflate()
-            frames, self._frames, self._size = self._frames, [], 0
-        else:
-            frames = [frame for frame in self._frames if isinstance(frame, bytes)]
-            self._frames = [frame for frame in self._frames if isinstance(frame, Frame)]
-            self.needs_attention = True
-        self.control_messages = 0
+    def _pop_control(self) -> list[Frame | bytes]:
+        """Does the same while data waits for the rate: control messages only."""
+        frames: list[Frame | bytes] = [frame for frame in self._frames if isinstance(frame, bytes)]
+        self._frames = [frame for frame in self._frames if isinstance(frame, Frame)]
+        self.needs_attention, self.control_messages = True, 0
         return frames
 
     def _conflate(self) -> None:

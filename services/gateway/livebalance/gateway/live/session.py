@@ -229,13 +229,13 @@ class Session:
             *(SubscribeSet(name) for name in sorted(sets)),
         ]
 
-    def deny_access(self, channel: str, now: float) -> list[Command]:
-        """Answers `no_access`: the same whether an account exists or not."""
+    def deny_access(self, channel: str) -> None:
+        """Answers `no_access`: the same whether an account exists or not. `count_error` follows."""
         kind = "set" if parse_set(channel) else "account"
         self.send(Error("no_access", f"no access to this {kind}", temporary=False, channel=channel))
-        return self._count_error(now)
 
-    def _count_error(self, now: float) -> list[Command]:
+    def count_error(self, now: float) -> list[Command]:
+        """Counts a message that was answered with errors, however many channels it named."""
         return [_BUSY] if self._error_rate.try_acquire(now) else []
 
     def _reject(self, error: FrameError, now: float) -> list[Command]:
@@ -253,7 +253,7 @@ class Session:
         if self._bad_messages == MAX_BAD_MESSAGES:
             return [Disconnect(CloseCode.BROKEN_PROTOCOL, "bad_message")]
         if retry_after_ms is None:
-            return self._count_error(now)
+            return self.count_error(now)
         return [_BUSY] if self._warning_rate.try_acquire(now) else []
 
 

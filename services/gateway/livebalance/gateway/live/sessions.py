@@ -47,7 +47,7 @@ from livebalance.wire.frame import (
     Welcome,
     encode_frame,
 )
-from livebalance.wire.identity import AccountId, SetName, channel_name
+from livebalance.wire.identity import AccountId, channel_name
 from livebalance.wire.timestamp import Millis, format_rfc3339
 
 MAX_CONTROL_MESSAGES = 256  # that may wait for a client, before it is disconnected
@@ -232,21 +232,28 @@ class Sessions:
 
     def receive(self, session: Session, text: bytes, now: float) -> None:
         """Executes a message of a client."""
-        for command in session.receive(text, now):
-            self._execute(session, command, now)
+        executed = [self._execute(session, command, now) for command in session.receive(text, now)]
+        denied = [channel for channel in executed if channel]
+        for channel in denied:
+            session.deny_access(channel)
+        for consequence in session.count_error(now) if denied else ():
+            self._execute(session, consequence, now)
         self._mark_to_flush(session)
 
-    def _execute(self, session: Session, command: Command, now: float) -> None:
+    def _execute(self, session: Session, command: Command, now: float) -> str | None:
+        """Executes a command. Returns the channel that the client has no access to, if it asks for such."""
         if isinstance(command, SubscribeAccount):
-            if self._may_see(session, command.account):
-                account, position, wants_patches = command
-                self._hub.subscribe(session, account, position, now, wants_patches=wants_patches)
-                if command.position is not None:
-                    self._confirm(session, now + CONFIRM_SECONDS)
-            else:
-                self._deny(session, channel_name(command.account), now)
+            account, position, wants_patches = command
+            if not self._may_see(session, account):
+                return channel_name(account)
+            self._hub.subscribe(session, account, position, now, wants_patches=wants_patches)
+            if position is not None:
+                self._confirm(session, now + CONFIRM_SECONDS)
         elif isinstance(command, SubscribeSet):
-            self._subscribe_set(session, command.name, now)
+            if not session.rights or not session.rights.scope.covers_set(command.name):
+                return command.name.channel
+            self._hub.sets.subscribe(session, command.name, now)
+            self._confirm(session, now + CONFIRM_SECONDS)
         elif isinstance(command, UnsubscribeSet):
             if command.name in session.sets:
                 session.outbox.count(SessionEvent("unsubscribed", "client"))
@@ -261,17 +268,7 @@ class Sessions:
             self._disconnect(session, Disconnect(CloseCode.ABUSE, "abuse"))
         else:
             self._disconnect(session, command)
-
-    def _subscribe_set(self, session: Session, name: SetName, now: float) -> None:
-        if session.rights and session.rights.scope.covers_set(name):
-            self._hub.sets.subscribe(session, name, now)
-            self._confirm(session, now + CONFIRM_SECONDS)
-        else:
-            self._deny(session, name.channel, now)
-
-    def _deny(self, session: Session, channel: str, now: float) -> None:
-        for consequence in session.deny_access(channel, now):
-            self._execute(session, consequence, now)
+        return None
 
     # --- the transport
 

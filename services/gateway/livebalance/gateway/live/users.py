@@ -32,9 +32,11 @@ class Users:
 
         The wall clock, which may jump, is read only here. Later the monotonic clock decides.
         """
+        left = (rights.ends_at(wall) - wall) / 1000
+        # A client answers each warning with a token, perhaps with the same: it is not warned again at once.
+        warned_before = EXPIRY_WARNING if session.rights is None else min(EXPIRY_WARNING, left / 2)
         session.rights = rights
-        ends_at = now + (rights.ends_at(wall) - wall) / 1000
-        self._set_deadlines(session, ends_at - EXPIRY_WARNING, ends_at)
+        self._set_deadlines(session, now + left - warned_before, now + left)
 
     def remove(self, session: Session) -> None:
         """Takes the rights from a session, if it has any."""
