@@ -1,7 +1,7 @@
 """The session's connection: when it connects and reconnects, and when it stops."""
 
 import json
-from math import inf
+from math import inf, nan
 
 import pytest
 
@@ -102,18 +102,6 @@ def test_delay_has_full_jitter_and_doubles_up_to_its_maximum() -> None:
         [event] = events(session.step(ConnectionLost(1006, "refused"), NOW, 0.999999))
         delays.append(round(event.retry_in, 2))
     assert delays == [0.5, 1, 2, 4, 8, 16, 20, 20, 20]
-
-
-def test_heartbeat_resets_the_backoff() -> None:
-    session = Session([FIRST_URL])
-    for _ in range(5):
-        session.step(Tick(), session.deadline, 0.5)
-        session.step(ConnectionLost(1006, ""), NOW, 0.5)
-    session.step(Tick(), session.deadline, 0.5)
-    receive(session, welcome())
-    receive(session, Heartbeat(TIME, None))
-    [event] = events(session.step(ConnectionLost(1006, ""), NOW, 0.5))
-    assert event.retry_in == 0.25
 
 
 @pytest.mark.parametrize(
@@ -262,14 +250,18 @@ def test_repeated_failures_of_all_kinds_back_off() -> None:
 
 
 @pytest.mark.parametrize("frame", [Heartbeat(TIME, None), Ok(1)])
-def test_frame_that_shows_a_working_connection_resets_the_backoff(frame: ServerFrame) -> None:
+@pytest.mark.parametrize(("seconds", "retry_in"), [(4.9, 0.5), (5.0, 0.25)])
+def test_connection_that_lasts_resets_the_backoff(
+    frame: ServerFrame, seconds: float, retry_in: float
+) -> None:
+    """A gateway may answer, and fail then, each time."""
     session = opened(ACCOUNT)
     session.step(ConnectionLost(1006, ""), NOW, 0.5)
     session.step(Tick(), session.deadline, 0.5)
     receive(session, welcome())
-    receive(session, frame)
-    [event] = events(session.step(ConnectionLost(1006, ""), NOW, 0.5))
-    assert event.retry_in == 0.25
+    receive(session, frame, NOW + seconds)
+    [event] = events(session.step(ConnectionLost(1006, ""), NOW + seconds, 0.5))
+    assert event.retry_in == retry_in
 
 
 def test_session_connects_to_its_addresses_in_turn() -> None:
@@ -287,7 +279,7 @@ def test_session_connects_to_its_addresses_in_turn() -> None:
 def test_rate_is_sent_once_to_each_connection() -> None:
     session = live()
     session.rate(5.0)
-    assert session.deadline == 0.0
+    assert session.deadline <= NOW
     rate = {"type": "rate", "id": "rate", "max_per_second": 5.0}
     assert sent(session.step(Tick(), NOW, 0.5)) == [rate]
     assert sent(session.step(Tick(), NOW, 0.5)) == []
@@ -296,6 +288,12 @@ def test_rate_is_sent_once_to_each_connection() -> None:
     assert sent(receive(session, welcome())) == [rate, subscribe(2, 2)]
     session.rate(None)
     assert sent(session.step(Tick(), NOW, 0.5)) == [{**rate, "max_per_second": None}]
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 1000.5, inf, nan])
+def test_rate_out_of_bounds_is_rejected(rate: float) -> None:
+    with pytest.raises(ValueError, match=r"^a rate is above 0 and at most 1000, not "):
+        live().rate(rate)
 
 
 def test_token_that_expires_is_replaced() -> None:

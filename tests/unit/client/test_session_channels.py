@@ -1,12 +1,15 @@
 """The session's channels: what it requests, and how it answers gaps, errors and silence."""
 
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from livebalance.client.account import Account
 from livebalance.client.effects import (
+    ConnectionLost,
     Effect,
     Emit,
     Send,
@@ -143,25 +146,84 @@ def test_temporary_error_is_retried_after_its_wait(about: dict[str, Any]) -> Non
     assert sent(session.step(Tick(), NOW + 3, 0.5)) == [subscribe(2, None)]
 
 
+# --- the gateway's limit of messages
+
+
+@dataclass
+class Gateway:
+    """Rejects nothing: a session may not even reach the rate at which it would."""
+
+    now: float = NOW
+    messages: RateLimiter = field(
+        default_factory=lambda: RateLimiter(SessionLimits().messages, 3 * SessionLimits().messages)
+    )
+    subscribed: set[str] = field(default_factory=set)
+
+    def take(self, effects: list[Effect]) -> list[str]:
+        """Takes the messages of a step. Returns the accounts that they subscribe to."""
+        added: list[str] = []
+        for frame in sent(effects):
+            assert self.messages.try_acquire(self.now) == 0
+            if frame["type"] == "subscribe":
+                added += [channel["channel"].removeprefix("account:") for channel in frame["channels"]]
+            elif frame["type"] == "unsubscribe":
+                self.subscribed -= {channel.removeprefix("account:") for channel in frame["channels"]}
+        self.subscribed.update(added)
+        return added
+
+    def wait(self, session: Session, seconds: float) -> None:
+        """Lets time pass until the session has nothing to send for a while."""
+        until = self.now + seconds
+        while session.deadline < until:
+            self.now = max(self.now, session.deadline)
+            self.take(session.step(Tick(), self.now, 0.5))
+        self.now = until
+
+
 def test_retries_of_many_accounts_stay_within_the_rate_of_the_gateway() -> None:
     """A gateway whose Postgres is slow answers each account at its own time, with a wait of its own."""
-    accounts = [f"a{number}" for number in range(LIMITS.subscriptions)]
-    session, random, now = opened(*accounts), Random(0), NOW
-    messages = RateLimiter(SessionLimits().messages, 3 * SessionLimits().messages)
-    waiting = list(accounts)
-    while now < NOW + 60:
+    waiting = [f"a{number}" for number in range(LIMITS.subscriptions)]
+    session, random, gateway = opened(*waiting), Random(0), Gateway()
+    while gateway.now < NOW + 60:
         effects: list[Effect] = []
         if waiting:
-            now += 0.007
-            channel, wait = f"account:{waiting.pop()}", random.randint(1000, 3000)
-            error = Error("unavailable", "later", True, channel=channel, retry_after_ms=wait)
-            effects = receive(session, error, now, random.random())
+            gateway.now += 0.007
+            error = Error("unavailable", "later", True, channel=f"account:{waiting.pop()}")
+            if random.random() < 0.9:
+                error = replace(error, retry_after_ms=random.randint(1000, 3000))
+            effects = receive(session, error, gateway.now, random.random())
         if not effects:
-            now = max(now, session.deadline)
-            effects = session.step(Tick(), now, random.random())
-        for frame in sent(effects):
-            assert messages.try_acquire(now) == 0
-            waiting += [channel["channel"].removeprefix("account:") for channel in frame["channels"]]
+            gateway.now = max(gateway.now, session.deadline)
+            effects = session.step(Tick(), gateway.now, random.random())
+        waiting += gateway.take(effects)
+
+
+def test_gaps_of_many_accounts_stay_within_the_rate_of_the_gateway() -> None:
+    accounts = [f"a{number}" for number in range(LIMITS.subscriptions)]
+    session, gateway = opened(*accounts), Gateway()
+    for account in accounts:
+        receive(session, replace(snapshot(2), channel=f"account:{account}"))
+    for account in accounts:
+        gateway.now += 0.005
+        effects = receive(session, replace(delta(4, 5), channel=f"account:{account}"), gateway.now)
+        gateway.take(effects)
+    gateway.wait(session, 2.0)
+    assert gateway.subscribed == set(accounts)
+
+
+def test_accounts_followed_and_unfollowed_one_by_one_stay_within_the_rate_of_the_gateway() -> None:
+    """As in a list through which the user moves with a key held down."""
+    session, gateway = opened(), Gateway()
+    for number in range(300):
+        gateway.now += 0.02
+        session.follow(AccountId(f"a{number}"))
+        session.rate(1 + number)
+        if number >= 10:
+            session.unfollow(AccountId(f"a{number - 10}"))
+        if session.deadline <= gateway.now:
+            gateway.take(session.step(Tick(), gateway.now, 0.5))
+    gateway.wait(session, 2.0)
+    assert gateway.subscribed == {f"a{number}" for number in range(290, 300)}
 
 
 @pytest.mark.parametrize("about", [{"channel": CHANNEL}, {"id": 1}])
@@ -190,11 +252,29 @@ def test_unsubscribed_ends_the_channel() -> None:
 def test_unfollow_unsubscribes_and_ends_the_events_of_the_account() -> None:
     session = live()
     session.unfollow(ACCOUNT)
-    assert session.deadline == 0.0
+    assert session.deadline <= NOW
     assert receive(session, delta(2, 3)) == [
         Send(encode_json({"type": "unsubscribe", "id": 2, "channels": [CHANNEL]}))
     ]
     assert receive(session, delta(3, 4)) == []
+
+
+def test_unfollow_while_a_retry_waits_unsubscribes() -> None:
+    """The gateway may have the subscription: a gap, too, makes a client ask again."""
+    session = live()
+    receive(session, delta(4, 5))
+    receive(session, Ok(2))
+    receive(session, delta(5, 6))
+    session.unfollow(ACCOUNT)
+    assert [frame["type"] for frame in sent(session.step(Tick(), NOW, 0.5))] == ["unsubscribe"]
+
+
+def test_unfollow_on_a_new_connection_without_a_request_sends_nothing() -> None:
+    session = live()
+    session.step(ConnectionLost(1006, ""), NOW, 0.5)
+    session.unfollow(ACCOUNT)
+    session.step(Tick(), session.deadline, 0.5)
+    assert sent(receive(session, welcome())) == []
 
 
 def test_unfollow_before_the_request_sends_nothing() -> None:

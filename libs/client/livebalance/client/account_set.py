@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from livebalance.client.backoff import backoff_delay, retry_time
+from livebalance.client.backoff import backoff_delay
 from livebalance.client.channel import ANSWER_TIMEOUT
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
@@ -189,5 +189,5 @@ class SetChannels:
     def _retry(self, state: _State, now: float, jitter: float, min_delay: float = 0.0) -> None:
         delay = max(min_delay, backoff_delay(state.failures, jitter) if state.failures else 0.0)
         state.failures += 1
-        state.request_at(retry_time(now, delay))
+        state.request_at(now + delay)
         self.due = min(self.due, state.due)

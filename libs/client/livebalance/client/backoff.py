@@ -1,11 +1,8 @@
 """Delays before a client retries."""
 
-from math import ceil
-
 from livebalance.wire.close import CloseCode, retry_after_ms
 
 INITIAL_DELAY, MAX_DELAY = 0.5, 20.0  # seconds
-RETRY_INTERVAL = 0.25  # seconds between messages that retry subscriptions
 
 
 def backoff_delay(failures: int, jitter: float) -> float:
@@ -16,15 +13,6 @@ def backoff_delay(failures: int, jitter: float) -> float:
         jitter: A random number in [0, 1).
     """
     return jitter * min(MAX_DELAY, INITIAL_DELAY * 2.0 ** min(failures, 16))
-
-
-def retry_time(now: float, delay: float) -> float:
-    """Returns when to retry a subscription: `now` (s) without a delay, else a multiple of an interval.
-
-    A gateway answers each account at its own time. Rounded up, retries share messages, and so a client with
-    many accounts stays within the gateway's limit of messages.
-    """
-    return ceil((now + delay) / RETRY_INTERVAL) * RETRY_INTERVAL if delay else now
 
 
 def delay_after_close(code: int, reason: str, failures: int, jitter: float) -> float:

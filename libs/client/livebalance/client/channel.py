@@ -5,7 +5,7 @@ from enum import Enum, auto
 from math import inf
 
 from livebalance.client.account import Account
-from livebalance.client.backoff import backoff_delay, retry_time
+from livebalance.client.backoff import backoff_delay
 from livebalance.wire.frame import ChannelRequest, DeltaFrame, encode_position
 from livebalance.wire.identity import AccountId, channel_name
 
@@ -28,7 +28,7 @@ class Channel:
     state: Account | None = None
     phase: Phase = Phase.PENDING
     due: float = 0.0
-    request_id: int = 0  # of the last request
+    request_id: int = 0  # of the last request on this connection; 0: none
     failures: int = 0  # since the last frame that applied
     received: DeltaFrame | None = None  # the last frame, if it was a delta: to which the next patch refers
 
@@ -67,4 +67,4 @@ class Channel:
         """
         delay = min_delay if not self.failures else max(min_delay, backoff_delay(self.failures, jitter))
         self.failures += 1
-        self.request_at(retry_time(now, delay))
+        self.request_at(now + delay)

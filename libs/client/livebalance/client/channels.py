@@ -53,7 +53,7 @@ class Channels:
     def unfollow(self, account: AccountId) -> None:
         """Removes a channel."""
         channel = self._channels.pop(account, None)
-        if channel and channel.phase is not Phase.PENDING:
+        if channel and channel.request_id:  # the gateway may know it, also while a retry waits
             self._unfollowed.append(account)
             self.due = 0.0
 
@@ -66,7 +66,7 @@ class Channels:
         """Schedules a request for each channel. Called when the connection was lost: the next has none."""
         self._unfollowed.clear()
         for channel in self._channels.values():
-            channel.received = None
+            channel.received, channel.request_id = None, 0
             channel.request_at()
         self.due = 0.0 if self._channels else inf
 

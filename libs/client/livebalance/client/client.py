@@ -131,6 +131,9 @@ class Client:
         """Sets the maximum updates per second (0 < rate ≤ 1000; None: no limit).
 
         Changes in between arrive together. The limit also applies after a reconnect.
+
+        Raises:
+            ValueError: The rate is outside these bounds.
         """
         self._session.rate(max_per_second)
         self._wake()

@@ -16,6 +16,7 @@ from livebalance.client.account_set import AccountSet, SetChannels
 from livebalance.client.backoff import delay_after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
+from livebalance.client.pace import Pace
 from livebalance.wire.close import CloseCode, should_reconnect
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
@@ -23,7 +24,6 @@ from livebalance.wire.frame import (
     Error,
     Goaway,
     Heartbeat,
-    Ok,
     Rate,
     Refresh,
     ServerFrame,
@@ -39,6 +39,8 @@ from livebalance.wire.identity import AccountId, Position
 
 WELCOME_TIMEOUT = 10.0  # seconds from the start of a connection attempt to `welcome`
 SILENT_HEARTBEATS = 2.5  # heartbeats without any frame until the connection counts as lost
+MAX_RATE = 1000.0  # updates per second
+STABLE_SECONDS = 5.0  # after which a connection counts as a success
 ABNORMAL_CLOSURE = 1006  # code of a connection that ended without a close frame (RFC 6455 §7.4.1)
 
 
@@ -66,19 +68,21 @@ class Session:
         self._sets = SetChannels()
         self._urls = tuple(urls)
         self._url_index = -1
-        self._failures = 0  # connections lost, except by a goodbye, since a heartbeat or an `ok` arrived
+        self._failures = 0  # connections lost, except by a goodbye, since one was stable
+        self._stable_at = inf
         self._timeout = 0.0  # WAITING: the next attempt; CONNECTING: give up; OPEN: silent for too long
         self._max_silence = inf  # seconds without a frame
         self._goaway_at = inf
         self._rate: float | None = None  # that the user wants
         self._rate_sent: float | None = None  # to this connection
+        self._pace = Pace()  # of this connection
 
     @property
     def deadline(self) -> float:
         """Time of the next step if no other input arrives before, in seconds of the clock of `step`."""
         if self.state is State.OPEN:
             due = min(self._channels.due, self._sets.due) if self._rate == self._rate_sent else 0.0
-            return min(self._timeout, self._goaway_at, due)
+            return min(self._timeout, self._goaway_at, max(due, self._pace.ready_at))
         return self._timeout
 
     def follow(self, account: AccountId, since: Position | None = None) -> None:
@@ -109,7 +113,13 @@ class Session:
         return self._sets.state(channel)
 
     def rate(self, max_per_second: float | None) -> None:
-        """Sets the maximum updates per second (None: no limit). It also applies after a reconnect."""
+        """Sets the maximum updates per second (None: no limit). It also applies after a reconnect.
+
+        Raises:
+            ValueError: The rate is not above 0 and at most 1000.
+        """
+        if max_per_second is not None and not 0 < max_per_second <= MAX_RATE:
+            raise ValueError(f"a rate is above 0 and at most {MAX_RATE:g}, not {max_per_second}")
         self._rate = max_per_second
 
     def account_state(self, account: AccountId) -> Account | None:
@@ -157,6 +167,8 @@ class Session:
 
     def _receive_open(self, received: effects.Received, now: float, jitter: float) -> list[effects.Effect]:
         self._timeout = now + self._max_silence
+        if now >= self._stable_at:
+            self._failures = 0
         try:
             frame = decode_server_frame(received.text)
             events = _FRAMES[type(frame)](self, frame, now, jitter)
@@ -188,20 +200,25 @@ class Session:
     def _open(self, frame: Welcome, now: float, jitter: float) -> list[effects.Effect]:
         self._max_silence = SILENT_HEARTBEATS * frame.heartbeat_ms / 1000
         self.state, self._timeout, self._goaway_at = State.OPEN, now + self._max_silence, inf
-        self._rate_sent = None
+        self._rate_sent, self._stable_at = None, now + STABLE_SECONDS
+        self._pace = Pace(frame.limits.messages_per_second)
         url = self._urls[self._url_index]
         connected = Connected(url, frame.gateway, frame.session, frame.epoch, frame.limits)
         return [*self._requests(now, jitter), effects.Emit(connected)]
 
     def _requests(self, now: float, jitter: float) -> list[effects.Effect]:
         requests: list[effects.Effect] = []
+        if now < self._pace.ready_at:
+            return requests
         if self._rate != self._rate_sent:
             self._rate_sent = self._rate
             requests = [effects.Send(encode_frame(Rate("rate", self._rate)))]
         frames = self._channels.requests(now, jitter) if now >= self._channels.due else []
         if now >= self._sets.due:
             frames = [*frames, *self._sets.requests(now, jitter)]
-        return requests + [effects.Send(encode_frame(frame)) for frame in frames]
+        requests += [effects.Send(encode_frame(frame)) for frame in frames]
+        self._pace.sent(len(requests), now)
+        return requests
 
     def _abort(self, reason: str, now: float, jitter: float) -> list[effects.Effect]:
         delay = delay_after_close(ABNORMAL_CLOSURE, reason, self._failures, jitter)
@@ -230,11 +247,7 @@ class Session:
     def _skip(self, _: ServerFrame | None, now: float, jitter: float) -> list[Event]:
         return []
 
-    def _pass_on(self, frame: Status | AuthExpiring, now: float, jitter: float) -> list[Event]:
-        return [frame]
-
-    def _heartbeat(self, frame: Heartbeat, now: float, jitter: float) -> list[Event]:
-        self._failures = 0
+    def _pass_on(self, frame: Heartbeat | Status | AuthExpiring, now: float, jitter: float) -> list[Event]:
         return [frame]
 
     def _goaway(self, frame: Goaway, now: float, jitter: float) -> list[Event]:
@@ -242,9 +255,7 @@ class Session:
         return [frame]
 
     def _channel(self, frame: ChannelFrame, now: float, jitter: float) -> list[Event]:
-        if isinstance(frame, Ok):
-            self._failures = 0
-        elif isinstance(frame, Error | Unsubscribed) and self._sets.concerns(frame):
+        if isinstance(frame, Error | Unsubscribed) and self._sets.concerns(frame):
             return [*self._sets.receive(frame, now, jitter)]
         return self._channels.receive(frame, now, jitter)
 
@@ -281,7 +292,7 @@ _FRAMES: dict[type[ServerFrame] | type[None], Callable[[Session, Any, float, flo
     Welcome: Session._skip,  # expected only once
     SetSnapshot: Session._set,
     SetDelta: Session._set,
-    Heartbeat: Session._heartbeat,
+    Heartbeat: Session._pass_on,
     Status: Session._pass_on,
     AuthExpiring: Session._pass_on,
     Goaway: Session._goaway,
