@@ -94,6 +94,24 @@ describe('a client', () => {
     expect(requests).toEqual([['acc-1', 'acc-2', 'acc-3'].map((id) => ({ channel: `account:${id}` }))]);
   });
 
+  it('sends changes that come one by one within the limit of a gateway, and none is lost', async () => {
+    const stops: (() => void)[] = [];
+    for (let n = 0; n < 300; n += 1) {
+      stops.push(client.follow(`acc-${n + 10}`, () => undefined));
+      if (n >= 10) stops[n - 10]?.();
+      await vi.advanceTimersByTimeAsync(20);
+    }
+    await vi.advanceTimersByTimeAsync(1_000);
+    const frames = FakeSocket.last?.sent ?? [];
+    expect(frames.length).toBeLessThan(30 + 10 * 7);
+    const followed = new Set<string>();
+    for (const frame of frames) {
+      if (frame.type === 'unsubscribe') for (const channel of frame.channels) followed.delete(channel);
+      if (frame.type === 'subscribe') for (const { channel } of frame.channels) followed.add(channel);
+    }
+    expect(followed).toEqual(new Set(Array.from({ length: 10 }, (_, n) => `account:acc-${n + 300}`)));
+  });
+
   it('keeps a subscription that a listener takes over in the same turn', async () => {
     const stop = client.follow(ACCOUNT, () => undefined);
     await settle();

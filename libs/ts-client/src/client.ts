@@ -4,6 +4,7 @@ import type { AccountState } from './account/account-state.js';
 import type { AccountView } from './account/account-view.js';
 import { Api } from './api.js';
 import { advance, startClock } from './connection/clock.js';
+import { Pace } from './connection/pace.js';
 import { step } from './connection/session.js';
 import {
   NEW_SESSION,
@@ -72,6 +73,7 @@ export class Client {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Time of the next tick; Infinity if there is no timer. */
   #timerAt = Infinity;
+  readonly #pace = new Pace();
   #isFollowing = false;
   #isClosed = false;
 
@@ -217,11 +219,13 @@ export class Client {
     return this.#followed.get(account as AccountId);
   }
 
-  /** Tells the session which accounts to follow, once for all calls of the same turn. */
+  /** Tells the session which accounts to follow, once for all calls of a turn, or of a time that the pace sets. */
   #followSoon(): void {
     if (this.#isFollowing) return;
     this.#isFollowing = true;
-    void Promise.resolve().then(() => this.#followNow());
+    const wait = this.#pace.wait(this.now());
+    if (wait === 0) void Promise.resolve().then(() => this.#followNow());
+    else setTimeout(() => void this.#followNow(), wait);
   }
 
   async #followNow(): Promise<void> {
@@ -255,6 +259,7 @@ export class Client {
     if (added.length === 0 && removed.length === 0) return;
     for (const account of removed) this.#subscribed.delete(account);
     for (const account of added) this.#subscribed.set(account.account, account);
+    this.#pace.sent(this.now());
     const positions = added.map(({ account, position }) => [account, position] as const);
     this.#dispatch({ kind: 'follow', added: new Map(positions), removed });
   }
@@ -262,8 +267,10 @@ export class Client {
   #dispatchSets(): void {
     for (const [name, set] of this.#sets) if (set.listeners.isEmpty) this.#sets.delete(name);
     const [names, known] = [new Set(this.#sets.keys()), this.#session.sets];
-    if (names.size !== known.size || [...names].some((name) => !known.has(name)))
+    if (names.size !== known.size || [...names].some((name) => !known.has(name))) {
+      this.#pace.sent(this.now());
       this.#dispatch({ kind: 'followSets', names });
+    }
   }
 
   #dispatch(event: SessionEvent): void {

@@ -89,6 +89,14 @@ describe('connection', () => {
     expect(simulation.session.connection.kind).toBe('waiting');
   });
 
+  it('is lost at the first frame after that, whose times are old', () => {
+    const sentAt = '2026-11-24T17:20:00.000Z' as Instant;
+    simulation.now += 8 * 3_600_000;
+    const frame = { type: 'heartbeat', server_time: sentAt, as_of: sentAt } as const;
+    simulation.dispatch({ kind: 'received', frame });
+    expect(simulation.session.connection.kind).toBe('waiting');
+  });
+
   it('has a low rate while the page is hidden, even after a reconnect', () => {
     const rates = () =>
       simulation.sent.filter((frame) => frame.type === 'rate').map((rate) => rate.max_per_second);
@@ -195,7 +203,7 @@ describe('reconnect', () => {
     expect(delayOf(simulation)).toBe(3_250);
   });
 
-  it.each([4500, 4501, 4503, 4505, 4509, 4777, 1008])(
+  it.each([4500, 4501, 4503, 4509, 4777, 1008])(
     'does not happen after a close with %i until the user retries',
     (code) => {
       simulation.closeConnection(code);
@@ -207,6 +215,19 @@ describe('reconnect', () => {
       expect(simulation.session.connection.kind).toBe('connecting');
     },
   );
+
+  it('comes after a while with 4505 if there was a connection, because the lost ones still count', () => {
+    simulation.closeConnection(4505);
+    expect(delayOf(simulation)).toBe(45_000);
+  });
+
+  it('does not happen after a close with 4505 without an earlier connection', () => {
+    const first = new Simulation();
+    first.acceptConnection();
+    first.closeConnection(4505);
+    expect(first.session.connection.kind).toBe('ended');
+    expect(wakeAt(first.session)).toBeNull();
+  });
 
   it('is replaced by a reload after a close with 4506', () => {
     const closed = { kind: 'closed', code: 4506, reason: '' } as const;

@@ -7,7 +7,7 @@
  */
 
 import { closeAction, closeText } from '../wire/close.js';
-import { newSetChannel, type SetChannel } from '../sets/set-channel.js';
+import { newSetChannel, waitLonger, type SetChannel } from '../sets/set-channel.js';
 import type { Heartbeat, ServerFrame, SetDelta, SetSnapshot, Unsubscribed, Welcome } from '../wire/frame.js';
 import { channelName, millis } from '../wire/identity.js';
 import { GOODBYE, backoffMs, reconnectDelayMs } from './backoff.js';
@@ -39,6 +39,9 @@ const WELCOME_TIMEOUT_MS = 10_000;
 const LOST_AFTER_HEARTBEATS = 2.5;
 /** Longest wait for a frame after the page woke, because a connection can die unnoticed during sleep. */
 const PING_TIMEOUT_MS = 5_000;
+/** Connections that were lost with the network count for their user until the gateway notices it. */
+const LOST_CONNECTIONS_MS = 30_000;
+const TOO_MANY_CONNECTIONS = 4505;
 /** Update rate of a hidden page. */
 const HIDDEN_PER_SECOND = 1;
 
@@ -323,6 +326,8 @@ function receive(
   { frame }: EventOf<'received'>,
   context: StepContext,
 ): SessionStep {
+  // The frame may have waited while the computer slept. Its times would show old figures as new.
+  if (context.now >= session.connection.deadline) return reconnect(session, 'connection lost', context);
   const deadline = context.now + LOST_AFTER_HEARTBEATS * session.connection.heartbeatMs;
   const alive = { ...session, connection: { ...session.connection, deadline } };
   if (frame === null) return [alive];
@@ -347,7 +352,12 @@ function receiveOfSet(
   frame: SetSnapshot | SetDelta | Unsubscribed,
   context: StepContext,
 ): SessionStep {
-  return dispatchToSets(session, { kind: 'frame', frame }, context, ({ name }) => name === frame.channel);
+  const isOfSet = ({ name }: SetChannel) => name === frame.channel;
+  const [next, ...effects] = dispatchToSets(session, { kind: 'frame', frame }, context, isOfSet);
+  if (frame.type === 'unsubscribed' || frame.more !== true) return [next, ...effects];
+  // A gateway sends large sets one after the other.
+  const sets = Array.from(next.sets, ([name, set]) => [name, waitLonger(set, context)] as const);
+  return [{ ...next, sets: new Map(sets) }, ...effects];
 }
 
 function checkDeadline(
@@ -392,10 +402,21 @@ function handleClose(session: Session, close: EventOf<'closed'>, context: StepCo
   const reason = closeText(code);
   const ended: Session = { ...disconnected, connection: { kind: 'ended', code, reason } };
   const action = closeAction(code);
+  if (code === TOO_MANY_CONNECTIONS && wasConnected(session)) {
+    const until = context.now + LOST_CONNECTIONS_MS * (1 + context.jitter);
+    return [{ ...disconnected, connection: { kind: 'waiting', attempt: 0, until, reason } }];
+  }
   if (action === 'stop') return [ended];
   if (action === 'reload') return [ended, { kind: 'reload' }];
   const attempt = failedAttempts(session.connection, context);
   const until = context.now + reconnectDelayMs(close, attempt, context);
   const next = code === GOODBYE ? attempt : attempt + 1; // a goodbye is no failure
   return [{ ...disconnected, connection: { kind: 'waiting', attempt: next, until, reason } }];
+}
+
+function wasConnected({ channels, sets }: Session): boolean {
+  return (
+    [...channels.values()].some(({ position }) => position !== null) ||
+    [...sets.values()].some(({ epoch }) => epoch !== null)
+  );
 }

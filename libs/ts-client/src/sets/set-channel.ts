@@ -66,6 +66,12 @@ export function stepSet(set: SetChannel, event: SetEvent, context: SetContext): 
   }
 }
 
+/** Waits longer for the answer to a subscribe, because the gateway sends another set before it. */
+export function waitLonger(set: SetChannel, { now }: Pick<StepContext, 'now'>): SetChannel {
+  if (set.phase.kind !== 'subscribing') return set;
+  return { ...set, phase: { ...set.phase, deadline: now + ANSWER_TIMEOUT_MS } };
+}
+
 function subscribe(set: SetChannel, { now, requestId: id }: SetContext): SetStep {
   const phase: Phase = { kind: 'subscribing', id, deadline: now + ANSWER_TIMEOUT_MS, from: null };
   return [{ ...set, number: null, subscribedAt: now, phase }, { kind: 'subscribe' }];

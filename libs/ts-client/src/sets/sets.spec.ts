@@ -215,6 +215,18 @@ describe('a client', () => {
     expect(FakeSocket.all[0]?.isClosed).toBe(true);
   });
 
+  it('waits for a set while the gateway sends another before it', async () => {
+    follow();
+    client.followSet('client:c-1', () => undefined);
+    await settle();
+    for (let to = 1; to < 30; to += 1) {
+      FakeSocket.last.deliver(to === 1 ? FIRST : { ...LAST, from: to - 1, to, more: true });
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(FakeSocket.all).toHaveLength(1);
+    expect(FakeSocket.last.isClosed).toBe(false);
+  });
+
   it('rejects a name that is not the name of a set', () => {
     expect(() => client.followSet('account:acc-1', () => undefined)).toThrow(RangeError);
   });
