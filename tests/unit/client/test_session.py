@@ -129,12 +129,29 @@ def test_goodbye_is_no_failure_so_a_refused_attempt_is_repeated_at_once() -> Non
     assert round(event.retry_in, 2) == 0.5
 
 
-@pytest.mark.parametrize("code", [1003, 1007, 1009, 4500, 4501, 4503, 4505, 4506, 4509, 4999])
+@pytest.mark.parametrize("code", [1003, 1007, 1009, 4500, 4501, 4503, 4506, 4509, 4999])
 def test_session_stops_after_a_final_close_code(code: int) -> None:
     session = live()
     assert events(session.step(ConnectionLost(code, ""), NOW, 0.5)) == [Disconnected(code, "", None)]
     assert session.state is State.STOPPED
     assert session.deadline == inf
+
+
+def test_too_many_connections_end_a_session_that_was_never_open() -> None:
+    session = Session([FIRST_URL])
+    session.step(Tick(), NOW, 0.5)
+    assert events(session.step(ConnectionLost(4505, ""), NOW, 0.5)) == [Disconnected(4505, "", None)]
+    assert session.state is State.STOPPED
+
+
+def test_too_many_connections_are_waited_for_after_the_network_lost_some() -> None:
+    """Until the gateway notices it, the lost connections of many sockets count for their user."""
+    session = live()
+    for delay in (30.25, 30.5):
+        lost = ConnectionLost(4505, "")
+        assert events(session.step(lost, NOW, 0.5)) == [Disconnected(4505, "", delay)]
+        assert session.deadline == NOW + delay
+        session.step(Tick(), session.deadline, 0.5)
 
 
 def test_silence_of_two_and_a_half_heartbeats_aborts_the_connection() -> None:

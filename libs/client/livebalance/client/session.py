@@ -40,6 +40,8 @@ from livebalance.wire.identity import AccountId, Position
 WELCOME_TIMEOUT = 10.0  # seconds from the start of a connection attempt to `welcome`
 SILENT_HEARTBEATS = 2.5  # heartbeats without any frame until the connection counts as lost
 MAX_RATE = 1000.0  # updates per second
+# Connections that were lost with the network count for their user until the gateway notices it.
+LOST_CONNECTIONS_SECONDS = 30.0
 STABLE_SECONDS = 5.0  # after which a connection counts as a success
 ABNORMAL_CLOSURE = 1006  # code of a connection that ended without a close frame (RFC 6455 §7.4.1)
 
@@ -70,6 +72,7 @@ class Session:
         self._url_index = -1
         self._failures = 0  # connections lost, except by a goodbye, since one was stable
         self._stable_at = inf
+        self._was_open = False
         self._timeout = 0.0  # WAITING: the next attempt; CONNECTING: give up; OPEN: silent for too long
         self._max_silence = inf  # seconds without a frame
         self._goaway_at = inf
@@ -200,7 +203,7 @@ class Session:
     def _open(self, frame: Welcome, now: float, jitter: float) -> list[effects.Effect]:
         self._max_silence = SILENT_HEARTBEATS * frame.heartbeat_ms / 1000
         self.state, self._timeout, self._goaway_at = State.OPEN, now + self._max_silence, inf
-        self._rate_sent, self._stable_at = None, now + STABLE_SECONDS
+        self._was_open, self._rate_sent, self._stable_at = True, None, now + STABLE_SECONDS
         self._pace = Pace(frame.limits.messages_per_second)
         url = self._urls[self._url_index]
         connected = Connected(url, frame.gateway, frame.session, frame.epoch, frame.limits)
@@ -235,7 +238,9 @@ class Session:
     def _disconnected(self, code: int, reason: str, delay: float, now: float) -> list[effects.Effect]:
         self._channels.resubscribe_all()
         self._sets.resubscribe_all()
-        if not should_reconnect(code):
+        if code == CloseCode.TOO_MANY_CONNECTIONS and self._was_open:
+            delay += LOST_CONNECTIONS_SECONDS
+        elif not should_reconnect(code):
             self.state, self._timeout = State.STOPPED, inf
             return [effects.Emit(Disconnected(code, reason, None))]
         self._failures += code != CloseCode.GOODBYE
