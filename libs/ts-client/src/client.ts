@@ -4,7 +4,7 @@ import type { AccountState } from './account/account-state.js';
 import type { AccountView } from './account/account-view.js';
 import { Api } from './api.js';
 import { advance, startClock } from './connection/clock.js';
-import { Pace } from './connection/pace.js';
+import { Throttle } from './connection/throttle.js';
 import { step } from './connection/session.js';
 import {
   NEW_SESSION,
@@ -73,7 +73,7 @@ export class Client {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Time of the next tick; Infinity if there is no timer. */
   #timerAt = Infinity;
-  readonly #pace = new Pace();
+  readonly #throttle = new Throttle();
   #isFollowing = false;
   #isClosed = false;
 
@@ -219,11 +219,11 @@ export class Client {
     return this.#followed.get(account as AccountId);
   }
 
-  /** Tells the session which accounts to follow, once for all calls of a turn, or of a time that the pace sets. */
+  /** Tells the session which accounts to follow, once for all calls of a turn, or while the throttle lets it wait. */
   #followSoon(): void {
     if (this.#isFollowing) return;
     this.#isFollowing = true;
-    const wait = this.#pace.wait(this.now());
+    const wait = this.#throttle.wait(this.now());
     if (wait === 0) void Promise.resolve().then(() => this.#followNow());
     else setTimeout(() => void this.#followNow(), wait);
   }
@@ -259,7 +259,7 @@ export class Client {
     if (added.length === 0 && removed.length === 0) return;
     for (const account of removed) this.#subscribed.delete(account);
     for (const account of added) this.#subscribed.set(account.account, account);
-    this.#pace.sent(this.now());
+    this.#throttle.sent(this.now());
     const positions = added.map(({ account, position }) => [account, position] as const);
     this.#dispatch({ kind: 'follow', added: new Map(positions), removed });
   }
@@ -268,7 +268,7 @@ export class Client {
     for (const [name, set] of this.#sets) if (set.listeners.isEmpty) this.#sets.delete(name);
     const [names, known] = [new Set(this.#sets.keys()), this.#session.sets];
     if (names.size !== known.size || [...names].some((name) => !known.has(name))) {
-      this.#pace.sent(this.now());
+      this.#throttle.sent(this.now());
       this.#dispatch({ kind: 'followSets', names });
     }
   }

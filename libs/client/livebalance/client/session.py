@@ -16,7 +16,7 @@ from livebalance.client.account_set import AccountSet, SetChannels
 from livebalance.client.backoff import delay_after_close
 from livebalance.client.channels import ChannelFrame, Channels
 from livebalance.client.event import Connected, Disconnected, Event
-from livebalance.client.pace import Pace
+from livebalance.client.throttle import Throttle
 from livebalance.wire.close import CloseCode, should_reconnect
 from livebalance.wire.errors import DecodeError
 from livebalance.wire.frame import (
@@ -78,14 +78,14 @@ class Session:
         self._goaway_at = inf
         self._rate: float | None = None  # that the user wants
         self._rate_sent: float | None = None  # to this connection
-        self._pace = Pace()  # of this connection
+        self._throttle = Throttle()  # of this connection
 
     @property
     def deadline(self) -> float:
         """Time of the next step if no other input arrives before, in seconds of the clock of `step`."""
         if self.state is State.OPEN:
             due = min(self._channels.due, self._sets.due) if self._rate == self._rate_sent else 0.0
-            return min(self._timeout, self._goaway_at, max(due, self._pace.ready_at))
+            return min(self._timeout, self._goaway_at, max(due, self._throttle.ready_at))
         return self._timeout
 
     def follow(self, account: AccountId, since: Position | None = None) -> None:
@@ -204,14 +204,14 @@ class Session:
         self._max_silence = SILENT_HEARTBEATS * frame.heartbeat_ms / 1000
         self.state, self._timeout, self._goaway_at = State.OPEN, now + self._max_silence, inf
         self._was_open, self._rate_sent, self._stable_at = True, None, now + STABLE_SECONDS
-        self._pace = Pace(frame.limits.messages_per_second)
+        self._throttle = Throttle(frame.limits.messages_per_second)
         url = self._urls[self._url_index]
         connected = Connected(url, frame.gateway, frame.session, frame.epoch, frame.limits)
         return [*self._requests(now, jitter), effects.Emit(connected)]
 
     def _requests(self, now: float, jitter: float) -> list[effects.Effect]:
         requests: list[effects.Effect] = []
-        if now < self._pace.ready_at:
+        if now < self._throttle.ready_at:
             return requests
         if self._rate != self._rate_sent:
             self._rate_sent = self._rate
@@ -220,7 +220,7 @@ class Session:
         if now >= self._sets.due:
             frames = [*frames, *self._sets.requests(now, jitter)]
         requests += [effects.Send(encode_frame(frame)) for frame in frames]
-        self._pace.sent(len(requests), now)
+        self._throttle.sent(len(requests), now)
         return requests
 
     def _abort(self, reason: str, now: float, jitter: float) -> list[effects.Effect]:

@@ -1,4 +1,4 @@
-/** The pace at which a program's changes are sent, so that a gateway does not reject its messages. */
+/** The throttle of a program's changes, so that a gateway does not reject its messages. */
 
 /** A change takes up to four messages, but rarely more than two. A gateway accepts 10 a second, 30 at once. */
 const INTERVAL_MS = 300;
@@ -9,7 +9,7 @@ const AT_ONCE = 8;
  *
  * Changes that wait are sent together. Times are in milliseconds on the clock of the session.
  */
-export class Pace {
+export class Throttle {
   /** Time at which `AT_ONCE` changes may be sent again. */
   #fullAt = 0;
 

@@ -1,4 +1,4 @@
-"""The pace of a session's requests, which stays below the rate at which a gateway rejects messages."""
+"""The throttle of a session: it keeps requests below the rate at which a gateway rejects messages."""
 
 from msgspec import UNSET, UnsetType
 
@@ -7,7 +7,7 @@ _SHARE = 0.5  # of the limit; the rest is for tokens
 _BURST_SECONDS = 3.0  # the messages of so many seconds may be sent at once, as at the gateway
 
 
-class Pace:
+class Throttle:
     """Says when the next request may be sent (generic cell rate algorithm, ITU-T I.371, annex A).
 
     Requests that have to wait share messages then. So a program may follow and unfollow as it likes, and a
@@ -15,7 +15,7 @@ class Pace:
     """
 
     def __init__(self, messages_per_second: float | UnsetType = UNSET) -> None:
-        """Creates the pace of a connection to a gateway with this limit."""
+        """Creates the throttle of a connection to a gateway with this limit."""
         limit = _DEFAULT_RATE if messages_per_second is UNSET else messages_per_second
         self._interval = 1 / (_SHARE * limit)
         self._full_at = 0.0  # the time at which a whole burst may be sent again
