@@ -42,6 +42,9 @@ class CheckedClient:
         if not self._reader.cancelled() and error is None:
             self._reader.result()
 
+    def rate(self, max_per_second: float) -> None:
+        self._client.rate(max_per_second)
+
     async def _read(self) -> None:
         async for event in self._client.events():
             self.events.append(event)

@@ -121,8 +121,8 @@ class Outbox:
         """Merges data that waits beyond the bound. Returns False if the rest still exceeds the bound."""
         if self._size > self._max_bytes and (self._interval or not self.writable):
             self._conflate()
-        # While the transport accepts bytes, the next write takes what is beyond the bound. If this was dropped,
-        # reads would bring it again, for ever if the answers to a session do not fit together.
+        # While the transport accepts bytes, the next write takes what is beyond the bound. If it was dropped,
+        # reads would bring it again, for ever if the answers of a session do not fit together.
         return self.writable or self._size <= self._max_bytes
 
     def has_room(self, size: int) -> bool:
