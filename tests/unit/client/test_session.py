@@ -307,6 +307,23 @@ def test_rate_is_sent_once_to_each_connection() -> None:
     assert sent(session.step(Tick(), NOW, 0.5)) == [{**rate, "max_per_second": None}]
 
 
+def test_highest_rate_is_sent() -> None:
+    session = live()
+    session.rate(1000.0)
+    assert [frame["max_per_second"] for frame in sent(session.step(Tick(), NOW, 0.5))] == [1000.0]
+
+
+def test_request_that_has_to_wait_is_sent_at_the_deadline() -> None:
+    session = live()
+    for number in range(15):  # at once, with the subscribe before them
+        session.rate(1.0 + number)
+        due = max(NOW, session.deadline)
+        assert due == pytest.approx(NOW if number < 14 else NOW + 0.2)
+        assert sent(session.step(Tick(), due - 0.001, 0.5)) == [] or number < 14
+        session.step(Tick(), due, 0.5)
+        assert session.deadline > due + 1
+
+
 @pytest.mark.parametrize("rate", [0.0, -1.0, 1000.5, inf, nan])
 def test_rate_out_of_bounds_is_rejected(rate: float) -> None:
     with pytest.raises(ValueError, match=r"^a rate is above 0 and at most 1000, not "):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from livebalance.client.account import Account
+from livebalance.client.account import Account, MissedRevisions
 from livebalance.client.effects import (
     ConnectionLost,
     Effect,
@@ -23,6 +23,7 @@ from livebalance.wire.frame import (
     Error,
     Heartbeat,
     Ok,
+    Patch,
     Unsubscribed,
 )
 from livebalance.wire.identity import AccountId, Epoch, Position, Revision
@@ -144,6 +145,41 @@ def test_temporary_error_is_retried_after_its_wait(about: dict[str, Any]) -> Non
     assert events(receive(session, error)) == [error]
     assert session.deadline == NOW + 3
     assert sent(session.step(Tick(), NOW + 3, 0.5)) == [subscribe(2, None)]
+
+
+# --- patches
+
+
+def test_session_asks_for_patches_only_if_it_wants_them() -> None:
+    for patches in (False, True):
+        session = Session([FIRST_URL], patches=patches)
+        session.follow(ACCOUNT)
+        session.step(Tick(), NOW, 0.5)
+        [frame] = sent(receive(session, welcome()))
+        assert frame.get("features") == (["patches"] if patches else None)
+
+
+def test_patch_that_does_not_follow_is_a_gap_that_is_retried_with_backoff() -> None:
+    session = live()
+    patch = Patch(CHANNEL, EPOCH, Revision(4), Revision(5), TIME)
+    effects = receive(session, patch)
+    missed = MissedRevisions(
+        ACCOUNT, Position(Epoch(EPOCH), Revision(2)), Epoch(EPOCH), Revision(4), Revision(5)
+    )
+    assert events(effects) == [missed]
+    assert sent(effects) == [subscribe(2, 2)]
+    receive(session, Ok(2))
+    assert sent(receive(session, patch)) == []
+    assert session.deadline == NOW + 0.5
+
+
+def test_patch_after_a_snapshot_is_a_gap() -> None:
+    """It refers to a delta of this connection, and there is none."""
+    session = live()
+    receive(session, delta(2, 3))
+    receive(session, snapshot(4, reason="ahead"))
+    effects = receive(session, Patch(CHANNEL, EPOCH, Revision(4), Revision(5), TIME))
+    assert [type(event) for event in events(effects)] == [MissedRevisions]
 
 
 # --- the gateway's limit of messages

@@ -112,6 +112,21 @@ def test_temporary_error_is_retried_when_the_gateway_says() -> None:
     assert requests(session.step(Tick(), NOW + 0.5, 0.5)) == [[CHANNEL]]
 
 
+def test_repeated_failures_of_a_set_back_off_with_jitter() -> None:
+    session = following()
+    error = Error("unavailable", "later", temporary=True, channel=CHANNEL)
+    assert requests(receive(session, error)) == [[CHANNEL]]
+    receive(session, error, jitter=0.5)
+    assert session.deadline == NOW + 0.5
+
+
+def test_set_that_stays_without_answer_is_requested_with_backoff() -> None:
+    session = following()
+    session.step(Tick(), NOW + ANSWER_TIMEOUT, 0.5)
+    assert requests(session.step(Tick(), NOW + 2 * ANSWER_TIMEOUT, 0.5)) == []
+    assert session.deadline == NOW + 2 * ANSWER_TIMEOUT + 0.5
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -17,6 +17,14 @@ def test_half_of_the_limit_of_three_seconds_may_be_sent_at_once_and_then_half_of
     assert throttle.ready_at <= 200.0
 
 
+def test_limit_of_a_gateway_counts_also_soon_after_the_clock_began() -> None:
+    throttle = Throttle(2.0)
+    for _ in range(3):
+        assert throttle.ready_at <= 0.1 + 1e-9
+        throttle.sent(1, 0.1)
+    assert throttle.ready_at == pytest.approx(1.1)
+
+
 @given(
     limit=st.floats(1.0, 100.0),
     waits=st.lists(st.floats(0.0, 2.0), max_size=50),

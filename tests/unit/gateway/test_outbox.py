@@ -7,8 +7,10 @@ from msgspec import json
 from livebalance.gateway.live.channel import delta_frame
 from livebalance.gateway.live.outbox import Frame, Outbox, SessionEvent
 from livebalance.wire.delta import DeltaParts, make_delta
-from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision
+from livebalance.wire.frame import SetDelta, encode_frame
+from livebalance.wire.identity import AccountId, Epoch, Lane, Position, Revision, SetName
 from livebalance.wire.timestamp import Millis
+from livebalance.wire.views import MemberView, TotalView
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 
@@ -267,6 +269,68 @@ def test_deltas_that_merge_to_less_than_the_bound_wait_for_the_interval() -> Non
         assert outbox.put(transfer_frame(ALICE, revision))
     assert outbox.pop(101.0) == []
     assert [(frame["from"], frame["to"]) for frame in decoded(outbox.pop(102.0))] == [(5, 9)]
+
+
+def test_data_of_exactly_the_bound_waits_as_it_is() -> None:
+    size = len(transfer_frame(ALICE, 5).text)
+    outbox = Outbox(2 * size)
+    outbox.set_interval(0.5)
+    outbox.put(data_frame(BOB, 1, 1))
+    outbox.pop(100.0)
+    for revision in (5, 6):
+        outbox.put(transfer_frame(ALICE, revision))
+    assert outbox.pop(100.4) == []
+    assert (outbox.size, outbox.conflated_by_rate) == (2 * size, 0)
+    assert len(outbox.pop(100.5)) == 1
+
+
+def test_a_single_byte_waits_for_a_short_interval() -> None:
+    outbox = Outbox(100)
+    outbox.set_interval(0.5)
+    for revision in (1, 2):
+        outbox.put(data_frame(ALICE, revision, 1))
+        popped = outbox.pop(100.0)
+    assert popped == []
+    assert outbox.pop(100.5) == [data_frame(ALICE, 2, 1)]
+
+
+def test_source_that_can_wait_has_room_up_to_the_bound() -> None:
+    outbox = Outbox(25)
+    assert outbox.has_room(26)  # nothing waits: a larger frame cannot be divided
+    outbox.put(data_frame(ALICE, 1))
+    assert outbox.has_room(15)
+    assert not outbox.has_room(16)
+    outbox.writable = False
+    assert not outbox.has_room(15)
+    assert not blocked_outbox(25).has_room(1)
+
+
+def test_frames_are_rewritten_as_they_are_popped() -> None:
+    outbox = Outbox(25)
+    outbox.rewrite = lambda frames: [b"rewritten", *frames]
+    for revision in (1, 2, 3):
+        outbox.put(data_frame(ALICE, revision))
+    assert outbox.pop(0.0) == [b"rewritten", data_frame(ALICE, 1), data_frame(ALICE, 2)]
+    assert outbox.pop(0.0) == [b"rewritten", data_frame(ALICE, 3)]
+
+
+def test_changes_of_a_set_merge_into_the_newest_state_of_each_member() -> None:
+    def change(number: int, amount: str) -> Frame:
+        member = MemberView(ALICE, Revision(number), amount, "EUR", "c", None)
+        delta = SetDelta(
+            channel="prefix:a", epoch=position(0).epoch, from_=number, to=number + 1, members=[member],
+            totals=[TotalView("EUR", amount, 1)], lanes={"0": number},
+        )  # fmt: skip
+        text = encode_frame(delta)
+        return Frame(SetName("prefix", "a"), position(number), position(number + 1), text, mergeable=True)
+
+    outbox = Outbox(10_000)
+    outbox.set_interval(2.0)
+    for number in (1, 2):
+        outbox.put(change(number, f"{number}.00"))
+    [merged] = decoded(outbox.pop(100.0))
+    assert (merged["from"], merged["to"], merged["lanes"]) == (1, 3, {"0": 2})
+    assert [member["amount"] for member in merged["members"]] == ["2.00"]
 
 
 def test_new_interval_makes_waiting_data_due() -> None:

@@ -43,6 +43,13 @@ def test_session_with_renewed_rights_is_due_later() -> None:
     assert clock.due(1141.0) == [Deadline.WARN]
 
 
+def test_client_that_refreshes_with_little_time_is_warned_at_half_of_it() -> None:
+    clock = Clock(600)
+    clock.users.renew(clock.session, rights(600), 560.0, Millis(WALL + 560_000))
+    assert not clock.due(579.9)
+    assert clock.due(580.1) == [Deadline.WARN]
+
+
 def test_client_that_refreshes_with_the_same_token_again_and_again_is_warned_a_few_times() -> None:
     """Programs that keep tokens return the same until its end."""
     clock, warnings = Clock(600), 0

@@ -36,7 +36,7 @@ class Channels:
     `due` is the time until which `requests` must be called. It may be too early, but never too late.
     """
 
-    def __init__(self, *, patches: bool = False) -> None:
+    def __init__(self, *, patches: bool) -> None:
         """Creates a collection without channels. `patches`: it asks for this feature."""
         self.due = inf
         self._features = [PATCHES] if patches else []
