@@ -10,6 +10,16 @@ from tests.integration.projector.pipeline import Pipeline
 from tests.servers.database import Database
 
 
+@pytest.fixture(autouse=True)
+def _long_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lengthens deadlines that a stalled machine could miss. A test of a deadline sets its own.
+
+    A batch that Redis does not answer in time is dropped, and a listener would wait for it in vain.
+    """
+    monkeypatch.setattr("livebalance.projector.redis.publisher._PUBLISH_TIMEOUT_SECONDS", 30.0)
+    monkeypatch.setattr("livebalance.projector.redis.connection._CONNECT_TIMEOUT_SECONDS", 30.0)
+
+
 @pytest.fixture
 def pipeline(  # noqa: PLR0917 - a fixture names what it needs
     kafka: str, topics: Topics, database: Database, redis_url: str, channel_prefix: str, tmp_path: Path

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from livebalance.projector.redis import connection
 from livebalance.projector.redis import publisher as publisher_module
 from livebalance.projector.redis.publisher import Publisher
 from livebalance.runtime.redis.cluster_slots import slot_of
@@ -127,6 +128,7 @@ async def test_unavailable_node_delays_no_other_node(
 ) -> None:
     """Only one publish waits for it, so that ten take less than ten times as long."""
     monkeypatch.setattr(publisher_module, "_PUBLISH_TIMEOUT_SECONDS", 5.0)
+    monkeypatch.setattr(connection, "_CONNECT_TIMEOUT_SECONDS", 1.0)
     channels = by_owner(redis_cluster)
     [unavailable, available, _] = channels
     async with listening(available, channels[available]) as received:
