@@ -24,7 +24,7 @@ from tests.integration.gateway.conftest import LimiterClock
 from tests.integration.gateway.harness import WITHIN, Action, Harness
 from tests.integration.gateway.held_audits import HeldAudits
 from tests.integration.gateway.sse_client import SseClient
-from tests.integration.gateway.stalled_reader import stalled_reader
+from tests.integration.gateway.stalled_reader import end_ping_intervals, stalled_reader
 from tests.integration.gateway.websocket_client import position_of
 from tests.tokens import bearer, claims, token
 
@@ -120,10 +120,15 @@ async def ignore_pings(harness: Harness) -> None:
 
 
 async def stop_reading(harness: Harness) -> None:
+    overflows = await harness.gateway.counter("client_queue_overflows")
     await harness.opened.enter_async_context(await stalled_reader(harness.gateway.http, harness.projector))
+    async with asyncio.timeout(WITHIN):
+        while await harness.gateway.counter("client_queue_overflows") == overflows:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.02)
     [connection] = harness.connections
     # A shorter timeout would be less than the interval of TCP retransmissions.
     connection._timeouts = connection._timeouts._replace(write_timeout=2.0)
+    await end_ping_intervals(connection)
     await harness.gateway.until_sessions(0)
 
 

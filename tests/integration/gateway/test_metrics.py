@@ -39,6 +39,7 @@ from tests.integration.gateway.bad_input.raw import (
 from tests.integration.gateway.conftest import RunningGateway, StartGateway
 from tests.integration.gateway.fake_projector import FakeProjector
 from tests.integration.gateway.harness import WITHIN, Action, Harness
+from tests.integration.gateway.stalled_reader import LONG_INTERVAL
 from tests.servers.database import Database
 from tests.tokens import claims, sign, token
 
@@ -85,7 +86,11 @@ FREQUENT_AUDITS: dict[str, Any] = {"audit_interval_seconds": 0.3, "recovery_max_
 SMALL_PAGES: dict[str, Any] = {"recovery_page_rows": 2}
 # An audit during a commit finds a difference.
 RARE_AUDITS: dict[str, Any] = {"audit_interval_seconds": 3600.0}
-SMALL_BUFFERS: dict[str, Any] = {**RARE_AUDITS, "send_buffer_bytes": 8192, "ping_interval_seconds": 1.0}
+SMALL_BUFFERS: dict[str, Any] = {
+    **RARE_AUDITS,
+    "send_buffer_bytes": 8192,
+    "ping_interval_seconds": LONG_INTERVAL,
+}
 SIGNED: dict[str, Any] = {"delta_key": SecretStr("the secret of this deployment, 1")}
 UNLIMITED_MESSAGES: dict[str, Any] = {"message_rate": 1000}
 

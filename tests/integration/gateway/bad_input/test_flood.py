@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from livebalance.gateway.server.tcp import RestartableTimer
+from livebalance.gateway.server.websocket import WebSocketConnection
 from tests.integration.gateway.bad_input.conftest import MakeScene, Scene
 from tests.integration.gateway.bad_input.raw import (
     CONT,
@@ -21,7 +22,7 @@ from tests.integration.gateway.bad_input.raw import (
     frame,
     message,
 )
-from tests.integration.gateway.stalled_reader import stalled_reader
+from tests.integration.gateway.stalled_reader import LONG_INTERVAL, end_ping_intervals, stalled_reader
 from tests.integration.gateway.test_subscribe import assert_shows
 from tests.integration.gateway.websocket_client import WebSocketClient
 
@@ -237,9 +238,14 @@ def pop_frame(buffer: bytearray) -> tuple[int, bytes] | None:
     return opcode, payload
 
 
-async def test_row_30_stalled_reader_is_aborted_after_the_write_timeout(make_scene: MakeScene) -> None:
-    scene = await make_scene(send_buffer_bytes=8192, ping_interval_seconds=1.0, write_timeout_seconds=2.0)
+async def test_row_30_stalled_reader_is_aborted_after_the_write_timeout(
+    make_scene: MakeScene, connections: list[WebSocketConnection]
+) -> None:
+    scene = await make_scene(
+        send_buffer_bytes=8192, ping_interval_seconds=LONG_INTERVAL, write_timeout_seconds=2.0
+    )
     async with await stalled_reader(scene.gateway.http, scene.projector):
+        await end_ping_intervals(connections[-1])
         await scene.gateway.until_sessions(1)
     await scene.assert_logged("connection closed", code=1006, reason="no_progress")
 
