@@ -26,7 +26,7 @@ async def test_gateway_that_wakes_sends_nothing_to_a_client_that_was_revoked_mea
     database: Database,
 ) -> None:
     """Deltas, the request and the client's answers wait in socket buffers when it wakes."""
-    gateway = await start_process("gateway-1", revocation_poll_seconds=60)
+    gateway = await start_process("gateway-1", max_pause=None, revocation_poll_seconds=60)
     await projector.open("alice")
     mine = token(sub="me")
     async with AsyncExitStack() as stack:

@@ -21,7 +21,7 @@ from livebalance.gateway.settings import Settings
 from livebalance.stack.paths import StatePaths, free_port
 from livebalance.stack.servers.balancer import balancer
 from tests.integration.gateway.fake_projector import FakeProjector
-from tests.integration.gateway.gateway_process import GatewayProcess
+from tests.integration.gateway.gateway_process import LONG_PAUSE, GatewayProcess
 from tests.integration.gateway.held_audits import HeldAudits
 from tests.integration.gateway.running_balancer import RunningBalancer
 from tests.servers.database import Database
@@ -113,7 +113,7 @@ def _long_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livebalance.gateway.live.sets.sets.ANSWER_SECONDS", 30.0)
     monkeypatch.setattr("livebalance.gateway.live.status.STALLED_AFTER", 600.0)
     monkeypatch.setattr("livebalance.gateway.lifecycle.MAX_AUDIT_AGE", 600.0)
-    monkeypatch.setattr("livebalance.gateway.auth.gate.MAX_PAUSE", 60.0)
+    monkeypatch.setattr("livebalance.gateway.auth.gate.MAX_PAUSE", LONG_PAUSE)
 
 
 @pytest.fixture
@@ -218,7 +218,12 @@ async def start_process(
     """A function that starts a gateway in its own process, and returns it when it is ready."""
     with ExitStack() as stack:
 
-        async def start(name: str, open_files: int | None = None, **changed: float | str) -> GatewayProcess:
+        async def start(
+            name: str,
+            open_files: int | None = None,
+            max_pause: float | None = LONG_PAUSE,
+            **changed: float | str,
+        ) -> GatewayProcess:
             settings: dict[str, float | str] = {
                 "postgres": database.url("gateway"),
                 "redis": redis_url,
@@ -233,7 +238,8 @@ async def start_process(
                 **changed,
             }
             environment = {f"LIVEBALANCE_{key.upper()}": str(value) for key, value in settings.items()}
-            process = GatewayProcess(name, free_port(), tmp_path / f"{name}.log", environment, open_files)
+            log = tmp_path / f"{name}.log"
+            process = GatewayProcess(name, free_port(), log, environment, open_files, max_pause)
             stack.callback(process.end)
             await process.start()
             return process

@@ -11,16 +11,42 @@ from livebalance.stack.paths import free_port
 from livebalance.stack.process.process import ChildProcess, bare_environment
 from tests.integration.gateway.bad_input.raw import send_request
 
+LONG_PAUSE = 60.0  # seconds
+
+# Runs `python -m livebalance.gateway`, but the machine may pause it for so long. It has no setting for it.
+_FORGIVING = """
+import runpy
+from livebalance.gateway.auth import gate
+gate.MAX_PAUSE = {}
+runpy.run_module("livebalance.gateway", run_name="__main__")
+"""
+
 
 def _limited(open_files: int | None) -> list[str]:
     return ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh"] if open_files else []
 
 
-class GatewayProcess:
-    """A gateway. `environment` has its settings except name and port. It may open so many files."""
+def _gateway(max_pause: float | None) -> list[str]:
+    if max_pause is None:
+        return [sys.executable, "-m", "livebalance.gateway"]
+    return [sys.executable, "-c", _FORGIVING.format(max_pause)]
 
-    def __init__(
-        self, name: str, port: int, log: Path, environment: dict[str, str], open_files: int | None = None
+
+class GatewayProcess:
+    """A gateway. `environment` has its settings except name and port. It may open so many files.
+
+    After a pause of more than `max_pause` seconds it withholds data until it has read the revocations. A
+    busy machine pauses it for more than production's 2 s, which None leaves to a test of such a pause.
+    """
+
+    def __init__(  # noqa: PLR0917 - as many as there are properties
+        self,
+        name: str,
+        port: int,
+        log: Path,
+        environment: dict[str, str],
+        open_files: int | None = None,
+        max_pause: float | None = LONG_PAUSE,
     ) -> None:
         host = environment.get("LIVEBALANCE_HTTP_HOST", "127.0.0.1")
         self.http = f"http://{host}:{port}"
@@ -35,7 +61,7 @@ class GatewayProcess:
         }
         self.child = ChildProcess(
             name=name,
-            command=[*_limited(open_files), sys.executable, "-m", "livebalance.gateway"],
+            command=[*_limited(open_files), *_gateway(max_pause)],
             log=log,
             environment={**bare_environment(), **settings, **environment},
         )

@@ -179,7 +179,9 @@ async def test_f28_clients_of_paused_gateway_reconnect_or_catch_up(
     start_process: StartProcess, projector: FakeProjector
 ) -> None:
     """It pauses longer than clients wait for a heartbeat. A client that stays gets no false `as_of`."""
-    first = await start_process("gateway-1", heartbeat_interval_seconds=0.4, audit_interval_seconds=1.0)
+    first = await start_process(
+        "gateway-1", max_pause=None, heartbeat_interval_seconds=0.4, audit_interval_seconds=1.0
+    )
     second = await start_process("gateway-2")
     await projector.open("sent", "lost")
     async with (

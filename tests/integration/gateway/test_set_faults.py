@@ -132,7 +132,9 @@ async def test_set_is_current_after_redis_delivered_nothing(
 async def test_gateway_that_was_stopped_sends_no_member_that_was_revoked_meanwhile(
     start_process: StartProcess, projector: FakeProjector, database: Database
 ) -> None:
-    gateway = await start_process("gateway-1", audit_interval_seconds=0.5, postgres_timeout_seconds=30)
+    gateway = await start_process(
+        "gateway-1", max_pause=None, audit_interval_seconds=0.5, postgres_timeout_seconds=30
+    )
     await projector.open(*EU)
     claims = tokens.claims()
     async with (

@@ -113,7 +113,7 @@ async def gateway(pipeline: Pipeline, tmp_path: Path) -> AsyncIterator[GatewayPr
         "LIVEBALANCE_AUDIT_INTERVAL_SECONDS": "0.5",
         "LIVEBALANCE_POSTGRES_TIMEOUT_SECONDS": "30",
     }
-    process = GatewayProcess("gateway", free_port(), tmp_path / "gateway.log", environment)
+    process = GatewayProcess("gateway", free_port(), tmp_path / "gateway.log", environment, max_pause=None)
     yield process
     process.end()
 
