@@ -1,10 +1,12 @@
 """A hot standby of an embedded Postgres, on the same machine."""
 
+import asyncio
 import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from livebalance.readmodel.connection import Connection
 from livebalance.stack.build.jars import ProgressCallback, no_progress
 from livebalance.stack.paths import StatePaths
 from livebalance.stack.servers.postgres import _BIN, PostgresServer
@@ -28,6 +30,18 @@ class Standby(PostgresServer):
 
     def ready(self) -> None:
         self.child.wait_for(_READY, 60)
+
+
+async def promote(connection: Connection) -> None:
+    """Promotes the standby of `connection`, of an owner, and waits until it can be written.
+
+    `pg_promote` may not wait itself: its session would hold a snapshot all the while, and replay, which must
+    end first, waits for the snapshots that it conflicts with.
+    """
+    await connection.fetch("select pg_promote(wait => false)")
+    async with asyncio.timeout(30):
+        while await connection.fetchval("select pg_is_in_recovery()"):  # noqa: ASYNC110 - SQL has no event
+            await asyncio.sleep(0.02)
 
 
 @contextmanager

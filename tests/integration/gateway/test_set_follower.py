@@ -14,7 +14,7 @@ from livebalance.stack.paths import StatePaths
 from livebalance.wire.identity import SetName
 from tests.servers.database import Database
 from tests.servers.disposable import disposable_servers
-from tests.servers.standby import running_standby
+from tests.servers.standby import promote, running_standby
 
 SETS = [SetName("prefix", "EU-"), SetName("prefix", "US-")]
 
@@ -62,7 +62,7 @@ async def test_server_in_recovery_does_not_end_the_gateway(
                 promoted = await asyncpg.connect(servers.postgres().replace(port, str(standby.port)))
                 done, _ = await asyncio.wait([follower], timeout=0.5)
                 assert not done, follower.exception()
-                await promoted.fetch("select pg_promote()")
+                await promote(promoted)
                 async with asyncio.timeout(30):
                     while await promoted.fetchval("select count(*) from followed_set") < len(SETS):  # noqa: ASYNC110 - SQL has no event
                         await asyncio.sleep(0.02)

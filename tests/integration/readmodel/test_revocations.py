@@ -13,7 +13,7 @@ from livebalance.readmodel.revocations import Mark, read_new, read_page, revoke
 from livebalance.stack.paths import StatePaths
 from tests.servers.database import Database
 from tests.servers.disposable import disposable_servers
-from tests.servers.standby import running_standby
+from tests.servers.standby import promote, running_standby
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_mark_is_not_used_at_a_standby_and_not_after_its_promotion(
             promoted = await asyncpg.connect(servers.postgres().replace(port, str(standby.port)))
             with pytest.raises(UnavailableError):
                 await read_new(promoted, mark)
-            await promoted.fetch("select pg_promote()")
+            await promote(promoted)
             assert await read_new(promoted, mark) is None
             await write(promoted, "me")
             assert [row.subject for row in (await read_page(promoted)).revocations] == ["me"]
