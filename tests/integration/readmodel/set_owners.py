@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
@@ -48,6 +48,12 @@ select k.*, s.* from kept k full join stored s using (lane, channel, currency, s
 COUNTED = """
 select count(*) from counted_set c join lane l using (lane) where c.generation >= l.kept_since
 """
+SESSION_ENDED = (  # how the driver says that Postgres has ended a session
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 EXPIRE = "update followed_set set followed_until = now() - interval '1 s' where channel = $1"
 
 
@@ -74,6 +80,10 @@ class Owner:
     async def look(self) -> None:
         """Reads which sets are followed, as each second."""
         self.followed = await totals.read_followed(self._batches)
+
+    async def hold_transactions(self) -> None:
+        """Lets a batch stay open for longer than the 5 s after which Postgres ends a projector's session."""
+        await self._batches.execute("set idle_in_transaction_session_timeout = 0")
 
     async def forget(self) -> None:
         await totals.forget_sets(self._upkeep, [LaneOwner(self.lane, self.generation)])
@@ -163,6 +173,17 @@ class Projection:
         return owner
 
     async def follow(self, *names: SetName) -> None:
+        """Follows sets, as a gateway does: once more, on a new connection, if this worker was paused.
+
+        Postgres ends the session if more than 2 s pass between the two statements.
+        """
+        try:
+            await self._follow(names)
+        except SESSION_ENDED:
+            self.gateway = await self.connect("gateway", **gateway_reads.SETTINGS)
+            await self._follow(names)
+
+    async def _follow(self, names: Sequence[SetName]) -> None:
         async with self.gateway.transaction():
             await totals.follow_sets(self.gateway, names)
 
