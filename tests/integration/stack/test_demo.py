@@ -104,12 +104,23 @@ def _pids(status: dict[str, object]) -> list[int]:
     return [pid for of_kind in pids.values() for pid in of_kind]
 
 
-def _still_running(pids: list[int]) -> list[int]:
-    """Returns the processes that still run after the time in which they have to end."""
+def _assert_ended(pids: list[int]) -> None:
+    """Asserts that processes end within the time in which they have to."""
     _, alive = psutil.wait_procs(
         [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=_END_SECONDS
     )
-    return [process.pid for process in alive]
+    assert not alive, "\n\n".join(map(_described, alive))
+
+
+def _described(process: psutil.Process) -> str:
+    """Returns what runs, and the last lines of its log, to which its output goes."""
+    lines = [repr(process)]
+    try:
+        lines.append(" ".join(process.cmdline()))
+        lines += Path(f"/proc/{process.pid}/fd/1").read_text(errors="replace").splitlines()[-30:]
+    except (psutil.Error, OSError) as error:  # it has ended meanwhile
+        lines.append(repr(error))
+    return "\n".join(lines)
 
 
 def _revisions(
@@ -182,7 +193,7 @@ def test_killed_demo_leaves_no_process_and_restarts_with_its_data(
 
     process.kill()
     process.wait()
-    assert _still_running(pids) == []
+    _assert_ended(pids)
     assert command("status").returncode == 1
     # A broker that is shut down with its clients may lose the markers of their transactions.
     assert not (home / "demo" / "kafka" / "log" / ".kafka_cleanshutdown").exists()
@@ -194,7 +205,7 @@ def test_killed_demo_leaves_no_process_and_restarts_with_its_data(
 
     again.send_signal(signal.SIGINT)
     assert again.wait(_END_SECONDS) == 0
-    assert _still_running(_pids(status)) == []
+    _assert_ended(_pids(status))
 
 
 @pytest.mark.timeout(500)
@@ -225,7 +236,7 @@ def test_up_prints_the_page_status_lists_restarts_and_down_leaves_no_process(com
     finally:
         down = command("down")
     assert down.returncode == 0
-    assert _still_running(pids) == []
+    _assert_ended(pids)
 
 
 @pytest.mark.timeout(500)
