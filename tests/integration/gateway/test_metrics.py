@@ -152,7 +152,8 @@ EVENTS: dict[str, Event] = {
         "ranges", actions.send_request(ACCOUNTS_HEAD + b"Range: bytes=" + b"0-," * 9 + b"0-" + CRLF)
     ),
     "no request": rejected("silent", actions.send_nothing, request_head_timeout_seconds=0.2),
-    "incomplete head": rejected("slow_head", actions.send_incomplete_head, request_head_timeout_seconds=0.2),
+    # Long enough for the client to send a part: without any, the reason would be another.
+    "incomplete head": rejected("slow_head", actions.send_incomplete_head, request_head_timeout_seconds=2.0),
     "invalid handshake": rejected("handshake", actions.send_request(HANDSHAKE_HEAD.replace(b"AAAA==", b""))),
     "unknown WebSocket path": rejected(
         "not_found", actions.send_request(HANDSHAKE_HEAD.replace(b"/ws", b"/x"))

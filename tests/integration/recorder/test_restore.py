@@ -187,7 +187,9 @@ async def test_partition_is_not_recorded_before_it_is_restored(
 
     monkeypatch.setattr(restore.Restore, "ledger", held_ledger)
     await send_transfers(kafka, topics, [transfer("t-0", "a", 1)], partition=0)
-    async with running_recorder(settings(kafka, topics, database)):
+    # One that is paused for longer joins its group again, and may have to restore its partitions again.
+    patient = settings(kafka, topics, database, session_timeout_ms=30_000)
+    async with running_recorder(patient):
         for id_ in ("u-0", "u-1", "u-2"):
             await send_transfers(kafka, topics, [transfer(id_, "b", 1)], partition=1)
             at = TopicPartition(topics.balances, 1)
