@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -109,19 +110,26 @@ class Pipeline:
                 sent.append(await producer.send(topic, value, record.account.encode(), partition, at))
             await asyncio.gather(*sent)
 
-    async def write_in_transactions(self, records: Iterable[Transfer | Balance], id_: str) -> None:
-        """Writes each record in its own Kafka transaction, every second record first in an aborted one."""
+    async def write_in_transactions(self, records: Iterable[Transfer | Balance], id_: str) -> float:
+        """Writes each record in its own Kafka transaction, every second record first in an aborted one.
+
+        Returns the seconds that the longest transaction took.
+        """
+        longest = 0.0
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, transactional_id=id_)
         await producer.start()
         try:
             for number, record in enumerate(records):
                 topic, value = self._encoded(record)
                 for aborted in [True] * (number % 2) + [False]:
+                    began = time.monotonic()
                     await producer.begin_transaction()
                     await producer.send_and_wait(topic, value, record.account.encode())
                     await (producer.abort_transaction() if aborted else producer.commit_transaction())
+                    longest = max(longest, time.monotonic() - began)
         finally:
             await producer.stop()
+        return longest
 
     @asynccontextmanager
     async def open_transaction(self, record: Transfer | Balance) -> AsyncIterator[None]:
