@@ -38,8 +38,8 @@ async def test_projector_killed_before_publishing_leaves_a_visible_gap(pipeline:
         [row] = await pipeline.query("select coalesce(sum(revision), 0)::int from balance")
         assert row[0] > 0
         assert listener.revisions("alice") == []
-        pipeline.start("projector-2", projector_group=other_group(pipeline))
-        await pipeline.write(second)
-        await listener.wait_for_revision("alice", 5)
+        async with pipeline.running("projector-2", projector_group=other_group(pipeline)):
+            await pipeline.write(second)
+            await listener.wait_for_revision("alice", 5)
         assert listener.revisions("alice")[0][0] >= row[0]
     await pipeline.assert_exact(first + second)
