@@ -120,7 +120,7 @@ class Gateway:
 
     def time(self, seconds: float) -> None:
         self._now += seconds
-        self._sessions.flush_due(self._now)
+        self._sessions.flushed(self._sessions.flush_due(self._now))
         self._hub.tick(self._now)
         self._sessions.tick(self._now, self._wall)
 

@@ -362,8 +362,9 @@ class World:
         for _ in range(ceil(seconds)):
             self.now += seconds / ceil(seconds)
             self.gate.tick(self.now)
-        self.sessions.flush_due(self.now)
+        due = self.sessions.flush_due(self.now)
         self.perform()
+        self.sessions.flushed(due)
         self.hub.tick(self.now)
         self.sessions.tick(self.now, self.wall)
         self.perform()

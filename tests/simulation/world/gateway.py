@@ -290,8 +290,9 @@ class Gateway(Process):
             self.sessions.tick(now, wall)
             if status := self.status.next_status(now, wall):
                 self.sessions.set_status(status)
-            self.sessions.flush_due(now)
+            due = self.sessions.flush_due(now)
             self.perform()
+            self.sessions.flushed(due)
             self.world.oracles.after_tick(self)
             yield TICK_SECONDS
 

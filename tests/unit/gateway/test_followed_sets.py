@@ -54,6 +54,20 @@ def test_sets_of_a_user_are_limited_and_those_of_others_are_not(hub: Hub) -> Non
     assert followed(hub, 1.0 + FORGOTTEN_AFTER) == ["prefix:EU-1", "prefix:EU-2", "prefix:US-"]
 
 
+def test_set_of_a_connection_that_was_just_lost_is_no_error(hub: Hub) -> None:
+    """The rights of lost connections end at once, and their subscriptions some turns of the loop later."""
+    sessions = Sessions(CONFIG._replace(limits=structs.replace(CONFIG.limits, sets=4)), Revocations(), hub)
+    lost, other = connect(sessions, "s-1", "user"), connect(sessions, "s-2", "other")
+    subscribe(sessions, lost, "prefix:EU-", "prefix:US-")
+    subscribe(sessions, other, "prefix:US-")
+    hub.sets.on_subscribed()
+    answer_reads(hub)
+    sessions.leave(lost)
+    assert followed(hub, 1.0) == ["prefix:US-"]
+    sessions.disconnect(lost)
+    assert followed(hub, 2.0) == ["prefix:US-"]
+
+
 def test_total_of_a_set_that_was_not_read_whole_is_not_reported_as_wrong(hub: Hub) -> None:
     views = [
         MemberView(AccountId(f"EU-{number}"), Revision(1), "1", "EUR", "c", None)

@@ -305,6 +305,29 @@ def test_source_that_can_wait_has_room_up_to_the_bound() -> None:
     assert not blocked_outbox(25).has_room(1)
 
 
+def test_source_that_can_wait_need_not_wait_for_the_interval() -> None:
+    """The next write takes what is beyond the bound."""
+    outbox = Outbox(25)
+    outbox.set_interval(60.0)
+    for revision, size in ((1, 20), (2, 5), (3, 10)):
+        assert outbox.has_room(size)
+        outbox.put(data_frame(ALICE, revision, size))
+    assert not outbox.has_room(1)
+    outbox.pop(0.0)
+    outbox.writable = False
+    assert not outbox.has_room(1)
+
+
+def test_delta_of_a_large_batch_does_not_conflate_what_is_written_at_once() -> None:
+    outbox = Outbox(2 * len(transfer_frame(ALICE, 5).text))
+    outbox.set_interval(60.0)
+    for revision in range(100):
+        outbox.put(transfer_frame(ALICE, revision))
+    assert outbox.conflated_by_rate == 0
+    assert len(outbox.pop(0.0)) == 1
+    assert outbox.conflated_by_rate == 99
+
+
 def test_frames_are_rewritten_as_they_are_popped() -> None:
     outbox = Outbox(25)
     outbox.rewrite = lambda frames: [b"rewritten", *frames]

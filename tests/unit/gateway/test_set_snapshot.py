@@ -70,6 +70,23 @@ def test_snapshots_of_many_clients_wait_in_bounded_outboxes(hub: Hub, sessions: 
         assert frames[-1]["totals"] == [{"currency": "EUR", "amount": f"{COUNT}.00", "accounts": COUNT}]
 
 
+def test_client_with_a_low_rate_gets_a_large_set_while_it_changes(hub: Hub, sessions: Sessions) -> None:
+    """Otherwise a page would wait for each interval, while more changes than a page holds."""
+    [client] = subscribed(hub, sessions, 1)
+    sessions.receive(client, b'{"type":"rate","id":2,"max_per_second":0.001}', 0.0)
+    pages, now = 0, 100.0
+    while not pages or client.waits_for_room:
+        hub.drain_effects()
+        while frames := client.outbox.pop(now):
+            pages += sum(not isinstance(frame, bytes) for frame in frames)
+        sessions.schedule(client, now)
+        sessions.flush_due(now)
+        now += 0.01
+        assert now < 102.0
+    assert pages > 3
+    assert client.outbox.size <= QUEUE_BYTES  # waits for the rate
+
+
 def test_batch_between_the_parts_of_a_snapshot_is_in_its_last_page(hub: Hub, sessions: Sessions) -> None:
     [client] = clients = subscribed(hub, sessions, 1)
     hub.drain_effects()

@@ -254,8 +254,9 @@ class Connections:
 
     def _flush_due(self) -> None:
         """Flushes clients that asked for a lower rate, when their data is due."""
-        self._sessions.flush_due(uptime())
+        due = self._sessions.flush_due(uptime())
         self.perform()
+        self._sessions.flushed(due)
 
 
 def _jitter(retry_after_ms: int | None) -> int | None:

@@ -115,6 +115,7 @@ class Relay:
             pool,
             self._on_set_read,
             self._on_set_read_failed,
+            is_current=self._hub.sets.is_current,
             max_accounts=settings.max_set_accounts,
             timeout_seconds=settings.postgres_timeout_seconds,
         )

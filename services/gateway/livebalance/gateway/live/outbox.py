@@ -119,7 +119,7 @@ class Outbox:
 
     def fit(self) -> bool:
         """Merges data that waits beyond the bound. Returns False if the rest still exceeds the bound."""
-        if self._size > self._max_bytes and (self._interval or not self.writable):
+        if self._size > self._max_bytes and not self.writable:
             self._conflate()
         # While the transport accepts bytes, the next write takes what is beyond the bound. If it was dropped,
         # reads would bring it again, for ever if the answers of a session do not fit together.
@@ -127,6 +127,8 @@ class Outbox:
 
     def has_room(self, size: int) -> bool:
         """Returns whether so many bytes of data may be added by a source that can also wait."""
+        if self._interval:  # the next write takes what is beyond the bound: it need not wait for the rate
+            return self.writable and self._size <= self._max_bytes
         return self.writable and (not self._size or self._size + size <= self._max_bytes)
 
     def put_control(self, text: bytes, event: SessionEvent | None = None) -> None:

@@ -286,10 +286,10 @@ class Sessions:
 
         The client may ask for a higher rate meanwhile, so each wait is at most `RESCHEDULE_SECONDS`.
         """
-        if not session.is_scheduled:
+        if not session.is_scheduled or session.waits_for_room:
             session.is_scheduled = True
             self._schedule_count += 1
-            due = min(session.outbox.due, now + RESCHEDULE_SECONDS)
+            due = now if session.waits_for_room else min(session.outbox.due, now + RESCHEDULE_SECONDS)
             heapq.heappush(self._scheduled, (due, self._schedule_count, session))
 
     @property
@@ -297,16 +297,23 @@ class Sessions:
         """Time of the next scheduled flush, in monotonic seconds; None: no flush is scheduled."""
         return self._scheduled[0][0] if self._scheduled else None
 
-    def flush_due(self, now: float) -> None:
-        """Flushes the scheduled sessions that are due."""
+    def flush_due(self, now: float) -> list[Session]:
+        """Flushes the scheduled sessions that are due, and returns them. `flushed` follows."""
+        flushed = list[Session]()
         while self._scheduled and self._scheduled[0][0] <= now:
             _, _, session = heapq.heappop(self._scheduled)
             session.is_scheduled = False
             if session in self._sessions:
                 self._effects.sessions_to_flush.add(session)
                 self._effects.sessions_behind.add(session)
-                if session.outbox.writable and session.outbox.due <= now:  # else its data waits further
-                    _update_as_of(session)
+                flushed.append(session)
+        return flushed
+
+    def flushed(self, sessions: Iterable[Session]) -> None:
+        """Takes over `as_of` for sessions whose data was written. By their next heartbeat, more may wait."""
+        for session in sessions:
+            if session.outbox.is_empty:
+                _update_as_of(session)
 
     # --- messages to all clients
 
@@ -399,7 +406,7 @@ class Sessions:
 
 
 def _update_as_of(session: Session) -> None:
-    """Takes over `as_of` of the channels. All that waited was passed to the transport, or will be next."""
+    """Takes over `as_of` of the channels. All that waited was passed to the transport."""
     for subscription in session.subscriptions.values():
         if subscription.state is CatchUp.IN_STEP:
             subscription.as_of = subscription.subscribers.channel.as_of

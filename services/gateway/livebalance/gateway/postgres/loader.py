@@ -23,6 +23,7 @@ from livebalance.runtime import logs
 from livebalance.runtime.process import failpoints
 from livebalance.wire.identity import Position
 
+FULL_RETRY = 0.5  # seconds until a read that found no room fails: it is requested again at once
 MIN_RETRY, MAX_RETRY = 0.1, 2.0  # seconds; upper bounds of the pause after a first and a later failure
 
 _log = logs.get("loader")
@@ -60,7 +61,7 @@ class AccountLoader:
     def request(self, reads: Sequence[AccountRead]) -> None:
         """Queues reads. `on_read` or `on_failed` is called for each of them later."""
         if rejected := self._queue.add(reads, time.monotonic()):
-            asyncio.get_running_loop().call_soon(self._on_failed, rejected, "queue_full")
+            asyncio.get_running_loop().call_later(FULL_RETRY, self._on_failed, rejected, "queue_full")
         self._requested.set()
 
     async def run(self) -> None:

@@ -25,7 +25,7 @@ _log = logs.get("sets")
 class SetLoader:
     """Runs a statement at a time. `run` serves until it is cancelled.
 
-    The hub has at most one read of a set in progress, so the queue is bounded by the number of sets.
+    The hub has at most one current read of a set. The others are dropped when it is their turn.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class SetLoader:
         on_read: Callable[[SetRead, SetState], None],
         on_failed: Callable[[SetRead], None],
         *,
+        is_current: Callable[[SetRead], bool],
         max_accounts: int,
         timeout_seconds: float,
     ) -> None:
@@ -41,6 +42,7 @@ class SetLoader:
         self._pool = pool
         self._on_read = on_read
         self._on_failed = on_failed
+        self._is_current = is_current
         self._max_accounts = max_accounts
         self._timeout_seconds = timeout_seconds
         self._queue: deque[SetRead] = deque()
@@ -59,6 +61,8 @@ class SetLoader:
                 self._requested.clear()
                 await self._requested.wait()
             read = self._queue.popleft()
+            if not self._is_current(read):
+                continue  # nobody waits for it any more: its set was left, and perhaps subscribed again
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     state = await read_set(self._pool, read.name, self._max_accounts)

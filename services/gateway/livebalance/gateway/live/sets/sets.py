@@ -181,11 +181,16 @@ class Sets:
             if not channel.is_synced:
                 self._request_read(channel)
 
+    def is_current(self, read: SetRead) -> bool:
+        """Returns whether the read is running, and not a read for earlier subscribers of this set."""
+        channel = self.channels.get(read.name)
+        return channel is not None and channel.is_current(read)
+
     def on_read(self, read: SetRead, state: SetState) -> None:
         """Takes the answer to a read."""
-        channel = self.channels.get(read.name)
-        if channel is None or not channel.is_current(read):
+        if not self.is_current(read):
             return
+        channel = self.channels[read.name]
         self._send(channel, channel.on_read(state))
         if state.wrong_lanes and len(state.members) <= self.max_accounts:  # otherwise not all were read
             self._effects.wrong_totals.append(read.name)
@@ -215,6 +220,8 @@ class Sets:
             if channel.epoch is None:
                 continue  # it may have too many accounts
             user = kept[name][0] if name in kept else self._first_user(name)
+            if user is None:
+                continue  # its connections are lost, and it is about to be removed
             if name not in kept:
                 if counts[user] >= KEPT_PER_USER:
                     continue
@@ -224,10 +231,9 @@ class Sets:
         self._kept = kept
         return names
 
-    def _first_user(self, name: SetName) -> str:
-        rights = next(iter(self._subscriptions[name])).session.rights
-        assert rights
-        return rights.subject
+    def _first_user(self, name: SetName) -> str | None:
+        all_rights = (subscription.session.rights for subscription in self._subscriptions[name])
+        return next((rights.subject for rights in all_rights if rights), None)
 
     def begin_audit(self) -> None:
         """Called when the statement of an audit is about to run."""
