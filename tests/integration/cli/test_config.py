@@ -64,6 +64,20 @@ async def test_all_invalid_settings_are_listed() -> None:
     assert report["errors"] == [{"line": line, "services": list(service_settings())} for line in LINES]
 
 
+@pytest.mark.parametrize("host", ["SEC/RET@127.0.0.1:1", "SEC#RET@host", "secret@host:99999", "secret@[::1"])
+async def test_address_that_is_none_is_reported_without_its_password(host: str) -> None:
+    url = f"postgresql://user:{host}/database"
+    checked = await run_command({**GOOD, "LIVEBALANCE_POSTGRES": url}, "config", "check")
+    assert checked.code == 1
+    assert checked.out.startswith(
+        "LIVEBALANCE_POSTGRES should be a URL such as postgresql://host:5432/database"
+    )
+    failed = await run_command({**GOOD, "LIVEBALANCE_POSTGRES": url}, "epoch", "show")
+    assert (failed.code, failed.out, len(failed.err.splitlines())) == (2, "", 1)
+    for part in ("SEC", "RET", "secret"):
+        assert part not in checked.out + failed.err
+
+
 async def test_gateway_without_keys_is_an_error() -> None:
     result = await run_command({}, "config", "check")
     assert result.code == 1

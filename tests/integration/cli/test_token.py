@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,40 @@ async def test_each_defect_of_a_token_is_named(demo: Path) -> None:
     nothing = await run_token(demo, "inspect", "nothing")
     assert (nothing.code, nothing.out) == (1, "")
     assert nothing.err.startswith("livebalance: not a token: ")
+
+
+@pytest.mark.parametrize(
+    "key", [{**KEY, "alg": "HS265"}, {**KEY, "kty": "XXX"}, {**KEY, "alg": None, "kty": "oct", "k": 5}]
+)
+async def test_key_that_is_none_is_not_printed(demo: Path, key: dict[str, Any]) -> None:
+    (demo / "key.json").write_text(json.dumps(key))
+    made = await run_token(demo, "mint", "--account", "alice", "--key", str(demo / "key.json"))
+    assert (made.code, made.out) == (1, "")
+    assert "is not a JSON Web Key" in made.err
+    assert len(made.err.splitlines()) == 1
+    assert KEY["k"] not in made.err
+
+
+@pytest.mark.parametrize("claims", [{"exp": 10**29}, {"exp": -(10**14)}, {"sub": "\ud800x"}])
+async def test_token_with_odd_claims_is_shown(demo: Path, claims: dict[str, Any]) -> None:
+    shown = await run_token(demo, "inspect", sign(claims))
+    assert (shown.code, shown.err) == (3, "")
+
+
+async def test_errors_are_one_line_without_control_characters(demo: Path) -> None:
+    failed = await run_token(demo, "mint", "--account", "alice", "--key", "/no\n/\x1b[2J")
+    assert failed.code == 1
+    assert len(failed.err.splitlines()) == 1
+    assert "\x1b" not in failed.err
+
+
+def test_full_disk_is_one_line(demo: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "LIVEBALANCE_STATE_DIRECTORY": str(demo)}
+    with Path("/dev/full").open("wb") as full:
+        words = (sys.executable, "-m", "livebalance.cli", "token", "mint", "--account", "alice")
+        ended = subprocess.run(words, env=environment, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 1
+    assert re.fullmatch(rb"livebalance: [^\n]*disk[^\n]*\n", ended.stderr)
 
 
 async def test_token_without_a_key_is_neither_made_nor_checked(demo: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _PATTERNS = (
     (re.compile(r"\?[^\s'\"?]*=[^\s'\"]*"), "?"),  # a query string
     (re.compile(r"(\w://)[^\s/@'\"]+@"), r"\1@"),  # user and password in a URL
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a lone surrogate cannot be encoded
 
 
 def text(value: str, limit: int = MAX_TEXT) -> str:

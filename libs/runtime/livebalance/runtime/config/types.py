@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr, WithJsonSchema
 from pydantic_settings import NoDecode
@@ -41,10 +42,22 @@ def _example(example: str) -> Any:
     return Field(examples=[example])
 
 
+def _check_postgres_url(url: SecretStr) -> SecretStr:
+    """Checks the hosts. The driver's error would contain a part of the password."""
+    try:
+        hosts = urlsplit(url.get_secret_value()).netloc.rpartition("@")[2]
+        for host in hosts.split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        raise ValueError from None
+    return url
+
+
 # URLs are secrets, because each can contain a password.
 SecretPostgresUrl = Annotated[
     SecretStr,
     AfterValidator(_check_scheme("postgresql", "postgres")),
+    AfterValidator(_check_postgres_url),
     _example("postgresql://host:5432/database"),
 ]
 SecretRedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url), _example("redis://host:6379/0")]

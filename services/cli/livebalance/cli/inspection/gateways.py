@@ -31,9 +31,9 @@ async def _read(http: httpx.AsyncClient, url: str) -> GatewayStatus:
     try:
         ready = await http.get(f"{url}/readyz")
         metrics = await http.get(f"{url}/metrics")
-    except (httpx.TransportError, httpx.InvalidURL) as cause:
+        values = {name: float(value) for name, value in _METRIC.findall(metrics.text)}
+        sessions = int(values["sessions"]) if "sessions" in values else None
+    except (httpx.RequestError, httpx.InvalidURL, ValueError, OverflowError, ExceptionGroup) as cause:
         return GatewayStatus(url, ready=False, problem=str(cause) or type(cause).__name__)
-    values = {name: float(value) for name, value in _METRIC.findall(metrics.text)}
-    sessions = int(values["sessions"]) if "sessions" in values else None
     problem = None if ready.is_success else " ".join(ready.text.split())[:200]
     return GatewayStatus(url, ready.is_success, sessions, values.get("stale_seconds"), problem)

@@ -4,6 +4,7 @@ import json
 import secrets
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,11 +143,14 @@ def _key(path: Path | None) -> tuple[jwt.PyJWK, str | None]:
         return jwt.PyJWK(fields), fields.get("kid")
     except OSError as cause:
         raise from_os(cause) from cause
-    except (ValueError, TypeError, AttributeError, jwt.PyJWTError) as cause:
+    except jwt.PyJWTError:  # its text may have the whole key
+        raise UserError(f"{path} is not a JSON Web Key with a kty, crv and alg that sign tokens") from None
+    except (ValueError, TypeError, AttributeError) as cause:
         raise UserError(f"{path} is not a JSON Web Key: {cause}") from cause
 
 
 def _readable(name: str, value: object) -> object:
     if name in ("iat", "exp", "nbf") and isinstance(value, int):
-        return f"{value} ({format_rfc3339(Millis(value * 1000))})"
+        with suppress(OverflowError):  # no time of a calendar
+            return f"{value} ({format_rfc3339(Millis(value * 1000))})"
     return value
