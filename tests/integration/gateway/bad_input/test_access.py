@@ -87,12 +87,23 @@ async def test_row_13_repeated_no_access_closes_with_4013(make_scene: MakeScene)
     """The limit is that of row 24: 50 errors per minute."""
     scene = await make_scene(message_rate=1000)
     async with WebSocketClient(scene.gateway.ws, token=token(["alice"])) as client:
-        await client.subscribe(*(f"guess-{number}" for number in range(52)))
+        for number in range(52):
+            await client.subscribe(f"guess-{number}")
         assert reason(await client.until_closed()) == (4013, "rate_limited")
     await scene.assert_neighbour_unaffected()
     lines = scene.log.events()
     assert {line["event"] for line in lines} <= {"message rejected", "connection closed"}
     scene.assert_log("guess", lines=len(lines))
+
+
+async def test_row_13_message_with_many_accounts_without_access_is_one_error(make_scene: MakeScene) -> None:
+    """Such as a list of accounts from a colleague, who may see more."""
+    scene = await make_scene()
+    await scene.projector.open("alice")
+    async with WebSocketClient(scene.gateway.ws, token=token(["alice"])) as client:
+        await client.subscribe("alice", *(f"other-{number}" for number in range(99)))
+        await client.until(lambda: len(client.of_type("error")) == 99)
+        await client.until_at("alice", 1)
 
 
 # --- rows 14 and 15: revocations
