@@ -13,7 +13,7 @@ import {
   viewChild,
 } from '@angular/core';
 import { toObservable, toSignal } from '@angular/core/rxjs-interop';
-import { millis, plus, type Money } from '@livebalance/client';
+import { millis, plus, type ChartPage, type Money } from '@livebalance/client';
 import { throttleTime } from 'rxjs';
 import uPlot from 'uplot';
 
@@ -33,6 +33,10 @@ import { plotOptions } from './plot';
 const SELECTED_POINTS = 200;
 /** Number of the newest transfers that the line is drawn from. */
 const MAX_ROWS = 2_000;
+/** Number of revisions after which the transfers that these rows have left behind are read again. */
+const REREAD_REVISIONS = MAX_ROWS / 2;
+/** A period begins at a multiple of this part of its length, so that its beginning is read again that often. */
+const PERIOD_PARTS = 60;
 const DRAW_MS = 250;
 const DAY_MS = 86_400_000;
 const LENGTH_MS: Readonly<Record<Range, number>> = {
@@ -44,6 +48,9 @@ const LENGTH_MS: Readonly<Record<Range, number>> = {
   all: Infinity,
 };
 const amountFormat = new AmountFormat();
+
+/** Transfers since a time, and the last one before it; null stands for the first transfer. */
+type Selection = ChartPage & { readonly since: number | null };
 
 /**
  * The balance over time, as a line with exact values under the cursor.
@@ -91,37 +98,60 @@ export class BalanceChart {
     const { asOf } = this.#drawn();
     return asOf === null ? 0 : millis(asOf);
   });
-  /** A selection of the transfers, for a range that begins before the oldest of the rows. */
-  readonly #selection = readingOf(
+  /** The beginning of the period, for a selection; null for all transfers. */
+  readonly #since = computed(() => {
+    const part = LENGTH_MS[this.range()] / PERIOD_PARTS;
+    const now = this.#asOf() || Date.now();
+    return part === Infinity ? null : (Math.floor(now / part) - PERIOD_PARTS) * part;
+  });
+  /** What a selection is of. It stays the same while a selection is read again for other rows or a later period. */
+  readonly #subject = computed(() => {
+    const [account, { state }] = [this.account.id(), this.#drawn()];
+    if (account === null || state === null) return null;
+    if (state.older.kind === 'none' && state.rows.length <= MAX_ROWS) return null; // the rows are all there are
+    return { account, epoch: state.epoch, range: this.range(), snapshot: state.highlightAbove };
+  });
+  /** A selection of the transfers. */
+  readonly #reading = readingOf(
     () => {
-      const [account, state] = [this.account.id(), this.account.state()];
-      if (account === null || state === null || state.older.kind === 'none') return null;
-      return { account, epoch: state.epoch, range: this.range(), snapshot: state.highlightAbove };
+      const subject = this.#subject();
+      const left = this.#rows()[MAX_ROWS - 1]?.revision ?? 0;
+      return subject && { ...subject, since: this.#since(), left: Math.floor(left / REREAD_REVISIONS) };
     },
-    ({ account, range }, signal) => {
-      const since =
-        range === 'all' ? null : new Date((this.#asOf() || Date.now()) - LENGTH_MS[range]).toISOString();
-      return this.#client.api.chart(account, since, SELECTED_POINTS, signal);
+    async ({ account, since }, signal): Promise<Selection> => {
+      const from = since === null ? null : new Date(since).toISOString();
+      return { since, ...(await this.#client.api.chart(account, from, SELECTED_POINTS, signal)) };
     },
+  );
+  /** The last selection. It stays while it is read again. */
+  readonly #selection = linkedSignal<{ read: Selection | null; subject: string }, Selection | null>({
+    source: () => ({ read: this.#reading.answer().value, subject: JSON.stringify(this.#subject()) }),
+    computation: ({ read, subject }, previous) =>
+      read ?? (previous?.source.subject === subject ? previous.value : null),
+  });
+  /** The transfers before the rows are not known, so that the figures of the period are not, either. */
+  protected readonly isPending = computed(
+    () => this.#subject() !== null && this.#selection()?.epoch !== this.#epoch(),
   );
   readonly #points = computed(() => {
     const rows = this.#rows();
-    const chart = this.#selection.answer().value;
-    if ((chart?.epoch ?? null) !== this.#epoch()) return pointsOf(rows);
+    const selection = this.#selection();
+    if ((selection?.epoch ?? null) !== this.#epoch()) return pointsOf(rows);
     const oldest = rows.at(-1)?.revision ?? Infinity;
-    return appended(selected(chart?.points ?? [], oldest), rows.toReversed());
+    return appended(selected(selection?.points ?? [], oldest), rows.toReversed());
   });
   /** Points are missing between those of the line, so that it may miss the highest and the lowest balance. */
   protected readonly isSelection = computed(() => {
     const [line, oldest] = [this.line(), this.#rows().at(-1)?.revision];
     return oldest !== undefined && line.some(({ revision }) => revision < oldest);
   });
-  protected readonly isIncomplete = computed(() => this.#selection.answer().error !== null);
+  protected readonly isIncomplete = computed(() => this.isPending() && this.#reading.answer().error !== null);
   readonly #until = computed(() => Math.max(this.#asOf(), this.#points().at(-1)?.at ?? 0));
   /** The points of the range, as sums of transfers. The balances are higher by the opening. */
   protected readonly line = computed<readonly Point[]>(() => {
     const until = this.#until();
-    return within(this.#points(), until - LENGTH_MS[this.range()], until);
+    // A selected point is the balance at the beginning of its own selection alone.
+    return within(this.#points(), this.#selection()?.since ?? until - LENGTH_MS[this.range()], until);
   });
   readonly #totals = computed(() => this.line().map(({ total }) => total));
   protected readonly isBalance = computed(() => this.#opening() !== null);
