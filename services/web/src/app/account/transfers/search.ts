@@ -1,18 +1,25 @@
 /** The transfers that pass the filter of the address, page by page. */
 
 import { Injectable, computed, effect, inject, signal, untracked } from '@angular/core';
-import { Unavailable, type Loading, type Revision, type Transfer } from '@livebalance/client';
+import {
+  Unavailable,
+  type Loading,
+  type Revision,
+  type SearchPage,
+  type Transfer,
+} from '@livebalance/client';
 
 import { GatewayClient } from '../../connection/gateway-client';
 import { AccountAddress } from '../account-address';
 import { AccountStore } from '../account-store';
+import { Today } from '../today';
 import { isEmpty, isImpossible, passes, queryOf } from './filter';
 
 const PAGE_ROWS = 200;
 
 type Result = {
   readonly rows: readonly Transfer[];
-  /** The account's revision at the search. Later transfers arrive live. */
+  /** The account's revision that the rows include. Later transfers arrive live. */
   readonly revision: Revision;
   readonly next: string | null;
 };
@@ -23,18 +30,25 @@ const NOTHING: Result = { rows: [], revision: 0 as Revision, next: null };
 export class TransferSearch {
   readonly #api = inject(GatewayClient).api;
   readonly #account = inject(AccountStore);
+  readonly #today = inject(Today).date;
   readonly filter = inject(AccountAddress).filter;
   readonly isActive = computed(() => !isEmpty(this.filter()));
   readonly status = signal<Loading>('idle');
   readonly #result = signal<Result | null>(null);
   #reading = new AbortController();
 
-  /** A search begins again with each snapshot: transfers can have been erased, or be missing above it. */
+  /**
+   * A search begins again with each snapshot: transfers can have been erased, or be missing above it. With a first
+   * or last day it begins again each day: transfers that arrive live count as recorded when they arrive.
+   */
   readonly #subject = computed(
     () => {
       const [account, state] = [this.#account.id(), this.#account.state()];
       if (account === null || state === null || !this.isActive()) return null;
-      return { account, epoch: state.epoch, snapshot: state.highlightAbove, query: queryOf(this.filter()) };
+      const { from, to } = this.filter();
+      const today = from === null && to === null ? null : this.#today();
+      const query = queryOf(this.filter());
+      return { account, epoch: state.epoch, snapshot: state.highlightAbove, query, today };
     },
     { equal: (a, b) => JSON.stringify(a) === JSON.stringify(b) },
   );
@@ -53,12 +67,29 @@ export class TransferSearch {
     effect(() => {
       this.#subject();
       untracked(() => {
-        this.#result.set(isImpossible(this.filter()) ? NOTHING : null);
-        this.#reading.abort();
-        this.status.set('idle');
-        void this.loadMore();
+        this.#begin();
       });
     });
+    // What has passed stays, also when the account's state drops its oldest rows.
+    effect(() => {
+      const [rows, state] = [this.rows(), this.#account.state()];
+      untracked(() => {
+        const result = this.#result();
+        if (result === null || rows === null || state?.missing !== null) return;
+        if (isImpossible(this.filter()) || state.revision <= result.revision) return;
+        const { older, revision } = state;
+        // More transfers have arrived at once than the state keeps.
+        if (older.kind === 'below' && older.revision > result.revision + 1) this.#begin();
+        else this.#result.set({ ...result, rows, revision });
+      });
+    });
+  }
+
+  #begin(): void {
+    this.#result.set(isImpossible(this.filter()) ? NOTHING : null);
+    this.#reading.abort();
+    this.status.set('idle');
+    void this.loadMore();
   }
 
   /** Loads transfers until there are more than now, or all are loaded. */
@@ -68,24 +99,24 @@ export class TransferSearch {
     const reading = (this.#reading = new AbortController());
     this.status.set('loading');
     try {
-      let result = this.#result();
-      const before = result?.rows.length ?? 0;
+      let page: SearchPage;
       do {
+        const cursor = this.#result()?.next ?? null;
         const query = {
           ...subject.query,
           limit: `${PAGE_ROWS}`,
-          ...(typeof result?.next === 'string' ? { cursor: result.next } : {}),
+          ...(cursor === null ? {} : { cursor }),
         };
-        const page = await this.#api.search(subject.account, query, reading.signal);
+        page = await this.#api.search(subject.account, query, reading.signal);
         if (reading.signal.aborted) return;
         if (page.epoch !== subject.epoch) throw new Unavailable('the epoch has changed');
-        result = {
+        const result = this.#result(); // transfers may have arrived meanwhile
+        this.#result.set({
           rows: [...(result?.rows ?? []), ...page.transfers],
           revision: result?.revision ?? page.revision,
           next: page.next,
-        };
-        this.#result.set(result);
-      } while (result.next !== null && result.rows.length === before);
+        });
+      } while (page.next !== null && page.transfers.length === 0);
       this.status.set('idle');
     } catch (error) {
       if (reading.signal.aborted) return;
