@@ -12,6 +12,12 @@ describe('clock', () => {
     expect(advance(startClock(100, 3_600_000), 1_100, 0).elapsed).toBe(1_000);
   });
 
+  it('does not run fast with many steps, although the wall clock counts whole milliseconds', () => {
+    let clock = startClock(0, 0);
+    for (let now = 0; now <= 60_000; now += 0.3) clock = advance(clock, now, Math.floor(now));
+    expect(clock.elapsed).toBeCloseTo(60_000, -1);
+  });
+
   it('never goes backwards for any readings', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.integer(), fc.integer())), (readings) => {
