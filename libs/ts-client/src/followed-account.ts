@@ -20,7 +20,7 @@ import {
 import { Unavailable, type Api } from './api.js';
 import { Listeners } from './listeners.js';
 import type { Session } from './connection/session-state.js';
-import type { Delta, Snapshot } from './wire/frame.js';
+import type { Delta, Snapshot, TransferListPage } from './wire/frame.js';
 import type { AccountId, Position } from './wire/identity.js';
 
 export type Listener = (view: AccountView) => void;
@@ -82,7 +82,7 @@ export class FollowedAccount {
       const requested = this.#state?.missing ?? null;
       if (requested === null || this.#view.missing !== 'idle') return;
       const loaded = await this.#load('missing', async () => {
-        const page = await this.#api.transfersAfter(this.account, requested.from, WINDOW);
+        const page = await this.#read(this.#api.transfersAfter(this.account, requested.from, WINDOW));
         return (state) => withMissing(state, requested, page);
       });
       if (!loaded) return;
@@ -99,7 +99,10 @@ export class FollowedAccount {
     this.#show(withFields(this.#view, { [kind]: 'loading' satisfies Loading }));
     try {
       const change = await fetchChange();
-      if (this.listeners.isEmpty) return false;
+      if (this.listeners.isEmpty) {
+        this.#show(withFields(this.#view, { [kind]: 'idle' satisfies Loading })); // the user can come back
+        return false;
+      }
       this.#state = this.#state && change(this.#state);
       const state = this.#view.state && this.#state;
       this.#show(withFields(this.#view, { state, [kind]: 'idle' satisfies Loading }));
@@ -116,14 +119,23 @@ export class FollowedAccount {
       case 'none':
         return (state) => state;
       case 'cursor': {
-        const page = await this.#api.olderTransfers(this.account, requested.cursor);
+        const page = await this.#read(this.#api.olderTransfers(this.account, requested.cursor));
         return (state) => withOlder(state, requested, page);
       }
       case 'below': {
-        const page = await this.#api.transfersAfter(this.account, windowBelow(requested.revision), WINDOW);
+        const after = windowBelow(requested.revision);
+        const page = await this.#read(this.#api.transfersAfter(this.account, after, WINDOW));
         return (state) => withWindow(state, requested, page);
       }
     }
+  }
+
+  /** Returns a page. One of another epoch is unavailable: its transfers do not belong to those of the state. */
+  async #read(reading: Promise<TransferListPage>): Promise<TransferListPage> {
+    const epoch = this.#state?.epoch;
+    const page = await reading;
+    if (page.epoch !== epoch && this.#state?.epoch === epoch) throw new Unavailable('the epoch has changed');
+    return page;
   }
 
   #show(view: AccountView): void {

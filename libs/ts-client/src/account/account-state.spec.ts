@@ -61,7 +61,7 @@ function loadOlder(state: AccountState, projection: FakeProjection): AccountStat
   if (older.kind === 'cursor') return withOlder(state, older, projection.olderPage(older.cursor));
   if (older.kind === 'none') return state;
   const transfers = projection.rowsAfter(windowBelow(older.revision)).slice(0, WINDOW);
-  return withWindow(state, older, { transfers, next: null });
+  return withWindow(state, older, { epoch: projection.epoch, transfers, next: null });
 }
 
 describe('older page', () => {
@@ -148,7 +148,8 @@ describe('rows above the limit', () => {
         expect(state.rows).toEqual(all.slice(0, MAX_ROWS));
         while (state.older.kind === 'below') {
           const start = windowBelow(state.older.revision);
-          const page = { transfers: transfers.slice(start, start + WINDOW), next: null };
+          const rows = transfers.slice(start, start + WINDOW);
+          const page = { epoch: projection.epoch, transfers: rows, next: null };
           state = withWindow(state, state.older, page);
         }
         expect(state.older).toEqual({ kind: 'none' });

@@ -96,11 +96,11 @@ export class FakeProjection {
   }
 
   olderPage(cursor: string): TransferListPage {
-    return pageOf(this.rows().filter((row) => row.revision < Number(cursor)));
+    return this.#pageOf(this.rows().filter((row) => row.revision < Number(cursor)));
   }
 
   pageAfter(from: Revision): TransferListPage {
-    return pageOf(this.rowsAfter(from));
+    return this.#pageOf(this.rowsAfter(from));
   }
 
   /** Returns the transfers after a revision, oldest first. */
@@ -109,12 +109,12 @@ export class FakeProjection {
       .filter((row) => row.revision > from)
       .reverse();
   }
-}
 
-function pageOf(rows: readonly Transfer[]): TransferListPage {
-  const transfers = rows.slice(0, PAGE_ROWS);
-  const hasMore = rows.length > PAGE_ROWS;
-  return { transfers, next: hasMore ? `${transfers.at(-1)?.revision ?? 0}` : null };
+  #pageOf(rows: readonly Transfer[]): TransferListPage {
+    const transfers = rows.slice(0, PAGE_ROWS);
+    const hasMore = rows.length > PAGE_ROWS;
+    return { epoch: this.epoch, transfers, next: hasMore ? `${transfers.at(-1)?.revision ?? 0}` : null };
+  }
 }
 
 const isTransfer = (change: Transfer | Balance): change is Transfer => 'total' in change;

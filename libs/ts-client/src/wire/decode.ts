@@ -181,6 +181,7 @@ const accountListPage: Reader<frame.AccountListPage> = struct(
 );
 
 const transferListPage: Reader<frame.TransferListPage> = struct({
+  epoch: readEpoch,
   transfers: list(transfer),
   next: nullable(text),
 });

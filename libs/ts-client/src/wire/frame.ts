@@ -48,7 +48,7 @@ export type ChartPage = {
 };
 
 /** Transfers that match a search, newest first. The account was at `revision` of `epoch`. */
-export type SearchPage = TransferListPage & { readonly epoch: Epoch; readonly revision: Revision };
+export type SearchPage = TransferListPage & { readonly revision: Revision };
 
 /** Revisions that a snapshot leaves out. The client reads them over REST (`after_revision`). */
 export type Gap = { readonly from: Revision; readonly to: Revision };
@@ -245,4 +245,8 @@ export type AccountListPage = {
 };
 
 /** A page of transfers. `next` is the cursor of the next page. */
-export type TransferListPage = { readonly transfers: readonly Transfer[]; readonly next: string | null };
+export type TransferListPage = {
+  readonly epoch: Epoch;
+  readonly transfers: readonly Transfer[];
+  readonly next: string | null;
+};

@@ -14,10 +14,14 @@ const row = (revision: number, fields: Partial<Transfer> = {}) =>
   ({ id: `t-${revision}`, revision, amount: '1.00', total: `${revision}.00`, ...fields }) as Transfer;
 const balance = (revision: number, amount: string) => ({ revision, amount }) as Balance;
 const state = (revision: number, rows: Transfer[], shown: Balance | null = null) =>
-  ({ epoch: 'e', revision, rows, balance: shown }) as unknown as AccountState;
+  ({ epoch: 'e', revision, rows, balance: shown, older: { kind: 'none' } }) as unknown as AccountState;
 const snapshot = (revision: number, stored: Balance | null = null) =>
   ({ epoch: 'e', revision: revision as Revision, balance: stored }) as Snapshot;
-const list = (transfers: Transfer[], next: string | null = null): TransferListPage => ({ transfers, next });
+const list = (transfers: Transfer[], next: string | null = null): TransferListPage => ({
+  epoch: 'e' as TransferListPage['epoch'],
+  transfers,
+  next,
+});
 
 describe('compare', () => {
   const shown = [row(7), row(6), row(5), row(4)]; // newest first, as on the page
