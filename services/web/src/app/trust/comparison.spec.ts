@@ -51,6 +51,14 @@ describe('compare', () => {
     );
   });
 
+  it('is unknown if the page has dropped transfers that would be compared', () => {
+    const older = { kind: 'below', revision: 6 as Revision } as const;
+    const after = (from: number, stored: Transfer[]) =>
+      compare({ ...state(7, [row(7), row(6)]), older }, from, snapshot(7), list(stored));
+    expect(after(4, [row(5), row(6), row(7)])).toBe('unknown');
+    expect(after(5, [row(6), row(7)])).toBe('equal');
+  });
+
   it('compares the balances of the same revision', () => {
     const rows = list([row(5), row(6), row(7)]);
     const compareBalances = (mine: Balance | null, stored: Balance) =>

@@ -22,6 +22,8 @@ export function compare(
   list: TransferListPage,
 ): Comparison {
   if (state.epoch !== snapshot.epoch || state.revision < snapshot.revision) return 'unknown';
+  // The page has dropped rows that would be compared.
+  if (state.older.kind === 'below' && state.older.revision > from + 1) return 'unknown';
   const last = list.transfers.at(-1)?.revision ?? 0;
   const upTo = list.next === null ? snapshot.revision : Math.min(snapshot.revision, last);
   const isCompared = ({ revision }: Transfer) => revision > from && revision <= upTo;
