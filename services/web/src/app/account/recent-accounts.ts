@@ -4,17 +4,27 @@
  * They are kept for the browser's tab alone: on a shared computer, the next user must not see them.
  */
 
-import { accountId, type AccountId } from '@livebalance/client';
+import type { AccountId } from '@livebalance/client';
+
+import { linkedAccountId } from './address';
 
 const KEY = 'livebalance.recent';
 const MAX_RECENT = 5;
 
 export function recentAccounts(): readonly AccountId[] {
-  const ids = (sessionStorage.getItem(KEY) ?? '').split(',');
-  return ids.map(accountId).filter((id) => id !== null);
+  try {
+    const ids = (sessionStorage.getItem(KEY) ?? '').split(',');
+    return ids.map(linkedAccountId).filter((id) => id !== null);
+  } catch {
+    return []; // the user has blocked the storage of this site
+  }
 }
 
 export function addRecentAccount(id: AccountId): void {
   const others = recentAccounts().filter((other) => other !== id);
-  sessionStorage.setItem(KEY, [id, ...others].slice(0, MAX_RECENT).join(','));
+  try {
+    sessionStorage.setItem(KEY, [id, ...others].slice(0, MAX_RECENT).join(','));
+  } catch {
+    // The user has blocked the storage of this site: nothing is kept.
+  }
 }

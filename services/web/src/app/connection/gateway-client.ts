@@ -90,8 +90,12 @@ export class GatewayClient {
 
 /** Reloads the page at most once a minute. If it stays outdated, the connection status says so. */
 export function reload(): void {
-  const last = Number(sessionStorage.getItem(LAST_RELOAD_KEY) ?? 0);
-  if (Math.abs(Date.now() - last) < RELOAD_INTERVAL_MS) return;
-  sessionStorage.setItem(LAST_RELOAD_KEY, `${Date.now()}`);
+  try {
+    const last = Number(sessionStorage.getItem(LAST_RELOAD_KEY) ?? 0);
+    if (Math.abs(Date.now() - last) < RELOAD_INTERVAL_MS) return;
+    sessionStorage.setItem(LAST_RELOAD_KEY, `${Date.now()}`);
+  } catch {
+    return; // The user has blocked the storage of this site: nothing would end the reloads.
+  }
   location.reload();
 }
