@@ -38,6 +38,10 @@ const english = {
     recent: 'Recent',
     suggestions: 'Accounts',
     invalid: ACCOUNT_ID_RULE,
+    ignored: (count: number) =>
+      count === 1
+        ? '1 entry is not watched: it is not an account id, or the list is full.'
+        : `${count} entries are not watched: they are not account ids, or the list is full.`,
   },
   overview: {
     title: 'Live account balances',
@@ -71,9 +75,11 @@ const english = {
     remove: (id: string) => `Stop watching ${id}`,
     // For screen readers.
     spokenStates: (count: number, notLive: number, disputed: number) =>
-      (notLive === 0
-        ? `All ${count} watched accounts are live.`
-        : `${notLive} of ${count} watched accounts are not live.`) +
+      (count === 0
+        ? 'No account is watched.'
+        : notLive === 0
+          ? `All ${count} watched accounts are live.`
+          : `${notLive} of ${count} watched accounts are not live.`) +
       (disputed === 0 ? '' : ` Disputed: ${disputed}.`),
     spokenTotal: (amount: string, isLive: boolean) =>
       `Total ${amount}${isLive ? '' : ', not live or incomplete'}.`,

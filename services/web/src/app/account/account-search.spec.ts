@@ -1,6 +1,7 @@
 import { TestBed } from '@angular/core/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { MAX_WATCHED } from '../overview/watchlist-address';
 import { AccountSearch } from './account-search';
 
 type Answer = (accounts: readonly string[]) => void;
@@ -23,12 +24,20 @@ function createSearch() {
     });
   });
   const fixture = TestBed.createComponent(AccountSearch);
+  fixture.componentRef.setInput('wide', true);
   const element = fixture.nativeElement as HTMLElement;
   const field = element.querySelector('input') ?? expect.fail();
   const press = (key: string) => field.dispatchEvent(new KeyboardEvent('keydown', { key }));
   const type = (text: string) => {
     field.value = text;
     field.dispatchEvent(new Event('input'));
+  };
+  const watch = async (text: string) => {
+    type(text);
+    await fixture.whenStable();
+    element.querySelector<HTMLElement>('[data-testid=watch]')?.click();
+    await fixture.whenStable();
+    return element.querySelector('.error')?.textContent;
   };
   const selected = async () => {
     await fixture.whenStable();
@@ -45,7 +54,7 @@ function createSearch() {
       expect(element.querySelectorAll('[role=option]')).toHaveLength(count);
     });
   };
-  return { field, press, type, selected, answered, offered };
+  return { field, watch, press, type, selected, answered, offered };
 }
 
 describe('AccountSearch', () => {
@@ -68,5 +77,15 @@ describe('AccountSearch', () => {
     expect(await selected()).toBe('acc-2');
     type('acc-');
     expect(await selected()).toBeNull();
+  });
+
+  it('says how many entries of a text it does not watch', async () => {
+    const { watch, field } = createSearch();
+    expect(await watch('acc-1, acc-2')).toBe('');
+    expect(await watch('acc-1, acc/2, .., acc-3')).toMatch(/^2 entries are not watched/);
+    expect(field.value).toBe('');
+    expect(await watch('..')).toMatch(/^An account id consists of/);
+    const many = Array.from({ length: MAX_WATCHED }, (_, index) => `b${index}`);
+    expect(await watch(many.join(' '))).toMatch(/^3 entries are not watched/);
   });
 });

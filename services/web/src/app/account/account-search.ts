@@ -9,11 +9,12 @@ import {
   signal,
 } from '@angular/core';
 import { Router } from '@angular/router';
-import { Unavailable, accountId, type AccountId } from '@livebalance/client';
+import { Unavailable, type AccountId } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
 import { WatchlistStore } from '../overview/watchlist-store';
 import { wording } from '../wording';
+import { linkedAccountId } from './address';
 import { addRecentAccount, recentAccounts } from './recent-accounts';
 
 const MAX_SUGGESTIONS = 8;
@@ -110,7 +111,7 @@ export class AccountSearch {
   protected submit(event: Event): void {
     event.preventDefault();
     const selected = this.expanded() ? this.suggestions()[this.active()]?.account : undefined;
-    const id = selected ?? accountId(this.text().trim());
+    const id = selected ?? linkedAccountId(this.text().trim());
     if (id === null) this.error.set(this.wording.invalid);
     else this.showAccount(id);
   }
@@ -118,8 +119,10 @@ export class AccountSearch {
   /** Adds the selected account, or each account that the text names, to the watchlist. */
   protected watch(): void {
     const selected = this.expanded() ? this.suggestions()[this.active()]?.account : undefined;
-    if (!this.#watchlist.add(selected ?? this.text())) this.error.set(this.wording.invalid);
-    else this.changeText('');
+    const ignored = this.#watchlist.add(selected ?? this.text());
+    if (ignored !== null) this.changeText('');
+    if (ignored === null) this.error.set(this.wording.invalid);
+    else if (ignored > 0) this.error.set(this.wording.ignored(ignored));
     this.open.set(false);
   }
 

@@ -2,11 +2,12 @@ import { accountId, type AccountId } from '@livebalance/client';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { linkedAccountId } from '../account/address';
 import { MAX_WATCHED, parseAccounts, parseFragment, toFragment } from './watchlist-address';
 
 const id = fc
   .stringMatching(/^[A-Za-z0-9._-]{1,64}$/)
-  .map((text) => accountId(text))
+  .map((text) => linkedAccountId(text))
   .filter((account) => account !== null);
 
 describe('the address of a watchlist', () => {
@@ -28,6 +29,7 @@ describe('the address of a watchlist', () => {
       }),
     );
     expect(parseFragment('watch=a,<script>,b,,a,%2F, c')).toEqual({ accounts: ['a', 'b', 'c'], ignored: 2 });
+    expect(parseFragment('watch=.,..,...')).toEqual({ accounts: ['...'], ignored: 2 }); // links to no account
     expect(parseFragment('unwatch=a')).toEqual({ accounts: [], ignored: 0 });
     expect(parseFragment(null)).toEqual({ accounts: [], ignored: 0 });
   });

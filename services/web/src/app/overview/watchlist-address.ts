@@ -5,7 +5,9 @@
  * no log keeps which accounts a user watches.
  */
 
-import { accountId, type AccountId } from '@livebalance/client';
+import type { AccountId } from '@livebalance/client';
+
+import { linkedAccountId } from '../account/address';
 
 /** A gateway allows 10 connections of one user with 128 accounts each: this leaves two for other pages. */
 export const MAX_WATCHED = 1_000;
@@ -20,7 +22,7 @@ export type Watchlist = {
 /** Reads account ids that are separated by commas or white space. A repeated id counts once. */
 export function parseAccounts(text: string): Watchlist {
   const entries = new Set(text.split(/[\s,;]+/).filter((entry) => entry !== ''));
-  const valid = [...entries].map(accountId).filter((id) => id !== null);
+  const valid = [...entries].map(linkedAccountId).filter((id) => id !== null);
   const accounts = valid.slice(0, MAX_WATCHED);
   return { accounts, ignored: entries.size - accounts.length };
 }

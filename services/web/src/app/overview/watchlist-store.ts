@@ -27,11 +27,13 @@ export class WatchlistStore {
     return this.#members().has(account);
   }
 
-  /** Adds each account that a text names. Returns false if it names none. */
-  add(text: string): boolean {
-    const { accounts } = parseAccounts(text);
-    if (accounts.length > 0) this.#write([...this.accounts(), ...accounts]);
-    return accounts.length > 0;
+  /** Adds each account that a text names. Returns how many entries were left out; null if it names no account. */
+  add(text: string): number | null {
+    const named = parseAccounts(text);
+    if (named.accounts.length === 0) return null;
+    const all = [...this.accounts(), ...named.accounts];
+    this.#write(all);
+    return named.ignored + parseAccounts(all.join(',')).ignored;
   }
 
   toggle(account: AccountId): void {
