@@ -13,7 +13,7 @@ import { millis, type AccountId } from '@livebalance/client';
 import { AccountSearch } from '../account/account-search';
 import { AccountStore } from '../account/account-store';
 import { Amount } from '../account/amount';
-import { overviewText } from '../account/connection-text';
+import { overviewText, type ConnectionText } from '../account/connection-text';
 import { formatMoment } from '../account/dates';
 import { StatusPill } from '../account/status-pill';
 import { Today } from '../account/today';
@@ -23,6 +23,8 @@ import { LiveAccounts } from './live-accounts';
 import { OverviewStore } from './overview-store';
 import { WatchlistView } from './watchlist';
 import { WatchlistStore } from './watchlist-store';
+
+const DISCONNECTED: ReadonlySet<ConnectionText['state']> = new Set(['ended', 'reconnecting']);
 
 /** The start page: a search field, the watched accounts, and the first accounts, each live. */
 @Component({
@@ -36,6 +38,7 @@ export class LandingPage {
   protected readonly live = inject(LiveAccounts);
   protected readonly watchlist = inject(WatchlistStore);
   protected readonly wording = wording.overview;
+  protected readonly reconnectNow = wording.connection.reconnectNow;
   protected readonly overview = inject(OverviewStore);
   /** The account that the user comes back from. */
   protected readonly returnedFrom: string | null;
@@ -54,6 +57,10 @@ export class LandingPage {
     const rows = [...this.live.rows().values()].filter(({ status }) => status.state !== 'rejected');
     return rows.find((row) => !row.live)?.status ?? text;
   });
+  /** A connection has ended, or waits for the next attempt. */
+  protected readonly isDisconnected = computed(() =>
+    [...this.live.rows().values()].some(({ status }) => DISCONNECTED.has(status.state)),
+  );
 
   constructor() {
     const account = inject(AccountStore);
