@@ -2,16 +2,19 @@
 
 import { APP_BASE_HREF } from '@angular/common';
 import {
+  inject,
   provideBrowserGlobalErrorListeners,
   provideZonelessChangeDetection,
   type ApplicationConfig,
 } from '@angular/core';
 import {
   DefaultUrlSerializer,
+  Router,
   UrlSerializer,
   provideRouter,
   withComponentInputBinding,
   withInMemoryScrolling,
+  withNavigationErrorHandler,
   type Routes,
   type UrlTree,
 } from '@angular/router';
@@ -49,6 +52,11 @@ export const config: ApplicationConfig = {
       routes,
       withComponentInputBinding(),
       withInMemoryScrolling({ scrollPositionRestoration: 'enabled' }),
+      // After a deployment, a part of this page can be gone: the address is loaded anew. At the first navigation
+      // that has just happened.
+      withNavigationErrorHandler(({ url }) => {
+        if (inject(Router).navigated) location.assign(url);
+      }),
     ),
   ],
 };

@@ -16,6 +16,8 @@ const english = {
     theme: 'Theme',
     themes: { system: 'System', light: 'Light', dark: 'Dark' },
     keys: 'Keyboard shortcuts',
+    notLoaded: 'A part of this page could not be loaded.',
+    reload: 'Reload the page',
   },
   // The list of keys.
   keys: {
