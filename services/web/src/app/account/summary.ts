@@ -1,5 +1,5 @@
 import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal } from '@angular/core';
-import { asOfAge, millis, sign, type Balance } from '@livebalance/client';
+import { asOfAge, millis, sign, type AccountId, type Balance } from '@livebalance/client';
 
 import { GatewayClient } from '../connection/gateway-client';
 import { wording } from '../wording';
@@ -10,6 +10,8 @@ import { balanceChange, type BalanceChange } from './balance-change';
 import { formatAge } from './connection-text';
 import { formatDateTime, formatMoment } from './dates';
 import { Today } from './today';
+
+type Shown = { readonly account: AccountId | null; readonly balance: Balance | null };
 
 /** The balance of an account, its recent course, its freshness, and whether it matches the transfers. */
 @Component({
@@ -32,9 +34,10 @@ export class Summary {
   /** About the number of characters of the formatted balance, so that its size fits the width. */
   protected readonly characters = computed(() => (this.balance()?.amount ?? '').length + 2);
   /** How the balance changed last: the sign of the difference, or none for the first balance. */
-  protected readonly change = linkedSignal<Balance | null, BalanceChange>({
-    source: this.balance,
-    computation: (balance, previous) => balanceChange(balance, previous?.value),
+  protected readonly change = linkedSignal<Shown, BalanceChange>({
+    source: () => ({ account: this.#account.id(), balance: this.balance() }),
+    computation: ({ account, balance }, previous) =>
+      balanceChange(balance, previous?.source.account === account ? previous.value : undefined),
   });
   protected readonly newest = computed(() => this.state()?.rows[0] ?? null);
 
