@@ -12,7 +12,7 @@ function balance(amount: string, fields: Partial<Balance> = {}): Balance {
 }
 
 function view(current: Balance | null, fields: Partial<AccountView> = {}): AccountView {
-  const state = { balance: current, rows: [], revision: current === null ? 0 : 1 };
+  const state = { epoch: 'e', balance: current, rows: [], revision: current === null ? 0 : 1 };
   return { account: ACCOUNT, state, asOf: TIME, forbidden: false, ...fields } as unknown as AccountView;
 }
 
@@ -43,6 +43,15 @@ describe('a row of the overview', () => {
     const next = liveRow(view(balance('7.5')), LIVE, NOW, first);
     expect([first.change, next.change]).toEqual(['0.00', '-2.50']);
     expect(liveRow(view(balance('7.5', { currency: 'JPY' })), LIVE, NOW, next).change).toBeNull();
+  });
+
+  it('shows no change since a balance before the account was erased, or of another epoch', () => {
+    const before = liveRow(view(balance('5000.00')), LIVE, NOW);
+    const erased = liveRow(view(null), LIVE, NOW, before);
+    expect(liveRow(view(balance('1.00')), LIVE, NOW, erased).change).toBe('0.00');
+    const restored = view(balance('1.00'));
+    const state = { ...restored.state, epoch: 'f' } as AccountView['state'];
+    expect(liveRow({ ...restored, state }, LIVE, NOW, before).change).toBe('0.00');
   });
 
   it('keeps nothing of an account that the user may not see any more', () => {

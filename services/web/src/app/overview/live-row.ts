@@ -6,6 +6,7 @@ import {
   type AccountId,
   type AccountView,
   type Balance,
+  type Epoch,
   type Instant,
   type Money,
   type Session,
@@ -25,8 +26,9 @@ export type LiveRow = {
   /** The balance is confirmed to be up to date. If it is not, it must not look live. */
   readonly live: boolean;
   readonly disputed: boolean;
-  /** The first balance that this page received for the account. */
+  /** The first balance that this page received for the account, since it was opened and within its epoch. */
   readonly first: Balance | null;
+  readonly epoch: Epoch | null;
   /** The balance minus the first balance; null if there is none, or the currency is another one. */
   readonly change: Money | null;
 };
@@ -36,7 +38,9 @@ const NO_TRANSFERS: readonly Transfer[] = [];
 /** Returns the row of an account. It is `previous` if nothing has changed. */
 export function liveRow(view: AccountView, session: Session, now: number, previous?: LiveRow): LiveRow {
   const balance = view.state?.balance ?? null;
-  const first = view.forbidden ? null : (previous?.first ?? balance);
+  const epoch = view.state?.epoch ?? null;
+  const kept = previous?.epoch === epoch ? previous.first : null;
+  const first = balance && (kept ?? balance);
   const status = statusOf(view, session, now);
   const transfers = view.state?.rows ?? NO_TRANSFERS;
   if (previous !== undefined && isUnchanged(previous, { balance, transfers, asOf: view.asOf, status, first }))
@@ -50,6 +54,7 @@ export function liveRow(view: AccountView, session: Session, now: number, previo
     live: status.state === 'live',
     disputed: isDisputed(balance),
     first,
+    epoch,
     change: changeOf(first, balance),
   };
 }
