@@ -51,17 +51,19 @@ export class TransferDrawer {
     },
     ({ account, id }, signal) => this.#api.transfer(account, id, signal),
   );
+  readonly #listed = computed(() => this.#state()?.rows.find((row) => row.id === this.id()) ?? null);
   /** The transfer as it was read, or as the list has it until then. Null: there is none, or the user may not see it. */
   protected readonly row = computed<Transfer | null>(() => {
     const state = this.#state();
     if (state === null || this.missing()) return null;
-    return this.#read.answer().value ?? state.rows.find((row) => row.id === this.id()) ?? null;
+    return this.#read.answer().value ?? this.#listed();
   });
   readonly #status = computed(() => {
     const { error } = this.#read.answer();
     return error instanceof Unavailable ? error.status : null;
   });
-  protected readonly missing = computed(() => NOT_FOUND.has(this.#status() ?? -1));
+  /** There is no such transfer. One that the list shows has arrived after the read. */
+  protected readonly missing = computed(() => NOT_FOUND.has(this.#status()) && this.#listed() === null);
   protected readonly failed = computed(() => this.#read.answer().error !== null && !this.missing());
 
   protected readonly currency = computed(() => this.#state()?.balance?.currency ?? null);
