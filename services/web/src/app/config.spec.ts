@@ -28,6 +28,14 @@ describe('a page that cannot be loaded', () => {
     expect(assign).toHaveBeenCalledExactlyOnceWith('/accounts/a?range=1d');
   });
 
+  it('is not loaded anew without a network, which would end the page', async () => {
+    vi.stubGlobal('navigator', { onLine: false });
+    const router = TestBed.inject(Router);
+    await router.navigateByUrl('/');
+    await expect(router.navigateByUrl('/accounts/a')).rejects.toThrow('Failed to fetch');
+    expect(assign).not.toHaveBeenCalled();
+  });
+
   it('is not loaded again and again', async () => {
     await expect(TestBed.inject(Router).navigateByUrl('/accounts/a')).rejects.toThrow('Failed to fetch');
     expect(assign).not.toHaveBeenCalled();

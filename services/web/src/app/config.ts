@@ -53,9 +53,9 @@ export const config: ApplicationConfig = {
       withComponentInputBinding(),
       withInMemoryScrolling({ scrollPositionRestoration: 'enabled' }),
       // After a deployment, a part of this page can be gone: the address is loaded anew. At the first navigation
-      // that has just happened.
+      // that has just happened, and offline the browser would show a page of its own instead.
       withNavigationErrorHandler(({ url }) => {
-        if (inject(Router).navigated) location.assign(url);
+        if (inject(Router).navigated && navigator.onLine) location.assign(url);
       }),
     ),
   ],
