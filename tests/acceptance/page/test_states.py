@@ -26,6 +26,11 @@ _COLOUR_OF = """name => {
   sample.remove();
   return color;
 }"""
+# Of the newest transfer and of the chart, with their arrows.
+_COLOURS_OF_CHANGES = """() => ['.figures', '.chart-value']
+  .flatMap(place => [...document.querySelectorAll(`${place} [data-direction], ${place} [data-direction] *`)])
+  .filter(element => element.checkVisibility() && !element.matches('.quiet, .id, .sr-only'))
+  .map(element => getComputedStyle(element).color)"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -57,6 +62,8 @@ async def assert_figures(page: AccountPage, shown: Shown) -> None:
         return
     colour = await page.tab.evaluate(_COLOUR_OF, "quiet" if shown.figures == "dimmed" else "text")
     await expect(balance).to_have_css("color", colour)  # each new amount is a new element
+    if shown.figures == "dimmed":
+        assert set(await page.tab.evaluate(_COLOURS_OF_CHANGES)) <= {colour}
     if shown.figures == "live":
         await expect(page.tab).to_have_title(re.compile("€"))  # at most half a second later
     else:
